@@ -1,0 +1,32 @@
+"""rtchat: talking to models over the Realtime API, from a terminal and from Python.
+
+How it is built: everything that can happen is an event (`events`), everything the program does is
+an effect (`effects`), and `conversation` turns the one into the other without any I/O. `session`
+performs the effects, `wire` knows the names on the wire, `transport` is the socket, `ui` draws and
+reads keys, `server` is `rtchat serve`, and `cli` puts it all together.
+
+The Python API is `connect`, which gives a `Connection`; see `rtchat.transport`.
+"""
+
+TYPE_CHECKING = False  # as `typing` has it, without the cost of importing that at every start
+if TYPE_CHECKING:
+    from rtchat.errors import RealtimeError, RtchatError
+    from rtchat.transport import Connection, connect
+
+__version__ = "0.1.0"
+__all__ = ["Connection", "RealtimeError", "RtchatError", "connect"]
+
+_HOMES = {
+    "Connection": "rtchat.transport",
+    "RealtimeError": "rtchat.errors",
+    "RtchatError": "rtchat.errors",
+    "connect": "rtchat.transport",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,19 @@
+"""The `rtchat` command. Says its version by itself, as the command line takes longer to import."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    if sys.argv[1:] == ["--version"]:
+        from rtchat import __version__
+
+        sys.stdout.write(f"rtchat {__version__}\n")
+        return 0
+    from rtchat.cli import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The /commands of a conversation: one table of name, argument, help and the event that each one
+is.
+
+Only what a person types is read for commands; a line from a pipe is always a question. Not here:
+what a command does, which is decided where every other event is, in `conversation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from rtchat.events import (
+    LeaveAsked,
+    LocalEvent,
+    ModelSet,
+    StartedOver,
+    SystemSet,
+    Told,
+    UsageAsked,
+    UserSaid,
+)
+from rtchat.values import value
+
+
+@value
+class Row:
+    """One command. `argument` is how the help names it; a command without one takes none."""
+
+    name: str
+    argument: str
+    help: str
+    make: Callable[[str], LocalEvent]
+
+
+TABLE: tuple[Row, ...] = (
+    Row("help", "", "what can be typed here", lambda _: Told(help_text())),
+    Row("exit", "", "leave; so does Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
+    Row("new", "", "start a new conversation", lambda _: StartedOver()),
+    Row("system", "TEXT", "instructions to the model, from now on", SystemSet),
+    Row("model", "NAME", "another model, same conversation", ModelSet),
+    Row("usage", "", "tokens of this run", lambda _: UsageAsked()),
+)
+
+_KEYS = (
+    ("Enter", "send"),
+    ("Alt-Enter, Ctrl-J", "a new line"),
+    ("Up, Ctrl-R", "earlier input"),
+    ("Ctrl-C, Esc", "stop the reply; at the prompt Ctrl-C clears the text"),
+    ("Ctrl-X Ctrl-E", "write it in $EDITOR"),
+    ("//", "a line that starts with a literal /"),
+)
+
+
+def parse(line: str) -> LocalEvent:
+    """What a typed line means. Never raises: a mistake becomes a `Told` that says what to do."""
+    if not line.startswith("/"):
+        return UserSaid(line)
+    if line.startswith("//"):
+        return UserSaid(line[1:])
+    name, _, argument = line[1:].partition(" ")
+    argument = argument.strip()
+    row = next((row for row in TABLE if row.name == name), None)
+    if row is None:
+        near = get_close_matches(name, [row.name for row in TABLE], n=1)
+        advice = f"did you mean /{near[0]}?" if near else "/help lists them"
+        return Told(f"no command /{name}: {advice} (// sends a literal /)", is_error=True)
+    if row.argument and not argument:
+        return Told(f"/{name} needs {row.argument}: /{name} {row.argument}", is_error=True)
+    if argument and not row.argument:
+        return Told(f"/{name} takes nothing after it", is_error=True)
+    return row.make(argument)
+
+
+def help_text() -> str:
+    """The commands and the keys, a line each."""
+    rows = [(f"/{row.name} {row.argument}".rstrip(), row.help) for row in TABLE]
+    return "\n".join(f"{left:<18}  {right}" for left, right in (*rows, *_KEYS))

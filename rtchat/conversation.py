@@ -1,0 +1,594 @@
+"""The machine: every event in, every effect out, no I/O, no clock of its own.
+
+One object holds the whole state of a conversation: the connection's phase, the questions that wait,
+the one that is being answered, and the items that a new session must be told, as a new socket is
+always a new, empty session. Not here: how an effect is performed (`session`), how anything looks
+(`ui`), JSON (`wire`).
+
+How a turn flows: `UserSaid` → queue → `_ask` → Send(AddItem), Send(Reply) → `ReplyStarted` →
+`Delta`… → `ReplyEnded` → `_over` → the next in the queue. Every event that can cut this short is
+one case below.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from enum import StrEnum
+from typing import assert_never
+
+from rtchat import effects as fx
+from rtchat import events as ev
+from rtchat import problems
+from rtchat.errors import ExitCode, Problem
+from rtchat.reply import Reply
+from rtchat.values import Item, Message, Options, Part, Status, Usage, value
+
+RETRIES = 5
+FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
+"""Seconds before a new attempt: doubling, and up to a quarter less so that clients spread out."""
+LONGEST_LIMIT_WAIT = 30.0
+"""Seconds that a rate limit may ask for and be waited out without asking the user."""
+
+
+class Mode(StrEnum):
+    """Who is talking, which decides what a failure means."""
+
+    ONCE = "once"
+    """One question: its end is the program's."""
+    LINES = "lines"
+    """A pipe, each line a question: go on, and say 1 at the end if a reply failed."""
+    CHAT = "chat"
+    """A person: once a session has worked, nothing but leaving ends the program."""
+
+
+class Phase(StrEnum):
+    """Where the connection and the current reply are."""
+
+    DOWN = "down"
+    """No connection, and none on the way."""
+    CONNECTING = "connecting"
+    CONFIGURING = "configuring"
+    RETRYING = "retrying"
+    """A timer runs; then CONNECTING."""
+    READY = "ready"
+    ASKED = "asked"
+    """The reply was asked for and has not begun."""
+    REPLYING = "replying"
+    LIMITED = "limited"
+    """A rate limit's wait; then ASKED again."""
+    ENDING = "ending"
+    """The user stopped the reply; the server has not said that it is over."""
+    STOPPED = "stopped"
+
+
+@value
+class Patience:
+    """How long to wait, in seconds."""
+
+    start: float = 10.0
+    """From the open socket to the session that took our settings."""
+    reply: float = 60.0
+    """Without a word from the server while a reply is due."""
+
+
+class _Turn:
+    """The question that is being answered."""
+
+    def __init__(self, text: str, now: float) -> None:
+        self.text = text
+        self.sent = now
+        self.first: float | None = None
+        self.reply = Reply()
+        self.waited = False
+
+
+class Conversation:
+    """One conversation. `handle` is the whole interface."""
+
+    def __init__(
+        self,
+        model: str,
+        options: Options,
+        *,
+        mode: Mode = Mode.CHAT,
+        patience: Patience = Patience(),  # noqa: B008 - a frozen value
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._options_before = options
+        self._mode = mode
+        self._patience = patience
+        self._items: list[Item] = []
+        self._phase = Phase.DOWN
+        self._queue: deque[str] = deque()
+        self._turn: _Turn | None = None
+        self._input_ended = False
+        self._exit = ExitCode.OK
+        self._attempt = 0
+        self._worked = False
+        self._connect_began = 0.0
+        self._connect_seconds: float | None = None
+        self._unanswered: dict[str, fx.Command] = {}
+        self._sent = 0
+        self._configures = 0
+        self._last_error: ev.ServerProblem | None = None
+        self._ending_id = ""
+        self._cancel_owed = False
+        self._replies = 0
+        self._usage = Usage()
+        self._now = 0.0
+        self._out: list[fx.Effect] = []
+
+    def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
+        """What to do about an event. `now` is seconds on a clock that only goes forward."""
+        self._now = now
+        self._out = []
+        if self._phase is not Phase.STOPPED:
+            self._dispatch(event)
+        return self._out
+
+    def _dispatch(self, event: ev.Event) -> None:  # noqa: C901 - one case an event is the point
+        match event:
+            case ev.Started():
+                self._connect()
+            case ev.UserSaid(text):
+                self._queue.append(text)
+                self._next()
+            case ev.InputEnded(problem):
+                self._input_ended = True
+                if problem is not None:
+                    self._exit = problem.exit
+                    self._notice("error", str(problem))
+                self._next()
+            case ev.CancelPressed():
+                self._cancel()
+            case ev.LeaveAsked():
+                self._leave(event)
+            case ev.SystemSet(instructions):
+                self._set_instructions(instructions)
+            case ev.ModelSet(model):
+                self._model = model
+                self._notice("info", f"model {model}")
+                self._connect()
+            case ev.StartedOver():
+                self._items.clear()
+                self._notice("info", "a new conversation")
+                self._connect()
+            case ev.UsageAsked():
+                self._show(fx.Totals(self._replies, self._usage))
+            case ev.Told(text, is_error):
+                self._notice("error" if is_error else "info", text)
+            case ev.Opened():
+                self._do(fx.SetTimer(ev.Timer.START, self._patience.start))
+            case ev.Lost():
+                self._lost(event)
+            case ev.TimerFired(timer):
+                self._timer(timer)
+            case ev.SessionCreated():
+                self._created()
+            case ev.SessionUpdated(model=model):
+                self._configured(model)
+            case ev.ServerProblem():
+                self._problem(event)
+            case ev.ReplyStarted():
+                self._started(event)
+            case ev.Delta() | ev.ChannelDone() | ev.PartDone():
+                self._text(event)
+            case ev.ReplyEnded():
+                self._ended(event)
+            case ev.Unknown(kind, why):
+                self._notice("detail", f"passed over {kind or 'a frame'}: {why}")
+            case (
+                ev.ItemAdded()
+                | ev.ItemDone()
+                | ev.ItemRetrieved()
+                | ev.ItemDeleted()
+                | ev.ItemTruncated()
+                | ev.OutputAdded()
+                | ev.OutputDone()
+                | ev.PartAdded()
+                | ev.ToolCalled()
+                | ev.RateLimits()
+                | ev.Other()
+            ):
+                pass
+            case _:
+                assert_never(event)
+
+    # ------------------------------------------------------------------------------- the connection
+
+    def _connect(self) -> None:
+        self._phase = Phase.CONNECTING
+        self._connect_began = self._now
+        self._last_error = None
+        self._unanswered.clear()
+        self._configures = 0
+        self._clear_timers()
+        self._show(fx.Connecting(self._model))
+        self._do(fx.Connect(self._model))
+
+    def _created(self) -> None:
+        if self._phase is Phase.CONNECTING:
+            self._phase = Phase.CONFIGURING
+            self._configure()
+
+    def _configure(self) -> None:
+        self._configures += 1
+        self._send(fx.Configure(self._options))
+
+    def _configured(self, model: str) -> None:
+        self._configures = max(0, self._configures - 1)
+        self._answered(fx.Configure)
+        if self._phase is not Phase.CONFIGURING or self._configures:
+            return
+        self._do(fx.ClearTimer(ev.Timer.START))
+        self._connect_seconds = self._now - self._connect_began
+        self._worked = True
+        self._phase = Phase.READY
+        self._show(fx.Ready(model or self._model, self._connect_seconds, len(self._items)))
+        for item in self._items:
+            self._send(fx.AddItem(item))
+        if self._turn is not None:
+            self._ask_reply()
+        self._next()
+
+    def _lost(self, lost: ev.Lost) -> None:
+        if self._phase in (Phase.DOWN, Phase.RETRYING):
+            return
+        self._clear_timers()
+        self._phase = Phase.DOWN
+        problem, retry = self._explain(lost)
+        if self._turn is not None and self._turn.reply.text:
+            self._interrupted(problem)
+        if self._phase is Phase.STOPPED:
+            return
+        if self._turn is None and not self._queue and self._input_ended:
+            self._stop(self._exit)
+            return
+        worth_it = retry is ev.Retry.ALWAYS or (retry is ev.Retry.IF_IT_WORKED and self._worked)
+        if not worth_it or self._attempt >= RETRIES:
+            self._give_up(problem)
+            return
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt)
+        if lost.at_once and self._attempt == 0:
+            delay = 0.0
+        if lost.retry_after is not None:
+            delay = max(delay, lost.retry_after)
+        self._attempt += 1
+        self._phase = Phase.RETRYING
+        self._show(fx.Waiting(problem.message, delay))
+        self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
+
+    def _explain(self, lost: ev.Lost) -> tuple[Problem, ev.Retry]:
+        """The loss, in the light of the error event that came before it."""
+        error = self._last_error
+        if error is None or error.code == "session_expired":
+            return lost.problem, lost.retry
+        if problems.is_fatal(error):
+            return problems.of_error(error), ev.Retry.NEVER
+        message = f"{lost.problem.message}; the server said: {error.message}"
+        return replace(lost.problem, message=message), lost.retry
+
+    def _interrupted(self, problem: Problem) -> None:
+        self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
+
+    def _give_up(self, problem: Problem) -> None:
+        """No connection is to be had, or none is worth having."""
+        self._attempt = 0
+        self._do(fx.Disconnect())
+        self._phase = Phase.DOWN
+        unanswered = [] if self._turn is None else [self._turn.text]
+        self._turn = None
+        unanswered += self._queue
+        self._queue.clear()
+        for _ in unanswered:
+            self._show(fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
+        if not unanswered:
+            self._notice("error", str(problem))
+        if self._mode is not Mode.CHAT or not self._worked:
+            self._stop(problem.exit)
+
+    # ----------------------------------------------------------------------------- questions,
+    # replies
+
+    def _next(self) -> None:
+        if self._turn is not None:
+            return
+        if not self._queue:
+            if self._input_ended:
+                self._stop(self._exit)
+        elif self._phase is Phase.READY:
+            self._ask(self._queue.popleft())
+        elif self._phase is Phase.DOWN:
+            self._connect()
+
+    def _ask(self, text: str) -> None:
+        self._turn = _Turn(text, self._now)
+        item = Message("user", (Part("text", text),))
+        self._items.append(item)
+        self._show(fx.Asked(text, self._model))
+        self._send(fx.AddItem(item))
+        self._ask_reply()
+
+    def _ask_reply(self) -> None:
+        self._phase = Phase.ASKED
+        # A server may honour the session's modality, or the response's, or both: ask in both.
+        self._send(fx.Reply(Options(modality=self._options.modality)))
+        self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+
+    def _started(self, event: ev.ReplyStarted) -> None:
+        self._last_error = None
+        self._answered(fx.AddItem, fx.Reply)
+        if self._phase is Phase.ENDING and self._cancel_owed:
+            self._cancel_owed = False
+            self._ending_id = event.response_id
+            self._send(fx.Cancel(event.response_id))
+        elif self._phase is Phase.ASKED and self._turn is not None:
+            self._phase = Phase.REPLYING
+            self._turn.reply.id = event.response_id
+
+    def _text(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> None:
+        turn = self._turn
+        if turn is None or self._phase not in (Phase.ASKED, Phase.REPLYING):
+            return
+        if turn.reply.id and event.response_id and event.response_id != turn.reply.id:
+            return
+        self._phase = Phase.REPLYING
+        match event:
+            case ev.Delta():
+                self._show_text(turn, turn.reply.add(event))
+            case ev.ChannelDone():
+                self._show_text(turn, turn.reply.channel_done(event))
+            case ev.PartDone():
+                self._show_text(turn, turn.reply.part_done(event))
+
+    def _show_text(self, turn: _Turn, text: str) -> None:
+        if not text:
+            return
+        if turn.first is None:
+            turn.first = self._now
+        self._show(fx.TextArrived(text))
+
+    def _ended(self, event: ev.ReplyEnded) -> None:
+        if event.usage is not None:
+            self._usage += event.usage
+        if self._phase is Phase.ENDING:
+            if not event.response_id or event.response_id == self._ending_id:
+                self._cancelled()
+            return
+        turn = self._turn
+        if turn is None or self._phase not in (Phase.ASKED, Phase.REPLYING):
+            return
+        if turn.reply.id and event.response_id and event.response_id != turn.reply.id:
+            return
+        self._show_text(turn, turn.reply.finish(event.items))
+        wait = problems.limit_wait(event)
+        if wait is not None and wait <= LONGEST_LIMIT_WAIT and not (turn.waited or turn.reply.text):
+            self._wait_for_limit(turn, wait)
+            return
+        self._over(event.status, event.reason, problems.of_reply(event), event)
+
+    def _wait_for_limit(self, turn: _Turn, seconds: float) -> None:
+        turn.waited = True
+        turn.reply = Reply()
+        self._phase = Phase.LIMITED
+        self._do(fx.ClearTimer(ev.Timer.STALL))
+        self._show(fx.Waiting("rate limit", seconds))
+        self._do(fx.SetTimer(ev.Timer.LIMIT, seconds))
+
+    def _over(
+        self,
+        status: Status,
+        reason: str,
+        problem: Problem | None,
+        ended: ev.ReplyEnded | None = None,
+        *,
+        next_question: bool = True,
+    ) -> None:
+        """The current reply is over, however it went."""
+        turn, self._turn = self._turn, None
+        assert turn is not None
+        self._do(fx.ClearTimer(ev.Timer.STALL))
+        text = turn.reply.text
+        if text:
+            self._items.append(Message("assistant", (Part("text", text),)))
+        if status is Status.COMPLETED:
+            self._attempt = 0
+            self._replies += 1
+        timing = fx.Timing(
+            self._connect_seconds,
+            None if turn.first is None else turn.first - turn.sent,
+            self._now - turn.sent,
+        )
+        self._show(
+            fx.ReplyOver(
+                status,
+                text,
+                self._model,
+                reason,
+                problem,
+                turn.reply.id or None,
+                None if ended is None else ended.conversation_id,
+                None if ended is None else ended.usage,
+                timing,
+                tuple(turn.reply.tool_calls),
+            )
+        )
+        self._count(problem)
+        if self._phase in (Phase.ASKED, Phase.REPLYING):
+            self._phase = Phase.READY
+        if next_question and self._phase is Phase.READY:
+            self._next()
+
+    def _count(self, problem: Problem | None) -> None:
+        """The exit code, as far as this reply decides it."""
+        if problem is None:
+            return
+        if self._mode is Mode.ONCE:
+            self._stop(problem.exit)
+        elif self._mode is Mode.LINES:
+            self._exit = ExitCode.REPLY
+
+    # ------------------------------------------------------------------------------ stopping a
+    # reply
+
+    def _cancel(self) -> None:
+        match self._phase:
+            case Phase.ASKED | Phase.REPLYING:
+                self._stop_reply()
+                self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
+            case Phase.LIMITED:
+                self._clear_timers()
+                self._phase = Phase.READY
+                self._over(Status.CANCELLED, "client_cancelled", None)
+            case _:
+                self._drop_questions()
+
+    def _stop_reply(self) -> None:
+        """Tell the server; until it answers no other reply may be asked for."""
+        assert self._turn is not None
+        self._ending_id = self._turn.reply.id
+        # A cancel that arrives before the reply exists is lost, so it waits for the reply's id.
+        self._cancel_owed = self._phase is Phase.ASKED
+        self._phase = Phase.ENDING
+        if not self._cancel_owed:
+            self._send(fx.Cancel(self._ending_id))
+
+    def _cancelled(self) -> None:
+        self._answered(fx.Cancel)
+        self._phase = Phase.READY
+        self._do(fx.ClearTimer(ev.Timer.STALL))
+        self._next()
+
+    def _drop_questions(self) -> None:
+        """Nothing streams: what is stopped is the waiting for a connection."""
+        if self._turn is not None:
+            self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
+        while self._queue:
+            self._queue.popleft()
+            self._show(fx.ReplyOver(Status.CANCELLED, "", self._model, reason="client_cancelled"))
+
+    def _leave(self, event: ev.LeaveAsked) -> None:
+        if self._phase in (Phase.ASKED, Phase.REPLYING):
+            self._stop_reply()
+            self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
+        if event.problem is not None:
+            self._notice("error", str(event.problem))
+        self._stop(event.exit)
+
+    # ---------------------------------------------------------------------------------- what is
+    # wrong
+
+    def _problem(self, error: ev.ServerProblem) -> None:
+        command = self._unanswered.pop(error.event_id, None)
+        match command:
+            case fx.Configure():
+                self._settings_refused(error)
+            case fx.Reply():
+                self._reply_refused(error)
+            case fx.AddItem() if self._phase in (Phase.ASKED, Phase.REPLYING):
+                self._question_refused(error)
+            case fx.Cancel():
+                # Harmless: the reply was over before the cancel arrived.
+                if self._phase is Phase.ENDING:
+                    self._cancelled()
+            case _:
+                self._last_error = error
+                starting = self._phase in (Phase.CONNECTING, Phase.CONFIGURING)
+                if starting and problems.is_fatal(error):
+                    self._clear_timers()
+                    self._give_up(problems.of_error(error))
+                    return
+                self._notice("error", f"the server reports: {error.message}")
+
+    def _settings_refused(self, error: ev.ServerProblem) -> None:
+        self._configures = max(0, self._configures - 1)
+        problem = problems.refused_settings(error)
+        if self._phase is Phase.CONFIGURING:
+            self._clear_timers()
+            self._give_up(problem)
+            return
+        self._options = self._options_before
+        self._notice("error", problem.message)
+
+    def _reply_refused(self, error: ev.ServerProblem) -> None:
+        if self._phase is Phase.ENDING:
+            self._cancelled()
+        elif self._phase is Phase.ASKED:
+            self._over(Status.FAILED, "", problems.of_error(error))
+
+    def _question_refused(self, error: ev.ServerProblem) -> None:
+        # The reply to it is on its way all the same, and would answer something else.
+        self._items.pop()
+        self._stop_reply()
+        self._over(Status.FAILED, "", problems.of_error(error), next_question=False)
+
+    def _set_instructions(self, instructions: str) -> None:
+        self._options_before = self._options
+        self._options = replace(self._options, instructions=instructions)
+        self._notice("info", "instructions set")
+        if self._phase in (Phase.CONFIGURING, Phase.READY, Phase.ENDING):
+            self._configure()
+
+    def _timer(self, timer: ev.Timer) -> None:
+        match timer:
+            case ev.Timer.RETRY:
+                if self._phase is Phase.RETRYING:
+                    self._connect()
+            case ev.Timer.LIMIT:
+                if self._phase is Phase.LIMITED:
+                    self._ask_reply()
+            case ev.Timer.START:
+                what = "session.created" if self._phase is Phase.CONNECTING else "session.update"
+                self._silent(f"the server sent no answer to {what}", ev.Retry.IF_IT_WORKED)
+            case ev.Timer.STALL:
+                seconds = f"{self._patience.reply:g}"
+                self._silent(f"no word from the server for {seconds} s", ev.Retry.ALWAYS)
+
+    def _silent(self, message: str, retry: ev.Retry) -> None:
+        self._do(fx.Disconnect())
+        hint = "check --url, or give it longer with --timeout and --connect-timeout"
+        self._lost(ev.Lost(Problem(ExitCode.LINK, message, hint), retry))
+
+    # ------------------------------------------------------------------------------------------
+    # small
+
+    def _do(self, effect: fx.Effect) -> None:
+        self._out.append(effect)
+
+    def _show(
+        self,
+        update: fx.Connecting
+        | fx.Ready
+        | fx.Waiting
+        | fx.Asked
+        | fx.TextArrived
+        | fx.ReplyOver
+        | fx.Totals,
+    ) -> None:
+        self._out.append(fx.Show(update))
+
+    def _notice(self, level: fx.Level, text: str) -> None:
+        self._out.append(fx.Show(fx.Notice(level, text)))
+
+    def _send(self, command: fx.Command) -> None:
+        self._sent += 1
+        event_id = f"rtchat_{self._sent}"
+        self._unanswered[event_id] = command
+        self._out.append(fx.Send(event_id, command))
+
+    def _answered(self, *kinds: type[fx.Command]) -> None:
+        """Commands of these kinds can no longer be refused; only one that can is worth keeping."""
+        for event_id, command in list(self._unanswered.items()):
+            if isinstance(command, kinds):
+                del self._unanswered[event_id]
+
+    def _stop(self, exit_code: ExitCode) -> None:
+        if self._phase is not Phase.STOPPED:
+            self._phase = Phase.STOPPED
+            self._clear_timers()
+            self._out.append(fx.Stop(exit_code))
+
+    def _clear_timers(self) -> None:
+        self._out.extend(fx.ClearTimer(timer) for timer in ev.Timer)

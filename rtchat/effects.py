@@ -1,0 +1,214 @@
+"""What the program does, in the imperative: commands to a server, updates for a view, effects of
+the shell.
+
+The counterpart is `events`. `conversation` makes all of these, `session` performs the effects,
+`wire` turns commands into JSON and the views show updates. Not here: any behaviour.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import Timer
+from rtchat.values import Item, Options, Status, ToolCall, Usage, value
+
+# ----------------------------------------------------------------------------- commands to a server
+
+
+@value
+class Configure:
+    """`session.update`."""
+
+    options: Options
+
+
+@value
+class AddItem:
+    """`conversation.item.create`. `previous_item_id` "root" puts it first, None last."""
+
+    item: Item
+    previous_item_id: str | None = None
+
+
+@value
+class Reply:
+    """`response.create`."""
+
+    options: Options = Options()
+
+
+@value
+class Cancel:
+    """`response.cancel`. An empty id means the running one."""
+
+    response_id: str = ""
+
+
+@value
+class Retrieve:
+    """`conversation.item.retrieve`."""
+
+    item_id: str
+
+
+@value
+class Delete:
+    """`conversation.item.delete`."""
+
+    item_id: str
+
+
+@value
+class Truncate:
+    """`conversation.item.truncate`."""
+
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+Command: TypeAlias = Configure | AddItem | Reply | Cancel | Retrieve | Delete | Truncate
+
+# ----------------------------------------------------------------------- updates: what a view shows
+
+
+@value
+class Timing:
+    """Seconds. `first_token` and `total` count from the moment the question was sent."""
+
+    connect: float | None = None
+    first_token: float | None = None
+    total: float | None = None
+
+
+@value
+class Connecting:
+    """A connection is being made; nothing can be answered yet."""
+
+    model: str
+
+
+@value
+class Ready:
+    """The session took our settings. `replayed` is how many items it was told again."""
+
+    model: str
+    seconds: float
+    replayed: int = 0
+
+
+@value
+class Waiting:
+    """Nothing happens for `seconds`, for a reason worth showing."""
+
+    why: str
+    seconds: float
+
+
+@value
+class Asked:
+    """A question is the next to be answered: from here on a reply is due."""
+
+    text: str
+    model: str
+
+
+@value
+class TextArrived:
+    """The next text of the reply, in reading order."""
+
+    text: str
+
+
+@value
+class ReplyOver:
+    """The reply is over, however it went; always the end of an `Asked`."""
+
+    status: Status
+    text: str
+    model: str
+    reason: str = ""
+    problem: Problem | None = None
+    response_id: str | None = None
+    conversation_id: str | None = None
+    usage: Usage | None = None
+    timing: Timing = Timing()
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@value
+class Totals:
+    """/usage: the sums of this run."""
+
+    replies: int
+    usage: Usage
+
+
+Level: TypeAlias = Literal["detail", "info", "warning", "error"]
+
+
+@value
+class Notice:
+    """A line beside the conversation. `detail` is for `--verbose`."""
+
+    level: Level
+    text: str
+
+
+Update: TypeAlias = Connecting | Ready | Waiting | Asked | TextArrived | ReplyOver | Totals | Notice
+
+# --------------------------------------------------------------------- effects: what the shell does
+
+
+@value
+class Connect:
+    """Open a socket for this model; one that is open is closed first."""
+
+    model: str
+
+
+@value
+class Disconnect:
+    """Close the socket; whatever it still delivers is dropped."""
+
+
+@value
+class Send:
+    """Send a command. `event_id` comes back in the error that it causes."""
+
+    event_id: str
+    command: Command
+
+
+@value
+class SetTimer:
+    """Start a timer, or start it again. The shell shortens it by up to `jitter` of itself."""
+
+    timer: Timer
+    seconds: float
+    jitter: float = 0.0
+
+
+@value
+class ClearTimer:
+    """Stop a timer, if it runs."""
+
+    timer: Timer
+
+
+@value
+class Show:
+    """Tell the view."""
+
+    update: Update
+
+
+@value
+class Stop:
+    """The program ends with this code, once what was sent has left."""
+
+    exit: ExitCode
+
+
+Effect: TypeAlias = Connect | Disconnect | Send | SetTimer | ClearTimer | Show | Stop

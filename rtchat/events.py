@@ -1,0 +1,378 @@
+"""What can happen, in the past tense: the server said something, or this side did.
+
+The counterpart is `effects`: what the program does about it. `wire` makes the first half out of
+JSON, the session and the prompt make the second; `conversation` takes both. Not here: any
+behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from enum import StrEnum
+from typing import TypeAlias
+
+from rtchat.errors import ExitCode, Problem
+from rtchat.values import Channel, Dialect, Item, JsonObject, Part, Status, Usage, value
+
+# --------------------------------------------------------------------------- events from the server
+
+
+@value
+class SessionCreated:
+    """The server opened a session. `fields` is all of it, in the shape it came in."""
+
+    id: str
+    model: str
+    dialect: Dialect | None = None
+    """What its shape gives away; None where it is neither or both."""
+    expires_at: float | None = None
+    """Unix seconds."""
+    fields: JsonObject = field(default_factory=dict)
+
+
+@value
+class SessionUpdated:
+    """The server took our `session.update`; the same fields as `SessionCreated`."""
+
+    id: str
+    model: str
+    dialect: Dialect | None = None
+    expires_at: float | None = None
+    fields: JsonObject = field(default_factory=dict)
+
+
+@value
+class ItemAdded:
+    """An item is in the conversation; a reply's own item is still empty then."""
+
+    item: Item
+    previous_item_id: str | None = None
+
+
+@value
+class ItemDone:
+    """An item is complete."""
+
+    item: Item
+    previous_item_id: str | None = None
+
+
+@value
+class ItemRetrieved:
+    """The answer to `Retrieve`."""
+
+    item: Item
+
+
+@value
+class ItemDeleted:
+    """An item is gone."""
+
+    item_id: str
+
+
+@value
+class ItemTruncated:
+    """The audio of an assistant item was cut to what was played."""
+
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+@value
+class ReplyStarted:
+    """`response.created`."""
+
+    response_id: str
+    conversation_id: str | None = None
+
+
+@value
+class OutputAdded:
+    """A reply began an item."""
+
+    response_id: str
+    output_index: int
+    item: Item
+
+
+@value
+class OutputDone:
+    """A reply finished an item."""
+
+    response_id: str
+    output_index: int
+    item: Item
+
+
+@value
+class PartAdded:
+    """A reply began a content part."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    content_index: int
+    part: Part
+
+
+@value
+class PartDone:
+    """A reply finished a content part."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    content_index: int
+    part: Part
+
+
+@value
+class Delta:
+    """The next piece of a channel. Parts of one reply may interleave: the key is all four ids."""
+
+    channel: Channel
+    text: str
+    response_id: str = ""
+    item_id: str = ""
+    output_index: int = 0
+    content_index: int = 0
+
+
+@value
+class ChannelDone:
+    """A channel is complete; `text` is all of it and outranks the joined deltas."""
+
+    channel: Channel
+    text: str
+    response_id: str = ""
+    item_id: str = ""
+    output_index: int = 0
+    content_index: int = 0
+
+
+@value
+class ToolCalled:
+    """The model called a function and its arguments are complete."""
+
+    name: str
+    call_id: str
+    arguments: str
+    response_id: str = ""
+    item_id: str = ""
+    output_index: int = 0
+
+
+@value
+class ReplyEnded:
+    """`response.done`: the only place where a failed reply shows."""
+
+    response_id: str
+    status: Status
+    reason: str = ""
+    """`client_cancelled`, `max_output_tokens`, `content_filter` …"""
+    code: str = ""
+    """The error's code, if it failed."""
+    message: str = ""
+    items: tuple[Item, ...] = ()
+    usage: Usage | None = None
+    conversation_id: str | None = None
+
+
+@value
+class RateLimit:
+    """One line of `RateLimits`."""
+
+    name: str
+    limit: int = 0
+    remaining: int = 0
+    reset_seconds: float = 0.0
+
+
+@value
+class RateLimits:
+    """What is left of the limits."""
+
+    limits: tuple[RateLimit, ...]
+
+
+@value
+class ServerProblem:
+    """An `error` event. `event_id` is that of our own event at fault, if the server says so."""
+
+    message: str
+    kind: str = ""
+    code: str = ""
+    param: str = ""
+    event_id: str = ""
+
+
+@value
+class Other:
+    """An event of the API that a text conversation needs nothing from."""
+
+    type: str
+
+
+@value
+class Unknown:
+    """A frame that could not be read: passed over, shown with `--verbose`."""
+
+    type: str
+    why: str
+
+
+ServerEvent: TypeAlias = (
+    SessionCreated
+    | SessionUpdated
+    | ItemAdded
+    | ItemDone
+    | ItemRetrieved
+    | ItemDeleted
+    | ItemTruncated
+    | ReplyStarted
+    | OutputAdded
+    | OutputDone
+    | PartAdded
+    | PartDone
+    | Delta
+    | ChannelDone
+    | ToolCalled
+    | ReplyEnded
+    | RateLimits
+    | ServerProblem
+    | Other
+    | Unknown
+)
+
+# ---------------------------------------------------------------------------- events from this side
+
+
+class Timer(StrEnum):
+    """What a timer is for. There is at most one of each."""
+
+    START = "start"
+    """The session did not become ready."""
+    STALL = "stall"
+    """No word from the server while a reply is due; the session restarts it at every frame."""
+    RETRY = "retry"
+    """Time to connect again."""
+    LIMIT = "limit"
+    """The wait that a rate limit asked for is over."""
+
+
+@value
+class Started:
+    """The program begins."""
+
+
+@value
+class UserSaid:
+    """A line, or a whole prompt, of the user's."""
+
+    text: str
+
+
+@value
+class InputEnded:
+    """There will be no more input: finish what is queued, then stop; with its code if it failed."""
+
+    problem: Problem | None = None
+
+
+@value
+class CancelPressed:
+    """Ctrl-C or Esc in mid reply."""
+
+
+@value
+class LeaveAsked:
+    """The user leaves: /exit, Ctrl-D, a signal, or stdout that went away."""
+
+    exit: ExitCode = ExitCode.OK
+    problem: Problem | None = None
+
+
+@value
+class SystemSet:
+    """/system: new instructions, from now on."""
+
+    instructions: str
+
+
+@value
+class ModelSet:
+    """/model: another model. A session keeps its model, so this is a new session, same items."""
+
+    model: str
+
+
+@value
+class StartedOver:
+    """/new: forget everything said."""
+
+
+@value
+class UsageAsked:
+    """/usage."""
+
+
+@value
+class Told:
+    """A line from the program to the user that needs no decision: /help, a mistyped command."""
+
+    text: str
+    is_error: bool = False
+
+
+class Retry(StrEnum):
+    """Whether it is worth connecting again."""
+
+    NEVER = "never"
+    IF_IT_WORKED = "if it worked"
+    """Only to a server that has answered before: a name that does not resolve will not by
+    itself."""
+    ALWAYS = "always"
+
+
+@value
+class Opened:
+    """The socket is open; the session is not there yet."""
+
+
+@value
+class Lost:
+    """There is no connection: it could not be made, or it ended."""
+
+    problem: Problem
+    retry: Retry
+    retry_after: float | None = None
+    """What the server asked us to wait."""
+    at_once: bool = False
+    """Nothing is wrong with the server: the session was over (its 60 minutes)."""
+
+
+@value
+class TimerFired:
+    """A timer that `SetTimer` set."""
+
+    timer: Timer
+
+
+LocalEvent: TypeAlias = (
+    Started
+    | UserSaid
+    | InputEnded
+    | CancelPressed
+    | LeaveAsked
+    | SystemSet
+    | ModelSet
+    | StartedOver
+    | UsageAsked
+    | Told
+    | Opened
+    | Lost
+    | TimerFired
+)
+Event: TypeAlias = ServerEvent | LocalEvent

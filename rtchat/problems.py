@@ -1,0 +1,92 @@
+"""What a server says went wrong, in plain words: an exit code, a message and what to do about it.
+
+Not here: failures of the connection itself, which `transport` explains.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import ReplyEnded, ServerProblem
+from rtchat.values import Status
+
+_MODEL = "choose another with --model"
+_CODES: dict[str, tuple[ExitCode, str]] = {
+    "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
+    "insufficient_quota": (ExitCode.LIMIT, "check the plan and the billing of your account"),
+    "rate_limit_exceeded": (ExitCode.LIMIT, "wait a little, then ask again"),
+    "beta_api_shape_disabled": (
+        ExitCode.USAGE,
+        "leave out --dialect beta and any OpenAI-Beta header",
+    ),
+    "missing_model": (ExitCode.USAGE, _MODEL),
+    "invalid_model": (ExitCode.USAGE, _MODEL),
+    "model_not_found": (ExitCode.USAGE, _MODEL),
+}
+"""PROTOCOL: error codes that mean more than "this reply failed"."""
+
+_REASONS = {
+    "max_output_tokens": ("the reply stopped at the output limit", "raise --max-output-tokens"),
+    "content_filter": ("the reply was stopped by the content filter", ""),
+    "turn_detected": ("the reply was interrupted by speech", ""),
+    "client_cancelled": ("the reply was cancelled", ""),
+}
+
+
+def of_error(error: ServerProblem) -> Problem:
+    """An `error` event as a problem; one of no special meaning is a failed reply."""
+    code = error.code or error.kind
+    exit_code, hint = _CODES.get(code, (ExitCode.REPLY, ""))
+    return Problem(exit_code, error.message, hint, code)
+
+
+def is_fatal(error: ServerProblem) -> bool:
+    """Whether no reply can be had on this connection, nor on the next one like it."""
+    return error.code in _CODES and error.code != "rate_limit_exceeded"
+
+
+def refused_settings(error: ServerProblem) -> Problem:
+    """The server did not take our `session.update`; `param` names the field."""
+    code = error.code or error.kind
+    if error.code in _CODES:
+        return of_error(error)
+    field = error.param or "the settings"
+    hint = "leave that setting out, or choose the server's dialect with --dialect"
+    return Problem(ExitCode.USAGE, f"the server refused {field}: {error.message}", hint, code)
+
+
+def of_reply(ended: ReplyEnded) -> Problem | None:
+    """Why a reply is not complete; None if it is."""
+    match ended.status:
+        case Status.COMPLETED:
+            return None
+        case Status.CANCELLED | Status.INCOMPLETE:
+            words = f"the reply is {ended.status}"
+            if ended.reason:
+                words = f"{words} ({ended.reason})"
+            message, hint = _REASONS.get(ended.reason, (words, ""))
+            return Problem(ExitCode.REPLY, message, hint, ended.reason)
+        case Status.FAILED:
+            exit_code, hint = _CODES.get(ended.code, (ExitCode.REPLY, ""))
+            message = ended.message or ended.code or "the server gave no reason"
+            return Problem(exit_code, f"the reply failed: {message}", hint, ended.code)
+
+
+_WAIT = re.compile(r"try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?", re.IGNORECASE)
+
+
+def limit_wait(ended: ReplyEnded) -> float | None:
+    """The seconds that a rate limit asks to wait ("Please try again in 1m26.4s"), None if it is not
+    one."""
+    if ended.status is not Status.FAILED or ended.code != "rate_limit_exceeded":
+        return None
+    found = _WAIT.search(ended.message)
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, amount, unit = found.groups()
+    try:
+        seconds = float(amount or 0) * (0.001 if unit == "ms" else 1.0)
+    except ValueError:
+        return None
+    return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + seconds

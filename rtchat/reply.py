@@ -1,0 +1,121 @@
+"""One reply as it arrives: its parts put in reading order, each piece of text handed out once.
+
+Parts of one reply interleave on the wire, so only the first unfinished one is shown as it grows;
+the others wait their turn. The text comes from the deltas; what a `.done` or the final
+`response.done` has beyond them is added, so that a server that sends only one of the three is read
+in full. Not here: whether the reply is the one that was asked for (`conversation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rtchat.events import ChannelDone, Delta, PartDone
+from rtchat.values import Channel, Item, Message, ToolCall
+
+_BETWEEN_PARTS = "\n\n"
+
+
+class _Part:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.pieces: list[str] = []
+        self.shown = 0
+        """How many of the pieces were handed out."""
+        self.final: str | None = None
+        self.done = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces) if self.final is None else self.final
+
+    def settle(self, text: str) -> None:
+        # The whole outranks its pieces. What was shown cannot be unsaid, but it can be completed.
+        if not text:
+            return
+        self.final = text
+        arrived = "".join(self.pieces)
+        if text.startswith(arrived):
+            self.pieces.append(text[len(arrived) :])
+
+
+class Reply:
+    """The text of one reply. Every method returns what can be shown now that could not before."""
+
+    def __init__(self, response_id: str = "") -> None:
+        self.id = response_id
+        self.tool_calls: list[ToolCall] = []
+        self._parts: dict[tuple[str, int], _Part] = {}
+        self._shown_last: _Part | None = None
+
+    @property
+    def text(self) -> str:
+        """All the text so far, as the server has it."""
+        return _BETWEEN_PARTS.join(part.text for part in self._parts.values() if part.text)
+
+    def add(self, delta: Delta) -> str:
+        """The next piece of a text or a transcript; other channels are not text."""
+        part = self._part(delta.item_id, delta.content_index, delta.channel)
+        if part is None:
+            return ""
+        part.pieces.append(delta.text)
+        return self._show()
+
+    def channel_done(self, event: ChannelDone) -> str:
+        """The whole of a text or a transcript."""
+        part = self._part(event.item_id, event.content_index, event.channel)
+        if part is None:
+            return ""
+        part.settle(event.text)
+        part.done = True
+        return self._show()
+
+    def part_done(self, event: PartDone) -> str:
+        """The whole of a part; on some servers without its text."""
+        channel = Channel.TEXT if event.part.kind == "text" else Channel.TRANSCRIPT
+        part = self._part(event.item_id, event.content_index, channel)
+        if part is None:
+            return ""
+        part.settle(event.part.text)
+        part.done = True
+        return self._show()
+
+    def finish(self, items: Sequence[Item] = ()) -> str:
+        """The reply is over; `items` is its output as the server reports it at the end."""
+        for item in items:
+            if isinstance(item, ToolCall):
+                self.tool_calls.append(item)
+            elif isinstance(item, Message) and item.role == "assistant":
+                self._settle_message(item)
+        for part in self._parts.values():
+            part.done = True
+        return self._show()
+
+    def _settle_message(self, item: Message) -> None:
+        for index, content in enumerate(item.parts):
+            known = self._parts.get((item.id, index))
+            if known is not None:
+                known.settle(content.text)
+            # A server whose ids changed on the way must not have its text shown twice.
+            elif content.text and all(part.text != content.text for part in self._parts.values()):
+                self._parts[item.id, index] = part = _Part(Channel.TEXT)
+                part.settle(content.text)
+
+    def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
+        if channel not in (Channel.TEXT, Channel.TRANSCRIPT):
+            return None
+        part = self._parts.setdefault((item_id, index), _Part(channel))
+        return part if part.channel is channel else None
+
+    def _show(self) -> str:
+        out = ""
+        for part in self._parts.values():
+            fresh = "".join(part.pieces[part.shown :])
+            if fresh and part is not self._shown_last:
+                fresh = f"{_BETWEEN_PARTS}{fresh}" if self._shown_last else fresh
+                self._shown_last = part
+            part.shown = len(part.pieces)
+            out += fresh
+            if not part.done:
+                break
+        return out

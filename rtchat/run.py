@@ -1,0 +1,230 @@
+"""One run of `talk` or `once`: settings and streams in, an exit code out.
+
+Chooses the view, the source of questions and the way to a server, and hands them to a `Session`.
+Not here: reading argv or the environment (`cli`), or anything that happens once the session runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, TypeAlias
+
+from rtchat import piped
+from rtchat.conversation import Conversation, Mode, Patience
+from rtchat.errors import ExitCode
+from rtchat.events import CancelPressed, InputEnded, LeaveAsked, LocalEvent, UserSaid
+from rtchat.session import Link, Post, Session, Source, Tap, View
+from rtchat.settings import Settings
+from rtchat.trace import Trace
+from rtchat.transport import Endpoint, endpoint, open_connection
+from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.values import JsonObject, Options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Shape: TypeAlias = Literal["text", "json", "events"]
+"""What goes to stdout: replies as text, as JSON, or every server event."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The three streams, and what is at their other ends."""
+
+    stdin: int | None
+    """The descriptor; None if it is closed."""
+    stdout: BinaryIO
+    stderr: TextIO | None
+    environ: Mapping[str, str]
+    stdin_is_terminal: bool = False
+    stdout_is_terminal: bool = False
+    stderr_is_terminal: bool = False
+
+
+def once(prompt: str | None, settings: Settings, shape: Shape, streams: Streams) -> ExitCode:
+    """One question, one reply."""
+    aside = _aside(settings, streams)
+    descriptor = None if streams.stdin_is_terminal else streams.stdin
+    text = piped.question(prompt, descriptor, aside.say)
+
+    async def ask(post: Post) -> None:
+        post(UserSaid(text))
+        post(InputEnded())
+
+    view = _view(settings, shape, streams, aside)
+    return _run(settings, Mode.ONCE, shape, streams, view, ask)
+
+
+def talk(settings: Settings, shape: Shape, streams: Streams, history: Path | None) -> ExitCode:
+    """A conversation: with a person at a terminal, or with each line of a pipe.
+
+    `history` is the file that keeps what was typed, for the next time.
+    """
+    aside = _aside(settings, streams)
+    if streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text":
+        return _run(settings, Mode.CHAT, shape, streams, *_terminal(settings, streams, history))
+    view = _view(settings, shape, streams, aside)
+    source: Source = _no_lines
+    if streams.stdin is not None:
+        source = partial(piped.lines, descriptor=streams.stdin)
+    return _run(settings, Mode.LINES, shape, streams, view, source)
+
+
+async def _no_lines(post: Post) -> None:
+    post(InputEnded())
+
+
+# -------------------------------------------------------------------------------------------- views
+
+
+def _aside(settings: Settings, streams: Streams) -> Aside:
+    return Aside(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
+
+
+def _view(settings: Settings, shape: Shape, streams: Streams, aside: Aside) -> View:
+    if shape == "events":
+        return aside
+    if shape == "json":
+        from rtchat.ui.json_view import JsonView
+
+        return JsonView(streams.stdout, aside)
+    if _renders(settings, streams):
+        from rtchat.ui.live_view import LiveView
+
+        consoles = _consoles(settings, streams)
+        return LiveView(*consoles, verbose=settings.verbose, quiet=settings.quiet)
+    return PlainView(streams.stdout, aside, raw=not streams.stdout_is_terminal)
+
+
+def _renders(settings: Settings, streams: Streams) -> bool:
+    if settings.render == "auto":
+        return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
+    return settings.render == "always"
+
+
+def _colors(settings: Settings, streams: Streams, is_terminal: bool) -> bool:
+    """Whether to colour a stream: the option, then NO_COLOR, FORCE_COLOR and TERM, then what it
+    is."""
+    if settings.color != "auto":
+        return settings.color == "always"
+    if streams.environ.get("NO_COLOR"):
+        return False
+    if streams.environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal and streams.environ.get("TERM") != "dumb"
+
+
+def _consoles(settings: Settings, streams: Streams) -> tuple[Console, Console]:
+    from io import TextIOWrapper
+
+    from rich.console import Console
+
+    def console(file: TextIO, is_terminal: bool) -> Console:
+        colors = _colors(settings, streams, is_terminal)
+        # The 16 colours of the terminal's own palette read on any background.
+        return Console(
+            file=file,
+            force_terminal=is_terminal,
+            color_system="standard" if colors else None,
+            no_color=not colors,
+            legacy_windows=False,
+            _environ=dict(streams.environ),
+        )
+
+    out = TextIOWrapper(streams.stdout, encoding="utf-8", errors="replace", write_through=True)
+    err = streams.stderr or out
+    return console(out, streams.stdout_is_terminal), console(err, streams.stderr_is_terminal)
+
+
+def _terminal(settings: Settings, streams: Streams, history: Path | None) -> tuple[View, Source]:
+    # Drawing is needed only now; the connection is made while this is imported.
+    from rtchat.ui.live_view import LiveView
+    from rtchat.ui.prompt import Prompt
+    from rtchat.ui.terminal import Terminal
+
+    out, err = _consoles(settings, streams)
+    view = LiveView(out, err, banner=True, verbose=settings.verbose, quiet=settings.quiet)
+    colors = _colors(settings, streams, is_terminal=True)
+    terminal = Terminal(view, Prompt(history, color=colors))
+    return terminal, terminal.run
+
+
+# ------------------------------------------------------------------------------------------ running
+
+
+def _run(
+    settings: Settings, mode: Mode, shape: Shape, streams: Streams, view: View, source: Source
+) -> ExitCode:
+    options = Options(settings.system, "text", settings.max_output_tokens)
+    patience = Patience(settings.connect_timeout, settings.timeout)
+    trace = Trace(settings.trace) if settings.trace else None
+    taps: list[Tap] = [trace] if trace else []
+    if shape == "events":
+        taps.append(partial(_print_event, streams.stdout))
+    signals: dict[int, LocalEvent] = {
+        signal.SIGINT: CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED),
+        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
+    }
+
+    async def run() -> ExitCode:
+        async with AsyncExitStack() as stack:
+            connect, redact, model = await _server(settings, stack)
+            session = Session(
+                Conversation(model, options, mode=mode, patience=patience),
+                view,
+                connect,
+                dialect=settings.forced_dialect,
+                redact=redact,
+                taps=tuple(taps),
+            )
+            return await session.run(source, signals)
+
+    try:
+        code = asyncio.run(run())
+    finally:
+        if trace is not None:
+            trace.close()
+    if trace is not None and trace.failure is not None and code is ExitCode.OK:
+        raise trace.failure
+    return code
+
+
+def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
+    if direction == "received" and not isinstance(data, str):
+        out.write((json.dumps(data, ensure_ascii=False) + "\n").encode())
+        out.flush()
+
+
+Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
+
+
+async def _server(
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[Connect, Callable[[str], str], str]:
+    """The way to a server, how to take secrets out of what it sends, and the model's name."""
+    key = settings.key.reveal()
+
+    def where(model: str) -> Endpoint:
+        return endpoint(
+            model,
+            url=settings.url,
+            api_key=key,
+            headers=settings.headers,
+            beta=settings.dialect == "beta",
+            insecure=settings.insecure,
+        )
+
+    def connect(model: str) -> AbstractAsyncContextManager[Link]:
+        return open_connection(where(model), open_timeout=settings.connect_timeout)
+
+    redact = where(
+        settings.model
+    ).redact  # and what is wrong with the URL is said before anything else
+    return connect, redact, settings.model

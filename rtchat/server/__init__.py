@@ -1,0 +1,11 @@
+"""A Realtime server: what `rtchat serve` runs by itself and `--local` within the program.
+
+    dialogue.py     one client's conversation: frames in, frames out; touches nothing
+    realtime.py     the same over WebSockets: handshake, keys, origins, one task a reply
+    engine.py       what answers: the protocol between a dialogue and the three below
+    script.py       answers from a file, faults too; and `echo`
+    llama.py        the embedded model
+    weights.py      the embedded model's file: find it, install it, remove it
+
+Not here: the shapes on the wire (`rtchat.wire`), and the commands that start all this (`cli`).
+"""

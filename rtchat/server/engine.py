@@ -1,0 +1,71 @@
+"""What answers: the protocol between a client's dialogue and an engine.
+
+An engine is shared by all clients and keeps nothing about them: it is given everything each time.
+Not here: any engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol, TypeAlias
+
+from rtchat.events import ServerProblem
+from rtchat.values import Item, Message, Status, Usage, value
+
+
+@value
+class Prompt:
+    """What to answer. `max_output_tokens` None means as many as the engine likes."""
+
+    instructions: str
+    items: tuple[Item, ...]
+    max_output_tokens: int | None = None
+
+    @property
+    def question(self) -> str:
+        """The text of the user's last message."""
+        asked = (item for item in reversed(self.items) if isinstance(item, Message))
+        return next((item.text for item in asked if item.role == "user"), "")
+
+
+@value
+class Finish:
+    """The end of an answer; the fields mean what those of `ReplyEnded` do."""
+
+    status: Status = Status.COMPLETED
+    reason: str = ""
+    code: str = ""
+    message: str = ""
+    usage: Usage | None = None
+
+
+@value
+class HangUp:
+    """The end of the connection, after an `error` event if there is one. Code 1006 breaks it."""
+
+    code: int
+    reason: str = ""
+    problem: ServerProblem | None = None
+
+
+Piece: TypeAlias = str | Finish | HangUp
+Answer: TypeAlias = AsyncGenerator[Piece, None]
+"""Text, then a `Finish` or a `HangUp`, and nothing after it. Closing it early stops the engine."""
+
+
+class Engine(Protocol):
+    """What answers clients."""
+
+    @property
+    def model(self) -> str:
+        """Its name, for clients that ask for none."""
+
+    @property
+    def instructions(self) -> str:
+        """The instructions of a session that sets none."""
+
+    def greet(self) -> HangUp | None:
+        """A client has connected; what to do to it instead of opening a session, if anything."""
+
+    def answer(self, prompt: Prompt) -> Answer | ServerProblem:
+        """Answer, or refuse with an `error` event instead of a reply."""

@@ -1,0 +1,284 @@
+"""The server on its sockets: handshake, keys, origins, and one task for each reply.
+
+Frames leave in the order in which the dialogue made them: a lock is held from the one to the other,
+and so a client that reads slowly slows its own engine only. Not here: what is said (`dialogue`) and
+what answers (`engine`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import secrets
+import string
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from ssl import SSLContext
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from rtchat.errors import UsageError
+from rtchat.events import ServerProblem
+from rtchat.server.dialogue import SESSION_SECONDS, Begin, Dialogue, Halt, Output
+from rtchat.server.engine import Answer, Engine, Finish, HangUp
+from rtchat.values import Dialect, Status
+
+PATH = "/v1/realtime"
+_PATHS = (PATH, "/realtime")
+_MAX_FRAME = 16 * 1024 * 1024
+_CLOSE_SECONDS = 2.0
+_KEY_PROTOCOL = "openai-insecure-api-key."
+_BETA_PROTOCOL = "openai-beta.realtime-v1"
+_BROKEN = 1006
+"""Not a code that can be sent: it stands for a connection that broke."""
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def random_id(prefix: str) -> str:
+    """An id as OpenAI's server makes them."""
+    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(21))}"
+
+
+@asynccontextmanager
+async def serving(
+    engine: Engine,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    allow_origins: Sequence[str] = (),
+    ssl: SSLContext | None = None,
+    session_seconds: float = SESSION_SECONDS,
+) -> AsyncIterator[str]:
+    """Serve while the block runs; the value is the URL.
+
+    Without `api_key` anybody who reaches the port is served. A browser's page is refused unless its
+    origin is in `allow_origins`. Raises `UsageError` if the address cannot be had.
+    """
+    door = _Door(api_key, frozenset(allow_origins))
+
+    async def meet(socket: ServerConnection) -> None:
+        await _Client(socket, engine, session_seconds).run()
+
+    try:
+        server = await serve(
+            meet,
+            host,
+            port,
+            process_request=door.judge,
+            select_subprotocol=_choose_protocol,
+            compression=None,
+            max_size=_MAX_FRAME,
+            close_timeout=_CLOSE_SECONDS,
+            ssl=ssl,
+            logger=_silent(),
+        )
+    except OSError as error:
+        hint = "--port 0 takes a free one" if port else "another --host"
+        message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        raise UsageError(message, hint=hint) from error
+    async with server:
+        yield _url(server, host, secure=ssl is not None)
+
+
+def _url(server: Server, host: str, *, secure: bool) -> str:
+    port = server.sockets[0].getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'wss' if secure else 'ws'}://{shown}:{port}{PATH}"
+
+
+def _silent() -> logging.Logger:
+    # Unless somebody listens, a logger writes to stderr, which is the terminal of a conversation.
+    logger = logging.getLogger("rtchat.server")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
+
+
+def _choose_protocol(
+    _socket: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    return next((name for name in offered if name == "realtime"), None)
+
+
+def _offered(request: Request) -> list[str]:
+    lines = request.headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for line in lines for name in line.split(",")]
+
+
+def _dialect(request: Request) -> Dialect:
+    asked = request.headers.get_all("OpenAI-Beta")
+    if _BETA_PROTOCOL in _offered(request) or any("realtime=v1" in line for line in asked):
+        return Dialect.BETA
+    return Dialect.GA
+
+
+class _Door:
+    """Who is let in."""
+
+    def __init__(self, api_key: str | None, origins: frozenset[str]) -> None:
+        self._key = None if api_key is None else api_key.encode()
+        self._origins = origins
+
+    def judge(self, socket: ServerConnection, request: Request) -> Response | None:
+        """The answer to a handshake that is refused, or None."""
+        if urlsplit(request.path).path not in _PATHS:
+            return _refusal(HTTPStatus.NOT_FOUND, "", f"Not found: the path is {PATH}.")
+        origins = request.headers.get_all("Origin")
+        if any(origin not in self._origins for origin in origins):
+            message = "A page of this origin may not connect: see --allow-origin."
+            return _refusal(HTTPStatus.FORBIDDEN, "origin_not_allowed", message)
+        keys = _keys(request)
+        if self._key is None or any(hmac.compare_digest(key, self._key) for key in keys):
+            return None
+        if keys:
+            message = "Incorrect API key provided."
+            return _refusal(HTTPStatus.UNAUTHORIZED, "invalid_api_key", message)
+        message = "You did not provide an API key: send it as 'Authorization: Bearer KEY'."
+        return _refusal(HTTPStatus.UNAUTHORIZED, "", message)
+
+
+def _keys(request: Request) -> list[bytes]:
+    bearer = [line.split(None, 1) for line in request.headers.get_all("Authorization")]
+    found = [
+        *(words[1].strip() for words in bearer if len(words) == 2 and words[0].lower() == "bearer"),
+        *request.headers.get_all("api-key"),
+        *(
+            name.removeprefix(_KEY_PROTOCOL)
+            for name in _offered(request)
+            if name.startswith(_KEY_PROTOCOL)
+        ),
+    ]
+    return [key.encode("utf-8", "surrogateescape") for key in found]
+
+
+def _refusal(status: HTTPStatus, code: str, message: str) -> Response:
+    error = {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": None,
+        "code": code or None,
+    }
+    body = json.dumps({"error": error}).encode()
+    headers = Headers(
+        [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ]
+    )
+    return Response(status.value, status.phrase, headers, body)
+
+
+class _Client:
+    """One connection."""
+
+    def __init__(self, socket: ServerConnection, engine: Engine, seconds: float) -> None:
+        request = socket.request
+        assert request is not None  # the handshake is over
+        models = parse_qs(urlsplit(request.path).query).get("model", [""])
+        self._socket = socket
+        self._engine = engine
+        self._seconds = seconds
+        self._dialogue = Dialogue(
+            engine,
+            new_id=random_id,
+            now=time.time(),
+            model=models[0],
+            dialect=_dialect(request),
+            seconds=seconds,
+        )
+        self._order = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        hang_up = self._engine.greet()
+        try:
+            if hang_up is not None:
+                await self._hang_up(hang_up)
+                return
+            async with asyncio.timeout(self._seconds):
+                await self._converse()
+        except TimeoutError:
+            await self._hang_up(_EXPIRED)
+        except ConnectionClosed:
+            return
+
+    async def _converse(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            try:
+                await self._perform(self._dialogue.open(), group)
+                async for frame in self._socket:
+                    async with self._order:
+                        await self._perform(self._dialogue.receive(frame), group)
+            except ConnectionClosed:
+                return
+            finally:
+                for task in self._tasks.values():
+                    task.cancel()
+
+    async def _perform(self, outputs: Sequence[Output], group: asyncio.TaskGroup) -> None:
+        for output in outputs:
+            match output:
+                case str():
+                    await self._socket.send(output)
+                case Begin(reply_id, answer):
+                    task = group.create_task(self._reply(reply_id, answer))
+                    self._tasks[reply_id] = task
+                    task.add_done_callback(partial(self._forget, reply_id))
+                case Halt(reply_id):
+                    self._tasks[reply_id].cancel()
+
+    def _forget(self, reply_id: str, _task: asyncio.Task[None]) -> None:
+        del self._tasks[reply_id]
+
+    async def _reply(self, reply_id: str, answer: Answer) -> None:
+        try:
+            async with aclosing(answer):
+                async for piece in answer:
+                    if isinstance(piece, HangUp):
+                        await self._hang_up(piece)
+                        return
+                    await self._pass_on(reply_id, piece)
+            await self._pass_on(reply_id, _BROKE_OFF)
+        except ConnectionClosed:
+            return
+        except Exception as error:  # an engine's fault is the end of one reply, not of the server
+            message = f"The engine failed: {type(error).__name__}: {error}"
+            await self._pass_on(reply_id, replace(_BROKE_OFF, message=message))
+
+    async def _pass_on(self, reply_id: str, piece: str | Finish) -> None:
+        async with self._order:
+            if isinstance(piece, str):
+                frames = self._dialogue.say(reply_id, piece)
+            else:
+                frames = self._dialogue.finish(reply_id, piece)
+            for frame in frames:
+                await self._socket.send(frame)
+
+    async def _hang_up(self, hang_up: HangUp) -> None:
+        async with self._order:
+            if hang_up.problem is not None:
+                for frame in self._dialogue.refuse(hang_up.problem):
+                    await self._socket.send(frame)
+        if hang_up.code == _BROKEN:
+            self._socket.transport.abort()
+        else:
+            await self._socket.close(hang_up.code, hang_up.reason)
+
+
+_BROKE_OFF = Finish(Status.FAILED, code="server_error", message="The engine broke off.")
+_OVER = f"Your session hit the maximum duration of {SESSION_SECONDS // 60} minutes."
+_EXPIRED = HangUp(1001, _OVER, ServerProblem(_OVER, "invalid_request_error", "session_expired"))

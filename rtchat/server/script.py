@@ -1,0 +1,306 @@
+"""Engines without a model: `echo`, and answers read from a file (`script:FILE`).
+
+The file is TOML or JSON. The first rule that fits the user's last message answers it:
+
+    model = "scripted"              # all of this is optional
+    [[connect]]                     # the first connection meets the first of these, and so on
+    close = {code = 1013, reason = "busy", error = {code = "server_busy", message = "Busy."}}
+    [[rule]]
+    match = "weather"               # part of the message, in any case; or
+    regex = "^weather in (.+)$"     #   a regular expression found in it; neither: any message
+    times = 1                       # how often this rule may be used; without: always
+    text = "Sunny, 21 degrees."     # the answer, in deltas of `chunk` characters; or
+    deltas = ["Sunny, ", "21"]      #   the deltas themselves
+    chunk = 4
+    delay = 0.05                    # seconds before each delta
+    usage = {input = 12, cached = 4, output = 5}
+    # and at most one of these, after the text; without: the reply is completed
+    fail = {code = "rate_limit_exceeded", message = "Please try again in 2.5s."}
+    incomplete = "content_filter"
+    close = {code = 1001, reason = "bye"}  # code 1006: no farewell, the connection just breaks
+    stall = true                    # no more word
+    error = {code = "server_error", message = "No."}  # an `error` event instead of a reply
+
+A delta counts as one token. Not here: the protocol (`dialogue`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tomllib
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias, assert_never
+
+from rtchat.errors import UsageError
+from rtchat.events import ServerProblem
+from rtchat.server.engine import Answer, Finish, HangUp, Prompt
+from rtchat.values import (
+    Item,
+    JsonObject,
+    Message,
+    OtherItem,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+    value,
+)
+from rtchat.wire.check import (
+    FieldError,
+    array,
+    boolean,
+    number,
+    of_type,
+    record,
+    text,
+)
+from rtchat.wire.fields import Fields
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
+
+_CHUNK = 8
+
+
+@value
+class Rule:
+    """One rule of a script: which message it fits, what it says and how that ends."""
+
+    match: str = ""
+    regex: str = ""
+    times: int | None = None
+    deltas: tuple[str, ...] = ()
+    delay: float = 0.0
+    usage: Usage | None = None
+    end: Finish | HangUp | ServerProblem | None = Finish()
+    """None: it never ends. A `ServerProblem` comes instead of a reply."""
+
+    def fits(self, question: str) -> bool:
+        """Whether it answers this message."""
+        if self.regex and re.search(self.regex, question) is None:
+            return False
+        return self.match.casefold() in question.casefold()
+
+
+@value
+class Script:
+    """What a script file says."""
+
+    rules: tuple[Rule, ...] = ()
+    connects: tuple[HangUp, ...] = ()
+    model: str = "script"
+
+
+class ScriptEngine:
+    """Answers by rule. The counts of `times` and `connect` are those of all clients together."""
+
+    instructions = "You answer from a script."
+
+    def __init__(self, script: Script, *, sleep: Sleep = asyncio.sleep) -> None:
+        self.model = script.model
+        self._sleep = sleep
+        self._left: list[tuple[Rule, int | None]] = [(rule, rule.times) for rule in script.rules]
+        self._connects = list(script.connects)
+
+    def greet(self) -> HangUp | None:
+        return self._connects.pop(0) if self._connects else None
+
+    def answer(self, prompt: Prompt) -> Answer | ServerProblem:
+        rule = self._take(prompt.question)
+        if isinstance(rule.end, ServerProblem):
+            return rule.end
+        return _speak(rule, prompt, self._sleep)
+
+    def _take(self, question: str) -> Rule:
+        for index, (rule, left) in enumerate(self._left):
+            if left == 0 or not rule.fits(question):
+                continue
+            self._left[index] = (rule, None if left is None else left - 1)
+            return rule
+        message = f"No rule of the script fits {question[:80]!r}."
+        return Rule(end=Finish(Status.FAILED, code="no_rule", message=message))
+
+
+class EchoEngine:
+    """Answers with the user's own text, at once."""
+
+    model = "echo"
+    instructions = "You repeat what the user says."
+
+    def greet(self) -> HangUp | None:
+        return None
+
+    def answer(self, prompt: Prompt) -> Answer:
+        rule = Rule(deltas=cut(prompt.question, _CHUNK))
+        return _speak(rule, prompt, asyncio.sleep)
+
+
+def cut(whole: str, size: int) -> tuple[str, ...]:
+    """The text in pieces of so many characters."""
+    return tuple(whole[start : start + size] for start in range(0, len(whole), size))
+
+
+async def _speak(rule: Rule, prompt: Prompt, sleep: Sleep) -> Answer:
+    most = len(rule.deltas) if prompt.max_output_tokens is None else prompt.max_output_tokens
+    said = rule.deltas[:most]
+    for delta in said:
+        # Even a delay of nothing lets a cancel in.
+        await sleep(rule.delay)
+        yield delta
+    end = rule.end
+    if len(said) < len(rule.deltas):
+        end = Finish(Status.INCOMPLETE, "max_output_tokens")
+    if end is None:
+        await asyncio.Event().wait()
+    elif isinstance(end, Finish):
+        usage = rule.usage or _count(prompt, said)
+        yield Finish(end.status, end.reason, end.code, end.message, usage)
+    elif isinstance(end, HangUp):
+        yield end
+
+
+def _count(prompt: Prompt, said: Sequence[str]) -> Usage:
+    heard = len(prompt.instructions.split()) + sum(len(_words(item)) for item in prompt.items)
+    return Usage(input=heard, output=len(said), total=heard + len(said))
+
+
+def _words(item: Item) -> list[str]:
+    match item:
+        case Message():
+            return item.text.split()
+        case ToolCall():
+            return item.arguments.split()
+        case ToolOutput():
+            return item.output.split()
+        case OtherItem():
+            return []
+    assert_never(item)
+
+
+# ----------------------------------------------------------------------------------- reading a file
+
+_PROBLEM = record({"code": text(), "message": text()}, {"type": text(), "param": text()})
+_CLOSE = record({"code": number(1000, 4999, whole=True)}, {"reason": text(120), "error": _PROBLEM})
+_SECONDS = number(0, 3600)
+_TOKENS = number(0, 10**6, whole=True)
+_RULE = record(
+    {},
+    {
+        "match": text(),
+        "regex": text(),
+        "times": _TOKENS,
+        "text": text(),
+        "deltas": array(text()),
+        "chunk": number(1, 10**6, whole=True),
+        "delay": _SECONDS,
+        "usage": record({}, {"input": _TOKENS, "cached": _TOKENS, "output": _TOKENS}),
+        "fail": _PROBLEM,
+        "incomplete": text(),
+        "close": _CLOSE,
+        "stall": boolean,
+        "error": _PROBLEM,
+    },
+)
+_SCRIPT = record(
+    {}, {"model": text(), "rule": array(_RULE), "connect": array(record({"close": _CLOSE}))}
+)
+_ENDS = ("fail", "incomplete", "close", "stall", "error")
+
+
+def load_script(path: Path) -> Script:
+    """Read a script. Raises `UsageError` that names the file and what is wrong with it."""
+    try:
+        raw = path.read_text(encoding="utf-8")
+        data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw)
+    except OSError as error:
+        raise UsageError(f"cannot read the script {path}", hint=error.strerror or "") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read the script {path}", hint=str(error)) from error
+    try:
+        return read_script(data)
+    except FieldError as error:
+        raise UsageError(f"cannot use the script {path}", hint=str(error)) from error
+
+
+def read_script(data: object) -> Script:
+    """A script from the contents of its file. Raises `FieldError`."""
+    of_type(dict)(data, "the script")
+    _SCRIPT(data, "")
+    fields = Fields(data if isinstance(data, dict) else {}, [])
+    rules = tuple(_rule(rule, f"rule[{n}]") for n, rule in enumerate(fields.list("rule")))
+    connects = tuple(_hang_up(entry.fields("close")) for entry in fields.list("connect"))
+    return Script(rules, connects, fields.text("model") or Script().model)
+
+
+def _rule(fields: Fields, path: str) -> Rule:
+    data = fields.data
+    _at_most_one(data, ("text", "deltas"), path)
+    _at_most_one(data, _ENDS, path)
+    if "error" in data and ("text" in data or "deltas" in data):
+        message = f"'{path}.error' comes instead of a reply: it can have no text."
+        raise FieldError("invalid_value", message, path)
+    try:
+        re.compile(fields.text("regex"))
+    except re.error as error:
+        message = f"Invalid '{path}.regex': {error}."
+        raise FieldError("invalid_value", message, path) from error
+    return Rule(
+        fields.text("match"),
+        fields.text("regex"),
+        fields.integer("times") if "times" in data else None,
+        _deltas(fields),
+        fields.number("delay") or 0.0,
+        _usage(fields.fields("usage")) if "usage" in data else None,
+        _end(fields),
+    )
+
+
+def _at_most_one(data: JsonObject, keys: tuple[str, ...], path: str) -> None:
+    given = [key for key in keys if key in data]
+    if len(given) > 1:
+        message = f"'{path}' has both '{given[0]}' and '{given[1]}': it can have one."
+        raise FieldError("invalid_value", message, path)
+
+
+def _deltas(fields: Fields) -> tuple[str, ...]:
+    listed = fields.data.get("deltas")
+    if isinstance(listed, list):
+        return tuple(str(delta) for delta in listed)
+    return cut(fields.text("text"), fields.integer("chunk") or _CHUNK)
+
+
+def _usage(fields: Fields) -> Usage:
+    heard, said = fields.integer("input"), fields.integer("output")
+    return Usage(heard, fields.integer("cached"), said, heard + said)
+
+
+def _end(fields: Fields) -> Finish | HangUp | ServerProblem | None:
+    data = fields.data
+    if data.get("stall") is True:
+        return None
+    if "fail" in data:
+        problem = _problem(fields.fields("fail"))
+        return Finish(Status.FAILED, code=problem.code, message=problem.message)
+    if "incomplete" in data:
+        return Finish(Status.INCOMPLETE, fields.text("incomplete"))
+    if "close" in data:
+        return _hang_up(fields.fields("close"))
+    if "error" in data:
+        return _problem(fields.fields("error"))
+    return Finish()
+
+
+def _hang_up(fields: Fields) -> HangUp:
+    problem = _problem(fields.fields("error")) if "error" in fields.data else None
+    return HangUp(fields.integer("code"), fields.text("reason"), problem)
+
+
+def _problem(fields: Fields) -> ServerProblem:
+    return ServerProblem(
+        fields.text("message"),
+        fields.text("type") or "server_error",
+        fields.text("code"),
+        fields.text("param"),
+    )

@@ -1,0 +1,322 @@
+"""The shell around a conversation: performs its effects, and owns every task, timer and socket.
+
+`post` is the one inbox: whatever happens, from the keyboard, the network or a timer, becomes an
+event there, one at a time. Not here: any decision about a conversation (`conversation`), any
+drawing (`ui`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Protocol, TypeAlias, assert_never
+
+from rtchat import wire
+from rtchat.conversation import Conversation
+from rtchat.effects import (
+    Asked,
+    ClearTimer,
+    Connect,
+    Disconnect,
+    Effect,
+    Notice,
+    ReplyOver,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+    Update,
+)
+from rtchat.errors import ExitCode, LinkError, Problem
+from rtchat.events import (
+    Event,
+    LeaveAsked,
+    LocalEvent,
+    Lost,
+    Opened,
+    SessionCreated,
+    Started,
+    Timer,
+    TimerFired,
+    Unknown,
+)
+from rtchat.transport import ConnectError
+from rtchat.values import Dialect, JsonObject
+
+TICK = 1 / 12
+"""Seconds between two looks at whether the view has something to paint."""
+GOODBYE = 2.0
+"""Seconds to let what was sent leave, and the server answer the close."""
+
+
+class Link(Protocol):
+    """An open connection, as `transport.Connection` is one."""
+
+    async def send(self, event: JsonObject) -> None:
+        """Send a client event."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next frame; None when the connection is over."""
+
+    async def close(self) -> None:
+        """Close it with 1000."""
+
+    def explain(self) -> Lost:
+        """Why it is over."""
+
+
+class View(Protocol):
+    """What a person, a pipe or a program sees of a conversation."""
+
+    def show(self, update: Update) -> None:
+        """Take the next update. May raise OSError when there is nowhere to write to."""
+
+    def tick(self) -> None:
+        """Paint, if something changed; called a dozen times a second while a reply is due."""
+
+
+Post: TypeAlias = Callable[[LocalEvent], None]
+Source: TypeAlias = Callable[[Post], Coroutine[None, None, None]]
+Tap: TypeAlias = Callable[[str, JsonObject | str], None]
+"""Sees every event, "sent" or "received", as a JSON object, or as text if it is none."""
+
+
+class Session:
+    """Runs one conversation to its end.
+
+    `connect` opens a link for a model; `redact` takes secrets out of what a server sends. `dialect`
+    forces one; else it is read from what the server says of its session.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        view: View,
+        connect: Callable[[str], AbstractAsyncContextManager[Link]],
+        *,
+        dialect: Dialect | None = None,
+        redact: Callable[[str], str] = str,
+        taps: tuple[Tap, ...] = (),
+        now: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._conversation = conversation
+        self._view = view
+        self._connect = connect
+        self._forced = dialect
+        self._dialect = dialect or Dialect.GA
+        self._redact = redact
+        self._taps = taps
+        self._now = now
+        self._chance = chance
+        self._inbox: deque[Event] = deque()
+        self._busy = False
+        self._outbox: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        self._link: asyncio.Task[None] | None = None
+        self._open = False
+        self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        self._patience = 0.0
+        self._last_word = 0.0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._output_lost = False
+        self._exit: ExitCode | None = None
+        self._fault: Exception | None = None
+
+    async def run(
+        self, source: Source, signals: Mapping[int, LocalEvent] | None = None
+    ) -> ExitCode:
+        """Hold the conversation until it stops; `source` posts what the user says.
+
+        `signals` are turned into events while it runs.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
+        signals = signals or {}
+        for number, event in signals.items():
+            self._loop.add_signal_handler(number, self.post, event)
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                reading = self._tasks.create_task(source(self.post))
+                self.post(Started())
+                await self._done.wait()
+                self._stop_clocks()
+                await self._hang_up()
+                reading.cancel()
+        finally:
+            for number in signals:
+                self._loop.remove_signal_handler(number)
+        if self._fault is not None:
+            raise self._fault
+        assert self._exit is not None
+        return self._exit
+
+    # ------------------------------------------------------------------------------------ the inbox
+
+    def post(self, event: Event) -> None:
+        """Something happened. What happens while it is being dealt with waits its turn."""
+        self._inbox.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox and self._exit is None:
+                for effect in self._conversation.handle(self._inbox.popleft(), self._now()):
+                    self._perform(effect)
+        except Exception as error:
+            self._fault = error
+            self._done.set()
+        finally:
+            self._busy = False
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Connect(model):
+                self._drop_link()
+                self._outbox = asyncio.Queue()
+                self._open = False
+                self._link = self._tasks.create_task(self._hold_link(model, self._outbox))
+            case Disconnect():
+                self._drop_link()
+            case Send(event_id, command):
+                self._outbox.put_nowait(wire.encode(command, event_id, self._dialect))
+            case SetTimer(timer, seconds, jitter):
+                self._set_timer(timer, seconds * (1 - jitter * self._chance()))
+            case ClearTimer(timer):
+                self._clear_timer(timer)
+            case Show(update):
+                self._show(update)
+            case Stop(code):
+                self._exit = code
+                self._done.set()
+            case _:
+                assert_never(effect)
+
+    # -------------------------------------------------------------------------------------- the
+    # link
+
+    async def _hold_link(self, model: str, outbox: asyncio.Queue[JsonObject | None]) -> None:
+        """One connection from its beginning to its end; `outbox` is what is to be sent on it."""
+        try:
+            async with self._connect(model) as link:
+                self._open = True
+                self.post(Opened())
+                writing = self._tasks.create_task(self._write(link, outbox))
+                try:
+                    while (frame := await link.receive()) is not None:
+                        self._read(frame)
+                finally:
+                    writing.cancel()
+                lost = link.explain()
+        except ConnectError as error:
+            lost = error.lost
+        self._link = None
+        self.post(lost)
+
+    def _read(self, frame: str | bytes) -> None:
+        self._last_word = self._now()
+        if isinstance(frame, str):
+            frame = self._redact(frame)
+        data = wire.read_frame(frame)
+        if isinstance(data, Unknown):
+            self._tap("received", frame if isinstance(frame, str) else repr(frame))
+            self.post(data)
+            return
+        self._tap("received", data)
+        for event in wire.decode(data):
+            if isinstance(event, SessionCreated):
+                self._dialect = self._forced or event.dialect or Dialect.GA
+            self.post(event)
+
+    async def _write(self, link: Link, outbox: asyncio.Queue[JsonObject | None]) -> None:
+        while (data := await outbox.get()) is not None:
+            self._tap("sent", data)
+            with suppress(LinkError):  # the reader sees the same end, and says why
+                await link.send(data)
+        await link.close()
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            self._link.cancel()
+            self._link = None
+
+    async def _hang_up(self) -> None:
+        """Let what was sent leave, close with 1000; a server that takes no part is left."""
+        link = self._link
+        if link is None:
+            return
+        if not self._open:
+            link.cancel()
+            return
+        self._outbox.put_nowait(None)
+        await asyncio.wait((link,), timeout=GOODBYE)
+        link.cancel()
+
+    # --------------------------------------------------------------------------------------- clocks
+
+    def _set_timer(self, timer: Timer, seconds: float) -> None:
+        self._clear_timer(timer)
+        if timer is Timer.STALL:
+            self._patience = seconds
+            self._last_word = self._now()
+        self._timers[timer] = self._loop.call_later(seconds, self._fire, timer)
+
+    def _clear_timer(self, timer: Timer) -> None:
+        if handle := self._timers.pop(timer, None):
+            handle.cancel()
+
+    def _fire(self, timer: Timer) -> None:
+        del self._timers[timer]
+        if timer is Timer.STALL:
+            left = self._last_word + self._patience - self._now()
+            if left > 0:
+                self._timers[timer] = self._loop.call_later(left, self._fire, timer)
+                return
+        self.post(TimerFired(timer))
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK, self._tick)
+        self._try_view(self._view.tick)
+
+    def _stop_clocks(self) -> None:
+        for timer in list(self._timers):
+            self._clear_timer(timer)
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    # -----------------------------------------------------------------------------------------
+    # views
+
+    def _show(self, update: Update) -> None:
+        if isinstance(update, Asked) and self._ticker is None:
+            self._ticker = self._loop.call_later(TICK, self._tick)
+        if isinstance(update, ReplyOver) and self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        if not self._output_lost or isinstance(update, Notice):
+            self._try_view(lambda: self._view.show(update))
+
+    def _tap(self, direction: str, data: JsonObject | str) -> None:
+        for tap in self._taps:
+            self._try_view(lambda tap=tap: tap(direction, data))  # type: ignore[misc] # a default binds it
+
+    def _try_view(self, draw: Callable[[], None]) -> None:
+        try:
+            draw()
+        except BrokenPipeError:
+            self._lose_output(LeaveAsked(ExitCode.PIPE))
+        except OSError as error:
+            problem = Problem(
+                ExitCode.OUTPUT,
+                f"the output cannot be written ({error.strerror})",
+                "free some room",
+            )
+            self._lose_output(LeaveAsked(ExitCode.OUTPUT, problem))
+
+    def _lose_output(self, event: LeaveAsked) -> None:
+        if not self._output_lost:
+            self._output_lost = True
+            self.post(event)

@@ -1,0 +1,77 @@
+"""`--json`: one object on stdout for each reply; all else on stderr as always."""
+
+from __future__ import annotations
+
+import json
+from typing import BinaryIO
+
+from rtchat.effects import ReplyOver, Timing, Update
+from rtchat.ui.plain_view import Aside
+from rtchat.values import ToolCall, Usage
+
+
+class JsonView:
+    """Replies as JSON lines on `out`, everything else to `aside`."""
+
+    def __init__(self, out: BinaryIO, aside: Aside) -> None:
+        self._out = out
+        self._aside = aside
+
+    def show(self, update: Update) -> None:
+        """Write a reply once it is over."""
+        if isinstance(update, ReplyOver):
+            self._out.write((json.dumps(as_json(update), ensure_ascii=False) + "\n").encode())
+            self._out.flush()
+        self._aside.show(update)
+
+    def tick(self) -> None:
+        """Nothing is painted."""
+
+
+def as_json(over: ReplyOver) -> dict[str, object]:
+    """A reply as the object that scripts rely on; null where a thing is not known."""
+    problem = over.problem
+    error = problem and {
+        "code": problem.code or None,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+    return {
+        "text": over.text,
+        "status": over.status.value,
+        "reason": over.reason or None,
+        "response_id": over.response_id,
+        "conversation_id": over.conversation_id,
+        "model": over.model,
+        "usage": _usage(over.usage),
+        "timing": _timing(over.timing),
+        "tool_calls": [_tool_call(call) for call in over.tool_calls],
+        "error": error,
+    }
+
+
+def _usage(usage: Usage | None) -> dict[str, object] | None:
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input,
+        "cached_tokens": usage.cached,
+        "output_tokens": usage.output,
+        "total_tokens": usage.total,
+        "cost_usd": None,
+    }
+
+
+def _timing(timing: Timing) -> dict[str, int | None]:
+    def milliseconds(seconds: float | None) -> int | None:
+        return None if seconds is None else round(seconds * 1000)
+
+    return {
+        "connect_ms": milliseconds(timing.connect),
+        "first_token_ms": milliseconds(timing.first_token),
+        "total_ms": milliseconds(timing.total),
+    }
+
+
+def _tool_call(call: ToolCall) -> dict[str, str]:
+    return {"name": call.name, "call_id": call.call_id, "arguments": call.arguments}

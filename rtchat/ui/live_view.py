@@ -1,0 +1,251 @@
+"""The view for a terminal: finished Markdown in the scrollback, a panel for what may still change.
+
+The panel is the only thing that is painted twice. Not here: reading keys, or deciding anything
+about a reply; and no thread, the session's `tick` is the only clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, assert_never
+
+from rich.console import Console, Group
+from rich.text import Text
+
+from rtchat.effects import (
+    Asked,
+    Connecting,
+    Notice,
+    Ready,
+    ReplyOver,
+    TextArrived,
+    Totals,
+    Update,
+    Waiting,
+)
+from rtchat.ui import theme, words
+from rtchat.ui.safe import visible
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+    from rtchat.ui.draw import Stream
+    from rtchat.ui.panel import Panelled
+
+
+class LiveView:
+    """Shows updates on a terminal.
+
+    `out` takes the replies, `err` all that is about them; where both are terminals they are taken
+    to be the same one, and notices go around a panel that is up. `banner` is for a conversation: it
+    greets when the session is ready and parts each reply from the line above. `now` gives seconds.
+    """
+
+    def __init__(
+        self,
+        out: Console,
+        err: Console,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        banner: bool = False,
+        verbose: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self._out = out
+        self._err = err
+        self._now = now
+        self._banner = banner
+        self._verbose = verbose
+        self._quiet = quiet
+        self._model = ""
+        self._status = "connecting…"
+        self._was_ready = False
+        self._panel: Panelled | None = None
+        self._painted: tuple[str, int] | None = None
+        """The title and the width of the last frame."""
+        self._since = 0.0
+        self._first: float | None = None
+        self._deltas = 0
+        self._text = ""
+        self._begun = False
+        """Whether any of the reply is in the scrollback."""
+        self._stream: Stream | None = None
+
+    def show(self, update: Update) -> None:
+        """Show what happened."""
+        match update:
+            case Connecting(model=model):
+                self._model = model
+                self._say("connecting…", opens=not self._banner)
+            case Ready():
+                self._greet(update)
+                self._say("waiting")
+            case Waiting():
+                self._say(words.waiting(update))
+                if self._panel is None:
+                    self._notice("info", self._status)
+            case Asked(model=model):
+                self._model = model
+                self._say("waiting", opens=True)
+                self._since = self._now()
+            case TextArrived(text=text):
+                self._add(text)
+            case ReplyOver():
+                self._finish(update)
+            case Totals():
+                self._aside(words.totals(update))
+            case Notice(level=level, text=text):
+                self._notice(level, text)
+            case _:
+                assert_never(update)
+
+    def tick(self) -> None:
+        """Repaint the panel if anything in it changed."""
+        if self._panel is None:
+            return
+        settled = self._stream.settled(self._out.width) if self._stream else None
+        if settled is not None or self._painted != (self._title(), self._out.width):
+            self._paint(settled or [])
+
+    def expect(self) -> None:
+        """A question was asked: put the panel up, even if nothing can be sent yet."""
+        self._say(self._status, opens=True)
+
+    def close(self) -> None:
+        """Take the panel down, whatever it shows."""
+        if self._panel is not None:
+            self._panel.stop()
+            self._panel = None
+        self._stream, self._text, self._begun, self._first, self._deltas = None, "", False, None, 0
+
+    # ------------------------------------------------------------------------------- the reply
+
+    def _say(self, status: str, *, opens: bool = False) -> None:
+        """What the panel says until there is text."""
+        self._status = visible(status)
+        if opens:
+            self._open()
+        if self._panel is not None:
+            self._paint([])
+
+    def _open(self) -> None:
+        """Put the panel up, where there is a screen to put it on."""
+        if self._panel is not None or not self._out.is_terminal:
+            return
+        from rtchat.ui.panel import Panelled
+
+        self._since = self._now()
+        self._panel = Panelled(self._out)
+        self._panel.start()
+
+    def _add(self, text: str) -> None:
+        self._open()
+        if self._stream is None:
+            from rtchat.ui.draw import Stream
+
+            self._stream = Stream(self._out)
+        self._stream.add(visible(text))
+        self._text += text
+        self._deltas += 1
+        if self._first is None:
+            self._first = self._now()
+            self.tick()
+
+    def _finish(self, over: ReplyOver) -> None:
+        """The rest of the text, then how it went."""
+        if over.text.startswith(self._text) and len(over.text) > len(self._text):
+            self._add(over.text[len(self._text) :])
+        lines = self._stream.finish(self._out.width) if self._stream else []
+        if self._panel is not None:
+            self._panel.stop()
+        self._print(lines)
+        begun = self._begun
+        self.close()
+        if self._banner:
+            self._out.print()
+        elif begun and self._err.is_terminal and not self._quiet:
+            self._err.print()
+        self._notice("error" if over.problem else "warning", words.remark(over))
+        self._notice("info", words.stats(over))
+
+    def _paint(self, settled: list[Text]) -> None:
+        """Print what is final and paint the panel below it."""
+        assert self._panel is not None
+        frame = self._frame()
+        if not settled:
+            self._panel.paint(frame)
+            return
+        self._panel.want(frame)
+        self._print(settled)
+
+    def _print(self, lines: list[Text]) -> None:
+        """Print lines of the reply, in a conversation with an empty one before the first."""
+        if not lines:
+            return
+        if self._banner and not self._begun:
+            lines = [Text(), *lines]
+        self._begun = True
+        _print(self._out, Text("\n").join(lines))
+
+    # ------------------------------------------------------------------------------- the panel
+
+    def _title(self) -> str:
+        """The right side of the frame: `1.2 s · ~84 tok/s`."""
+        now = self._now()
+        title = f"{now - self._since:.1f} s"
+        if self._first is None or self._deltas < 2 or now <= self._first:
+            return title
+        return f"{title} · ~{self._deltas / (now - self._first):.0f} tok/s"
+
+    def _frame(self) -> Panel | Group:
+        from rich import box
+        from rich.panel import Panel
+
+        width, height = self._out.size
+        title = self._title()
+        self._painted = title, width
+        rows = max(1, height - 3)
+        body = self._stream.preview(max(width - 4, 1), rows) if self._stream else []
+        if self._stream is None:
+            body = [Text(self._status, theme.DIM)]
+        for line in body:
+            line.truncate(max(width - 4, 1))
+        if height < 4:
+            return Group(*body[-1:])
+        model = visible(self._model)
+        fill = width - 8 - len(model) - len(title)
+        heading = Text.assemble((model, theme.ACCENT))
+        if fill > 0:
+            heading.append(f" {'─' * fill} ", theme.FRAME).append(title, theme.DIM)
+        return Panel(
+            Text("\n").join(body),
+            box=box.ROUNDED,
+            border_style=theme.FRAME,
+            title=heading,
+            title_align="left",
+            subtitle=Text("Ctrl-C stops", theme.DIM),
+            subtitle_align="left",
+        )
+
+    # ------------------------------------------------------------------------- beside the reply
+
+    def _greet(self, ready: Ready) -> None:
+        if self._banner:
+            line = words.connected_again(ready) if self._was_ready else words.greeting(ready)
+            self._notice("info", line)
+        self._was_ready = True
+
+    def _notice(self, level: str, text: str) -> None:
+        hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
+        if text and not hidden:
+            self._aside(text, theme.NOTICES[level])
+
+    def _aside(self, text: str, style: str = theme.DIM) -> None:
+        """A line about the conversation, above the panel if there is one."""
+        console = self._out if self._panel is not None and self._err.is_terminal else self._err
+        _print(console, Text(visible(text), style))
+
+
+def _print(console: Console, text: Text) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)

@@ -1,0 +1,126 @@
+"""The views without a screen: the reply as raw text on stdout, all that is about it on stderr.
+
+Off a terminal the text goes out byte for byte as it arrives; on one (`--plain`) it is made harmless
+first. Nothing is ever painted twice. Not here: Markdown (`live_view`) and JSON (`json_view`).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import BinaryIO, TextIO, assert_never
+
+from rtchat.effects import (
+    Asked,
+    Connecting,
+    Notice,
+    Ready,
+    ReplyOver,
+    TextArrived,
+    Totals,
+    Update,
+    Waiting,
+)
+from rtchat.ui import words
+from rtchat.ui.safe import visible
+
+
+class Aside:
+    """The lines on stderr. As a view by itself it shows everything but the replies."""
+
+    def __init__(self, err: TextIO | None, *, verbose: bool = False, quiet: bool = False) -> None:
+        self._err = err
+        self._verbose = verbose
+        self._quiet = quiet
+        self._was_ready = False
+
+    def show(self, update: Update) -> None:
+        """Show what is about the replies."""
+        match update:
+            case Connecting(model):
+                self._detail(f"connecting to {model}")
+            case Ready():
+                if self._was_ready:
+                    self._info(words.connected_again(update))
+                else:
+                    self._detail(words.greeting(update))
+                self._was_ready = True
+            case Waiting():
+                self._info(words.waiting(update))
+            case Asked() | TextArrived():
+                pass
+            case ReplyOver():
+                self._ended(update)
+            case Totals():
+                self._line(words.totals(update))
+            case Notice(level, text):
+                self._notice(level, text)
+            case _:
+                assert_never(update)
+
+    def tick(self) -> None:
+        """Nothing is painted."""
+
+    def say(self, text: str) -> None:
+        """A line for whoever wants to know what happens."""
+        self._info(text)
+
+    def _ended(self, over: ReplyOver) -> None:
+        remark = words.remark(over)
+        if over.problem is not None:
+            self._line(f"rtchat: {remark}")
+        elif remark:
+            self._info(remark)
+        self._info(words.stats(over))
+
+    def _notice(self, level: str, text: str) -> None:
+        if level == "detail":
+            self._detail(text)
+        elif level == "info":
+            self._info(text)
+        else:
+            self._line(f"rtchat: {text}")
+
+    def _detail(self, text: str) -> None:
+        if self._verbose:
+            self._line(text)
+
+    def _info(self, text: str) -> None:
+        if text and not self._quiet:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        if self._err is not None:
+            with suppress(OSError):  # there is nobody left to tell
+                self._err.write(visible(text) + "\n")
+                self._err.flush()
+
+
+class PlainView:
+    """Replies as text on `out`, everything else to `aside`. `raw` leaves the text as it is."""
+
+    def __init__(self, out: BinaryIO, aside: Aside, *, raw: bool) -> None:
+        self._out = out
+        self._aside = aside
+        self._raw = raw
+        self._last = ""
+
+    def show(self, update: Update) -> None:
+        """Write what arrived, at once."""
+        match update:
+            case TextArrived(text):
+                self._write(text)
+            case ReplyOver():
+                if self._last and self._last != "\n":
+                    self._write("\n")
+                self._last = ""
+            case _:
+                pass
+        self._aside.show(update)
+
+    def tick(self) -> None:
+        """Nothing is painted."""
+
+    def _write(self, text: str) -> None:
+        self._last = text[-1]
+        self._out.write((text if self._raw else visible(text)).encode())
+        self._out.flush()

@@ -1,0 +1,240 @@
+"""The line editor: one entry at a time, and what is typed while a reply streams.
+
+Everything about keys is here and nothing else is: what an entry means is for `commands`, when to
+ask for one is for `terminal`. Input history is a file of JSON strings, one a line; without one, or
+when it cannot be read or written, history lasts as long as the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import zip_longest
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
+from prompt_toolkit.filters import has_focus
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import History
+from prompt_toolkit.input import Input, create_input
+from prompt_toolkit.input.typeahead import get_typeahead
+from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.shortcuts import print_formatted_text
+
+from rtchat.commands import TABLE
+
+_ESCAPE_SECONDS = 0.1
+"""How long after an Esc the rest of an escape sequence may still come."""
+_KEPT = 2_000
+"""Entries of the history file that are read."""
+_HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
+
+
+class Prompt:
+    """Reads entries from a terminal. `history` None keeps them in memory only."""
+
+    def __init__(
+        self,
+        history: Path | None,
+        *,
+        color: bool = True,
+        input: Input | None = None,
+        output: Output | None = None,
+    ) -> None:
+        self._input = input or create_input()
+        self._typed = Typed()
+        self._printing: Awaitable[None] | None = None
+        """Held only because the loop itself would let it be collected."""
+        self._session: PromptSession[str] = PromptSession(
+            "› ",  # noqa: RUF001 # the prompt is meant to look like this
+            history=_File(history),
+            multiline=True,
+            editing_mode=EditingMode.EMACS,
+            enable_open_in_editor=True,
+            tempfile_suffix=".md",
+            completer=_Commands(),
+            complete_while_typing=False,
+            key_bindings=_keys(self.above),
+            prompt_continuation="  ",
+            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
+            input=self._input,
+            output=output,
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether an entry is being edited right now."""
+        return self._session.app.is_running
+
+    async def read(self, default: str = "") -> str | None:
+        """One entry, begun with `default` and what was typed ahead. None: the user leaves."""
+        try:
+            return await self._session.prompt_async(
+                default=default + self._typed.take(), handle_sigint=False
+            )
+        except EOFError:
+            return None
+
+    def above(self, show: Callable[[], None]) -> None:
+        """Let `show` print above the entry being edited, or at once if none is."""
+        if self.active:
+            self._printing = run_in_terminal(show)
+        else:
+            show()
+
+    @contextmanager
+    def replying(self, on_cancel: Callable[[], None]) -> Iterator[None]:
+        """While this lasts Ctrl-C and Esc call `on_cancel` and other text is kept, unseen."""
+        keys = _Ahead(self._input, self._typed, on_cancel)
+        keys.take(get_typeahead(self._input))
+        with self._input.raw_mode(), self._input.attach(keys.ready):
+            try:
+                yield
+            finally:
+                keys.stop()
+
+
+class Typed:
+    """Text that was typed while nothing asked for it."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def press(self, key: KeyPress) -> None:
+        """Take a key that is not a command."""
+        match key.key:
+            case Keys.ControlM | Keys.ControlJ:
+                self._text += "\n"
+            case Keys.ControlH:
+                self._text = self._text[:-1]
+            case Keys.ControlU:
+                self._text = ""
+            case Keys.BracketedPaste:
+                self._text += key.data.replace("\r\n", "\n").replace("\r", "\n")
+            case Keys():
+                pass
+            case text:
+                self._text += text
+
+    def take(self) -> str:
+        """All of it, once. An Enter at its end asked for nothing more than this."""
+        text, self._text = self._text.removesuffix("\n"), ""
+        return text
+
+
+class _Ahead:
+    """Reads keys in mid reply."""
+
+    def __init__(self, source: Input, typed: Typed, on_cancel: Callable[[], None]) -> None:
+        self._source = source
+        self._typed = typed
+        self._on_cancel = on_cancel
+        self._flush: asyncio.TimerHandle | None = None
+
+    def ready(self) -> None:
+        """There is something to read."""
+        self.stop()
+        self.take(self._source.read_keys())
+        if not self._source.closed:
+            # An Esc by itself is one only once nothing has followed it.
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(
+                _ESCAPE_SECONDS, lambda: self.take(self._source.flush_keys())
+            )
+
+    def stop(self) -> None:
+        """Wait for nothing any more."""
+        if self._flush is not None:
+            self._flush.cancel()
+
+    def take(self, keys: list[KeyPress]) -> None:
+        """Act on keys that came together: an Esc before another key is that key with Alt."""
+        alt = False
+        for key, after in zip_longest(keys, keys[1:]):
+            is_escape = key.key is Keys.Escape
+            if is_escape and after is not None and after.key is not Keys.Escape:
+                alt = True
+                continue
+            if is_escape or key.key is Keys.ControlC:
+                self._on_cancel()
+            elif not alt or key.key is Keys.ControlM:
+                self._typed.press(key)
+            alt = False
+
+
+def _keys(above: Callable[[Callable[[], None]], None]) -> KeyBindings:
+    keys = KeyBindings()
+    typing = has_focus(DEFAULT_BUFFER)
+
+    @keys.add("enter", filter=typing)
+    def send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter", filter=typing)
+    @keys.add("c-j", filter=typing)
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c", filter=typing)
+    def clear(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+            return
+        advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE)])
+        above(lambda: print_formatted_text(advice, output=event.app.output))
+
+    return keys
+
+
+class _Commands(Completer):
+    """The names of /commands, at the start of an entry."""
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        typed = document.text_before_cursor
+        if not typed.startswith("/"):
+            return
+        for row in TABLE:
+            if row.name.startswith(typed[1:]):
+                name = f"/{row.name} " if row.argument else f"/{row.name}"
+                yield Completion(name, start_position=-len(typed), display_meta=row.help)
+
+
+class _File(History):
+    """Entries in a file that only its owner may read. Trouble with it is no trouble."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self._path = path
+
+    def load_history_strings(self) -> Iterable[str]:
+        if self._path is None:
+            return
+        lines: list[str] = []
+        with suppress(OSError):
+            lines = self._path.read_text("utf-8", errors="replace").split("\n")[-_KEPT:]
+        for line in reversed(lines):
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, str):
+                    yield entry
+
+    def store_string(self, string: str) -> None:
+        if self._path is None:
+            return
+        line = json.dumps(string) + "\n"
+        with suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(file, "wb") as stream:
+                stream.write(line.encode())

@@ -1,0 +1,42 @@
+"""Text of others, made harmless for a terminal: the one gate that all of it passes.
+
+What a terminal would act on, or what hides or reorders what a reader sees, is replaced by something
+to be seen: C0 and DEL by their control pictures (ESC is ␛), anything else by its number (<U+202E>),
+lone surrogates by �. Carriage returns vanish, so that CRLF is a line end however it was cut into
+deltas. Kept: newline, tab, and the joiners and variation selectors that scripts and emoji need.
+Not here: Markdown, which is read after this, or the width of things.
+"""
+
+from __future__ import annotations
+
+
+def _table() -> dict[int, str | None]:
+    table: dict[int, str | None] = {code: chr(0x2400 + code) for code in range(0x20)}
+    del table[0x09], table[0x0A]
+    table[0x0D] = None
+    table[0x7F] = "␡"
+    table |= dict.fromkeys(range(0xD800, 0xE000), "�")
+    numbered = (
+        *range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
+        0x061C,
+        0x180E,
+        0x200B,
+        *range(0x200E, 0x2010),
+        *range(0x2028, 0x202F),  # line and paragraph separators; bidi embeddings and overrides
+        *range(0x2060, 0x2070),  # word joiner, invisible operators, bidi isolates
+        0xFEFF,
+        *range(0xFFF9, 0xFFFC),
+        *range(0xE0000, 0xE0080),  # tags: text that only a model can read
+    )
+    return table | {code: f"<U+{code:04X}>" for code in numbered}
+
+
+_TABLE = _table()
+
+
+def visible(text: str) -> str:
+    """The same text with everything that could act on a terminal made visible.
+
+    Each character by itself, so that it does not matter how a text was cut into deltas.
+    """
+    return text.translate(_TABLE)

@@ -1,0 +1,73 @@
+"""A conversation in a terminal: the prompt and the view take turns.
+
+While an entry is edited nothing but notices is printed, above it; while a reply is due there is no
+prompt. Not here: keys (`prompt`), drawing (`live_view`), or what an entry leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rtchat.commands import parse
+from rtchat.effects import Connecting, ReplyOver, Update
+from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, UserSaid
+from rtchat.ui.live_view import LiveView
+from rtchat.ui.prompt import Prompt
+
+
+class Terminal:
+    """What `talk` shows and where it reads: a view, and the loop that asks for entries."""
+
+    def __init__(self, view: LiveView, prompt: Prompt) -> None:
+        self._view = view
+        self._prompt = prompt
+        self._over = asyncio.Event()
+
+    def show(self, update: Update) -> None:
+        """Show what happened, above the prompt if there is one."""
+        if isinstance(update, Connecting):
+            self._view.show(update)  # prints nothing, so the prompt can stay where it is
+        else:
+            self._prompt.above(lambda: self._view.show(update))
+        if isinstance(update, ReplyOver):
+            self._over.set()
+
+    def tick(self) -> None:
+        """Repaint what changed."""
+        if not self._prompt.active:
+            self._view.tick()
+
+    async def run(self, post: Callable[[LocalEvent], None]) -> None:
+        """Ask for entries and post what they mean, until the user leaves."""
+        try:
+            while True:
+                event = await self._next()
+                if isinstance(event, UserSaid):
+                    await self._ask(event, post)
+                    continue
+                post(event)
+                if isinstance(event, LeaveAsked):
+                    return
+        finally:
+            self._view.close()
+
+    async def _next(self) -> LocalEvent:
+        """The meaning of the next entry; a terminal that went away means to leave."""
+        while True:
+            try:
+                line = await self._prompt.read()
+            except OSError:
+                line = None
+            if line is None:
+                return LeaveAsked()
+            if line.strip():
+                return parse(line)
+
+    async def _ask(self, question: UserSaid, post: Callable[[LocalEvent], None]) -> None:
+        """Post a question and wait until its reply was shown."""
+        self._over.clear()
+        self._view.expect()
+        with self._prompt.replying(lambda: post(CancelPressed())):
+            post(question)
+            await self._over.wait()

@@ -1,0 +1,75 @@
+"""The lines beside a conversation, as plain words: the same on a terminal, in a pipe and in tests.
+
+Not here: colours and where a line goes. Parts of a line may hold what a server sent: whoever writes
+one to a terminal makes it `visible` first.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from rtchat import __version__
+from rtchat.effects import Ready, ReplyOver, Totals, Waiting
+from rtchat.values import Status, Usage
+
+_DOT = " · "
+
+
+def greeting(ready: Ready) -> str:
+    """The first line of a conversation."""
+    return _DOT.join(
+        (f"rtchat {__version__}", ready.model, f"connected in {ready.seconds:.2f} s", "/help")
+    )
+
+
+def connected_again(ready: Ready) -> str:
+    """A connection that replaces a lost one."""
+    parts = [f"connected again in {ready.seconds:.1f} s"]
+    if ready.replayed:
+        noun = "item" if ready.replayed == 1 else "items"
+        parts.append(f"{ready.replayed} {noun} replayed")
+    return _DOT.join(parts)
+
+
+def waiting(update: Waiting) -> str:
+    """Why nothing happens, and for how long."""
+    return f"{update.why}, again in {update.seconds:.1f} s"
+
+
+def remark(over: ReplyOver) -> str:
+    """How a reply ended that did not just complete; "" if it did."""
+    match over.status:
+        case Status.COMPLETED:
+            return ""
+        case Status.CANCELLED:
+            return "interrupted"
+        case Status.INCOMPLETE | Status.FAILED:
+            return str(over.problem or over.reason or f"the reply is {over.status}")
+        case _:
+            assert_never(over.status)
+
+
+def stats(over: ReplyOver) -> str:
+    """What is known about a reply: model, times, rate, tokens. "" if it never began."""
+    first, total, usage = over.timing.first_token, over.timing.total, over.usage
+    if first is None and usage is None:
+        return ""
+    parts = [over.model]
+    if first is not None:
+        parts.append(f"first token {first:.2f} s")
+    if total is not None:
+        parts.append(f"{total:.1f} s")
+    if first is not None and total is not None and usage and usage.output and total - first > 0.05:
+        parts.append(f"{usage.output / (total - first):.0f} tok/s")
+    return _DOT.join((*parts, *(_tokens(usage) if usage else ())))
+
+
+def totals(update: Totals) -> str:
+    """The sums of a run."""
+    noun = "reply" if update.replies == 1 else "replies"
+    return _DOT.join((f"{update.replies} {noun}", *_tokens(update.usage)))
+
+
+def _tokens(usage: Usage) -> tuple[str, str]:
+    cached = f" ({usage.cached} cached)" if usage.cached else ""
+    return f"{usage.input} in{cached}", f"{usage.output} out"

@@ -1,0 +1,142 @@
+"""The nouns: what events, commands and effects carry.
+
+Times are seconds and sizes are tokens unless a name says otherwise. Not here: any behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias, TypeVar, dataclass_transform
+
+OPENAI_URL = "wss://api.openai.com/v1/realtime"
+
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[_T]) -> type[_T]:
+    """A frozen dataclass with slots: what the whole vocabulary is made of."""
+    return dataclass(frozen=True, slots=True)(cls)
+
+
+class Dialect(StrEnum):
+    """The shape of the events on the wire: today's (`ga`) or the one before May 2026 (`beta`)."""
+
+    GA = "ga"
+    BETA = "beta"
+
+
+class Channel(StrEnum):
+    """What a delta is a piece of."""
+
+    TEXT = "text"
+    TRANSCRIPT = "transcript"
+    """The words of a spoken reply."""
+    AUDIO = "audio"
+    """Base64 PCM16."""
+    ARGUMENTS = "arguments"
+    """The JSON arguments of a function call."""
+    HEARD = "heard"
+    """The transcript of what the user said aloud."""
+
+
+class Status(StrEnum):
+    """How a reply ended."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+
+
+Role: TypeAlias = Literal["user", "assistant", "system"]
+Modality: TypeAlias = Literal["text", "audio"]
+PartKind: TypeAlias = Literal["text", "audio", "image"]
+JsonObject: TypeAlias = Mapping[str, object]
+
+
+@value
+class Part:
+    """One content part. `text` is the text or the transcript, `data` base64 audio or a data URL."""
+
+    kind: PartKind
+    text: str = ""
+    data: str = ""
+
+
+@value
+class Message:
+    """A message item."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    id: str = ""
+    status: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its text and transcripts, joined."""
+        return "".join(part.text for part in self.parts)
+
+
+@value
+class ToolCall:
+    """A function call item. `arguments` is JSON, as the model wrote it."""
+
+    name: str
+    call_id: str
+    arguments: str
+    id: str = ""
+    status: str = ""
+
+
+@value
+class ToolOutput:
+    """What a function call gave back."""
+
+    call_id: str
+    output: str
+    id: str = ""
+
+
+@value
+class OtherItem:
+    """An item of a type that this program does not read, kept as it came."""
+
+    type: str
+    id: str = ""
+    fields: JsonObject = field(default_factory=dict)
+
+
+Item: TypeAlias = Message | ToolCall | ToolOutput | OtherItem
+
+
+@value
+class Options:
+    """What a session, or one response, is asked to be. None leaves a thing to the server."""
+
+    instructions: str | None = None
+    modality: Modality | None = None
+    max_output_tokens: int | Literal["inf"] | None = None
+    other: JsonObject = field(default_factory=dict)
+    """Fields in the GA shape that the program carries without reading them."""
+
+
+@value
+class Usage:
+    """Tokens of one reply. `cached` are part of `input` (they cost less, they still count)."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    total: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.cached + other.cached,
+            self.output + other.output,
+            self.total + other.total,
+        )

@@ -1,0 +1,15 @@
+"""Events and commands to JSON objects and back: the only place that knows the names on the wire.
+
+A client encodes commands and decodes what a server sends (`client`); `rtchat serve` does the
+reverse (`requests` in, `answers` out). Both speak today's shape (GA); `beta` translates the older
+one to and from it. `decode` is total: whatever comes becomes events, what cannot be read becomes
+`Unknown`.
+
+Source of the shapes: the GA reference, as typed in `openai.types.realtime`; the tests hold them
+together. Not here: sockets, and what any of it means to a conversation.
+"""
+
+from rtchat.wire.client import decode, encode
+from rtchat.wire.fields import read_error_body, read_frame, write_frame
+
+__all__ = ["decode", "encode", "read_error_body", "read_frame", "write_frame"]

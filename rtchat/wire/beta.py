@@ -1,0 +1,179 @@
+"""The dialect before May 2026, as a translation of JSON objects to and from today's (GA).
+
+OpenAI has switched this shape off; Azure's preview, Voice Live, DashScope, speaches and others
+still speak it. One table of event names and one of fields serve both directions, so a client and a
+server use the same. Both functions leave alone what they do not know. Not here: what an event means
+(`wire`). The day nobody speaks it any more, this file and its two callers in `wire` can go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rtchat.values import JsonObject
+
+_TYPES_TO_GA = {
+    "conversation.item.created": "conversation.item.added",
+    "response.text.delta": "response.output_text.delta",
+    "response.text.done": "response.output_text.done",
+    "response.audio.delta": "response.output_audio.delta",
+    "response.audio.done": "response.output_audio.done",
+    "response.audio_transcript.delta": "response.output_audio_transcript.delta",
+    "response.audio_transcript.done": "response.output_audio_transcript.done",
+    "transcription_session.update": "session.update",
+    "transcription_session.updated": "session.updated",
+}
+_TYPES_TO_BETA = {ga: beta for beta, ga in _TYPES_TO_GA.items() if not beta.startswith("trans")}
+_GA_ONLY = frozenset({"conversation.item.done"})
+"""GA events that this dialect has nothing for."""
+
+_PARTS_TO_BETA = {"output_text": "text", "output_audio": "audio"}
+_PARTS_TO_GA = {beta: ga for ga, beta in _PARTS_TO_BETA.items()}
+_FORMATS_TO_GA: dict[object, JsonObject] = {
+    "pcm16": {"type": "audio/pcm", "rate": 24000},
+    "g711_ulaw": {"type": "audio/pcmu"},
+    "g711_alaw": {"type": "audio/pcma"},
+}
+
+
+def _format_to_ga(value: object) -> object:
+    return _FORMATS_TO_GA.get(value, value) if isinstance(value, str) else value
+
+
+def _format_to_beta(value: object) -> object:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return next((beta for beta, ga in _FORMATS_TO_GA.items() if ga["type"] == kind), value)
+
+
+def _modalities_to_ga(value: object) -> object:
+    return ["audio"] if isinstance(value, list) and "audio" in value else value
+
+
+def _modalities_to_beta(value: object) -> object:
+    return ["text", "audio"] if value == ["audio"] else value
+
+
+def _same(value: object) -> object:
+    return value
+
+
+_Translate = Callable[[object], object]
+_FIELDS: tuple[tuple[str, tuple[str, ...], _Translate, _Translate], ...] = (
+    ("modalities", ("output_modalities",), _modalities_to_ga, _modalities_to_beta),
+    ("max_response_output_tokens", ("max_output_tokens",), _same, _same),
+    ("voice", ("audio", "output", "voice"), _same, _same),
+    ("speed", ("audio", "output", "speed"), _same, _same),
+    ("output_audio_format", ("audio", "output", "format"), _format_to_ga, _format_to_beta),
+    ("input_audio_format", ("audio", "input", "format"), _format_to_ga, _format_to_beta),
+    ("input_audio_transcription", ("audio", "input", "transcription"), _same, _same),
+    ("input_audio_noise_reduction", ("audio", "input", "noise_reduction"), _same, _same),
+    ("turn_detection", ("audio", "input", "turn_detection"), _same, _same),
+)
+"""Beta's flat name, the path in GA, and the value's translation each way."""
+
+
+def to_ga(data: JsonObject) -> dict[str, object]:
+    """A beta event, of either side, in today's shape. What is GA already comes back equal."""
+    out = dict(data)
+    kind = out.get("type")
+    if isinstance(kind, str):
+        out["type"] = _TYPES_TO_GA.get(kind, kind)
+    if kind == "session.update" and isinstance(session := out.get("session"), dict):
+        out["session"] = {"type": "realtime"} | _fields_to_ga(session)
+    if kind == "response.create" and isinstance(response := out.get("response"), dict):
+        out["response"] = _fields_to_ga(response)
+    if kind == "conversation.item.create" and isinstance(item := out.get("item"), dict):
+        out["item"] = _item_to_ga(item)
+    return out
+
+
+def param_to_beta(param: str) -> str:
+    """The beta name of the field that a GA path leads to."""
+    top, _, rest = param.partition(".")
+    for name, path, _, _ in _FIELDS:
+        ga = ".".join(path)
+        if top in ("session", "response") and (rest == ga or rest.startswith((f"{ga}.", f"{ga}["))):
+            return f"{top}.{name}{rest[len(ga) :]}"
+    return param
+
+
+def to_beta(data: JsonObject) -> dict[str, object] | None:
+    """A GA event, of either side, in the beta shape; None where beta has no such event."""
+    kind = data.get("type")
+    if kind in _GA_ONLY:
+        return None
+    out = dict(data)
+    if isinstance(kind, str):
+        out["type"] = _TYPES_TO_BETA.get(kind, kind)
+    for key in ("session", "response"):
+        if isinstance(value := out.get(key), dict):
+            out[key] = _fields_to_beta(value)
+    if isinstance(item := out.get("item"), dict):
+        out["item"] = _item_to_beta(item)
+    if isinstance(part := out.get("part"), dict):
+        out["part"] = _part_to_beta(part)
+    return out
+
+
+def _fields_to_ga(fields: JsonObject) -> dict[str, object]:
+    # A temperature has no place in GA: there it is an unknown field, and one spoils the whole
+    # update.
+    out = {key: value for key, value in fields.items() if key != "temperature"}
+    for beta, path, to_ga_value, _ in _FIELDS:
+        if beta in out:
+            _put(out, path, to_ga_value(out.pop(beta)))
+    return out
+
+
+def _fields_to_beta(fields: JsonObject) -> dict[str, object]:
+    out = {key: value for key, value in fields.items() if key not in ("type", "audio")}
+    for beta, path, _, to_beta_value in _FIELDS:
+        found, value = _take(fields, path)
+        if found:
+            out.pop(path[0], None)
+            out[beta] = to_beta_value(value)
+    if isinstance(output := out.get("output"), list):
+        out["output"] = [_item_to_beta(item) for item in output]
+    return out
+
+
+def _item_to_beta(item: object) -> object:
+    if not isinstance(item, dict) or not isinstance(item.get("content"), list):
+        return item
+    return item | {"content": [_part_to_beta(part) for part in item["content"]]}
+
+
+def _item_to_ga(item: dict[str, object]) -> dict[str, object]:
+    content = item.get("content")
+    if item.get("role") != "assistant" or not isinstance(content, list):
+        return item
+    return item | {"content": [_renamed(part, _PARTS_TO_GA) for part in content]}
+
+
+def _part_to_beta(part: object) -> object:
+    return _renamed(part, _PARTS_TO_BETA)
+
+
+def _renamed(part: object, names: Mapping[str, str]) -> object:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(part, dict) or not isinstance(kind, str):
+        return part
+    return part | {"type": names.get(kind, kind)}
+
+
+def _put(target: dict[str, object], path: tuple[str, ...], value: object) -> None:
+    for key in path[:-1]:
+        inner = target.get(key)
+        # A copy: the caller's own object must not change under it.
+        target[key] = inner = dict(inner) if isinstance(inner, dict) else {}
+        target = inner
+    target[path[-1]] = value
+
+
+def _take(source: JsonObject, path: tuple[str, ...]) -> tuple[bool, object]:
+    value: object = source
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return False, None
+        value = value[key]
+    return True, value

@@ -1,0 +1,287 @@
+"""The client's side: commands to JSON, and what a server sends to events, in both dialects at
+once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import assert_never
+
+from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.events import (
+    ChannelDone,
+    Delta,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    Other,
+    OutputAdded,
+    OutputDone,
+    PartAdded,
+    PartDone,
+    RateLimit,
+    RateLimits,
+    ReplyEnded,
+    ReplyStarted,
+    ServerEvent,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    ToolCalled,
+    Unknown,
+)
+from rtchat.values import Channel, Dialect, JsonObject, Options, Part, Status, Usage
+from rtchat.wire import beta
+from rtchat.wire.fields import Fields
+from rtchat.wire.items import read_item, read_part, write_item
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def encode(command: Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
+    """A command as the event that asks a server for it."""
+    data = {"event_id": event_id} | _encode(command)
+    if dialect is Dialect.GA:
+        return data
+    return beta.to_beta(data) or data
+
+
+def _encode(command: Command) -> dict[str, object]:
+    match command:
+        case Configure(options):
+            session = {"type": "realtime"} | write_options(options)
+            return {"type": "session.update", "session": session}
+        case Reply(options):
+            return {"type": "response.create", "response": write_options(options)}
+        case Cancel(response_id):
+            out: dict[str, object] = {"type": "response.cancel"}
+            return out | {"response_id": response_id} if response_id else out
+        case AddItem(item, previous):
+            out = {"type": "conversation.item.create", "item": write_item(item)}
+            return out if previous is None else out | {"previous_item_id": previous}
+        case Retrieve(item_id):
+            return {"type": "conversation.item.retrieve", "item_id": item_id}
+        case Delete(item_id):
+            return {"type": "conversation.item.delete", "item_id": item_id}
+        case Truncate(item_id, index, end):
+            out = {"type": "conversation.item.truncate", "item_id": item_id}
+            return out | {"content_index": index, "audio_end_ms": end}
+    assert_never(command)
+
+
+def write_options(options: Options) -> dict[str, object]:
+    """What is asked of a session or a response: only what is set, as one wrong field spoils all."""
+    out: dict[str, object] = {}
+    if options.modality is not None:
+        out["output_modalities"] = [options.modality]
+    if options.instructions is not None:
+        out["instructions"] = options.instructions
+    if options.max_output_tokens is not None:
+        out["max_output_tokens"] = options.max_output_tokens
+    return out | dict(options.other)
+
+
+# ------------------------------------------------------------------------------------------- events
+
+
+def decode(data: JsonObject) -> list[ServerEvent]:
+    """What a server sent: the event, then an `Unknown` for each field of it that was mistyped."""
+    data = beta.to_ga(data)
+    kind = str(data.get("type"))
+    read = _READERS.get(kind)
+    if read is None:
+        return [Unknown(kind, "not an event of the API as rtchat knows it")]
+    notes: list[str] = []
+    event = read(Fields(data, notes))
+    return [event, *(Unknown(kind, note) for note in notes)]
+
+
+def _session(fields: Fields) -> tuple[str, str, Dialect | None, float | None, JsonObject]:
+    session = fields.fields("session")
+    return (
+        session.text("id"),
+        session.text("model"),
+        _dialect(session.data),
+        session.number("expires_at"),
+        session.data,
+    )
+
+
+def _dialect(session: JsonObject) -> Dialect | None:
+    # Some GA servers still report `modalities`, so a `type` or `output_modalities` decides first.
+    if "type" in session or "output_modalities" in session:
+        return Dialect.GA
+    return Dialect.BETA if "modalities" in session else None
+
+
+def _problem(fields: Fields) -> ServerEvent:
+    error = fields.fields("error")
+    return ServerProblem(
+        error.text("message") or error.text("code") or "the server reported an error",
+        error.text("type"),
+        error.text("code"),
+        error.text("param"),
+        error.text("event_id"),
+    )
+
+
+def _place(fields: Fields) -> tuple[str, str, int, int]:
+    return (
+        fields.text("response_id"),
+        fields.text("item_id"),
+        fields.integer("output_index"),
+        fields.integer("content_index"),
+    )
+
+
+def _delta(channel: Channel, fields: Fields) -> ServerEvent:
+    return Delta(channel, fields.text("delta"), *_place(fields))
+
+
+def _channel_done(channel: Channel, key: str, fields: Fields) -> ServerEvent:
+    return ChannelDone(channel, fields.text(key), *_place(fields))
+
+
+def _part(make: type[PartAdded | PartDone], fields: Fields) -> ServerEvent:
+    return make(*_place(fields), read_part(fields.fields("part")) or Part("text"))
+
+
+def _item(make: type[ItemAdded | ItemDone], fields: Fields) -> ServerEvent:
+    return make(read_item(fields.fields("item")), fields.optional("previous_item_id"))
+
+
+def _output(make: type[OutputAdded | OutputDone], fields: Fields) -> ServerEvent:
+    item = read_item(fields.fields("item"))
+    return make(fields.text("response_id"), fields.integer("output_index"), item)
+
+
+def _truncated(fields: Fields) -> ServerEvent:
+    place = fields.integer("content_index"), fields.integer("audio_end_ms")
+    return ItemTruncated(fields.text("item_id"), *place)
+
+
+def _tool_called(fields: Fields) -> ServerEvent:
+    return ToolCalled(
+        fields.text("name"),
+        fields.text("call_id"),
+        fields.text("arguments"),
+        fields.text("response_id"),
+        fields.text("item_id"),
+        fields.integer("output_index"),
+    )
+
+
+def _reply_started(fields: Fields) -> ServerEvent:
+    response = fields.fields("response")
+    return ReplyStarted(response.text("id"), response.optional("conversation_id"))
+
+
+_STATUSES = {status.value: status for status in Status} | {"": Status.COMPLETED}
+
+
+def _reply_ended(fields: Fields) -> ServerEvent:
+    response = fields.fields("response")
+    word = response.text("status")
+    # xAI sends a bare string here, and the numbers beside the response instead of in it.
+    details = Fields({}, [])
+    if isinstance(response.data.get("status_details"), dict):
+        details = response.fields("status_details")
+    error = details.fields("error")
+    usage = _usage(response.fields("usage")) or _usage(fields.fields("usage"))
+    return ReplyEnded(
+        response.text("id"),
+        _STATUSES.get(word, Status.FAILED),
+        details.text("reason"),
+        error.text("code") or error.text("type"),
+        error.text("message") or ("" if word in _STATUSES else f"unknown status {word!r}"),
+        tuple(read_item(entry) for entry in response.list("output")),
+        usage,
+        response.optional("conversation_id"),
+    )
+
+
+def _usage(fields: Fields) -> Usage | None:
+    if not any(fields.data.values()):
+        return None
+    return Usage(
+        fields.integer("input_tokens"),
+        fields.fields("input_token_details").integer("cached_tokens"),
+        fields.integer("output_tokens"),
+        fields.integer("total_tokens"),
+    )
+
+
+def _rate_limits(fields: Fields) -> ServerEvent:
+    return RateLimits(
+        tuple(
+            RateLimit(
+                line.text("name"),
+                line.integer("limit"),
+                line.integer("remaining"),
+                line.number("reset_seconds") or 0.0,
+            )
+            for line in fields.list("rate_limits")
+        )
+    )
+
+
+_HEARD = "conversation.item.input_audio_transcription"
+
+_READERS: dict[str, Callable[[Fields], ServerEvent]] = {
+    "error": _problem,
+    "session.created": lambda fields: SessionCreated(*_session(fields)),
+    "session.updated": lambda fields: SessionUpdated(*_session(fields)),
+    "conversation.item.added": partial(_item, ItemAdded),
+    "conversation.item.done": partial(_item, ItemDone),
+    "conversation.item.retrieved": lambda fields: ItemRetrieved(read_item(fields.fields("item"))),
+    "conversation.item.deleted": lambda fields: ItemDeleted(fields.text("item_id")),
+    "conversation.item.truncated": _truncated,
+    f"{_HEARD}.delta": partial(_delta, Channel.HEARD),
+    f"{_HEARD}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
+    "rate_limits.updated": _rate_limits,
+    "response.created": _reply_started,
+    "response.done": _reply_ended,
+    "response.output_item.added": partial(_output, OutputAdded),
+    "response.output_item.done": partial(_output, OutputDone),
+    "response.content_part.added": partial(_part, PartAdded),
+    "response.content_part.done": partial(_part, PartDone),
+    "response.output_text.delta": partial(_delta, Channel.TEXT),
+    "response.output_text.done": partial(_channel_done, Channel.TEXT, "text"),
+    "response.output_audio_transcript.delta": partial(_delta, Channel.TRANSCRIPT),
+    "response.output_audio_transcript.done": partial(
+        _channel_done, Channel.TRANSCRIPT, "transcript"
+    ),
+    "response.output_audio.delta": partial(_delta, Channel.AUDIO),
+    "response.output_audio.done": partial(_channel_done, Channel.AUDIO, "audio"),
+    "response.function_call_arguments.delta": partial(_delta, Channel.ARGUMENTS),
+    "response.function_call_arguments.done": _tool_called,
+}
+
+_OTHERS = (
+    "conversation.created",
+    f"{_HEARD}.segment",
+    f"{_HEARD}.failed",
+    "input_audio_buffer.committed",
+    "input_audio_buffer.cleared",
+    "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped",
+    "input_audio_buffer.timeout_triggered",
+    "input_audio_buffer.dtmf_event_received",
+    "output_audio_buffer.started",
+    "output_audio_buffer.stopped",
+    "output_audio_buffer.cleared",
+    "mcp_list_tools.in_progress",
+    "mcp_list_tools.completed",
+    "mcp_list_tools.failed",
+    "response.mcp_call_arguments.delta",
+    "response.mcp_call_arguments.done",
+    "response.mcp_call.in_progress",
+    "response.mcp_call.completed",
+    "response.mcp_call.failed",
+    "ping",
+)
+"""Events of the API (and xAI's `ping`) that a text conversation needs nothing from."""
+
+_READERS |= {kind: lambda fields: Other(fields.text("type")) for kind in _OTHERS}

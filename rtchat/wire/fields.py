@@ -1,0 +1,112 @@
+"""Reading JSON from a server that may send anything, and writing it.
+
+Null counts as missing. A field of the wrong type reads as missing too, and is noted, so that
+`--verbose` can say what was passed over. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from rtchat.events import Unknown
+from rtchat.values import JsonObject
+
+
+def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
+    """A frame as a JSON object with a `type`, or why it is not one. Never raises."""
+    if isinstance(frame, bytes):
+        return Unknown("", f"a binary frame of {len(frame)} bytes")
+    try:
+        data = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        return Unknown("", f"not JSON: {error}")
+    if not isinstance(data, dict):
+        return Unknown("", "a JSON value that is not an object")
+    if not isinstance(data.get("type"), str):
+        return Unknown("", "an object without a type")
+    return data
+
+
+def read_error_body(body: bytes) -> str:
+    """The message in an HTTP error body of the usual shape, `{"error": {"message": …}}`, else
+    ""."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    error = data.get("error") if isinstance(data, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    return message if isinstance(message, str) else ""
+
+
+def write_frame(data: JsonObject) -> str:
+    """A JSON object as a frame."""
+    return whole_characters(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def whole_characters(text: str) -> str:
+    """The text with each half of a surrogate pair joined to its other half, or replaced by U+FFFD.
+
+    JSON can carry half a pair, and so can a badly decoded terminal; no UTF-8 can.
+    """
+    if text.isascii() or not _HALF.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Fields:
+    """A JSON object that is read with care; `notes` collects what was mistyped."""
+
+    def __init__(self, data: JsonObject, notes: list[str], path: str = "") -> None:
+        self.data = data
+        self.notes = notes
+        self.path = path
+
+    def _get(self, key: str, kind: type | tuple[type, ...]) -> object:
+        value = self.data.get(key)
+        if value is None:
+            return None
+        if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
+            return value
+        self.notes.append(f"{self.path}{key} is a {type(value).__name__}")
+        return None
+
+    def text(self, key: str) -> str:
+        value = self._get(key, str)
+        return whole_characters(value) if isinstance(value, str) else ""
+
+    def optional(self, key: str) -> str | None:
+        value = self._get(key, str)
+        return whole_characters(value) if isinstance(value, str) else None
+
+    def integer(self, key: str) -> int:
+        value = self._get(key, (int, float))
+        # Infinity and NaN are what json.loads makes of 1e999 and NaN.
+        return int(value) if isinstance(value, int | float) and abs(value) < 1e18 else 0
+
+    def number(self, key: str) -> float | None:
+        value = self._get(key, (int, float))
+        return float(value) if isinstance(value, int | float) and abs(value) < 1e18 else None
+
+    def fields(self, key: str) -> Fields:
+        value = self._get(key, dict)
+        return Fields(value if isinstance(value, dict) else {}, self.notes, f"{self.path}{key}.")
+
+    def list(self, key: str) -> list[Fields]:
+        value = self._get(key, list)
+        if not isinstance(value, list):
+            return []
+        path = f"{self.path}{key}[]."
+        self.notes.extend(
+            f"{path[:-1]} is a {type(entry).__name__}"
+            for entry in value
+            if not isinstance(entry, dict)
+        )
+        return [Fields(entry, self.notes, path) for entry in value if isinstance(entry, dict)]
+
+    def has_text(self, key: str) -> bool:
+        return isinstance(self.data.get(key), str)

@@ -1,0 +1,98 @@
+"""Conversation items and their content parts, to JSON and back."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from rtchat.values import Item, Message, OtherItem, Part, PartKind, Role, ToolCall, ToolOutput
+from rtchat.wire.fields import Fields
+
+_PART_KINDS: dict[str, PartKind] = {
+    "input_text": "text",
+    "output_text": "text",
+    "text": "text",
+    "input_audio": "audio",
+    "output_audio": "audio",
+    "audio": "audio",
+    "input_image": "image",
+}
+
+
+def read_part(fields: Fields) -> Part | None:
+    kind = _PART_KINDS.get(fields.text("type"))
+    match kind:
+        case "text":
+            return Part("text", fields.text("text"))
+        case "audio":
+            return Part("audio", fields.text("transcript"), fields.text("audio"))
+        case "image":
+            return Part("image", data=fields.text("image_url"))
+        case None:
+            return None
+
+
+def write_part(part: Part, role: Role) -> dict[str, object]:
+    match part.kind:
+        case "text":
+            return {
+                "type": "output_text" if role == "assistant" else "input_text",
+                "text": part.text,
+            }
+        case "audio":
+            out: dict[str, object] = {
+                "type": "output_audio" if role == "assistant" else "input_audio"
+            }
+            if part.data:
+                out["audio"] = part.data
+            if part.text:
+                out["transcript"] = part.text
+            return out
+        case "image":
+            return {"type": "input_image", "image_url": part.data}
+
+
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+
+
+def read_item(fields: Fields) -> Item:
+    kind, item_id = fields.text("type"), fields.text("id")
+    if kind == "message" and (role := _ROLES.get(fields.text("role"))):
+        parts = tuple(part for entry in fields.list("content") if (part := read_part(entry)))
+        return Message(role, parts, item_id, fields.text("status"))
+    if kind == "function_call":
+        name, call_id = fields.text("name"), fields.text("call_id")
+        return ToolCall(name, call_id, fields.text("arguments"), item_id, fields.text("status"))
+    if kind == "function_call_output":
+        return ToolOutput(fields.text("call_id"), fields.text("output"), item_id)
+    return OtherItem(kind, item_id, fields.data)
+
+
+def write_item(item: Item) -> dict[str, object]:
+    """An item as the GA JSON object; only what is known of it."""
+    out = _item_fields(item)
+    if isinstance(item, Message | ToolCall) and item.status:
+        out["status"] = item.status
+    return {"id": item.id} | out if item.id else out
+
+
+def _item_fields(item: Item) -> dict[str, object]:
+    match item:
+        case Message():
+            content = [write_part(part, item.role) for part in item.parts]
+            return {"type": "message", "role": item.role, "content": content}
+        case ToolCall():
+            return {
+                "type": "function_call",
+                "name": item.name,
+                "call_id": item.call_id,
+                "arguments": item.arguments,
+            }
+        case ToolOutput():
+            return {
+                "type": "function_call_output",
+                "call_id": item.call_id,
+                "output": item.output,
+            }
+        case OtherItem():
+            return dict(item.fields)
+    assert_never(item)

@@ -1,0 +1,191 @@
+"""What a client sends, to commands: strictly.
+
+The strictness is OpenAI's: one unknown or mistyped field and the whole event is refused, with the
+field's path in the error. Not here: which fields there are (`shapes`), and what a command does to a
+conversation (`rtchat.server`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import NoReturn
+
+from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.events import ServerProblem
+from rtchat.values import Dialect, Item, JsonObject, Modality, Options, value
+from rtchat.wire import beta
+from rtchat.wire.check import FieldError, unsupported
+from rtchat.wire.fields import Fields, whole_characters
+from rtchat.wire.items import read_item
+from rtchat.wire.shapes import COMMANDS
+
+INVALID_REQUEST = "invalid_request_error"
+_DEEPEST = 100
+
+# ------------------------------------------------------------------------------------------- frames
+
+
+def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
+    """A client's frame as a JSON object, or the error to answer it with. Never raises."""
+    if isinstance(frame, bytes):
+        message = f"Expected a text frame, but got a binary one of {len(frame)} bytes."
+        return ServerProblem(message, INVALID_REQUEST, "invalid_frame")
+    try:
+        data = _clean(json.loads(frame, parse_constant=_no_constant), 0)
+    except (ValueError, RecursionError) as error:
+        return ServerProblem(f"Not JSON: {error}.", INVALID_REQUEST, "invalid_json")
+    if not isinstance(data, dict):
+        return ServerProblem("Expected a JSON object.", INVALID_REQUEST, "invalid_type")
+    return data
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _clean(data: object, depth: int) -> object:
+    # What is read here is written again: it must fit into UTF-8, JSON and the stack.
+    if depth > _DEEPEST:
+        raise ValueError(f"nested deeper than {_DEEPEST}")
+    match data:
+        case str():
+            return whole_characters(data)
+        case dict():
+            return {whole_characters(key): _clean(data[key], depth + 1) for key in data}
+        case list():
+            return [_clean(entry, depth + 1) for entry in data]
+        case float() if not math.isfinite(data):
+            raise ValueError("a number is out of range")
+    return data
+
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def decode_command(data: JsonObject, dialect: Dialect = Dialect.GA) -> Command | ServerProblem:
+    """What a client asks for, or the error to answer it with."""
+    event_id = data.get("event_id")
+    try:
+        return _decode(beta.to_ga(data) if dialect is Dialect.BETA else data)
+    except FieldError as error:
+        return ServerProblem(
+            str(error),
+            INVALID_REQUEST,
+            error.code,
+            beta.param_to_beta(error.param) if dialect is Dialect.BETA else error.param,
+            event_id if isinstance(event_id, str) else "",
+        )
+
+
+def _decode(data: JsonObject) -> Command:
+    if "type" not in data:
+        message = "Missing required parameter: 'type'."
+        raise FieldError("missing_required_parameter", message, "type")
+    kind = data["type"]
+    check = COMMANDS.get(kind) if isinstance(kind, str) else None
+    if check is None:
+        raise FieldError("invalid_value", unsupported(kind, tuple(COMMANDS)), "type")
+    check(data, "")
+    session = data.get("session")
+    if isinstance(session, dict) and session.get("type") == "transcription":
+        raise FieldError("invalid_parameter", _NO_TRANSCRIPTION, "session.type")
+    read = _READERS.get(str(kind))
+    if read is None:
+        message = f"This server has no voice: '{kind}' is not supported; send text."
+        raise FieldError("audio_not_supported", message, "type")
+    return read(Fields(data, []))
+
+
+_NO_TRANSCRIPTION = "Passing a transcription session to a realtime session is not allowed."
+
+
+def _truncate(fields: Fields) -> Command:
+    place = fields.integer("content_index"), fields.integer("audio_end_ms")
+    return Truncate(fields.text("item_id"), *place)
+
+
+def _add_item(fields: Fields) -> Command:
+    return AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
+
+
+_READERS: dict[str, Callable[[Fields], Command]] = {
+    "session.update": lambda fields: Configure(_options(fields.fields("session").data, "type")),
+    "response.create": lambda fields: Reply(_options(fields.fields("response").data)),
+    "response.cancel": lambda fields: Cancel(fields.text("response_id")),
+    "conversation.item.create": _add_item,
+    "conversation.item.retrieve": lambda fields: Retrieve(fields.text("item_id")),
+    "conversation.item.delete": lambda fields: Delete(fields.text("item_id")),
+    "conversation.item.truncate": _truncate,
+}
+_MODALITIES: dict[object, Modality] = {"text": "text", "audio": "audio"}
+_READ = ("output_modalities", "instructions", "max_output_tokens")
+
+
+def _options(data: JsonObject, *passed_over: str) -> Options:
+    instructions, most = data.get("instructions"), data.get("max_output_tokens")
+    modalities = data.get("output_modalities")
+    return Options(
+        instructions if isinstance(instructions, str) else None,
+        _MODALITIES[modalities[0]] if isinstance(modalities, list) else None,
+        "inf" if most == "inf" else most if isinstance(most, int) else None,
+        {key: data[key] for key in data if key not in _READ and key not in passed_over},
+    )
+
+
+# ------------------------------------------------------------------------------------------ options
+
+
+def merge_options(base: Options, change: Options) -> Options:
+    """`base`, with what `change` sets; of the audio settings only those that it names."""
+    return Options(
+        base.instructions if change.instructions is None else change.instructions,
+        base.modality if change.modality is None else change.modality,
+        base.max_output_tokens if change.max_output_tokens is None else change.max_output_tokens,
+        merged_fields(base.other, change.other),
+    )
+
+
+def merged_fields(base: JsonObject, change: JsonObject) -> dict[str, object]:
+    """`base`, with what `change` sets; within the audio settings too."""
+    out = {**base, **change}
+    for key in ("audio", "input", "output"):
+        old, new = base.get(key), change.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            out[key] = merged_fields(old, new)
+    return out
+
+
+@value
+class Request:
+    """What a `Reply` asks that no session can: whether the reply stays out of the conversation, and
+    what it answers instead of it (an item reference is an `OtherItem` with that id)."""
+
+    out_of_band: bool
+    input: tuple[Item, ...] | None
+    options: Options
+    """Its options without these two."""
+
+
+ITEM_REFERENCE = "item_reference"
+
+
+def read_reply(options: Options) -> Request:
+    """The options of a decoded `Reply`, taken apart."""
+    fields = Fields(options.other, [])
+    items = tuple(read_item(entry) for entry in fields.list("input"))
+    rest = {key: options.other[key] for key in options.other if key not in _REQUEST_FIELDS}
+    return Request(
+        fields.text("conversation") == "none",
+        items if "input" in options.other else None,
+        Options(options.instructions, options.modality, options.max_output_tokens, rest),
+    )
+
+
+_REQUEST_FIELDS = ("conversation", "input")
+
+
+def model_asked(options: Options) -> str | None:
+    """The model that a `Configure` names, if it does."""
+    return Fields(options.other, []).optional("model")
