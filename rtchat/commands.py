@@ -7,6 +7,7 @@ what a command does, which is decided where every other event is, in `conversati
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 
@@ -58,8 +59,8 @@ def parse(line: str) -> LocalEvent:
         return UserSaid(line)
     if line.startswith("//"):
         return UserSaid(line[1:])
-    name, _, argument = line[1:].partition(" ")
-    argument = argument.strip()
+    name = re.split(r"\s", line[1:], maxsplit=1)[0]
+    argument = line[1 + len(name) :].strip()
     row = next((row for row in TABLE if row.name == name), None)
     if row is None:
         near = get_close_matches(name, [row.name for row in TABLE], n=1)

@@ -80,6 +80,8 @@ class _Turn:
         self.sent = now
         self.first: float | None = None
         self.reply = Reply()
+        self.announced = False
+        """Whether `response.created` named the reply; until then its first delta does."""
         self.waited = False
 
 
@@ -111,9 +113,10 @@ class Conversation:
         self._connect_seconds: float | None = None
         self._unanswered: dict[str, fx.Command] = {}
         self._sent = 0
-        self._configures = 0
         self._last_error: ev.ServerProblem | None = None
         self._ending_id = ""
+        self._past: deque[str] = deque(maxlen=8)
+        """The last responses, whose events may still come late."""
         self._cancel_owed = False
         self._replies = 0
         self._usage = Usage()
@@ -203,7 +206,6 @@ class Conversation:
         self._connect_began = self._now
         self._last_error = None
         self._unanswered.clear()
-        self._configures = 0
         self._clear_timers()
         self._show(fx.Connecting(self._model))
         self._do(fx.Connect(self._model))
@@ -214,13 +216,15 @@ class Conversation:
             self._configure()
 
     def _configure(self) -> None:
-        self._configures += 1
         self._send(fx.Configure(self._options))
 
     def _configured(self, model: str) -> None:
-        self._configures = max(0, self._configures - 1)
-        self._answered(fx.Configure)
-        if self._phase is not Phase.CONFIGURING or self._configures:
+        outstanding = [
+            key for key, sent in self._unanswered.items() if isinstance(sent, fx.Configure)
+        ]
+        if outstanding:
+            del self._unanswered[outstanding[0]]
+        if self._phase is not Phase.CONFIGURING or len(outstanding) > 1:
             return
         self._do(fx.ClearTimer(ev.Timer.START))
         self._connect_seconds = self._now - self._connect_began
@@ -312,6 +316,9 @@ class Conversation:
         self._ask_reply()
 
     def _ask_reply(self) -> None:
+        assert self._turn is not None
+        self._turn.reply = Reply()
+        self._turn.announced = False
         self._phase = Phase.ASKED
         # A server may honour the session's modality, or the response's, or both: ask in both.
         self._send(fx.Reply(Options(modality=self._options.modality)))
@@ -324,17 +331,19 @@ class Conversation:
             self._cancel_owed = False
             self._ending_id = event.response_id
             self._send(fx.Cancel(event.response_id))
-        elif self._phase is Phase.ASKED and self._turn is not None:
+            return
+        turn = self._turn
+        if turn is not None and not turn.announced and self._phase in (Phase.ASKED, Phase.REPLYING):
             self._phase = Phase.REPLYING
-            self._turn.reply.id = event.response_id
+            turn.announced = True
+            turn.reply.id = event.response_id
 
     def _text(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> None:
-        turn = self._turn
-        if turn is None or self._phase not in (Phase.ASKED, Phase.REPLYING):
-            return
-        if turn.reply.id and event.response_id and event.response_id != turn.reply.id:
+        turn = self._current(event.response_id)
+        if turn is None:
             return
         self._phase = Phase.REPLYING
+        turn.reply.id = turn.reply.id or event.response_id
         match event:
             case ev.Delta():
                 self._show_text(turn, turn.reply.add(event))
@@ -342,6 +351,20 @@ class Conversation:
                 self._show_text(turn, turn.reply.channel_done(event))
             case ev.PartDone():
                 self._show_text(turn, turn.reply.part_done(event))
+
+    def _current(self, response_id: str) -> _Turn | None:
+        """The turn that an event of this response belongs to; None if it comes late, or from
+        elsewhere.
+
+        Not every server names the response in each event, nor announces it before its text.
+        """
+        turn = self._turn
+        if turn is None or self._phase not in (Phase.ASKED, Phase.REPLYING):
+            return None
+        if not response_id:
+            return turn
+        expected = response_id == turn.reply.id if turn.reply.id else response_id not in self._past
+        return turn if expected else None
 
     def _show_text(self, turn: _Turn, text: str) -> None:
         if not text:
@@ -354,13 +377,12 @@ class Conversation:
         if event.usage is not None:
             self._usage += event.usage
         if self._phase is Phase.ENDING:
-            if not event.response_id or event.response_id == self._ending_id:
+            if self._ending_id in ("", event.response_id) or not event.response_id:
+                self._past.append(event.response_id)
                 self._cancelled()
             return
-        turn = self._turn
-        if turn is None or self._phase not in (Phase.ASKED, Phase.REPLYING):
-            return
-        if turn.reply.id and event.response_id and event.response_id != turn.reply.id:
+        turn = self._current(event.response_id)
+        if turn is None:
             return
         self._show_text(turn, turn.reply.finish(event.items))
         wait = problems.limit_wait(event)
@@ -371,7 +393,6 @@ class Conversation:
 
     def _wait_for_limit(self, turn: _Turn, seconds: float) -> None:
         turn.waited = True
-        turn.reply = Reply()
         self._phase = Phase.LIMITED
         self._do(fx.ClearTimer(ev.Timer.STALL))
         self._show(fx.Waiting("rate limit", seconds))
@@ -415,6 +436,7 @@ class Conversation:
                 tuple(turn.reply.tool_calls),
             )
         )
+        self._past.append(turn.reply.id)
         self._count(problem)
         if self._phase in (Phase.ASKED, Phase.REPLYING):
             self._phase = Phase.READY
@@ -503,7 +525,6 @@ class Conversation:
                 self._notice("error", f"the server reports: {error.message}")
 
     def _settings_refused(self, error: ev.ServerProblem) -> None:
-        self._configures = max(0, self._configures - 1)
         problem = problems.refused_settings(error)
         if self._phase is Phase.CONFIGURING:
             self._clear_timers()

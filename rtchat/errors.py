@@ -133,4 +133,6 @@ _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, Limit
 def as_error(problem: Problem) -> RtchatError:
     """The exception for a problem, of the class that its exit code names."""
     cls = _CLASSES.get(problem.exit, RtchatError)
-    return cls(problem.message, hint=problem.hint, code=problem.code)
+    error = cls(problem.message, hint=problem.hint, code=problem.code)
+    error.exit = problem.exit
+    return error

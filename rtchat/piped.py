@@ -7,6 +7,7 @@ when the program ends. Not here: what a person types (`ui.prompt`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import stat
@@ -23,7 +24,13 @@ GRACE = 0.5
 _CHUNK = 65536
 
 
-def question(prompt: str | None, descriptor: int | None, warn: Callable[[str], None]) -> str:
+def question(
+    prompt: str | None,
+    descriptor: int | None,
+    warn: Callable[[str], None],
+    *,
+    grace: float = GRACE,
+) -> str:
     """The one question of `once`: the prompt, what is piped in, or both with a blank line between.
 
     `descriptor` is stdin, None if it is a terminal or closed. With a prompt, a pipe that stays
@@ -38,37 +45,52 @@ def question(prompt: str | None, descriptor: int | None, warn: Callable[[str], N
         raise UsageError("the prompt is empty", hint='ask something: rtchat once "a question"')
     piped = ""
     if descriptor is not None:
-        if prompt is None or _has_something(descriptor):
-            piped = _decode(_read_all(descriptor)).rstrip("\n")
-        else:
-            warn(f"stdin is open but silent: going on without it after {GRACE:g} s")
+        try:
+            if prompt is None or _has_something(descriptor, grace):
+                piped = _decode(b"".join(_chunks(descriptor)), "stdin").rstrip("\r\n")
+            else:
+                warn(f"stdin is open but silent: going on without it after {grace:g} s")
+        except OSError as error:
+            raise _unreadable(error) from error
     text = "\n\n".join(part for part in (prompt, piped) if part)
     if not text.strip():
         raise UsageError("no prompt", hint='rtchat once "a question", or pipe one in')
     return text
 
 
-def _has_something(descriptor: int) -> bool:
+def _has_something(descriptor: int, grace: float) -> bool:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return True
-    readable, _, _ = select.select((descriptor,), (), (), GRACE)
+    readable, _, _ = select.select((descriptor,), (), (), grace)
     return bool(readable)
 
 
-def _read_all(descriptor: int) -> bytes:
-    return b"".join(iter(lambda: os.read(descriptor, _CHUNK), b""))
+def _chunks(descriptor: int) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(descriptor, _CHUNK)
+        except BlockingIOError:  # whoever started us has made the pipe so
+            select.select((descriptor,), (), ())
+            continue
+        if not chunk:
+            return
+        yield chunk
 
 
-def _decode(data: bytes) -> str:
+def _unreadable(error: OSError) -> UsageError:
+    return UsageError(f"stdin cannot be read ({error.strerror})", hint="pipe in text, or nothing")
+
+
+def _decode(data: bytes, what: str) -> str:
     try:
         text = data.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"stdin is not UTF-8 text (byte {error.start + 1})",
+            f"{what} is not UTF-8 text (byte {error.start + 1})",
             hint="convert it, with iconv perhaps",
         ) from error
     if "\0" in text:
-        raise UsageError("stdin has a NUL byte", hint="pipe in text, not a binary file")
+        raise UsageError(f"{what} has a NUL byte", hint="pipe in text, not a binary file")
     return text
 
 
@@ -82,13 +104,15 @@ async def lines(post: Callable[[LocalEvent], None], descriptor: int) -> None:
     def read() -> None:
         ended = InputEnded()
         try:
-            for line in _lines(descriptor):
-                if text := _decode(line).strip("\r\n"):
+            for number, line in enumerate(_lines(descriptor), start=1):
+                text = _decode(line, f"line {number} of stdin").rstrip("\r")
+                if text.strip():
                     loop.call_soon_threadsafe(post, UserSaid(text))
         except UsageError as error:
             ended = InputEnded(error.problem)
-        except OSError:
-            ended = InputEnded()  # a terminal that went away
+        except OSError as error:
+            if error.errno != errno.EIO:  # else it was a terminal, and went away
+                ended = InputEnded(_unreadable(error).problem)
         loop.call_soon_threadsafe(post, ended)
 
     def read_safely() -> None:
@@ -100,7 +124,7 @@ async def lines(post: Callable[[LocalEvent], None], descriptor: int) -> None:
 
 def _lines(descriptor: int) -> Iterator[bytes]:
     rest: list[bytes] = []
-    while chunk := os.read(descriptor, _CHUNK):
+    for chunk in _chunks(descriptor):
         *complete, last = chunk.split(b"\n")
         for line in complete:
             yield b"".join((*rest, line))

@@ -36,20 +36,26 @@ _REASONS = {
 
 def of_error(error: ServerProblem) -> Problem:
     """An `error` event as a problem; one of no special meaning is a failed reply."""
-    code = error.code or error.kind
+    code = _code(error)
     exit_code, hint = _CODES.get(code, (ExitCode.REPLY, ""))
     return Problem(exit_code, error.message, hint, code)
 
 
+def _code(error: ServerProblem) -> str:
+    # Some servers have no code and say it in the type.
+    return error.code or error.kind
+
+
 def is_fatal(error: ServerProblem) -> bool:
     """Whether no reply can be had on this connection, nor on the next one like it."""
-    return error.code in _CODES and error.code != "rate_limit_exceeded"
+    code = _code(error)
+    return code in _CODES and code != "rate_limit_exceeded"
 
 
 def refused_settings(error: ServerProblem) -> Problem:
     """The server did not take our `session.update`; `param` names the field."""
-    code = error.code or error.kind
-    if error.code in _CODES:
+    code = _code(error)
+    if code in _CODES:
         return of_error(error)
     field = error.param or "the settings"
     hint = "leave that setting out, or choose the server's dialect with --dialect"
@@ -73,7 +79,10 @@ def of_reply(ended: ReplyEnded) -> Problem | None:
             return Problem(exit_code, f"the reply failed: {message}", hint, ended.code)
 
 
-_WAIT = re.compile(r"try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)(ms|s))?", re.IGNORECASE)
+_WAIT = re.compile(
+    r"try again in (?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6})?)(ms|s))?",
+    re.IGNORECASE,
+)
 
 
 def limit_wait(ended: ReplyEnded) -> float | None:
@@ -85,8 +94,5 @@ def limit_wait(ended: ReplyEnded) -> float | None:
     if found is None or not any(found.groups()):
         return None
     hours, minutes, amount, unit = found.groups()
-    try:
-        seconds = float(amount or 0) * (0.001 if unit == "ms" else 1.0)
-    except ValueError:
-        return None
+    seconds = float(amount or 0) * (0.001 if unit == "ms" else 1.0)
     return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + seconds

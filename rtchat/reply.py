@@ -56,7 +56,7 @@ class Reply:
     def add(self, delta: Delta) -> str:
         """The next piece of a text or a transcript; other channels are not text."""
         part = self._part(delta.item_id, delta.content_index, delta.channel)
-        if part is None:
+        if part is None or part.final is not None:  # a piece after the whole is in it already
             return ""
         part.pieces.append(delta.text)
         return self._show()
@@ -72,8 +72,9 @@ class Reply:
 
     def part_done(self, event: PartDone) -> str:
         """The whole of a part; on some servers without its text."""
-        channel = Channel.TEXT if event.part.kind == "text" else Channel.TRANSCRIPT
-        part = self._part(event.item_id, event.content_index, channel)
+        part = self._parts.get((event.item_id, event.content_index))
+        if part is None and event.part.text:
+            part = self._part(event.item_id, event.content_index, Channel.TEXT)
         if part is None:
             return ""
         part.settle(event.part.text)
@@ -82,22 +83,24 @@ class Reply:
 
     def finish(self, items: Sequence[Item] = ()) -> str:
         """The reply is over; `items` is its output as the server reports it at the end."""
+        # A server whose ids changed on the way must not have its text shown twice.
+        reported = {item.id for item in items if isinstance(item, Message)}
+        arrived = {part.text for key, part in self._parts.items() if key[0] not in reported}
         for item in items:
             if isinstance(item, ToolCall):
                 self.tool_calls.append(item)
             elif isinstance(item, Message) and item.role == "assistant":
-                self._settle_message(item)
+                self._settle_message(item, arrived)
         for part in self._parts.values():
             part.done = True
         return self._show()
 
-    def _settle_message(self, item: Message) -> None:
+    def _settle_message(self, item: Message, arrived: set[str]) -> None:
         for index, content in enumerate(item.parts):
             known = self._parts.get((item.id, index))
             if known is not None:
                 known.settle(content.text)
-            # A server whose ids changed on the way must not have its text shown twice.
-            elif content.text and all(part.text != content.text for part in self._parts.values()):
+            elif content.text and content.text not in arrived:
                 self._parts[item.id, index] = part = _Part(Channel.TEXT)
                 part.settle(content.text)
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, TypeAlias
 
 from rtchat import piped
 from rtchat.conversation import Conversation, Mode, Patience
+from rtchat.effects import Update
 from rtchat.errors import ExitCode
 from rtchat.events import CancelPressed, InputEnded, LeaveAsked, LocalEvent, UserSaid
 from rtchat.session import Link, Post, Session, Source, Tap, View
@@ -35,20 +38,22 @@ Shape: TypeAlias = Literal["text", "json", "events"]
 
 
 @dataclass(frozen=True)
-class Streams:
-    """The three streams, and what is at their other ends."""
+class Surroundings:
+    """The three streams, what is at their other ends, and where things are kept."""
 
     stdin: int | None
     """The descriptor; None if it is closed."""
-    stdout: BinaryIO
+    stdout: TextIO
     stderr: TextIO | None
-    environ: Mapping[str, str]
+    data_dir: Path
+    state_dir: Path
+    environ: MutableMapping[str, str]
     stdin_is_terminal: bool = False
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
 
 
-def once(prompt: str | None, settings: Settings, shape: Shape, streams: Streams) -> ExitCode:
+def once(prompt: str | None, settings: Settings, shape: Shape, streams: Surroundings) -> ExitCode:
     """One question, one reply."""
     aside = _aside(settings, streams)
     descriptor = None if streams.stdin_is_terminal else streams.stdin
@@ -58,23 +63,29 @@ def once(prompt: str | None, settings: Settings, shape: Shape, streams: Streams)
         post(UserSaid(text))
         post(InputEnded())
 
+    _prepare(settings, streams, aside)
     view = _view(settings, shape, streams, aside)
     return _run(settings, Mode.ONCE, shape, streams, view, ask)
 
 
-def talk(settings: Settings, shape: Shape, streams: Streams, history: Path | None) -> ExitCode:
-    """A conversation: with a person at a terminal, or with each line of a pipe.
-
-    `history` is the file that keeps what was typed, for the next time.
-    """
+def talk(settings: Settings, shape: Shape, streams: Surroundings) -> ExitCode:
+    """A conversation: with a person at a terminal, or with each line of a pipe."""
     aside = _aside(settings, streams)
+    _prepare(settings, streams, aside)
     if streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text":
-        return _run(settings, Mode.CHAT, shape, streams, *_terminal(settings, streams, history))
+        return _run(settings, Mode.CHAT, shape, streams, *_terminal(settings, streams))
     view = _view(settings, shape, streams, aside)
     source: Source = _no_lines
     if streams.stdin is not None:
         source = partial(piped.lines, descriptor=streams.stdin)
     return _run(settings, Mode.LINES, shape, streams, view, source)
+
+
+def _prepare(settings: Settings, streams: Surroundings, aside: Aside) -> None:
+    if settings.local:
+        from rtchat.serve import prepare_local
+
+        prepare_local(streams.data_dir, aside.say)
 
 
 async def _no_lines(post: Post) -> None:
@@ -84,32 +95,32 @@ async def _no_lines(post: Post) -> None:
 # -------------------------------------------------------------------------------------------- views
 
 
-def _aside(settings: Settings, streams: Streams) -> Aside:
+def _aside(settings: Settings, streams: Surroundings) -> Aside:
     return Aside(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
 
 
-def _view(settings: Settings, shape: Shape, streams: Streams, aside: Aside) -> View:
+def _view(settings: Settings, shape: Shape, streams: Surroundings, aside: Aside) -> View:
     if shape == "events":
         return aside
     if shape == "json":
         from rtchat.ui.json_view import JsonView
 
-        return JsonView(streams.stdout, aside)
+        return JsonView(streams.stdout.buffer, aside)
     if _renders(settings, streams):
         from rtchat.ui.live_view import LiveView
 
         consoles = _consoles(settings, streams)
         return LiveView(*consoles, verbose=settings.verbose, quiet=settings.quiet)
-    return PlainView(streams.stdout, aside, raw=not streams.stdout_is_terminal)
+    return PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal)
 
 
-def _renders(settings: Settings, streams: Streams) -> bool:
+def _renders(settings: Settings, streams: Surroundings) -> bool:
     if settings.render == "auto":
         return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
     return settings.render == "always"
 
 
-def _colors(settings: Settings, streams: Streams, is_terminal: bool) -> bool:
+def _colors(settings: Settings, streams: Surroundings, is_terminal: bool) -> bool:
     """Whether to colour a stream: the option, then NO_COLOR, FORCE_COLOR and TERM, then what it
     is."""
     if settings.color != "auto":
@@ -121,9 +132,7 @@ def _colors(settings: Settings, streams: Streams, is_terminal: bool) -> bool:
     return is_terminal and streams.environ.get("TERM") != "dumb"
 
 
-def _consoles(settings: Settings, streams: Streams) -> tuple[Console, Console]:
-    from io import TextIOWrapper
-
+def _consoles(settings: Settings, streams: Surroundings) -> tuple[Console, Console]:
     from rich.console import Console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
@@ -138,36 +147,71 @@ def _consoles(settings: Settings, streams: Streams) -> tuple[Console, Console]:
             _environ=dict(streams.environ),
         )
 
-    out = TextIOWrapper(streams.stdout, encoding="utf-8", errors="replace", write_through=True)
-    err = streams.stderr or out
-    return console(out, streams.stdout_is_terminal), console(err, streams.stderr_is_terminal)
+    err = streams.stderr or StringIO()  # closed: nobody is to be told
+    out = console(streams.stdout, streams.stdout_is_terminal)
+    return out, console(err, streams.stderr_is_terminal)
 
 
-def _terminal(settings: Settings, streams: Streams, history: Path | None) -> tuple[View, Source]:
-    # Drawing is needed only now; the connection is made while this is imported.
-    from rtchat.ui.live_view import LiveView
-    from rtchat.ui.prompt import Prompt
-    from rtchat.ui.terminal import Terminal
+class _Later:
+    """A view that is not there yet: keeps what it is told until it is."""
 
-    out, err = _consoles(settings, streams)
-    view = LiveView(out, err, banner=True, verbose=settings.verbose, quiet=settings.quiet)
-    colors = _colors(settings, streams, is_terminal=True)
-    terminal = Terminal(view, Prompt(history, color=colors))
-    return terminal, terminal.run
+    def __init__(self) -> None:
+        self._view: View | None = None
+        self._kept: list[Update] = []
+
+    def show(self, update: Update) -> None:
+        if self._view is None:
+            self._kept.append(update)
+        else:
+            self._view.show(update)
+
+    def tick(self) -> None:
+        if self._view is not None:
+            self._view.tick()
+
+    def close(self) -> None:
+        if self._view is not None:
+            self._view.close()
+
+    def become(self, view: View) -> None:
+        self._view = view
+        for update in self._kept:
+            view.show(update)
+
+
+def _terminal(settings: Settings, streams: Surroundings) -> tuple[View, Source]:
+    """A prompt and a live view. They take longer to import than a connection to be made, so both
+    happen at once."""
+    later = _Later()
+
+    async def run(post: Post) -> None:
+        await asyncio.to_thread(import_module, "rtchat.ui.terminal")
+        from rtchat.ui.live_view import LiveView
+        from rtchat.ui.prompt import Prompt
+        from rtchat.ui.terminal import Terminal
+
+        out, err = _consoles(settings, streams)
+        view = LiveView(out, err, banner=True, verbose=settings.verbose, quiet=settings.quiet)
+        colors = _colors(settings, streams, is_terminal=True)
+        terminal = Terminal(view, Prompt(streams.state_dir / "input_history", color=colors))
+        later.become(terminal)
+        await terminal.run(post)
+
+    return later, run
 
 
 # ------------------------------------------------------------------------------------------ running
 
 
 def _run(
-    settings: Settings, mode: Mode, shape: Shape, streams: Streams, view: View, source: Source
+    settings: Settings, mode: Mode, shape: Shape, streams: Surroundings, view: View, source: Source
 ) -> ExitCode:
     options = Options(settings.system, "text", settings.max_output_tokens)
     patience = Patience(settings.connect_timeout, settings.timeout)
     trace = Trace(settings.trace) if settings.trace else None
     taps: list[Tap] = [trace] if trace else []
     if shape == "events":
-        taps.append(partial(_print_event, streams.stdout))
+        taps.append(partial(_print_event, streams.stdout.buffer))
     signals: dict[int, LocalEvent] = {
         signal.SIGINT: CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED),
         signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
@@ -175,7 +219,7 @@ def _run(
 
     async def run() -> ExitCode:
         async with AsyncExitStack() as stack:
-            connect, redact, model = await _server(settings, stack)
+            connect, redact, model = _server(settings, streams, stack)
             session = Session(
                 Conversation(model, options, mode=mode, patience=patience),
                 view,
@@ -205,10 +249,14 @@ def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
 
 
-async def _server(
-    settings: Settings, stack: AsyncExitStack
+def _server(
+    settings: Settings, streams: Surroundings, stack: AsyncExitStack
 ) -> tuple[Connect, Callable[[str], str], str]:
     """The way to a server, how to take secrets out of what it sends, and the model's name."""
+    if settings.local:
+        from rtchat.serve import LOCAL_MODEL, LocalServer
+
+        return LocalServer(stack, streams.data_dir, streams.environ).connect, str, LOCAL_MODEL
     key = settings.key.reveal()
 
     def where(model: str) -> Endpoint:

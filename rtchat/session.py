@@ -78,6 +78,9 @@ class View(Protocol):
     def tick(self) -> None:
         """Paint, if something changed; called a dozen times a second while a reply is due."""
 
+    def close(self) -> None:
+        """There is no more; leave the terminal as it was."""
+
 
 Post: TypeAlias = Callable[[LocalEvent], None]
 Source: TypeAlias = Callable[[Post], Coroutine[None, None, None]]
@@ -144,9 +147,10 @@ class Session:
                 self.post(Started())
                 await self._done.wait()
                 self._stop_clocks()
-                await self._hang_up()
                 reading.cancel()
+                await self._hang_up()
         finally:
+            self._try_view(self._view.close)
             for number in signals:
                 self._loop.remove_signal_handler(number)
         if self._fault is not None:

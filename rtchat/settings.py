@@ -7,6 +7,7 @@ them as mappings: only `cli` reads argv and the environment. Not here: what a se
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -118,11 +119,13 @@ def resolve(
         if outer.get(variable):
             values[key] = _parse(key, outer[variable], variable)
     for key, value in given.items():
-        values[key] = _parse(key, value, "--" + key.replace("_", "-"))
+        option = "header" if key == "headers" else key.replace("_", "-")
+        values[key] = _parse(key, value, f"--{option}")
     if "url" not in values and outer.get("OPENAI_BASE_URL"):
         values["url"] = _from_base_url(outer["OPENAI_BASE_URL"])
     values["headers"] = (*_account_headers(outer), *cast("_Headers", values.get("headers", ())))
-    settings = Settings(**values, key=Secret(outer.get("OPENAI_API_KEY", "")))  # type: ignore[arg-type] # each was parsed
+    secret = Secret(_header_value(outer, "OPENAI_API_KEY"))
+    settings = Settings(**values, key=secret)  # type: ignore[arg-type] # each was parsed
     if not (settings.key or settings.local or "url" in values):
         raise UsageError(
             "no key", hint="set OPENAI_API_KEY (in the environment or in .env), or use --local"
@@ -135,11 +138,23 @@ _Headers = tuple[tuple[str, str], ...]
 
 def _account_headers(outer: Mapping[str, str]) -> _Headers:
     names = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-    return tuple((name, outer[key]) for name, key in names.items() if outer.get(key))
+    return tuple((name, _header_value(outer, key)) for name, key in names.items() if outer.get(key))
+
+
+def _header_value(outer: Mapping[str, str], variable: str) -> str:
+    text = outer.get(variable, "").strip()
+    if not (text.isascii() and text.isprintable()):
+        hint = "set it again, without line breaks and quotation marks"
+        raise UsageError(f"{variable} has characters that no HTTP header can carry", hint=hint)
+    return text
 
 
 def _from_base_url(base: str) -> str:
-    parts = urlsplit(base)
+    try:
+        parts = urlsplit(base)
+    except ValueError as error:
+        hint = "write it as https://host/v1"
+        raise UsageError(f"OPENAI_BASE_URL: {base!r} is not a URL", hint=hint) from error
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     return urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
 
@@ -149,7 +164,7 @@ def _from_base_url(base: str) -> str:
 
 def _read_text(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(
             f"{what} cannot be read ({error.strerror})", hint="mend or remove it"
@@ -159,7 +174,7 @@ def _read_text(path: Path, what: str) -> str:
 
 
 def _read_dotenv(path: Path | None) -> dict[str, str]:
-    if path is None or not path.exists():
+    if path is None or not path.exists() or path.is_dir():  # a folder is a virtual environment
         return {}
     text = _read_text(path, ".env")
     from dotenv import dotenv_values
@@ -192,9 +207,12 @@ def _read_config(
         raise UsageError(
             f"{file.place('', 'profiles')}: profiles are tables", hint="[profiles.NAME]"
         )
+    for name, table in profiles.items():
+        if not isinstance(table, dict):
+            where = file.place("profiles", name)
+            raise UsageError(f"{where}: a profile is a table", hint=f"[profiles.{name}]")
     return file.read(data, ""), {
-        name: file.read(table if isinstance(table, dict) else {"": table}, f"profiles.{name}")
-        for name, table in profiles.items()
+        name: file.read(table, f"profiles.{name}") for name, table in profiles.items()
     }
 
 
@@ -219,7 +237,7 @@ class _ConfigFile:
         for number, line in enumerate(self.text.split("\n"), start=1):
             if header := re.match(r"\s*\[+\s*([^]]*?)\s*\]", line):
                 current = header[1].replace('"', "")
-                if current == f"{table}.{key}".lstrip("."):
+                if f"{current}.".startswith(f"{table}.{key}.".lstrip(".")):
                     return f"{self.path} line {number}"
             elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
                 return f"{self.path} line {number}"
@@ -241,29 +259,40 @@ def _parse(key: str, value: object, place: str) -> object:
     try:
         return _PARSERS[key](value)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{place}: {value!r} will not do", hint=str(error)) from error
+        shown = "this" if key == "headers" else repr(value)  # a header may hold a key
+        raise UsageError(f"{place}: {shown} will not do", hint=str(error)) from None
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("it must be text")
     return value
 
 
+def _number(value: object) -> float:
+    """A number, or text that is one; else NaN."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
 def _seconds(value: object) -> float:
-    seconds = float(value) if isinstance(value, str | int | float) else float("nan")
+    seconds = _number(value)
     if not 0 < seconds < 1e6:
-        raise ValueError("it must be a number of seconds, more than 0")
+        raise ValueError("it must be a number of seconds, more than 0 and less than a million")
     return seconds
 
 
 def _tokens(value: object) -> int | Literal["inf"]:
     if value == "inf":
         return "inf"
-    tokens = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else 0
-    if tokens < 1:
+    tokens = _number(value)
+    if not (1 <= tokens < 1e9 and tokens.is_integer()):
         raise ValueError('it must be a number of tokens, 1 or more, or "inf"')
-    return tokens
+    return int(tokens)
 
 
 def _flag(value: object) -> bool:
@@ -283,7 +312,11 @@ def _choice(*words: str) -> Callable[[object], str]:
 
 def _instructions(value: object) -> str:
     text = _text(value)
-    return _read_text(Path(text[1:]), text[1:]) if text.startswith("@") else text
+    if not text.startswith("@"):
+        return text
+    if text == "@":
+        raise ValueError("a file is written @FILE")
+    return _read_text(Path(text[1:]), text[1:])
 
 
 def _headers(value: object) -> _Headers:
@@ -294,7 +327,7 @@ def _headers(value: object) -> _Headers:
             (name.strip(), content.strip()) for name, _, content in (_colon(line) for line in value)
         ]
     else:
-        pairs = []
+        pairs = [("", value)]
     for name, content in pairs:
         if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name) or not _is_header_value(content):
             raise ValueError("a header is written 'Name: value'")

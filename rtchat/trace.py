@@ -8,7 +8,6 @@ it out of frames.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -18,13 +17,14 @@ from pathlib import Path
 from rtchat import __version__
 from rtchat.errors import OutputError
 from rtchat.values import JsonObject
+from rtchat.wire import write_frame
 
 
 class Trace:
     """A recording in progress; call it with each event.
 
-    Raises OutputError if the file cannot be opened. A line that cannot be written raises OSError
-    once; after that the recording is over.
+    Raises OutputError if the file cannot be opened. Once a line cannot be written the recording is
+    over, and `failure` says why.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class Trace:
         if self.failure is not None:
             return
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.write(write_frame(line) + "\n")
         except OSError as error:
             self.failure = _failure(self._path, error)
 

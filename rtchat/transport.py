@@ -2,140 +2,76 @@
 
 `connect` opens one connection; `Connection` sends and yields events as plain dicts, as on the wire.
 `explain` turns every way in which a connection can fail or end into a `Lost` value, with its exit
-code and whether it is worth trying again. Not here: reconnecting, sessions and what events mean
-(`conversation`).
+code and whether it is worth trying again. Not here: where a server is and what the handshake says
+(`endpoint`), reconnecting, and what events mean (`conversation`).
 """
 
 from __future__ import annotations
 
+import errno
 import inspect
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Literal
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidProxy,
     InvalidProxyStatus,
     InvalidStatus,
     ProxyError,
     WebSocketException,
 )
 from websockets.http11 import Response
+from websockets.proxy import get_proxy
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from rtchat import __version__
-from rtchat.errors import ExitCode, LinkError, Problem, RealtimeError, UsageError, as_error
+from rtchat.endpoint import Auth, Endpoint, endpoint, is_loopback
+from rtchat.errors import ExitCode, LinkError, Problem, RealtimeError
 from rtchat.events import Lost, Retry, Unknown
-from rtchat.values import OPENAI_URL, value
+from rtchat.ui.safe import visible
+from rtchat.values import OPENAI_URL
 from rtchat.wire import read_error_body, read_frame, write_frame
+
+__all__ = [
+    "ConnectError",
+    "Connection",
+    "Endpoint",
+    "connect",
+    "endpoint",
+    "explain",
+    "explain_close",
+    "open_connection",
+]
 
 LARGEST_FRAME = 64 * 2**20
 """Bytes. The library's own limit, 1 MiB, breaks on audio items (close code 1009)."""
-BODY_SHOWN = 500
-"""Bytes of an HTTP body that an error quotes."""
-
-Auth = Literal["header", "subprotocol"]
-
-# ----------------------------------------------------------------------------------------- endpoint
-
-
-@value
-class Endpoint:
-    """Where to connect and what to say in the handshake."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    subprotocols: tuple[str, ...] = ()
-    secret: str = ""
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.url!r})"
-
-    def redact(self, text: str) -> str:
-        """The text without the key, should the server quote it."""
-        return text.replace(self.secret, "[key]") if self.secret else text
-
-
-def endpoint(
-    model: str = "",
-    *,
-    url: str = OPENAI_URL,
-    api_key: str = "",
-    headers: Iterable[tuple[str, str]] = (),
-    auth: Auth = "header",
-    beta: bool = False,
-    insecure: bool = False,
-) -> Endpoint:
-    """Check and put together an endpoint.
-
-    `auth` "subprotocol" sends the key the way a browser must, which is meant for short-lived client
-    secrets. `beta` adds the header that servers of the older dialect ask for; OpenAI's refuses it.
-
-    Raises:
-        UsageError: the URL is not a WebSocket URL, or a key would cross a network unencrypted.
-    """
-    parts = _split(url)
-    if api_key and parts.scheme == "ws" and not insecure and not _is_loopback(parts.hostname or ""):
-        raise UsageError(
-            f"refusing to send a key over plain ws:// to {parts.hostname}",
-            hint="use wss://, or --insecure if that network is yours",
-        )
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if model and not query.keys() & {"model", "deployment", "call_id"}:
-        query["model"] = model
-    out = list(headers)
-    subprotocols: tuple[str, ...] = ()
-    if api_key and auth == "header":
-        out.insert(0, ("Authorization", f"Bearer {api_key}"))
-    elif api_key:
-        subprotocols = ("realtime", f"openai-insecure-api-key.{api_key}")
-    if beta:
-        out.append(("OpenAI-Beta", "realtime=v1"))
-    full = urlunsplit(parts._replace(query=urlencode(query, safe=":/")))
-    return Endpoint(full, tuple(out), subprotocols, api_key)
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0:
-            return parts
-    except ValueError:
-        pass  # an impossible port or address: the same mistake
-    raise UsageError(
-        f"{url!r} is not a WebSocket URL",
-        hint="write it as wss://host/path, or ws:// for this machine",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
+MOST_QUOTED = 500
+"""Characters of what a server said that an error quotes."""
 
 # --------------------------------------------------------------------------------------- connection
 
-Listener = Callable[[object], object]
+Listener: TypeAlias = Callable[[Any], object]
 
 
 class Connection:
     """One open connection.
 
     `async for event in connection` yields every event as a dict and ends when the connection does:
-    quietly when it was closed in order, with `LinkError` when it was not. An `error` event goes to
-    the `error` listeners, as a `RealtimeError`, and is yielded as well; with no such listener it is
-    raised from the loop instead. Either way the connection stays usable: iterate again to go on.
+    quietly when it was closed in order (1000, 1001, or no code), with `ConnectError` when it was
+    not. An `error` event goes to the `error` listeners, as a `RealtimeError`, and is yielded as
+    well; with no such listener it is raised from the loop instead. A frame that is no JSON object
+    with a type counts as one. Either way the connection stays usable: iterate again to go on.
     """
 
     def __init__(self, socket: ClientConnection, endpoint: Endpoint) -> None:
@@ -144,13 +80,15 @@ class Connection:
         self.url = endpoint.url
         self._endpoint = endpoint
         self._listeners: dict[str, list[Listener]] = {}
+        self._end: ConnectionClosed | None = None
 
     async def send(self, event: Mapping[str, object]) -> None:
-        """Send a client event. Raises `LinkError` if the connection is gone."""
+        """Send a client event. Raises `ConnectError` if the connection is gone."""
         try:
             await self.socket.send(write_frame(event))
         except ConnectionClosed as error:
-            raise as_error(self.explain().problem) from error
+            self._end = error
+            raise ConnectError(self.explain()) from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection; a server that does not answer is left after 2 seconds."""
@@ -174,14 +112,20 @@ class Connection:
         """The next frame, unread; None once the connection is over, however it ended."""
         try:
             return await self.socket.recv()
-        except ConnectionClosed:
+        except ConnectionClosed as error:
+            self._end = error
             return None
 
     def explain(self) -> Lost:
         """Why the connection ended."""
-        return explain_close(
-            self.socket.close_code or 1006, self._endpoint.redact(self.socket.close_reason or "")
-        )
+        code, reason = self._first_close()
+        return explain_close(code, self._endpoint.redact(reason))
+
+    def _first_close(self) -> tuple[int, str]:
+        """The close frame that came first, the server's or ours; 1006 without any."""
+        end = self._end
+        first = end and (end.rcvd if end.rcvd_then_sent else end.sent or end.rcvd)
+        return (first.code, first.reason) if first else (1006, "")
 
     def __aiter__(self) -> Connection:
         return self
@@ -189,9 +133,9 @@ class Connection:
     async def __anext__(self) -> dict[str, object]:
         frame = await self.receive()
         if frame is None:
-            if self.socket.close_code in (1000, 1001):
+            if self._first_close()[0] in _IN_ORDER:
                 raise StopAsyncIteration
-            raise as_error(self.explain().problem)
+            raise ConnectError(self.explain())
         event = read_frame(frame)
         if isinstance(event, Unknown):
             event = {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
@@ -200,13 +144,18 @@ class Connection:
 
     async def _tell(self, event: dict[str, object]) -> None:
         kind = str(event["type"])
-        own = self._listeners.get(kind, ())
-        if kind == "error" and not own:
-            raise RealtimeError(event)
-        for listener in self._listeners.get("event", ()):
+        for listener in tuple(self._listeners.get("event", ())):
             await _call(listener, event)
+        own = tuple(self._listeners.get(kind, ()))
+        if kind != "error":
+            for listener in own:
+                await _call(listener, event)
+            return
+        error = RealtimeError(event)
+        if not own:
+            raise error
         for listener in own:
-            await _call(listener, RealtimeError(event) if kind == "error" else event)
+            await _call(listener, error)
 
 
 async def _call(listener: Listener, argument: object) -> None:
@@ -218,8 +167,7 @@ async def _call(listener: Listener, argument: object) -> None:
 class _Connect(open_socket):
     def process_redirect(self, exc: Exception) -> Exception | str:
         # The library follows redirects, and to another host it drops only some of the headers that
-        # can
-        # carry a key. No Realtime service redirects: say where it points and let the user decide.
+        # can carry a key. No Realtime service redirects: say where it points; the user decides.
         return exc
 
 
@@ -230,7 +178,7 @@ async def open_connection(
     """Open a connection, and close it at the end.
 
     Raises:
-        RtchatError: of the class that says what can be done; `explain` made it.
+        ConnectError: `explain` made it.
     """
     try:
         socket = await _Connect(
@@ -242,8 +190,9 @@ async def open_connection(
             close_timeout=2.0,
             max_size=LARGEST_FRAME,
             compression=None,
+            proxy=None if is_loopback(urlsplit(endpoint.url)) else True,
         )
-    except (OSError, TimeoutError, WebSocketException, ImportError) as error:
+    except (OSError, WebSocketException, ImportError, ValueError) as error:
         raise ConnectError(explain(error, endpoint, open_timeout)) from error
     try:
         yield Connection(socket, endpoint)
@@ -261,15 +210,14 @@ def connect(
     beta: bool = False,
     open_timeout: float = 10.0,
 ) -> AbstractAsyncContextManager[Connection]:
-    """Connect to a Realtime server: `async with rtchat.connect("gpt-realtime-2.1", api_key=…) as
-    rt`.
+    """Connect: `async with rtchat.connect("gpt-realtime-2.1", api_key=…) as rt:`.
 
     `auth="subprotocol"` passes the key the way browsers do, for short-lived client secrets. `beta`
     asks a server for the dialect before May 2026. `open_timeout` is in seconds.
 
     Raises:
         UsageError: the URL is none, or the key would leave this machine unencrypted.
-        RtchatError: on entering, of the class that says what can be done.
+        ConnectError: on entering, with what can be done about it.
     """
     where = endpoint(model, url=url, api_key=api_key, headers=headers, auth=auth, beta=beta)
     return open_connection(where, open_timeout=open_timeout)
@@ -279,7 +227,7 @@ def connect(
 
 
 class ConnectError(LinkError):
-    """A connection could not be made; `lost` says whether to try again."""
+    """A connection could not be made, or was lost; `lost` says whether to try again."""
 
     def __init__(self, lost: Lost) -> None:
         problem = lost.problem
@@ -288,65 +236,84 @@ class ConnectError(LinkError):
         self.lost = lost
 
 
+_IN_ORDER = frozenset({1000, 1001, 1005})
 _NEVER_AGAIN = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
-    1009: "the server takes no message that large",
+    1006: "check the network, then try again",
+    1009: "a message was too large: send, or ask for, less at a time",
     3000: "check OPENAI_API_KEY",
 }
 
 
 def explain_close(code: int, reason: str) -> Lost:
     """What a close code means (RFC 6455 §7.4; 3000 and 4000 up are OpenAI's)."""
-    exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
-    because = f" {reason}" if reason else ""
-    problem = Problem(
-        exit_code, f"connection lost ({code}{because})", _CLOSE_HINTS.get(code, ""), str(code)
-    )
     retry = Retry.NEVER if code in _NEVER_AGAIN else Retry.ALWAYS
+    exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
+    hint = _CLOSE_HINTS.get(
+        code, "check --url and --model" if retry is Retry.NEVER else "try again"
+    )
+    if "insufficient_quota" in reason:
+        exit_code, retry = ExitCode.LIMIT, Retry.NEVER
+        hint = "check the plan and the billing of your account"
+    because = f" {quoted}" if (quoted := _quote(reason)) else ""
+    problem = Problem(exit_code, f"connection lost ({code}{because})", hint, str(code))
     return Lost(problem, retry, at_once=code == 1001)
 
 
 def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) -> Lost:
     """Why a connection could not be made."""
-    host = urlsplit(endpoint.url).netloc.rpartition("@")[2]
+    if isinstance(error, InvalidStatus):
+        return _explain_status(error.response, endpoint)
+    host = urlsplit(endpoint.url).netloc
+    if isinstance(error, InvalidProxy | ProxyError | ImportError) or _is_of_proxy(error, endpoint):
+        return _explain_proxy(error, host)
     match error:
-        case InvalidStatus():
-            return _explain_status(error.response, endpoint)
         case TimeoutError():
             message = f"no answer from {host} within {open_timeout:g} s"
             return _lost(message, "check the network, or raise --connect-timeout")
-        case InvalidProxyStatus():
-            return _lost(
-                f"the proxy refused to connect to {host}", "check HTTPS_PROXY", Retry.NEVER
-            )
-        case ProxyError() | ImportError():
-            return _lost(
-                f"the proxy cannot be used: {error}", "check HTTPS_PROXY and ALL_PROXY", Retry.NEVER
-            )
         case InvalidHandshake():
-            hint = "check --url: this is not a Realtime endpoint"
-            return _lost(f"{host} is not a WebSocket server", hint, Retry.IF_IT_WORKED)
+            return _lost(f"{host} does not answer as a WebSocket server", "check --url")
         case ssl.SSLCertVerificationError():
-            message = f"the certificate of {host} is not trusted ({error.verify_message})"
+            why = error.verify_message.rstrip(".")
+            message = f"the certificate of {host} is not trusted ({why})"
             return _lost(message, "set SSL_CERT_FILE to the authority that signed it", Retry.NEVER)
         case ssl.SSLError():
-            return _lost(
-                f"no TLS with {host} ({error.reason})",
-                "is it ws:// instead of wss://?",
-                Retry.NEVER,
-            )
+            message = f"no TLS with {host} ({error.reason})"
+            return _lost(message, "is it ws:// instead of wss://?", Retry.NEVER)
         case socket.gaierror():
-            return _lost(f"no such host: {host}", "check --url and the network")
-        case ConnectionRefusedError():
+            return _lost(f"{host} cannot be found", "check --url and the network")
+        # asyncio joins the failures of a name with several addresses, such as localhost, into one.
+        case OSError() if f"[Errno {errno.ECONNREFUSED}]" in str(error):
             return _lost(f"nothing listens at {host}", "check --url, or start the server")
         case _:
-            return _lost(
-                f"no connection to {host} ({endpoint.redact(str(error))})", "check the network"
-            )
+            why = _quote(endpoint.redact(str(error)))
+            return _lost(f"no connection to {host} ({why})", "check --url and the network")
 
 
 def _lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Lost:
     return Lost(Problem(ExitCode.LINK, message, hint), retry)
+
+
+def _is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
+    """Whether it was the proxy that could not be reached, or its URL that cannot be read."""
+    if isinstance(error, TimeoutError | ssl.SSLError) or not isinstance(
+        error, OSError | ValueError
+    ):
+        return False
+    url = urlsplit(endpoint.url)
+    return not is_loopback(url) and get_proxy(parse_uri(endpoint.url)) is not None
+
+
+def _explain_proxy(error: Exception, host: str) -> Lost:
+    # What the library says of a proxy can quote its URL, and that a password.
+    match error:
+        case InvalidProxyStatus():
+            what = f"the proxy refused to connect to {host} (HTTP {error.response.status_code})"
+        case InvalidProxy(msg=why) | ImportError(msg=why):
+            what = f"the proxy to {host} cannot be used ({why})"
+        case _:
+            what = f"the proxy to {host} cannot be used"
+    return _lost(what, "check HTTPS_PROXY and ALL_PROXY", Retry.NEVER)
 
 
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {
@@ -360,30 +327,47 @@ _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {
 
 def _explain_status(response: Response, endpoint: Endpoint) -> Lost:
     status = response.status_code
-    unknown = (ExitCode.LINK, "check --url", Retry.ALWAYS if status >= 500 else Retry.NEVER)
-    exit_code, hint, retry = _STATUSES.get(status, unknown)
+    exit_code, hint, retry = _STATUSES.get(status, (ExitCode.LINK, "check --url", Retry.NEVER))
+    if status >= 500:
+        hint, retry = "try again later", Retry.ALWAYS
     message = f"the server answered HTTP {status}"
+    body = bytes(response.body or b"")
     if 300 <= status < 400:
-        place = response.headers.get("Location", "another place")
+        place = _quote(endpoint.redact(_header(response, "Location"))) or "nowhere"
         message = f"{message}, a redirect to {place}"
-        hint = "rtchat follows none with a key: name the right place with --url"
-    elif body := _gist(bytes(response.body or b"")):
-        message = f"{message} ({body})"
-    problem = Problem(exit_code, endpoint.redact(message), hint, str(status))
-    return Lost(problem, retry, retry_after=_seconds(response.headers.get("Retry-After")))
+        hint = "if that is the right place, name it with --url"
+    elif gist := _quote(endpoint.redact(read_error_body(body) or body.decode(errors="replace"))):
+        message = f"{message} ({gist})"
+    problem = Problem(exit_code, message, hint, str(status))
+    return Lost(problem, retry, retry_after=_retry_after(response))
 
 
-def _gist(body: bytes) -> str:
-    """What an error body says: its message if it is the usual JSON, else its first bytes, on a
-    line."""
-    text = body[:BODY_SHOWN].decode(errors="replace")
-    data = read_error_body(body)
-    return " ".join((data or text).split())
+def _quote(text: str) -> str:
+    """What a server said, on one line, harmless and not too long. Redact it before it is cut."""
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= MOST_QUOTED else line[: MOST_QUOTED - 1] + "…"
 
 
-def _seconds(header: str | None) -> float | None:
+def _header(response: Response, name: str) -> str:
+    # A server may send several, and then the library's `get` raises.
+    return next(iter(response.headers.get_all(name)), "")
+
+
+def _retry_after(response: Response) -> float | None:
+    """The wait that a server asks for: seconds, or a date, by its own clock (RFC 9110 §10.2.3)."""
+    header = _header(response, "Retry-After")
     try:
-        seconds = float(header or "")
+        seconds = float(header)
+    except ValueError:
+        until, sent = _date(header), _date(_header(response, "Date"))
+        if until is None or sent is None:
+            return None
+        seconds = max(0.0, (until - sent).total_seconds())
+    return seconds if 0 <= seconds <= 3600 else None
+
+
+def _date(header: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(header).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return seconds if 0 <= seconds <= 3600 else None

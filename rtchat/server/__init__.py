@@ -5,6 +5,7 @@
     engine.py       what answers: the protocol between a dialogue and the three below
     script.py       answers from a file, faults too; and `echo`
     llama.py        the embedded model
+    engines.py      which of them, by the name on the command line
     weights.py      the embedded model's file: find it, install it, remove it
 
 Not here: the shapes on the wire (`rtchat.wire`), and the commands that start all this (`cli`).

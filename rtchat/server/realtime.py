@@ -15,7 +15,7 @@ import secrets
 import string
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -204,17 +204,16 @@ class _Client:
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        hang_up = self._engine.greet()
-        try:
+        with suppress(ConnectionClosed):
+            hang_up = self._engine.greet()
+            if hang_up is None:
+                try:
+                    async with asyncio.timeout(self._seconds):
+                        await self._converse()
+                except TimeoutError:
+                    hang_up = _EXPIRED
             if hang_up is not None:
                 await self._hang_up(hang_up)
-                return
-            async with asyncio.timeout(self._seconds):
-                await self._converse()
-        except TimeoutError:
-            await self._hang_up(_EXPIRED)
-        except ConnectionClosed:
-            return
 
     async def _converse(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -245,19 +244,13 @@ class _Client:
         del self._tasks[reply_id]
 
     async def _reply(self, reply_id: str, answer: Answer) -> None:
-        try:
-            async with aclosing(answer):
-                async for piece in answer:
+        with suppress(ConnectionClosed):
+            async with aclosing(_guarded(answer)) as pieces:
+                async for piece in pieces:
                     if isinstance(piece, HangUp):
                         await self._hang_up(piece)
                         return
                     await self._pass_on(reply_id, piece)
-            await self._pass_on(reply_id, _BROKE_OFF)
-        except ConnectionClosed:
-            return
-        except Exception as error:  # an engine's fault is the end of one reply, not of the server
-            message = f"The engine failed: {type(error).__name__}: {error}"
-            await self._pass_on(reply_id, replace(_BROKE_OFF, message=message))
 
     async def _pass_on(self, reply_id: str, piece: str | Finish) -> None:
         async with self._order:
@@ -277,6 +270,19 @@ class _Client:
             self._socket.transport.abort()
         else:
             await self._socket.close(hang_up.code, hang_up.reason)
+
+
+async def _guarded(answer: Answer) -> Answer:
+    """The same pieces; an engine's fault is the end of one reply, not of the server."""
+    try:
+        async with aclosing(answer):
+            async for piece in answer:
+                yield piece
+    except Exception as error:
+        message = f"The engine failed: {type(error).__name__}: {error}"
+        yield replace(_BROKE_OFF, message=message)
+    else:
+        yield _BROKE_OFF  # it comes to nothing after a `Finish`
 
 
 _BROKE_OFF = Finish(Status.FAILED, code="server_error", message="The engine broke off.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import BinaryIO
 
 from rtchat.effects import ReplyOver, Timing, Update
 from rtchat.ui.plain_view import Aside
 from rtchat.values import ToolCall, Usage
+from rtchat.wire import write_frame
 
 
 class JsonView:
@@ -20,12 +20,15 @@ class JsonView:
     def show(self, update: Update) -> None:
         """Write a reply once it is over."""
         if isinstance(update, ReplyOver):
-            self._out.write((json.dumps(as_json(update), ensure_ascii=False) + "\n").encode())
+            self._out.write((write_frame(as_json(update)) + "\n").encode())
             self._out.flush()
         self._aside.show(update)
 
     def tick(self) -> None:
         """Nothing is painted."""
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 def as_json(over: ReplyOver) -> dict[str, object]:
@@ -34,7 +37,7 @@ def as_json(over: ReplyOver) -> dict[str, object]:
     error = problem and {
         "code": problem.code or None,
         "message": problem.message,
-        "hint": problem.hint,
+        "hint": problem.hint or None,
     }
     return {
         "text": over.text,

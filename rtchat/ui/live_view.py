@@ -67,7 +67,7 @@ class LiveView:
         self._since = 0.0
         self._first: float | None = None
         self._deltas = 0
-        self._text = ""
+        self._text: list[str] = []
         self._begun = False
         """Whether any of the reply is in the scrollback."""
         self._stream: Stream | None = None
@@ -102,10 +102,10 @@ class LiveView:
 
     def tick(self) -> None:
         """Repaint the panel if anything in it changed."""
-        if self._panel is None:
-            return
         settled = self._stream.settled(self._out.width) if self._stream else None
-        if settled is not None or self._painted != (self._title(), self._out.width):
+        if self._panel is None:
+            self._print(settled or [])
+        elif settled is not None or self._painted != (self._title(), self._out.width):
             self._paint(settled or [])
 
     def expect(self) -> None:
@@ -117,7 +117,7 @@ class LiveView:
         if self._panel is not None:
             self._panel.stop()
             self._panel = None
-        self._stream, self._text, self._begun, self._first, self._deltas = None, "", False, None, 0
+        self._stream, self._text, self._begun, self._first, self._deltas = None, [], False, None, 0
 
     # ------------------------------------------------------------------------------- the reply
 
@@ -146,7 +146,7 @@ class LiveView:
 
             self._stream = Stream(self._out)
         self._stream.add(visible(text))
-        self._text += text
+        self._text.append(text)
         self._deltas += 1
         if self._first is None:
             self._first = self._now()
@@ -154,8 +154,9 @@ class LiveView:
 
     def _finish(self, over: ReplyOver) -> None:
         """The rest of the text, then how it went."""
-        if over.text.startswith(self._text) and len(over.text) > len(self._text):
-            self._add(over.text[len(self._text) :])
+        shown = "".join(self._text)
+        if over.text.startswith(shown) and over.text != shown:
+            self._add(over.text[len(shown) :])
         lines = self._stream.finish(self._out.width) if self._stream else []
         if self._panel is not None:
             self._panel.stop()
@@ -166,7 +167,7 @@ class LiveView:
             self._out.print()
         elif begun and self._err.is_terminal and not self._quiet:
             self._err.print()
-        self._notice("error" if over.problem else "warning", words.remark(over))
+        self._notice("error" if over.problem else "info", words.remark(over))
         self._notice("info", words.stats(over))
 
     def _paint(self, settled: list[Text]) -> None:
@@ -244,7 +245,10 @@ class LiveView:
     def _aside(self, text: str, style: str = theme.DIM) -> None:
         """A line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
-        _print(console, Text(visible(text), style))
+        line = Text(visible(text), style)
+        console.print(
+            line, soft_wrap=not console.is_terminal, markup=False, highlight=False, emoji=False
+        )
 
 
 def _print(console: Console, text: Text) -> None:

@@ -182,11 +182,18 @@ def _place(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Conte
     last = leaves[-1]
     if _is_open_fence(last, lines) and last.end > max(skip, last.start + 1):
         return last.end, _context(last, lines, fence=True)
-    if len(leaves) == 1:
-        return 0, Context()
     # Not at the start of the last leaf: a link reference before it may still swallow its lines.
-    before = leaves[-2]
-    return (before.end, _context(before, lines)) if before.end > skip else (0, Context())
+    closed = leaves if _is_closed(last, lines) else leaves[:-1]
+    if not closed or closed[-1].end <= skip:
+        return 0, Context()
+    return closed[-1].end, _context(closed[-1], lines)
+
+
+def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
+    """Whether the next line can no longer belong to this leaf. In doubt it can."""
+    if leaf.token.type in {"paragraph_open", "table_open"}:
+        return leaf.end < len(lines)
+    return leaf.token.type in {"heading_open", "hr"}
 
 
 def _is_open_fence(leaf: _Leaf, lines: list[str]) -> bool:

@@ -1,20 +1,22 @@
 """A few rows at the bottom of the screen that are painted again and again, and print above them.
 
-A Rich `Live` that writes only the cells that changed. The cursor rests on the first cell of the
-rows: to erase them nothing has to be known about their number or about how the terminal wrapped
-them after a resize. No scroll regions and no absolute positions: those lose lines of the
-scrollback. Not here: what the rows say.
+A Rich `Live` that writes only the cells that changed, and moves rows that only moved. The cursor
+rests on their first cell: to erase them nothing need be known about their number or about how a
+terminal wrapped them after a resize. No scroll regions and no absolute positions, which lose lines
+of the scrollback: room is made by newlines at the bottom. Not here: what the rows say.
 """
 
 from __future__ import annotations
 
 from itertools import groupby
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleRenderable, RenderableType
 from rich.control import Control
 from rich.live import Live
 from rich.segment import ControlType, Segment, Segments
 from rich.style import Style
+from rich.text import Text
 
 Row = list[Segment]
 
@@ -51,14 +53,59 @@ class Panelled(Live):
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Rich calls this with whatever is to be printed while the rows are up."""
-        bare = all(isinstance(each, Control) and not each.segment.text for each in renderables)
-        same = len(self._wanted) == len(self._shown) and self._width == self.console.width
-        rows = _changes(self._shown, self._wanted) if bare and same else None
-        erase = [_ERASE] if self._shown else []
-        self._shown, self._width = self._wanted, self.console.width
-        if rows is not None:
-            return [Segments(rows)]
-        return [Segments(erase), *renderables, Segments(_all(self._shown))]
+        old, new, width = self._shown, self._wanted, self.console.width
+        same = bool(old and new) and self._width == width
+        self._shown, self._width = new, width
+        if same and all(
+            isinstance(each, Control) and not each.segment.text for each in renderables
+        ):
+            return [Segments(_reshape(old, new) + _changes(old, new))]
+        count = _height(renderables, width) if same else None
+        if count is not None and count + max(len(old), len(new)) <= self.console.height:
+            room = [*_room(len(new), count), _code(f"{count}L")]
+            return [Segments(_reshape(old, new) + _changes(old, new) + room), *renderables]
+        erase = [_ERASE] if old else []
+        return [Segments(erase), *renderables, Segments(_all(new))]
+
+
+def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
+    """How many rows something takes, where there can be no doubt about it."""
+    height = 0
+    for each in renderables:
+        if not isinstance(each, Text):
+            return None
+        for line in each.plain.split("\n"):
+            if not len(line) == cell_len(line) < width:
+                return None
+            height += 1
+    return height
+
+
+def _code(text: str) -> Segment:
+    return Segment(f"\x1b[{text}", None, [(ControlType.CURSOR_DOWN, 0)])
+
+
+def _room(rows: int, count: int) -> list[Segment]:
+    """Free rows below so many: where there are none the screen scrolls, as for any text."""
+    down = rows - 1 + count
+    return [Segment("\n" * down, None, [(ControlType.CURSOR_DOWN, down)]), _code(f"{down}A")]
+
+
+def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
+    """Make old rows as many as new ones, changing `old` to what is then on the screen."""
+    count = len(new) - len(old)
+    if not count:
+        return []
+    same = 0
+    while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
+        same += 1
+    at = min(len(old), len(new)) - same
+    move = [_code(f"{at}B")] if at else []
+    if count > 0:
+        old[at:at] = [[] for _ in range(count)]
+        return [*_room(len(new) - count, count), *move, _code(f"{count}L"), *_back(at)]
+    del old[at : at - count]
+    return [*move, _code(f"{-count}M"), *_back(at)]
 
 
 _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])

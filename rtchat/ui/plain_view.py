@@ -60,6 +60,9 @@ class Aside:
     def tick(self) -> None:
         """Nothing is painted."""
 
+    def close(self) -> None:
+        """Nothing is left open."""
+
     def say(self, text: str) -> None:
         """A line for whoever wants to know what happens."""
         self._info(text)
@@ -67,7 +70,7 @@ class Aside:
     def _ended(self, over: ReplyOver) -> None:
         remark = words.remark(over)
         if over.problem is not None:
-            self._line(f"rtchat: {remark}")
+            self._complain(remark)
         elif remark:
             self._info(remark)
         self._info(words.stats(over))
@@ -78,7 +81,10 @@ class Aside:
         elif level == "info":
             self._info(text)
         else:
-            self._line(f"rtchat: {text}")
+            self._complain(text)
+
+    def _complain(self, text: str) -> None:
+        self._line(f"rtchat: {' '.join(text.split())}")  # what a server says may have many lines
 
     def _detail(self, text: str) -> None:
         if self._verbose:
@@ -120,7 +126,10 @@ class PlainView:
     def tick(self) -> None:
         """Nothing is painted."""
 
+    def close(self) -> None:
+        """Nothing is left open."""
+
     def _write(self, text: str) -> None:
-        self._last = text[-1]
+        self._last = text[-1:] or self._last
         self._out.write((text if self._raw else visible(text)).encode())
         self._out.flush()

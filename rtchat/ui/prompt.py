@@ -225,9 +225,8 @@ class _File(History):
             lines = self._path.read_text("utf-8", errors="replace").split("\n")[-_KEPT:]
         for line in reversed(lines):
             with suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, str):
-                    yield entry
+                if line.startswith('"'):
+                    yield json.loads(line)
 
     def store_string(self, string: str) -> None:
         if self._path is None:

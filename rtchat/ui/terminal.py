@@ -38,6 +38,10 @@ class Terminal:
         if not self._prompt.active:
             self._view.tick()
 
+    def close(self) -> None:
+        """Take down whatever is still painted."""
+        self._view.close()
+
     async def run(self, post: Callable[[LocalEvent], None]) -> None:
         """Ask for entries and post what they mean, until the user leaves."""
         try:

@@ -24,6 +24,7 @@ _TYPES_TO_GA = {
     "transcription_session.updated": "session.updated",
 }
 _TYPES_TO_BETA = {ga: beta for beta, ga in _TYPES_TO_GA.items() if not beta.startswith("trans")}
+_SESSION_TYPES = {"session.update": "realtime", "transcription_session.update": "transcription"}
 _GA_ONLY = frozenset({"conversation.item.done"})
 """GA events that this dialect has nothing for."""
 
@@ -78,8 +79,9 @@ def to_ga(data: JsonObject) -> dict[str, object]:
     kind = out.get("type")
     if isinstance(kind, str):
         out["type"] = _TYPES_TO_GA.get(kind, kind)
-    if kind == "session.update" and isinstance(session := out.get("session"), dict):
-        out["session"] = {"type": "realtime"} | _fields_to_ga(session)
+    session_type = _SESSION_TYPES.get(kind) if isinstance(kind, str) else None
+    if session_type is not None and isinstance(session := out.get("session"), dict):
+        out["session"] = {"type": session_type} | _fields_to_ga(session)
     if kind == "response.create" and isinstance(response := out.get("response"), dict):
         out["response"] = _fields_to_ga(response)
     if kind == "conversation.item.create" and isinstance(item := out.get("item"), dict):

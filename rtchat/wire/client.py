@@ -89,7 +89,9 @@ def write_options(options: Options) -> dict[str, object]:
 def decode(data: JsonObject) -> list[ServerEvent]:
     """What a server sent: the event, then an `Unknown` for each field of it that was mistyped."""
     data = beta.to_ga(data)
-    kind = str(data.get("type"))
+    kind = data.get("type")
+    if not isinstance(kind, str):
+        return [Unknown("", "an object without a type")]
     read = _READERS.get(kind)
     if read is None:
         return [Unknown(kind, "not an event of the API as rtchat knows it")]

@@ -7,7 +7,9 @@ Null counts as missing. A field of the wrong type reads as missing too, and is n
 from __future__ import annotations
 
 import json
+import math
 import re
+from typing import NoReturn
 
 from rtchat.events import Unknown
 from rtchat.values import JsonObject
@@ -18,13 +20,45 @@ def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
     if isinstance(frame, bytes):
         return Unknown("", f"a binary frame of {len(frame)} bytes")
     try:
-        data = json.loads(frame)
+        data = read_json(frame)
     except (ValueError, RecursionError) as error:
         return Unknown("", f"not JSON: {error}")
     if not isinstance(data, dict):
         return Unknown("", "a JSON value that is not an object")
     if not isinstance(data.get("type"), str):
         return Unknown("", "an object without a type")
+    return data
+
+
+DEEPEST = 100
+"""How deep arrays and objects may nest; the API itself needs about ten levels."""
+
+
+def read_json(frame: str) -> object:
+    """JSON that can be written again: what it says fits into UTF-8, strict JSON and the stack.
+
+    Raises:
+        ValueError: it is no such JSON. RecursionError is as good as that.
+    """
+    return _clean(json.loads(frame, parse_constant=_no_constant), 0)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _clean(data: object, depth: int) -> object:
+    if depth > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST}")
+    match data:
+        case str():
+            return whole_characters(data)
+        case dict():
+            return {whole_characters(key): _clean(data[key], depth + 1) for key in data}
+        case list():
+            return [_clean(entry, depth + 1) for entry in data]
+        case float() if not math.isfinite(data):
+            raise ValueError("a number is out of range")
     return data
 
 

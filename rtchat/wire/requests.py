@@ -87,10 +87,10 @@ def _decode(data: JsonObject) -> Command:
     check = COMMANDS.get(kind) if isinstance(kind, str) else None
     if check is None:
         raise FieldError("invalid_value", unsupported(kind, tuple(COMMANDS)), "type")
-    check(data, "")
     session = data.get("session")
     if isinstance(session, dict) and session.get("type") == "transcription":
         raise FieldError("invalid_parameter", _NO_TRANSCRIPTION, "session.type")
+    check(data, "")
     read = _READERS.get(str(kind))
     if read is None:
         message = f"This server has no voice: '{kind}' is not supported; send text."

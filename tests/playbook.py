@@ -1,0 +1,67 @@
+"""A whole conversation as one expression: `play >> event << effect, effect >> event …`.
+
+`>> event` hands an event to the machine; `<< effects` says exactly what it must do about it.
+`.at(seconds)` moves the clock. What a playbook does not state (the effects after the last `>>`)
+fails too, at `.end()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rtchat.conversation import Conversation
+from rtchat.effects import ClearTimer, Effect
+from rtchat.events import Event, Timer
+
+QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
+"""What the machine does first when everything that runs is off."""
+
+
+class Playbook:
+    """Drives a conversation and compares."""
+
+    opened: ClassVar[list[Playbook]] = []
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self._now = 0.0
+        self._done: list[Effect] = []
+        self._last: Event | None = None
+        self.opened.append(self)
+
+    @classmethod
+    def check_all(cls) -> None:
+        """Every playbook said everything that was done."""
+        while cls.opened:
+            cls.opened.pop().end()
+
+    def at(self, seconds: float) -> Playbook:
+        """Move the clock to this time."""
+        self._now = seconds
+        return self
+
+    def __rshift__(self, event: Event) -> Playbook:
+        self.end()
+        self._last = event
+        self._done = self.conversation.handle(event, self._now)
+        return self
+
+    def __lshift__(self, effects: Effect | Iterable[Effect]) -> Playbook:
+        expected = list(effects) if isinstance(effects, Iterable) else [effects]
+        done, self._done = self._done[: len(expected)], self._done[len(expected) :]
+        assert done == expected, f"after {self._last}"
+        return self
+
+    def end(self) -> None:
+        """Nothing more was done than was said."""
+        done, self._done = self._done, []
+        assert done == [], f"after {self._last} nobody expected this"
+
+    def skip(self, *events: Event) -> Playbook:
+        """Pass over the effects so far and those of these events, which are shown elsewhere."""
+        self._done = []
+        for event in events:
+            self >> event
+            self._done = []
+        return self

@@ -1,0 +1,88 @@
+"""What a typed line means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.commands import TABLE, help_text, parse
+from rtchat.events import (
+    LeaveAsked,
+    LocalEvent,
+    ModelSet,
+    StartedOver,
+    SystemSet,
+    Told,
+    UsageAsked,
+    UserSaid,
+)
+
+_HELP = """\
+/help               what can be typed here
+/exit               leave; so does Ctrl-D at an empty prompt
+/new                start a new conversation
+/system TEXT        instructions to the model, from now on
+/model NAME         another model, same conversation
+/usage              tokens of this run
+Enter               send
+Alt-Enter, Ctrl-J   a new line
+Up, Ctrl-R          earlier input
+Ctrl-C, Esc         stop the reply; at the prompt Ctrl-C clears the text
+Ctrl-X Ctrl-E       write it in $EDITOR
+//                  a line that starts with a literal /"""
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        ("hi", UserSaid("hi")),
+        ("", UserSaid("")),
+        (" /help", UserSaid(" /help")),
+        ("//help", UserSaid("/help")),
+        ("//", UserSaid("/")),
+        ("///", UserSaid("//")),
+        ("/help", Told(_HELP)),
+        ("/exit", LeaveAsked()),
+        ("/exit  ", LeaveAsked()),
+        ("/new", StartedOver()),
+        ("/usage\n", UsageAsked()),
+        ("/system  Be brief. ", SystemSet("Be brief.")),
+        ("/system\nBe brief.\nBe kind.", SystemSet("Be brief.\nBe kind.")),
+        ("/system\tBe brief.", SystemSet("Be brief.")),
+        ("/model gpt-realtime", ModelSet("gpt-realtime")),
+    ],
+)
+def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent) -> None:
+    assert parse(line) == event
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/modle x", "no command /modle: did you mean /model? (// sends a literal /)"),
+        ("/etc/passwd", "no command /etc/passwd: /help lists them (// sends a literal /)"),
+        ("/", "no command /: /help lists them (// sends a literal /)"),
+        ("/ help", "no command /: /help lists them (// sends a literal /)"),
+        ("/HELP", "no command /HELP: /help lists them (// sends a literal /)"),
+        ("/model", "/model needs NAME: /model NAME"),
+        ("/system \t", "/system needs TEXT: /system TEXT"),
+        ("/exit now", "/exit takes nothing after it"),
+    ],
+)
+def test_a_mistake_says_what_to_do(line: str, words: str) -> None:
+    assert parse(line) == Told(words, is_error=True)
+
+
+@given(st.text())
+def test_no_line_is_a_fault(line: str) -> None:
+    if line.startswith("/"):
+        assert parse(f"/{line}") == UserSaid(line)
+        assert isinstance(parse(line), LocalEvent)
+    else:
+        assert parse(line) == UserSaid(line)
+
+
+def test_every_command_is_in_the_help() -> None:
+    assert help_text() == _HELP
+    assert [row.name for row in TABLE] == ["help", "exit", "new", "system", "model", "usage"]

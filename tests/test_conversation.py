@@ -1,0 +1,928 @@
+"""The machine, without an event loop: whole conversations, as playbooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode, Patience
+from rtchat.effects import (
+    AddItem,
+    Asked,
+    Cancel,
+    ClearTimer,
+    Configure,
+    Connect,
+    Connecting,
+    Disconnect,
+    Effect,
+    Notice,
+    Ready,
+    Reply,
+    ReplyOver,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+    TextArrived,
+    Timing,
+    Totals,
+    Waiting,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import (
+    CancelPressed,
+    ChannelDone,
+    Delta,
+    Event,
+    InputEnded,
+    ItemAdded,
+    LeaveAsked,
+    Lost,
+    ModelSet,
+    Opened,
+    Other,
+    PartDone,
+    RateLimits,
+    ReplyEnded,
+    ReplyStarted,
+    Retry,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    Started,
+    StartedOver,
+    SystemSet,
+    Timer,
+    TimerFired,
+    Told,
+    Unknown,
+    UsageAsked,
+    UserSaid,
+)
+from rtchat.values import Channel, Message, Options, Part, Status, Usage
+from tests.playbook import QUIET, Playbook
+
+
+@pytest.fixture(autouse=True)
+def _said_everything() -> Iterator[None]:
+    yield
+    Playbook.check_all()
+
+
+OPTIONS = Options("Be brief.", "text")
+TEXT = Options(modality="text")
+GONE = Problem(ExitCode.LINK, "connection lost (1006)", code="1006")
+LOST = Lost(GONE, Retry.ALWAYS)
+CREATED = SessionCreated("sess_1", "m")
+UPDATED = SessionUpdated("sess_1", "m")
+
+
+def user(text: str) -> Message:
+    return Message("user", (Part("text", text),))
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", (Part("text", text),))
+
+
+def delta(text: str, reply: str = "r1") -> Delta:
+    return Delta(Channel.TEXT, text, reply, "i1")
+
+
+def done(reply: str = "r1", usage: Usage | None = None) -> ReplyEnded:
+    return ReplyEnded(reply, Status.COMPLETED, usage=usage)
+
+
+def connecting() -> list[Effect]:
+    return [*QUIET, Show(Connecting("m")), Connect("m")]
+
+
+def ready(mode: Mode = Mode.CHAT) -> Playbook:
+    """A conversation whose session took the settings, at second 1."""
+    play = Playbook(Conversation("m", OPTIONS, mode=mode))
+    return play.skip(Started(), Opened(), CREATED).at(1.0).skip(UPDATED)
+
+
+def asked(mode: Mode = Mode.CHAT) -> Playbook:
+    return ready(mode).skip(UserSaid("hi"))
+
+
+def replying(mode: Mode = Mode.CHAT) -> Playbook:
+    return asked(mode).skip(ReplyStarted("r1"), delta("Hel"))
+
+
+def over(status: Status, text: str = "", **more: object) -> Show:
+    fields: dict[str, object] = {"timing": Timing(1.0, None, 0.0)} | more
+    return Show(ReplyOver(status, text, "m", **fields))  # type: ignore[arg-type] # tests name them
+
+
+# ----------------------------------------------------------------------------------------- one turn
+
+
+def test_a_turn_from_the_first_moment_to_the_stats() -> None:
+    play = Playbook(Conversation("m", OPTIONS, patience=Patience(10, 60)))
+    play >> Started() << connecting()
+    play >> Opened() << SetTimer(Timer.START, 10)
+    play >> CREATED << Send("rtchat_1", Configure(OPTIONS))
+    play.at(0.5) >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.5))]
+    (
+        play.at(2.0)
+        >> UserSaid("hi")
+        << [
+            Show(Asked("hi", "m")),
+            Send("rtchat_2", AddItem(user("hi"))),
+            Send("rtchat_3", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+    play >> ItemAdded(user("hi")) >> Other("conversation.created") >> ReplyStarted("r1")
+    play.at(2.25) >> delta("Hel") << Show(TextArrived("Hel"))
+    play.at(3.0) >> delta("lo") << Show(TextArrived("lo"))
+    play >> ChannelDone(Channel.TEXT, "Hello", "r1", "i1")
+    play >> PartDone("r1", "i1", 0, 0, Part("text", "Hello"))
+    usage = Usage(5, 2, 3, 8)
+    (
+        play.at(3.5)
+        >> ReplyEnded(
+            "r1", Status.COMPLETED, items=(assistant("Hello"),), usage=usage, conversation_id="c1"
+        )
+        << [
+            ClearTimer(Timer.STALL),
+            over(
+                Status.COMPLETED,
+                "Hello",
+                response_id="r1",
+                conversation_id="c1",
+                usage=usage,
+                timing=Timing(0.5, 0.25, 1.5),
+            ),
+        ]
+    )
+    play >> RateLimits(()) >> UsageAsked() << Show(Totals(1, usage))
+
+
+def test_what_is_said_while_connecting_is_asked_in_order_once_ready() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started())
+    play >> UserSaid("one") >> UserSaid("two") >> Opened() << SetTimer(Timer.START, 10)
+    (
+        play.skip(CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0)),
+            Show(Asked("one", "m")),
+            Send("rtchat_2", AddItem(user("one"))),
+            Send("rtchat_3", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+    (
+        play.skip(ReplyStarted("r1"))
+        >> done()
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.COMPLETED, response_id="r1", timing=Timing(0.0, None, 0.0)),
+            Show(Asked("two", "m")),
+            Send("rtchat_4", AddItem(user("two"))),
+            Send("rtchat_5", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "brings",
+    [
+        ChannelDone(Channel.TEXT, "Hello", "r1", "i1"),
+        PartDone("r1", "i1", 0, 0, Part("text", "Hello")),
+        ChannelDone(Channel.TRANSCRIPT, "Hello", "r1", "i1"),
+    ],
+)
+def test_text_that_only_a_done_event_brings_is_shown(brings: Event) -> None:
+    asked().skip(ReplyStarted("r1")) >> brings << Show(TextArrived("Hello"))
+
+
+def test_text_that_only_the_end_of_the_reply_brings_is_shown() -> None:
+    play = asked().skip(ReplyStarted("r1"))
+    (
+        play
+        >> ReplyEnded("r1", Status.COMPLETED, items=(assistant("Hello"),))
+        << [
+            Show(TextArrived("Hello")),
+            ClearTimer(Timer.STALL),
+            over(Status.COMPLETED, "Hello", response_id="r1", timing=Timing(1.0, 0.0, 0.0)),
+        ]
+    )
+
+
+def test_a_server_that_never_says_response_created_is_understood() -> None:
+    play = asked()
+    play >> delta("Hello") << Show(TextArrived("Hello"))
+    (
+        play
+        >> done()
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.COMPLETED, "Hello", response_id="r1", timing=Timing(1.0, 0.0, 0.0)),
+        ]
+    )
+
+
+def test_events_of_another_reply_are_passed_over() -> None:
+    play = replying()
+    play >> delta("other", "r2") >> done("r2") >> ReplyStarted("r2")
+    play >> delta("lo") << Show(TextArrived("lo"))
+
+
+def test_events_between_turns_are_passed_over() -> None:
+    ready() >> delta("late") >> done() >> ReplyStarted("r9") >> UPDATED >> CREATED >> delta("late")
+
+
+def test_what_cannot_be_read_is_a_detail() -> None:
+    play = ready()
+    play >> Unknown("x.y", "new") << Show(Notice("detail", "passed over x.y: new"))
+    play >> Unknown("", "not JSON") << Show(Notice("detail", "passed over a frame: not JSON"))
+
+
+# --------------------------------------------------------------------------------- how replies end
+
+
+def test_a_reply_that_fails_says_why_and_the_conversation_goes_on() -> None:
+    play = asked().skip(ReplyStarted("r1"))
+    (
+        play
+        >> ReplyEnded("r1", Status.FAILED, code="server_error", message="Oh no.")
+        << [
+            ClearTimer(Timer.STALL),
+            over(
+                Status.FAILED,
+                response_id="r1",
+                problem=Problem(ExitCode.REPLY, "the reply failed: Oh no.", code="server_error"),
+            ),
+        ]
+    )
+    play >> UserSaid("again") << Show(Asked("again", "m"))
+    play.skip()
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "exit_code"),
+    [
+        (Mode.ONCE, "server_error", ExitCode.REPLY),
+        (Mode.ONCE, "insufficient_quota", ExitCode.LIMIT),
+        (Mode.LINES, "insufficient_quota", ExitCode.REPLY),
+    ],
+)
+def test_a_failed_reply_decides_the_exit_code(mode: Mode, code: str, exit_code: ExitCode) -> None:
+    play = asked(mode).skip(InputEnded(), ReplyStarted("r1"))
+    effects = play.conversation.handle(ReplyEnded("r1", Status.FAILED, code=code, message="No."))
+    assert effects[-1] == Stop(exit_code)
+
+
+def test_once_ends_with_its_reply() -> None:
+    play = asked(Mode.ONCE).skip(InputEnded(), ReplyStarted("r1"))
+    (
+        play
+        >> done()
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.COMPLETED, response_id="r1"),
+            *QUIET,
+            Stop(ExitCode.OK),
+        ]
+    )
+
+
+def test_an_incomplete_reply_keeps_its_text_and_names_the_limit() -> None:
+    play = replying(Mode.ONCE)
+    problem = Problem(
+        ExitCode.REPLY,
+        "the reply stopped at the output limit",
+        "raise --max-output-tokens",
+        "max_output_tokens",
+    )
+    (
+        play
+        >> ReplyEnded("r1", Status.INCOMPLETE, "max_output_tokens")
+        << [
+            ClearTimer(Timer.STALL),
+            over(
+                Status.INCOMPLETE,
+                "Hel",
+                reason="max_output_tokens",
+                problem=problem,
+                response_id="r1",
+                timing=Timing(1.0, 0.0, 0.0),
+            ),
+            *QUIET,
+            Stop(ExitCode.REPLY),
+        ]
+    )
+
+
+def test_a_short_rate_limit_is_waited_out_once() -> None:
+    limited = ReplyEnded(
+        "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 7.5s."
+    )
+    play = asked(Mode.ONCE).skip(ReplyStarted("r1"))
+    (
+        play
+        >> limited
+        << [
+            ClearTimer(Timer.STALL),
+            Show(Waiting("rate limit", 7.5)),
+            SetTimer(Timer.LIMIT, 7.5),
+        ]
+    )
+    play >> TimerFired(Timer.LIMIT) << [Send("rtchat_4", Reply(TEXT)), SetTimer(Timer.STALL, 60)]
+    play.skip(ReplyStarted("r2"))
+    effects = play.conversation.handle(
+        ReplyEnded("r2", Status.FAILED, code="rate_limit_exceeded", message="try again in 1s")
+    )
+    assert effects[-1] == Stop(ExitCode.LIMIT)
+
+
+def test_a_long_rate_limit_is_not_waited_for() -> None:
+    play = asked(Mode.ONCE).skip(ReplyStarted("r1"))
+    effects = play.conversation.handle(
+        ReplyEnded("r1", Status.FAILED, code="rate_limit_exceeded", message="try again in 1m26.4s")
+    )
+    assert effects[-1] == Stop(ExitCode.LIMIT)
+
+
+# ------------------------------------------------------------------------------------- cancelling
+
+CANCELLED = over(
+    Status.CANCELLED,
+    "Hel",
+    reason="client_cancelled",
+    response_id="r1",
+    timing=Timing(1.0, 0.0, 0.0),
+)
+
+
+def test_a_cancel_keeps_what_came_and_drops_what_comes_late() -> None:
+    play = replying()
+    (
+        play
+        >> CancelPressed()
+        << [
+            Send("rtchat_4", Cancel("r1")),
+            ClearTimer(Timer.STALL),
+            CANCELLED,
+        ]
+    )
+    play >> delta("lo") >> UserSaid("next")
+    (
+        play
+        >> ReplyEnded("r1", Status.CANCELLED, "client_cancelled", usage=Usage(1, 0, 2, 3))
+        << [
+            ClearTimer(Timer.STALL),
+            Show(Asked("next", "m")),
+            Send("rtchat_5", AddItem(user("next"))),
+            Send("rtchat_6", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+
+
+def test_a_cancel_before_the_reply_exists_is_sent_when_it_does() -> None:
+    play = asked()
+    (
+        play
+        >> CancelPressed()
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.CANCELLED, reason="client_cancelled"),
+        ]
+    )
+    play >> ReplyStarted("r1") << Send("rtchat_4", Cancel("r1"))
+    play >> delta("late") >> ReplyEnded("r1", Status.CANCELLED) << ClearTimer(Timer.STALL)
+
+
+def test_a_cancel_that_comes_too_late_is_no_error() -> None:
+    play = replying().skip(CancelPressed())
+    (
+        play
+        >> ServerProblem("none", code="response_cancel_not_active", event_id="rtchat_4")
+        << (ClearTimer(Timer.STALL))
+    )
+    play >> UserSaid("next") << Show(Asked("next", "m"))
+    play.skip()
+
+
+def test_a_cancel_while_a_rate_limit_is_waited_out() -> None:
+    play = asked().skip(
+        ReplyStarted("r1"),
+        ReplyEnded("r1", Status.FAILED, code="rate_limit_exceeded", message="try again in 2s"),
+    )
+    (
+        play
+        >> CancelPressed()
+        << [
+            *QUIET,
+            ClearTimer(Timer.STALL),
+            over(Status.CANCELLED, reason="client_cancelled", response_id="r1"),
+        ]
+    )
+    play >> TimerFired(Timer.LIMIT)
+
+
+def test_a_cancel_while_connecting_gives_the_question_up() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), UserSaid("hi"))
+    play >> CancelPressed() << Show(ReplyOver(Status.CANCELLED, "", "m", reason="client_cancelled"))
+    play >> CancelPressed()
+
+
+def test_leaving_in_mid_reply_cancels_it_so_that_no_tokens_burn() -> None:
+    play = replying(Mode.ONCE)
+    (
+        play
+        >> LeaveAsked(ExitCode.INTERRUPTED)
+        << [
+            Send("rtchat_4", Cancel("r1")),
+            ClearTimer(Timer.STALL),
+            CANCELLED,
+            *QUIET,
+            Stop(ExitCode.INTERRUPTED),
+        ]
+    )
+    play >> delta("lo") >> UserSaid("more")
+
+
+def test_output_that_went_away_is_said() -> None:
+    problem = Problem(ExitCode.OUTPUT, "the output cannot be written")
+    (
+        ready()
+        >> LeaveAsked(ExitCode.OUTPUT, problem)
+        << [
+            Show(Notice("error", "the output cannot be written")),
+            *QUIET,
+            Stop(ExitCode.OUTPUT),
+        ]
+    )
+
+
+# ------------------------------------------------------------------------------------ server errors
+
+
+def test_an_error_event_is_shown_and_the_reply_goes_on() -> None:
+    play = replying()
+    play >> ServerProblem("Odd.", code="odd") << Show(Notice("error", "the server reports: Odd."))
+    play >> delta("lo") << Show(TextArrived("lo"))
+
+
+def test_refused_settings_at_the_start_name_the_field() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), Opened(), CREATED)
+    (
+        play
+        >> ServerProblem(
+            "Unknown parameter.", code="unknown_parameter", param="session.x", event_id="rtchat_1"
+        )
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(
+                Notice(
+                    "error",
+                    "the server refused session.x: Unknown parameter.: leave that setting out, or "
+                    "choose the server's dialect with --dialect",
+                )
+            ),
+            *QUIET,
+            Stop(ExitCode.USAGE),
+        ]
+    )
+
+
+def test_refused_settings_later_leave_the_old_ones() -> None:
+    play = ready()
+    (
+        play
+        >> SystemSet("Sing.")
+        << [
+            Show(Notice("info", "instructions set")),
+            Send("rtchat_2", Configure(Options("Sing.", "text"))),
+        ]
+    )
+    (
+        play
+        >> ServerProblem("No.", param="session.instructions", event_id="rtchat_2")
+        << Show(Notice("error", "the server refused session.instructions: No."))
+    )
+    (
+        play
+        >> SystemSet("Hum.")
+        << [
+            Show(Notice("info", "instructions set")),
+            Send("rtchat_3", Configure(Options("Hum.", "text"))),
+        ]
+    )
+    play >> SessionUpdated("sess_1", "m")
+
+
+def test_a_refused_reply_ends_the_turn() -> None:
+    play = asked()
+    (
+        play
+        >> ServerProblem(
+            "Busy.", code="conversation_already_has_active_response", event_id="rtchat_3"
+        )
+        << [
+            ClearTimer(Timer.STALL),
+            over(
+                Status.FAILED,
+                problem=Problem(
+                    ExitCode.REPLY, "Busy.", code="conversation_already_has_active_response"
+                ),
+            ),
+        ]
+    )
+
+
+def test_a_refused_reply_that_was_cancelled_frees_the_conversation() -> None:
+    play = asked().skip(CancelPressed(), UserSaid("next"))
+    (
+        play
+        >> ServerProblem("No.", event_id="rtchat_3")
+        << [
+            ClearTimer(Timer.STALL),
+            Show(Asked("next", "m")),
+        ]
+    )
+    play.skip()
+
+
+def test_a_refused_question_is_not_answered_by_something_else() -> None:
+    play = asked()
+    (
+        play
+        >> ServerProblem("Too long.", code="too_long", event_id="rtchat_2")
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.FAILED, problem=Problem(ExitCode.REPLY, "Too long.", code="too_long")),
+        ]
+    )
+    play >> ReplyStarted("r1") << Send("rtchat_4", Cancel("r1"))
+    play >> ReplyEnded("r1", Status.CANCELLED) << ClearTimer(Timer.STALL)
+
+
+def test_a_wrong_key_ends_the_program_at_once() -> None:
+    play = Playbook(Conversation("m", OPTIONS, mode=Mode.ONCE))
+    play.skip(Started(), UserSaid("hi"), InputEnded(), Opened())
+    problem = Problem(ExitCode.REFUSED, "Bad key.", "check OPENAI_API_KEY", "invalid_api_key")
+    (
+        play
+        >> ServerProblem("Bad key.", code="invalid_api_key")
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(ReplyOver(Status.FAILED, "", "m", problem=problem)),
+            *QUIET,
+            Stop(ExitCode.REFUSED),
+        ]
+    )
+
+
+def test_an_error_before_the_close_explains_it() -> None:
+    play = ready().skip(ServerProblem("No credit.", code="insufficient_quota"))
+    (
+        play
+        >> Lost(Problem(ExitCode.LINK, "connection lost (1013)"), Retry.ALWAYS)
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(Notice("error", "No credit.: check the plan and the billing of your account")),
+        ]
+    )
+
+
+def test_an_unknown_error_before_the_close_is_quoted() -> None:
+    play = ready().skip(ServerProblem("Moon phase.", code="moon"))
+    (
+        play
+        >> LOST
+        << [
+            *QUIET,
+            Show(Waiting("connection lost (1006); the server said: Moon phase.", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
+
+
+# --------------------------------------------------------------------------------- lost connections
+
+
+def test_a_question_without_an_answer_is_asked_again_on_the_new_connection() -> None:
+    play = ready().skip(UserSaid("first"), ReplyStarted("r0"), delta("One.", "r0"), done("r0"))
+    play.skip(UserSaid("hi"))
+    (
+        play
+        >> LOST
+        << [
+            *QUIET,
+            Show(Waiting("connection lost (1006)", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
+    play >> UserSaid("queued") >> TimerFired(Timer.RETRY) << connecting()
+    play.skip(Opened()) >> CREATED << Send("rtchat_6", Configure(OPTIONS))
+    (
+        play
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 3)),
+            Send("rtchat_7", AddItem(user("first"))),
+            Send("rtchat_8", AddItem(assistant("One."))),
+            Send("rtchat_9", AddItem(user("hi"))),
+            Send("rtchat_10", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+    (
+        play.skip(ReplyStarted("r1"), delta("Two."))
+        >> done()
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.COMPLETED, "Two.", response_id="r1", timing=Timing(0.0, 0.0, 0.0)),
+            Show(Asked("queued", "m")),
+        ]
+    )
+    play.skip()
+
+
+INTERRUPTED = over(
+    Status.INCOMPLETE,
+    "Hel",
+    reason="connection_lost",
+    problem=GONE,
+    response_id="r1",
+    timing=Timing(1.0, 0.0, 0.0),
+)
+
+
+def test_a_partial_answer_is_kept_and_not_asked_again() -> None:
+    play = replying()
+    (
+        play
+        >> LOST
+        << [
+            *QUIET,
+            ClearTimer(Timer.STALL),
+            INTERRUPTED,
+            Show(Waiting("connection lost (1006)", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
+    (
+        play.skip(TimerFired(Timer.RETRY), Opened(), CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 2)),
+            Send("rtchat_5", AddItem(user("hi"))),
+            Send("rtchat_6", AddItem(assistant("Hel"))),
+        ]
+    )
+
+
+def test_once_ends_with_a_connection_lost_in_mid_reply() -> None:
+    (
+        replying(Mode.ONCE)
+        >> LOST
+        << [
+            *QUIET,
+            ClearTimer(Timer.STALL),
+            INTERRUPTED,
+            *QUIET,
+            Stop(ExitCode.LINK),
+        ]
+    )
+
+
+def test_a_pipe_that_has_ended_does_not_wait_for_a_connection() -> None:
+    (
+        replying(Mode.LINES).skip(InputEnded())
+        >> LOST
+        << [
+            *QUIET,
+            ClearTimer(Timer.STALL),
+            INTERRUPTED,
+            *QUIET,
+            Stop(ExitCode.REPLY),
+        ]
+    )
+
+
+def test_the_delays_double_up_to_eight_seconds_and_end() -> None:
+    play = asked()
+    delays = []
+    for _ in range(5):
+        effects = play.conversation.handle(LOST)
+        delays += [effect.seconds for effect in effects if isinstance(effect, SetTimer)]
+        play.skip(TimerFired(Timer.RETRY))
+    assert delays == [0.5, 1.0, 2.0, 4.0, 8.0]
+    (
+        play
+        >> LOST
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(ReplyOver(Status.FAILED, "", "m", problem=GONE)),
+        ]
+    )
+    play >> UserSaid("again") << connecting()
+
+
+def test_a_completed_reply_starts_the_count_again_but_a_mere_connection_does_not() -> None:
+    play = ready().skip(LOST, TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED)
+    play >> LOST << [*QUIET, Show(Waiting("connection lost (1006)", 1.0))]
+    play.skip(TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED, UserSaid("hi"), done())
+    play >> LOST << [*QUIET, Show(Waiting("connection lost (1006)", 0.5))]
+    play.skip()
+
+
+def test_the_end_of_a_session_is_followed_by_a_new_one_at_once() -> None:
+    expired = Problem(ExitCode.LINK, "connection lost (1001)")
+    (
+        ready()
+        >> Lost(expired, Retry.ALWAYS, at_once=True)
+        << [
+            *QUIET,
+            Show(Waiting("connection lost (1001)", 0.0)),
+            SetTimer(Timer.RETRY, 0.0, jitter=0.25),
+        ]
+    )
+
+
+def test_a_server_that_asks_for_time_gets_it() -> None:
+    (
+        ready()
+        >> Lost(GONE, Retry.ALWAYS, retry_after=20.0)
+        << [
+            *QUIET,
+            Show(Waiting("connection lost (1006)", 20.0)),
+            SetTimer(Timer.RETRY, 20.0, jitter=0.25),
+        ]
+    )
+
+
+@pytest.mark.parametrize("retry", [Retry.NEVER, Retry.IF_IT_WORKED])
+def test_a_server_that_never_worked_ends_the_program(retry: Retry) -> None:
+    (
+        Playbook(Conversation("m", OPTIONS)).skip(Started())
+        >> Lost(GONE, retry)
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(Notice("error", "connection lost (1006)")),
+            *QUIET,
+            Stop(ExitCode.LINK),
+        ]
+    )
+
+
+def test_a_refusal_later_leaves_the_person_at_the_prompt() -> None:
+    (
+        ready()
+        >> Lost(GONE, Retry.NEVER)
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(Notice("error", "connection lost (1006)")),
+        ]
+    )
+
+
+def test_a_loss_that_comes_twice_counts_once() -> None:
+    ready().skip(LOST) >> LOST >> TimerFired(Timer.RETRY) << connecting()
+
+
+def test_silence_before_the_session_is_a_failure_that_says_so() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), Opened())
+    hint = "check --url, or give it longer with --timeout and --connect-timeout"
+    (
+        play
+        >> TimerFired(Timer.START)
+        << [
+            Disconnect(),
+            *QUIET,
+            Disconnect(),
+            Show(Notice("error", f"the server sent no answer to session.created: {hint}")),
+            *QUIET,
+            Stop(ExitCode.LINK),
+        ]
+    )
+
+
+def test_silence_in_a_reply_is_a_lost_connection() -> None:
+    (
+        asked()
+        >> TimerFired(Timer.STALL)
+        << [
+            Disconnect(),
+            *QUIET,
+            Show(Waiting("no word from the server for 60 s", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
+
+
+def test_a_cancelled_question_is_not_asked_again_after_a_loss() -> None:
+    play = asked().skip(LOST)
+    (
+        play
+        >> CancelPressed()
+        << [
+            ClearTimer(Timer.STALL),
+            over(Status.CANCELLED, reason="client_cancelled"),
+        ]
+    )
+    (
+        play.skip(TimerFired(Timer.RETRY), Opened(), CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 1)),
+            Send("rtchat_5", AddItem(user("hi"))),
+        ]
+    )
+
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def test_another_model_is_another_session_with_the_same_items() -> None:
+    play = asked().skip(ReplyStarted("r1"), delta("Yes."), done())
+    (
+        play
+        >> ModelSet("m2")
+        << [
+            Show(Notice("info", "model m2")),
+            *QUIET,
+            Show(Connecting("m2")),
+            Connect("m2"),
+        ]
+    )
+    (
+        play.skip(Opened(), CREATED)
+        >> SessionUpdated("s", "m2")
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m2", 0.0, 2)),
+            Send("rtchat_5", AddItem(user("hi"))),
+            Send("rtchat_6", AddItem(assistant("Yes."))),
+        ]
+    )
+
+
+def test_a_new_conversation_forgets_what_was_said() -> None:
+    play = asked().skip(ReplyStarted("r1"), delta("Yes."), done())
+    play >> StartedOver() << [Show(Notice("info", "a new conversation")), *connecting()]
+    play.skip(Opened(), CREATED) >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.0))]
+
+
+def test_instructions_while_connecting_go_with_the_first_settings() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), SystemSet("Sing."), Opened())
+    play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
+
+
+def test_instructions_while_settings_are_on_their_way_wait_for_both_answers() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), Opened(), CREATED)
+    (
+        play
+        >> SystemSet("Sing.")
+        << [
+            Show(Notice("info", "instructions set")),
+            Send("rtchat_2", Configure(Options("Sing.", "text"))),
+        ]
+    )
+    play >> UPDATED >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.0))]
+
+
+def test_what_the_program_tells_is_shown() -> None:
+    play = ready()
+    play >> Told("help") << Show(Notice("info", "help"))
+    play >> Told("no such", is_error=True) << Show(Notice("error", "no such"))
+
+
+def test_input_that_ends_badly_is_said_and_decides_the_code() -> None:
+    play = asked(Mode.LINES)
+    problem = Problem(ExitCode.USAGE, "stdin is not UTF-8 text")
+    play >> InputEnded(problem) << Show(Notice("error", "stdin is not UTF-8 text"))
+    play.skip(ReplyStarted("r1"))
+    assert play.conversation.handle(done())[-1] == Stop(ExitCode.USAGE)
+
+
+def test_a_pipe_with_nothing_in_it_ends_well() -> None:
+    (
+        Playbook(Conversation("m", OPTIONS, mode=Mode.LINES)).skip(Started())
+        >> InputEnded()
+        << [
+            *QUIET,
+            Stop(ExitCode.OK),
+        ]
+    )

@@ -1,0 +1,253 @@
+"""The machine under random histories: whatever happens in whatever order, no question is lost.
+
+A small world stands for the session and the server: it says nothing on a connection that is not
+there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import (
+    Asked,
+    Cancel,
+    ClearTimer,
+    Command,
+    Configure,
+    Connect,
+    Disconnect,
+    Effect,
+    Reply,
+    ReplyOver,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import (
+    CancelPressed,
+    Delta,
+    Event,
+    InputEnded,
+    LeaveAsked,
+    Lost,
+    ModelSet,
+    Opened,
+    ReplyEnded,
+    ReplyStarted,
+    Retry,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    Started,
+    StartedOver,
+    SystemSet,
+    Timer,
+    TimerFired,
+    Unknown,
+    UserSaid,
+)
+from rtchat.values import Channel, Options, Status
+
+GONE = Problem(ExitCode.LINK, "connection lost")
+
+
+class World:
+    """What surrounds the machine, and what must always be true of the two."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.conversation = Conversation("m", Options(modality="text"), mode=mode)
+        self.mode = mode
+        self.link = "none"
+        self.timers: set[Timer] = set()
+        self.to_server: deque[tuple[str, Command]] = deque()
+        self.active = ""
+        """The reply that the server is making."""
+        self.past = ""
+        """The reply before; some of it may come late."""
+        self.replies = 0
+        self.said = 0
+        self.asked: list[str] = []
+        self.over = 0
+        self.stopped: ExitCode | None = None
+        self.tell(Started())
+
+    def tell(self, event: Event) -> None:
+        effects = self.conversation.handle(event)
+        assert not (effects and self.stopped is not None), "it stopped, then did something"
+        for effect in effects:
+            self.perform(effect)
+
+    def perform(self, effect: Effect) -> None:
+        match effect:
+            case Connect():
+                self.link, self.active = "connecting", ""
+                self.to_server.clear()
+            case Disconnect():
+                self.link, self.active = "none", ""
+                self.to_server.clear()
+            case Send(event_id, command):
+                assert self.link == "open", (
+                    f"{command} was sent on a connection that is {self.link}"
+                )
+                self.to_server.append((event_id, command))
+            case SetTimer(timer):
+                self.timers.add(timer)
+            case ClearTimer(timer):
+                self.timers.discard(timer)
+            case Show(Asked(text)):
+                self.asked.append(text)
+            case Show(ReplyOver()):
+                self.over += 1
+            case Show():
+                pass
+            case Stop(code):
+                self.stopped = code
+
+    def server_reads(self, refuse: bool) -> None:
+        """The server takes the next thing that it was sent, and answers."""
+        if self.link != "open" or not self.to_server:
+            return
+        event_id, command = self.to_server.popleft()
+        if refuse and not isinstance(command, Cancel):
+            self.tell(ServerProblem("No.", code="invalid_value", event_id=event_id))
+            return
+        match command:
+            case Configure():
+                self.tell(SessionUpdated("s", "m"))
+            case Reply():
+                assert not self.active, "a second reply was asked for while one was being made"
+                self.replies += 1
+                self.active = f"r{self.replies}"
+                self.tell(ReplyStarted(self.active))
+            case Cancel(response_id):
+                if self.active and response_id in ("", self.active):
+                    self.ends(Status.CANCELLED)
+                else:
+                    code = "response_cancel_not_active"
+                    self.tell(ServerProblem("None.", code=code, event_id=event_id))
+            case _:
+                pass
+
+    def ends(self, status: Status, message: str = "", code: str = "") -> None:
+        if self.active:
+            reply, self.active = self.active, ""
+            self.past = reply
+            self.tell(ReplyEnded(reply, status, code=code, message=message))
+
+    def speaks(self) -> None:
+        if self.active:
+            self.tell(Delta(Channel.TEXT, "word ", self.active, "i"))
+
+    def repeats(self) -> None:
+        if self.past:
+            self.tell(Delta(Channel.TEXT, "late ", self.past, "i"))
+
+    def opens(self) -> None:
+        if self.link == "connecting":
+            self.link = "open"
+            self.tell(Opened())
+            self.tell(SessionCreated("s", "m"))
+
+    def loses(self, retry: Retry) -> None:
+        if self.link != "none":
+            self.link, self.active = "none", ""
+            self.to_server.clear()
+            self.tell(Lost(GONE, retry))
+
+    def says(self) -> None:
+        self.said += 1
+        self.tell(UserSaid(f"question {self.said}"))
+
+    def fires(self) -> None:
+        if self.timers:
+            timer = min(self.timers)
+            self.timers.discard(timer)
+            self.tell(TimerFired(timer))
+
+    def check(self) -> None:
+        if self.stopped is not None:
+            return
+        waiting = self.said - self.over
+        assert waiting >= 0, "a question ended twice"
+        order = [int(text.split()[1]) for text in self.asked]
+        assert order == sorted(set(order)), "questions were asked twice or out of order"
+        if waiting and self.link == "open" and not self.to_server and not self.active:
+            assert self.timers, "a question waits for nothing"
+        if waiting and self.link == "none":
+            assert self.timers, "a question waits on no connection"
+
+    def settle(self) -> None:
+        """A good server from here on: everything that was asked comes to an end."""
+        for _ in range(20 * (self.said + 5)):
+            if self.stopped is not None or self.said == self.over:
+                return
+            self.opens()
+            self.server_reads(refuse=False)
+            self.speaks()
+            self.ends(Status.COMPLETED)
+            if Timer.RETRY in self.timers or Timer.LIMIT in self.timers:
+                self.fires()
+        raise AssertionError(f"{self.said - self.over} questions never ended")
+
+
+ACTIONS: dict[str, Callable[[World], None]] = {
+    "say": World.says,
+    "cancel": lambda world: world.tell(CancelPressed()),
+    "open": World.opens,
+    "read": lambda world: world.server_reads(refuse=False),
+    "refuse": lambda world: world.server_reads(refuse=True),
+    "speak": World.speaks,
+    "complete": lambda world: world.ends(Status.COMPLETED),
+    "incomplete": lambda world: world.ends(Status.INCOMPLETE),
+    "fail": lambda world: world.ends(Status.FAILED, "Oh no.", "server_error"),
+    "limit": lambda world: world.ends(Status.FAILED, "try again in 2s", "rate_limit_exceeded"),
+    "lose": lambda world: world.loses(Retry.ALWAYS),
+    "refused": lambda world: world.loses(Retry.NEVER),
+    "timer": World.fires,
+    "model": lambda world: world.tell(ModelSet("m2")),
+    "new": lambda world: world.tell(StartedOver()),
+    "system": lambda world: world.tell(SystemSet("Sing.")),
+    "error": lambda world: world.tell(ServerProblem("Odd.")),
+    "unknown": lambda world: world.tell(Unknown("x", "new")),
+    "stray": World.repeats,
+}
+CHAT_ONLY = {"model", "new", "system"}
+
+
+WEIGHTS = {"open": 8, "read": 14, "speak": 5, "say": 6, "complete": 5, "timer": 5, "lose": 2}
+"""The usual is more frequent than the odd, or no history would ever get anywhere."""
+HISTORIES = 10_000
+
+
+def live(seed: int) -> None:
+    chance = random.Random(seed)
+    mode = chance.choice(list(Mode))
+    names = [name for name in ACTIONS if mode is Mode.CHAT or name not in CHAT_ONLY]
+    weights = [WEIGHTS.get(name, 1) for name in names]
+    world = World(mode)
+    for action in chance.choices(names, weights, k=chance.randrange(60)):
+        if world.stopped is None:
+            ACTIONS[action](world)
+            world.check()
+    last = chance.choice(["", "end", "leave"])
+    if last == "end" and world.stopped is None:
+        world.tell(InputEnded())
+    if last == "leave" and world.stopped is None:
+        world.tell(LeaveAsked())
+        assert world.stopped is ExitCode.OK
+    world.settle()
+    assert last != "end" or world.stopped is not None
+
+
+def test_no_question_is_lost_or_doubled() -> None:
+    first = random.randrange(10**9)
+    for seed in range(first, first + HISTORIES):
+        try:
+            live(seed)
+        except AssertionError as error:
+            raise AssertionError(f"history {seed}: {error}") from error

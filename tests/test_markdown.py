@@ -1,0 +1,84 @@
+"""The splitter hands out what is final, all of it, and never reads it again."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.ui.markdown import Context, Piece, Splitter
+from tests.documents import ANSWER, RANDOM, cut
+
+
+def pieces(*deltas: str) -> list[Piece]:
+    splitter = Splitter()
+    fed = [splitter.feed(delta) for delta in deltas]
+    return [piece for piece in (*fed, splitter.finish()) if piece is not None]
+
+
+def sources(*deltas: str) -> list[str]:
+    return [piece.source for piece in pieces(*deltas)]
+
+
+@given(RANDOM | st.text(), st.lists(st.integers(0, 1000)))
+def test_nothing_is_lost_however_the_text_was_cut(text: str, places: list[int]) -> None:
+    assert "".join(sources(*cut(text, places))) == text
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        (["one\n", "\n", "two\n"], ["one\n", "\ntwo\n"]),
+        (["one\n", "===\n", "two\n"], ["one\n===\n", "two\n"]),
+        (["one\n\n", "two"], ["one\n", "\ntwo"]),
+        (["# one\n", "two"], ["# one\n", "two"]),
+        (["- a\n", "- b\n", "- c\n"], ["- a\n", "- b\n", "- c\n"]),
+        (["```\n", "a\n", "\n", "b\n", "```\n"], ["```\na\n", "\nb\n", "```\n"]),
+        (["|a|b|\n", "|-|-|\n", "|1|2|\n", "\n", "x"], ["|a|b|\n|-|-|\n|1|2|\n", "\nx"]),
+        (
+            ["[x]: /u\n", "'a title\n", "over two lines'\n"],
+            ["[x]: /u\n'a title\nover two lines'\n"],
+        ),
+        (["a\u2028b\x0cc\n", "\nd\n"], ["a\u2028b\x0cc\n", "\nd\n"]),
+    ],
+)
+def test_it_hands_out(deltas: list[str], expected: list[str]) -> None:
+    assert sources(*deltas) == expected
+
+
+def test_a_piece_carries_what_is_open_where_it_starts() -> None:
+    assert pieces("7. a\n", "   > - b\n", "   > - c\n", "8. d\n") == [
+        Piece("7. a\n"),
+        Piece("   > - b\n", Context("7. #\n", (7,))),
+        Piece("   > - c\n", Context("7. #\n   > - #\n", (7, 1))),
+        Piece("8. d\n", Context("7. #\n   > #\n   > - #\n", (7, 2))),
+    ]
+
+
+def test_the_tail_is_what_may_still_change() -> None:
+    splitter = Splitter()
+    splitter.feed("one\n\ntwo\nthr")
+    assert splitter.tail == Piece("\ntwo\nthr")
+
+
+@pytest.mark.parametrize("block", ["word\n", "|a|b|\n|-|-|\n" + "|1|2|\n" * 2, "- a\n", "> a\n"])
+def test_twenty_times_the_text_does_not_cost_a_hundred_times_as_much(block: str) -> None:
+    def seconds(times: int) -> float:
+        before = time.process_time()
+        pieces(*[line + "\n" for line in (block * times).split("\n")])
+        return time.process_time() - before
+
+    seconds(20)
+    assert seconds(2_000) < 100 * max(seconds(100), 0.005)
+
+
+@pytest.mark.parametrize("whole", [ANSWER, ANSWER.replace("\n", "\n   ")])
+def test_an_answer_leaves_little_unfinished(whole: str) -> None:
+    splitter = Splitter()
+    longest = 0
+    for line in whole.split("\n"):
+        splitter.feed(line + "\n")
+        longest = max(longest, len(splitter.tail.source))
+    assert longest < 300

@@ -1,0 +1,160 @@
+"""Replies as plain text: what goes to stdout, byte for byte, and what to stderr."""
+
+from __future__ import annotations
+
+from io import BytesIO, StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat import __version__
+from rtchat.effects import (
+    Asked,
+    Connecting,
+    Notice,
+    Ready,
+    ReplyOver,
+    TextArrived,
+    Timing,
+    Totals,
+    Update,
+    Waiting,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.values import Status, Usage
+
+
+class _Deaf(StringIO):
+    """A stderr that nobody reads."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def _over(status: Status = Status.COMPLETED, problem: Problem | None = None) -> ReplyOver:
+    return ReplyOver(status, "", "m", problem=problem)
+
+
+def _stdout(*updates: Update, raw: bool = True) -> bytes:
+    out = BytesIO()
+    view = PlainView(out, Aside(None), raw=raw)
+    for update in updates:
+        view.show(update)
+        view.tick()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "written"),
+    [
+        (["Hello"], b"Hello\n"),
+        (["Hel", "lo\n"], b"Hello\n"),
+        (["Hello\n\n"], b"Hello\n\n"),
+        (["Hello", "\n"], b"Hello\n"),
+        (["Hello", ""], b"Hello\n"),
+        (["", ""], b""),
+        ([], b""),
+        (["\x1b[31mred\x07\r\n"], b"\x1b[31mred\x07\r\n"),
+        (["é😀\u2028"], "é😀\u2028\n".encode()),
+    ],
+)
+def test_a_pipe_gets_the_text_as_it_is_and_one_newline(pieces: list[str], written: bytes) -> None:
+    assert _stdout(Asked("q", "m"), *map(TextArrived, pieces), _over()) == written
+
+
+def test_replies_follow_each_other() -> None:
+    updates: list[Update] = [TextArrived("one"), _over(), _over(), TextArrived("two\n"), _over()]
+    assert _stdout(*updates) == b"one\ntwo\n"
+
+
+def test_text_is_written_when_it_arrives() -> None:
+    assert _stdout(TextArrived("Hel")) == b"Hel"
+
+
+def test_a_terminal_gets_nothing_that_it_would_act_on() -> None:
+    shown = _stdout(TextArrived("\x1b[31mred\x9b1m\r\n\u202ex"), _over(), raw=False)
+    assert shown == "␛[31mred<U+009B>1m\n<U+202E>x\n".encode()
+
+
+@given(st.lists(st.text(max_size=9), max_size=5))
+def test_it_does_not_matter_how_a_text_was_cut(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    newline = "\n" if text and not text.endswith("\n") else ""
+    assert _stdout(*map(TextArrived, pieces), _over()) == (text + newline).encode()
+
+
+_FAILED = Problem(ExitCode.REPLY, "the reply failed:\nboom\x1b", "try again")
+_ALL: list[Update] = [
+    Connecting("m"),
+    Ready("m", 0.31),
+    Ready("m", 0.5, 3),
+    Waiting("connection lost", 1.5),
+    Asked("q", "m"),
+    TextArrived("text"),
+    ReplyOver(Status.COMPLETED, "text", "m", usage=Usage(5, 0, 6), timing=Timing(None, 0.2, 1.9)),
+    _over(Status.CANCELLED),
+    _over(Status.FAILED, _FAILED),
+    Notice("detail", "a detail"),
+    Notice("info", "some\ninformation"),
+    Notice("warning", "a warning"),
+    Notice("error", "an error\nof two lines"),
+    Totals(2, Usage(10, 0, 12)),
+]
+_QUIET = [
+    "rtchat: the reply failed: boom␛: try again",
+    "rtchat: a warning",
+    "rtchat: an error of two lines",
+    "2 replies · 10 in · 12 out",
+]
+_NORMAL = [
+    "connected again in 0.5 s · 3 items replayed",
+    "connection lost, again in 1.5 s",
+    "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
+    "interrupted",
+    "rtchat: the reply failed: boom␛: try again",
+    "some",
+    "information",
+    "rtchat: a warning",
+    "rtchat: an error of two lines",
+    "2 replies · 10 in · 12 out",
+]
+_VERBOSE = [
+    "connecting to m",
+    f"rtchat {__version__} · m · connected in 0.31 s · /help",
+    *_NORMAL[:5],
+    "a detail",
+    *_NORMAL[5:],
+]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "lines"),
+    [(True, False, _QUIET), (False, False, _NORMAL), (False, True, _VERBOSE)],
+)
+def test_what_is_about_the_replies_goes_to_stderr(
+    quiet: bool, verbose: bool, lines: list[str]
+) -> None:
+    err = StringIO()
+    aside = Aside(err, quiet=quiet, verbose=verbose)
+    for update in _ALL:
+        aside.show(update)
+        aside.tick()
+    assert err.getvalue() == "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(("quiet", "text"), [(True, ""), (False, "a line\n")])
+def test_a_line_for_whoever_wants_to_know(quiet: bool, text: str) -> None:
+    err = StringIO()
+    Aside(err, quiet=quiet).say("a line")
+    assert err.getvalue() == text
+
+
+@pytest.mark.parametrize("err", [None, _Deaf()])
+def test_nobody_has_to_listen(err: StringIO | None) -> None:
+    out = BytesIO()
+    view = PlainView(out, Aside(err, verbose=True), raw=True)
+    for update in _ALL:
+        view.show(update)
+    assert out.getvalue() == b"text\n"

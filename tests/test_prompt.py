@@ -1,0 +1,108 @@
+"""The line editor, without a terminal; `test_terminal` presses its keys on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from rtchat.ui.prompt import Prompt
+
+T = TypeVar("T")
+
+
+def with_prompt(history: Path | None, use: Callable[[Prompt, PipeInput], Awaitable[T]]) -> T:
+    """Use a prompt whose keys come from a pipe."""
+
+    async def run() -> T:
+        with create_pipe_input() as keys:
+            return await use(Prompt(history, input=keys, output=DummyOutput()), keys)
+
+    return asyncio.run(run())
+
+
+def entries(history: Path | None, *typed: str) -> list[str | None]:
+    async def use(prompt: Prompt, keys: PipeInput) -> list[str | None]:
+        read: list[str | None] = []
+        for text in typed:
+            keys.send_text(text)
+            read.append(await prompt.read())
+        return read
+
+    return with_prompt(history, use)
+
+
+def test_an_entry_can_be_begun_for_the_user() -> None:
+    async def use(prompt: Prompt, keys: PipeInput) -> str | None:
+        keys.send_text("!\r")
+        return await prompt.read("well begun")
+
+    assert with_prompt(None, use) == "well begun!"
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("one\r", "one"),
+        ("\x04", None),
+        ("oops\x03one\r", "one"),
+    ],
+)
+def test_reading(typed: str, read: str | None) -> None:
+    assert entries(None, typed) == [read]
+
+
+def test_searching_earlier_input() -> None:
+    assert entries(None, "apples\r", "pears\r", "\x12app\r\r") == ["apples", "pears", "apples"]
+
+
+def test_history_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "history"
+    entries(path, "a secret\r")
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_history_survives_with_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    entries(path, "one\ntwo ü\u2028\r", "three\r")
+    assert entries(path, "\x1b[A\x1b[A\x1b[A\r") == ["one\ntwo ü\u2028"]
+
+
+def test_a_corrupt_history_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_bytes(b'"good"\n\xff\xfe{not json\n[1]\n' + b"[" * 100_000 + b"\n")
+    assert entries(path, "\x1b[A\r") == ["good"]
+
+
+def test_a_history_that_cannot_be_kept_is_kept_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    path = tmp_path / "file" / "history"
+    assert entries(path, "one\r", "\x1b[A\r") == ["one", "one"]
+
+
+def test_printing_without_a_prompt_is_just_printing() -> None:
+    async def use(prompt: Prompt, keys: PipeInput) -> list[str]:
+        printed: list[str] = []
+        prompt.above(lambda: printed.append("now"))
+        return printed
+
+    assert with_prompt(None, use) == ["now"]
+
+
+def test_an_entry_that_is_cancelled_leaves_the_prompt_usable() -> None:
+    async def use(prompt: Prompt, keys: PipeInput) -> tuple[bool, bool, str | None]:
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(prompt.read())
+            await asyncio.sleep(0)
+            was_active = prompt.active
+            reading.cancel()
+        is_active = prompt.active
+        keys.send_text("again\r")
+        return was_active, is_active, await prompt.read()
+
+    assert with_prompt(None, use) == (True, False, "again")

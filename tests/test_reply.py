@@ -1,0 +1,245 @@
+"""One reply as it arrives: in order, in full, and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.events import ChannelDone, Delta, PartDone
+from rtchat.reply import Reply
+from rtchat.values import Channel, Item, Message, OtherItem, Part, ToolCall
+from tests.documents import cut
+
+Event = Delta | ChannelDone | PartDone
+
+
+def _delta(text: str, item: str = "a", index: int = 0, channel: Channel = Channel.TEXT) -> Delta:
+    return Delta(channel, text, "r", item, 0, index)
+
+
+def _done(
+    text: str, item: str = "a", index: int = 0, channel: Channel = Channel.TEXT
+) -> ChannelDone:
+    return ChannelDone(channel, text, "r", item, 0, index)
+
+
+def _part(text: str, item: str = "a", index: int = 0) -> PartDone:
+    return PartDone("r", item, 0, index, Part("text", text))
+
+
+def _message(item: str, *texts: str) -> Message:
+    return Message("assistant", tuple(Part("text", text) for text in texts), item)
+
+
+def _feed(reply: Reply, event: Event) -> str:
+    match event:
+        case Delta():
+            return reply.add(event)
+        case ChannelDone():
+            return reply.channel_done(event)
+        case PartDone():
+            return reply.part_done(event)
+
+
+def _shown(events: Sequence[Event], items: Sequence[Item] = ()) -> tuple[list[str], str]:
+    """What is shown after each event and at the end, and the text of it all."""
+    reply = Reply("r")
+    pieces = [_feed(reply, event) for event in events]
+    return [*pieces, reply.finish(items)], reply.text
+
+
+_CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
+    "deltas are shown as they come": (
+        [_delta("Hel"), _delta("lo"), _done("Hello"), _part("Hello")],
+        [_message("a", "Hello")],
+        ["Hel", "lo", "", "", ""],
+        "Hello",
+    ),
+    "deltas alone": ([_delta("Hel"), _delta("lo")], [], ["Hel", "lo", ""], "Hello"),
+    "the done alone": ([_done("Hello")], [], ["Hello", ""], "Hello"),
+    "the finished part alone": ([_part("Hello")], [], ["Hello", ""], "Hello"),
+    "the end alone": ([], [_message("a", "Hello")], ["Hello"], "Hello"),
+    "what the done has beyond the deltas": (
+        [_delta("Hel"), _done("Hello")],
+        [],
+        ["Hel", "lo", ""],
+        "Hello",
+    ),
+    "what the end has beyond the deltas": (
+        [_delta("Hel")],
+        [_message("a", "Hello")],
+        ["Hel", "lo"],
+        "Hello",
+    ),
+    "the done outranks the deltas": (
+        [_delta("Hallo"), _done("Hello")],
+        [],
+        ["Hallo", "", ""],
+        "Hello",
+    ),
+    "an empty done takes nothing back": (
+        [_delta("Hello"), _done(""), _part("")],
+        [_message("a", "")],
+        ["Hello", "", "", ""],
+        "Hello",
+    ),
+    "a piece after the whole is not shown again": (
+        [_delta("Hel"), _done("Hello"), _delta("lo")],
+        [],
+        ["Hel", "lo", "", ""],
+        "Hello",
+    ),
+    "a second part waits for the first": (
+        [_delta("one"), _delta("two", "b"), _delta("!"), _done("one!"), _delta(".", "b")],
+        [_message("a", "one!"), _message("b", "two.")],
+        ["one", "", "!", "\n\ntwo", ".", ""],
+        "one!\n\ntwo.",
+    ),
+    "parts of one item": (
+        [_delta("one"), _done("one"), _delta("two", "a", 1)],
+        [_message("a", "one", "two")],
+        ["one", "", "\n\ntwo", ""],
+        "one\n\ntwo",
+    ),
+    "a part that nobody finishes holds the next until the end": (
+        [_delta("one"), _delta("two", "b")],
+        [],
+        ["one", "", "\n\ntwo"],
+        "one\n\ntwo",
+    ),
+    "an empty part leaves no gap": (
+        [_delta("", "a"), _done("", "a"), _delta("two", "b")],
+        [],
+        ["", "", "two", ""],
+        "two",
+    ),
+    "ids that changed on the way": (
+        [_delta("Hello", "a"), _done("Hello", "a")],
+        [_message("other", "Hello")],
+        ["Hello", "", ""],
+        "Hello",
+    ),
+    "the same words in two messages": (
+        [],
+        [_message("a", "Yes."), _message("b", "Yes.")],
+        ["Yes.\n\nYes."],
+        "Yes.\n\nYes.",
+    ),
+    "a spoken reply": (
+        [
+            _delta("Hel", channel=Channel.TRANSCRIPT),
+            _delta("AAAA", channel=Channel.AUDIO),
+            _delta("lo", channel=Channel.TRANSCRIPT),
+            _done("", channel=Channel.AUDIO),
+            _done("Hello", channel=Channel.TRANSCRIPT),
+            PartDone("r", "a", 0, 0, Part("audio", "Hello")),
+        ],
+        [Message("assistant", (Part("audio", "Hello"),), "a")],
+        ["Hel", "", "lo", "", "", "", ""],
+        "Hello",
+    ),
+    "a finished part that lacks the part": (
+        [
+            PartDone("r", "a", 0, 0, Part("text")),
+            _delta("Hel", channel=Channel.TRANSCRIPT),
+            PartDone("r", "a", 0, 0, Part("text")),
+            _delta("lo", channel=Channel.TRANSCRIPT),
+        ],
+        [],
+        ["", "Hel", "", "lo", ""],
+        "Hello",
+    ),
+    "a part is either written or spoken": (
+        [
+            _delta("Hello"),
+            _delta("Hello", channel=Channel.TRANSCRIPT),
+            _done("Hello", channel=Channel.TRANSCRIPT),
+        ],
+        [],
+        ["Hello", "", "", ""],
+        "Hello",
+    ),
+    "what is not the reply's text": (
+        [_delta("{}", channel=Channel.ARGUMENTS), _done("x", channel=Channel.HEARD)],
+        [
+            Message("user", (Part("text", "hi"),), "u"),
+            OtherItem("mcp_call", "m", {}),
+            Message("assistant", (), "e"),
+        ],
+        ["", "", ""],
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("events", "items", "pieces", "text"),
+    _CASES.values(),
+    ids=[name.replace(" ", "-") for name in _CASES],
+)
+def test_a_reply(events: list[Event], items: list[Item], pieces: list[str], text: str) -> None:
+    assert _shown(events, items) == (pieces, text)
+
+
+def test_calls_are_what_the_end_reports() -> None:
+    reply = Reply()
+    first, second = ToolCall("now", "c1", "{}"), ToolCall("then", "c2", "{}")
+    assert reply.finish([first, _message("a", "One moment."), second]) == "One moment."
+    assert reply.tool_calls == [first, second]
+
+
+def test_the_text_so_far() -> None:
+    reply = Reply()
+    reply.add(_delta("one"))
+    reply.add(_delta("two", "b"))
+    assert reply.text == "one\n\ntwo"
+
+
+_TEXT = st.text(alphabet="ab \n", min_size=1, max_size=12)
+_PLACES = st.lists(st.integers(0, 20), max_size=4)
+
+
+@st.composite
+def _interleaved(draw: st.DrawFn) -> tuple[list[str], list[Event]]:
+    """Texts that differ, and their deltas in any order that keeps each part's own."""
+    texts = draw(st.lists(_TEXT, min_size=1, max_size=3, unique=True))
+    queues: list[list[Event]] = []
+    for number, text in enumerate(texts):
+        item = f"i{number}"
+        events: list[Event] = [_delta(piece, item) for piece in cut(text, draw(_PLACES))]
+        if draw(st.booleans()):
+            events.append(_done(text, item))
+        if draw(st.booleans()):
+            events.append(_part(draw(st.sampled_from(["", text])), item))
+        queues.append(events)
+    # Each part begins after the one before it: that is what gives them an order.
+    out = [queue.pop(0) for queue in queues]
+    while any(queues):
+        queue = draw(st.sampled_from([queue for queue in queues if queue]))
+        out.append(queue.pop(0))
+    return texts, out
+
+
+@given(_interleaved(), st.booleans())
+def test_it_does_not_matter_how_a_text_was_cut_and_mixed(
+    mixed: tuple[list[str], list[Event]], reported: bool
+) -> None:
+    texts, events = mixed
+    items = [_message(f"i{number}", text) for number, text in enumerate(texts)] if reported else []
+    pieces, text = _shown(events, items)
+    assert "".join(pieces) == text == "\n\n".join(texts)
+
+
+@given(st.lists(_TEXT, min_size=1, max_size=3, unique=True), st.data())
+def test_what_was_lost_on_the_way_comes_at_the_end(texts: list[str], data: st.DataObject) -> None:
+    parts = list(enumerate(texts))
+    arrived = data.draw(st.integers(0, len(parts)))
+    events: list[Event] = [
+        _delta(text[: data.draw(st.integers(0, len(text)))], f"i{number}")
+        for number, text in parts[:arrived]
+    ]
+    pieces, text = _shown(events, [_message(f"i{number}", text) for number, text in parts])
+    assert "".join(pieces) == text == "\n\n".join(texts)

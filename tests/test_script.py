@@ -1,0 +1,248 @@
+"""Engines without a model: what a script file may say, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from rtchat.errors import UsageError
+from rtchat.events import ServerProblem
+from rtchat.server import script
+from rtchat.server.engine import Finish, HangUp, Piece, Prompt
+from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
+from rtchat.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
+from rtchat.wire.check import FieldError
+
+
+def prompt(text: str, *, most: int | None = None) -> Prompt:
+    return Prompt("Be brief.", (Message("user", (Part("text", text),)),), most)
+
+
+def answers(engine: ScriptEngine | EchoEngine, asked: Prompt) -> list[Piece] | ServerProblem:
+    answer = engine.answer(asked)
+    if isinstance(answer, ServerProblem):
+        return answer
+
+    async def collect() -> list[Piece]:
+        return [piece async for piece in answer]
+
+    return asyncio.run(collect())
+
+
+def engine(*rules: Rule) -> ScriptEngine:
+    return ScriptEngine(Script(rules))
+
+
+def test_echo_says_what_the_user_said_in_pieces() -> None:
+    assert answers(EchoEngine(), prompt("hello there, friend")) == [
+        "hello th",
+        "ere, fri",
+        "end",
+        Finish(usage=Usage(input=5, output=3, total=8)),
+    ]
+
+
+def test_a_limit_of_tokens_ends_a_reply_early() -> None:
+    assert answers(EchoEngine(), prompt("hello there, friend", most=2)) == [
+        "hello th",
+        "ere, fri",
+        Finish(Status.INCOMPLETE, "max_output_tokens", usage=Usage(input=5, output=2, total=7)),
+    ]
+
+
+def test_the_first_rule_that_fits_answers_the_last_question() -> None:
+    scripted = engine(
+        Rule(regex="^weather in (.+)$", deltas=("sunny",)),
+        Rule(match="WEATHER", deltas=("where?",)),
+        Rule(deltas=("what?",)),
+    )
+    said = [answers(scripted, prompt(text)) for text in ("weather in Oslo", "Weather", "hi")]
+    assert [pieces[0] for pieces in said if isinstance(pieces, list)] == [
+        "sunny",
+        "where?",
+        "what?",
+    ]
+
+
+def test_a_rule_can_run_out() -> None:
+    scripted = engine(Rule(times=2, deltas=("a",)), Rule(times=0, deltas=("b",)))
+    ends = [answers(scripted, prompt("hi")) for _ in range(3)]
+    assert [pieces[0] for pieces in ends if isinstance(pieces, list)] == [
+        "a",
+        "a",
+        Finish(
+            Status.FAILED,
+            code="no_rule",
+            message="No rule of the script fits 'hi'.",
+            usage=Usage(input=3, total=3),
+        ),
+    ]
+
+
+def test_the_delay_is_waited_before_each_delta() -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    rules = (Rule(deltas=("a", "b"), delay=0.5),)
+    answers(ScriptEngine(Script(rules), sleep=sleep), prompt("hi"))
+    assert waited == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        (
+            Finish(Status.FAILED, code="c", message="m"),
+            Finish(Status.FAILED, code="c", message="m", usage=Usage(1, 0, 1, 2)),
+        ),
+        (HangUp(1001, "bye"), HangUp(1001, "bye")),
+    ],
+)
+def test_a_reply_ends_as_the_rule_says(end: Finish | HangUp, last: Piece) -> None:
+    rule = Rule(deltas=("a",), usage=Usage(1, 0, 1, 2), end=end)
+    assert answers(engine(rule), prompt("hi")) == ["a", last]
+
+
+def test_an_error_comes_instead_of_a_reply() -> None:
+    problem = ServerProblem("No.", "server_error", "c")
+    assert answers(engine(Rule(end=problem)), prompt("hi")) == problem
+
+
+def test_a_connection_meets_the_next_entry_until_there_is_none() -> None:
+    scripted = ScriptEngine(Script(connects=(HangUp(1013), HangUp(1001))))
+    assert [scripted.greet() for _ in range(3)] == [HangUp(1013), HangUp(1001), None]
+
+
+def test_every_kind_of_item_counts_as_input() -> None:
+    items: tuple[Item, ...] = (
+        Message("user", (Part("text", "a b"),)),
+        ToolCall("f", "c", "{} {}"),
+        ToolOutput("c", "d e f"),
+        OtherItem("x"),
+    )
+    pieces = answers(engine(Rule(deltas=("y",))), Prompt("", items))
+    assert pieces == ["y", Finish(usage=Usage(input=7, output=1, total=8))]
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+WHOLE = """
+model = "scripted"
+[[connect]]
+close = {code = 1013, reason = "busy", error = {code = "server_busy", message = "Busy."}}
+[[rule]]
+match = "weather"
+times = 1
+text = "Sunny, 21 degrees."
+chunk = 7
+delay = 0.05
+usage = {input = 12, cached = 4, output = 5}
+[[rule]]
+regex = "^a"
+deltas = ["x", "", "y"]
+fail = {code = "rate_limit_exceeded", message = "Please try again in 2.5s."}
+[[rule]]
+incomplete = "content_filter"
+[[rule]]
+close = {code = 1006}
+[[rule]]
+stall = true
+[[rule]]
+error = {code = "c", message = "m", type = "t", param = "p"}
+"""
+
+
+def test_a_script_says_all_this(tmp_path: Path) -> None:
+    path = tmp_path / "script.toml"
+    path.write_text(WHOLE, encoding="utf-8")
+    assert load_script(path) == Script(
+        (
+            Rule(
+                "weather",
+                times=1,
+                deltas=("Sunny, ", "21 degr", "ees."),
+                delay=0.05,
+                usage=Usage(12, 4, 5, 17),
+            ),
+            Rule(
+                regex="^a",
+                deltas=("x", "", "y"),
+                end=Finish(
+                    Status.FAILED,
+                    code="rate_limit_exceeded",
+                    message="Please try again in 2.5s.",
+                ),
+            ),
+            Rule(end=Finish(Status.INCOMPLETE, "content_filter")),
+            Rule(end=HangUp(1006)),
+            Rule(end=None),
+            Rule(end=ServerProblem("m", "t", "c", "p")),
+        ),
+        (HangUp(1013, "busy", ServerProblem("Busy.", "server_error", "server_busy")),),
+        "scripted",
+    )
+
+
+def test_a_script_can_be_json(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps({"rule": [{"text": "hi"}]}), encoding="utf-8")
+    assert load_script(path) == Script((Rule(deltas=("hi",)),))
+
+
+def test_each_line_of_the_documented_example_can_be_used() -> None:
+    lines = [line.strip() for line in str(script.__doc__).splitlines() if " = " in line]
+    assert len(lines) > 12
+    for line in lines:
+        table = "" if line.startswith("model") else "[[rule]]\n"
+        read = read_script(tomllib.loads(table + line))
+        assert (read.model == "scripted", len(read.rules)) == ((table == ""), (table != ""))
+
+
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        ([], "the script"),
+        ({"rules": []}, "rules"),
+        ({"rule": [{"txt": "a"}]}, "rule[0].txt"),
+        ({"rule": [{}, {"text": 5}]}, "rule[1].text"),
+        ({"rule": [{"regex": "("}]}, "rule[0]"),
+        ({"rule": [{"text": "a", "deltas": ["a"]}]}, "rule[0]"),
+        ({"rule": [{"stall": True, "incomplete": "x"}]}, "rule[0]"),
+        ({"rule": [{"text": "a", "error": {"code": "c", "message": "m"}}]}, "rule[0]"),
+        ({"rule": [{"close": {"code": 5}}]}, "rule[0].close.code"),
+        ({"connect": [{}]}, "connect[0].close"),
+    ],
+)
+def test_a_wrong_script_is_refused_where_it_is_wrong(data: object, param: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        read_script(data)
+    assert caught.value.param == param
+    assert param in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "hint"),
+    [
+        ("a.toml", b"rule = [", "Invalid value"),
+        ("a.json", b"{", "Expecting property name"),
+        ("a.toml", b"\xff", "can't decode"),
+        ("a.toml", b"colour = 1", "Unknown parameter: 'colour'."),
+        ("a.toml", None, "No such file"),
+    ],
+)
+def test_a_file_that_is_no_script_is_a_usage_error(
+    tmp_path: Path, name: str, contents: bytes | None, hint: str
+) -> None:
+    path = tmp_path / name
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(UsageError) as caught:
+        load_script(path)
+    assert str(path) in caught.value.message
+    assert hint in caught.value.hint

@@ -1,0 +1,871 @@
+"""The server: a dialogue without sockets first, then real sockets on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.exceptions import InvalidStatus
+
+from rtchat.errors import UsageError
+from rtchat.events import ServerProblem
+from rtchat.server.dialogue import Begin, Dialogue, Halt
+from rtchat.server.engine import Answer, Engine, Finish, HangUp, Piece, Prompt
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
+from rtchat.values import Dialect, Message, Part, Status, Usage
+from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
+from tests.oracle import assert_server_event
+
+
+class Desk:
+    """A dialogue that is fed JSON; ids count up from one."""
+
+    def __init__(self, engine: Engine | None = None, dialect: Dialect = Dialect.GA) -> None:
+        numbers = count(1)
+        self.dialogue = Dialogue(
+            engine or EchoEngine(),
+            new_id=lambda prefix: f"{prefix}_{next(numbers)}",
+            now=1000.0,
+            model="m",
+            dialect=dialect,
+        )
+        self.is_ga = dialect is Dialect.GA
+        self.begun: list[Begin] = []
+        self.halted: list[str] = []
+
+    def send(self, *events: dict[str, object]) -> list[dict[str, Any]]:
+        """What these events are answered with."""
+        outputs = [output for event in events for output in self.dialogue.receive(_json(event))]
+        self.begun += [output for output in outputs if isinstance(output, Begin)]
+        self.halted += [output.reply_id for output in outputs if isinstance(output, Halt)]
+        return self.read([output for output in outputs if isinstance(output, str)])
+
+    def read(self, frames: Sequence[str]) -> list[dict[str, Any]]:
+        read = [json.loads(frame) for frame in frames]
+        if self.is_ga:
+            for event in read:
+                assert_server_event(event)
+        return read
+
+    def say(self, text: str) -> list[dict[str, Any]]:
+        return self.read(self.dialogue.say(self.begun[-1].reply_id, text))
+
+    def finish(self, finish: Finish) -> list[dict[str, Any]]:
+        return self.read(self.dialogue.finish(self.begun[-1].reply_id, finish))
+
+
+def _json(event: dict[str, object]) -> str:
+    return json.dumps(event)
+
+
+def types(events: Sequence[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def talking(dialect: Dialect = Dialect.GA) -> Desk:
+    """A desk in the middle of a reply to "hi", nothing said yet."""
+    desk = Desk(dialect=dialect)
+    desk.send(_text_session(dialect), user("hi", id="q1"), reply())
+    return desk
+
+
+def _text_session(dialect: Dialect) -> dict[str, object]:
+    if dialect is Dialect.GA:
+        return configure(output_modalities=["text"])
+    return {"type": "session.update", "session": {"modalities": ["text"]}}
+
+
+def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The error that is the whole answer."""
+    (event,) = events
+    assert event["type"] == "error"
+    found: dict[str, Any] = event["error"]
+    return found
+
+
+# ------------------------------------------------------------------------------------- event order
+
+
+def test_the_whole_of_a_turn() -> None:
+    desk = Desk()
+    opened = desk.read(desk.dialogue.open())
+    assert opened[0]["session"]["expires_at"] == 4600
+    desk.send(configure(output_modalities=["text"]))
+    asked = desk.send(user("hi", id="q1"), reply(metadata={"k": "v"}))
+    events = asked + desk.say("Hel") + desk.say("lo")
+    events += desk.finish(Finish(usage=Usage(3, 1, 2, 5)))
+    place = {"response_id": "resp_7", "item_id": "item_8", "output_index": 0, "content_index": 0}
+    question = {
+        "id": "q1",
+        "type": "message",
+        "role": "user",
+        "status": "completed",
+        "content": [{"type": "input_text", "text": "hi"}],
+    }
+    begun = {
+        "id": "item_8",
+        "type": "message",
+        "role": "assistant",
+        "status": "in_progress",
+        "content": [],
+    }
+    done = begun | {
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "Hello"}],
+    }
+    response = {
+        "object": "realtime.response",
+        "id": "resp_7",
+        "conversation_id": "conv_2",
+        "output_modalities": ["text"],
+        "max_output_tokens": "inf",
+        "audio": {
+            "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"},
+        },
+        "metadata": {"k": "v"},
+    }
+    none = {"audio_tokens": 0, "image_tokens": 0}
+    usage = {
+        "total_tokens": 5,
+        "input_tokens": 3,
+        "output_tokens": 2,
+        "input_token_details": {
+            "text_tokens": 3,
+            **none,
+            "cached_tokens": 1,
+            "cached_tokens_details": {"text_tokens": 1, **none},
+        },
+        "output_token_details": {"text_tokens": 2, "audio_tokens": 0},
+    }
+    started: dict[str, object] = {
+        "status": "in_progress",
+        "status_details": None,
+        "output": [],
+        "usage": None,
+    }
+    ended = {"status": "completed", "status_details": None, "output": [done], "usage": usage}
+    assert len({event.pop("event_id") for event in events}) == len(events)
+    assert events == [
+        {"type": "conversation.item.added", "item": question, "previous_item_id": None},
+        {"type": "conversation.item.done", "item": question, "previous_item_id": None},
+        {"type": "response.created", "response": response | started},
+        {
+            "type": "response.output_item.added",
+            "response_id": "resp_7",
+            "output_index": 0,
+            "item": begun,
+        },
+        {"type": "conversation.item.added", "item": begun, "previous_item_id": "q1"},
+        {"type": "response.content_part.added", **place, "part": {"type": "text", "text": ""}},
+        {"type": "response.output_text.delta", **place, "delta": "Hel"},
+        {"type": "response.output_text.delta", **place, "delta": "lo"},
+        {"type": "response.output_text.done", **place, "text": "Hello"},
+        {"type": "response.content_part.done", **place, "part": {"type": "text", "text": "Hello"}},
+        {"type": "conversation.item.done", "item": done, "previous_item_id": "q1"},
+        {
+            "type": "response.output_item.done",
+            "response_id": "resp_7",
+            "output_index": 0,
+            "item": done,
+        },
+        {"type": "response.done", "response": response | ended},
+    ]
+
+
+def test_the_whole_of_a_beta_turn() -> None:
+    desk = Desk(dialect=Dialect.BETA)
+    events = desk.read(desk.dialogue.open())
+    events += desk.send(_text_session(Dialect.BETA), user("hi"), reply())
+    events += desk.say("Hello") + desk.finish(Finish())
+    assert types(events) == [
+        "session.created",
+        "session.updated",
+        "conversation.item.created",
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.created",
+        "response.content_part.added",
+        "response.text.delta",
+        "response.text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    response = events[-1]["response"]
+    assert (response["modalities"], response["voice"]) == (["text"], "marin")
+    assert response["output"][0]["content"] == [{"type": "text", "text": "Hello"}]
+
+
+def test_an_empty_reply_is_a_reply() -> None:
+    assert types(talking().finish(Finish())) == [
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.content_part.added",
+        "response.output_text.done",
+        "response.content_part.done",
+        "conversation.item.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+
+
+def test_a_reply_that_fails_at_once_has_no_output() -> None:
+    (done,) = talking().finish(Finish(Status.FAILED, code="rate_limit_exceeded", message="Wait."))
+    assert done["type"] == "response.done"
+    assert done["response"]["output"] == []
+    assert done["response"]["status_details"] == {
+        "type": "failed",
+        "error": {"type": "server_error", "code": "rate_limit_exceeded", "message": "Wait."},
+    }
+
+
+@pytest.mark.parametrize(
+    ("finish", "details"),
+    [
+        (
+            Finish(Status.INCOMPLETE, "max_output_tokens"),
+            {"type": "incomplete", "reason": "max_output_tokens"},
+        ),
+        (
+            Finish(Status.FAILED, code="c", message="m"),
+            {"type": "failed", "error": {"type": "server_error", "code": "c", "message": "m"}},
+        ),
+    ],
+)
+def test_a_reply_that_breaks_off_keeps_its_text(finish: Finish, details: object) -> None:
+    desk = talking()
+    desk.say("Hel")
+    done = desk.finish(finish)[-1]["response"]
+    assert done["status_details"] == details
+    assert [(item["status"], item["content"][0]["text"]) for item in done["output"]] == [
+        ("incomplete", "Hel")
+    ]
+
+
+def test_a_cancel_keeps_what_was_said_and_drops_what_comes_late() -> None:
+    desk = talking()
+    desk.say("Hel")
+    events = desk.send({"type": "response.cancel", "event_id": "mine"})
+    assert types(events) == [
+        "response.output_text.done",
+        "response.content_part.done",
+        "conversation.item.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    assert events[-1]["response"]["status_details"] == {
+        "type": "cancelled",
+        "reason": "client_cancelled",
+    }
+    reply_id = desk.begun[0].reply_id
+    assert desk.halted == [reply_id]
+    assert desk.dialogue.say(reply_id, "lo") == []
+    assert desk.dialogue.finish(reply_id, Finish()) == []
+    item_id = events[-1]["response"]["output"][0]["id"]
+    (got,) = desk.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    assert got["item"]["content"] == [{"type": "output_text", "text": "Hel"}]
+    assert got["item"]["status"] == "incomplete"
+
+
+def test_the_audio_default_is_reported_and_fails_honestly() -> None:
+    desk = Desk()
+    (opened,) = desk.read(desk.dialogue.open())
+    assert opened["session"]["output_modalities"] == ["audio"]
+    created, done = desk.send(user("hi"), reply())[2:]
+    assert created["response"]["output_modalities"] == ["audio"]
+    assert done["response"]["status"] == "failed"
+    assert done["response"]["status_details"]["error"]["code"] == "audio_not_supported"
+    assert desk.begun == []
+
+
+# ------------------------------------------------------------------------------------- conversation
+
+
+def heard(desk: Desk, **response: object) -> Prompt:
+    """What the engine is asked."""
+    prompts: list[Prompt] = []
+
+    class Listening(EchoEngine):
+        def answer(self, prompt: Prompt) -> Answer:
+            prompts.append(prompt)
+            return super().answer(prompt)
+
+    desk.dialogue._engine = Listening()
+    desk.send(reply(output_modalities=["text"], **response))
+    return prompts[0]
+
+
+def test_the_engine_is_given_the_session_and_the_items() -> None:
+    desk = Desk()
+    desk.send(configure(instructions="Be brief.", max_output_tokens=7), user("hi", id="q"))
+    question = Message("user", (Part("text", "hi"),), "q", "completed")
+    assert heard(desk) == Prompt("Be brief.", (question,), 7)
+
+
+def test_a_response_can_have_its_own_instructions_and_limit() -> None:
+    prompt = heard(Desk(), instructions="In French.", max_output_tokens="inf")
+    assert prompt == Prompt("In French.", ())
+
+
+def test_empty_instructions_change_nothing() -> None:
+    desk = Desk()
+    desk.send(configure(instructions="Be brief."))
+    (updated,) = desk.send(configure(instructions=""))
+    assert updated["session"]["instructions"] == "Be brief."
+
+
+def test_out_of_band_replies_leave_no_trace() -> None:
+    desk = talking()
+    desk.say("Hel")
+    asked = desk.send(
+        reply(
+            conversation="none",
+            metadata={"purpose": "title"},
+            input=[{"type": "item_reference", "id": "q1"}],
+        )
+    )
+    events = asked + desk.say("Greeting") + desk.finish(Finish())
+    assert types(events) == [
+        "response.created",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    for response in (events[0]["response"], events[-1]["response"]):
+        assert response["conversation_id"] is None
+        assert response["metadata"] == {"purpose": "title"}
+    item_id = events[1]["item"]["id"]
+    missing = error(desk.send({"type": "conversation.item.retrieve", "item_id": item_id}))
+    assert missing["code"] == "item_retrieve_invalid_item_id"
+
+
+def test_an_input_replaces_the_conversation_for_one_reply() -> None:
+    desk = Desk()
+    desk.send(user("one", id="a"), user("two", id="b"))
+    text = [{"type": "input_text", "text": "three"}]
+    given = [
+        {"type": "item_reference", "id": "a"},
+        {"type": "message", "role": "user", "content": text},
+    ]
+    prompt = heard(desk, input=given)
+    assert [item.text for item in prompt.items if isinstance(item, Message)] == ["one", "three"]
+
+
+def test_items_go_where_they_are_put() -> None:
+    desk = Desk()
+    added = [
+        desk.send(event)[0]["previous_item_id"]
+        for event in (
+            user("1", id="a"),
+            user("2", id="b"),
+            user("3", id="c") | {"previous_item_id": "a"},
+            user("4", id="d") | {"previous_item_id": "root"},
+        )
+    ]
+    assert added == [None, "a", "a", None]
+    assert [item.id for item in heard(desk).items] == ["d", "a", "c", "b"]
+
+
+def test_a_deleted_item_is_gone() -> None:
+    desk = Desk()
+    desk.send(user("1", id="a"), user("2", id="b"))
+    (deleted,) = desk.send({"type": "conversation.item.delete", "item_id": "a"})
+    assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", "a")
+    assert [item.id for item in heard(desk).items] == ["b"]
+
+
+def test_other_items_are_kept_as_they_came() -> None:
+    desk = Desk()
+    call = {"type": "function_call", "id": "c", "call_id": "k", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "id": "o", "call_id": "k", "output": "5"}
+    tools = {"type": "mcp_list_tools", "server_label": "s", "tools": []}
+    for item in (call, output, tools):
+        added, done = desk.send({"type": "conversation.item.create", "item": item})
+        assert added["item"].items() >= item.items()
+        assert done["item"] == added["item"]
+
+
+def test_deleting_the_item_of_a_running_reply_is_harmless() -> None:
+    desk = talking()
+    item_id = desk.say("Hel")[0]["item"]["id"]
+    desk.send({"type": "conversation.item.delete", "item_id": item_id})
+    assert types(desk.finish(Finish()))[-1] == "response.done"
+    assert [item.id for item in heard(desk).items] == ["q1"]
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "param"),
+    [
+        (reply(), "conversation_already_has_active_response", None),
+        ({"type": "response.cancel", "response_id": "x"}, "response_cancel_not_active", None),
+        (user("again", id="q1"), "item_create_duplicate_item_id", "item.id"),
+        (
+            user("x") | {"previous_item_id": "nowhere"},
+            "item_create_invalid_previous_item_id",
+            "previous_item_id",
+        ),
+        (
+            {"type": "conversation.item.retrieve", "item_id": "x"},
+            "item_retrieve_invalid_item_id",
+            "item_id",
+        ),
+        (
+            {"type": "conversation.item.delete", "item_id": "x"},
+            "item_delete_invalid_item_id",
+            "item_id",
+        ),
+        (
+            {
+                "type": "conversation.item.truncate",
+                "item_id": "x",
+                "content_index": 0,
+                "audio_end_ms": 0,
+            },
+            "item_truncate_invalid_item_id",
+            "item_id",
+        ),
+        (
+            {
+                "type": "conversation.item.truncate",
+                "item_id": "q1",
+                "content_index": 0,
+                "audio_end_ms": 0,
+            },
+            "invalid_value",
+            "item_id",
+        ),
+        (
+            reply(conversation="none", input=[{"type": "item_reference", "id": "x"}]),
+            "item_reference_invalid_item_id",
+            "item_id",
+        ),
+        (configure(model="another"), "invalid_value", "session.model"),
+        (configure(colour="red"), "unknown_parameter", "session.colour"),
+        ({"type": "input_audio_buffer.clear"}, "audio_not_supported", "type"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_with_the_clients_id(
+    event: dict[str, object], code: str, param: str | None
+) -> None:
+    desk = talking()
+    problem = error(desk.send({**event, "event_id": "mine"}))
+    assert (problem["type"], problem["code"]) == ("invalid_request_error", code)
+    assert (problem["param"], problem["event_id"]) == (param, "mine")
+    assert types(desk.say("on")) == types(talking().say("on"))
+
+
+def test_a_second_reply_is_told_which_one_runs() -> None:
+    desk = talking()
+    assert desk.begun[0].reply_id in error(desk.send(reply()))["message"]
+
+
+def test_a_cancel_of_nothing_is_an_error() -> None:
+    problem = error(Desk().send({"type": "response.cancel"}))
+    assert (problem["code"], problem["event_id"]) == ("response_cancel_not_active", None)
+
+
+def test_a_refused_update_leaves_the_session_as_it_was() -> None:
+    desk = Desk()
+    desk.send(configure(instructions="new", colour="red"))
+    (updated,) = desk.send(configure(model="m"))
+    assert updated["session"]["instructions"] == EchoEngine.instructions
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+near_misses = st.sampled_from(
+    [
+        configure(output_modalities=["text"], tools=[]),
+        user("hi"),
+        user("hi", id="a"),
+        reply(),
+        reply(conversation="none"),
+        reply(input=[], metadata={"a": "b"}),
+        {"type": "response.cancel"},
+        {"type": "conversation.item.delete", "item_id": "a"},
+        {"type": "conversation.item.retrieve", "item_id": "a"},
+    ]
+)
+additions = st.dictionaries(
+    st.sampled_from(["type", "session", "item", "response", "event_id", "previous_item_id"]),
+    values,
+    max_size=1,
+)
+
+
+@given(
+    st.lists(
+        (values.map(json.dumps))
+        | st.text(max_size=20)
+        | st.binary(max_size=20)
+        | st.tuples(near_misses, additions).map(lambda pair: json.dumps({**pair[0], **pair[1]})),
+        max_size=8,
+    ),
+    st.sampled_from(Dialect),
+)
+def test_whatever_a_client_sends_is_answered(frames: list[str | bytes], dialect: Dialect) -> None:
+    desk = Desk(dialect=dialect)
+    for frame in frames:
+        outputs = desk.dialogue.receive(frame)
+        assert len(outputs) > 0
+        desk.read([output for output in outputs if isinstance(output, str)])
+        for output in outputs:
+            if isinstance(output, Begin):
+                desk.read(desk.dialogue.say(output.reply_id, "x"))
+
+
+# ------------------------------------------------------------------------------------------ sockets
+
+
+def serve(
+    check: Callable[[str], Awaitable[None]], engine: Engine | None = None, **arguments: Any
+) -> None:
+    """Run a check against a server."""
+
+    async def main() -> None:
+        async with serving(engine or EchoEngine(), **arguments) as url:
+            await check(url)
+
+    asyncio.run(main())
+
+
+async def ask(peer: Peer, text: str) -> list[dict[str, Any]]:
+    await peer.send(user(text), reply())
+    return await peer.until("response.done", "error")
+
+
+def test_a_turn_over_a_socket() -> None:
+    async def check(url: str) -> None:
+        assert url.startswith("ws://127.0.0.1:")
+        assert url.endswith("/v1/realtime")
+        async with ready(f"{url}?model=mine") as peer:
+            events = await ask(peer, "hello there, friend")
+            assert text_of(events) == "hello there, friend"
+            assert events[-1]["response"]["status"] == "completed"
+            assert events[-1]["response"]["usage"]["output_tokens"] == 3
+            again = await ask(peer, "more")
+            assert text_of(again) == "more"
+
+    serve(check)
+
+
+@pytest.mark.parametrize(("path", "model"), [("?model=mine", "mine"), ("", "echo")])
+def test_any_model_is_accepted(path: str, model: str) -> None:
+    async def check(url: str) -> None:
+        async with joined(url + path) as peer:
+            session = (await peer.receive())["session"]
+            assert session["model"] == model
+            assert session["id"].startswith("sess_")
+
+    serve(check)
+
+
+def test_the_short_path_works_and_others_do_not() -> None:
+    async def check(url: str) -> None:
+        async with joined(url.replace("/v1/", "/")) as peer:
+            assert (await peer.receive())["type"] == "session.created"
+        assert await refused(url.replace("/v1/", "/v2/")) == (404, None)
+
+    serve(check)
+
+
+async def refused(url: str, **headers: str) -> tuple[int, str | None]:
+    """The status and the code of a handshake that fails."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with joined(url, headers=headers):
+            pass
+    response = caught.value.response
+    assert response.headers["Content-Type"] == "application/json"
+    details = json.loads(response.body or b"")["error"]
+    assert details["message"]
+    return response.status_code, details["code"]
+
+
+def test_a_key_is_asked_for_and_accepted_in_each_of_three_places() -> None:
+    async def check(url: str) -> None:
+        assert await refused(url) == (401, None)
+        assert await refused(url, Authorization="Bearer wrong") == (401, "invalid_api_key")
+        assert await refused(url, Authorization="Basic sésame") == (401, None)
+        for headers in ({"Authorization": "Bearer sésame"}, {"api-key": "sésame"}):
+            async with joined(url, headers=headers) as peer:
+                assert (await peer.receive())["type"] == "session.created"
+
+    serve(check, api_key="sésame")
+
+
+def test_a_key_can_come_as_a_sub_protocol() -> None:
+    async def check(url: str) -> None:
+        offered = ["realtime", "openai-insecure-api-key.sesame"]
+        async with joined(url, subprotocols=offered) as peer:
+            assert peer.socket.subprotocol == "realtime"
+            assert (await peer.receive())["type"] == "session.created"
+
+    serve(check, api_key="sesame")
+
+
+def test_browsers_are_refused_unless_they_are_let_in() -> None:
+    async def check(url: str) -> None:
+        assert await refused(url, Origin="https://evil.example") == (403, "origin_not_allowed")
+        assert await refused(url, Origin="null") == (403, "origin_not_allowed")
+        async with joined(url, headers={"Origin": "https://good.example"}) as peer:
+            assert (await peer.receive())["type"] == "session.created"
+
+    serve(check, allow_origins=["https://good.example"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"headers": {"OpenAI-Beta": "realtime=v1"}},
+        {"subprotocols": ["realtime", "openai-beta.realtime-v1"]},
+    ],
+)
+def test_beta_is_asked_for_by_header_or_sub_protocol(arguments: dict[str, Any]) -> None:
+    async def check(url: str) -> None:
+        async with joined(url, is_beta=True, **arguments) as peer:
+            session = (await peer.receive())["session"]
+            assert session["modalities"] == ["text", "audio"]
+            await peer.send(_text_session(Dialect.BETA), user("hi"), reply())
+            events = await peer.until("response.done")
+            deltas = [event["delta"] for event in events if event["type"] == "response.text.delta"]
+            assert "".join(deltas) == "hi"
+
+    serve(check)
+
+
+def test_nonsense_leaves_the_connection_open() -> None:
+    async def check(url: str) -> None:
+        async with ready(url) as peer:
+            for frame, code in (("{", "invalid_json"), (b"\x00", "invalid_frame")):
+                await peer.socket.send(frame)
+                assert (await peer.receive())["error"]["code"] == code
+            assert text_of(await ask(peer, "still here")) == "still here"
+
+    serve(check)
+
+
+def test_a_frame_of_megabytes_passes_and_one_too_many_does_not() -> None:
+    async def check(url: str) -> None:
+        async with ready(url) as peer:
+            await peer.send(user("x" * 2_000_000))
+            added = await peer.until("conversation.item.done")
+            assert len(added[-1]["item"]["content"][0]["text"]) == 2_000_000
+
+        peer = await entered(url)
+        await peer.socket.send("x" * (16 * 1024 * 1024 + 1))
+        code, _ = await peer.closed()
+        assert code == 1009
+
+    serve(check)
+
+
+class Slow:
+    """An engine that says a word and then waits to be let on, or stopped."""
+
+    model = "slow"
+    instructions = ""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    def greet(self) -> HangUp | None:
+        return None
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        try:
+            yield f"{prompt.question}, "
+            await self.go_on.wait()
+            yield "done"
+            yield Finish()
+        finally:
+            self.stopped.set()
+
+
+def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
+    async def main() -> None:
+        engine = Slow()
+        async with serving(engine) as url, ready(url) as peer:
+            await peer.send(user("one"), reply())
+            await peer.until("response.output_text.delta")
+            await peer.send({"type": "response.cancel"})
+            events = await peer.until("response.done")
+            assert events[-1]["response"]["status"] == "cancelled"
+            assert events[0]["text"] == "one, "
+            await asyncio.wait_for(engine.stopped.wait(), 20)
+            engine.go_on.set()
+            assert text_of(await ask(peer, "two")) == "two, done"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_polite", [True, False])
+def test_a_client_that_vanishes_stops_the_engine(is_polite: bool) -> None:
+    async def main() -> None:
+        engine = Slow()
+        async with serving(engine) as url, ready(url) as peer:
+            await peer.send(user("one"), reply())
+            await peer.until("response.output_text.delta")
+            if is_polite:
+                await peer.socket.close()
+            else:
+                peer.socket.transport.abort()
+            await asyncio.wait_for(engine.stopped.wait(), 20)
+
+    asyncio.run(main())
+
+
+def test_several_clients_do_not_hear_each_other() -> None:
+    async def main() -> None:
+        engine = Slow()
+        async with serving(engine) as url, ready(url) as one, ready(url) as two:
+            for peer, text in ((one, "one"), (two, "two")):
+                await peer.send(user(text), reply())
+                await peer.until("response.output_text.delta")
+            engine.go_on.set()
+            for peer, text in ((one, "one"), (two, "two")):
+                done = (await peer.until("response.done"))[-1]["response"]
+                assert done["output"][0]["content"][0]["text"] == f"{text}, done"
+
+    asyncio.run(main())
+
+
+def test_a_server_that_stops_says_goodbye() -> None:
+    async def main() -> None:
+        engine = Slow()
+        async with serving(engine) as url:
+            peer = await entered(url)
+            await peer.send(configure(output_modalities=["text"]), user("hi"), reply())
+            await peer.until("response.output_text.delta")
+        assert await peer.closed() == (1001, "")
+        assert engine.stopped.is_set()
+
+    asyncio.run(main())
+
+
+class Faulty(EchoEngine):
+    """An engine with a fault of its own."""
+
+    def __init__(self, *pieces: Piece) -> None:
+        self._pieces = pieces
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        for piece in self._pieces:
+            yield piece
+        if not self._pieces:
+            raise ValueError("broken")
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (Faulty(), "The engine failed: ValueError: broken"),
+        (Faulty("some"), "The engine broke off."),
+    ],
+)
+def test_an_engines_fault_is_a_failed_reply(engine: Engine, message: str) -> None:
+    async def check(url: str) -> None:
+        async with ready(url) as peer:
+            for _ in range(2):
+                done = (await ask(peer, "hi"))[-1]["response"]
+                assert done["status_details"]["error"]["message"] == message
+
+    serve(check, engine)
+
+
+def test_a_session_ends_after_its_time() -> None:
+    async def check(url: str) -> None:
+        async with joined(url) as peer:
+            events = await peer.until("error")
+            assert events[-1]["error"]["code"] == "session_expired"
+            code, reason = await peer.closed()
+            assert (code, reason) == (1001, events[-1]["error"]["message"])
+
+    serve(check, session_seconds=0.05)
+
+
+def test_a_taken_port_is_a_usage_error() -> None:
+    async def check(url: str) -> None:
+        port = int(url.split(":")[2].split("/")[0])
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
+            async with serving(EchoEngine(), port=port):
+                pass
+
+    serve(check)
+
+
+# ------------------------------------------------------------------------------------------- faults
+
+
+def script(*rules: Rule, connects: tuple[HangUp, ...] = ()) -> ScriptEngine:
+    return ScriptEngine(Script(rules, connects))
+
+
+def test_an_error_event_can_come_instead_of_a_reply() -> None:
+    async def check(url: str) -> None:
+        async with ready(url) as peer:
+            await peer.send(user("hi"), reply() | {"event_id": "mine"})
+            problem = (await peer.until("error"))[-1]["error"]
+            assert problem == {
+                "type": "server_error",
+                "code": "c",
+                "message": "No.",
+                "param": None,
+                "event_id": "mine",
+            }
+            assert text_of(await ask(peer, "again")) == "yes"
+
+    refusal = Rule(times=1, end=ServerProblem("No.", "server_error", "c"))
+    serve(check, script(refusal, Rule(deltas=("yes",))))
+
+
+@pytest.mark.parametrize(("code", "seen"), [(1013, (1013, "busy")), (1006, (1006, ""))])
+def test_a_connection_can_be_dropped_in_mid_reply(code: int, seen: tuple[int, str]) -> None:
+    async def check(url: str) -> None:
+        async with ready(url) as peer:
+            await peer.send(user("hi"), reply())
+            await peer.until("response.output_text.delta")
+            assert await peer.closed() == seen
+
+    serve(check, script(Rule(deltas=("part",), end=HangUp(code, "busy"))))
+
+
+def test_a_connection_can_be_dropped_before_its_session() -> None:
+    async def check(url: str) -> None:
+        async with joined(url) as peer:
+            assert (await peer.receive())["error"]["code"] == "insufficient_quota"
+            assert await peer.closed() == (1013, "insufficient_quota.insufficient_quota")
+        async with joined(url) as peer:
+            assert (await peer.receive())["type"] == "session.created"
+
+    problem = ServerProblem("None left.", "insufficient_quota", "insufficient_quota")
+    first = HangUp(1013, "insufficient_quota.insufficient_quota", problem)
+    serve(check, script(connects=(first,)))
+
+
+def test_a_stalled_reply_can_be_cancelled() -> None:
+    async def check(url: str) -> None:
+        async with ready(url) as peer:
+            await peer.send(user("hi"), reply())
+            await peer.until("response.output_text.delta")
+            await peer.send({"type": "response.cancel"})
+            done = (await peer.until("response.done"))[-1]["response"]
+            assert done["status"] == "cancelled"
+
+    serve(check, script(Rule(deltas=("part",), end=None)))

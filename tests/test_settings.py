@@ -1,0 +1,399 @@
+"""Where each setting comes from, and what is said about one that cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rtchat.errors import ExitCode, UsageError
+from rtchat.settings import ENVIRONMENT, Secret, Settings, resolve
+from rtchat.transport import endpoint
+from rtchat.values import Dialect
+
+_KEY = "sk-very-secret"
+_HAS_KEY = {"OPENAI_API_KEY": _KEY}
+_DEFAULT = Settings(key=Secret(_KEY))
+
+
+class Place:
+    """A working directory and a config folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dotenv = folder / ".env"
+        self.config = folder / "config.toml"
+
+    def resolve(
+        self, options: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    ) -> Settings:
+        """The settings, with a key in the environment."""
+        return resolve(
+            options or {},
+            _HAS_KEY | dict(environ or {}),
+            dotenv=self.dotenv,
+            config=self.config,
+        )
+
+    def refuse(
+        self, options: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    ) -> str:
+        """What is said about settings that cannot work."""
+        with pytest.raises(UsageError) as caught:
+            self.resolve(options, environ)
+        assert caught.value.exit is ExitCode.USAGE
+        assert _KEY not in f"{caught.value!s} {caught.value!r} {caught.value.problem!r}"
+        return str(caught.value)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+# -------------------------------------------------------------------------------------- precedence
+
+
+def test_without_anything_but_a_key_it_is_the_defaults(place: Place) -> None:
+    assert place.resolve() == _DEFAULT
+    assert resolve({}, _HAS_KEY) == _DEFAULT
+
+
+_VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
+    "model": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+    "url": (
+        ["ws://a", "ws://b", "ws://c", "ws://d", "ws://e"],
+        [f"ws://{name}" for name in "abcde"],
+    ),
+    "dialect": (["ga", "beta", "ga", "beta", "ga"], ["ga", "beta", "ga", "beta", "ga"]),
+    "system": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+    "max_output_tokens": (["1", "2", "inf", "4", "5"], [1, 2, "inf", 4, 5]),
+    "connect_timeout": (["1", "2.5", "3", "4", "5"], [1.0, 2.5, 3.0, 4.0, 5.0]),
+    "timeout": (["1", "2", "3", "4", "5"], [1.0, 2.0, 3.0, 4.0, 5.0]),
+    "render": (["always", "never"] * 2 + ["always"], ["always", "never"] * 2 + ["always"]),
+    "trace": (["a", "b", "c", "d", "e"], [Path("a"), Path("b"), Path("c"), Path("d"), Path("e")]),
+}
+"""Of each setting: as text for the option, environment, .env, profile and config, and as read."""
+
+
+def test_every_variable_is_tried() -> None:
+    assert _VALUES.keys() == ENVIRONMENT.keys()
+
+
+@pytest.mark.parametrize("key", _VALUES)
+@pytest.mark.parametrize("first", range(6))
+def test_the_first_that_says_something_is_heard(place: Place, key: str, first: int) -> None:
+    texts, values = _VALUES[key]
+    variable = ENVIRONMENT[key]
+    options = {key: texts[0], "profile": "p"} if first <= 0 else {key: None, "profile": "p"}
+    environ = {variable: texts[1]} if first <= 1 else {variable: ""}
+    place.dotenv.write_text(f"{variable}={texts[2]}\n" if first <= 2 else f"{variable}=\n")
+    profile = f'{key} = "{texts[3]}"\n' if first <= 3 else ""
+    common = f'{key} = "{texts[4]}"\n' if first <= 4 else ""
+    place.config.write_text(f"{common}[profiles.p]\n{profile}[profiles.q]\nmodel = 'q'\n")
+    default = getattr(_DEFAULT, key)
+    expected = [*values, default][first]
+    assert place.resolve(options, environ) == replace(_DEFAULT, **{key: expected})
+
+
+def test_toml_has_numbers_tables_and_truths(place: Place) -> None:
+    place.config.write_text(
+        "max_output_tokens = 5\ntimeout = 1.5\nconnect_timeout = 2\n"
+        'insecure = true\nlocal = true\ncolor = "never"\nheaders = {X-One = "1"}\n'
+    )
+    assert place.resolve() == replace(
+        _DEFAULT,
+        max_output_tokens=5,
+        timeout=1.5,
+        connect_timeout=2.0,
+        insecure=True,
+        local=True,
+        color="never",
+        headers=(("X-One", "1"),),
+    )
+
+
+def test_options_that_are_only_options(place: Place) -> None:
+    options = {
+        "headers": ["X-One: 1", "X-Two:2 : 3"],
+        "color": "always",
+        "quiet": True,
+        "verbose": True,
+        "insecure": True,
+        "local": True,
+    }
+    assert place.resolve(options) == replace(
+        _DEFAULT,
+        headers=(("X-One", "1"), ("X-Two", "2 : 3")),
+        color="always",
+        quiet=True,
+        verbose=True,
+        insecure=True,
+        local=True,
+    )
+
+
+def test_the_account_goes_into_headers(place: Place) -> None:
+    environ = {"OPENAI_ORG_ID": "org", "OPENAI_PROJECT_ID": "proj"}
+    headers = (("OpenAI-Organization", "org"), ("OpenAI-Project", "proj"), ("X-One", "1"))
+    assert place.resolve({"headers": ["X-One: 1"]}, environ) == replace(_DEFAULT, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "forced"), [("auto", None), ("ga", Dialect.GA), ("beta", Dialect.BETA)]
+)
+def test_a_dialect_may_be_forced(place: Place, dialect: str, forced: Dialect | None) -> None:
+    assert place.resolve({"dialect": dialect}).forced_dialect is forced
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("https://api.openai.com/v1", "wss://api.openai.com/v1/realtime"),
+        ("https://eu.api.openai.com/v1/", "wss://eu.api.openai.com/v1/realtime"),
+        ("http://127.0.0.1:4010/v1", "ws://127.0.0.1:4010/v1/realtime"),
+        ("http://[::1]:4010", "ws://[::1]:4010/realtime"),
+        ("wss://host/openai/v1?x=1", "wss://host/openai/v1/realtime?x=1"),
+    ],
+)
+def test_the_address_may_be_that_of_other_openai_programs(
+    place: Place, base: str, url: str
+) -> None:
+    environ = {"OPENAI_BASE_URL": base}
+    assert place.resolve({}, environ) == replace(_DEFAULT, url=url)
+    assert place.resolve({"url": "ws://b"}, environ) == replace(_DEFAULT, url="ws://b")
+    place.config.write_text('url = "ws://c"')
+    assert place.resolve({}, environ) == replace(_DEFAULT, url="ws://c")
+
+
+def test_a_bad_base_address_is_named(place: Place) -> None:
+    message = "OPENAI_BASE_URL: 'http://[x' is not a URL: write it as https://host/v1"
+    assert place.refuse({}, {"OPENAI_BASE_URL": "http://[x"}) == message
+
+
+def test_the_config_file_may_be_elsewhere(place: Place, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('model = "other"')
+    place.config.write_text('model = "usual"')
+    place.dotenv.write_text(f"RTCHAT_CONFIG={other}\nRTCHAT_PROFILE=\n")
+    assert place.resolve() == replace(_DEFAULT, model="other")
+    assert place.resolve({}, {"RTCHAT_CONFIG": str(place.config)}) == replace(
+        _DEFAULT, model="usual"
+    )
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "dotenv"])
+def test_a_profile_may_be_chosen(place: Place, how: str) -> None:
+    place.config.write_text('model = "m"\n[profiles.work]\nurl = "wss://work"\n')
+    if how == "dotenv":
+        place.dotenv.write_text("RTCHAT_PROFILE=work")
+    options = {"profile": "work"} if how == "option" else {}
+    environ = {"RTCHAT_PROFILE": "work" if how == "environment" else ""}
+    assert place.resolve(options, environ) == replace(_DEFAULT, model="m", url="wss://work")
+
+
+# --------------------------------------------------------------------------------------------- keys
+
+
+def test_dotenv_gives_what_the_environment_does_not(place: Place) -> None:
+    place.dotenv.write_text("OPENAI_API_KEY=sk-file\nRTCHAT_MODEL=file\n")
+    given = {"OPENAI_API_KEY": "", "RTCHAT_MODEL": "outer"}
+    settings = resolve({}, given, dotenv=place.dotenv)
+    assert settings == Settings(model="outer", key=Secret("sk-file"))
+    assert given == {"OPENAI_API_KEY": "", "RTCHAT_MODEL": "outer"}
+    assert place.resolve() == replace(_DEFAULT, model="file")
+
+
+def test_a_key_shows_itself_to_nobody(place: Place) -> None:
+    settings = place.resolve({"headers": [f"X-Key: {_KEY}"]})
+    where = endpoint(settings.model, url=settings.url, api_key=settings.key.reveal())
+    for thing in (settings, settings.key, where):
+        assert _KEY not in f"{thing!r} {thing!s}"
+    assert settings.key.reveal() == _KEY
+    assert (repr(Secret(_KEY)), repr(Secret())) == ("Secret(set)", "Secret()")
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+    assert Secret("a") != "a"
+
+
+def test_no_key_names_both_ways_out(place: Place) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve({}, {"OPENAI_API_KEY": " "})
+    words = "no key: set OPENAI_API_KEY (in the environment or in .env), or use --local"
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        ({"local": True}, {}),
+        ({"url": "ws://127.0.0.1/"}, {}),
+        ({}, {"RTCHAT_URL": "ws://127.0.0.1/"}),
+        ({}, {"OPENAI_BASE_URL": "http://127.0.0.1/v1"}),
+    ],
+)
+def test_another_server_may_need_none(
+    options: Mapping[str, object], environ: Mapping[str, str]
+) -> None:
+    assert not resolve(options, environ).key
+
+
+@pytest.mark.parametrize("bad", [f"{_KEY}\nX-Evil: 1", f"“{_KEY}”", f"{_KEY}\x00"])
+def test_a_key_that_no_header_can_carry(place: Place, bad: str) -> None:
+    words = "set it again, without line breaks and quotation marks"
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        message = f"{name} has characters that no HTTP header can carry: {words}"
+        assert place.refuse({}, {name: bad}) == message
+    assert place.resolve({}, {"OPENAI_API_KEY": f" {_KEY}\r\n"}) == _DEFAULT
+
+
+# -------------------------------------------------------------------------------- what cannot work
+
+_SECONDS = "it must be a number of seconds, more than 0 and less than a million"
+_TOKENS = 'it must be a number of tokens, 1 or more, or "inf"'
+
+
+@pytest.mark.parametrize(
+    ("key", "bad", "hint"),
+    [
+        ("dialect", "gamma", "it must be one of auto, ga, beta"),
+        ("render", "sometimes", "it must be one of auto, always, never"),
+        ("max_output_tokens", "0", _TOKENS),
+        ("max_output_tokens", "-1", _TOKENS),
+        ("max_output_tokens", "many", _TOKENS),
+        ("max_output_tokens", "1.5", _TOKENS),
+        ("max_output_tokens", "9" * 5000, _TOKENS),
+        ("timeout", "0", _SECONDS),
+        ("timeout", "nan", _SECONDS),
+        ("timeout", "inf", _SECONDS),
+        ("timeout", "soon", _SECONDS),
+        ("connect_timeout", "-1", _SECONDS),
+        ("system", "@", "a file is written @FILE"),
+    ],
+)
+def test_a_value_that_will_not_do(place: Place, key: str, bad: str, hint: str) -> None:
+    option = "--" + key.replace("_", "-")
+    assert place.refuse({key: bad}) == f"{option}: {bad!r} will not do: {hint}"
+    variable = ENVIRONMENT[key]
+    assert place.refuse({}, {variable: bad}) == f"{variable}: {bad!r} will not do: {hint}"
+    place.config.write_text(f'\n{key} = "{bad}"')
+    words = f"{place.config} line 2: {bad!r} will not do: {hint}"
+    assert place.refuse() == words
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "hint"),
+    [
+        ("model = 5", "5", "it must be text"),
+        ('model = ""', "''", "it must be text"),
+        ('trace = "a\\u0000b"', r"'a\x00b'", "it must be text"),
+        ("timeout = true", "True", _SECONDS),
+        ("timeout = []", "[]", _SECONDS),
+        ("max_output_tokens = true", "True", _TOKENS),
+        ("max_output_tokens = 1.5", "1.5", _TOKENS),
+        ("dialect = ['ga']", "['ga']", "it must be one of auto, ga, beta"),
+        ('insecure = "yes"', "'yes'", "it must be true or false"),
+        ("color = 1", "1", "it must be one of auto, always, never"),
+        ("headers = {X = 5}", "this", "a header is written 'Name: value'"),
+        ("headers = 'X: 1'", "this", "a header is written 'Name: value'"),
+    ],
+)
+def test_a_toml_value_that_will_not_do(place: Place, line: str, shown: str, hint: str) -> None:
+    place.config.write_text(f"# mine\n[profiles.p]\n{line}\n")
+    assert place.refuse() == f"{place.config} line 3: {shown} will not do: {hint}"
+
+
+@pytest.mark.parametrize("bad", [f"{_KEY}", f"X:{_KEY}\n", f"X Y: {_KEY}", f": {_KEY}", "X:"])
+def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) -> None:
+    if bad.endswith("\n"):
+        bad += "Y: 1"
+    message = "--header: this will not do: a header is written 'Name: value'"
+    assert place.refuse({"headers": ["A: 1", bad]}) == message
+
+
+_KNOWN = (
+    "the settings are color, connect_timeout, dialect, headers, insecure, local, max_output_tokens,"
+    " model, render, system, timeout, trace, url"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ('modle = "x"', 1, "modle"),
+        ('# one\n\nmodel = "x"\n  key = "sk"', 4, "key"),
+        ('model = "x"\n[profiles.a]\nurl = "ws://a"\n[profiles.b]\nmodle = "x"', 5, "modle"),
+        ('[profiles.a]\nmodel = "modle = 5"\n[profiles."b c"]\n"modle" = 5', 4, "modle"),
+        ("[profile.a]\nmodel = 'x'", 1, "profile"),
+        ("model = 'x'\n[profiles.a.deep]\nx = 1", 2, "deep"),
+    ],
+)
+def test_an_unknown_key_names_its_line(place: Place, text: str, line: int, key: str) -> None:
+    place.config.write_text(text)
+    assert place.refuse() == f"{place.config} line {line}: no setting {key!r}: {_KNOWN}"
+
+
+def test_profiles_are_tables(place: Place) -> None:
+    place.config.write_text("model = 'x'\nprofiles = 5")
+    assert place.refuse() == f"{place.config} line 2: profiles are tables: [profiles.NAME]"
+    place.config.write_text("[profiles]\na = 5")
+    assert place.refuse() == f"{place.config} line 2: a profile is a table: [profiles.a]"
+
+
+def test_an_unknown_profile_names_those_there_are(place: Place) -> None:
+    assert place.refuse({"profile": "x"}) == "no profile 'x': the config file has none"
+    place.config.write_text("[profiles.work]\n[profiles.home]\n")
+    message = "no profile 'x': there are home, work"
+    assert place.refuse({"profile": "x"}) == message
+    assert place.refuse({}, {"RTCHAT_PROFILE": "x"}) == message
+
+
+def test_a_config_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+    message = f"{missing} cannot be read (No such file or directory): mend or remove it"
+    assert place.refuse({}, {"RTCHAT_CONFIG": str(missing)}) == message
+    place.config.write_bytes(b"model = '\xff'")
+    assert place.refuse() == f"{place.config} is not UTF-8 text: mend or remove it"
+    place.config.write_text("model = ")
+    assert place.refuse() == (
+        f"{place.config} is not TOML (Invalid value (at end of document)): mend or remove it"
+    )
+    place.config.unlink()
+    place.config.mkdir()
+    assert place.refuse() == f"{place.config} cannot be read (Is a directory): mend or remove it"
+
+
+def test_a_dotenv_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
+    place.dotenv.write_bytes(b"RTCHAT_MODEL=\xff")
+    assert place.refuse() == ".env is not UTF-8 text: mend or remove it"
+    place.dotenv.write_text("# mine\nRTCHAT_MODEL=x\nRTCHAT_URL = 'open\n")
+    assert place.refuse() == ".env line 3 cannot be read: write NAME=value on a line"
+    place.dotenv.unlink()
+    place.dotenv.symlink_to(tmp_path / "nowhere")
+    assert place.resolve() == _DEFAULT
+
+
+def test_a_folder_named_dotenv_is_somebody_else_s(place: Place) -> None:
+    place.dotenv.mkdir()
+    assert place.resolve() == _DEFAULT
+
+
+def test_instructions_from_a_file(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "system.txt"
+    file.write_text("Be brief.\nÄ\n", encoding="utf-8")
+    assert place.resolve({"system": f"@{file}"}) == replace(_DEFAULT, system="Be brief.\nÄ\n")
+    file.write_bytes(b"\xff")
+    assert place.refuse({"system": f"@{file}"}) == f"{file} is not UTF-8 text: mend or remove it"
+    file.unlink()
+    message = f"{file} cannot be read (No such file or directory): mend or remove it"
+    assert place.refuse({"system": f"@{file}"}) == message
+    assert place.refuse({}, {"RTCHAT_SYSTEM": f"@{file}"}) == message
+
+
+def test_a_byte_order_mark_is_no_text(place: Place, tmp_path: Path) -> None:
+    mark = "\ufeff"
+    place.dotenv.write_text(f"{mark}RTCHAT_MODEL=m\n", encoding="utf-8")
+    place.config.write_text(f'{mark}timeout = 5\r\n[profiles.a]\r\nmodel = "x"', encoding="utf-8")
+    (tmp_path / "s").write_text(f"{mark}Be brief.", encoding="utf-8")
+    expected = replace(_DEFAULT, model="m", timeout=5.0, system="Be brief.")
+    assert place.resolve({"system": f"@{tmp_path / 's'}"}) == expected

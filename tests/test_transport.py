@@ -1,0 +1,537 @@
+"""Every way in which a connection fails or ends: what a user reads, and whether to try again.
+
+Against real servers on 127.0.0.1. Not here: endpoints (`test_endpoint`), events (`test_api`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidProxy, InvalidProxyStatus, InvalidStatus, ProxyError
+from websockets.http11 import Response
+
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import Lost, Retry
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine
+from rtchat.transport import (
+    LARGEST_FRAME,
+    ConnectError,
+    Endpoint,
+    endpoint,
+    explain,
+    explain_close,
+    open_connection,
+)
+from tests.faulty import Talk, breaking, certificate, http, saying, sockets, tcp, unused_port
+
+KEY = "sk-0123456789abcdef"
+LINK = ExitCode.LINK
+
+
+async def refused(where: Endpoint, open_timeout: float = 30.0) -> Lost:
+    """How opening a connection fails."""
+    with pytest.raises(ConnectError) as caught:
+        async with open_connection(where, open_timeout=open_timeout):
+            pass
+    assert caught.value.problem == caught.value.lost.problem
+    return caught.value.lost
+
+
+async def ended(talk: Talk) -> Lost:
+    """How a connection to such a server ends."""
+    async with sockets(talk) as url, open_connection(endpoint(url=url)) as connection:
+        while await connection.receive() is not None:
+            pass
+        return connection.explain()
+
+
+def failure(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Lost:
+    """A failure of the network."""
+    return Lost(Problem(LINK, message, hint), retry)
+
+
+# --------------------------------------------------------------------------------- there is nothing
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_nothing_listens(host: str) -> None:
+    address = f"{host}:{unused_port()}"
+    assert asyncio.run(refused(endpoint(url=f"ws://{address}/"))) == failure(
+        f"nothing listens at {address}", "check --url, or start the server"
+    )
+
+
+def test_a_name_that_nobody_has() -> None:
+    async def run() -> str:
+        return await in_a_process("wss://rtchat.invalid/v1/realtime", "5")
+
+    assert asyncio.run(run()) in (
+        "4|if it worked|rtchat.invalid cannot be found: check --url and the network",
+        "4|if it worked|no answer from rtchat.invalid within 5 s: "  # a resolver that is far away
+        "check the network, or raise --connect-timeout",
+    )
+
+
+def test_any_other_failure_of_the_network() -> None:
+    where = endpoint(url="wss://a.example", api_key=KEY)
+    assert explain(OSError(113, f"No route\nto {KEY}"), where) == failure(
+        "no connection to a.example ([Errno 113] No route to [key])", "check --url and the network"
+    )
+    assert explain(socket.gaierror(-3, "Temporary failure"), where) == failure(
+        "a.example cannot be found", "check --url and the network"
+    )
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_silence(at_once: bool) -> None:
+    async def run() -> None:
+        async with tcp(b"", at_once=at_once, stays=True) as port:
+            assert await refused(endpoint(url=f"ws://{port.address}/"), 0.05) == failure(
+                f"no answer from {port.address} within 0.05 s",
+                "check the network, or raise --connect-timeout",
+            )
+
+    asyncio.run(run())
+
+
+# -------------------------------------------------------------------------- there is something else
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"\xff" * 100_000,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        http("500 Internal Server Error", b"x" * 2**21),
+    ],
+    ids=["eof", "ssh", "tls", "garbage", "bare-101", "unproven-101", "endless-body"],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_something_that_is_no_websocket_server(reply: bytes, at_once: bool) -> None:
+    async def run() -> None:
+        async with tcp(reply, at_once=at_once) as port:
+            assert await refused(endpoint(url=f"ws://{port.address}/")) == failure(
+                f"{port.address} does not answer as a WebSocket server", "check --url"
+            )
+
+    asyncio.run(run())
+
+
+def error_body(message: object) -> bytes:
+    return json.dumps({"error": {"message": message}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("reply", "lost"),
+    [
+        (
+            http("400 Bad Request", error_body("The deployment\n does not exist.")),
+            Lost(
+                Problem(
+                    LINK,
+                    "the server answered HTTP 400 (The deployment does not exist.)",
+                    "check --url and --model",
+                    "400",
+                ),
+                Retry.NEVER,
+            ),
+        ),
+        (
+            http("401 Unauthorized", error_body(f"Incorrect API key provided: {KEY}.")),
+            Lost(
+                Problem(
+                    ExitCode.REFUSED,
+                    "the server answered HTTP 401 (Incorrect API key provided: [key].)",
+                    "check OPENAI_API_KEY",
+                    "401",
+                ),
+                Retry.NEVER,
+            ),
+        ),
+        (
+            http("403 Forbidden"),
+            Lost(
+                Problem(
+                    ExitCode.REFUSED,
+                    "the server answered HTTP 403",
+                    "check that the key may use this model",
+                    "403",
+                ),
+                Retry.NEVER,
+            ),
+        ),
+        (
+            http("404 Not Found", b"<html>\r\n<h1>Not\tFound</h1>\r\n</html>\r\n"),
+            Lost(
+                Problem(
+                    LINK,
+                    "the server answered HTTP 404 (<html> <h1>Not Found</h1> </html>)",
+                    "check --url and --model",
+                    "404",
+                ),
+                Retry.NEVER,
+            ),
+        ),
+        (
+            http("200 OK", b"\x1b[31mred\x00\xff\xfe"),
+            Lost(
+                Problem(
+                    LINK,
+                    "the server answered HTTP 200 (␛[31mred␀\ufffd\ufffd)",
+                    "check --url",
+                    "200",
+                ),
+                Retry.NEVER,
+            ),
+        ),
+        (
+            http("500 Internal Server Error", b"x" * 100_000),
+            Lost(
+                Problem(
+                    LINK,
+                    f"the server answered HTTP 500 ({'x' * 499}…)",
+                    "try again later",
+                    "500",
+                ),
+                Retry.ALWAYS,
+            ),
+        ),
+        (
+            http("503 Service Unavailable", error_body("y" * 100_000), "Retry-After: 7"),
+            Lost(
+                Problem(
+                    LINK,
+                    f"the server answered HTTP 503 ({'y' * 499}…)",
+                    "try again later",
+                    "503",
+                ),
+                Retry.ALWAYS,
+                7.0,
+            ),
+        ),
+        (
+            http("502 Bad Gateway", b"z" * 490 + KEY.encode() * 2),
+            Lost(
+                Problem(
+                    LINK,
+                    f"the server answered HTTP 502 ({'z' * 490}[key][key])",
+                    "try again later",
+                    "502",
+                ),
+                Retry.ALWAYS,
+            ),
+        ),
+    ],
+    ids=lambda value: value[9:12].decode() if isinstance(value, bytes) else "",
+)
+def test_an_http_error(reply: bytes, lost: Lost) -> None:
+    async def run() -> None:
+        async with tcp(reply) as port:
+            assert await refused(endpoint(url=f"ws://{port.address}/", api_key=KEY)) == lost
+
+    asyncio.run(run())
+
+
+TODAY = "Date: Sun, 22 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ((), None),
+        (("Retry-After: 20",), 20.0),
+        (("Retry-After: 0.5",), 0.5),
+        (("Retry-After: 20", "Retry-After: 30"), 20.0),
+        (("Retry-After: -1",), None),
+        (("Retry-After: nan",), None),
+        (("Retry-After: 1e9",), None),
+        (("Retry-After: soon",), None),
+        ((TODAY, "Retry-After: soon"), None),
+        ((TODAY, "Retry-After: Sun, 22 Nov 2026 12:01:30 GMT"), 90.0),
+        ((TODAY, "Retry-After: Sun, 22 Nov 2026 11:00:00 GMT"), 0.0),
+        ((TODAY, "Retry-After: Sun, 22 Nov 2037 11:00:00 GMT"), None),
+        (("Retry-After: Sun, 22 Nov 2026 12:01:30 GMT",), None),
+    ],
+)
+def test_a_rate_limit_can_name_its_wait(headers: tuple[str, ...], seconds: float | None) -> None:
+    async def run() -> None:
+        async with tcp(http("429 Too Many Requests", b"", *headers)) as port:
+            hint = "wait a little, or check the plan of your account"
+            problem = Problem(ExitCode.LIMIT, "the server answered HTTP 429", hint, "429")
+            lost = await refused(endpoint(url=f"ws://{port.address}/"))
+            assert lost == Lost(problem, Retry.ALWAYS, seconds)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_redirect_is_not_followed(status: str, elsewhere: bool) -> None:
+    async def run() -> None:
+        async with tcp(http("404 Not Found")) as other:
+            place = f"ws://{other.address}/{KEY}" if elsewhere else "/other"
+            async with tcp(http(status, b"", f"Location: {place}", "Location: x")) as port:
+                lost = await refused(endpoint(url=f"ws://{port.address}/", api_key=KEY))
+                shown = place.replace(KEY, "[key]")
+                message = f"the server answered HTTP {status[:3]}, a redirect to {shown}"
+                hint = "if that is the right place, name it with --url"
+                assert lost == Lost(Problem(LINK, message, hint, status[:3]), Retry.NEVER)
+                assert (len(port.heads), other.heads) == (1, [])
+
+    asyncio.run(run())
+
+
+def test_a_redirect_to_nowhere() -> None:
+    async def run() -> None:
+        async with tcp(http("302 Found")) as port:
+            lost = await refused(endpoint(url=f"ws://{port.address}/"))
+            assert lost.problem.message == "the server answered HTTP 302, a redirect to nowhere"
+
+    asyncio.run(run())
+
+
+def test_the_cause_is_kept() -> None:
+    async def run() -> None:
+        async with tcp(http("404 Not Found")) as port:
+            with pytest.raises(ConnectError) as caught:
+                async with open_connection(endpoint(url=f"ws://{port.address}/")):
+                    pass
+            assert isinstance(caught.value.__cause__, InvalidStatus)
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------------------------------------- TLS
+
+
+def test_a_certificate_that_nobody_signed(tmp_path: Path) -> None:
+    _, context = certificate(tmp_path, "IP:127.0.0.1")
+
+    async def run() -> None:
+        async with tcp(b"", tls=context) as port:
+            assert await refused(endpoint(url=f"wss://{port.address}/")) == failure(
+                f"the certificate of {port.address} is not trusted (self-signed certificate)",
+                "set SSL_CERT_FILE to the authority that signed it",
+                Retry.NEVER,
+            )
+
+    asyncio.run(run())
+
+
+def test_the_certificate_file_of_the_environment_is_trusted(tmp_path: Path) -> None:
+    file, context = certificate(tmp_path, "IP:127.0.0.1")
+
+    async def run() -> None:
+        async with serving(EchoEngine(), ssl=context) as url:
+            assert await in_a_process(url, SSL_CERT_FILE=str(file)) == "connected"
+
+    asyncio.run(run())
+
+
+def test_a_certificate_of_somebody_else(tmp_path: Path) -> None:
+    file, context = certificate(tmp_path, "DNS:other.example")
+
+    async def run() -> None:
+        async with tcp(b"", tls=context) as port:
+            assert await in_a_process(f"wss://{port.address}", SSL_CERT_FILE=str(file)) == (
+                f"4|never|the certificate of {port.address} is not trusted (IP address mismatch, "
+                "certificate is not valid for '127.0.0.1'): "
+                "set SSL_CERT_FILE to the authority that signed it"
+            )
+
+    asyncio.run(run())
+
+
+def test_tls_where_there_is_none() -> None:
+    async def run() -> None:
+        async with tcp(http("400 Bad Request"), at_once=True) as port:
+            lost = await refused(endpoint(url=f"wss://{port.address}/"))
+            # What went wrong has another name in every version of OpenSSL.
+            assert lost.problem.message.startswith(f"no TLS with {port.address} (")
+            assert lost.problem.hint == "is it ws:// instead of wss://?"
+            assert lost.retry is Retry.NEVER
+
+    asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------------ proxies
+
+PROGRAM = """
+import asyncio, sys
+from rtchat.transport import ConnectError, endpoint, open_connection
+
+async def main():
+    try:
+        async with open_connection(endpoint(url=sys.argv[1]), open_timeout=float(sys.argv[2])):
+            print("connected")
+    except ConnectError as error:
+        print(int(error.exit), error.lost.retry.value, error, sep="|")
+
+asyncio.run(main())
+"""
+
+
+async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> str:
+    """How opening a connection goes in this environment."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, url, open_timeout),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1]), **environ},
+    )
+    out, _ = await process.communicate()
+    return out.decode().strip()
+
+
+HINT = "check HTTPS_PROXY and ALL_PROXY"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [
+        ("http://{unused}", "the proxy to a.invalid cannot be used"),
+        ("http://me:hunter2@{unused}", "the proxy to a.invalid cannot be used"),
+        ("http://127.0.0.1:99999", "the proxy to a.invalid cannot be used"),
+        (
+            "ftp://me:hunter2@127.0.0.1",
+            "the proxy to a.invalid cannot be used (scheme ftp isn't supported)",
+        ),
+        ("http://{refusing}", "the proxy refused to connect to a.invalid (HTTP 407)"),
+        ("http://{babbling}", "the proxy to a.invalid cannot be used"),
+    ],
+)
+def test_a_proxy_that_does_not_work(proxy: str, message: str) -> None:
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            refusing = await stack.enter_async_context(tcp(http("407 Proxy Authentication")))
+            babbling = await stack.enter_async_context(tcp(b"SSH-2.0-x\r\n", at_once=True))
+            url = proxy.format(
+                unused=f"127.0.0.1:{unused_port()}",
+                refusing=refusing.address,
+                babbling=babbling.address,
+            )
+            assert await in_a_process("wss://a.invalid", HTTPS_PROXY=url) == (
+                f"4|never|{message}: {HINT}"
+            )
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ImportError("connecting through a SOCKS proxy requires python-socks"),
+            "the proxy to a.example cannot be used "
+            "(connecting through a SOCKS proxy requires python-socks)",
+        ),
+        (
+            InvalidProxy("http://me:hunter2@b.example/x", "path is meaningless"),
+            "the proxy to a.example cannot be used (path is meaningless)",
+        ),
+        (
+            InvalidProxyStatus(Response(502, "Bad Gateway", Headers())),
+            "the proxy refused to connect to a.example (HTTP 502)",
+        ),
+        (ProxyError("http://me:hunter2@b.example"), "the proxy to a.example cannot be used"),
+    ],
+)
+def test_what_the_library_says_of_a_proxy(error: Exception, message: str) -> None:
+    where = endpoint(url="wss://a.example")
+    assert explain(error, where) == failure(message, HINT, Retry.NEVER)
+
+
+def test_this_machine_is_reached_without_the_proxy() -> None:
+    async def run() -> None:
+        async with tcp(http("407 Proxy Authentication")) as proxy, serving(EchoEngine()) as url:
+            address = f"http://{proxy.address}"
+            assert await in_a_process(url, HTTPS_PROXY=address, ALL_PROXY=address) == "connected"
+            assert proxy.heads == []
+
+    asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------------ the end
+
+AGAIN, NEVER = Retry.ALWAYS, Retry.NEVER
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "hint", "retry"),
+    [
+        (1000, LINK, "try again", AGAIN),
+        (1001, LINK, "try again", AGAIN),
+        (1002, LINK, "check --url and --model", NEVER),
+        (1008, LINK, "check --url and --model", NEVER),
+        (1009, LINK, "a message was too large: send, or ask for, less at a time", NEVER),
+        (1011, LINK, "try again", AGAIN),
+        (1012, LINK, "try again", AGAIN),
+        (1013, LINK, "try again", AGAIN),
+        (3000, ExitCode.REFUSED, "check OPENAI_API_KEY", NEVER),
+        (4000, LINK, "check --url and --model", NEVER),
+        (4004, LINK, "check --url and --model", NEVER),
+    ],
+)
+def test_a_close(code: int, exit_code: ExitCode, hint: str, retry: Retry) -> None:
+    problem = Problem(exit_code, f"connection lost ({code} for a reason)", hint, str(code))
+    lost = asyncio.run(ended(saying(code=code, reason="for a\n reason")))
+    assert lost == Lost(problem, retry, at_once=code == 1001)
+
+
+def test_a_close_without_a_reason() -> None:
+    assert asyncio.run(ended(saying("{}"))).problem.message == "connection lost (1000)"
+
+
+def test_a_close_without_a_farewell() -> None:
+    problem = Problem(LINK, "connection lost (1006)", "check the network, then try again", "1006")
+    assert asyncio.run(ended(breaking)) == Lost(problem, Retry.ALWAYS)
+
+
+def test_a_close_over_the_quota() -> None:
+    hint = "check the plan and the billing of your account"
+    reason = "insufficient_quota.insufficient_quota"
+    problem = Problem(ExitCode.LIMIT, f"connection lost (1013 {reason})", hint, "1013")
+    assert explain_close(1013, reason) == Lost(problem, Retry.NEVER)
+
+
+def test_a_close_that_quotes_the_key() -> None:
+    async def run() -> str:
+        async with (
+            sockets(saying(code=3000, reason=f"Wrong: {KEY}")) as url,
+            open_connection(endpoint(url=url, api_key=KEY)) as connection,
+        ):
+            assert await connection.receive() is None
+            return str(connection.explain().problem)
+
+    assert asyncio.run(run()) == "connection lost (3000 Wrong: [key]): check OPENAI_API_KEY"
+
+
+def test_a_large_frame_arrives_whole() -> None:
+    frame = "é" * (30 * 10**6)
+
+    async def run() -> str | bytes | None:
+        async with (
+            sockets(saying(frame)) as url,
+            open_connection(endpoint(url=url)) as connection,
+        ):
+            return await connection.receive()
+
+    assert asyncio.run(run()) == frame
+
+
+def test_a_frame_beyond_the_limit_ends_the_connection() -> None:
+    lost = asyncio.run(ended(saying(b"x" * (LARGEST_FRAME + 1))))
+    assert lost.problem.hint == "a message was too large: send, or ask for, less at a time"
+    assert (lost.problem.code, lost.retry) == ("1009", Retry.NEVER)

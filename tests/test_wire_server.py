@@ -1,0 +1,511 @@
+"""The server's half of the wire: strict about what comes in, and the client reads what goes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat import events
+from rtchat.effects import AddItem, Cancel, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.values import (
+    Channel,
+    Dialect,
+    Item,
+    JsonObject,
+    Message,
+    Options,
+    OtherItem,
+    Part,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from rtchat.wire import decode, encode
+from rtchat.wire.answers import encode_event, write_session
+from rtchat.wire.requests import decode_command, merge_options, read_reply, read_request
+from rtchat.wire.shapes import COMMANDS
+from tests.oracle import assert_client_event, assert_server_event
+
+# --------------------------------------------------------------------------------- what may be sent
+
+words = st.text(max_size=12)
+names = st.text("abc_-123", min_size=1, max_size=8)
+counts = st.integers(0, 10**6)
+item_statuses = st.sampled_from(["", "completed", "incomplete", "in_progress"])
+text_parts = st.builds(Part, st.just("text"), words)
+heard_parts = st.builds(Part, st.just("audio"), words, names)
+images = st.builds(lambda data: Part("image", data=data), names)
+
+
+def messages(role: str, parts: st.SearchStrategy[Part]) -> st.SearchStrategy[Message]:
+    several = st.lists(parts, max_size=3).map(tuple)
+    return st.builds(Message, st.just(role), several, names, item_statuses)
+
+
+items: st.SearchStrategy[Item] = st.one_of(
+    messages("user", text_parts | heard_parts | images),
+    messages("assistant", text_parts | heard_parts),
+    messages("system", text_parts),
+    st.builds(ToolCall, names, names, words, names, item_statuses),
+    st.builds(ToolOutput, names, words, names),
+    st.builds(
+        lambda item_id, label: OtherItem(
+            "mcp_list_tools",
+            item_id,
+            {"type": "mcp_list_tools", "id": item_id, "server_label": label, "tools": []},
+        ),
+        names,
+        words,
+    ),
+)
+both_others = {
+    "tools": st.lists(
+        st.fixed_dictionaries(
+            {"type": st.just("function"), "name": names},
+            optional={"description": words, "parameters": st.just({"type": "object"})},
+        ),
+        max_size=2,
+    ),
+    "tool_choice": st.sampled_from(["auto", "none", "required"]),
+    "reasoning": st.just({"effort": "low"}),
+    "prompt": st.none(),
+}
+session_others = {
+    **both_others,
+    "truncation": st.sampled_from(["auto", "disabled"]),
+    "tracing": st.none() | st.just("auto"),
+}
+response_others = {
+    **both_others,
+    "conversation": st.sampled_from(["auto", "none"]),
+    "metadata": st.none() | st.dictionaries(names, words, max_size=3),
+    "input": st.lists(st.builds(lambda name: {"type": "item_reference", "id": name}, names)),
+}
+
+
+def options(others: dict[str, Any]) -> st.SearchStrategy[Options]:
+    return st.builds(
+        Options,
+        st.none() | words,
+        st.sampled_from([None, "text", "audio"]),
+        st.none() | st.integers(1, 4096) | st.just("inf"),
+        st.fixed_dictionaries({}, optional=others),
+    )
+
+
+commands = st.one_of(
+    st.builds(Configure, options(session_others)),
+    st.builds(Reply, options(response_others)),
+    st.builds(Cancel, words),
+    st.builds(AddItem, items, st.none() | names),
+    st.builds(Retrieve, names),
+    st.builds(Delete, names),
+    st.builds(Truncate, names, counts, counts),
+)
+
+
+@given(commands, names, st.sampled_from(Dialect))
+def test_a_command_survives_the_wire(command: Any, event_id: str, dialect: Dialect) -> None:
+    frame = json.dumps(encode(command, event_id, dialect))
+    data = read_request(frame)
+    assert isinstance(data, dict)
+    assert decode_command(data, dialect) == command
+
+
+# ----------------------------------------------------------------------------- what may be answered
+
+places = (names, names, counts, counts)
+json_objects = st.dictionaries(names, words | counts | st.none(), max_size=4)
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> JsonObject:
+    return write_session(
+        session_id=draw(names),
+        model=draw(names),
+        expires_at=draw(counts),
+        options=draw(options(session_others)),
+    )
+
+
+def opened(make: Any) -> st.SearchStrategy[Any]:
+    return sessions().map(
+        lambda fields: make(
+            fields["id"], fields["model"], Dialect.GA, float(str(fields["expires_at"])), fields
+        )
+    )
+
+
+ended = st.builds(
+    events.ReplyEnded,
+    names,
+    st.sampled_from(Status),
+    words,
+    st.just(""),
+    st.just(""),
+    st.lists(items, max_size=2).map(tuple),
+    st.none() | st.builds(Usage, counts, counts, counts, counts),
+    st.none() | names,
+)
+failed = st.builds(
+    events.ReplyEnded, names, st.just(Status.FAILED), st.just(""), names, words.filter(bool)
+)
+deltas = st.builds(
+    events.Delta,
+    st.sampled_from([Channel.TEXT, Channel.TRANSCRIPT, Channel.AUDIO]),
+    words,
+    *places,
+)
+other_deltas = st.one_of(
+    st.builds(events.Delta, st.just(Channel.ARGUMENTS), words, names, names, counts),
+    st.builds(events.Delta, st.just(Channel.HEARD), words, st.just(""), names, st.just(0), counts),
+)
+channels_done = st.one_of(
+    st.builds(
+        events.ChannelDone, st.sampled_from([Channel.TEXT, Channel.TRANSCRIPT]), words, *places
+    ),
+    st.builds(events.ChannelDone, st.just(Channel.AUDIO), st.just(""), *places),
+    st.builds(
+        events.ChannelDone, st.just(Channel.HEARD), words, st.just(""), names, st.just(0), counts
+    ),
+)
+answers = st.one_of(
+    opened(events.SessionCreated),
+    opened(events.SessionUpdated),
+    st.builds(events.ItemAdded, items, st.none() | names),
+    st.builds(events.ItemDone, items, st.none() | names),
+    st.builds(events.ItemRetrieved, items),
+    st.builds(events.ItemDeleted, names),
+    st.builds(events.ItemTruncated, names, counts, counts),
+    st.builds(events.ReplyStarted, names, st.none() | names),
+    st.builds(events.OutputAdded, names, counts, items),
+    st.builds(events.OutputDone, names, counts, items),
+    st.builds(events.PartAdded, *places, text_parts | heard_parts | images),
+    st.builds(events.PartDone, *places, text_parts | heard_parts | images),
+    deltas,
+    other_deltas,
+    channels_done,
+    st.builds(events.ToolCalled, names, names, words, names, names, counts),
+    ended,
+    failed,
+    st.builds(
+        events.RateLimits,
+        st.lists(
+            st.builds(events.RateLimit, names, counts, counts, st.floats(0, 1e6)), max_size=2
+        ).map(tuple),
+    ),
+    st.builds(events.ServerProblem, names, words, words, words, words),
+)
+
+
+@given(answers, names)
+def test_an_event_survives_the_wire(event: Any, event_id: str) -> None:
+    data = encode_event(event, event_id, Dialect.GA)
+    assert data is not None
+    assert data["event_id"] == event_id
+    assert decode(json.loads(json.dumps(data))) == [event]
+
+
+@given(answers, names)
+def test_an_event_survives_the_beta_wire(event: Any, event_id: str) -> None:
+    data = encode_event(event, event_id, Dialect.BETA)
+    if isinstance(event, events.ItemDone):
+        assert data is None
+        return
+    assert data is not None
+    read = decode(json.loads(json.dumps(data)))
+    if isinstance(event, events.SessionCreated | events.SessionUpdated):
+        (session,) = read
+        assert isinstance(session, events.SessionCreated | events.SessionUpdated)
+        assert (session.id, session.model, session.expires_at, session.dialect) == (
+            event.id,
+            event.model,
+            event.expires_at,
+            Dialect.BETA,
+        )
+    else:
+        assert read == [event]
+
+
+@pytest.mark.parametrize("event", [events.Other("ping"), events.Unknown("x", "why")])
+def test_what_is_no_event_of_a_server_is_not_written(event: events.ServerEvent) -> None:
+    assert encode_event(event, "e") is None
+
+
+def test_a_beta_session_is_flat() -> None:
+    fields = write_session(session_id="s", model="m", expires_at=1, options=Options("Be brief."))
+    data = encode_event(events.SessionCreated("s", "m", fields=fields), "e", Dialect.BETA)
+    assert data == {
+        "type": "session.created",
+        "event_id": "e",
+        "session": {
+            "object": "realtime.session",
+            "id": "s",
+            "model": "m",
+            "expires_at": 1,
+            "modalities": ["text", "audio"],
+            "instructions": "Be brief.",
+            "tools": [],
+            "tool_choice": "auto",
+            "max_response_output_tokens": "inf",
+            "tracing": None,
+            "truncation": "auto",
+            "prompt": None,
+            "include": None,
+            "voice": "marin",
+            "speed": 1.0,
+            "input_audio_format": "pcm16",
+            "output_audio_format": "pcm16",
+            "input_audio_transcription": None,
+            "input_audio_noise_reduction": None,
+            "turn_detection": {
+                "type": "server_vad",
+                "threshold": 0.5,
+                "prefix_padding_ms": 300,
+                "silence_duration_ms": 500,
+                "idle_timeout_ms": None,
+                "create_response": True,
+                "interrupt_response": True,
+            },
+        },
+    }
+
+
+# --------------------------------------------------------------------------------------- strictness
+
+
+def session(**fields: object) -> dict[str, object]:
+    return {"type": "session.update", "session": {"type": "realtime", **fields}}
+
+
+def item(**fields: object) -> dict[str, object]:
+    return {"type": "conversation.item.create", "item": fields}
+
+
+def message(role: str, *content: object) -> dict[str, object]:
+    return item(type="message", role=role, content=list(content))
+
+
+def response(**fields: object) -> dict[str, object]:
+    return {"type": "response.create", "response": fields}
+
+
+STRICT: list[tuple[dict[str, object], str, str]] = [
+    ({}, "missing_required_parameter", "type"),
+    ({"type": "nonsense"}, "invalid_value", "type"),
+    ({"type": 5}, "invalid_value", "type"),
+    ({"type": "response.cancel", "event_id": 5}, "invalid_type", "event_id"),
+    ({"type": "response.cancel", "extra": 1}, "unknown_parameter", "extra"),
+    ({"type": "session.update"}, "missing_required_parameter", "session"),
+    ({"type": "session.update", "session": None}, "invalid_type", "session"),
+    ({"type": "session.update", "session": {}}, "missing_required_parameter", "session.type"),
+    (session(type="transcription"), "invalid_parameter", "session.type"),
+    (session(type="other"), "invalid_value", "session.type"),
+    (session(temperature=0.8), "unknown_parameter", "session.temperature"),
+    (session(modalities=["text"]), "unknown_parameter", "session.modalities"),
+    (session(instructions=None), "invalid_type", "session.instructions"),
+    (session(instructions=["a"]), "invalid_type", "session.instructions"),
+    (session(output_modalities=[]), "invalid_value", "session.output_modalities"),
+    (session(output_modalities=["text", "audio"]), "invalid_value", "session.output_modalities"),
+    (session(output_modalities=["smell"]), "invalid_value", "session.output_modalities[0]"),
+    (session(output_modalities="text"), "invalid_type", "session.output_modalities"),
+    (session(max_output_tokens=0), "invalid_value", "session.max_output_tokens"),
+    (session(max_output_tokens=4097), "invalid_value", "session.max_output_tokens"),
+    (session(max_output_tokens=True), "invalid_type", "session.max_output_tokens"),
+    (session(max_output_tokens="many"), "invalid_value", "session.max_output_tokens"),
+    (session(tools=[{"type": "function"}]), "missing_required_parameter", "session.tools[0].name"),
+    (session(tools=[{"name": "f"}]), "missing_required_parameter", "session.tools[0].type"),
+    (
+        session(tools=[{"type": "function", "name": "f", "function": {}}]),
+        "unknown_parameter",
+        "session.tools[0].function",
+    ),
+    (session(audio={"voice": "x"}), "unknown_parameter", "session.audio.voice"),
+    (
+        session(audio={"input": {"turn_detection": {"type": "magic"}}}),
+        "invalid_value",
+        "session.audio.input.turn_detection.type",
+    ),
+    (session(audio={"output": {"speed": 9}}), "invalid_value", "session.audio.output.speed"),
+    (item(), "missing_required_parameter", "item.type"),
+    (item(type="item_reference", id="a"), "invalid_value", "item.type"),
+    (item(type="message", role="tool", content=[]), "invalid_value", "item.role"),
+    (item(type="message", role="user"), "missing_required_parameter", "item.content"),
+    (message("user", "hi"), "invalid_type", "item.content[0]"),
+    (message("user", {"type": "text", "text": "a"}), "invalid_value", "item.content[0].type"),
+    (message("assistant", {"type": "text", "text": "a"}), "invalid_value", "item.content[0].type"),
+    (message("user", {"type": "input_text", "text": 1}), "invalid_type", "item.content[0].text"),
+    (item(type="function_call_output", call_id="a"), "missing_required_parameter", "item.output"),
+    (response(conversation="mine"), "invalid_value", "response.conversation"),
+    (response(metadata={"k": 1}), "invalid_type", "response.metadata.k"),
+    (response(metadata={"k": "v" * 513}), "string_above_max_length", "response.metadata.k"),
+    (
+        response(metadata={str(n): "" for n in range(17)}),
+        "object_above_max_properties",
+        "response.metadata",
+    ),
+    (response(temperature=1), "unknown_parameter", "response.temperature"),
+    (response(input="hi"), "invalid_type", "response.input"),
+    ({"type": "response.create", "response": None}, "invalid_type", "response"),
+    ({"type": "conversation.item.delete"}, "missing_required_parameter", "item_id"),
+    (
+        {"type": "conversation.item.truncate", "item_id": "a", "content_index": 0},
+        "missing_required_parameter",
+        "audio_end_ms",
+    ),
+    ({"type": "input_audio_buffer.append"}, "missing_required_parameter", "audio"),
+    ({"type": "input_audio_buffer.commit"}, "audio_not_supported", "type"),
+    ({"type": "output_audio_buffer.clear"}, "audio_not_supported", "type"),
+]
+
+
+@pytest.mark.parametrize(("data", "code", "param"), STRICT)
+def test_a_wrong_field_is_named(data: dict[str, object], code: str, param: str) -> None:
+    problem = decode_command({"event_id": "mine", **data})
+    assert isinstance(problem, events.ServerProblem)
+    assert (problem.kind, problem.code, problem.param) == ("invalid_request_error", code, param)
+    assert problem.event_id == ("" if param == "event_id" else "mine")
+
+
+def test_an_unknown_type_is_told_the_valid_ones() -> None:
+    problem = decode_command({"type": "nonsense"})
+    assert isinstance(problem, events.ServerProblem)
+    assert "'nonsense'" in problem.message
+    assert [kind for kind in COMMANDS if f"'{kind}'" not in problem.message] == []
+
+
+def test_beta_needs_no_type_and_names_its_own_fields() -> None:
+    update = {"type": "session.update", "session": {"modalities": ["text"], "temperature": 0.8}}
+    assert decode_command(update, Dialect.BETA) == Configure(Options(modality="text"))
+    wrong = {"type": "session.update", "session": {"turn_detection": {"type": "magic"}}}
+    problem = decode_command(wrong, Dialect.BETA)
+    assert isinstance(problem, events.ServerProblem)
+    assert problem.param == "session.turn_detection.type"
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"{}", "invalid_frame"),
+        ("", "invalid_json"),
+        ("{", "invalid_json"),
+        ('{"a": NaN}', "invalid_json"),
+        ('{"a": 1e999}', "invalid_json"),
+        ('{"a": ' + "9" * 5000 + "}", "invalid_json"),
+        ("[" * 200 + "]" * 200, "invalid_json"),
+        ("[" * 100_000, "invalid_json"),
+        ("[]", "invalid_type"),
+        ("null", "invalid_type"),
+    ],
+)
+def test_a_frame_that_is_no_object_is_a_problem(frame: str | bytes, code: str) -> None:
+    problem = read_request(frame)
+    assert isinstance(problem, events.ServerProblem)
+    assert problem.code == code
+
+
+def test_half_a_character_is_replaced() -> None:
+    assert read_request(r'{"type": "\ud83d", "\udc00": ["\ud83d\ude00"]}') == {
+        "type": "\ufffd",
+        "\ufffd": ["\U0001f600"],
+    }
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+fields = st.sampled_from(
+    ["session", "item", "response", "item_id", "event_id", "previous_item_id", "response_id"]
+)
+
+
+@given(
+    st.sampled_from([*COMMANDS, "nonsense"]),
+    st.dictionaries(fields, values | st.just({"type": "message", "role": "user"}), max_size=4),
+    st.sampled_from(Dialect),
+)
+def test_no_command_raises(kind: str, rest: dict[str, Any], dialect: Dialect) -> None:
+    decode_command({"type": kind, **rest}, dialect)
+
+
+# ------------------------------------------------------------------------------------------ options
+
+
+def test_a_change_of_one_audio_setting_leaves_the_others() -> None:
+    base = Options("a", "text", 5, {"audio": {"input": {"x": 1, "y": [1]}, "output": {"v": 1}}})
+    change = Options(other={"audio": {"input": {"y": [2]}}, "tools": []})
+    assert merge_options(base, change) == Options(
+        "a",
+        "text",
+        5,
+        {"audio": {"input": {"x": 1, "y": [2]}, "output": {"v": 1}}, "tools": []},
+    )
+
+
+def test_what_only_a_response_can_be_asked_is_taken_apart() -> None:
+    asked = read_reply(Options("a", other={"conversation": "none", "input": [], "metadata": {}}))
+    assert (asked.out_of_band, asked.input) == (True, ())
+    assert asked.options == Options("a", other={"metadata": {}})
+
+
+# ------------------------------------------------------------------------------------------- oracle
+
+_RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
+
+
+@pytest.mark.skipif(not _RECORDINGS.is_dir(), reason="the recordings are not beside the checkout")
+@pytest.mark.parametrize("path", sorted(_RECORDINGS.glob("openai-*.jsonl")), ids=lambda p: p.stem)
+def test_the_oracle_and_the_shapes_accept_what_was_recorded(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        frame = json.loads(line)
+        if frame["direction"] == "received":
+            assert_server_event(frame["data"])
+        else:
+            assert_client_event(frame["data"])
+            command = decode_command(frame["data"])
+            if isinstance(command, events.ServerProblem):
+                assert command.code == "audio_not_supported"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "nonsense"},
+        {"type": "response.output_text.delta", "event_id": "e", "delta": 5},
+        {"type": "conversation.item.deleted", "event_id": "e", "item_id": "i", "extra": 1},
+        {
+            "type": "conversation.item.added",
+            "event_id": "e",
+            "item": {"type": "message", "role": "user", "content": [], "extra": 1},
+        },
+    ],
+)
+def test_the_oracle_is_strict_about_servers(event: dict[str, object]) -> None:
+    with pytest.raises(AssertionError):
+        assert_server_event(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "nonsense"},
+        session(modalities=["text"]),
+        session(output_modalities="text"),
+        response(output_modalities=["text"], temperature=1),
+        message("user", {"type": "input_text", "text": "a", "extra": 1}),
+        message("user", {"type": "input_text", "text": 5}),
+    ],
+)
+def test_the_oracle_is_strict_about_clients(event: dict[str, object]) -> None:
+    with pytest.raises(AssertionError):
+        assert_client_event(event)
