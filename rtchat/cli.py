@@ -281,15 +281,16 @@ def _on_a_line(text: str) -> str:
 
 
 def _flush(code: ExitCode) -> ExitCode:
-    """Write out what is left; if nobody can take it, see that the interpreter does not try
-    again."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if code is ExitCode.OK:
-            code = ExitCode.PIPE if isinstance(error, BrokenPipeError) else ExitCode.OUTPUT
+    """Write out what is left. What nobody can take must not meet the interpreter's own last
+    flush."""
+    for number, stream in enumerate((sys.stdout, sys.stderr), start=1):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            if code is ExitCode.OK and stream is sys.stdout:
+                code = ExitCode.PIPE if isinstance(error, BrokenPipeError) else ExitCode.OUTPUT
     return code
 
 

@@ -146,8 +146,8 @@ class Conversation:
                 self._next()
             case ev.CancelPressed():
                 self._cancel()
-            case ev.LeaveAsked():
-                self._leave(event)
+            case ev.LeaveAsked(exit_code):
+                self._leave(exit_code)
             case ev.SystemSet(instructions):
                 self._set_instructions(instructions)
             case ev.ModelSet(model):
@@ -251,7 +251,8 @@ class Conversation:
             self._stop(self._exit)
             return
         worth_it = retry is ev.Retry.ALWAYS or (retry is ev.Retry.IF_IT_WORKED and self._worked)
-        if not worth_it or self._attempt >= RETRIES:
+        too_long = lost.retry_after is not None and lost.retry_after > LONGEST_LIMIT_WAIT
+        if not worth_it or too_long or self._attempt >= RETRIES:
             self._give_up(problem)
             return
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt)
@@ -491,13 +492,11 @@ class Conversation:
             self._queue.popleft()
             self._show(fx.ReplyOver(Status.CANCELLED, "", self._model, reason="client_cancelled"))
 
-    def _leave(self, event: ev.LeaveAsked) -> None:
+    def _leave(self, exit_code: ExitCode) -> None:
         if self._phase in (Phase.ASKED, Phase.REPLYING):
             self._stop_reply()
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
-        if event.problem is not None:
-            self._notice("error", str(event.problem))
-        self._stop(event.exit)
+        self._stop(exit_code)
 
     # ---------------------------------------------------------------------------------- what is
     # wrong

@@ -55,11 +55,8 @@ def endpoint(
 
     `auth` "subprotocol" sends the key the way a browser must, which is meant for short-lived client
     secrets. `beta` adds the header that servers of the older dialect ask for; OpenAI's refuses it.
-    A header `Authorization` takes the place of the key.
-
-    Raises:
-        UsageError: the URL is not a WebSocket URL, a key cannot be sent, or it would cross a
-            network unencrypted.
+    A header `Authorization` takes the place of the key. Raises `UsageError` if the URL is not a
+    WebSocket URL, a key cannot be sent, or it would cross a network unencrypted.
     """
     parts = _split(url)
     out = list(headers)
@@ -68,10 +65,7 @@ def endpoint(
         subprotocols = ("realtime", f"openai-insecure-api-key.{api_key}")
     elif api_key and "authorization" not in (name.lower() for name, _ in out):
         out.insert(0, ("Authorization", f"Bearer {api_key}"))
-    keys = [api_key]
-    for name, content in out:
-        if name.lower() in _KEY_HEADERS:
-            keys += content.split()[-1:]
+    keys = [api_key, *_keys(out)]
     if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts)):
         raise UsageError(
             f"refusing to send a key over plain ws:// to {parts.hostname}",
@@ -109,6 +103,12 @@ def _split(url: str) -> SplitResult:
         f"{url!r} is not a WebSocket URL",
         hint="write it as wss://host/path, or ws:// for this machine",
     )
+
+
+def _keys(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """The keys in headers: the last word, as the first may be "Bearer"."""
+    contents = (content for name, content in headers if name.lower() in _KEY_HEADERS)
+    return [word for content in contents for word in content.split()[-1:]]
 
 
 def _is_secret(key: str) -> bool:

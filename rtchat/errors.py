@@ -17,8 +17,9 @@ the code that saw it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+
+from rtchat.values import value
 
 
 class ExitCode(IntEnum):
@@ -37,7 +38,7 @@ class ExitCode(IntEnum):
     PIPE = 141
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Problem:
     """An error as a value: what happened, what to do about it, and the exit code it leads to."""
 
@@ -49,7 +50,7 @@ class Problem:
     none."""
 
     def __str__(self) -> str:
-        return f"{self.message}: {self.hint}" if self.hint else self.message
+        return f"{self.message.rstrip('.')}: {self.hint}" if self.hint else self.message
 
 
 class RtchatError(Exception):

@@ -291,7 +291,6 @@ class LeaveAsked:
     """The user leaves: /exit, Ctrl-D, a signal, or stdout that went away."""
 
     exit: ExitCode = ExitCode.OK
-    problem: Problem | None = None
 
 
 @value

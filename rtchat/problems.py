@@ -6,6 +6,7 @@ Not here: failures of the connection itself, which `transport` explains.
 from __future__ import annotations
 
 import re
+from typing import assert_never
 
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import ReplyEnded, ServerProblem
@@ -77,6 +78,7 @@ def of_reply(ended: ReplyEnded) -> Problem | None:
             exit_code, hint = _CODES.get(ended.code, (ExitCode.REPLY, ""))
             message = ended.message or ended.code or "the server gave no reason"
             return Problem(exit_code, f"the reply failed: {message}", hint, ended.code)
+    assert_never(ended.status)
 
 
 _WAIT = re.compile(

@@ -10,8 +10,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from functools import partial
 from importlib import import_module
 from io import StringIO
@@ -28,7 +27,7 @@ from rtchat.settings import Settings
 from rtchat.trace import Trace
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui.plain_view import Aside, PlainView
-from rtchat.values import JsonObject, Options
+from rtchat.values import JsonObject, Options, value
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +36,7 @@ Shape: TypeAlias = Literal["text", "json", "events"]
 """What goes to stdout: replies as text, as JSON, or every server event."""
 
 
-@dataclass(frozen=True)
+@value
 class Surroundings:
     """The three streams, what is at their other ends, and where things are kept."""
 
@@ -208,10 +207,7 @@ def _run(
 ) -> ExitCode:
     options = Options(settings.system, "text", settings.max_output_tokens)
     patience = Patience(settings.connect_timeout, settings.timeout)
-    trace = Trace(settings.trace) if settings.trace else None
-    taps: list[Tap] = [trace] if trace else []
-    if shape == "events":
-        taps.append(partial(_print_event, streams.stdout.buffer))
+    conversation = Conversation(_model(settings), options, mode=mode, patience=patience)
     signals: dict[int, LocalEvent] = {
         signal.SIGINT: CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED),
         signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
@@ -219,25 +215,28 @@ def _run(
 
     async def run() -> ExitCode:
         async with AsyncExitStack() as stack:
-            connect, redact, model = _server(settings, streams, stack)
+            connect, redact = _server(settings, streams, stack)
+            taps: list[Tap] = []
+            if shape == "events":
+                taps.append(partial(_print_event, streams.stdout.buffer))
+            trace = None
+            if settings.trace is not None:
+                trace = stack.enter_context(closing(Trace(settings.trace, redact=redact)))
+                taps.append(trace)
             session = Session(
-                Conversation(model, options, mode=mode, patience=patience),
+                conversation,
                 view,
                 connect,
                 dialect=settings.forced_dialect,
                 redact=redact,
                 taps=tuple(taps),
             )
-            return await session.run(source, signals)
+            code = await session.run(source, signals)
+            if trace is not None and trace.failure is not None and code is ExitCode.OK:
+                raise trace.failure
+            return code
 
-    try:
-        code = asyncio.run(run())
-    finally:
-        if trace is not None:
-            trace.close()
-    if trace is not None and trace.failure is not None and code is ExitCode.OK:
-        raise trace.failure
-    return code
+    return asyncio.run(run())
 
 
 def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
@@ -249,21 +248,28 @@ def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
 
 
+def _model(settings: Settings) -> str:
+    if settings.local:
+        from rtchat.serve import LOCAL_MODEL
+
+        return LOCAL_MODEL
+    return settings.model
+
+
 def _server(
     settings: Settings, streams: Surroundings, stack: AsyncExitStack
-) -> tuple[Connect, Callable[[str], str], str]:
-    """The way to a server, how to take secrets out of what it sends, and the model's name."""
+) -> tuple[Connect, Callable[[str], str]]:
+    """The way to a server, and how to take secrets out of what passes."""
     if settings.local:
-        from rtchat.serve import LOCAL_MODEL, LocalServer
+        from rtchat.serve import LocalServer
 
-        return LocalServer(stack, streams.data_dir, streams.environ).connect, str, LOCAL_MODEL
-    key = settings.key.reveal()
+        return LocalServer(stack, streams.data_dir, streams.environ).connect, str
 
     def where(model: str) -> Endpoint:
         return endpoint(
             model,
             url=settings.url,
-            api_key=key,
+            api_key=settings.key.reveal(),
             headers=settings.headers,
             beta=settings.dialect == "beta",
             insecure=settings.insecure,
@@ -272,7 +278,5 @@ def _server(
     def connect(model: str) -> AbstractAsyncContextManager[Link]:
         return open_connection(where(model), open_timeout=settings.connect_timeout)
 
-    redact = where(
-        settings.model
-    ).redact  # and what is wrong with the URL is said before anything else
-    return connect, redact, settings.model
+    # A URL that cannot work is said now, before anything is asked.
+    return connect, where(settings.model).redact

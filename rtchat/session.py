@@ -31,7 +31,7 @@ from rtchat.effects import (
     Stop,
     Update,
 )
-from rtchat.errors import ExitCode, LinkError, Problem
+from rtchat.errors import ExitCode, LinkError
 from rtchat.events import (
     Event,
     LeaveAsked,
@@ -125,7 +125,7 @@ class Session:
         self._patience = 0.0
         self._last_word = 0.0
         self._ticker: asyncio.TimerHandle | None = None
-        self._output_lost = False
+        self._output_lost: ExitCode | None = None
         self._exit: ExitCode | None = None
         self._fault: Exception | None = None
 
@@ -194,7 +194,7 @@ class Session:
             case Show(update):
                 self._show(update)
             case Stop(code):
-                self._exit = code
+                self._exit = self._output_lost or code
                 self._done.set()
             case _:
                 assert_never(effect)
@@ -300,7 +300,7 @@ class Session:
         if isinstance(update, ReplyOver) and self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-        if not self._output_lost or isinstance(update, Notice):
+        if self._output_lost is None or isinstance(update, Notice):
             self._try_view(lambda: self._view.show(update))
 
     def _tap(self, direction: str, data: JsonObject | str) -> None:
@@ -311,16 +311,14 @@ class Session:
         try:
             draw()
         except BrokenPipeError:
-            self._lose_output(LeaveAsked(ExitCode.PIPE))
+            self._lose_output(ExitCode.PIPE)
         except OSError as error:
-            problem = Problem(
-                ExitCode.OUTPUT,
-                f"the output cannot be written ({error.strerror})",
-                "free some room",
-            )
-            self._lose_output(LeaveAsked(ExitCode.OUTPUT, problem))
+            self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
 
-    def _lose_output(self, event: LeaveAsked) -> None:
-        if not self._output_lost:
-            self._output_lost = True
-            self.post(event)
+    def _lose_output(self, code: ExitCode, message: str = "") -> None:
+        if self._output_lost is not None:
+            return
+        self._output_lost = code
+        if message:
+            self._show(Notice("error", message))
+        self.post(LeaveAsked(code))

@@ -17,7 +17,7 @@ from typing import Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from rtchat.errors import UsageError
-from rtchat.values import OPENAI_URL, Dialect
+from rtchat.values import OPENAI_URL, Dialect, value
 
 Render = Literal["auto", "always", "never"]
 Color = Literal["auto", "always", "never"]
@@ -46,7 +46,7 @@ class Secret:
         return "Secret(set)" if self._text else "Secret()"
 
 
-@dataclass(frozen=True)
+@value
 class Settings:
     """What a run was told. Times are seconds."""
 
@@ -57,7 +57,7 @@ class Settings:
     max_output_tokens: int | Literal["inf"] | None = None
     connect_timeout: float = 10.0
     timeout: float = 60.0
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
     render: Render = "auto"
     color: Color = "auto"
     trace: Path | None = None
@@ -66,6 +66,9 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     key: Secret = field(default_factory=Secret)
+
+    def __repr__(self) -> str:
+        return f"Settings({self.url!r}, {self.model!r})"  # a header may hold a key
 
     @property
     def forced_dialect(self) -> Dialect | None:
@@ -118,9 +121,9 @@ def resolve(
     for key, variable in ENVIRONMENT.items():
         if outer.get(variable):
             values[key] = _parse(key, outer[variable], variable)
-    for key, value in given.items():
+    for key, given_value in given.items():
         option = "header" if key == "headers" else key.replace("_", "-")
-        values[key] = _parse(key, value, f"--{option}")
+        values[key] = _parse(key, given_value, f"--{option}")
     if "url" not in values and outer.get("OPENAI_BASE_URL"):
         values["url"] = _from_base_url(outer["OPENAI_BASE_URL"])
     values["headers"] = (*_account_headers(outer), *cast("_Headers", values.get("headers", ())))
@@ -174,7 +177,7 @@ def _read_text(path: Path, what: str) -> str:
 
 
 def _read_dotenv(path: Path | None) -> dict[str, str]:
-    if path is None or not path.exists() or path.is_dir():  # a folder is a virtual environment
+    if path is None or not path.exists():
         return {}
     text = _read_text(path, ".env")
     from dotenv import dotenv_values
@@ -223,12 +226,12 @@ class _ConfigFile:
 
     def read(self, table: Mapping[str, object], name: str) -> dict[str, object]:
         out: dict[str, object] = {}
-        for key, value in table.items():
+        for key, entry in table.items():
             place = self.place(name, key)
             if key not in _CONFIG_KEYS:
                 known = ", ".join(sorted(_CONFIG_KEYS))
                 raise UsageError(f"{place}: no setting {key!r}", hint=f"the settings are {known}")
-            out[key] = _parse(key, value, place)
+            out[key] = _parse(key, entry, place)
         return out
 
     def place(self, table: str, key: str) -> str:
@@ -241,7 +244,8 @@ class _ConfigFile:
                     return f"{self.path} line {number}"
             elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
                 return f"{self.path} line {number}"
-        return str(self.path)
+        parent, _, name = table.rpartition(".")  # else it is inside of something on one line
+        return self.place(parent, name) if table else str(self.path)
 
 
 def _profile(name: str, profiles: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:

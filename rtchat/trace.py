@@ -2,8 +2,8 @@
 
 `{"t": 0.123, "direction": "sent" | "received", "data": {…}}`; a frame that was no JSON object
 stands as `"raw"`. Times are seconds since the recording began, on a clock that only goes forward.
-The key never gets here: it travels in the handshake, which is not recorded, and the session takes
-it out of frames.
+The handshake, where the key travels, is not recorded; should it be in a frame, `redact` takes it
+out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ class Trace:
     over, and `failure` says why.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        redact: Callable[[str], str] = str,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         try:
             # Conversations are private: nobody else reads them.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -38,6 +44,7 @@ class Trace:
             ) from error
         self.failure: OutputError | None = None
         self._path = path
+        self._redact = redact
         self._file = open(descriptor, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - `close` does
         self._now = now
         self._began = now()

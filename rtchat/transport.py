@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
@@ -31,9 +32,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 from websockets.http11 import Response
-from websockets.proxy import get_proxy
 from websockets.typing import Subprotocol
-from websockets.uri import parse_uri
 
 from rtchat import __version__
 from rtchat.endpoint import Auth, Endpoint, endpoint, is_loopback
@@ -171,6 +170,15 @@ class _Connect(open_socket):
         return exc
 
 
+def _proxy(endpoint: Endpoint) -> str | None:
+    """The environment's proxy for an endpoint. What stays on this machine is nobody's to see."""
+    url = urlsplit(endpoint.url)
+    if is_loopback(url) or proxy_bypass(url.netloc):
+        return None
+    proxies = getproxies()
+    return proxies.get("https") or proxies.get("all")  # the library would not look at ALL_PROXY
+
+
 @asynccontextmanager
 async def open_connection(
     endpoint: Endpoint, *, open_timeout: float = 10.0
@@ -190,7 +198,7 @@ async def open_connection(
             close_timeout=2.0,
             max_size=LARGEST_FRAME,
             compression=None,
-            proxy=None if is_loopback(urlsplit(endpoint.url)) else True,
+            proxy=_proxy(endpoint),
         )
     except (OSError, WebSocketException, ImportError, ValueError) as error:
         raise ConnectError(explain(error, endpoint, open_timeout)) from error
@@ -300,20 +308,20 @@ def _is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
         error, OSError | ValueError
     ):
         return False
-    url = urlsplit(endpoint.url)
-    return not is_loopback(url) and get_proxy(parse_uri(endpoint.url)) is not None
+    return _proxy(endpoint) is not None
 
 
 def _explain_proxy(error: Exception, host: str) -> Lost:
     # What the library says of a proxy can quote its URL, and that a password.
+    retry = Retry.NEVER
     match error:
         case InvalidProxyStatus():
             what = f"the proxy refused to connect to {host} (HTTP {error.response.status_code})"
         case InvalidProxy(msg=why) | ImportError(msg=why):
             what = f"the proxy to {host} cannot be used ({why})"
         case _:
-            what = f"the proxy to {host} cannot be used"
-    return _lost(what, "check HTTPS_PROXY and ALL_PROXY", Retry.NEVER)
+            what, retry = f"the proxy to {host} cannot be used", Retry.IF_IT_WORKED
+    return _lost(what, "check HTTPS_PROXY and ALL_PROXY", retry)
 
 
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {

@@ -6,16 +6,60 @@ Not here: a pty, or what anything should look like.
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterable
 
 import pyte
 from rich.console import Console
+from wcwidth import wcwidth
 
+_GLYPH = re.compile(
+    "[\U0001f1e6-\U0001f1ff]{2}"
+    "|.(?:[\u0300-\u036f\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*",
+    re.DOTALL,
+)
+"""A character with what is drawn into the same place."""
+
+
+class _Terminal(pyte.HistoryScreen):  # type: ignore[misc] # pyte has no types
+    """Does with wide and zero-width characters what terminals do; pyte drops or splits some.
+
+    `clusters`: glyphs of several characters take two cells, as in new terminals; else each of their
+    characters takes its own, as in older ones.
+    """
+
+    def __init__(self, width: int, height: int, *, clusters: bool) -> None:
+        super().__init__(width, height, history=100_000, ratio=0.5)
+        self._clusters = clusters
+        self.ups = 0
+
+    def cursor_up(self, count: int | None = None) -> None:
+        self.ups += 1
+        super().cursor_up(count)
+
+    def draw(self, data: str) -> None:
+        if data.isascii():
+            super().draw(data)
+            return
+        glyphs: Iterable[str] = _GLYPH.findall(data) if self._clusters else data
+        for glyph in glyphs:
+            self._glyph(glyph)
+
+    def _glyph(self, glyph: str) -> None:
+        width = max(wcwidth(glyph[0]), 0)
+        if "\ufe0f" in glyph or "\u200d" in glyph or (len(glyph) == 2 and "\U0001f1e6" <= glyph[0]):
+            width = 2
+        if not width:
+            return
+        if width == 2 and self.cursor.x == self.columns - 1:
+            self.cursor.x = self.columns  # it does not fit: the next row
+        super().draw(glyph[0] if width == wcwidth(glyph[0]) else "\uff0a")
 
 class Screen:
     """A Rich console whose output a terminal emulator reads."""
 
-    def __init__(self, width: int = 60, height: int = 20) -> None:
-        self._pyte = pyte.HistoryScreen(width, height, history=100_000, ratio=0.5)
+    def __init__(self, width: int = 60, height: int = 20, *, clusters: bool = True) -> None:
+        self._pyte = _Terminal(width, height, clusters=clusters)
         self._pyte.set_mode(pyte.modes.LNM)
         self._stream = pyte.Stream(self._pyte)
         self._file = io.StringIO()

@@ -7,6 +7,7 @@ Against our own server and small ones that say what they like. Not here: how a c
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from importlib.resources import files
@@ -59,10 +60,7 @@ ERROR = {
         "event_id": "mine",
     },
 }
-ERROR_FRAME = (
-    '{"type":"error","error":{"type":"invalid_request_error","code":"unknown_parameter",'
-    '"message":"Unknown parameter.","param":"session.x","event_id":"mine"}}'
-)
+ERROR_FRAME = json.dumps(ERROR)
 
 
 async def hold(client: ServerConnection) -> None:
@@ -100,10 +98,7 @@ def test_the_example_of_the_readme() -> None:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-W", "error", "-c", EXAMPLE.replace(EXAMPLE_URL, url)),
                 stdout=asyncio.subprocess.PIPE,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": str(Path(__file__).parents[1]),
-                },
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])},
             )
             out, _ = await process.communicate()
             return out, process.returncode
@@ -266,10 +261,8 @@ def test_an_error_without_a_listener_is_raised_and_the_loop_can_go_on() -> None:
     heard: list[object] = []
 
     async def run() -> list[object]:
-        async with (
-            sockets(saying(FRAMES[0], ERROR_FRAME, FRAMES[1])) as url,
-            rtchat.connect(url=url) as rt,
-        ):
+        talk = saying(FRAMES[0], ERROR_FRAME, FRAMES[1])
+        async with sockets(talk) as url, rtchat.connect(url=url) as rt:
             rt.on("event", heard.append)
             assert await anext(rt) == ONE
             with pytest.raises(rtchat.RealtimeError) as caught:
@@ -288,10 +281,8 @@ def test_an_error_goes_to_its_listeners() -> None:
     errors: list[rtchat.RealtimeError] = []
 
     async def run() -> list[object]:
-        async with (
-            sockets(saying(FRAMES[0], ERROR_FRAME, FRAMES[1])) as url,
-            rtchat.connect(url=url) as rt,
-        ):
+        talk = saying(FRAMES[0], ERROR_FRAME, FRAMES[1])
+        async with sockets(talk) as url, rtchat.connect(url=url) as rt:
             rt.on("error", errors.append)
             return [event async for event in rt]
 
@@ -347,10 +338,8 @@ def test_a_close_in_order_ends_the_loop_and_stays_the_end() -> None:
 
 def test_any_other_close_is_raised_as_often_as_asked() -> None:
     async def run() -> None:
-        async with (
-            sockets(saying(FRAMES[0], code=3000, reason="invalid_api_key")) as url,
-            rtchat.connect(url=url) as rt,
-        ):
+        talk = saying(FRAMES[0], code=3000, reason="invalid_api_key")
+        async with sockets(talk) as url, rtchat.connect(url=url) as rt:
             assert await anext(rt) == ONE
             # The command line's writer goes by the class: it is this one whatever the reason.
             for again in (lambda: anext(rt), lambda: anext(rt), lambda: rt.send(ONE)):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtchat.wire import decode
 from rtchat.wire.beta import param_to_beta, to_beta, to_ga
 from tests.oracle import assert_client_event
-
-Json = dict[str, object]
+from tests.wire_examples import EVENTS, Json
 
 _VAD: Json = {"type": "server_vad", "threshold": 0.5}
 _BETA_SESSION: Json = {
@@ -207,6 +207,19 @@ def test_what_a_server_says_to_a_client_of_the_older_dialect() -> None:
     part = {"type": "response.content_part.done", "part": {"type": "output_audio"}}
     assert to_beta(part) == {"type": "response.content_part.done", "part": {"type": "audio"}}
     assert to_beta({"type": "conversation.item.done", "item": {}}) is None
+    assert to_beta({"type": 5}) == {"type": 5}
+
+
+_TRANSLATED = [
+    (data, beta)
+    for data, _ in EVENTS
+    if not str(data["type"]).startswith("session.") and (beta := to_beta(data)) is not None
+]
+
+
+@pytest.mark.parametrize(("data", "beta"), _TRANSLATED)
+def test_a_client_reads_the_same_in_either_dialect(data: Json, beta: Json) -> None:
+    assert decode(beta) == decode(data)
 
 
 def test_a_transcription_session_stays_one() -> None:

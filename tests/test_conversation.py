@@ -452,19 +452,6 @@ def test_leaving_in_mid_reply_cancels_it_so_that_no_tokens_burn() -> None:
     play >> delta("lo") >> UserSaid("more")
 
 
-def test_output_that_went_away_is_said() -> None:
-    problem = Problem(ExitCode.OUTPUT, "the output cannot be written")
-    (
-        ready()
-        >> LeaveAsked(ExitCode.OUTPUT, problem)
-        << [
-            Show(Notice("error", "the output cannot be written")),
-            *QUIET,
-            Stop(ExitCode.OUTPUT),
-        ]
-    )
-
-
 # ------------------------------------------------------------------------------------ server errors
 
 
@@ -487,7 +474,7 @@ def test_refused_settings_at_the_start_name_the_field() -> None:
             Show(
                 Notice(
                     "error",
-                    "the server refused session.x: Unknown parameter.: leave that setting out, or "
+                    "the server refused session.x: Unknown parameter: leave that setting out, or "
                     "choose the server's dialect with --dialect",
                 )
             ),
@@ -594,7 +581,7 @@ def test_an_error_before_the_close_explains_it() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "No credit.: check the plan and the billing of your account")),
+            Show(Notice("error", "No credit: check the plan and the billing of your account")),
         ]
     )
 
@@ -766,6 +753,18 @@ def test_a_server_that_asks_for_time_gets_it() -> None:
             *QUIET,
             Show(Waiting("connection lost (1006)", 20.0)),
             SetTimer(Timer.RETRY, 20.0, jitter=0.25),
+        ]
+    )
+
+
+def test_a_server_that_asks_for_too_much_time_is_given_up() -> None:
+    (
+        ready()
+        >> Lost(GONE, Retry.ALWAYS, retry_after=31.0)
+        << [
+            *QUIET,
+            Disconnect(),
+            Show(Notice("error", "connection lost (1006)")),
         ]
     )
 

@@ -222,6 +222,7 @@ def test_a_reply_that_nobody_wants_any_more_stops_and_the_next_in_the_queue_is_a
         waiting = [asyncio.ensure_future(collect(engine, said(text))) for text in ("b", "c")]
         await asyncio.to_thread(model.is_busy.wait)
         waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
         await first.aclose()
         for _ in range(2):  # one to find out, one for the last question
             model.turn.release()

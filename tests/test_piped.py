@@ -106,9 +106,10 @@ def test_a_pipe_that_stays_silent_is_not_waited_for() -> None:
 
 
 def test_a_pipe_that_must_not_be_waited_on_is_waited_for() -> None:
-    with _pipe(b"Why?\n") as descriptor:
+    text = "x" * 5 * 2**20  # many times what a pipe holds: the reader is faster more than once
+    with _pipe(text.encode()) as descriptor:
         os.set_blocking(descriptor, False)
-        assert _question(None, descriptor) == ("Why?", [])
+        assert _question(None, descriptor) == (text, [])
 
 
 @pytest.mark.parametrize(

@@ -326,11 +326,18 @@ _KNOWN = (
         ('[profiles.a]\nmodel = "modle = 5"\n[profiles."b c"]\n"modle" = 5', 4, "modle"),
         ("[profile.a]\nmodel = 'x'", 1, "profile"),
         ("model = 'x'\n[profiles.a.deep]\nx = 1", 2, "deep"),
+        ("[profiles]\na = {modle = 'x'}", 2, "modle"),
+        ("\nprofiles.a.modle = 'x'", 2, "modle"),
     ],
 )
 def test_an_unknown_key_names_its_line(place: Place, text: str, line: int, key: str) -> None:
     place.config.write_text(text)
     assert place.refuse() == f"{place.config} line {line}: no setting {key!r}: {_KNOWN}"
+
+
+def test_an_unknown_key_in_disguise_names_the_file(place: Place) -> None:
+    place.config.write_text('"mod\\u006ce" = 5')
+    assert place.refuse() == f"{place.config}: no setting 'modle': {_KNOWN}"
 
 
 def test_profiles_are_tables(place: Place) -> None:
@@ -369,12 +376,10 @@ def test_a_dotenv_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
     place.dotenv.write_text("# mine\nRTCHAT_MODEL=x\nRTCHAT_URL = 'open\n")
     assert place.refuse() == ".env line 3 cannot be read: write NAME=value on a line"
     place.dotenv.unlink()
-    place.dotenv.symlink_to(tmp_path / "nowhere")
-    assert place.resolve() == _DEFAULT
-
-
-def test_a_folder_named_dotenv_is_somebody_else_s(place: Place) -> None:
     place.dotenv.mkdir()
+    assert place.refuse() == ".env cannot be read (Is a directory): mend or remove it"
+    place.dotenv.rmdir()
+    place.dotenv.symlink_to(tmp_path / "nowhere")
     assert place.resolve() == _DEFAULT
 
 

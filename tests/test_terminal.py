@@ -122,6 +122,7 @@ def test_earlier_input_comes_back_with_its_lines(typist: Typist, tmp_path: Path)
     typist.process.wait(20)
     later = Typist(tmp_path / "state" / "history")
     later.sees("connected in")
+    later.sees(SYMBOL)
     later.types("\x1b[A\r")
     assert later.means() == r"UserSaid(text='first\nentry')"
     later.types("\x04")

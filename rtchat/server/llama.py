@@ -51,13 +51,20 @@ SMOLLM2 = Recipe(
     context=2048,
     budget=800,
     longest_answer=512,
-    # Found by trial on questions of fact (9 of 14 right without, 13 with); the penalty ends loops.
+    # Found by trial on questions of fact (9 of 14 right without, 13 with). The penalties end loops:
+    # of five long answers two ran into the limit without the last three, none with them.
     examples=(
         ("Hello", "Hello! How can I help you today?"),
         ("What is the capital of Italy?", "The capital of Italy is Rome."),
         ("What is 3+4?", "3 + 4 = 7."),
     ),
-    sampling={"temperature": 0, "frequency_penalty": 0.2},
+    sampling={
+        "temperature": 0,
+        "frequency_penalty": 0.2,
+        "repeat_last_n": 512,
+        "dry_multiplier": 0.8,
+        "dry_penalty_last_n": 512,
+    },
 )
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rtchat.ui import theme
 from rtchat.ui.highlight import Highlighter
-from rtchat.ui.markdown import Piece, Splitter, end_line, parser, start_number
+from rtchat.ui.markdown import Piece, Splitter, end_line, parser, references, start_number
 from rtchat.ui.safe import visible
 
 _NARROWEST = 8
@@ -83,8 +83,9 @@ class Drawing:
 
     def draw(self, piece: Piece, width: int) -> list[Text]:
         """The lines of the next piece, with the empty line that parts it from the one before."""
-        env = {"references": self._references}
-        tokens = self._parser.parse(piece.context.source + piece.source, env)
+        known = references(self._references)
+        tokens = self._parser.parse(piece.context.source + piece.source, {"references": known})
+        self._references |= known.maps[0]
         lines = _Blocks(self, piece).top(iter(tokens), width)
         for line in lines:
             line.rstrip()

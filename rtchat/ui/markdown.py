@@ -4,16 +4,20 @@ Only the last leaf of a Markdown document (a paragraph, a table, a fence ...) is
 next cannot change the leaves before it. They are handed out as a `Piece` of source; a fence is
 handed out line by line. A piece that starts inside lists, quotes or a fence carries their opening
 lines as its `context`, so it can be parsed by itself. Not here: rendering, or control characters
-(`safe` comes first). Known limit: a link whose reference is defined later stays text.
+(`safe` comes first). Unlike in a document, a link whose reference is defined below it stays text:
+it is in the scrollback by then.
 """
 
 from __future__ import annotations
 
 import re
+from collections import ChainMap, deque
 from collections.abc import Iterator
 from itertools import zip_longest
+from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 from rtchat.values import value
@@ -26,11 +30,35 @@ _LEAVES = frozenset(
     {"paragraph_open", "heading_open", "table_open", "fence", "code_block", "html_block", "hr"}
 )
 _NESTING = 60
+_WIDEST = 4
+"""Columns from the mark of an item to its text; from more on the text is indented code."""
 
 
 def parser() -> MarkdownIt:
     """The dialect that models write: CommonMark with tables and strikethrough."""
-    return MarkdownIt("commonmark", {"maxNesting": _NESTING}).enable(["table", "strikethrough"])
+    markdown = MarkdownIt("commonmark", {"maxNesting": _NESTING})
+    markdown.core.ruler.at("inline", _inline)
+    return markdown.enable(["table", "strikethrough"])
+
+
+def references(known: dict[str, Any]) -> ChainMap[str, Any]:
+    """What a parse is to know of link references; those that it finds go into the first map."""
+    return ChainMap({}, known)
+
+
+def _inline(state: StateCore) -> None:
+    """Read running text. It sees the link references above it only: a stream has no others."""
+    found = state.env["references"].maps[0]
+    below = deque(found.items())
+    found.clear()
+    for token in state.tokens:
+        if token.type != "inline" or token.map is None:
+            continue
+        while below and below[0][1]["map"][1] <= token.map[0]:
+            found.update([below.popleft()])
+        token.children = []
+        state.md.inline.parse(token.content, state.md, state.env, token.children)
+    found.update(below)
 
 
 @value
@@ -230,6 +258,11 @@ def _prefix(line: str, start: int, path: tuple[Token, ...]) -> str:
             continue
         if found := pattern.match(line, position):
             position = found.end()
+            mark = found.group().rstrip()
+            marked = found.start() + len(mark)
+            columns = len(line[:position].expandtabs(4)) - len(line[:marked].expandtabs(4))
+            if pattern is _ITEM and columns > _WIDEST:
+                return f"{line[:marked]} #\n"
     if not line[position:].strip():  # an item without text has its content one space on
         return line[:position].rstrip() + " #\n"
     return line[:position] + "#\n"

@@ -141,6 +141,3 @@ class Fields:
             if not isinstance(entry, dict)
         )
         return [Fields(entry, self.notes, path) for entry in value if isinstance(entry, dict)]
-
-    def has_text(self, key: str) -> bool:
-        return isinstance(self.data.get(key), str)

@@ -29,6 +29,7 @@ def read_part(fields: Fields) -> Part | None:
             return Part("image", data=fields.text("image_url"))
         case None:
             return None
+    assert_never(kind)
 
 
 def write_part(part: Part, role: Role) -> dict[str, object]:
@@ -49,6 +50,7 @@ def write_part(part: Part, role: Role) -> dict[str, object]:
             return out
         case "image":
             return {"type": "input_image", "image_url": part.data}
+    assert_never(part.kind)
 
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}

@@ -1,0 +1,189 @@
+"""How long rtchat takes to start: `python tests/bench/startup.py`.
+
+Ratios within one run, medians of at least seven, CPU seconds of the whole process as the operating
+system counts them: machines differ and are shared, ratios hold. Each pair is run in turn, A B A B.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import resource
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from websockets.asyncio.server import ServerConnection, serve
+
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine
+
+RUNS = 15
+RTCHAT = str(Path(sys.executable).with_name("rtchat"))
+
+BARE = """
+import asyncio, json, sys
+import typer, websockets
+from websockets.asyncio.client import connect
+app = typer.Typer()
+
+@app.command()
+def once(prompt: str, url: str) -> None:
+    asyncio.run(exchange(prompt, url))
+
+async def exchange(prompt, url):
+    async with connect(url, compression=None) as socket:
+        json.loads(await socket.recv())
+        session = {"type": "realtime", "output_modalities": ["text"]}
+        await socket.send(json.dumps({"type": "session.update", "session": session}))
+        json.loads(await socket.recv())
+        content = [{"type": "input_text", "text": prompt}]
+        item = {"type": "message", "role": "user", "content": content}
+        await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        response = {"output_modalities": ["text"]}
+        await socket.send(json.dumps({"type": "response.create", "response": response}))
+        while (event := json.loads(await socket.recv()))["type"] != "response.done":
+            if event["type"] == "response.output_text.delta":
+                sys.stdout.write(event["delta"])
+                sys.stdout.flush()
+        print()
+
+app()
+"""
+
+
+def cpu(command: Sequence[str], home: str) -> float:
+    """CPU seconds of one run."""
+    environ = {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        command,
+        env=environ,
+        cwd=home,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ratio(a: Sequence[str], b: Sequence[str], home: str) -> tuple[float, float, float]:
+    """The medians of A and B in milliseconds, and of A/B pair by pair."""
+    cpu(a, home), cpu(b, home)
+    pairs = [(cpu(a, home), cpu(b, home)) for _ in range(RUNS)]
+    first = statistics.median(pair[0] for pair in pairs) * 1000
+    second = statistics.median(pair[1] for pair in pairs) * 1000
+    return first, second, first / second
+
+
+@contextmanager
+def background(open_server: object) -> Iterator[str]:
+    """A server in a thread of its own, so that its time is not the program's."""
+    ready = threading.Event()
+    found: list[str] = []
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        async with open_server() as url:  # type: ignore[operator] # either of the two below
+            found.append(url)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
+    thread.start()
+    ready.wait()
+    try:
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+@asynccontextmanager
+async def slow_handshake() -> AsyncIterator[str]:
+    """A server that takes 250 ms to shake hands, then is silent."""
+
+    async def wait(socket: ServerConnection, request: object) -> None:
+        await asyncio.sleep(0.25)
+
+    async def meet(socket: ServerConnection) -> None:
+        HANDSHAKES.append(time.monotonic())
+        await socket.wait_closed()
+
+    async with serve(meet, "127.0.0.1", 0, process_request=wait) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime"
+
+
+HANDSHAKES: list[float] = []
+
+
+def prompt_lead(url: str, home: str) -> float:
+    """Milliseconds from the prompt on the screen to the end of the handshake."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+    }
+    HANDSHAKES.clear()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(home)
+        os.execve(RTCHAT, [RTCHAT, "talk", "--url", url], environ)
+    seen = b""
+    shown = 0.0
+    while not shown or not HANDSHAKES:
+        if select.select((terminal,), (), (), 0.005)[0]:
+            seen += os.read(terminal, 65536)
+            if b"\xe2\x80\xba" in seen and not shown:
+                shown = time.monotonic()
+            if b"\x1b[6n" in seen:  # prompt-toolkit asks where the cursor is
+                os.write(terminal, b"\x1b[1;1R")
+                seen = seen.replace(b"\x1b[6n", b"")
+    os.write(terminal, b"\x04")
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return (HANDSHAKES[0] - shown) * 1000
+
+
+def main() -> None:
+    """Print each figure beside its goal."""
+    python = sys.executable
+    with tempfile.TemporaryDirectory() as home:
+        nothing = [python, "-c", "pass"]
+        for arguments, goal in ((["--version"], 2.0), (["--help"], 7.0)):
+            a, b, times = ratio([RTCHAT, *arguments], nothing, home)
+            print_row(f"rtchat {arguments[0]} / python -c pass", a, b, times, goal)
+        with background(lambda: serving(EchoEngine())) as url:
+            bare = [python, "-c", BARE, "hi", url]
+            a, b, times = ratio([RTCHAT, "once", "hi", "--url", url], bare, home)
+            print_row("rtchat once hi / a bare script", a, b, times, 1.3)
+        with background(slow_handshake) as url:
+            leads = sorted(prompt_lead(url, home) for _ in range(7))
+            median = statistics.median(leads)
+            sys.stdout.write(
+                f"talk: the prompt is there {median:.0f} ms before a 250 ms handshake is over "
+                f"(median of {len(leads)}; {leads[0]:.0f} to {leads[-1]:.0f}; goal > 0)\n"
+            )
+
+
+def print_row(name: str, a: float, b: float, times: float, goal: float) -> None:
+    """One figure."""
+    sys.stdout.write(
+        f"{name}: {times:.2f}x ({a:.0f} ms / {b:.0f} ms CPU, medians of {RUNS}; goal <= {goal}x)\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The installed program as its users run it: in a process, with an environment made from nothing.
+
+`Program.run` is a pipe's view of it; `background` keeps a server running in a thread meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+PATIENCE = 30
+"""Seconds after which a run has failed."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
+    """What an asynchronous context manager yields, kept alive by a loop in a thread."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    ready = threading.Event()
+    made: list[T] = []
+
+    async def hold() -> None:
+        try:
+            async with make() as value:
+                made.append(value)
+                ready.set()
+                await stop.wait()
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(hold()))
+    thread.start()
+    ready.wait(PATIENCE)
+    try:
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(PATIENCE)
+        loop.close()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        lines = [line for line in self.err.splitlines() if line.startswith("rtchat: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+class Program:
+    """rtchat, in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "PYTHONWARNINGS": "error",
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "rtchat", *arguments]
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes | IO[bytes] | int = subprocess.DEVNULL,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        environ: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """Run it to its end."""
+        given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+        done = subprocess.run(
+            self.command(*arguments),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={**self.environ, **(environ or {})},
+            cwd=self.home,
+            timeout=PATIENCE,
+            check=False,
+            **given,
+        )
+        return Ran(done.returncode, done.stdout or b"", done.stderr.decode())
+
+    def shell(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:
+        """Run a line of bash in which `rtchat` is the program."""
+        done = subprocess.run(
+            ["bash", "-c", f'rtchat() {{ "{sys.executable}" -m rtchat "$@"; }}; {line}'],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**self.environ, **(environ or {})},
+            cwd=self.home,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr.decode())
+
+    def start(
+        self, *arguments: str, environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start it, with pipes at all three streams."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**self.environ, **(environ or {})},
+            cwd=self.home,
+        )

@@ -1,0 +1,65 @@
+"""`.env.example` names every variable, and each example in it works."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from rtchat.settings import ENVIRONMENT, Secret, Settings, resolve
+
+_ROOT = Path(__file__).parents[1]
+_FILE = _ROOT / ".env.example"
+_LINES = _FILE.read_text(encoding="utf-8").splitlines()
+_EXAMPLE = re.compile(r"#([A-Z][A-Z0-9_]*)=(\S.*)")
+_EXAMPLES = {found[1]: found[2] for line in _LINES if (found := _EXAMPLE.fullmatch(line))}
+
+_BY_LIBRARIES = {"SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "VISUAL", "EDITOR"}
+"""Read by Python's own TLS, by websockets and by the prompt."""
+_NOT_THE_USER_S = {"OMP_WAIT_POLICY"}
+"""What the embedded model's runtime is told."""
+
+
+def _named_in_the_code() -> set[str]:
+    names = set()
+    for path in (_ROOT / "rtchat").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names |= set(re.findall(r"^(?:[A-Z][A-Z0-9]*_[A-Z0-9_]+|TERM)$", node.value))
+    return names
+
+
+def test_it_names_every_variable_and_no_other() -> None:
+    read = _named_in_the_code() - _NOT_THE_USER_S
+    assert read >= {*ENVIRONMENT.values(), "OPENAI_API_KEY", "RTCHAT_DEBUG", "NO_COLOR", "TERM"}
+    assert set(_EXAMPLES) == read | _BY_LIBRARIES
+
+
+def test_everything_is_commented_out_and_explained() -> None:
+    assert [line for line in _LINES if line and not line.startswith("#")] == []
+    for number, line in enumerate(_LINES):
+        if _EXAMPLE.fullmatch(line):
+            assert re.fullmatch(r"# [A-Z].*[.]", _LINES[number - 1]), f"{line} is not explained"
+
+
+def test_every_example_works(tmp_path: Path) -> None:
+    config = tmp_path / "rtchat.toml"
+    config.write_text("[profiles.work]\n")
+    text = "\n".join(f"{name}={value}" for name, value in _EXAMPLES.items())
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(text, encoding="utf-8")
+    assert resolve({}, {"RTCHAT_CONFIG": str(config)}, dotenv=dotenv) == Settings(
+        system="Answer briefly.",
+        max_output_tokens="inf",
+        headers=(("OpenAI-Organization", "org-..."), ("OpenAI-Project", "proj_...")),
+        trace=Path("trace.jsonl"),
+        key=Secret("sk-..."),
+    )
+
+
+@pytest.mark.parametrize("variable", ["RTCHAT_DEBUG", "NO_COLOR", "SSL_CERT_FILE"])
+def test_it_says_what_dotenv_cannot_give(variable: str) -> None:
+    text = "\n".join(_LINES)
+    assert text.index("environment alone") < text.index(f"#{variable}=")

@@ -1,0 +1,77 @@
+"""Whatever the cuts, the window and the document: the scrollback is that of the whole text at once.
+
+The oracle draws the document in one go, without the splitter and without a panel, on a terminal of
+its own. Cases are random; a failure prints the seed, which `RTCHAT_TEST_SEED` takes, and the
+smallest case that hypothesis finds. Not here: what documents look like (`test_screens`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from rich.text import Text
+
+from rtchat.effects import Asked, ReplyOver, TextArrived
+from rtchat.ui.draw import Drawing
+from rtchat.ui.live_view import LiveView
+from rtchat.ui.markdown import Piece
+from rtchat.ui.safe import visible
+from rtchat.values import Status
+from tests.documents import DOCUMENTS, RANDOM, cut
+from tests.screen import Screen
+
+CHUNKS, CASES = 16, 130
+SEED = int(os.environ.get("RTCHAT_TEST_SEED") or random.SystemRandom().randrange(2**32))
+
+
+def at_once(text: str, width: int, *, clusters: bool = True) -> list[str]:
+    """The scrollback after one render."""
+    screen = Screen(width, 60, clusters=clusters)
+    lines = Drawing(screen.console).draw(Piece(visible(text)), width)
+    screen.console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
+    return screen.rows()
+
+
+def streamed(deltas: list[str], width: int, height: int, *, clusters: bool = True) -> list[str]:
+    """The scrollback after a stream, with a repaint after every delta."""
+    screen = Screen(width, height, clusters=clusters)
+    now = [0.0]
+    view = LiveView(screen.console, screen.console, now=lambda: now[0])
+    view.show(Asked("?", "model"))
+    for delta in deltas:
+        now[0] += 0.1
+        view.show(TextArrived(delta))
+        view.tick()
+    view.show(ReplyOver(Status.COMPLETED, "".join(deltas), "model"))
+    return screen.rows()
+
+
+@given(
+    text=st.one_of(DOCUMENTS, DOCUMENTS, RANDOM),
+    places=st.lists(st.integers(0, 2000), max_size=40),
+    width=st.integers(20, 200),
+    height=st.integers(5, 60),
+    clusters=st.booleans(),
+)
+def check(text: str, places: list[int], width: int, height: int, clusters: bool) -> None:
+    """One case."""
+    got = streamed(cut(text, places), width, height, clusters=clusters)
+    assert got == at_once(text, width, clusters=clusters)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_streamed_is_as_at_once(chunk: int) -> None:
+    sys.stdout.write(f"RTCHAT_TEST_SEED={SEED}\n")
+    run = settings(
+        max_examples=CASES,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )(check)
+    seed(SEED + chunk)(run)()
