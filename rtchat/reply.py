@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from rtchat.events import ChannelDone, Delta, PartDone
 from rtchat.values import Channel, Item, Message, ToolCall
+from rtchat.wire.fields import whole_characters
 
 _BETWEEN_PARTS = "\n\n"
 
@@ -20,6 +21,7 @@ class _Part:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.pieces: list[str] = []
+        self.half = ""
         self.shown = 0
         """How many of the pieces were handed out."""
         self.final: str | None = None
@@ -28,6 +30,12 @@ class _Part:
     @property
     def text(self) -> str:
         return "".join(self.pieces) if self.final is None else self.final
+
+    def add(self, text: str) -> None:
+        # A server that cuts between UTF-16 units sends half a character at the end of a delta.
+        text = self.half + text
+        self.half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        self.pieces.append(whole_characters(text.removesuffix(self.half)))
 
     def settle(self, text: str) -> None:
         # The whole outranks its pieces. What was shown cannot be unsaid, but it can be completed.
@@ -58,7 +66,7 @@ class Reply:
         part = self._part(delta.item_id, delta.content_index, delta.channel)
         if part is None or part.final is not None:  # a piece after the whole is in it already
             return ""
-        part.pieces.append(delta.text)
+        part.add(delta.text)
         return self._show()
 
     def channel_done(self, event: ChannelDone) -> str:

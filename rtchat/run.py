@@ -7,7 +7,6 @@ Not here: reading argv or the environment (`cli`), or anything that happens once
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
@@ -28,6 +27,7 @@ from rtchat.trace import Trace
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui.plain_view import Aside, PlainView
 from rtchat.values import JsonObject, Options, value
+from rtchat.wire import write_frame
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -241,7 +241,7 @@ def _run(
 
 def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
     if direction == "received" and not isinstance(data, str):
-        out.write((json.dumps(data, ensure_ascii=False) + "\n").encode())
+        out.write((write_frame(data) + "\n").encode())
         out.flush()
 
 

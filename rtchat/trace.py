@@ -64,7 +64,7 @@ class Trace:
         if self.failure is not None:
             return
         try:
-            self._file.write(write_frame(line) + "\n")
+            self._file.write(self._redact(write_frame(line)) + "\n")
         except OSError as error:
             self.failure = _failure(self._path, error)
 

@@ -119,7 +119,17 @@ def _prose(draw: st.DrawFn) -> str:
 _LINE = _prose().map(lambda text: " ".join(text.split()))
 _CODE = st.lists(
     st.sampled_from(
-        ("def f(x):", "    return x", "", "  ", "# a comment", "'text'", "\tx = 1", "z" * 130, "```")
+        (
+            "def f(x):",
+            "    return x",
+            "",
+            "  ",
+            "# a comment",
+            "'text'",
+            "\tx = 1",
+            "z" * 130,
+            "```",
+        )
     ),
     max_size=8,
 )

@@ -81,6 +81,7 @@ class Program:
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "PYTHONWARNINGS": "error",
+            **{name: text for name, text in os.environ.items() if name.startswith("COVERAGE")},
         }
 
     def command(self, *arguments: str) -> list[str]:

@@ -14,8 +14,7 @@ from rich.console import Console
 from wcwidth import wcwidth
 
 _GLYPH = re.compile(
-    "[\U0001f1e6-\U0001f1ff]{2}"
-    "|.(?:[\u0300-\u036f\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*",
+    "[\U0001f1e6-\U0001f1ff]{2}|.(?:[\u0300-\u036f\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*",
     re.DOTALL,
 )
 """A character with what is drawn into the same place."""
@@ -47,13 +46,14 @@ class _Terminal(pyte.HistoryScreen):  # type: ignore[misc] # pyte has no types
 
     def _glyph(self, glyph: str) -> None:
         width = max(wcwidth(glyph[0]), 0)
-        if "\ufe0f" in glyph or "\u200d" in glyph or (len(glyph) == 2 and "\U0001f1e6" <= glyph[0]):
+        if len(glyph) > 1 and ({"\ufe0f", "\u200d"} & {*glyph} or glyph[0] >= "\U0001f1e6"):
             width = 2
         if not width:
             return
         if width == 2 and self.cursor.x == self.columns - 1:
             self.cursor.x = self.columns  # it does not fit: the next row
         super().draw(glyph[0] if width == wcwidth(glyph[0]) else "\uff0a")
+
 
 class Screen:
     """A Rich console whose output a terminal emulator reads."""

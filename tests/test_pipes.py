@@ -138,6 +138,13 @@ def test_a_trace_has_both_directions_and_no_key(program: Program) -> None:
     assert "sk-good" not in text
 
 
+def test_a_key_that_is_pasted_into_the_prompt_is_not_in_the_trace(program: Program) -> None:
+    program.run("once", "is sk-good mine?", "--trace", "trace.jsonl")
+    text = (program.home / "trace.jsonl").read_text()
+    assert "is [key] mine?" in text
+    assert "sk-good" not in text
+
+
 def test_verbose_says_more(program: Program) -> None:
     err = program.run("once", "hi", "-v").err
     assert "connecting to gpt-realtime-2.1" in err

@@ -243,3 +243,11 @@ def test_what_was_lost_on_the_way_comes_at_the_end(texts: list[str], data: st.Da
     ]
     pieces, text = _shown(events, [_message(f"i{number}", text) for number, text in parts])
     assert "".join(pieces) == text == "\n\n".join(texts)
+
+
+def test_a_character_cut_in_half_between_deltas_is_whole() -> None:
+    reply = Reply()
+    shown = [reply.add(_delta(text)) for text in ("a \ud83d", "\ude00 b", "\ude00", "c\ud83d")]
+    assert shown == ["a ", "\U0001f600 b", "\ufffd", "c"]
+    assert reply.finish() == ""
+    assert reply.text == "a \U0001f600 b\ufffdc"

@@ -25,7 +25,7 @@ from rtchat.values import Status
 from tests.documents import DOCUMENTS, RANDOM, cut
 from tests.screen import Screen
 
-CHUNKS, CASES = 16, 130
+CHUNKS, CASES = 16, 140
 SEED = int(os.environ.get("RTCHAT_TEST_SEED") or random.SystemRandom().randrange(2**32))
 
 
@@ -51,27 +51,27 @@ def streamed(deltas: list[str], width: int, height: int, *, clusters: bool = Tru
     return screen.rows()
 
 
-@given(
-    text=st.one_of(DOCUMENTS, DOCUMENTS, RANDOM),
-    places=st.lists(st.integers(0, 2000), max_size=40),
-    width=st.integers(20, 200),
-    height=st.integers(5, 60),
-    clusters=st.booleans(),
-)
-def check(text: str, places: list[int], width: int, height: int, clusters: bool) -> None:
-    """One case."""
-    got = streamed(cut(text, places), width, height, clusters=clusters)
-    assert got == at_once(text, width, clusters=clusters)
-
-
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_streamed_is_as_at_once(chunk: int) -> None:
     sys.stdout.write(f"RTCHAT_TEST_SEED={SEED}\n")
-    run = settings(
+
+    @seed(SEED + chunk)
+    @settings(
         max_examples=CASES,
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
-    )(check)
-    seed(SEED + chunk)(run)()
+    )
+    @given(
+        text=st.one_of(DOCUMENTS, DOCUMENTS, RANDOM),
+        places=st.lists(st.integers(0, 2000), max_size=40),
+        width=st.integers(20, 200),
+        height=st.integers(5, 60),
+        clusters=st.booleans(),
+    )
+    def check(text: str, places: list[int], width: int, height: int, clusters: bool) -> None:
+        got = streamed(cut(text, places), width, height, clusters=clusters)
+        assert got == at_once(text, width, clusters=clusters)
+
+    check()

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from rtchat.events import LeaveAsked
 from tests.typist import Typist
 
 SYMBOL = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 CANCEL = "CancelPressed()"
-LEAVE = "LeaveAsked(exit=<ExitCode.OK: 0>, problem=None)"
+LEAVE = repr(LeaveAsked())
 
 
 @pytest.fixture
@@ -125,6 +126,8 @@ def test_earlier_input_comes_back_with_its_lines(typist: Typist, tmp_path: Path)
     later.sees(SYMBOL)
     later.types("\x1b[A\r")
     assert later.means() == r"UserSaid(text='first\nentry')"
+    later.sees("You said")
+    later.sees(SYMBOL)
     later.types("\x04")
     later.means()
     later.process.wait(20)

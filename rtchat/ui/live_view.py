@@ -203,6 +203,8 @@ class LiveView:
         from rich import box
         from rich.panel import Panel
 
+        from rtchat.ui.panel import fold
+
         width, height = self._out.size
         title = self._title()
         self._painted = title, width
@@ -210,8 +212,7 @@ class LiveView:
         body = self._stream.preview(max(width - 4, 1), rows) if self._stream else []
         if self._stream is None:
             body = [Text(self._status, theme.DIM)]
-        for line in body:
-            line.truncate(max(width - 4, 1))
+        body = [row for line in body for row in fold(line, max(width - 4, 1))][-rows:]
         if height < 4:
             return Group(*body[-1:])
         model = visible(self._model)

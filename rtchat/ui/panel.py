@@ -8,7 +8,8 @@ of the scrollback: room is made by newlines at the bottom. Not here: what the ro
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import accumulate, groupby
+from unicodedata import category
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleRenderable, RenderableType
@@ -43,7 +44,8 @@ class Panelled(Live):
 
     def want(self, renderable: RenderableType) -> None:
         """What to show when something is printed next."""
-        self._wanted = self.console.render_lines(renderable, pad=False)
+        rows = self.console.render_lines(renderable, pad=False)
+        self._wanted = [_firm(row, self.console.width) for row in rows]
 
     def stop(self) -> None:
         """Take the rows away."""
@@ -66,6 +68,35 @@ class Panelled(Live):
             return [Segments(_reshape(old, new) + _changes(old, new) + room), *renderables]
         erase = [_ERASE] if old else []
         return [Segments(erase), *renderables, Segments(_all(new))]
+
+
+def fold(line: Text, width: int) -> list[Text]:
+    """A line as rows that no terminal wraps, whatever it makes of emoji and vowel signs."""
+    if line.plain.isascii():
+        return [line]
+    ends = [index for index, most in enumerate(accumulate(map(_most, line.plain))) if most > width]
+    if not ends:
+        return [line]
+    first, rest = line.divide([max(ends[0], 1)])
+    return [first, *(fold(rest, width) if rest else [])]
+
+
+def _most(character: str) -> int:
+    """In how many cells a terminal may show a character: they differ on what joins what."""
+    if "\U0001f1e6" <= character <= "\U0001f1ff" or "\U0001f3fb" <= character <= "\U0001f3ff":
+        return 2  # letters of flags, and shades of skin
+    return cell_len(character) or int(character == "\ufe0f" or category(character) == "Mc")
+
+
+def _firm(row: Row, width: int) -> Row:
+    """The same row with its right border in its column even if its text is not as wide as held."""
+    text = "".join(part.text for part in row)
+    if text.isascii() or sum(map(_most, text)) == cell_len(text):
+        return row
+    inner = [part for part in row[:-1] if part.text.strip()]
+    erase = Control((ControlType.ERASE_IN_LINE, 0)).segment
+    edge = Control((ControlType.CURSOR_MOVE_TO_COLUMN, width - 1)).segment
+    return [*inner, erase, edge, row[-1]]
 
 
 def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:

@@ -139,7 +139,7 @@ def _place(fields: Fields) -> tuple[str, str, int, int]:
 
 
 def _delta(channel: Channel, fields: Fields) -> ServerEvent:
-    return Delta(channel, fields.text("delta"), *_place(fields))
+    return Delta(channel, fields.piece("delta"), *_place(fields))
 
 
 def _channel_done(channel: Channel, key: str, fields: Fields) -> ServerEvent:

@@ -35,31 +35,32 @@ DEEPEST = 100
 
 
 def read_json(frame: str) -> object:
-    """JSON that can be written again: what it says fits into UTF-8, strict JSON and the stack.
+    """JSON that `write_frame` can write again: it fits into strict JSON and the stack.
 
     Raises:
         ValueError: it is no such JSON. RecursionError is as good as that.
     """
-    return _clean(json.loads(frame, parse_constant=_no_constant), 0)
+    data: object = json.loads(frame, parse_constant=_no_constant)
+    _check(data, 0)
+    return data
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _clean(data: object, depth: int) -> object:
+def _check(data: object, depth: int) -> None:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST}")
     match data:
-        case str():
-            return whole_characters(data)
         case dict():
-            return {whole_characters(key): _clean(data[key], depth + 1) for key in data}
+            for entry in data.values():
+                _check(entry, depth + 1)
         case list():
-            return [_clean(entry, depth + 1) for entry in data]
+            for entry in data:
+                _check(entry, depth + 1)
         case float() if not math.isfinite(data):
             raise ValueError("a number is out of range")
-    return data
 
 
 def read_error_body(body: bytes) -> str:
@@ -112,6 +113,11 @@ class Fields:
     def text(self, key: str) -> str:
         value = self._get(key, str)
         return whole_characters(value) if isinstance(value, str) else ""
+
+    def piece(self, key: str) -> str:
+        """A text that may begin or end with half a surrogate pair: its neighbour has the rest."""
+        value = self._get(key, str)
+        return value if isinstance(value, str) else ""
 
     def optional(self, key: str) -> str | None:
         value = self._get(key, str)

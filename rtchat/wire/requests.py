@@ -7,23 +7,18 @@ conversation (`rtchat.server`).
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
-from typing import NoReturn
 
 from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
 from rtchat.events import ServerProblem
 from rtchat.values import Dialect, Item, JsonObject, Modality, Options, value
 from rtchat.wire import beta
 from rtchat.wire.check import FieldError, unsupported
-from rtchat.wire.fields import Fields, whole_characters
+from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.items import read_item
 from rtchat.wire.shapes import COMMANDS
 
 INVALID_REQUEST = "invalid_request_error"
-_DEEPEST = 100
-
 # ------------------------------------------------------------------------------------------- frames
 
 
@@ -33,31 +28,11 @@ def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
         message = f"Expected a text frame, but got a binary one of {len(frame)} bytes."
         return ServerProblem(message, INVALID_REQUEST, "invalid_frame")
     try:
-        data = _clean(json.loads(frame, parse_constant=_no_constant), 0)
+        data = read_json(frame)
     except (ValueError, RecursionError) as error:
         return ServerProblem(f"Not JSON: {error}.", INVALID_REQUEST, "invalid_json")
     if not isinstance(data, dict):
         return ServerProblem("Expected a JSON object.", INVALID_REQUEST, "invalid_type")
-    return data
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
-
-
-def _clean(data: object, depth: int) -> object:
-    # What is read here is written again: it must fit into UTF-8, JSON and the stack.
-    if depth > _DEEPEST:
-        raise ValueError(f"nested deeper than {_DEEPEST}")
-    match data:
-        case str():
-            return whole_characters(data)
-        case dict():
-            return {whole_characters(key): _clean(data[key], depth + 1) for key in data}
-        case list():
-            return [_clean(entry, depth + 1) for entry in data]
-        case float() if not math.isfinite(data):
-            raise ValueError("a number is out of range")
     return data
 
 
