@@ -61,6 +61,10 @@ def once(prompt: str | None, settings: Settings, shape: Shape, streams: Surround
     async def ask(post: Post) -> None:
         post(UserSaid(text))
         post(InputEnded())
+        if shape == "text" and _renders(settings, streams):
+            from rtchat.ui.live_view import preload
+
+            await asyncio.to_thread(preload)
 
     _prepare(settings, streams, aside)
     view = _view(settings, shape, streams, aside)
@@ -152,9 +156,13 @@ def _consoles(settings: Settings, streams: Surroundings) -> tuple[Console, Conso
 
 
 class _Later:
-    """A view that is not there yet: keeps what it is told until it is."""
+    """A view that is not there yet: keeps what it is told until it is.
 
-    def __init__(self) -> None:
+    Should the program end before, `otherwise` is told: an error may be among it.
+    """
+
+    def __init__(self, otherwise: View) -> None:
+        self._otherwise = otherwise
         self._view: View | None = None
         self._kept: list[Update] = []
 
@@ -169,7 +177,9 @@ class _Later:
             self._view.tick()
 
     def close(self) -> None:
-        if self._view is not None:
+        if self._view is None:
+            self.become(self._otherwise)
+        else:
             self._view.close()
 
     def become(self, view: View) -> None:
@@ -181,7 +191,7 @@ class _Later:
 def _terminal(settings: Settings, streams: Surroundings) -> tuple[View, Source]:
     """A prompt and a live view. They take longer to import than a connection to be made, so both
     happen at once."""
-    later = _Later()
+    later = _Later(_aside(settings, streams))
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")

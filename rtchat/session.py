@@ -212,6 +212,7 @@ class Session:
                 try:
                     while (frame := await link.receive()) is not None:
                         self._read(frame)
+                        await asyncio.sleep(0)  # frames that have all come are no reason to hog
                 finally:
                     writing.cancel()
                 lost = link.explain()

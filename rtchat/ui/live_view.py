@@ -34,6 +34,19 @@ if TYPE_CHECKING:
     from rtchat.ui.panel import Panelled
 
 
+def preload() -> None:
+    """Import what drawing needs: long enough to be done in a thread, before there is any text."""
+    import rich.panel
+    import rich.table
+
+    import rtchat.ui.panel
+    from rtchat.ui import draw, highlight
+
+    draw.parser()
+    for language in ("python", "bash", "js"):  # the first words in one cost 25 ms
+        highlight.Highlighter(language).lines("")
+
+
 class LiveView:
     """Shows updates on a terminal.
 
@@ -145,7 +158,7 @@ class LiveView:
             from rtchat.ui.draw import Stream
 
             self._stream = Stream(self._out)
-        self._stream.add(visible(text))
+        self._stream.add(visible(text), self._out.width)
         self._text.append(text)
         self._deltas += 1
         if self._first is None:

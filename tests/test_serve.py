@@ -1,0 +1,134 @@
+"""`rtchat serve`, `rtchat local` and `--local`: the server as its users run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faulty import certificate
+from tests.program import Program
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+@contextmanager
+def served(
+    program: Program, *arguments: str, environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`rtchat serve` on a free port, and its URL."""
+    with program.start("serve", "--port", "0", *arguments, environ=environ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().decode().rstrip("\n"), process
+        finally:
+            process.terminate()
+
+
+def test_serve_prints_its_url_and_answers(program: Program) -> None:
+    with served(program, "--engine", "echo") as (url, _):
+        assert re.fullmatch(r"ws://127\.0\.0\.1:\d+/v1/realtime", url)
+        ran = program.run("once", "-q", "hello", "--url", url)
+    assert (ran.code, ran.text) == (0, "hello\n")
+
+
+def test_serve_speaks_beta_to_those_who_ask(program: Program) -> None:
+    with served(program, "--engine", "echo") as (url, _):
+        ran = program.run("once", "-q", "hi", "--url", url, "--dialect", "beta", "--events")
+    types = [json.loads(line)["type"] for line in ran.text.splitlines()]
+    assert ran.code == 0
+    assert "response.text.delta" in types
+    assert "response.output_text.delta" not in types
+
+
+def test_serve_reads_its_answers_from_a_script(program: Program) -> None:
+    (program.home / "demo.toml").write_text('[[rule]]\ntext = "scripted"\n')
+    with served(program, "--engine", "script:demo.toml") as (url, _):
+        assert program.run("once", "-q", "hi", "--url", url).text == "scripted\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_signal_ends_serve_quietly(program: Program, number: int, code: int) -> None:
+    with served(program, "--engine", "echo") as (_, process):
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait() == code
+
+
+def test_serve_asks_for_the_key_in_a_file(program: Program) -> None:
+    (program.home / "key").write_text("sk-mine\n")
+    with served(program, "--engine", "echo", "--api-key-file", "key") as (url, _):
+        assert program.run("once", "hi", "--url", url).code == 3
+        right = program.run("once", "hi", "--url", url, environ={"OPENAI_API_KEY": "sk-mine"})
+    assert (right.code, right.text) == (0, "hi\n")
+
+
+def test_serve_speaks_tls(program: Program) -> None:
+    file, _ = certificate(program.home, "IP:127.0.0.1")
+    key = str(program.home / "key.pem")
+    arguments = ("--engine", "echo", "--tls-cert", str(file), "--tls-key", key)
+    with served(program, *arguments) as (url, _):
+        assert url.startswith("wss://127.0.0.1:")
+        untrusted = program.run("once", "hi", "--url", url)
+        trusted = program.run("once", "hi", "--url", url, environ={"SSL_CERT_FILE": str(file)})
+    assert untrusted.code == 4
+    assert "is not trusted" in untrusted.error
+    assert (trusted.code, trusted.text) == (0, "hi\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--engine", "oracle"], "no engine oracle"),
+        (["--engine", "script:missing.toml"], "missing.toml"),
+        (["--engine", "echo", "--gguf", "x.gguf"], "--gguf is for the engine local"),
+        (["--engine", "local", "--gguf", "x.gguf"], "x.gguf"),
+        (["--engine", "echo", "--api-key-file", "missing"], "the key file missing cannot be read"),
+        (["--engine", "echo", "--api-key-file", "empty"], "the key file empty is empty"),
+        (["--engine", "echo", "--tls-cert", "missing"], "the certificate missing cannot be used"),
+        (["--engine", "echo", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_what_serve_cannot_do_is_a_line_and_2(
+    program: Program, arguments: list[str], says: str
+) -> None:
+    (program.home / "empty").touch()
+    ran = program.run("serve", "--port", "0", *arguments)
+    assert ran.code == 2
+    assert says in ran.error
+
+
+def test_the_embedded_model_answers_without_a_key(program: Program, data_home: Path) -> None:
+    environ = {"XDG_DATA_HOME": str(data_home)}
+    ran = program.run("once", "--local", "What is the capital of France?", environ=environ)
+    assert ran.code == 0
+    assert len(ran.text.split()) >= 1
+    assert ran.err.startswith("SmolLM2-135M, a tiny model to try the interface, not for facts\n")
+    assert "smollm2-135m-instruct · first token" in ran.err
+
+
+def test_the_embedded_model_has_a_place_and_can_be_removed(
+    program: Program, data_home: Path
+) -> None:
+    environ = {"XDG_DATA_HOME": str(data_home)}
+    path = program.run("local", "path", environ=environ)
+    assert Path(path.text.rstrip()).is_relative_to(data_home)
+    assert program.run("local", "install", environ=environ).text == path.text
+    assert program.run("local", "remove").err == "there was nothing to remove\n"
+
+
+def test_a_wheel_that_is_none_is_refused(program: Program) -> None:
+    ran = program.run("local", "install", "missing.whl")
+    assert (ran.code, ran.error) == (2, "rtchat: no such wheel: missing.whl")

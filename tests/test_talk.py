@@ -1,0 +1,259 @@
+"""`rtchat talk` as a person has it: the program in a terminal, judged by what is on the screen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import termios
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pyte
+import pytest
+
+from rtchat.server.realtime import serving
+from rtchat.server.script import ScriptEngine, read_script
+from tests.program import PATIENCE, Program, background
+
+SCRIPT: dict[str, object] = {
+    "model": "scripted",
+    "rule": [
+        {"match": "slow", "text": "one two three four five", "chunk": 4, "delay": 0.15},
+        {"match": "broken", "fail": {"code": "server_error", "message": "Oh no."}},
+        {"match": "cut", "times": 1, "text": "Half", "close": {"code": 1006}},
+        {"match": "again", "times": 1, "close": {"code": 1006}},
+        {
+            "text": "Some **bold** text.\n\n- a list\n",
+            "usage": {"input": 57, "cached": 16, "output": 48},
+        },
+    ],
+}
+PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
+
+
+class _Screen(pyte.HistoryScreen):
+    """A screen that answers when it is asked where the cursor is."""
+
+    answers: Callable[[str], None]
+
+    def write_process_input(self, data: str) -> None:
+        self.answers(data)
+
+
+class Terminal:
+    """A terminal of 24 rows and 80 columns with the program in it."""
+
+    def __init__(self, program: Program, arguments: list[str], environ: Mapping[str, str]) -> None:
+        self._screen = _Screen(80, 24, history=1000)
+        self._screen.answers = self.types
+        self._stream = pyte.ByteStream(self._screen)
+        command = program.command("talk", *arguments)
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(program.home)
+            os.execve(command[0], command, {**program.environ, "TERM": "xterm-256color", **environ})
+        size = struct.pack("HHHH", 24, 80, 0, 0)
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+
+    def types(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def lines(self) -> list[str]:
+        """All that scrolled away and all that is there, without the empty rows at the end."""
+        above = [
+            "".join(row[x].data for x in range(80)).rstrip() for row in self._screen.history.top
+        ]
+        return (
+            "\n".join([*above, *(line.rstrip() for line in self._screen.display)])
+            .rstrip()
+            .split("\n")
+        )
+
+    def shows(self, *texts: str) -> list[str]:
+        """Wait until each of these stands on a line of its own, or within one, in this order."""
+        while not self._has(texts):
+            assert self._reads(), f"{texts} is not on the screen:\n" + "\n".join(self.lines())
+        return self.lines()
+
+    def _has(self, texts: tuple[str, ...]) -> bool:
+        lines = iter(self.lines())
+        return all(any(text in line for line in lines) for text in texts)
+
+    def _reads(self) -> bool:
+        ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
+        try:
+            data = os.read(self._terminal, 65536) if ready else b""
+        except OSError:
+            return False
+        self._stream.feed(data)
+        return bool(data)
+
+    def ends(self) -> int:
+        """Wait for the end of the program; its exit code."""
+        while self._reads():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(status)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+        yield url
+
+
+@pytest.fixture
+def program(tmp_path: Path, url: str) -> Program:
+    program = Program(tmp_path)
+    program.environ["RTCHAT_URL"] = url
+    return program
+
+
+def talk(program: Program, *arguments: str, **environ: str) -> Terminal:
+    return Terminal(program, list(arguments), environ)
+
+
+def leave(terminal: Terminal) -> int:
+    terminal.types("\x04")
+    return terminal.ends()
+
+
+def test_a_conversation(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows("rtchat 0.1.0 · gpt-realtime-2.1 · connected in ", PROMPT)
+    terminal.types("hello\r")
+    lines = terminal.shows("48 out", PROMPT)
+    start = lines.index(f"{PROMPT} hello")
+    assert lines[start : start + 6] == [
+        f"{PROMPT} hello",
+        "",
+        "Some bold text.",
+        "",
+        "• a list",
+        "",
+    ]
+    assert lines[start + 6].startswith("gpt-realtime-2.1 · first token ")
+    assert lines[start + 6].endswith("57 in (16 cached) · 48 out")
+    assert lines[start + 7 :] == [PROMPT]
+    assert leave(terminal) == 0
+
+
+def test_the_panel_is_up_while_it_streams_and_gone_afterwards(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("slow\r")
+    terminal.shows("╭─ gpt-realtime-2.1 ─", "│ one two", "╰─ Ctrl-C stops ─")
+    lines = terminal.shows("one two three four five", "gpt-realtime-2.1 · first token", PROMPT)
+    assert not any("╭" in line or "│" in line for line in lines)
+    assert leave(terminal) == 0
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x1b"], ids=["Ctrl-C", "Esc"])
+def test_a_key_stops_the_reply_and_the_conversation_goes_on(program: Program, key: str) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("slow\r")
+    terminal.shows("│ one two")
+    terminal.types(key)
+    lines = terminal.shows("interrupted", PROMPT)
+    assert any(line.startswith("one two") for line in lines)
+    terminal.types("hello\r")
+    terminal.shows("interrupted", "Some bold text.", PROMPT)
+    assert leave(terminal) == 0
+
+
+def test_what_is_typed_meanwhile_is_in_the_next_prompt(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("slow\r")
+    terminal.shows("│ one")
+    terminal.types("next question")
+    terminal.shows("one two three four five", f"{PROMPT} next question")
+    terminal.types("\r")
+    terminal.shows(f"{PROMPT} next question", "Some bold text.", PROMPT)
+    assert leave(terminal) == 0
+
+
+def test_a_reply_that_fails_is_said_and_the_conversation_goes_on(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("broken\r")
+    terminal.shows("the reply failed: Oh no.", PROMPT)
+    terminal.types("hello\r")
+    terminal.shows("Some bold text.", PROMPT)
+    assert leave(terminal) == 0
+
+
+def test_a_connection_lost_in_mid_reply_is_made_again(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("cut\r")
+    terminal.shows("Half", "connection lost (1006)", "connected again in ", PROMPT)
+    terminal.types("hello\r")
+    terminal.shows("Some bold text.", PROMPT)
+    assert leave(terminal) == 0
+
+
+def test_a_question_lost_with_the_connection_is_asked_again(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("again\r")
+    terminal.shows("Some bold text.", PROMPT)
+    assert leave(terminal) == 0
+
+
+def test_commands(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows("connected in", PROMPT)
+    terminal.types("/help\r")
+    terminal.shows("/usage", "Alt-Enter, Ctrl-J")
+    terminal.types("/system Be brief.\r")
+    terminal.shows("instructions set")
+    terminal.types("hello\r")
+    terminal.shows("Some bold text.", "48 out")
+    terminal.types("/usage\r")
+    terminal.shows("1 reply · 57 in (16 cached) · 48 out")
+    terminal.types("/model other\r")
+    terminal.shows("model other", "2 items replayed")
+    terminal.types("/new\r")
+    terminal.shows("a new conversation", "connected again in")
+    terminal.types("/nwe\r")
+    terminal.shows("no command /nwe: did you mean /new?")
+    terminal.types("/exit\r")
+    assert terminal.ends() == 0
+
+
+def test_input_is_remembered_for_the_next_time(program: Program) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types("hello there\r")
+    terminal.shows("Some bold text.", PROMPT)
+    assert leave(terminal) == 0
+    history = program.home / ".local" / "state" / "rtchat" / "input_history"
+    assert history.stat().st_mode & 0o777 == 0o600
+    later = talk(program)
+    later.shows("connected in", PROMPT)
+    later.types("\x1b[A")
+    later.shows(f"{PROMPT} hello there")
+    later.types("\x03")
+    assert leave(later) == 0
+
+
+def test_no_color_has_no_colours(program: Program) -> None:
+    terminal = talk(program, NO_COLOR="1")
+    terminal.shows(PROMPT)
+    terminal.types("hello\r")
+    terminal.shows("Some bold text.", PROMPT)
+    colours = {cell.fg for row in terminal._screen.buffer.values() for cell in row.values()}
+    assert colours == {"default"}
+    assert leave(terminal) == 0
+
+
+def test_a_server_that_is_not_there_ends_it(program: Program) -> None:
+    terminal = talk(program, RTCHAT_URL="ws://127.0.0.1:1/v1/realtime")
+    terminal.shows("nothing listens at 127.0.0.1:1: check --url, or start the server")
+    assert terminal.ends() == 4
