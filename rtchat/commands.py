@@ -12,6 +12,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from rtchat.events import (
+    CopyAsked,
     LeaveAsked,
     LocalEvent,
     ModelSet,
@@ -26,7 +27,8 @@ from rtchat.values import value
 
 @value
 class Row:
-    """One command. `argument` is how the help names it; a command without one takes none."""
+    """One command. `argument` is how the help names it, in brackets where it may be left out; a
+    command without one takes none."""
 
     name: str
     argument: str
@@ -40,6 +42,7 @@ TABLE: tuple[Row, ...] = (
     Row("new", "", "start a new conversation", lambda _: StartedOver()),
     Row("system", "TEXT", "instructions to the model, from now on", SystemSet),
     Row("model", "NAME", "another model, same conversation", ModelSet),
+    Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("usage", "", "tokens of this run", lambda _: UsageAsked()),
 )
 
@@ -66,11 +69,19 @@ def parse(line: str) -> LocalEvent:
         near = get_close_matches(name, [row.name for row in TABLE], n=1)
         advice = f"did you mean /{near[0]}?" if near else "/help lists them"
         return Told(f"no command /{name}: {advice} (// sends a literal /)", is_error=True)
-    if row.argument and not argument:
+    if row.argument and not argument and not row.argument.startswith("["):
         return Told(f"/{name} needs {row.argument}: /{name} {row.argument}", is_error=True)
     if argument and not row.argument:
         return Told(f"/{name} takes nothing after it", is_error=True)
     return row.make(argument)
+
+
+def _copy(number: str) -> LocalEvent:
+    if not number:
+        return CopyAsked()
+    if number.isdecimal() and int(number[:9]):
+        return CopyAsked(int(number[:9]))
+    return Told("/copy takes the number of a code block: /copy 1", is_error=True)
 
 
 def help_text() -> str:

@@ -160,6 +160,8 @@ class Conversation:
                 self._connect()
             case ev.UsageAsked():
                 self._show(fx.Totals(self._replies, self._usage))
+            case ev.CopyAsked(block):
+                self._copy(block)
             case ev.Told(text, is_error):
                 self._notice("error" if is_error else "info", text)
             case ev.Opened():
@@ -551,6 +553,17 @@ class Conversation:
         if self._phase in (Phase.CONFIGURING, Phase.READY, Phase.ENDING):
             self._configure()
 
+    def _copy(self, block: int) -> None:
+        said = [
+            item.text
+            for item in self._items
+            if isinstance(item, Message) and item.role == "assistant"
+        ]
+        if said:
+            self._show(fx.Copy(said[-1], block))
+        else:
+            self._notice("error", "there is no reply to copy yet")
+
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
             case ev.Timer.RETRY:
@@ -585,7 +598,8 @@ class Conversation:
         | fx.Asked
         | fx.TextArrived
         | fx.ReplyOver
-        | fx.Totals,
+        | fx.Totals
+        | fx.Copy,
     ) -> None:
         self._out.append(fx.Show(update))
 

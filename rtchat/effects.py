@@ -145,6 +145,14 @@ class Totals:
     usage: Usage
 
 
+@value
+class Copy:
+    """/copy: put a reply, or its `block`-th code block, on the clipboard; 0 is all of it."""
+
+    text: str
+    block: int = 0
+
+
 Level: TypeAlias = Literal["detail", "info", "warning", "error"]
 
 
@@ -156,7 +164,9 @@ class Notice:
     text: str
 
 
-Update: TypeAlias = Connecting | Ready | Waiting | Asked | TextArrived | ReplyOver | Totals | Notice
+Update: TypeAlias = (
+    Connecting | Ready | Waiting | Asked | TextArrived | ReplyOver | Totals | Copy | Notice
+)
 
 # --------------------------------------------------------------------- effects: what the shell does
 

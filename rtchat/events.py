@@ -318,6 +318,13 @@ class UsageAsked:
 
 
 @value
+class CopyAsked:
+    """/copy: the last reply, or its `block`-th code block; 0 is all of it."""
+
+    block: int = 0
+
+
+@value
 class Told:
     """A line from the program to the user that needs no decision: /help, a mistyped command."""
 
@@ -369,6 +376,7 @@ LocalEvent: TypeAlias = (
     | ModelSet
     | StartedOver
     | UsageAsked
+    | CopyAsked
     | Told
     | Opened
     | Lost

@@ -32,6 +32,8 @@ from rtchat.wire import write_frame
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rtchat.ui.terminal import Screen
+
 Shape: TypeAlias = Literal["text", "json", "events"]
 """What goes to stdout: replies as text, as JSON, or every server event."""
 
@@ -140,11 +142,13 @@ def _consoles(settings: Settings, streams: Surroundings) -> tuple[Console, Conso
 
     def console(file: TextIO, is_terminal: bool) -> Console:
         colors = _colors(settings, streams, is_terminal)
-        # The 16 colours of the terminal's own palette read on any background.
+        # The 16 colours of the terminal's own palette read on any background; without colours a
+        # terminal still has bold and underline.
+        styled = colors or (is_terminal and streams.environ.get("TERM") != "dumb")
         return Console(
             file=file,
             force_terminal=is_terminal,
-            color_system="standard" if colors else None,
+            color_system="standard" if styled else None,
             no_color=not colors,
             legacy_windows=False,
             _environ=dict(streams.environ),
@@ -188,6 +192,18 @@ class _Later:
             view.show(update)
 
 
+def _screen(settings: Settings, streams: Surroundings) -> Screen:
+    """What a conversation is seen on: a screen reader's, `--plain`, is never painted twice."""
+    verbose, quiet = settings.verbose, settings.quiet
+    if not _renders(settings, streams):
+        aside = Aside(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
+        return PlainView(streams.stdout.buffer, aside, raw=False)
+    from rtchat.ui.live_view import LiveView
+
+    consoles = _consoles(settings, streams)
+    return LiveView(*consoles, banner=True, verbose=verbose, quiet=quiet)
+
+
 def _terminal(settings: Settings, streams: Surroundings) -> tuple[View, Source]:
     """A prompt and a live view. They take longer to import than a connection to be made, so both
     happen at once."""
@@ -195,16 +211,20 @@ def _terminal(settings: Settings, streams: Surroundings) -> tuple[View, Source]:
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
-        from rtchat.ui.live_view import LiveView
+        from rtchat.ui.clipboard import Clipboard
+        from rtchat.ui.live_view import preload
         from rtchat.ui.prompt import Prompt
         from rtchat.ui.terminal import Terminal
 
-        out, err = _consoles(settings, streams)
-        view = LiveView(out, err, banner=True, verbose=settings.verbose, quiet=settings.quiet)
         colors = _colors(settings, streams, is_terminal=True)
-        terminal = Terminal(view, Prompt(streams.state_dir / "input_history", color=colors))
+        prompt = Prompt(streams.state_dir / "input_history", color=colors)
+        clipboard = Clipboard(streams.stdout, streams.environ)
+        terminal = Terminal(_screen(settings, streams), prompt, clipboard)
         later.become(terminal)
-        await terminal.run(post)
+        if _renders(settings, streams):
+            await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
+        else:
+            await terminal.run(post)
 
     return later, run
 

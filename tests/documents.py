@@ -103,7 +103,7 @@ _WORDS = st.sampled_from(
         *("supercalifragilisticexpialidocious", "x" * 90, "col\tumn", "https://example.com/a", "#"),
         *("**bold**", "*it*", "~~no~~", "`code`", "``a ` b``", "<kbd>k</kbd>", "<br>", "!"),
         *("[label](https://example.com/x)", "<https://example.com>", "![image](a.png)", "[ref]"),
-        *("日本語", "한국어", "ｆｕｌｌ", "e\u0301", "नमस्ते", "שלום", "مرحبا", "é" * 30, "漢" * 50),
+        *("日本語", "한국어", "e\u0301", "नमस्ते", "שלום", "مرحبا", "é" * 30, "漢" * 50),
         *("😀", "👩\u200d💻", "❤\ufe0f", "👍🏽", "🇩🇪", "👨\u200d👩\u200d👧\u200d👦"),
     )
 )

@@ -20,7 +20,7 @@ _GLYPH = re.compile(
 """A character with what is drawn into the same place."""
 
 
-class _Terminal(pyte.HistoryScreen):  # type: ignore[misc] # pyte has no types
+class _Terminal(pyte.HistoryScreen):
     """Does with wide and zero-width characters what terminals do; pyte drops or splits some.
 
     `clusters`: glyphs of several characters take two cells, as in new terminals; else each of their

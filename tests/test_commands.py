@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rtchat.commands import TABLE, help_text, parse
 from rtchat.events import (
+    CopyAsked,
     LeaveAsked,
     LocalEvent,
     ModelSet,
@@ -24,6 +25,7 @@ _HELP = """\
 /new                start a new conversation
 /system TEXT        instructions to the model, from now on
 /model NAME         another model, same conversation
+/copy [N]           copy the last reply, or its code block N
 /usage              tokens of this run
 Enter               send
 Alt-Enter, Ctrl-J   a new line
@@ -47,6 +49,8 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/exit  ", LeaveAsked()),
         ("/new", StartedOver()),
         ("/usage\n", UsageAsked()),
+        ("/copy", CopyAsked()),
+        ("/copy 12", CopyAsked(12)),
         ("/system  Be brief. ", SystemSet("Be brief.")),
         ("/system\nBe brief.\nBe kind.", SystemSet("Be brief.\nBe kind.")),
         ("/system\tBe brief.", SystemSet("Be brief.")),
@@ -67,6 +71,8 @@ def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent) -> None
         ("/HELP", "no command /HELP: /help lists them (// sends a literal /)"),
         ("/model", "/model needs NAME: /model NAME"),
         ("/system \t", "/system needs TEXT: /system TEXT"),
+        ("/copy all", "/copy takes the number of a code block: /copy 1"),
+        ("/copy 0", "/copy takes the number of a code block: /copy 1"),
         ("/exit now", "/exit takes nothing after it"),
     ],
 )
@@ -85,4 +91,12 @@ def test_no_line_is_a_fault(line: str) -> None:
 
 def test_every_command_is_in_the_help() -> None:
     assert help_text() == _HELP
-    assert [row.name for row in TABLE] == ["help", "exit", "new", "system", "model", "usage"]
+    assert [row.name for row in TABLE] == [
+        "help",
+        "exit",
+        "new",
+        "system",
+        "model",
+        "copy",
+        "usage",
+    ]

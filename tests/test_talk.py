@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import select
-import struct
-import termios
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-import pyte
 import pytest
 
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
-from tests.program import PATIENCE, Program, background
+from tests.program import Program, background
+from tests.terminal import Terminal
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -32,72 +26,6 @@ SCRIPT: dict[str, object] = {
     ],
 }
 PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
-
-
-class _Screen(pyte.HistoryScreen):
-    """A screen that answers when it is asked where the cursor is."""
-
-    answers: Callable[[str], None]
-
-    def write_process_input(self, data: str) -> None:
-        self.answers(data)
-
-
-class Terminal:
-    """A terminal of 24 rows and 80 columns with the program in it."""
-
-    def __init__(self, program: Program, arguments: list[str], environ: Mapping[str, str]) -> None:
-        self._screen = _Screen(80, 24, history=1000)
-        self._screen.answers = self.types
-        self._stream = pyte.ByteStream(self._screen)
-        command = program.command("talk", *arguments)
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(program.home)
-            os.execve(command[0], command, {**program.environ, "TERM": "xterm-256color", **environ})
-        size = struct.pack("HHHH", 24, 80, 0, 0)
-        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
-
-    def types(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-    def lines(self) -> list[str]:
-        """All that scrolled away and all that is there, without the empty rows at the end."""
-        above = [
-            "".join(row[x].data for x in range(80)).rstrip() for row in self._screen.history.top
-        ]
-        return (
-            "\n".join([*above, *(line.rstrip() for line in self._screen.display)])
-            .rstrip()
-            .split("\n")
-        )
-
-    def shows(self, *texts: str) -> list[str]:
-        """Wait until each of these stands on a line of its own, or within one, in this order."""
-        while not self._has(texts):
-            assert self._reads(), f"{texts} is not on the screen:\n" + "\n".join(self.lines())
-        return self.lines()
-
-    def _has(self, texts: tuple[str, ...]) -> bool:
-        lines = iter(self.lines())
-        return all(any(text in line for line in lines) for text in texts)
-
-    def _reads(self) -> bool:
-        ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
-        try:
-            data = os.read(self._terminal, 65536) if ready else b""
-        except OSError:
-            return False
-        self._stream.feed(data)
-        return bool(data)
-
-    def ends(self) -> int:
-        """Wait for the end of the program; its exit code."""
-        while self._reads():
-            pass
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self._terminal)
-        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture
@@ -210,19 +138,19 @@ def test_commands(program: Program) -> None:
     terminal = talk(program)
     terminal.shows("connected in", PROMPT)
     terminal.types("/help\r")
-    terminal.shows("/usage", "Alt-Enter, Ctrl-J")
+    terminal.shows("/usage", "Alt-Enter, Ctrl-J", PROMPT)
     terminal.types("/system Be brief.\r")
-    terminal.shows("instructions set")
+    terminal.shows("instructions set", PROMPT)
     terminal.types("hello\r")
-    terminal.shows("Some bold text.", "48 out")
+    terminal.shows("Some bold text.", "48 out", PROMPT)
     terminal.types("/usage\r")
-    terminal.shows("1 reply · 57 in (16 cached) · 48 out")
+    terminal.shows("1 reply · 57 in (16 cached) · 48 out", PROMPT)
     terminal.types("/model other\r")
-    terminal.shows("model other", "2 items replayed")
+    terminal.shows("model other", "2 items replayed", PROMPT)
     terminal.types("/new\r")
-    terminal.shows("a new conversation", "connected again in")
+    terminal.shows("a new conversation", "connected again in", PROMPT)
     terminal.types("/nwe\r")
-    terminal.shows("no command /nwe: did you mean /new?")
+    terminal.shows("no command /nwe: did you mean /new?", PROMPT)
     terminal.types("/exit\r")
     assert terminal.ends() == 0
 
@@ -248,7 +176,7 @@ def test_no_color_has_no_colours(program: Program) -> None:
     terminal.shows(PROMPT)
     terminal.types("hello\r")
     terminal.shows("Some bold text.", PROMPT)
-    colours = {cell.fg for row in terminal._screen.buffer.values() for cell in row.values()}
+    colours = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
     assert colours == {"default"}
     assert leave(terminal) == 0
 

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from rtchat.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived
 from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, Told, UserSaid
+from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
@@ -92,7 +93,8 @@ class Typist:
 
 async def _talk(history: Path, events: int) -> None:
     view = LiveView(Console(), Console(stderr=True), banner=True)
-    terminal = Terminal(view, Prompt(history, color=False))
+    clipboard = Clipboard(sys.stdout, {})
+    terminal = Terminal(view, Prompt(history, color=False), clipboard)
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
 from rich.console import Console, Group
@@ -16,6 +17,7 @@ from rich.text import Text
 from rtchat.effects import (
     Asked,
     Connecting,
+    Copy,
     Notice,
     Ready,
     ReplyOver,
@@ -36,15 +38,12 @@ if TYPE_CHECKING:
 
 def preload() -> None:
     """Import what drawing needs: long enough to be done in a thread, before there is any text."""
-    import rich.panel
-    import rich.table
+    for module in ("rich.panel", "rich.table", "rtchat.ui.draw", "rtchat.ui.panel"):
+        import_module(module)
+    from rtchat.ui.highlight import Highlighter
 
-    import rtchat.ui.panel
-    from rtchat.ui import draw, highlight
-
-    draw.parser()
     for language in ("python", "bash", "js"):  # the first words in one cost 25 ms
-        highlight.Highlighter(language).lines("")
+        Highlighter(language).lines("")
 
 
 class LiveView:
@@ -95,9 +94,7 @@ class LiveView:
                 self._greet(update)
                 self._say("waiting")
             case Waiting():
-                self._say(words.waiting(update))
-                if self._panel is None:
-                    self._notice("info", self._status)
+                self._wait(update)
             case Asked(model=model):
                 self._model = model
                 self._say("waiting", opens=True)
@@ -110,6 +107,8 @@ class LiveView:
                 self._aside(words.totals(update))
             case Notice(level=level, text=text):
                 self._notice(level, text)
+            case Copy():
+                pass  # `Terminal` does it
             case _:
                 assert_never(update)
 
@@ -141,6 +140,11 @@ class LiveView:
             self._open()
         if self._panel is not None:
             self._paint([])
+
+    def _wait(self, update: Waiting) -> None:
+        self._say(words.waiting(update))
+        if self._panel is None:
+            self._notice("info", self._status)
 
     def _open(self) -> None:
         """Put the panel up, where there is a screen to put it on."""

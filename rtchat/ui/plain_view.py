@@ -12,6 +12,7 @@ from typing import BinaryIO, TextIO, assert_never
 from rtchat.effects import (
     Asked,
     Connecting,
+    Copy,
     Notice,
     Ready,
     ReplyOver,
@@ -25,9 +26,20 @@ from rtchat.ui.safe import visible
 
 
 class Aside:
-    """The lines on stderr. As a view by itself it shows everything but the replies."""
+    """The lines on stderr. As a view by itself it shows everything but the replies.
 
-    def __init__(self, err: TextIO | None, *, verbose: bool = False, quiet: bool = False) -> None:
+    `banner` is for a conversation with a person: it greets.
+    """
+
+    def __init__(
+        self,
+        err: TextIO | None,
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        banner: bool = False,
+    ) -> None:
+        self._banner = banner
         self._err = err
         self._verbose = verbose
         self._quiet = quiet
@@ -41,12 +53,14 @@ class Aside:
             case Ready():
                 if self._was_ready:
                     self._info(words.connected_again(update))
+                elif self._banner:
+                    self._info(words.greeting(update))
                 else:
                     self._detail(words.greeting(update))
                 self._was_ready = True
             case Waiting():
                 self._info(words.waiting(update))
-            case Asked() | TextArrived():
+            case Asked() | TextArrived() | Copy():
                 pass
             case ReplyOver():
                 self._ended(update)
@@ -122,6 +136,9 @@ class PlainView:
             case _:
                 pass
         self._aside.show(update)
+
+    def expect(self) -> None:
+        """Nothing is said until there is something to say."""
 
     def tick(self) -> None:
         """Nothing is painted."""

@@ -8,24 +8,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from rtchat.commands import parse
-from rtchat.effects import Connecting, ReplyOver, Update
+from rtchat.effects import Connecting, Copy, ReplyOver, Update
 from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, UserSaid
-from rtchat.ui.live_view import LiveView
+from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
+
+
+class Screen(Protocol):
+    """A view of a conversation that takes turns with a prompt."""
+
+    def expect(self) -> None:
+        """A question was asked."""
+
+    def show(self, update: Update) -> None:
+        """Show what happened."""
+
+    def tick(self) -> None:
+        """Repaint what changed."""
+
+    def close(self) -> None:
+        """Take down whatever is still painted."""
 
 
 class Terminal:
     """What `talk` shows and where it reads: a view, and the loop that asks for entries."""
 
-    def __init__(self, view: LiveView, prompt: Prompt) -> None:
+    def __init__(self, view: Screen, prompt: Prompt, clipboard: Clipboard) -> None:
         self._view = view
         self._prompt = prompt
+        self._clipboard = clipboard
         self._over = asyncio.Event()
 
     def show(self, update: Update) -> None:
         """Show what happened, above the prompt if there is one."""
+        if isinstance(update, Copy):
+            update = self._clipboard.copy(update)
         if isinstance(update, Connecting):
             self._view.show(update)  # prints nothing, so the prompt can stay where it is
         else:

@@ -21,7 +21,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,6 +93,7 @@ def rtchat_paced(size: int, _: str) -> dict[str, float]:
     view.show(Asked("?", "model"))
     began = tick = time.monotonic()
     busy = time.process_time()
+    last = began
     for index, delta in enumerate(deltas(text)):
         while (left := began + index * PACE - time.monotonic()) > 0:
             select.select([], [], [], max(0, min(left, tick - time.monotonic())))
@@ -118,6 +119,7 @@ def rich_at_once(size: int, _: str) -> dict[str, float]:
     """One render of the whole text."""
     from rich.markdown import Markdown
 
+    preload()
     text = document(size)
     out = Console(force_terminal=True)
     began = time.process_time()
@@ -130,6 +132,7 @@ def textbook(size: int, pace: str) -> dict[str, float]:
     from rich.live import Live
     from rich.markdown import Markdown
 
+    preload()
     whole = ""
     began = time.process_time()
     with Live(console=Console(force_terminal=True)) as live:
@@ -220,10 +223,8 @@ def run(name: str, size: int, argument: str = "instant") -> Run:
     os.close(say)
     output, shown = drain(master)
     os.close(master)
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, 9)
-    except ProcessLookupError:
-        pass
     os.waitpid(pid, 0)
     with open(said) as figures:
         return Run(json.loads(figures.read() or "{}"), output, shown)
@@ -352,7 +353,8 @@ def main() -> None:
     row("one Rich render at the end", at_once[0], at_once[1], None)
     names = ["textbook", *(["streamdown"] if find_spec("streamdown") else [])]
     for name in names:
-        row(name, *(run(name, size) for size in sizes), run(name, 20 * KB, "paced"))
+        small, large = (run(name, size) for size in sizes)
+        row(name, small, large, run(name, 20 * KB, "paced"))
 
 
 if __name__ == "__main__":

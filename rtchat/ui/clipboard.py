@@ -1,0 +1,82 @@
+"""`/copy`: a reply, or one of its code blocks, on the clipboard of the person at the terminal.
+
+The platform's own command where there is one on the same machine, else OSC 52, which asks the
+terminal: it works over ssh, and there is no telling whether the terminal obeys. Not here: what the
+model sent as such; control characters are made visible, for a shell runs what is pasted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from shutil import which
+from typing import TextIO
+
+from rtchat.effects import Copy, Notice
+from rtchat.ui.markdown import parser
+from rtchat.ui.safe import visible
+
+_PATIENCE = 2.0
+"""Seconds that a command may take."""
+
+
+class Clipboard:
+    """The clipboard that can be reached from a terminal; `environ` says what there is."""
+
+    def __init__(self, terminal: TextIO, environ: Mapping[str, str]) -> None:
+        self._terminal = terminal
+        self._environ = environ
+
+    def copy(self, asked: Copy) -> Notice:
+        """Copy what was asked for; what to tell about it."""
+        text, what = asked.text, "the reply"
+        if asked.block:
+            blocks = _code_blocks(visible(asked.text))
+            if asked.block > len(blocks):
+                return Notice("error", f"the reply has {len(blocks)} code blocks")
+            text, what = blocks[asked.block - 1], f"code block {asked.block} of {len(blocks)}"
+        return Notice("info", f"{what} {self._put(visible(text))}")
+
+    def _put(self, text: str) -> str:
+        command = self._command()
+        if command:
+            # Windows takes the bytes for its old code page unless they say what they are.
+            data = text.encode("utf-16" if command[0].endswith("clip.exe") else "utf-8")
+            with suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(
+                    command,
+                    input=data,
+                    check=True,
+                    timeout=_PATIENCE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+                return "is on the clipboard"
+        self._terminal.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
+        self._terminal.flush()
+        return "was handed to the terminal to copy"
+
+    def _command(self) -> list[str] | None:
+        """The first command that is installed and leads to the user's own screen."""
+        if self._environ.get("SSH_CONNECTION"):
+            return None
+        commands = (
+            (sys.platform == "darwin", ["pbcopy"]),
+            ("WSL_DISTRO_NAME" in self._environ, ["clip.exe"]),
+            ("WAYLAND_DISPLAY" in self._environ, ["wl-copy"]),
+            ("DISPLAY" in self._environ, ["xclip", "-selection", "clipboard"]),
+            ("DISPLAY" in self._environ, ["xsel", "--clipboard", "--input"]),
+        )
+        for is_here, (name, *arguments) in commands:
+            found = which(name, path=self._environ.get("PATH", "")) if is_here else None
+            if found:
+                return [found, *arguments]
+        return None
+
+
+def _code_blocks(text: str) -> list[str]:
+    tokens = parser().parse(text, {})
+    return [token.content for token in tokens if token.type in {"fence", "code_block"}]

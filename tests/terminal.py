@@ -1,0 +1,81 @@
+"""A terminal with the program in it, judged by what is on its screen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import termios
+from collections.abc import Callable, Mapping
+
+import pyte
+
+from tests.program import PATIENCE, Program
+
+
+class _Screen(pyte.HistoryScreen):
+    """A screen that answers when it is asked where the cursor is."""
+
+    answers: Callable[[str], None]
+
+    def write_process_input(self, data: str) -> None:
+        self.answers(data)
+
+
+class Terminal:
+    """A terminal of 24 rows and 80 columns with the program in it."""
+
+    def __init__(self, program: Program, arguments: list[str], environ: Mapping[str, str]) -> None:
+        self.screen = _Screen(80, 24, history=1000)
+        self.screen.answers = self.types
+        self._stream = pyte.ByteStream(self.screen)
+        command = program.command("talk", *arguments)
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(program.home)
+            os.execve(command[0], command, {**program.environ, "TERM": "xterm-256color", **environ})
+        size = struct.pack("HHHH", 24, 80, 0, 0)
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+
+    def types(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def lines(self) -> list[str]:
+        """All that scrolled away and all that is there, without the empty rows at the end."""
+        above = [
+            "".join(row[x].data for x in range(80)).rstrip() for row in self.screen.history.top
+        ]
+        return (
+            "\n".join([*above, *(line.rstrip() for line in self.screen.display)])
+            .rstrip()
+            .split("\n")
+        )
+
+    def shows(self, *texts: str) -> list[str]:
+        """Wait until each of these stands on a line of its own, or within one, in this order."""
+        while not self._has(texts):
+            assert self._reads(), f"{texts} is not on the screen:\n" + "\n".join(self.lines())
+        return self.lines()
+
+    def _has(self, texts: tuple[str, ...]) -> bool:
+        lines = iter(self.lines())
+        return all(any(text in line for line in lines) for text in texts)
+
+    def _reads(self) -> bool:
+        ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
+        try:
+            data = os.read(self._terminal, 65536) if ready else b""
+        except OSError:
+            return False
+        self._stream.feed(data)
+        return bool(data)
+
+    def ends(self) -> int:
+        """Wait for the end of the program; its exit code."""
+        while self._reads():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(status)

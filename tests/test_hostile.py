@@ -1,0 +1,214 @@
+"""Nothing that a server sends acts on a terminal, wherever it sends it and however it is cut.
+
+Judged by what is written: take away the few sequences that rtchat writes itself, and no control
+character may be left. A pipe gets the model's text byte for byte. Not here: which picture stands
+for which character (`test_safe`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import unicodedata
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import Asked, ReplyOver, TextArrived
+from rtchat.events import InputEnded, UserSaid
+from rtchat.session import Post, Session, View
+from rtchat.transport import endpoint, open_connection
+from rtchat.ui.live_view import LiveView
+from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.values import Options, Status
+from tests.faulty import http, tcp
+from tests.scripted import HELLO, QUESTION, Emit, End, ScriptedServer, Step, answer, run_fast
+
+HOSTILE = {
+    "title": "\x1b]0;owned\x07",
+    "clipboard": "\x1b]52;c;b3duZWQ=\x1b\\",
+    "link": "\x1b]8;;https://evil.example\x1b\\click\x1b]8;;\x1b\\",
+    "clear": "\x1b[2J\x1b[999;999H",
+    "colour": "\x1b[38;2;1;2;3mred",
+    "report": "\x1b[6n\x1b[>0c\x05",
+    "mode": "\x1b[?1049h\x1b[?1000h\x1bc",
+    "dcs": "\x1bP$q\"p\x1b\\",
+    "apc": "\x1b_Gf=100;AAAA\x1b\\",
+    "c1": "\x9b2J\x9d0;owned\x9c\x90q\x9c\x85",
+    "back": "safe\x08\x08\x08\x08evil",
+    "return": "safe\revil\x0b\x0c\x00\x07\x0e\x0f",
+    "delete": "a\x7fb",
+    "bidi": "a\u202eb\u2066c\u2069\u200f\u061cd",
+    "hidden": "a\u200bb\u2060c\ufeffd\u00ade\U000e0041f",
+    "lone": "\udc1b[2J",
+    "lines": "a\u2028b\u2029c\x85d\x1c\x1d\x1e",
+    "entity": "&#27;[2J&#155;2J&#8238;&#x7;",
+    "markdown": "[x](<https://example.com/\x1b[2J>) `\x1b[2J` ![\x1b](\x1b)\n\n```\x1b[2J\n\x1b[2J\n```\n",
+    "table": "|\x1b[2J|\n|-|\n|\u202e|\n",
+    "rich": "[bold][/bold][link=https://evil.example]x[/link]:smile:",
+}
+_OURS = re.compile(
+    r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # colours, of sixteen
+    r"|\x1b\[[0-3]?\d?[ABCGJKLM]|\x1b\[2K|\r"  # movements and erasures of the panel
+    r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and painting at once
+)
+_BAD = {"Cc", "Cs", "Cf", "Zl", "Zp"}
+_KEPT = "\n\u200d\u200c"
+
+each = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+
+
+def acting(written: str) -> set[str]:
+    """What a terminal, or a reader's eye, could fall for."""
+    rest = _OURS.sub("", written)
+    return {char for char in rest if unicodedata.category(char) in _BAD and char not in _KEPT}
+
+
+class Terminal:
+    """Views on one terminal, and what was written to it."""
+
+    def __init__(self) -> None:
+        self._file = io.StringIO()
+        self._bytes = io.BytesIO()
+        self.console = Console(
+            file=self._file,
+            force_terminal=True,
+            color_system="standard",
+            legacy_windows=False,
+            width=60,
+            height=24,
+            _environ={},
+        )
+
+    def live(self) -> View:
+        return LiveView(self.console, self.console, banner=True, verbose=True)
+
+    def plain(self) -> View:
+        return PlainView(self._bytes, Aside(self._file, verbose=True, banner=True), raw=False)
+
+    @property
+    def written(self) -> str:
+        return self._file.getvalue() + self._bytes.getvalue().decode()
+
+
+def show(view: View, deltas: list[str]) -> None:
+    view.show(Asked("?", "model"))
+    for delta in deltas:
+        view.show(TextArrived(delta))
+        view.tick()
+    view.show(ReplyOver(Status.COMPLETED, "".join(deltas), "model"))
+
+
+@each
+@pytest.mark.parametrize("kind", ["live", "plain"])
+def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
+    for at in range(len(text) + 1):
+        terminal = Terminal()
+        view: View = terminal.live() if kind == "live" else terminal.plain()
+        show(view, ["before ", text[:at], text[at:], " after"])
+        assert acting(terminal.written) == set()
+
+
+@each
+def test_a_pipe_gets_the_text_as_it_is(text: str) -> None:
+    out = io.BytesIO()
+    show(PlainView(out, Aside(None), raw=True), ["before ", *text, " after\n"])
+    assert out.getvalue() == f"before {text} after\n".encode(errors="surrogatepass")
+
+
+async def ask(post: Post) -> None:
+    post(UserSaid("hi"))
+    post(InputEnded())
+
+
+def converse(view: View, *scripts: tuple[Step, ...]) -> None:
+    """A conversation with a server that follows these scripts."""
+    server = ScriptedServer(*scripts)
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
+
+    async def run() -> None:
+        now = asyncio.get_running_loop().time
+        await Session(conversation, view, server.connect, now=now, chance=lambda: 1.0).run(ask)
+
+    run_fast(run)
+
+
+def session(**fields: object) -> dict[str, object]:
+    return {"type": "realtime", "id": "s", "model": "m", **fields}
+
+
+def scripts(text: str) -> list[tuple[Step, ...]]:
+    """The sequence in every place of an event that this program reads."""
+    called = {"call_id": text, "item_id": text, "response_id": "r1", "output_index": 0}
+    item = {"type": "function_call", "id": text, "name": text, "call_id": text, "arguments": text}
+    part = {"response_id": text, "item_id": text, "output_index": 0, "content_index": 0}
+    error = {"type": text, "code": text, "message": text, "param": text}
+    return [
+        (
+            Emit({"type": "session.created", "session": session(model=text, id=text)}),
+            HELLO[1],
+            Emit({"type": "session.updated", "session": session(model=text, id=text)}),
+            *QUESTION,
+            *answer("fine", reply=text),
+        ),
+        (*HELLO, *QUESTION, Emit({"type": "error", "error": error}), *answer("fine")),
+        (*HELLO, *QUESTION, Emit({"type": text}), Emit(f"not json {text}"), *answer("fine")),
+        (
+            *HELLO,
+            *QUESTION,
+            *answer("", ends=False),
+            Emit({"type": "response.output_item.added", "item": item, "response_id": "r1"}),
+            Emit({"type": "response.function_call_arguments.done", "name": text, **called}),
+            Emit({"type": "response.output_text.delta", "delta": text, **part}),
+            Emit({"type": "response.done", "response": {"id": "r1", "output": [item]}}),
+        ),
+        (
+            *HELLO,
+            *QUESTION,
+            *answer("", ends=False),
+            Emit(
+                {
+                    "type": "response.done",
+                    "response": {
+                        "id": "r1",
+                        "status": "failed",
+                        "status_details": {"type": "failed", "reason": text, "error": error},
+                    },
+                }
+            ),
+        ),
+        (*HELLO, *QUESTION, *answer("some", ends=False), End(1008, text)),
+        (*HELLO, *QUESTION, End(4000, text)),
+        (End(1008, text),),
+    ]
+
+
+@each
+@pytest.mark.parametrize("kind", ["live", "plain"])
+def test_in_every_field_of_an_event_and_in_close_reasons(text: str, kind: str) -> None:
+    for script in scripts(text):
+        terminal = Terminal()
+        converse(terminal.live() if kind == "live" else terminal.plain(), script)
+        assert terminal.written
+        assert acting(terminal.written) == set()
+
+
+@each
+@pytest.mark.parametrize("status", ["401 \x1b[2JUnauthorized", "404 Not Found", "200 OK"])
+def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
+    terminal = Terminal()
+    body = text.encode(errors="surrogatepass")
+
+    async def run() -> None:
+        async with tcp(http(status, body, f"X-Evil: {status}")) as port:
+            where = endpoint("m", url=f"ws://{port.address}/v1/realtime")
+            conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
+            connect = partial(lambda _: open_connection(where))
+            await Session(conversation, terminal.live(), connect).run(ask)
+
+    asyncio.run(run())
+    assert terminal.written
+    assert acting(terminal.written) == set()

@@ -1,0 +1,44 @@
+"""The README is true: its map is complete, its examples run, its picture is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rtchat.commands import TABLE
+from rtchat.errors import ExitCode
+from tests.test_api import EXAMPLE
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_map_names_every_file_and_no_other() -> None:
+    section = README.partition("## How it is built")[2]
+    named = set(re.findall(r"`(?:[a-z]+/)*([a-z_]+\.py)`", section))
+    there = {path.name for path in (ROOT / "rtchat").rglob("*.py")}
+    assert named - {"test_conversation.py"} == there
+
+
+def test_the_python_example_is_the_tested_one() -> None:
+    assert re.findall(r"```python\n(.*?)```", README, re.DOTALL) == [EXAMPLE]
+
+
+def test_every_exit_code_is_explained() -> None:
+    table = README.partition("## Exit codes")[2].partition("##")[0]
+    codes = {
+        int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for code in row.split(",")
+    }
+    assert codes == {code.value for code in ExitCode}
+
+
+@pytest.mark.parametrize("name", [row.name for row in TABLE if row.name != "help"])
+def test_every_command_is_named(name: str) -> None:
+    assert f"`/{name}" in README
+
+
+def test_the_picture_is_there() -> None:
+    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert (ROOT / picture).read_text(encoding="utf-8").startswith("<svg")
