@@ -215,10 +215,7 @@ class Conversation:
     def _created(self) -> None:
         if self._phase is Phase.CONNECTING:
             self._phase = Phase.CONFIGURING
-            self._configure()
-
-    def _configure(self) -> None:
-        self._send(fx.Configure(self._options))
+            self._send(fx.Configure(self._options))
 
     def _configured(self, model: str) -> None:
         outstanding = [
@@ -246,7 +243,7 @@ class Conversation:
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
         if self._turn is not None and self._turn.reply.text:
-            self._interrupted(problem)
+            self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
         if self._turn is None and not self._queue and self._input_ended:
@@ -277,9 +274,6 @@ class Conversation:
         message = f"{lost.problem.message}; the server said: {error.message}"
         return replace(lost.problem, message=message), lost.retry
 
-    def _interrupted(self, problem: Problem) -> None:
-        self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
-
     def _give_up(self, problem: Problem) -> None:
         """No connection is to be had, or none is worth having."""
         self._attempt = 0
@@ -296,8 +290,7 @@ class Conversation:
         if self._mode is not Mode.CHAT or not self._worked:
             self._stop(problem.exit)
 
-    # ----------------------------------------------------------------------------- questions,
-    # replies
+    # -------------------------------------------------------------------------- questions, replies
 
     def _next(self) -> None:
         if self._turn is not None:
@@ -354,6 +347,8 @@ class Conversation:
                 self._show_text(turn, turn.reply.channel_done(event))
             case ev.PartDone():
                 self._show_text(turn, turn.reply.part_done(event))
+            case _:
+                assert_never(event)
 
     def _current(self, response_id: str) -> _Turn | None:
         """The turn that an event of this response belongs to; None if it comes late, or from
@@ -413,7 +408,8 @@ class Conversation:
         """The current reply is over, however it went."""
         turn, self._turn = self._turn, None
         assert turn is not None
-        self._do(fx.ClearTimer(ev.Timer.STALL))
+        if self._phase is not Phase.ENDING:  # there the server still owes a word
+            self._do(fx.ClearTimer(ev.Timer.STALL))
         text = turn.reply.text
         if text:
             self._items.append(Message("assistant", (Part("text", text),)))
@@ -455,8 +451,7 @@ class Conversation:
         elif self._mode is Mode.LINES:
             self._exit = ExitCode.REPLY
 
-    # ------------------------------------------------------------------------------ stopping a
-    # reply
+    # ---------------------------------------------------------------------------- stopping a reply
 
     def _cancel(self) -> None:
         match self._phase:
@@ -500,8 +495,7 @@ class Conversation:
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         self._stop(exit_code)
 
-    # ---------------------------------------------------------------------------------- what is
-    # wrong
+    # ------------------------------------------------------------------------------- what is wrong
 
     def _problem(self, error: ev.ServerProblem) -> None:
         command = self._unanswered.pop(error.event_id, None)
@@ -551,7 +545,7 @@ class Conversation:
         self._options = replace(self._options, instructions=instructions)
         self._notice("info", "instructions set")
         if self._phase in (Phase.CONFIGURING, Phase.READY, Phase.ENDING):
-            self._configure()
+            self._send(fx.Configure(self._options))
 
     def _copy(self, block: int) -> None:
         said = [
@@ -578,6 +572,8 @@ class Conversation:
             case ev.Timer.STALL:
                 seconds = f"{self._patience.reply:g}"
                 self._silent(f"no word from the server for {seconds} s", ev.Retry.ALWAYS)
+            case _:
+                assert_never(timer)
 
     def _silent(self, message: str, retry: ev.Retry) -> None:
         self._do(fx.Disconnect())
@@ -590,17 +586,7 @@ class Conversation:
     def _do(self, effect: fx.Effect) -> None:
         self._out.append(effect)
 
-    def _show(
-        self,
-        update: fx.Connecting
-        | fx.Ready
-        | fx.Waiting
-        | fx.Asked
-        | fx.TextArrived
-        | fx.ReplyOver
-        | fx.Totals
-        | fx.Copy,
-    ) -> None:
+    def _show(self, update: fx.Update) -> None:
         self._out.append(fx.Show(update))
 
     def _notice(self, level: fx.Level, text: str) -> None:
@@ -619,10 +605,9 @@ class Conversation:
                 del self._unanswered[event_id]
 
     def _stop(self, exit_code: ExitCode) -> None:
-        if self._phase is not Phase.STOPPED:
-            self._phase = Phase.STOPPED
-            self._clear_timers()
-            self._out.append(fx.Stop(exit_code))
+        self._phase = Phase.STOPPED
+        self._clear_timers()
+        self._out.append(fx.Stop(exit_code))
 
     def _clear_timers(self) -> None:
         self._out.extend(fx.ClearTimer(timer) for timer in ev.Timer)

@@ -370,7 +370,6 @@ def test_a_cancel_keeps_what_came_and_drops_what_comes_late() -> None:
         >> CancelPressed()
         << [
             Send("rtchat_4", Cancel("r1")),
-            ClearTimer(Timer.STALL),
             CANCELLED,
         ]
     )
@@ -394,12 +393,28 @@ def test_a_cancel_before_the_reply_exists_is_sent_when_it_does() -> None:
         play
         >> CancelPressed()
         << [
-            ClearTimer(Timer.STALL),
             over(Status.CANCELLED, reason="client_cancelled"),
         ]
     )
     play >> ReplyStarted("r1") << Send("rtchat_4", Cancel("r1"))
     play >> delta("late") >> ReplyEnded("r1", Status.CANCELLED) << ClearTimer(Timer.STALL)
+
+
+def test_a_server_that_ignores_a_cancel_is_left_for_a_new_connection() -> None:
+    play = replying().skip(CancelPressed(), UserSaid("next"))
+    (
+        play
+        >> TimerFired(Timer.STALL)
+        << [
+            Disconnect(),
+            *QUIET,
+            Show(Waiting("no word from the server for 60 s", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
+    play.skip(TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED)
+    assert play.conversation.handle(ReplyStarted("r2")) == []
+    play >> delta("Hi", "r2") << Show(TextArrived("Hi"))
 
 
 def test_a_cancel_that_comes_too_late_is_no_error() -> None:
@@ -443,7 +458,6 @@ def test_leaving_in_mid_reply_cancels_it_so_that_no_tokens_burn() -> None:
         >> LeaveAsked(ExitCode.INTERRUPTED)
         << [
             Send("rtchat_4", Cancel("r1")),
-            ClearTimer(Timer.STALL),
             CANCELLED,
             *QUIET,
             Stop(ExitCode.INTERRUPTED),
@@ -548,7 +562,6 @@ def test_a_refused_question_is_not_answered_by_something_else() -> None:
         play
         >> ServerProblem("Too long.", code="too_long", event_id="rtchat_2")
         << [
-            ClearTimer(Timer.STALL),
             over(Status.FAILED, problem=Problem(ExitCode.REPLY, "Too long.", code="too_long")),
         ]
     )
@@ -925,3 +938,32 @@ def test_a_pipe_with_nothing_in_it_ends_well() -> None:
             Stop(ExitCode.OK),
         ]
     )
+
+
+def test_a_server_that_names_no_reply_is_understood() -> None:
+    play = asked().skip(ReplyStarted(""))
+    play >> delta("Hello", "") << Show(TextArrived("Hello"))
+    play.skip(done(""))
+    play >> UsageAsked() << Show(Totals(1, Usage()))
+
+
+def test_what_comes_too_late_to_matter_is_passed_over() -> None:
+    play = replying()
+    (
+        play
+        >> ServerProblem("No.", event_id="rtchat_3")
+        << Show(Notice("error", "the server reports: No."))
+    )
+    play >> TimerFired(Timer.RETRY) >> TimerFired(Timer.LIMIT) >> CancelPressed()
+    play.skip() >> done("r0") >> done("r1") << ClearTimer(Timer.STALL)
+    (
+        play
+        >> ServerProblem("None.", code="response_cancel_not_active", event_id="rtchat_4")
+        << Show(Notice("error", "the server reports: None."))
+    )
+
+
+def test_a_refused_reply_that_has_begun_goes_on() -> None:
+    play = asked().skip(delta("Hel"))
+    play >> ServerProblem("Odd.", event_id="rtchat_3")
+    play >> delta("lo") << Show(TextArrived("lo"))

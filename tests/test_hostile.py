@@ -35,7 +35,7 @@ HOSTILE = {
     "colour": "\x1b[38;2;1;2;3mred",
     "report": "\x1b[6n\x1b[>0c\x05",
     "mode": "\x1b[?1049h\x1b[?1000h\x1bc",
-    "dcs": "\x1bP$q\"p\x1b\\",
+    "dcs": '\x1bP$q"p\x1b\\',
     "apc": "\x1b_Gf=100;AAAA\x1b\\",
     "c1": "\x9b2J\x9d0;owned\x9c\x90q\x9c\x85",
     "back": "safe\x08\x08\x08\x08evil",
@@ -127,7 +127,7 @@ async def ask(post: Post) -> None:
 def converse(view: View, *scripts: tuple[Step, ...]) -> None:
     """A conversation with a server that follows these scripts."""
     server = ScriptedServer(*scripts)
-    conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES)
 
     async def run() -> None:
         now = asyncio.get_running_loop().time

@@ -18,15 +18,22 @@ def _table() -> dict[int, str | None]:
     table |= dict.fromkeys(range(0xD800, 0xE000), "�")
     numbered = (
         *range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
+        0xAD,  # from here on what is not drawn: soft hyphens, fillers, joiners of graphemes
+        0x034F,
         0x061C,
-        0x180E,
+        *range(0x115F, 0x1161),
+        *range(0x17B4, 0x17B6),
+        *range(0x180B, 0x1810),
         0x200B,
         *range(0x200E, 0x2010),
         *range(0x2028, 0x202F),  # line and paragraph separators; bidi embeddings and overrides
         *range(0x2060, 0x2070),  # word joiner, invisible operators, bidi isolates
+        0x3164,
         0xFEFF,
+        0xFFA0,
         *range(0xFFF9, 0xFFFC),
-        *range(0xE0000, 0xE0080),  # tags: text that only a model can read
+        *range(0x1D173, 0x1D17B),
+        *range(0xE0000, 0xE0200),  # tags and more variation selectors: text for models only
     )
     return table | {code: f"<U+{code:04X}>" for code in numbered}
 
