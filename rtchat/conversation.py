@@ -507,9 +507,7 @@ class Conversation:
             case fx.AddItem() if self._phase in (Phase.ASKED, Phase.REPLYING):
                 self._question_refused(error)
             case fx.Cancel():
-                # Harmless: the reply was over before the cancel arrived.
-                if self._phase is Phase.ENDING:
-                    self._cancelled()
+                self._cancelled()  # harmless: the reply was over before the cancel arrived
             case _:
                 self._last_error = error
                 starting = self._phase in (Phase.CONNECTING, Phase.CONFIGURING)
