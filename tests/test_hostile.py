@@ -42,8 +42,7 @@ HOSTILE = {
     "return": "safe\revil\x0b\x0c\x00\x07\x0e\x0f",
     "delete": "a\x7fb",
     "bidi": "a\u202eb\u2066c\u2069\u200f\u061cd",
-    "hidden": "a\u200bb\u2060c\ufeffd\u00ade\U000e0041f",
-    "lone": "\udc1b[2J",
+    "hidden": "a\u200bb\u2060c\ufeffd\u00ade\U000e0041f\U000e0100g\u3164\u034fh",
     "lines": "a\u2028b\u2029c\x85d\x1c\x1d\x1e",
     "entity": "&#27;[2J&#155;2J&#8238;&#x7;",
     "markdown": "[x](<https://example.com/\x1b[2J>) `\x1b[2J` ![\x1b](\x1b)\n\n```\x1b[2J\n\x1b[2J\n```\n",
@@ -52,7 +51,7 @@ HOSTILE = {
 }
 _OURS = re.compile(
     r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # colours, of sixteen
-    r"|\x1b\[[0-3]?\d?[ABCGJKLM]|\x1b\[2K|\r"  # movements and erasures of the panel
+    r"|\x1b\[\d?\d?[ABCGLM]|\x1b\[0?K|\x1b\[J|\r"  # movements and erasures of the panel
     r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and painting at once
 )
 _BAD = {"Cc", "Cs", "Cf", "Zl", "Zp"}
@@ -116,7 +115,7 @@ def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
 def test_a_pipe_gets_the_text_as_it_is(text: str) -> None:
     out = io.BytesIO()
     show(PlainView(out, Aside(None), raw=True), ["before ", *text, " after\n"])
-    assert out.getvalue() == f"before {text} after\n".encode(errors="surrogatepass")
+    assert out.getvalue() == f"before {text} after\n".encode()
 
 
 async def ask(post: Post) -> None:
@@ -200,7 +199,7 @@ def test_in_every_field_of_an_event_and_in_close_reasons(text: str, kind: str) -
 @pytest.mark.parametrize("status", ["401 \x1b[2JUnauthorized", "404 Not Found", "200 OK"])
 def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
     terminal = Terminal()
-    body = text.encode(errors="surrogatepass")
+    body = text.encode()
 
     async def run() -> None:
         async with tcp(http(status, body, f"X-Evil: {status}")) as port:

@@ -13,6 +13,7 @@ import pytest
 
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
+from tests.faulty import http, tcp
 from tests.program import Program, background
 
 SCRIPT: dict[str, object] = {
@@ -230,6 +231,31 @@ def test_no_key_names_both_ways_out(program: Program) -> None:
     assert ran.code == 2
     assert "OPENAI_API_KEY" in ran.error
     assert "--local" in ran.error
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 4, "check --url"),
+        (http("200 OK", b"<html>"), 4, "HTTP 200"),
+        (http("401 Unauthorized"), 3, "HTTP 401"),
+        (http("403 Forbidden"), 3, "HTTP 403"),
+        (http("404 Not Found"), 4, "HTTP 404"),
+        (http("429 Too Many Requests", b"", "Retry-After: 3000"), 5, "HTTP 429"),
+        (http("500 Oops", b"a\nb", "Retry-After: 3000"), 4, "HTTP 500 (a b)"),
+        (http("307 Moved", b"", "Location: ws://192.0.2.1/"), 4, "redirect to ws://192.0.2.1/"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_server_of_another_kind_is_a_line_and_a_code(
+    program: Program, answer: bytes, code: int, says: str
+) -> None:
+    with background(lambda: tcp(answer)) as port:
+        ran = program.run("once", "hi", "--url", f"ws://{port.address}/v1/realtime")
+    assert ran.code == code
+    assert says in ran.error
+    assert ran.out == b""
+    assert len(port.heads) <= 1
 
 
 # ---------------------------------------------------------------------------------------- bad input

@@ -1,0 +1,80 @@
+"""Real sessions play through decode and the conversation: what their users read, ours would.
+
+The recordings are not part of the project; the tests are skipped where they are not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import Effect, ReplyOver, Show, TextArrived
+from rtchat.events import Opened, Started, UserSaid
+from rtchat.values import Options, Status, Usage
+from rtchat.wire import decode
+
+FOLDER = Path(__file__).parents[2] / "shared" / "recordings"
+NAMES = (
+    "azure-voice-live-beta-text-turn",
+    "azure-voice-live-beta-tool-round",
+    "openai-gpt-realtime-2.1-tool-round",
+    "openai-gpt-realtime-tool-round",
+    "openai-history-seeding",
+    "openai-text-in-audio-out",
+    "xai-history-seeding",
+    "xai-tool-round",
+)
+"""Those in which the client asks; in the others a microphone does."""
+
+
+def read(name: str) -> list[tuple[str, dict[str, Any]]]:
+    path = FOLDER / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip("the recordings are not here")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(line["direction"], line["data"]) for line in lines]
+
+
+def spoken(response: dict[str, Any]) -> str:
+    """What a response said, by its own final account."""
+    parts = [part for item in response["output"] for part in item.get("content", ())]
+    return "\n\n".join(part.get("text") or part["transcript"] for part in parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recorded_turn(name: str) -> None:
+    lines = read(name)
+    asked = max(index for index, (_, data) in enumerate(lines) if _first_ask(data, lines, index))
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
+    effects: list[Effect] = [
+        *conversation.handle(Started()),
+        *conversation.handle(Opened()),
+    ]
+    for index, (direction, data) in enumerate(lines):
+        if index == asked:
+            effects += conversation.handle(UserSaid("the question"))
+        if direction == "received":
+            for event in decode(data):
+                effects += conversation.handle(event)
+    shown = [effect.update for effect in effects if isinstance(effect, Show)]
+    (over,) = [update for update in shown if isinstance(update, ReplyOver)]
+    done = next(data for _, data in lines[asked:] if data["type"] == "response.done")
+    usage = done["response"].get("usage") or done["usage"]
+    assert over.status is Status.COMPLETED
+    assert over.text == spoken(done["response"])
+    assert over.text == "".join(u.text for u in shown if isinstance(u, TextArrived))
+    assert over.usage == Usage(
+        usage["input_tokens"],
+        usage["input_token_details"].get("cached_tokens", 0),
+        usage["output_tokens"],
+        usage["total_tokens"],
+    )
+
+
+def _first_ask(data: dict[str, Any], lines: list[tuple[str, dict[str, Any]]], index: int) -> bool:
+    earlier = [line["type"] for _, line in lines[:index]]
+    return data["type"] == "response.create" and "response.create" not in earlier
