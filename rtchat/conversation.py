@@ -578,8 +578,7 @@ class Conversation:
         hint = "check --url, or give it longer with --timeout and --connect-timeout"
         self._lost(ev.Lost(Problem(ExitCode.LINK, message, hint), retry))
 
-    # ------------------------------------------------------------------------------------------
-    # small
+    # ---------------------------------------------------------------------------------------- small
 
     def _do(self, effect: fx.Effect) -> None:
         self._out.append(effect)

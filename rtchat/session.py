@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import Protocol, TypeAlias, assert_never
 
 from rtchat import wire
@@ -199,8 +200,7 @@ class Session:
             case _:
                 assert_never(effect)
 
-    # -------------------------------------------------------------------------------------- the
-    # link
+    # ------------------------------------------------------------------------------------- the link
 
     async def _hold_link(self, model: str, outbox: asyncio.Queue[JsonObject | None]) -> None:
         """One connection from its beginning to its end; `outbox` is what is to be sent on it."""
@@ -292,8 +292,7 @@ class Session:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    # -----------------------------------------------------------------------------------------
-    # views
+    # ---------------------------------------------------------------------------------------- views
 
     def _show(self, update: Update) -> None:
         if isinstance(update, Asked) and self._ticker is None:
@@ -306,7 +305,7 @@ class Session:
 
     def _tap(self, direction: str, data: JsonObject | str) -> None:
         for tap in self._taps:
-            self._try_view(lambda tap=tap: tap(direction, data))  # type: ignore[misc] # a default binds it
+            self._try_view(partial(tap, direction, data))
 
     def _try_view(self, draw: Callable[[], None]) -> None:
         try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyte
 from rich.console import Console
@@ -53,6 +54,8 @@ class _Terminal(pyte.HistoryScreen):
         if width == 2 and self.cursor.x == self.columns - 1:
             self.cursor.x = self.columns  # it does not fit: the next row
         super().draw(glyph[0] if width == wcwidth(glyph[0]) else "\uff0a")
+        cells = self.buffer[self.cursor.y]
+        cells[self.cursor.x - width] = cells[self.cursor.x - width]._replace(data=glyph)
 
 
 class Screen:
@@ -83,19 +86,19 @@ class Screen:
     def rows(self) -> list[str]:
         """Everything from the first line ever written, without the empty rows at the end."""
         self._read()
-        width = self._pyte.columns
-        history = [
-            "".join(row[column].data for column in range(width)) for row in self._pyte.history.top
-        ]
-        rows = [row.rstrip() for row in (*history, *self._pyte.display)]
-        while rows and not rows[-1]:
-            del rows[-1]
-        return rows
+        return self._text([*self._pyte.history.top, *self._lines()])
 
     def visible(self) -> list[str]:
         """What is on the screen now, without the empty rows at the end."""
         self._read()
-        rows = [row.rstrip() for row in self._pyte.display]
+        return self._text(self._lines())
+
+    def _lines(self) -> list[Mapping[int, Any]]:
+        return [self._pyte.buffer[line] for line in range(self._pyte.lines)]
+
+    def _text(self, lines: list[Mapping[int, Any]]) -> list[str]:
+        columns = range(self._pyte.columns)
+        rows = ["".join(line[column].data for column in columns).rstrip() for line in lines]
         while rows and not rows[-1]:
             del rows[-1]
         return rows

@@ -45,7 +45,8 @@ HOSTILE = {
     "hidden": "a\u200bb\u2060c\ufeffd\u00ade\U000e0041f\U000e0100g\u3164\u034fh",
     "lines": "a\u2028b\u2029c\x85d\x1c\x1d\x1e",
     "entity": "&#27;[2J&#155;2J&#8238;&#x7;",
-    "markdown": "[x](<https://example.com/\x1b[2J>) `\x1b[2J` ![\x1b](\x1b)\n\n```\x1b[2J\n\x1b[2J\n```\n",
+    "markdown": "[x](<https://example.com/\x1b[2J>) `\x1b[2J` ![\x1b](\x1b)\n",
+    "fence": "```\x1b[2J\n\x1b[2J\n```\n",
     "table": "|\x1b[2J|\n|-|\n|\u202e|\n",
     "rich": "[bold][/bold][link=https://evil.example]x[/link]:smile:",
 }

@@ -48,6 +48,13 @@ def test_it_hands_out(deltas: list[str], expected: list[str]) -> None:
     assert sources(*deltas) == expected
 
 
+def test_an_item_that_begins_with_indented_code_keeps_what_follows() -> None:
+    assert pieces("1.     code\n", "\n   text\n", "\n       more\n")[1:] == [
+        Piece("\n   text\n", Context("1. #\n", (1,))),
+        Piece("\n       more\n", Context("1. #\n", (1,))),
+    ]
+
+
 def test_a_piece_carries_what_is_open_where_it_starts() -> None:
     assert pieces("7. a\n", "   > - b\n", "   > - c\n", "8. d\n") == [
         Piece("7. a\n"),

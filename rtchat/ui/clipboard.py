@@ -16,7 +16,7 @@ from shutil import which
 from typing import TextIO
 
 from rtchat.effects import Copy, Notice
-from rtchat.ui.markdown import parser
+from rtchat.ui.markdown import parser, references
 from rtchat.ui.safe import visible
 
 _PATIENCE = 2.0
@@ -78,5 +78,5 @@ class Clipboard:
 
 
 def _code_blocks(text: str) -> list[str]:
-    tokens = parser().parse(text, {})
+    tokens = parser().parse(text, {"references": references({})})
     return [token.content for token in tokens if token.type in {"fence", "code_block"}]

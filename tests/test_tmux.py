@@ -1,0 +1,108 @@
+"""In tmux, which draws anew what is on the screen when a window changes its size.
+
+Skipped where there is no tmux. Not here: sizes that stay as they are (`test_scrollback`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+
+import pytest
+from rich.console import Console
+
+from rtchat.effects import Asked, ReplyOver, TextArrived
+from rtchat.ui.live_view import LiveView
+from rtchat.values import Status
+
+WORDS = [f"w{number}" for number in range(400)]
+TEXT = "".join(
+    f"- item {' '.join(WORDS[start : start + 10])}\n" if start % 40 else f"{WORDS[start]} head\n\n"
+    for start in range(0, 400, 10)
+)
+_SIZES = [(70, 24), (34, 20), (90, 12), (50, 30), (80, 24)]
+
+
+class Tmux:
+    """A server of its own with one window."""
+
+    def __init__(self, folder: Path) -> None:
+        self._name = f"rtchat-{uuid.uuid4().hex[:8]}"
+        self._folder = folder
+
+    def __call__(self, *arguments: str) -> str:
+        environ = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        command = ["tmux", "-L", self._name, "-f", "/dev/null", *arguments]
+        environ["TMUX_TMPDIR"] = str(self._folder)
+        done = subprocess.run(
+            command,
+            env=environ | {"TMUX_TMPDIR": str(self._folder)},
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    if which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    tmux = Tmux(tmp_path)
+    yield tmux
+    tmux("kill-server")
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_window_of_changing_size_keeps_each_word_once(
+    tmux: Tmux, tmp_path: Path, times: int
+) -> None:
+    pipe = tmp_path / "go"
+    os.mkfifo(pipe)
+    program = f"{sys.executable} -m tests.test_tmux {pipe}; read x"
+    root = str(Path(__file__).parents[1])
+    tmux("new-session", "-d", "-x", "80", "-y", "24", "-c", root, program)
+    tmux("set-option", "-g", "history-limit", "100000")
+    with pipe.open("w") as go:
+        for step in range(40):
+            if step % 9 == 4 and step // 9 < times:
+                width, height = _SIZES[step // 9]
+                tmux("resize-window", "-x", str(width), "-y", str(height))
+            go.write("x")
+            go.flush()
+            select.select([], [], [], 0.03)  # the terminal is another program: let it draw
+    shown = ""
+    for _ in range(100):
+        shown = tmux("capture-pane", "-p", "-J", "-S", "-")
+        if "the-end" in shown:
+            break
+        select.select([], [], [], 0.05)
+    assert [word for word in shown.split() if word in WORDS] == TEXT_WORDS
+    assert not {"╭", "╰", "│"} & {*shown}
+
+
+TEXT_WORDS = [word for word in TEXT.split() if word in WORDS]
+
+
+def _stream(pipe: Path) -> None:
+    """The other end: a piece of the text for each byte that comes."""
+    console = Console(force_terminal=True, legacy_windows=False)
+    view = LiveView(console, console)
+    view.show(Asked("?", "model"))
+    size = -(-len(TEXT) // 40)
+    with pipe.open() as go:
+        for start in range(0, len(TEXT), size):
+            go.read(1)
+            view.show(TextArrived(TEXT[start : start + size]))
+            view.tick()
+    view.show(ReplyOver(Status.COMPLETED, TEXT, "model"))
+    console.print("the-end")
+
+
+if __name__ == "__main__":
+    _stream(Path(sys.argv[1]))
