@@ -15,6 +15,7 @@ from rtchat.effects import (
     Configure,
     Connect,
     Connecting,
+    Copy,
     Disconnect,
     Effect,
     Notice,
@@ -34,6 +35,7 @@ from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
     CancelPressed,
     ChannelDone,
+    CopyAsked,
     Delta,
     Event,
     InputEnded,
@@ -967,3 +969,10 @@ def test_a_refused_reply_that_has_begun_goes_on() -> None:
     play = asked().skip(delta("Hel"))
     play >> ServerProblem("Odd.", event_id="rtchat_3")
     play >> delta("lo") << Show(TextArrived("lo"))
+
+
+def test_copy_is_of_the_last_reply_even_on_a_new_connection() -> None:
+    play = ready()
+    play >> CopyAsked(0) << Show(Notice("error", "there is no reply to copy yet"))
+    play.skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), done(), LOST)
+    play >> CopyAsked(2) << Show(Copy("Yes.", 2))

@@ -18,8 +18,8 @@ _EXAMPLES = {found[1]: found[2] for line in _LINES if (found := _EXAMPLE.fullmat
 
 _BY_LIBRARIES = {"SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "VISUAL", "EDITOR"}
 """Read by Python's own TLS, by websockets and by the prompt."""
-_NOT_THE_USER_S = {"OMP_WAIT_POLICY"}
-"""What the embedded model's runtime is told."""
+_NOT_THE_USER_S = {"OMP_WAIT_POLICY", "SSH_CONNECTION", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"}
+"""What the embedded model's runtime is told, and what a desktop or sshd says of itself."""
 
 
 def _named_in_the_code() -> set[str]:

@@ -326,6 +326,36 @@ def test_a_window_that_becomes_narrower_in_mid_reply() -> None:
     assert show.screen.rows() == ["one", "", "two"]
 
 
+def test_a_link_knows_the_references_above_it_however_the_text_was_cut() -> None:
+    text = "[a] and [b]\n\n[a]: /above\n\n[a] and [b]\n\n[b]: /below\n"
+    expected = ["[a] and [b]", "", "a (/above) and [b]"]
+    assert [Show().stream(*cut(text, list(range(0, 99, size)))) for size in (1, 9, 99)] == [
+        expected
+    ] * 3
+
+
+def test_rendered_into_a_pipe_nothing_moves_the_cursor() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=False, width=60, _environ={})
+    view = LiveView(console, console, quiet=True)
+    view.show(Asked("?", MODEL))
+    for character in "# Title\n\n- **one**\n- two\n":
+        view.show(TextArrived(character))
+        view.tick()
+    view.show(ReplyOver(Status.COMPLETED, "# Title\n\n- **one**\n- two\n", MODEL))
+    assert file.getvalue() == "Title\n\n\N{BULLET} one\n\N{BULLET} two\n"
+
+
+def test_each_paint_is_one_update_of_the_screen() -> None:
+    show = Show(50, 12)
+    file = io.StringIO()
+    show.screen.console.file = file
+    show.view.show(Asked("?", MODEL))
+    show.view.show(TextArrived("one\n\ntwo"))
+    written = file.getvalue()
+    assert written.count("\x1b[?2026h") == written.count("\x1b[?2026l") == 2
+
+
 def test_closing_takes_the_panel_down() -> None:
     show = Show()
     show.view.expect()

@@ -51,6 +51,13 @@ def streamed(deltas: list[str], width: int, height: int, *, clusters: bool = Tru
     return screen.rows()
 
 
+def test_an_emoji_that_looks_as_wide_as_it_is_long_is_not_taken_for_two_letters() -> None:
+    text = "a shade of skin 👍🏽\n\n"
+    for width in (20, 21):
+        shown = streamed([text], width, 5, clusters=False)
+        assert shown == at_once(text, width, clusters=False)
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_streamed_is_as_at_once(chunk: int) -> None:
     sys.stdout.write(f"RTCHAT_TEST_SEED={SEED}\n")

@@ -106,7 +106,7 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
         if not isinstance(each, Text):
             return None
         for line in each.plain.split("\n"):
-            if not len(line) == cell_len(line) < width:
+            if not len(line) == cell_len(line) == sum(map(_most, line)) < width:
                 return None
             height += 1
     return height
