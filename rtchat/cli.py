@@ -234,11 +234,18 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         code = ExitCode.PIPE
     except Exception as error:
-        message = f"a fault of ours ({type(error).__name__}: {error})"
-        fault = RtchatError(message, hint="run it again with RTCHAT_DEBUG=1 and tell us")
-        fault.__cause__ = error
-        code = _fail(fault, ExitCode.FAULT)
+        code = _fail(_fault(error), ExitCode.FAULT)
     return _flush(code)
+
+
+def _fault(error: BaseException) -> RtchatError:
+    cause = error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    message = f"a fault of ours ({type(cause).__name__}: {cause})"
+    fault = RtchatError(message, hint="run it again with RTCHAT_DEBUG=1 and tell us")
+    fault.__cause__ = error
+    return fault
 
 
 def _dispatch(arguments: list[str]) -> ExitCode:

@@ -32,13 +32,14 @@ from rtchat.effects import (
     Stop,
     Update,
 )
-from rtchat.errors import ExitCode, LinkError
+from rtchat.errors import ExitCode, LinkError, RtchatError
 from rtchat.events import (
     Event,
     LeaveAsked,
     LocalEvent,
     Lost,
     Opened,
+    Retry,
     SessionCreated,
     Started,
     Timer,
@@ -218,6 +219,8 @@ class Session:
                 lost = link.explain()
         except ConnectError as error:
             lost = error.lost
+        except RtchatError as error:  # the server of `--local` has reasons of its own
+            lost = Lost(error.problem, Retry.NEVER)
         self._link = None
         self.post(lost)
 

@@ -6,14 +6,16 @@ import asyncio
 import errno
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from rtchat.conversation import Conversation, Mode
 from rtchat.effects import Notice, ReplyOver, TextArrived, Update
-from rtchat.errors import ExitCode
+from rtchat.errors import ExitCode, UsageError
 from rtchat.events import InputEnded, LeaveAsked, LocalEvent, UserSaid
-from rtchat.session import Post, Session, Source, Tap
+from rtchat.session import Link, Post, Session, Source, Tap
 from rtchat.values import Dialect, JsonObject, Options, Status
 from tests.scripted import (
     HELLO,
@@ -259,3 +261,17 @@ def test_the_view_is_ticked_only_while_a_reply_is_due() -> None:
 
     assert run_fast(lambda: make(server, view, mode=Mode.CHAT).run(source)) is ExitCode.OK
     assert counts == [0, 12, 12]
+
+
+def test_a_server_that_cannot_be_started_says_why() -> None:
+    @asynccontextmanager
+    async def connect(model: str) -> AsyncIterator[Link]:
+        raise UsageError("the model is damaged", hint="rtchat local install")
+        yield
+
+    view = Screen()
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
+    session = Session(conversation, view, connect)
+    assert asyncio.run(session.run(asks("hi"))) is ExitCode.USAGE
+    (over,) = replies(view)
+    assert str(over.problem) == "the model is damaged: rtchat local install"
