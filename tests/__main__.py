@@ -12,7 +12,7 @@ STEPS = (
     ["ruff", "check", "--quiet"],
     ["mypy"],
 )
-PYTEST = ["pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered"]
+PYTEST = ["pytest", "-n", "auto", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered"]
 
 
 def main() -> int:

@@ -58,6 +58,13 @@ def test_an_emoji_that_looks_as_wide_as_it_is_long_is_not_taken_for_two_letters(
         assert shown == at_once(text, width, clusters=False)
 
 
+def test_an_html_block_that_ends_in_mid_line_is_drawn() -> None:
+    text = "> 1. <!-- a\n>    \n>    comment -->\n>    \n>    word\n\n"
+    for end in range(len(text)):
+        assert streamed([text[:end], text[end:]], 20, 5) == at_once(text, 20)
+        assert streamed([text[:end]], 20, 5) == at_once(text[:end], 20)
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_streamed_is_as_at_once(chunk: int) -> None:
     sys.stdout.write(f"RTCHAT_TEST_SEED={SEED}\n")

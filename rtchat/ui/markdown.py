@@ -37,6 +37,7 @@ _WIDEST = 4
 def parser() -> MarkdownIt:
     """The dialect that models write: CommonMark with tables and strikethrough."""
     markdown = MarkdownIt("commonmark", {"maxNesting": _NESTING})
+    markdown.core.ruler.after("normalize", "last_line", _end_last_line)
     markdown.core.ruler.at("inline", _inline)
     return markdown.enable(["table", "strikethrough"])
 
@@ -44,6 +45,12 @@ def parser() -> MarkdownIt:
 def references(known: dict[str, Any]) -> ChainMap[str, Any]:
     """What a parse is to know of link references; those that it finds go into the first map."""
     return ChainMap({}, known)
+
+
+def _end_last_line(state: StateCore) -> None:
+    # markdown-it reads past the end of a text whose last line is an HTML block's and has no end.
+    if not state.src.endswith("\n"):
+        state.src += "\n"
 
 
 def _inline(state: StateCore) -> None:
