@@ -8,7 +8,6 @@ smallest case that hypothesis finds. Not here: what documents look like (`test_s
 from __future__ import annotations
 
 import os
-import random
 import sys
 
 import pytest
@@ -26,7 +25,8 @@ from tests.documents import DOCUMENTS, RANDOM, cut
 from tests.screen import Screen
 
 CHUNKS, CASES = 16, 140
-SEED = int(os.environ.get("RTCHAT_TEST_SEED") or random.SystemRandom().randrange(2**32))
+SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
+"""The same cases every time, so that a failure is the change's; another seed hunts for more."""
 
 
 def at_once(text: str, width: int, *, clusters: bool = True) -> list[str]:
