@@ -263,11 +263,8 @@ class LiveView:
     def _aside(self, text: str, style: str = theme.DIM) -> None:
         """A line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
-        line = Text(visible(text), style)
-        console.print(
-            line, soft_wrap=not console.is_terminal, markup=False, highlight=False, emoji=False
-        )
+        _print(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
 
 
-def _print(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
+def _print(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
+    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

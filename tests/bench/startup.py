@@ -15,16 +15,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection, serve
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
+
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
+from tests.program import background
 
 RUNS = 15
 RTCHAT = str(Path(sys.executable).with_name("rtchat"))
@@ -84,30 +86,6 @@ def ratio(a: Sequence[str], b: Sequence[str], home: str) -> tuple[float, float, 
     first = statistics.median(pair[0] for pair in pairs) * 1000
     second = statistics.median(pair[1] for pair in pairs) * 1000
     return first, second, first / second
-
-
-@contextmanager
-def background(open_server: object) -> Iterator[str]:
-    """A server in a thread of its own, so that its time is not the program's."""
-    ready = threading.Event()
-    found: list[str] = []
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        async with open_server() as url:  # type: ignore[operator] # either of the two below
-            found.append(url)
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
-    thread.start()
-    ready.wait()
-    try:
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
 
 
 @asynccontextmanager
