@@ -1,0 +1,112 @@
+"""The command line: argv in, an exit code out.
+
+The only place where errors become exit codes. Its modules are the only ones that read `os.environ`
+or ask whether a stream is a terminal. Heavy imports stay inside the functions: `--help` must not
+pay for a conversation.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtchat.cli import chat, serving
+from rtchat.cli.around import is_terminal, on_a_line
+from rtchat.errors import ExitCode, RtchatError, UsageError
+
+app = typer.Typer(
+    name="rtchat",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> int:
+    """Talk to models over the Realtime API. Without a command: talk, or once if stdin is piped."""
+    return 0
+
+
+app.command()(chat.talk)
+app.command()(chat.once)
+app.command()(serving.serve)
+app.add_typer(serving.local, name="local")
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; every way in which it can end is an exit code."""
+    try:
+        code = _dispatch(arguments)
+    except RtchatError as error:
+        code = _fail(error, error.exit)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        code = ExitCode.PIPE
+    except Exception as error:
+        code = _fail(_fault(error), ExitCode.FAULT)
+    return _flush(code)
+
+
+def _fault(error: BaseException) -> RtchatError:
+    cause = error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    message = f"a fault of ours ({type(cause).__name__}: {cause})"
+    fault = RtchatError(message, hint="run it again with RTCHAT_DEBUG=1 and tell us")
+    fault.__cause__ = error
+    return fault
+
+
+def _dispatch(arguments: list[str]) -> ExitCode:
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OWN_OPTIONS):
+        arguments = ["talk" if is_terminal(sys.stdin) else "once", *arguments]
+    try:
+        code = app(arguments, prog_name="rtchat", standalone_mode=False)
+    except _ArgumentError as error:
+        message = error.format_message().rstrip(".")
+        raise UsageError(message[0].lower() + message[1:], hint="rtchat --help") from error
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    return ExitCode(code or 0)
+
+
+if TYPE_CHECKING:
+    from typer import BadParameter as _ArgumentError
+else:
+    # Typer carries its own click since 0.26, so the base of its errors has no public name but this.
+    _ArgumentError = typer.BadParameter.__mro__[1]
+
+_OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+
+
+def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"rtchat: {on_a_line(str(error))}\n")
+            if os.environ.get("RTCHAT_DEBUG"):
+                import traceback
+
+                traceback.print_exception(error)
+    return code
+
+
+def _flush(code: ExitCode) -> ExitCode:
+    """Write out what is left. What nobody can take must not meet the interpreter's own last
+    flush."""
+    for number, stream in enumerate((sys.stdout, sys.stderr), start=1):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            if code is ExitCode.OK and stream is sys.stdout:
+                code = ExitCode.PIPE if isinstance(error, BrokenPipeError) else ExitCode.OUTPUT
+    return code

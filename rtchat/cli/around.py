@@ -1,0 +1,73 @@
+"""What is around a run: the streams, the environment, the folders. `cli` alone reads them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rtchat.errors import OutputError
+
+if TYPE_CHECKING:
+    from rtchat.run import Surroundings
+
+
+def surroundings() -> Surroundings:
+    """The streams and folders of this process; the streams are made to take any text."""
+    from platformdirs import user_state_path
+
+    from rtchat.run import Surroundings
+
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    return Surroundings(
+        stdin=None if sys.stdin is None else sys.stdin.fileno(),
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        data_dir=data_dir(),
+        state_dir=user_state_path("rtchat", appauthor=False),
+        environ=os.environ,
+        stdin_is_terminal=is_terminal(sys.stdin),
+        stdout_is_terminal=is_terminal(sys.stdout),
+        stderr_is_terminal=is_terminal(sys.stderr),
+    )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end."""
+    return stream is not None and stream.isatty()
+
+
+def config_file() -> Path:
+    """Where the settings are, unless RTCHAT_CONFIG says otherwise."""
+    from platformdirs import user_config_path
+
+    return user_config_path("rtchat", appauthor=False) / "config.toml"
+
+
+def data_dir() -> Path:
+    """Where conversations, keys and the embedded model are."""
+    from platformdirs import user_data_path
+
+    return user_data_path("rtchat", appauthor=False)
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"{on_a_line(text)}\n")
+            sys.stderr.flush()
+
+
+def on_a_line(text: str) -> str:
+    """Any text as one harmless line."""
+    from rtchat.ui.safe import visible
+
+    return visible(" ".join(text.split()))

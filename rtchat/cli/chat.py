@@ -1,0 +1,159 @@
+"""`talk` and `once`: their options, and the settings that come of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtchat.cli.around import config_file, surroundings
+from rtchat.errors import UsageError
+
+if TYPE_CHECKING:
+    from rtchat.run import Shape
+    from rtchat.settings import Settings
+
+Text = str | None
+Model = Annotated[Text, typer.Option("-m", "--model", metavar="NAME", help="The model.")]
+Url = Annotated[Text, typer.Option("--url", metavar="URL", help="A ws:// or wss:// endpoint.")]
+DialectName = Annotated[
+    Text, typer.Option("--dialect", metavar="auto|ga|beta", help="The shape of the events.")
+]
+Profile = Annotated[
+    Text, typer.Option("-p", "--profile", metavar="NAME", help="A named set of settings.")
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="The tiny built-in model: no key, no network.")
+]
+System = Annotated[
+    Text, typer.Option("-s", "--system", metavar="TEXT|@FILE", help="Instructions to the model.")
+]
+MaxTokens = Annotated[
+    Text, typer.Option("--max-output-tokens", metavar="N|inf", help="The longest reply.")
+]
+ConnectTimeout = Annotated[
+    Text, typer.Option("--connect-timeout", metavar="S", help="Seconds to wait for a session.")
+]
+Timeout = Annotated[
+    Text, typer.Option("--timeout", metavar="S", help="Seconds of silence in a reply.")
+]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option("-H", "--header", metavar="'Name: value'", help="Another handshake header."),
+]
+Render = Annotated[
+    Text, typer.Option("--render", metavar="auto|always|never", help="Show Markdown as such.")
+]
+Plain = Annotated[bool, typer.Option("--plain", help="The text as it is: --render never.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a reply on stdout.")]
+Events = Annotated[bool, typer.Option("--events", help="Every server event as a JSON line.")]
+Color = Annotated[
+    Text, typer.Option("--color", metavar="auto|always|never", help="Colours on the terminal.")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No status, no usage.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More of both, and causes.")]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow a key over ws:// to another machine.")
+]
+TraceFile = Annotated[
+    Text, typer.Option("--trace", metavar="FILE", help="Record every event, keys redacted.")
+]
+
+
+def talk(
+    ctx: typer.Context,
+    model: Model = None,
+    url: Url = None,
+    dialect: DialectName = None,
+    profile: Profile = None,
+    local: Local = False,
+    system: System = None,
+    max_output_tokens: MaxTokens = None,
+    connect_timeout: ConnectTimeout = None,
+    timeout: Timeout = None,
+    header: Headers = None,
+    render: Render = None,
+    plain: Plain = False,
+    json: Json = False,
+    events: Events = False,
+    color: Color = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    insecure: Insecure = False,
+    trace: TraceFile = None,
+) -> int:
+    """A conversation. From a pipe, each line is a turn."""
+    from rtchat.run import talk
+
+    settings = _settings(ctx.params)
+    return talk(settings, _shape(ctx.params), surroundings())
+
+
+def once(
+    ctx: typer.Context,
+    prompt: Annotated[Text, typer.Argument(metavar="[PROMPT]", show_default=False)] = None,
+    model: Model = None,
+    url: Url = None,
+    dialect: DialectName = None,
+    profile: Profile = None,
+    local: Local = False,
+    system: System = None,
+    max_output_tokens: MaxTokens = None,
+    connect_timeout: ConnectTimeout = None,
+    timeout: Timeout = None,
+    header: Headers = None,
+    render: Render = None,
+    plain: Plain = False,
+    json: Json = False,
+    events: Events = False,
+    color: Color = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    insecure: Insecure = False,
+    trace: TraceFile = None,
+) -> int:
+    """One question, one reply. "-", or no PROMPT: the question is what is piped in."""
+    from rtchat.run import once
+
+    settings = _settings(ctx.params)
+    return once(prompt, settings, _shape(ctx.params), surroundings())
+
+
+def _settings(params: Mapping[str, object]) -> Settings:
+    from rtchat.settings import resolve
+
+    options = {key: value for key, value in params.items() if key in _SETTINGS and value}
+    options["headers"] = params["header"] or None
+    if params["plain"]:
+        options["render"] = "never"
+    return resolve(options, os.environ, dotenv=Path(".env"), config=config_file())
+
+
+_SETTINGS = frozenset(
+    [
+        "model",
+        "url",
+        "dialect",
+        "profile",
+        "local",
+        "system",
+        "max_output_tokens",
+        "connect_timeout",
+        "timeout",
+        "render",
+        "color",
+        "quiet",
+        "verbose",
+        "insecure",
+        "trace",
+    ]
+)
+
+
+def _shape(params: Mapping[str, object]) -> Shape:
+    if params["json"] and params["events"]:
+        raise UsageError("--json and --events both want stdout", hint="choose one")
+    return "json" if params["json"] else "events" if params["events"] else "text"

