@@ -16,6 +16,8 @@ from rtchat.events import (
     LeaveAsked,
     LocalEvent,
     ModelSet,
+    ResumeAsked,
+    RetryAsked,
     StartedOver,
     SystemSet,
     Told,
@@ -42,6 +44,8 @@ TABLE: tuple[Row, ...] = (
     Row("new", "", "start a new conversation", lambda _: StartedOver()),
     Row("system", "TEXT", "instructions to the model, from now on", SystemSet),
     Row("model", "NAME", "another model, same conversation", ModelSet),
+    Row("resume", "[ID]", "go on with a kept conversation, else the latest", lambda n: _resume(n)),
+    Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("usage", "", "tokens of this run", lambda _: UsageAsked()),
 )
@@ -82,6 +86,14 @@ def _copy(number: str) -> LocalEvent:
     if number.isdecimal() and int(number[:9]):
         return CopyAsked(int(number[:9]))
     return Told("/copy takes the number of a code block: /copy 1", is_error=True)
+
+
+def _resume(number: str) -> LocalEvent:
+    if not number:
+        return ResumeAsked()
+    if number.isdecimal() and int(number[:15]):
+        return ResumeAsked(int(number[:15]))
+    return Told("/resume takes a number of `rtchat history list`: /resume 1", is_error=True)
 
 
 def help_text() -> str:

@@ -1,9 +1,8 @@
 """The machine: every event in, every effect out, no I/O, no clock of its own.
 
 One object holds the whole state of a conversation: the connection's phase, the questions that wait,
-the one that is being answered, and the items that a new session must be told, as a new socket is
-always a new, empty session. Not here: how an effect is performed (`session`), how anything looks
-(`ui`), JSON (`wire`).
+and the one that is being answered. Not here: how an effect is performed (`session`), what was said
+before (`minutes`), how anything looks (`ui`), JSON (`wire`).
 
 How a turn flows: `UserSaid` → queue → `_ask` → Send(AddItem), Send(Reply) → `ReplyStarted` →
 `Delta`… → `ReplyEnded` → `_over` → the next in the queue. Every event that can cut this short is
@@ -21,14 +20,19 @@ from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
 from rtchat.errors import ExitCode, Problem
+from rtchat.minutes import Minutes, Question
 from rtchat.reply import Reply
-from rtchat.values import Item, Message, Options, Part, Status, Usage, value
+from rtchat.values import Kept, Options, Status, Usage, value
 
 RETRIES = 5
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds before a new attempt: doubling, and up to a quarter less so that clients spread out."""
 LONGEST_LIMIT_WAIT = 30.0
 """Seconds that a rate limit may ask for and be waited out without asking the user."""
+SAVE_EVERY = 0.5
+"""Seconds between two records of a reply that streams."""
+RENEW_BEFORE = 60.0
+"""Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
 
 
 class Mode(StrEnum):
@@ -75,14 +79,15 @@ class Patience:
 class _Turn:
     """The question that is being answered."""
 
-    def __init__(self, text: str, now: float) -> None:
-        self.text = text
+    def __init__(self, question: Question, now: float) -> None:
+        self.question = question
         self.sent = now
         self.first: float | None = None
         self.reply = Reply()
         self.announced = False
         """Whether `response.created` named the reply; until then its first delta does."""
         self.waited = False
+        self.saving = False
 
 
 class Conversation:
@@ -95,15 +100,20 @@ class Conversation:
         *,
         mode: Mode = Mode.CHAT,
         patience: Patience = Patience(),  # noqa: B008 - a frozen value
+        past: Kept | None = None,
     ) -> None:
+        """`past` is a kept conversation to go on with, under its own instructions if `options` has
+        none."""
         self._model = model
+        self._minutes = Minutes(past)
+        if options.instructions is None:
+            options = replace(options, instructions=self._minutes.instructions)
         self._options = options
         self._options_before = options
         self._mode = mode
         self._patience = patience
-        self._items: list[Item] = []
         self._phase = Phase.DOWN
-        self._queue: deque[str] = deque()
+        self._queue: deque[Question] = deque()
         self._turn: _Turn | None = None
         self._input_ended = False
         self._exit = ExitCode.OK
@@ -118,6 +128,7 @@ class Conversation:
         self._past: deque[str] = deque(maxlen=8)
         """The last responses, whose events may still come late."""
         self._cancel_owed = False
+        self._renewal_due = False
         self._replies = 0
         self._usage = Usage()
         self._now = 0.0
@@ -136,8 +147,7 @@ class Conversation:
             case ev.Started():
                 self._connect()
             case ev.UserSaid(text):
-                self._queue.append(text)
-                self._next()
+                self._say(self._minutes.enter(text))
             case ev.InputEnded(problem):
                 self._input_ended = True
                 if problem is not None:
@@ -151,13 +161,15 @@ class Conversation:
             case ev.SystemSet(instructions):
                 self._set_instructions(instructions)
             case ev.ModelSet(model):
-                self._model = model
-                self._notice("info", f"model {model}")
-                self._connect()
+                self._change_model(model)
             case ev.StartedOver():
-                self._items.clear()
-                self._notice("info", "a new conversation")
-                self._connect()
+                self._start_over()
+            case ev.ResumeAsked(number):
+                self._recall(number)
+            case ev.Recalled(kept):
+                self._resume(kept)
+            case ev.RetryAsked():
+                self._ask_again()
             case ev.UsageAsked():
                 self._show(fx.Totals(self._replies, self._usage))
             case ev.CopyAsked(block):
@@ -170,8 +182,8 @@ class Conversation:
                 self._lost(event)
             case ev.TimerFired(timer):
                 self._timer(timer)
-            case ev.SessionCreated():
-                self._created()
+            case ev.SessionCreated(seconds_left=seconds):
+                self._created(seconds)
             case ev.SessionUpdated(model=model):
                 self._configured(model)
             case ev.ServerProblem():
@@ -207,15 +219,19 @@ class Conversation:
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
+        self._renewal_due = False
         self._unanswered.clear()
         self._clear_timers()
         self._show(fx.Connecting(self._model))
         self._do(fx.Connect(self._model))
 
-    def _created(self) -> None:
-        if self._phase is Phase.CONNECTING:
-            self._phase = Phase.CONFIGURING
-            self._send(fx.Configure(self._options))
+    def _created(self, seconds_left: float | None) -> None:
+        if self._phase is not Phase.CONNECTING:
+            return
+        self._phase = Phase.CONFIGURING
+        self._send(fx.Configure(self._options))
+        if seconds_left is not None and seconds_left > 2 * RENEW_BEFORE:
+            self._do(fx.SetTimer(ev.Timer.RENEW, seconds_left - RENEW_BEFORE))
 
     def _configured(self, model: str) -> None:
         outstanding = [
@@ -229,11 +245,9 @@ class Conversation:
         self._connect_seconds = self._now - self._connect_began
         self._worked = True
         self._phase = Phase.READY
-        self._show(fx.Ready(model or self._model, self._connect_seconds, len(self._items)))
-        for item in self._items:
+        self._show(fx.Ready(model or self._model, self._connect_seconds, self._minutes.turns))
+        for item in self._minutes.items:
             self._send(fx.AddItem(item))
-        if self._turn is not None:
-            self._ask_reply()
         self._next()
 
     def _lost(self, lost: ev.Lost) -> None:
@@ -279,42 +293,59 @@ class Conversation:
         self._attempt = 0
         self._do(fx.Disconnect())
         self._phase = Phase.DOWN
-        unanswered = [] if self._turn is None else [self._turn.text]
+        unanswered = [] if self._turn is None else [self._turn.question]
         self._turn = None
         unanswered += self._queue
         self._queue.clear()
-        for _ in unanswered:
-            self._show(fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
+        for question in unanswered:
+            self._end(question, fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
         if not unanswered:
             self._notice("error", str(problem))
         if self._mode is not Mode.CHAT or not self._worked:
             self._stop(problem.exit)
 
+    def _renew(self) -> None:
+        """A session that is near its end is replaced while nobody waits for it."""
+        self._renewal_due = True
+        self._next()
+
     # -------------------------------------------------------------------------- questions, replies
 
-    def _next(self) -> None:
-        if self._turn is not None:
-            return
-        if not self._queue:
-            if self._input_ended:
-                self._stop(self._exit)
-        elif self._phase is Phase.READY:
-            self._ask(self._queue.popleft())
-        elif self._phase is Phase.DOWN:
-            self._connect()
+    def _say(self, question: Question) -> None:
+        self._queue.append(question)
+        self._next()
+        if question in self._queue:
+            self._do(self._minutes.queued(question, self._model))
 
-    def _ask(self, text: str) -> None:
-        self._turn = _Turn(text, self._now)
-        item = Message("user", (Part("text", text),))
-        self._items.append(item)
-        self._show(fx.Asked(text, self._model))
-        self._send(fx.AddItem(item))
+    def _next(self) -> None:
+        """Whatever is due, if it can be done now."""
+        idle = self._turn is None and not self._queue
+        if idle and self._input_ended:
+            self._stop(self._exit)
+        elif self._phase is Phase.DOWN and not idle:
+            self._connect()
+        elif self._phase is not Phase.READY:
+            pass
+        elif self._turn is not None:
+            self._ask_reply()
+        elif self._renewal_due:
+            self._connect()
+        elif self._queue:
+            self._ask(self._queue.popleft())
+
+    def _ask(self, question: Question) -> None:
+        self._turn = _Turn(question, self._now)
+        for record in self._minutes.asked(question, self._model, self._options.instructions):
+            self._do(record)
+        self._show(fx.Asked(question.text, self._model))
+        self._send(fx.AddItem(question.item))
         self._ask_reply()
 
     def _ask_reply(self) -> None:
         assert self._turn is not None
         self._turn.reply = Reply()
         self._turn.announced = False
+        self._turn.saving = False
         self._phase = Phase.ASKED
         # A server may honour the session's modality, or the response's, or both: ask in both.
         self._send(fx.Reply(Options(modality=self._options.modality)))
@@ -370,6 +401,15 @@ class Conversation:
         if turn.first is None:
             turn.first = self._now
         self._show(fx.TextArrived(text))
+        if not turn.saving:
+            turn.saving = True
+            self._do(fx.SetTimer(ev.Timer.SAVE, SAVE_EVERY))
+
+    def _save(self) -> None:
+        turn = self._turn
+        if turn is not None and turn.reply.text:
+            turn.saving = False
+            self._do(self._minutes.streaming(turn.question, turn.reply.text, self._model))
 
     def _ended(self, event: ev.ReplyEnded) -> None:
         if event.usage is not None:
@@ -410,9 +450,9 @@ class Conversation:
         assert turn is not None
         if self._phase is not Phase.ENDING:  # there the server still owes a word
             self._do(fx.ClearTimer(ev.Timer.STALL))
+        if turn.saving:
+            self._do(fx.ClearTimer(ev.Timer.SAVE))
         text = turn.reply.text
-        if text:
-            self._items.append(Message("assistant", (Part("text", text),)))
         if status is Status.COMPLETED:
             self._attempt = 0
             self._replies += 1
@@ -421,26 +461,31 @@ class Conversation:
             None if turn.first is None else turn.first - turn.sent,
             self._now - turn.sent,
         )
-        self._show(
-            fx.ReplyOver(
-                status,
-                text,
-                self._model,
-                reason,
-                problem,
-                turn.reply.id or None,
-                None if ended is None else ended.conversation_id,
-                None if ended is None else ended.usage,
-                timing,
-                tuple(turn.reply.tool_calls),
-            )
+        over = fx.ReplyOver(
+            status,
+            text,
+            self._model,
+            reason,
+            problem,
+            turn.reply.id or None,
+            None if ended is None else ended.conversation_id,
+            None if ended is None else ended.usage,
+            timing,
+            tuple(turn.reply.tool_calls),
         )
+        self._end(turn.question, over)
         self._past.append(turn.reply.id)
         self._count(problem)
         if self._phase in (Phase.ASKED, Phase.REPLYING):
             self._phase = Phase.READY
         if next_question and self._phase is Phase.READY:
             self._next()
+
+    def _end(self, question: Question, over: fx.ReplyOver) -> None:
+        """A question is done with, and it is kept how."""
+        for record in self._minutes.over(question, over):
+            self._do(record)
+        self._show(over)
 
     def _count(self, problem: Problem | None) -> None:
         """The exit code, as far as this reply decides it."""
@@ -486,8 +531,8 @@ class Conversation:
         if self._turn is not None:
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         while self._queue:
-            self._queue.popleft()
-            self._show(fx.ReplyOver(Status.CANCELLED, "", self._model, reason="client_cancelled"))
+            over = fx.ReplyOver(Status.CANCELLED, "", self._model, reason="client_cancelled")
+            self._end(self._queue.popleft(), over)
 
     def _leave(self, exit_code: ExitCode) -> None:
         if self._phase in (Phase.ASKED, Phase.REPLYING):
@@ -534,7 +579,7 @@ class Conversation:
 
     def _question_refused(self, error: ev.ServerProblem) -> None:
         # The reply to it is on its way all the same, and would answer something else.
-        self._items.pop()
+        self._minutes.items.pop()
         self._stop_reply()
         self._over(Status.FAILED, "", problems.of_error(error), next_question=False)
 
@@ -545,16 +590,54 @@ class Conversation:
         if self._phase in (Phase.CONFIGURING, Phase.READY, Phase.ENDING):
             self._send(fx.Configure(self._options))
 
+    def _change_model(self, model: str) -> None:
+        if self._turn is not None and self._turn.reply.text:
+            self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
+        self._model = model
+        self._notice("info", f"model {model}")
+        self._connect()
+
     def _copy(self, block: int) -> None:
-        said = [
-            item.text
-            for item in self._items
-            if isinstance(item, Message) and item.role == "assistant"
-        ]
-        if said:
-            self._show(fx.Copy(said[-1], block))
-        else:
+        reply = self._minutes.last_reply
+        if reply is None:
             self._notice("error", "there is no reply to copy yet")
+        else:
+            self._show(fx.Copy(reply, block))
+
+    # ------------------------------------------------------------------------ what was said before
+
+    def _start_over(self) -> None:
+        self._drop_questions()  # they belong to what was before
+        self._minutes = Minutes()
+        self._do(fx.Begin())
+        self._notice("info", "a new conversation")
+        self._connect()
+
+    def _recall(self, number: int | None) -> None:
+        if self._turn is not None or self._queue:
+            self._notice("error", "a reply is due here: stop it, or wait for it, then /resume")
+        else:
+            self._do(fx.Recall(number))
+
+    def _resume(self, kept: Kept) -> None:
+        self._minutes = Minutes(kept)
+        instructions = self._minutes.instructions or self._options.instructions
+        self._options = replace(self._options, instructions=instructions)
+        self._notice("info", f"conversation {kept.id}: {kept.title}")
+        self._connect()
+
+    def _ask_again(self) -> None:
+        last = self._minutes.last
+        if last is None or self._turn is not None:
+            self._notice("error", "there is no question to ask again")
+        elif not self._minutes.was_asked(last):
+            self._say(last)
+        elif self._minutes.items[-1] is not last.item:
+            self._say(self._minutes.enter(last.text))
+        else:
+            self._turn = _Turn(last, self._now)
+            self._show(fx.Asked(last.text, self._model))
+            self._next()
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -564,6 +647,10 @@ class Conversation:
             case ev.Timer.LIMIT:
                 if self._phase is Phase.LIMITED:
                     self._ask_reply()
+            case ev.Timer.SAVE:
+                self._save()
+            case ev.Timer.RENEW:
+                self._renew()
             case ev.Timer.START:
                 what = "session.created" if self._phase is Phase.CONNECTING else "session.update"
                 self._silent(f"the server sent no answer to {what}", ev.Retry.IF_IT_WORKED)

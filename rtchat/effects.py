@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import Timer
-from rtchat.values import Item, Options, Status, ToolCall, Usage, value
+from rtchat.values import Entry, Item, Options, Status, ToolCall, Usage, value
 
 # ----------------------------------------------------------------------------- commands to a server
 
@@ -91,11 +91,12 @@ class Connecting:
 
 @value
 class Ready:
-    """The session took our settings. `replayed` is how many items it was told again."""
+    """The session took our settings, and was told again what had been said."""
 
     model: str
     seconds: float
     replayed: int = 0
+    """Turns."""
 
 
 @value
@@ -215,10 +216,31 @@ class Show:
 
 
 @value
+class Begin:
+    """What is recorded from here on is another conversation."""
+
+
+@value
+class Record:
+    """Keep an item on disk; one of the same turn and index is written over."""
+
+    entry: Entry
+
+
+@value
+class Recall:
+    """Go on with a kept conversation, the latest if `id` is None; `Recalled` brings it."""
+
+    id: int | None
+
+
+@value
 class Stop:
     """The program ends with this code, once what was sent has left."""
 
     exit: ExitCode
 
 
-Effect: TypeAlias = Connect | Disconnect | Send | SetTimer | ClearTimer | Show | Stop
+Effect: TypeAlias = (
+    Connect | Disconnect | Send | SetTimer | ClearTimer | Show | Begin | Record | Recall | Stop
+)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from rtchat.errors import ExitCode, Problem
-from rtchat.values import Channel, Dialect, Item, JsonObject, Part, Status, Usage, value
+from rtchat.values import Channel, Dialect, Item, JsonObject, Kept, Part, Status, Usage, value
 
 # --------------------------------------------------------------------------- events from the server
 
@@ -28,6 +28,8 @@ class SessionCreated:
     expires_at: float | None = None
     """Unix seconds."""
     fields: JsonObject = field(default_factory=dict)
+    seconds_left: float | None = None
+    """Until `expires_at`, as far as whoever has a clock has filled it in."""
 
 
 @value
@@ -260,6 +262,10 @@ class Timer(StrEnum):
     """Time to connect again."""
     LIMIT = "limit"
     """The wait that a rate limit asked for is over."""
+    SAVE = "save"
+    """Time to record what came of a reply meanwhile."""
+    RENEW = "renew"
+    """The session is near its end."""
 
 
 @value
@@ -310,6 +316,25 @@ class ModelSet:
 @value
 class StartedOver:
     """/new: forget everything said."""
+
+
+@value
+class ResumeAsked:
+    """/resume: go on with a kept conversation, the latest but this one if `id` is None."""
+
+    id: int | None = None
+
+
+@value
+class Recalled:
+    """A kept conversation was read."""
+
+    kept: Kept
+
+
+@value
+class RetryAsked:
+    """/retry: the last question once more."""
 
 
 @value
@@ -375,6 +400,9 @@ LocalEvent: TypeAlias = (
     | SystemSet
     | ModelSet
     | StartedOver
+    | ResumeAsked
+    | Recalled
+    | RetryAsked
     | UsageAsked
     | CopyAsked
     | Told

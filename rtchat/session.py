@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeAlias, assert_never
 
@@ -20,39 +21,51 @@ from rtchat import wire
 from rtchat.conversation import Conversation
 from rtchat.effects import (
     Asked,
+    Begin,
     ClearTimer,
     Connect,
     Disconnect,
     Effect,
     Notice,
+    Recall,
+    Record,
     ReplyOver,
     Send,
     SetTimer,
     Show,
     Stop,
+    TextArrived,
     Update,
 )
-from rtchat.errors import ExitCode, LinkError, RtchatError
+from rtchat.errors import ExitCode, LinkError, OutputError, Problem, RtchatError, UsageError
 from rtchat.events import (
     Event,
     LeaveAsked,
     LocalEvent,
     Lost,
     Opened,
+    Recalled,
     Retry,
     SessionCreated,
     Started,
     Timer,
     TimerFired,
+    Told,
     Unknown,
 )
 from rtchat.transport import ConnectError
-from rtchat.values import Dialect, JsonObject
+from rtchat.values import Dialect, Entry, JsonObject, Kept
 
 TICK = 1 / 12
 """Seconds between two looks at whether the view has something to paint."""
 GOODBYE = 2.0
 """Seconds to let what was sent leave, and the server answer the close."""
+LONGEST_SHOW = 0.02
+"""Seconds that the view may draw before the rest of the program has a turn: pings want answers."""
+SLICE = 2_000
+"""Characters of a reply that the view is given at once."""
+LOOK_EVERY, SLEPT = 5.0, 30.0
+"""Seconds between two looks at the clocks, and by how many they must differ to mean a sleep."""
 
 
 class Link(Protocol):
@@ -69,6 +82,19 @@ class Link(Protocol):
 
     def explain(self) -> Lost:
         """Why it is over."""
+
+
+class Keeper(Protocol):
+    """Where a conversation is kept, as `store.Store` is one. May raise OutputError."""
+
+    def begin(self) -> None:
+        """What is recorded from here on is another conversation."""
+
+    def record(self, entry: Entry) -> None:
+        """Keep an entry."""
+
+    def recall(self, id: int | None) -> Kept:
+        """Read a conversation and go on with it. Raises UsageError if there is none."""
 
 
 class View(Protocol):
@@ -106,7 +132,9 @@ class Session:
         dialect: Dialect | None = None,
         redact: Callable[[str], str] = str,
         taps: tuple[Tap, ...] = (),
+        keeper: Keeper | None = None,
         now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._conversation = conversation
@@ -116,7 +144,10 @@ class Session:
         self._dialect = dialect or Dialect.GA
         self._redact = redact
         self._taps = taps
+        self._keeper = keeper
+        self._keeper_failed = False
         self._now = now
+        self._wall = wall
         self._chance = chance
         self._inbox: deque[Event] = deque()
         self._busy = False
@@ -127,6 +158,10 @@ class Session:
         self._patience = 0.0
         self._last_word = 0.0
         self._ticker: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._updates: deque[Update] = deque()
+        """What the view has not been shown yet."""
+        self._draining: asyncio.Handle | None = None
         self._output_lost: ExitCode | None = None
         self._exit: ExitCode | None = None
         self._fault: Exception | None = None
@@ -152,6 +187,9 @@ class Session:
                 reading.cancel()
                 await self._hang_up()
         finally:
+            self._stop_clocks()
+            while self._updates:
+                self._show_one(self._updates.popleft())
             self._try_view(self._view.close)
             for number in signals:
                 self._loop.remove_signal_handler(number)
@@ -195,6 +233,8 @@ class Session:
                 self._clear_timer(timer)
             case Show(update):
                 self._show(update)
+            case Begin() | Record() | Recall():
+                self._keep(effect)
             case Stop(code):
                 self._exit = self._output_lost or code
                 self._done.set()
@@ -208,6 +248,7 @@ class Session:
         try:
             async with self._connect(model) as link:
                 self._open = True
+                self._watch_clocks(self._wall() - self._now())
                 self.post(Opened())
                 writing = self._tasks.create_task(self._write(link, outbox))
                 try:
@@ -222,6 +263,7 @@ class Session:
         except RtchatError as error:  # the server of `--local` has reasons of its own
             lost = Lost(error.problem, Retry.NEVER)
         self._link = None
+        self._drop_link()
         self.post(lost)
 
     def _read(self, frame: str | bytes) -> None:
@@ -237,6 +279,8 @@ class Session:
         for event in wire.decode(data):
             if isinstance(event, SessionCreated):
                 self._dialect = self._forced or event.dialect or Dialect.GA
+                if event.expires_at is not None:
+                    event = replace(event, seconds_left=event.expires_at - self._wall())
             self.post(event)
 
     async def _write(self, link: Link, outbox: asyncio.Queue[JsonObject | None]) -> None:
@@ -250,6 +294,8 @@ class Session:
         if self._link is not None:
             self._link.cancel()
             self._link = None
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def _hang_up(self) -> None:
         """Let what was sent leave, close with 1000; a server that takes no part is left."""
@@ -262,6 +308,32 @@ class Session:
         self._outbox.put_nowait(None)
         await asyncio.wait((link,), timeout=GOODBYE)
         link.cancel()
+
+    # ------------------------------------------------------------------------------------ the store
+
+    def _keep(self, effect: Begin | Record | Recall) -> None:
+        """Trouble with the store is said once, and is no trouble for the conversation."""
+        if self._keeper is None:
+            if isinstance(effect, Recall):
+                self.post(Told("nothing is kept: there is no history to go back to", is_error=True))
+            return
+        try:
+            match effect:
+                case Begin():
+                    self._keeper.begin()
+                case Record(entry):
+                    self._keeper.record(entry)
+                case Recall(number):
+                    # Before anything else that waits: the store has turned the page already.
+                    self._inbox.appendleft(Recalled(self._keeper.recall(number)))
+                case _:
+                    assert_never(effect)
+        except UsageError as error:
+            self.post(Told(str(error), is_error=True))
+        except OutputError as error:
+            if not self._keeper_failed:
+                self._keeper_failed = True
+                self._show(Notice("warning", str(error)))
 
     # --------------------------------------------------------------------------------------- clocks
 
@@ -285,6 +357,17 @@ class Session:
                 return
         self.post(TimerFired(timer))
 
+    def _watch_clocks(self, ahead: float) -> None:
+        """While a computer sleeps its wall clock runs on and the other stands still; afterwards the
+        connection is a stranger to the server, which this side would be the last to learn."""
+        slept = self._wall() - self._now() - ahead
+        if slept < SLEPT:
+            self._watch = self._loop.call_later(LOOK_EVERY, self._watch_clocks, ahead + slept)
+            return
+        self._drop_link()
+        problem = Problem(ExitCode.LINK, f"the computer slept for {slept:.0f} s", "try again")
+        self.post(Lost(problem, Retry.ALWAYS, at_once=True))
+
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
         self._try_view(self._view.tick)
@@ -292,12 +375,33 @@ class Session:
     def _stop_clocks(self) -> None:
         for timer in list(self._timers):
             self._clear_timer(timer)
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for handle in (self._ticker, self._watch, self._draining):
+            if handle is not None:
+                handle.cancel()
 
     # ---------------------------------------------------------------------------------------- views
 
     def _show(self, update: Update) -> None:
+        if isinstance(update, TextArrived):
+            text = update.text
+            starts = range(0, len(text), SLICE)
+            self._updates.extend(TextArrived(text[start : start + SLICE]) for start in starts)
+        else:
+            self._updates.append(update)
+        if self._draining is None:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Show what is due, for a while."""
+        self._draining = None
+        until = self._now() + LONGEST_SHOW
+        while self._updates:
+            if self._now() > until:
+                self._draining = self._loop.call_soon(self._drain)
+                return
+            self._show_one(self._updates.popleft())
+
+    def _show_one(self, update: Update) -> None:
         if isinstance(update, Asked) and self._ticker is None:
             self._ticker = self._loop.call_later(TICK, self._tick)
         if isinstance(update, ReplyOver) and self._ticker is not None:
@@ -317,6 +421,9 @@ class Session:
             self._lose_output(ExitCode.PIPE)
         except OSError as error:
             self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
+        except Exception as error:
+            self._fault = error
+            self._done.set()
 
     def _lose_output(self, code: ExitCode, message: str = "") -> None:
         if self._output_lost is not None:

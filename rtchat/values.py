@@ -167,3 +167,56 @@ class Usage:
             self.output + other.output,
             self.total + other.total,
         )
+
+
+class State(StrEnum):
+    """How far a kept item has come: those of a reply, and these."""
+
+    QUEUED = "queued"
+    """Entered; not sent yet."""
+    ASKED = "asked"
+    """Sent; the reply is due."""
+    STREAMING = "streaming"
+    """A reply that is not over; in the file of a program that was killed, one that was cut."""
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    INTERRUPTED = "interrupted"
+    """The connection was lost in mid reply."""
+
+
+@value
+class Entry:
+    """An item as it is kept on disk, with what is known about how it came about.
+
+    `turn` counts questions from 1; within a turn `index` 0 is the question and what came of it
+    follows. Turn 0 is the instructions, as a system message. A question takes over the state of its
+    reply once that is over.
+    """
+
+    turn: int
+    index: int
+    item: Item
+    state: State
+    model: str = ""
+    reason: str = ""
+    """Why it is not complete, in plain words."""
+    usage: Usage | None = None
+    first_token: float | None = None
+    seconds: float | None = None
+    """From the question to the end of the reply."""
+
+
+@value
+class Kept:
+    """A kept conversation. `began` and `updated` are Unix seconds."""
+
+    id: int
+    title: str
+    began: float
+    updated: float
+    model: str
+    turns: int
+    entries: tuple[Entry, ...] = ()
+    """In order; empty where only the conversation itself was asked for."""

@@ -2,7 +2,7 @@
 
 `>> event` hands an event to the machine; `<< effects` says exactly what it must do about it.
 `.at(seconds)` moves the clock. What a playbook does not state (the effects after the last `>>`)
-fails too, at `.end()`.
+fails too, at `.end()`. What is recorded of a conversation is left out, but with `keeps`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from rtchat.conversation import Conversation
-from rtchat.effects import ClearTimer, Effect
+from rtchat.effects import Begin, ClearTimer, Effect, Record, SetTimer
 from rtchat.events import Event, Timer
 
-QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
+QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE)
 """What the machine does first when everything that runs is off."""
 
 
@@ -23,8 +23,9 @@ class Playbook:
 
     opened: ClassVar[list[Playbook]] = []
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, *, keeps: bool = False) -> None:
         self.conversation = conversation
+        self._keeps = keeps
         self._now = 0.0
         self._done: list[Effect] = []
         self._last: Event | None = None
@@ -44,7 +45,8 @@ class Playbook:
     def __rshift__(self, event: Event) -> Playbook:
         self.end()
         self._last = event
-        self._done = self.conversation.handle(event, self._now)
+        done = self.conversation.handle(event, self._now)
+        self._done = [effect for effect in done if self._keeps or not _is_of_keeping(effect)]
         return self
 
     def __lshift__(self, effects: Effect | Iterable[Effect]) -> Playbook:
@@ -65,3 +67,11 @@ class Playbook:
             self >> event
             self._done = []
         return self
+
+
+def _is_of_keeping(effect: Effect) -> bool:
+    match effect:
+        case Begin() | Record() | SetTimer(Timer.SAVE) | ClearTimer(Timer.SAVE):
+            return True
+        case _:
+            return False

@@ -12,6 +12,8 @@ from rtchat.events import (
     LeaveAsked,
     LocalEvent,
     ModelSet,
+    ResumeAsked,
+    RetryAsked,
     StartedOver,
     SystemSet,
     Told,
@@ -25,6 +27,8 @@ _HELP = """\
 /new                start a new conversation
 /system TEXT        instructions to the model, from now on
 /model NAME         another model, same conversation
+/resume [ID]        go on with a kept conversation, else the latest
+/retry              ask the last question again
 /copy [N]           copy the last reply, or its code block N
 /usage              tokens of this run
 Enter               send
@@ -49,6 +53,9 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/exit  ", LeaveAsked()),
         ("/new", StartedOver()),
         ("/usage\n", UsageAsked()),
+        ("/resume", ResumeAsked()),
+        ("/resume 12", ResumeAsked(12)),
+        ("/retry", RetryAsked()),
         ("/copy", CopyAsked()),
         ("/copy 12", CopyAsked(12)),
         ("/system  Be brief. ", SystemSet("Be brief.")),
@@ -73,6 +80,8 @@ def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent) -> None
         ("/system \t", "/system needs TEXT: /system TEXT"),
         ("/copy all", "/copy takes the number of a code block: /copy 1"),
         ("/copy 0", "/copy takes the number of a code block: /copy 1"),
+        ("/resume x", "/resume takes a number of `rtchat history list`: /resume 1"),
+        ("/resume 0", "/resume takes a number of `rtchat history list`: /resume 1"),
         ("/exit now", "/exit takes nothing after it"),
     ],
 )
@@ -97,6 +106,8 @@ def test_every_command_is_in_the_help() -> None:
         "new",
         "system",
         "model",
+        "resume",
+        "retry",
         "copy",
         "usage",
     ]

@@ -636,7 +636,7 @@ def test_a_question_without_an_answer_is_asked_again_on_the_new_connection() -> 
         >> UPDATED
         << [
             ClearTimer(Timer.START),
-            Show(Ready("m", 0.0, 3)),
+            Show(Ready("m", 0.0, 2)),
             Send("rtchat_7", AddItem(user("first"))),
             Send("rtchat_8", AddItem(assistant("One."))),
             Send("rtchat_9", AddItem(user("hi"))),
@@ -684,7 +684,7 @@ def test_a_partial_answer_is_kept_and_not_asked_again() -> None:
         >> UPDATED
         << [
             ClearTimer(Timer.START),
-            Show(Ready("m", 0.0, 2)),
+            Show(Ready("m", 0.0, 1)),
             Send("rtchat_5", AddItem(user("hi"))),
             Send("rtchat_6", AddItem(assistant("Hel"))),
         ]
@@ -886,7 +886,7 @@ def test_another_model_is_another_session_with_the_same_items() -> None:
         >> SessionUpdated("s", "m2")
         << [
             ClearTimer(Timer.START),
-            Show(Ready("m2", 0.0, 2)),
+            Show(Ready("m2", 0.0, 1)),
             Send("rtchat_5", AddItem(user("hi"))),
             Send("rtchat_6", AddItem(assistant("Yes."))),
         ]

@@ -216,7 +216,7 @@ def test_a_later_connection_is_told_apart() -> None:
     show = Show(80, banner=True)
     show.view.show(Ready(MODEL, 0.3))
     show.view.show(Ready(MODEL, 0.3, 4))
-    assert show.screen.rows()[1:] == ["connected again in 0.3 s · 4 items replayed"]
+    assert show.screen.rows()[1:] == ["connected again in 0.3 s · 4 turns replayed"]
 
 
 def test_an_answer_as_it_is_left_in_the_scrollback() -> None:

@@ -109,7 +109,7 @@ _QUIET = [
     "2 replies · 10 in · 12 out",
 ]
 _NORMAL = [
-    "connected again in 0.5 s · 3 items replayed",
+    "connected again in 0.5 s · 3 turns replayed",
     "connection lost, again in 1.5 s",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",

@@ -146,7 +146,7 @@ def test_commands(program: Program) -> None:
     terminal.types("/usage\r")
     terminal.shows("1 reply · 57 in (16 cached) · 48 out", PROMPT)
     terminal.types("/model other\r")
-    terminal.shows("model other", "2 items replayed", PROMPT)
+    terminal.shows("model other", "1 turn replayed", PROMPT)
     terminal.types("/new\r")
     terminal.shows("a new conversation", "connected again in", PROMPT)
     terminal.types("/nwe\r")

@@ -20,8 +20,8 @@ def test_the_first_line() -> None:
     ("replayed", "line"),
     [
         (0, "connected again in 0.3 s"),
-        (1, "connected again in 0.3 s · 1 item replayed"),
-        (5, "connected again in 0.3 s · 5 items replayed"),
+        (1, "connected again in 0.3 s · 1 turn replayed"),
+        (5, "connected again in 0.3 s · 5 turns replayed"),
     ],
 )
 def test_a_new_connection(replayed: int, line: str) -> None:

@@ -26,7 +26,7 @@ def connected_again(ready: Ready) -> str:
     """A connection that replaces a lost one."""
     parts = [f"connected again in {ready.seconds:.1f} s"]
     if ready.replayed:
-        noun = "item" if ready.replayed == 1 else "items"
+        noun = "turn" if ready.replayed == 1 else "turns"
         parts.append(f"{ready.replayed} {noun} replayed")
     return _DOT.join(parts)
 

@@ -1,0 +1,436 @@
+"""What a conversation keeps and goes on with: records before sending, /resume, /retry, renewal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import (
+    AddItem,
+    Asked,
+    Begin,
+    ClearTimer,
+    Configure,
+    Connect,
+    Connecting,
+    Effect,
+    Notice,
+    Ready,
+    Recall,
+    Record,
+    Reply,
+    ReplyOver,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+    TextArrived,
+    Timing,
+    Waiting,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import (
+    CancelPressed,
+    Delta,
+    InputEnded,
+    Lost,
+    Opened,
+    Recalled,
+    ReplyEnded,
+    ReplyStarted,
+    ResumeAsked,
+    Retry,
+    RetryAsked,
+    SessionCreated,
+    SessionUpdated,
+    Started,
+    StartedOver,
+    SystemSet,
+    Timer,
+    TimerFired,
+    UserSaid,
+)
+from rtchat.values import (
+    Channel,
+    Entry,
+    Item,
+    Kept,
+    Message,
+    Options,
+    Part,
+    Role,
+    State,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from tests.playbook import Playbook
+
+TEXT = Options(modality="text")
+GONE = Problem(ExitCode.LINK, "connection lost (1006)")
+LOST = Lost(GONE, Retry.ALWAYS)
+REFUSED = Lost(GONE, Retry.NEVER)
+CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
+DONE = ReplyEnded("r1", Status.COMPLETED)
+ALL_QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
+
+
+@pytest.fixture(autouse=True)
+def _said_everything() -> Iterator[None]:
+    yield
+    Playbook.check_all()
+
+
+def message(role: Role, text: str) -> Message:
+    return Message(role, (Part("text", text),))
+
+
+def question(turn: int, text: str, state: State, reason: str = "") -> Record:
+    return Record(Entry(turn, 0, message("user", text), state, "m", reason))
+
+
+def reply(turn: int, text: str, state: State, **more: object) -> Record:
+    entry = Entry(turn, 1, message("assistant", text), state, "m", **more)  # type: ignore[arg-type] # tests name them
+    return Record(entry)
+
+
+def delta(text: str) -> Delta:
+    return Delta(Channel.TEXT, text, "r1", "i1")
+
+
+def begun(options: Options = TEXT, past: Kept | None = None) -> Playbook:
+    conversation = Conversation("m", options, mode=Mode.CHAT, past=past)
+    return Playbook(conversation, keeps=True).skip(Started())
+
+
+def ready(options: Options = TEXT, past: Kept | None = None) -> Playbook:
+    return begun(options, past).skip(Opened(), CREATED, UPDATED)
+
+
+def answered() -> Playbook:
+    return ready().skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), DONE)
+
+
+def kept(*entries: tuple[int, int, Item, State]) -> Kept:
+    made = tuple(Entry(turn, index, item, state, "m") for turn, index, item, state in entries)
+    return Kept(7, "A talk", 1.0, 2.0, "m", 2, made)
+
+
+PAST = kept(
+    (0, 0, message("system", "Sing."), State.COMPLETED),
+    (1, 0, message("user", "one"), State.COMPLETED),
+    (1, 1, ToolCall("f", "c", "{}"), State.COMPLETED),
+    (1, 2, ToolOutput("c", "2"), State.COMPLETED),
+    (1, 3, message("assistant", "Two."), State.COMPLETED),
+    (2, 0, message("user", "and"), State.ASKED),
+    (3, 0, message("user", "never sent"), State.QUEUED),
+)
+
+
+# -------------------------------------------------------------------------------- what is recorded
+
+
+def test_a_question_is_recorded_before_it_is_sent_and_its_reply_meanwhile_and_at_its_end() -> None:
+    play = ready(Options("Sing.", "text"))
+    (
+        play
+        >> UserSaid("hi")
+        << [
+            Record(Entry(0, 0, message("system", "Sing."), State.COMPLETED)),
+            question(1, "hi", State.ASKED),
+            Show(Asked("hi", "m")),
+            Send("rtchat_2", AddItem(message("user", "hi"))),
+            Send("rtchat_3", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+    play >> ReplyStarted("r1")
+    play >> delta("Yes, ") << [Show(TextArrived("Yes, ")), SetTimer(Timer.SAVE, 0.5)]
+    play >> delta("you ") << Show(TextArrived("you "))
+    play.at(0.5) >> TimerFired(Timer.SAVE) << reply(1, "Yes, you ", State.STREAMING)
+    play >> delta("do.") << [Show(TextArrived("do.")), SetTimer(Timer.SAVE, 0.5)]
+    usage = Usage(3, 0, 4, 7)
+    (
+        play.at(2.0)
+        >> ReplyEnded("r1", Status.COMPLETED, usage=usage)
+        << [
+            ClearTimer(Timer.STALL),
+            ClearTimer(Timer.SAVE),
+            reply(1, "Yes, you do.", State.COMPLETED, usage=usage, first_token=0.0, seconds=2.0),
+            question(1, "hi", State.COMPLETED),
+            Show(
+                ReplyOver(
+                    Status.COMPLETED,
+                    "Yes, you do.",
+                    "m",
+                    response_id="r1",
+                    usage=usage,
+                    timing=Timing(0.0, 0.0, 2.0),
+                )
+            ),
+        ]
+    )
+
+
+def test_instructions_are_recorded_when_they_are_used_and_when_they_change() -> None:
+    play = ready(Options("Sing.", "text")).skip(UserSaid("hi"), ReplyStarted("r1"), DONE)
+    (
+        play.skip(SystemSet("Dance."))
+        >> UserSaid("and")
+        << [
+            Record(Entry(0, 0, message("system", "Dance."), State.COMPLETED)),
+            question(2, "and", State.ASKED),
+        ]
+    )
+    play.skip(ReplyStarted("r2"), ReplyEnded("r2", Status.COMPLETED))
+    play >> UserSaid("again") << question(3, "again", State.ASKED)
+    play.skip()
+
+
+def test_what_is_entered_before_it_can_be_asked_is_recorded_at_once() -> None:
+    play = begun()
+    play >> UserSaid("hi") << question(1, "hi", State.QUEUED)
+    play >> UserSaid("and") << question(2, "and", State.QUEUED)
+    (
+        play.skip(Opened(), CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0)),
+            question(1, "hi", State.ASKED),
+        ]
+    )
+    play.skip()
+
+
+def test_a_reply_that_was_cut_is_recorded_as_interrupted() -> None:
+    play = ready().skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes, "))
+    (
+        play
+        >> LOST
+        << [
+            *ALL_QUIET,
+            ClearTimer(Timer.STALL),
+            ClearTimer(Timer.SAVE),
+            reply(1, "Yes, ", State.INTERRUPTED, reason=GONE.message, first_token=0.0, seconds=0.0),
+            question(1, "hi", State.INTERRUPTED, GONE.message),
+        ]
+    )
+    play.skip()
+
+
+def test_questions_that_nobody_will_answer_are_recorded_as_such() -> None:
+    play = begun().skip(UserSaid("hi"), UserSaid("and")) >> CancelPressed()
+    gone = ReplyOver(Status.CANCELLED, "", "m", reason="client_cancelled")
+    play << [question(1, "hi", State.CANCELLED), Show(gone)]
+    play << [question(2, "and", State.CANCELLED), Show(gone)]
+
+
+# ----------------------------------------------------------------------------------------- /resume
+
+
+def test_a_kept_conversation_is_told_to_the_new_session() -> None:
+    play = begun(past=PAST).skip(Opened())
+    play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
+    (
+        play
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 2)),
+            Send("rtchat_2", AddItem(message("user", "one"))),
+            Send("rtchat_3", AddItem(ToolCall("f", "c", "{}"))),
+            Send("rtchat_4", AddItem(ToolOutput("c", "2"))),
+            Send("rtchat_5", AddItem(message("assistant", "Two."))),
+            Send("rtchat_6", AddItem(message("user", "and"))),
+        ]
+    )
+    play >> UserSaid("next") << question(4, "next", State.ASKED)
+    play.skip()
+
+
+def test_own_instructions_outrank_those_that_were_kept() -> None:
+    play = begun(Options("Dance.", "text"), PAST).skip(Opened())
+    play >> CREATED << Send("rtchat_1", Configure(Options("Dance.", "text")))
+
+
+def test_resume_goes_on_with_another_conversation() -> None:
+    play = answered()
+    play >> ResumeAsked(7) << Recall(7)
+    (
+        play
+        >> Recalled(PAST)
+        << [
+            Show(Notice("info", "conversation 7: A talk")),
+            *ALL_QUIET,
+            Show(Connecting("m")),
+            Connect("m"),
+        ]
+    )
+    play.skip(Opened()) >> CREATED << Send("rtchat_4", Configure(Options("Sing.", "text")))
+    play >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.0, 2))]
+    play.skip()
+
+
+def test_a_new_conversation_is_recorded_as_one() -> None:
+    play = answered()
+    (
+        play
+        >> StartedOver()
+        << [
+            Begin(),
+            Show(Notice("info", "a new conversation")),
+            *ALL_QUIET,
+            Show(Connecting("m")),
+            Connect("m"),
+        ]
+    )
+    play.skip(Opened(), CREATED, UPDATED) >> UserSaid("hi") << question(1, "hi", State.ASKED)
+    play.skip()
+
+
+# ------------------------------------------------------------------------------------------ /retry
+
+
+def test_a_question_without_an_answer_is_asked_again_without_being_said_again() -> None:
+    play = ready().skip(UserSaid("hi"), ReplyStarted("r1"))
+    play.skip(ReplyEnded("r1", Status.FAILED, message="Oh no."))
+    (
+        play
+        >> RetryAsked()
+        << [
+            Show(Asked("hi", "m")),
+            Send("rtchat_4", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+    play.skip(ReplyStarted("r2"), Delta(Channel.TEXT, "Yes.", "r2", "i2"))
+    (
+        play
+        >> ReplyEnded("r2", Status.COMPLETED)
+        << [
+            ClearTimer(Timer.STALL),
+            ClearTimer(Timer.SAVE),
+            reply(1, "Yes.", State.COMPLETED, first_token=0.0, seconds=0.0),
+            question(1, "hi", State.COMPLETED),
+        ]
+    )
+    play.skip()
+
+
+def test_a_question_that_has_its_answer_is_asked_once_more() -> None:
+    play = answered() >> RetryAsked() << question(2, "hi", State.ASKED)
+    play << [Show(Asked("hi", "m")), Send("rtchat_4", AddItem(message("user", "hi")))]
+    play.skip()
+
+
+def test_a_question_that_never_left_is_asked_on_a_new_connection() -> None:
+    play = begun().skip(UserSaid("hi"), CancelPressed(), Opened(), CREATED, UPDATED)
+    play >> RetryAsked() << [question(1, "hi", State.ASKED), Show(Asked("hi", "m"))]
+    play.skip()
+
+
+def test_a_question_lost_with_the_connection_brings_a_new_one() -> None:
+    play = ready().skip(UserSaid("hi"), REFUSED)
+    (
+        play
+        >> RetryAsked()
+        << [
+            Show(Asked("hi", "m")),
+            *ALL_QUIET,
+            Show(Connecting("m")),
+            Connect("m"),
+        ]
+    )
+    (
+        play.skip(Opened(), CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 1)),
+            Send("rtchat_5", AddItem(message("user", "hi"))),
+            Send("rtchat_6", Reply(TEXT)),
+            SetTimer(Timer.STALL, 60),
+        ]
+    )
+
+
+def test_the_last_question_of_a_kept_conversation_can_be_asked_again() -> None:
+    past = kept((1, 0, message("user", "one"), State.ASKED))
+    play = ready(past=past) >> RetryAsked() << Show(Asked("one", "m"))
+    play.skip()
+
+
+def test_there_may_be_nothing_to_ask_again() -> None:
+    nothing = Show(Notice("error", "there is no question to ask again"))
+    ready() >> RetryAsked() << nothing
+    ready().skip(UserSaid("hi")) >> RetryAsked() << nothing
+
+
+# ---------------------------------------------------------------------------------------- renewal
+
+HOUR = SessionCreated("s", "m", seconds_left=3600.0)
+
+
+def test_a_session_is_renewed_before_it_ends() -> None:
+    play = begun().skip(Opened())
+    play >> HOUR << [Send("rtchat_1", Configure(TEXT)), SetTimer(Timer.RENEW, 3540.0)]
+    (
+        play.skip(UPDATED)
+        >> TimerFired(Timer.RENEW)
+        << [
+            *ALL_QUIET,
+            Show(Connecting("m")),
+            Connect("m"),
+        ]
+    )
+
+
+def test_a_session_is_not_renewed_in_mid_reply() -> None:
+    play = begun().skip(Opened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    play.skip(UserSaid("and")) >> TimerFired(Timer.RENEW)
+    play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
+    over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
+    play << [Show(over), *ALL_QUIET, Show(Connecting("m")), Connect("m")]
+    (
+        play.skip(Opened(), CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 1)),
+            Send("rtchat_5", AddItem(message("user", "hi"))),
+            question(2, "and", State.ASKED),
+        ]
+    )
+    play.skip()
+
+
+def test_the_end_of_the_input_needs_no_new_session() -> None:
+    conversation = Conversation("m", TEXT, mode=Mode.LINES)
+    play = Playbook(conversation, keeps=True).skip(Started(), Opened(), HOUR, UPDATED)
+    play.skip(UserSaid("hi"), ReplyStarted("r1"), TimerFired(Timer.RENEW), InputEnded())
+    play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
+    over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
+    play << [Show(over), *ALL_QUIET, Stop(ExitCode.OK)]
+
+
+@pytest.mark.parametrize("seconds", [None, -5.0, 0.0, 90.0])
+def test_an_end_that_cannot_be_meant_or_is_near_is_not_waited_for(seconds: float | None) -> None:
+    play = begun().skip(Opened())
+    play >> SessionCreated("s", "m", seconds_left=seconds) << Send("rtchat_1", Configure(TEXT))
+
+
+def test_a_renewal_that_fails_is_a_lost_connection() -> None:
+    play = begun().skip(Opened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
+    (
+        play
+        >> LOST
+        << [
+            *ALL_QUIET,
+            Show(Waiting("connection lost (1006)", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
