@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     LIMIT = 5
     OUTPUT = 6
     FAULT = 70
+    HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
     PIPE = 141

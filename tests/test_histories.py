@@ -247,7 +247,7 @@ class World:
         self.retries += Show(NOTHING_TO_ASK) not in self.tell(RetryAsked())
 
 
-ACTIONS: dict[str, Callable[[World], None]] = {
+ACTIONS: dict[str, Callable[[World], object]] = {
     "say": World.says,
     "cancel": lambda world: world.tell(CancelPressed()),
     "open": World.opens,

@@ -6,17 +6,25 @@ import asyncio
 import errno
 import os
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Notice, ReplyOver, TextArrived, Update
-from rtchat.errors import ExitCode, UsageError
-from rtchat.events import InputEnded, LeaveAsked, LocalEvent, UserSaid
-from rtchat.session import Link, Post, Session, Source, Tap
-from rtchat.values import Dialect, JsonObject, Options, Status
+from rtchat.effects import Notice, ReplyOver, TextArrived, Update, Waiting
+from rtchat.errors import ExitCode, OutputError, UsageError
+from rtchat.events import (
+    InputEnded,
+    LeaveAsked,
+    LocalEvent,
+    ResumeAsked,
+    StartedOver,
+    UserSaid,
+)
+from rtchat.session import LONGEST_SHOW, SLICE, Keeper, Link, Post, Session, Source, Tap
+from rtchat.values import Dialect, Entry, JsonObject, Kept, Message, Options, Part, State, Status
 from tests.scripted import (
     HELLO,
     QUESTION,
@@ -47,6 +55,8 @@ def make(
     mode: Mode = Mode.ONCE,
     dialect: Dialect | None = None,
     taps: tuple[Tap, ...] = (),
+    keeper: Keeper | None = None,
+    wall: Callable[[], float] | None = None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=mode)
     return Session(
@@ -56,7 +66,9 @@ def make(
         dialect=dialect,
         redact=lambda text: text.replace("sk-secret", "[key]"),
         taps=taps,
+        keeper=keeper,
         now=lambda: asyncio.get_running_loop().time(),
+        wall=wall or (lambda: asyncio.get_running_loop().time()),
         chance=lambda: 1.0,
     )
 
@@ -275,3 +287,222 @@ def test_a_server_that_cannot_be_started_says_why() -> None:
     assert asyncio.run(session.run(asks("hi"))) is ExitCode.USAGE
     (over,) = replies(view)
     assert str(over.problem) == "the model is damaged: rtchat local install"
+
+
+# --------------------------------------------------------------------------------------- the store
+
+
+class Notebook:
+    """A store in memory; it cannot be written while it is `full`."""
+
+    def __init__(self, *kept: Kept, full: bool = False) -> None:
+        self._kept = kept
+        self._full = full
+        self.written: list[Entry | None] = []
+
+    def begin(self) -> None:
+        self.written.append(None)
+
+    def record(self, entry: Entry) -> None:
+        if self._full:
+            raise OutputError("the history cannot be written (disk full)", hint="make room")
+        self.written.append(entry)
+
+    def recall(self, id: int | None) -> Kept:
+        if not self._kept:
+            raise UsageError("no conversation 9", hint="rtchat history list")
+        return self._kept[0]
+
+
+PAST = Kept(
+    9,
+    "A talk",
+    0.0,
+    0.0,
+    "m",
+    1,
+    (
+        Entry(1, 0, Message("user", (Part("text", "one"),)), State.COMPLETED),
+        Entry(1, 1, Message("assistant", (Part("text", "Two."),)), State.COMPLETED),
+    ),
+)
+
+
+def says(*events: LocalEvent) -> Source:
+    async def source(post: Post) -> None:
+        for event in events:
+            post(event)
+        post(InputEnded())
+
+    return source
+
+
+def test_what_is_said_is_kept() -> None:
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello")))
+    keeper = Notebook()
+    session = make(server, Screen(), keeper=keeper)
+    assert asyncio.run(session.run(asks("hi"))) is ExitCode.OK
+    states = [(entry.turn, entry.index, entry.state) for entry in keeper.written if entry]
+    assert states == [
+        (1, 0, State.QUEUED),
+        (1, 0, State.ASKED),
+        (1, 1, State.COMPLETED),
+        (1, 0, State.COMPLETED),
+    ]
+
+
+def test_a_store_that_cannot_be_written_is_said_once_and_the_conversation_goes_on() -> None:
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello")))
+    view = Screen()
+    session = make(server, view, keeper=Notebook(full=True))
+    assert asyncio.run(session.run(asks("hi"))) is ExitCode.OK
+    assert notices(view) == [
+        Notice("warning", "the history cannot be written (disk full): make room")
+    ]
+    assert texts(view) == "Hello"
+
+
+def test_resume_replays_what_the_store_has() -> None:
+    replay = (Expect("conversation.item.create"),) * 2
+    server = ScriptedServer((*HELLO, *replay))
+    view = Screen()
+    session = make(server, view, mode=Mode.LINES, keeper=Notebook(PAST))
+
+    async def source(post: Post) -> None:
+        post(ResumeAsked())
+        await asyncio.sleep(5)
+        post(InputEnded())
+
+    assert run_fast(lambda: session.run(source)) is ExitCode.OK
+    assert notices(view) == [Notice("info", "conversation 9: A talk")]
+    items = [event["item"] for event in server.links[0].sent[1:]]
+    assert [item["content"][0]["text"] for item in items] == ["one", "Two."]  # type: ignore[index] # as sent
+
+
+@pytest.mark.parametrize(
+    ("keeper", "line"),
+    [
+        (Notebook(), "no conversation 9: rtchat history list"),
+        (None, "nothing is kept: there is no history to go back to"),
+    ],
+)
+def test_resume_may_find_nothing(keeper: Keeper | None, line: str) -> None:
+    view = Screen()
+    session = make(ScriptedServer(()), view, mode=Mode.LINES, keeper=keeper)
+    assert asyncio.run(session.run(says(ResumeAsked(9)))) is ExitCode.OK
+    assert notices(view) == [Notice("error", line)]
+
+
+def test_a_new_conversation_is_one_in_the_store_too() -> None:
+    keeper = Notebook()
+    session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, keeper=keeper)
+    assert asyncio.run(session.run(says(StartedOver()))) is ExitCode.OK
+    assert keeper.written == [None]
+
+
+# --------------------------------------------------------------------------------------------- time
+
+
+def test_a_session_is_renewed_by_the_clock_on_the_wall() -> None:
+    created, update, updated = HELLO
+    assert isinstance(created, Emit)
+    assert isinstance(created.event, dict)
+    session = {**created.event["session"], "expires_at": 1_000_600}
+    short = (Emit({**created.event, "session": session}), update, updated)
+    server = ScriptedServer((*short, Wait(3600)), (*HELLO, *QUESTION, *answer("Hello")))
+    view = Screen()
+    made = make(server, view, mode=Mode.LINES, wall=lambda: 1_000_000.0)
+
+    async def source(post: Post) -> None:
+        await asyncio.sleep(545)
+        post(UserSaid("hi"))
+        post(InputEnded())
+
+    assert run_fast(lambda: made.run(source)) is ExitCode.OK
+    assert len(server.links) == 2
+    assert texts(view) == "Hello"
+
+
+def test_a_computer_that_slept_has_lost_its_connection() -> None:
+    server = ScriptedServer((*HELLO, *QUESTION, Wait(600)), (*HELLO, *QUESTION, *answer("Hello")))
+    view = Screen()
+    slept = [0.0]
+
+    def wall() -> float:
+        return asyncio.get_running_loop().time() + slept[0]
+
+    async def source(post: Post) -> None:
+        post(UserSaid("hi"))
+        post(InputEnded())
+        await asyncio.sleep(12)
+        slept[0] = 3600.0
+
+    assert run_fast(lambda: make(server, view, wall=wall).run(source)) is ExitCode.OK
+    waits = [update for update in view.updates if isinstance(update, Waiting)]
+    assert waits == [Waiting("the computer slept for 3600 s", 0.0)]
+    assert texts(view) == "Hello"
+
+
+def test_a_clock_that_is_set_is_no_sleep() -> None:
+    server = ScriptedServer((*HELLO, *QUESTION, Wait(30), *answer("Hello")))
+    clock = [0.0]
+
+    def wall() -> float:
+        clock[0] -= 1.0
+        return asyncio.get_running_loop().time() + clock[0]
+
+    assert run_fast(lambda: make(server, Screen(), wall=wall).run(asks("hi"))) is ExitCode.OK
+
+
+# -------------------------------------------------------------------------------------- a long text
+
+
+class SlowScreen(Screen):
+    """Takes its time to draw, and notes how much the rest of the program did meanwhile."""
+
+    def __init__(self, others: list[int]) -> None:
+        super().__init__()
+        self._others = others
+        self.turns: list[int] = []
+
+    def show(self, update: Update) -> None:
+        super().show(update)
+        if isinstance(update, TextArrived):
+            assert len(update.text) <= SLICE
+            self.turns.append(self._others[0])
+            ends = time.monotonic() + LONGEST_SHOW / 2
+            while time.monotonic() < ends:
+                pass
+
+
+def test_the_rest_of_the_program_has_its_turn_while_a_long_text_is_drawn() -> None:
+    text = "word " * 4_000
+    server = ScriptedServer((*HELLO, *QUESTION, *answer(text)))
+    others = [0]
+    view = SlowScreen(others)
+
+    async def source(post: Post) -> None:
+        post(UserSaid("hi"))
+        post(InputEnded())
+        while True:
+            others[0] += 1
+            await asyncio.sleep(0)
+
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
+    session = Session(conversation, view, server.connect)
+    assert asyncio.run(session.run(source)) is ExitCode.OK
+    assert texts(view) == text
+    assert len(view.turns) == 10
+    # Two of the ten slices fit between two turns, and one or two more may slip in.
+    assert len(set(view.turns)) >= 3
+    assert isinstance(view.updates[-1], ReplyOver)
+
+
+def test_a_view_that_fails_is_a_fault_even_late() -> None:
+    class Broken(Screen):
+        def tick(self) -> None:
+            raise ZeroDivisionError
+
+    server = ScriptedServer((*HELLO, *QUESTION, Wait(5), *answer("Hello")))
+    with pytest.raises(ZeroDivisionError):
+        run_fast(lambda: make(server, Broken()).run(asks("hi")))

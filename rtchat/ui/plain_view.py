@@ -140,6 +140,9 @@ class PlainView:
     def expect(self) -> None:
         """Nothing is said until there is something to say."""
 
+    def hide(self) -> None:
+        """Nothing is painted."""
+
     def tick(self) -> None:
         """Nothing is painted."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -52,7 +52,9 @@ class Prompt:
     ) -> None:
         self._input = input or create_input()
         self._typed = Typed()
-        self._printing: Awaitable[None] | None = None
+        self.on_suspend: Callable[[], None] = lambda: None
+        """What Ctrl-Z does."""
+        self._suspension: Awaitable[None] | None = None
         """Held only because the loop itself would let it be collected."""
         self._session: PromptSession[str] = PromptSession(
             "› ",  # noqa: RUF001 # the prompt is meant to look like this
@@ -63,7 +65,7 @@ class Prompt:
             tempfile_suffix=".md",
             completer=_Commands(),
             complete_while_typing=False,
-            key_bindings=_keys(self.above),
+            key_bindings=_keys(self.above, lambda: self.on_suspend()),
             prompt_continuation="  ",
             color_depth=None if color else ColorDepth.DEPTH_1_BIT,
             input=self._input,
@@ -85,16 +87,37 @@ class Prompt:
             return None
 
     def above(self, show: Callable[[], None]) -> None:
-        """Let `show` print above the entry being edited, or at once if none is."""
-        if self.active:
-            self._printing = run_in_terminal(show)
-        else:
+        """Let `show` print above the entry being edited, or at once if none is.
+
+        The terminal stays raw meanwhile (the library's own way would not leave it so): an Enter
+        that is typed in this very moment must not become a new line.
+        """
+        if not self.active:
             show()
+            return
+        renderer = self._session.app.renderer
+        renderer.erase()
+        show()
+        renderer.request_absolute_cursor_position()
+        self._session.app.invalidate()
+
+    def suspended(self, stop: Callable[[], None]) -> None:
+        """Call `stop` with the terminal as the shell left it, and go on afterwards."""
+        if self.active:
+            self._suspension = run_in_terminal(stop)
+        else:
+            with self._input.cooked_mode():
+                stop()
 
     @contextmanager
     def replying(self, on_cancel: Callable[[], None]) -> Iterator[None]:
         """While this lasts Ctrl-C and Esc call `on_cancel` and other text is kept, unseen."""
-        keys = _Ahead(self._input, self._typed, on_cancel)
+        actions = {
+            Keys.Escape: on_cancel,
+            Keys.ControlC: on_cancel,
+            Keys.ControlZ: lambda: self.on_suspend(),
+        }
+        keys = _Ahead(self._input, self._typed, actions)
         keys.take(get_typeahead(self._input))
         with self._input.raw_mode(), self._input.attach(keys.ready):
             try:
@@ -134,10 +157,12 @@ class Typed:
 class _Ahead:
     """Reads keys in mid reply."""
 
-    def __init__(self, source: Input, typed: Typed, on_cancel: Callable[[], None]) -> None:
+    def __init__(
+        self, source: Input, typed: Typed, actions: Mapping[Keys, Callable[[], None]]
+    ) -> None:
         self._source = source
         self._typed = typed
-        self._on_cancel = on_cancel
+        self._actions = actions
         self._flush: asyncio.TimerHandle | None = None
 
     def ready(self) -> None:
@@ -160,18 +185,17 @@ class _Ahead:
         """Act on keys that came together: an Esc before another key is that key with Alt."""
         alt = False
         for key, after in zip_longest(keys, keys[1:]):
-            is_escape = key.key is Keys.Escape
-            if is_escape and after is not None and after.key is not Keys.Escape:
+            if key.key is Keys.Escape and after is not None and after.key is not Keys.Escape:
                 alt = True
                 continue
-            if is_escape or key.key is Keys.ControlC:
-                self._on_cancel()
+            if isinstance(key.key, Keys) and key.key in self._actions:
+                self._actions[key.key]()
             elif not alt or key.key is Keys.ControlM:
                 self._typed.press(key)
             alt = False
 
 
-def _keys(above: Callable[[Callable[[], None]], None]) -> KeyBindings:
+def _keys(above: Callable[[Callable[[], None]], None], suspend: Callable[[], None]) -> KeyBindings:
     keys = KeyBindings()
     typing = has_focus(DEFAULT_BUFFER)
 
@@ -191,6 +215,10 @@ def _keys(above: Callable[[Callable[[], None]], None]) -> KeyBindings:
             return
         advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE)])
         above(lambda: print_formatted_text(advice, output=event.app.output))
+
+    @keys.add("c-z")
+    def stop(event: KeyPressEvent) -> None:
+        suspend()
 
     return keys
 

@@ -7,6 +7,8 @@ prompt. Not here: keys (`prompt`), drawing (`live_view`), or what an entry leads
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from typing import Protocol
 
@@ -29,6 +31,9 @@ class Screen(Protocol):
     def tick(self) -> None:
         """Repaint what changed."""
 
+    def hide(self) -> None:
+        """Take off what is painted, until the next tick."""
+
     def close(self) -> None:
         """Take down whatever is still painted."""
 
@@ -41,6 +46,7 @@ class Terminal:
         self._prompt = prompt
         self._clipboard = clipboard
         self._over = asyncio.Event()
+        prompt.on_suspend = self._suspend
 
     def show(self, update: Update) -> None:
         """Show what happened, above the prompt if there is one."""
@@ -58,12 +64,26 @@ class Terminal:
         if not self._prompt.active:
             self._view.tick()
 
+    def _suspend(self) -> None:
+        """Stop as job control has it, by Ctrl-Z or the signal, until the user brings us back."""
+        if not self._prompt.active:
+            self._view.hide()
+        self._prompt.suspended(self._stop)
+
+    def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGTSTP)
+        os.kill(0, signal.SIGTSTP)
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+
     def close(self) -> None:
         """Take down whatever is still painted."""
         self._view.close()
 
     async def run(self, post: Callable[[LocalEvent], None]) -> None:
         """Ask for entries and post what they mean, until the user leaves."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         try:
             while True:
                 event = await self._next()
@@ -74,6 +94,7 @@ class Terminal:
                 if isinstance(event, LeaveAsked):
                     return
         finally:
+            loop.remove_signal_handler(signal.SIGTSTP)
             self._view.close()
 
     async def _next(self) -> LocalEvent:
