@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import shlex
 import struct
 import termios
 from collections.abc import Callable, Mapping
@@ -27,17 +28,28 @@ class _Screen(pyte.HistoryScreen):
 class Terminal:
     """A terminal of 24 rows and 80 columns with the program in it."""
 
-    def __init__(self, program: Program, arguments: list[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        arguments: list[str],
+        environ: Mapping[str, str],
+        *,
+        shell: bool = False,
+    ) -> None:
+        """With `shell`, a shell is there first, and is given the command."""
         self.screen = _Screen(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
-        command = program.command("talk", *arguments)
+        talk = program.command("talk", *arguments)
+        command = ["/bin/bash", "--norc", "-i"] if shell else talk
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(program.home)
             os.execve(command[0], command, {**program.environ, "TERM": "xterm-256color", **environ})
         size = struct.pack("HHHH", 24, 80, 0, 0)
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+        if shell:
+            self.types(shlex.join(talk) + "\r")
 
     def types(self, text: str) -> None:
         os.write(self._terminal, text.encode())
@@ -71,6 +83,12 @@ class Terminal:
             return False
         self._stream.feed(data)
         return bool(data)
+
+    def goes_away(self) -> int:
+        """Close the window; the exit code of the program."""
+        os.close(self._terminal)
+        _, status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(status)
 
     def ends(self) -> int:
         """Wait for the end of the program; its exit code."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import termios
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
 
 from rtchat.ui.prompt import Prompt
@@ -106,3 +109,24 @@ def test_an_entry_that_is_cancelled_leaves_the_prompt_usable() -> None:
         return was_active, is_active, await prompt.read()
 
     assert with_prompt(None, use) == (True, False, "again")
+
+
+def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
+    """Else an Enter that is typed in that moment would come as a new line."""
+
+    async def use() -> tuple[bool, str | None]:
+        outer, inner = os.openpty()
+        with open(inner, encoding="utf-8") as file:  # noqa: ASYNC230 - a terminal
+            prompt = Prompt(None, input=Vt100Input(file), output=DummyOutput())
+            raw: list[bool] = []
+
+            def show() -> None:
+                raw.append(not termios.tcgetattr(inner)[3] & termios.ICANON)
+                os.write(outer, b"hello\r")
+
+            asyncio.get_running_loop().call_later(0.05, prompt.above, show)
+            entry = await prompt.read()
+        os.close(outer)
+        return raw == [True], entry
+
+    assert asyncio.run(use()) == (True, "hello")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
+from rtchat.store import Store
+from rtchat.values import Message
 from tests.program import Program, background
 from tests.terminal import Terminal
 
@@ -185,3 +188,82 @@ def test_a_server_that_is_not_there_ends_it(program: Program) -> None:
     terminal = talk(program, RTCHAT_URL="ws://127.0.0.1:1/v1/realtime")
     terminal.shows("nothing listens at 127.0.0.1:1: check --url, or start the server")
     assert terminal.ends() == 4
+
+
+# ---------------------------------------------------------------------------- what a terminal does
+
+
+def test_ctrl_z_stops_it_at_the_prompt_and_fg_brings_it_back(program: Program) -> None:
+    terminal = Terminal(program, [], {}, shell=True)
+    terminal.shows("connected in", PROMPT)
+    terminal.types("hel")
+    terminal.shows(f"{PROMPT} hel")
+    terminal.types("\x1a")
+    terminal.shows("Stopped")
+    terminal.types("echo here\r")
+    terminal.shows("Stopped", "echo here", "here")
+    terminal.types("fg\r")
+    terminal.shows("fg", f"{PROMPT} hel")
+    terminal.types("lo\r")
+    terminal.shows(f"{PROMPT} hello", "Some bold text.", PROMPT)
+    terminal.types("\x04")
+    terminal.shows("fg", PROMPT, "bash-")
+    terminal.types("exit\r")
+    assert terminal.ends() == 0
+
+
+def test_ctrl_z_stops_it_in_mid_reply(program: Program) -> None:
+    terminal = Terminal(program, [], {}, shell=True)
+    terminal.shows("connected in", PROMPT)
+    terminal.types("slow\r")
+    terminal.shows("│ one")
+    terminal.types("\x1a")
+    lines = terminal.shows("Stopped")
+    assert not any("│" in line for line in lines)
+    terminal.types("echo here\r")
+    terminal.shows("Stopped", "echo here", "here")
+    terminal.types("fg\r")
+    lines = terminal.shows("fg", "one two three four five", "first token", PROMPT)
+    assert sum("one two" in line for line in lines) == 1
+    terminal.types("\x04")
+    terminal.shows("fg", PROMPT, "bash-")
+    terminal.types("exit\r")
+    assert terminal.ends() == 0
+
+
+@pytest.mark.parametrize("question", ["hello", "slow"])
+def test_a_window_that_is_closed_ends_it_and_the_conversation_is_kept(
+    program: Program, question: str
+) -> None:
+    terminal = talk(program)
+    terminal.shows(PROMPT)
+    terminal.types(f"{question}\r")
+    terminal.shows("one" if question == "slow" else "48 out")
+    assert terminal.goes_away() == 129
+    with closing(Store(program.home / ".local" / "share" / "rtchat" / "history.db")) as store:
+        (kept,) = store.conversations()
+        said = [entry.item for entry in store.read(kept.id).entries]
+    assert [item.role for item in said if isinstance(item, Message)] == ["user", "assistant"]
+
+
+def test_a_conversation_goes_on_another_day(program: Program) -> None:
+    first = talk(program)
+    first.shows(PROMPT)
+    first.types("hello\r")
+    first.shows("48 out", PROMPT)
+    assert leave(first) == 0
+    later = talk(program, "--continue")
+    later.shows("conversation 1 · hello · 1 turn", "connected in", PROMPT)
+    later.types("/new\r")
+    later.shows("a new conversation", PROMPT)
+    later.types("slow\r")
+    later.shows("five", "first token", PROMPT)
+    later.types("/resume 1\r")
+    later.shows("conversation 1: hello", "1 turn replayed", PROMPT)
+    later.types("/resume 9\r")
+    later.shows("there is no conversation 9", PROMPT)
+    later.types("broken\r")
+    later.shows("Oh no.", PROMPT)
+    later.types("/retry\r")
+    later.shows("Oh no.", "/retry", "Oh no.", PROMPT)
+    assert leave(later) == 0

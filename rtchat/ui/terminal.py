@@ -95,7 +95,6 @@ class Terminal:
                     return
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
-            self._view.close()
 
     async def _next(self) -> LocalEvent:
         """The meaning of the next entry; a terminal that went away means to leave."""
