@@ -281,7 +281,7 @@ class Conversation:
     def _explain(self, lost: ev.Lost) -> tuple[Problem, ev.Retry]:
         """The loss, in the light of the error event that came before it."""
         error = self._last_error
-        if error is None or error.code == "session_expired":
+        if error is None or error.code == problems.EXPIRED:
             return lost.problem, lost.retry
         if problems.is_fatal(error):
             return problems.of_error(error), ev.Retry.NEVER
@@ -427,7 +427,10 @@ class Conversation:
         if wait is not None and wait <= LONGEST_LIMIT_WAIT and not (turn.waited or turn.reply.text):
             self._wait_for_limit(turn, wait)
             return
-        self._over(event.status, event.reason, problems.of_reply(event), event)
+        problem = problems.of_reply(event)
+        if self._mode is Mode.CHAT and event.code == problems.LIMITED:
+            problem = problem and replace(problem, hint="/retry asks it again")
+        self._over(event.status, event.reason, problem, event)
 
     def _wait_for_limit(self, turn: _Turn, seconds: float) -> None:
         turn.waited = True
@@ -559,8 +562,8 @@ class Conversation:
                 if starting and problems.is_fatal(error):
                     self._clear_timers()
                     self._give_up(problems.of_error(error))
-                    return
-                self._notice("error", f"the server reports: {error.message}")
+                elif error.code != problems.EXPIRED:  # the close that follows says the same
+                    self._notice("error", f"the server reports: {error.message}")
 
     def _settings_refused(self, error: ev.ServerProblem) -> None:
         problem = problems.refused_settings(error)
@@ -652,8 +655,9 @@ class Conversation:
             case ev.Timer.RENEW:
                 self._renew()
             case ev.Timer.START:
-                what = "session.created" if self._phase is Phase.CONNECTING else "session.update"
-                self._silent(f"the server sent no answer to {what}", ev.Retry.IF_IT_WORKED)
+                begun = self._phase is not Phase.CONNECTING
+                what = "answer to session.update" if begun else "session.created"
+                self._silent(f"the server sent no {what}", ev.Retry.IF_IT_WORKED)
             case ev.Timer.STALL:
                 seconds = f"{self._patience.reply:g}"
                 self._silent(f"no word from the server for {seconds} s", ev.Retry.ALWAYS)

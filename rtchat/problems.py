@@ -12,11 +12,14 @@ from rtchat.errors import ExitCode, Problem
 from rtchat.events import ReplyEnded, ServerProblem
 from rtchat.values import Status
 
+EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
+"""Codes that decide more than the words of an error."""
+
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
     "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
     "insufficient_quota": (ExitCode.LIMIT, "check the plan and the billing of your account"),
-    "rate_limit_exceeded": (ExitCode.LIMIT, "wait a little, then ask again"),
+    LIMITED: (ExitCode.LIMIT, "wait a little, then ask again"),
     "beta_api_shape_disabled": (
         ExitCode.USAGE,
         "leave out --dialect beta and any OpenAI-Beta header",
@@ -50,7 +53,7 @@ def _code(error: ServerProblem) -> str:
 def is_fatal(error: ServerProblem) -> bool:
     """Whether no reply can be had on this connection, nor on the next one like it."""
     code = _code(error)
-    return code in _CODES and code != "rate_limit_exceeded"
+    return code in _CODES and code != LIMITED
 
 
 def refused_settings(error: ServerProblem) -> Problem:
@@ -90,7 +93,7 @@ _WAIT = re.compile(
 def limit_wait(ended: ReplyEnded) -> float | None:
     """The seconds that a rate limit asks to wait ("Please try again in 1m26.4s"), None if it is not
     one."""
-    if ended.status is not Status.FAILED or ended.code != "rate_limit_exceeded":
+    if ended.status is not Status.FAILED or ended.code != LIMITED:
         return None
     found = _WAIT.search(ended.message)
     if found is None or not any(found.groups()):

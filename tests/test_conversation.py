@@ -825,7 +825,7 @@ def test_silence_before_the_session_is_a_failure_that_says_so() -> None:
             Disconnect(),
             *QUIET,
             Disconnect(),
-            Show(Notice("error", f"the server sent no answer to session.created: {hint}")),
+            Show(Notice("error", f"the server sent no session.created: {hint}")),
             *QUIET,
             Stop(ExitCode.LINK),
         ]
@@ -976,3 +976,25 @@ def test_copy_is_of_the_last_reply_even_on_a_new_connection() -> None:
     play >> CopyAsked(0) << Show(Notice("error", "there is no reply to copy yet"))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), done(), LOST)
     play >> CopyAsked(2) << Show(Copy("Yes.", 2))
+
+
+def test_a_session_that_is_over_is_replaced_without_an_error() -> None:
+    play = replying() >> ServerProblem("Your session hit the maximum.", code="session_expired")
+    play.skip(Lost(GONE, Retry.ALWAYS, at_once=True)) >> TimerFired(Timer.RETRY) << connecting()
+
+
+def test_a_person_is_told_how_to_ask_again_after_a_rate_limit() -> None:
+    limit = ReplyEnded("r1", Status.FAILED, code="rate_limit_exceeded", message="try in an hour")
+    asked().skip(ReplyStarted("r1")) >> limit << [
+        ClearTimer(Timer.STALL),
+        over(
+            Status.FAILED,
+            problem=Problem(
+                ExitCode.LIMIT,
+                "the reply failed: try in an hour",
+                "/retry asks it again",
+                "rate_limit_exceeded",
+            ),
+            response_id="r1",
+        ),
+    ]

@@ -158,3 +158,12 @@ def test_nobody_has_to_listen(err: StringIO | None) -> None:
     for update in _ALL:
         view.show(update)
     assert out.getvalue() == b"text\n"
+
+
+def test_what_ends_every_question_that_waits_is_said_once() -> None:
+    err = StringIO()
+    aside = Aside(err)
+    gone = ReplyOver(Status.FAILED, "", "m", problem=Problem(ExitCode.REFUSED, "no", "why"))
+    for update in (Asked("1", "m"), gone, gone, gone, Asked("2", "m"), gone):
+        aside.show(update)
+    assert err.getvalue() == "rtchat: no: why\n" * 2

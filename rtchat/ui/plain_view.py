@@ -44,6 +44,7 @@ class Aside:
         self._verbose = verbose
         self._quiet = quiet
         self._was_ready = False
+        self._complaint = ""
 
     def show(self, update: Update) -> None:
         """Show what is about the replies."""
@@ -60,7 +61,9 @@ class Aside:
                 self._was_ready = True
             case Waiting():
                 self._info(words.waiting(update))
-            case Asked() | TextArrived() | Copy():
+            case Asked():
+                self._complaint = ""
+            case TextArrived() | Copy():
                 pass
             case ReplyOver():
                 self._ended(update)
@@ -83,10 +86,11 @@ class Aside:
 
     def _ended(self, over: ReplyOver) -> None:
         remark = words.remark(over)
-        if over.problem is not None:
-            self._complain(remark)
-        elif remark:
+        if over.problem is None:
             self._info(remark)
+        elif remark != self._complaint:  # else it ends every question that waits, and was said
+            self._complaint = remark
+            self._complain(remark)
         self._info(words.stats(over))
 
     def _notice(self, level: str, text: str) -> None:
