@@ -1,0 +1,175 @@
+"""`history`: kept conversations listed, shown, searched, exported and deleted.
+
+On a terminal aligned and drawn; in a pipe columns parted by tabs, and text as it came. Not here:
+the file they are kept in (`store`), what an export looks like (`export`), and argv (`cli`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+from rtchat.errors import ExitCode, OutputError, UsageError
+from rtchat.export import Format, export, summary, when
+from rtchat.store import FILE, Store
+from rtchat.transcript import plain
+from rtchat.ui.safe import visible
+from rtchat.values import JsonObject, Kept
+from rtchat.wire import write_frame
+
+if TYPE_CHECKING:
+    from rtchat.run import Surroundings
+
+Say = Callable[[str], None]
+
+_FORMATS: dict[str, Format] = {".json": "json", ".html": "html", ".htm": "html"}
+"""By the ending of a file's name; any other means Markdown."""
+
+
+def listing(streams: Surroundings, say: Say, *, limit: int | None, json: bool) -> ExitCode:
+    """The latest conversations, newest first."""
+    with _opened(streams) as store:
+        found = store.conversations(limit)
+    if not found:
+        say("no conversation is kept")
+    if json:
+        return _objects(streams, [summary(kept) for kept in found])
+    return _columns(streams, [_line(streams, kept) for kept in found])
+
+
+def _line(streams: Surroundings, kept: Kept) -> tuple[str, ...]:
+    turns = str(kept.turns)
+    if streams.stdout_is_terminal:
+        turns += " turn" if kept.turns == 1 else " turns"
+    return str(kept.id), when(kept.updated), turns, kept.model, kept.title
+
+
+def search(streams: Surroundings, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
+    """The latest places that have all these words."""
+    with _opened(streams) as store:
+        hits = store.search(words, limit)
+    if not hits:
+        say("nothing has these words")
+    if json:
+        found = [summary(hit.kept) | {"turn": hit.turn, "snippet": hit.snippet} for hit in hits]
+        return _objects(streams, found)
+    turn = "turn " if streams.stdout_is_terminal else ""
+    return _columns(
+        streams,
+        [
+            (str(hit.kept.id), when(hit.kept.updated), f"{turn}{hit.turn}", hit.snippet)
+            for hit in hits
+        ],
+    )
+
+
+def show(streams: Surroundings, id: int | None) -> ExitCode:
+    """A conversation, the latest if none is named, as `talk` left it on the screen."""
+    kept = _read(streams, id)
+    if not _draws(streams):
+        return _write(streams, plain(kept))
+    from rtchat.ui import kept_view
+
+    kept_view.show(kept, kept_view.console(streams.stdout, streams.environ))
+    return ExitCode.OK
+
+
+def save(
+    streams: Surroundings,
+    say: Say,
+    id: int | None,
+    *,
+    format: str | None,
+    file: Path | None,
+    force: bool,
+) -> ExitCode:
+    """Export a conversation, the latest if none is named, to a file or to stdout."""
+    if format is not None and format not in get_args(Format):
+        raise UsageError(f"there is no format {format}", hint=", ".join(get_args(Format)))
+    suffix = file.suffix.lower() if file else ""
+    chosen = cast("Format", format) if format else _FORMATS.get(suffix, "markdown")
+    text = export(_read(streams, id), chosen)
+    if file is None or file == Path("-"):
+        return _write(streams, text)
+    _save(file, text, force=force)
+    say(f"written to {file}")
+    return ExitCode.OK
+
+
+def delete(
+    streams: Surroundings, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
+) -> None:
+    """Delete these conversations, or all if none is named, for good; `confirm` is asked first."""
+    with _opened(streams) as store:
+        doomed = [store.read(id) for id in dict.fromkeys(ids)] or store.conversations()
+        if not doomed:
+            say("no conversation is kept")
+        elif confirm(f"Delete {_naming(doomed)} for good?"):
+            store.delete(*(kept.id for kept in doomed))
+            say(f"deleted {_naming(doomed)}")
+        else:
+            say("nothing was deleted")
+
+
+def _naming(conversations: Sequence[Kept]) -> str:
+    if len(conversations) > 1:
+        return f"{len(conversations)} conversations"
+    return f"conversation {conversations[0].id}, {conversations[0].title!r}"
+
+
+@contextmanager
+def _opened(streams: Surroundings) -> Iterator[Store]:
+    with closing(Store(streams.data_dir / FILE)) as store:
+        yield store
+
+
+def _read(streams: Surroundings, id: int | None) -> Kept:
+    with _opened(streams) as store:
+        return store.recall(id)
+
+
+def _draws(streams: Surroundings) -> bool:
+    return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
+
+
+def _objects(streams: Surroundings, found: Sequence[JsonObject]) -> ExitCode:
+    return _write(streams, "".join(write_frame(one) + "\n" for one in found))
+
+
+def _columns(streams: Surroundings, rows: Sequence[Sequence[str]]) -> ExitCode:
+    cleaned = [[visible(" ".join(cell.split())) for cell in row] for row in rows]
+    if not cleaned or not _draws(streams):
+        return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
+    from rtchat.ui import kept_view
+
+    kept_view.table(cleaned, kept_view.console(streams.stdout, streams.environ))
+    return ExitCode.OK
+
+
+def _write(streams: Surroundings, text: str) -> ExitCode:
+    shown = visible(text) if streams.stdout_is_terminal else text
+    try:
+        streams.stdout.buffer.write(shown.encode())
+        streams.stdout.buffer.flush()
+    except BrokenPipeError:  # of which Typer would make a 1
+        return ExitCode.PIPE
+    except OSError as error:
+        message = f"stdout cannot be written ({error.strerror})"
+        raise OutputError(message, hint="send it somewhere else") from error
+    return ExitCode.OK
+
+
+def _save(file: Path, text: str, *, force: bool) -> None:
+    """Write a file that only its owner reads: conversations are private."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with open(os.open(file, flags, 0o600), "wb") as out:
+            out.write(text.encode())
+    except FileExistsError as error:
+        raise UsageError(f"{file} is there already", hint="--force overwrites it") from error
+    except OSError as error:
+        message = f"{file} cannot be written ({error.strerror})"
+        raise OutputError(message, hint="choose another place") from error

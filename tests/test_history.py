@@ -1,0 +1,399 @@
+"""The commands about kept conversations, as the program; the conversations are put there by a
+store."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import stat
+import struct
+import subprocess
+import termios
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pyte
+import pytest
+
+from rtchat.store import FILE, Store
+from rtchat.values import Entry, Message, OtherItem, Part, Role, State, ToolCall, ToolOutput, Usage
+from tests.program import PATIENCE, Program
+
+
+def _said(role: Role, text: str) -> Message:
+    return Message(role, (Part("text", text),))
+
+
+_REPLY = "It is **one** TCP \x1b[31m connection\u202e.\n\n```sh\nls\n```\n"
+_FIRST = (
+    Entry(0, 0, _said("system", "Be brief."), State.COMPLETED),
+    Entry(1, 0, _said("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
+    Entry(
+        1,
+        1,
+        _said("assistant", _REPLY),
+        State.COMPLETED,
+        "m1",
+        "",
+        Usage(57, 16, 48, 105),
+        0.21,
+        1.9,
+    ),
+    Entry(2, 0, _said("user", "Go on"), State.FAILED, "m1", "no quota"),
+    Entry(2, 1, ToolCall("get", "c1", '{"a": 1}'), State.COMPLETED, "m1"),
+    Entry(2, 2, ToolOutput("c1", "4"), State.COMPLETED, "m1"),
+    Entry(2, 3, OtherItem("odd", "", {"type": "odd"}), State.COMPLETED, "m1"),
+    Entry(2, 4, _said("assistant", "So"), State.CANCELLED, "m1"),
+    Entry(3, 0, Message("user", (Part("image", data="data:,"),)), State.FAILED, "m1", "no quota"),
+)
+_SECOND = (Entry(1, 0, _said("user", "An\tother " + "long " * 20), State.QUEUED, "model-2"),)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    program = Program(tmp_path)
+    program.environ |= {"XDG_DATA_HOME": str(tmp_path / "data"), "TZ": "UTC"}
+    return program
+
+
+@pytest.fixture
+def path(program: Program) -> Path:
+    return program.home / "data" / "rtchat" / FILE
+
+
+@pytest.fixture
+def filled(program: Program, path: Path) -> Program:
+    now = 1795384632.0
+    with closing(Store(path, now=lambda: now)) as store:
+        for entry in _FIRST:
+            store.record(entry)
+        now += 3600
+        store.begin()
+        for entry in _SECOND:
+            store.record(entry)
+    return program
+
+
+def _on_a_terminal(
+    program: Program, *arguments: str, answer: str = "", term: str = "xterm-256color"
+) -> tuple[int, list[str], bytes]:
+    """Run it on a terminal of 60 columns: its code, the rows of the screen, and what it wrote.
+
+    `answer` is what is typed when it asks.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
+    process = subprocess.Popen(
+        program.command("history", *arguments),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**program.environ, "TERM": term},
+        cwd=program.home,
+    )
+    os.close(theirs)
+    written = b""
+    with suppress(OSError):  # EIO: the program has ended
+        while piece := os.read(ours, 65536):
+            written += piece
+            if written.endswith(b"[y/N]: "):
+                os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    screen = pyte.Screen(60, 40)
+    pyte.ByteStream(screen).feed(written)
+    code = process.wait(PATIENCE)
+    return code, "\n".join(row.rstrip() for row in screen.display).rstrip().split("\n"), written
+
+
+# ------------------------------------------------------------------------------------ list, search
+
+
+def test_a_list_in_a_pipe_is_columns_for_programs(filled: Program) -> None:
+    ran = filled.run("history", "list")
+    title = ("An other " + "long " * 20)[:79].rstrip() + "…"
+    assert ran.text == (
+        f"2\t2026-11-22 22:57\t1\tmodel-2\t{title}\n1\t2026-11-22 21:57\t3\tm1\tWhat is *it*?\n"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert filled.run("history", "list", "--limit", "1").text.count("\n") == 1
+
+
+def test_a_list_on_a_terminal_fits_it(filled: Program) -> None:
+    code, rows, _ = _on_a_terminal(filled, "list")
+    assert code == 0
+    assert rows == [
+        "2  2026-11-22 22:57  1 turn   model-2  An other long long l…",
+        "1  2026-11-22 21:57  3 turns  m1       What is *it*?",
+    ]
+
+
+def test_a_list_as_json(filled: Program) -> None:
+    lines = filled.run("history", "list", "--json").text.splitlines()
+    assert json.loads(lines[1]) == {
+        "id": 1,
+        "title": "What is *it*?",
+        "began": 1795384632.0,
+        "updated": 1795384632.0,
+        "model": "m1",
+        "turns": 3,
+    }
+
+
+def test_where_nothing_is_kept(program: Program) -> None:
+    for arguments, words in (
+        (("list",), "no conversation is kept\n"),
+        (("list", "--json"), "no conversation is kept\n"),
+        (("search", "x"), "nothing has these words\n"),
+        (("delete", "--all", "--yes"), "no conversation is kept\n"),
+    ):
+        ran = program.run("history", *arguments)
+        assert (ran.code, ran.out, ran.err) == (0, b"", words)
+    for command in ("show", "export"):
+        ran = program.run("history", command)
+        assert (ran.code, ran.out) == (2, b"")
+        assert ran.error == "rtchat: there is no conversation to go back to"
+
+
+def test_a_search_says_where(filled: Program) -> None:
+    ran = filled.run("history", "search", "TCP", "conn")
+    assert ran.code == 0
+    snippet = "It is **one** TCP ␛[31m connection<U+202E>. ```sh ls ```"
+    assert ran.text == f"1\t2026-11-22 21:57\t1\t{snippet}\n"
+    found = json.loads(filled.run("history", "search", "--json", "short").text)
+    assert (found["id"], found["turn"], found["snippet"]) == (1, 1, "What is *it*? In short.")
+    assert filled.run("history", "search", "--limit", "1", "it").text.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ['"', "NOT", "a*b(", "col:x", "-- -"])
+def test_no_search_is_an_error(filled: Program, words: str) -> None:
+    assert filled.run("history", "search", "--", words).code == 0
+
+
+# --------------------------------------------------------------------------------------------- show
+
+_SHOWN = f"""[instructions] Be brief.
+
+› What is *it*?
+  In short.
+
+{_REPLY}
+› Go on
+
+[call get] {{"a": 1}}
+
+[output c1] 4
+
+[odd]
+
+So
+[cancelled]
+
+›
+[image]
+[failed: no quota]
+"""  # noqa: RUF001 # the prompt looks like this
+
+
+def test_a_conversation_in_a_pipe_is_the_text_as_it_came(filled: Program) -> None:
+    ran = filled.run("history", "show", "1")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.text.replace("› \n", "›\n") == _SHOWN  # noqa: RUF001
+    assert filled.run("history", "show").text.startswith("› An\tother long")  # noqa: RUF001
+
+
+def test_a_conversation_on_a_terminal_looks_as_it_did(filled: Program) -> None:
+    code, rows, written = _on_a_terminal(filled, "show", "1")
+    assert code == 0
+    assert rows == [
+        "[instructions] Be brief.",
+        "",
+        "› What is *it*?",  # noqa: RUF001
+        "  In short.",
+        "",
+        "It is one TCP ␛[31m connection<U+202E>.",
+        "",
+        "ls",
+        "",
+        "m1 · first token 0.21 s · 1.9 s · 28 tok/s · 57 in (16 cache",
+        "d) · 48 out",
+        "",
+        "› Go on",  # noqa: RUF001
+        "",
+        '[call get] {"a": 1}',
+        "",
+        "[output c1] 4",
+        "",
+        "[odd]",
+        "",
+        "So",
+        "cancelled",
+        "",
+        "›",  # noqa: RUF001
+        "[image]",
+        "failed: no quota",
+    ]
+    assert b"\x1b[1mone" in written
+    assert b"\x1b[31m conn" not in written
+
+
+def test_a_terminal_that_can_do_nothing_gets_harmless_text(filled: Program) -> None:
+    _, rows, written = _on_a_terminal(filled, "show", "1", term="dumb")
+    assert "It is **one** TCP ␛[31m connection<U+202E>." in rows
+    assert b"\x1b" not in written
+
+
+def test_no_color_is_no_colour(filled: Program) -> None:
+    filled.environ["NO_COLOR"] = "1"
+    written = _on_a_terminal(filled, "show", "1")[2]
+    assert b"\x1b[33m" not in written
+    assert b"\x1b[1mone" in written
+
+
+@pytest.mark.parametrize("command", [("show",), ("export",), ("delete", "--yes")])
+@pytest.mark.parametrize("number", ["3", "0", "99999999999999999999"])
+def test_one_that_is_not_there(filled: Program, command: tuple[str, ...], number: str) -> None:
+    ran = filled.run("history", *command, number)
+    hint = "rtchat history list shows those that are kept"
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.error == f"rtchat: there is no conversation {number}: {hint}"
+
+
+# ------------------------------------------------------------------------------------------- export
+
+
+def test_export_writes_markdown_to_stdout(filled: Program) -> None:
+    ran = filled.run("history", "export", "1")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.text.startswith("# What is \\*it\\*?\n\n2026-11-22 21:57 · m1 · 3 turns\n")
+    assert _REPLY in ran.text
+    _, _, written = _on_a_terminal(filled, "export", "1")
+    assert b"\x1b" not in written
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "start"),
+    [
+        ("a.md", (), "# What"),
+        ("a", (), "# What"),
+        ("a.json", (), "{\n"),
+        ("a.HTML", (), "<!doctype html>"),
+        ("a.htm", (), "<!doctype html>"),
+        ("a.json", ("--format", "html"), "<!doctype html>"),
+    ],
+)
+def test_the_name_of_a_file_says_its_format(
+    filled: Program, name: str, options: tuple[str, ...], start: str
+) -> None:
+    ran = filled.run("history", "export", "1", "-o", name, *options)
+    assert (ran.code, ran.out, ran.err) == (0, b"", f"written to {name}\n")
+    assert (filled.home / name).read_text().startswith(start)
+    assert stat.S_IMODE((filled.home / name).stat().st_mode) == 0o600
+
+
+def test_the_latest_is_exported_if_none_is_named(filled: Program) -> None:
+    assert json.loads(filled.run("history", "export", "-f", "json", "-o", "-").text)["id"] == 2
+
+
+def test_a_file_is_not_overwritten_unasked(filled: Program) -> None:
+    file = filled.home / "a.md"
+    file.write_text("mine" * 10_000)
+    ran = filled.run("history", "export", "1", "-o", "a.md")
+    assert (ran.code, ran.error) == (2, "rtchat: a.md is there already: --force overwrites it")
+    assert file.read_text() == "mine" * 10_000
+    assert filled.run("history", "export", "1", "-o", "a.md", "--force").code == 0
+    assert file.read_text() == filled.run("history", "export", "1").text
+
+
+def test_a_file_that_cannot_be_written(filled: Program) -> None:
+    ran = filled.run("history", "export", "1", "-o", "none/a.md")
+    assert ran.code == 6
+    reason = "No such file or directory"
+    assert ran.error == f"rtchat: none/a.md cannot be written ({reason}): choose another place"
+    ran = filled.run("history", "export", "1", "-o", "/dev/full", "--force")
+    assert (ran.code, ran.out) == (6, b"")
+
+
+def test_a_format_that_there_is_not(filled: Program) -> None:
+    ran = filled.run("history", "export", "--format", "pdf")
+    assert ran.code == 2
+    assert ran.error == "rtchat: there is no format pdf: markdown, json, html"
+
+
+@pytest.mark.parametrize("command", ["list", "show", "export", "search it"])
+def test_a_full_stdout(filled: Program, command: str) -> None:
+    with open("/dev/full", "wb") as full:
+        ran = filled.run("history", *command.split(), stdout=full)
+    assert ran.code == 6
+    reason = "stdout cannot be written (No space left on device)"
+    assert ran.error == f"rtchat: {reason}: send it somewhere else"
+
+
+def test_a_reader_that_goes_away(filled: Program) -> None:
+    ran = filled.shell("rtchat history show 1 | true; exit ${PIPESTATUS[0]}")
+    assert (ran.code, ran.err) == (141, "")
+
+
+# ------------------------------------------------------------------------------------------- delete
+
+
+def _ids(program: Program) -> str:
+    return program.shell("rtchat history list | cut -f 1 | tr '\\n' ' '").text
+
+
+def test_delete_asks_on_a_terminal(filled: Program) -> None:
+    question = "Delete conversation 1, 'What is *it*?' for good? [y/N]: "
+    code, rows, _ = _on_a_terminal(filled, "delete", "1", answer="n")
+    assert code == 0
+    assert [row for row in rows if row.startswith(question)]
+    assert rows[-1] == "nothing was deleted"
+    assert _ids(filled) == "2 1 "
+    code, rows, _ = _on_a_terminal(filled, "delete", "1", answer="y")
+    assert (code, rows[-1]) == (0, "deleted conversation 1, 'What is *it*?'")
+    assert _ids(filled) == "2 "
+
+
+def test_delete_does_not_ask_scripts(filled: Program) -> None:
+    ran = filled.run("history", "delete", "1", "2", "1", "--yes")
+    assert (ran.code, ran.out, ran.err) == (0, b"", "deleted 2 conversations\n")
+    assert _ids(filled) == ""
+
+
+def test_all_are_deleted(filled: Program, path: Path) -> None:
+    ran = filled.run("history", "delete", "--all", "-y")
+    assert (ran.code, ran.err) == (0, "deleted 2 conversations\n")
+    assert b"brief" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("1",), "nobody is there to be asked: --yes deletes without asking"),
+        ((), "which conversations?: name their ids, or --all"),
+        (("1", "--all"), "which conversations?: name their ids, or --all"),
+    ],
+)
+def test_what_delete_does_not_do(filled: Program, arguments: tuple[str, ...], error: str) -> None:
+    ran = filled.run("history", "delete", *arguments)
+    assert (ran.code, ran.error) == (2, f"rtchat: {error}")
+    assert _ids(filled) == "2 1 "
+
+
+def test_none_is_deleted_if_one_is_not_there(filled: Program) -> None:
+    assert filled.run("history", "delete", "1", "9", "--yes").code == 2
+    assert _ids(filled) == "2 1 "
+
+
+# ------------------------------------------------------------------------------------------ trouble
+
+
+def test_a_damaged_file_is_left_alone(program: Program, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a database" * 100)
+    for command in ("list", "show", "export", "search x", "delete 1 --yes"):
+        ran = program.run("history", *command.split())
+        assert (ran.code, ran.out) == (6, b"")
+        what = f"the history {path} is damaged, or not one of rtchat's"
+        assert ran.error == f"rtchat: {what}: move it away: {path}"
+    assert path.read_bytes() == b"not a database" * 100

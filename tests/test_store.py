@@ -1,0 +1,845 @@
+"""The history, in real files and between real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from shutil import which
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat import rows
+from rtchat.errors import ExitCode, UsageError
+from rtchat.store import HistoryError, Hit, Store
+from rtchat.values import (
+    Entry,
+    Item,
+    Kept,
+    Message,
+    OtherItem,
+    Part,
+    State,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+
+
+def _question(turn: int, text: str, state: State = State.ASKED) -> Entry:
+    return Entry(turn, 0, Message("user", (Part("text", text),)), state, "m1")
+
+
+def _reply(turn: int, text: str, state: State = State.COMPLETED, index: int = 1) -> Entry:
+    return Entry(turn, index, Message("assistant", (Part("text", text),)), state, "m1")
+
+
+_INSTRUCTIONS = Entry(0, 0, Message("system", (Part("text", "Be brief."),)), State.COMPLETED)
+
+
+class Clock:
+    """Unix seconds, set by hand."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "history.db"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(path: Path, clock: Clock) -> Iterator[Store]:
+    with closing(Store(path, now=clock)) as store:
+        yield store
+
+
+def _error(path: Path) -> str:
+    """What opening a file fails with."""
+    with pytest.raises(HistoryError) as caught, closing(Store(path)) as store:
+        store.conversations()
+    assert caught.value.exit is ExitCode.OUTPUT
+    return str(caught.value)
+
+
+# --------------------------------------------------------------------------------- writing, reading
+
+
+def test_what_is_recorded_is_read_again(store: Store, clock: Clock, path: Path) -> None:
+    reply = Entry(
+        1,
+        1,
+        Message("assistant", (Part("audio", "Hello.", "UklGRg=="),), "i2", "completed"),
+        State.COMPLETED,
+        "m2",
+        "",
+        Usage(5, 1, 7, 12),
+        0.25,
+        1.5,
+    )
+    entries = (_INSTRUCTIONS, _question(1, "Hi?"), reply, _question(2, "And?", State.QUEUED))
+    for entry in entries:
+        clock.now += 1
+        store.record(entry)
+    kept = Kept(1, "Hi?", 1002.0, 1004.0, "m1", 2, entries)
+    assert store.read(1) == kept
+    assert store.id == 1
+    with closing(Store(path)) as other:
+        assert other.read(1) == kept
+
+
+def test_an_entry_is_written_over_by_one_of_its_place(store: Store) -> None:
+    store.record(_question(1, "Hi?"))
+    store.record(_reply(1, "He", State.STREAMING))
+    store.record(_reply(1, "Hello.", State.CANCELLED))
+    store.record(_question(1, "Hi?", State.CANCELLED))
+    entries = (_question(1, "Hi?", State.CANCELLED), _reply(1, "Hello.", State.CANCELLED))
+    assert store.read(1).entries == entries
+    assert store.read(1).turns == 1
+
+
+def test_instructions_alone_are_no_conversation(store: Store) -> None:
+    store.record(_INSTRUCTIONS)
+    assert store.id is None
+    assert store.conversations() == []
+    store.record(_question(1, "Hi?"))
+    assert store.read(1).entries == (_INSTRUCTIONS, _question(1, "Hi?"))
+
+
+def test_what_is_begun_and_not_used_leaves_nothing(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.begin()
+        store.record(_INSTRUCTIONS)
+        store.begin()
+    with closing(Store(path)) as store:
+        assert store.conversations() == []
+
+
+def test_after_begin_it_is_another_conversation(store: Store) -> None:
+    store.record(_question(1, "one"))
+    store.begin()
+    assert store.id is None
+    store.record(_question(1, "two"))
+    assert [(kept.id, kept.title) for kept in store.conversations()] == [(2, "two"), (1, "one")]
+    assert [(kept.id, kept.entries) for kept in store.conversations(1)] == [(2, ())]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Hi?", "Hi?"),
+        ("\n \n  a \t b \r\nc", "a b"),
+        ("", ""),
+        ("x" * 80, "x" * 80),
+        ("x" * 81, "x" * 79 + "…"),
+        ("a\0b \ud800", "a b �"),
+    ],
+)
+def test_a_conversation_is_called_by_the_first_line_of_its_first_question(
+    store: Store, text: str, title: str
+) -> None:
+    store.record(_question(1, text))
+    store.record(_question(2, "another"))
+    assert store.read(1).title == title
+
+
+def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
+    for title in ("one", "two", "three"):
+        store.begin()
+        clock.now += 1
+        store.record(_question(1, title))
+    kept = store.recall(1)
+    assert (kept.id, kept.entries) == (1, (_question(1, "one"),))
+    clock.now += 1
+    store.record(_question(1, "one", State.COMPLETED))
+    store.record(_question(2, "more"))
+    entries = (_question(1, "one", State.COMPLETED), _question(2, "more"))
+    assert store.read(1) == Kept(1, "one", 1001.0, 1004.0, "m1", 2, entries)
+    assert [kept.id for kept in store.conversations()] == [1, 3, 2]
+
+
+def test_the_latest_is_not_the_one_that_goes_on(store: Store, clock: Clock) -> None:
+    with pytest.raises(UsageError, match="there is no conversation to go back to"):
+        store.recall(None)
+    store.record(_question(1, "one"))
+    with pytest.raises(UsageError, match="there is no other conversation to go back to"):
+        store.recall(None)
+    store.begin()
+    clock.now += 1
+    store.record(_question(1, "two"))
+    assert store.recall(None).title == "one"
+    assert store.recall(None).title == "two"
+
+
+def test_to_look_at_one_does_not_make_it_the_latest(path: Path, clock: Clock) -> None:
+    with closing(Store(path, now=clock)) as store:
+        store.record(_question(1, "one"))
+    clock.now += 1
+    with closing(Store(path, now=clock)) as store:
+        store.recall(1)
+    with closing(Store(path)) as store:
+        assert store.conversations()[0].updated == 1000.0
+
+
+@pytest.mark.parametrize("number", [0, -1, 7, 2**63, 10**30])
+def test_one_that_is_not_there(store: Store, number: int) -> None:
+    expected = f"there is no conversation {number}: rtchat history list shows those that are kept"
+    with pytest.raises(UsageError) as caught:
+        store.read(number)
+    assert str(caught.value) == expected
+    with pytest.raises(UsageError):
+        store.recall(number)
+    with pytest.raises(UsageError):
+        store.delete(number)
+
+
+# ------------------------------------------------------------------------------------ any entry
+
+_texts = st.text(max_size=30)
+_numbers = st.integers(0, 2**60)
+_parts = st.one_of(
+    st.builds(Part, st.just("text"), _texts),
+    st.builds(Part, st.just("audio"), _texts, _texts),
+    st.builds(Part, st.just("image"), st.just(""), _texts),
+)
+_roles = st.sampled_from(("user", "assistant", "system"))
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | _texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _other(kind: str, id_: str, fields: dict[str, object]) -> OtherItem:
+    named = {**fields, "type": kind, **({"id": id_} if id_ else {"id": None})}
+    return OtherItem(kind, id_, named)
+
+
+_items: st.SearchStrategy[Item] = st.one_of(
+    st.builds(Message, _roles, st.lists(_parts, max_size=3).map(tuple), _texts, _texts),
+    st.builds(ToolCall, _texts, _texts, _texts, _texts, _texts),
+    st.builds(ToolOutput, _texts, _texts, _texts),
+    st.builds(_other, _texts.map("x{}".format), _texts, st.dictionaries(_texts, _json, max_size=3)),
+)
+_seconds = st.none() | st.floats(0, 1e9)
+_entries = st.builds(
+    Entry,
+    st.integers(1, 2**40),
+    st.integers(0, 2**40),
+    _items,
+    st.sampled_from(State),
+    _texts,
+    _texts,
+    st.none() | st.builds(Usage, _numbers, _numbers, _numbers, _numbers),
+    _seconds,
+    _seconds,
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with closing(Store(tmp_path_factory.mktemp("shared") / "history.db")) as store:
+        yield store
+
+
+@given(st.lists(_entries, min_size=1, max_size=5, unique_by=lambda e: (e.turn, e.index)))
+def test_whatever_is_recorded_is_read_again(shared: Store, entries: list[Entry]) -> None:
+    shared.begin()
+    for entry in entries:
+        shared.record(entry)
+    assert shared.id is not None
+    ordered = tuple(sorted(entries, key=lambda entry: (entry.turn, entry.index)))
+    kept = shared.read(shared.id)
+    assert kept.entries == ordered
+    assert kept.turns == len({entry.turn for entry in entries})
+
+
+def test_half_characters_and_nul_are_no_trouble(store: Store) -> None:
+    half = Entry(1, 0, Message("user", (Part("text", "a\ud800\0b"),)), State.FAILED, "\ud800", "\0")
+    store.record(half)
+    whole = Entry(1, 0, Message("user", (Part("text", "a�\0b"),)), State.FAILED, "�", "\0")
+    assert store.read(1).entries == (whole,)
+    assert [hit.snippet for hit in store.search("b\ud800 \0 a")] == ["a� b"]
+
+
+# -------------------------------------------------------------------------------------- searching
+
+
+def _found(store: Store, words: str) -> list[tuple[int, int]]:
+    return [(hit.kept.id, hit.turn) for hit in store.search(words)]
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    store.record(_INSTRUCTIONS)
+    store.record(_question(1, 'What is a "WebSocket", in C++?'))
+    store.record(_reply(1, "A café on one TCP connection."))
+    store.record(_question(2, "Half a"))
+    store.record(_reply(2, "zebra", State.STREAMING))
+    store.begin()
+    store.record(_question(1, "Привет, tool"))
+    call = ToolCall("weather", "c1", '{"town": "Oslo"}')
+    store.record(Entry(1, 1, call, State.COMPLETED))
+    store.record(Entry(1, 2, ToolOutput("c1", "snow NOT rain"), State.COMPLETED))
+    store.record(Entry(1, 3, Message("user", (Part("audio", "aloud", "QUJD"),)), State.COMPLETED))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("websocket", [(1, 1)]),
+        ("WEBSOCK", [(1, 1)]),
+        ("socket", []),
+        ("cafe connection", [(1, 1)]),
+        ("one two", []),
+        ("c++", [(1, 1), (1, 1)]),
+        ('"what', [(1, 1)]),
+        ("what OR zebra", []),
+        ("snow NOT rain", [(2, 1)]),
+        ("oslo", [(2, 1)]),
+        ("weather", [(2, 1)]),
+        ("aloud", [(2, 1)]),
+        ("qujd", []),
+        ("привет", [(2, 1)]),
+        ("brief", []),
+        ("zebra", []),
+        ("a", [(2, 1), (1, 2), (1, 1), (1, 1)]),
+        ("", []),
+        ("++ \" ' * ( ) : ^ -", []),
+        ("what -- ?", [(1, 1)]),
+        ("text:what", []),
+    ],
+)
+def test_a_search_finds_items_that_have_all_words(
+    filled: Store, words: str, found: list[tuple[int, int]]
+) -> None:
+    assert _found(filled, words) == found
+
+
+def test_a_hit_says_where_it_is(store: Store) -> None:
+    store.record(_question(1, "one " * 50 + "\n\nneedle " + "two " * 50))
+    snippet = "…" + "one " * 7 + "needle" + " two" * 8 + "…"
+    assert store.search("needle") == [Hit(store.conversations()[0], 1, snippet)]
+
+
+def test_the_newest_hits_come_first_and_no_more_than_wanted(store: Store) -> None:
+    for turn in range(1, 6):
+        store.record(_question(turn, "same"))
+    assert [hit.turn for hit in store.search("same", 3)] == [5, 4, 3]
+
+
+def test_a_search_knows_what_was_written_over(store: Store) -> None:
+    store.record(_reply(1, "first", State.INCOMPLETE))
+    store.record(_reply(1, "first again", State.INCOMPLETE))
+    store.record(_reply(1, "second"))
+    assert _found(store, "first") == []
+    assert _found(store, "again") == []
+    assert _found(store, "second") == [(1, 1)]
+
+
+@given(st.text())
+def test_any_words_can_be_searched(shared: Store, words: str) -> None:
+    shared.search(words)
+    shared.begin()
+    shared.record(_question(1, words))
+    plain = words.replace('"', " ").split()
+    if words.isascii() and words.isalnum():
+        assert shared.id in {hit.kept.id for hit in shared.search(plain[0], 10**6)}
+
+
+# --------------------------------------------------------------------------------------- deleting
+
+
+def _bytes(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path) -> None:
+    chance = random.Random(4)
+    doomed: list[str] = []
+    for number in range(1, 21):
+        store.begin()
+        for turn in range(1, 11):
+            words = [
+                "".join(chance.choices("bcdfghjk", k=10)) for _ in range(chance.choice((3, 300)))
+            ]
+            store.record(_question(turn, " ".join(words)))
+            store.record(_reply(turn, " ".join(words[:50]), State.STREAMING))
+            store.record(_reply(turn, " ".join(words)))
+            doomed += words if number % 2 else []
+    before = store.read(2)
+    assert doomed[0].encode() in _bytes(path)
+    store.delete(*range(1, 21, 2))
+    left = _bytes(path)
+    assert [word for word in doomed if word.encode() in left] == []
+    assert [word for word in doomed[::100] if store.search(word)] == []
+    assert [kept.id for kept in store.conversations()] == list(range(20, 0, -2))
+    assert store.read(2) == before
+
+
+def test_none_is_deleted_if_one_is_not_there(store: Store) -> None:
+    store.record(_question(1, "one"))
+    with pytest.raises(UsageError, match="there is no conversation 5"):
+        store.delete(1, 5)
+    assert store.read(1).entries == (_question(1, "one"),)
+
+
+def test_a_number_is_not_given_twice(store: Store) -> None:
+    store.record(_question(1, "one"))
+    store.delete(1)
+    store.begin()
+    store.record(_question(1, "two"))
+    assert store.id == 2
+
+
+def test_what_was_deleted_meanwhile_is_not_written_again(store: Store, path: Path) -> None:
+    store.record(_question(1, "one"))
+    with closing(Store(path)) as other:
+        other.delete(1)
+    with pytest.raises(HistoryError, match="conversation 1 was deleted from the history"):
+        store.record(_reply(1, "two"))
+    assert store.conversations() == []
+    store.begin()
+    store.record(_question(1, "three"))
+    assert [kept.title for kept in store.conversations()] == ["three"]
+
+
+# ---------------------------------------------------------------------------------------- the file
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_nobody_else_may_read_it(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with closing(Store(path)) as store:
+            store.record(_question(1, "secret"))
+            files = {file.name: _mode(file) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert files == dict.fromkeys(("history.db", "history.db-shm", "history.db-wal"), 0o600)
+    assert _mode(path.parent) == 0o700
+
+
+def test_a_folder_that_is_there_is_left_as_it_is(path: Path) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o750)
+    with closing(Store(path)) as store:
+        store.conversations()
+    assert _mode(path.parent) == 0o750
+    assert _mode(path) == 0o600
+
+
+def test_a_file_that_was_only_begun_is_made(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    with closing(Store(path)) as store:
+        store.record(_question(1, "Hi?"))
+    with closing(Store(path)) as store:
+        assert store.read(1).entries == (_question(1, "Hi?"),)
+
+
+def _sql(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+def _is_left(path: Path, message: str) -> None:
+    """Opening it fails, says this, and does not touch it."""
+    before = path.read_bytes()
+    assert _error(path) == message
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def _damaged(path: Path) -> str:
+    return f"the history {path} is damaged, or not one of rtchat's: move it away: {path}"
+
+
+def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.conversations()
+    _sql(path, "PRAGMA user_version = 99", "PRAGMA journal_mode = DELETE")
+    _is_left(path, f"the history {path} was written by a newer rtchat: update rtchat")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE notes (text)", "PRAGMA user_version = 1", "PRAGMA application_id = 5"],
+)
+def test_the_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
+    path.parent.mkdir()
+    _sql(path, statement)
+    _is_left(path, _damaged(path))
+
+
+@pytest.mark.parametrize(
+    "content", [b"x", b"no database, but text " * 300, b"SQLite format 3\0" * 9]
+)
+def test_what_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    _is_left(path, _damaged(path))
+
+
+def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
+    with closing(Store(path)) as store:
+        for turn in range(1, 200):
+            store.record(_question(turn, f"question {turn} " * 20))
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    with pytest.raises(HistoryError) as caught, closing(Store(path)) as store:
+        store.read(1)
+    assert str(caught.value) == _damaged(path)
+
+
+@pytest.mark.parametrize("assignment", ["json = '[1]'", "json = 'x'", "state = 'odd'"])
+def test_a_row_that_cannot_be_read_is_damage(path: Path, assignment: str) -> None:
+    with closing(Store(path)) as store:
+        store.record(_question(1, "Hi?"))
+    _sql(path, f"UPDATE item SET {assignment}")
+    with closing(Store(path)) as store, pytest.raises(HistoryError) as caught:
+        store.read(1)
+    assert str(caught.value) == _damaged(path)
+
+
+def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Store(path)) as store:
+        store.record(_question(1, "Hi?"))
+        kept = store.read(1)
+    first = rows.MIGRATIONS
+    monkeypatch.setattr(rows, "MIGRATIONS", (*first, ("CREATE TABLE more (x)", "nonsense")))
+    assert "syntax error" in _error(path)  # and it is as it was
+    monkeypatch.setattr(rows, "MIGRATIONS", (*first, ("CREATE TABLE more (x)",)))
+    for _ in range(2):
+        with closing(Store(path)) as store:
+            assert store.read(1) == kept
+    monkeypatch.setattr(rows, "MIGRATIONS", first)
+    assert "was written by a newer rtchat" in _error(path)
+
+
+# ----------------------------------------------------------------------------------------- trouble
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    path = tmp_path / "data" / "history.db"
+    assert _error(path).startswith(f"the history {path} cannot be used (File exists)")
+    assert _error(path / "deeper").startswith("the history ")
+    (tmp_path / "folder").mkdir()
+    assert "unable to open database file" in _error(tmp_path / "folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    path = tmp_path / "data" / "history.db"
+    reason = "cannot be written (Permission denied): make it and its folder writable"
+    assert _error(path) == f"the history {path} {reason}"
+
+
+def test_a_locked_file_is_waited_for_once_in_a_while(
+    store: Store, path: Path, clock: Clock
+) -> None:
+    store.record(_question(1, "one"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(HistoryError) as caught:
+            store.record(_reply(1, "two"))
+        other.execute("ROLLBACK")
+    locked = f"the history {path} is locked by another program: wait for it, or end it"
+    assert str(caught.value) == locked
+    clock.now += 4
+    with pytest.raises(HistoryError, match="is locked by another program"):
+        store.record(_question(2, "three"))
+    clock.now += 2
+    store.record(_reply(2, "four"))
+    entries = (_question(1, "one"), _reply(1, "two"), _question(2, "three"), _reply(2, "four"))
+    assert store.read(1).entries == entries
+
+
+def test_a_file_that_is_read_in_another_mode_is_waited_for(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.record(_question(1, "one"))
+    _sql(path, "PRAGMA journal_mode = DELETE")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM item").fetchone()
+        assert "is locked by another program" in _error(path)
+        other.execute("ROLLBACK")
+        with closing(Store(path)) as store:
+            assert store.read(1).entries == (_question(1, "one"),)
+
+
+def test_what_could_not_be_written_is_written_at_the_end(path: Path, clock: Clock) -> None:
+    with closing(Store(path, now=clock)) as store:
+        assert store.conversations() == []
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(HistoryError):
+                store.record(_question(1, "one"))
+        assert store.id is None
+    with closing(Store(path)) as store:
+        assert store.read(1).entries == (_question(1, "one"),)
+
+
+def test_a_file_that_can_be_opened_only_later_misses_nothing(path: Path, clock: Clock) -> None:
+    path.parent.write_text("in the way")
+    with closing(Store(path, now=clock)) as store:
+        for entry in (_INSTRUCTIONS, _question(1, "one")):
+            with suppress(HistoryError):
+                store.record(entry)
+        with pytest.raises(HistoryError, match="File exists"):
+            store.record(_reply(1, "two"))
+        path.parent.unlink()
+        clock.now += 10
+        store.record(_question(2, "three"))
+        entries = (_INSTRUCTIONS, _question(1, "one"), _reply(1, "two"), _question(2, "three"))
+        assert store.read(1).entries == entries
+
+
+def test_a_store_that_is_not_used_makes_nothing(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.begin()
+        store.record(_INSTRUCTIONS)
+    assert not path.parent.exists()
+
+
+def test_after_it_was_closed_it_says_so(path: Path) -> None:
+    store = Store(path)
+    store.conversations()
+    store.close()
+    store.close()
+    with pytest.raises(HistoryError):
+        store.record(_question(1, "Hi?"))
+
+
+def _start(
+    script: str, *arguments: str | Path, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Another process, that has this file's names."""
+    code = (
+        f"from tests.test_store import *\nfrom tests.test_store import _question, _reply\n{script}"
+    )
+    return subprocess.Popen(
+        [*before, sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+_LIMITED = """
+import resource
+clock = Clock()
+with closing(Store(Path(sys.argv[1]), now=clock)) as store:
+    store.record(_question(1, "one"))
+    size = max(file.stat().st_size for file in Path(sys.argv[1]).parent.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5000, resource.RLIM_INFINITY))
+    for turn in range(2, 6):
+        clock.now += 10
+        try:
+            store.record(_question(turn, f"{turn} " * 5000))
+        except HistoryError as error:
+            print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    clock.now += 10
+    store.record(_question(6, "six"))
+    print([entry.turn for entry in store.read(1).entries])
+"""
+
+
+def test_what_cannot_be_written_for_a_while_is_not_lost(path: Path) -> None:
+    with _start(_LIMITED, path) as process:
+        lines = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 0
+    reason = "cannot be used (disk I/O error): look at its folder and its disk"
+    assert lines == [f"the history {path} {reason}"] * 4 + ["[1, 2, 3, 4, 5, 6]"]
+
+
+_FULL = """
+clock = Clock()
+path = Path(sys.argv[1])
+with closing(Store(path, now=clock)) as store:
+    store.record(_question(1, "one"))
+    ballast = path.parent / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    try:
+        store.record(_question(2, "two " * 5000))
+    except HistoryError as error:
+        print(error)
+    print([entry.turn for entry in store.read(1).entries])
+    ballast.unlink()
+    clock.now += 10
+    store.record(_question(3, "three"))
+    print([entry.turn for entry in store.read(1).entries])
+ballast.write_bytes(b"")
+with suppress(OSError), ballast.open("wb", buffering=0) as file:
+    while file.write(bytes(512)):
+        pass
+try:
+    Store(path.parent / "another.db").conversations()
+except HistoryError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+    mount = f"mount -t tmpfs -o size=512k tmpfs {tmp_path}"
+    alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if which("unshare") is None or subprocess.run([*alone, mount], capture_output=True).returncode:
+        pytest.skip("no disk of a few pages can be had here")
+    path = tmp_path / "history.db"
+    with _start(_FULL, path, before=[*alone, f'{mount} && exec "$@"', "sh"]) as process:
+        lines = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 0
+    reason = "cannot be written (the disk is full): make room on it"
+    assert lines == [
+        f"the history {path} {reason}",
+        "[1]",
+        "[1, 2, 3]",
+        f"the history {path.with_name('another.db')} {reason}",
+    ]
+
+
+# ------------------------------------------------------------------------------- several processes
+
+_OWN = """
+sys.stdin.readline()
+for number in range(3):
+    with closing(Store(Path(sys.argv[1]))) as store:
+        for turn in range(1, 11):
+            store.record(_question(turn, f"{sys.argv[2]} {number} {turn}"))
+"""
+
+
+def test_several_programs_keep_their_own_conversations(path: Path) -> None:
+    processes = [_start(_OWN, path, name) for name in "abcd"]
+    for process in processes:  # the file is not there yet: they make it all at once
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        with process:
+            process.communicate(timeout=60)
+        assert process.returncode == 0
+    with closing(Store(path)) as store:
+        found = [store.read(kept.id) for kept in store.conversations()]
+    titles = sorted(kept.title for kept in found)
+    assert titles == sorted(f"{name} {number} 1" for name in "abcd" for number in range(3))
+    for kept in found:
+        name, number, _ = kept.title.split()
+        assert kept.entries == tuple(
+            _question(turn, f"{name} {number} {turn}") for turn in range(1, 11)
+        )
+
+
+_SAME = """
+with closing(Store(Path(sys.argv[1]))) as store:
+    kept = store.recall(None)
+    print(kept.turns, flush=True)
+    sys.stdin.readline()
+    for turn in range(kept.turns + 1, kept.turns + 21):
+        store.record(_question(turn, f"{sys.argv[2]} {turn}"))
+        store.record(_reply(turn, "…", State.STREAMING))
+        store.record(_reply(turn, f"to {sys.argv[2]} {turn}"))
+"""
+
+
+def test_two_programs_that_go_on_with_one_conversation_lose_nothing(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.record(_question(1, "first"))
+    processes = [_start(_SAME, path, name) for name in "ab"]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+    for process in processes:
+        with process:
+            process.communicate("\n", timeout=60)
+        assert process.returncode == 0
+    with closing(Store(path)) as store:
+        kept = store.read(1)
+    texts = [entry.item.text for entry in kept.entries if isinstance(entry.item, Message)]
+    assert kept.turns == 41
+    assert [entry.turn for entry in kept.entries] == [1] + [t for t in range(2, 42) for _ in "qr"]
+    assert texts[2::2] == [f"to {text}" for text in texts[1::2]]
+    for name in "ab":
+        own = [text for text in texts[1::2] if text.startswith(name)]
+        assert own == [f"{name} {turn}" for turn in range(2, 22)]
+
+
+_TALKING = """
+with closing(Store(Path(sys.argv[1]))) as store:
+    for turn in range(1, 10**6):
+        store.record(_question(turn, f"question {turn} " * 20))
+        print(store.id, turn, 0, flush=True)
+        for length in (50, 500):
+            store.record(_reply(turn, "reply " * length, State.STREAMING))
+        store.record(_reply(turn, f"reply {turn} " * 20))
+        print(store.id, turn, 1, flush=True)
+"""
+
+
+def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
+    chance = random.Random(9)
+    for _ in range(30):
+        with _start(_TALKING, path) as process:
+            assert process.stdout is not None
+            for _ in range(chance.randrange(1, 200)):
+                process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+            said = process.stdout.read()
+        *_, last = [line for line in said.split("\n") if line.count(" ") == 2] or [""]
+        with closing(Store(path)) as store:
+            kept = store.recall(None)
+        if not last:
+            continue
+        number, turn, index = map(int, last.split())
+        assert kept.id == number
+        texts = {
+            (entry.turn, entry.index): entry.item.text
+            for entry in kept.entries
+            if isinstance(entry.item, Message)
+        }
+        for place in range(1, turn + 1):
+            assert texts[place, 0] == f"question {place} " * 20
+            if place < turn or index:
+                assert texts[place, 1] == f"reply {place} " * 20
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        db.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+
+
+def test_an_item_is_kept_in_the_shape_of_the_api(store: Store, path: Path) -> None:
+    store.record(_question(1, "Hi?"))
+    with closing(sqlite3.connect(path)) as db:
+        (text,) = db.execute("SELECT json FROM item").fetchone()
+    content = [{"type": "input_text", "text": "Hi?"}]
+    assert json.loads(text) == {"type": "message", "role": "user", "content": content}
