@@ -113,7 +113,8 @@ class View(Protocol):
 Post: TypeAlias = Callable[[LocalEvent], None]
 Source: TypeAlias = Callable[[Post], Coroutine[None, None, None]]
 Tap: TypeAlias = Callable[[str, JsonObject | str], None]
-"""Sees every event, "sent" or "received", as a JSON object, or as text if it is none."""
+"""Sees every event, "sent" or "received", as a JSON object, or as text if it is none; and as "lost"
+why a connection ended."""
 
 
 class Session:
@@ -264,6 +265,8 @@ class Session:
             lost = Lost(error.problem, Retry.NEVER)
         self._link = None
         self._drop_link()
+        if self._exit is None:
+            self._tap("lost", str(lost.problem))
         self.post(lost)
 
     def _read(self, frame: str | bytes) -> None:

@@ -15,10 +15,17 @@ _ROOT = Path(__file__).parents[1] / "rtchat"
 
 _LAYERS = (
     ("errors", "values", "events", "effects"),
-    ("wire", "conversation", "reply", "problems", "commands", "ui.markdown", "ui.safe"),
-    ("endpoint", "transport", "session", "trace", "settings", "piped"),
+    (
+        *("wire", "conversation", "minutes", "reply", "problems", "commands", "rows", "transcript"),
+        *("ui.markdown", "ui.grammar", "ui.safe"),
+    ),
+    (
+        *("endpoint", "transport", "session", "settings", "parsing", "keys", "piped"),
+        *("trace", "rerun", "ledger", "probe"),
+        *("store", "export"),
+    ),
     ("ui", "server"),
-    ("run", "serve", "cli", "__main__"),
+    ("run", "serve", "history", "replay", "doctor", "cli", "__main__"),
 )
 """Modules, or packages with all that is in them, from what knows least to what knows most."""
 _SEES = ({0}, {0, 1}, {0, 1, 2}, {0, 1, 3}, {0, 1, 2, 3, 4})
@@ -143,7 +150,7 @@ _WIRE_NAME = re.compile(
     r"\.(item\.)?[a-z_]*"
     r"(create|update|cancel|append|commit|clear|delete|retrieve|truncate|delta|done|added|output)"
 )
-_SAID = {"conversation": {"session.created", "session.update"}}
+_SAID = {"conversation": {"session.created", "answer to session.update"}}
 """Words to the user: what the server was waited for to say."""
 
 

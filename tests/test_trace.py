@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rtchat import __version__
-from rtchat.errors import ExitCode, OutputError, Problem
-from rtchat.trace import Trace
+from rtchat.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.trace import Recorded, Recording, Trace, read_trace
+from rtchat.values import JsonObject
+from rtchat.wire import decode
+from tests.faulty import saying, sockets
+from tests.program import Program, background
 
 
 def _clock(*times: float) -> Iterator[float]:
@@ -23,6 +28,9 @@ def _read(path: Path) -> list[dict[str, object]]:
     lines = path.read_text(encoding="utf-8").split("\n")
     assert lines.pop() == ""
     return [json.loads(line) for line in lines]
+
+
+# ------------------------------------------------------------------------------------------ writing
 
 
 def test_a_recording_is_a_header_and_a_line_for_each_event(tmp_path: Path) -> None:
@@ -45,8 +53,12 @@ def test_a_recording_is_a_header_and_a_line_for_each_event(tmp_path: Path) -> No
     assert trace.failure is None
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [None, 0o644, 0o777])
+def test_nobody_else_may_read_it(tmp_path: Path, mode: int | None) -> None:
     path = tmp_path / "trace.jsonl"
+    if mode is not None:
+        path.touch()
+        path.chmod(mode)
     Trace(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -68,6 +80,124 @@ def test_what_no_file_can_hold_is_replaced(tmp_path: Path) -> None:
     assert trace.failure is None
 
 
+def test_what_is_secret_is_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(path, redact=lambda text: text.replace("sk-mine", "[key]"), now=lambda: 0.0)
+    trace("received", {"type": "error", "error": {"message": "sk-mine is wrong"}})
+    trace.close()
+    assert _read(path)[1]["data"] == {"type": "error", "error": {"message": "[key] is wrong"}}
+
+
+MEDIA: list[tuple[JsonObject, JsonObject, dict[str, int]]] = [
+    (
+        {"type": "response.output_audio.delta", "delta": "AAAA", "item_id": "i"},
+        {"type": "response.output_audio.delta", "delta": "", "item_id": "i"},
+        {"delta": 4},
+    ),
+    (
+        {"type": "response.audio.delta", "delta": "AAAAAAAA"},
+        {"type": "response.audio.delta", "delta": ""},
+        {"delta": 8},
+    ),
+    (
+        {"type": "input_audio_buffer.append", "audio": "AAAA"},
+        {"type": "input_audio_buffer.append", "audio": ""},
+        {"audio": 4},
+    ),
+    (
+        {
+            "type": "conversation.item.create",
+            "item": {
+                "type": "message",
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "data:image/png;base64,is text here"},
+                    {"type": "input_audio", "audio": "AAAA", "transcript": "hi"},
+                    {"type": "input_image", "image_url": "data:image/png;base64,AAAAAA"},
+                    {"type": "input_image", "image_url": "https://a.example/b.png"},
+                ],
+            },
+        },
+        {
+            "type": "conversation.item.create",
+            "item": {
+                "type": "message",
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "data:image/png;base64,is text here"},
+                    {"type": "input_audio", "audio": "", "transcript": "hi"},
+                    {"type": "input_image", "image_url": "data:image/png;base64,"},
+                    {"type": "input_image", "image_url": "https://a.example/b.png"},
+                ],
+            },
+        },
+        {"item.content[1].audio": 4, "item.content[2].image_url": 6},
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "kept", "left_out"), MEDIA)
+def test_audio_and_images_are_left_out(
+    tmp_path: Path, event: JsonObject, kept: JsonObject, left_out: dict[str, int]
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    before = json.dumps(event)
+    trace = Trace(path, now=lambda: 0.0)
+    trace("received", event)
+    trace.close()
+    line = {"t": 0.0, "direction": "received", "data": kept, "left_out": left_out}
+    assert _read(path)[1:] == [line]
+    assert json.dumps(event) == before
+    (recorded,) = read_trace(path, print).events
+    assert recorded.data == kept
+    assert [type(read) for read in decode(kept)] == [type(read) for read in decode(event)]
+
+
+@pytest.mark.parametrize("event", [event for event, _, _ in MEDIA])
+def test_a_complete_recording_has_them(tmp_path: Path, event: JsonObject) -> None:
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(path, complete=True, now=lambda: 0.0)
+    trace("received", event)
+    trace.close()
+    assert _read(path)[1:] == [{"t": 0.0, "direction": "received", "data": event}]
+
+
+def test_what_is_not_audio_stays(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    events: list[JsonObject] = [
+        {"type": "response.output_audio_transcript.delta", "delta": "words"},
+        {"type": "response.output_text.delta", "delta": "words"},
+        {"type": "session.created", "session": {"audio": {"output": {"voice": "marin"}}}},
+        {"type": "conversation.item.added", "item": {"content": [{"audio": None}]}},
+    ]
+    trace = Trace(path)
+    for event in events:
+        trace("received", event)
+    trace.close()
+    assert [line["data"] for line in _read(path)[1:]] == events
+
+
+@pytest.mark.parametrize(("options", "kept"), [((), ""), (("--trace-audio",), "AAAA")])
+def test_audio_is_kept_for_those_who_ask(
+    tmp_path: Path, options: tuple[str, ...], kept: str
+) -> None:
+    session = {"type": "realtime", "id": "s", "model": "m"}
+    events = [
+        {"type": "session.created", "session": session},
+        {"type": "response.output_audio.delta", "delta": "AAAA"},
+    ]
+    program = Program(tmp_path)
+    talk = saying(*(json.dumps(event) for event in events), code=4000)
+    with background(lambda: sockets(talk)) as url:
+        program.run("once", "hi", "--url", url, "--trace", "trace.jsonl", *options)
+    lines = _read(tmp_path / "trace.jsonl")[1:]
+    deltas = [line["data"] for line in lines if "delta" in str(line.get("data"))]
+    assert deltas == [{"type": "response.output_audio.delta", "delta": kept}]
+
+
+# ------------------------------------------------------------------------------------------- places
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [("", "Is a directory"), ("no/such/folder", "No such file or directory")],
@@ -77,7 +207,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, name: str, why: str) -> 
     with pytest.raises(OutputError) as caught:
         Trace(path)
     message = f"the trace {path} cannot be written ({why})"
-    assert caught.value.problem == Problem(ExitCode.OUTPUT, message, "choose another --trace")
+    assert caught.value.problem == Problem(ExitCode.OUTPUT, message, PLACE)
+
+
+PLACE = "choose another place with --trace"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
@@ -90,5 +223,144 @@ def test_a_full_disk_ends_the_recording_and_nothing_else() -> None:
     assert trace.failure.problem == Problem(
         ExitCode.OUTPUT,
         "the trace /dev/full cannot be written (No space left on device)",
-        "choose another place with --trace",
+        PLACE,
     )
+
+
+def test_a_pipe_takes_it_as_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    came: list[bytes] = []
+    reader = threading.Thread(target=lambda: came.append(path.read_bytes()))
+    reader.start()
+    trace = Trace(path)
+    trace("received", {"type": "x", "text": "word " * 50_000})  # more than a pipe holds
+    trace.close()
+    reader.join(30)
+    header, event = came[0].splitlines()
+    assert json.loads(header)["format"] == 1
+    assert len(json.loads(event)["data"]["text"]) == 250_000
+    assert trace.failure is None
+
+
+def test_nowhere_is_a_place() -> None:
+    trace = Trace(Path("/dev/null"))
+    trace("received", {"type": "x"})
+    trace.close()
+    assert trace.failure is None
+
+
+def test_stderr_is_a_place_though_it_is_a_file(tmp_path: Path) -> None:
+    """Opened by its name it would be cut to nothing, and what was there already lost."""
+    program = Program(tmp_path)
+    log = tmp_path / "log"
+    line = "echo before >&2; rtchat once -q hi --url ws://127.0.0.1:1 --trace /dev/stderr"
+    ran = program.shell(f"{{ {line}; }} 2>{log}")
+    before, header, *_, error = log.read_text().splitlines()
+    assert ran.code == 4
+    assert before == "before"
+    assert json.loads(header)["format"] == 1
+    assert error.startswith("rtchat: nothing listens at")
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+def _written(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+HEADER = '{"rtchat":"0.1","format":1,"began":1.5}'
+EVENT = '{"t":0.5,"direction":"received","data":{"type":"x"}}'
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    clock = _clock(100.0, 100.25, 101.5)
+    trace = Trace(path, now=lambda: next(clock))
+    trace("sent", {"type": "a"})
+    trace("received", "<html>")
+    trace.close()
+    events = [
+        Recorded(2, 0.25, "sent", {"type": "a"}),
+        Recorded(3, 1.5, "received", "<html>"),
+    ]
+    assert read_trace(path, print) == Recording(__version__, events)
+
+
+def test_lines_without_times_and_header_are_a_recording(tmp_path: Path) -> None:
+    line = '{"kind": "message", "direction": "sent", "data": {"type": "a"}}'
+    path = _written(tmp_path / "trace.jsonl", line, "", line)
+    event = {"type": "a"}
+    events = [Recorded(1, None, "sent", event), Recorded(3, None, "sent", event)]
+    assert read_trace(path, print) == Recording("", events)
+
+
+def test_a_descriptor_can_be_read(tmp_path: Path) -> None:
+    path = _written(tmp_path / "trace.jsonl", HEADER, EVENT)
+    descriptor = os.open(path, os.O_RDONLY)
+    recording = read_trace(descriptor, print)
+    os.close(descriptor)
+    assert recording == Recording("0.1", [Recorded(2, 0.5, "received", {"type": "x"})])
+
+
+def test_time_only_goes_forward(tmp_path: Path) -> None:
+    times = ("5", "1", "-1", "1e300", "6")
+    lines = [f'{{"t":{time},"direction":"sent","raw":""}}' for time in times]
+    path = _written(tmp_path / "trace.jsonl", *lines)
+    assert [event.time for event in read_trace(path, print).events] == [5, 5, 5, 5, 6]
+
+
+@pytest.mark.parametrize("cut", range(1, len(EVENT)))
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(f"{HEADER}\n{EVENT}\n{EVENT[:cut]}")
+    said: list[str] = []
+    recording = read_trace(path, said.append)
+    assert recording == Recording("0.1", [Recorded(2, 0.5, "received", {"type": "x"})])
+    assert said == [f"line 3 of {path} is cut off: it is left out"]
+
+
+def test_a_last_line_without_its_end_may_be_whole(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(f"{HEADER}\n{EVENT}")
+    assert len(read_trace(path, print).events) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ((), "the trace {} is empty"),
+        (("", ""), "the trace {} is empty"),
+        (("hello",), "line 1 of the trace {} is not JSON"),
+        ((HEADER, EVENT[:-1], EVENT), "line 2 of the trace {} is not JSON"),
+        ((HEADER, "[1]"), "line 2 of the trace {} is not a JSON object"),
+        ((HEADER, HEADER), "line 2 of the trace {} has no direction"),
+        ((EVENT, '{"direction":"up","data":{}}'), "line 2 of the trace {} has no direction"),
+        (('{"direction":[],"data":{}}',), "line 1 of the trace {} has no direction"),
+        (('{"direction":"sent"}',), "line 1 of the trace {} has no event"),
+        (('{"direction":"sent","data":[]}',), "line 1 of the trace {} has no event"),
+        (
+            ('{"t":"now","direction":"sent","data":{}}',),
+            "line 1 of the trace {} has a time that is no number",
+        ),
+        (("[" * 100_000,), "line 1 of the trace {} is not JSON"),
+        (
+            ('{"rtchat":"9.0","format":2}',),
+            "the trace {} has a format that this rtchat does not know (2)",
+        ),
+    ],
+)
+def test_what_is_no_recording(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
+    path = _written(tmp_path / "trace.jsonl", *lines)
+    with pytest.raises(UsageError) as caught:
+        read_trace(path, print)
+    assert caught.value.message == message.format(path)
+    assert caught.value.hint != ""
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "none"
+    with pytest.raises(UsageError, match="cannot be read \\(No such file or directory\\)"):
+        read_trace(path, print)

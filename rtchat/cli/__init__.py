@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli import chat, serving
+from rtchat.cli import chat, configure, diagnose, history, serving
 from rtchat.cli.around import is_terminal, on_a_line
 from rtchat.errors import ExitCode, RtchatError, UsageError
 
@@ -37,7 +37,12 @@ def root(
 app.command()(chat.talk)
 app.command()(chat.once)
 app.command()(serving.serve)
+app.command()(diagnose.replay)
+app.command()(diagnose.doctor)
 app.add_typer(serving.local, name="local")
+app.add_typer(configure.keys, name="keys")
+app.add_typer(configure.config, name="config")
+app.add_typer(history.app, name="history")
 
 
 def run(arguments: list[str]) -> int:
@@ -75,6 +80,10 @@ def _dispatch(arguments: list[str]) -> ExitCode:
         raise UsageError(message[0].lower() + message[1:], hint="rtchat --help") from error
     except typer.Abort:
         return ExitCode.INTERRUPTED
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the library has an exit code of its own
+            return ExitCode.PIPE
+        raise
     return ExitCode(code or 0)
 
 

@@ -1,0 +1,90 @@
+"""`replay` and `doctor`: what happened, and what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtchat.cli.around import settled, surroundings
+from rtchat.cli.chat import (
+    CaBundle,
+    ConnectTimeout,
+    DialectName,
+    Headers,
+    Insecure,
+    Local,
+    Model,
+    Plain,
+    Profile,
+    Quiet,
+    Timeout,
+    Url,
+    Verbose,
+)
+from rtchat.errors import UsageError
+
+if TYPE_CHECKING:
+    from rtchat.settings import Settings
+
+
+def replay(
+    trace: Annotated[
+        str, typer.Argument(metavar="TRACE", help='What --trace wrote; "-" is stdin.')
+    ],
+    speed: Annotated[
+        float, typer.Option(metavar="N", help="How much faster than it was; inf: at once.")
+    ] = 1.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what the program would have done instead.")
+    ] = False,
+    plain: Plain = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Show a recorded session again."""
+    from rtchat import replay
+    from rtchat.settings import Settings
+
+    if not speed > 0:
+        raise UsageError(f"--speed {speed:g} will not do", hint="it must be more than 0, or inf")
+    if check:
+        return replay.check(trace, surroundings())
+    settings = Settings(render="never" if plain else "auto", quiet=quiet, verbose=verbose)
+    return replay.replay(trace, speed, settings, surroundings())
+
+
+def doctor(
+    ctx: typer.Context,
+    model: Model = None,
+    url: Url = None,
+    dialect: DialectName = None,
+    profile: Profile = None,
+    local: Local = False,
+    connect_timeout: ConnectTimeout = None,
+    timeout: Timeout = None,
+    header: Headers = None,
+    insecure: Insecure = False,
+    ca_bundle: CaBundle = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object with all of it, on stdout.")
+    ] = False,
+) -> int:
+    """Try each stage of a connection, and say what to do about the first that fails.
+
+    At last it asks for a word, which costs a few tokens.
+    """
+    from rtchat.cli.configure import _shown
+    from rtchat.doctor import SETTINGS, doctor
+
+    options = {key: value for key, value in ctx.params.items() if value}
+    options.pop("json", None)
+    options["headers"] = options.pop("header", None)
+
+    def describe(settings: Settings) -> dict[str, tuple[str, str]]:
+        return {
+            name: (_shown(name, settings), settings.origins.get(name, "nowhere"))
+            for name in SETTINGS
+        }
+
+    return doctor(lambda: settled(options), describe, surroundings(), as_json=json)
