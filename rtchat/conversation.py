@@ -126,7 +126,7 @@ class Conversation:
         self._last_error: ev.ServerProblem | None = None
         self._ending_id = ""
         self._past: deque[str] = deque(maxlen=8)
-        """The last responses, whose events may still come late."""
+        """The last responses that are over, or not ours; their events may still come."""
         self._cancel_owed = False
         self._renewal_due = False
         self._replies = 0
@@ -220,6 +220,7 @@ class Conversation:
         self._connect_began = self._now
         self._last_error = None
         self._renewal_due = False
+        self._past.clear()
         self._unanswered.clear()
         self._clear_timers()
         self._show(fx.Connecting(self._model))
@@ -352,6 +353,8 @@ class Conversation:
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
 
     def _started(self, event: ev.ReplyStarted) -> None:
+        if event.response_id and event.response_id in self._past:
+            return
         self._last_error = None
         self._answered(fx.AddItem, fx.Reply)
         if self._phase is Phase.ENDING and self._cancel_owed:
@@ -364,6 +367,8 @@ class Conversation:
             self._phase = Phase.REPLYING
             turn.announced = True
             turn.reply.id = event.response_id
+        elif turn is None or event.response_id != turn.reply.id:
+            self._past.append(event.response_id)  # nobody here asked for it
 
     def _text(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> None:
         turn = self._current(event.response_id)

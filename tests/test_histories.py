@@ -104,10 +104,10 @@ class World:
     def perform(self, effect: Effect) -> None:
         match effect:
             case Connect():
-                self.link, self.active = "connecting", ""
+                self.link, self.active, self.past = "connecting", "", ""
                 self.to_server.clear()
             case Disconnect():
-                self.link, self.active = "none", ""
+                self.link, self.active, self.past = "none", "", ""
                 self.to_server.clear()
             case Send(event_id, command):
                 self.receives(event_id, command)
@@ -199,7 +199,7 @@ class World:
 
     def loses(self, retry: Retry) -> None:
         if self.link != "none":
-            self.link, self.active = "none", ""
+            self.link, self.active, self.past = "none", "", ""
             self.to_server.clear()
             self.tell(Lost(GONE, retry))
 

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from rtchat import __version__
 from rtchat.effects import Ready, ReplyOver, Totals, Waiting
-from rtchat.values import Status, Usage
+from rtchat.values import Kept, Status, Usage
 
 _DOT = " · "
 
@@ -31,6 +31,12 @@ def connected_again(ready: Ready) -> str:
     return _DOT.join(parts)
 
 
+def conversation(kept: Kept) -> str:
+    """Which kept conversation goes on."""
+    noun = "turn" if kept.turns == 1 else "turns"
+    return _DOT.join((f"conversation {kept.id}", kept.title, f"{kept.turns} {noun}"))
+
+
 def waiting(update: Waiting) -> str:
     """Why nothing happens, and for how long."""
     return f"{update.why}, again in {update.seconds:.1f} s"
@@ -42,7 +48,7 @@ def remark(over: ReplyOver) -> str:
         case Status.COMPLETED:
             return ""
         case Status.CANCELLED:
-            return "interrupted"
+            return str(over.problem or "interrupted")
         case Status.INCOMPLETE | Status.FAILED:
             return str(over.problem or over.reason or f"the reply is {over.status}")
         case _:
