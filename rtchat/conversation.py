@@ -353,8 +353,6 @@ class Conversation:
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
 
     def _started(self, event: ev.ReplyStarted) -> None:
-        if event.response_id and event.response_id in self._past:
-            return
         self._last_error = None
         self._answered(fx.AddItem, fx.Reply)
         if self._phase is Phase.ENDING and self._cancel_owed:

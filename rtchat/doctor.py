@@ -32,12 +32,13 @@ from rtchat.events import (
     Unknown,
 )
 from rtchat.probe import GOODBYE, Probe
-from rtchat.run import Surroundings, _aside, _model, _prepare, _server
+from rtchat.run import model_of, prepare, server_of
 from rtchat.session import Link
 from rtchat.settings import Settings
-from rtchat.transport import _proxy
+from rtchat.transport import proxy_of
 from rtchat.ui.safe import visible
 from rtchat.values import Channel, Dialect, Message, Options, Part, Status, value
+from rtchat.views import Surroundings, aside_of
 from rtchat.wire import write_frame
 
 STAGES = (
@@ -141,16 +142,16 @@ class _Examination:
         async with AsyncExitStack() as stack:
             with self._stage("settings") as note:
                 settings = resolve()
-                _prepare(settings, self._streams, _aside(settings, self._streams))
-                connect, redact = _server(settings, self._streams, stack)
+                prepare(settings, self._streams, aside_of(settings, self._streams))
+                connect, redact = server_of(settings, self._streams, stack)
                 self._described = self._describe(settings)
-                note.detail = f"{_model(settings)} at {_place(settings)}"
+                note.detail = f"{model_of(settings)} at {_place(settings)}"
             if settings.local:
                 self._skip("in this process", "proxy", "dns", "tcp", "tls")
             else:
                 await self._network(settings)
             with self._stage("handshake") as note:
-                link = await stack.enter_async_context(connect(_model(settings)))
+                link = await stack.enter_async_context(connect(model_of(settings)))
                 note.detail = "HTTP 101, on a connection of its own"
             await self._talk(_Talk(link, redact, settings), settings)
             with self._stage("close") as note:
@@ -232,7 +233,7 @@ class _Examination:
         where = Endpoint(settings.url)
         url = urlsplit(settings.url)
         with self._stage("proxy", is_timed=False) as note:
-            proxy = _proxy(where)
+            proxy = proxy_of(where)
             note.detail = self._describe_proxy(proxy)
         if proxy is not None:
             self._skip("the proxy's business", "dns", "tcp", "tls")

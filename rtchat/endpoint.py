@@ -1,4 +1,4 @@
-"""Where a Realtime server is, and how a key gets there: URL, headers, sub-protocols.
+"""Where a Realtime server is, how a key gets there (URL, headers, sub-protocols), whom it trusts.
 
 Everything that can be wrong with them is a `UsageError` here, before anything is sent, and no
 message has a key in it. Not here: the connection (`transport`), or where settings come from.
@@ -7,13 +7,20 @@ message has a key in it. Not here: the connection (`transport`), or where settin
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from collections.abc import Iterable
-from typing import Literal, TypeAlias
-from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit, urlunsplit
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from rtchat.errors import UsageError
 from rtchat.values import OPENAI_URL, value
+
+if TYPE_CHECKING:
+    import ssl
 
 Auth: TypeAlias = Literal["header", "subprotocol"]
 
@@ -28,16 +35,55 @@ class Endpoint:
     secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url!r})"
+        return f"Endpoint({shown_url(self.url)!r})"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS protects it."""
+        return self.url.startswith("wss:")
 
     def redact(self, text: str) -> str:
         """The text without the keys, should the server quote one."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[key]")
+        for form in _forms(self.secrets):
+            text = text.replace(form, "[key]")
         return text
 
 
-_KEY_HEADERS = frozenset({"authorization", "api-key", "x-api-key"})
+@lru_cache(maxsize=8)
+def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys as a server may quote them: as they are, or escaped for JSON (as some do, every
+    slash, and what HTML minds), for HTML, for a URL or in base64. The longest come first."""
+    forms = set()
+    for secret in secrets:
+        in_json = json.dumps(secret)[1:-1]
+        for_go = in_json.translate({ord(char): f"\\u{ord(char):04x}" for char in "&<>"})
+        in_html = "".join(_ENTITIES.get(char, char) for char in secret)
+        in_url = quote(secret, safe="")
+        in_path = quote(secret)
+        lower = (re.sub("%..", lambda found: found[0].lower(), text) for text in (in_url, in_path))
+        forms |= {secret, in_json, in_json.replace("/", "\\/"), for_go, in_url, in_path, *lower}
+        forms |= {in_html, *_in_base64(secret)}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """What base64 makes of a key and, as in "Basic", of one with something before it: the letters
+    that the neighbours have no part in."""
+    if len(secret) < 12:
+        return  # too few letters to be of a key beyond doubt
+    for before in range(3):
+        data = b"\0" * before + secret.encode()
+        last = {0: None, 1: -3, 2: -2}[len(data) % 3]
+        encoded = b64encode(data).decode()
+        for text in (encoded, encoded.translate({43: "-", 47: "_"})):
+            if before == 0:
+                yield text
+            yield text[(0, 2, 3)[before] : last]
+
+
 _TOKEN = re.compile(r"[-\w!#$%&'*+.^`|~]+", re.ASCII)
 
 
@@ -65,7 +111,7 @@ def endpoint(
         subprotocols = ("realtime", f"openai-insecure-api-key.{api_key}")
     elif api_key and "authorization" not in (name.lower() for name, _ in out):
         out.insert(0, ("Authorization", f"Bearer {api_key}"))
-    keys = [api_key, *_keys(out)]
+    keys = [api_key, *_keys(out), *_keys_of_query(parts.query)]
     if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts)):
         raise UsageError(
             f"refusing to send a key over plain ws:// to {parts.hostname}",
@@ -100,15 +146,51 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         pass  # an impossible port, address or name: the same mistake
     raise UsageError(
-        f"{url!r} is not a WebSocket URL",
+        f"{shown_url(url)!r} is not a WebSocket URL",
         hint="write it as wss://host/path, or ws:// for this machine",
     )
 
 
+_SECRET_NAME = re.compile(
+    r"auth(?!ors?$)|key(?![a-z])|token(?!s$)|secret|passw|cookie|credential|sig$", re.IGNORECASE
+)
+"""What a header, or a parameter of a URL, may be called that carries a key."""
+
+
+def shown_url(url: str) -> str:
+    """A URL, or what was meant to be one, without passwords and keys."""
+
+    def hide(found: re.Match[str]) -> str:
+        return f"{found[1]}=[key]" if _SECRET_NAME.search(found[1]) else found[0]
+
+    url = re.sub(r"(?<=//)[^/?#]*@", "[key]@", url)
+    return re.sub(r"(?<=[?&])([^=&#]*)=[^&#]+", hide, url)
+
+
 def _keys(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """The keys in headers: the last word, as the first may be "Bearer"."""
-    contents = (content for name, content in headers if name.lower() in _KEY_HEADERS)
-    return [word for content in contents for word in content.split()[-1:]]
+    """The keys in headers: of several words the first may be "Bearer", and "Basic" wraps them."""
+    keys = []
+    for name, content in headers:
+        if not _SECRET_NAME.search(name):
+            continue
+        scheme, _, rest = content.strip().partition(" ")
+        for word in re.split(r"[\s,;]+", rest if rest and scheme.isalnum() else content):
+            keys += [word, word.partition("=")[2].strip('"=')]
+        if scheme.lower() == "basic":
+            keys += _unwrapped(rest)
+    return [key for key in keys if key]
+
+
+def _unwrapped(basic: str) -> list[str]:
+    try:
+        pair = b64decode(basic).decode()
+    except ValueError:
+        return []
+    return [pair, pair.partition(":")[2]]
+
+
+def _keys_of_query(query: str) -> list[str]:
+    return [text for name, text in parse_qsl(query) if _SECRET_NAME.search(name)]
 
 
 def _is_secret(key: str) -> bool:
@@ -135,3 +217,30 @@ def is_loopback(url: SplitResult) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def trust(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    """Whom to trust: the authorities in a PEM file, and no others; None for the system's.
+
+    Raises:
+        UsageError: the file, or that of SSL_CERT_FILE, is none; OpenSSL would pass over the latter
+            in silence.
+    """
+    if ca_bundle is not None:
+        file, name = str(ca_bundle), "the CA bundle"
+    elif file := environ.get("SSL_CERT_FILE", ""):
+        name = "SSL_CERT_FILE"
+    else:
+        return None
+    import ssl
+
+    hint = "name a PEM file of certificate authorities"
+    try:
+        context = ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:
+        raise UsageError(f"{name} {file} holds no certificate", hint=hint) from error
+    except OSError as error:
+        raise UsageError(f"{name} {file} cannot be read ({error.strerror})", hint=hint) from error
+    if ca_bundle is None:
+        context.load_default_certs()  # SSL_CERT_DIR counts as well
+    return context

@@ -21,7 +21,7 @@ from rtchat.values import JsonObject, Kept
 from rtchat.wire import write_frame
 
 if TYPE_CHECKING:
-    from rtchat.run import Surroundings
+    from rtchat.views import Surroundings
 
 Say = Callable[[str], None]
 

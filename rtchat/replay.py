@@ -17,13 +17,13 @@ from pathlib import Path
 from rtchat.effects import Asked, Notice, Ready, ReplyOver, Timing, Update, Waiting
 from rtchat.errors import ExitCode, OutputError
 from rtchat.rerun import Rerun, Step
-from rtchat.run import Surroundings, _aside, _screen, _view
 from rtchat.session import TICK, View
 from rtchat.settings import Settings
 from rtchat.trace import Recording, read_trace
 from rtchat.ui import words
 from rtchat.ui.safe import visible
 from rtchat.values import Status
+from rtchat.views import Surroundings, aside_of, screen_of, view_of
 
 LONGEST_PAUSE = 3.0
 """Seconds between two turns that are waited out; a user may have gone for lunch."""
@@ -34,9 +34,9 @@ _LONGEST_QUOTE = 60
 def replay(trace: str, speed: float, settings: Settings, streams: Surroundings) -> ExitCode:
     """Show a recording, `speed` times as fast as it was; infinity is at once."""
     recording = _read(trace, streams)
-    aside = _aside(settings, streams)
+    aside = aside_of(settings, streams)
     is_seen = streams.stdout_is_terminal
-    view = _screen(settings, streams) if is_seen else _view(settings, "text", streams, aside)
+    view = screen_of(settings, streams) if is_seen else view_of(settings, "text", streams, aside)
     is_timed = any(event.time is not None for event in recording.events)
     player = _Player(view, speed, is_timed=is_timed)
     try:
@@ -58,7 +58,7 @@ def check(trace: str, streams: Surroundings) -> ExitCode:
 
 def _read(trace: str, streams: Surroundings) -> Recording:
     def warn(text: str) -> None:
-        _aside(Settings(), streams).show(Notice("warning", text))
+        aside_of(Settings(), streams).show(Notice("warning", text))
 
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)

@@ -62,7 +62,7 @@ GOODBYE = 2.0
 """Seconds to let what was sent leave, and the server answer the close."""
 LONGEST_SHOW = 0.02
 """Seconds that the view may draw before the rest of the program has a turn: pings want answers."""
-SLICE = 2_000
+SLICE = 500
 """Characters of a reply that the view is given at once."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
 """Seconds between two looks at the clocks, and by how many they must differ to mean a sleep."""

@@ -2,21 +2,23 @@
 
 `resolve` puts together what was given: an option outranks the environment, that the `.env` of the
 working directory, that the profile, that the config file, that the default. It is handed all of
-them as mappings: only `cli` reads argv and the environment. Not here: what a setting does.
+them as mappings: only `cli` reads argv and the environment. Not here: what one value may look like
+(`parsing`), where keys are kept (`keys`), what a setting does.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from rtchat.endpoint import shown_url
 from rtchat.errors import UsageError
+from rtchat.parsing import Headers, header_value, parse, read_text
 from rtchat.values import OPENAI_URL, Dialect, value
 
 Render = Literal["auto", "always", "never"]
@@ -48,7 +50,10 @@ class Secret:
 
 @value
 class Settings:
-    """What a run was told. Times are seconds."""
+    """What a run was told. Times are seconds.
+
+    What is keyword-only tells where that came from, and is no part of a comparison.
+    """
 
     model: str = "gpt-realtime-2.1"
     url: str = OPENAI_URL
@@ -60,15 +65,28 @@ class Settings:
     headers: tuple[tuple[str, str], ...] = ()
     render: Render = "auto"
     color: Color = "auto"
+    history: bool = True
     trace: Path | None = None
+    trace_audio: bool = False
+    ca_bundle: Path | None = None
     insecure: bool = False
     local: bool = False
     quiet: bool = False
     verbose: bool = False
     key: Secret = field(default_factory=Secret)
+    origins: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Of each setting above, where its value comes from, in words; of `key` only if there is
+    one."""
+    dotenv: Path | None = field(default=None, kw_only=True)
+    """The `.env` that was read."""
 
     def __repr__(self) -> str:
-        return f"Settings({self.url!r}, {self.model!r})"  # a header may hold a key
+        return f"Settings({self.model!r})"  # a header, and even the URL, may hold a key
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Of every setting; the key is none."""
+        return tuple(name for name in cls.__match_args__ if name != "key")
 
     @property
     def forced_dialect(self) -> Dialect | None:
@@ -85,12 +103,23 @@ ENVIRONMENT = {
     "connect_timeout": "RTCHAT_CONNECT_TIMEOUT",
     "timeout": "RTCHAT_TIMEOUT",
     "render": "RTCHAT_RENDER",
+    "history": "RTCHAT_HISTORY",
     "trace": "RTCHAT_TRACE",
+    "ca_bundle": "RTCHAT_CA_BUNDLE",
 }
 """The settings that the environment, or `.env`, can give, and their names there."""
 
-_CONFIG_ONLY = ("headers", "color", "insecure", "local")
+DEFAULT_PROFILE = "default"
+"""The name of the key that is kept for runs without a profile."""
+
+_CONFIG_ONLY = ("headers", "color", "insecure", "local", "api_key_command")
 _CONFIG_KEYS = frozenset({*ENVIRONMENT, *_CONFIG_ONLY})
+
+_Given: TypeAlias = tuple[object, str]
+"""A value, and where it comes from."""
+
+Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
+"""The key kept for a profile, and where; None if there is none."""
 
 
 def resolve(
@@ -99,87 +128,152 @@ def resolve(
     *,
     dotenv: Path | None = None,
     config: Path | None = None,
+    stored: Stored | None = None,
+    needs_key: bool = True,
 ) -> Settings:
     """The settings of a run. An option that was not given is absent, or None.
 
     `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
+    `stored` is asked for a key only if nothing else gives one.
 
     Raises:
         UsageError: something given cannot be read or cannot work; the message names where it
         stands.
     """
-    file_values = _read_dotenv(dotenv)
-    outer = {**file_values, **{key: value for key, value in environ.items() if value}}
+    outer = _Outer(environ, dotenv)
+    values, profile = _values(options, outer, config)
+    command = values.pop("api_key_command", None)
+    is_local = "local" in values and values["local"][0] is True
+    secret, source = _environment_key(outer)
+    if not (secret or is_local):
+        secret, source = _kept_key(profile, command, stored)
+    if needs_key and not (secret or is_local or "url" in values):
+        raise UsageError("no key", hint=_NO_KEY.format(f" {profile}" if profile else ""))
+    origins = dict.fromkeys(Settings.names(), "the default")
+    origins |= {key: origin for key, (_, origin) in values.items()}
+    if secret:
+        origins["key"] = source
+    return Settings(
+        **{key: parsed for key, (parsed, _) in values.items()},  # type: ignore[arg-type] # each was parsed
+        key=Secret(secret),
+        origins=origins,
+        dotenv=outer.dotenv,
+    )
+
+
+_NO_KEY = (
+    "set OPENAI_API_KEY (in the environment or in .env), keep one with rtchat keys set{}, "
+    "or use --local"
+)
+
+
+def _values(
+    options: Mapping[str, object], outer: _Outer, config: Path | None
+) -> tuple[dict[str, _Given], str]:
+    """All that was given but the key, and the name of the profile, if any."""
     named = outer.get("RTCHAT_CONFIG")
     common, profiles = _read_config(Path(named) if named else config, required=bool(named))
     given = {key: value for key, value in options.items() if value is not None}
+    profile = str(given.pop("profile", "") or outer.get("RTCHAT_PROFILE"))
 
-    values: dict[str, object] = dict(common)
-    profile = given.pop("profile", None) or outer.get("RTCHAT_PROFILE")
+    values = dict(common)
     if profile:
-        values |= _profile(str(profile), profiles)
+        values |= _profile(profile, profiles)
     for key, variable in ENVIRONMENT.items():
-        if outer.get(variable):
-            values[key] = _parse(key, outer[variable], variable)
+        if text := outer.get(variable):
+            values[key] = (parse(key, text, variable), outer.origin(variable))
     for key, given_value in given.items():
-        option = "header" if key == "headers" else key.replace("_", "-")
-        values[key] = _parse(key, given_value, f"--{option}")
+        option = _OPTIONS.get(key, "--" + key.replace("_", "-"))
+        values[key] = (parse(key, given_value, option), option)
     if "url" not in values and outer.get("OPENAI_BASE_URL"):
-        values["url"] = _from_base_url(outer["OPENAI_BASE_URL"])
-    values["headers"] = (*_account_headers(outer), *cast("_Headers", values.get("headers", ())))
-    secret = Secret(_header_value(outer, "OPENAI_API_KEY"))
-    settings = Settings(**values, key=secret)  # type: ignore[arg-type] # each was parsed
-    if not (settings.key or settings.local or "url" in values):
-        raise UsageError(
-            "no key", hint="set OPENAI_API_KEY (in the environment or in .env), or use --local"
-        )
-    return settings
+        values["url"] = _base_url(outer)
+    if account := _account(outer):
+        headers, origin = values.get("headers", ((), ""))
+        origins = [outer.origin(_ACCOUNT[name]) for name, _ in account]
+        joined = (*account, *cast("Headers", headers))
+        values["headers"] = (joined, ", ".join(filter(None, (*origins, origin))))
+    return values, profile
 
 
-_Headers = tuple[tuple[str, str], ...]
+def config_path(environ: Mapping[str, str], *, dotenv: Path | None, usual: Path) -> Path:
+    """The config file that counts, whether or not it is there."""
+    named = _Outer(environ, dotenv).get("RTCHAT_CONFIG")
+    return Path(named) if named else usual
 
 
-def _account_headers(outer: Mapping[str, str]) -> _Headers:
-    names = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-    return tuple((name, _header_value(outer, key)) for name, key in names.items() if outer.get(key))
+def check_config(path: Path) -> None:
+    """Raise a UsageError that names the line if a config file cannot work."""
+    _read_config(path, required=True)
 
 
-def _header_value(outer: Mapping[str, str], variable: str) -> str:
-    text = outer.get(variable, "").strip()
-    if not (text.isascii() and text.isprintable()):
-        hint = "set it again, without line breaks and quotation marks"
-        raise UsageError(f"{variable} has characters that no HTTP header can carry", hint=hint)
-    return text
+class _Outer:
+    """The environment and, behind it, the `.env`."""
+
+    def __init__(self, environ: Mapping[str, str], dotenv: Path | None) -> None:
+        self._environ = environ
+        self.dotenv = dotenv.absolute() if dotenv is not None and dotenv.exists() else None
+        self._file = _read_dotenv(self.dotenv)
+
+    def get(self, variable: str) -> str:
+        """What a variable says; nothing if it is empty or not set."""
+        return self._environ.get(variable) or self._file.get(variable, "")
+
+    def origin(self, variable: str) -> str:
+        """Where it says so."""
+        return variable if self._environ.get(variable) else f"{variable} in .env"
 
 
-def _from_base_url(base: str) -> str:
+_OPTIONS = {"headers": "--header", "history": "--no-history"}
+_ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+
+
+def _account(outer: _Outer) -> Headers:
+    return tuple(
+        (name, header_value(outer.get(variable), variable))
+        for name, variable in _ACCOUNT.items()
+        if outer.get(variable)
+    )
+
+
+def _base_url(outer: _Outer) -> _Given:
+    base = outer.get("OPENAI_BASE_URL")
     try:
         parts = urlsplit(base)
-    except ValueError as error:
-        hint = "write it as https://host/v1"
-        raise UsageError(f"OPENAI_BASE_URL: {base!r} is not a URL", hint=hint) from error
+    except ValueError:  # which may quote a password
+        message = f"OPENAI_BASE_URL: {shown_url(base)!r} is not a URL"
+        raise UsageError(message, hint="write it as https://host/v1") from None
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    return urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
+    url = urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
+    return url, outer.origin("OPENAI_BASE_URL")
+
+
+# --------------------------------------------------------------------------------------------- keys
+
+
+def _environment_key(outer: _Outer) -> tuple[str, str]:
+    variable = "OPENAI_API_KEY"
+    return header_value(outer.get(variable), variable), outer.origin(variable)
+
+
+def _kept_key(profile: str, command: _Given | None, stored: Stored | None) -> tuple[str, str]:
+    """The key that a command gives, else the one that is kept; none, if there is neither."""
+    if command is not None:
+        from rtchat.keys import ask
+
+        words, origin = command
+        key = ask(cast("tuple[str, ...]", words))
+        return header_value(key, "the key of api_key_command"), f"api_key_command of {origin}"
+    key, origin = (stored and stored(profile or DEFAULT_PROFILE)) or ("", "")
+    return header_value(key, f"the key in {origin}"), origin
 
 
 # ------------------------------------------------------------------------------------------- files
 
 
-def _read_text(path: Path, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(
-            f"{what} cannot be read ({error.strerror})", hint="mend or remove it"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{what} is not UTF-8 text", hint="mend or remove it") from error
-
-
 def _read_dotenv(path: Path | None) -> dict[str, str]:
     if path is None or not path.exists():
         return {}
-    text = _read_text(path, ".env")
+    text = read_text(path, ".env")
     from dotenv import dotenv_values
     from dotenv.parser import parse_stream
 
@@ -194,12 +288,12 @@ def _read_dotenv(path: Path | None) -> dict[str, str]:
 
 def _read_config(
     path: Path | None, *, required: bool
-) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+) -> tuple[dict[str, _Given], dict[str, dict[str, _Given]]]:
     if path is None or not (required or path.exists()):
         return {}, {}
     import tomllib
 
-    text = _read_text(path, str(path))
+    text = read_text(path, str(path))
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -224,14 +318,16 @@ class _ConfigFile:
     path: Path
     text: str
 
-    def read(self, table: Mapping[str, object], name: str) -> dict[str, object]:
-        out: dict[str, object] = {}
+    def read(self, table: Mapping[str, object], name: str) -> dict[str, _Given]:
+        _, _, profile = name.partition(".")
+        out: dict[str, _Given] = {}
         for key, entry in table.items():
             place = self.place(name, key)
             if key not in _CONFIG_KEYS:
                 known = ", ".join(sorted(_CONFIG_KEYS))
                 raise UsageError(f"{place}: no setting {key!r}", hint=f"the settings are {known}")
-            out[key] = _parse(key, entry, place)
+            origin = f"profile {profile} in {place}" if profile else place
+            out[key] = (parse(key, entry, place), origin)
         return out
 
     def place(self, table: str, key: str) -> str:
@@ -248,118 +344,8 @@ class _ConfigFile:
         return self.place(parent, name) if table else str(self.path)
 
 
-def _profile(name: str, profiles: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+def _profile(name: str, profiles: Mapping[str, dict[str, _Given]]) -> dict[str, _Given]:
     if name in profiles:
         return profiles[name]
     known = f"there are {', '.join(sorted(profiles))}" if profiles else "the config file has none"
     raise UsageError(f"no profile {name!r}", hint=known)
-
-
-# ------------------------------------------------------------------------------------------ values
-
-
-def _parse(key: str, value: object, place: str) -> object:
-    """A value as its setting wants it, whether it came as text or as a TOML value."""
-    try:
-        return _PARSERS[key](value)
-    except (ValueError, TypeError) as error:
-        shown = "this" if key == "headers" else repr(value)  # a header may hold a key
-        raise UsageError(f"{place}: {shown} will not do", hint=str(error)) from None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("it must be text")
-    return value
-
-
-def _number(value: object) -> float:
-    """A number, or text that is one; else NaN."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
-
-
-def _seconds(value: object) -> float:
-    seconds = _number(value)
-    if not 0 < seconds < 1e6:
-        raise ValueError("it must be a number of seconds, more than 0 and less than a million")
-    return seconds
-
-
-def _tokens(value: object) -> int | Literal["inf"]:
-    if value == "inf":
-        return "inf"
-    tokens = _number(value)
-    if not (1 <= tokens < 1e9 and tokens.is_integer()):
-        raise ValueError('it must be a number of tokens, 1 or more, or "inf"')
-    return int(tokens)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("it must be true or false")
-    return value
-
-
-def _choice(*words: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if value not in words:
-            raise ValueError(f"it must be one of {', '.join(words)}")
-        return str(value)
-
-    return parse
-
-
-def _instructions(value: object) -> str:
-    text = _text(value)
-    if not text.startswith("@"):
-        return text
-    if text == "@":
-        raise ValueError("a file is written @FILE")
-    return _read_text(Path(text[1:]), text[1:])
-
-
-def _headers(value: object) -> _Headers:
-    if isinstance(value, dict):
-        pairs = [(str(name), content) for name, content in value.items()]
-    elif isinstance(value, list | tuple):
-        pairs = [
-            (name.strip(), content.strip()) for name, _, content in (_colon(line) for line in value)
-        ]
-    else:
-        pairs = [("", value)]
-    for name, content in pairs:
-        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name) or not _is_header_value(content):
-            raise ValueError("a header is written 'Name: value'")
-    return tuple(pairs)
-
-
-def _colon(line: object) -> tuple[str, str, str]:
-    return str(line).partition(":")
-
-
-def _is_header_value(content: object) -> bool:
-    return isinstance(content, str) and bool(content) and content.isprintable()
-
-
-_PARSERS: dict[str, Callable[[object], object]] = {
-    "model": _text,
-    "url": _text,
-    "dialect": _choice("auto", "ga", "beta"),
-    "system": _instructions,
-    "max_output_tokens": _tokens,
-    "connect_timeout": _seconds,
-    "timeout": _seconds,
-    "headers": _headers,
-    "render": _choice("auto", "always", "never"),
-    "color": _choice("auto", "always", "never"),
-    "trace": lambda value: Path(_text(value)),
-    "insecure": _flag,
-    "local": _flag,
-    "quiet": _flag,
-    "verbose": _flag,
-}

@@ -135,7 +135,7 @@ class Connection:
             if self._first_close()[0] in _IN_ORDER:
                 raise StopAsyncIteration
             raise ConnectError(self.explain())
-        event = read_frame(frame)
+        event = read_frame(self._endpoint.redact(frame) if isinstance(frame, str) else frame)
         if isinstance(event, Unknown):
             event = {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
         await self._tell(event)
@@ -170,7 +170,7 @@ class _Connect(open_socket):
         return exc
 
 
-def _proxy(endpoint: Endpoint) -> str | None:
+def proxy_of(endpoint: Endpoint) -> str | None:
     """The environment's proxy for an endpoint. What stays on this machine is nobody's to see."""
     url = urlsplit(endpoint.url)
     if is_loopback(url) or proxy_bypass(url.netloc):
@@ -181,13 +181,19 @@ def _proxy(endpoint: Endpoint) -> str | None:
 
 @asynccontextmanager
 async def open_connection(
-    endpoint: Endpoint, *, open_timeout: float = 10.0
+    endpoint: Endpoint, *, open_timeout: float = 10.0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Connection]:
-    """Open a connection, and close it at the end.
+    """Open a connection, and close it at the end. `tls` is what `endpoint.trust` gives.
 
     Raises:
         ConnectError: `explain` made it.
     """
+    proxy = proxy_of(endpoint)
+    trusted: dict[str, Any] = {}
+    if tls is not None and endpoint.is_encrypted:
+        trusted["ssl"] = tls
+    if tls is not None and proxy is not None and proxy.startswith("https:"):
+        trusted["proxy_ssl"] = tls
     try:
         socket = await _Connect(
             endpoint.url,
@@ -198,10 +204,13 @@ async def open_connection(
             close_timeout=2.0,
             max_size=LARGEST_FRAME,
             compression=None,
-            proxy=_proxy(endpoint),
+            proxy=proxy,
+            **trusted,
         )
     except (OSError, WebSocketException, ImportError, ValueError) as error:
-        raise ConnectError(explain(error, endpoint, open_timeout)) from error
+        # What failed at a proxy can quote its URL, and that a password: no trace of it is kept.
+        cause = None if _is_of_proxy(error, endpoint) else error
+        raise ConnectError(explain(error, endpoint, open_timeout)) from cause
     try:
         yield Connection(socket, endpoint)
     finally:
@@ -273,7 +282,7 @@ def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) ->
     if isinstance(error, InvalidStatus):
         return _explain_status(error.response, endpoint)
     host = urlsplit(endpoint.url).netloc
-    if isinstance(error, InvalidProxy | ProxyError | ImportError) or _is_of_proxy(error, endpoint):
+    if _is_of_proxy(error, endpoint):
         return _explain_proxy(error, host)
     match error:
         case TimeoutError():
@@ -284,7 +293,7 @@ def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) ->
         case ssl.SSLCertVerificationError():
             why = error.verify_message.rstrip(".")
             message = f"the certificate of {host} is not trusted ({why})"
-            return _lost(message, "set SSL_CERT_FILE to the authority that signed it", Retry.NEVER)
+            return _lost(message, _DISTRUST.get(error.verify_code, _UNKNOWN_CA), Retry.NEVER)
         case ssl.SSLError():
             message = f"no TLS with {host} ({error.reason})"
             return _lost(message, "is it ws:// instead of wss://?", Retry.NEVER)
@@ -298,30 +307,45 @@ def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) ->
             return _lost(f"no connection to {host} ({why})", "check --url and the network")
 
 
+_UNKNOWN_CA = "name the authority that signed it with --ca-bundle or SSL_CERT_FILE"
+_TIME, _NAME = "tell whoever runs the server, or set this computer's clock", "check --url"
+_DISTRUST = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
+"""What to do about a certificate that is not valid yet or any more, or is another host's; OpenSSL's
+codes (x509_vfy.h)."""
+
+
 def _lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Lost:
     return Lost(Problem(ExitCode.LINK, message, hint), retry)
 
 
 def _is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
     """Whether it was the proxy that could not be reached, or its URL that cannot be read."""
-    if isinstance(error, TimeoutError | ssl.SSLError) or not isinstance(
-        error, OSError | ValueError
-    ):
+    if isinstance(error, InvalidProxy | ProxyError | ImportError):
+        return True
+    if isinstance(error, TimeoutError | ssl.SSLError):
         return False
-    return _proxy(endpoint) is not None
+    return isinstance(error, OSError | ValueError) and proxy_of(endpoint) is not None
 
 
 def _explain_proxy(error: Exception, host: str) -> Lost:
     # What the library says of a proxy can quote its URL, and that a password.
-    retry = Retry.NEVER
+    hint, retry = "check HTTPS_PROXY and ALL_PROXY", Retry.NEVER
     match error:
         case InvalidProxyStatus():
-            what = f"the proxy refused to connect to {host} (HTTP {error.response.status_code})"
-        case InvalidProxy(msg=why) | ImportError(msg=why):
+            status = error.response.status_code
+            what = f"the proxy refused to connect to {host} (HTTP {status})"
+            if status == 407:
+                hint = "name it as http://name:password@host:port in HTTPS_PROXY"
+            if status >= 500:
+                retry = Retry.IF_IT_WORKED
+        case InvalidProxy(msg=why):
             what = f"the proxy to {host} cannot be used ({why})"
+        case ImportError():
+            what = f"the proxy to {host} speaks SOCKS, and python-socks is not there"
+            hint = 'pip install "rtchat[socks]"'
         case _:
             what, retry = f"the proxy to {host} cannot be used", Retry.IF_IT_WORKED
-    return _lost(what, "check HTTPS_PROXY and ALL_PROXY", retry)
+    return _lost(what, hint, retry)
 
 
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {

@@ -141,6 +141,15 @@ Item: TypeAlias = Message | ToolCall | ToolOutput | OtherItem
 
 
 @value
+class Tool:
+    """A function that the model may call. `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: JsonObject = field(default_factory=dict)
+
+
+@value
 class Options:
     """What a session, or one response, is asked to be. None leaves a thing to the server."""
 

@@ -5,6 +5,7 @@ Not here: tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -56,6 +57,46 @@ The [bold] text is text, so is <kbd>this</kbd>, and &#27;[31m is not red. One<br
 
 Done.
 """
+
+_WORDY = "alpha **bold** and *em*, some `code`, [a link](https://example.com/x) and so on "
+
+
+def _block(line: str, *, before: str = "", after: str = "") -> Callable[[int], str]:
+    return lambda size: before + (line * (size // len(line) + 1))[:size] + after
+
+
+BLOCKS: dict[str, Callable[[int], str]] = {
+    "table": _block("| a cell | **bold** | 1234 |\n", before="| a | b | c |\n|---|:-:|--:|\n"),
+    "table of short rows": _block("|a\n", before="|" + "a|" * 20 + "\n|" + "-|" * 20 + "\n"),
+    "paragraph of one line": _block(_WORDY),
+    "paragraph of many lines": _block(_WORDY + "\n"),
+    "paragraph of short lines": _block("a\n"),
+    "paragraph of no words": _block("漢字👩\u200d💻"),
+    "setext heading": _block(_WORDY + "\n", after="\n===\n"),
+    "brackets": _block("["),
+    "brackets, many times": _block("[" * 150 + "\n\n"),
+    "emphasis": _block("a**b"),
+    "heading": _block(_WORDY, before="# "),
+    "fence": _block("def f(x):  # a comment\n    return x + 'text'\n", before="```python\n"),
+    "fence of one line": _block('{"a": [1, 2, "x"]}, ', before="```json\n"),
+    "indented code": _block("    code\n"),
+    "list": _block("- an item with **bold** text\n"),
+    "list of short items": _block("- a\n"),
+    "list, nested": _block("".join("  " * depth + "- a\n" for depth in range(12))),
+    "item of many lines": _block(_WORDY + "\n  ", before="- "),
+    "quote": _block("> " + _WORDY + "\n"),
+    "quotes, nested": _block(">" * 70 + " x\n"),
+    "HTML": _block("text <b>x</b>\n", before="<div>\n"),
+    "comment": _block("text\n\n", before="<!-- "),
+    "link references": _block("[a]: /u\n"),
+    "title of a link": _block("words\n", before="[a]: /u '"),
+    "empty lines": _block("\n"),
+    "empty lines in a fence": _block("\n", before="```\n", after="x"),
+    "empty quotes": _block(">\n"),
+    "spaces": _block(" "),
+    "escapes": _block("\x1b[2J"),
+}
+"""One block each, as long as one likes: what holds up a program that waits for its end."""
 
 _ATOMS = (
     *(
@@ -165,6 +206,36 @@ _LEAF = st.one_of(
 )
 
 
+def _numbered(line: str, count: int) -> str:
+    return "".join(line.replace("%", str(number**3)) for number in range(count))
+
+
+_LONG = st.tuples(
+    st.sampled_from(
+        (
+            "|a cell|another *cell*|\n",
+            "|a|\n",
+            "|%|a % cell|\n",
+            "a line of **words**, and\n",
+            "a line | with a pipe\n",
+            "[x]: /u\n",
+            "> \n",
+            "    code\n",
+            "<b>bold</b>\n\ntext\n",
+            "\n",
+        )
+    ),
+    st.integers(10, 400),
+    st.sampled_from(("", "| a | b |\n|---|--:|\n", "<!--\n", "<div>\n", "```\n", "[x]: /u '")),
+    st.sampled_from(("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "")),
+).map(lambda made: made[2] + _numbered(made[0], made[1])[:6_500] + made[3])
+_LONG_LINE = st.tuples(
+    st.sampled_from(("", "", "# ", "```\n", "| a |\n|---|\n|", "    ", "<b>", "- a\n\n  ")),
+    st.sampled_from(("word ", "x", "漢字 ", "[a](b) ", "a|b", "**b** ", "\tx", "👩\u200d💻")),
+    st.sampled_from((5_500, 9_990, 10_000, 10_010, 12_000)),
+).map(lambda made: made[0] + (made[1] * made[2])[: made[2]])
+
+
 def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     inner = st.lists(blocks, min_size=1, max_size=3).map("\n\n".join)
     marks = st.sampled_from(("- ", "* ", "1. ", "7) ", "10. ", "-    "))
@@ -179,6 +250,15 @@ def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 def _indent(text: str, by: str) -> str:
     return text.replace("\n", "\n" + by)
 
+
+LONG = st.lists(
+    st.tuples(
+        st.one_of(_LONG, _LONG, _nest(_LONG), _LONG_LINE, _prose()), st.sampled_from(("\n\n", "\n"))
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda blocks: "".join(block + joint for block, joint in blocks))
+"""With blocks beyond the limits of the dialect, and of what is shown of a line."""
 
 DOCUMENTS = st.lists(
     st.tuples(

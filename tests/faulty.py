@@ -1,24 +1,30 @@
 """Small real servers on 127.0.0.1 that misbehave, for clients to survive.
 
 `tcp` serves bytes by hand: a web server, a banner, silence. `sockets` serves WebSockets by hand:
-any frames, any close. Not here: a server that keeps to the protocol (`rtchat.server`).
+any frames, any close. `Hand` is a Realtime server whose replies are frames and mishaps, one by one.
+Not here: a server that keeps to the protocol (`rtchat.server`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 Talk: TypeAlias = Callable[[ServerConnection], Awaitable[None]]
@@ -87,9 +93,26 @@ def unused_port() -> int:
 
 @asynccontextmanager
 async def sockets(
-    talk: Talk, *, subprotocols: Iterable[str] = (), tls: ssl.SSLContext | None = None
+    talk: Talk,
+    *,
+    subprotocols: Iterable[str] = (),
+    tls: ssl.SSLContext | None = None,
+    refusals: Iterable[tuple[int, str]] = (),
 ) -> AsyncIterator[str]:
-    """Serve WebSockets with `talk`; the connection closes with 1000 when it returns."""
+    """Serve WebSockets with `talk`; the connection closes with 1000 when it returns.
+
+    The first handshakes get these HTTP statuses and `Retry-After`s instead.
+    """
+    left = list(refusals)
+
+    def refuse(client: ServerConnection, _: Request) -> Response | None:
+        if not left:
+            return None
+        status, wait = left.pop(0)
+        response = client.respond(status, "")
+        if wait:
+            response.headers["Retry-After"] = wait
+        return response
 
     async def meet(client: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -103,6 +126,7 @@ async def sockets(
         compression=None,
         max_size=None,
         close_timeout=1,
+        process_request=refuse,
         ssl=tls,
     )
     async with server:
@@ -126,7 +150,136 @@ async def breaking(client: ServerConnection) -> None:
     client.transport.abort()
 
 
-def certificate(folder: Path, *names: str) -> tuple[Path, ssl.SSLContext]:
+@dataclass(frozen=True)
+class Close:
+    """Close the connection."""
+
+    code: int
+    reason: str = ""
+
+
+class Mishap(Enum):
+    """What happens to a connection without a close frame."""
+
+    RESET = auto()
+    """Broken off: the client's next read fails."""
+    SILENCE = auto()
+    """No more word; pings are answered."""
+    FREEZE = auto()
+    """Nothing is read any more either, so that nothing is answered: as if the cable were cut."""
+
+
+Step: TypeAlias = str | bytes | Close | Mishap
+"""A frame as it is, or how the connection ends."""
+
+
+def frame(type: str, **fields: object) -> str:
+    """An event as a frame."""
+    return json.dumps({"type": type, **fields})
+
+
+def begun(id: str = "r") -> str:
+    """`response.created`."""
+    return frame("response.created", response={"id": id, "status": "in_progress"})
+
+
+def said(text: str, id: str = "r") -> str:
+    """A piece of a reply."""
+    where = {"response_id": id, "item_id": "own", "output_index": 0, "content_index": 0}
+    return frame("response.output_text.delta", delta=text, **where)
+
+
+def whole(text: str, id: str = "r") -> str:
+    """The text of a reply, complete."""
+    where = {"response_id": id, "item_id": "own", "output_index": 0, "content_index": 0}
+    return frame("response.output_text.done", text=text, **where)
+
+
+def done(status: str = "completed", id: str = "r", **details: object) -> str:
+    """`response.done`; `details` are the `status_details`."""
+    return frame("response.done", response={"id": id, "status": status, "status_details": details})
+
+
+def error(code: str, message: str, **fields: object) -> str:
+    """An `error` event."""
+    return frame("error", error={"code": code, "message": message, **fields})
+
+
+SESSION: dict[str, object] = {"type": "realtime", "id": "s", "model": "m"}
+HELLO = (frame("session.created", session=SESSION),)
+READY = (frame("session.updated", session=SESSION),)
+
+
+class Hand:
+    """A Realtime server that does by hand what it is told; `talk` is its side of a connection.
+
+    Every time that a reply is due, it takes the next of `replies`, and says "Fine." once there are
+    none left. The first connections are greeted with the steps in `greetings`, the others well.
+    """
+
+    def __init__(
+        self,
+        *replies: Iterable[Step],
+        greetings: Iterable[Iterable[Step]] = (),
+        ready: Iterable[Step] = READY,
+    ) -> None:
+        self._replies = list(replies)
+        self._greetings = list(greetings)
+        self._ready = ready
+        self._fine = 0
+        self.told: list[list[str]] = []
+        """For each connection, the texts of the items that it was told."""
+
+    async def talk(self, client: ServerConnection) -> None:
+        told: list[str] = []
+        self.told.append(told)
+        await _perform(client, self._greetings.pop(0) if self._greetings else HELLO)
+        async for data in client:
+            event: dict[str, Any] = json.loads(data)
+            match event["type"]:
+                case "session.update":
+                    await _perform(client, self._ready)
+                case "conversation.item.create":
+                    told += [part["text"] for part in event["item"]["content"]]
+                case "response.create":
+                    await _perform(client, self._next())
+                case _:
+                    pass
+
+    def _next(self) -> Iterable[Step]:
+        if self._replies:
+            return self._replies.pop(0)
+        self._fine += 1
+        id = f"fine_{self._fine}"
+        return begun(id), said("Fine.", id), done(id=id)
+
+
+async def _perform(client: ServerConnection, steps: Iterable[Step]) -> None:
+    for step in steps:
+        match step:
+            case str() | bytes():
+                await client.send(step)
+            case Close(code, reason):
+                await client.close(code, reason)
+            case Mishap.RESET:
+                reset(client)
+            case Mishap.SILENCE:
+                await client.wait_closed()
+            case Mishap.FREEZE:
+                client.transport.pause_reading()
+                await client.wait_closed()
+            case _:
+                assert_never(step)
+
+
+def reset(client: ServerConnection) -> None:
+    """Break the connection as a crashed machine does: with a TCP reset."""
+    link: socket.socket = client.transport.get_extra_info("socket")
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.transport.abort()
+
+
+def certificate(folder: Path, *names: str, expired: bool = False) -> tuple[Path, ssl.SSLContext]:
     """A new certificate that nobody has signed, for names as openssl writes them ("IP:127.0.0.1").
 
     Gives the file, and what a server needs to use it. Skips the test if there is no openssl.
@@ -134,11 +287,14 @@ def certificate(folder: Path, *names: str) -> tuple[Path, ssl.SSLContext]:
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("openssl is not installed, which makes the certificate")
-    key, file = folder / "key.pem", folder / "certificate.pem"
-    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "1", "-subj", "/CN=rtchat tests"]
-    command += ["-addext", f"subjectAltName={','.join(names)}", "-keyout", str(key)]
-    subprocess.run([*command, "-out", str(file)], check=True, capture_output=True, timeout=60)
+    key, file, request = (folder / name for name in ("key.pem", "certificate.pem", "request.pem"))
+    command = [program, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-subj", "/CN=rtchat tests", "-keyout", str(key), "-out", str(request)]
+    command += ["-addext", f"subjectAltName={','.join(names)}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    command = [program, "x509", "-req", "-in", str(request), "-signkey", str(key)]
+    command += ["-copy_extensions", "copy", "-days", "-1" if expired else "1", "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, key)
     return file, context

@@ -110,7 +110,10 @@ def test_the_key_goes_into_the_header_that_openai_reads() -> None:
 def test_a_header_of_the_users_takes_the_place_of_the_key() -> None:
     headers = (("authorization", "Basic dXNlcjpwYXNzd29yZA=="),)
     assert endpoint(api_key=KEY, headers=headers) == Endpoint(
-        "wss://api.openai.com/v1/realtime", headers, (), (KEY, "dXNlcjpwYXNzd29yZA==")
+        "wss://api.openai.com/v1/realtime",
+        headers,
+        (),
+        (KEY, "dXNlcjpwYXNzd29yZA==", "user:password"),
     )
 
 

@@ -18,8 +18,12 @@ _EXAMPLES = {found[1]: found[2] for line in _LINES if (found := _EXAMPLE.fullmat
 
 _BY_LIBRARIES = {"SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "VISUAL", "EDITOR"}
 """Read by Python's own TLS, by websockets and by the prompt."""
-_NOT_THE_USER_S = {"OMP_WAIT_POLICY", "SSH_CONNECTION", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"}
-"""What the embedded model's runtime is told, and what a desktop or sshd says of itself."""
+_NOT_THE_USER_S = {
+    *("OMP_WAIT_POLICY", "SSH_CONNECTION", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "SQLITE_BUSY"),
+    *("TERM_PROGRAM", "VTE_VERSION", "WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION"),
+}
+"""What the embedded model's runtime is told, what a desktop, sshd or a terminal says of itself, and
+what is no variable."""
 
 
 def _named_in_the_code() -> set[str]:
@@ -54,7 +58,9 @@ def test_every_example_works(tmp_path: Path) -> None:
         system="Answer briefly.",
         max_output_tokens="inf",
         headers=(("OpenAI-Organization", "org-..."), ("OpenAI-Project", "proj_...")),
+        history=False,
         trace=Path("trace.jsonl"),
+        ca_bundle=Path("company.pem"),
         key=Secret("sk-..."),
     )
 

@@ -21,6 +21,7 @@ from rtchat.effects import Asked, ReplyOver, TextArrived
 from rtchat.events import InputEnded, UserSaid
 from rtchat.session import Post, Session, View
 from rtchat.transport import endpoint, open_connection
+from rtchat.ui.links import LinkingConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
 from rtchat.values import Options, Status
@@ -48,12 +49,16 @@ HOSTILE = {
     "markdown": "[x](<https://example.com/\x1b[2J>) `\x1b[2J` ![\x1b](\x1b)\n",
     "fence": "```\x1b[2J\n\x1b[2J\n```\n",
     "table": "|\x1b[2J|\n|-|\n|\u202e|\n",
+    "links": "<https://example.com/\x1b\\x> [a](https://a.example/%1b%5c&#27;&#7;\x9c;x) "
+    "[b](<https://a.example/ \u202e\u200b>) ![c](https://a.example/\x07) [d](https://é.example/é)",
+    "other links": "[a](javascript:x) [b](file:///etc/passwd) [c](HTTPS://A) <mailto:a@b>",
     "rich": "[bold][/bold][link=https://evil.example]x[/link]:smile:",
 }
 _OURS = re.compile(
     r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # colours, of sixteen
     r"|\x1b\[\d?\d?[ABCGLM]|\x1b\[0?K|\x1b\[J|\r"  # movements and erasures of the panel
     r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and painting at once
+    r"|\x1b\]8;id=\d+-?\d*;https?://[!-~]+\x1b\\|\x1b\]8;;\x1b\\"  # links to what is printed
 )
 _BAD = {"Cc", "Cs", "Cf", "Zl", "Zp"}
 _KEPT = "\n\u200d\u200c"
@@ -70,10 +75,10 @@ def acting(written: str) -> set[str]:
 class Terminal:
     """Views on one terminal, and what was written to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Console] = Console) -> None:
         self._file = io.StringIO()
         self._bytes = io.BytesIO()
-        self.console = Console(
+        self.console = kind(
             file=self._file,
             force_terminal=True,
             color_system="standard",
@@ -109,6 +114,14 @@ def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
         terminal = Terminal()
         view: View = terminal.live() if kind == "live" else terminal.plain()
         show(view, ["before ", text[:at], text[at:], " after"])
+        assert acting(terminal.written) == set()
+
+
+@each
+def test_where_links_can_be_pressed_too(text: str) -> None:
+    for at in range(len(text) + 1):
+        terminal = Terminal(LinkingConsole)
+        show(terminal.live(), ["before ", text[:at], text[at:], " after"])
         assert acting(terminal.written) == set()
 
 

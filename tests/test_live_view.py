@@ -334,6 +334,53 @@ def test_a_link_knows_the_references_above_it_however_the_text_was_cut() -> None
     ] * 3
 
 
+def test_a_long_table_is_as_wide_as_its_first_rows_make_it() -> None:
+    table = "|n|name|\n|--:|---|\n" + "|1|some row|\n" * 300 + "|2000000|a later row|\n"
+    rows = Show().stream(*cut(table, list(range(0, len(table), 40))))
+    assert [rows[0], rows[2], *rows[-2:]] == [
+        "       n   name",
+        "       1   some row",
+        " 2000000   a later",
+        "           row",
+    ]
+
+
+def test_rows_of_a_long_table_do_not_wait_for_its_end() -> None:
+    show = Show()
+    show.view.show(TextArrived("| name | n |\n|---|--:|\n"))
+    for row in range(300):
+        show.view.show(TextArrived(f"| row {row} | 1 |\n"))
+    show.view.tick()
+    assert any(row.startswith("row 290 ") for row in show.screen.rows())
+
+
+@pytest.mark.parametrize("joint", [" ", "\n"])
+def test_a_paragraph_without_end_is_shown_as_written(joint: str) -> None:
+    text = joint.join(["some *marked* words"] * 400)
+    assert " ".join(Show(200).stream(text)).startswith("some *marked* words some *marked*")
+
+
+def test_what_is_final_is_not_kept_for_the_next_tick_if_it_is_much() -> None:
+    show = Show()
+    show.view.show(TextArrived("- item\n"))
+    for _ in range(400):
+        show.view.show(TextArrived("- item\n"))
+    assert show.screen.rows().count("\N{BULLET} item") > 100
+
+
+def test_a_terminal_that_can_do_nothing_is_not_painted_twice() -> None:
+    file = io.StringIO()
+    console = Console(
+        file=file, force_terminal=True, color_system=None, width=60, _environ={"TERM": "dumb"}
+    )
+    view = LiveView(console, console, quiet=True)
+    view.show(Asked("?", MODEL))
+    view.show(TextArrived("*one*"))
+    view.tick()
+    view.show(ReplyOver(Status.COMPLETED, "*one*", MODEL))
+    assert file.getvalue() == "one\n"
+
+
 def test_rendered_into_a_pipe_nothing_moves_the_cursor() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=False, width=60, _environ={})

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.ui.markdown import Context, Piece, Splitter
-from tests.documents import ANSWER, RANDOM, cut
+from rtchat.ui.grammar import LONG
+from rtchat.ui.markdown import LONGEST, Context, Lines, Piece, Splitter
+from rtchat.ui.safe import visible
+from tests.documents import ANSWER, BLOCKS, RANDOM, cut
 
 
 def pieces(*deltas: str) -> list[Piece]:
@@ -41,6 +43,8 @@ def test_nothing_is_lost_however_the_text_was_cut(text: str, places: list[int]) 
             ["[x]: /u\n", "'a title\n", "over two lines'\n"],
             ["[x]: /u\n'a title\nover two lines'\n"],
         ),
+        (["<div>\n", "a\n", "b\n", "\n", "c\n"], ["<div>\na\n", "b\n", "\nc\n"]),
+        (["    a\n", "    b\n", "\n", "    c\n"], ["    a\n    b\n", "\n    c\n"]),
         (["a\u2028b\x0cc\n", "\nd\n"], ["a\u2028b\x0cc\n", "\nd\n"]),
     ],
 )
@@ -79,6 +83,34 @@ def test_twenty_times_the_text_does_not_cost_a_hundred_times_as_much(block: str)
 
     seconds(20)
     assert seconds(2_000) < 100 * max(seconds(100), 0.005)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_no_block_keeps_much_waiting_nor_hands_out_much_at_once(name: str) -> None:
+    splitter = Splitter()
+    text = visible(BLOCKS[name](60_000))
+    waiting, handed = [], []
+    for start in range(0, len(text), 500):
+        piece = splitter.feed(text[start : start + 500])
+        waiting.append(len(splitter.tail.source))
+        handed.append(len(piece.source) if piece else 0)
+    assert max(waiting) <= 2 * LONGEST + LONG
+    assert max(handed) <= 2 * LONGEST + LONG
+    assert sum(handed) > len(text) // 3 or not text.strip("\n> `x")
+
+
+def test_a_line_without_end_is_cut_at_a_space_where_there_is_one() -> None:
+    words, word = "word " * 3_000, "x" * 12_000
+    lines = Lines()
+    assert [len(line) for line in lines.feed(f"{words}\n{word}")] == [10_001, 5_001, 10_001]
+    assert lines.rest == "x" * 2_000
+
+
+def test_of_many_empty_lines_the_rest_is_left_out() -> None:
+    assert Lines().feed("a\n" + "\n> \n" * 300 + "b\n" + "\n" * 3) == [
+        *("a\n", *["\n", "> \n"] * 50, "b\n"),
+        *["\n"] * 3,
+    ]
 
 
 @pytest.mark.parametrize("whole", [ANSWER, ANSWER.replace("\n", "\n   ")])

@@ -481,25 +481,6 @@ def _mangled(data: Any, chance: random.Random) -> Any:
     return data | {chance.choice(list(data)): junk}
 
 
-def test_a_long_recording_takes_as_long_as_it_is() -> None:
-    """Twice the turns, twice the time: nothing is gone through again at every turn."""
-
-    def seconds(turns: int) -> float:
-        strange = [_sent({"type": "input_audio_buffer.append", "audio": ""})] * 5
-        tool = {"type": "function_call_output", "call_id": "c", "output": "5"}
-        strange.append(_sent({"type": "conversation.item.create", "item": tool}))
-        lines = _turn(0.0, 0.0) + (strange + _turn(0.0, 0.0)[3:]) * turns
-        events = [
-            Recorded(number, 0.0, line["direction"], line["data"])
-            for number, line in enumerate(lines, start=1)
-        ]
-        began = time.process_time()
-        list(Rerun(events).steps())
-        return time.process_time() - began
-
-    assert seconds(1600) < 8 * seconds(400) + 0.5
-
-
 # ------------------------------------------------------------------------------------------- traces
 
 _ASK = {"type": "response.create", "response": {"output_modalities": ["text"]}}

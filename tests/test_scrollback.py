@@ -18,13 +18,13 @@ from rich.text import Text
 from rtchat.effects import Asked, ReplyOver, TextArrived
 from rtchat.ui.draw import Drawing
 from rtchat.ui.live_view import LiveView
-from rtchat.ui.markdown import Piece
+from rtchat.ui.markdown import Lines, Piece
 from rtchat.ui.safe import visible
 from rtchat.values import Status
-from tests.documents import DOCUMENTS, RANDOM, cut
+from tests.documents import DOCUMENTS, LONG, RANDOM, cut
 from tests.screen import Screen
 
-CHUNKS, CASES = 16, 140
+CHUNKS, CASES, LONG_CASES = 16, 140, 10
 SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
 """The same cases every time, so that a failure is the change's; another seed hunts for more."""
 
@@ -32,7 +32,9 @@ SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
 def at_once(text: str, width: int, *, clusters: bool = True) -> list[str]:
     """The scrollback after one render."""
     screen = Screen(width, 60, clusters=clusters)
-    lines = Drawing(screen.console).draw(Piece(visible(text)), width)
+    gate = Lines()
+    source = "".join(gate.feed(visible(text))) + gate.rest
+    lines = Drawing(screen.console).draw(Piece(source), width)
     screen.console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
     return screen.rows()
 
@@ -65,21 +67,38 @@ def test_an_html_block_that_ends_in_mid_line_is_drawn() -> None:
         assert streamed([text[:end]], 20, 5) == at_once(text[:end], 20)
 
 
+@pytest.mark.parametrize("character", ["x", "word ", "漢", "👩\u200d💻", "e\u0301", "עברית "])
+@pytest.mark.parametrize("start", ["", "```\n", "| a | b |\n|---|---|\n| 1 | ", "- ", "> ", "<b>"])
+def test_a_line_of_ten_thousand_characters(start: str, character: str) -> None:
+    text = start + (character * 10_000)[: 10_000 - len(start)] + "\n\nafter\n"
+    deltas = cut(text, list(range(0, len(text), 1_900)))
+    rows = at_once(text, 80)
+    shown = "".join(rows).replace(" ", "")
+    assert streamed(deltas, 80, 24) == rows
+    assert shown.count(character.strip()) >= 10_000 // len(character) - len(start)
+    assert rows[-2:] == ["", "after"]
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_streamed_is_as_at_once(chunk: int) -> None:
+@pytest.mark.parametrize(
+    ("texts", "cases"),
+    [(st.one_of(DOCUMENTS, DOCUMENTS, RANDOM), CASES), (LONG, LONG_CASES)],
+    ids=["short", "long"],
+)
+def test_streamed_is_as_at_once(chunk: int, texts: st.SearchStrategy[str], cases: int) -> None:
     sys.stdout.write(f"RTCHAT_TEST_SEED={SEED}\n")
 
     @seed(SEED + chunk)
     @settings(
-        max_examples=CASES,
+        max_examples=cases,
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        text=st.one_of(DOCUMENTS, DOCUMENTS, RANDOM),
-        places=st.lists(st.integers(0, 2000), max_size=40),
+        text=texts,
+        places=st.lists(st.integers(0, 20_000), max_size=40),
         width=st.integers(20, 200),
         height=st.integers(5, 60),
         clusters=st.booleans(),

@@ -492,8 +492,8 @@ def test_the_rest_of_the_program_has_its_turn_while_a_long_text_is_drawn() -> No
     session = Session(conversation, view, server.connect)
     assert asyncio.run(session.run(source)) is ExitCode.OK
     assert texts(view) == text
-    assert len(view.turns) == 10
-    # Two of the ten slices fit between two turns, and one or two more may slip in.
+    assert len(view.turns) == 40
+    # Two of the forty slices fit between two turns, and one or two more may slip in.
     assert len(set(view.turns)) >= 3
     assert isinstance(view.updates[-1], ReplyOver)
 

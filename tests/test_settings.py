@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +75,8 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "timeout": (["1", "2", "3", "4", "5"], [1.0, 2.0, 3.0, 4.0, 5.0]),
     "render": (["always", "never"] * 2 + ["always"], ["always", "never"] * 2 + ["always"]),
     "trace": (["a", "b", "c", "d", "e"], [Path("a"), Path("b"), Path("c"), Path("d"), Path("e")]),
+    "history": (["off", "on", "off", "on", "off"], [False, True, False, True, False]),
+    "ca_bundle": (["a", "b", "c", "d", "e"], [Path(name) for name in "abcde"]),
 }
 """Of each setting: as text for the option, environment, .env, profile and config, and as read."""
 
@@ -94,7 +98,13 @@ def test_the_first_that_says_something_is_heard(place: Place, key: str, first: i
     place.config.write_text(f"{common}[profiles.p]\n{profile}[profiles.q]\nmodel = 'q'\n")
     default = getattr(_DEFAULT, key)
     expected = [*values, default][first]
-    assert place.resolve(options, environ) == replace(_DEFAULT, **{key: expected})
+    settings = place.resolve(options, environ)
+    assert settings == replace(_DEFAULT, **{key: expected})
+    option = "--no-history" if key == "history" else f"--{key.replace('_', '-')}"
+    line = 3 if common else 2
+    file = f"profile p in {place.config} line {line}", f"{place.config} line 1"
+    origins = (option, variable, f"{variable} in .env", *file, "the default")
+    assert settings.origins[key] == origins[first]
 
 
 def test_toml_has_numbers_tables_and_truths(place: Place) -> None:
@@ -170,6 +180,9 @@ def test_the_address_may_be_that_of_other_openai_programs(
 def test_a_bad_base_address_is_named(place: Place) -> None:
     message = "OPENAI_BASE_URL: 'http://[x' is not a URL: write it as https://host/v1"
     assert place.refuse({}, {"OPENAI_BASE_URL": "http://[x"}) == message
+    message = message.replace("//", "//[key]@", 1)
+    assert place.refuse({}, {"OPENAI_BASE_URL": "http://me:hunter2@[x"}) == message
+    assert place.resolve({"url": "ws://b"}, {"OPENAI_BASE_URL": "http://[x"}).url == "ws://b"
 
 
 def test_the_config_file_may_be_elsewhere(place: Place, tmp_path: Path) -> None:
@@ -216,11 +229,17 @@ def test_a_key_shows_itself_to_nobody(place: Place) -> None:
     assert Secret("a") != "a"
 
 
-def test_no_key_names_both_ways_out(place: Place) -> None:
+@pytest.mark.parametrize(("profile", "command"), [("", "keys set"), ("p", "keys set p")])
+def test_no_key_names_the_ways_out(place: Place, profile: str, command: str) -> None:
+    place.config.write_text("[profiles.p]")
     with pytest.raises(UsageError) as caught:
-        resolve({}, {"OPENAI_API_KEY": " "})
-    words = "no key: set OPENAI_API_KEY (in the environment or in .env), or use --local"
-    assert str(caught.value) == words
+        resolve({"profile": profile}, {"OPENAI_API_KEY": " "}, config=place.config)
+    assert str(caught.value) == (
+        "no key: set OPENAI_API_KEY (in the environment or in .env), "
+        f"keep one with rtchat {command}, or use --local"
+    )
+    settings = resolve({}, {}, needs_key=False)
+    assert (settings.key, settings.origins.get("key")) == (Secret(), None)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +264,122 @@ def test_a_key_that_no_header_can_carry(place: Place, bad: str) -> None:
         message = f"{name} has characters that no HTTP header can carry: {words}"
         assert place.refuse({}, {name: bad}) == message
     assert place.resolve({}, {"OPENAI_API_KEY": f" {_KEY}\r\n"}) == _DEFAULT
+
+
+class Kept:
+    """Keys that are kept, and which were asked for."""
+
+    def __init__(self, **keys: str) -> None:
+        self._keys = keys
+        self.asked: list[str] = []
+
+    def __call__(self, profile: str) -> tuple[str, str] | None:
+        self.asked.append(profile)
+        return (self._keys[profile], "a safe") if profile in self._keys else None
+
+
+def command_that_prints(folder: Path, text: str, code: int = 0) -> str:
+    """A password manager."""
+    script = folder / "manager.py"
+    script.write_text(f"import sys\nsys.stdout.write({text!r})\nsys.exit({code})\n")
+    return shlex.join([sys.executable, str(script)])
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_the_first_that_has_a_key_is_heard(place: Place, tmp_path: Path, first: int) -> None:
+    environ = {"OPENAI_API_KEY": "sk-outer" if first <= 0 else ""}
+    place.dotenv.write_text("OPENAI_API_KEY=sk-dotenv\n" if first <= 1 else "")
+    command = f"api_key_command = {command_that_prints(tmp_path, 'sk-command')!r}\n"
+    place.config.write_text(
+        f"{command if first == 3 else ''}[profiles.p]\n{command if first <= 2 else ''}"
+    )
+    kept = Kept(p="sk-kept", default="sk-default") if first <= 4 else Kept(default="sk-default")
+    settings = resolve(
+        {"profile": "p"},
+        environ,
+        dotenv=place.dotenv,
+        config=place.config,
+        stored=kept,
+        needs_key=False,
+    )
+    assert (settings.key.reveal(), settings.origins.get("key")) == [
+        ("sk-outer", "OPENAI_API_KEY"),
+        ("sk-dotenv", "OPENAI_API_KEY in .env"),
+        ("sk-command", f"api_key_command of profile p in {place.config} line 2"),
+        ("sk-command", f"api_key_command of {place.config} line 1"),
+        ("sk-kept", "a safe"),
+        ("", None),
+    ][first]
+    assert kept.asked == (["p"] if first >= 4 else [])
+
+
+def test_without_a_profile_there_is_a_key_too() -> None:
+    kept = Kept(default="sk-default")
+    settings = resolve({}, {}, stored=kept)
+    assert settings == Settings(key=Secret("sk-default"))
+    assert resolve({"url": "ws://127.0.0.1/"}, {}, stored=kept).key == Secret("sk-default")
+    assert not resolve({"url": "ws://127.0.0.1/"}, {}, stored=Kept()).key
+
+
+def test_the_embedded_model_needs_no_key_from_anywhere(place: Place) -> None:
+    place.config.write_text('api_key_command = "false"')
+    kept = Kept(default="sk-default")
+    settings = resolve({"local": True}, {}, config=place.config, stored=kept)
+    assert (settings, kept.asked) == (Settings(local=True), [])
+
+
+def test_a_kept_key_that_no_header_can_carry(place: Place, tmp_path: Path) -> None:
+    words = "has characters that no HTTP header can carry"
+    with pytest.raises(UsageError, match=f"^the key in a safe {words}"):
+        resolve({}, {}, stored=Kept(default="“sk”"))
+    place.config.write_text(f"api_key_command = {command_that_prints(tmp_path, '“sk”')!r}")
+    with pytest.raises(UsageError, match=f"^the key of api_key_command {words}"):
+        resolve({}, {}, config=place.config)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("api_key_command = ''", "it must be text"),
+        ("api_key_command = ['pass']", "it must be text"),
+        ("api_key_command = ' '", "it must be a command"),
+        ('api_key_command = "pass \'open"', "No closing quotation"),
+    ],
+)
+def test_a_command_that_is_none_is_not_shown(place: Place, line: str, hint: str) -> None:
+    place.config.write_text(line)
+    assert place.refuse() == f"{place.config} line 1: this will not do: {hint}"
+
+
+def test_a_command_comes_from_the_config_file_alone(place: Place) -> None:
+    place.dotenv.write_text("RTCHAT_API_KEY_COMMAND=false\napi_key_command=false\n")
+    environ = {"RTCHAT_API_KEY_COMMAND": "false", "API_KEY_COMMAND": "false"}
+    settings = resolve({"url": "ws://127.0.0.1/"}, environ, dotenv=place.dotenv)
+    assert settings == Settings(url="ws://127.0.0.1/")
+
+
+# ------------------------------------------------------------------------------------------ origins
+
+
+def test_every_setting_says_where_it_comes_from(place: Place) -> None:
+    place.dotenv.write_text("RTCHAT_MODEL=m\nOPENAI_ORG_ID=org\nOPENAI_BASE_URL=http://a\n")
+    place.config.write_text("insecure = true\n[profiles.p]\nrender = 'never'\nheaders = {X = '1'}")
+    settings = place.resolve({"timeout": "5", "profile": "p"}, {"OPENAI_PROJECT_ID": "proj"})
+    assert settings.origins == dict.fromkeys(Settings.names(), "the default") | {
+        "model": "RTCHAT_MODEL in .env",
+        "url": "OPENAI_BASE_URL in .env",
+        "timeout": "--timeout",
+        "render": f"profile p in {place.config} line 3",
+        "headers": f"OPENAI_ORG_ID in .env, OPENAI_PROJECT_ID, profile p in {place.config} line 4",
+        "insecure": f"{place.config} line 1",
+        "key": "OPENAI_API_KEY",
+    }
+    assert settings.dotenv == place.dotenv
+    assert place.resolve({"headers": ["X: 2"]}).origins["headers"].endswith(".env, --header")
+
+
+def test_a_dotenv_that_is_not_there_was_not_read(place: Place) -> None:
+    assert place.resolve().dotenv is None
 
 
 # -------------------------------------------------------------------------------- what cannot work
@@ -293,6 +428,7 @@ def test_a_value_that_will_not_do(place: Place, key: str, bad: str, hint: str) -
         ("max_output_tokens = 1.5", "1.5", _TOKENS),
         ("dialect = ['ga']", "['ga']", "it must be one of auto, ga, beta"),
         ('insecure = "yes"', "'yes'", "it must be true or false"),
+        ('history = "maybe"', "'maybe'", "it must be on or off"),
         ("color = 1", "1", "it must be one of auto, always, never"),
         ("headers = {X = 5}", "this", "a header is written 'Name: value'"),
         ("headers = 'X: 1'", "this", "a header is written 'Name: value'"),
@@ -312,8 +448,8 @@ def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) 
 
 
 _KNOWN = (
-    "the settings are color, connect_timeout, dialect, headers, insecure, local, max_output_tokens,"
-    " model, render, system, timeout, trace, url"
+    "the settings are api_key_command, ca_bundle, color, connect_timeout, dialect, headers,"
+    " history, insecure, local, max_output_tokens, model, render, system, timeout, trace, url"
 )
 
 

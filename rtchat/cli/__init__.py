@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,15 +19,19 @@ from rtchat.cli import chat, configure, diagnose, history, serving
 from rtchat.cli.around import is_terminal, on_a_line
 from rtchat.errors import ExitCode, RtchatError, UsageError
 
-app = typer.Typer(
-    name="rtchat",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMMANDS: dict[str, Callable[..., int] | typer.Typer] = {
+    "talk": chat.talk,
+    "once": chat.once,
+    "serve": serving.serve,
+    "replay": diagnose.replay,
+    "doctor": diagnose.doctor,
+    "history": history.app,
+    "keys": configure.keys,
+    "config": configure.config,
+    "local": serving.local,
+}
 
 
-@app.callback()
 def root(
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> int:
@@ -34,15 +39,34 @@ def root(
     return 0
 
 
-app.command()(chat.talk)
-app.command()(chat.once)
-app.command()(serving.serve)
-app.command()(diagnose.replay)
-app.command()(diagnose.doctor)
-app.add_typer(serving.local, name="local")
-app.add_typer(configure.keys, name="keys")
-app.add_typer(configure.config, name="config")
-app.add_typer(history.app, name="history")
+def _app(name: str) -> typer.Typer:
+    """The command line as far as `name` needs it: to build all options costs a start 10 ms.
+
+    What asks for no command of ours sees all of them, by name and help alone.
+    """
+    app = typer.Typer(
+        name="rtchat",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    completes = "_RTCHAT_COMPLETE" in os.environ
+    for key, command in _COMMANDS.items():
+        if name in _COMMANDS and key != name and not completes:
+            continue
+        if name not in _COMMANDS and not completes:
+            text = command.info.help if isinstance(command, typer.Typer) else command.__doc__
+            app.command(key, help=text)(_nothing)
+        elif isinstance(command, typer.Typer):
+            app.add_typer(command, name=key)
+        else:
+            app.command(key)(command)
+    return app
+
+
+def _nothing() -> None:
+    """Stands for a command that is only listed."""
 
 
 def run(arguments: list[str]) -> int:
@@ -74,7 +98,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OWN_OPTIONS):
         arguments = ["talk" if is_terminal(sys.stdin) else "once", *arguments]
     try:
-        code = app(arguments, prog_name="rtchat", standalone_mode=False)
+        code = _app(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
     except _ArgumentError as error:
         message = error.format_message().rstrip(".")
         raise UsageError(message[0].lower() + message[1:], hint="rtchat --help") from error

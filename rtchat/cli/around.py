@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, TextIO
 from rtchat.errors import OutputError
 
 if TYPE_CHECKING:
-    from rtchat.run import Surroundings
+    from rtchat.settings import Settings
+    from rtchat.views import Surroundings
 
 
 def surroundings() -> Surroundings:
     """The streams and folders of this process; the streams are made to take any text."""
     from platformdirs import user_state_path
 
-    from rtchat.run import Surroundings
+    from rtchat.views import Surroundings
 
     if sys.stdout is None:
         raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
@@ -37,6 +39,26 @@ def surroundings() -> Surroundings:
         stdout_is_terminal=is_terminal(sys.stdout),
         stderr_is_terminal=is_terminal(sys.stderr),
     )
+
+
+def settled(options: Mapping[str, object], *, needs_key: bool = True) -> Settings:
+    """The settings that these options, this environment and this folder come to."""
+    from rtchat.settings import resolve
+
+    return resolve(
+        options,
+        os.environ,
+        dotenv=Path(".env"),
+        config=config_file(),
+        stored=_stored_key,
+        needs_key=needs_key,
+    )
+
+
+def _stored_key(profile: str) -> tuple[str, str] | None:
+    from rtchat.keys import KeyStore
+
+    return KeyStore(data_dir()).get(profile)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

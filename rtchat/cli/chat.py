@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.around import config_file, surroundings
+from rtchat.cli.around import settled, surroundings
 from rtchat.errors import UsageError
 
 if TYPE_CHECKING:
-    from rtchat.run import Shape
+    from rtchat.run import Past
     from rtchat.settings import Settings
+    from rtchat.views import Shape
 
 Text = str | None
 Model = Annotated[Text, typer.Option("-m", "--model", metavar="NAME", help="The model.")]
@@ -58,9 +57,21 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More of both, an
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow a key over ws:// to another machine.")
 ]
+CaBundle = Annotated[
+    Text,
+    typer.Option("--ca-bundle", metavar="FILE", help="Trust these authorities, and no others."),
+]
+Continue = Annotated[
+    bool, typer.Option("-c", "--continue", help="Go on with the latest conversation.")
+]
+Resume = Annotated[
+    int | None, typer.Option("--resume", metavar="ID", help="Go on with a kept conversation.")
+]
+NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
 TraceFile = Annotated[
     Text, typer.Option("--trace", metavar="FILE", help="Record every event, keys redacted.")
 ]
+TraceAudio = Annotated[bool, typer.Option("--trace-audio", help="Audio and images in it too.")]
 
 
 def talk(
@@ -71,6 +82,9 @@ def talk(
     profile: Profile = None,
     local: Local = False,
     system: System = None,
+    continue_: Continue = False,
+    resume: Resume = None,
+    no_history: NoHistory = False,
     max_output_tokens: MaxTokens = None,
     connect_timeout: ConnectTimeout = None,
     timeout: Timeout = None,
@@ -83,13 +97,15 @@ def talk(
     quiet: Quiet = False,
     verbose: Verbose = False,
     insecure: Insecure = False,
+    ca_bundle: CaBundle = None,
     trace: TraceFile = None,
+    trace_audio: TraceAudio = False,
 ) -> int:
     """A conversation. From a pipe, each line is a turn."""
     from rtchat.run import talk
 
     settings = _settings(ctx.params)
-    return talk(settings, _shape(ctx.params), surroundings())
+    return talk(settings, _shape(ctx.params), surroundings(), _past(ctx.params))
 
 
 def once(
@@ -101,6 +117,9 @@ def once(
     profile: Profile = None,
     local: Local = False,
     system: System = None,
+    continue_: Continue = False,
+    resume: Resume = None,
+    no_history: NoHistory = False,
     max_output_tokens: MaxTokens = None,
     connect_timeout: ConnectTimeout = None,
     timeout: Timeout = None,
@@ -113,23 +132,25 @@ def once(
     quiet: Quiet = False,
     verbose: Verbose = False,
     insecure: Insecure = False,
+    ca_bundle: CaBundle = None,
     trace: TraceFile = None,
+    trace_audio: TraceAudio = False,
 ) -> int:
     """One question, one reply. "-", or no PROMPT: the question is what is piped in."""
     from rtchat.run import once
 
     settings = _settings(ctx.params)
-    return once(prompt, settings, _shape(ctx.params), surroundings())
+    return once(prompt, settings, _shape(ctx.params), surroundings(), _past(ctx.params))
 
 
 def _settings(params: Mapping[str, object]) -> Settings:
-    from rtchat.settings import resolve
-
     options = {key: value for key, value in params.items() if key in _SETTINGS and value}
     options["headers"] = params["header"] or None
     if params["plain"]:
         options["render"] = "never"
-    return resolve(options, os.environ, dotenv=Path(".env"), config=config_file())
+    if params["no_history"]:
+        options["history"] = False
+    return settled(options)
 
 
 _SETTINGS = frozenset(
@@ -148,9 +169,20 @@ _SETTINGS = frozenset(
         "quiet",
         "verbose",
         "insecure",
+        "ca_bundle",
         "trace",
+        "trace_audio",
     ]
 )
+
+
+def _past(params: Mapping[str, object]) -> Past:
+    number = params["resume"]
+    if params["continue_"] and number is not None:
+        raise UsageError("--continue and --resume name two conversations", hint="choose one")
+    if params["continue_"]:
+        return "latest"
+    return number if isinstance(number, int) else None
 
 
 def _shape(params: Mapping[str, object]) -> Shape:

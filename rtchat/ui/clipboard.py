@@ -16,7 +16,7 @@ from shutil import which
 from typing import TextIO
 
 from rtchat.effects import Copy, Notice
-from rtchat.ui.markdown import parser, references
+from rtchat.ui.grammar import parser, references
 from rtchat.ui.safe import visible
 
 _PATIENCE = 2.0

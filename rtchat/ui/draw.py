@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from markdown_it.token import Token
-from rich.console import Console, JustifyMethod
-from rich.text import Text
+from rich.console import Console
+from rich.text import Span, Text
 
 from rtchat.ui import theme
+from rtchat.ui.grammar import LONG, parser, references
+from rtchat.ui.grid import NARROWEST, Grid, Row, Side
 from rtchat.ui.highlight import Highlighter
-from rtchat.ui.markdown import Piece, Splitter, end_line, parser, references, start_number
+from rtchat.ui.links import LinkingConsole, link
+from rtchat.ui.markdown import Piece, Splitter, end_line, rows_that_set_widths, start_number
 from rtchat.ui.safe import visible
 
 _NARROWEST = 8
@@ -26,10 +29,14 @@ _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-_SLICE = 1_000
-"""Characters that are read at once, at the least."""
-_PREVIEW = 6_000
-"""Characters of unfinished text that are still drawn as Markdown at every repaint."""
+_SLICE = 500
+"""How much is read at once, at the least, in characters of prose."""
+_LINE = 10
+"""What each line costs beside its text."""
+_ROOM = 8
+"""Cells of a column of a long table at the least: for the numbers of later rows."""
+_MANY = 600
+"""Lines and changes of style that wait for a tick: to print more at once takes too long."""
 
 
 class Stream:
@@ -42,27 +49,36 @@ class Stream:
         self._new: list[str] = []
         self._size = 0
         self._lines: list[Text] | None = None
+        self._parts = 0
 
     def add(self, delta: str, width: int) -> None:
         """Take the next text. So much is read at a time that nobody waits for it long."""
         self._new.append(delta)
-        self._size += len(delta)
+        self._size += len(delta) + _LINE * delta.count("\n")
         if self._size > _SLICE:
             self._read(width)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is final that it should be printed now."""
+        return self._parts > _MANY
 
     def settled(self, width: int) -> list[Text] | None:
         """The lines that became final; None if there was no new text at all."""
         if self._new:
             self._read(width)
-        lines, self._lines = self._lines, None
+        lines, self._lines, self._parts = self._lines, None, 0
         return lines
 
     def _read(self, width: int) -> None:
-        piece = self._splitter.feed("".join(self._new))
+        text = "".join(self._new)
         self._new, self._size = [], 0
         self._lines = self._lines or []
-        if piece:
-            self._lines += self._drawing.draw(piece, width)
+        for start in range(0, len(text), _SLICE):
+            piece = self._splitter.feed(text[start : start + _SLICE])
+            lines = self._drawing.draw(piece, width) if piece else []
+            self._lines += lines
+            self._parts += sum(3 + len(line.spans) for line in lines)
 
     def finish(self, width: int) -> list[Text]:
         """There is no more text: all lines that are still due."""
@@ -73,7 +89,7 @@ class Stream:
     def preview(self, width: int, rows: int) -> list[Text]:
         """The last rows of what is not final yet, none wider than `width`."""
         piece = self._splitter.tail
-        if len(piece.source) > _PREVIEW:
+        if len(piece.source) > LONG:
             lines = [Text(piece.source[-rows * width :].expandtabs(4))]
         else:
             lines = self._drawing.preview(piece, width)
@@ -91,6 +107,8 @@ class Drawing:
         self.highlighter = Highlighter("")
         self.started = False
         """Whether anything was drawn, so that an empty line is due before the next block."""
+        self.grid: Grid | None = None
+        """The columns of the last table."""
         self._parser = parser()
         self._references: dict[str, Any] = {}
 
@@ -107,11 +125,11 @@ class Drawing:
 
     def preview(self, piece: Piece, width: int) -> list[Text]:
         """What `draw` would give, without going on from there."""
-        before = self.started, self._references, self.highlighter
+        before = self.started, self._references, self.highlighter, self.grid
         self._references = dict(self._references)
         self.highlighter = self.highlighter.copy()
         lines = self.draw(piece, width)
-        self.started, self._references, self.highlighter = before
+        self.started, self._references, self.highlighter, self.grid = before
         return lines
 
 
@@ -173,10 +191,8 @@ class _Blocks:
                 return drawn
             case "hr":
                 return [Text("─" * min(width, _RULE), theme.QUOTE)]
-            case "code_block" if self._is_new(token):
-                return Highlighter("").lines(visible(token.content).rstrip(" \t\n").expandtabs(4))
-            case "html_block" if self._is_new(token):
-                return self._wrap(Text(visible(token.content).rstrip(" \t\n"), theme.HTML), width)
+            case "code_block" | "html_block" | "long":
+                return self._as_written(token, theme.HTML if token.type == "html_block" else "")
             case _:
                 return []
 
@@ -200,7 +216,13 @@ class _Blocks:
         style = ""
         if token.type == "heading_open":
             style = theme.TITLE if token.tag == "h1" else theme.HEADING
-        return self._wrap(_inline(inline, style), width)
+        return self._wrap(self._inline(inline, style), width)
+
+    def _as_written(self, token: Token, style: str) -> list[Text]:
+        new = self._is_new(token)
+        source = token.content if new else token.content.partition("\n")[2]
+        text = visible(source).rstrip(" \t\n").expandtabs(4)
+        return [Text(line, style) for line in text.split("\n")] if text or new else []
 
     def _fence(self, token: Token) -> list[Text]:
         new = self._is_new(token)
@@ -217,7 +239,7 @@ class _Blocks:
         self._quotes -= 1
         if self._is_new(token) and not drawn:
             drawn = [Text()]
-        return [Text.assemble(("▌ ", theme.QUOTE), line) for line in drawn]
+        return [Text("▌ ", spans=[Span(0, 1, theme.QUOTE)]).append_text(line) for line in drawn]
 
     def _list(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         lines: list[Text] = []
@@ -247,8 +269,8 @@ class _Blocks:
         ]
 
     def _table(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
-        rows: list[list[Text]] = []
-        justify: list[JustifyMethod] = []
+        rows: list[Row] = []
+        justify: list[Side] = []
         for part in tokens:
             match part.type:
                 case "table_close":
@@ -258,36 +280,27 @@ class _Blocks:
                 case "th_open":
                     justify.append(_justify(part))
                 case "inline":
-                    rows[-1].append(_inline(part, ""))
+                    rows[-1].append(self._inline(part, ""))
                 case _:
                     pass
-        if len(justify) * 4 > width:
-            start, end = token.map or (0, 0)
-            source = Text(visible("\n".join(self._lines[start:end])))
-            return self._wrap(source, width)
-        return self._grid(rows, justify, width)
+        start, end = token.map or (0, 0)
+        new = self._is_new(token)
+        if len(justify) * NARROWEST > width:
+            source = self._lines[start if new else self._skip : end]
+            return self._wrap(Text(visible("\n".join(source))), width) if source else []
+        if new or self._drawing.grid is None:
+            known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
+            least = _ROOM if known < len(rows) else 1
+            self._drawing.grid = Grid(self._console, rows[:known], justify, width, least=least)
+        grid = self._drawing.grid
+        head = grid.head(rows[0]) if new else []
+        return head + [line for row in rows[1:] for line in grid.row(row)]
 
-    def _grid(self, rows: list[list[Text]], justify: list[JustifyMethod], width: int) -> list[Text]:
-        from rich import box
-        from rich.table import Table
-
-        grid = Table(
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            border_style=theme.FRAME,
-            header_style=theme.HEADING,
-        )
-        for head, side in zip(rows[0], justify, strict=True):
-            grid.add_column(head, justify=side, overflow="fold")
-        for row in rows[1:]:
-            grid.add_row(*row)
-        options = self._console.options.update(width=width, height=None)
-        lines = self._console.render_lines(grid, options, pad=False)
-        return [Text.assemble(*((part.text, part.style or "") for part in line)) for line in lines]
+    def _inline(self, inline: Token, style: str) -> Text:
+        return _Inline(links=isinstance(self._console, LinkingConsole)).draw(inline, style)
 
 
-def _justify(token: Token) -> JustifyMethod:
+def _justify(token: Token) -> Side:
     match token.attrs.get("style"):
         case "text-align:right":
             return "right"
@@ -297,48 +310,58 @@ def _justify(token: Token) -> JustifyMethod:
             return "left"
 
 
-def _inline(inline: Token, style: str) -> Text:
-    """Running text in one style."""
-    text = Text()
-    styles = [style] if style else []
-    targets: list[tuple[str, int]] = []
-    for token in inline.children or ():
+class _Inline:
+    """Draws running text."""
+
+    def __init__(self, *, links: bool) -> None:
+        self._text = Text()
+        self._links = links
+
+    def draw(self, inline: Token, style: str) -> Text:
+        """A token with its children, in one style."""
+        text = self._text
+        styles = [style] if style else []
+        targets: list[tuple[str, int]] = []
+        for token in inline.children or ():
+            match token.type:
+                case "link_open":
+                    targets.append((str(token.attrs.get("href", "")), len(text)))
+                case "link_close":
+                    self._target(*targets.pop())
+                case "image":
+                    start = len(text)
+                    text.append(visible(token.content), " ".join(styles))
+                    self._target(str(token.attrs.get("src", "")), start)
+                case _ if token.tag in _MARKS and token.nesting > 0:
+                    styles.append(_MARKS[token.tag])
+                case _ if token.tag in _MARKS:
+                    styles.pop()
+                case _:
+                    self._words(token, styles)
+        return text
+
+    def _words(self, token: Token, styles: list[str]) -> None:
+        """Add a token that is text. Entities were read only now: it goes through the gate again."""
         match token.type:
-            case "link_open":
-                targets.append((str(token.attrs.get("href", "")), len(text)))
-            case "link_close":
-                href, start = targets.pop()
-                _target(text, href, text.plain[start:])
-            case "image":
-                text.append(visible(token.content), " ".join(styles))
-                _target(text, str(token.attrs.get("src", "")), token.content)
-            case _ if token.tag in _MARKS and token.nesting > 0:
-                styles.append(_MARKS[token.tag])
-            case _ if token.tag in _MARKS:
-                styles.pop()
+            case "softbreak":
+                self._text.append(" ")
+            case "hardbreak":
+                self._text.append("\n")
+            case "html_inline" if _BREAK.fullmatch(token.content):
+                self._text.append("\n")
+            case "html_inline":
+                self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
+            case "code_inline":
+                self._text.append(visible(token.content), " ".join((*styles, theme.CODE)))
             case _:
-                _words(text, token, styles)
-    return text
+                self._text.append(visible(token.content), " ".join(styles))
 
-
-def _words(text: Text, token: Token, styles: list[str]) -> None:
-    """Add a token that is text. Entities were read only now: it goes through the gate again."""
-    match token.type:
-        case "softbreak":
-            text.append(" ")
-        case "hardbreak":
-            text.append("\n")
-        case "html_inline" if _BREAK.fullmatch(token.content):
-            text.append("\n")
-        case "html_inline":
-            text.append(visible(token.content), " ".join((*styles, theme.HTML)))
-        case "code_inline":
-            text.append(visible(token.content), " ".join((*styles, theme.CODE)))
-        case _:
-            text.append(visible(token.content), " ".join(styles))
-
-
-def _target(text: Text, href: str, label: str) -> None:
-    """Where a link leads, behind its label, unless that says the same."""
-    if href not in {label, f"mailto:{label}"}:
-        text.append(f" ({visible(href)})", theme.LINK)
+    def _target(self, href: str, start: int) -> None:
+        """Where a link leads, behind its label, unless that says the same."""
+        text, label = self._text, self._text.plain[start:]
+        if label != href and f"mailto:{label}" != href:
+            start = len(text) + 2
+            text.append(f" ({visible(href)})", theme.LINK)
+        pressed = link(href) if self._links else None
+        if pressed is not None:
+            text.stylize(pressed, start, start + len(href))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -16,6 +17,10 @@ from rtchat.ui import theme
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped] # pygments ships no types
+
+
+_LONGEST = 1_000
+"""Characters of a line that are still coloured: longer ones nobody reads, and they take long."""
 
 
 class Highlighter:
@@ -34,13 +39,19 @@ class Highlighter:
     def lines(self, code: str) -> list[Text]:
         """The lines of the next code of this fence."""
         lexer = _lexer(self.language)
+        lines: list[Text] = []
+        for is_plain, group in groupby(code.split("\n"), lambda line: len(line) > _LONGEST):
+            if lexer is None or is_plain:
+                lines += map(Text, group)
+            else:
+                lines += self._coloured(lexer, "\n".join(group))
+        return lines
+
+    def _coloured(self, lexer: Lexer, code: str) -> list[Text]:
         text = Text()
-        if lexer is None:
-            text.append(code)
-        else:
-            for style, part in self._parts(lexer, code + "\n"):
-                text.append(part, style)
-            text.right_crop(1)
+        for style, part in self._parts(lexer, code + "\n"):
+            text.append(part, style)
+        text.right_crop(1)
         return list(text.split("\n", allow_blank=True))
 
     def _parts(self, lexer: Lexer, code: str) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,8 @@ class LiveView:
         self._since = 0.0
         self._first: float | None = None
         self._deltas = 0
-        self._text: list[str] = []
+        self._shown = 0
+        """How many characters of the reply came."""
         self._begun = False
         """Whether any of the reply is in the scrollback."""
         self._stream: Stream | None = None
@@ -124,12 +125,18 @@ class LiveView:
         """A question was asked: put the panel up, even if nothing can be sent yet."""
         self._say(self._status, opens=True)
 
+    def hide(self) -> None:
+        """Take the panel off the screen, until the next tick."""
+        if self._panel is not None:
+            self._panel.clear()
+            self._painted = None
+
     def close(self) -> None:
         """Take the panel down, whatever it shows."""
         if self._panel is not None:
             self._panel.stop()
             self._panel = None
-        self._stream, self._text, self._begun, self._first, self._deltas = None, [], False, None, 0
+        self._stream, self._shown, self._begun, self._first, self._deltas = None, 0, False, None, 0
 
     # ------------------------------------------------------------------------------- the reply
 
@@ -148,7 +155,7 @@ class LiveView:
 
     def _open(self) -> None:
         """Put the panel up, where there is a screen to put it on."""
-        if self._panel is not None or not self._out.is_terminal:
+        if self._panel is not None or not self._out.is_terminal or self._out.is_dumb_terminal:
             return
         from rtchat.ui.panel import Panelled
 
@@ -163,17 +170,18 @@ class LiveView:
 
             self._stream = Stream(self._out)
         self._stream.add(visible(text), self._out.width)
-        self._text.append(text)
+        self._shown += len(text)
         self._deltas += 1
         if self._first is None:
             self._first = self._now()
             self.tick()
+        elif self._stream.is_full:
+            self.tick()
 
     def _finish(self, over: ReplyOver) -> None:
         """The rest of the text, then how it went."""
-        shown = "".join(self._text)
-        if over.text.startswith(shown) and over.text != shown:
-            self._add(over.text[len(shown) :])
+        if len(over.text) > self._shown:
+            self._add(over.text[self._shown :])
         lines = self._stream.finish(self._out.width) if self._stream else []
         if self._panel is not None:
             self._panel.stop()

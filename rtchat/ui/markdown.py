@@ -1,25 +1,22 @@
 """Streamed Markdown, cut into pieces that will not change any more, at a cost linear in the text.
 
 Only the last leaf of a Markdown document (a paragraph, a table, a fence ...) is open: what comes
-next cannot change the leaves before it. They are handed out as a `Piece` of source; a fence is
-handed out line by line. A piece that starts inside lists, quotes or a fence carries their opening
-lines as its `context`, so it can be parsed by itself. Not here: rendering, or control characters
-(`safe` comes first). Unlike in a document, a link whose reference is defined below it stays text:
-it is in the scrollback by then.
+next cannot change the leaves before it. They are handed out as a `Piece` of source; of code, HTML,
+long tables and `long` paragraphs each line is. A piece that starts inside lists, quotes or such a
+leaf carries their opening lines as its `context`, so it can be parsed by itself. Not here: the
+dialect (`grammar`), rendering, or control characters (`safe` comes first).
 """
 
 from __future__ import annotations
 
 import re
-from collections import ChainMap, deque
 from collections.abc import Iterator
-from itertools import zip_longest
-from typing import Any
+from itertools import accumulate, takewhile, zip_longest
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
+from markdown_it.common.utils import mdTrim
 from markdown_it.token import Token
 
+from rtchat.ui.grammar import LONG, LONG_MARK, cost, is_long, parser
 from rtchat.values import value
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
@@ -27,45 +24,20 @@ _QUOTE = re.compile(r"[ \t]*>[ \t]?")
 _SPACES = str.maketrans("", "", " \t\n")
 _CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 _LEAVES = frozenset(
-    {"paragraph_open", "heading_open", "table_open", "fence", "code_block", "html_block", "hr"}
+    {
+        *("paragraph_open", "heading_open", "table_open", "long"),
+        *("fence", "code_block", "html_block", "hr"),
+    }
 )
-_NESTING = 60
 _WIDEST = 4
 """Columns from the mark of an item to its text; from more on the text is indented code."""
-
-
-def parser() -> MarkdownIt:
-    """The dialect that models write: CommonMark with tables and strikethrough."""
-    markdown = MarkdownIt("commonmark", {"maxNesting": _NESTING})
-    markdown.core.ruler.after("normalize", "last_line", _end_last_line)
-    markdown.core.ruler.at("inline", _inline)
-    return markdown.enable(["table", "strikethrough"])
-
-
-def references(known: dict[str, Any]) -> ChainMap[str, Any]:
-    """What a parse is to know of link references; those that it finds go into the first map."""
-    return ChainMap({}, known)
-
-
-def _end_last_line(state: StateCore) -> None:
-    # markdown-it reads past the end of a text whose last line is an HTML block's and has no end.
-    if not state.src.endswith("\n"):
-        state.src += "\n"
-
-
-def _inline(state: StateCore) -> None:
-    """Read running text. It sees the link references above it only: a stream has no others."""
-    found = state.env["references"].maps[0]
-    below = deque(found.items())
-    found.clear()
-    for token in state.tokens:
-        if token.type != "inline" or token.map is None:
-            continue
-        while below and below[0][1]["map"][1] <= token.map[0]:
-            found.update([below.popleft()])
-        token.children = []
-        state.md.inline.parse(token.content, state.md, state.env, token.children)
-    found.update(below)
+LONGEST = 10_000
+_LONGEST_WORD = 200
+_SHORT = 300
+"""Characters that are read again with each line."""
+_MOST_BLANK = 100
+_ROW = 30
+"""In characters of prose: what a row of a table costs beside its text."""
 
 
 @value
@@ -108,6 +80,10 @@ def end_line(token: Token, lines: list[str], quotes: int) -> int:
     start, end = token.map or (0, 0)
     if token.type not in {"fence", "html_block"}:
         return start + 1 if token.type in _CONTAINERS else end
+    return _without_blanks(lines, start, end, quotes)
+
+
+def _without_blanks(lines: list[str], start: int, end: int, quotes: int) -> int:
     while end > start + 1 and _is_blank(lines[end - 1], quotes):
         end -= 1
     return end
@@ -123,42 +99,87 @@ def _is_blank(line: str, quotes: int) -> bool:
     return len(marks) <= quotes and not marks.strip(">")
 
 
+class Lines:
+    """Takes the deltas of one text and gives back its lines, none of them without end.
+
+    A line longer than `LONGEST` becomes several, if it can at a space. Of more than `_MOST_BLANK`
+    lines in a row with nothing in them (or with the marks of quotes), or spaces in such a line, the
+    rest is left out.
+    """
+
+    def __init__(self) -> None:
+        self._rest: list[str] = []
+        self._size = 0
+        self._blank = 0
+
+    @property
+    def rest(self) -> str:
+        """The line that has no end yet."""
+        return "".join(self._rest)
+
+    def feed(self, delta: str) -> list[str]:
+        """The lines that are complete now, with their ends."""
+        self._rest.append(delta)
+        self._size += len(delta)
+        if "\n" not in delta and self._size <= LONGEST:
+            return []
+        # Not `splitlines`, which also cuts at U+2028, form feeds ...
+        *lines, rest = (part for line in self.rest.split("\n") for part in _parts(line))
+        self._rest, self._size = [rest], len(rest)
+        return [kept + "\n" for line in lines if (kept := self._keep(line)) is not None]
+
+    def _keep(self, line: str) -> str | None:
+        if line.strip(" \t>"):
+            self._blank = 0
+            return line
+        self._blank += 1
+        return line[:_MOST_BLANK] if self._blank <= _MOST_BLANK else None
+
+
+def _parts(line: str) -> Iterator[str]:
+    while len(line) > LONGEST:
+        space = line.rfind(" ", LONGEST - _LONGEST_WORD, LONGEST)
+        at = space + 1 or LONGEST
+        yield line[:at]
+        line = line[at:]
+    yield line
+
+
 class Splitter:
     """Takes the deltas of one text and gives back the pieces that are final."""
 
     def __init__(self) -> None:
         self._parser = parser()
         self._context = Context()
+        self._gate = Lines()
         self._lines: list[str] = []
-        self._rest: list[str] = []
-        self._due = 1
+        self._size = self._due = 0
+        """How many characters the lines have, and with how many they are read again."""
 
     @property
     def tail(self) -> Piece:
         """What is not final yet."""
-        return Piece("".join((*self._lines, *self._rest)), self._context)
+        return Piece("".join((*self._lines, self._gate.rest)), self._context)
 
     def feed(self, delta: str) -> Piece | None:
         """Take the next text; what became final by it, if anything did."""
-        complete, newline, rest = delta.rpartition("\n")
-        if not newline:
-            self._rest.append(delta)
-            return None
-        self._lines += _lines("".join((*self._rest, complete, newline)))
-        self._rest = [rest]
-        if len(self._lines) < self._due:
+        new = self._gate.feed(delta)
+        self._lines += new
+        self._size += sum(map(len, new))
+        if not new or self._size < self._due:
             return None
         piece = self._cut()
         # A block that stays open is read again only after it has grown by a good part of itself:
         # that keeps the cost linear for a table or a paragraph without end.
-        size = len(self._lines)
-        self._due = size + 1 + size // 8
+        self._size = sum(map(len, self._lines))
+        self._due = self._size + (self._size // 8 if self._size > _SHORT else 0)
         return piece
 
     def finish(self) -> Piece | None:
         """There is no more text: the rest of it, if any."""
         piece = self.tail
-        self._lines, self._rest, self._context, self._due = [], [], Context(), 1
+        self._gate, self._lines, self._context = Lines(), [], Context()
+        self._size = self._due = 0
         return piece if piece.source else None
 
     def _cut(self) -> Piece | None:
@@ -177,7 +198,7 @@ class Splitter:
 
 
 def _lines(text: str) -> list[str]:
-    """Its lines with their ends. Not `splitlines`, which also cuts at U+2028, form feeds ..."""
+    """Its lines with their ends."""
     return [line + "\n" for line in text.split("\n")[:-1]]
 
 
@@ -215,8 +236,9 @@ def _place(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Conte
     if not leaves:
         return 0, Context()
     last = leaves[-1]
-    if _is_open_fence(last, lines) and last.end > max(skip, last.start + 1):
-        return last.end, _context(last, lines, fence=True)
+    final = _final(last, lines, goes_on=last.start < skip)
+    if final > max(skip, last.start + _opening(last)):
+        return final, _context(last, lines, inside=True)
     # Not at the start of the last leaf: a link reference before it may still swallow its lines.
     closed = leaves if _is_closed(last, lines) else leaves[:-1]
     if not closed or closed[-1].end <= skip:
@@ -226,9 +248,43 @@ def _place(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Conte
 
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line can no longer belong to this leaf. In doubt it can."""
-    if leaf.token.type in {"paragraph_open", "table_open"}:
+    if leaf.token.type in {"paragraph_open", "table_open", "long"}:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
+
+
+def _final(leaf: _Leaf, lines: list[str], *, goes_on: bool) -> int:
+    """Up to which line an open leaf is as it will be; 0 if nothing of it is.
+
+    If it `goes_on`, it was handed out in part before.
+    """
+    match leaf.token.type:
+        case "fence" if _is_open_fence(leaf, lines):
+            return leaf.end
+        case "code_block":
+            return leaf.end
+        case "html_block":  # without its last line: in doubt that was its end
+            quotes = sum(token.type == "blockquote_open" for token in leaf.path)
+            return _without_blanks(lines, leaf.start, leaf.end - 1, quotes)
+        case "table_open" if leaf.end == len(lines):
+            rows = lines[leaf.start + 2 : leaf.end]
+            return leaf.end if goes_on or rows_that_set_widths(rows) < len(rows) else 0
+        case "long" if leaf.end == len(lines):  # its last line may become the head of a table
+            before = mdTrim(leaf.token.content.rpartition("\n")[0])
+            return leaf.end - 1 if is_long(before) else 0
+        case _:
+            return 0
+
+
+def _opening(leaf: _Leaf) -> int:
+    """How many of its own lines open a leaf again."""
+    return {"long": 0, "table_open": 2}.get(leaf.token.type, 1)
+
+
+def rows_that_set_widths(rows: list[str]) -> int:
+    """How many rows of a table say how wide its columns are: so many that nobody waits for long."""
+    spent = accumulate((_ROW + cost(row.rstrip("\n")) for row in rows[:-1]), initial=0)
+    return sum(1 for _ in takewhile(lambda before: before <= LONG, spent)) if rows else 0
 
 
 def _is_open_fence(leaf: _Leaf, lines: list[str]) -> bool:
@@ -241,15 +297,21 @@ def _is_open_fence(leaf: _Leaf, lines: list[str]) -> bool:
     return not closes
 
 
-def _context(leaf: _Leaf, lines: list[str], *, fence: bool = False) -> Context:
-    """What is open after a leaf or, with `fence`, inside it."""
+def _context(leaf: _Leaf, lines: list[str], *, inside: bool = False) -> Context:
+    """What is open after a leaf or, with `inside`, in the middle of it."""
     opened = dict.fromkeys(token.map[0] for token in leaf.path if token.map)
     source = {start: _prefix(lines[start], start, leaf.path) for start in opened}
-    if fence:
+    first = lines[leaf.start]
+    if inside and leaf.token.type == "table_open":
+        source |= {leaf.start: first, leaf.start + 1: lines[leaf.start + 1]}
+    elif inside and leaf.token.type == "long":
+        text = leaf.token.content.partition("\n")[0].rstrip()
+        source[leaf.start] = first.rstrip().removesuffix(text) + LONG_MARK + "\n"
+    elif inside:
         # Without pipes: with the next line it might be read as the head of a table.
-        source[leaf.start] = lines[leaf.start].replace("|", " ")
+        source[leaf.start] = first.replace("|", " ")
     elif leaf.token.type in _CONTAINERS:
-        source[leaf.start] = lines[leaf.start]
+        source[leaf.start] = first
     return Context("".join(source.values()), leaf.numbers)
 
 

@@ -47,10 +47,14 @@ class Panelled(Live):
         rows = self.console.render_lines(renderable, pad=False)
         self._wanted = [_firm(row, self.console.width) for row in rows]
 
-    def stop(self) -> None:
-        """Take the rows away."""
+    def clear(self) -> None:
+        """Take the rows away; more may be painted later."""
         self._wanted = []
         self.console.print(Control(), crop=False)
+
+    def stop(self) -> None:
+        """Take the rows away for good."""
+        self.clear()
         super().stop()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
@@ -106,7 +110,9 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
         if not isinstance(each, Text):
             return None
         for line in each.plain.split("\n"):
-            if not len(line) == cell_len(line) == sum(map(_most, line)) < width:
+            if len(line) >= width:
+                return None
+            if not (line.isascii() or len(line) == cell_len(line) == sum(map(_most, line))):
                 return None
             height += 1
     return height

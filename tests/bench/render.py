@@ -2,7 +2,8 @@
 
 Each renderer is a process on a 120x40 pty of its own. CPU is what drawing took, imports apart, so
 that a ratio within one run holds on any machine. Beside rtchat: one render at the end by Rich, the
-text-book `Live(Markdown(all))` with each delta, and `streamdown` if it can be imported.
+text-book `Live(Markdown(all))` with each delta, and of `streamdown` and `llm`, which shows the text
+as it is, those that can be imported.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
@@ -35,11 +38,11 @@ from rtchat.effects import Asked, ReplyOver, TextArrived
 from rtchat.events import InputEnded, UserSaid
 from rtchat.server.engine import Answer, Finish, HangUp, Prompt
 from rtchat.server.realtime import serving
-from rtchat.session import TICK, Post, Session
+from rtchat.session import SLICE, TICK, Post, Session
 from rtchat.transport import endpoint, open_connection
 from rtchat.ui.live_view import LiveView, preload
 from rtchat.values import Options, Status
-from tests.documents import ANSWER
+from tests.documents import ANSWER, BLOCKS
 
 KB, DELTA, PACE = 1000, 40, 0.01
 """Bytes; characters a delta; seconds between two deltas of a paced reply."""
@@ -146,8 +149,52 @@ def textbook(size: int, pace: str) -> dict[str, float]:
 
 def streamdown(size: int, pace: str) -> dict[str, float]:
     """Its whole process, imports included: it has no other interface."""
-    program = [sys.executable, "-c", "from streamdown.sd import main; main()"]
-    with subprocess.Popen(program, stdin=subprocess.PIPE) as process:
+    return piped("from streamdown.sd import main; main()", size, pace)
+
+
+LLM = """
+import os
+source = os.fdopen(os.dup(0), newline="")
+os.dup2(os.open("/dev/tty", os.O_RDONLY), 0)
+
+import llm
+from llm.cli import cli
+from llm.plugins import pm
+
+
+class Piped(llm.Model):
+    model_id = "piped"
+    can_stream = True
+
+    def execute(self, prompt, stream, response, conversation):
+        while delta := source.read(40):
+            yield delta
+
+
+class Plugin:
+    @llm.hookimpl
+    def register_models(self, register):
+        register(Piped())
+
+
+pm.register(Plugin())
+cli.main(["prompt", "--no-log", "--model", "piped", "?"])
+"""
+
+
+def llm(size: int, pace: str) -> dict[str, float]:
+    """Its whole process, with a model that says what it is given."""
+    with TemporaryDirectory() as folder:
+        return piped(LLM, size, pace, {"LLM_USER_PATH": folder, "LLM_LOAD_PLUGINS": ""})
+
+
+def piped(
+    program: str, size: int, pace: str, environ: Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """What a Python program costs that shows what it reads."""
+    command = [sys.executable, "-c", program]
+    everything = {**os.environ, **(environ or {})}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=everything) as process:
         assert process.stdin is not None
         for delta in deltas(document(size)):
             process.stdin.write(delta.encode())
@@ -160,12 +207,36 @@ def streamdown(size: int, pace: str) -> dict[str, float]:
     return {"cpu": used.ru_utime + used.ru_stime}
 
 
-def session(_: int, url: str) -> dict[str, float]:
+def block(size: int, name: str) -> dict[str, float]:
+    """How long the view ever takes for one call, as a session makes them."""
+    preload()
+    text = BLOCKS[name](size)
+    view = LiveView(console(), console(), quiet=True)
+    view.show(Asked("?", "model"))
+    calls: list[float] = []
+
+    def timed(call: Callable[[], None]) -> None:
+        began = time.perf_counter()
+        call()
+        calls.append(time.perf_counter() - began)
+
+    due = time.monotonic() + TICK
+    for start in range(0, len(text), SLICE):
+        timed(partial(view.show, TextArrived(text[start : start + SLICE])))
+        if time.monotonic() > due:
+            timed(view.tick)
+            due = time.monotonic() + TICK
+    timed(partial(view.show, ReplyOver(Status.COMPLETED, text, "model")))
+    return {"worst": max(calls)}
+
+
+def session(_: int, argument: str) -> dict[str, float]:
     """A real session with a server in another process; how late a timer of the loop ever is."""
+    url, question = argument.split(" ", 1)
     late: list[float] = []
 
     async def ask(post: Post) -> None:
-        post(UserSaid("?"))
+        post(UserSaid(question))
         post(InputEnded())
         await asyncio.to_thread(preload)
         loop = asyncio.get_running_loop()
@@ -187,7 +258,9 @@ def session(_: int, url: str) -> dict[str, float]:
 
 CHILDREN: dict[str, Callable[[int, str], dict[str, float]]] = {
     made.__name__: made
-    for made in (rtchat_instant, rtchat_paced, rich_at_once, textbook, streamdown, session)
+    for made in (
+        *(rtchat_instant, rtchat_paced, rich_at_once, textbook, streamdown, llm, session, block),
+    )
 }
 
 # -------------------------------------------------------------------------- at the pty's other end
@@ -254,7 +327,7 @@ def median(name: str, size: int, argument: str, runs: int) -> Run:
 
 
 class Flood:
-    """An engine that says it all at once."""
+    """An engine that says it all at once: a block, if it is asked for one, or a document."""
 
     model = "flood"
     instructions = ""
@@ -264,7 +337,7 @@ class Flood:
 
     def answer(self, prompt: Prompt) -> Answer:
         async def speak() -> Answer:
-            for delta in deltas(document(200 * KB)):
+            for delta in deltas(BLOCKS.get(prompt.question, document)(200 * KB)):
                 yield delta
             yield Finish()
 
@@ -331,6 +404,16 @@ def goals(at_once: list[Run], instant: list[Run], paced: Run) -> None:
     say("20 KB paced: share of a core", f"{share:.0%}", "<= 20 %")
 
 
+def blocks(url: str) -> None:
+    """How long one block of 200 KB ever holds up the program."""
+    sys.stdout.write(f"\n{'one block of 200 KB':<26} {'longest call':>22} {'loop lag':>22}\n")
+    for name in BLOCKS:
+        worst = run("block", 200 * KB, name).figures.get("worst", LIMIT)
+        late = run("session", 0, f"{url} {name}").figures.get("late", LIMIT)
+        sys.stdout.write(f"{name:<26} {worst * 1000:>19.0f} ms {late * 1000:>19.0f} ms\n")
+        sys.stdout.flush()
+
+
 def main() -> None:
     """The report."""
     sizes = (20 * KB, 200 * KB)
@@ -343,15 +426,16 @@ def main() -> None:
     paced = sorted((run("rtchat_paced", 20 * KB, "paced") for _ in range(3)), key=lambda r: r.cpu)
     goals(at_once, instant, paced[1])
     with flooding() as url:
-        lags = [run("session", 0, url).figures["late"] * 1000 for _ in range(RUNS)]
-    figure = f"{statistics.median(lags):.0f} ms ({max(lags):.0f})"
-    say("200 KB through a real session: loop lag, median (worst)", figure, "<= 50 ms")
+        lags = [run("session", 0, f"{url} ?").figures["late"] * 1000 for _ in range(RUNS)]
+        figure = f"{statistics.median(lags):.0f} ms ({max(lags):.0f})"
+        say("200 KB through a real session: loop lag, median (worst)", figure, "<= 50 ms")
+        blocks(url)
     sys.stdout.write(
         f"\n{'':<26} {'20 KB instant':>22} {'200 KB instant':>22} {'20 KB paced':>22}\n"
     )
     row("rtchat", instant[0], instant[1], paced[1])
     row("one Rich render at the end", at_once[0], at_once[1], None)
-    names = ["textbook", *(["streamdown"] if find_spec("streamdown") else [])]
+    names = ["textbook", *(name for name in ("streamdown", "llm") if find_spec(name))]
     for name in names:
         small, large = (run(name, size) for size in sizes)
         row(name, small, large, run(name, 20 * KB, "paced"))

@@ -1,0 +1,215 @@
+"""`keys` and `config`: what is kept for later runs, and what a run would use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtchat.cli.around import config_file, data_dir, is_terminal, on_a_line, say, settled
+from rtchat.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from rtchat.settings import Settings
+
+keys = typer.Typer(help="Keys for later runs: set, list, remove.")
+config = typer.Typer(help="The config file and the settings: path, show, edit.")
+
+ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=False)]
+
+
+# --------------------------------------------------------------------------------------------- keys
+
+
+@keys.command("set")
+def keys_set(profile: ProfileName = "default") -> int:
+    """Keep a key for a profile: from a hidden prompt, or from the first line of a pipe."""
+    from rtchat.keys import KeyStore
+    from rtchat.parsing import header_value
+
+    key = header_value(_read_key(profile), "the key")
+    if not key:
+        raise UsageError("no key was given", hint="nothing has changed")
+    say(f"the key of {profile} is kept in {KeyStore(data_dir()).set(profile, key)}")
+    return 0
+
+
+def _read_key(profile: str) -> str:
+    if sys.stdin is None:
+        return ""
+    if not is_terminal(sys.stdin):
+        return sys.stdin.buffer.readline().decode(errors="replace")
+    from getpass import getpass
+
+    try:
+        return getpass(f"key of {on_a_line(profile)} (not shown): ")
+    except EOFError:
+        say("")  # the prompt's line is not over
+        return ""
+
+
+@keys.command("list")
+def keys_list() -> int:
+    """Which keys there are, their ends, and where they are kept."""
+    from rtchat.keys import KEYRING, KeyStore, last_four
+
+    store = KeyStore(data_dir())
+    rows = []
+    for name in store.names():
+        try:
+            key, where = store.get(name) or ("", f"{KEYRING}, where it is no more")
+        except UsageError as error:
+            key, where = "", str(error)
+        rows.append((name, last_four(key), where))
+    if not rows:
+        say("no keys are kept: rtchat keys set")
+    _print_rows(rows)
+    return 0
+
+
+@keys.command("remove")
+def keys_remove(profile: ProfileName = "default") -> int:
+    """Forget the key of a profile, wherever it is kept."""
+    from rtchat.keys import KeyStore
+
+    if not KeyStore(data_dir()).remove(profile):
+        raise UsageError(f"no key of {profile} is kept", hint="rtchat keys list")
+    say(f"the key of {profile} is removed")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- config
+
+
+@config.command("path")
+def config_print_path() -> int:
+    """Where the config file is, or would be."""
+    typer.echo(_config_path())
+    return 0
+
+
+@config.command("show")
+def config_show(
+    profile: Annotated[
+        str | None, typer.Option("-p", "--profile", metavar="NAME", help="Those of a profile.")
+    ] = None,
+) -> int:
+    """Every setting of a run, and where it comes from; no keys."""
+    settings = settled({"profile": profile}, needs_key=False)
+    _print_rows(
+        (name, _shown(name, settings), settings.origins.get(name, "nowhere"))
+        for name in (*settings.names(), "key")
+    )
+    return 0
+
+
+@config.command("edit")
+def config_edit() -> int:
+    """Open the config file in $VISUAL or $EDITOR, then check it."""
+    import shlex
+    import subprocess
+
+    from rtchat.settings import check_config
+
+    path = _config_path()
+    _begin(path)
+    named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        editor = shlex.split(named) or [named]
+        code = subprocess.run([*editor, path], check=False).returncode
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"the editor cannot be run ({why})", hint="set VISUAL") from error
+    if code:
+        raise UsageError(f"the editor failed with exit code {code}", hint="set VISUAL")
+    check_config(path)
+    return 0
+
+
+def _config_path() -> Path:
+    from rtchat.settings import config_path
+
+    return config_path(os.environ, dotenv=Path(".env"), usual=config_file())
+
+
+STARTER = """\
+# Settings of rtchat. Take the # away from what you need.
+# The environment and .env outrank this file, and options outrank both.
+# No keys here: rtchat keys set.
+
+#model = "gpt-realtime-2.1"
+#url = "wss://api.openai.com/v1/realtime"
+#dialect = "auto"
+#system = "Answer briefly."
+#max_output_tokens = "inf"
+#connect_timeout = 10
+#timeout = 60
+#headers = { X-Name = "value" }
+#render = "auto"
+#color = "auto"
+#trace = "trace.jsonl"
+#history = false
+#ca_bundle = "company.pem"
+#insecure = false
+#local = false
+#api_key_command = "pass show openai"
+
+# A set of settings with a name: rtchat --profile work.
+#[profiles.work]
+#model = "gpt-realtime-2.1"
+"""
+
+
+def _begin(path: Path) -> None:
+    """Make sure that there is a file to edit; nobody else can read it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        if path.is_file():
+            return
+        message = f"{path} cannot be written ({error.strerror})"
+        raise OutputError(message, hint="name another place with RTCHAT_CONFIG") from error
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(STARTER)
+
+
+# -------------------------------------------------------------------------------------------- words
+
+
+def _shown(name: str, settings: Settings) -> str:
+    """The value of a setting, for anybody to see."""
+    from rtchat.endpoint import shown_url
+    from rtchat.keys import last_four
+
+    value = getattr(settings, name)
+    match name, value:
+        case "key", _:
+            return last_four(value.reveal()) if value else "none"
+        case "url", _:
+            return shown_url(value)
+        case "headers", tuple():
+            return ", ".join(f"{header}: …" for header, _ in value) or "none"
+        case _, None:
+            return "none"
+        case _, bool():
+            return str(value).lower()
+        case _, float():
+            return f"{value:g}"
+        case _:
+            line = on_a_line(str(value))
+            return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+
+
+_WIDEST = 60
+
+
+def _print_rows(rows: Iterable[tuple[str, str, str]]) -> None:
+    lines = [tuple(map(on_a_line, row)) for row in rows]
+    widths = [max(map(len, column)) for column in list(zip(*lines, strict=True))[:2]]
+    for first, second, third in lines:
+        typer.echo(f"{first:<{widths[0]}}  {second:<{widths[1]}}  {third}")

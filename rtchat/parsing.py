@@ -1,0 +1,174 @@
+"""One value of a setting, from text or from TOML: `parse` gives it as the setting wants it.
+
+Every complaint names the place where the value stands, and shows none that may hold a key. Not
+here: where values come from, and which of them counts (`settings`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from rtchat.errors import UsageError
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def parse(key: str, value: object, place: str) -> object:
+    """A value as its setting wants it, whether it came as text or as a TOML value."""
+    try:
+        return _PARSERS[key](value)
+    except (ValueError, TypeError) as error:
+        shown = "this" if key in _CONFIDENTIAL else repr(value)
+        raise UsageError(f"{place}: {shown} will not do", hint=str(error)) from None
+
+
+_CONFIDENTIAL = frozenset({"headers", "url", "api_key_command"})
+"""Settings that may hold a key."""
+
+
+def read_text(path: Path, what: str) -> str:
+    """A whole file of text; `what` it is to the user."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"{what} cannot be read ({error.strerror})", hint="mend or remove it"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what} is not UTF-8 text", hint="mend or remove it") from error
+
+
+def header_value(text: str, origin: str) -> str:
+    """What an HTTP header is to carry, without what stands around it."""
+    text = text.strip()
+    if not (text.isascii() and text.isprintable()):
+        hint = "set it again, without line breaks and quotation marks"
+        raise UsageError(f"{origin} has characters that no HTTP header can carry", hint=hint)
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("it must be text")
+    return value
+
+
+def _number(value: object) -> float:
+    """A number, or text that is one; else NaN."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _seconds(value: object) -> float:
+    seconds = _number(value)
+    if not 0 < seconds < 1e6:
+        raise ValueError("it must be a number of seconds, more than 0 and less than a million")
+    return seconds
+
+
+def _tokens(value: object) -> int | Literal["inf"]:
+    if value == "inf":
+        return "inf"
+    tokens = _number(value)
+    if not (1 <= tokens < 1e9 and tokens.is_integer()):
+        raise ValueError('it must be a number of tokens, 1 or more, or "inf"')
+    return int(tokens)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("it must be true or false")
+    return value
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("on", "off"):
+        raise ValueError("it must be on or off")
+    return value == "on"
+
+
+def _choice(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"it must be one of {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value))
+
+
+def _command(value: object) -> tuple[str, ...]:
+    import shlex
+
+    words = shlex.split(_text(value))
+    if not (words and words[0]):
+        raise ValueError("it must be a command")
+    return tuple(words)
+
+
+def _instructions(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("@"):
+        return text
+    if text == "@":
+        raise ValueError("a file is written @FILE")
+    return read_text(Path(text[1:]), text[1:])
+
+
+def _headers(value: object) -> Headers:
+    if isinstance(value, dict):
+        pairs = [(str(name), content) for name, content in value.items()]
+    elif isinstance(value, list | tuple):
+        pairs = [
+            (name.strip(), content.strip()) for name, _, content in (_colon(line) for line in value)
+        ]
+    else:
+        pairs = [("", value)]
+    for name, content in pairs:
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name) or not _is_header_value(content):
+            raise ValueError("a header is written 'Name: value'")
+    return tuple(pairs)
+
+
+def _colon(line: object) -> tuple[str, str, str]:
+    return str(line).partition(":")
+
+
+def _is_header_value(content: object) -> bool:
+    return isinstance(content, str) and bool(content) and content.isprintable()
+
+
+_PARSERS: dict[str, Callable[[object], object]] = {
+    "model": _text,
+    "url": _text,
+    "dialect": _choice("auto", "ga", "beta"),
+    "system": _instructions,
+    "max_output_tokens": _tokens,
+    "connect_timeout": _seconds,
+    "timeout": _seconds,
+    "headers": _headers,
+    "render": _choice("auto", "always", "never"),
+    "color": _choice("auto", "always", "never"),
+    "history": _switch,
+    "trace": _path,
+    "trace_audio": _flag,
+    "ca_bundle": _path,
+    "api_key_command": _command,
+    "insecure": _flag,
+    "local": _flag,
+    "quiet": _flag,
+    "verbose": _flag,
+}
