@@ -1,7 +1,8 @@
 """What the environment decides of a connection: names, certificates and proxies.
 
 Where it matters, the connection is made by a process with an environment of its own; the servers
-are here, on 127.0.0.1. Not here: what a server does wrong (`test_transport`).
+are here, on 127.0.0.1. Not here: what a server does wrong (`test_transport`), and names and
+certificates that will not do at all (`test_faults`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
 from rtchat.transport import ConnectError, endpoint, explain, open_connection
 from tests.faulty import certificate, http, tcp, unused_port
+from tests.program import Program, Ran, background
 
 PROGRAM = """
 import asyncio, sys
@@ -58,31 +60,7 @@ async def refused(url: str) -> Lost:
     return caught.value.lost
 
 
-def test_a_name_that_nobody_has() -> None:
-    async def run() -> str:
-        return await in_a_process("wss://rtchat.invalid/v1/realtime", "5")
-
-    assert asyncio.run(run()) in (
-        "4|if it worked|rtchat.invalid cannot be found: check --url and the network",
-        "4|if it worked|no answer from rtchat.invalid within 5 s: "  # a resolver that is far away
-        "check the network, or raise --connect-timeout",
-    )
-
-
 # ---------------------------------------------------------------------------------------------- TLS
-
-
-def test_a_certificate_that_nobody_signed(tmp_path: Path) -> None:
-    _, context = certificate(tmp_path, "IP:127.0.0.1")
-
-    async def run() -> None:
-        async with tcp(b"", tls=context) as port:
-            lost = await refused(f"wss://{port.address}/")
-            message = f"the certificate of {port.address} is not trusted (self-signed certificate)"
-            hint = "set SSL_CERT_FILE to the authority that signed it"
-            assert lost == Lost(Problem(ExitCode.LINK, message, hint), Retry.NEVER)
-
-    asyncio.run(run())
 
 
 def test_the_certificate_file_of_the_environment_is_trusted(tmp_path: Path) -> None:
@@ -102,11 +80,112 @@ def test_a_certificate_of_somebody_else(tmp_path: Path) -> None:
         async with tcp(b"", tls=context) as port:
             assert await in_a_process(f"wss://{port.address}", SSL_CERT_FILE=str(file)) == (
                 f"4|never|the certificate of {port.address} is not trusted (IP address mismatch, "
-                "certificate is not valid for '127.0.0.1'): "
-                "set SSL_CERT_FILE to the authority that signed it"
+                "certificate is not valid for '127.0.0.1'): check --url"
             )
 
     asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------ whom to trust
+
+
+class Trusting:
+    """A server with a certificate that nobody knows, and the program."""
+
+    def __init__(self, folder: Path, name: str = "IP:127.0.0.1") -> None:
+        folder.mkdir(exist_ok=True)
+        self.file, self._context = certificate(folder, name)
+        self.program = Program(folder)
+        self.program.environ["OPENAI_API_KEY"] = "sk-0123456789abcdef"
+
+    def once(self, *arguments: str, **environ: str) -> Ran:
+        with background(lambda: serving(EchoEngine(), ssl=self._context)) as url:
+            return self.program.run("once", "hi", "--url", url, *arguments, environ=environ)
+
+
+NOT_TRUSTED = "is not trusted (self-signed certificate): name the authority that signed it with"
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "dotenv", "config"])
+def test_a_ca_bundle_is_trusted(tmp_path: Path, how: str) -> None:
+    server = Trusting(tmp_path)
+    bundle = tmp_path / "bundle.pem"
+    (tmp_path / "other").mkdir()
+    other, _ = certificate(tmp_path / "other", "DNS:other.example")
+    bundle.write_text(server.file.read_text() + "and\n" + other.read_text())
+    if how == "dotenv":
+        (tmp_path / ".env").write_text("RTCHAT_CA_BUNDLE=bundle.pem\n")
+    if how == "config":
+        (tmp_path / "c.toml").write_text("ca_bundle = 'bundle.pem'\n")
+        server.program.environ["RTCHAT_CONFIG"] = "c.toml"
+    environ = {"RTCHAT_CA_BUNDLE": "bundle.pem"} if how == "environment" else {}
+    arguments = ["--ca-bundle", str(bundle)] if how == "option" else []
+    ran = server.once(*arguments, **environ)
+    assert (ran.code, ran.text) == (0, "hi\n")
+
+
+def test_a_ca_bundle_takes_the_place_of_all_other_authorities(tmp_path: Path) -> None:
+    server, other = Trusting(tmp_path), Trusting(tmp_path / "other")
+    assert server.once(SSL_CERT_FILE=str(server.file)).code == 0
+    ran = server.once("--ca-bundle", str(other.file), SSL_CERT_FILE=str(server.file))
+    assert (ran.code, ran.text) == (4, "")
+    assert NOT_TRUSTED in ran.error
+
+
+@pytest.mark.parametrize("arguments", [[], ["--insecure"]])
+def test_no_option_trusts_everybody(tmp_path: Path, arguments: list[str]) -> None:
+    ran = Trusting(tmp_path).once(*arguments)
+    assert (ran.code, ran.text) == (4, "")
+    assert NOT_TRUSTED in ran.error
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("a folder", "cannot be read (Is a directory)"),
+        ("", "holds no certificate"),
+        ("some text", "holds no certificate"),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "holds no certificate",
+        ),
+        ("the private key", "holds no certificate"),
+    ],
+)
+@pytest.mark.parametrize("named", ["the CA bundle", "SSL_CERT_FILE"])
+def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
+    tmp_path: Path, content: str | None, words: str, named: str
+) -> None:
+    file = tmp_path / "bundle.pem"
+    if content == "a folder":
+        file.mkdir()
+    elif content == "the private key":
+        certificate(tmp_path, "IP:127.0.0.1")
+        (tmp_path / "key.pem").rename(file)
+    elif content is not None:
+        file.write_text(content)
+    program = Program(tmp_path)
+    variable = "RTCHAT_CA_BUNDLE" if named == "the CA bundle" else named
+    with background(lambda: tcp(http("400 Bad Request"), at_once=True)) as port:
+        environ = {variable: str(file)}
+        ran = program.run("once", "hi", "--url", f"wss://{port.address}/", environ=environ)
+        assert (ran.code, ran.text, ran.error) == (
+            2,
+            "",
+            f"rtchat: {named} {file} {words}: name a PEM file of certificate authorities",
+        )
+        assert port.heads == []
+
+
+def test_what_tls_needs_is_nothing_to_a_connection_without(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    with background(lambda: serving(EchoEngine())) as url:
+        ran = program.run("once", "hi", "--url", url, environ={"SSL_CERT_FILE": "nowhere.pem"})
+        assert (ran.code, ran.text) == (0, "hi\n")
+        (tmp_path / "b.pem").touch()
+        ran = program.run("once", "hi", "--url", url, "--ca-bundle", "b.pem")
+        assert ran.code == 2
 
 
 def test_tls_where_there_is_none() -> None:
@@ -124,20 +203,27 @@ def test_tls_where_there_is_none() -> None:
 # ------------------------------------------------------------------------------------------ proxies
 
 HINT = "check HTTPS_PROXY and ALL_PROXY"
+NAME_IT = "name it as http://name:password@host:port in HTTPS_PROXY"
 
 
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [
-        ("http://{unused}", "if it worked|the proxy to a.invalid cannot be used"),
-        ("http://me:hunter2@{unused}", "if it worked|the proxy to a.invalid cannot be used"),
-        ("http://127.0.0.1:99999", "if it worked|the proxy to a.invalid cannot be used"),
+        ("http://{unused}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
+        (
+            "http://me:hunter2@{unused}",
+            f"if it worked|the proxy to a.invalid cannot be used: {HINT}",
+        ),
+        ("http://127.0.0.1:99999", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
         (
             "ftp://me:hunter2@127.0.0.1",
-            "never|the proxy to a.invalid cannot be used (scheme ftp isn't supported)",
+            f"never|the proxy to a.invalid cannot be used (scheme ftp isn't supported): {HINT}",
         ),
-        ("http://{refusing}", "never|the proxy refused to connect to a.invalid (HTTP 407)"),
-        ("http://{babbling}", "if it worked|the proxy to a.invalid cannot be used"),
+        (
+            "http://{refusing}",
+            f"never|the proxy refused to connect to a.invalid (HTTP 407): {NAME_IT}",
+        ),
+        ("http://{babbling}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
     ],
 )
 def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
@@ -150,32 +236,45 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
                 refusing=refusing.address,
                 babbling=babbling.address,
             )
-            assert await in_a_process("wss://a.invalid", HTTPS_PROXY=url) == f"4|{said}: {HINT}"
+            assert await in_a_process("wss://a.invalid", HTTPS_PROXY=url) == f"4|{said}"
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
+    ("error", "message", "hint", "retry"),
     [
         (
             ImportError("connecting through a SOCKS proxy requires python-socks"),
-            "the proxy to a.example cannot be used "
-            "(connecting through a SOCKS proxy requires python-socks)",
+            "the proxy to a.example speaks SOCKS, and python-socks is not there",
+            'pip install "rtchat[socks]"',
+            Retry.NEVER,
         ),
         (
             InvalidProxy("http://me:hunter2@b.example/x", "path is meaningless"),
             "the proxy to a.example cannot be used (path is meaningless)",
+            HINT,
+            Retry.NEVER,
+        ),
+        (
+            InvalidProxyStatus(Response(403, "Forbidden", Headers())),
+            "the proxy refused to connect to a.example (HTTP 403)",
+            HINT,
+            Retry.NEVER,
         ),
         (
             InvalidProxyStatus(Response(502, "Bad Gateway", Headers())),
             "the proxy refused to connect to a.example (HTTP 502)",
+            HINT,
+            Retry.IF_IT_WORKED,
         ),
     ],
 )
-def test_what_the_library_says_of_a_proxy(error: Exception, message: str) -> None:
+def test_what_the_library_says_of_a_proxy(
+    error: Exception, message: str, hint: str, retry: Retry
+) -> None:
     lost = explain(error, endpoint(url="wss://a.example"))
-    assert lost == Lost(Problem(ExitCode.LINK, message, HINT), Retry.NEVER)
+    assert lost == Lost(Problem(ExitCode.LINK, message, hint), retry)
 
 
 def test_a_proxy_may_come_back() -> None:
@@ -188,7 +287,7 @@ def test_which_proxy_is_asked() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, tcp(b"") as other:
             asked, unasked = f"http://{proxy.address}", f"http://{other.address}"
-            by_proxy = f"4|never|the proxy refused to connect to a.invalid:1 (HTTP 407): {HINT}"
+            by_proxy = f"4|never|the proxy refused to connect to a.invalid:1 (HTTP 407): {NAME_IT}"
             for url in ("wss://a.invalid:1", "ws://a.invalid:1"):
                 assert await in_a_process(url, ALL_PROXY=asked) == by_proxy
                 assert await in_a_process(url, https_proxy=asked, ALL_PROXY=unasked) == by_proxy

@@ -1,0 +1,229 @@
+"""What a script meets at a fault: servers that have one, and what a run has left.
+
+The program runs as a process against real servers on 127.0.0.1. Not here: the faults themselves
+(`test_faults`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from rtchat.store import FILE, Store
+from rtchat.values import Message
+from tests.faulty import (
+    READY,
+    Close,
+    Hand,
+    Step,
+    begun,
+    certificate,
+    done,
+    error,
+    said,
+    sockets,
+    tcp,
+    unused_port,
+)
+from tests.program import Program, background
+
+Server: TypeAlias = Callable[[Program], AbstractAsyncContextManager[str]]
+"""Makes a server and gives its URL; the program may need an environment to go with it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run has left."""
+
+    code: int
+    out: str
+    err: tuple[str, ...]
+    """The lines, but for those with the times and tokens of a reply; the server is HERE."""
+    kept: str
+    """The items on disk and their states, in order."""
+
+
+RACE = "what was read by then"
+"""Kept of lines from a pipe, if the connection failed about when they were read."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault, and how `once one` and `talk` with the lines "one" and "two" end on it."""
+
+    name: str
+    server: Server
+    ends: tuple[Seen, Seen]
+    options: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------ servers
+
+
+def by_hand(
+    *replies: tuple[Step, ...],
+    greetings: tuple[tuple[Step, ...], ...] = (),
+    ready: tuple[Step, ...] = READY,
+) -> Server:
+    """A Realtime server that does this, then behaves well."""
+    return lambda _: sockets(Hand(*replies, greetings=greetings, ready=ready).talk)
+
+
+def refusing(*refusals: tuple[int, str]) -> Server:
+    """A server whose first handshakes fail with these HTTP statuses and `Retry-After`s."""
+    return lambda _: sockets(Hand().talk, refusals=refusals)
+
+
+def saying_bytes(reply: bytes, *, stays: bool = False) -> Server:
+    """What is no WebSocket server."""
+
+    @asynccontextmanager
+    async def serve(_: Program) -> AsyncIterator[str]:
+        async with tcp(reply, at_once=True, stays=stays) as port:
+            yield f"ws://{port.address}/v1/realtime"
+
+    return serve
+
+
+@asynccontextmanager
+async def nobody(_: Program) -> AsyncIterator[str]:
+    """No server."""
+    yield f"ws://127.0.0.1:{unused_port()}/v1/realtime"
+
+
+@asynccontextmanager
+async def nowhere(_: Program) -> AsyncIterator[str]:
+    """No such name."""
+    yield "wss://rtchat.invalid/v1/realtime"
+
+
+def secured(*, expired: bool) -> Server:
+    """A server with a certificate that nobody signed, or one that is trusted but ran out."""
+
+    @asynccontextmanager
+    async def serve(program: Program) -> AsyncIterator[str]:
+        file, context = certificate(program.home, "IP:127.0.0.1", expired=expired)
+        if expired:
+            program.environ["SSL_CERT_FILE"] = str(file)
+        async with sockets(Hand().talk, tls=context) as url:
+            yield url
+
+    return serve
+
+
+# -------------------------------------------------------------------------------------- how it ends
+
+ONE, TWO = "one completed | Fine. completed", "two completed | Fine. completed"
+
+
+def refused(code: int, line: str, kept: str = RACE) -> tuple[Seen, Seen]:
+    """No connection, and no other is tried."""
+    err = (f"rtchat: {line}",)
+    return Seen(code, "", err, "one failed"), Seen(code, "", err, kept)
+
+
+def given_up(code: int, line: str) -> tuple[Seen, Seen]:
+    """The same, when both lines have long been read."""
+    return refused(code, line, "one failed | two failed")
+
+
+def asked_again(*notes: str) -> tuple[Seen, Seen]:
+    """Nothing of a reply was lost: the questions are answered, and these lines were said."""
+    once = Seen(0, "Fine.\n", notes, ONE)
+    return once, Seen(0, "Fine.\nFine.\n", notes, f"{ONE} | {TWO}")
+
+
+def replayed(lost: str, times: int = 1) -> tuple[Seen, Seen]:
+    """Lost before the reply: asked again on another connection."""
+    return asked_again(
+        *(f"{lost}, again in N s", "connected again in N s · 1 turn replayed") * times
+    )
+
+
+def cut(lost: str, hint: str) -> tuple[Seen, Seen]:
+    """Lost in mid reply: it is kept as it is, and the next question goes to another connection."""
+    kept = "one interrupted | Half interrupted"
+    err = f"rtchat: {lost}: {hint}"
+    again = (f"{lost}, again in N s", "connected again in N s · 1 turn replayed")
+    talk = Seen(1, "Half\nFine.\n", (err, *again), f"{kept} | {TWO}")
+    return Seen(4, "Half\n", (err,), kept), talk
+
+
+def cut_off(code: int, line: str) -> tuple[Seen, Seen]:
+    """Lost in mid reply, and no other connection is tried."""
+    kept = "one interrupted | Half interrupted"
+    err = (f"rtchat: {line}",)
+    return Seen(code, "Half\n", err, kept), Seen(code, "Half\n", err, f"{kept} | two failed")
+
+
+def fine(text: str, *err: str) -> tuple[Seen, Seen]:
+    """The reply is this text; so is all else well."""
+    kept = f"one completed | {text} completed"
+    talk = Seen(0, f"{text}\nFine.\n", err, f"{kept} | {TWO}")
+    return Seen(0, f"{text}\n", err, kept), talk
+
+
+def failed(code: int, text: str, state: str, line: str) -> tuple[Seen, Seen]:
+    """The reply is not complete, the next one is."""
+    kept = f"one {state} | {text} {state}" if text else f"one {state}"
+    out = f"{text}\n" if text else ""
+    err = (f"rtchat: {line}",)
+    return Seen(code, out, err, kept), Seen(1, f"{out}Fine.\n", err, f"{kept} | {TWO}")
+
+
+HALF: tuple[Step, ...] = (begun(), said("Half"))
+SILENT = ("--timeout", "0.5")
+AGAIN = "try again"
+HOUR = "Your session hit the maximum duration of 60 minutes."
+EXPIRED: tuple[Step, ...] = (error("session_expired", HOUR), Close(1001, HOUR))
+
+
+def always(step: Step) -> Server:
+    """Every question ends like this."""
+    return by_hand(*[(step,)] * 6)
+
+
+def failing(code: str, message: str, *before: Step) -> tuple[Step, ...]:
+    """A reply that fails."""
+    return *(before or (begun(),)), done("failed", error={"code": code, "message": message})
+
+
+# -------------------------------------------------------------------------------------------- runs
+
+
+def together(folder: Path, runs: Sequence[tuple[Row, str]]) -> list[Seen]:
+    """Run these at once, each with a home and a server of its own."""
+    homes = [folder / str(number) for number in range(len(runs))]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        return list(pool.map(observe, homes, *zip(*runs, strict=True)))
+
+
+def observe(home: Path, row: Row, command: str) -> Seen:
+    """Run `once one`, or `talk` with two lines."""
+    arguments, stdin = (["once", "one"], b"") if command == "once" else (["talk"], b"one\ntwo\n")
+    home.mkdir()
+    program = Program(home)
+    with background(lambda: row.server(program)) as url:
+        ran = program.run(*arguments, "--url", url, *row.options, stdin=stdin)
+    assert "Traceback" not in ran.err
+    err = re.sub(
+        r"again in [\d.]+ s", "again in N s", ran.err.replace(urlsplit(url).netloc, "HERE")
+    )
+    said = tuple(line for line in err.splitlines() if " · first token " not in line)
+    states = [f"{text} {state}" for text, state in kept(program)]
+    return Seen(ran.code, ran.text, said, " | ".join(states))
+
+
+def kept(program: Program) -> list[tuple[str, str]]:
+    """The items on disk, of the only conversation, and their states."""
+    with closing(Store(program.home / ".local" / "share" / "rtchat" / FILE)) as store:
+        conversations = [store.read(found.id) for found in store.conversations()]
+    assert len(conversations) <= 1
+    entries = [entry for conversation in conversations for entry in conversation.entries]
+    return [(entry.item.text, entry.state) for entry in entries if isinstance(entry.item, Message)]

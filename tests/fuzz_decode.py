@@ -1,0 +1,220 @@
+"""A fuzz of what reads a server's frames: `python tests/fuzz_decode.py [FRAMES] [SEED]`.
+
+Takes frames of both dialects, and of the recordings beside the checkout, spoils their bytes or
+their JSON, reads them as the program does and gives some to a conversation. Nothing may raise. Not
+here: what a particular event means (`test_wire_client`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, TypeAlias
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it is in nobody's package
+
+from rtchat import wire
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import Connect, Stop
+from rtchat.events import (
+    Lost,
+    Opened,
+    ServerEvent,
+    SessionCreated,
+    SessionUpdated,
+    Started,
+    Timer,
+    TimerFired,
+    Unknown,
+    UserSaid,
+)
+from rtchat.values import Options
+from tests.wire_examples import BETA_EVENTS, EVENTS, VARIANTS
+
+RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
+EVERY = 3
+"""Of so many frames, one goes through a conversation."""
+LIFE = 300
+"""Frames that a conversation gets before there is a new one."""
+LONGEST = 20_000
+"""Characters of a recorded frame that is worth spoiling: audio only makes it slow."""
+
+Json: TypeAlias = Any
+
+TOKENS = (
+    *("null", "true", "-1", "0", "1e999", "-1e-999", "NaN", "Infinity", "9" * 400, "1.5", '""'),
+    *("{}", "[]", "{", "}", "[", "]", ",", ":", '"', "\\", "\\u0000", "\\ud800", "\\udc00"),
+    *("\x00", "\x1b[31m", "\u2028", "\ufeff", "\u202e", "é", "\U0001f469", "[" * 3000),
+    *('{"a":' * 200, '"type":"error"', '"type":5', '"response":{}', '"id":"r"'),
+)
+VALUES: tuple[Json, ...] = (
+    *(None, True, False, 0, -1, 2**63, 10**400, 1.5, -0.0, 1e308),
+    *("", "x", "\ud800", "\udc00x", "\x00", "r", "completed", "failed", "rate_limit_exceeded"),
+    *("try again in 99999999999999999999m", [], [[]], [None], {}, {"": None}, {"type": "message"}),
+)
+
+
+def seeds() -> list[Json]:
+    """Events as they should be."""
+    found: list[Json] = [event for event, _ in (*EVENTS, *BETA_EVENTS)]
+    found += [event for _, event, _ in VARIANTS]
+    for file in sorted(RECORDINGS.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            frame = json.loads(line)
+            if len(line) <= LONGEST and frame["direction"] == "received":
+                found.append(frame["data"])
+    return found
+
+
+# ---------------------------------------------------------------------------------------- mutations
+
+
+class Mutator:
+    """Makes frames out of events. The same seed makes the same frames."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._events = seeds()
+        self._frames = [json.dumps(event) for event in self._events]
+
+    def frame(self) -> str | bytes:
+        """The next one."""
+        chance = self._chance
+        if chance.random() < 0.7:
+            event = json.loads(chance.choice(self._frames))
+            for _ in range(chance.randrange(1, 4)):
+                event = self._spoil_json(event)
+            return json.dumps(event, ensure_ascii=chance.random() < 0.5)
+        data = chance.choice(self._frames)
+        for _ in range(chance.randrange(1, 5)):
+            data = chance.choice(self._spoilers)(self, data)
+        return data.encode(errors="surrogatepass") if chance.random() < 0.02 else data
+
+    def _spoil_json(self, value: Json) -> Json:
+        """Change one place in it, at any depth."""
+        chance = self._chance
+        if not isinstance(value, dict | list) or not value or chance.random() < 0.1:
+            return deepcopy(chance.choice((*VALUES, chance.choice(self._events))))
+        key: Any = chance.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        act = chance.random()
+        if act < 0.15:
+            del value[key]
+        elif act < 0.3 and isinstance(value, dict):
+            value[chance.choice(("type", "id", "response", "item", "delta", "status"))] = value[key]
+        elif act < 0.35:
+            value[key] = [value[key]]
+        else:
+            value[key] = self._spoil_json(value[key])
+        return value
+
+    def _flip(self, data: str) -> str:
+        at = self._chance.randrange(len(data) or 1)
+        return (
+            data[:at] + chr(self._chance.choice((34, 44, 92, 123, 48, 0xD800, 7))) + data[at + 1 :]
+        )
+
+    def _drop(self, data: str) -> str:
+        at = self._chance.randrange(len(data) or 1)
+        return data[:at] + data[at + self._chance.randrange(1, 30) :]
+
+    def _insert(self, data: str) -> str:
+        at = self._chance.randrange(len(data) or 1)
+        return data[:at] + self._chance.choice(TOKENS) + data[at:]
+
+    def _replace(self, data: str) -> str:
+        """A whole JSON value by another."""
+        at = data.find(":", self._chance.randrange(len(data) or 1)) + 1
+        end = min((place for mark in ",}" if (place := data.find(mark, at)) > 0), default=at)
+        return data[:at] + self._chance.choice(TOKENS) + data[end:]
+
+    def _cut(self, data: str) -> str:
+        return data[: self._chance.randrange(len(data) or 1)]
+
+    def _splice(self, data: str) -> str:
+        other = self._chance.choice(self._frames)
+        return self._cut(data) + other[self._chance.randrange(len(other)) :]
+
+    _spoilers: tuple[Callable[[Mutator, str], str], ...] = (
+        *(_flip, _drop, _insert, _replace, _replace),
+        *(_cut, _splice),
+    )
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+class Reader:
+    """Reads frames as the program does, and counts what becomes of them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._fresh()
+
+    def read(self, frame: str | bytes, *, converse: bool) -> None:
+        """Read one; whatever it is, it is some event."""
+        data = wire.read_frame(frame)
+        events: list[ServerEvent] = [data] if isinstance(data, Unknown) else wire.decode(data)
+        assert events, "a frame became nothing"
+        if not isinstance(data, Unknown):
+            wire.write_frame(data).encode()  # as a trace does
+        self.counts[type(events[0]).__name__] += 1
+        if converse:
+            for event in events:
+                self._tell(event)
+
+    def _fresh(self) -> None:
+        """A conversation with a question that is asked."""
+        self._left = LIFE
+        self._conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
+        for event in (Started(), *_HELLO, UserSaid("hi")):
+            self._conversation.handle(event)
+
+    def _tell(self, event: ServerEvent | TimerFired | Lost) -> None:
+        effects = self._conversation.handle(event)
+        self._left -= 1
+        if self._left == 0 or any(isinstance(effect, Stop) for effect in effects):
+            self._fresh()
+        elif any(isinstance(effect, Connect) for effect in effects):
+            for hello in _HELLO:
+                self._conversation.handle(hello)
+        elif self._left % 20 == 0:
+            self._conversation.handle(TimerFired(Timer.LIMIT))
+            self._conversation.handle(UserSaid("And?"))
+
+
+_HELLO = (Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+
+
+def fuzz(frames: int, seed: int) -> Counter[str]:
+    """Read so many spoiled frames; how many became which event. Raises what they raise."""
+    mutator, reader = Mutator(seed), Reader()
+    for number in range(frames):
+        frame = mutator.frame()
+        try:
+            reader.read(frame, converse=number % EVERY == 0)
+        except Exception as error:
+            error.add_note(f"frame {number} of seed {seed}: {frame!r}"[:2000])
+            raise
+    return reader.counts
+
+
+def main() -> int:
+    """Fuzz, and say what came of it."""
+    frames, seed = (int(argument) for argument in (*sys.argv[1:], "1000000", "1")[:2])
+    began = time.perf_counter()
+    counts = fuzz(frames, seed)
+    seconds = time.perf_counter() - began
+    out = [f"{frames} frames, seed {seed}: no exception in {seconds:.0f} s"]
+    out += [f"{count:9d}  {name}" for name, count in counts.most_common()]
+    sys.stdout.write("\n".join(out) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

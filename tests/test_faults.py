@@ -1,0 +1,363 @@
+"""Every fault of a network and of a server, as a script meets it: stdout, stderr, the exit code,
+and what is kept.
+
+Not here: what each failure means by itself (`test_transport`), names, proxies and foreign
+certificates (`test_network`), and longer stories (`test_mishaps`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults import (
+    AGAIN,
+    EXPIRED,
+    HALF,
+    HOUR,
+    RACE,
+    SILENT,
+    Row,
+    Server,
+    asked_again,
+    by_hand,
+    cut,
+    cut_off,
+    failed,
+    failing,
+    fine,
+    given_up,
+    nobody,
+    nowhere,
+    refused,
+    refusing,
+    replayed,
+    saying_bytes,
+    secured,
+    together,
+)
+from tests.faulty import (
+    Close,
+    Mishap,
+    begun,
+    done,
+    error,
+    frame,
+    said,
+    whole,
+)
+
+QUICK = ("--connect-timeout", "0.5")
+PATIENCE = "check --url, or give it longer with --timeout and --connect-timeout"
+
+
+def odd(*frames: str | bytes) -> Server:
+    """Frames in the middle of a reply that are of no use to it."""
+    return by_hand((begun(), said("Be"), *frames, said("gin"), done()))
+
+
+def turned_away(code: str, message: str, close: int) -> Server:
+    """A server that opens the socket, says what it has against us, and closes it."""
+    reason = f"invalid_request_error.{code}"
+    return by_hand(greetings=((error(code, message), Close(close, reason)),))
+
+
+def close_rows() -> Iterator[Row]:
+    """Each close code, before a reply and in the middle of it."""
+    kinds = {
+        1008: (4, "check --url and --model"),
+        1009: (4, "a message was too large: send, or ask for, less at a time"),
+        3000: (3, "check OPENAI_API_KEY"),
+        4000: (4, "check --url and --model"),
+        4004: (4, "check --url and --model"),
+    }
+    for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013, 3000, 4000, 4004):
+        lost = f"connection lost ({code} a reason)"
+        before, during = (
+            by_hand((Close(code, "a reason"),)),
+            by_hand((*HALF, Close(code, "a reason"))),
+        )
+        if code in kinds:
+            exit_code, hint = kinds[code]
+            yield Row(f"{code} before the reply", before, given_up(exit_code, f"{lost}: {hint}"))
+            yield Row(f"{code} in mid reply", during, cut_off(exit_code, f"{lost}: {hint}"))
+        else:
+            yield Row(f"{code} before the reply", before, replayed(lost))
+            yield Row(f"{code} in mid reply", during, cut(lost, AGAIN))
+
+
+CONNECTING = (
+    Row("refused", nobody, refused(4, "nothing listens at HERE: check --url, or start the server")),
+    Row(
+        "no such name",
+        nowhere,
+        refused(4, "HERE cannot be found: check --url and the network"),
+        ("--connect-timeout", "20"),
+    ),
+    Row(
+        "a handshake that hangs",
+        saying_bytes(b"", stays=True),
+        given_up(
+            4, "no answer from HERE within 0.5 s: check the network, or raise --connect-timeout"
+        ),
+        QUICK,
+    ),
+    Row(
+        "another protocol",
+        saying_bytes(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        refused(4, "HERE does not answer as a WebSocket server: check --url"),
+    ),
+    Row(
+        "101, then silence",
+        by_hand(greetings=((Mishap.SILENCE,),)),
+        given_up(4, f"the server sent no session.created: {PATIENCE}"),
+        QUICK,
+    ),
+    Row(
+        "no answer to the settings",
+        by_hand(ready=(Mishap.SILENCE,)),
+        given_up(4, f"the server sent no answer to session.update: {PATIENCE}"),
+        QUICK,
+    ),
+    Row(
+        "the settings are refused",
+        by_hand(ready=(error("unknown_parameter", "Unknown: x.", param="x", event_id="rtchat_1"),)),
+        refused(
+            2,
+            "the server refused x: Unknown: x: "
+            "leave that setting out, or choose the server's dialect with --dialect",
+        ),
+    ),
+    Row(
+        "401",
+        refusing((401, "")),
+        refused(3, "the server answered HTTP 401: check OPENAI_API_KEY"),
+    ),
+    Row(
+        "403",
+        refusing((403, "")),
+        refused(3, "the server answered HTTP 403: check that the key may use this model"),
+    ),
+    Row(
+        "404",
+        refusing((404, "")),
+        refused(4, "the server answered HTTP 404: check --url and --model"),
+    ),
+    Row(
+        "429, a short wait",
+        refusing((429, "0.2")),
+        asked_again("the server answered HTTP 429, again in N s"),
+    ),
+    Row(
+        "429, a long wait",
+        refusing((429, "31")),
+        refused(
+            5,
+            "the server answered HTTP 429: wait a little, or check the plan of your account",
+        ),
+    ),
+    Row("500", refusing((500, "")), asked_again("the server answered HTTP 500, again in N s")),
+    Row(
+        "503 twice",
+        refusing((503, ""), (503, "")),
+        asked_again(*("the server answered HTTP 503, again in N s",) * 2),
+    ),
+    Row(
+        "503, a long wait",
+        refusing((503, "31")),
+        refused(4, "the server answered HTTP 503: try again later"),
+    ),
+    Row(
+        "a certificate that nobody signed",
+        secured(expired=False),
+        refused(
+            4,
+            "the certificate of HERE is not trusted (self-signed certificate): "
+            "name the authority that signed it with --ca-bundle or SSL_CERT_FILE",
+        ),
+    ),
+    Row(
+        "a certificate that ran out",
+        secured(expired=True),
+        refused(
+            4,
+            "the certificate of HERE is not trusted (certificate has expired): "
+            "tell whoever runs the server, or set this computer's clock",
+        ),
+    ),
+    Row(
+        "a wrong key",
+        turned_away("invalid_api_key", "Incorrect API key provided: sk-w***.", 3000),
+        refused(3, "Incorrect API key provided: sk-w***: check OPENAI_API_KEY"),
+    ),
+    Row(
+        "no such model",
+        turned_away("model_not_found", "The model does not exist.", 4004),
+        refused(2, "The model does not exist: choose another with --model"),
+    ),
+    Row(
+        "no quota",
+        turned_away("insufficient_quota", "You exceeded your quota.", 1013),
+        refused(5, "You exceeded your quota: check the plan and the billing of your account"),
+    ),
+)
+BREAKING = (
+    Row("reset before the reply", by_hand((Mishap.RESET,)), replayed("connection lost (1006)")),
+    Row(
+        "reset before the reply, twice",
+        by_hand((begun(), Mishap.RESET), (Mishap.RESET,)),
+        replayed("connection lost (1006)", times=2),
+    ),
+    Row(
+        "reset in mid reply, once",
+        by_hand((*HALF, Mishap.RESET)),
+        cut("connection lost (1006)", "check the network, then try again"),
+    ),
+    Row(
+        "the session is over before the reply",
+        by_hand(EXPIRED),
+        replayed(f"connection lost (1001 {HOUR})"),
+    ),
+    Row(
+        "the session is over in mid reply",
+        by_hand((*HALF, *EXPIRED)),
+        cut(f"connection lost (1001 {HOUR})", AGAIN),
+    ),
+    Row(
+        "half-open before the reply",
+        by_hand((Mishap.FREEZE,)),
+        replayed("no word from the server for 0.5 s"),
+        SILENT,
+    ),
+    Row(
+        "half-open in mid reply",
+        by_hand((*HALF, Mishap.FREEZE)),
+        cut("no word from the server for 0.5 s", PATIENCE),
+        SILENT,
+    ),
+    Row(
+        "stall in mid reply",
+        by_hand((*HALF, Mishap.SILENCE)),
+        cut("no word from the server for 0.5 s", PATIENCE),
+        SILENT,
+    ),
+    Row(
+        "a frame beyond the limit",
+        by_hand((*HALF, said("x" * 70_000_000))),
+        cut_off(
+            4,
+            "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes): "
+            "a message was too large: send, or ask for, less at a time",
+        ),
+    ),
+    *close_rows(),
+)
+REPLYING = (
+    Row(
+        "not JSON",
+        odd("{", "", "null", "[]", "NaN", '{"type": 5}', "\u2028", "[" * 10_000),
+        fine("Begin"),
+    ),
+    Row("binary", odd(b"\x00\xff", b"", done().encode()), fine("Begin")),
+    Row(
+        "unknown events",
+        odd(frame("response.thought.delta", response_id="r", delta="Hm."), frame("x" * 5000)),
+        fine("Begin"),
+    ),
+    Row(
+        "events twice",
+        by_hand((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
+        fine("Begin"),
+    ),
+    Row(
+        "events out of order",
+        by_hand((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
+        fine("Begin"),
+    ),
+    Row(
+        "another response.created in mid reply",
+        by_hand((*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))),
+        fine("Half a word."),
+    ),
+    Row(
+        "an error before the reply",
+        by_hand((error("server_error", "Odd."), begun(), said("Begin"), done())),
+        fine("Begin", "rtchat: the server reports: Odd."),
+    ),
+    Row(
+        "an error during the reply",
+        odd(error("server_error", "Odd.")),
+        fine("Begin", "rtchat: the server reports: Odd."),
+    ),
+    Row(
+        "an error instead of the reply",
+        by_hand((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
+        failed(1, "", "failed", "Not that."),
+    ),
+    Row(
+        "the question is refused",
+        by_hand((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
+        failed(1, "", "failed", "Not that."),
+    ),
+    Row(
+        "failed",
+        by_hand(failing("server_error", "Oh no.", *HALF)),
+        failed(1, "Half", "failed", "the reply failed: Oh no."),
+    ),
+    Row(
+        "failed, no quota",
+        by_hand(failing("insufficient_quota", "No credit.")),
+        failed(
+            5,
+            "",
+            "failed",
+            "the reply failed: No credit: check the plan and the billing of your account",
+        ),
+    ),
+    Row(
+        "a short rate limit",
+        by_hand(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
+        asked_again("rate limit, again in N s"),
+    ),
+    Row(
+        "a long rate limit",
+        by_hand(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
+        failed(
+            5,
+            "",
+            "failed",
+            "the reply failed: Please try again in 1m2s: wait a little, then ask again",
+        ),
+    ),
+    Row(
+        "incomplete, too long",
+        by_hand((*HALF, done("incomplete", reason="max_output_tokens"))),
+        failed(
+            1,
+            "Half",
+            "incomplete",
+            "the reply stopped at the output limit: raise --max-output-tokens",
+        ),
+    ),
+    Row(
+        "incomplete, filtered",
+        by_hand((*HALF, done("incomplete", reason="content_filter"))),
+        failed(1, "Half", "incomplete", "the reply was stopped by the content filter"),
+    ),
+    Row(
+        "cancelled by the server",
+        by_hand((*HALF, done("cancelled", reason="turn_detected"))),
+        failed(1, "Half", "cancelled", "the reply was interrupted by speech"),
+    ),
+)
+
+
+@pytest.mark.parametrize("row", [*CONNECTING, *BREAKING, *REPLYING], ids=lambda row: row.name)
+def test_a_fault(tmp_path: Path, row: Row) -> None:
+    once, talk = together(tmp_path, [(row, "once"), (row, "talk")])
+    if row.ends[1].kept == RACE:
+        talk = replace(talk, kept=RACE)
+    assert (once, talk) == row.ends

@@ -1,0 +1,305 @@
+"""Faults that take more than one connection or one look: retries that run out, replies without an
+end, events with damaged fields, and what a person sees of it all.
+
+Not here: the matrix of single faults (`test_faults`).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import (
+    AGAIN,
+    EXPIRED,
+    HALF,
+    SILENT,
+    Row,
+    Seen,
+    Server,
+    always,
+    failing,
+    kept,
+    nobody,
+    refusing,
+    together,
+)
+from tests.faulty import (
+    HELLO,
+    Close,
+    Hand,
+    Mishap,
+    Step,
+    begun,
+    done,
+    said,
+    sockets,
+)
+from tests.program import Program, Ran, background
+from tests.terminal import Terminal
+from tests.wire_examples import BETA_EVENTS, EVENTS
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+def ran(program: Program, hand: Hand, *arguments: str, stdin: bytes = b"") -> Ran:
+    """How the program ends with this server."""
+    with background(lambda: sockets(hand.talk)) as url:
+        return program.run(*arguments, "--url", url, stdin=stdin)
+
+
+# -------------------------------------------------------------------------------- for a while, ever
+
+
+def test_what_outlasts_the_retries(tmp_path: Path) -> None:
+    """Six attempts, of some 13 s together, so these share them."""
+    connected = "connected again in N s · 1 turn replayed"
+    faults: list[tuple[Server, str, str, tuple[str, ...]]] = [
+        (
+            always(Mishap.RESET),
+            "connection lost (1006)",
+            "check the network, then try again",
+            (connected,),
+        ),
+        (always(Close(1011, "oops")), "connection lost (1011 oops)", AGAIN, (connected,)),
+        (refusing(*[(503, "")] * 6), "the server answered HTTP 503", "try again later", ()),
+    ]
+    rows = []
+    for server, why, hint, after in faults:
+        err = (*(f"{why}, again in N s", *after) * 5, f"rtchat: {why}: {hint}")
+        seen = Seen(4, "", err, "one failed")
+        rows.append(Row(why, server, (seen, seen)))
+    assert together(tmp_path, [(row, "once") for row in rows]) == [row.ends[0] for row in rows]
+
+
+def test_a_pipe_has_an_answer_to_each_line_however_often_the_connection_breaks(
+    program: Program,
+) -> None:
+    hand = Hand(*[(*HALF, Mishap.RESET)] * 3)
+    done = ran(program, hand, "talk", "-q", stdin=b"one\ntwo\nthree\nfour\n")
+    assert (done.code, done.text) == (1, "Half\nHalf\nHalf\nFine.\n")
+    said = ["one", "Half", "two", "Half", "three", "Half", "four"]
+    assert hand.told == [["one"], said[:3], said[:5], said]
+    interrupted = [(text, "interrupted") for text in said[:6]]
+    assert kept(program) == [*interrupted, ("four", "completed"), ("Fine.", "completed")]
+
+
+def test_a_reply_that_never_ends_is_stopped_and_kept(program: Program) -> None:
+    endless = Hand(chain((begun(),), repeat(said("word "))))
+    with (
+        background(lambda: sockets(endless.talk)) as url,
+        program.start("once", "one", "--url", url) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        begin = process.stdout.read(9)
+        process.send_signal(signal.SIGINT)
+        text = (begin + process.stdout.read()).decode().removesuffix("\n")
+        err = process.stderr.read().decode().splitlines()
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert kept(program) == [("one", "cancelled"), (text, "cancelled")]
+
+
+def test_a_frame_of_sixty_megabytes(program: Program) -> None:
+    text = "sixty mb" * 7_500_000
+    done_ = ran(program, Hand((begun(), said(text), done())), "once", "one", "-q")
+    assert (done_.code, done_.err) == (0, "")
+    assert done_.text == f"{text}\n"
+    assert kept(program) == [("one", "completed"), (text, "completed")]
+
+
+ALIVE = """
+import sys
+from websockets.asyncio.client import connect
+connect.__init__.__kwdefaults__.update(ping_interval=0.3, ping_timeout=0.3)
+from rtchat.__main__ import main
+sys.exit(main())
+"""
+"""The program, with the keepalive of its library in a hurry."""
+
+
+def test_a_connection_that_died_in_silence_is_noticed_between_questions(program: Program) -> None:
+    hand = Hand((begun(), said("Begin"), done(), Mishap.FREEZE))
+    with background(lambda: sockets(hand.talk)) as url:
+        command = [sys.executable, "-c", ALIVE, "talk", "--url", url]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**program.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            cwd=program.home,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"Begin\n"
+        process.stderr.readline()
+        lost = process.stderr.readline().decode()
+        out, _ = process.communicate(b"two\n", timeout=30)
+    assert lost == "connection lost (1011 keepalive ping timeout), again in 0.5 s\n"
+    assert (process.returncode, out) == (0, b"Fine.\n")
+    assert hand.told == [["one"], ["one", "Begin", "two"]]
+    assert [state for _, state in kept(program)] == ["completed"] * 4
+
+
+# ------------------------------------------------------------------------ fields that are not as th
+
+WRONG = (None, 5, "x", ["x"], {"x": "x"}, True, -1.5)
+"""One of each type of JSON."""
+
+
+def damaged(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The event with each of its fields, at any depth, missing or of another type."""
+    for path in paths(event):
+        for wrong in (*WRONG, ...):
+            copy = deepcopy(event)
+            holder: Any = copy
+            for key in path[:-1]:
+                holder = holder[key]
+            if type(wrong) is type(holder[path[-1]]):
+                continue
+            if wrong is not ...:
+                holder[path[-1]] = wrong
+            elif isinstance(holder, dict):
+                del holder[path[-1]]
+            yield copy
+
+
+def paths(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the fields and entries of a JSON value are."""
+    if path:
+        yield path
+    entries: Any = ()
+    if isinstance(value, dict):
+        entries = value.items()
+    elif isinstance(value, list):
+        entries = enumerate(value)
+    for key, entry in entries:
+        yield from paths(entry, (*path, key))
+
+
+EXAMPLES = {str(event["type"]): event for event, _ in (*EVENTS, *BETA_EVENTS)}
+SESSIONS = ("session.created", "session.updated")
+
+
+def answers(program: Program, hand: Hand, questions: int) -> list[dict[str, Any]]:
+    """The replies to so many questions."""
+    stdin = b"question\n" * questions
+    done = ran(program, hand, "talk", "--json", "--timeout", "5", stdin=stdin)
+    assert "Traceback" not in done.err
+    assert "a fault of ours" not in done.err
+    return [json.loads(line) for line in done.text.splitlines()]
+
+
+def test_damaged_events_within_a_reply(program: Program) -> None:
+    replies: list[tuple[Step, ...]] = []
+    for number, (type_, event) in enumerate(sorted(EXAMPLES.items())):
+        id = f"r{number}"
+        mine = json.loads(json.dumps(event).replace('"r"', f'"{id}"'))
+        if type_ not in (*SESSIONS, "response.created", "response.done"):
+            frames = [json.dumps(variant) for variant in damaged(mine)]
+            replies.append((begun(id), said("Begin, ", id), *frames, said("end.", id), done(id=id)))
+    found = answers(program, Hand(*replies), len(replies))
+    assert len(replies) > 30
+    assert [reply["status"] for reply in found] == ["completed"] * len(replies)
+    assert [reply["text"][:11] for reply in found] == ["Begin, end."] * len(replies)
+
+
+@pytest.mark.parametrize("type_", ["response.created", "response.done"])
+def test_a_damaged_frame_around_a_reply(program: Program, type_: str) -> None:
+    replies: list[tuple[Step, ...]] = []
+    for number, variant in enumerate(damaged(EXAMPLES[type_])):
+        id = f"r{number}"
+        odd = json.dumps(variant).replace('"r"', f'"{id}"')
+        first, last = (odd, done(id=id)) if type_ == "response.created" else (begun(id), odd)
+        replies.append((first, said("Begin, ", id), said("end.", id), last, done(id=id)))
+    found = answers(program, Hand(*replies), len(replies))
+    assert [reply["text"][:11] for reply in found] == ["Begin, end."] * len(replies)
+
+
+@pytest.mark.parametrize("type_", SESSIONS)
+def test_a_damaged_session(program: Program, type_: str) -> None:
+    """Each reply is the last of its session, so that the next one meets another damage."""
+    variants = [json.dumps(variant) for variant in damaged(EXAMPLES[type_])]
+    before = HELLO if type_ == "session.updated" else ()
+    hand = Hand(
+        *[(begun(), said("Fine."), done(), Close(1001)) for _ in variants],
+        greetings=[(*before, variant, *HELLO) for variant in variants],
+    )
+    found = answers(program, hand, len(variants))
+    assert [reply["text"] for reply in found] == ["Fine."] * len(variants)
+
+
+# -------------------------------------------------------------------------------- seen by a person
+
+PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
+
+
+@pytest.mark.parametrize(
+    ("mishap", "shows"),
+    [
+        ((*HALF, Mishap.RESET), ("Half", "connection lost (1006)", "connected again in")),
+        ((*HALF, *EXPIRED), ("Half", "connection lost (1001", "connected again in")),
+        (
+            (*HALF, Mishap.SILENCE),
+            ("Half", "no word from the server for 0.5 s", "connected again in"),
+        ),
+        (failing("server_error", "Oh no.", *HALF), ("Half", "the reply failed: Oh no.")),
+        (
+            failing("rate_limit_exceeded", "Please try again in 1m2s."),
+            ("Please try again in 1m2s",),
+        ),
+        (
+            (*HALF, done("incomplete", reason="content_filter")),
+            ("Half", "stopped by the content filter"),
+        ),
+    ],
+    ids=["reset", "expired", "stall", "failed", "limit", "filter"],
+)
+def test_a_person_is_told_and_goes_on(
+    program: Program, mishap: tuple[Step, ...], shows: tuple[str, ...]
+) -> None:
+    with background(lambda: sockets(Hand(mishap).talk)) as url:
+        terminal = Terminal(program, ["--url", url, *SILENT], {})
+        terminal.shows("connected in", PROMPT)
+        terminal.types("one\r")
+        terminal.shows(f"{PROMPT} one", *shows, PROMPT)
+        terminal.types("two\r")
+        terminal.shows(f"{PROMPT} two", "Fine.", PROMPT)
+        terminal.types("\x04")
+        assert terminal.ends() == 0
+    assert [text for text, _ in kept(program)][-2:] == ["two", "Fine."]
+
+
+@pytest.mark.parametrize(
+    ("server", "line", "code"),
+    [
+        (nobody, "check --url, or start the server", 4),
+        (refusing((401, "")), "the server answered HTTP 401: check OPENAI_API_KEY", 3),
+    ],
+    ids=["refused", "401"],
+)
+def test_a_person_is_told_why_there_is_no_connection(
+    program: Program, server: Server, line: str, code: int
+) -> None:
+    with background(lambda: server(program)) as url:
+        terminal = Terminal(program, ["--url", url], {})
+        terminal.shows(line)
+        assert terminal.ends() == code
+    assert kept(program) == []
