@@ -16,11 +16,15 @@ from rtchat.events import (
     LeaveAsked,
     LocalEvent,
     ModelSet,
+    OptionsAsked,
+    OptionSet,
+    RawSaid,
     ResumeAsked,
     RetryAsked,
     StartedOver,
     SystemSet,
     Told,
+    ToolsAsked,
     UsageAsked,
     UserSaid,
 )
@@ -43,11 +47,16 @@ TABLE: tuple[Row, ...] = (
     Row("exit", "", "leave; so does Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
     Row("new", "", "start a new conversation", lambda _: StartedOver()),
     Row("system", "TEXT", "instructions to the model, from now on", SystemSet),
+    Row(
+        "set", "[KEY [VALUE]]", "an option from now on; KEY alone takes it back", lambda a: _set(a)
+    ),
     Row("model", "NAME", "another model, same conversation", ModelSet),
     Row("resume", "[ID]", "go on with a kept conversation, else the latest", lambda n: _resume(n)),
     Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
-    Row("usage", "", "tokens of this run", lambda _: UsageAsked()),
+    Row("tools", "", "what the model may call", lambda _: ToolsAsked()),
+    Row("usage", "", "tokens and cost of this run, and limits", lambda _: UsageAsked()),
+    Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
 )
 
 _KEYS = (
@@ -94,6 +103,37 @@ def _resume(number: str) -> LocalEvent:
     if number.isdecimal() and int(number[:15]):
         return ResumeAsked(int(number[:15]))
     return Told("/resume takes a number of `rtchat history list`: /resume 1", is_error=True)
+
+
+def _set(argument: str) -> LocalEvent:
+    from rtchat.wire import options  # a prompt should not wait for its tables
+
+    found = re.match(r"([^\s=]+)\s*=?\s*(.*)", argument, re.DOTALL)
+    if found is None:
+        return OptionsAsked()
+    key, text = found.groups()
+    of, name = options.split(key)
+    if not text:
+        return OptionSet(of, name)
+    if of == "session" and name in options.IN_A_CONVERSATION:
+        return Told(f"/set {key}: use {options.IN_A_CONVERSATION[name]}", is_error=True)
+    try:
+        change = options.change(of, name, options.read_value(text))
+    except options.OptionError as error:
+        return Told(f"/set {error}", is_error=True)
+    return OptionSet(of, name, change)
+
+
+def _raw(text: str) -> LocalEvent:
+    from rtchat.wire.fields import read_json
+
+    try:
+        data = read_json(text)
+    except (ValueError, RecursionError) as error:
+        return Told(f"/raw takes an event as JSON, and this is none: {error}", is_error=True)
+    if isinstance(data, dict) and isinstance(data.get("type"), str):
+        return RawSaid(data)
+    return Told('/raw takes an object with a type: /raw {"type": "…"}', is_error=True)
 
 
 def help_text() -> str:

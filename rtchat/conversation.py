@@ -12,6 +12,7 @@ one case below.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
@@ -19,10 +20,24 @@ from typing import assert_never
 from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
+from rtchat.dotted import described, has, merged, without
 from rtchat.errors import ExitCode, Problem
 from rtchat.minutes import Minutes, Question
-from rtchat.reply import Reply
-from rtchat.values import Kept, Options, Status, Usage, value
+from rtchat.prices import Costs, cost
+from rtchat.reply import BETWEEN_PARTS, Reply
+from rtchat.round import NO_CALLS, STOPPED, Permissions, Round
+from rtchat.values import (
+    Item,
+    JsonObject,
+    Kept,
+    Options,
+    Part,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+    value,
+)
 
 RETRIES = 5
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
@@ -61,6 +76,8 @@ class Phase(StrEnum):
     REPLYING = "replying"
     LIMITED = "limited"
     """A rate limit's wait; then ASKED again."""
+    CALLING = "calling"
+    """The reply was calls, and some have no answer yet; then ASKED again."""
     ENDING = "ending"
     """The user stopped the reply; the server has not said that it is over."""
     STOPPED = "stopped"
@@ -88,6 +105,15 @@ class _Turn:
         """Whether `response.created` named the reply; until then its first delta does."""
         self.waited = False
         self.saving = False
+        self.said: list[str] = []
+        """The text of its replies that were followed by calls."""
+        self.joint = ""
+        """What is shown between that and the next."""
+        self.calls: list[ToolCall] = []
+        self.round: Round | None = None
+        """The calls that are being made."""
+        self.rounds = 0
+        self.usage: Usage | None = None
 
 
 class Conversation:
@@ -101,19 +127,27 @@ class Conversation:
         mode: Mode = Mode.CHAT,
         patience: Patience = Patience(),  # noqa: B008 - a frozen value
         past: Kept | None = None,
+        permissions: Permissions | None = None,
+        response: Options = Options(),  # noqa: B008 - a frozen value
+        costs: Costs = Costs(),  # noqa: B008 - a frozen value
     ) -> None:
         """`past` is a kept conversation to go on with, under its own instructions if `options` has
-        none."""
+        none. `response` is what every reply is asked to be besides."""
         self._model = model
         self._minutes = Minutes(past)
         if options.instructions is None:
             options = replace(options, instructions=self._minutes.instructions)
         self._options = options
         self._options_before = options
+        """What the server has taken."""
+        self._response = response
+        self._permissions = permissions or Permissions()
+        self._costs = costs
         self._mode = mode
         self._patience = patience
         self._phase = Phase.DOWN
         self._queue: deque[Question] = deque()
+        self._attached: tuple[Part, ...] = ()
         self._turn: _Turn | None = None
         self._input_ended = False
         self._exit = ExitCode.OK
@@ -131,6 +165,9 @@ class Conversation:
         self._renewal_due = False
         self._replies = 0
         self._usage = Usage()
+        self._cost: float | None = None
+        self._limits: tuple[ev.RateLimit, ...] = ()
+        self._limits_told = 0.0
         self._now = 0.0
         self._out: list[fx.Effect] = []
 
@@ -147,7 +184,11 @@ class Conversation:
             case ev.Started():
                 self._connect()
             case ev.UserSaid(text):
-                self._say(self._minutes.enter(text))
+                self._say(self._minutes.enter(text, self._attached))
+                self._attached = ()
+            case ev.Attached(name, part):
+                self._attached = (*self._attached, part)
+                self._notice("info", f"{name} goes with the next question")
             case ev.InputEnded(problem):
                 self._input_ended = True
                 if problem is not None:
@@ -160,6 +201,12 @@ class Conversation:
                 self._leave(exit_code)
             case ev.SystemSet(instructions):
                 self._set_instructions(instructions)
+            case ev.OptionSet():
+                self._set_option(event)
+            case ev.OptionsAsked():
+                self._list_options()
+            case ev.RawSaid(fields):
+                self._send_raw(fields)
             case ev.ModelSet(model):
                 self._change_model(model)
             case ev.StartedOver():
@@ -170,8 +217,14 @@ class Conversation:
                 self._resume(kept)
             case ev.RetryAsked():
                 self._ask_again()
+            case ev.ToolsAsked():
+                self._notice("info", self._permissions.describe())
+            case ev.ToolAnswered(answer):
+                self._go_on(lambda calls: calls.answer(answer))
+            case ev.ToolFinished(call_id, output):
+                self._go_on(lambda calls: calls.finish(call_id, output))
             case ev.UsageAsked():
-                self._show(fx.Totals(self._replies, self._usage))
+                self._show(fx.Totals(self._replies, self._usage, self._cost, self._limits_now()))
             case ev.CopyAsked(block):
                 self._copy(block)
             case ev.Told(text, is_error):
@@ -194,6 +247,10 @@ class Conversation:
                 self._text(event)
             case ev.ReplyEnded():
                 self._ended(event)
+            case ev.OutputDone(response_id, item=item):
+                self._called(response_id, item)
+            case ev.RateLimits(limits):
+                self._limits, self._limits_told = limits, self._now
             case ev.Unknown(kind, why):
                 self._notice("detail", f"passed over {kind or 'a frame'}: {why}")
             case (
@@ -203,10 +260,8 @@ class Conversation:
                 | ev.ItemDeleted()
                 | ev.ItemTruncated()
                 | ev.OutputAdded()
-                | ev.OutputDone()
                 | ev.PartAdded()
                 | ev.ToolCalled()
-                | ev.RateLimits()
                 | ev.Other()
             ):
                 pass
@@ -236,10 +291,12 @@ class Conversation:
 
     def _configured(self, model: str) -> None:
         outstanding = [
-            key for key, sent in self._unanswered.items() if isinstance(sent, fx.Configure)
+            (key, sent) for key, sent in self._unanswered.items() if isinstance(sent, fx.Configure)
         ]
         if outstanding:
-            del self._unanswered[outstanding[0]]
+            key, taken = outstanding[0]
+            del self._unanswered[key]
+            self._options_before = taken.options
         if self._phase is not Phase.CONFIGURING or len(outstanding) > 1:
             return
         self._do(fx.ClearTimer(ev.Timer.START))
@@ -294,6 +351,10 @@ class Conversation:
         self._attempt = 0
         self._do(fx.Disconnect())
         self._phase = Phase.DOWN
+        if self._turn is not None and self._turn.round is not None:
+            self._over(Status.FAILED, "", problem, next_question=False)
+            if self._phase is Phase.STOPPED:
+                return
         unanswered = [] if self._turn is None else [self._turn.question]
         self._turn = None
         unanswered += self._queue
@@ -328,13 +389,17 @@ class Conversation:
         elif self._phase is not Phase.READY:
             pass
         elif self._turn is not None:
-            self._ask_reply()
+            self._go_on_with(self._turn)
         elif self._renewal_due:
             self._connect()
         elif self._queue:
             self._ask(self._queue.popleft())
 
     def _ask(self, question: Question) -> None:
+        spent = self._spent()
+        if spent is not None:
+            self._refuse(question, spent)
+            return
         self._turn = _Turn(question, self._now)
         for record in self._minutes.asked(question, self._model, self._options.instructions):
             self._do(record)
@@ -342,14 +407,16 @@ class Conversation:
         self._send(fx.AddItem(question.item))
         self._ask_reply()
 
-    def _ask_reply(self) -> None:
+    def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
         self._turn.reply = Reply()
         self._turn.announced = False
         self._turn.saving = False
         self._phase = Phase.ASKED
         # A server may honour the session's modality, or the response's, or both: ask in both.
-        self._send(fx.Reply(Options(modality=self._options.modality)))
+        modality = self._response.modality or self._options.modality
+        other = self._response.other if may_call else {**self._response.other, **NO_CALLS}
+        self._send(fx.Reply(replace(self._response, modality=modality, other=other)))
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
 
     def _started(self, event: ev.ReplyStarted) -> None:
@@ -403,7 +470,8 @@ class Conversation:
             return
         if turn.first is None:
             turn.first = self._now
-        self._show(fx.TextArrived(text))
+        self._show(fx.TextArrived(turn.joint + text))
+        turn.joint = ""
         if not turn.saving:
             turn.saving = True
             self._do(fx.SetTimer(ev.Timer.SAVE, SAVE_EVERY))
@@ -417,9 +485,14 @@ class Conversation:
     def _ended(self, event: ev.ReplyEnded) -> None:
         if event.usage is not None:
             self._usage += event.usage
+            bill = self._bill(event.usage)
+            self._cost = self._cost if bill is None else (self._cost or 0.0) + bill
         if self._phase is Phase.ENDING:
             if self._ending_id in ("", event.response_id) or not event.response_id:
                 self._past.append(event.response_id)
+                for call in (item for item in event.items if isinstance(item, ToolCall)):
+                    # It came too late to be made, but a server may ask for nothing else before.
+                    self._send(fx.AddItem(ToolOutput(call.call_id, STOPPED)))
                 self._cancelled()
             return
         turn = self._current(event.response_id)
@@ -430,6 +503,12 @@ class Conversation:
         if wait is not None and wait <= LONGEST_LIMIT_WAIT and not (turn.waited or turn.reply.text):
             self._wait_for_limit(turn, wait)
             return
+        if event.usage is not None:
+            turn.usage = event.usage if turn.usage is None else turn.usage + event.usage
+        if event.status is Status.COMPLETED and self._permissions.concern(turn.reply.calls):
+            self._make_calls(turn)
+            return
+        turn.calls += [call for call in turn.reply.calls if isinstance(call, ToolCall)]
         problem = problems.of_reply(event)
         if self._mode is Mode.CHAT and event.code == problems.LIMITED:
             problem = problem and replace(problem, hint="/retry asks it again")
@@ -437,6 +516,7 @@ class Conversation:
 
     def _wait_for_limit(self, turn: _Turn, seconds: float) -> None:
         turn.waited = True
+        self._past.append(turn.reply.id)
         self._phase = Phase.LIMITED
         self._do(fx.ClearTimer(ev.Timer.STALL))
         self._show(fx.Waiting("rate limit", seconds))
@@ -458,6 +538,9 @@ class Conversation:
             self._do(fx.ClearTimer(ev.Timer.STALL))
         if turn.saving:
             self._do(fx.ClearTimer(ev.Timer.SAVE))
+        if turn.round is not None:
+            self._out += turn.round.stop()
+            self._answer_calls(turn)
         text = turn.reply.text
         if status is Status.COMPLETED:
             self._attempt = 0
@@ -469,27 +552,28 @@ class Conversation:
         )
         over = fx.ReplyOver(
             status,
-            text,
+            BETWEEN_PARTS.join([*turn.said, *([text] if text else [])]),
             self._model,
             reason,
             problem,
             turn.reply.id or None,
             None if ended is None else ended.conversation_id,
-            None if ended is None else ended.usage,
+            turn.usage,
             timing,
-            tuple(turn.reply.tool_calls),
+            tuple(turn.calls),
+            self._bill(turn.usage),
         )
-        self._end(turn.question, over)
+        self._end(turn.question, over, text)
         self._past.append(turn.reply.id)
         self._count(problem)
-        if self._phase in (Phase.ASKED, Phase.REPLYING):
+        if self._phase in (Phase.ASKED, Phase.REPLYING, Phase.CALLING):
             self._phase = Phase.READY
         if next_question and self._phase is Phase.READY:
             self._next()
 
-    def _end(self, question: Question, over: fx.ReplyOver) -> None:
-        """A question is done with, and it is kept how."""
-        for record in self._minutes.over(question, over):
+    def _end(self, question: Question, over: fx.ReplyOver, last: str = "") -> None:
+        """A question is done with, and it is kept how; `last` is the text of its last reply."""
+        for record in self._minutes.over(question, over, last):
             self._do(record)
         self._show(over)
 
@@ -502,6 +586,87 @@ class Conversation:
         elif self._mode is Mode.LINES:
             self._exit = ExitCode.REPLY
 
+    # --------------------------------------------------------------------------------------- money
+
+    def _bill(self, usage: Usage | None) -> float | None:
+        rate = self._costs.rate(self._model)
+        return None if usage is None or rate is None else cost(usage, rate)
+
+    def _spent(self) -> Problem | None:
+        """Why nothing more is asked, if it has cost enough."""
+        most = self._costs.most
+        if most is None or self._cost is None or self._cost < most:
+            return None
+        return problems.spent(self._cost, most)
+
+    def _refuse(self, question: Question, problem: Problem) -> None:
+        """Neither this question nor any that waits is asked."""
+        for refused in (question, *self._queue):
+            self._end(refused, fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
+        self._queue.clear()
+        if self._mode is not Mode.CHAT:
+            self._stop(problem.exit)
+
+    def _limits_now(self) -> tuple[ev.RateLimit, ...]:
+        passed = self._now - self._limits_told
+        return tuple(
+            replace(limit, reset_seconds=max(0.0, limit.reset_seconds - passed))
+            for limit in self._limits
+        )
+
+    # ------------------------------------------------------------------------------------- calls
+
+    def _called(self, response_id: str, item: Item) -> None:
+        turn = self._current(response_id)
+        if turn is not None:
+            turn.reply.call(item)
+
+    def _make_calls(self, turn: _Turn) -> None:
+        """The reply is calls: they are made, all of them are answered, and a reply is due again."""
+        self._do(fx.ClearTimer(ev.Timer.STALL))
+        calls, text = turn.reply.calls, turn.reply.text
+        if text:
+            turn.said.append(text)
+            turn.joint = BETWEEN_PARTS
+        turn.calls += [call for call in calls if isinstance(call, ToolCall)]
+        for record in self._minutes.called(turn.question, text, calls, self._model):
+            self._do(record)
+        self._past.append(turn.reply.id)
+        turn.reply = Reply()
+        turn.rounds += 1
+        turn.round = Round(calls, self._permissions, turn.rounds)
+        self._phase = Phase.CALLING
+        self._go_on(Round.begin)
+
+    def _go_on(self, step: Callable[[Round], list[fx.Effect]]) -> None:
+        """Something happened to the calls; once all have their answers the server gets those."""
+        turn = self._turn
+        if turn is None or turn.round is None:
+            return
+        self._out += step(turn.round)
+        if self._phase is Phase.CALLING:
+            self._go_on_with(turn)
+
+    def _go_on_with(self, turn: _Turn) -> None:
+        """The session is there, and so is the turn: ask, or see to its calls."""
+        if turn.round is None:
+            self._ask_reply()
+        elif not turn.round.is_done:
+            self._phase = Phase.CALLING
+        else:
+            enough = turn.round.is_last
+            self._answer_calls(turn)
+            self._ask_reply(may_call=not enough)
+
+    def _answer_calls(self, turn: _Turn) -> None:
+        assert turn.round is not None
+        answers, turn.round = turn.round.answers, None
+        for record in self._minutes.answered(turn.question, answers, self._model):
+            self._do(record)
+        if self._phase in (Phase.CALLING, Phase.READY):  # else they are replayed
+            for answer in answers:
+                self._send(fx.AddItem(answer))
+
     # ---------------------------------------------------------------------------- stopping a reply
 
     def _cancel(self) -> None:
@@ -509,6 +674,8 @@ class Conversation:
             case Phase.ASKED | Phase.REPLYING:
                 self._stop_reply()
                 self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
+            case Phase.CALLING:
+                self._over(Status.CANCELLED, "client_cancelled", None)
             case Phase.LIMITED:
                 self._clear_timers()
                 self._phase = Phase.READY
@@ -541,6 +708,8 @@ class Conversation:
             self._end(self._queue.popleft(), over)
 
     def _leave(self, exit_code: ExitCode) -> None:
+        if self._phase is Phase.CALLING:
+            self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         if self._phase in (Phase.ASKED, Phase.REPLYING):
             self._stop_reply()
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
@@ -555,7 +724,7 @@ class Conversation:
                 self._settings_refused(error)
             case fx.Reply():
                 self._reply_refused(error)
-            case fx.AddItem() if self._phase in (Phase.ASKED, Phase.REPLYING):
+            case fx.AddItem(item) if self._is_question(item):
                 self._question_refused(error)
             case fx.Cancel():
                 self._cancelled()  # harmless: the reply was over before the cancel arrived
@@ -583,24 +752,75 @@ class Conversation:
         elif self._phase is Phase.ASKED:
             self._over(Status.FAILED, "", problems.of_error(error))
 
+    def _is_question(self, item: Item) -> bool:
+        turn = self._turn if self._phase in (Phase.ASKED, Phase.REPLYING) else None
+        return turn is not None and turn.question.item is item
+
     def _question_refused(self, error: ev.ServerProblem) -> None:
         # The reply to it is on its way all the same, and would answer something else.
-        self._minutes.items.pop()
+        assert self._turn is not None
+        self._minutes.take_back(self._turn.question)
         self._stop_reply()
         self._over(Status.FAILED, "", problems.of_error(error), next_question=False)
 
+    # ------------------------------------------------------------------------ what the user changes
+
     def _set_instructions(self, instructions: str) -> None:
-        self._options_before = self._options
-        self._options = replace(self._options, instructions=instructions)
         self._notice("info", "instructions set")
-        if self._phase in (Phase.CONFIGURING, Phase.READY, Phase.ENDING):
-            self._send(fx.Configure(self._options))
+        self._configure(replace(self._options, instructions=instructions))
+
+    def _set_option(self, event: ev.OptionSet) -> None:
+        of_session = event.of == "session"
+        options = self._options if of_session else self._response
+        name = event.key if of_session else f"{event.of}.{event.key}"
+        if event.change is None and not has(options.other, event.key):
+            self._notice("error", f"{name} is not set")
+            return
+        if event.change is None:
+            fields = without(options.other, event.key)
+        else:
+            fields = merged(options.other, event.change)
+        options = replace(options, other=fields)
+        self._notice("info", f"{name} {'taken back' if event.change is None else 'set'}")
+        if not of_session:
+            self._response = options
+        elif event.change is not None:
+            self._configure(options)
+        else:  # a session forgets nothing that it was told: it takes a new one
+            self._options = options
+            self._renew()
+
+    def _configure(self, options: Options) -> None:
+        self._options = options
+        if self._has_session:
+            self._send(fx.Configure(options))
+
+    def _list_options(self) -> None:
+        lines = [
+            *described(self._options.other),
+            *(f"response.{line}" for line in described(self._response.other)),
+        ]
+        self._notice("info", "\n".join(lines) or "no option is set: /set KEY VALUE sets one")
+
+    def _send_raw(self, fields: JsonObject) -> None:
+        if not self._has_session:
+            self._notice("error", "there is no session to send it to")
+            return
+        self._sent += 1
+        self._do(fx.Send(f"rtchat_{self._sent}", fx.Raw(fields)))
+        self._notice("info", f"sent {fields['type']}")
+
+    @property
+    def _has_session(self) -> bool:
+        return self._phase not in (Phase.DOWN, Phase.CONNECTING, Phase.RETRYING)
 
     def _change_model(self, model: str) -> None:
         if self._turn is not None and self._turn.reply.text:
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         self._model = model
         self._notice("info", f"model {model}")
+        if self._costs.most is not None and self._costs.rate(model) is None:
+            self._notice("warning", problems.no_price(model))
         self._connect()
 
     def _copy(self, block: int) -> None:
@@ -636,10 +856,12 @@ class Conversation:
         last = self._minutes.last
         if last is None or self._turn is not None:
             self._notice("error", "there is no question to ask again")
+        elif (spent := self._spent()) is not None:
+            self._notice("error", str(spent))
         elif not self._minutes.was_asked(last):
             self._say(last)
         elif self._minutes.items[-1] is not last.item:
-            self._say(self._minutes.enter(last.text))
+            self._say(self._minutes.enter(last.text, last.attached))
         else:
             self._turn = _Turn(last, self._now)
             self._show(fx.Asked(last.text, self._model))

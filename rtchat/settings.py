@@ -3,23 +3,29 @@
 `resolve` puts together what was given: an option outranks the environment, that the `.env` of the
 working directory, that the profile, that the config file, that the default. It is handed all of
 them as mappings: only `cli` reads argv and the environment. Not here: what one value may look like
-(`parsing`), where keys are kept (`keys`), what a setting does.
+(`parsing`), the config file and profiles (`config`), where keys are kept (`keys`), what a setting
+does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from io import StringIO
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from rtchat.endpoint import shown_url
+from rtchat.dotted import merged
+from rtchat.endpoint import BEARER, is_loopback, shown_url
 from rtchat.errors import UsageError
 from rtchat.parsing import Headers, header_value, parse, read_text
-from rtchat.values import OPENAI_URL, Dialect, value
+from rtchat.values import OPENAI_URL, Dialect, JsonObject, value
+
+if TYPE_CHECKING:
+    from rtchat.config import Given, Table
+    from rtchat.prices import Rate
 
 Render = Literal["auto", "always", "never"]
 Color = Literal["auto", "always", "never"]
@@ -57,7 +63,7 @@ class Settings:
 
     model: str = "gpt-realtime-2.1"
     url: str = OPENAI_URL
-    dialect: Literal["auto", "ga", "beta"] = "auto"
+    dialect: Literal["auto", "ga", "beta", "qwen", "xai"] = "auto"
     system: str | None = None
     max_output_tokens: int | Literal["inf"] | None = None
     connect_timeout: float = 10.0
@@ -73,6 +79,23 @@ class Settings:
     local: bool = False
     quiet: bool = False
     verbose: bool = False
+    session: JsonObject = field(default_factory=dict)
+    """Options of the session, in the shape of the API; see `wire.options`."""
+    response: JsonObject = field(default_factory=dict)
+    """Options of every reply."""
+    max_cost: float | None = None
+    """US dollars."""
+    tools: tuple[Path, ...] = ()
+    """Python files."""
+    mcp: tuple[str, ...] = ()
+    """The commands of MCP servers."""
+    allow_tools: tuple[str, ...] = ()
+    """The tools that run without anybody being asked."""
+    max_tool_rounds: int = 10
+    prices: Mapping[str, Rate] = field(default_factory=dict)
+    key_env: tuple[str, ...] = ("OPENAI_API_KEY",)
+    """The variables that may have the key."""
+    key_header: str = BEARER
     key: Secret = field(default_factory=Secret)
     origins: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Of each setting above, where its value comes from, in words; of `key` only if there is
@@ -112,12 +135,6 @@ ENVIRONMENT = {
 DEFAULT_PROFILE = "default"
 """The name of the key that is kept for runs without a profile."""
 
-_CONFIG_ONLY = ("headers", "color", "insecure", "local", "api_key_command")
-_CONFIG_KEYS = frozenset({*ENVIRONMENT, *_CONFIG_ONLY})
-
-_Given: TypeAlias = tuple[object, str]
-"""A value, and where it comes from."""
-
 Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
 """The key kept for a profile, and where; None if there is none."""
 
@@ -144,11 +161,14 @@ def resolve(
     values, profile = _values(options, outer, config)
     command = values.pop("api_key_command", None)
     is_local = "local" in values and values["local"][0] is True
-    secret, source = _environment_key(outer)
+    variables = cast("tuple[str, ...]", values.get("key_env", (("OPENAI_API_KEY",), ""))[0])
+    secret, source = _environment_key(outer, variables)
     if not (secret or is_local):
         secret, source = _kept_key(profile, command, stored)
-    if needs_key and not (secret or is_local or "url" in values):
-        raise UsageError("no key", hint=_NO_KEY.format(f" {profile}" if profile else ""))
+    if needs_key and not (secret or is_local) and _wants_key(values):
+        name = f" {profile}" if profile else ""
+        way = f"set {' or '.join(variables)} (in the environment or in .env), " if variables else ""
+        raise UsageError("no key", hint=f"{way}keep one with rtchat keys set{name}, or use --local")
     origins = dict.fromkeys(Settings.names(), "the default")
     origins |= {key: origin for key, (_, origin) in values.items()}
     if secret:
@@ -161,38 +181,127 @@ def resolve(
     )
 
 
-_NO_KEY = (
-    "set OPENAI_API_KEY (in the environment or in .env), keep one with rtchat keys set{}, "
-    "or use --local"
-)
-
-
-def _values(
-    options: Mapping[str, object], outer: _Outer, config: Path | None
-) -> tuple[dict[str, _Given], str]:
+def _values(options: Mapping[str, object], outer: _Outer, config: Path | None) -> tuple[Table, str]:
     """All that was given but the key, and the name of the profile, if any."""
-    named = outer.get("RTCHAT_CONFIG")
-    common, profiles = _read_config(Path(named) if named else config, required=bool(named))
     given = {key: value for key, value in options.items() if value is not None}
     profile = str(given.pop("profile", "") or outer.get("RTCHAT_PROFILE"))
-
-    values = dict(common)
-    if profile:
-        values |= _profile(profile, profiles)
+    has_own_url = bool(given.get("url") or outer.get(ENVIRONMENT["url"]))
+    values, is_foreign = _from_files(outer, config, profile, has_own_url=has_own_url)
     for key, variable in ENVIRONMENT.items():
         if text := outer.get(variable):
             values[key] = (parse(key, text, variable), outer.origin(variable))
+    _set_options(values, given)
     for key, given_value in given.items():
         option = _OPTIONS.get(key, "--" + key.replace("_", "-"))
         values[key] = (parse(key, given_value, option), option)
+    _check_options(values)
     if "url" not in values and outer.get("OPENAI_BASE_URL"):
         values["url"] = _base_url(outer)
-    if account := _account(outer):
+    for key in values.keys() & {"url", "model"}:
+        values[key] = _filled(key, values[key], outer)
+    if not is_foreign and (account := _account(outer)):
         headers, origin = values.get("headers", ((), ""))
         origins = [outer.origin(_ACCOUNT[name]) for name, _ in account]
         joined = (*account, *cast("Headers", headers))
         values["headers"] = (joined, ", ".join(filter(None, (*origins, origin))))
     return values, profile
+
+
+def _from_files(
+    outer: _Outer, config: Path | None, profile: str, *, has_own_url: bool
+) -> tuple[Table, bool]:
+    """What the config file and a profile say, and whether the profile leads to another vendor, who
+    is to be told nothing that is meant for OpenAI."""
+    named = outer.get("RTCHAT_CONFIG")
+    path = Path(named) if named else config
+    if not (profile or named or (path is not None and path.exists())):
+        return {}, False
+    from rtchat.config import layered, read_config
+
+    read = read_config(path, required=bool(named))
+    if not profile:
+        return dict(read.common), False
+    above = read.profile(profile)
+    common = read.common
+    leads_on = "url" in above and not has_own_url
+    is_foreign = leads_on and not re.match(_OPENAI, str(above["url"][0]))
+    if is_foreign:
+        common = {key: given for key, given in common.items() if key not in _ABOUT_KEYS}
+        above = {"key_env": ((), "the default"), **above}
+    return layered(common, above), is_foreign
+
+
+_OPENAI = r"wss://([\w-]+\.)*openai\.com([:/?]|$)"
+_ABOUT_KEYS = frozenset({"key_env", "key_header", "api_key_command", "headers"})
+_PLACEHOLDER = r"\{([A-Z][A-Z0-9_]*)\}"
+
+
+def _filled(key: str, given: Given, outer: _Outer) -> Given:
+    """A URL or a model with the variables that it names."""
+    text, origin = str(given[0]), given[1]
+
+    def variable(found: re.Match[str]) -> str:
+        content = outer.get(found[1])
+        if not content:
+            hint = f"the {key} of {origin} needs it, in the environment or in .env"
+            raise UsageError(f"{found[1]} is not set", hint=hint)
+        return content.rstrip("/")
+
+    filled = re.sub(_PLACEHOLDER, variable, text)
+    if key == "url" and filled != text:
+        filled = re.sub("^http(s?)://", r"ws\1://", filled)
+    return filled, origin
+
+
+def _set_options(values: Table, given: dict[str, object]) -> None:
+    """What --set and --reasoning say of the session and of replies."""
+    lines = [str(line) for line in cast("Sequence[object]", given.pop("set", ()))]
+    if "reasoning" in given:
+        lines.append(f"reasoning.effort={given.pop('reasoning')}")
+    if not lines:
+        return
+    from rtchat.wire import options
+
+    for line in lines:
+        name, sign, text = line.partition("=")
+        if not (name and sign):
+            raise UsageError(f"--set {name}: no value", hint="write it as --set KEY=VALUE")
+        of, key = options.split(name.strip())
+        if of == "session" and key in options.AT_THE_START:
+            raise UsageError(f"--set {key}", hint=f"use {options.AT_THE_START[key]}")
+        try:
+            change = options.change(of, key, options.read_value(text))
+        except options.OptionError as error:
+            raise UsageError(f"--set {error}") from None
+        before, origin = values.get(of, ({}, ""))
+        origin = origin if origin.endswith("--set") else f"{origin}, --set".lstrip(", ")
+        values[of] = (merged(cast("JsonObject", before), change), origin)
+
+
+def _check_options(values: Table) -> None:
+    """Whether the options fit together, wherever each of them comes from."""
+    if not values.keys() & {"session", "response"}:
+        return
+    from rtchat.wire import options
+
+    for of in ("session", "response"):
+        fields, origin = values.get(of, ({}, ""))
+        try:
+            options.check(of, cast("JsonObject", fields))
+        except options.OptionError as error:
+            raise UsageError(f"{origin}: {error}") from None
+
+
+def _wants_key(values: Table) -> bool:
+    """Whether nothing can come of it without a key, as far as one can know of another server."""
+    if "url" not in values:
+        return True
+    if not cast("tuple[str, ...]", values.get("key_env", ((), ""))[0]):
+        return False
+    try:
+        return not is_loopback(urlsplit(str(values["url"][0])))
+    except ValueError:
+        return False  # which is another mistake
 
 
 def config_path(environ: Mapping[str, str], *, dotenv: Path | None, usual: Path) -> Path:
@@ -203,7 +312,9 @@ def config_path(environ: Mapping[str, str], *, dotenv: Path | None, usual: Path)
 
 def check_config(path: Path) -> None:
     """Raise a UsageError that names the line if a config file cannot work."""
-    _read_config(path, required=True)
+    from rtchat.config import read_config
+
+    read_config(path, required=True)
 
 
 class _Outer:
@@ -224,7 +335,11 @@ class _Outer:
 
 
 _OPTIONS = {"headers": "--header", "history": "--no-history"}
-_ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+_ACCOUNT = {
+    "OpenAI-Organization": "OPENAI_ORG_ID",
+    "OpenAI-Project": "OPENAI_PROJECT_ID",
+    "OpenAI-Safety-Identifier": "OPENAI_SAFETY_IDENTIFIER",
+}
 
 
 def _account(outer: _Outer) -> Headers:
@@ -235,7 +350,7 @@ def _account(outer: _Outer) -> Headers:
     )
 
 
-def _base_url(outer: _Outer) -> _Given:
+def _base_url(outer: _Outer) -> Given:
     base = outer.get("OPENAI_BASE_URL")
     try:
         parts = urlsplit(base)
@@ -250,12 +365,14 @@ def _base_url(outer: _Outer) -> _Given:
 # --------------------------------------------------------------------------------------------- keys
 
 
-def _environment_key(outer: _Outer) -> tuple[str, str]:
-    variable = "OPENAI_API_KEY"
-    return header_value(outer.get(variable), variable), outer.origin(variable)
+def _environment_key(outer: _Outer, variables: Sequence[str]) -> tuple[str, str]:
+    for variable in variables:
+        if key := header_value(outer.get(variable), variable):
+            return key, outer.origin(variable)
+    return "", ""
 
 
-def _kept_key(profile: str, command: _Given | None, stored: Stored | None) -> tuple[str, str]:
+def _kept_key(profile: str, command: Given | None, stored: Stored | None) -> tuple[str, str]:
     """The key that a command gives, else the one that is kept; none, if there is neither."""
     if command is not None:
         from rtchat.keys import ask
@@ -284,68 +401,3 @@ def _read_dotenv(path: Path | None) -> dict[str, str]:
                 hint="write NAME=value on a line",
             )
     return {key: value for key, value in dotenv_values(stream=StringIO(text)).items() if value}
-
-
-def _read_config(
-    path: Path | None, *, required: bool
-) -> tuple[dict[str, _Given], dict[str, dict[str, _Given]]]:
-    if path is None or not (required or path.exists()):
-        return {}, {}
-    import tomllib
-
-    text = read_text(path, str(path))
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML ({error})", hint="mend or remove it") from error
-    profiles = data.pop("profiles", {})
-    file = _ConfigFile(path, text)
-    if not isinstance(profiles, dict):
-        raise UsageError(
-            f"{file.place('', 'profiles')}: profiles are tables", hint="[profiles.NAME]"
-        )
-    for name, table in profiles.items():
-        if not isinstance(table, dict):
-            where = file.place("profiles", name)
-            raise UsageError(f"{where}: a profile is a table", hint=f"[profiles.{name}]")
-    return file.read(data, ""), {
-        name: file.read(table, f"profiles.{name}") for name, table in profiles.items()
-    }
-
-
-@dataclass(frozen=True)
-class _ConfigFile:
-    path: Path
-    text: str
-
-    def read(self, table: Mapping[str, object], name: str) -> dict[str, _Given]:
-        _, _, profile = name.partition(".")
-        out: dict[str, _Given] = {}
-        for key, entry in table.items():
-            place = self.place(name, key)
-            if key not in _CONFIG_KEYS:
-                known = ", ".join(sorted(_CONFIG_KEYS))
-                raise UsageError(f"{place}: no setting {key!r}", hint=f"the settings are {known}")
-            origin = f"profile {profile} in {place}" if profile else place
-            out[key] = (parse(key, entry, place), origin)
-        return out
-
-    def place(self, table: str, key: str) -> str:
-        """The file and the line where a key of a table stands."""
-        current = ""
-        for number, line in enumerate(self.text.split("\n"), start=1):
-            if header := re.match(r"\s*\[+\s*([^]]*?)\s*\]", line):
-                current = header[1].replace('"', "")
-                if f"{current}.".startswith(f"{table}.{key}.".lstrip(".")):
-                    return f"{self.path} line {number}"
-            elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
-                return f"{self.path} line {number}"
-        parent, _, name = table.rpartition(".")  # else it is inside of something on one line
-        return self.place(parent, name) if table else str(self.path)
-
-
-def _profile(name: str, profiles: Mapping[str, dict[str, _Given]]) -> dict[str, _Given]:
-    if name in profiles:
-        return profiles[name]
-    known = f"there are {', '.join(sorted(profiles))}" if profiles else "the config file has none"
-    raise UsageError(f"no profile {name!r}", hint=known)

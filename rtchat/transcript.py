@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
-from rtchat.values import Entry, Item, Kept, Message, OtherItem, State, ToolCall, ToolOutput, value
+from rtchat.values import (
+    Approval,
+    ApprovalAnswer,
+    Entry,
+    Item,
+    Kept,
+    Message,
+    OtherItem,
+    State,
+    ToolCall,
+    ToolOutput,
+    value,
+)
 
 Kind: TypeAlias = Literal["instructions", "question", "reply", "call", "output", "other"]
 
@@ -79,6 +91,10 @@ def _read(item: Item) -> tuple[Kind, str, str]:
             return "call", item.name, item.arguments
         case ToolOutput():
             return "output", item.call_id, item.output
+        case Approval():
+            return "call", f"{item.server}.{item.name}", item.arguments
+        case ApprovalAnswer():
+            return "output", item.request_id, "allowed" if item.approve else "refused"
         case OtherItem():
             return "other", item.type, ""
     assert_never(item)

@@ -49,10 +49,13 @@ def _repr(self: object) -> str:
 
 
 class Dialect(StrEnum):
-    """The shape of the events on the wire: today's (`ga`) or the one before May 2026 (`beta`)."""
+    """The shape of the events on the wire: today's (`ga`) or the one before May 2026 (`beta`), and
+    two between these that only vendors of their own speak."""
 
     GA = "ga"
     BETA = "beta"
+    QWEN = "qwen"
+    XAI = "xai"
 
 
 class Channel(StrEnum):
@@ -129,6 +132,25 @@ class ToolOutput:
 
 
 @value
+class Approval:
+    """A remote MCP server's tool that the server would call, if it may."""
+
+    id: str
+    name: str
+    arguments: str
+    server: str = ""
+
+
+@value
+class ApprovalAnswer:
+    """Whether it may."""
+
+    request_id: str
+    approve: bool
+    id: str = ""
+
+
+@value
 class OtherItem:
     """An item of a type that this program does not read, kept as it came."""
 
@@ -137,7 +159,7 @@ class OtherItem:
     fields: JsonObject = field(default_factory=dict)
 
 
-Item: TypeAlias = Message | ToolCall | ToolOutput | OtherItem
+Item: TypeAlias = Message | ToolCall | ToolOutput | Approval | ApprovalAnswer | OtherItem
 
 
 @value
@@ -162,20 +184,22 @@ class Options:
 
 @value
 class Usage:
-    """Tokens of one reply. `cached` are part of `input` (they cost less, they still count)."""
+    """Tokens of one reply. `cached` are part of `input` (they cost less, they still count), and
+    those of audio and images, which have their own prices, are part of what they are named after.
+    """
 
     input: int = 0
     cached: int = 0
     output: int = 0
     total: int = 0
+    audio_input: int = 0
+    audio_cached: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_cached: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input + other.input,
-            self.cached + other.cached,
-            self.output + other.output,
-            self.total + other.total,
-        )
+        return Usage(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))  # type: ignore[operator] # all are numbers
 
 
 class State(StrEnum):

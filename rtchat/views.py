@@ -167,7 +167,7 @@ def terminal_of(settings: Settings, streams: Surroundings) -> tuple[View, Source
         from rtchat.ui.terminal import Terminal
 
         colors = _colors(settings, streams, is_terminal=True)
-        prompt = Prompt(streams.state_dir / "input_history", color=colors)
+        prompt = Prompt(streams.state_dir / "input_history", color=colors, stdout=streams.stdout)
         clipboard = Clipboard(streams.stdout, streams.environ)
         terminal = Terminal(screen_of(settings, streams), prompt, clipboard)
         later.become(terminal)

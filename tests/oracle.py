@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -21,6 +22,12 @@ from typing import (
 
 from openai.types.realtime import RealtimeServerEvent
 from openai.types.realtime.realtime_client_event_param import RealtimeClientEventParam
+from openai.types.realtime.realtime_response_create_params_param import (
+    RealtimeResponseCreateParamsParam,
+)
+from openai.types.realtime.realtime_session_create_request_param import (
+    RealtimeSessionCreateRequestParam,
+)
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 _SEEN = {
@@ -48,13 +55,19 @@ def _assert_event(event: Mapping[str, object], union: Any) -> None:
     shape = _by_type(union).get(str(event.get("type")))
     assert shape is not None, f"no event of the API: {event.get('type')!r}"
     try:
-        TypeAdapter(shape).validate_python(event, strict=True)
+        _reader(shape).validate_python(event, strict=True)
         leftovers = [path for path in _leftovers(event, shape, "") if path not in _SEEN]
     except ValidationError as error:
         raise AssertionError(f"{event}\n{error}") from None
     assert leftovers == [], f"{event.get('type')} has fields that the API does not: {leftovers}"
 
 
+@cache
+def _reader(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)  # it takes milliseconds to make
+
+
+@cache
 def _by_type(union: Any) -> dict[str, Any]:
     shapes = {}
     for shape in _members(union):
@@ -134,4 +147,25 @@ def _unknown(value: Any, shape: Any, path: str) -> list[str]:
             out.append(f"{prefix}{name}")
         else:
             out.extend(_leftovers(entry, known, f"{prefix}{name}"))
+    return out
+
+
+def session_options() -> set[str]:
+    """The dotted name of every value that a session can be given."""
+    return _leaves(RealtimeSessionCreateRequestParam, "")
+
+
+def response_options() -> set[str]:
+    """The dotted name of every value that a response can be given."""
+    return _leaves(RealtimeResponseCreateParamsParam, "")
+
+
+def _leaves(shape: Any, path: str) -> set[str]:
+    out = set()
+    for member in _members(shape):
+        fields = _fields(member) if _is_record(member) else {}
+        for name, inner in fields.items():
+            out |= _leaves(inner, f"{path}.{name}" if path else name)
+        if not fields and member is not types.NoneType:
+            out.add(path)
     return out

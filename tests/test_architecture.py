@@ -16,13 +16,15 @@ _ROOT = Path(__file__).parents[1] / "rtchat"
 _LAYERS = (
     ("errors", "values", "events", "effects"),
     (
-        *("wire", "conversation", "minutes", "reply", "problems", "commands", "rows", "transcript"),
+        *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
+        *("rows", "transcript"),
+        *("dotted", "prices"),
         *("ui.markdown", "ui.grammar", "ui.safe"),
     ),
     (
-        *("endpoint", "transport", "session", "settings", "parsing", "keys", "piped"),
+        *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
         *("trace", "rerun", "ledger", "probe"),
-        *("store", "export"),
+        *("store", "export", "tools", "toolfile", "mcp"),
     ),
     ("ui", "server"),
     ("run", "views", "serve", "history", "replay", "doctor", "cli", "__main__"),

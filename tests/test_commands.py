@@ -26,11 +26,13 @@ _HELP = """\
 /exit               leave; so does Ctrl-D at an empty prompt
 /new                start a new conversation
 /system TEXT        instructions to the model, from now on
+/set [KEY [VALUE]]  an option from now on; KEY alone takes it back
 /model NAME         another model, same conversation
 /resume [ID]        go on with a kept conversation, else the latest
 /retry              ask the last question again
 /copy [N]           copy the last reply, or its code block N
-/usage              tokens of this run
+/usage              tokens and cost of this run, and limits
+/raw JSON           send any event to the server
 Enter               send
 Alt-Enter, Ctrl-J   a new line
 Up, Ctrl-R          earlier input
@@ -105,9 +107,11 @@ def test_every_command_is_in_the_help() -> None:
         "exit",
         "new",
         "system",
+        "set",
         "model",
         "resume",
         "retry",
         "copy",
         "usage",
+        "raw",
     ]

@@ -67,8 +67,9 @@ def test_what_is_secret_is_not_shown(program: Program) -> None:
     config.write_text(
         '[profiles.work]\nurl = "wss://a.example/r?api-key=hunter2&x=1"\n'
         'headers = { X-Token = "hunter2", X-Other = "hunter2" }\nsystem = "a\\n\\u001b[31mb"\n'
+        'key_env = "WORK_KEY"\n'
     )
-    environ = {"OPENAI_API_KEY": KEY, "RTCHAT_MODEL": "m" * 100}
+    environ = {"OPENAI_API_KEY": "sk-other", "WORK_KEY": KEY, "RTCHAT_MODEL": "m" * 100}
     ran = program.run("config", "show", "--profile", "work", environ=environ)
     place = f"profile work in {config} line"
     shown = rows(ran.text)
@@ -76,7 +77,7 @@ def test_what_is_secret_is_not_shown(program: Program) -> None:
     assert shown["headers"] == ["X-Token: …, X-Other: …", f"{place} 3"]
     assert shown["system"] == ["a ␛[31mb", f"{place} 4"]
     assert shown["model"] == ["m" * 59 + "…", "RTCHAT_MODEL"]
-    assert shown["key"] == ["…cdef", "OPENAI_API_KEY"]
+    assert shown["key"] == ["…cdef", "WORK_KEY"]
     assert "hunter2" not in ran.text
     assert KEY not in ran.text
 

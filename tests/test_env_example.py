@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def _named_in_the_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 names |= set(re.findall(r"^(?:[A-Z][A-Z0-9]*_[A-Z0-9_]+|TERM)$", node.value))
+    profiles = tomllib.loads((_ROOT / "rtchat" / "profiles.toml").read_text(encoding="utf-8"))
+    for profile in profiles.values():
+        names |= {*profile.get("key_env", ()), *re.findall(r"\{([A-Z_]+)\}", str(profile))}
     return names
 
 
@@ -57,7 +61,11 @@ def test_every_example_works(tmp_path: Path) -> None:
     assert resolve({}, {"RTCHAT_CONFIG": str(config)}, dotenv=dotenv) == Settings(
         system="Answer briefly.",
         max_output_tokens="inf",
-        headers=(("OpenAI-Organization", "org-..."), ("OpenAI-Project", "proj_...")),
+        headers=(
+            ("OpenAI-Organization", "org-..."),
+            ("OpenAI-Project", "proj_..."),
+            ("OpenAI-Safety-Identifier", "5f2c..."),
+        ),
         history=False,
         trace=Path("trace.jsonl"),
         ca_bundle=Path("company.pem"),

@@ -30,10 +30,13 @@ from rtchat.effects import (
     Record,
     Reply,
     ReplyOver,
+    RunTool,
     Send,
     SetTimer,
     Show,
     Stop,
+    StopTools,
+    ToolAsked,
     Update,
 )
 from rtchat.errors import ExitCode, Problem
@@ -60,10 +63,24 @@ from rtchat.events import (
     SystemSet,
     Timer,
     TimerFired,
+    ToolAnswered,
+    ToolFinished,
     Unknown,
     UserSaid,
 )
-from rtchat.values import Channel, Entry, Kept, Message, Options, State, Status
+from rtchat.round import STOPPED, Permissions
+from rtchat.values import (
+    Channel,
+    Entry,
+    Item,
+    Kept,
+    Message,
+    Options,
+    State,
+    Status,
+    ToolCall,
+    ToolOutput,
+)
 
 GONE = Problem(ExitCode.LINK, "connection lost")
 
@@ -74,8 +91,12 @@ NOTHING_TO_ASK = Notice("error", "there is no question to ask again")
 class World:
     """What surrounds the machine, and what must always be true of the two."""
 
-    def __init__(self, mode: Mode) -> None:
-        self.conversation = Conversation("m", Options(modality="text"), mode=mode)
+    def __init__(self, mode: Mode, chance: random.Random) -> None:
+        self.chance = chance
+        permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, most_rounds=3)
+        self.conversation = Conversation(
+            "m", Options(modality="text"), mode=mode, permissions=permissions
+        )
         self.mode = mode
         self.link = "none"
         self.timers: set[Timer] = set()
@@ -89,6 +110,12 @@ class World:
         self.asked: list[str] = []
         self.over = 0
         self.retries = 0
+        self.running: list[str] = []
+        """The tools that run."""
+        self.asking = False
+        self.calls = 0
+        self.unanswered: set[str] = set()
+        """The calls that the server has no output of, on this connection."""
         self.kept: list[dict[tuple[int, int], Entry]] = [{}]
         """The store: its conversations, the last one current."""
         self.stopped: ExitCode | None = None
@@ -101,13 +128,15 @@ class World:
             self.perform(effect)
         return effects
 
-    def perform(self, effect: Effect) -> None:
+    def perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
         match effect:
             case Connect():
                 self.link, self.active, self.past = "connecting", "", ""
+                self.unanswered.clear()
                 self.to_server.clear()
             case Disconnect():
                 self.link, self.active, self.past = "none", "", ""
+                self.unanswered.clear()
                 self.to_server.clear()
             case Send(event_id, command):
                 self.receives(event_id, command)
@@ -119,22 +148,40 @@ class World:
                 self.shows(update)
             case Begin() | Record() | Recall():
                 self.keeps(effect)
+            case RunTool(call):
+                self.running.append(call.call_id)
+            case StopTools():
+                self.running.clear()
+                self.asking = False
             case Stop(code):
                 self.stopped = code
 
     def receives(self, event_id: str, command: Command) -> None:
         assert self.link == "open", f"{command} was sent on a connection that is {self.link}"
-        if isinstance(command, AddItem):
-            assert command.item in self.items(), f"{command} was sent before it was kept"
+        match command:
+            case AddItem(item):
+                kept = item in self.items() or getattr(item, "output", "") == STOPPED
+                assert kept, f"{command} was sent before it was kept"
+                if isinstance(item, ToolCall):
+                    self.unanswered.add(item.call_id)
+                elif isinstance(item, ToolOutput):
+                    self.unanswered.remove(item.call_id)
+            case Reply():
+                assert not self.unanswered, "a reply was asked for before all calls were answered"
+            case _:
+                pass
         self.to_server.append((event_id, command))
 
     def shows(self, update: Update) -> None:
         match update:
+            case ToolAsked():
+                self.asking = True
             case Asked(text):
                 self.asked.append(text)
             case ReplyOver(text=text):
                 self.over += 1
-                assert not text or text in [item.text for item in self.items()]
+                said = [item.text for item in self.items() if isinstance(item, Message)]
+                assert set(text.split("\n\n")) <= {"", *said}, "a reply was not kept"
             case _:
                 pass
 
@@ -149,8 +196,8 @@ class World:
                 entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
                 self.tell(Recalled(Kept(1, "", 0.0, 0.0, "m", 0, entries)))
 
-    def items(self) -> list[Message]:
-        return [entry.item for entry in self.kept[-1].values() if isinstance(entry.item, Message)]
+    def items(self) -> list[Item]:
+        return [entry.item for entry in self.kept[-1].values()]
 
     def server_reads(self, refuse: bool) -> None:
         """The server takes the next thing that it was sent, and answers."""
@@ -183,6 +230,27 @@ class World:
             self.past = reply
             self.tell(ReplyEnded(reply, status, code=code, message=message))
 
+    def calls_tools(self) -> None:
+        """The reply ends, and all it was is calls."""
+        if self.active:
+            reply, self.active = self.active, ""
+            self.past = reply
+            made = []
+            for name in self.chance.choice((["f"], ["g"], ["f", "g"], ["f", "f", "h"])):
+                self.calls += 1
+                made.append(ToolCall(name, f"c{self.calls}", "{}"))
+            self.unanswered |= {call.call_id for call in made}
+            self.tell(ReplyEnded(reply, Status.COMPLETED, items=tuple(made)))
+
+    def answers(self) -> None:
+        self.asking = False
+        self.tell(ToolAnswered(self.chance.choice(("yes", "no", "always"))))
+
+    def finishes(self) -> None:
+        if self.running:
+            call = self.running.pop(self.chance.randrange(len(self.running)))
+            self.tell(ToolFinished(call, "7"))
+
     def speaks(self) -> None:
         if self.active:
             self.tell(Delta(Channel.TEXT, "word ", self.active, "i"))
@@ -200,6 +268,7 @@ class World:
     def loses(self, retry: Retry) -> None:
         if self.link != "none":
             self.link, self.active, self.past = "none", "", ""
+            self.unanswered.clear()
             self.to_server.clear()
             self.tell(Lost(GONE, retry))
 
@@ -222,7 +291,8 @@ class World:
             order = [int(text.split()[1]) for text in self.asked]
             assert order == sorted(set(order)), "questions were asked twice or out of order"
         timers = self.timers - {Timer.SAVE, Timer.RENEW}
-        if waiting and self.link == "open" and not self.to_server and not self.active:
+        busy = self.to_server or self.active or self.running or self.asking
+        if waiting and self.link == "open" and not busy:
             assert timers, "a question waits for nothing"
         if waiting and self.link == "none":
             assert timers, "a question waits on no connection"
@@ -239,6 +309,8 @@ class World:
             self.server_reads(refuse=False)
             self.speaks()
             self.ends(Status.COMPLETED)
+            self.answers()
+            self.finishes()
             if Timer.RETRY in self.timers or Timer.LIMIT in self.timers:
                 self.fires()
         raise AssertionError(f"{self.said + self.retries - self.over} questions never ended")
@@ -258,6 +330,9 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "incomplete": lambda world: world.ends(Status.INCOMPLETE),
     "fail": lambda world: world.ends(Status.FAILED, "Oh no.", "server_error"),
     "limit": lambda world: world.ends(Status.FAILED, "try again in 2s", "rate_limit_exceeded"),
+    "call": World.calls_tools,
+    "answer": World.answers,
+    "tool": World.finishes,
     "lose": lambda world: world.loses(Retry.ALWAYS),
     "refused": lambda world: world.loses(Retry.NEVER),
     "timer": World.fires,
@@ -273,7 +348,18 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 CHAT_ONLY = {"model", "new", "resume", "retry", "system"}
 
 
-WEIGHTS = {"open": 8, "read": 14, "speak": 5, "say": 6, "complete": 5, "timer": 5, "lose": 2}
+WEIGHTS = {
+    "open": 8,
+    "read": 14,
+    "speak": 5,
+    "say": 6,
+    "complete": 5,
+    "call": 2,
+    "answer": 3,
+    "tool": 3,
+    "timer": 5,
+    "lose": 2,
+}
 """The usual is more frequent than the odd, or no history would ever get anywhere."""
 CHUNKS, HISTORIES = 10, 10_000
 
@@ -283,7 +369,7 @@ def live(seed: int) -> None:
     mode = chance.choice(list(Mode))
     names = [name for name in ACTIONS if mode is Mode.CHAT or name not in CHAT_ONLY]
     weights = [WEIGHTS.get(name, 1) for name in names]
-    world = World(mode)
+    world = World(mode, chance)
     for action in chance.choices(names, weights, k=chance.randrange(60)):
         if world.stopped is None:
             ACTIONS[action](world)

@@ -192,9 +192,13 @@ def test_notices_go_above_the_panel() -> None:
     show.view.show(Notice("warning", "mind the \x1b[31mgap"))
     show.view.show(Notice("detail", "not for everyone"))
     show.view.show(Totals(2, Usage(3, 0, 4, 7)))
-    assert [*show.screen.visible()[:3]] == [
+    assert [*show.screen.visible()[:7]] == [
         "mind the ␛[31mgap",
-        "2 replies · 3 in · 4 out",
+        "replies        2",
+        "input          3  tokens",
+        "cached         0  of these",
+        "output         4  tokens",
+        "cost     unknown",
         "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
     ]
 

@@ -253,7 +253,8 @@ def test_a_file_that_is_no_model_is_a_usage_error(
 @pytest.mark.parametrize(
     ("name", "gguf", "message"),
     [
-        ("upstream", None, "no engine upstream"),
+        ("oracle", None, "no engine oracle"),
+        ("upstream", None, "which upstream"),
         ("echo", Path("a.gguf"), "--gguf is for the engine local"),
         ("local", Path("nowhere.gguf"), "cannot read the model nowhere.gguf"),
         ("script:nowhere.toml", None, "cannot read the script nowhere.toml"),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from openai import AsyncOpenAI
-from openai.resources.realtime.realtime import AsyncRealtimeConnection
-from openai.types.realtime import RealtimeServerEvent, ResponseDoneEvent
 from websockets.exceptions import InvalidStatus
 
+from rtchat.server.engine import CallPiece
 from rtchat.server.realtime import serving
 from rtchat.server.script import Rule, Script, ScriptEngine
+from tests.official import ask, client, done, hold_tool_round, talking, until
 
 
 def script() -> ScriptEngine:
@@ -22,96 +19,62 @@ def script() -> ScriptEngine:
             (
                 Rule("slow", deltas=("well ",), end=None),
                 Rule("sum", deltas=("four",)),
+                Rule(
+                    "weather",
+                    calls=(CallPiece(0, '{"city"', "weather"), CallPiece(0, ': "Oslo"}')),
+                ),
+                Rule(match_output="sunny", deltas=("It is ", "sunny.")),
                 Rule(deltas=("Hello, ", "you.")),
             )
         )
     )
 
 
-def client(url: str, key: str = "sesame") -> AsyncOpenAI:
-    return AsyncOpenAI(api_key=key, websocket_base_url=url.removesuffix("/realtime"))
-
-
-@asynccontextmanager
-async def talking() -> AsyncIterator[AsyncRealtimeConnection]:
-    async with (
-        serving(script(), api_key="sesame") as url,
-        client(url).realtime.connect(model="any") as connection,
-    ):
-        await connection.session.update(
-            session={"type": "realtime", "output_modalities": ["text"], "instructions": "Brief."}
-        )
-        updated = (await until(connection, "session.updated"))[-1]
-        assert updated.type == "session.updated"
-        assert updated.session.type == "realtime"
-        assert updated.session.instructions == "Brief."
-        yield connection
-
-
-async def until(connection: AsyncRealtimeConnection, kind: str) -> list[RealtimeServerEvent]:
-    events = []
-    async with asyncio.timeout(20):
-        async for event in connection:
-            events.append(event)
-            if event.type == kind:
-                break
-    return events
-
-
-async def ask(connection: AsyncRealtimeConnection, text: str) -> None:
-    await connection.conversation.item.create(
-        item={
-            "type": "message",
-            "role": "user",
-            "content": [{"type": "input_text", "text": text}],
-        }
-    )
-    await connection.response.create()
-
-
-def done(events: list[RealtimeServerEvent]) -> ResponseDoneEvent:
-    last = events[-1]
-    assert isinstance(last, ResponseDoneEvent)
-    return last
-
-
 def test_a_conversation() -> None:
     async def main() -> None:
-        async with talking() as connection:
+        async with talking(script()) as connection:
             await ask(connection, "hi")
             events = await until(connection, "response.done")
             deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
             assert deltas == ["Hello, ", "you."]
-            assert done(events).response.status == "completed"
+            assert done(events).status == "completed"
             await ask(connection, "a sum")
             events = await until(connection, "response.done")
             assert [e.text for e in events if e.type == "response.output_text.done"] == ["four"]
-            usage = done(events).response.usage
+            usage = done(events).usage
             assert usage is not None
             assert (usage.input_tokens, usage.output_tokens) == (6, 1)
 
     asyncio.run(main())
 
 
+def test_a_forced_tool_call() -> None:
+    async def main() -> None:
+        async with talking(script()) as connection:
+            assert await hold_tool_round(connection, "Sunny, 21 degrees") == "It is sunny."
+
+    asyncio.run(main())
+
+
 def test_a_cancel() -> None:
     async def main() -> None:
-        async with talking() as connection:
+        async with talking(script()) as connection:
             await ask(connection, "slow")
             await until(connection, "response.output_text.delta")
             await connection.response.cancel()
-            response = done(await until(connection, "response.done")).response
+            response = done(await until(connection, "response.done"))
             assert response.status == "cancelled"
             assert response.status_details is not None
             assert response.status_details.reason == "client_cancelled"
             await ask(connection, "a sum")
-            assert done(await until(connection, "response.done")).response.status == "completed"
+            assert done(await until(connection, "response.done")).status == "completed"
 
     asyncio.run(main())
 
 
 def test_an_error() -> None:
     async def main() -> None:
-        async with talking() as connection:
+        async with talking(script()) as connection:
             await connection.response.cancel(event_id="mine")
             event = (await until(connection, "error"))[-1]
             assert event.type == "error"

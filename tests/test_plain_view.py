@@ -102,11 +102,18 @@ _ALL: list[Update] = [
     Notice("error", "an error\nof two lines"),
     Totals(2, Usage(10, 0, 12)),
 ]
+_TOTALS = [
+    "replies        2",
+    "input         10  tokens",
+    "cached         0  of these",
+    "output        12  tokens",
+    "cost     unknown",
+]
 _QUIET = [
     "rtchat: the reply failed: boom␛: try again",
     "rtchat: a warning",
     "rtchat: an error of two lines",
-    "2 replies · 10 in · 12 out",
+    *_TOTALS,
 ]
 _NORMAL = [
     "connected again in 0.5 s · 3 turns replayed",
@@ -118,7 +125,7 @@ _NORMAL = [
     "information",
     "rtchat: a warning",
     "rtchat: an error of two lines",
-    "2 replies · 10 in · 12 out",
+    *_TOTALS,
 ]
 _VERBOSE = [
     "connecting to m",

@@ -188,7 +188,7 @@ def test_calls_are_what_the_end_reports() -> None:
     reply = Reply()
     first, second = ToolCall("now", "c1", "{}"), ToolCall("then", "c2", "{}")
     assert reply.finish([first, _message("a", "One moment."), second]) == "One moment."
-    assert reply.tool_calls == [first, second]
+    assert reply.calls == [first, second]
 
 
 def test_the_text_so_far() -> None:

@@ -12,7 +12,7 @@ import pytest
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
 from rtchat.server import script
-from rtchat.server.engine import Finish, HangUp, Piece, Prompt
+from rtchat.server.engine import CallPiece, Finish, HangUp, Piece, Prompt
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
 from rtchat.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
 from rtchat.wire.check import FieldError
@@ -130,6 +130,57 @@ def test_every_kind_of_item_counts_as_input() -> None:
     assert pieces == ["y", Finish(usage=Usage(input=7, output=1, total=8))]
 
 
+def after(*outputs: str) -> Prompt:
+    """What an engine is asked once tools have given these back."""
+    asked = Message("user", (Part("text", "Weather?"),))
+    calls = tuple(ToolCall("f", f"c{number}", "{}") for number, _ in enumerate(outputs))
+    given = tuple(ToolOutput(f"c{number}", output) for number, output in enumerate(outputs))
+    return Prompt("", (asked, *calls, *given))
+
+
+def test_a_tool_s_output_is_answered_by_the_rules_for_outputs_only() -> None:
+    scripted = engine(
+        Rule(match="weather", deltas=("a call",)),
+        Rule(match_output="SUNNY", deltas=("good",)),
+        Rule(match="time", match_output="", deltas=("what time?",)),
+        Rule(match_output="", deltas=("whatever",)),
+    )
+    asked = (prompt("Weather?"), after("12", "sunny, 21"), after("12", "rain"), after(""))
+    said = [answers(scripted, one) for one in asked]
+    assert [pieces[0] for pieces in said if isinstance(pieces, list)] == [
+        "a call",
+        "good",
+        "whatever",
+        "whatever",
+    ]
+
+
+def test_an_output_that_no_rule_is_for_is_a_failed_reply() -> None:
+    assert answers(engine(Rule(deltas=("hi",))), after("21")) == [
+        Finish(
+            Status.FAILED,
+            code="no_rule",
+            message="No rule of the script fits '21'.",
+            usage=Usage(input=3, total=3),
+        )
+    ]
+
+
+def test_a_rule_calls_tools_after_its_text_and_a_limit_cuts_the_calls_too() -> None:
+    calls = (CallPiece(0, '{"a"', "f"), CallPiece(0, ":1}"), CallPiece(1, "{}", "g"))
+    scripted = engine(Rule(deltas=("Well,",), calls=calls))
+    assert answers(scripted, prompt("hi")) == [
+        "Well,",
+        *calls,
+        Finish(usage=Usage(input=3, output=4, total=7)),
+    ]
+    assert answers(scripted, prompt("hi", most=2)) == [
+        "Well,",
+        calls[0],
+        Finish(Status.INCOMPLETE, "max_output_tokens", usage=Usage(input=3, output=2, total=5)),
+    ]
+
+
 # ------------------------------------------------------------------------------------------ reading
 
 WHOLE = """
@@ -147,6 +198,10 @@ usage = {input = 12, cached = 4, output = 5}
 regex = "^a"
 deltas = ["x", "", "y"]
 fail = {code = "rate_limit_exceeded", message = "Please try again in 2.5s."}
+[[rule]]
+match_output = "21"
+tool_calls = [{name = "f", arguments = {n = 1}}, {name = "g", arguments = ""}]
+chunk = 5
 [[rule]]
 incomplete = "content_filter"
 [[rule]]
@@ -178,6 +233,10 @@ def test_a_script_says_all_this(tmp_path: Path) -> None:
                     code="rate_limit_exceeded",
                     message="Please try again in 2.5s.",
                 ),
+            ),
+            Rule(
+                match_output="21",
+                calls=(CallPiece(0, '{"n":', "f"), CallPiece(0, " 1}"), CallPiece(1, "", "g")),
             ),
             Rule(end=Finish(Status.INCOMPLETE, "content_filter")),
             Rule(end=HangUp(1006)),
@@ -215,6 +274,11 @@ def test_each_line_of_the_documented_example_can_be_used() -> None:
         ({"rule": [{"text": "a", "deltas": ["a"]}]}, "rule[0]"),
         ({"rule": [{"stall": True, "incomplete": "x"}]}, "rule[0]"),
         ({"rule": [{"text": "a", "error": {"code": "c", "message": "m"}}]}, "rule[0]"),
+        ({"rule": [{"tool_calls": [{"name": "f"}]}]}, "rule[0].tool_calls[0].arguments"),
+        (
+            {"rule": [{"tool_calls": [], "error": {"code": "c", "message": "m"}}]},
+            "rule[0]",
+        ),
         ({"rule": [{"close": {"code": 5}}]}, "rule[0].close.code"),
         ({"connect": [{}]}, "connect[0].close"),
     ],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
+import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.completions import Asked, completions, delta
 from tests.faulty import certificate
 from tests.program import Program
 
@@ -88,10 +91,65 @@ def test_serve_speaks_tls(program: Program) -> None:
     assert (trusted.code, trusted.text) == (0, "hi\n")
 
 
+def test_serve_puts_the_protocol_before_another_engine(program: Program) -> None:
+    (program.home / "up").write_text("sk-up-0123456789\n")
+    from_file = ("--upstream-key-file", "up")
+    environ = {"RTCHAT_UPSTREAM_KEY": "sk-up-0123456789"}
+    assert upstream_heard(program, *from_file) == "Bearer sk-up-0123456789"
+    assert upstream_heard(program, environ=environ) == "Bearer sk-up-0123456789"
+    assert upstream_heard(program) is None
+
+
+def test_an_upstream_behind_tls_is_trusted_as_any_server_is(program: Program) -> None:
+    file, tls = certificate(program.home, "IP:127.0.0.1")
+    assert upstream_heard(program, environ={"SSL_CERT_FILE": str(file)}, tls=tls) is None
+
+
+def upstream_heard(
+    program: Program,
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> str | None:
+    """The authorization that an upstream got, once rtchat has had an answer through `serve`."""
+    heard: list[str | None] = []
+
+    async def respond(asked: Asked) -> None:
+        heard.append(asked.headers.get("authorization"))
+        assert asked.body["model"] == "tiny"
+        await asked.stream(delta("stop", content=asked.body["messages"][-1]["content"]))
+
+    def talk(api: str) -> None:
+        with served(
+            program, "--upstream", api, "--upstream-model", "tiny", *arguments, environ=environ
+        ) as (url, process):
+            ran = program.run("once", "-q", "hello", "--url", url)
+            assert (ran.code, ran.text) == (0, "hello\n")
+            process.terminate()
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+
+    async def main() -> None:
+        async with completions(respond, tls=tls) as api:
+            await asyncio.to_thread(talk, api)
+
+    asyncio.run(main())
+    (authorization,) = heard
+    return authorization
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--engine", "oracle"], "no engine oracle"),
+        (["--engine", "upstream"], "which upstream?"),
+        (["--upstream-model", "m"], "which upstream?"),
+        (["--upstream", "http://127.0.0.1/v1"], "which model of the upstream?"),
+        (["--upstream", "ws://127.0.0.1", "--upstream-model", "m"], "no URL of an API"),
+        (
+            ["--engine", "echo", "--upstream", "http://127.0.0.1", "--upstream-model", "m"],
+            "--upstream is for the engine upstream, not echo",
+        ),
         (["--engine", "script:missing.toml"], "missing.toml"),
         (["--engine", "echo", "--gguf", "x.gguf"], "--gguf is for the engine local"),
         (["--engine", "local", "--gguf", "x.gguf"], "x.gguf"),

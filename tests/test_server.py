@@ -16,10 +16,11 @@ from websockets.exceptions import InvalidStatus
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
 from rtchat.server.dialogue import Begin, Dialogue, Halt
-from rtchat.server.engine import Answer, Engine, Finish, HangUp, Piece, Prompt
+from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp, Piece, Prompt
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
-from rtchat.values import Dialect, Message, Part, Status, Usage
+from rtchat.values import Dialect, Message, Part, Status, Tool, Usage
+from rtchat.wire.requests import Tools
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
 from tests.oracle import assert_server_event
 
@@ -54,8 +55,8 @@ class Desk:
                 assert_server_event(event)
         return read
 
-    def say(self, text: str) -> list[dict[str, Any]]:
-        return self.read(self.dialogue.say(self.begun[-1].reply_id, text))
+    def say(self, piece: str | CallPiece) -> list[dict[str, Any]]:
+        return self.read(self.dialogue.say(self.begun[-1].reply_id, piece))
 
     def finish(self, finish: Finish) -> list[dict[str, Any]]:
         return self.read(self.dialogue.finish(self.begun[-1].reply_id, finish))
@@ -101,7 +102,7 @@ def test_the_whole_of_a_turn() -> None:
     asked = desk.send(user("hi", id="q1"), reply(metadata={"k": "v"}))
     events = asked + desk.say("Hel") + desk.say("lo")
     events += desk.finish(Finish(usage=Usage(3, 1, 2, 5)))
-    place = {"response_id": "resp_7", "item_id": "item_8", "output_index": 0, "content_index": 0}
+    place = {"response_id": "resp_7", "item_id": "item_9", "output_index": 0, "content_index": 0}
     question = {
         "id": "q1",
         "type": "message",
@@ -110,7 +111,7 @@ def test_the_whole_of_a_turn() -> None:
         "content": [{"type": "input_text", "text": "hi"}],
     }
     begun = {
-        "id": "item_8",
+        "id": "item_9",
         "type": "message",
         "role": "assistant",
         "status": "in_progress",
@@ -283,6 +284,109 @@ def test_the_audio_default_is_reported_and_fails_honestly() -> None:
     assert done["response"]["status"] == "failed"
     assert done["response"]["status_details"]["error"]["code"] == "audio_not_supported"
     assert desk.begun == []
+
+
+# -------------------------------------------------------------------------------------------- calls
+
+
+def test_the_whole_of_a_call() -> None:
+    desk = talking()
+    events = desk.say(CallPiece(0, "", "f", "call_a")) + desk.say(CallPiece(0, '{"n"'))
+    events += desk.say(CallPiece(0, ":1}")) + desk.finish(Finish())
+    item_id = events[0]["item"]["id"]
+    begun = {
+        "id": item_id,
+        "type": "function_call",
+        "status": "in_progress",
+        "name": "f",
+        "call_id": "call_a",
+        "arguments": "",
+    }
+    done = begun | {"status": "completed", "arguments": '{"n":1}'}
+    output = {"response_id": desk.begun[0].reply_id, "output_index": 0}
+    place = {**output, "item_id": item_id, "call_id": "call_a"}
+    for event in events:
+        del event["event_id"]
+    assert events[:-1] == [
+        {"type": "response.output_item.added", **output, "item": begun},
+        {"type": "conversation.item.added", "item": begun, "previous_item_id": "q1"},
+        {"type": "response.function_call_arguments.delta", **place, "delta": '{"n"'},
+        {"type": "response.function_call_arguments.delta", **place, "delta": ":1}"},
+        {
+            "type": "response.function_call_arguments.done",
+            **place,
+            "name": "f",
+            "arguments": '{"n":1}',
+        },
+        {"type": "conversation.item.done", "item": done, "previous_item_id": "q1"},
+        {"type": "response.output_item.done", **output, "item": done},
+    ]
+    assert events[-1]["response"]["output"] == [done]
+
+
+def test_text_and_several_calls_share_a_reply_and_may_interleave() -> None:
+    desk = talking()
+    pieces = (
+        "Let me ",
+        CallPiece(7, "{", "f", "a"),
+        CallPiece(2, "{", "g"),
+        CallPiece(7, "}"),
+        "see.",
+        CallPiece(2, "}"),
+    )
+    events = [event for piece in pieces for event in desk.say(piece)]
+    deltas = [
+        (event["output_index"], event["delta"])
+        for event in events
+        if event["type"][-6:] == ".delta"
+    ]
+    assert deltas == [(0, "Let me "), (1, "{"), (2, "{"), (1, "}"), (0, "see."), (2, "}")]
+    message, one, two = desk.finish(Finish())[-1]["response"]["output"]
+    assert message["content"][0]["text"] == "Let me see."
+    assert [(call["name"], call["arguments"]) for call in (one, two)] == [("f", "{}"), ("g", "{}")]
+    assert one["call_id"] == "a"
+    assert two["call_id"].startswith("call_")
+    items = [item.id for item in heard(desk).items]
+    assert items == ["q1", message["id"], one["id"], two["id"]]
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        Finish(Status.INCOMPLETE, "max_output_tokens"),
+        Finish(Status.FAILED, code="c", message="m"),
+    ],
+)
+def test_a_call_that_breaks_off_is_never_reported_as_done(finish: Finish) -> None:
+    desk = talking()
+    desk.say(CallPiece(0, '{"n', "f"))
+    events = desk.finish(finish)
+    assert types(events) == [
+        "conversation.item.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    (call,) = events[-1]["response"]["output"]
+    assert (call["status"], call["arguments"]) == ("incomplete", '{"n')
+
+
+def test_the_engine_is_given_the_session_s_tools_or_the_response_s_own() -> None:
+    schema = {"type": "object", "properties": {}}
+    function = {"type": "function", "name": "f", "description": "F.", "parameters": schema}
+    remote = {"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"}
+    desk = Desk()
+    desk.send(configure(tools=[function, remote], parallel_tool_calls=False))
+    forced = {"type": "function", "name": "f"}
+    tool = Tool("f", "F.", schema)
+    assert heard(desk).tools == Tools((tool,), parallel=False)
+    assert heard(Desk()).tools == Tools()
+    desk = Desk()
+    desk.send(configure(tools=[function], tool_choice="none"))
+    assert heard(desk, tool_choice=forced).tools == Tools((tool,), forced="f")
+    desk = Desk()
+    desk.send(configure(tools=[function], tool_choice=forced))
+    prompt = heard(desk, tools=[{"type": "function", "name": "g"}], tool_choice="required")
+    assert prompt.tools == Tools((Tool("g"),), "required")
 
 
 # ------------------------------------------------------------------------------------- conversation
@@ -473,6 +577,22 @@ def test_a_second_reply_is_told_which_one_runs() -> None:
 def test_a_cancel_of_nothing_is_an_error() -> None:
     problem = error(Desk().send({"type": "response.cancel"}))
     assert (problem["code"], problem["event_id"]) == ("response_cancel_not_active", None)
+
+
+def test_a_model_can_be_called_by_its_alias() -> None:
+    dialogue = Dialogue(
+        EchoEngine(), new_id=lambda prefix: prefix, now=0.0, model="gpt-realtime-2025-08-28"
+    )
+    answers = {
+        name: json.loads(str(dialogue.receive(_json(configure(model=name)))[0]))["type"]
+        for name in ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-real", "gpt-realtime-2")
+    }
+    assert answers == {
+        "gpt-realtime": "session.updated",
+        "gpt-realtime-2025-08-28": "session.updated",
+        "gpt-real": "error",
+        "gpt-realtime-2": "error",
+    }
 
 
 def test_a_refused_update_leaves_the_session_as_it_was() -> None:

@@ -68,7 +68,7 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
         ["ws://a", "ws://b", "ws://c", "ws://d", "ws://e"],
         [f"ws://{name}" for name in "abcde"],
     ),
-    "dialect": (["ga", "beta", "ga", "beta", "ga"], ["ga", "beta", "ga", "beta", "ga"]),
+    "dialect": (["ga", "beta", "qwen", "xai", "ga"], ["ga", "beta", "qwen", "xai", "ga"]),
     "system": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "max_output_tokens": (["1", "2", "inf", "4", "5"], [1, 2, "inf", 4, 5]),
     "connect_timeout": (["1", "2.5", "3", "4", "5"], [1.0, 2.5, 3.0, 4.0, 5.0]),
@@ -99,7 +99,9 @@ def test_the_first_that_says_something_is_heard(place: Place, key: str, first: i
     default = getattr(_DEFAULT, key)
     expected = [*values, default][first]
     settings = place.resolve(options, environ)
-    assert settings == replace(_DEFAULT, **{key: expected})
+    is_another_vendor_s = key == "url" and first == 3
+    given = replace(_DEFAULT, key=Secret(), key_env=()) if is_another_vendor_s else _DEFAULT
+    assert settings == replace(given, **{key: expected})
     option = "--no-history" if key == "history" else f"--{key.replace('_', '-')}"
     line = 3 if common else 2
     file = f"profile p in {place.config} line {line}", f"{place.config} line 1"
@@ -203,7 +205,7 @@ def test_a_profile_may_be_chosen(place: Place, how: str) -> None:
         place.dotenv.write_text("RTCHAT_PROFILE=work")
     options = {"profile": "work"} if how == "option" else {}
     environ = {"RTCHAT_PROFILE": "work" if how == "environment" else ""}
-    assert place.resolve(options, environ) == replace(_DEFAULT, model="m", url="wss://work")
+    assert place.resolve(options, environ) == Settings(model="m", url="wss://work", key_env=())
 
 
 # --------------------------------------------------------------------------------------------- keys
@@ -391,7 +393,7 @@ _TOKENS = 'it must be a number of tokens, 1 or more, or "inf"'
 @pytest.mark.parametrize(
     ("key", "bad", "hint"),
     [
-        ("dialect", "gamma", "it must be one of auto, ga, beta"),
+        ("dialect", "gamma", "it must be one of auto, ga, beta, qwen, xai"),
         ("render", "sometimes", "it must be one of auto, always, never"),
         ("max_output_tokens", "0", _TOKENS),
         ("max_output_tokens", "-1", _TOKENS),
@@ -426,7 +428,7 @@ def test_a_value_that_will_not_do(place: Place, key: str, bad: str, hint: str) -
         ("timeout = []", "[]", _SECONDS),
         ("max_output_tokens = true", "True", _TOKENS),
         ("max_output_tokens = 1.5", "1.5", _TOKENS),
-        ("dialect = ['ga']", "['ga']", "it must be one of auto, ga, beta"),
+        ("dialect = ['ga']", "['ga']", "it must be one of auto, ga, beta, qwen, xai"),
         ('insecure = "yes"', "'yes'", "it must be true or false"),
         ('history = "maybe"', "'maybe'", "it must be on or off"),
         ("color = 1", "1", "it must be one of auto, always, never"),
@@ -449,7 +451,8 @@ def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) 
 
 _KNOWN = (
     "the settings are api_key_command, ca_bundle, color, connect_timeout, dialect, headers,"
-    " history, insecure, local, max_output_tokens, model, render, system, timeout, trace, url"
+    " history, insecure, key_env, key_header, local, max_cost, max_output_tokens, model, prices,"
+    " render, response, session, system, timeout, trace, url"
 )
 
 
@@ -483,12 +486,13 @@ def test_profiles_are_tables(place: Place) -> None:
     assert place.refuse() == f"{place.config} line 2: a profile is a table: [profiles.a]"
 
 
-def test_an_unknown_profile_names_those_there_are(place: Place) -> None:
-    assert place.refuse({"profile": "x"}) == "no profile 'x': the config file has none"
+def test_an_unknown_profile_names_the_nearest(place: Place) -> None:
+    assert place.refuse({"profile": "xia"}) == "no profile 'xia': did you mean xai?"
     place.config.write_text("[profiles.work]\n[profiles.home]\n")
-    message = "no profile 'x': there are home, work"
-    assert place.refuse({"profile": "x"}) == message
-    assert place.refuse({}, {"RTCHAT_PROFILE": "x"}) == message
+    assert place.refuse({"profile": "wrok"}) == "no profile 'wrok': did you mean work?"
+    message = "no profile '7': rtchat config profiles lists them"
+    assert place.refuse({"profile": "7"}) == message
+    assert place.refuse({}, {"RTCHAT_PROFILE": "7"}) == message
 
 
 def test_a_config_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:

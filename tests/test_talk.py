@@ -147,7 +147,7 @@ def test_commands(program: Program) -> None:
     terminal.types("hello\r")
     terminal.shows("Some bold text.", "48 out", PROMPT)
     terminal.types("/usage\r")
-    terminal.shows("1 reply · 57 in (16 cached) · 48 out", PROMPT)
+    terminal.shows("replies", "input", "output", PROMPT)
     terminal.types("/model other\r")
     terminal.shows("model other", "1 turn replayed", PROMPT)
     terminal.types("/new\r")

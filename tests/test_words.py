@@ -72,5 +72,7 @@ def test_what_is_known_of_a_reply(timing: Timing, usage: Usage | None, line: str
 
 
 def test_the_sums_of_a_run() -> None:
-    assert words.totals(Totals(1, Usage(5, 0, 6))) == "1 reply · 5 in · 6 out"
-    assert words.totals(Totals(2, Usage(5, 4, 6))) == "2 replies · 5 in (4 cached) · 6 out"
+    assert words.totals(Totals(1, Usage(5, 4, 6))) == (
+        "replies        1\ninput          5  tokens\ncached         4  of these\n"
+        "output         6  tokens\ncost     unknown"
+    )

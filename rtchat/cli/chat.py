@@ -19,7 +19,8 @@ Text = str | None
 Model = Annotated[Text, typer.Option("-m", "--model", metavar="NAME", help="The model.")]
 Url = Annotated[Text, typer.Option("--url", metavar="URL", help="A ws:// or wss:// endpoint.")]
 DialectName = Annotated[
-    Text, typer.Option("--dialect", metavar="auto|ga|beta", help="The shape of the events.")
+    Text,
+    typer.Option("--dialect", metavar="auto|ga|beta|qwen|xai", help="The shape of the events."),
 ]
 Profile = Annotated[
     Text, typer.Option("-p", "--profile", metavar="NAME", help="A named set of settings.")
@@ -32,6 +33,32 @@ System = Annotated[
 ]
 MaxTokens = Annotated[
     Text, typer.Option("--max-output-tokens", metavar="N|inf", help="The longest reply.")
+]
+Reasoning = Annotated[
+    Text,
+    typer.Option(
+        "--reasoning", metavar="minimal|low|medium|high|xhigh", help="How much it thinks first."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any option: rtchat config options."),
+]
+Tools = Annotated[
+    list[str] | None,
+    typer.Option("--tools", metavar="FILE.py", help="Its functions are for the model to call."),
+]
+Mcp = Annotated[
+    list[str] | None, typer.Option("--mcp", metavar="COMMAND", help="Start an MCP server.")
+]
+AllowTools = Annotated[
+    list[str] | None, typer.Option("--allow-tool", metavar="NAME", help="Run it without asking.")
+]
+ToolRounds = Annotated[
+    Text, typer.Option("--max-tool-rounds", metavar="N", help="Replies with calls in one turn.")
+]
+MaxCost = Annotated[
+    Text, typer.Option("--max-cost", metavar="USD", help="Ask nothing more once it cost so much.")
 ]
 ConnectTimeout = Annotated[
     Text, typer.Option("--connect-timeout", metavar="S", help="Seconds to wait for a session.")
@@ -86,6 +113,13 @@ def talk(
     resume: Resume = None,
     no_history: NoHistory = False,
     max_output_tokens: MaxTokens = None,
+    reasoning: Reasoning = None,
+    set_: SetOption = None,
+    max_cost: MaxCost = None,
+    tools: Tools = None,
+    mcp: Mcp = None,
+    allow_tool: AllowTools = None,
+    max_tool_rounds: ToolRounds = None,
     connect_timeout: ConnectTimeout = None,
     timeout: Timeout = None,
     header: Headers = None,
@@ -121,6 +155,13 @@ def once(
     resume: Resume = None,
     no_history: NoHistory = False,
     max_output_tokens: MaxTokens = None,
+    reasoning: Reasoning = None,
+    set_: SetOption = None,
+    max_cost: MaxCost = None,
+    tools: Tools = None,
+    mcp: Mcp = None,
+    allow_tool: AllowTools = None,
+    max_tool_rounds: ToolRounds = None,
     connect_timeout: ConnectTimeout = None,
     timeout: Timeout = None,
     header: Headers = None,
@@ -146,6 +187,10 @@ def once(
 def _settings(params: Mapping[str, object]) -> Settings:
     options = {key: value for key, value in params.items() if key in _SETTINGS and value}
     options["headers"] = params["header"] or None
+    options["tools"] = params["tools"] or None
+    options["mcp"] = params["mcp"] or None
+    options["allow_tools"] = params["allow_tool"] or None
+    options["set"] = params["set_"] or None
     if params["plain"]:
         options["render"] = "never"
     if params["no_history"]:
@@ -162,6 +207,9 @@ _SETTINGS = frozenset(
         "local",
         "system",
         "max_output_tokens",
+        "reasoning",
+        "max_cost",
+        "max_tool_rounds",
         "connect_timeout",
         "timeout",
         "render",

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rtchat.settings import Settings
 
 keys = typer.Typer(help="Keys for later runs: set, list, remove.")
-config = typer.Typer(help="The config file and the settings: path, show, edit.")
+config = typer.Typer(help="The config file and the settings: path, show, edit, profiles, options.")
 
 ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=False)]
 
@@ -107,6 +107,36 @@ def config_show(
     return 0
 
 
+@config.command("profiles")
+def config_profiles() -> int:
+    """Every profile: its server, where its key is looked for first, and the dialect."""
+    from rtchat.config import all_profiles, read_config
+    from rtchat.endpoint import shown_url
+    from rtchat.values import OPENAI_URL
+
+    path = _config_path()
+    rows = []
+    for name, table in all_profiles(read_config(path, required=False)).items():
+        given = {key: value for key, (value, _) in table.items()}
+        names = ("OPENAI_API_KEY",) if "url" not in given else ()
+        variables = " or ".join(cast("tuple[str, ...]", given.get("key_env", names)))
+        key = variables or ("api_key_command" if "api_key_command" in given else "")
+        url = shown_url(str(given.get("url", OPENAI_URL)))
+        rows.append((name, url, key or "a kept key", str(given.get("dialect", "auto"))))
+    _print_rows(rows)
+    return 0
+
+
+@config.command("options")
+def config_options() -> int:
+    """What --set, /set and the tables [session] and [response] take."""
+    from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
+
+    _print_rows((key, text) for key, text in SESSION_OPTIONS.items() if key not in AT_THE_START)
+    _print_rows((f"response.{key}", text) for key, text in RESPONSE_OPTIONS.items())
+    return 0
+
+
 @config.command("edit")
 def config_edit() -> int:
     """Open the config file in $VISUAL or $EDITOR, then check it."""
@@ -157,8 +187,17 @@ STARTER = """\
 #insecure = false
 #local = false
 #api_key_command = "pass show openai"
+#key_env = ["OPENAI_API_KEY"]
+#key_header = "Authorization: Bearer {key}"
+#max_cost = 0.5
+# US dollars for a million tokens, of models that rtchat has no price of.
+#prices = { "my-model" = { input = 4.0, cached = 0.4, output = 24.0 } }
+# Options of the session and of replies: rtchat config options lists them.
+#session = { reasoning.effort = "low", audio.output.voice = "marin" }
+#response = { metadata.topic = "notes" }
 
-# A set of settings with a name: rtchat --profile work.
+# A set of settings with a name: rtchat --profile work. Some come with rtchat, and a table of the
+# same name is laid over them: rtchat config profiles lists them.
 #[profiles.work]
 #model = "gpt-realtime-2.1"
 """
@@ -183,6 +222,7 @@ def _begin(path: Path) -> None:
 
 def _shown(name: str, settings: Settings) -> str:
     """The value of a setting, for anybody to see."""
+    from rtchat.dotted import described
     from rtchat.endpoint import shown_url
     from rtchat.keys import last_four
 
@@ -192,6 +232,12 @@ def _shown(name: str, settings: Settings) -> str:
             return last_four(value.reveal()) if value else "none"
         case "url", _:
             return shown_url(value)
+        case "session" | "response", _:
+            line = on_a_line(", ".join(described(value))) or "none"
+        case "prices", _:
+            line = ", ".join(value) or "none"
+        case "key_env", _:
+            line = ", ".join(value) or "none"
         case "headers", tuple():
             return ", ".join(f"{header}: …" for header, _ in value) or "none"
         case _, None:
@@ -202,14 +248,15 @@ def _shown(name: str, settings: Settings) -> str:
             return f"{value:g}"
         case _:
             line = on_a_line(str(value))
-            return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
 
 
 _WIDEST = 60
 
 
-def _print_rows(rows: Iterable[tuple[str, str, str]]) -> None:
+def _print_rows(rows: Iterable[tuple[str, ...]]) -> None:
     lines = [tuple(map(on_a_line, row)) for row in rows]
-    widths = [max(map(len, column)) for column in list(zip(*lines, strict=True))[:2]]
-    for first, second, third in lines:
-        typer.echo(f"{first:<{widths[0]}}  {second:<{widths[1]}}  {third}")
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())

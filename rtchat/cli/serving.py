@@ -14,8 +14,23 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8765,
     engine: Annotated[
-        str, typer.Option(metavar="local|echo|script:FILE", help="What answers.")
-    ] = "local",
+        str | None,
+        typer.Option(metavar="local|echo|script:FILE|upstream", help="What answers.  [local]"),
+    ] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Ask a server of chat completions, as http://host/v1."),
+    ] = None,
+    upstream_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model to ask it for.")
+    ] = None,
+    upstream_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The key that it wants; or RTCHAT_UPSTREAM_KEY."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Send that key over plain http:// as well.")
+    ] = False,
     gguf: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own model, for the engine local.")
     ] = None,
@@ -28,8 +43,8 @@ def serve(
         list[str] | None, typer.Option(metavar="ORIGIN", help="Serve web pages from there.")
     ] = None,
 ) -> int:
-    """A Realtime server, with a tiny model of its own. Prints its URL."""
-    from rtchat.serve import serve
+    """A Realtime server: a tiny model of its own, or before another engine. Prints its URL."""
+    from rtchat.serve import read_upstream, serve
 
     around = surroundings()
     return serve(
@@ -37,6 +52,13 @@ def serve(
         host=host,
         port=port,
         gguf=gguf,
+        upstream=read_upstream(
+            upstream,
+            upstream_model,
+            upstream_key_file,
+            insecure=insecure,
+            environ=around.environ,
+        ),
         api_key_file=api_key_file,
         tls=(tls_cert, tls_key) if tls_cert else None,
         allow_origins=allow_origin or [],

@@ -2,59 +2,56 @@
 
 The order of the events is that of OpenAI's server, recorded. Deterministic and without I/O: ids and
 the time come from outside, and what an engine says is handed in piece by piece, so that a test
-needs no socket. Not here: sockets, tasks and keys (`realtime`).
+needs no socket. Not here: what a reply is made of (`growing`); sockets, tasks and keys
+(`realtime`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias, assert_never
 
-from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.effects import AddItem, Cancel, Configure, Delete, Reply, Retrieve, Truncate
 from rtchat.events import (
-    ChannelDone,
-    Delta,
     ItemAdded,
     ItemDeleted,
     ItemDone,
     ItemRetrieved,
-    OutputAdded,
-    OutputDone,
-    PartAdded,
-    PartDone,
-    ReplyEnded,
     ReplyStarted,
     ServerEvent,
     ServerProblem,
     SessionCreated,
     SessionUpdated,
 )
-from rtchat.server.engine import Answer, Engine, Finish, Prompt
+from rtchat.server.engine import Answer, CallPiece, Engine, Finish, Prompt
+from rtchat.server.growing import GrowingReply
 from rtchat.values import (
-    Channel,
+    Approval,
+    ApprovalAnswer,
     Dialect,
     Item,
     Message,
     Options,
     OtherItem,
-    Part,
     Status,
     ToolCall,
     ToolOutput,
     value,
 )
-from rtchat.wire.answers import encode_event, write_session
+from rtchat.wire.answers import Said, encode_event, write_session
 from rtchat.wire.fields import write_frame
 from rtchat.wire.requests import (
     INVALID_REQUEST,
     ITEM_REFERENCE,
+    Asked,
     Request,
     decode_command,
     merge_options,
     model_asked,
     read_reply,
     read_request,
+    read_tools,
 )
 
 _NOTHING = Options()
@@ -79,25 +76,6 @@ class Halt:
 
 Output: TypeAlias = str | Begin | Halt
 """A frame to send, or something to do about an engine."""
-
-
-@dataclass
-class _Reply:
-    id: str
-    options: Options
-    conversation_id: str | None
-    item_id: str
-    previous_item_id: str | None = None
-    texts: list[str] = field(default_factory=list)
-    has_output: bool = False
-
-    @property
-    def is_out_of_band(self) -> bool:
-        return self.conversation_id is None
-
-    def item(self, status: str, *, empty: bool = False) -> Message:
-        parts = () if empty else (Part("text", "".join(self.texts)),)
-        return Message("assistant", parts, self.item_id, status)
 
 
 class _RefusedError(Exception):
@@ -133,7 +111,7 @@ class Dialogue:
         self._id = new_id("conv")
         self._expires_at = int(now + seconds)
         self._items: list[Item] = []
-        self._replies: dict[str, _Reply] = {}
+        self._replies: dict[str, GrowingReply] = {}
 
     def open(self) -> list[str]:
         """The frames that greet the client."""
@@ -158,31 +136,24 @@ class Dialogue:
         """The frames of an `error` event."""
         return [*self._write(problem)]
 
-    def say(self, reply_id: str, text: str) -> list[str]:
-        """The next text of a reply; nothing if it has ended meanwhile."""
+    def say(self, reply_id: str, piece: str | CallPiece) -> list[str]:
+        """The next piece of a reply; nothing if it has ended meanwhile."""
         reply = self._replies.get(reply_id)
         if reply is None:
             return []
-        frames = [] if reply.has_output else [*self._begin_output(reply)]
-        reply.texts.append(text)
-        return [*frames, *self._write(Delta(Channel.TEXT, text, reply.id, reply.item_id))]
+        return [frame for event in reply.add(piece) for frame in self._write(event)]
 
     def finish(self, reply_id: str, finish: Finish) -> list[str]:
         """The end of a reply; nothing if it has ended before."""
         reply = self._replies.pop(reply_id, None)
         if reply is None:
             return []
-        frames: list[str] = []
-        if finish.status is Status.COMPLETED and not reply.has_output:
-            frames.extend(self._begin_output(reply))
-        if reply.has_output:
-            frames.extend(self._end_output(reply, finish.status))
-        frames.extend(self._write(self._ended(reply, finish), reply.options))
-        return frames
+        events = reply.end(finish)
+        return [frame for event in events for frame in self._write(event, reply.options)]
 
     # ----------------------------------------------------------------------------------- commands
 
-    def _obey(self, command: Command) -> Iterator[Output]:
+    def _obey(self, command: Asked) -> Iterator[Output]:
         match command:
             case Configure(options):
                 return self._configure(options)
@@ -206,7 +177,8 @@ class Dialogue:
 
     def _configure(self, options: Options) -> Iterator[str]:
         model = model_asked(options)
-        if model is not None and model != self._model:
+        # An alias will do: the example of OpenAI's own client asks for one of a dated model.
+        if model is not None and not f"{self._model}-".startswith(f"{model}-"):
             message = f"A session keeps its model: this one has '{self._model}'."
             raise _RefusedError("invalid_value", message, "session.model")
         if options.instructions == "":  # as OpenAI's server does: nothing said is nothing changed
@@ -252,11 +224,12 @@ class Dialogue:
             raise _RefusedError("conversation_already_has_active_response", message)
         options = self._reply_options(request)
         prompt = self._prompt(request, options)
-        reply = _Reply(
+        reply = GrowingReply(
             self._new_id("resp"),
             options,
             None if request.out_of_band else self._id,
-            self._new_id("item"),
+            self._items,
+            self._new_id,
         )
         answer: Answer | None = None
         if options.modality == "text":
@@ -283,6 +256,7 @@ class Dialogue:
             options.instructions or self._engine.instructions,
             tuple(self._resolve(item) for item in items),
             most if isinstance(most, int) else None,
+            read_tools(merge_options(self._options, request.options)),
         )
 
     def _resolve(self, item: Item) -> Item:
@@ -290,7 +264,7 @@ class Dialogue:
             return self._items[self._find(item.id, "reference")]
         return item
 
-    def _running(self) -> _Reply | None:
+    def _running(self) -> GrowingReply | None:
         replies = self._replies.values()
         return next((reply for reply in replies if not reply.is_out_of_band), None)
 
@@ -302,40 +276,6 @@ class Dialogue:
         yield from self.finish(reply.id, Finish(Status.CANCELLED, "client_cancelled"))
         yield Halt(reply.id)
 
-    def _begin_output(self, reply: _Reply) -> Iterator[str]:
-        reply.has_output = True
-        item = reply.item("in_progress", empty=True)
-        yield from self._write(OutputAdded(reply.id, 0, item))
-        if not reply.is_out_of_band:
-            reply.previous_item_id = self._items[-1].id if self._items else None
-            self._items.append(item)
-            yield from self._write(ItemAdded(item, reply.previous_item_id))
-        yield from self._write(PartAdded(reply.id, reply.item_id, 0, 0, Part("text")))
-
-    def _end_output(self, reply: _Reply, status: Status) -> Iterator[str]:
-        item = reply.item("completed" if status is Status.COMPLETED else "incomplete")
-        part = Part("text", item.text)
-        yield from self._write(ChannelDone(Channel.TEXT, item.text, reply.id, reply.item_id))
-        yield from self._write(PartDone(reply.id, reply.item_id, 0, 0, part))
-        if not reply.is_out_of_band:
-            # A client may have deleted it meanwhile.
-            self._items = [item if known.id == item.id else known for known in self._items]
-            yield from self._write(ItemDone(item, reply.previous_item_id))
-        yield from self._write(OutputDone(reply.id, 0, item))
-
-    def _ended(self, reply: _Reply, finish: Finish) -> ReplyEnded:
-        item = reply.item("completed" if finish.status is Status.COMPLETED else "incomplete")
-        return ReplyEnded(
-            reply.id,
-            finish.status,
-            finish.reason,
-            finish.code,
-            finish.message,
-            (item,) if reply.has_output else (),
-            finish.usage,
-            reply.conversation_id,
-        )
-
     def _session(self, make: type[SessionCreated | SessionUpdated]) -> ServerEvent:
         fields = write_session(
             session_id=self._session_id,
@@ -345,7 +285,7 @@ class Dialogue:
         )
         return make(self._session_id, self._model, self._dialect, self._expires_at, fields)
 
-    def _write(self, event: ServerEvent, options: Options = _NOTHING) -> Iterator[str]:
+    def _write(self, event: Said, options: Options = _NOTHING) -> Iterator[str]:
         data = encode_event(event, self._new_id("event"), self._dialect, options)
         if data is not None:
             yield write_frame(data)
@@ -362,7 +302,7 @@ def _complete(item: Item, item_id: str) -> Item:
     match item:
         case Message() | ToolCall():
             return replace(item, id=item_id, status=item.status or "completed")
-        case ToolOutput():
+        case ToolOutput() | Approval() | ApprovalAnswer():
             return replace(item, id=item_id)
         case OtherItem():
             return replace(item, id=item_id, fields={**item.fields, "id": item_id})

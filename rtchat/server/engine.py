@@ -6,11 +6,13 @@ Not here: any engine.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator
 from typing import Protocol, TypeAlias
 
 from rtchat.events import ServerProblem
-from rtchat.values import Item, Message, Status, Usage, value
+from rtchat.values import Item, Message, Status, ToolOutput, Usage, value
+from rtchat.wire.requests import Tools
 
 
 @value
@@ -20,12 +22,36 @@ class Prompt:
     instructions: str
     items: tuple[Item, ...]
     max_output_tokens: int | None = None
+    tools: Tools = Tools()
 
     @property
     def question(self) -> str:
         """The text of the user's last message."""
         asked = (item for item in reversed(self.items) if isinstance(item, Message))
         return next((item.text for item in asked if item.role == "user"), "")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What tools have given back since anything else was said, in order."""
+        latest = itertools.takewhile(
+            lambda item: isinstance(item, ToolOutput), reversed(self.items)
+        )
+        found = [item.output for item in latest if isinstance(item, ToolOutput)]
+        return tuple(reversed(found))
+
+
+@value
+class CallPiece:
+    """The next piece of a function call's arguments; pieces of several calls may interleave.
+
+    The first piece with a number begins that call and names the function.
+    """
+
+    number: int
+    arguments: str = ""
+    name: str = ""
+    call_id: str = ""
+    """Empty: the dialogue makes one."""
 
 
 @value
@@ -48,9 +74,10 @@ class HangUp:
     problem: ServerProblem | None = None
 
 
-Piece: TypeAlias = str | Finish | HangUp
+Piece: TypeAlias = str | CallPiece | Finish | HangUp
 Answer: TypeAlias = AsyncGenerator[Piece, None]
-"""Text, then a `Finish` or a `HangUp`, and nothing after it. Closing it early stops the engine."""
+"""Text and calls, then a `Finish` or a `HangUp`, and nothing after it. Closing it early stops the
+engine."""
 
 
 class Engine(Protocol):

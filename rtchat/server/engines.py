@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from rtchat.errors import UsageError
 from rtchat.server import weights
+from rtchat.server.chat import Upstream
 from rtchat.server.engine import Engine
 from rtchat.server.llama import SMOLLM2, plain_recipe, running
 from rtchat.server.script import EchoEngine, ScriptEngine, load_script
@@ -25,23 +27,41 @@ async def opened(
     data_dir: Path,
     environ: MutableMapping[str, str],
     gguf: Path | None = None,
+    upstream: Upstream | None = None,
 ) -> AsyncIterator[Engine]:
-    """The engine `local`, `echo` or `script:FILE`, while the block runs.
+    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs.
 
-    Raises `UsageError` for another name, a bad script, or a model that is not there.
+    Raises `UsageError` for another name, a bad script, or a part or a model that is not there.
     """
     if gguf is not None and name != "local":
         raise UsageError(f"--gguf is for the engine local, not {name}")
-    if name == "echo":
+    if upstream is not None and name != "upstream":
+        raise UsageError(f"--upstream is for the engine upstream, not {name}")
+    if name == "upstream":
+        async with _asking(upstream) as engine:
+            yield engine
+    elif name == "echo":
         yield EchoEngine()
     elif name.startswith(_SCRIPT):
         yield ScriptEngine(load_script(Path(name.removeprefix(_SCRIPT))))
     elif name == "local":
         recipe = SMOLLM2 if gguf is None else plain_recipe(gguf)
-        async with running(_found(data_dir, gguf), recipe, environ=environ) as engine:
-            yield engine
+        async with running(_found(data_dir, gguf), recipe, environ=environ) as llama:
+            yield llama
     else:
-        raise UsageError(f"no engine {name}", hint="local, echo or script:FILE")
+        raise UsageError(f"no engine {name}", hint="local, echo, script:FILE or upstream")
+
+
+@asynccontextmanager
+async def _asking(upstream: Upstream | None) -> AsyncIterator[Engine]:
+    if upstream is None:
+        raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
+    if find_spec("httpx2") is None:
+        raise UsageError("the engine upstream needs httpx2", hint="pip install 'rtchat[upstream]'")
+    from rtchat.server.upstream import connected
+
+    async with connected(upstream) as engine:
+        yield engine
 
 
 def _found(data_dir: Path, gguf: Path | None) -> Path:

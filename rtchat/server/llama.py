@@ -2,7 +2,8 @@
 
 The model has one slot, so one thread answers everybody in the order of asking. Prompts only grow at
 the end, as the model keeps what it has read: a changed beginning costs seconds of reading again.
-Not here: the model's file (`weights`), the protocol (`dialogue`).
+It is too small to use tools, which are passed over. Not here: the model's file (`weights`), the
+protocol (`dialogue`).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from websockets.typing import Subprotocol
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
 from rtchat.server.dialogue import SESSION_SECONDS, Begin, Dialogue, Halt, Output
-from rtchat.server.engine import Answer, Engine, Finish, HangUp
+from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp
 from rtchat.values import Dialect, Status
 
 PATH = "/v1/realtime"
@@ -252,12 +252,12 @@ class _Client:
                         return
                     await self._pass_on(reply_id, piece)
 
-    async def _pass_on(self, reply_id: str, piece: str | Finish) -> None:
+    async def _pass_on(self, reply_id: str, piece: str | CallPiece | Finish) -> None:
         async with self._order:
-            if isinstance(piece, str):
-                frames = self._dialogue.say(reply_id, piece)
-            else:
+            if isinstance(piece, Finish):
                 frames = self._dialogue.finish(reply_id, piece)
+            else:
+                frames = self._dialogue.say(reply_id, piece)
             for frame in frames:
                 await self._socket.send(frame)
 

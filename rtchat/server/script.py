@@ -1,6 +1,7 @@
 """Engines without a model: `echo`, and answers read from a file (`script:FILE`).
 
-The file is TOML or JSON. The first rule that fits the user's last message answers it:
+The file is TOML or JSON. The first rule that fits the user's last message answers it, and once
+tools have given something back, the first with a `match_output` that fits, too:
 
     model = "scripted"              # all of this is optional
     [[connect]]                     # the first connection meets the first of these, and so on
@@ -8,9 +9,12 @@ The file is TOML or JSON. The first rule that fits the user's last message answe
     [[rule]]
     match = "weather"               # part of the message, in any case; or
     regex = "^weather in (.+)$"     #   a regular expression found in it; neither: any message
+    match_output = "21"             # part of what a tool gave back; "" is anything
     times = 1                       # how often this rule may be used; without: always
     text = "Sunny, 21 degrees."     # the answer, in deltas of `chunk` characters; or
     deltas = ["Sunny, ", "21"]      #   the deltas themselves
+    tool_calls = [{name = "weather", arguments = {city = "Oslo"}}]  # after the text; arguments
+                                    #   may be a string, JSON or not, cut into chunks as text is
     chunk = 4
     delay = 0.05                    # seconds before each delta
     usage = {input = 12, cached = 4, output = 5}
@@ -21,7 +25,7 @@ The file is TOML or JSON. The first rule that fits the user's last message answe
     stall = true                    # no more word
     error = {code = "server_error", message = "No."}  # an `error` event instead of a reply
 
-A delta counts as one token. Not here: the protocol (`dialogue`).
+A delta, of text or of arguments, counts as one token. Not here: the protocol (`dialogue`).
 """
 
 from __future__ import annotations
@@ -30,14 +34,16 @@ import asyncio
 import json
 import re
 import tomllib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
+from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Prompt
 from rtchat.values import (
+    Approval,
+    ApprovalAnswer,
     Item,
     JsonObject,
     Message,
@@ -52,6 +58,8 @@ from rtchat.wire.check import (
     FieldError,
     array,
     boolean,
+    by_type,
+    json_object,
     number,
     of_type,
     record,
@@ -70,18 +78,26 @@ class Rule:
 
     match: str = ""
     regex: str = ""
+    match_output: str | None = None
+    """None: it answers no tool's output."""
     times: int | None = None
     deltas: tuple[str, ...] = ()
+    calls: tuple[CallPiece, ...] = ()
     delay: float = 0.0
     usage: Usage | None = None
     end: Finish | HangUp | ServerProblem | None = Finish()
     """None: it never ends. A `ServerProblem` comes instead of a reply."""
 
-    def fits(self, question: str) -> bool:
-        """Whether it answers this message."""
-        if self.regex and re.search(self.regex, question) is None:
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether it answers this."""
+        if (self.match_output is not None) != bool(prompt.outputs):
             return False
-        return self.match.casefold() in question.casefold()
+        if self.regex and re.search(self.regex, prompt.question) is None:
+            return False
+        wanted = (self.match_output or "").casefold()
+        if prompt.outputs and not any(wanted in output.casefold() for output in prompt.outputs):
+            return False
+        return self.match.casefold() in prompt.question.casefold()
 
 
 @value
@@ -108,18 +124,19 @@ class ScriptEngine:
         return self._connects.pop(0) if self._connects else None
 
     def answer(self, prompt: Prompt) -> Answer | ServerProblem:
-        rule = self._take(prompt.question)
+        rule = self._take(prompt)
         if isinstance(rule.end, ServerProblem):
             return rule.end
         return _speak(rule, prompt, self._sleep)
 
-    def _take(self, question: str) -> Rule:
+    def _take(self, prompt: Prompt) -> Rule:
         for index, (rule, left) in enumerate(self._left):
-            if left == 0 or not rule.fits(question):
+            if left == 0 or not rule.fits(prompt):
                 continue
             self._left[index] = (rule, None if left is None else left - 1)
             return rule
-        message = f"No rule of the script fits {question[:80]!r}."
+        what = prompt.outputs[-1] if prompt.outputs else prompt.question
+        message = f"No rule of the script fits {what[:80]!r}."
         return Rule(end=Finish(Status.FAILED, code="no_rule", message=message))
 
 
@@ -143,27 +160,27 @@ def cut(whole: str, size: int) -> tuple[str, ...]:
 
 
 async def _speak(rule: Rule, prompt: Prompt, sleep: Sleep) -> Answer:
-    most = len(rule.deltas) if prompt.max_output_tokens is None else prompt.max_output_tokens
-    said = rule.deltas[:most]
-    for delta in said:
+    pieces: tuple[str | CallPiece, ...] = (*rule.deltas, *rule.calls)
+    said = pieces[: prompt.max_output_tokens]
+    for piece in said:
         # Even a delay of nothing lets a cancel in.
         await sleep(rule.delay)
-        yield delta
+        yield piece
     end = rule.end
-    if len(said) < len(rule.deltas):
+    if len(said) < len(pieces):
         end = Finish(Status.INCOMPLETE, "max_output_tokens")
     if end is None:
         await asyncio.Event().wait()
     elif isinstance(end, Finish):
-        usage = rule.usage or _count(prompt, said)
+        usage = rule.usage or _count(prompt, len(said))
         yield Finish(end.status, end.reason, end.code, end.message, usage)
     elif isinstance(end, HangUp):
         yield end
 
 
-def _count(prompt: Prompt, said: Sequence[str]) -> Usage:
+def _count(prompt: Prompt, said: int) -> Usage:
     heard = len(prompt.instructions.split()) + sum(len(_words(item)) for item in prompt.items)
-    return Usage(input=heard, output=len(said), total=heard + len(said))
+    return Usage(input=heard, output=said, total=heard + said)
 
 
 def _words(item: Item) -> list[str]:
@@ -174,7 +191,7 @@ def _words(item: Item) -> list[str]:
             return item.arguments.split()
         case ToolOutput():
             return item.output.split()
-        case OtherItem():
+        case Approval() | ApprovalAnswer() | OtherItem():
             return []
     assert_never(item)
 
@@ -183,6 +200,7 @@ def _words(item: Item) -> list[str]:
 
 _PROBLEM = record({"code": text(), "message": text()}, {"type": text(), "param": text()})
 _CLOSE = record({"code": number(1000, 4999, whole=True)}, {"reason": text(120), "error": _PROBLEM})
+_CALL = record({"name": text(), "arguments": by_type({str: text(), dict: json_object})})
 _SECONDS = number(0, 3600)
 _TOKENS = number(0, 10**6, whole=True)
 _RULE = record(
@@ -190,9 +208,11 @@ _RULE = record(
     {
         "match": text(),
         "regex": text(),
+        "match_output": text(),
         "times": _TOKENS,
         "text": text(),
         "deltas": array(text()),
+        "tool_calls": array(_CALL),
         "chunk": number(1, 10**6, whole=True),
         "delay": _SECONDS,
         "usage": record({}, {"input": _TOKENS, "cached": _TOKENS, "output": _TOKENS}),
@@ -238,8 +258,8 @@ def _rule(fields: Fields, path: str) -> Rule:
     data = fields.data
     _at_most_one(data, ("text", "deltas"), path)
     _at_most_one(data, _ENDS, path)
-    if "error" in data and ("text" in data or "deltas" in data):
-        message = f"'{path}.error' comes instead of a reply: it can have no text."
+    if "error" in data and data.keys() & {"text", "deltas", "tool_calls"}:
+        message = f"'{path}.error' comes instead of a reply: it can have no text and no calls."
         raise FieldError("invalid_value", message, path)
     try:
         re.compile(fields.text("regex"))
@@ -249,8 +269,10 @@ def _rule(fields: Fields, path: str) -> Rule:
     return Rule(
         fields.text("match"),
         fields.text("regex"),
+        fields.optional("match_output"),
         fields.integer("times") if "times" in data else None,
         _deltas(fields),
+        tuple(_calls(fields)),
         fields.number("delay") or 0.0,
         _usage(fields.fields("usage")) if "usage" in data else None,
         _end(fields),
@@ -269,6 +291,16 @@ def _deltas(fields: Fields) -> tuple[str, ...]:
     if isinstance(listed, list):
         return tuple(str(delta) for delta in listed)
     return cut(fields.text("text"), fields.integer("chunk") or _CHUNK)
+
+
+def _calls(fields: Fields) -> Iterator[CallPiece]:
+    size = fields.integer("chunk") or _CHUNK
+    for number_of_call, call in enumerate(fields.list("tool_calls")):
+        arguments = call.data["arguments"]
+        whole = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        first, *others = cut(whole, size) or ("",)
+        yield CallPiece(number_of_call, first, call.text("name"))
+        yield from (CallPiece(number_of_call, piece) for piece in others)
 
 
 def _usage(fields: Fields) -> Usage:

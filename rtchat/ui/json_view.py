@@ -46,14 +46,14 @@ def as_json(over: ReplyOver) -> dict[str, object]:
         "response_id": over.response_id,
         "conversation_id": over.conversation_id,
         "model": over.model,
-        "usage": _usage(over.usage),
+        "usage": _usage(over.usage, over.cost),
         "timing": _timing(over.timing),
         "tool_calls": [_tool_call(call) for call in over.tool_calls],
         "error": error,
     }
 
 
-def _usage(usage: Usage | None) -> dict[str, object] | None:
+def _usage(usage: Usage | None, cost: float | None) -> dict[str, object] | None:
     if usage is None:
         return None
     return {
@@ -61,7 +61,7 @@ def _usage(usage: Usage | None) -> dict[str, object] | None:
         "cached_tokens": usage.cached,
         "output_tokens": usage.output,
         "total_tokens": usage.total,
-        "cost_usd": None,
+        "cost_usd": None if cost is None else round(cost, 8),
     }
 
 

@@ -22,6 +22,9 @@ from rtchat.effects import (
     Ready,
     ReplyOver,
     TextArrived,
+    ToolAsked,
+    ToolBegan,
+    ToolEnded,
     Totals,
     Update,
     Waiting,
@@ -85,7 +88,7 @@ class LiveView:
         """Whether any of the reply is in the scrollback."""
         self._stream: Stream | None = None
 
-    def show(self, update: Update) -> None:
+    def show(self, update: Update) -> None:  # noqa: C901 - one arm an update
         """Show what happened."""
         match update:
             case Connecting(model=model):
@@ -104,6 +107,15 @@ class LiveView:
                 self._add(text)
             case ReplyOver():
                 self._finish(update)
+            case ToolAsked():
+                self._settle()
+            case ToolBegan(call):
+                self._settle()
+                self._say(f"{call.name} runs")
+                self._notice("info", words.call(call))
+            case ToolEnded():
+                self._say("waiting")
+                self._notice("info", words.outcome(update))
             case Totals():
                 self._aside(words.totals(update))
             case Notice(level=level, text=text):
@@ -177,6 +189,16 @@ class LiveView:
             self.tick()
         elif self._stream.is_full:
             self.tick()
+
+    def _settle(self) -> None:
+        """The model calls a tool: what it said before is all of that, and what follows is apart."""
+        lines = self._stream.finish(self._out.width) if self._stream else []
+        self._stream = None
+        if self._panel is None:
+            self._print(lines)
+        else:
+            self._paint(lines)
+        self._begun = False
 
     def _finish(self, over: ReplyOver) -> None:
         """The rest of the text, then how it went."""

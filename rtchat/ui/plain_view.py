@@ -17,6 +17,9 @@ from rtchat.effects import (
     Ready,
     ReplyOver,
     TextArrived,
+    ToolAsked,
+    ToolBegan,
+    ToolEnded,
     Totals,
     Update,
     Waiting,
@@ -63,8 +66,12 @@ class Aside:
                 self._info(words.waiting(update))
             case Asked():
                 self._complaint = ""
-            case TextArrived() | Copy():
+            case TextArrived() | Copy() | ToolAsked():
                 pass
+            case ToolBegan(call):
+                self._info(words.call(call))
+            case ToolEnded():
+                self._info(words.outcome(update))
             case ReplyOver():
                 self._ended(update)
             case Totals():

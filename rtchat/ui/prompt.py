@@ -14,28 +14,32 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
+from typing import TextIO
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import History
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.shortcuts import print_formatted_text
 
 from rtchat.commands import TABLE
+from rtchat.events import Answer
+from rtchat.ui.safe import visible
 
 _ESCAPE_SECONDS = 0.1
 """How long after an Esc the rest of an escape sequence may still come."""
 _KEPT = 2_000
 """Entries of the history file that are read."""
+_ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 
 
@@ -49,7 +53,9 @@ class Prompt:
         color: bool = True,
         input: Input | None = None,
         output: Output | None = None,
+        stdout: TextIO | None = None,
     ) -> None:
+        output = output or create_output(stdout)
         self._input = input or create_input()
         self._typed = Typed()
         self.on_suspend: Callable[[], None] = lambda: None
@@ -71,11 +77,19 @@ class Prompt:
             input=self._input,
             output=output,
         )
+        self._choices: PromptSession[str] = PromptSession(
+            history=InMemoryHistory(), input=self._input, output=output
+        )
 
     @property
     def active(self) -> bool:
-        """Whether an entry is being edited right now."""
-        return self._session.app.is_running
+        """Whether something is being edited right now."""
+        return self._running is not None
+
+    @property
+    def _running(self) -> Application[str] | None:
+        apps = (self._session.app, self._choices.app)
+        return next((app for app in apps if app.is_running), None)
 
     async def read(self, default: str = "") -> str | None:
         """One entry, begun with `default` and what was typed ahead. None: the user leaves."""
@@ -86,20 +100,37 @@ class Prompt:
         except EOFError:
             return None
 
+    async def choose(self, question: str) -> Answer | None:
+        """Yes, always or no, as many times as it takes to get one; None: stop the reply."""
+        message = f"{visible(question)} [y]es, [a]lways, [n]o › "  # noqa: RUF001 # as the prompt
+        while True:
+            try:
+                typed = await self._choices.prompt_async(message, handle_sigint=False)
+            except (EOFError, KeyboardInterrupt):
+                return None
+            for answer in _ANSWERS:
+                if typed.strip() and answer.startswith(typed.strip().lower()):
+                    return answer
+
+    def abandon(self) -> None:
+        """Nobody needs an answer any more."""
+        if self._choices.app.is_running:
+            self._choices.app.exit(exception=EOFError)
+
     def above(self, show: Callable[[], None]) -> None:
         """Let `show` print above the entry being edited, or at once if none is.
 
         The terminal stays raw meanwhile (the library's own way would not leave it so): an Enter
         that is typed in this very moment must not become a new line.
         """
-        if not self.active:
+        app = self._running
+        if app is None:
             show()
             return
-        renderer = self._session.app.renderer
-        renderer.erase()
+        app.renderer.erase()
         show()
-        renderer.request_absolute_cursor_position()
-        self._session.app.invalidate()
+        app.renderer.request_absolute_cursor_position()
+        app.invalidate()
 
     def suspended(self, stop: Callable[[], None]) -> None:
         """Call `stop` with the terminal as the shell left it, and go on afterwards."""

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rtchat.commands import parse
-from rtchat.effects import Connecting, Copy, ReplyOver, Update
-from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, UserSaid
+from rtchat.effects import Connecting, Copy, ReplyOver, ToolAsked, Update
+from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
+from rtchat.ui import words
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
+from rtchat.values import Approval, ToolCall
 
 
 class Screen(Protocol):
@@ -45,7 +47,10 @@ class Terminal:
         self._view = view
         self._prompt = prompt
         self._clipboard = clipboard
-        self._over = asyncio.Event()
+        self._news = asyncio.Event()
+        """Something ends the wait for a reply: that it is over, or a call that needs permission."""
+        self._is_over = False
+        self._call: ToolCall | Approval | None = None
         prompt.on_suspend = self._suspend
 
     def show(self, update: Update) -> None:
@@ -56,8 +61,13 @@ class Terminal:
             self._view.show(update)  # prints nothing, so the prompt can stay where it is
         else:
             self._prompt.above(lambda: self._view.show(update))
+        if isinstance(update, ToolAsked):
+            self._call = update.call
+            self._news.set()
         if isinstance(update, ReplyOver):
-            self._over.set()
+            self._is_over = True
+            self._prompt.abandon()
+            self._news.set()
 
     def tick(self) -> None:
         """Repaint what changed."""
@@ -109,9 +119,18 @@ class Terminal:
                 return parse(line)
 
     async def _ask(self, question: UserSaid, post: Callable[[LocalEvent], None]) -> None:
-        """Post a question and wait until its reply was shown."""
-        self._over.clear()
+        """Post a question and wait until its reply was shown; ask about the calls that it makes."""
+        self._is_over = False
         self._view.expect()
-        with self._prompt.replying(lambda: post(CancelPressed())):
-            post(question)
-            await self._over.wait()
+        event: LocalEvent = question
+        while True:
+            self._news.clear()
+            with self._prompt.replying(lambda: post(CancelPressed())):
+                post(event)
+                await self._news.wait()
+            if self._is_over or self._call is None:
+                return
+            self._view.hide()
+            call, self._call = self._call, None
+            answer = await self._prompt.choose(f"{words.call(call)}  run it?")
+            event = CancelPressed() if answer is None else ToolAnswered(answer)

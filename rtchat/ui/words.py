@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import assert_never
 
 from rtchat import __version__
-from rtchat.effects import Ready, ReplyOver, Totals, Waiting
-from rtchat.values import Kept, Status, Usage
+from rtchat.effects import Ready, ReplyOver, ToolEnded, Totals, Waiting
+from rtchat.events import RateLimit
+from rtchat.values import Approval, Kept, Status, ToolCall, Usage
 
 _DOT = " · "
+_MOST_SHOWN = 200
+"""Characters of arguments and outputs that are shown."""
 
 
 def greeting(ready: Ready) -> str:
@@ -56,7 +59,7 @@ def remark(over: ReplyOver) -> str:
 
 
 def stats(over: ReplyOver) -> str:
-    """What is known about a reply: model, times, rate, tokens. "" if it never began."""
+    """What is known about a reply: model, times, rate, tokens, cost. "" if it never began."""
     first, total, usage = over.timing.first_token, over.timing.total, over.usage
     if first is None and usage is None:
         return ""
@@ -67,13 +70,53 @@ def stats(over: ReplyOver) -> str:
         parts.append(f"{total:.1f} s")
     if first is not None and total is not None and usage and usage.output and total - first > 0.05:
         parts.append(f"{usage.output / (total - first):.0f} tok/s")
-    return _DOT.join((*parts, *(_tokens(usage) if usage else ())))
+    parts += _tokens(usage) if usage else ()
+    return _DOT.join(parts if over.cost is None else (*parts, dollars(over.cost)))
+
+
+def dollars(cost: float) -> str:
+    """An amount of money, as small as those of replies are."""
+    if 0 < cost < 0.0001:
+        return "<$0.0001"
+    return f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
+
+
+def call(call: ToolCall | Approval) -> str:
+    """A call as code shows one: `weather({"city": "Oslo"})`."""
+    arguments = " ".join(call.arguments.split())
+    server = f"{call.server}: " if isinstance(call, Approval) else ""
+    return f"{server}{call.name}({_short(arguments)})"
+
+
+def outcome(ended: ToolEnded) -> str:
+    """What came of it, on a line."""
+    return f"{ended.call.name} → {_short(' '.join(ended.output.split()))}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"
 
 
 def totals(update: Totals) -> str:
-    """The sums of a run."""
-    noun = "reply" if update.replies == 1 else "replies"
-    return _DOT.join((f"{update.replies} {noun}", *_tokens(update.usage)))
+    """The sums of a run, and what is left of the limits: a table."""
+    usage = update.usage
+    rows = [
+        ("replies", f"{update.replies}", ""),
+        ("input", f"{usage.input}", "tokens"),
+        ("cached", f"{usage.cached}", "of these"),
+        ("output", f"{usage.output}", "tokens"),
+        ("cost", "unknown" if update.cost is None else dollars(update.cost), ""),
+        *(_limit(limit) for limit in update.limits),
+    ]
+    names, numbers = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(
+        f"{name:<{names}}  {number:>{numbers}}  {words}".rstrip() for name, number, words in rows
+    )
+
+
+def _limit(limit: RateLimit) -> tuple[str, str, str]:
+    again = f", again in {limit.reset_seconds:.0f} s" if limit.reset_seconds >= 0.5 else ""
+    return f"limit: {limit.name}", f"{limit.remaining}", f"left of {limit.limit}{again}"
 
 
 def _tokens(usage: Usage) -> tuple[str, str]:

@@ -5,7 +5,7 @@ Not here: which event when (`rtchat.server`), and the client that reads them (`c
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from rtchat.events import (
     ChannelDone,
@@ -38,6 +38,7 @@ from rtchat.values import (
     Options,
     Status,
     Usage,
+    value,
 )
 from rtchat.wire import beta
 from rtchat.wire.client import write_options
@@ -92,8 +93,23 @@ def write_session(*, session_id: str, model: str, expires_at: int, options: Opti
 # ------------------------------------------------------------------------------------------- events
 
 
+@value
+class ArgumentsDelta:
+    """A `Delta` of a function call's arguments, with the id of the call, that no client needs."""
+
+    text: str
+    call_id: str
+    response_id: str
+    item_id: str
+    output_index: int
+
+
+Said: TypeAlias = ServerEvent | ArgumentsDelta
+"""What a server may say."""
+
+
 def encode_event(
-    event: ServerEvent,
+    event: Said,
     event_id: str,
     dialect: Dialect = Dialect.GA,
     options: Options = Options(),  # noqa: B008 - a frozen value
@@ -109,7 +125,7 @@ def encode_event(
     return data if dialect is Dialect.GA else beta.to_beta(data)
 
 
-def _encode(event: ServerEvent, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
+def _encode(event: Said, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
     match event:
         case SessionCreated():
             return {"type": "session.created", "session": dict(event.fields)}
@@ -140,6 +156,8 @@ def _encode(event: ServerEvent, options: Options) -> dict[str, object] | None:  
             return {"type": "response.content_part.done", **_place(event), "part": _part(event)}
         case Delta() | ChannelDone():
             return _channel(event)
+        case ArgumentsDelta():
+            return _arguments(event)
         case ToolCalled():
             return _tool_called(event)
         case RateLimits():
@@ -207,6 +225,17 @@ def _channel(event: Delta | ChannelDone) -> dict[str, object] | None:
     if event.channel is Channel.HEARD:
         return {"type": f"{stem}.completed", **place, whole: event.text}
     return {"type": f"{stem}.done", **place} | ({whole: event.text} if whole else {})
+
+
+def _arguments(event: ArgumentsDelta) -> dict[str, object]:
+    return {
+        "type": "response.function_call_arguments.delta",
+        "response_id": event.response_id,
+        "item_id": event.item_id,
+        "output_index": event.output_index,
+        "call_id": event.call_id,
+        "delta": event.text,
+    }
 
 
 def _tool_called(event: ToolCalled) -> dict[str, object]:

@@ -8,8 +8,9 @@ server use the same. Both functions leave alone what they do not know. Not here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from rtchat.dotted import without
 from rtchat.values import JsonObject
 
 _TYPES_TO_GA = {
@@ -124,18 +125,28 @@ def _fields_to_ga(fields: JsonObject) -> dict[str, object]:
     for beta, path, to_ga_value, _ in _FIELDS:
         if beta in out:
             _put(out, path, to_ga_value(out.pop(beta)))
+    if isinstance(items := out.get("input"), list):
+        out["input"] = [_item_to_ga(item) if isinstance(item, dict) else item for item in items]
     return out
 
 
 def _fields_to_beta(fields: JsonObject) -> dict[str, object]:
-    out = {key: value for key, value in fields.items() if key not in ("type", "audio")}
+    out = flattened(fields)
+    out.pop("audio", None)
+    for key in ("output", "input"):
+        if isinstance(items := out.get(key), list):
+            out[key] = [_item_to_beta(item) for item in items]
+    return out
+
+
+def flattened(fields: JsonObject, only: Collection[str] | None = None) -> dict[str, object]:
+    """The fields of a session or a response under their flat names: those of `only`, or all."""
+    out = {key: value for key, value in fields.items() if key != "type"}
     for beta, path, _, to_beta_value in _FIELDS:
         found, value = _take(fields, path)
-        if found:
-            out.pop(path[0], None)
+        if found and (only is None or beta in only):
+            out = without(out, ".".join(path))
             out[beta] = to_beta_value(value)
-    if isinstance(output := out.get("output"), list):
-        out["output"] = [_item_to_beta(item) for item in output]
     return out
 
 

@@ -3,11 +3,21 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import assert_never
+from typing import Literal, assert_never
 
-from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.effects import (
+    AddItem,
+    Cancel,
+    Command,
+    Configure,
+    Delete,
+    Raw,
+    Reply,
+    Retrieve,
+    Truncate,
+)
 from rtchat.events import (
     ChannelDone,
     Delta,
@@ -32,8 +42,8 @@ from rtchat.events import (
     ToolCalled,
     Unknown,
 )
-from rtchat.values import Channel, Dialect, JsonObject, Options, Part, Status, Usage
-from rtchat.wire import beta
+from rtchat.values import Channel, Dialect, JsonObject, Options, Part, Status, Tool, Usage
+from rtchat.wire import beta, vendors
 from rtchat.wire.fields import Fields
 from rtchat.wire.items import read_item, read_part, write_item
 
@@ -43,9 +53,12 @@ from rtchat.wire.items import read_item, read_part, write_item
 def encode(command: Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
     """A command as the event that asks a server for it."""
     data = {"event_id": event_id} | _encode(command)
-    if dialect is Dialect.GA:
+    if dialect is Dialect.GA or isinstance(command, Raw):
         return data
-    return beta.to_beta(data) or data
+    if dialect is Dialect.XAI:
+        return vendors.to_xai(data)
+    data = beta.to_beta(data) or data
+    return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
 
 
 def _encode(command: Command) -> dict[str, object]:
@@ -68,6 +81,8 @@ def _encode(command: Command) -> dict[str, object]:
         case Truncate(item_id, index, end):
             out = {"type": "conversation.item.truncate", "item_id": item_id}
             return out | {"content_index": index, "audio_end_ms": end}
+        case Raw(fields):
+            return dict(fields)
     assert_never(command)
 
 
@@ -81,6 +96,33 @@ def write_options(options: Options) -> dict[str, object]:
     if options.max_output_tokens is not None:
         out["max_output_tokens"] = options.max_output_tokens
     return out | dict(options.other)
+
+
+def ask_for_text(
+    instructions: str | None, most: int | Literal["inf"] | None, other: JsonObject
+) -> Options:
+    """The options of a session of text, unless `other` wants something else of it."""
+    modality: Literal["text"] | None = None if "output_modalities" in other else "text"
+    return Options(instructions, modality, most, other)
+
+
+def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
+    """The options of a session that also has these tools."""
+    own = [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        }
+        for tool in tools
+    ]
+    there = session.get("tools")
+    return (
+        {**session, "tools": [*(there if isinstance(there, list) else []), *own]}
+        if own
+        else session
+    )
 
 
 # ------------------------------------------------------------------------------------------- events
@@ -207,11 +249,18 @@ def _reply_ended(fields: Fields) -> ServerEvent:
 def _usage(fields: Fields) -> Usage | None:
     if not any(fields.data.values()):
         return None
+    details = fields.fields("input_token_details")
+    cached = details.fields("cached_tokens_details")
     return Usage(
         fields.integer("input_tokens"),
-        fields.fields("input_token_details").integer("cached_tokens"),
+        details.integer("cached_tokens"),
         fields.integer("output_tokens"),
         fields.integer("total_tokens"),
+        details.integer("audio_tokens"),
+        cached.integer("audio_tokens"),
+        fields.fields("output_token_details").integer("audio_tokens"),
+        details.integer("image_tokens"),
+        cached.integer("image_tokens"),
     )
 
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from rtchat.values import Item, Message, OtherItem, Part, PartKind, Role, ToolCall, ToolOutput
+from rtchat.values import (
+    Approval,
+    ApprovalAnswer,
+    Item,
+    Message,
+    OtherItem,
+    Part,
+    PartKind,
+    Role,
+    ToolCall,
+    ToolOutput,
+)
 from rtchat.wire.fields import Fields
 
 _PART_KINDS: dict[str, PartKind] = {
@@ -66,6 +77,12 @@ def read_item(fields: Fields) -> Item:
         return ToolCall(name, call_id, fields.text("arguments"), item_id, fields.text("status"))
     if kind == "function_call_output":
         return ToolOutput(fields.text("call_id"), fields.text("output"), item_id)
+    if kind == "mcp_approval_request":
+        name, server = fields.text("name"), fields.text("server_label")
+        return Approval(item_id, name, fields.text("arguments"), server)
+    if kind == "mcp_approval_response":
+        request, approve = fields.text("approval_request_id"), fields.data.get("approve")
+        return ApprovalAnswer(request, approve is True, item_id)
     return OtherItem(kind, item_id, fields.data)
 
 
@@ -94,6 +111,19 @@ def _item_fields(item: Item) -> dict[str, object]:
                 "type": "function_call_output",
                 "call_id": item.call_id,
                 "output": item.output,
+            }
+        case Approval():
+            return {
+                "type": "mcp_approval_request",
+                "server_label": item.server,
+                "name": item.name,
+                "arguments": item.arguments,
+            }
+        case ApprovalAnswer():
+            return {
+                "type": "mcp_approval_response",
+                "approval_request_id": item.request_id,
+                "approve": item.approve,
             }
         case OtherItem():
             return dict(item.fields)

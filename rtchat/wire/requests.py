@@ -8,10 +8,11 @@ conversation (`rtchat.server`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
-from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.effects import AddItem, Cancel, Configure, Delete, Reply, Retrieve, Truncate
 from rtchat.events import ServerProblem
-from rtchat.values import Dialect, Item, JsonObject, Modality, Options, value
+from rtchat.values import Dialect, Item, JsonObject, Modality, Options, Tool, value
 from rtchat.wire import beta
 from rtchat.wire.check import FieldError, unsupported
 from rtchat.wire.fields import Fields, read_json
@@ -19,6 +20,9 @@ from rtchat.wire.items import read_item
 from rtchat.wire.shapes import COMMANDS
 
 INVALID_REQUEST = "invalid_request_error"
+
+Asked: TypeAlias = Configure | AddItem | Reply | Cancel | Retrieve | Delete | Truncate
+"""What a client may ask for."""
 # ------------------------------------------------------------------------------------------- frames
 
 
@@ -39,7 +43,7 @@ def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
 # ----------------------------------------------------------------------------------------- commands
 
 
-def decode_command(data: JsonObject, dialect: Dialect = Dialect.GA) -> Command | ServerProblem:
+def decode_command(data: JsonObject, dialect: Dialect = Dialect.GA) -> Asked | ServerProblem:
     """What a client asks for, or the error to answer it with."""
     event_id = data.get("event_id")
     try:
@@ -54,7 +58,7 @@ def decode_command(data: JsonObject, dialect: Dialect = Dialect.GA) -> Command |
         )
 
 
-def _decode(data: JsonObject) -> Command:
+def _decode(data: JsonObject) -> Asked:
     if "type" not in data:
         message = "Missing required parameter: 'type'."
         raise FieldError("missing_required_parameter", message, "type")
@@ -76,16 +80,16 @@ def _decode(data: JsonObject) -> Command:
 _NO_TRANSCRIPTION = "Passing a transcription session to a realtime session is not allowed."
 
 
-def _truncate(fields: Fields) -> Command:
+def _truncate(fields: Fields) -> Asked:
     place = fields.integer("content_index"), fields.integer("audio_end_ms")
     return Truncate(fields.text("item_id"), *place)
 
 
-def _add_item(fields: Fields) -> Command:
+def _add_item(fields: Fields) -> Asked:
     return AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
 
 
-_READERS: dict[str, Callable[[Fields], Command]] = {
+_READERS: dict[str, Callable[[Fields], Asked]] = {
     "session.update": lambda fields: Configure(_options(fields.fields("session").data, "type")),
     "response.create": lambda fields: Reply(_options(fields.fields("response").data)),
     "response.cancel": lambda fields: Cancel(fields.text("response_id")),
@@ -159,6 +163,39 @@ def read_reply(options: Options) -> Request:
 
 
 _REQUEST_FIELDS = ("conversation", "input")
+
+
+@value
+class Tools:
+    """Which functions the model may call, and whether it must."""
+
+    functions: tuple[Tool, ...] = ()
+    choice: Literal["auto", "none", "required"] = "auto"
+    forced: str = ""
+    """The name of the one function that it must call."""
+    parallel: bool | None = None
+    """Whether it may call several at once; None leaves that to the model."""
+
+
+def read_tools(options: Options) -> Tools:
+    """The function tools among decoded options; those of other types are passed over."""
+    fields = Fields(options.other, [])
+    functions = tuple(
+        Tool(tool.text("name"), tool.text("description"), tool.fields("parameters").data)
+        for tool in fields.list("tools")
+        if tool.text("type") == "function"
+    )
+    forced = fields.fields("tool_choice")
+    parallel = options.other.get("parallel_tool_calls")
+    return Tools(
+        functions,
+        _CHOICES.get(fields.text("tool_choice"), "auto"),
+        forced.text("name") if forced.text("type") == "function" else "",
+        parallel if isinstance(parallel, bool) else None,
+    )
+
+
+_CHOICES: dict[str, Literal["none", "required"]] = {"none": "none", "required": "required"}
 
 
 def model_asked(options: Options) -> str | None:

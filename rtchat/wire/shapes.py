@@ -28,6 +28,7 @@ from rtchat.wire.check import (
 _text = text()
 _optional_text = nullable(str, _text)
 _COUNT = 10**9
+_TOKENS = number(0, _COUNT, whole=True)
 
 # ------------------------------------------------------------------------------------- parts, items
 
@@ -203,7 +204,7 @@ _BOTH: dict[str, Check] = {
 }
 """What a session and a single response can both be asked."""
 
-_SESSION = record(
+SESSION = record(
     {"type": one_of("realtime")},
     {
         **_BOTH,
@@ -213,7 +214,7 @@ _SESSION = record(
                 str: one_of("auto", "disabled"),
                 dict: record(
                     {"type": one_of("retention_ratio"), "retention_ratio": number(0, 1)},
-                    {"token_limits": json_object},
+                    {"token_limits": record({}, {"post_instructions": _TOKENS})},
                 ),
             }
         ),
@@ -236,7 +237,7 @@ _SESSION = record(
         ),
     },
 )
-_RESPONSE = record(
+RESPONSE = record(
     {},
     {
         **_BOTH,
@@ -255,7 +256,7 @@ def _event(required: dict[str, Check], optional: dict[str, Check] | None = None)
 
 
 COMMANDS: dict[str, Check] = {
-    "session.update": _event({"session": _SESSION}),
+    "session.update": _event({"session": SESSION}),
     "conversation.item.create": _event({"item": _ITEM}, {"previous_item_id": _optional_text}),
     "conversation.item.retrieve": _event({"item_id": _text}),
     "conversation.item.delete": _event({"item_id": _text}),
@@ -266,7 +267,7 @@ COMMANDS: dict[str, Check] = {
             "audio_end_ms": number(0, _COUNT, whole=True),
         }
     ),
-    "response.create": _event({}, {"response": _RESPONSE}),
+    "response.create": _event({}, {"response": RESPONSE}),
     "response.cancel": _event({}, {"response_id": _text}),
     "input_audio_buffer.append": _event({"audio": _text}),
     "input_audio_buffer.commit": _event({}),

@@ -1,0 +1,159 @@
+"""The calls of one reply: which the user allows, which run, and what each gave back.
+
+Every call gets an answer, be it that the user refused it: a server takes no other question before.
+Not here: when a reply has calls and what is sent afterwards (`conversation`), or running a tool
+(`tools`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, assert_never
+
+from rtchat.effects import Effect, Notice, RunTool, Show, StopTools, ToolAsked, ToolBegan, ToolEnded
+from rtchat.events import Answer
+from rtchat.values import Approval, ApprovalAnswer, JsonObject, ToolCall, ToolOutput
+
+MOST_ROUNDS = 10
+NO_CALLS: JsonObject = {"tool_choice": "none"}
+"""The option of a reply that can only be text."""
+REFUSED = "error: the user refused this call"
+STOPPED = "error: the user stopped this call"
+_NOBODY = "error: this tool is not allowed here"
+_ENOUGH = "error: no more calls in this turn; answer with what there is"
+
+Call: TypeAlias = ToolCall | Approval
+
+
+class Permissions:
+    """Which calls may be made, by name. `asks` is whether there is somebody to be asked."""
+
+    def __init__(
+        self,
+        tools: Iterable[str] = (),
+        allowed: Iterable[str] = (),
+        *,
+        asks: bool = False,
+        most_rounds: int = MOST_ROUNDS,
+    ) -> None:
+        self.tools = frozenset(tools)
+        """The tools on this side."""
+        self.allowed = set(allowed)
+        self.asks = asks
+        self.most_rounds = most_rounds
+
+    def describe(self) -> str:
+        """The tools, a line each."""
+        notes = ((name, " (allowed)" if name in self.allowed else "") for name in self.tools)
+        return "\n".join(f"{name}{note}" for name, note in sorted(notes)) or "there are no tools"
+
+    def concern(self, calls: Sequence[Call]) -> bool:
+        """Whether it is for this side to answer these calls: without tools of its own it reports
+        them, and whoever gave the server its tools answers."""
+        return any(self.tools or isinstance(call, Approval) for call in calls)
+
+
+class Round:
+    """One reply's calls, `number` from 1 within its turn. Methods return what is to be done."""
+
+    def __init__(self, calls: Sequence[Call], permissions: Permissions, number: int) -> None:
+        self.calls = tuple(calls)
+        self.is_last = number >= permissions.most_rounds
+        self._permissions = permissions
+        self._waiting = list(calls)
+        """To be allowed or not, in order."""
+        self._running: dict[str, ToolCall] = {}
+        self._answers: dict[str, ToolOutput | ApprovalAnswer] = {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each call has its answer."""
+        return len(self._answers) == len(self.calls)
+
+    @property
+    def answers(self) -> list[ToolOutput | ApprovalAnswer]:
+        """Those that are there, in the order of the calls."""
+        return [self._answers[key] for key in map(_key, self.calls) if key in self._answers]
+
+    def begin(self) -> list[Effect]:
+        """Run what is allowed, refuse what is not, ask for the first of the others."""
+        done: list[Effect] = []
+        asked: list[Call] = []
+        for call in self._waiting:
+            if isinstance(call, ToolCall) and call.name not in self._permissions.tools:
+                done += self._refuse(call, f"error: there is no tool {call.name}")
+            elif self.is_last:
+                done += self._refuse(call, _ENOUGH)
+            elif call.name in self._permissions.allowed:
+                done += self._allow(call)
+            elif self._permissions.asks:
+                asked.append(call)
+            else:
+                hint = f"--allow-tool {call.name} allows it"
+                done.append(Show(Notice("warning", f"{call.name} was not run: {hint}")))
+                done += self._refuse(call, _NOBODY)
+        self._waiting = asked
+        return done + self._ask()
+
+    def answer(self, answer: Answer) -> list[Effect]:
+        """What the user says to the call that was asked about."""
+        if not self._waiting:
+            return []
+        call = self._waiting.pop(0)
+        match answer:
+            case "no":
+                done = self._refuse(call, REFUSED)
+            case "yes":
+                done = self._allow(call)
+            case "always":
+                self._permissions.allowed.add(call.name)
+                again = [other for other in self._waiting if other.name == call.name]
+                self._waiting = [other for other in self._waiting if other not in again]
+                done = [effect for one in (call, *again) for effect in self._allow(one)]
+            case _:
+                assert_never(answer)
+        return done + self._ask()
+
+    def finish(self, call_id: str, output: str) -> list[Effect]:
+        """A tool gave this back; one that was stopped is no longer heard."""
+        call = self._running.pop(call_id, None)
+        if call is None:
+            return []
+        self._answers[call_id] = ToolOutput(call_id, output)
+        return [Show(ToolEnded(call, output))]
+
+    def stop(self) -> list[Effect]:
+        """The user stopped the turn: nothing runs any more, and each call still gets its answer."""
+        for call in self.calls:
+            if _key(call) not in self._answers:
+                self._answers[_key(call)] = _answer(call, STOPPED)
+        self._waiting, self._running = [], {}
+        return [StopTools()]
+
+    def _ask(self) -> list[Effect]:
+        return [Show(ToolAsked(self._waiting[0]))] if self._waiting else []
+
+    def _allow(self, call: Call) -> list[Effect]:
+        match call:
+            case ToolCall():
+                self._running[call.call_id] = call
+                return [Show(ToolBegan(call)), RunTool(call)]
+            case Approval():
+                self._answers[call.id] = ApprovalAnswer(call.id, approve=True)
+                return []
+            case _:
+                assert_never(call)
+
+    def _refuse(self, call: Call, why: str) -> list[Effect]:
+        self._answers[_key(call)] = _answer(call, why)
+        return [Show(ToolEnded(call, why))] if isinstance(call, ToolCall) else []
+
+
+def _key(call: Call) -> str:
+    return call.call_id if isinstance(call, ToolCall) else call.id
+
+
+def _answer(call: Call, why: str) -> ToolOutput | ApprovalAnswer:
+    if isinstance(call, ToolCall):
+        return ToolOutput(call.call_id, why)
+    return ApprovalAnswer(call.id, approve=False)

@@ -1,0 +1,135 @@
+"""Another engine as ours: any server of chat completions (Ollama, llama.cpp's, vLLM, a gateway).
+
+Every question is a request of its own that carries the whole conversation: nothing is kept between
+two but open connections, and one that is no longer wanted is closed, which stops the engine. It
+needs `httpx2`, an optional part. Not here: requests and answers themselves (`chat`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+
+import httpx2
+
+from rtchat.server.chat import (
+    ChunkReader,
+    Upstream,
+    failed,
+    not_supported,
+    read_error,
+    write_request,
+)
+from rtchat.server.engine import Answer, Finish, HangUp, Prompt
+from rtchat.wire.fields import write_frame
+
+_CONNECT_SECONDS = 10.0
+_SILENT_SECONDS = 300.0
+"""How long it may say nothing: a large prompt on a small machine takes minutes to read."""
+_LONGEST_ERROR = 64 * 1024
+
+
+class UpstreamEngine:
+    """Answers with what an upstream says. Use `connected`."""
+
+    instructions = ""
+
+    def __init__(self, upstream: Upstream, client: httpx2.AsyncClient) -> None:
+        self.model = upstream.model
+        self._upstream = upstream
+        self._client = client
+
+    def greet(self) -> HangUp | None:
+        return None
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        async with aclosing(self._ask(prompt)) as pieces:
+            async for piece in pieces:
+                yield self._redacted(piece) if isinstance(piece, Finish) else piece
+
+    async def _ask(self, prompt: Prompt) -> Answer:
+        if (unable := not_supported(prompt)) is not None:
+            yield unable
+            return
+        body = write_frame(write_request(prompt, self.model)).encode()
+        reader = ChunkReader()
+        try:
+            async with self._send(body) as response:
+                if response.status_code != 200:
+                    yield await _refused(response)
+                    return
+                # To its end, past the last event of interest: only then is the connection free for
+                # the next question.
+                async for event in httpx2.EventSource(response):
+                    for piece in reader.read(event.data):
+                        yield piece
+                    if reader.has_failed:
+                        return
+            cause: httpx2.HTTPError | None = None
+        except httpx2.HTTPError as error:
+            cause = error
+        if not reader.has_ended:
+            yield _explained(cause) if cause and not reader.is_over else reader.end()
+
+    @asynccontextmanager
+    async def _send(self, body: bytes) -> AsyncIterator[httpx2.Response]:
+        request = self._client.build_request("POST", self._upstream.url, content=body)
+        try:
+            response = await self._client.send(request, stream=True)
+        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+            # An open connection that the server had just given up: once more, on another.
+            response = await self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    def _redacted(self, finish: Finish) -> Finish:
+        key = self._upstream.key
+        return replace(finish, message=finish.message.replace(key, "[key]")) if key else finish
+
+
+async def _refused(response: httpx2.Response) -> Finish:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _LONGEST_ERROR:
+            break
+    retry_after = response.headers.get("Retry-After", "")
+    return read_error(body.decode("utf-8", "replace"), response.status_code, retry_after)
+
+
+def _explained(error: httpx2.HTTPError) -> Finish:
+    match error:
+        case httpx2.ConnectTimeout():
+            return failed(f"The upstream did not answer within {_CONNECT_SECONDS:g} s.")
+        case httpx2.TimeoutException():
+            return failed("The upstream fell silent.")
+        case httpx2.ConnectError():
+            return failed(f"The upstream cannot be reached: {error}.")
+        case httpx2.SSEError():
+            return failed(f"The upstream did not stream: {error}")
+        case _:
+            return failed(f"The upstream broke off: {str(error) or type(error).__name__}.")
+
+
+@asynccontextmanager
+async def connected(
+    upstream: Upstream, *, silent_seconds: float = _SILENT_SECONDS
+) -> AsyncIterator[UpstreamEngine]:
+    """An engine that asks this upstream, while the block runs; it may come up later."""
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    if upstream.key:
+        headers["Authorization"] = f"Bearer {upstream.key}"
+    async with httpx2.AsyncClient(
+        headers=headers,
+        timeout=httpx2.Timeout(silent_seconds, connect=_CONNECT_SECONDS, pool=None),
+        # As many at once as there are sessions that ask.
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        # The authorities that the rest of the program trusts; and what is here needs no proxy.
+        verify=ssl.create_default_context(),
+        trust_env=not upstream.is_here,
+    ) as client:
+        yield UpstreamEngine(upstream, client)

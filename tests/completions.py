@@ -1,0 +1,130 @@
+"""A small server of chat completions whose every byte a test decides.
+
+Not here: rtchat, and servers of that kind that others wrote (`aimock`, llama.cpp's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeAlias
+
+OPENING = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+CLOSING = b"0\r\n\r\n"
+
+
+class Asked:
+    """One request, and what may be written back."""
+
+    def __init__(
+        self,
+        headers: dict[str, str],
+        body: dict[str, Any],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.headers = headers
+        self.body = body
+        self._reader = reader
+        self._writer = writer
+
+    async def write(self, *pieces: bytes) -> None:
+        """Write, as it is."""
+        self._writer.write(b"".join(pieces))
+        with suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def stream(self, *events: object) -> None:
+        """A whole stream: these events, and [DONE]."""
+        await self.write(OPENING, *map(event, events), data("[DONE]"), CLOSING)
+
+    async def gone(self) -> None:
+        """Wait until the client has hung up."""
+        with suppress(ConnectionError):
+            await self._reader.read()
+
+    def break_off(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+Respond: TypeAlias = Callable[[Asked], Awaitable[None]]
+
+
+def data(text: str) -> bytes:
+    """An event, as a piece of a chunked body."""
+    return chunked(f"data: {text}\n\n".encode())
+
+
+def chunked(piece: bytes) -> bytes:
+    """A piece of a chunked body."""
+    return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+
+
+def event(chunk: object) -> bytes:
+    """The same, of JSON."""
+    return data(json.dumps(chunk, ensure_ascii=False))
+
+
+def delta(reason: str | None = None, **fields: object) -> dict[str, object]:
+    """A chunk of an answer."""
+    choice = {"index": 0, "delta": fields, "finish_reason": reason}
+    return {"object": "chat.completion.chunk", "choices": [choice]}
+
+
+def call(index: int, arguments: str, **fields: object) -> dict[str, object]:
+    """A piece of a function call; `id` and `name` begin one."""
+    function = {"arguments": arguments, **({"name": fields["name"]} if "name" in fields else {})}
+    identity = {"id": fields["id"]} if "id" in fields else {}
+    return delta(tool_calls=[{"index": index, "type": "function", "function": function} | identity])
+
+
+USAGE: dict[str, object] = {
+    "choices": [],
+    "usage": {
+        "prompt_tokens": 20,
+        "completion_tokens": 5,
+        "total_tokens": 25,
+        "prompt_tokens_details": {"cached_tokens": 16},
+    },
+}
+
+
+@asynccontextmanager
+async def completions(respond: Respond, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve while the block runs; the value is the URL of the API."""
+
+    meetings: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        meeting = asyncio.current_task()
+        assert meeting is not None
+        meetings.add(meeting)
+        writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while not writer.is_closing():
+                await respond(await _read(reader, writer))
+        writer.close()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}/v1"
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*meetings)
+
+
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Asked:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    assert first == "POST /v1/chat/completions HTTP/1.1"
+    headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
+    body = json.loads(await reader.readexactly(int(headers["content-length"])))
+    return Asked(headers, body, reader, writer)

@@ -1,0 +1,127 @@
+"""The official `openai` package's realtime client, for tests that talk with our server through it.
+
+Not here: any test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from openai import AsyncOpenAI
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
+from openai.types.realtime import (
+    RealtimeConversationItemFunctionCall,
+    RealtimeFunctionToolParam,
+    RealtimeResponse,
+    RealtimeServerEvent,
+    ResponseDoneEvent,
+)
+
+from rtchat.server.engine import Engine
+from rtchat.server.realtime import serving
+
+PATIENCE = 60.0
+"""Seconds until a test that waits for an event has failed."""
+
+WEATHER: RealtimeFunctionToolParam = {
+    "type": "function",
+    "name": "weather",
+    "description": "The weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+def client(url: str, key: str = "sesame") -> AsyncOpenAI:
+    """A client of the server at this URL."""
+    return AsyncOpenAI(api_key=key, websocket_base_url=url.removesuffix("/realtime"))
+
+
+@asynccontextmanager
+async def talking(engine: Engine) -> AsyncIterator[AsyncRealtimeConnection]:
+    """A connection to a server with this engine, whose session wants text."""
+    async with (
+        serving(engine, api_key="sesame") as url,
+        client(url).realtime.connect(model="any") as connection,
+    ):
+        await connection.session.update(
+            session={"type": "realtime", "output_modalities": ["text"], "instructions": "Brief."}
+        )
+        updated = (await until(connection, "session.updated"))[-1]
+        assert updated.type == "session.updated"
+        assert updated.session.type == "realtime"
+        assert updated.session.instructions == "Brief."
+        yield connection
+
+
+async def until(connection: AsyncRealtimeConnection, kind: str) -> list[RealtimeServerEvent]:
+    """The events up to the first of this type."""
+    events = []
+    async with asyncio.timeout(PATIENCE):
+        async for event in connection:
+            events.append(event)
+            if event.type == kind:
+                break
+    return events
+
+
+async def ask(connection: AsyncRealtimeConnection, text: str) -> None:
+    """A question."""
+    await connection.conversation.item.create(
+        item={
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": text}],
+        }
+    )
+    await connection.response.create()
+
+
+def done(events: list[RealtimeServerEvent]) -> RealtimeResponse:
+    """The response that the last of these events ends."""
+    last = events[-1]
+    assert isinstance(last, ResponseDoneEvent)
+    return last.response
+
+
+def text(events: list[RealtimeServerEvent]) -> str:
+    """The deltas of text, joined."""
+    return "".join(e.delta for e in events if e.type == "response.output_text.delta")
+
+
+async def hold_tool_round(connection: AsyncRealtimeConnection, output: str) -> str:
+    """Have `weather` called by force for "Oslo", give it this output; the answer to that."""
+    await connection.conversation.item.create(
+        item={
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "Weather in Oslo?"}],
+        }
+    )
+    await connection.response.create(
+        response={
+            "tools": [WEATHER],
+            "tool_choice": {"type": "function", "name": "weather"},
+        }
+    )
+    events = await until(connection, "response.done")
+    response = done(events)
+    assert response.status == "completed"
+    (call,) = response.output or []
+    assert isinstance(call, RealtimeConversationItemFunctionCall)
+    assert (call.name, call.status) == ("weather", "completed")
+    pieces = [e for e in events if e.type == "response.function_call_arguments.delta"]
+    assert len(pieces) > 1
+    assert "".join(piece.delta for piece in pieces) == call.arguments
+    assert {piece.call_id for piece in pieces} == {call.call_id}
+    whole = [e for e in events if e.type == "response.function_call_arguments.done"]
+    assert [(e.name, e.arguments) for e in whole] == [("weather", '{"city": "Oslo"}')]
+    assert call.call_id is not None
+    await connection.conversation.item.create(
+        item={"type": "function_call_output", "call_id": call.call_id, "output": output}
+    )
+    await connection.response.create()
+    answered = await until(connection, "response.done")
+    assert done(answered).status == "completed"
+    return text(answered)

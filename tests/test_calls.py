@@ -1,0 +1,463 @@
+"""Function calls, as the machine sees them: asked about, run, answered, refused, cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import (
+    AddItem,
+    Asked,
+    ClearTimer,
+    Connect,
+    Connecting,
+    Notice,
+    Ready,
+    Record,
+    Reply,
+    ReplyOver,
+    RunTool,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+    StopTools,
+    TextArrived,
+    Timing,
+    ToolAsked,
+    ToolBegan,
+    ToolEnded,
+    Waiting,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import (
+    CancelPressed,
+    Delta,
+    LeaveAsked,
+    Lost,
+    Opened,
+    OutputDone,
+    ReplyEnded,
+    ReplyStarted,
+    Retry,
+    SessionCreated,
+    SessionUpdated,
+    Started,
+    Timer,
+    TimerFired,
+    ToolAnswered,
+    ToolFinished,
+    UserSaid,
+)
+from rtchat.round import Permissions
+from rtchat.values import (
+    Approval,
+    ApprovalAnswer,
+    Channel,
+    Entry,
+    Item,
+    Message,
+    Options,
+    Part,
+    State,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from tests.playbook import QUIET, Playbook
+
+TEXT = Options(modality="text")
+ONLY_TEXT = Options(modality="text", other={"tool_choice": "none"})
+OSLO = ToolCall("weather", "c1", '{"city": "Oslo"}')
+ROME = ToolCall("weather", "c2", '{"city": "Rome"}')
+CLOCK = ToolCall("clock", "c3", "{}")
+STALL = SetTimer(Timer.STALL, 60)
+CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
+LOST = Lost(Problem(ExitCode.LINK, "connection lost (1006)"), Retry.ALWAYS)
+
+
+@pytest.fixture(autouse=True)
+def _said_everything() -> Iterator[None]:
+    yield
+    Playbook.check_all()
+
+
+def asked(mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, keeps: bool = False) -> Playbook:
+    permissions = Permissions(
+        ["weather", "clock"], allowed, asks=mode is Mode.CHAT, most_rounds=rounds
+    )
+    conversation = Conversation("m", TEXT, mode=mode, permissions=permissions)
+    play = Playbook(conversation, keeps=keeps)
+    return play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+
+
+def calls(*items: Item, reply: str = "r1", usage: Usage | None = None) -> ReplyEnded:
+    return ReplyEnded(reply, Status.COMPLETED, items=items, usage=usage)
+
+
+def message(text: str) -> Message:
+    return Message("assistant", (Part("text", text),))
+
+
+def send(number: int, call_id: str, output: str) -> Send:
+    return Send(f"rtchat_{number}", AddItem(ToolOutput(call_id, output)))
+
+
+def test_an_allowed_tool_runs_and_the_model_goes_on_with_what_it_gave_back() -> None:
+    play = asked(Mode.ONCE, "weather") >> calls(OSLO, usage=Usage(10, 0, 5, 15))
+    play << [ClearTimer(Timer.STALL), Show(ToolBegan(OSLO)), RunTool(OSLO)]
+    (
+        play
+        >> ToolFinished("c1", "sunny")
+        << [
+            Show(ToolEnded(OSLO, "sunny")),
+            send(4, "c1", "sunny"),
+            Send("rtchat_5", Reply(TEXT)),
+            STALL,
+        ]
+    )
+    (
+        play.skip(ReplyStarted("r2"))
+        >> Delta(Channel.TEXT, "Sun.", "r2", "i")
+        << Show(TextArrived("Sun."))
+    )
+    over = ReplyOver(
+        Status.COMPLETED,
+        "Sun.",
+        "m",
+        response_id="r2",
+        usage=Usage(40, 10, 7, 47),
+        timing=Timing(0.0, 0.0, 0.0),
+        tool_calls=(OSLO,),
+    )
+    (
+        play
+        >> ReplyEnded("r2", Status.COMPLETED, usage=Usage(30, 10, 2, 32))
+        << [ClearTimer(Timer.STALL), Show(over)]
+    )
+
+
+def test_words_before_a_call_are_apart_from_those_after_it() -> None:
+    play = asked(Mode.ONCE, "clock") >> Delta(Channel.TEXT, "Let me see.", "r1", "i")
+    play << Show(TextArrived("Let me see."))
+    play.skip(calls(message("Let me see."), CLOCK), ToolFinished("c3", "noon"), ReplyStarted("r2"))
+    play >> Delta(Channel.TEXT, "Noon.", "r2", "j") << Show(TextArrived("\n\nNoon."))
+    play >> Delta(Channel.TEXT, " Yes.", "r2", "j") << Show(TextArrived(" Yes."))
+    (
+        play
+        >> ReplyEnded("r2", Status.COMPLETED)
+        << [
+            ClearTimer(Timer.STALL),
+            Show(
+                ReplyOver(
+                    Status.COMPLETED,
+                    "Let me see.\n\nNoon. Yes.",
+                    "m",
+                    response_id="r2",
+                    timing=Timing(0.0, 0.0, 0.0),
+                    tool_calls=(CLOCK,),
+                )
+            ),
+        ]
+    )
+
+
+def test_each_item_is_kept() -> None:
+    def record(index: int, item: Item, state: State = State.COMPLETED) -> Record:
+        return Record(Entry(1, index, item, state, "m"))
+
+    play = (
+        asked(Mode.ONCE, "clock", keeps=True)
+        >> calls(message("Wait."), CLOCK)
+        << [
+            Show(TextArrived("Wait.")),
+            SetTimer(Timer.SAVE, 0.5),
+            ClearTimer(Timer.STALL),
+            record(1, message("Wait.")),
+            record(2, CLOCK),
+        ]
+    )
+    (
+        play.skip()
+        >> ToolFinished("c3", "noon")
+        << [
+            Show(ToolEnded(CLOCK, "noon")),
+            record(3, ToolOutput("c3", "noon")),
+        ]
+    )
+    play.skip(ReplyStarted("r2"), Delta(Channel.TEXT, "Noon.", "r2", "j"))
+    (
+        play
+        >> ReplyEnded("r2", Status.COMPLETED)
+        << [
+            ClearTimer(Timer.STALL),
+            ClearTimer(Timer.SAVE),
+            Record(
+                Entry(1, 4, message("Noon."), State.COMPLETED, "m", first_token=0.0, seconds=0.0)
+            ),
+        ]
+    )
+    play.skip()
+
+
+def test_several_calls_run_side_by_side_and_are_answered_together_in_their_order() -> None:
+    play = (
+        asked(Mode.ONCE, "weather", "clock")
+        >> calls(OSLO, CLOCK)
+        << [
+            ClearTimer(Timer.STALL),
+            Show(ToolBegan(OSLO)),
+            RunTool(OSLO),
+            Show(ToolBegan(CLOCK)),
+            RunTool(CLOCK),
+        ]
+    )
+    play >> ToolFinished("c3", "noon") << Show(ToolEnded(CLOCK, "noon"))
+    (
+        play
+        >> ToolFinished("c1", "sunny")
+        << [
+            Show(ToolEnded(OSLO, "sunny")),
+            send(4, "c1", "sunny"),
+            send(5, "c3", "noon"),
+            Send("rtchat_6", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_a_call_that_is_said_when_it_is_done_and_again_at_the_end_is_one() -> None:
+    play = asked(Mode.ONCE, "clock") >> OutputDone("r1", 0, CLOCK)
+    play >> calls(CLOCK) << [ClearTimer(Timer.STALL), Show(ToolBegan(CLOCK)), RunTool(CLOCK)]
+
+
+def test_a_person_is_asked_for_each_call_in_turn() -> None:
+    play = asked() >> calls(OSLO, CLOCK) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
+    play >> ToolAnswered("yes") << [Show(ToolBegan(OSLO)), RunTool(OSLO), Show(ToolAsked(CLOCK))]
+    refused = "error: the user refused this call"
+    play >> ToolAnswered("no") << Show(ToolEnded(CLOCK, refused))
+    (
+        play
+        >> ToolFinished("c1", "sunny")
+        << [
+            Show(ToolEnded(OSLO, "sunny")),
+            send(4, "c1", "sunny"),
+            send(5, "c3", refused),
+            Send("rtchat_6", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_always_is_for_this_tool_and_from_then_on() -> None:
+    play = asked() >> calls(OSLO, ROME) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
+    (
+        play
+        >> ToolAnswered("always")
+        << [
+            Show(ToolBegan(OSLO)),
+            RunTool(OSLO),
+            Show(ToolBegan(ROME)),
+            RunTool(ROME),
+        ]
+    )
+    play.skip(ToolFinished("c1", "1"), ToolFinished("c2", "2"), ReplyStarted("r2"))
+    (
+        play
+        >> calls(ToolCall("weather", "c9", "{}"), CLOCK, reply="r2")
+        << [
+            ClearTimer(Timer.STALL),
+            Show(ToolBegan(ToolCall("weather", "c9", "{}"))),
+            RunTool(ToolCall("weather", "c9", "{}")),
+            Show(ToolAsked(CLOCK)),
+        ]
+    )
+
+
+def test_off_a_terminal_only_what_was_named_runs() -> None:
+    why = "error: this tool is not allowed here"
+    play = (
+        asked(Mode.LINES, "weather")
+        >> calls(CLOCK)
+        << [
+            ClearTimer(Timer.STALL),
+            Show(Notice("warning", "clock was not run: --allow-tool clock allows it")),
+            Show(ToolEnded(CLOCK, why)),
+            send(4, "c3", why),
+            Send("rtchat_5", Reply(TEXT)),
+            STALL,
+        ]
+    )
+    play.end()
+
+
+def test_a_tool_that_there_is_not_is_said_to_the_model() -> None:
+    call = ToolCall("wether", "c1", "{}")
+    why = "error: there is no tool wether"
+    (
+        asked()
+        >> calls(call)
+        << [
+            ClearTimer(Timer.STALL),
+            Show(ToolEnded(call, why)),
+            send(4, "c1", why),
+            Send("rtchat_5", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_without_tools_of_our_own_calls_are_reported_and_the_turn_is_over() -> None:
+    play = Playbook(Conversation("m", TEXT, mode=Mode.LINES))
+    play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    over = ReplyOver(
+        Status.COMPLETED,
+        "",
+        "m",
+        response_id="r1",
+        timing=Timing(0.0, None, 0.0),
+        tool_calls=(CLOCK,),
+    )
+    play >> calls(CLOCK) << [ClearTimer(Timer.STALL), Show(over)]
+
+
+def test_a_turn_has_so_many_rounds_and_then_must_be_text() -> None:
+    play = asked(Mode.ONCE, "clock", rounds=2)
+    play.skip(calls(CLOCK), ToolFinished("c3", "noon"), ReplyStarted("r2"))
+    again = ToolCall("clock", "c4", "{}")
+    why = "error: no more calls in this turn; answer with what there is"
+    (
+        play
+        >> calls(again, reply="r2")
+        << [
+            ClearTimer(Timer.STALL),
+            Show(ToolEnded(again, why)),
+            send(6, "c4", why),
+            Send("rtchat_7", Reply(ONLY_TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_a_remote_server_is_answered_with_an_approval() -> None:
+    wish = Approval("mcpr_1", "search", "{}", "docs")
+    play = asked() >> calls(wish) << [ClearTimer(Timer.STALL), Show(ToolAsked(wish))]
+    (
+        play
+        >> ToolAnswered("yes")
+        << [
+            Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=True))),
+            Send("rtchat_5", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_off_a_terminal_a_remote_server_is_refused() -> None:
+    wish = Approval("mcpr_1", "search", "{}", "docs")
+    (
+        asked(Mode.LINES)
+        >> calls(wish)
+        << [
+            ClearTimer(Timer.STALL),
+            Show(Notice("warning", "search was not run: --allow-tool search allows it")),
+            Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
+            Send("rtchat_5", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+# ---------------------------------------------------------------------------------- cut short
+
+STOPPED = "error: the user stopped this call"
+
+
+def test_a_turn_that_is_stopped_leaves_no_call_without_an_answer() -> None:
+    over = ReplyOver(
+        Status.CANCELLED,
+        "",
+        "m",
+        "client_cancelled",
+        timing=Timing(0.0, None, 0.0),
+        tool_calls=(OSLO, CLOCK),
+    )
+    play = (
+        asked(Mode.CHAT, "clock").skip(calls(OSLO, CLOCK))
+        >> CancelPressed()
+        << [
+            ClearTimer(Timer.STALL),
+            StopTools(),
+            send(4, "c1", STOPPED),
+            send(5, "c3", STOPPED),
+            Show(over),
+        ]
+    )
+    play >> ToolFinished("c3", "late") >> ToolAnswered("yes")
+    play >> UserSaid("and") << [Show(Asked("and", "m"))]
+    play.skip()
+
+
+def test_leaving_stops_what_runs() -> None:
+    play = asked(Mode.CHAT, "clock").skip(calls(CLOCK)) >> LeaveAsked()
+    play << [ClearTimer(Timer.STALL), StopTools(), send(4, "c3", STOPPED)]
+    effects = play.skip().conversation.handle(LeaveAsked())
+    assert effects == []
+
+
+def test_a_reply_that_was_stopped_too_late_has_its_calls_answered_all_the_same() -> None:
+    play = asked(Mode.CHAT, "clock").skip(Delta(Channel.TEXT, "Wait.", "r1", "i"), CancelPressed())
+    play >> calls(CLOCK) << [send(5, "c3", STOPPED), ClearTimer(Timer.STALL)]
+
+
+def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:
+    play = (
+        asked(Mode.CHAT, "clock").skip(calls(CLOCK))
+        >> LOST
+        << [
+            *QUIET,
+            Show(Waiting("connection lost (1006)", 0.5)),
+            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+        ]
+    )
+    play >> ToolFinished("c3", "noon") << Show(ToolEnded(CLOCK, "noon"))
+    play >> TimerFired(Timer.RETRY) << [*QUIET, Show(Connecting("m")), Connect("m")]
+    (
+        play.skip(Opened(), CREATED)
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            Show(Ready("m", 0.0, 1)),
+            Send("rtchat_5", AddItem(Message("user", (Part("text", "hi"),)))),
+            Send("rtchat_6", AddItem(CLOCK)),
+            send(7, "c3", "noon"),
+            Send("rtchat_8", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_a_tool_may_take_longer_than_a_new_connection() -> None:
+    play = asked(Mode.CHAT, "clock").skip(
+        calls(CLOCK), LOST, TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED
+    )
+    (
+        play
+        >> ToolFinished("c3", "noon")
+        << [
+            Show(ToolEnded(CLOCK, "noon")),
+            send(7, "c3", "noon"),
+            Send("rtchat_8", Reply(TEXT)),
+            STALL,
+        ]
+    )
+
+
+def test_a_tool_is_stopped_when_no_connection_is_to_be_had() -> None:
+    refused = Lost(Problem(ExitCode.REFUSED, "no"), Retry.NEVER)
+    effects = asked(Mode.ONCE, "clock").skip(calls(CLOCK)).conversation.handle(refused)
+    assert StopTools() in effects
+    assert [effect for effect in effects if isinstance(effect, Stop)] == [Stop(ExitCode.REFUSED)]

@@ -1,0 +1,428 @@
+"""What a run costs: the bill of a reply, the sums of a run, and a budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import (
+    ClearTimer,
+    Notice,
+    Record,
+    ReplyOver,
+    Show,
+    Stop,
+    Timing,
+    Totals,
+)
+from rtchat.errors import ExitCode, Problem, UsageError
+from rtchat.events import (
+    Event,
+    InputEnded,
+    ModelSet,
+    Opened,
+    RateLimit,
+    RateLimits,
+    ReplyEnded,
+    ReplyStarted,
+    RetryAsked,
+    SessionCreated,
+    SessionUpdated,
+    Started,
+    Timer,
+    UsageAsked,
+    UserSaid,
+)
+from rtchat.prices import DATE, PRICES, Costs, Rate, cost, known_rates
+from rtchat.server.realtime import serving
+from rtchat.server.script import ScriptEngine, read_script
+from rtchat.settings import Settings, resolve
+from rtchat.ui import words
+from rtchat.ui.json_view import as_json
+from rtchat.values import Entry, Message, Options, Part, State, Status, Usage
+from rtchat.wire import decode
+from tests.playbook import QUIET, Playbook
+from tests.program import Program, background
+
+
+@pytest.fixture(autouse=True)
+def _said_everything() -> Iterator[None]:
+    yield
+    Playbook.check_all()
+
+
+# -------------------------------------------------------------------------------------------- bills
+
+_LARGE = PRICES["gpt-realtime-2.1"]
+_SIMPLE = Rate(4.0, 0.4, 24.0)
+
+
+@pytest.mark.parametrize(
+    ("usage", "rate", "dollars"),
+    [
+        (Usage(), _SIMPLE, 0.0),
+        (Usage(1_000_000, 0, 0, 1_000_000), _SIMPLE, 4.0),
+        (Usage(0, 0, 1_000_000, 1_000_000), _SIMPLE, 24.0),
+        (Usage(401, 384, 20, 421), _SIMPLE, (17 * 4 + 384 * 0.4 + 20 * 24) / 1e6),
+        # 1,000 in: 300 of audio (100 of these cached), 200 of images (50), 500 of text (400).
+        (
+            Usage(1000, 550, 300, 1300, 300, 100, 250, 200, 50),
+            _LARGE,
+            (
+                (100 * 4 + 400 * 0.4)
+                + (200 * 32 + 100 * 0.4)
+                + (150 * 5 + 50 * 0.5)
+                + (50 * 24 + 250 * 64)
+            )
+            / 1e6,
+        ),
+        (Usage(10, 0, 10, 20, 10, 0, 10), _SIMPLE, (10 * 4 + 10 * 24) / 1e6),
+        (Usage(10, 99, 0, 10), _SIMPLE, 10 * 0.4 / 1e6),
+        (Usage(-10, -99, -5, 0, -1, 5), _SIMPLE, 0.0),
+        (Usage(10, 0, 0, 10), Rate(0.0, 0.0, 0.0), 0.0),
+    ],
+)
+def test_the_bill_of_a_reply(usage: Usage, rate: Rate, dollars: float) -> None:
+    assert cost(usage, rate) == pytest.approx(dollars, abs=1e-15)
+
+
+def test_the_wire_says_what_kind_of_tokens_they_are() -> None:
+    usage = {
+        "total_tokens": 1300,
+        "input_tokens": 1000,
+        "output_tokens": 300,
+        "input_token_details": {
+            "text_tokens": 500,
+            "audio_tokens": 300,
+            "image_tokens": 200,
+            "cached_tokens": 550,
+            "cached_tokens_details": {"text_tokens": 400, "audio_tokens": 100, "image_tokens": 50},
+        },
+        "output_token_details": {"text_tokens": 50, "audio_tokens": 250},
+    }
+    event = {"type": "response.done", "response": {"status": "completed", "usage": usage}}
+    read = Usage(1000, 550, 300, 1300, 300, 100, 250, 200, 50)
+    assert decode(event) == [ReplyEnded("", Status.COMPLETED, usage=read)]
+    assert read + Usage(1, 2, 3, 4, 5, 6, 7, 8, 9) == Usage(
+        1001, 552, 303, 1304, 305, 106, 257, 208, 59
+    )
+
+
+# ----------------------------------------------------------------------------------------- the list
+
+
+def test_the_list_has_a_date_and_sound_prices() -> None:
+    year, month, day = map(int, DATE.split("-"))
+    assert (year, month, day) >= (2026, 1, 1)
+    for rate in PRICES.values():
+        assert 0 < rate.cached < rate.input < rate.output
+    assert PRICES["gpt-realtime-2.1-mini"].output == 2.4
+
+
+@pytest.mark.parametrize(
+    ("model", "rate"),
+    [
+        ("gpt-realtime-2.1", _LARGE),
+        ("gpt-realtime", PRICES["gpt-realtime"]),
+        ("gpt-realtime-2025-08-28", PRICES["gpt-realtime"]),
+        ("gpt-realtime-mini-2025-12-15", PRICES["gpt-realtime-mini"]),
+        ("gpt-realtime-3", None),
+        ("my-deployment", None),
+        ("", None),
+    ],
+)
+def test_the_rate_of_a_model(model: str, rate: Rate | None) -> None:
+    assert Costs(PRICES).rate(model) == rate
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("wss://api.openai.com/v1/realtime", True),
+        ("wss://eu.api.openai.com:443/v1/realtime", True),
+        ("wss://res.openai.azure.com/openai/v1/realtime", True),
+        ("ws://127.0.0.1:8080/v1/realtime", False),
+        ("wss://api.x.ai/v1/realtime", False),
+        ("wss://openai.com.evil.example/", False),
+        ("wss://notopenai.com/", False),
+    ],
+)
+def test_where_the_list_holds(url: str, holds: bool) -> None:
+    own = {"mine": _SIMPLE}
+    assert known_rates(url, own) == ({**PRICES, **own} if holds else own)
+
+
+def test_one_s_own_prices_outrank_the_list(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[prices."gpt-realtime-2.1"]\ninput = 1\noutput = 2\n'
+        "[prices.mine]\ninput = 4.0\ncached = 0.4\noutput = 24\naudio_input = 32\n"
+        "[profiles.p.prices]\nmine = {input = 3, output = 5}\n"
+    )
+    key = {"OPENAI_API_KEY": "x"}
+    settings = resolve({}, key, config=config)
+    assert settings.prices == {
+        "gpt-realtime-2.1": Rate(1.0, 1.0, 2.0),
+        "mine": Rate(4.0, 0.4, 24.0, 32.0),
+    }
+    rates = known_rates(settings.url, settings.prices)
+    assert Costs(rates).rate("gpt-realtime-2.1") == Rate(1.0, 1.0, 2.0)
+    assert resolve({"profile": "p"}, key, config=config).prices["mine"] == Rate(3.0, 3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ("prices = 5", 1, "it must be a table"),
+        ("[prices.m]\ninput = 1", 1, "a model's prices are at least input and output"),
+        ("\n[prices]\nm = 5", 3, "a model's prices are a table of input, cached, output,"),
+        ("[prices.m]\ninput = 1\noutput = 2\nfee = 3", 1, "a model's prices are a table of input"),
+        ("[prices.m]\ninput = -1\noutput = 2", 1, "a price is a number of US dollars for a mill"),
+        ("[prices.m]\ninput = 'x'\noutput = 2", 1, "a price is a number of US dollars for a mill"),
+    ],
+)
+def test_prices_that_will_not_do(tmp_path: Path, text: str, line: int, hint: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        resolve({}, {"OPENAI_API_KEY": "x"}, config=config)
+    assert str(caught.value).startswith(f"{config} line {line}: this will not do: {hint}")
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "nan", "inf", "much"])
+def test_a_budget_that_will_not_do(bad: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve({"max_cost": bad}, {"OPENAI_API_KEY": "x"})
+    assert str(caught.value) == (
+        f"--max-cost: {bad!r} will not do: "
+        "it must be a number of US dollars, more than 0 and less than a million"
+    )
+    assert resolve({"max_cost": "0.5"}, {"OPENAI_API_KEY": "x"}).max_cost == 0.5
+    assert Settings().max_cost is None
+
+
+# ------------------------------------------------------------------------------------ the machine
+
+_USAGE = Usage(100_000, 0, 10_000, 110_000)
+_PRICE = 0.64
+_COSTS = Costs({"m": _SIMPLE}, most=1.0)
+
+
+def _ready(mode: Mode = Mode.CHAT, costs: Costs = _COSTS) -> Playbook:
+    play = Playbook(Conversation("m", Options(None, "text"), mode=mode, costs=costs))
+    return play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+
+
+def _turn(number: int, usage: Usage | None = _USAGE) -> tuple[Event, Event, Event]:
+    ended = ReplyEnded(f"r{number}", Status.COMPLETED, usage=usage)
+    return UserSaid(f"q{number}"), ReplyStarted(f"r{number}"), ended
+
+
+def _over(number: int, usage: Usage | None, cost: float | None) -> Show:
+    timing = Timing(0.0, None, 0.0)
+    reply = f"r{number}"
+    over = ReplyOver(
+        Status.COMPLETED, "", "m", response_id=reply, usage=usage, timing=timing, cost=cost
+    )
+    return Show(over)
+
+
+_SPENT = Problem(
+    ExitCode.LIMIT,
+    "not asked: this run has cost $1.2800 and may cost $1",
+    "raise --max-cost",
+    "max_cost",
+)
+_REFUSED = Show(ReplyOver(Status.FAILED, "", "m", problem=_SPENT))
+
+
+def test_a_reply_has_its_price_and_a_run_its_sum() -> None:
+    question, started, ended = _turn(1)
+    play = _ready().skip(question, started)
+    play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, _PRICE)]
+    play >> UsageAsked() << Show(Totals(1, _USAGE, _PRICE))
+    question, started, ended = _turn(2, None)
+    play.skip(question, started)
+    play >> ended << [ClearTimer(Timer.STALL), _over(2, None, None)]
+    play.skip(*_turn(3))
+    play >> UsageAsked() << Show(Totals(3, _USAGE + _USAGE, 2 * _PRICE))
+
+
+def test_a_model_without_a_price_has_tokens_only() -> None:
+    question, started, ended = _turn(1)
+    play = _ready(costs=Costs()).skip(question, started)
+    play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, None)]
+    play >> UsageAsked() << Show(Totals(1, _USAGE, None))
+
+
+def test_a_person_is_told_and_the_question_kept() -> None:
+    play = _ready().skip(*_turn(1), *_turn(2))
+    play >> UserSaid("once more") << _REFUSED
+    play >> RetryAsked() << Show(Notice("error", str(_SPENT)))
+    play >> UserSaid("please") << _REFUSED
+    play >> InputEnded() << [*QUIET, Stop(ExitCode.OK)]
+
+
+def test_a_question_that_was_refused_is_not_lost() -> None:
+    play = Playbook(Conversation("m", Options(None, "text"), costs=_COSTS), keeps=True)
+    play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+    play.skip(*_turn(1), *_turn(2))
+    question = Message("user", (Part("text", "once more"),))
+    record = Record(Entry(3, 0, question, State.FAILED, "m", _SPENT.message))
+    play >> UserSaid("once more") << [record, _REFUSED]
+
+
+def test_what_was_asked_is_answered_though_it_costs_more() -> None:
+    play = _ready(costs=Costs({"m": _SIMPLE}, most=0.1))
+    question, started, ended = _turn(1)
+    play.skip(question, started)
+    play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, _PRICE)]
+    spent = "not asked: this run has cost $0.6400 and may cost $0.1"
+    problem = Problem(ExitCode.LIMIT, spent, "raise --max-cost", "max_cost")
+    refused = ReplyOver(Status.FAILED, "", "m", problem=problem)
+    play >> UserSaid("q2") << Show(refused)
+
+
+@pytest.mark.parametrize("mode", [Mode.ONCE, Mode.LINES])
+def test_a_script_ends_with_the_code_of_a_limit(mode: Mode) -> None:
+    play = _ready(mode).skip(*_turn(1), UserSaid("q2"), ReplyStarted("r2"))
+    play.skip(UserSaid("q3"), UserSaid("q4"))
+    play >> ReplyEnded("r2", Status.COMPLETED, usage=_USAGE)
+    play << [
+        ClearTimer(Timer.STALL),
+        _over(2, _USAGE, _PRICE),
+        _REFUSED,
+        _REFUSED,
+        *QUIET,
+        Stop(ExitCode.LIMIT),
+    ]
+
+
+def test_a_budget_says_which_model_it_cannot_count() -> None:
+    play = _ready()
+    play >> ModelSet("x")
+    warning = "no price of x is known, so --max-cost does not count it"
+    first, second = Notice("info", "model x"), Notice("warning", warning)
+    play << [Show(first), Show(second)]
+    play.skip()
+    play = _ready(costs=Costs({"m": _SIMPLE})) >> ModelSet("x")
+    play << Show(first)
+    play.skip()
+
+
+def test_the_limits_are_those_of_the_last_word() -> None:
+    play = _ready(costs=Costs())
+    play >> RateLimits((RateLimit("tokens", 10, 5, 9.0),))
+    limits = (RateLimit("requests", 100, 99, 2.0), RateLimit("tokens", 10, 5, 60.0))
+    play.at(10.0) >> RateLimits(limits)
+    play.at(15.0) >> UsageAsked()
+    left = (RateLimit("requests", 100, 99, 0.0), RateLimit("tokens", 10, 5, 55.0))
+    play << Show(Totals(0, Usage(), None, left))
+
+
+# ------------------------------------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [
+        (0.0, "$0.0000"),
+        (0.00002, "<$0.0001"),
+        (0.0014, "$0.0014"),
+        (0.99999, "$1.0000"),
+        (1.0, "$1.00"),
+        (12.345, "$12.35"),
+    ],
+)
+def test_small_amounts(cost: float, shown: str) -> None:
+    assert words.dollars(cost) == shown
+
+
+def test_the_line_under_a_reply() -> None:
+    over = ReplyOver(
+        Status.COMPLETED,
+        "hi",
+        "gpt-realtime-2.1",
+        usage=Usage(57, 16, 48, 105),
+        timing=Timing(0.3, 0.21, 1.9),
+        cost=0.0014,
+    )
+    assert words.stats(over) == (
+        "gpt-realtime-2.1 · first token 0.21 s · 1.9 s · 28 tok/s · "
+        "57 in (16 cached) · 48 out · $0.0014"
+    )
+    usage = as_json(over)["usage"]
+    assert isinstance(usage, dict)
+    assert usage["cost_usd"] == 0.0014
+
+
+def test_the_table_of_a_run() -> None:
+    limits = (RateLimit("tokens", 15_000_000, 14_998_954, 0.004), RateLimit("requests", 9, 1, 61))
+    assert words.totals(Totals(2, Usage(458, 400, 68, 526), 0.0312, limits)) == (
+        "replies                 2\n"
+        "input                 458  tokens\n"
+        "cached                400  of these\n"
+        "output                 68  tokens\n"
+        "cost              $0.0312\n"
+        "limit: tokens    14998954  left of 15000000\n"
+        "limit: requests         1  left of 9, again in 61 s"
+    )
+
+
+# ------------------------------------------------------------------------------------- the program
+
+_SCRIPT: dict[str, object] = {
+    "model": "scripted",
+    "rule": [{"text": "Hello.", "usage": {"input": 100_000, "cached": 50_000, "output": 10_000}}],
+}
+_REPLY = (50_000 * 4 + 50_000 * 0.4 + 10_000 * 24) / 1e6
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with background(lambda: serving(ScriptEngine(read_script(_SCRIPT)))) as url:
+        yield url
+
+
+@pytest.fixture
+def program(tmp_path: Path, url: str) -> Program:
+    program = Program(tmp_path)
+    config = tmp_path / "config.toml"
+    config.write_text("[prices.scripted]\ninput = 4\ncached = 0.4\noutput = 24\n")
+    program.environ |= {"RTCHAT_URL": url, "RTCHAT_CONFIG": str(config)}
+    return program
+
+
+def test_once_says_what_it_cost(program: Program) -> None:
+    ran = program.run("once", "hi", "-m", "scripted")
+    assert (ran.code, ran.text) == (0, "Hello.\n")
+    assert ran.err.rstrip().endswith("100000 in (50000 cached) · 10000 out · $0.4600")
+    ran = program.run("once", "hi", "-m", "scripted", "--json")
+    assert json.loads(ran.text)["usage"]["cost_usd"] == pytest.approx(_REPLY)
+    ran = program.run("once", "hi", "-m", "other", "--json")
+    assert json.loads(ran.text)["usage"]["cost_usd"] is None
+
+
+def test_a_pipe_stops_at_the_budget(program: Program) -> None:
+    options = ("-m", "scripted", "--max-cost", "0.5", "--json")
+    ran = program.run("talk", *options, stdin=b"one\ntwo\nthree\nfour\n")
+    assert ran.code == 5
+    replies = [json.loads(line) for line in ran.text.splitlines()]
+    assert [reply["status"] for reply in replies][:3] == ["completed", "completed", "failed"]
+    assert {reply["error"]["code"] for reply in replies[2:]} == {"max_cost"}
+    assert ran.error == (
+        "rtchat: not asked: this run has cost $0.9200 and may cost $0.5: raise --max-cost"
+    )
+
+
+def test_a_budget_needs_a_price(program: Program) -> None:
+    ran = program.run("once", "hi", "-m", "other", "--max-cost", "1")
+    assert (ran.code, ran.text) == (2, "")
+    assert ran.error == (
+        "rtchat: no price of other is known, so --max-cost does not count it: "
+        'give one in the config file: [prices."other"]'
+    )

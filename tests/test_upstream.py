@@ -1,0 +1,799 @@
+"""An engine of others behind our server: what it is asked, and what becomes of what it says.
+
+Three servers of chat completions: one whose every byte is ours (`completions`), aimock from npm,
+and llama.cpp's own with the embedded model. Not here: `rtchat serve` as a program (`test_serve`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtchat.errors import UsageError
+from rtchat.server.chat import Upstream, upstream, write_request
+from rtchat.server.engine import CallPiece, Finish, Piece, Prompt
+from rtchat.server.realtime import serving
+from rtchat.server.upstream import connected
+from rtchat.values import (
+    Item,
+    Message,
+    OtherItem,
+    Part,
+    Status,
+    Tool,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from rtchat.wire.requests import Tools
+from tests import aimock
+from tests.completions import (
+    CLOSING,
+    OPENING,
+    USAGE,
+    Asked,
+    Respond,
+    call,
+    chunked,
+    completions,
+    data,
+    delta,
+    event,
+)
+from tests.loopback import Peer, configure, ready, reply, text_of, user
+from tests.official import ask, done, hold_tool_round, talking, text, until
+
+KEY = "sk-upstream-0123456789"
+
+
+# --------------------------------------------------------------------------------- what it is asked
+
+
+def said(role: Any, *parts: str) -> Message:
+    return Message(role, tuple(Part("text", part) for part in parts))
+
+
+def chat(*items: Item) -> object:
+    """The messages that these items become."""
+    return write_request(Prompt("", items), "m")["messages"]
+
+
+def a_call(call_id: str, arguments: str = "{}", name: str = "f") -> dict[str, object]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def test_a_question_is_a_request() -> None:
+    tools = Tools((Tool("f", "F.", {"type": "object"}), Tool("g")), "required", parallel=False)
+    prompt = Prompt("Be brief.", (said("user", "hi"),), 7, tools)
+    described = {"name": "f", "description": "F.", "parameters": {"type": "object"}}
+    bare = {"name": "g", "description": "", "parameters": {"type": "object", "properties": {}}}
+    assert write_request(prompt, "m") == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "hi"},
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 7,
+        "tools": [
+            {"type": "function", "function": described},
+            {"type": "function", "function": bare},
+        ],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice"),
+    [
+        (Tools((Tool("f"),)), None),
+        (Tools((Tool("f"),), "none"), "none"),
+        (Tools((Tool("f"),), forced="f"), {"type": "function", "function": {"name": "f"}}),
+        (Tools((), "required"), None),
+    ],
+)
+def test_a_choice_of_tools_is_passed_on_with_tools_only(tools: Tools, choice: object) -> None:
+    assert write_request(Prompt("", (), tools=tools), "m").get("tool_choice") == choice
+
+
+def test_a_conversation_becomes_messages() -> None:
+    picture = Part("image", data="data:image/png;base64,AA==")
+    spoken = Message("user", (Part("audio", "aloud"),))
+    assert chat(
+        said("system", "Now in French."),
+        said("user", "one", "two"),
+        said("assistant", ""),
+        Message("user", (Part("text", "see"), picture, Part("text"))),
+        spoken,
+        OtherItem("mcp_list_tools"),
+    ) == [
+        {"role": "system", "content": "Now in French."},
+        {"role": "user", "content": "one\ntwo"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "see"},
+                {"type": "image_url", "image_url": {"url": picture.data}},
+            ],
+        },
+        {"role": "user", "content": "aloud"},
+    ]
+
+
+def test_calls_stand_with_the_text_before_them_and_outputs_behind_their_calls() -> None:
+    assert chat(
+        said("assistant", "Let me see."),
+        ToolCall("f", "a", '{"n": 1}'),
+        ToolCall("g", "b", "{}"),
+        said("user", "Well?"),
+        ToolOutput("b", "two"),
+        ToolOutput("a", "one"),
+        ToolOutput("nobody", "asked"),
+    ) == [
+        {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [a_call("a", '{"n": 1}'), a_call("b", name="g")],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "one"},
+        {"role": "tool", "tool_call_id": "b", "content": "two"},
+        {"role": "user", "content": "Well?"},
+    ]
+
+
+def test_calls_that_engines_would_stumble_over_are_made_sound_or_left_out() -> None:
+    assert chat(
+        ToolCall("f", "a", '{"half', status="incomplete"),
+        ToolCall("f", "", "[]", id="item_1"),
+        ToolCall("f", "c", "", status="incomplete"),
+        ToolOutput("c", "three"),
+    ) == [
+        {"role": "assistant", "content": None, "tool_calls": [a_call("item_1"), a_call("c")]},
+        {"role": "tool", "tool_call_id": "item_1", "content": "There is no output yet."},
+        {"role": "tool", "tool_call_id": "c", "content": "three"},
+    ]
+
+
+# -------------------------------------------------------------------------------------- where it is
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/chat/completions"),
+        ("http://[::1]:8080/v1/", "http://[::1]:8080/v1/chat/completions"),
+        ("https://gate/api/v2?version=3", "https://gate/api/v2/chat/completions?version=3"),
+        ("https://gate/v1/chat/completions", "https://gate/v1/chat/completions"),
+    ],
+)
+def test_the_address_of_an_api_is_that_of_its_chats(url: str, address: str) -> None:
+    assert upstream(url, "m") == Upstream(address, "m")
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "says"),
+    [
+        ("ws://host/v1", "", "no URL of an API"),
+        ("host:8080", "", "no URL of an API"),
+        ("http://host:99999", "", "no URL of an API"),
+        ("http://me:secret@host/v1", "", "no URL of an API"),
+        ("http://ho st/v1", "", "no URL of an API"),
+        ("https://host/v1", "k\ney", "no key can have"),
+        ("http://host/v1", KEY, "over plain http:// to host"),
+    ],
+)
+def test_an_upstream_that_cannot_be_asked_is_a_usage_error(url: str, key: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        upstream(url, "m", key)
+    assert says in caught.value.message
+    assert "secret" not in str(caught.value)
+
+
+def test_without_its_part_it_says_what_to_install(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['httpx2'] = None; sys.argv[0] = 'rtchat';"
+        "from rtchat.__main__ import main; sys.exit(main())"
+    )
+    arguments = ["serve", "--upstream", "http://127.0.0.1/v1", "--upstream-model", "m"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path)},
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    says = "rtchat: the engine upstream needs httpx2: pip install 'rtchat[upstream]'\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("", says, 2)
+
+
+def test_a_key_crosses_a_network_in_the_open_only_if_told_to() -> None:
+    where = upstream("http://host/v1", "m", KEY, insecure=True)
+    assert where.key == KEY
+    assert KEY not in repr(where)
+    assert upstream("http://localhost/v1", "m", KEY).is_here
+
+
+# ------------------------------------------------------------------------------------- what it says
+
+
+def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> list[Piece]:
+    """The pieces of an answer to "hi"."""
+
+    async def main() -> list[Piece]:
+        async with completions(respond) as url:
+            where = upstream(url, "m", key)
+            async with connected(where, silent_seconds=silent_seconds) as engine:
+                return [piece async for piece in engine.answer(QUESTION)]
+
+    return asyncio.run(main())
+
+
+QUESTION = Prompt("", (said("user", "hi"),))
+
+
+def test_text_and_usage() -> None:
+    async def respond(asked: Asked) -> None:
+        assert (asked.body["model"], asked.headers["authorization"]) == ("m", f"Bearer {KEY}")
+        role = delta(role="assistant", content="")
+        await asked.stream(
+            role, delta(content="Hel"), delta(content="lo\u2028"), delta("stop"), USAGE
+        )
+
+    assert answer(respond, key=KEY) == ["Hel", "lo\u2028", Finish(usage=Usage(20, 16, 5, 25))]
+
+
+def test_no_usage_and_no_key_are_none() -> None:
+    async def respond(asked: Asked) -> None:
+        assert "authorization" not in asked.headers
+        await asked.stream(delta(content="Hello"), delta("stop"))
+
+    assert answer(respond) == ["Hello", Finish()]
+
+
+def test_several_calls_arrive_in_pieces() -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.stream(
+            delta(content="Let me see."),
+            call(0, "", id="a", name="f"),
+            call(0, '{"n":'),
+            call(1, "{", id="b", name="g"),
+            call(0, " 1}"),
+            call(1, "}"),
+            delta("tool_calls"),
+        )
+
+    assert answer(respond) == [
+        "Let me see.",
+        CallPiece(0, "", "f", "a"),
+        CallPiece(0, '{"n":'),
+        CallPiece(1, "{", "g", "b"),
+        CallPiece(0, " 1}"),
+        CallPiece(1, "}"),
+        Finish(),
+    ]
+
+
+def test_calls_of_one_index_are_told_apart_and_a_name_may_be_repeated() -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.stream(
+            call(0, "{", id="a", name="f"),
+            call(0, "}", id="a", name="f"),
+            call(0, "{}", id="b", name="f"),
+            delta("tool_calls"),
+        )
+
+    assert answer(respond) == [
+        CallPiece(0, "{", "f", "a"),
+        CallPiece(0, "}"),
+        CallPiece(1, "{}", "f", "b"),
+        Finish(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("length", Finish(Status.INCOMPLETE, "max_output_tokens")),
+        ("content_filter", Finish(Status.INCOMPLETE, "content_filter")),
+        ("eos", Finish()),
+    ],
+)
+def test_the_reason_of_an_end_is_told(reason: str, finish: Finish) -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.stream(delta(content="Hel"), delta(reason))
+
+    assert answer(respond) == ["Hel", finish]
+
+
+def failure(message: str, code: str = "upstream_error") -> Finish:
+    return Finish(Status.FAILED, code=code, message=message)
+
+
+def http(status: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def an_error(message: str, **fields: object) -> bytes:
+    return json.dumps({"error": {"message": message, **fields}}).encode()
+
+
+EARLY = failure("The upstream broke off before the end of its answer.")
+TOO_LONG = an_error("Too long.", type="exceed_context_size_error", code=400)
+
+
+@pytest.mark.parametrize(
+    ("written", "finish"),
+    [
+        (
+            http("401 No", an_error(f"Wrong key: {KEY}.", code="invalid_api_key")),
+            failure("The upstream answered HTTP 401: Wrong key: [key]."),
+        ),
+        (
+            http("404 No", an_error("model 'm' not found", code="model_not_found")),
+            failure("The upstream answered HTTP 404: model 'm' not found."),
+        ),
+        (
+            http("429 Slow", an_error("Slow down."), "Retry-After: 3"),
+            failure(
+                "The upstream answered HTTP 429: Slow down. Please try again in 3s.",
+                "rate_limit_exceeded",
+            ),
+        ),
+        (
+            http("429 Pay", an_error("Pay first.", code="insufficient_quota")),
+            failure("The upstream answered HTTP 429: Pay first.", "insufficient_quota"),
+        ),
+        (
+            http("400 No", TOO_LONG),
+            failure("The upstream answered HTTP 400: Too long.", "context_length_exceeded"),
+        ),
+        (
+            http("500 Oops", b'{"error": "It fell over"}'),
+            failure("The upstream answered HTTP 500: It fell over."),
+        ),
+        (http("502 Bad", b"<html>"), failure("The upstream answered HTTP 502.")),
+        (http("503 No", b"x" * 100_000), failure("The upstream answered HTTP 503.")),
+        (
+            http("200 OK", b"{}", "Content-Type: application/json"),
+            failure(
+                "The upstream did not stream: Expected response with content type"
+                " 'text/event-stream', got 'application/json'."
+            ),
+        ),
+        (b"".join([OPENING, CLOSING]), EARLY),
+        (b"".join([OPENING, event(delta()), CLOSING]), EARLY),
+        (
+            b"".join([OPENING, event({"error": {"message": "No memory."}}), CLOSING]),
+            failure("The upstream failed: No memory."),
+        ),
+        (
+            b"".join([OPENING, event({"object": "error", "message": "No."}), CLOSING]),
+            failure("The upstream failed: No."),
+        ),
+        (
+            b"".join([OPENING, data("[1]"), CLOSING]),
+            failure("The upstream sent JSON that is no object."),
+        ),
+        (
+            b"".join([OPENING, data("{"), CLOSING]),
+            failure(
+                "The upstream sent what is no JSON: Expecting property name enclosed in double"
+                " quotes: line 1 column 2 (char 1)."
+            ),
+        ),
+    ],
+)
+def test_a_failure_is_the_end_of_one_reply(written: bytes, finish: Finish) -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.write(written)
+        asked.break_off()
+
+    assert answer(respond, key=KEY) == [finish]
+
+
+def test_a_stream_that_breaks_off_keeps_what_was_said() -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.write(OPENING, event(delta(content="Hel")))
+        asked.break_off()
+
+    hel, finish = answer(respond)
+    assert hel == "Hel"
+    assert isinstance(finish, Finish)
+    assert finish.message.startswith("The upstream broke off: ")
+
+
+def test_a_stream_that_breaks_off_after_its_last_word_is_whole() -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.write(OPENING, event(delta("stop", content="Hello")))
+        asked.break_off()
+
+    assert answer(respond) == ["Hello", Finish()]
+
+
+def test_what_is_no_event_of_interest_is_passed_over() -> None:
+    async def respond(asked: Asked) -> None:
+        comment, named = chunked(b": working\n\n"), chunked(b"event: ping\n\n")
+        await asked.write(OPENING, comment, named, event(delta("stop", content="Hello")), CLOSING)
+
+    assert answer(respond) == ["Hello", Finish()]
+
+
+def test_a_stream_goes_unheard_once_it_has_failed() -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.write(OPENING, data("nonsense"))
+        await asked.gone()
+        asked.break_off()
+
+    (finish,) = answer(respond)
+    assert isinstance(finish, Finish)
+    assert finish.status is Status.FAILED
+
+
+def test_silence_ends_a_reply() -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.gone()
+        asked.break_off()
+
+    assert answer(respond, silent_seconds=0.1) == [failure("The upstream fell silent.")]
+
+
+def test_nobody_there_is_a_failed_reply() -> None:
+    async def main() -> list[Piece]:
+        async with completions(_never) as url:
+            pass
+        async with connected(upstream(url, "m")) as engine:
+            return [piece async for piece in engine.answer(QUESTION)]
+
+    (finish,) = asyncio.run(main())
+    assert isinstance(finish, Finish)
+    assert finish.message.startswith("The upstream cannot be reached: ")
+
+
+async def _never(_asked: Asked) -> None:
+    pytest.fail("nobody is to ask")
+
+
+def test_a_connection_that_the_server_gave_up_is_made_anew() -> None:
+    answered = 0
+
+    async def respond(asked: Asked) -> None:
+        nonlocal answered
+        answered += 1
+        if answered == 2:  # the connection of the first question, as if it had grown too old
+            asked.break_off()
+        else:
+            await asked.stream(delta("stop", content="Hello"))
+
+    async def main() -> list[Piece]:
+        async with completions(respond) as url, connected(upstream(url, "m")) as engine:
+            first = [piece async for piece in engine.answer(QUESTION)]
+            return first + [piece async for piece in engine.answer(QUESTION)]
+
+    assert asyncio.run(main()) == ["Hello", Finish()] * 2
+    assert answered == 3
+
+
+def test_what_was_said_aloud_is_not_sent() -> None:
+    async def main() -> list[Piece]:
+        async with completions(_never) as url, connected(upstream(url, "m")) as engine:
+            spoken = Message("user", (Part("audio", data="AAAA"),))
+            return [piece async for piece in engine.answer(Prompt("", (spoken,)))]
+
+    message = "The upstream reads text and images, no audio."
+    assert asyncio.run(main()) == [failure(message, "audio_not_supported")]
+
+
+# ----------------------------------------------------------------------------------------- sessions
+
+
+@asynccontextmanager
+async def fronted(respond: Respond) -> AsyncIterator[str]:
+    """Our server before that one; its URL."""
+    async with (
+        completions(respond) as url,
+        connected(upstream(url, "m")) as engine,
+        serving(engine) as front,
+    ):
+        yield front
+
+
+async def turn(peer: Peer, asked: str) -> list[dict[str, Any]]:
+    await peer.send(user(asked), reply())
+    return await peer.until("response.done")
+
+
+def test_a_cancel_hangs_up_on_the_upstream_and_the_session_goes_on() -> None:
+    async def main() -> None:
+        gone = asyncio.Event()
+
+        async def respond(asked: Asked) -> None:
+            if asked.body["messages"][-1]["content"] == "go on":
+                said = [line.get("content") for line in asked.body["messages"]]
+                assert said == ["long", "Once ", "go on"]
+                await asked.stream(delta("stop", content="on"))
+                return
+            await asked.write(OPENING, event(delta(content="Once ")))
+            await asked.gone()
+            gone.set()
+            asked.break_off()
+
+        async with fronted(respond) as url, ready(url) as peer:
+            await peer.send(user("long"), reply())
+            await peer.until("response.output_text.delta")
+            await peer.send({"type": "response.cancel"})
+            ended = (await peer.until("response.done"))[-1]["response"]
+            assert ended["status"] == "cancelled"
+            await asyncio.wait_for(gone.wait(), 20)
+            assert text_of(await turn(peer, "go on")) == "on"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_client_that_vanishes_hangs_up_on_the_upstream(has_begun: bool) -> None:
+    async def main() -> None:
+        asked_it, gone = asyncio.Event(), asyncio.Event()
+
+        async def respond(asked: Asked) -> None:
+            if has_begun:
+                await asked.write(OPENING, event(delta(content="Once ")))
+            asked_it.set()
+            await asked.gone()
+            gone.set()
+            asked.break_off()
+
+        async with fronted(respond) as url:
+            async with ready(url) as peer:
+                await peer.send(user("long"), reply())
+                await asyncio.wait_for(asked_it.wait(), 20)
+            await asyncio.wait_for(gone.wait(), 20)
+
+    asyncio.run(main())
+
+
+def test_a_failed_reply_leaves_the_session_as_it_was() -> None:
+    async def main() -> None:
+        async def respond(asked: Asked) -> None:
+            if len(asked.body["messages"]) == 1:
+                await asked.write(http("503 Busy", an_error("Busy."), "Retry-After: 2"))
+            else:
+                await asked.stream(delta("length", content="He"), USAGE)
+
+        async with fronted(respond) as url, ready(url) as peer:
+            failed = (await turn(peer, "hi"))[-1]["response"]
+            assert (failed["status"], failed["output"], failed["usage"]) == ("failed", [], None)
+            assert failed["status_details"]["error"] == {
+                "type": "server_error",
+                "code": "upstream_error",
+                "message": "The upstream answered HTTP 503: Busy. Please try again in 2s.",
+            }
+            short = (await turn(peer, "again"))[-1]["response"]
+            assert short["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
+            assert short["usage"]["input_token_details"]["cached_tokens"] == 16
+
+    asyncio.run(main())
+
+
+def test_a_tool_round_of_two_calls() -> None:
+    asked_for: list[dict[str, Any]] = []
+
+    async def respond(asked: Asked) -> None:
+        asked_for.append(asked.body)
+        if len(asked_for) == 1:
+            await asked.stream(
+                call(0, '{"city": "Oslo"}', id="a", name="f"),
+                call(1, '{"city": "Rome"}', id="b", name="f"),
+                delta("tool_calls"),
+            )
+        else:
+            await asked.stream(delta("stop", content="Both."))
+
+    async def main() -> None:
+        function = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+        async with fronted(respond) as url, ready(url) as peer:
+            await peer.send(configure(tools=[function], instructions="Be brief."))
+            calls = (await turn(peer, "weather"))[-1]["response"]["output"]
+            for number, made in enumerate(calls):
+                kind = {"type": "function_call_output", "call_id": made["call_id"]}
+                item = {**kind, "output": f"{number} degrees"}
+                await peer.send({"type": "conversation.item.create", "item": item})
+            await peer.send(reply())
+            assert text_of(await peer.until("response.done")) == "Both."
+
+    asyncio.run(main())
+    first, second = asked_for
+    opening = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "weather"},
+    ]
+    described = {"name": "f", "description": "", "parameters": {"type": "object"}}
+    assert first["messages"] == opening
+    assert first["tools"] == second["tools"] == [{"type": "function", "function": described}]
+    calls = [a_call("a", '{"city": "Oslo"}'), a_call("b", '{"city": "Rome"}')]
+    assert second["messages"] == [
+        *opening,
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "a", "content": "0 degrees"},
+        {"role": "tool", "tool_call_id": "b", "content": "1 degrees"},
+    ]
+
+
+def test_fifty_sessions_at_once_do_not_hear_each_other() -> None:
+    many, turns = 50, 3
+
+    async def main() -> None:
+        together = asyncio.Barrier(many)
+
+        async def respond(asked: Asked) -> None:
+            said = [line["content"] for line in asked.body["messages"]]
+            await asked.write(OPENING, event(delta(content=f"{len(said)} ")))
+            await together.wait()  # each of them is being answered
+            await asked.write(event(delta("stop", content=said[-1])), data("[DONE]"), CLOSING)
+
+        async def talk(url: str, number: int) -> None:
+            async with ready(url) as peer:
+                for index in range(turns):
+                    asked = f"{number} {index}"
+                    heard = text_of(await turn(peer, asked))
+                    assert heard == f"{2 * index + 1} {asked}"
+
+        async with fronted(respond) as url, asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for number in range(many):
+                group.create_task(talk(url, number))
+
+    asyncio.run(main())
+
+
+# -------------------------------------------------------------------------------- servers of others
+
+
+@pytest.fixture(scope="session")
+def aimock_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The chat completions of aimock."""
+    weather = {"name": "weather", "arguments": '{"city": "Oslo"}', "id": "call_1"}
+    fixtures: list[object] = [
+        {"match": {"userMessage": "hello"}, "response": {"content": "Hi, scripted."}},
+        {
+            "match": {"userMessage": "slow"},
+            "response": {"content": "One word at a time, for a long while. " * 20},
+            "latency": 50,
+            "chunkSize": 4,
+        },
+        {
+            "match": {"userMessage": "boom"},
+            "response": {
+                "error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"},
+                "status": 429,
+            },
+        },
+        {
+            "match": {"userMessage": "cut"},
+            "response": {"content": "This will be cut off before its end."},
+            "latency": 50,
+            "chunkSize": 5,
+            "disconnectAfterMs": 170,
+        },
+        {
+            "match": {"userMessage": "Weather", "hasToolResult": False},
+            "response": {"toolCalls": [weather]},
+            "chunkSize": 5,
+        },
+        {"match": {"hasToolResult": True}, "response": {"content": "It is sunny."}},
+    ]
+    program = aimock.installed(tmp_path_factory.mktemp("aimock"))
+    with aimock.running(program, fixtures, tmp_path_factory.mktemp("fixtures"), KEY) as url:
+        yield url.replace("ws://", "http://").removesuffix("/realtime")
+
+
+def test_aimock_through_the_official_client(aimock_api: str) -> None:
+    async def main() -> None:
+        async with connected(upstream(aimock_api, "gpt", KEY)) as engine:
+            async with talking(engine) as connection:
+                await ask(connection, "hello")
+                assert text(await until(connection, "response.done")) == "Hi, scripted."
+                await ask(connection, "boom")
+                failed = done(await until(connection, "response.done"))
+                assert failed.status_details is not None
+                assert failed.status_details.error is not None
+                assert failed.status_details.error.code == "rate_limit_exceeded"
+                await ask(connection, "slow")
+                await until(connection, "response.output_text.delta")
+                await connection.response.cancel()
+                assert done(await until(connection, "response.done")).status == "cancelled"
+                await ask(connection, "cut")
+                cut = await until(connection, "response.done")
+                assert done(cut).status == "failed"
+                assert "This will be cut off before its end.".startswith(text(cut))
+            async with talking(engine) as connection:
+                assert await hold_tool_round(connection, "sunny") == "It is sunny."
+
+    asyncio.run(main())
+
+
+def test_a_wrong_key_of_aimock_is_a_failed_reply(aimock_api: str) -> None:
+    async def main() -> list[Piece]:
+        async with connected(upstream(aimock_api, "gpt", "sk-wrong-0123456789")) as engine:
+            return [piece async for piece in engine.answer(QUESTION)]
+
+    (finish,) = asyncio.run(main())
+    assert isinstance(finish, Finish)
+    assert finish.message.startswith("The upstream answered HTTP 401")
+    assert "sk-wrong" not in finish.message
+
+
+_LLAMA = """
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.api_keys = sys.argv[1], [sys.argv[2]]
+params.n_ctx, params.n_parallel, params.warmup, params.verbosity = 4096, 2, False, -1
+params.cpuparams.n_threads, params.ui = 1, False
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def llama_api(data_home: Path) -> Iterator[str]:
+    """The chat completions of llama.cpp's own server, with the embedded model."""
+    (gguf,) = data_home.rglob("*.gguf")
+    with subprocess.Popen(
+        [sys.executable, "-c", _LLAMA, gguf, KEY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"OMP_WAIT_POLICY": "passive"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            pytest.skip("llama.cpp's server does not start here")
+        yield f"{address}/v1"
+        process.kill()
+
+
+def test_llama_cpp_s_own_server(llama_api: str) -> None:
+    async def main() -> None:
+        where = upstream(llama_api, "smollm2", KEY)
+        async with connected(where) as engine, serving(engine) as url, ready(url) as peer:
+            await peer.send(user("What is the capital of France?"), reply(max_output_tokens=4))
+            events = await peer.until("response.done")
+            short = events[-1]["response"]
+            assert text_of(events)
+            assert short["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
+            assert short["usage"]["input_tokens"] > 10
+            assert short["usage"]["output_tokens"] == 4
+
+            await peer.send(user("Tell me a long story about the sea."), reply())
+            await peer.until("response.output_text.delta")
+            await peer.send({"type": "response.cancel"})
+            stopped = (await peer.until("response.done"))[-1]["response"]
+            assert stopped["status"] == "cancelled"
+
+            failed = (await turn(peer, "word " * 5000))[-1]["response"]
+            assert failed["status_details"]["error"]["code"] == "context_length_exceeded"
+
+    asyncio.run(main())
+
+
+def test_a_wrong_key_of_llama_cpp_s_server(llama_api: str) -> None:
+    async def main() -> list[Piece]:
+        async with connected(upstream(llama_api, "smollm2", "sk-wrong")) as engine:
+            return [piece async for piece in engine.answer(QUESTION)]
+
+    assert asyncio.run(main()) == [failure("The upstream answered HTTP 401: Invalid API Key.")]
