@@ -32,6 +32,16 @@ from rtchat.values import value
 
 
 @value
+class AttachAsked:
+    """/attach: a file goes with the next question. Whoever may read it makes an `Attached` of it.
+
+    `file` is a path as it was typed or pasted, with the quotation marks of a shell perhaps.
+    """
+
+    file: str
+
+
+@value
 class Row:
     """One command. `argument` is how the help names it, in brackets where it may be left out; a
     command without one takes none."""
@@ -39,7 +49,7 @@ class Row:
     name: str
     argument: str
     help: str
-    make: Callable[[str], LocalEvent]
+    make: Callable[[str], LocalEvent | AttachAsked]
 
 
 TABLE: tuple[Row, ...] = (
@@ -52,6 +62,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("model", "NAME", "another model, same conversation", ModelSet),
     Row("resume", "[ID]", "go on with a kept conversation, else the latest", lambda n: _resume(n)),
+    Row("attach", "FILE", "PNG, JPEG or text for the next question; or drop it here", AttachAsked),
     Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("tools", "", "what the model may call", lambda _: ToolsAsked()),
@@ -69,7 +80,7 @@ _KEYS = (
 )
 
 
-def parse(line: str) -> LocalEvent:
+def parse(line: str) -> LocalEvent | AttachAsked:
     """What a typed line means. Never raises: a mistake becomes a `Told` that says what to do."""
     if not line.startswith("/"):
         return UserSaid(line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -41,15 +41,28 @@ Past: TypeAlias = int | Literal["latest"] | None
 
 
 def once(
-    prompt: str | None, settings: Settings, shape: Shape, streams: Surroundings, past: Past = None
+    prompt: str | None,
+    settings: Settings,
+    shape: Shape,
+    streams: Surroundings,
+    past: Past = None,
+    files: Sequence[str] = (),
 ) -> ExitCode:
-    """One question, one reply."""
+    """One question, with files, and one reply."""
     aside = aside_of(settings, streams)
     descriptor = None if streams.stdin_is_terminal else streams.stdin
+    attached = _attached(files, descriptor)
+    if "-" in files:
+        descriptor = None
+        if prompt in (None, "-"):
+            hint = 'rtchat once --attach - "a question"'
+            raise UsageError("no prompt: stdin is what is attached", hint=hint)
     text = piped.question(prompt, descriptor, aside.say)
 
     async def ask(post: Post) -> None:
         await asyncio.sleep(0)  # the connection comes first: it has to wait
+        for file in attached:
+            post(file)
         post(UserSaid(text))
         post(InputEnded())
         if shape == "text" and renders(settings, streams):
@@ -62,17 +75,45 @@ def once(
     return _run(settings, Mode.ONCE, shape, streams, view, ask, past)
 
 
-def talk(settings: Settings, shape: Shape, streams: Surroundings, past: Past = None) -> ExitCode:
-    """A conversation: with a person at a terminal, or with each line of a pipe."""
+def talk(
+    settings: Settings,
+    shape: Shape,
+    streams: Surroundings,
+    past: Past = None,
+    files: Sequence[str] = (),
+) -> ExitCode:
+    """A conversation: with a person at a terminal, or with each line of a pipe. Files go with its
+    first question."""
     aside = aside_of(settings, streams)
+    if "-" in files:
+        raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
+    attached = _attached(files, None)
     prepare(settings, streams, aside)
     if streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text":
-        return _run(settings, Mode.CHAT, shape, streams, *terminal_of(settings, streams), past)
+        view, source = terminal_of(settings, streams)
+        source = partial(_after, attached, source)
+        return _run(settings, Mode.CHAT, shape, streams, view, source, past)
     view = view_of(settings, shape, streams, aside)
-    source: Source = _no_lines
+    source = _no_lines
     if streams.stdin is not None:
         source = partial(piped.lines, descriptor=streams.stdin)
+    source = partial(_after, attached, source)
     return _run(settings, Mode.LINES, shape, streams, view, source, past)
+
+
+def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
+    if not files:
+        return ()
+    from rtchat.attach import read_all
+
+    return read_all(files, stdin)
+
+
+async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
+    """What is attached, then all that the source has."""
+    for file in attached:
+        post(file)
+    await source(post)
 
 
 def prepare(settings: Settings, streams: Surroundings, aside: Aside) -> None:

@@ -161,6 +161,7 @@ def terminal_of(settings: Settings, streams: Surroundings) -> tuple[View, Source
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
+        from rtchat import attach
         from rtchat.ui.clipboard import Clipboard
         from rtchat.ui.live_view import preload
         from rtchat.ui.prompt import Prompt
@@ -169,7 +170,7 @@ def terminal_of(settings: Settings, streams: Surroundings) -> tuple[View, Source
         colors = _colors(settings, streams, is_terminal=True)
         prompt = Prompt(streams.state_dir / "input_history", color=colors, stdout=streams.stdout)
         clipboard = Clipboard(streams.stdout, streams.environ)
-        terminal = Terminal(screen_of(settings, streams), prompt, clipboard)
+        terminal = Terminal(screen_of(settings, streams), prompt, clipboard, attach)
         later.become(terminal)
         if renders(settings, streams):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))

@@ -24,7 +24,7 @@ _LAYERS = (
     (
         *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
         *("trace", "rerun", "ledger", "probe"),
-        *("store", "export", "tools", "toolfile", "mcp"),
+        *("store", "export", "tools", "toolfile", "mcp", "attach", "images"),
     ),
     ("ui", "server"),
     ("run", "views", "serve", "history", "replay", "doctor", "cli", "__main__"),

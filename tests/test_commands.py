@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.commands import TABLE, help_text, parse
+from rtchat.commands import TABLE, AttachAsked, help_text, parse
 from rtchat.events import (
     CopyAsked,
     LeaveAsked,
@@ -29,8 +29,10 @@ _HELP = """\
 /set [KEY [VALUE]]  an option from now on; KEY alone takes it back
 /model NAME         another model, same conversation
 /resume [ID]        go on with a kept conversation, else the latest
+/attach FILE        PNG, JPEG or text for the next question; or drop it here
 /retry              ask the last question again
 /copy [N]           copy the last reply, or its code block N
+/tools              what the model may call
 /usage              tokens and cost of this run, and limits
 /raw JSON           send any event to the server
 Enter               send
@@ -57,6 +59,7 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/usage\n", UsageAsked()),
         ("/resume", ResumeAsked()),
         ("/resume 12", ResumeAsked(12)),
+        ("/attach ~/my picture.png ", AttachAsked("~/my picture.png")),
         ("/retry", RetryAsked()),
         ("/copy", CopyAsked()),
         ("/copy 12", CopyAsked(12)),
@@ -66,7 +69,7 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/model gpt-realtime", ModelSet("gpt-realtime")),
     ],
 )
-def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent) -> None:
+def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent | AttachAsked) -> None:
     assert parse(line) == event
 
 
@@ -79,6 +82,7 @@ def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent) -> None
         ("/ help", "no command /: /help lists them (// sends a literal /)"),
         ("/HELP", "no command /HELP: /help lists them (// sends a literal /)"),
         ("/model", "/model needs NAME: /model NAME"),
+        ("/attach", "/attach needs FILE: /attach FILE"),
         ("/system \t", "/system needs TEXT: /system TEXT"),
         ("/copy all", "/copy takes the number of a code block: /copy 1"),
         ("/copy 0", "/copy takes the number of a code block: /copy 1"),
@@ -95,7 +99,7 @@ def test_a_mistake_says_what_to_do(line: str, words: str) -> None:
 def test_no_line_is_a_fault(line: str) -> None:
     if line.startswith("/"):
         assert parse(f"/{line}") == UserSaid(line)
-        assert isinstance(parse(line), LocalEvent)
+        assert isinstance(parse(line), LocalEvent | AttachAsked)
     else:
         assert parse(line) == UserSaid(line)
 
@@ -110,8 +114,10 @@ def test_every_command_is_in_the_help() -> None:
         "set",
         "model",
         "resume",
+        "attach",
         "retry",
         "copy",
+        "tools",
         "usage",
         "raw",
     ]

@@ -72,6 +72,7 @@ def test_a_recorded_turn(name: str) -> None:
         usage["input_token_details"].get("cached_tokens", 0),
         usage["output_tokens"],
         usage["total_tokens"],
+        audio_output=usage["output_token_details"].get("audio_tokens", 0),
     )
 
 

@@ -324,6 +324,20 @@ def test_the_whole_of_a_call() -> None:
     assert events[-1]["response"]["output"] == [done]
 
 
+def test_a_beta_call() -> None:
+    desk = talking(Dialect.BETA)
+    events = desk.say(CallPiece(0, "{}", "f", "call_a")) + desk.finish(Finish())
+    assert types(events) == [
+        "response.output_item.added",
+        "conversation.item.created",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.done",
+    ]
+    assert events[-1]["response"]["output"][0]["arguments"] == "{}"
+
+
 def test_text_and_several_calls_share_a_reply_and_may_interleave() -> None:
     desk = talking()
     pieces = (

@@ -450,9 +450,10 @@ def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) 
 
 
 _KNOWN = (
-    "the settings are api_key_command, ca_bundle, color, connect_timeout, dialect, headers,"
-    " history, insecure, key_env, key_header, local, max_cost, max_output_tokens, model, prices,"
-    " render, response, session, system, timeout, trace, url"
+    "the settings are allow_tools, api_key_command, ca_bundle, color, connect_timeout, dialect,"
+    " headers, history, insecure, key_env, key_header, local, max_cost, max_output_tokens,"
+    " max_tool_rounds, mcp, model, prices, render, response, session, system, timeout, tools,"
+    " trace, url"
 )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rtchat import attach
 from rtchat.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived
 from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, Told, UserSaid
 from rtchat.ui.clipboard import Clipboard
@@ -94,7 +95,7 @@ class Typist:
 async def _talk(history: Path, events: int) -> None:
     view = LiveView(Console(), Console(stderr=True), banner=True)
     clipboard = Clipboard(sys.stdout, {})
-    terminal = Terminal(view, Prompt(history, color=False), clipboard)
+    terminal = Terminal(view, Prompt(history, color=False), clipboard, attach)
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
 

@@ -60,6 +60,10 @@ ToolRounds = Annotated[
 MaxCost = Annotated[
     Text, typer.Option("--max-cost", metavar="USD", help="Ask nothing more once it cost so much.")
 ]
+Attach = Annotated[
+    list[str] | None,
+    typer.Option("-a", "--attach", metavar="FILE", help="PNG, JPEG or text for the question."),
+]
 ConnectTimeout = Annotated[
     Text, typer.Option("--connect-timeout", metavar="S", help="Seconds to wait for a session.")
 ]
@@ -112,6 +116,7 @@ def talk(
     continue_: Continue = False,
     resume: Resume = None,
     no_history: NoHistory = False,
+    attach: Attach = None,
     max_output_tokens: MaxTokens = None,
     reasoning: Reasoning = None,
     set_: SetOption = None,
@@ -139,7 +144,7 @@ def talk(
     from rtchat.run import talk
 
     settings = _settings(ctx.params)
-    return talk(settings, _shape(ctx.params), surroundings(), _past(ctx.params))
+    return talk(settings, _shape(ctx.params), surroundings(), _past(ctx.params), attach or ())
 
 
 def once(
@@ -154,6 +159,7 @@ def once(
     continue_: Continue = False,
     resume: Resume = None,
     no_history: NoHistory = False,
+    attach: Attach = None,
     max_output_tokens: MaxTokens = None,
     reasoning: Reasoning = None,
     set_: SetOption = None,
@@ -181,7 +187,8 @@ def once(
     from rtchat.run import once
 
     settings = _settings(ctx.params)
-    return once(prompt, settings, _shape(ctx.params), surroundings(), _past(ctx.params))
+    past = _past(ctx.params)
+    return once(prompt, settings, _shape(ctx.params), surroundings(), past, attach or ())
 
 
 def _settings(params: Mapping[str, object]) -> Settings:

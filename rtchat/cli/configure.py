@@ -189,6 +189,11 @@ STARTER = """\
 #api_key_command = "pass show openai"
 #key_env = ["OPENAI_API_KEY"]
 #key_header = "Authorization: Bearer {key}"
+# What the model may call, and what of that without being asked.
+#tools = ["tools.py"]
+#mcp = ["uvx mcp-server-time"]
+#allow_tools = ["get_current_time"]
+#max_tool_rounds = 10
 #max_cost = 0.5
 # US dollars for a million tokens, of models that rtchat has no price of.
 #prices = { "my-model" = { input = 4.0, cached = 0.4, output = 24.0 } }

@@ -15,7 +15,9 @@ def serve(
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8765,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="local|echo|script:FILE|upstream", help="What answers.  [local]"),
+        typer.Option(
+            metavar="local|echo|script:FILE|upstream", help="What answers; local if left out."
+        ),
     ] = None,
     upstream: Annotated[
         str | None,

@@ -40,6 +40,7 @@ _ESCAPE_SECONDS = 0.1
 _KEPT = 2_000
 """Entries of the history file that are read."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
+_ATTACH = "/attach "
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 
 
@@ -255,7 +256,7 @@ def _keys(above: Callable[[Callable[[], None]], None], suspend: Callable[[], Non
 
 
 class _Commands(Completer):
-    """The names of /commands, at the start of an entry."""
+    """The names of /commands, at the start of an entry, and of files after /attach."""
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -263,10 +264,26 @@ class _Commands(Completer):
         typed = document.text_before_cursor
         if not typed.startswith("/"):
             return
+        if typed.startswith(_ATTACH):
+            yield from _paths(typed.removeprefix(_ATTACH).lstrip(" '\""))
         for row in TABLE:
             if row.name.startswith(typed[1:]):
                 name = f"/{row.name} " if row.argument else f"/{row.name}"
                 yield Completion(name, start_position=-len(typed), display_meta=row.help)
+
+
+def _paths(typed: str) -> Iterator[Completion]:
+    """How a path may go on: hidden files only after a dot."""
+    folder, slash, begun = typed.rpartition("/")
+    with (
+        suppress(OSError, ValueError),
+        os.scandir(os.path.expanduser(folder + slash) or ".") as found,
+    ):
+        for entry in sorted(found, key=lambda entry: entry.name):
+            name = entry.name
+            if name.startswith(begun) and (begun or not name.startswith(".")):
+                end = "/" if entry.is_dir() else ""
+                yield Completion(name + end, start_position=-len(begun))
 
 
 class _File(History):

@@ -9,12 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rtchat.commands import parse
+from rtchat.commands import AttachAsked, parse
 from rtchat.effects import Connecting, Copy, ReplyOver, ToolAsked, Update
-from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
+from rtchat.errors import UsageError
+from rtchat.events import (
+    Attached,
+    CancelPressed,
+    LeaveAsked,
+    LocalEvent,
+    Told,
+    ToolAnswered,
+    UserSaid,
+)
 from rtchat.ui import words
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
@@ -40,13 +49,24 @@ class Screen(Protocol):
         """Take down whatever is still painted."""
 
 
+class Files(Protocol):
+    """How what was typed becomes a file that goes with a question."""
+
+    def dropped(self, entry: str) -> Sequence[str]:
+        """The files that an entry is the paths of and nothing else; empty if it is not."""
+
+    def attach(self, entered: str) -> Attached:
+        """Read one. Raises UsageError where a model would not take it."""
+
+
 class Terminal:
     """What `talk` shows and where it reads: a view, and the loop that asks for entries."""
 
-    def __init__(self, view: Screen, prompt: Prompt, clipboard: Clipboard) -> None:
+    def __init__(self, view: Screen, prompt: Prompt, clipboard: Clipboard, files: Files) -> None:
         self._view = view
         self._prompt = prompt
         self._clipboard = clipboard
+        self._files = files
         self._news = asyncio.Event()
         """Something ends the wait for a reply: that it is over, or a call that needs permission."""
         self._is_over = False
@@ -96,17 +116,17 @@ class Terminal:
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         try:
             while True:
-                event = await self._next()
-                if isinstance(event, UserSaid):
-                    await self._ask(event, post)
-                    continue
-                post(event)
-                if isinstance(event, LeaveAsked):
-                    return
+                for event in await self._next():
+                    if isinstance(event, UserSaid):
+                        await self._ask(event, post)
+                        continue
+                    post(event)
+                    if isinstance(event, LeaveAsked):
+                        return
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
 
-    async def _next(self) -> LocalEvent:
+    async def _next(self) -> Sequence[LocalEvent]:
         """The meaning of the next entry; a terminal that went away means to leave."""
         while True:
             try:
@@ -114,9 +134,29 @@ class Terminal:
             except OSError:
                 line = None
             if line is None:
-                return LeaveAsked()
+                return [LeaveAsked()]
             if line.strip():
-                return parse(line)
+                return await self._meaning(line)
+
+    async def _meaning(self, line: str) -> Sequence[LocalEvent]:
+        """A path is a file to attach, unless it is a command or a literal slash."""
+        event = parse(line)
+        match event:
+            case AttachAsked(file):
+                return await self._attach([file])
+            case UserSaid() | Told(is_error=True):
+                files = self._files.dropped(line)
+                return await self._attach(files) if files else [event]
+            case _:
+                return [event]
+
+    async def _attach(self, files: Sequence[str]) -> Sequence[LocalEvent]:
+        """All of them, or why not; a large picture takes a moment."""
+        with self._prompt.replying(lambda: None):
+            try:
+                return await asyncio.to_thread(lambda: [self._files.attach(f) for f in files])
+            except UsageError as error:
+                return [Told(str(error), is_error=True)]
 
     async def _ask(self, question: UserSaid, post: Callable[[LocalEvent], None]) -> None:
         """Post a question and wait until its reply was shown; ask about the calls that it makes."""
