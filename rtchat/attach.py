@@ -25,6 +25,9 @@ from rtchat.values import Part
 
 MOST_TEXT = 5_000_000
 """Bytes of a text file."""
+MOST_TOGETHER = 15_000_000
+"""Characters of all that goes with one question: it is one message, and for sound the API names
+15 MiB as the most that one may have."""
 _MOST_READ = 64_000_000
 """Bytes of a picture's file, before it is scaled."""
 _CHUNK = 1 << 20
@@ -51,7 +54,15 @@ def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
     pipe. Raises UsageError as `read` does."""
     if paths.count("-") > 1:
         raise UsageError("--attach - was given twice", hint="stdin can be read only once")
-    return tuple(_piped(stdin) if path == "-" else read(_local(path)) for path in paths)
+    attached = tuple(_piped(stdin) if path == "-" else read(_local(path)) for path in paths)
+    together = sum(len(file.part.data or file.part.text) for file in attached)
+    if together > MOST_TOGETHER:
+        size, limit = images.amount(together), images.amount(MOST_TOGETHER)
+        raise UsageError(
+            f"what is attached is {size} as it is sent, more than {limit}",
+            hint="attach some of it to another question",
+        )
+    return attached
 
 
 def dropped(entry: str) -> tuple[str, ...]:

@@ -20,12 +20,12 @@ from typing import assert_never
 from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
-from rtchat.dotted import described, has, merged, without
+from rtchat.account import Account
 from rtchat.errors import ExitCode, Problem
 from rtchat.minutes import Minutes, Question
-from rtchat.prices import Costs, cost
+from rtchat.prices import Costs
 from rtchat.reply import BETWEEN_PARTS, Reply
-from rtchat.round import NO_CALLS, STOPPED, Permissions, Round
+from rtchat.round import STOPPED, Permissions, Round
 from rtchat.values import (
     Item,
     JsonObject,
@@ -38,6 +38,7 @@ from rtchat.values import (
     Usage,
     value,
 )
+from rtchat.wishes import Wishes
 
 RETRIES = 5
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
@@ -137,12 +138,9 @@ class Conversation:
         self._minutes = Minutes(past)
         if options.instructions is None:
             options = replace(options, instructions=self._minutes.instructions)
-        self._options = options
-        self._options_before = options
-        """What the server has taken."""
-        self._response = response
+        self._wishes = Wishes(options, response)
+        self._account = Account(costs)
         self._permissions = permissions or Permissions()
-        self._costs = costs
         self._mode = mode
         self._patience = patience
         self._phase = Phase.DOWN
@@ -163,11 +161,6 @@ class Conversation:
         """The last responses that are over, or not ours; their events may still come."""
         self._cancel_owed = False
         self._renewal_due = False
-        self._replies = 0
-        self._usage = Usage()
-        self._cost: float | None = None
-        self._limits: tuple[ev.RateLimit, ...] = ()
-        self._limits_told = 0.0
         self._now = 0.0
         self._out: list[fx.Effect] = []
 
@@ -204,7 +197,7 @@ class Conversation:
             case ev.OptionSet():
                 self._set_option(event)
             case ev.OptionsAsked():
-                self._list_options()
+                self._notice("info", self._wishes.describe())
             case ev.RawSaid(fields):
                 self._send_raw(fields)
             case ev.ModelSet(model):
@@ -224,7 +217,7 @@ class Conversation:
             case ev.ToolFinished(call_id, output):
                 self._go_on(lambda calls: calls.finish(call_id, output))
             case ev.UsageAsked():
-                self._show(fx.Totals(self._replies, self._usage, self._cost, self._limits_now()))
+                self._show(self._account.totals(self._now))
             case ev.CopyAsked(block):
                 self._copy(block)
             case ev.Told(text, is_error):
@@ -250,7 +243,7 @@ class Conversation:
             case ev.OutputDone(response_id, item=item):
                 self._called(response_id, item)
             case ev.RateLimits(limits):
-                self._limits, self._limits_told = limits, self._now
+                self._account.limit(limits, self._now)
             case ev.Unknown(kind, why):
                 self._notice("detail", f"passed over {kind or 'a frame'}: {why}")
             case (
@@ -285,7 +278,7 @@ class Conversation:
         if self._phase is not Phase.CONNECTING:
             return
         self._phase = Phase.CONFIGURING
-        self._send(fx.Configure(self._options))
+        self._send(fx.Configure(self._wishes.session))
         if seconds_left is not None and seconds_left > 2 * RENEW_BEFORE:
             self._do(fx.SetTimer(ev.Timer.RENEW, seconds_left - RENEW_BEFORE))
 
@@ -296,7 +289,7 @@ class Conversation:
         if outstanding:
             key, taken = outstanding[0]
             del self._unanswered[key]
-            self._options_before = taken.options
+            self._wishes.took(taken.options)
         if self._phase is not Phase.CONFIGURING or len(outstanding) > 1:
             return
         self._do(fx.ClearTimer(ev.Timer.START))
@@ -396,16 +389,24 @@ class Conversation:
             self._ask(self._queue.popleft())
 
     def _ask(self, question: Question) -> None:
-        spent = self._spent()
+        spent = self._account.overdrawn()
         if spent is not None:
             self._refuse(question, spent)
             return
         self._turn = _Turn(question, self._now)
-        for record in self._minutes.asked(question, self._model, self._options.instructions):
+        for record in self._minutes.asked(question, self._model, self._wishes.session.instructions):
             self._do(record)
         self._show(fx.Asked(question.text, self._model))
         self._send(fx.AddItem(question.item))
         self._ask_reply()
+
+    def _refuse(self, question: Question, problem: Problem) -> None:
+        """Neither this question nor any that waits is asked."""
+        for refused in (question, *self._queue):
+            self._end(refused, fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
+        self._queue.clear()
+        if self._mode is not Mode.CHAT:
+            self._stop(problem.exit)
 
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
@@ -413,10 +414,7 @@ class Conversation:
         self._turn.announced = False
         self._turn.saving = False
         self._phase = Phase.ASKED
-        # A server may honour the session's modality, or the response's, or both: ask in both.
-        modality = self._response.modality or self._options.modality
-        other = self._response.other if may_call else {**self._response.other, **NO_CALLS}
-        self._send(fx.Reply(replace(self._response, modality=modality, other=other)))
+        self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
 
     def _started(self, event: ev.ReplyStarted) -> None:
@@ -483,10 +481,7 @@ class Conversation:
             self._do(self._minutes.streaming(turn.question, turn.reply.text, self._model))
 
     def _ended(self, event: ev.ReplyEnded) -> None:
-        if event.usage is not None:
-            self._usage += event.usage
-            bill = self._bill(event.usage)
-            self._cost = self._cost if bill is None else (self._cost or 0.0) + bill
+        self._account.add(event.usage, self._model)
         if self._phase is Phase.ENDING:
             if self._ending_id in ("", event.response_id) or not event.response_id:
                 self._past.append(event.response_id)
@@ -544,7 +539,7 @@ class Conversation:
         text = turn.reply.text
         if status is Status.COMPLETED:
             self._attempt = 0
-            self._replies += 1
+            self._account.replies += 1
         timing = fx.Timing(
             self._connect_seconds,
             None if turn.first is None else turn.first - turn.sent,
@@ -561,7 +556,7 @@ class Conversation:
             turn.usage,
             timing,
             tuple(turn.calls),
-            self._bill(turn.usage),
+            self._account.bill(turn.usage, self._model),
         )
         self._end(turn.question, over, text)
         self._past.append(turn.reply.id)
@@ -585,34 +580,6 @@ class Conversation:
             self._stop(problem.exit)
         elif self._mode is Mode.LINES:
             self._exit = ExitCode.REPLY
-
-    # --------------------------------------------------------------------------------------- money
-
-    def _bill(self, usage: Usage | None) -> float | None:
-        rate = self._costs.rate(self._model)
-        return None if usage is None or rate is None else cost(usage, rate)
-
-    def _spent(self) -> Problem | None:
-        """Why nothing more is asked, if it has cost enough."""
-        most = self._costs.most
-        if most is None or self._cost is None or self._cost < most:
-            return None
-        return problems.spent(self._cost, most)
-
-    def _refuse(self, question: Question, problem: Problem) -> None:
-        """Neither this question nor any that waits is asked."""
-        for refused in (question, *self._queue):
-            self._end(refused, fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
-        self._queue.clear()
-        if self._mode is not Mode.CHAT:
-            self._stop(problem.exit)
-
-    def _limits_now(self) -> tuple[ev.RateLimit, ...]:
-        passed = self._now - self._limits_told
-        return tuple(
-            replace(limit, reset_seconds=max(0.0, limit.reset_seconds - passed))
-            for limit in self._limits
-        )
 
     # ------------------------------------------------------------------------------------- calls
 
@@ -743,7 +710,7 @@ class Conversation:
             self._clear_timers()
             self._give_up(problem)
             return
-        self._options = self._options_before
+        self._wishes.refused()
         self._notice("error", problem.message)
 
     def _reply_refused(self, error: ev.ServerProblem) -> None:
@@ -766,41 +733,26 @@ class Conversation:
     # ------------------------------------------------------------------------ what the user changes
 
     def _set_instructions(self, instructions: str) -> None:
+        self._wishes.instruct(instructions)
         self._notice("info", "instructions set")
-        self._configure(replace(self._options, instructions=instructions))
+        self._configure()
 
-    def _set_option(self, event: ev.OptionSet) -> None:
-        of_session = event.of == "session"
-        options = self._options if of_session else self._response
-        name = event.key if of_session else f"{event.of}.{event.key}"
-        if event.change is None and not has(options.other, event.key):
+    def _set_option(self, option: ev.OptionSet) -> None:
+        name = option.key if option.of == "session" else f"{option.of}.{option.key}"
+        takes_back = option.change is None
+        if takes_back and not self._wishes.is_set(option):
             self._notice("error", f"{name} is not set")
             return
-        if event.change is None:
-            fields = without(options.other, event.key)
-        else:
-            fields = merged(options.other, event.change)
-        options = replace(options, other=fields)
-        self._notice("info", f"{name} {'taken back' if event.change is None else 'set'}")
-        if not of_session:
-            self._response = options
-        elif event.change is not None:
-            self._configure(options)
-        else:  # a session forgets nothing that it was told: it takes a new one
-            self._options = options
-            self._renew()
+        self._wishes.change(option)
+        self._notice("info", f"{name} {'taken back' if takes_back else 'set'}")
+        if option.of == "session" and takes_back:
+            self._renew()  # a session forgets nothing that it was told: it takes a new one
+        elif option.of == "session":
+            self._configure()
 
-    def _configure(self, options: Options) -> None:
-        self._options = options
+    def _configure(self) -> None:
         if self._has_session:
-            self._send(fx.Configure(options))
-
-    def _list_options(self) -> None:
-        lines = [
-            *described(self._options.other),
-            *(f"response.{line}" for line in described(self._response.other)),
-        ]
-        self._notice("info", "\n".join(lines) or "no option is set: /set KEY VALUE sets one")
+            self._send(fx.Configure(self._wishes.session))
 
     def _send_raw(self, fields: JsonObject) -> None:
         if not self._has_session:
@@ -819,7 +771,7 @@ class Conversation:
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         self._model = model
         self._notice("info", f"model {model}")
-        if self._costs.most is not None and self._costs.rate(model) is None:
+        if self._account.is_blind(model):
             self._notice("warning", problems.no_price(model))
         self._connect()
 
@@ -847,8 +799,8 @@ class Conversation:
 
     def _resume(self, kept: Kept) -> None:
         self._minutes = Minutes(kept)
-        instructions = self._minutes.instructions or self._options.instructions
-        self._options = replace(self._options, instructions=instructions)
+        if self._minutes.instructions:
+            self._wishes.instruct(self._minutes.instructions)
         self._notice("info", f"conversation {kept.id}: {kept.title}")
         self._connect()
 
@@ -856,7 +808,7 @@ class Conversation:
         last = self._minutes.last
         if last is None or self._turn is not None:
             self._notice("error", "there is no question to ask again")
-        elif (spent := self._spent()) is not None:
+        elif (spent := self._account.overdrawn()) is not None:
             self._notice("error", str(spent))
         elif not self._minutes.was_asked(last):
             self._say(last)

@@ -5,13 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import struct
-import subprocess
-import sys
-import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtchat import images
 from rtchat.attach import MOST_TEXT, attach, dropped, read, read_all
 from rtchat.errors import UsageError
 from rtchat.events import Attached
@@ -30,44 +24,10 @@ from rtchat.server.script import EchoEngine, ScriptEngine, read_script
 from rtchat.values import Message, Part
 from tests.oracle import assert_client_event
 from tests.program import Program, background
+from tests.samples import BY, JPEG, png, refusal, write
 from tests.terminal import Terminal
 
-BY = "×"  # noqa: RUF001 - between two sides
 PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
-
-# A 1x1 picture of each kind, as short as they get.
-JPEG = bytes.fromhex(
-    "ffd8ffe000104a46494600010100000100010000ffdb004300" + "01" * 64 + "ffc0000b080001000101011100"
-    "ffc40014000100000000000000000000000000000009ffc40014100100000000000000000000000000000000"
-    "ffda0008010100003f0037ffd9"
-)
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def png(width: int = 3, height: int = 2) -> bytes:
-    """A grey picture; that a large one is much data takes no large file."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress((b"\0" + bytes(width)) * height) if width * height < 1e8 else b""
-    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
-
-
-def write(folder: Path, name: str, data: bytes | str) -> Path:
-    path = folder / name
-    path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return path
-
-
-def pixels(part: Part, mime: str) -> Any:
-    """The picture of a part, opened."""
-    image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-    head, _, data = part.data.partition(",")
-    assert head == f"data:{mime};base64"
-    return image.open(BytesIO(b64decode(data)))
-
 
 # ----------------------------------------------------------------------------------------- is taken
 
@@ -81,11 +41,6 @@ def test_a_picture_goes_as_it_is_whatever_its_name(tmp_path: Path) -> None:
     head, _, data = attached.part.data.partition(",")
     assert (head, b64decode(data)) == ("data:image/jpeg;base64", JPEG)
     assert attached.name == f"picture.png (1{BY}1, {len(JPEG)} B)"
-
-
-@pytest.mark.parametrize("data", [JPEG + b"of the maker's", JPEG[:2] + b"\xff\xff" + JPEG[3:]])
-def test_a_jpeg_may_have_filling_and_an_appendix(data: bytes) -> None:
-    assert images.picture(data, "x").size == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -132,30 +87,6 @@ def test_a_name_cannot_pretend_to_be_more(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------- is refused
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(UsageError) as caught:
-        read(path)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (b"GIF89a" + bytes(20), "GIF"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "WebP"),
-        (b"\0\0\0\x18ftypheic" + bytes(16), "HEIC"),
-        (b"\0\0\0\x18ftypavif" + bytes(16), "AVIF"),
-        (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0" + bytes(20), "BMP"),
-        (b"II*\0\x08\0\0\0", "TIFF"),
-        (b"MM\0*\0\0\0\x08", "TIFF"),
-    ],
-)
-def test_other_pictures_are_named(tmp_path: Path, data: bytes, kind: str) -> None:
-    path = write(tmp_path, "photo.png", data)
-    said = f"photo.png is a {kind} image, and models take PNG and JPEG: convert it"
-    assert refusal(path) == said
-
-
 @pytest.mark.parametrize(
     "data",
     [b"\x7fELF\x02\x01\0\0", b"caf\xe9", b"a\0b", "text".encode("utf-16"), b"\0\0\0\x18ftypmp42"],
@@ -163,38 +94,6 @@ def test_other_pictures_are_named(tmp_path: Path, data: bytes, kind: str) -> Non
 def test_what_is_neither_text_nor_picture(tmp_path: Path, data: bytes) -> None:
     said = "data is neither text (UTF-8), PNG nor JPEG: convert it to one of these"
     assert refusal(write(tmp_path, "data", data)) == said
-
-
-@pytest.mark.parametrize(
-    ("data", "why"),
-    [
-        (png()[:-1], "PNG (it ends too early)"),
-        (png()[:40], "PNG (it ends too early)"),
-        (png()[:8], "PNG (it ends too early)"),
-        (png()[:30] + b"?" + png()[31:], "PNG (a checksum is wrong)"),
-        (png(0, 2), "PNG (no pixels)"),
-        (png()[:33] + chunk(b"IEND", b""), "PNG (no pixels)"),
-        (png()[:8] + chunk(b"IEND", b""), "PNG (no header)"),
-        (JPEG[:-2], "JPEG (it ends too early)"),
-        (JPEG[:100], "JPEG (it ends too early)"),
-        (JPEG[:3], "JPEG (it ends too early)"),
-        (JPEG[:2] + JPEG[20:89] + JPEG[102:], "JPEG (no pixels)"),
-        (JPEG[:20] + bytes(9) + JPEG[29:], "JPEG (no marker where there should be one)"),
-    ],
-)
-def test_damaged_pictures(tmp_path: Path, data: bytes, why: str) -> None:
-    said = f"photo is a damaged {why}: open it in another program and save it again"
-    assert refusal(write(tmp_path, "photo", data)) == said
-
-
-@given(st.binary(), st.integers(0, 200))
-def test_no_damage_is_a_fault(noise: bytes, place: int) -> None:
-    for whole in (png(), JPEG):
-        try:
-            picture = images.picture(whole[:place] + noise + whole[place:], "x")
-        except UsageError:
-            continue
-        assert min(picture.size) > 0
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -236,116 +135,13 @@ def test_all_or_none(tmp_path: Path) -> None:
     assert len(read_all([good, good], None)) == 2
     with pytest.raises(UsageError, match="there is no file"):
         read_all([good, str(tmp_path / "no")], None)
+    long = str(write(tmp_path, "long", b"x" * MOST_TEXT))
+    with pytest.raises(UsageError, match=r"attached is 20.0 MB as it is sent, more than 15.0 MB"):
+        read_all([long] * 4, None)
     with pytest.raises(UsageError, match="given twice"):
         read_all(["-", "-"], 0)
     with pytest.raises(UsageError, match="wants a file piped in"):
         read_all(["-"], None)
-
-
-# ---------------------------------------------------------------------------------------- is scaled
-
-
-def drawn(mode: str, size: tuple[int, int], kind: str, **options: Any) -> bytes:
-    image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-    out = BytesIO()
-    image.new(mode, size).save(out, kind, **options)
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind", "scaled", "mime"),
-    [
-        ("RGB", "JPEG", "RGB", "image/jpeg"),
-        ("L", "JPEG", "L", "image/jpeg"),
-        ("CMYK", "JPEG", "RGB", "image/jpeg"),
-        ("RGB", "PNG", "RGB", "image/png"),
-        ("RGBA", "PNG", "RGBA", "image/png"),
-        ("LA", "PNG", "RGBA", "image/png"),
-        ("P", "PNG", "RGB", "image/png"),
-        ("1", "PNG", "RGB", "image/png"),
-        ("I;16", "PNG", "L", "image/png"),
-    ],
-)
-def test_a_large_picture_is_scaled_down(
-    tmp_path: Path, mode: str, kind: str, scaled: str, mime: str
-) -> None:
-    attached = read(write(tmp_path, "photo", drawn(mode, (4096, 1000), kind)))
-    image = pixels(attached.part, mime)
-    assert (image.size, image.mode) == ((2048, 500), scaled)
-    assert attached.name.startswith(f"photo (4096{BY}1000 scaled to 2048{BY}500, ")
-
-
-def test_sixteen_bits_of_grey_stay_grey() -> None:
-    image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-    out = BytesIO()
-    image.new("I;16", (4096, 2), 40000).save(out, "PNG")
-    picture = images.picture(out.getvalue(), "x")
-    assert image.open(BytesIO(picture.data)).getpixel((9, 0)) == 40000 // 256
-
-
-def test_a_photo_stays_upright() -> None:
-    image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-    exif = image.Exif()
-    exif[0x0112] = 6  # taken with the camera on its side
-    assert images.picture(drawn("RGB", (4096, 1000), "JPEG", exif=exif), "x").size == (500, 2048)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_picture_of_much_data_becomes_a_jpeg(mode: str) -> None:
-    image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-    out = BytesIO()
-    size = 2048, 1024
-    image.frombytes(mode, size, os.urandom(size[0] * size[1] * len(mode))).save(out, "PNG")
-    picture = images.picture(out.getvalue(), "x")
-    assert (picture.mime, picture.size, picture.original) == ("image/jpeg", size, None)
-    assert len(picture.data) <= images.MOST_BYTES
-
-
-def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
-    said = f"bomb has too many pixels (50000{BY}50000): scale it down to 2048 a side"
-    assert refusal(write(tmp_path, "bomb", png(50_000, 50_000))) == said
-
-
-def test_a_large_picture_that_cannot_be_decoded(tmp_path: Path) -> None:
-    pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-    header = struct.pack(">IIBBBBB", 4096, 4096, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", b"no zlib"), (b"IEND", b""))
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
-    assert refusal(write(tmp_path, "odd", data)).startswith("odd cannot be read as a picture (")
-
-
-def test_without_pillow_a_small_picture_goes_and_a_large_one_says_what_is_missing(
-    tmp_path: Path,
-) -> None:
-    write(tmp_path, "small", png())
-    write(tmp_path, "large", png(3000, 10))
-    program = """\
-import sys
-sys.modules["PIL"] = None
-from pathlib import Path
-from rtchat.attach import read
-print(read(Path("small")).name)
-try:
-    read(Path("large"))
-except Exception as error:
-    print(error)
-"""
-    done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", program],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    assert (done.stderr, done.stdout) == (
-        "",
-        f"small (3{BY}2, {len(png())} B)\n"
-        f"large is larger than 2048 pixels a side, 4 MB (3000{BY}10, {len(png(3000, 10))} B): "
-        "pip install 'rtchat[images]' has it scaled down\n",
-    )
 
 
 # ----------------------------------------------------------------------------------- paths as typed
