@@ -86,7 +86,7 @@ def _in_base64(secret: str) -> Iterator[str]:
             yield text[(0, 2, 3)[before] : last]
 
 
-_TOKEN = re.compile(r"[-\w!#$%&'*+.^`|~]+", re.ASCII)
+_TOKEN = r"[-0-9A-Za-z_!#$%&'*+.^`|~]+"
 
 
 def endpoint(
@@ -166,9 +166,7 @@ def _split(url: str) -> SplitResult:
     )
 
 
-_SECRET_NAME = re.compile(
-    r"auth(?!ors?$)|key(?![a-z])|token(?!s$)|secret|passw|cookie|credential|sig$", re.IGNORECASE
-)
+_SECRET_NAME = r"(?i)auth(?!ors?$)|key(?![a-z])|token(?!s$)|secret|passw|cookie|credential|sig$"
 """What a header, or a parameter of a URL, may be called that carries a key."""
 
 
@@ -176,7 +174,7 @@ def shown_url(url: str) -> str:
     """A URL, or what was meant to be one, without passwords and keys."""
 
     def hide(found: re.Match[str]) -> str:
-        return f"{found[1]}=[key]" if _SECRET_NAME.search(found[1]) else found[0]
+        return f"{found[1]}=[key]" if re.search(_SECRET_NAME, found[1]) else found[0]
 
     url = re.sub(r"(?<=//)[^/?#]*@", "[key]@", url)
     return re.sub(r"(?<=[?&])([^=&#]*)=[^&#]+", hide, url)
@@ -186,7 +184,7 @@ def _keys(headers: Iterable[tuple[str, str]]) -> list[str]:
     """The keys in headers: of several words the first may be "Bearer", and "Basic" wraps them."""
     keys = []
     for name, content in headers:
-        if not _SECRET_NAME.search(name):
+        if not re.search(_SECRET_NAME, name):
             continue
         scheme, _, rest = content.strip().partition(" ")
         for word in re.split(r"[\s,;]+", rest if rest and scheme.isalnum() else content):
@@ -205,7 +203,7 @@ def _unwrapped(basic: str) -> list[str]:
 
 
 def _keys_of_query(query: str) -> list[str]:
-    return [text for name, text in parse_qsl(query) if _SECRET_NAME.search(name)]
+    return [text for name, text in parse_qsl(query) if re.search(_SECRET_NAME, name)]
 
 
 def _is_secret(key: str) -> bool:
@@ -216,10 +214,10 @@ def _is_secret(key: str) -> bool:
 def _check(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> None:
     """What the library would refuse with the key in its message, or send as it is."""
     for name, content in headers:
-        if not (_TOKEN.fullmatch(name) and content.isascii() and content.isprintable()):
-            hint = "check the key" if _SECRET_NAME.search(name) else "check --header"
+        if not (re.fullmatch(_TOKEN, name) and content.isascii() and content.isprintable()):
+            hint = "check the key" if re.search(_SECRET_NAME, name) else "check --header"
             raise UsageError(f"the header {name!r} has a character that cannot be sent", hint=hint)
-    if not all(_TOKEN.fullmatch(name) for name in subprotocols):
+    if not all(re.fullmatch(_TOKEN, name) for name in subprotocols):
         raise UsageError("the key has a character that no sub-protocol has", hint="check the key")
 
 

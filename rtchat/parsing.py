@@ -144,7 +144,7 @@ def _instructions(value: object) -> str:
     return read_text(Path(text[1:]), text[1:])
 
 
-_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+")
+_HEADER_NAME = r"[\w!#$%&'*+.^`|~-]+"
 
 
 def _headers(value: object) -> Headers:
@@ -157,7 +157,7 @@ def _headers(value: object) -> Headers:
     else:
         pairs = [("", value)]
     for name, content in pairs:
-        if not _HEADER_NAME.fullmatch(name) or not _is_header_value(content):
+        if not re.fullmatch(_HEADER_NAME, name) or not _is_header_value(content):
             raise ValueError("a header is written 'Name: value'")
     return tuple(pairs)
 
@@ -200,7 +200,7 @@ def _variables(value: object) -> tuple[str, ...]:
 
 def _key_header(value: object) -> str:
     name, _, content = _text(value).partition(":")
-    if not _HEADER_NAME.fullmatch(name) or content.count("{key}") != 1:
+    if not re.fullmatch(_HEADER_NAME, name) or content.count("{key}") != 1:
         raise ValueError("it is written 'Name: {key}', or 'Authorization: Scheme {key}'")
     return _text(value)
 

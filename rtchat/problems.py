@@ -86,10 +86,7 @@ def of_reply(ended: ReplyEnded) -> Problem | None:
     assert_never(ended.status)
 
 
-_WAIT = re.compile(
-    r"try again in (?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6})?)(ms|s))?",
-    re.IGNORECASE,
-)
+_WAIT = r"try again in (?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6})?)(ms|s))?"
 
 
 def limit_wait(ended: ReplyEnded) -> float | None:
@@ -97,7 +94,7 @@ def limit_wait(ended: ReplyEnded) -> float | None:
     one."""
     if ended.status is not Status.FAILED or ended.code != LIMITED:
         return None
-    found = _WAIT.search(ended.message)
+    found = re.search(_WAIT, ended.message, re.IGNORECASE)
     if found is None or not any(found.groups()):
         return None
     hours, minutes, amount, unit = found.groups()

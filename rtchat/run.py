@@ -24,7 +24,6 @@ from rtchat.prices import Costs, known_rates
 from rtchat.round import Permissions
 from rtchat.session import Link, Post, Session, Source, Tap, View
 from rtchat.settings import Settings
-from rtchat.trace import Trace
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
@@ -197,6 +196,8 @@ async def _hold(
             taps.append(partial(_print_event, streams.stdout.buffer))
         trace = None
         if settings.trace is not None:
+            from rtchat.trace import Trace
+
             trace = Trace(settings.trace, redact=redact, complete=settings.trace_audio)
             stack.enter_context(closing(trace))
             taps.append(trace)

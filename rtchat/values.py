@@ -5,8 +5,8 @@ Times are seconds and sizes are tokens unless a name says otherwise. Not here: a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
@@ -19,15 +19,45 @@ _T = TypeVar("_T")
 def value(cls: type[_T]) -> type[_T]:
     """A dataclass with slots, compared by value and never changed: what the vocabulary is made of.
 
-    The type checker holds it to `frozen`. At run time that, and a comparison and a repr generated
-    for each of some sixty classes, would cost every start 20 ms; these three serve all of them.
+    The type checker holds it to `frozen`. At run time that, and an initialiser, a comparison and a
+    repr generated for each of some hundred classes, would cost every start 20 ms: the last two are
+    shared by all of them, and the first is made when it is needed.
     """
-    made = dataclass(slots=True, eq=False, repr=False)(cls)
+    made = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
+    made.__init__ = _first_init  # type: ignore[method-assign] # likewise
     made.__eq__ = _equal  # type: ignore[method-assign] # set on the class, as dataclass does
     made.__hash__ = _hash  # type: ignore[method-assign]
     if "__repr__" not in cls.__dict__:
         made.__repr__ = _repr  # type: ignore[method-assign]
     return made
+
+
+def _first_init(self: object, *args: object, **given: object) -> None:
+    cls = type(self)
+    cls.__init__ = _initialiser(cls)  # type: ignore[method-assign] # likewise
+    cls.__init__(self, *args, **given)
+
+
+def _initialiser(cls: type) -> Callable[..., None]:
+    """The `__init__` that a dataclass would have."""
+    scope: dict[str, object] = {"absent": MISSING}
+    parameters: dict[bool, list[str]] = {False: [], True: []}
+    lines: list[str] = []
+    for name, known in cls.__dataclass_fields__.items():  # type: ignore[attr-defined] # by dataclass
+        parameter = given = name
+        if known.default is not MISSING:
+            scope[f"default_{name}"] = known.default
+            parameter = f"{name}=default_{name}"
+        elif known.default_factory is not MISSING:
+            scope[f"make_{name}"] = known.default_factory
+            parameter = f"{name}=absent"
+            given = f"make_{name}() if {name} is absent else {name}"
+        parameters[known.kw_only].append(parameter)
+        lines.append(f" self.{name} = {given}")
+    after = ["*", *parameters[True]] if parameters[True] else []
+    head = f"def __init__({', '.join(['self', *parameters[False], *after])}):"
+    exec("\n".join([head, *(lines or [" pass"])]), scope)  # as dataclass does
+    return scope["__init__"]  # type: ignore[return-value] # just made
 
 
 def _fields(of: object) -> tuple[object, ...]:

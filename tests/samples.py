@@ -12,20 +12,21 @@ from rtchat.attach import read
 from rtchat.errors import UsageError
 
 BY = "×"  # noqa: RUF001 - between two sides
-# A 1x1 picture of each kind, as short as they get.
 JPEG = bytes.fromhex(
     "ffd8ffe000104a46494600010100000100010000ffdb004300" + "01" * 64 + "ffc0000b080001000101011100"
     "ffc40014000100000000000000000000000000000009ffc40014100100000000000000000000000000000000"
     "ffda0008010100003f0037ffd9"
 )
+"""One grey pixel, as short as it gets."""
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def png(width: int = 3, height: int = 2) -> bytes:
-    """A grey picture; that a large one is much data takes no large file."""
+    """A black picture; one that is too large to be drawn only says that it is."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress((b"\0" + bytes(width)) * height) if width * height < 1e8 else b""
     chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
@@ -33,12 +34,14 @@ def png(width: int = 3, height: int = 2) -> bytes:
 
 
 def write(folder: Path, name: str, data: bytes | str) -> Path:
+    """A file with this in it."""
     path = folder / name
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return path
 
 
 def refusal(path: Path) -> str:
+    """What is said to whoever would attach it."""
     with pytest.raises(UsageError) as caught:
         read(path)
     return str(caught.value)

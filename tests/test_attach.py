@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
 from rtchat.values import Message, Part
 from tests.oracle import assert_client_event
-from tests.program import Program, background
+from tests.program import PATIENCE, Program, background
 from tests.samples import BY, JPEG, png, refusal, write
 from tests.terminal import Terminal
 
@@ -142,6 +143,22 @@ def test_all_or_none(tmp_path: Path) -> None:
         read_all(["-", "-"], 0)
     with pytest.raises(UsageError, match="wants a file piped in"):
         read_all(["-"], None)
+
+
+def test_stdin_may_be_a_pipe_that_does_not_block_or_cannot_be_read() -> None:
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    attached: list[Attached] = []
+    thread = threading.Thread(target=lambda: attached.extend(read_all(["-"], out)))
+    thread.start()
+    os.write(into, b"wo")
+    os.write(into, b"rds")
+    os.close(into)
+    thread.join(PATIENCE)
+    assert attached == [Attached("stdin (5 B)", Part("text", "File: stdin\n```\nwords\n```\n\n"))]
+    os.close(out)
+    with pytest.raises(UsageError, match=r"stdin cannot be read \(Bad file descriptor\)"):
+        read_all(["-"], out)
 
 
 # ----------------------------------------------------------------------------------- paths as typed

@@ -11,25 +11,32 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli import chat, configure, diagnose, history, serving
 from rtchat.cli.around import is_terminal, on_a_line
 from rtchat.errors import ExitCode, RtchatError, UsageError
 
-_COMMANDS: dict[str, Callable[..., int] | typer.Typer] = {
-    "talk": chat.talk,
-    "once": chat.once,
-    "serve": serving.serve,
-    "replay": diagnose.replay,
-    "doctor": diagnose.doctor,
-    "history": history.app,
-    "keys": configure.keys,
-    "config": configure.config,
-    "local": serving.local,
+_COMMANDS = {
+    "talk": "chat.talk",
+    "once": "chat.once",
+    "serve": "serving.serve",
+    "replay": "diagnose.replay",
+    "doctor": "diagnose.doctor",
+    "history": "history.app",
+    "keys": "configure.keys",
+    "config": "configure.config",
+    "local": "serving.local",
 }
+"""The commands, and where each is."""
+
+
+def _load(place: str) -> Callable[..., int] | typer.Typer:
+    module, _, name = place.partition(".")
+    loaded: Callable[..., int] | typer.Typer = getattr(import_module(f"rtchat.cli.{module}"), name)
+    return loaded
 
 
 def root(
@@ -52,9 +59,10 @@ def _app(name: str) -> typer.Typer:
     )
     app.callback()(root)
     completes = "_RTCHAT_COMPLETE" in os.environ
-    for key, command in _COMMANDS.items():
+    for key, place in _COMMANDS.items():
         if name in _COMMANDS and key != name and not completes:
             continue
+        command = _load(place)
         if name not in _COMMANDS and not completes:
             text = command.info.help if isinstance(command, typer.Typer) else command.__doc__
             app.command(key, help=text)(_nothing)

@@ -9,36 +9,52 @@ Not here: Markdown, which is read after this, or the width of things.
 
 from __future__ import annotations
 
-
-def _table() -> dict[int, str | None]:
-    table: dict[int, str | None] = {code: chr(0x2400 + code) for code in range(0x20)}
-    del table[0x09], table[0x0A]
-    table[0x0D] = None
-    table[0x7F] = "␡"
-    table |= dict.fromkeys(range(0xD800, 0xE000), "�")
-    numbered = (
-        *range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
-        0xAD,  # from here on what is not drawn: soft hyphens, fillers, joiners of graphemes
-        0x034F,
-        0x061C,
-        *range(0x115F, 0x1161),
-        *range(0x17B4, 0x17B6),
-        *range(0x180B, 0x1810),
-        0x200B,
-        *range(0x200E, 0x2010),
-        *range(0x2028, 0x202F),  # line and paragraph separators; bidi embeddings and overrides
-        *range(0x2060, 0x2070),  # word joiner, invisible operators, bidi isolates
-        0x3164,
-        0xFEFF,
-        0xFFA0,
-        *range(0xFFF9, 0xFFFC),
-        *range(0x1D173, 0x1D17B),
-        *range(0xE0000, 0xE0200),  # tags and more variation selectors: text for models only
-    )
-    return table | {code: f"<U+{code:04X}>" for code in numbered}
+_NUMBERED = (
+    range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
+    (0xAD,),  # from here on what is not drawn: soft hyphens, fillers, joiners of graphemes
+    (0x034F, 0x061C),
+    range(0x115F, 0x1161),
+    range(0x17B4, 0x17B6),
+    range(0x180B, 0x1810),
+    (0x200B,),
+    range(0x200E, 0x2010),
+    range(0x2028, 0x202F),  # line and paragraph separators; bidi embeddings and overrides
+    range(0x2060, 0x2070),  # word joiner, invisible operators, bidi isolates
+    (0x3164, 0xFEFF, 0xFFA0),
+    range(0xFFF9, 0xFFFC),
+    range(0x1D173, 0x1D17B),
+    range(0xE0000, 0xE0200),  # tags and more variation selectors: text for models only
+)
+_MOST_KEPT = 10_000
+"""Characters that are remembered; a text of all there are must not fill the memory."""
 
 
-_TABLE = _table()
+class _Table(dict[int, str | None]):
+    """What each character becomes, found out when it first comes: a start has no time for all."""
+
+    def __missing__(self, code: int) -> str | None:
+        shown = _shown(code)
+        if len(self) < _MOST_KEPT:
+            self[code] = shown
+        return shown
+
+
+def _shown(code: int) -> str | None:
+    if code in (0x09, 0x0A):
+        return chr(code)
+    if code == 0x0D:
+        return None
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if 0xD800 <= code < 0xE000:
+        return "�"
+    numbered = any(code in codes for codes in _NUMBERED)
+    return f"<U+{code:04X}>" if numbered else chr(code)
+
+
+_TABLE = _Table()
 
 
 def visible(text: str) -> str:

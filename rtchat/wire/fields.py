@@ -80,7 +80,7 @@ def write_frame(data: JsonObject) -> str:
     return whole_characters(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = "[\ud800-\udfff]"
 
 
 def whole_characters(text: str) -> str:
@@ -88,7 +88,7 @@ def whole_characters(text: str) -> str:
 
     JSON can carry half a pair, and so can a badly decoded terminal; no UTF-8 can.
     """
-    if text.isascii() or not _HALF.search(text):
+    if text.isascii() or not re.search(_HALF, text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
