@@ -88,8 +88,9 @@ def plain(text: str) -> str:
 
 
 def title(item: Item) -> str:
-    """The first line of a question that has any words."""
-    lines = _words(item).split("\n")
+    """The first line of a question that has any words, rather than of what goes with it."""
+    own = item.parts[-1].text if isinstance(item, Message) and item.parts else ""
+    lines = (plain(own) or _words(item)).split("\n")
     title = next((" ".join(line.split()) for line in lines if line.strip()), "")
     return title if len(title) <= _TITLE else title[: _TITLE - 1].rstrip() + "…"
 

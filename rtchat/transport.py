@@ -88,6 +88,8 @@ class Connection:
         except ConnectionClosed as error:
             self._end = error
             raise ConnectError(self.explain()) from error
+        except AttributeError as error:  # of asyncio: the socket was closed in mid write
+            raise ConnectError(self.explain()) from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection; a server that does not answer is left after 2 seconds."""

@@ -151,7 +151,7 @@ def test_commands(program: Program) -> None:
     terminal.types("/model other\r")
     terminal.shows("model other", "1 turn replayed", PROMPT)
     terminal.types("/new\r")
-    terminal.shows("a new conversation", "connected again in", PROMPT)
+    terminal.shows("model other", "a new conversation", "connected again in", PROMPT)
     terminal.types("/nwe\r")
     terminal.shows("no command /nwe: did you mean /new?", PROMPT)
     terminal.types("/exit\r")
