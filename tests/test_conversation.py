@@ -985,19 +985,23 @@ def test_a_session_that_is_over_is_replaced_without_an_error() -> None:
 
 def test_a_person_is_told_how_to_ask_again_after_a_rate_limit() -> None:
     limit = ReplyEnded("r1", Status.FAILED, code="rate_limit_exceeded", message="try in an hour")
-    asked().skip(ReplyStarted("r1")) >> limit << [
-        ClearTimer(Timer.STALL),
-        over(
-            Status.FAILED,
-            problem=Problem(
-                ExitCode.LIMIT,
-                "the reply failed: try in an hour",
-                "/retry asks it again",
-                "rate_limit_exceeded",
+    (
+        asked().skip(ReplyStarted("r1"))
+        >> limit
+        << [
+            ClearTimer(Timer.STALL),
+            over(
+                Status.FAILED,
+                problem=Problem(
+                    ExitCode.LIMIT,
+                    "the reply failed: try in an hour",
+                    "/retry asks it again",
+                    "rate_limit_exceeded",
+                ),
+                response_id="r1",
             ),
-            response_id="r1",
-        ),
-    ]
+        ]
+    )
 
 
 def test_a_server_may_call_every_reply_the_same() -> None:
