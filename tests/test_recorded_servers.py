@@ -78,32 +78,29 @@ def session_of(events: list[dict[str, Any]]) -> dict[str, Any]:
     return session
 
 
-def items(events: list[dict[str, Any]]) -> list[tuple[object, ...]]:
-    """The items that a client added, by what both dialects say of them, and where it asked."""
-    added: list[tuple[object, ...]] = []
-    for event in map(to_ga, events):
-        item = event.get("item")
+def turns(events: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """What a client said: who, what kind of part, the text; an output by its call; and its asking.
+
+    In the words of GA, as the two dialects differ in the name of a part.
+    """
+    said: list[tuple[str, ...]] = []
+    for event in events:
+        item = {"type": "", **dict[str, Any](to_ga(event)).get("item", {})}
         if event["type"] == "response.create":
-            added.append(("asked",))
-        elif isinstance(item, dict) and item["type"] == "message":
-            texts = [(part["type"], part["text"]) for part in item["content"]]
-            added.append((item["role"], texts))
-        elif isinstance(item, dict):
-            added.append((item["type"], item["call_id"], item["output"]))
-    return added
+            said.append(("asks",))
+        elif item["type"] == "message":
+            (part,) = item["content"]
+            said.append((item["role"], part["type"], part["text"]))
+        elif item["type"]:
+            said.append((item["type"], item["call_id"], item["output"]))
+    return said
 
 
 def told(lines: Lines) -> dict[str, object]:
     """What the program ought to report: the texts, calls and numbers of the recorded replies."""
-    done = [to_ga(data) for _, data in lines if data["type"] == "response.done"]
-    responses: list[dict[str, Any]] = [dict(event)["response"] for event in done]  # type: ignore[arg-type, misc] # JSON
-    usages = [event["response"].get("usage") or event["usage"] for event in map(dict[str, Any], done)]
-    calls = [
-        {key: item[key] for key in ("name", "call_id", "arguments")}
-        for response in responses
-        for item in response["output"]
-        if item["type"] == "function_call"
-    ]
+    done = [data for _, data in lines if data["type"] == "response.done"]
+    responses = [event["response"] for event in done]
+    usages = [event["response"].get("usage") or event["usage"] for event in done]
     usage = {
         key: sum(usage[key] for usage in usages)
         for key in ("input_tokens", "output_tokens", "total_tokens")
@@ -115,7 +112,12 @@ def told(lines: Lines) -> dict[str, object]:
         "reason": None,
         "response_id": responses[-1]["id"],
         "usage": usage | {"cached_tokens": cached},
-        "tool_calls": calls,
+        "tool_calls": [
+            {key: item[key] for key in ("name", "call_id", "arguments")}
+            for response in responses
+            for item in response["output"]
+            if item["type"] == "function_call"
+        ],
         "error": None,
     }
 
@@ -128,7 +130,7 @@ def ask(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The recording's last question, put by the program: its report, and what the server heard."""
     heard: list[dict[str, Any]] = []
-    *_, question = (item[1][0][1] for item in items(sent(lines)) if item[0] == "user")  # type: ignore[index] # JSON
+    *_, question = (turn[2] for turn in turns(sent(lines)) if turn[0] == "user")
     instructions = session_of(sent(lines))["instructions"]
     with background(partial(playing, lines, heard)) as url:
         ran = program.run(
@@ -150,7 +152,7 @@ def test_a_recorded_tool_round(name: str, tmp_path: Path) -> None:
     pytest.importorskip("msgspec", reason="the extra tools is not installed")
     lines = read(name)
     (tool,) = session_of(sent(lines))["tools"]
-    (output,) = (item[2] for item in items(sent(lines)) if item[0] == "function_call_output")
+    (output,) = (turn[2] for turn in turns(sent(lines)) if turn[0] == "function_call_output")
     Path(tmp_path, "tools.py").write_text(
         f"def {tool['name']}(city: str) -> str:\n"
         f'    """{tool["description"]}"""\n'
@@ -162,7 +164,7 @@ def test_a_recorded_tool_round(name: str, tmp_path: Path) -> None:
     assert report == told(lines)
     assert report["text"]
     assert len(report["tool_calls"]) == 1
-    assert items(heard) == items(sent(lines))
+    assert turns(heard) == turns(sent(lines))
     (offered,) = session_of(heard)["tools"]
     assert [offered[key] for key in ("type", "name", "description")] == [
         tool[key] for key in ("type", "name", "description")
@@ -175,14 +177,14 @@ def test_a_recorded_tool_round(name: str, tmp_path: Path) -> None:
 def test_a_recorded_conversation_that_was_begun_elsewhere(name: str, tmp_path: Path) -> None:
     lines = read(name)
     program = Program(tmp_path)
-    said = [item[1][0][1] for item in items(sent(lines)) if len(item) == 2]  # type: ignore[index] # JSON
-    script = ScriptEngine(read_script({"rule": [{"text": said[1]}]}))
+    first, answer = (turn[2] for turn in turns(sent(lines))[:2])
+    script = ScriptEngine(read_script({"rule": [{"text": answer}]}))
     with background(lambda: serving(script)) as url:
-        assert program.run("once", said[0], "--url", url).text == f"{said[1]}\n"
+        assert program.run("once", first, "--url", url).text == f"{answer}\n"
     report, heard = ask(program, name, lines, "--continue")
     assert report == told(lines)
     assert report["text"]
-    assert items(heard) == items(sent(lines))
+    assert turns(heard) == turns(sent(lines))
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -191,4 +193,4 @@ def test_a_recorded_turn(name: str, tmp_path: Path) -> None:
     report, heard = ask(Program(tmp_path), name, lines)
     assert report == told(lines)
     assert report["text"]
-    assert items(heard) == items(sent(lines))
+    assert turns(heard) == turns(sent(lines))
