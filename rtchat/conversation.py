@@ -84,6 +84,9 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
+_REPLY_DUE = (Phase.REPLYING, Phase.ASKED)
+
+
 @value
 class Patience:
     """How long to wait, in seconds."""
@@ -174,6 +177,8 @@ class Conversation:
 
     def _dispatch(self, event: ev.Event) -> None:  # noqa: C901 - one case an event is the point
         match event:
+            case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # first, as nearly all events are
+                self._text(event)
             case ev.Started():
                 self._connect()
             case ev.UserSaid(text):
@@ -236,8 +241,6 @@ class Conversation:
                 self._problem(event)
             case ev.ReplyStarted():
                 self._started(event)
-            case ev.Delta() | ev.ChannelDone() | ev.PartDone():
-                self._text(event)
             case ev.ReplyEnded():
                 self._ended(event)
             case ev.OutputDone(response_id, item=item):
@@ -456,7 +459,7 @@ class Conversation:
         Not every server names the response in each event, nor announces it before its text.
         """
         turn = self._turn
-        if turn is None or self._phase not in (Phase.ASKED, Phase.REPLYING):
+        if turn is None or self._phase not in _REPLY_DUE:
             return None
         if not response_id:
             return turn

@@ -15,6 +15,7 @@ from rtchat.values import Approval, Channel, Item, Message, ToolCall
 from rtchat.wire.fields import whole_characters
 
 BETWEEN_PARTS = "\n\n"
+_WORDS = (Channel.TEXT, Channel.TRANSCRIPT)
 
 
 class _Part:
@@ -32,6 +33,9 @@ class _Part:
         return "".join(self.pieces) if self.final is None else self.final
 
     def add(self, text: str) -> None:
+        if not self.half and text.isascii():
+            self.pieces.append(text)
+            return
         # A server that cuts between UTF-16 units sends half a character at the end of a delta.
         text = self.half + text
         self.half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
@@ -121,9 +125,11 @@ class Reply:
                 part.settle(content.text)
 
     def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
-        if channel not in (Channel.TEXT, Channel.TRANSCRIPT):
+        if channel not in _WORDS:
             return None
-        part = self._parts.setdefault((item_id, index), _Part(channel))
+        part = self._parts.get((item_id, index))
+        if part is None:
+            self._parts[item_id, index] = part = _Part(channel)
         return part if part.channel is channel else None
 
     def _show(self) -> str:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
-from functools import partial
 from typing import Protocol, TypeAlias, assert_never
 
 from rtchat import wire
@@ -65,6 +64,8 @@ GOODBYE = 2.0
 """Seconds to let what was sent leave, and the server answer the close."""
 LONGEST_SHOW = 0.02
 """Seconds that the view may draw before the rest of the program has a turn: pings want answers."""
+TURN = 50
+"""Frames, if so many are there, that are read before the rest of the program has a turn."""
 SLICE = 500
 """Characters of a reply that the view is given at once."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
@@ -197,6 +198,8 @@ class Session:
                 reading = self._tasks.create_task(source(self.post))
                 self.post(Started())
                 await self._done.wait()
+                while self._updates and self._fault is None:  # noqa: ASYNC110 - `_drain` has its turns
+                    await asyncio.sleep(0)
                 self._stop_clocks()
                 self._stop_tools()
                 reading.cancel()
@@ -233,6 +236,8 @@ class Session:
 
     def _perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
         match effect:
+            case Show(update):  # first, as nearly all effects are
+                self._show(update)
             case Connect(model):
                 self._drop_link()
                 self._outbox = asyncio.Queue()
@@ -246,8 +251,6 @@ class Session:
                 self._set_timer(timer, seconds * (1 - jitter * self._chance()))
             case ClearTimer(timer):
                 self._clear_timer(timer)
-            case Show(update):
-                self._show(update)
             case Begin() | Record() | Recall():
                 self._keep(effect)
             case RunTool(call):
@@ -273,9 +276,13 @@ class Session:
                 self.post(Opened())
                 writing = self._tasks.create_task(self._write(link, outbox))
                 try:
+                    read = 0
                     while (frame := await link.receive()) is not None:
                         self._read(frame)
-                        await asyncio.sleep(0)  # frames that have all come are no reason to hog
+                        read += 1
+                        # Frames that have all come are no reason to hog, nor to outrun the view.
+                        if read % TURN == 0 or len(self._updates) > 1:
+                            await asyncio.sleep(0)
                 finally:
                     writing.cancel()
                 lost = link.explain()
@@ -415,24 +422,30 @@ class Session:
     # ---------------------------------------------------------------------------------------- views
 
     def _show(self, update: Update) -> None:
+        """The view sees it in the next turn of the loop; what came at once it sees at once."""
         if isinstance(update, TextArrived):
+            last = self._updates[-1] if self._updates else None
+            if isinstance(last, TextArrived) and len(last.text) + len(update.text) <= SLICE:
+                self._updates[-1] = TextArrived(last.text + update.text)
+                return
+        if isinstance(update, TextArrived) and len(update.text) > SLICE:
             text = update.text
             starts = range(0, len(text), SLICE)
             self._updates.extend(TextArrived(text[start : start + SLICE]) for start in starts)
         else:
             self._updates.append(update)
         if self._draining is None:
-            self._drain()
+            self._draining = self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
         """Show what is due, for a while."""
         self._draining = None
         until = self._now() + LONGEST_SHOW
         while self._updates:
-            if self._now() > until:
+            self._show_one(self._updates.popleft())
+            if self._updates and self._now() > until:
                 self._draining = self._loop.call_soon(self._drain)
                 return
-            self._show_one(self._updates.popleft())
 
     def _show_one(self, update: Update) -> None:
         if isinstance(update, Asked) and self._ticker is None:
@@ -441,15 +454,15 @@ class Session:
             self._ticker.cancel()
             self._ticker = None
         if self._output_lost is None or isinstance(update, Notice):
-            self._try_view(lambda: self._view.show(update))
+            self._try_view(self._view.show, update)
 
     def _tap(self, direction: str, data: JsonObject | str) -> None:
         for tap in self._taps:
-            self._try_view(partial(tap, direction, data))
+            self._try_view(tap, direction, data)
 
-    def _try_view(self, draw: Callable[[], None]) -> None:
+    def _try_view(self, draw: Callable[..., None], *arguments: object) -> None:
         try:
-            draw()
+            draw(*arguments)
         except BrokenPipeError:
             self._lose_output(ExitCode.PIPE)
         except OSError as error:

@@ -251,7 +251,7 @@ def test_a_fault_of_ours_comes_out_of_run() -> None:
         def show(self, update: Update) -> None:
             raise KeyError("bug")
 
-    session = make(ScriptedServer(HELLO[:1]), Broken())
+    session = make(ScriptedServer(HELLO[:2]), Broken())
     with pytest.raises(KeyError, match="bug"):
         asyncio.run(session.run(asks("hi")))
 

@@ -140,6 +140,7 @@ class PlainView:
         match update:
             case TextArrived(text):
                 self._write(text)
+                return
             case ReplyOver():
                 if self._last and self._last != "\n":
                     self._write("\n")

@@ -26,6 +26,13 @@ _TYPES_TO_GA = {
 }
 _TYPES_TO_BETA = {ga: beta for beta, ga in _TYPES_TO_GA.items() if not beta.startswith("trans")}
 _SESSION_TYPES = {"session.update": "realtime", "transcription_session.update": "transcription"}
+_TRANSLATED = {
+    *_TYPES_TO_GA,
+    *_SESSION_TYPES,
+    "response.create",
+    "conversation.item.create",
+}
+"""The events that are not the same in GA."""
 _GA_ONLY = frozenset({"conversation.item.done"})
 """GA events that this dialect has nothing for."""
 
@@ -74,13 +81,14 @@ _FIELDS: tuple[tuple[str, tuple[str, ...], _Translate, _Translate], ...] = (
 """Beta's flat name, the path in GA, and the value's translation each way."""
 
 
-def to_ga(data: JsonObject) -> dict[str, object]:
+def to_ga(data: JsonObject) -> JsonObject:
     """A beta event, of either side, in today's shape. What is GA already comes back equal."""
+    kind = data.get("type")
+    if not isinstance(kind, str) or kind not in _TRANSLATED:
+        return data
     out = dict(data)
-    kind = out.get("type")
-    if isinstance(kind, str):
-        out["type"] = _TYPES_TO_GA.get(kind, kind)
-    session_type = _SESSION_TYPES.get(kind) if isinstance(kind, str) else None
+    out["type"] = _TYPES_TO_GA.get(kind, kind)
+    session_type = _SESSION_TYPES.get(kind)
     if session_type is not None and isinstance(session := out.get("session"), dict):
         out["session"] = {"type": session_type} | _fields_to_ga(session)
     if kind == "response.create" and isinstance(response := out.get("response"), dict):

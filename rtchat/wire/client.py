@@ -139,7 +139,7 @@ def decode(data: JsonObject) -> list[ServerEvent]:
         return [Unknown(kind, "not an event of the API as rtchat knows it")]
     notes: list[str] = []
     event = read(Fields(data, notes))
-    return [event, *(Unknown(kind, note) for note in notes)]
+    return [event, *(Unknown(kind, note) for note in notes)] if notes else [event]
 
 
 def _session(fields: Fields) -> tuple[str, str, Dialect | None, float | None, JsonObject]:
