@@ -1,5 +1,6 @@
 """The `rtchat` command. Says its version by itself, as the command line takes longer to import."""
 
+import gc
 import sys
 
 
@@ -10,6 +11,8 @@ def main() -> int:
 
         sys.stdout.write(f"rtchat {__version__}\n")
         return 0
+    # Importing makes many objects and no garbage: fewer looks for some make a start 7 ms shorter.
+    gc.set_threshold(20_000)
     from rtchat.cli import run
 
     return run(sys.argv[1:])

@@ -145,6 +145,11 @@ def _filled(url: str, model: str) -> str:
 _NAMES_A_MODEL = frozenset({"model", "deployment", "call_id"})
 
 
+def _is_plain(host: str) -> bool:
+    labels = host.split(".")
+    return host.isascii() and all(0 < len(label) < 64 for label in labels)
+
+
 def _split(url: str) -> SplitResult:
     if re.match(r"[^/]*//[^/?#]*@", url):
         raise UsageError(
@@ -154,7 +159,8 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        host.encode("idna")
+        if not _is_plain(host):
+            host.encode("idna")  # which takes a while to load
         is_sound = url.isprintable() and " " not in url and parts.port != 0
         if is_sound and host and parts.scheme in ("ws", "wss") and not parts.fragment:
             return parts
