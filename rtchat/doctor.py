@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from rtchat import problems, wire
 from rtchat.effects import AddItem, Command, Configure, Reply
 from rtchat.endpoint import Endpoint, shown_url, trust
-from rtchat.errors import ExitCode, OutputError, Problem, RtchatError, as_error
+from rtchat.errors import ExitCode, Problem, RtchatError, as_error, writing_stdout
 from rtchat.events import (
     Delta,
     ReplyEnded,
@@ -84,15 +84,12 @@ def doctor(
     examination = _Examination(streams, describe, tell=None if as_json else _teller(streams))
     error: RtchatError | None = None
     try:
-        try:
-            asyncio.run(examination.run(resolve))
-        except RtchatError as caught:
-            error = caught
-        examination.give_up()
-        if as_json:
-            _print(streams, write_frame(examination.as_json(error)))
-    except BrokenPipeError:
-        return ExitCode.PIPE
+        asyncio.run(examination.run(resolve))
+    except RtchatError as caught:
+        error = caught
+    examination.give_up()
+    if as_json:
+        _print(streams, write_frame(examination.as_json(error)))
     if error is not None:
         raise error
     return ExitCode.OK
@@ -103,14 +100,9 @@ def _teller(streams: Surroundings) -> Callable[[str], None]:
 
 
 def _print(streams: Surroundings, line: str) -> None:
-    try:
+    with writing_stdout():
         streams.stdout.write(f"{line}\n")
         streams.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        message = f"stdout cannot be written ({error.strerror})"
-        raise OutputError(message, hint="send it somewhere else") from error
 
 
 @dataclass

@@ -16,7 +16,8 @@ the code that saw it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
 
 from rtchat.values import value
@@ -127,6 +128,19 @@ class RealtimeError(RtchatError):
         self.kind = text("type")
         self.param = text("param")
         self.event_id = text("event_id")
+
+
+@contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Say of stdout what keeps it from being written. That its reader went away is no error here:
+    `cli` has an exit code for that."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"stdout cannot be written ({error.strerror})"
+        raise OutputError(message, hint="send it somewhere else") from error
 
 
 _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, LimitError, OutputError)}

@@ -12,11 +12,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from rtchat.errors import ExitCode, OutputError, UsageError
+from rtchat.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.export import Format, export, summary, when
 from rtchat.store import FILE, Store
 from rtchat.transcript import plain
-from rtchat.ui.safe import visible
+from rtchat.ui.safe import on_a_line, visible
 from rtchat.values import JsonObject, Kept
 from rtchat.wire import write_frame
 
@@ -140,7 +140,7 @@ def _objects(streams: Surroundings, found: Sequence[JsonObject]) -> ExitCode:
 
 
 def _columns(streams: Surroundings, rows: Sequence[Sequence[str]]) -> ExitCode:
-    cleaned = [[visible(" ".join(cell.split())) for cell in row] for row in rows]
+    cleaned = [[on_a_line(cell) for cell in row] for row in rows]
     if not cleaned or not _draws(streams):
         return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
     from rtchat.ui import kept_view
@@ -151,14 +151,9 @@ def _columns(streams: Surroundings, rows: Sequence[Sequence[str]]) -> ExitCode:
 
 def _write(streams: Surroundings, text: str) -> ExitCode:
     shown = visible(text) if streams.stdout_is_terminal else text
-    try:
+    with writing_stdout():
         streams.stdout.buffer.write(shown.encode())
         streams.stdout.buffer.flush()
-    except BrokenPipeError:  # of which Typer would make a 1
-        return ExitCode.PIPE
-    except OSError as error:
-        message = f"stdout cannot be written ({error.strerror})"
-        raise OutputError(message, hint="send it somewhere else") from error
     return ExitCode.OK
 
 

@@ -9,19 +9,18 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rtchat.effects import Asked, Notice, Ready, ReplyOver, Timing, Update, Waiting
-from rtchat.errors import ExitCode, OutputError
+from rtchat.errors import ExitCode, writing_stdout
 from rtchat.rerun import Rerun, Step
 from rtchat.session import TICK, View
 from rtchat.settings import Settings
 from rtchat.trace import Recording, read_trace
 from rtchat.ui import words
-from rtchat.ui.safe import visible
+from rtchat.ui.safe import on_a_line, visible
 from rtchat.values import Status
 from rtchat.views import Surroundings, aside_of, screen_of, view_of
 
@@ -39,20 +38,15 @@ def replay(trace: str, speed: float, settings: Settings, streams: Surroundings) 
     view = screen_of(settings, streams) if is_seen else view_of(settings, "text", streams, aside)
     is_timed = any(event.time is not None for event in recording.events)
     player = _Player(view, speed, is_timed=is_timed)
-    try:
-        return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
-    except BrokenPipeError:
-        return ExitCode.PIPE
+    return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
 
 
 def check(trace: str, streams: Surroundings) -> ExitCode:
     """Say what this program would have done; OK if every reply is complete and nothing unknown."""
     lines, is_sound = report(_read(trace, streams))
-    try:
-        _write(partial(streams.stdout.write, "".join(f"{visible(line)}\n" for line in lines)))
-        _write(streams.stdout.flush)
-    except BrokenPipeError:
-        return ExitCode.PIPE
+    with writing_stdout():
+        streams.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+        streams.stdout.flush()
     return ExitCode.OK if is_sound else ExitCode.REPLY
 
 
@@ -63,16 +57,6 @@ def _read(trace: str, streams: Surroundings) -> Recording:
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
     return read_trace(Path(trace), warn)
-
-
-def _write(draw: Callable[[], object]) -> None:
-    try:
-        draw()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        message = f"stdout cannot be written ({error.strerror})"
-        raise OutputError(message, hint="send it elsewhere") from error
 
 
 # ------------------------------------------------------------------------------------------ showing
@@ -120,7 +104,8 @@ class _Player:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        _write(self._view.close)
+        with writing_stdout():
+            self._view.close()
 
     async def _wait(self, at: float) -> None:
         gap, self._at = at - self._at, at
@@ -132,7 +117,8 @@ class _Player:
             await asyncio.sleep(max(0.0, min(left, TICK)))  # even if nothing is: for signals
             if time.monotonic() >= self._next_tick and self._due:
                 self._next_tick = time.monotonic() + TICK
-                _write(self._view.tick)
+                with writing_stdout():
+                    self._view.tick()
             if left <= TICK:
                 return
 
@@ -140,7 +126,7 @@ class _Player:
         match update:
             case Asked(text):
                 self._due = True
-                _write(partial(self._view.show, Notice("info", f"\u203a {text}")))
+                self._tell(Notice("info", f"\u203a {text}"))
             case ReplyOver():
                 self._due = False
                 update = update if self._is_timed else replace(update, timing=Timing())
@@ -148,7 +134,11 @@ class _Player:
                 return
             case _:
                 pass
-        _write(partial(self._view.show, update))
+        self._tell(update)
+
+    def _tell(self, update: Update) -> None:
+        with writing_stdout():
+            self._view.show(update)
 
 
 # ----------------------------------------------------------------------------------------- checking
@@ -179,7 +169,7 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     )
     if rerun.exit is not None:
         summary = f"{summary}, the program would end with {rerun.exit.value}"
-    lines = [f"{line:>5}  {_on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
+    lines = [f"{line:>5}  {on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
     is_sound = rerun.has_session and completed == len(statuses) and not rerun.unknown
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
@@ -216,9 +206,5 @@ def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
 
 
 def _quoted(text: str) -> str:
-    line = _on_a_line(text)
+    line = on_a_line(text)
     return line if len(line) <= _LONGEST_QUOTE else f"{line[: _LONGEST_QUOTE - 1]}…"
-
-
-def _on_a_line(text: str) -> str:
-    return " ".join(text.split())

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
 from rtchat import piped, problems
@@ -22,17 +21,16 @@ from rtchat.errors import ExitCode, UsageError
 from rtchat.events import CancelPressed, InputEnded, LeaveAsked, LocalEvent, UserSaid
 from rtchat.prices import Costs, known_rates
 from rtchat.round import Permissions
-from rtchat.session import Link, Post, Session, Source, Tap, View
+from rtchat.session import Keeper, Link, Post, Session, Source, Tap, View
 from rtchat.settings import Settings
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
-from rtchat.values import Entry, JsonObject, Kept, Options
+from rtchat.values import JsonObject, Kept, Options
 from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, view_of
 from rtchat.wire import ask_for_text, with_tools, write_frame
 
 if TYPE_CHECKING:
-    from rtchat.store import Store
     from rtchat.tools import Toolbox
 
 Past: TypeAlias = int | Literal["latest"] | None
@@ -134,34 +132,6 @@ async def _no_lines(post: Post) -> None:
 # ------------------------------------------------------------------------------------------ running
 
 
-class _History:
-    """The store, loaded once there is something to keep or to read."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._store: Store | None = None
-
-    def _open(self) -> Store:
-        if self._store is None:
-            from rtchat.store import FILE, Store
-
-            self._store = Store(self._folder / FILE)
-        return self._store
-
-    def begin(self) -> None:
-        self._open().begin()
-
-    def record(self, entry: Entry) -> None:
-        self._open().record(entry)
-
-    def recall(self, id: int | None) -> Kept:
-        return self._open().recall(id)
-
-    def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
-
-
 def _run(
     settings: Settings,
     mode: Mode,
@@ -171,12 +141,17 @@ def _run(
     source: Source,
     past: Past,
 ) -> ExitCode:
-    with closing(_History(streams.data_dir)) as history:
-        kept = None
-        if past is not None:
-            kept = history.recall(None if past == "latest" else past)
+    with ExitStack() as stack:
+        store = kept = None
+        if settings.history or past is not None:
+            from rtchat.store import FILE, Store
+
+            store = stack.enter_context(closing(Store(streams.data_dir / FILE)))
+        if store is not None and past is not None:
+            kept = store.recall(None if past == "latest" else past)
             view.show(Notice("info", words.conversation(kept)))
-        return asyncio.run(_hold(settings, mode, shape, streams, view, source, kept, history))
+        keeper = store if settings.history else None
+        return asyncio.run(_hold(settings, mode, shape, streams, view, source, kept, keeper))
 
 
 async def _hold(
@@ -187,7 +162,7 @@ async def _hold(
     view: View,
     source: Source,
     kept: Kept | None,
-    history: _History,
+    keeper: Keeper | None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
         connect, redact = server_of(settings, streams, stack)
@@ -210,7 +185,7 @@ async def _hold(
             dialect=settings.forced_dialect,
             redact=redact,
             taps=tuple(taps),
-            keeper=history if settings.history else None,
+            keeper=keeper,
         )
         code = await session.run(source, _signals(mode))
         if mode is Mode.CHAT and code is ExitCode.OUTPUT:

@@ -38,7 +38,7 @@ from rtchat import __version__
 from rtchat.endpoint import Auth, Endpoint, endpoint, is_loopback
 from rtchat.errors import ExitCode, LinkError, Problem, RealtimeError
 from rtchat.events import Lost, Retry, Unknown
-from rtchat.ui.safe import visible
+from rtchat.ui.safe import on_a_line
 from rtchat.values import OPENAI_URL
 from rtchat.wire import read_error_body, read_frame, write_frame
 
@@ -378,7 +378,7 @@ def _explain_status(response: Response, endpoint: Endpoint) -> Lost:
 
 def _quote(text: str) -> str:
     """What a server said, on one line, harmless and not too long. Redact it before it is cut."""
-    line = visible(" ".join(text.split()))
+    line = on_a_line(text)
     return line if len(line) <= MOST_QUOTED else line[: MOST_QUOTED - 1] + "…"
 
 

@@ -6,15 +6,12 @@ Not here: any test. It keeps to the GA protocol roughly; where it does not, the 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests import npm
+from tests.program import listening
 
 PACKAGE = "@copilotkit/aimock@1.43.0"
 
@@ -29,21 +26,14 @@ def running(program: Path, fixtures: list[object], folder: Path, key: str) -> It
     """Serve these fixtures to clients with this key, while the block runs; gives the URL."""
     script = folder / "fixtures.json"
     script.write_text(json.dumps({"fixtures": fixtures}))
-    with subprocess.Popen(
-        [npm.node(), program, "--port", "0", "--fixtures", script, "--validate-on-load"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={"AIMOCK_API_KEYS": key},
-    ) as process:
-        assert process.stdout is not None
-        try:
-            said = ""
-            for line in process.stdout:
-                said += line
-                if found := re.search(r"listening on http://(\S+)", line):
-                    yield f"ws://{found[1]}/v1/realtime"
-                    return
-            pytest.fail(f"aimock did not start: {said}")
-        finally:
-            process.terminate()
+    command: list[str | Path] = [
+        npm.node(),
+        program,
+        "--port",
+        "0",
+        "--fixtures",
+        script,
+        "--validate-on-load",
+    ]
+    with listening(command, r"listening on http://(\S+)", {"AIMOCK_API_KEYS": key}) as place:
+        yield f"ws://{place}/v1/realtime"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,6 +10,13 @@ import pytest
 
 from rtchat.errors import LinkError
 from rtchat.server import weights
+from tests.playbook import Playbook
+
+
+@pytest.fixture(autouse=True)
+def _playbooks_said_everything() -> Iterator[None]:
+    yield
+    Playbook.check_all()
 
 
 @pytest.fixture(scope="session")

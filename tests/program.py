@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
+
+import pytest
 
 PATIENCE = 30
 """Seconds after which a run has failed."""
@@ -133,3 +136,38 @@ class Program:
             env={**self.environ, **(environ or {})},
             cwd=self.home,
         )
+
+
+@contextmanager
+def listening(
+    command: Sequence[str | Path],
+    pattern: str,
+    environ: Mapping[str, str],
+    *,
+    cwd: Path | None = None,
+) -> Iterator[str]:
+    """Run a server that is not ours while the block does; gives what `pattern` finds in the line
+    that says where it listens."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
+        env=environ,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            said = ""
+            for line in process.stdout:
+                said += line
+                if found := re.search(pattern, line):
+                    yield found[1]
+                    return
+            pytest.fail(f"{command[0]} did not start: {said}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from rtchat.conversation import Conversation, Mode
 from rtchat.effects import (
     AddItem,
@@ -77,12 +73,6 @@ CLOCK = ToolCall("clock", "c3", "{}")
 STALL = SetTimer(Timer.STALL, 60)
 CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
 LOST = Lost(Problem(ExitCode.LINK, "connection lost (1006)"), Retry.ALWAYS)
-
-
-@pytest.fixture(autouse=True)
-def _said_everything() -> Iterator[None]:
-    yield
-    Playbook.check_all()
 
 
 def asked(mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, keeps: bool = False) -> Playbook:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from rtchat.conversation import Conversation, Mode, Patience
@@ -65,13 +63,6 @@ from rtchat.events import (
 )
 from rtchat.values import Channel, Message, Options, Part, Status, Usage
 from tests.playbook import QUIET, Playbook
-
-
-@pytest.fixture(autouse=True)
-def _said_everything() -> Iterator[None]:
-    yield
-    Playbook.check_all()
-
 
 OPTIONS = Options("Be brief.", "text")
 TEXT = Options(modality="text")

@@ -48,13 +48,6 @@ from rtchat.wire import decode
 from tests.playbook import QUIET, Playbook
 from tests.program import Program, background
 
-
-@pytest.fixture(autouse=True)
-def _said_everything() -> Iterator[None]:
-    yield
-    Playbook.check_all()
-
-
 # -------------------------------------------------------------------------------------------- bills
 
 _LARGE = PRICES["gpt-realtime-2.1"]

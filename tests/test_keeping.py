@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from rtchat.conversation import Conversation, Mode
@@ -76,12 +74,6 @@ REFUSED = Lost(GONE, Retry.NEVER)
 CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
 DONE = ReplyEnded("r1", Status.COMPLETED)
 ALL_QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
-
-
-@pytest.fixture(autouse=True)
-def _said_everything() -> Iterator[None]:
-    yield
-    Playbook.check_all()
 
 
 def message(role: Role, text: str) -> Message:

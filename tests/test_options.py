@@ -57,13 +57,6 @@ from tests.oracle import assert_client_event, response_options, session_options
 from tests.playbook import QUIET, Playbook
 from tests.program import Program, background
 
-
-@pytest.fixture(autouse=True)
-def _said_everything() -> Iterator[None]:
-    yield
-    Playbook.check_all()
-
-
 # ----------------------------------------------------------------------------------- every option
 
 _TOOL = {"type": "function", "name": "now", "parameters": {"type": "object"}}

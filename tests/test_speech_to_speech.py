@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests import aimock
-from tests.program import PATIENCE, Program
+from tests.program import Program, listening
 from tests.terminal import Terminal
 
 RELEASE = "speech-to-speech==1.1.0"
@@ -159,29 +158,10 @@ def _run(*command: str) -> None:
 @contextmanager
 def running(python: Path, model: str, folder: Path) -> Iterator[str]:
     """The server in front of a model; gives its URL."""
-    with subprocess.Popen(
-        [python, "-c", LAUNCHER, model],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "OPENAI_API_KEY": "none"},
-    ) as process:
-        assert process.stdout is not None
-        try:
-            said = ""
-            for line in process.stdout:
-                said += line
-                if found := re.search(r"running on http://(\S+)", line):
-                    yield f"ws://{found[1]}/v1/realtime"
-                    return
-            pytest.fail(f"speech-to-speech did not start: {said}")
-        finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            finally:
-                process.kill()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "OPENAI_API_KEY": "none"}
+    command: list[str | Path] = [python, "-c", LAUNCHER, model]
+    with listening(command, r"running on http://(\S+)", environ, cwd=folder) as place:
+        yield f"ws://{place}/v1/realtime"
 
 
 @pytest.fixture(scope="session")

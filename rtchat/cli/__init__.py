@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.around import is_terminal, on_a_line
+from rtchat.cli.around import is_terminal
 from rtchat.errors import ExitCode, RtchatError, UsageError
+from rtchat.ui.safe import on_a_line
 
 _COMMANDS = {
     "talk": "chat.talk",

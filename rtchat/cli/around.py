@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rtchat.errors import OutputError
+from rtchat.ui.safe import on_a_line
 
 if TYPE_CHECKING:
     from rtchat.settings import Settings
@@ -86,10 +87,3 @@ def say(text: str) -> None:
         with suppress(OSError):
             sys.stderr.write(f"{on_a_line(text)}\n")
             sys.stderr.flush()
-
-
-def on_a_line(text: str) -> str:
-    """Any text as one harmless line."""
-    from rtchat.ui.safe import visible
-
-    return visible(" ".join(text.split()))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from rtchat.cli.around import config_file, data_dir, is_terminal, on_a_line, say, settled
+from rtchat.cli.around import config_file, data_dir, is_terminal, say, settled
 from rtchat.errors import OutputError, UsageError
+from rtchat.ui.safe import on_a_line
 
 if TYPE_CHECKING:
     from rtchat.settings import Settings

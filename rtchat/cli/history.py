@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli.around import is_terminal, on_a_line, say, surroundings
+from rtchat.cli.around import is_terminal, say, surroundings
 from rtchat.errors import UsageError
+from rtchat.ui.safe import on_a_line
 
 app = typer.Typer(help="Kept conversations: list, show, search, export, delete.")
 

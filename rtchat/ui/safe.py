@@ -63,3 +63,8 @@ def visible(text: str) -> str:
     Each character by itself, so that it does not matter how a text was cut into deltas.
     """
     return text.translate(_TABLE)
+
+
+def on_a_line(text: str) -> str:
+    """The same text as one harmless line."""
+    return visible(" ".join(text.split()))
