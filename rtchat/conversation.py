@@ -26,7 +26,9 @@ from rtchat.minutes import Minutes, Question
 from rtchat.prices import Costs
 from rtchat.reply import BETWEEN_PARTS, Reply
 from rtchat.round import STOPPED, Permissions, Round
+from rtchat.speech import BYTES_A_MS, SHORTEST_MS, Speech, SpeechOptions
 from rtchat.values import (
+    Channel,
     Item,
     JsonObject,
     Kept,
@@ -49,6 +51,9 @@ SAVE_EVERY = 0.5
 """Seconds between two records of a reply that streams."""
 RENEW_BEFORE = 60.0
 """Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
+WORDS_LATE, WORDS_LOST = 1.0, 3.0
+"""Seconds that the text of a reply waits for what it replies to to be written down, so that they
+stand in order; and that the end of the program waits for it."""
 
 
 class Mode(StrEnum):
@@ -85,6 +90,8 @@ class Phase(StrEnum):
 
 
 _REPLY_DUE = (Phase.REPLYING, Phase.ASKED)
+_CUT_SHORT = (Phase.REPLYING, Phase.ASKED, Phase.CALLING, Phase.LIMITED)
+_NO_SESSION = (Phase.DOWN, Phase.CONNECTING, Phase.RETRYING)
 
 
 @value
@@ -118,6 +125,10 @@ class _Turn:
         """The calls that are being made."""
         self.rounds = 0
         self.usage: Usage | None = None
+        self.held: list[str] | None = None
+        """Its text, as long as that waits for what it replies to."""
+        self.audio: list[bytes] = []
+        """What is to be kept of how it sounds."""
 
 
 class Conversation:
@@ -134,11 +145,15 @@ class Conversation:
         permissions: Permissions | None = None,
         response: Options = Options(),  # noqa: B008 - a frozen value
         costs: Costs = Costs(),  # noqa: B008 - a frozen value
+        speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
     ) -> None:
         """`past` is a kept conversation to go on with, under its own instructions if `options` has
         none. `response` is what every reply is asked to be besides."""
         self._model = model
-        self._minutes = Minutes(past)
+        self._speech = Speech(speech)
+        self._late: list[fx.Heard] = []
+        """What was written down while the text of a reply was shown."""
+        self._minutes = Minutes(past, keeps_audio=speech.keeps)
         if options.instructions is None:
             options = replace(options, instructions=self._minutes.instructions)
         self._wishes = Wishes(options, response)
@@ -179,11 +194,25 @@ class Conversation:
         match event:
             case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # first, as nearly all events are
                 self._text(event)
+            case ev.AudioCaptured(audio):
+                self._captured(audio)
             case ev.Started():
+                if self._speech.options.has_microphone:
+                    self._show_microphone()
                 self._connect()
             case ev.UserSaid(text):
                 self._say(self._minutes.enter(text, self._attached))
                 self._attached = ()
+            case ev.AudioSaid(audio, text):
+                self._say(self._minutes.enter(text, self._attached, audio))
+                self._attached = ()
+            case ev.MicrophoneToggled():
+                self._toggle_microphone()
+            case ev.MicrophoneLost(problem):
+                self._lose_microphone(problem)
+            case ev.PlaybackCut(item_id, index, played_ms):
+                if self._has_session:
+                    self._send(fx.Truncate(item_id, index, played_ms))
             case ev.Attached(name, part):
                 self._attached = (*self._attached, part)
                 self._notice("info", f"{name} goes with the next question")
@@ -245,6 +274,17 @@ class Conversation:
                 self._ended(event)
             case ev.OutputDone(response_id, item=item):
                 self._called(response_id, item)
+            case ev.SpeechStarted(_, start_ms):
+                self._speech.started(start_ms)
+                if self._speech.options.interrupts:
+                    self._silence()
+            case ev.SpeechStopped(_, end_ms):
+                self._speech.stopped(end_ms)
+            case ev.AudioCommitted(item_id):
+                self._committed(item_id)
+            case ev.HearingFailed(item_id, message):
+                self._notice("warning", f"what was said could not be written down: {message}")
+                self._heard(item_id, "")
             case ev.RateLimits(limits):
                 self._account.limit(limits, self._now)
             case ev.Unknown(kind, why):
@@ -258,6 +298,7 @@ class Conversation:
                 | ev.OutputAdded()
                 | ev.PartAdded()
                 | ev.ToolCalled()
+                | ev.AudioCleared()
                 | ev.Other()
             ):
                 pass
@@ -267,6 +308,7 @@ class Conversation:
     # ------------------------------------------------------------------------------- the connection
 
     def _connect(self) -> None:
+        self._speech.closed()
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
@@ -300,14 +342,17 @@ class Conversation:
         self._worked = True
         self._phase = Phase.READY
         self._show(fx.Ready(model or self._model, self._connect_seconds, self._minutes.turns))
-        for item in self._minutes.items:
+        for item in self._minutes.told():
             self._send(fx.AddItem(item))
+        for audio in self._speech.opened():
+            self._send(audio)
         self._next()
 
     def _lost(self, lost: ev.Lost) -> None:
         if self._phase in (Phase.DOWN, Phase.RETRYING):
             return
         self._clear_timers()
+        self._speech.closed()
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
         if self._turn is not None and self._turn.reply.text:
@@ -378,7 +423,9 @@ class Conversation:
     def _next(self) -> None:
         """Whatever is due, if it can be done now."""
         idle = self._turn is None and not self._queue
-        if idle and self._input_ended:
+        if idle and self._input_ended and self._speech.unheard and self._has_session:
+            self._do(fx.SetTimer(ev.Timer.HEARD, WORDS_LOST))
+        elif idle and self._input_ended:
             self._stop(self._exit)
         elif self._phase is Phase.DOWN and not idle:
             self._connect()
@@ -386,7 +433,7 @@ class Conversation:
             pass
         elif self._turn is not None:
             self._go_on_with(self._turn)
-        elif self._renewal_due:
+        elif self._renewal_due and not self._speech.is_speaking:
             self._connect()
         elif self._queue:
             self._ask(self._queue.popleft())
@@ -396,12 +443,17 @@ class Conversation:
         if spent is not None:
             self._refuse(question, spent)
             return
+        self._begin(question)
+        for command in question.telling():
+            self._send(command)
+        self._ask_reply()
+
+    def _begin(self, question: Question) -> None:
+        self._silence()
         self._turn = _Turn(question, self._now)
         for record in self._minutes.asked(question, self._model, self._wishes.session.instructions):
             self._do(record)
-        self._show(fx.Asked(question.text, self._model))
-        self._send(fx.AddItem(question.item))
-        self._ask_reply()
+        self._show(fx.Asked(question.text, self._model, question.is_spoken))
 
     def _refuse(self, question: Question, problem: Problem) -> None:
         """Neither this question nor any that waits is asked."""
@@ -422,7 +474,7 @@ class Conversation:
 
     def _started(self, event: ev.ReplyStarted) -> None:
         self._last_error = None
-        self._answered(fx.AddItem, fx.Reply)
+        self._answered(fx.AddItem, fx.CommitAudio, fx.Reply)
         if self._phase is Phase.ENDING and self._cancel_owed:
             self._cancel_owed = False
             self._ending_id = event.response_id
@@ -437,12 +489,17 @@ class Conversation:
             self._past.append(event.response_id)  # nobody here asked for it
 
     def _text(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> None:
+        if isinstance(event, ev.ChannelDone) and event.channel is Channel.HEARD:
+            self._heard(event.item_id, event.text)
+            return
         turn = self._current(event.response_id)
-        if turn is None:
+        if turn is None or (isinstance(event, ev.Delta) and event.channel is Channel.HEARD):
             return
         self._phase = Phase.REPLYING
         turn.reply.id = turn.reply.id or event.response_id
         match event:
+            case ev.Delta(Channel.AUDIO) | ev.ChannelDone(Channel.AUDIO):
+                self._play(turn, event)
             case ev.Delta():
                 self._show_text(turn, turn.reply.add(event))
             case ev.ChannelDone():
@@ -471,7 +528,13 @@ class Conversation:
             return
         if turn.first is None:
             turn.first = self._now
-        self._show(fx.TextArrived(turn.joint + text))
+            if turn.question.item_id in self._speech.unheard:
+                turn.held = []
+                self._do(fx.SetTimer(ev.Timer.HEARD, WORDS_LATE))
+        if turn.held is None:
+            self._show(fx.TextArrived(turn.joint + text))
+        else:
+            turn.held.append(turn.joint + text)
         turn.joint = ""
         if not turn.saving:
             turn.saving = True
@@ -539,6 +602,7 @@ class Conversation:
         if turn.round is not None:
             self._out += turn.round.stop()
             self._answer_calls(turn)
+        self._release(turn)
         text = turn.reply.text
         if status is Status.COMPLETED:
             self._attempt = 0
@@ -561,7 +625,7 @@ class Conversation:
             tuple(turn.calls),
             self._account.bill(turn.usage, self._model),
         )
-        self._end(turn.question, over, text)
+        self._end(turn.question, over, text, b"".join(turn.audio))
         self._past.append(turn.reply.id)
         self._count(problem)
         if self._phase in (Phase.ASKED, Phase.REPLYING, Phase.CALLING):
@@ -569,11 +633,16 @@ class Conversation:
         if next_question and self._phase is Phase.READY:
             self._next()
 
-    def _end(self, question: Question, over: fx.ReplyOver, last: str = "") -> None:
+    def _end(
+        self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
+    ) -> None:
         """A question is done with, and it is kept how; `last` is the text of its last reply."""
-        for record in self._minutes.over(question, over, last):
+        for record in self._minutes.over(question, over, last, audio):
             self._do(record)
         self._show(over)
+        for heard in self._late:
+            self._show(heard)
+        self._late.clear()
 
     def _count(self, problem: Problem | None) -> None:
         """The exit code, as far as this reply decides it."""
@@ -583,6 +652,117 @@ class Conversation:
             self._stop(problem.exit)
         elif self._mode is Mode.LINES:
             self._exit = ExitCode.REPLY
+
+    # ------------------------------------------------------------------------------------- speech
+
+    def _captured(self, audio: bytes) -> None:
+        has_session = self._has_session and self._phase is not Phase.CONFIGURING
+        command = self._speech.captured(audio, has_session=has_session)
+        if command is not None:
+            self._send(command)
+
+    def _toggle_microphone(self) -> None:
+        options = self._speech.options
+        if not options.has_microphone:
+            self._notice("error", "there is no microphone here: rtchat talk --voice has one")
+            return
+        said = self._speech.toggle()
+        self._show_microphone()
+        if options.by_hand and self._speech.is_on:
+            self._silence()
+            if self._phase in _CUT_SHORT:
+                self._cancel()
+        elif said is not None and len(said) < SHORTEST_MS * BYTES_A_MS:
+            self._notice("info", "nothing was said: once to talk, once more to send")
+        elif said is not None:
+            self._say(self._minutes.enter("", self._attached, said))
+            self._attached = ()
+
+    def _lose_microphone(self, problem: Problem) -> None:
+        self._notice("error", str(problem))
+        if self._speech.is_on:
+            self._toggle_microphone()
+
+    def _show_microphone(self) -> None:
+        self._show(fx.Microphone(self._speech.is_on, self._speech.options.by_hand))
+
+    def _committed(self, item_id: str) -> None:
+        """The server made a user's message of what it has heard: of a question that we have sent,
+        or of what the microphone gave."""
+        turn = self._turn
+        if turn is not None and turn.question.is_spoken and not turn.question.item_id:
+            turn.question.item_id = item_id
+        elif self._speech.options.has_microphone and not self._speech.options.by_hand:
+            self._begin_spoken(item_id)
+        else:
+            return
+        if self._speech.options.writes_down and self._turn is not None:
+            self._speech.expect(item_id, self._turn.question)
+
+    def _begin_spoken(self, item_id: str) -> None:
+        """The server has ended a turn of the user's, and replies to it."""
+        if self._turn is not None:
+            self._over(Status.CANCELLED, "turn_detected", None, next_question=False)
+        if self._phase is Phase.ENDING:  # what it owes there is of the past
+            self._past.append(self._ending_id)
+            self._cancel_owed = False
+            self._answered(fx.Cancel)
+        question = self._minutes.enter("", self._attached, self._speech.committed())
+        question.item_id = item_id
+        self._begin(question)
+        spent = self._account.overdrawn()
+        if not self._speech.options.replies and spent is None:
+            self._ask_reply()
+            return
+        self._phase = Phase.ASKED
+        self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+        if spent is not None:
+            self._stop_reply()
+            self._over(Status.FAILED, "", spent, next_question=False)
+            self._lose_microphone(spent)
+
+    def _heard(self, item_id: str, text: str) -> None:
+        """What was said is written down, or never will be."""
+        question = self._speech.unheard.pop(item_id, None)
+        if question is None:
+            return
+        for record in self._minutes.heard(question, text):
+            self._do(record)
+        turn = self._turn
+        is_shown = turn is not None and turn.held is None and turn.first is not None
+        if text.strip() and is_shown:
+            self._late.append(fx.Heard(text))
+        elif text.strip():
+            self._show(fx.Heard(text))
+        if turn is not None and turn.question is question:
+            self._release(turn)
+        self._next()
+
+    def _release(self, turn: _Turn) -> None:
+        """The text of a reply has waited long enough."""
+        held, turn.held = turn.held, None
+        if held is not None:
+            self._do(fx.ClearTimer(ev.Timer.HEARD))
+            self._show(fx.TextArrived("".join(held)))
+
+    def _play(self, turn: _Turn, event: ev.Delta | ev.ChannelDone) -> None:
+        try:
+            play = self._speech.play(event)
+        except ValueError as error:
+            self._notice("detail", str(error))
+            return
+        if play is None:
+            return
+        self._do(play)
+        if self._speech.options.keeps:
+            turn.audio.append(play.audio)
+
+    def _silence(self) -> None:
+        """Nothing that was said so far is to be heard any more."""
+        if self._speech.options.speaks:
+            if self._turn is not None:
+                self._speech.silence(self._turn.reply.id)
+            self._do(fx.StopPlaying())
 
     # ------------------------------------------------------------------------------------- calls
 
@@ -602,7 +782,7 @@ class Conversation:
         for record in self._minutes.called(turn.question, text, calls, self._model):
             self._do(record)
         self._past.append(turn.reply.id)
-        turn.reply = Reply()
+        turn.reply, turn.audio = Reply(), []
         turn.rounds += 1
         turn.round = Round(calls, self._permissions, turn.rounds)
         self._phase = Phase.CALLING
@@ -640,6 +820,7 @@ class Conversation:
     # ---------------------------------------------------------------------------- stopping a reply
 
     def _cancel(self) -> None:
+        self._silence()
         match self._phase:
             case Phase.ASKED | Phase.REPLYING:
                 self._stop_reply()
@@ -696,6 +877,10 @@ class Conversation:
                 self._reply_refused(error)
             case fx.AddItem(item) if self._is_question(item):
                 self._question_refused(error)
+            case fx.CommitAudio() if self._phase in _REPLY_DUE and self._turn is not None:
+                self._question_refused(error)
+            case fx.Truncate():
+                self._notice("detail", f"the server reports: {error.message}")
             case fx.Cancel():
                 self._cancelled()  # harmless: the reply was over before the cancel arrived
             case _:
@@ -767,7 +952,7 @@ class Conversation:
 
     @property
     def _has_session(self) -> bool:
-        return self._phase not in (Phase.DOWN, Phase.CONNECTING, Phase.RETRYING)
+        return self._phase not in _NO_SESSION
 
     def _change_model(self, model: str) -> None:
         if self._turn is not None and self._turn.reply.text:
@@ -789,7 +974,7 @@ class Conversation:
 
     def _start_over(self) -> None:
         self._drop_questions()  # they belong to what was before
-        self._minutes = Minutes()
+        self._minutes = Minutes(keeps_audio=self._speech.options.keeps)
         self._do(fx.Begin())
         self._notice("info", "a new conversation")
         self._connect()
@@ -801,7 +986,7 @@ class Conversation:
             self._do(fx.Recall(number))
 
     def _resume(self, kept: Kept) -> None:
-        self._minutes = Minutes(kept)
+        self._minutes = Minutes(kept, keeps_audio=self._speech.options.keeps)
         if self._minutes.instructions:
             self._wishes.instruct(self._minutes.instructions)
         self._notice("info", f"conversation {kept.id}: {kept.title}")
@@ -816,10 +1001,10 @@ class Conversation:
         elif not self._minutes.was_asked(last):
             self._say(last)
         elif self._minutes.items[-1] is not last.item:
-            self._say(self._minutes.enter(last.text, last.attached))
+            self._say(self._minutes.again(last))
         else:
             self._turn = _Turn(last, self._now)
-            self._show(fx.Asked(last.text, self._model))
+            self._show(fx.Asked(last.text, self._model, last.is_spoken))
             self._next()
 
     def _timer(self, timer: ev.Timer) -> None:
@@ -830,6 +1015,8 @@ class Conversation:
             case ev.Timer.LIMIT:
                 if self._phase is Phase.LIMITED:
                     self._ask_reply()
+            case ev.Timer.HEARD:
+                self._stop_listening()
             case ev.Timer.SAVE:
                 self._save()
             case ev.Timer.RENEW:
@@ -843,6 +1030,13 @@ class Conversation:
                 self._silent(f"no word from the server for {seconds} s", ev.Retry.ALWAYS)
             case _:
                 assert_never(timer)
+
+    def _stop_listening(self) -> None:
+        if self._turn is not None:
+            self._release(self._turn)
+        else:
+            self._speech.unheard.clear()
+            self._next()
 
     def _silent(self, message: str, retry: ev.Retry) -> None:
         self._do(fx.Disconnect())
@@ -863,7 +1057,8 @@ class Conversation:
     def _send(self, command: fx.Command) -> None:
         self._sent += 1
         event_id = f"rtchat_{self._sent}"
-        self._unanswered[event_id] = command
+        if not isinstance(command, fx.AppendAudio):  # nobody answers these
+            self._unanswered[event_id] = command
         self._out.append(fx.Send(event_id, command))
 
     def _answered(self, *kinds: type[fx.Command]) -> None:

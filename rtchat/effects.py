@@ -69,13 +69,44 @@ class Truncate:
 
 
 @value
+class AppendAudio:
+    """`input_audio_buffer.append`: PCM16, mono, 24 kHz."""
+
+    audio: bytes
+    live: bool = False
+    """It is from a microphone: better lost than late."""
+
+
+@value
+class CommitAudio:
+    """`input_audio_buffer.commit`: what was appended is a user's message."""
+
+
+@value
+class ClearAudio:
+    """`input_audio_buffer.clear`: what was appended is nothing."""
+
+
+@value
 class Raw:
     """Any event, as the user wrote it."""
 
     fields: JsonObject
 
 
-Command: TypeAlias = Configure | AddItem | Reply | Cancel | Retrieve | Delete | Truncate | Raw
+Command: TypeAlias = (
+    Configure
+    | AddItem
+    | Reply
+    | Cancel
+    | Retrieve
+    | Delete
+    | Truncate
+    | AppendAudio
+    | CommitAudio
+    | ClearAudio
+    | Raw
+)
 
 # ----------------------------------------------------------------------- updates: what a view shows
 
@@ -120,6 +151,24 @@ class Asked:
 
     text: str
     model: str
+    spoken: bool = False
+    """It was said aloud: what was heard is in a `Heard`, later or never."""
+
+
+@value
+class Heard:
+    """What a spoken question was heard to be. It comes before its reply's text, or, if it is late,
+    after the reply."""
+
+    text: str
+
+
+@value
+class Microphone:
+    """The microphone was turned on or off. `by_hand`: what is said between the two is a turn."""
+
+    is_on: bool
+    by_hand: bool
 
 
 @value
@@ -204,6 +253,8 @@ Update: TypeAlias = (
     | Ready
     | Waiting
     | Asked
+    | Heard
+    | Microphone
     | TextArrived
     | ReplyOver
     | ToolAsked
@@ -280,6 +331,22 @@ class Recall:
 
 
 @value
+class Play:
+    """Let this be heard, after what is being heard already: PCM16, mono, 24 kHz."""
+
+    item_id: str
+    content_index: int
+    audio: bytes
+    is_last: bool = False
+    """There is no more of this part."""
+
+
+@value
+class StopPlaying:
+    """Be silent at once; `PlaybackCut` says what was cut, if anything was."""
+
+
+@value
 class RunTool:
     """Run a tool; `ToolFinished` brings its output."""
 
@@ -308,6 +375,8 @@ Effect: TypeAlias = (
     | Begin
     | Record
     | Recall
+    | Play
+    | StopPlaying
     | RunTool
     | StopTools
     | Stop

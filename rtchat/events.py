@@ -183,6 +183,44 @@ class ReplyEnded:
 
 
 @value
+class SpeechStarted:
+    """The server hears the user speak; the item is the one that this will be. Milliseconds count
+    from the first audio of the session, with the padding from before the speech."""
+
+    item_id: str
+    audio_start_ms: int
+
+
+@value
+class SpeechStopped:
+    """The server hears the user no more."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@value
+class AudioCommitted:
+    """What the server has heard became a user's message, on its own account or on ours."""
+
+    item_id: str
+    previous_item_id: str | None = None
+
+
+@value
+class AudioCleared:
+    """The server has dropped what it had heard and made no message of."""
+
+
+@value
+class HearingFailed:
+    """What the user said aloud could not be written down."""
+
+    item_id: str
+    message: str
+
+
+@value
 class RateLimit:
     """One line of `RateLimits`."""
 
@@ -242,6 +280,11 @@ ServerEvent: TypeAlias = (
     | ChannelDone
     | ToolCalled
     | ReplyEnded
+    | SpeechStarted
+    | SpeechStopped
+    | AudioCommitted
+    | AudioCleared
+    | HearingFailed
     | RateLimits
     | ServerProblem
     | Other
@@ -266,6 +309,8 @@ class Timer(StrEnum):
     """Time to record what came of a reply meanwhile."""
     RENEW = "renew"
     """The session is near its end."""
+    HEARD = "heard"
+    """A reply is shown without waiting any longer for what it replies to to be written down."""
 
 
 @value
@@ -278,6 +323,43 @@ class UserSaid:
     """A line, or a whole prompt, of the user's."""
 
     text: str
+
+
+@value
+class AudioSaid:
+    """A question that was recorded: PCM16, mono, 24 kHz. `text` goes before it."""
+
+    audio: bytes
+    text: str = ""
+
+
+@value
+class AudioCaptured:
+    """The next audio of the microphone: PCM16, mono, 24 kHz."""
+
+    audio: bytes
+
+
+@value
+class MicrophoneToggled:
+    """The key of the microphone, or /mute. Where turns are ended by hand, turning it off ends
+    one."""
+
+
+@value
+class MicrophoneLost:
+    """There is no microphone any more: its device vanished. The text goes on."""
+
+    problem: Problem
+
+
+@value
+class PlaybackCut:
+    """`StopPlaying` stopped this in the middle; `played_ms` is what was heard of it."""
+
+    item_id: str
+    content_index: int
+    played_ms: int
 
 
 @value
@@ -447,6 +529,11 @@ class TimerFired:
 LocalEvent: TypeAlias = (
     Started
     | UserSaid
+    | AudioSaid
+    | AudioCaptured
+    | MicrophoneToggled
+    | MicrophoneLost
+    | PlaybackCut
     | Attached
     | InputEnded
     | CancelPressed

@@ -7,28 +7,70 @@ a reply is over (`conversation`), or where entries are kept (`store`).
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from rtchat.effects import Record, ReplyOver
+from rtchat.effects import AddItem, AppendAudio, Command, CommitAudio, Record, ReplyOver
 from rtchat.values import Entry, Item, Kept, Message, Part, State
+
+APPENDED = 24_000
+"""Bytes of audio in one event: half a second."""
 
 
 class Question:
-    """A question on its way: waiting, then asked, then answered."""
+    """A question on its way: waiting, then asked, then answered.
 
-    def __init__(self, turn: int, text: str, attached: tuple[Part, ...] = ()) -> None:
+    `audio` is what was said, if it is spoken: PCM16, mono, 24 kHz.
+    """
+
+    def __init__(
+        self, turn: int, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
+    ) -> None:
         self.turn = turn
         self.text = text
         self.attached = attached
-        self.item = Message("user", (*attached, Part("text", text)))
+        parts = (*attached, *((Part("text", text),) if text or audio is None else ()))
+        if audio is not None:
+            parts = (*parts, Part("audio", data=b64encode(audio).decode()))
+        self.item = Message("user", parts)
+        self.item_id = ""
+        """What the server calls its audio."""
         self.entries = 1
         """How many entries its turn has, itself among them."""
+        self.entry: Entry | None = None
+        """Its own, as it was recorded last."""
+
+    @property
+    def is_spoken(self) -> bool:
+        """Whether there is audio in it."""
+        return any(part.kind == "audio" for part in self.item.parts)
+
+    @property
+    def audio(self) -> bytes:
+        """What was said, as long as it is needed."""
+        return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
+
+    def telling(self) -> Iterator[Command]:
+        """What makes it part of a session."""
+        if not self.is_spoken:
+            yield AddItem(self.item)
+            return
+        typed = tuple(part for part in self.item.parts if part.kind != "audio")
+        if typed:
+            yield AddItem(Message("user", typed))
+        audio = self.audio
+        for start in range(0, len(audio), APPENDED):
+            yield AppendAudio(audio[start : start + APPENDED])
+        yield CommitAudio()
 
 
 class Minutes:
-    """One conversation; `kept` is how it began, if that was another time."""
+    """One conversation; `kept` is how it began, if that was another time. `keeps_audio` is whether
+    what was said aloud is recorded as such, beside its words."""
 
-    def __init__(self, kept: Kept | None = None) -> None:
+    def __init__(self, kept: Kept | None = None, *, keeps_audio: bool = False) -> None:
+        self._keeps_audio = keeps_audio
         self.items: list[Item] = []
         self.last: Question | None = None
         """The last question that is over."""
@@ -67,14 +109,55 @@ class Minutes:
         """Whether `items` has it."""
         return any(item is question.item for item in self.items)
 
-    def enter(self, text: str, attached: tuple[Part, ...] = ()) -> Question:
+    def told(self) -> Iterator[Item]:
+        """`items`, as a new session is told of them: what was said aloud in words, where it is
+        known in which."""
+        for item in self.items:
+            if isinstance(item, Message) and any(part.kind == "audio" for part in item.parts):
+                parts = tuple(
+                    Part("text", part.text) if part.text else part
+                    for part in item.parts
+                    if part.text or part.data
+                )
+                if parts:
+                    yield replace(item, parts=parts)
+            else:
+                yield item
+
+    def enter(
+        self, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
+    ) -> Question:
         """A new question. Its number is its place, however long it waits."""
         self._turns += 1
-        return Question(self._turns, text, attached)
+        return Question(self._turns, text, attached, audio)
+
+    def again(self, question: Question) -> Question:
+        """The same question as a new one; one that was said aloud in words, if they are known."""
+        if question.item.parts[-1].text or not question.is_spoken:
+            return self.enter(question.item.parts[-1].text, question.attached)
+        return self.enter(question.text, question.attached, question.audio)
+
+    def heard(self, question: Question, text: str) -> Iterator[Record]:
+        """What was said aloud is this in words."""
+        *before, said = question.item.parts
+        said = Part("audio", text, said.data if self._keeps_audio else "")
+        old, question.item = question.item, replace(question.item, parts=(*before, said))
+        self.items = [question.item if item is old else item for item in self.items]
+        if question.entry is not None:
+            yield self._keep(question, question.entry)
+
+    def _keep(self, question: Question, entry: Entry) -> Record:
+        """Record a question; its audio only where that is wanted."""
+        question.entry = entry
+        item = question.item
+        if not self._keeps_audio:
+            parts = (replace(p, data="") if p.kind == "audio" else p for p in item.parts)
+            item = replace(item, parts=tuple(parts)) if question.is_spoken else item
+        return Record(replace(entry, item=item))
 
     def queued(self, question: Question, model: str) -> Record:
         """It waits."""
-        return Record(Entry(question.turn, 0, question.item, State.QUEUED, model))
+        return self._keep(question, Entry(question.turn, 0, question.item, State.QUEUED, model))
 
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:
         """It is about to be sent, under these instructions."""
@@ -83,7 +166,7 @@ class Minutes:
             self.instructions = instructions
             system = Message("system", (Part("text", instructions),))
             yield Record(Entry(0, 0, system, State.COMPLETED))
-        yield Record(Entry(question.turn, 0, question.item, State.ASKED, model))
+        yield self._keep(question, Entry(question.turn, 0, question.item, State.ASKED, model))
 
     def take_back(self, question: Question) -> None:
         """The server would not have it: it is no part of what was said."""
@@ -109,8 +192,11 @@ class Minutes:
             yield Record(Entry(question.turn, question.entries, item, State.COMPLETED, model))
             question.entries += 1
 
-    def over(self, question: Question, over: ReplyOver, last: str) -> Iterator[Record]:
-        """Its reply, whose last text is `last`, is over or will never come."""
+    def over(
+        self, question: Question, over: ReplyOver, last: str, audio: bytes = b""
+    ) -> Iterator[Record]:
+        """Its reply, whose last text is `last`, is over or will never come; `audio` is what of it
+        is to be kept as such."""
         self.last = question
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
@@ -118,11 +204,12 @@ class Minutes:
         if last:
             item = _reply(last)
             self.items.append(item)
+            said = Part("audio", last, b64encode(audio).decode()) if audio else item.parts[0]
             yield Record(
                 Entry(
                     question.turn,
                     question.entries,
-                    item,
+                    replace(item, parts=(said,)),
                     state,
                     over.model,
                     reason,
@@ -132,7 +219,8 @@ class Minutes:
                 )
             )
             question.entries += 1
-        yield Record(Entry(question.turn, 0, question.item, state, over.model, reason))
+        entry = Entry(question.turn, 0, question.item, state, over.model, reason)
+        yield self._keep(question, entry)
 
 
 def _reply(text: str) -> Message:

@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias, assert_never
 from rtchat import wire
 from rtchat.conversation import Conversation
 from rtchat.effects import (
+    AppendAudio,
     Asked,
     Begin,
     ClearTimer,
@@ -26,6 +27,7 @@ from rtchat.effects import (
     Disconnect,
     Effect,
     Notice,
+    Play,
     Recall,
     Record,
     ReplyOver,
@@ -34,6 +36,7 @@ from rtchat.effects import (
     SetTimer,
     Show,
     Stop,
+    StopPlaying,
     StopTools,
     TextArrived,
     Update,
@@ -45,6 +48,7 @@ from rtchat.events import (
     LocalEvent,
     Lost,
     Opened,
+    PlaybackCut,
     Recalled,
     Retry,
     SessionCreated,
@@ -68,6 +72,9 @@ TURN = 50
 """Frames, if so many are there, that are read before the rest of the program has a turn."""
 SLICE = 500
 """Characters of a reply that the view is given at once."""
+MOST_UNSENT = 250
+"""Events that may wait for a slow network before what the microphone gives is dropped: about 5 s of
+it."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
 """Seconds between two looks at the clocks, and by how many they must differ to mean a sleep."""
 
@@ -99,6 +106,20 @@ class Keeper(Protocol):
 
     def recall(self, id: int | None) -> Kept:
         """Read a conversation and go on with it. Raises UsageError if there is none."""
+
+
+class Player(Protocol):
+    """Where replies are heard, as `devices.Speaker` is one. May raise OutputError."""
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        """Let this be heard after what is being heard."""
+
+    def end(self, item_id: str) -> None:
+        """There is no more of this item."""
+
+    def stop(self) -> tuple[str, int, int] | None:
+        """Be silent. What was cut, if anything was: item, part, and the milliseconds of it that
+        were heard."""
 
 
 class Tools(Protocol):
@@ -146,6 +167,7 @@ class Session:
         taps: tuple[Tap, ...] = (),
         keeper: Keeper | None = None,
         tools: Tools | None = None,
+        player: Player | None = None,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -160,6 +182,8 @@ class Session:
         self._keeper = keeper
         self._keeper_failed = False
         self._tools = tools
+        self._player = player
+        self._unplayed: OutputError | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._now = now
         self._wall = wall
@@ -167,6 +191,8 @@ class Session:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._outbox: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        self._unsaid = 0
+        """Bytes of the microphone that a slow network left no room for."""
         self._link: asyncio.Task[None] | None = None
         self._open = False
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
@@ -245,6 +271,10 @@ class Session:
                 self._link = self._tasks.create_task(self._hold_link(model, self._outbox))
             case Disconnect():
                 self._drop_link()
+            case Send(_, AppendAudio(audio, True)) if self._outbox.qsize() > MOST_UNSENT:
+                self._unsaid += len(audio)
+            case Play() | StopPlaying():
+                self._sound(effect)
             case Send(event_id, command):
                 self._outbox.put_nowait(wire.encode(command, event_id, self._dialect))
             case SetTimer(timer, seconds, jitter):
@@ -260,6 +290,8 @@ class Session:
             case StopTools():
                 self._stop_tools()
             case Stop(code):
+                if self._unplayed is not None and code is ExitCode.OK:
+                    code = self._unplayed.problem.exit
                 self._exit = self._output_lost or code
                 self._done.set()
             case _:
@@ -315,6 +347,10 @@ class Session:
 
     async def _write(self, link: Link, outbox: asyncio.Queue[JsonObject | None]) -> None:
         while (data := await outbox.get()) is not None:
+            if self._unsaid and outbox.empty():
+                seconds, self._unsaid = self._unsaid / 48_000, 0
+                text = f"the network was too slow for {seconds:.1f} s of what was said"
+                self._show(Notice("warning", text))
             self._tap("sent", data)
             with suppress(LinkError):  # the reader sees the same end, and says why
                 await link.send(data)
@@ -364,6 +400,29 @@ class Session:
             if not self._keeper_failed:
                 self._keeper_failed = True
                 self._show(Notice("warning", str(error)))
+
+    # ---------------------------------------------------------------------------------------- sound
+
+    def _sound(self, effect: Play | StopPlaying) -> None:
+        """Trouble with it is said once; the text goes on."""
+        if self._player is None or self._unplayed is not None:
+            return
+        try:
+            match effect:
+                case Play(item_id, index, audio, is_last):
+                    if audio:
+                        self._player.play(item_id, index, audio)
+                    if is_last:
+                        self._player.end(item_id)
+                case StopPlaying():
+                    cut = self._player.stop()
+                    if cut is not None:
+                        self._inbox.append(PlaybackCut(*cut))
+                case _:
+                    assert_never(effect)
+        except OutputError as error:
+            self._unplayed = error
+            self._show(Notice("error", str(error)))
 
     # ---------------------------------------------------------------------------------------- tools
 

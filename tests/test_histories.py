@@ -26,6 +26,7 @@ from rtchat.effects import (
     Disconnect,
     Effect,
     Notice,
+    Play,
     Recall,
     Record,
     Reply,
@@ -35,6 +36,7 @@ from rtchat.effects import (
     SetTimer,
     Show,
     Stop,
+    StopPlaying,
     StopTools,
     ToolAsked,
     Update,
@@ -153,6 +155,8 @@ class World:
             case StopTools():
                 self.running.clear()
                 self.asking = False
+            case Play() | StopPlaying():
+                pass
             case Stop(code):
                 self.stopped = code
 

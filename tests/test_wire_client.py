@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.effects import (
+    AddItem,
+    AppendAudio,
+    Cancel,
+    ClearAudio,
+    Command,
+    CommitAudio,
+    Configure,
+    Delete,
+    Reply,
+    Retrieve,
+    Truncate,
+)
 from rtchat.events import (
     ChannelDone,
     Delta,
@@ -89,6 +101,9 @@ _ANY_COMMAND: st.SearchStrategy[Command] = st.one_of(
     st.builds(Retrieve, _TEXT),
     st.builds(Delete, _TEXT),
     st.builds(Truncate, _TEXT, st.integers(0, 9), st.integers(0, 10**6)),
+    st.builds(AppendAudio, st.binary(max_size=9)),
+    st.builds(CommitAudio),
+    st.builds(ClearAudio),
 )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
 from rtchat.events import (
+    AudioCleared,
+    AudioCommitted,
     ChannelDone,
     Delta,
+    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -24,6 +27,8 @@ from rtchat.events import (
     ServerProblem,
     SessionCreated,
     SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
     ToolCalled,
     Unknown,
 )
@@ -330,7 +335,23 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
         ChannelDone(Channel.HEARD, "hey", "", "i", 0, 2),
     ),
     ({"type": f"{_HEARD}.segment", "item_id": "i", "text": "h"}, Other(f"{_HEARD}.segment")),
-    ({"type": f"{_HEARD}.failed", "item_id": "i", "error": {}}, Other(f"{_HEARD}.failed")),
+    (
+        {"type": f"{_HEARD}.failed", "item_id": "i", "error": {"message": "Too loud."}},
+        HearingFailed("i", "Too loud."),
+    ),
+    (
+        {"type": "input_audio_buffer.committed", "item_id": "i", "previous_item_id": "h"},
+        AudioCommitted("i", "h"),
+    ),
+    ({"type": "input_audio_buffer.cleared"}, AudioCleared()),
+    (
+        {"type": "input_audio_buffer.speech_started", "item_id": "i", "audio_start_ms": 1460},
+        SpeechStarted("i", 1460),
+    ),
+    (
+        {"type": "input_audio_buffer.speech_stopped", "item_id": "i", "audio_end_ms": 4256},
+        SpeechStopped("i", 4256),
+    ),
     (
         {
             "type": "rate_limits.updated",
@@ -449,10 +470,6 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
 EVENTS += [
     ({"type": kind, "item_id": "i", "response_id": "r"}, Other(kind))
     for kind in (
-        "input_audio_buffer.committed",
-        "input_audio_buffer.cleared",
-        "input_audio_buffer.speech_started",
-        "input_audio_buffer.speech_stopped",
         "input_audio_buffer.timeout_triggered",
         "input_audio_buffer.dtmf_event_received",
         "output_audio_buffer.started",

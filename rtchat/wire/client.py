@@ -3,14 +3,18 @@ once."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal, assert_never
 
 from rtchat.effects import (
     AddItem,
+    AppendAudio,
     Cancel,
+    ClearAudio,
     Command,
+    CommitAudio,
     Configure,
     Delete,
     Raw,
@@ -19,8 +23,11 @@ from rtchat.effects import (
     Truncate,
 )
 from rtchat.events import (
+    AudioCleared,
+    AudioCommitted,
     ChannelDone,
     Delta,
+    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -39,6 +46,8 @@ from rtchat.events import (
     ServerProblem,
     SessionCreated,
     SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
     ToolCalled,
     Unknown,
 )
@@ -61,7 +70,7 @@ def encode(command: Command, event_id: str, dialect: Dialect = Dialect.GA) -> Js
     return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
 
 
-def _encode(command: Command) -> dict[str, object]:
+def _encode(command: Command) -> dict[str, object]:  # noqa: C901 - one arm a command
     match command:
         case Configure(options):
             session = {"type": "realtime"} | write_options(options)
@@ -81,6 +90,12 @@ def _encode(command: Command) -> dict[str, object]:
         case Truncate(item_id, index, end):
             out = {"type": "conversation.item.truncate", "item_id": item_id}
             return out | {"content_index": index, "audio_end_ms": end}
+        case AppendAudio(audio):
+            return {"type": "input_audio_buffer.append", "audio": b64encode(audio).decode()}
+        case CommitAudio():
+            return {"type": "input_audio_buffer.commit"}
+        case ClearAudio():
+            return {"type": "input_audio_buffer.clear"}
         case Raw(fields):
             return dict(fields)
     assert_never(command)
@@ -206,6 +221,15 @@ def _truncated(fields: Fields) -> ServerEvent:
     return ItemTruncated(fields.text("item_id"), *place)
 
 
+def _committed(fields: Fields) -> ServerEvent:
+    return AudioCommitted(fields.text("item_id"), fields.optional("previous_item_id"))
+
+
+def _hearing_failed(fields: Fields) -> ServerEvent:
+    error = fields.fields("error")
+    return HearingFailed(fields.text("item_id"), error.text("message") or error.text("code"))
+
+
 def _tool_called(fields: Fields) -> ServerEvent:
     return ToolCalled(
         fields.text("name"),
@@ -291,6 +315,15 @@ _READERS: dict[str, Callable[[Fields], ServerEvent]] = {
     "conversation.item.truncated": _truncated,
     f"{_HEARD}.delta": partial(_delta, Channel.HEARD),
     f"{_HEARD}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
+    f"{_HEARD}.failed": _hearing_failed,
+    "input_audio_buffer.committed": _committed,
+    "input_audio_buffer.cleared": lambda fields: AudioCleared(),
+    "input_audio_buffer.speech_started": lambda fields: SpeechStarted(
+        fields.text("item_id"), fields.integer("audio_start_ms")
+    ),
+    "input_audio_buffer.speech_stopped": lambda fields: SpeechStopped(
+        fields.text("item_id"), fields.integer("audio_end_ms")
+    ),
     "rate_limits.updated": _rate_limits,
     "response.created": _reply_started,
     "response.done": _reply_ended,
@@ -313,11 +346,6 @@ _READERS: dict[str, Callable[[Fields], ServerEvent]] = {
 _OTHERS = (
     "conversation.created",
     f"{_HEARD}.segment",
-    f"{_HEARD}.failed",
-    "input_audio_buffer.committed",
-    "input_audio_buffer.cleared",
-    "input_audio_buffer.speech_started",
-    "input_audio_buffer.speech_stopped",
     "input_audio_buffer.timeout_triggered",
     "input_audio_buffer.dtmf_event_received",
     "output_audio_buffer.started",

@@ -1,0 +1,178 @@
+"""The spoken side of a conversation: what the microphone gives, what of it was said, and what is to
+be heard of replies. Audio is PCM16, mono, 24 kHz.
+
+Not here: when a question is asked or a reply is over (`conversation`), or any sound (`devices`,
+`audio`).
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections import deque
+from collections.abc import Iterator
+
+from rtchat.effects import AppendAudio, Play
+from rtchat.events import ChannelDone, Delta
+from rtchat.minutes import Question
+from rtchat.values import value
+
+BYTES_A_MS = 48
+SHORTEST_MS = 100
+"""OpenAI's server refuses to commit less."""
+HELD_MS = 60_000
+"""How much of what is said while there is no session is kept for the next one."""
+UNHEARD = 8
+"""How many turns may wait to be written down."""
+BEFORE_MS = 5_000
+"""How much is kept of what was sent before anybody spoke: the server tells late when that began."""
+
+
+@value
+class SpeechOptions:
+    """How a conversation is spoken."""
+
+    speaks: bool = False
+    """Replies are to be heard."""
+    has_microphone: bool = False
+    by_hand: bool = True
+    """The user ends a turn; else the server does, that listens all the time."""
+    replies: bool = True
+    """The server replies by itself to a turn that it has ended."""
+    interrupts: bool = True
+    """The user's speech stops a reply."""
+    writes_down: bool = True
+    """The server says what it has heard."""
+    keeps: bool = False
+    """The audio itself is kept on disk."""
+
+
+class Speech:
+    """What is known of the audio of one conversation, both ways."""
+
+    def __init__(self, options: SpeechOptions) -> None:
+        self.options = options
+        self.is_on = options.has_microphone and not options.by_hand
+        self.unheard: dict[str, Question] = {}
+        """What was said and is not written down yet, by the id of its item."""
+        self._sent = bytearray()
+        """The last audio that this session's server was given,"""
+        self._forgotten = 0
+        """and how many bytes of it there were before."""
+        self._from: int | None = None
+        self._until: int | None = None
+        """The milliseconds of the session at which the user began to speak, and stopped."""
+        self._held: deque[bytes] = deque()
+        """What was said while there was no session, or while a turn is made by hand."""
+        self._silenced = ""
+        """The response that is not to be heard any more."""
+        self._halves: dict[tuple[str, int], bytes] = {}
+        """Of each part, the first byte of a sample whose second has not come."""
+
+    # ------------------------------------------------------------------------------ the microphone
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the user is in the middle of a turn."""
+        return self._from is not None
+
+    def captured(self, audio: bytes, *, has_session: bool) -> AppendAudio | None:
+        """The next audio, and what the server is to be told of it."""
+        if self.options.by_hand:
+            if self.is_on:
+                self._held.append(audio)
+            return None
+        if not self.is_on:
+            audio = bytes(len(audio))  # in silence, a server can still tell that a turn is over
+        if has_session:
+            return self._send(audio)
+        self._hold(audio)
+        return None
+
+    def _send(self, audio: bytes) -> AppendAudio:
+        self._sent += audio
+        if self._from is None:
+            self._forget(len(self._sent) - BEFORE_MS * BYTES_A_MS)
+        return AppendAudio(audio, live=True)
+
+    def _hold(self, audio: bytes) -> None:
+        self._held.append(audio)
+        while sum(map(len, self._held)) > HELD_MS * BYTES_A_MS:
+            self._held.popleft()
+
+    def _forget(self, size: int) -> None:
+        if size > 0:
+            del self._sent[:size]
+            self._forgotten += size
+
+    def toggle(self) -> bytes | None:
+        """The microphone's key. By hand the second time ends a turn, and this is it."""
+        self.is_on = not self.is_on
+        if not self.options.by_hand or self.is_on:
+            return None
+        audio = b"".join(self._held)
+        self._held.clear()
+        return audio
+
+    def started(self, start_ms: int) -> None:
+        """The server hears the user."""
+        self._from, self._until = start_ms, None
+
+    def stopped(self, end_ms: int) -> None:
+        """It does not any more."""
+        self._until = end_ms
+
+    def committed(self) -> bytes:
+        """The server made a turn of it: this is what was said."""
+        audio = self._said()
+        self._from = self._until = None
+        return audio
+
+    def _said(self) -> bytes:
+        if self._from is None:
+            return b""
+        first = max(0, self._from * BYTES_A_MS - self._forgotten)
+        end = None if self._until is None else self._until * BYTES_A_MS - self._forgotten
+        return bytes(self._sent[first:end])
+
+    def expect(self, item_id: str, question: Question) -> None:
+        """What was said will be written down; a server that never does is not waited for."""
+        self.unheard[item_id] = question
+        if len(self.unheard) > UNHEARD:
+            del self.unheard[next(iter(self.unheard))]
+
+    def closed(self) -> None:
+        """There is no session any more; what is being said is for the next."""
+        if said := self.committed():
+            self._held.appendleft(said)
+        self._sent.clear()
+        self._forgotten = 0
+
+    def opened(self) -> Iterator[AppendAudio]:
+        """There is a session; it is told what was said meanwhile."""
+        while self._held and not self.options.by_hand:
+            yield self._send(self._held.popleft())
+
+    # --------------------------------------------------------------------------------- the speaker
+
+    def silence(self, response_id: str) -> None:
+        """What is still to come of this response is not to be heard."""
+        self._silenced = response_id
+        self._halves.clear()
+
+    def play(self, event: Delta | ChannelDone) -> Play | None:
+        """What is to be heard of a reply's next audio. Raises ValueError if it is none."""
+        if not self.options.speaks or (event.response_id and event.response_id == self._silenced):
+            return None
+        key = event.item_id, event.content_index
+        if isinstance(event, ChannelDone):
+            self._halves.pop(key, None)
+            return Play(*key, b"", is_last=True)
+        try:
+            audio = self._halves.pop(key, b"") + b64decode(event.text, validate=True)
+        except (Base64Error, ValueError) as error:
+            raise ValueError(f"audio that is no base64: {error}") from None
+        if len(audio) % 2:
+            self._halves[key] = audio[-1:]
+            audio = audio[:-1]
+        return Play(*key, audio) if audio else None

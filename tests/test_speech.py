@@ -1,0 +1,622 @@
+"""A conversation that is spoken: turns that the server ends or the user, what is heard of a reply,
+barge-in, and what becomes of it all when the connection is lost."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import replace
+
+import pytest
+
+from rtchat.conversation import WORDS_LATE, WORDS_LOST, Conversation, Mode
+from rtchat.effects import (
+    AddItem,
+    AppendAudio,
+    Asked,
+    Cancel,
+    ClearTimer,
+    Command,
+    CommitAudio,
+    Connect,
+    Connecting,
+    Effect,
+    Heard,
+    Microphone,
+    Notice,
+    Play,
+    Record,
+    Reply,
+    ReplyOver,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+    StopPlaying,
+    TextArrived,
+    Truncate,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import (
+    AudioCaptured,
+    AudioCleared,
+    AudioCommitted,
+    AudioSaid,
+    CancelPressed,
+    ChannelDone,
+    Delta,
+    Event,
+    HearingFailed,
+    InputEnded,
+    Lost,
+    MicrophoneLost,
+    MicrophoneToggled,
+    Opened,
+    PlaybackCut,
+    Recalled,
+    ReplyEnded,
+    ReplyStarted,
+    Retry,
+    RetryAsked,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    Started,
+    StartedOver,
+    Timer,
+    TimerFired,
+    UserSaid,
+)
+from rtchat.prices import Costs, Rate
+from rtchat.round import Permissions
+from rtchat.speech import BEFORE_MS, BYTES_A_MS, HELD_MS, SpeechOptions
+from rtchat.values import (
+    Channel,
+    Entry,
+    Kept,
+    Message,
+    Options,
+    Part,
+    State,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from tests.playbook import Playbook
+
+ALOUD = Options(modality="audio")
+OPEN = SpeechOptions(speaks=True, has_microphone=True, by_hand=False)
+KEY = SpeechOptions(speaks=True, has_microphone=True, by_hand=True)
+FILE = SpeechOptions()
+LOST = Lost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
+
+
+def ms(count: int, sample: int = 1) -> bytes:
+    """So much audio."""
+    return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
+
+
+def text64(audio: bytes) -> str:
+    return b64encode(audio).decode()
+
+
+def talking(options: SpeechOptions, mode: Mode = Mode.CHAT, *, keeps: bool = False) -> Playbook:
+    """A session that is ready."""
+    play = Playbook(Conversation("m", ALOUD, mode=mode, speech=options), keeps=keeps)
+    return reopened(play.skip(Started()))
+
+
+def reopened(play: Playbook) -> Playbook:
+    return play.skip(Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+
+
+def heard(text: str, item: str = "u1") -> ChannelDone:
+    return ChannelDone(Channel.HEARD, text, item_id=item)
+
+
+def word(text: str, reply: str = "r1") -> Delta:
+    return Delta(Channel.TRANSCRIPT, text, reply, "a1")
+
+
+def sound(audio: bytes, reply: str = "r1") -> Delta:
+    return Delta(Channel.AUDIO, text64(audio), reply, "a1")
+
+
+def after(play: Playbook, event: Event) -> list[Effect]:
+    """What an event leads to, but for timers and what is kept."""
+    play.end()
+    done = play.conversation.handle(event)
+    return [e for e in done if not isinstance(e, SetTimer | ClearTimer | Record)]
+
+
+def sent(effects: list[Effect]) -> list[Command]:
+    return [effect.command for effect in effects if isinstance(effect, Send)]
+
+
+def shown(effects: list[Effect]) -> list[object]:
+    return [effect.update for effect in effects if isinstance(effect, Show)]
+
+
+SPOKEN_TURN = (
+    AudioCaptured(ms(2000)),
+    SpeechStarted("u1", 500),
+    SpeechStopped("u1", 1500),
+)
+
+# ---------------------------------------------------------------- the server hears when a turn ends
+
+
+def test_the_microphone_is_on_and_all_of_it_is_sent() -> None:
+    play = Playbook(Conversation("m", ALOUD, speech=OPEN))
+    (
+        play
+        >> Started()
+        << [Show(Microphone(is_on=True, by_hand=False))]
+        + [ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE]
+        + [Show(Connecting("m")), Connect("m")]
+    )
+    reopened(play) >> AudioCaptured(ms(20)) << Send("rtchat_2", AppendAudio(ms(20), live=True))
+
+
+def test_a_spoken_turn_from_the_first_word_to_the_last() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN)
+    (
+        play
+        >> AudioCommitted("u1")
+        << [StopPlaying(), Show(Asked("", "m", spoken=True)), SetTimer(Timer.STALL, 60)]
+    )
+    play >> ReplyStarted("r1")
+    play >> heard("What time is it?") << Show(Heard("What time is it?"))
+    play >> word("Noon.") << Show(TextArrived("Noon."))
+    play >> sound(ms(10)) << Play("a1", 0, ms(10))
+    (play >> ChannelDone(Channel.AUDIO, "", "r1", "a1") << Play("a1", 0, b"", is_last=True))
+    over = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
+    assert [type(update) for update in over] == [ReplyOver]
+    assert isinstance(over[0], ReplyOver)
+    assert (over[0].status, over[0].text) == (Status.COMPLETED, "Noon.")
+
+
+def test_a_reply_waits_for_the_words_that_it_replies_to() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play >> word("No") << SetTimer(Timer.HEARD, WORDS_LATE)
+    play >> word("on.")
+    (
+        play
+        >> heard("When?")
+        << [Show(Heard("When?")), ClearTimer(Timer.HEARD), Show(TextArrived("Noon."))]
+    )
+    play >> word(" Sharp.") << Show(TextArrived(" Sharp."))
+
+
+def test_words_that_are_late_stand_after_the_reply() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("No"))
+    assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
+    assert after(play, heard("When?")) == []
+    *_, over, late = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
+    assert isinstance(over, ReplyOver)
+    assert late == Heard("When?")
+
+
+def test_a_short_reply_is_shown_before_its_question_is_written_down() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("No"))
+    first, over = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
+    assert first == TextArrived("No")
+    assert isinstance(over, ReplyOver)
+    assert after(play, heard("When?")) == [Show(Heard("When?"))]
+
+
+def test_speech_of_which_nothing_was_understood_is_no_line() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("No"))
+    assert after(play, heard(" ")) == [Show(TextArrived("No"))]
+    assert after(play, heard("twice")) == []
+
+
+def test_what_cannot_be_written_down_is_said() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("No"))
+    why = Notice("warning", "what was said could not be written down: noise")
+    assert after(play, HearingFailed("u1", "noise")) == [Show(why), Show(TextArrived("No"))]
+
+
+def test_pieces_of_what_was_heard_wait_for_the_whole() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play >> Delta(Channel.HEARD, "Wh", item_id="u1")
+    play >> heard("When?") << Show(Heard("When?"))
+
+
+def test_without_transcription_nothing_waits() -> None:
+    play = talking(replace(OPEN, writes_down=False)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play.skip(ReplyStarted("r1")) >> word("No") << Show(TextArrived("No"))
+
+
+def test_a_server_that_never_writes_anything_down_is_not_remembered_for_ever() -> None:
+    play = talking(OPEN)
+    for number in range(20):
+        play.skip(AudioCommitted(f"u{number}"))
+    assert after(play, heard("old", "u0")) == []
+    assert shown(after(play, heard("new", "u19"))) == [Heard("new")]
+
+
+def test_where_the_server_does_not_reply_by_itself_a_reply_is_asked_for() -> None:
+    play = talking(replace(OPEN, replies=False)).skip(*SPOKEN_TURN)
+    assert sent(after(play, AudioCommitted("u1"))) == [Reply(ALOUD)]
+
+
+def test_a_muted_microphone_sends_silence_so_that_a_turn_can_end() -> None:
+    play = talking(OPEN)
+    play >> MicrophoneToggled() << Show(Microphone(is_on=False, by_hand=False))
+    assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(bytes(20 * BYTES_A_MS), True)]
+    play >> MicrophoneToggled() << Show(Microphone(is_on=True, by_hand=False))
+    assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(ms(20), True)]
+
+
+def test_without_a_microphone_the_key_says_so() -> None:
+    (notice,) = shown(after(talking(FILE), MicrophoneToggled()))
+    assert isinstance(notice, Notice)
+    assert (notice.level, "talk --voice" in notice.text) == ("error", True)
+    assert after(talking(FILE), AudioCommitted("u1")) == []
+
+
+def test_a_microphone_that_vanishes_is_said_and_the_text_goes_on() -> None:
+    play = talking(OPEN)
+    gone = Problem(ExitCode.LINK, "the microphone is gone", "plug it in")
+    (
+        play
+        >> MicrophoneLost(gone)
+        << [Show(Notice("error", str(gone))), Show(Microphone(is_on=False, by_hand=False))]
+    )
+    assert Asked("hi", "m") in shown(after(play, UserSaid("hi")))
+    play >> MicrophoneLost(gone) << Show(Notice("error", str(gone)))
+
+
+def test_the_server_may_drop_what_it_heard() -> None:
+    assert after(talking(OPEN), AudioCleared()) == []
+
+
+# ------------------------------------------------------------------------------------ interruptions
+
+
+def speaking() -> Playbook:
+    """The model answers a spoken question, and is heard."""
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"))
+    return play.skip(ReplyStarted("r1"), word("No"), sound(ms(500)))
+
+
+def test_speech_stops_the_sound_at_once_and_the_server_learns_what_was_heard() -> None:
+    play = speaking()
+    play >> SpeechStarted("u2", 3000) << StopPlaying()
+    play >> PlaybackCut("a1", 0, 240) << Send("rtchat_3", Truncate("a1", 0, 240))
+    assert after(play, sound(ms(100))) == []
+    assert after(play, word("on.")) == [Show(TextArrived("on."))]
+    (over,) = shown(after(play, ReplyEnded("r1", Status.CANCELLED, "turn_detected")))
+    assert isinstance(over, ReplyOver)
+    assert (over.status, over.reason, over.text) == (Status.CANCELLED, "turn_detected", "Noon.")
+    play.skip(SpeechStopped("u2", 4000), AudioCommitted("u2"), ReplyStarted("r2"))
+    assert after(play, sound(ms(100), "r2")) == [Play("a1", 0, ms(100))]
+
+
+def test_a_server_that_says_late_that_a_reply_was_interrupted_is_understood() -> None:
+    play = speaking().skip(SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
+    over, asked = shown(after(play, AudioCommitted("u2")))
+    assert isinstance(over, ReplyOver)
+    assert (over.status, over.reason) == (Status.CANCELLED, "turn_detected")
+    assert asked == Asked("", "m", spoken=True)
+    assert after(play, ReplyEnded("r1", Status.CANCELLED, "turn_detected")) == []
+    play.skip(ReplyStarted("r2"), heard("Sure?", "u2"))
+    assert after(play, word("Yes", "r2")) == [Show(TextArrived("Yes"))]
+
+
+def test_speech_that_may_not_interrupt_does_not() -> None:
+    options = replace(OPEN, interrupts=False)
+    play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    assert after(play, SpeechStarted("u2", 3000)) == []
+
+
+def test_a_key_stops_the_sound_that_outlasts_the_reply() -> None:
+    play = speaking().skip(ReplyEnded("r1", Status.COMPLETED))
+    play >> CancelPressed() << StopPlaying()
+
+
+def test_a_key_stops_reply_and_sound() -> None:
+    play = speaking()
+    effects = after(play, CancelPressed())
+    assert effects[0] == StopPlaying()
+    assert sent(effects) == [Cancel("r1")]
+
+
+def test_a_turn_that_is_spoken_before_a_stopped_reply_is_over_is_answered() -> None:
+    play = speaking().skip(CancelPressed(), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
+    assert Asked("", "m", spoken=True) in shown(after(play, AudioCommitted("u2")))
+    assert after(play, ReplyEnded("r1", Status.CANCELLED)) == []
+    play.skip(ReplyStarted("r2"), heard("Sure?", "u2"))
+    assert after(play, word("Yes", "r2")) == [Show(TextArrived("Yes"))]
+    assert ReplyOver in [type(u) for u in shown(after(play, ReplyEnded("r2", Status.COMPLETED)))]
+
+
+def test_a_turn_that_is_spoken_before_a_stop_was_sent_is_not_stopped() -> None:
+    play = talking(OPEN).skip(UserSaid("hi"), CancelPressed(), *SPOKEN_TURN, AudioCommitted("u1"))
+    assert after(play, ReplyStarted("r1")) == []
+    play.skip(heard("Hm?"))
+    assert after(play, word("Yes")) == [Show(TextArrived("Yes"))]
+
+
+def test_a_typed_question_is_heard_instead_of_what_was_being_said() -> None:
+    play = speaking().skip(ReplyEnded("r1", Status.COMPLETED))
+    effects = after(play, UserSaid("hi"))
+    assert effects[0] == StopPlaying()
+    assert sent(effects) == [AddItem(Message("user", (Part("text", "hi"),))), Reply(ALOUD)]
+
+
+def test_a_cut_of_what_no_session_knows_is_nobodys_business() -> None:
+    play = speaking().skip(LOST)
+    assert after(play, PlaybackCut("a1", 0, 240)) == []
+
+
+def test_a_server_that_cannot_cut_says_so_only_to_who_asks() -> None:
+    play = speaking().skip(SpeechStarted("u2", 3000), PlaybackCut("a1", 0, 240))
+    error = ServerProblem("No such item.", event_id="rtchat_3")
+    assert shown(after(play, error)) == [Notice("detail", "the server reports: No such item.")]
+
+
+def test_a_turn_stops_the_tools_of_the_one_before() -> None:
+    permissions = Permissions(["f"], ["f"])
+    conversation = Conversation("m", ALOUD, speech=OPEN, permissions=permissions)
+    play = reopened(Playbook(conversation).skip(Started()))
+    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
+    commands = sent(after(play, AudioCommitted("u2")))
+    assert [type(c.item) for c in commands if isinstance(c, AddItem)] == [ToolOutput]
+
+
+# ------------------------------------------------------------------------------ turns ended by hand
+
+
+def test_what_is_said_between_two_presses_is_a_question() -> None:
+    play = talking(KEY)
+    play >> AudioCaptured(ms(500))
+    play >> MicrophoneToggled() << [Show(Microphone(is_on=True, by_hand=True)), StopPlaying()]
+    play >> AudioCaptured(ms(300)) >> AudioCaptured(ms(400, 2))
+    effects = after(play, MicrophoneToggled())
+    assert shown(effects) == [Microphone(False, True), Asked("", "m", spoken=True)]
+    said = ms(300) + ms(400, 2)
+    assert sent(effects) == [
+        AppendAudio(said[:24_000]),
+        AppendAudio(said[24_000:]),
+        CommitAudio(),
+        Reply(ALOUD),
+    ]
+    play >> AudioCommitted("u1") >> ReplyStarted("r1")
+    play >> heard("Well?") << Show(Heard("Well?"))
+
+
+def test_nothing_said_is_no_question() -> None:
+    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(90)))
+    off, notice = shown(after(play, MicrophoneToggled()))
+    assert off == Microphone(False, True)
+    assert isinstance(notice, Notice)
+    assert notice.text.startswith("nothing was said")
+
+
+def test_to_talk_stops_the_reply() -> None:
+    play = talking(KEY).skip(UserSaid("hi"), ReplyStarted("r1"), word("No"))
+    effects = after(play, MicrophoneToggled())
+    assert sent(effects) == [Cancel("r1")]
+
+
+def test_what_was_asked_while_there_is_no_connection_is_not_dropped_by_talking() -> None:
+    play = talking(KEY).skip(LOST, UserSaid("hi"))
+    play.skip(MicrophoneToggled(), AudioCaptured(ms(200)), MicrophoneToggled())
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    asked = [u for u in shown(after(play, SessionUpdated("s", "m"))) if isinstance(u, Asked)]
+    assert asked == [Asked("hi", "m")]
+    play.skip(ReplyStarted("r1"))
+    assert Asked("", "m", True) in shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
+
+
+def test_a_turn_that_the_server_will_not_have_is_over() -> None:
+    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(200)), MicrophoneToggled())
+    error = ServerProblem("Too small.", code="input_audio_buffer_commit_empty", event_id="rtchat_3")
+    (over,) = shown(after(play, error))
+    assert isinstance(over, ReplyOver)
+    assert over.problem is not None
+    assert over.problem.message == "Too small."
+
+
+# ----------------------------------------------------------------------------------- recorded audio
+
+
+def test_a_recording_is_a_question_and_what_is_written_goes_before_it() -> None:
+    play = talking(FILE, Mode.ONCE)
+    effects = after(play, AudioSaid(ms(100), "In French:"))
+    assert shown(effects) == [Asked("In French:", "m", spoken=True)]
+    assert sent(effects) == [
+        AddItem(Message("user", (Part("text", "In French:"),))),
+        AppendAudio(ms(100)),
+        CommitAudio(),
+        Reply(ALOUD),
+    ]
+
+
+def test_the_program_waits_a_little_for_what_it_heard() -> None:
+    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1"))
+    play.skip(ReplyStarted("r1"), word("Noon."))
+    effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
+    assert SetTimer(Timer.HEARD, WORDS_LOST) in effects
+    effects = after(play, heard("When?"))
+    assert effects == [Show(Heard("When?")), Stop(ExitCode.OK)]
+
+
+def test_the_program_does_not_wait_for_ever_for_what_it_heard() -> None:
+    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1"))
+    play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
+    assert after(play, TimerFired(Timer.HEARD)) == [Stop(ExitCode.OK)]
+
+
+def test_a_recording_is_asked_again_on_the_next_connection() -> None:
+    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    said = Message("user", (Part("audio", data=text64(ms(100))),))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [AddItem(said), Reply(ALOUD)]
+
+
+# ----------------------------------------------------------------------------- the sound of a reply
+
+
+def test_half_a_sample_waits_for_the_other_half() -> None:
+    play = speaking()
+    play >> Delta(Channel.AUDIO, text64(b"\1\2\3"), "r1", "a1") << Play("a1", 0, b"\1\2")
+    play >> Delta(Channel.AUDIO, text64(b"\4"), "r1", "a1") << Play("a1", 0, b"\3\4")
+    play >> Delta(Channel.AUDIO, text64(b"\5"), "r1", "a1")
+    done = ChannelDone(Channel.AUDIO, "", "r1", "a1")
+    play >> done << Play("a1", 0, b"", is_last=True)
+
+
+@pytest.mark.parametrize("text", ["*", "AAA", "\ud800", "é"])
+def test_sound_that_is_none_is_passed_over(text: str) -> None:
+    (notice,) = shown(after(speaking(), Delta(Channel.AUDIO, text, "r1", "a1")))
+    assert isinstance(notice, Notice)
+    assert (notice.level, notice.text[:14]) == ("detail", "audio that is ")
+
+
+def test_nobody_listens_to_a_conversation_in_text() -> None:
+    play = talking(FILE).skip(UserSaid("hi"), ReplyStarted("r1"))
+    assert after(play, sound(ms(10))) == []
+    assert after(play, word("No")) == [Show(TextArrived("No"))]
+
+
+# ------------------------------------------------------------------------ when a connection is lost
+
+
+def test_what_is_said_while_there_is_no_session_is_for_the_next_one() -> None:
+    play = talking(OPEN).skip(LOST, AudioCaptured(ms(20)), TimerFired(Timer.RETRY))
+    play.skip(AudioCaptured(ms(20, 2)), Opened(), SessionCreated("s", "m"))
+    play.skip(AudioCaptured(ms(20, 3)))
+    said = [AppendAudio(ms(20, n), live=True) for n in (1, 2, 3)]
+    assert sent(after(play, SessionUpdated("s", "m"))) == said
+
+
+def test_speech_that_a_lost_connection_cut_is_told_to_the_next_from_its_beginning() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(2000)), AudioCaptured(ms(1000, 2)))
+    play.skip(SpeechStarted("u1", 1990), LOST, AudioCaptured(ms(20, 3)), TimerFired(Timer.RETRY))
+    play.skip(Opened(), SessionCreated("s", "m"))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [
+        AppendAudio(ms(10) + ms(1000, 2), live=True),
+        AppendAudio(ms(20, 3), live=True),
+    ]
+
+
+def test_what_nobody_takes_is_not_held_for_ever() -> None:
+    play = talking(OPEN).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    held = sent(after(play, SessionUpdated("s", "m")))
+    assert held == [AppendAudio(ms(1000, n), live=True) for n in range(71 - HELD_MS // 1000, 71)]
+
+
+def test_a_spoken_question_that_was_lost_is_asked_again_in_words_if_they_are_known() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    asked = Message("user", (Part("text", "When?"),))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
+
+
+def test_and_as_it_was_said_if_they_are_not() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(400)), AudioCaptured(ms(1600, 2)))
+    play.skip(SpeechStarted("u1", 300), SpeechStopped("u1", 500), AudioCommitted("u1"), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    asked = Message("user", (Part("audio", data=text64(ms(100) + ms(100, 2))),))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
+
+
+def test_what_was_said_long_before_anybody_spoke_is_forgotten() -> None:
+    play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 31)])
+    play.skip(SpeechStarted("u1", 0), SpeechStopped("u1", 29_000), AudioCommitted("u1"), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    add, _ = sent(after(play, SessionUpdated("s", "m")))
+    first = 31 - BEFORE_MS // 1000
+    said = b"".join(ms(1000, n) for n in range(first, 30))
+    assert add == AddItem(Message("user", (Part("audio", data=text64(said)),)))
+
+
+def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(1000)), SpeechStarted("u1", 500))
+    assert after(play, TimerFired(Timer.RENEW)) == []
+    play.skip(SpeechStopped("u1", 900), AudioCommitted("u1"), ReplyStarted("r1"))
+    assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED))
+
+
+# ------------------------------------------------------------------------------------- what is kept
+
+
+def spoken(text: str = "", audio: bytes = b"") -> Message:
+    return Message("user", (Part("audio", text, text64(audio)),))
+
+
+def records(effects: list[Effect]) -> list[Entry]:
+    return [effect.entry for effect in effects if isinstance(effect, Record)]
+
+
+def test_the_words_are_kept_and_the_sound_is_not() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN)
+    handle = play.conversation.handle
+    asked = Entry(1, 0, spoken(), State.ASKED, "m")
+    assert records(handle(AudioCommitted("u1"))) == [asked]
+    assert records(handle(heard("When?"))) == [replace(asked, item=spoken("When?"))]
+    play.skip(ReplyStarted("r1"), word("Noon."), sound(ms(10)))
+    answer, question = records(handle(ReplyEnded("r1", Status.COMPLETED)))
+    assert answer.item == Message("assistant", (Part("text", "Noon."),))
+    assert question == replace(asked, item=spoken("When?"), state=State.COMPLETED)
+
+
+def test_words_that_come_after_the_reply_are_kept_too() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(ReplyEnded("r1", Status.COMPLETED))
+    kept = Entry(1, 0, spoken("When?"), State.COMPLETED, "m")
+    assert records(play.conversation.handle(heard("When?"))) == [kept]
+
+
+def test_where_it_is_wanted_the_sound_is_kept_as_well() -> None:
+    play = talking(replace(OPEN, keeps=True)).skip(*SPOKEN_TURN)
+    handle = play.conversation.handle
+    said = ms(1000)
+    asked = Entry(1, 0, spoken("", said), State.ASKED, "m")
+    assert records(handle(AudioCommitted("u1"))) == [asked]
+    assert records(handle(heard("When?"))) == [replace(asked, item=spoken("When?", said))]
+    play.skip(ReplyStarted("r1"), word("Noon."), sound(ms(10)), sound(ms(20, 2)))
+    answer, question = records(handle(ReplyEnded("r1", Status.COMPLETED)))
+    audio = Part("audio", "Noon.", text64(ms(10) + ms(20, 2)))
+    assert answer.item == Message("assistant", (audio,))
+    assert question == replace(asked, item=spoken("When?", said), state=State.COMPLETED)
+
+
+def test_a_spoken_question_is_asked_again_in_its_words_or_as_it_was_said() -> None:
+    play = talking(FILE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(word("Noon."), ReplyEnded("r1", Status.COMPLETED))
+    assert CommitAudio() in sent(after(play, RetryAsked()))
+    play.skip(ReplyStarted("r2"), AudioCommitted("u2"), heard("When?", "u2"))
+    play.skip(word("Noon.", "r2"), ReplyEnded("r2", Status.COMPLETED))
+    asked = AddItem(Message("user", (Part("text", "When?"),)))
+    assert sent(after(play, RetryAsked()))[0] == asked
+
+
+def test_a_kept_conversation_goes_on_in_words() -> None:
+    known = Entry(1, 0, spoken("When?", ms(10)), State.COMPLETED)
+    unknown = Entry(2, 0, spoken(), State.COMPLETED)
+    kept = Kept(1, "", 0.0, 0.0, "m", 2, (known, unknown))
+    play = Playbook(Conversation("m", ALOUD, speech=OPEN, past=kept)).skip(Started(), Opened())
+    play.skip(SessionCreated("s", "m"))
+    told = [AddItem(Message("user", (Part("text", "When?"),)))]
+    assert sent(after(play, SessionUpdated("s", "m"))) == told
+    play.skip(StartedOver(), Recalled(kept), Opened(), SessionCreated("s", "m"))
+    assert sent(after(play, SessionUpdated("s", "m"))) == told
+
+
+def test_a_conversation_that_has_cost_enough_is_not_listened_to() -> None:
+    costs = Costs({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
+    play = reopened(Playbook(Conversation("m", ALOUD, speech=OPEN, costs=costs)).skip(Started()))
+    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
+    updates = shown(after(play, AudioCommitted("u2")))
+    assert Microphone(is_on=False, by_hand=False) in updates
+    assert any(isinstance(update, ReplyOver) and update.problem for update in updates)
+    assert sent(after(play, ReplyStarted("r2"))) == [Cancel("r2")]
