@@ -1,0 +1,221 @@
+"""A sound server of a test's own: a pulseaudio with a speaker that is recorded, and a microphone
+that hears what is played into it. And tones, to know sounds by.
+
+Not here: what a program does with the two (`test_devices`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import tempfile
+import threading
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from ctypes.util import find_library
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from time import monotonic
+from typing import Literal
+
+from rtchat.sound.audio import RATE
+from tests.program import PATIENCE
+
+_DAEMON = (
+    *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disallow-exit"),
+    *("--use-pid-file=no", "--log-target=stderr", "--log-level=info", "--realtime=no"),
+)
+_SCRIPT = """
+load-module module-null-sink sink_name=speaker rate=48000 channels=1
+load-module module-null-sink sink_name=mic rate=48000 channels=1
+load-module module-native-protocol-unix auth-anonymous=1 socket={socket}
+set-default-sink speaker
+set-default-source mic.monitor
+"""
+_ALSA = """
+pcm.pulse { type pulse }
+ctl.pulse { type pulse }
+pcm.!default { type pulse }
+ctl.!default { type pulse }
+"""
+_READY = b"Daemon startup complete"
+
+
+# -------------------------------------------------------------------------------------------- tones
+
+
+def tone(hertz: float, seconds: float, *, rate: int = RATE, loud: float = 0.5) -> bytes:
+    """A sine, as PCM16 mono."""
+    step = 2 * math.pi * hertz / rate
+    samples = (loud * 32767 * math.sin(step * number) for number in range(round(seconds * rate)))
+    return array("h", map(round, samples)).tobytes()
+
+
+def heard(audio: bytes, *, above: int = 1000) -> bytes:
+    """Audio without the silence before and after it."""
+    samples = array("h", audio)
+    loud = [number for number, sample in enumerate(samples) if abs(sample) > above]
+    return samples[loud[0] : loud[-1] + 1].tobytes() if loud else b""
+
+
+def frequency(audio: bytes, *, rate: int = RATE) -> float:
+    """Of a tone: the passages through zero."""
+    samples = array("h", audio)
+    ups = [n for n in range(1, len(samples)) if samples[n - 1] < 0 <= samples[n]]
+    return (len(ups) - 1) * rate / (ups[-1] - ups[0]) if len(ups) > 1 else 0.0
+
+
+# ----------------------------------------------------------------------------------------- a server
+
+
+def reason_to_skip() -> str:
+    """Why there can be no sound server here, or nothing that speaks to it; empty if there can."""
+    for tool in ("pulseaudio", "parec", "paplay"):
+        if which(tool) is None:
+            return f"{tool} is not installed, which tests play and record with"
+    if find_library("portaudio") is None:
+        return "PortAudio is not installed (libportaudio2)"
+    if not any(Path("/usr").glob("lib*/**/alsa-lib/libasound_module_pcm_pulse.so")):
+        return "ALSA does not know pulseaudio (libasound2-plugins)"
+    if find_spec("sounddevice") is None:
+        return "the package sounddevice is not installed"
+    return ""
+
+
+class Recording:
+    """What is heard from a sink since this began: PCM16, mono, 24 kHz."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._changed = threading.Condition()
+        self._audio = bytearray()
+        self.arrivals: list[tuple[float, int]] = []
+        """When, by the monotonic clock, how many bytes had come."""
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while data := os.read(self._process.stdout.fileno(), 4096):
+            with self._changed:
+                self._audio += data
+                self.arrivals.append((monotonic(), len(self._audio)))
+                self._changed.notify_all()
+
+    @property
+    def audio(self) -> bytes:
+        with self._changed:
+            return bytes(self._audio)
+
+    def waits(self, until: Callable[[bytes], bool]) -> bytes:
+        """All of it, once there is what is waited for."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: until(bytes(self._audio)), PATIENCE)
+            return bytes(self._audio)
+
+    def join(self) -> None:
+        """Whoever it comes from has ended."""
+        self._thread.join(PATIENCE)
+
+
+class SoundServer:
+    """A running pulseaudio. `environ` is what a program needs to find it, and nothing else."""
+
+    def __init__(self, process: subprocess.Popen[bytes], environ: dict[str, str]) -> None:
+        self.environ = environ
+        self._process = process
+
+    @contextmanager
+    def play(self, wav: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Let the microphone hear a WAV; it has, at the end."""
+        command = ["paplay", "--device=mic", str(wav)]
+        with subprocess.Popen(command, env=self.environ) as player:
+            try:
+                yield player
+                player.wait(PATIENCE)
+            finally:
+                player.kill()
+
+    @contextmanager
+    def record(self, sink: Literal["speaker", "mic"] = "speaker") -> Iterator[Recording]:
+        """What the speaker gives, or the microphone hears, from now on."""
+        with self._recording(sink) as recording:
+            recording.waits(bool)
+            yield recording
+
+    @contextmanager
+    def listened_to(self) -> Iterator[None]:
+        """A null sink that nobody listens to closely is up to two seconds ahead of the clock."""
+        with self._recording("speaker") as speaker, self._recording("mic") as mic:
+            speaker.waits(bool)
+            mic.waits(bool)
+            yield
+
+    @contextmanager
+    def _recording(self, sink: str) -> Iterator[Recording]:
+        command = ["parec", f"--device={sink}.monitor", "--raw", "--latency-msec=10"]
+        command += [f"--rate={RATE}", "--channels=1", "--format=s16le"]
+        with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE) as process:
+            recording = Recording(process)
+            try:
+                yield recording
+            finally:
+                process.kill()
+                recording.join()
+
+    def dies(self) -> None:
+        """As a server that crashes."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+
+@contextmanager
+def sound_server() -> Iterator[SoundServer]:
+    """A server in a folder of its own, until the end."""
+    # The name of a socket has to be short, which those in pytest's folders are not.
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rtchat-"))
+        (Path(folder) / "asound.conf").write_text(_ALSA, encoding="utf-8")
+        (Path(folder) / "default.pa").write_text(_SCRIPT.format(socket=f"{folder}/socket"))
+        private = {"PATH": os.environ["PATH"], "HOME": folder, "XDG_RUNTIME_DIR": folder}
+        command = [*_DAEMON, f"--file={folder}/default.pa"]
+        process = stack.enter_context(
+            subprocess.Popen(command, env=private, stderr=subprocess.PIPE, cwd=folder)
+        )
+        stack.callback(process.kill)
+        said = _Log(process)
+        stack.callback(said.end)
+        assert said.ready.wait(PATIENCE), b"".join(said.lines).decode()
+        found = {
+            "PULSE_SERVER": f"unix:{folder}/socket",
+            "ALSA_CONFIG_PATH": f"{folder}/asound.conf",
+        }
+        server = SoundServer(process, private | found)
+        stack.enter_context(server.listened_to())
+        yield server
+
+
+class _Log:
+    """What a server says, read so that it can go on; `ready` also when it ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.lines: list[bytes] = []
+        self.ready = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line)
+            if _READY in line:
+                self.ready.set()
+        self.ready.set()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._thread.join(PATIENCE)

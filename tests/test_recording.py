@@ -1,0 +1,168 @@
+"""WAVs that are written as audio comes, and are one at every moment."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rtchat.errors import OutputError
+from rtchat.sound.audio import RATE, read
+from rtchat.sound.recording import WavWriter, prepare
+from tests.soundserver import tone
+
+TONE = tone(440, 0.1)
+
+
+def content(path: Path) -> bytes:
+    """As the standard library reads a WAV."""
+    with wave.open(str(path), "rb") as file:
+        form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+        assert form == (1, 2, RATE)
+        return file.readframes(file.getnframes())
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(OutputError) as caught:
+        act()
+    return str(caught.value)
+
+
+def test_a_recording_is_whole_after_each_write(tmp_path: Path) -> None:
+    path = tmp_path / "answer.wav"
+    with WavWriter(path) as writer:
+        for number in range(1, 4):
+            writer.write(TONE)
+            assert content(path) == TONE * number
+        writer.write(b"")
+    writer.close()
+    assert (content(path), read(path)) == (TONE * 3, TONE * 3)
+    size = path.stat().st_size
+    assert path.read_bytes()[4:8] == (size - 8).to_bytes(4, "little")
+
+
+_WRITES = """
+import sys
+from pathlib import Path
+from rtchat.sound.recording import WavWriter
+writer = WavWriter(Path(sys.argv[1]))
+for number in range(1_000_000):
+    writer.write(bytes([number % 256]) * 4800)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 3, 50, 400])
+def test_a_process_that_is_killed_leaves_a_recording(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "answer.wav"
+    child = subprocess.Popen([sys.executable, "-c", _WRITES, str(path)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child:
+        printed = [int(child.stdout.readline()) for _ in range(lines)]
+        child.send_signal(signal.SIGKILL)
+    audio = content(path)
+    assert len(audio) % 4800 == 0
+    pieces = [audio[start : start + 4800] for start in range(0, len(audio), 4800)]
+    assert len(pieces) > printed[-1]
+    assert pieces == [bytes([number % 256]) * 4800 for number in range(len(pieces))]
+    assert len(read(path)) >= len(audio)
+
+
+def test_what_was_there_is_kept_until_there_is_audio(tmp_path: Path) -> None:
+    path = tmp_path / "answer.wav"
+    path.write_bytes(b"an older, longer recording" * 999)
+    WavWriter(path).close()
+    assert path.read_bytes() == b"an older, longer recording" * 999
+    with WavWriter(path) as writer:
+        writer.write(TONE)
+    assert path.stat().st_size == 44 + len(TONE)
+
+
+def test_without_audio_there_is_no_file(tmp_path: Path) -> None:
+    with WavWriter(tmp_path / "answer.wav") as writer:
+        writer.write(b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recordings_of_a_folder_are_numbered_and_never_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    prepare(folder)
+    prepare(folder)
+    for name in ("reply-1.wav", "reply-007.wav", "reply-x.wav", "reply-009.txt", "else.wav"):
+        (folder / name).write_bytes(b"mine")
+    with WavWriter.next_in(folder) as one, WavWriter.next_in(folder) as other:
+        for writer in (one, other):
+            writer.write(TONE)
+    assert [writer.path.name for writer in (one, other)] == ["reply-008.wav", "reply-009.wav"]
+    assert content(folder / "reply-009.wav") == TONE
+    (folder / "reply-999.wav").touch()
+    with WavWriter.next_in(folder) as writer:
+        assert writer.path.name == "reply-1000.wav"
+
+
+def test_several_at_once_get_files_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        writers = list(threads.map(WavWriter.next_in, [tmp_path] * 200))
+    for number, writer in enumerate(writers, start=1):
+        with writer:
+            writer.write(number.to_bytes(2, "little"))
+    found = sorted(content(path) for path in tmp_path.iterdir())
+    assert found == sorted(number.to_bytes(2, "little") for number in range(1, 201))
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "file").touch()
+    elsewhere = "choose another place"
+    for path, said in {
+        tmp_path: f"{tmp_path} cannot be written (Is a directory): {elsewhere}",
+        tmp_path / "no" / "x.wav": "cannot be written (No such file or directory)",
+        tmp_path / "file" / "x.wav": "cannot be written (Not a directory)",
+        tmp_path / "a\0": "cannot be written (embedded null byte)",
+        tmp_path / "fifo": "fifo cannot be written (No such device or address)",
+        Path("/dev/full/x"): "/dev/full/x cannot be written (Not a directory)",
+    }.items():
+        assert said in refusal(lambda path=path: WavWriter(path))  # type: ignore[misc] # it is one
+    assert "cannot be written (Not a directory)" in refusal(
+        lambda: prepare(tmp_path / "file" / "x")
+    )
+    assert refusal(lambda: prepare(Path("/proc"))).startswith("/proc cannot be written (")
+    assert "cannot be written (File exists)" in refusal(lambda: prepare(tmp_path / "file"))
+    nowhere = refusal(lambda: WavWriter.next_in(tmp_path / "no"))
+    assert nowhere.endswith(f"(No such file or directory): {elsewhere}")
+
+
+def test_a_fifo_is_no_recording_though_somebody_reads_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert "is not a regular file" in refusal(lambda: WavWriter(tmp_path / "fifo"))
+    finally:
+        os.close(reader)
+
+
+def test_a_full_disk_is_told_at_the_first_audio() -> None:
+    with WavWriter(Path("/dev/full")) as writer:
+        said = refusal(lambda: writer.write(TONE))
+    assert said.startswith("/dev/full cannot be written (No space left on device)")
+
+
+def test_what_was_written_before_the_disk_was_full_stays_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "answer.wav"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with WavWriter(path) as writer:
+        writer.write(TONE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (44 + len(TONE) + 100, before[1]))
+        try:
+            assert "(File too large)" in refusal(lambda: writer.write(TONE))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert content(path) == TONE

@@ -1,0 +1,180 @@
+"""A program with the devices of a sound server of our own: what it plays is recorded, what it
+hears was played.
+
+Skipped where there can be no such server. Not here: what only bad devices do (`test_devices`).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from rtchat.sound.audio import RATE
+from rtchat.sound.recording import WavWriter
+from tests.program import PATIENCE
+from tests.soundserver import (
+    Recording,
+    SoundServer,
+    frequency,
+    heard,
+    reason_to_skip,
+    sound_server,
+    tone,
+)
+
+PROGRAM = """
+import asyncio, json, sys, time
+from pathlib import Path
+from rtchat.sound.audio import chunks, read
+from rtchat.sound.devices import Microphone, Speaker, find, listing
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+async def main(wav):
+    loop = asyncio.get_running_loop()
+    lost = lambda problem: say(lost=problem.message)
+    nothing = lambda audio: None
+    with (
+        Speaker(find("pulse", "output"), on_lost=lost, loop=loop) as speaker,
+        Microphone(find(None, "input"), nothing, on_lost=lost, loop=loop) as microphone,
+    ):
+        for piece in chunks(read(Path(wav)), 200):
+            speaker.play("item", 0, piece)
+        speaker.end("item")
+        say(devices=[device.name for device in listing()])
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            if line == "stop\\n":
+                say(at=time.monotonic(), cut=speaker.stop().played_ms)
+            else:
+                say(playing=speaker.playing, runs=[speaker.underruns, microphone.overruns])
+
+asyncio.run(main(sys.argv[1]))
+"""
+LISTEN = """
+import asyncio, os, sys
+from rtchat.sound.devices import Microphone, find
+
+async def main():
+    loop = asyncio.get_running_loop()
+    hand_on = lambda audio: os.write(1, audio)
+    with Microphone(find("default", "input"), hand_on, on_lost=print, loop=loop):
+        await loop.run_in_executor(None, sys.stdin.readline)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SoundServer]:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with sound_server() as server:
+        yield server
+
+
+@contextmanager
+def running(
+    server: SoundServer, program: str, *arguments: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that ends, without a word of trouble, when nobody asks it any more."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=server.environ,
+    ) as child:
+        try:
+            yield child
+            assert child.stdin is not None
+            assert child.stderr is not None
+            child.stdin.close()
+            assert child.wait(PATIENCE) == 0
+            assert child.stderr.read() == b""
+        finally:
+            child.kill()
+
+
+def asked(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
+    assert child.stdin is not None
+    child.stdin.write(f"{what}\n".encode())
+    child.stdin.flush()
+    return said(child.stdout)
+
+
+def said(file: IO[bytes] | None) -> dict[str, Any]:
+    assert file is not None
+    answer = json.loads(file.readline())
+    assert isinstance(answer, dict)
+    return answer
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    """Three seconds of a tone."""
+    path = tmp_path / "tone.wav"
+    with WavWriter(path) as writer:
+        writer.write(tone(440, 3))
+    return path
+
+
+def is_over(audio: bytes) -> bool:
+    """There was something to hear, and then half a second of nothing."""
+    return any(audio) and not any(audio[-RATE:])
+
+
+def test_what_a_program_plays_is_heard(server: SoundServer, wav: Path) -> None:
+    with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
+        assert {"pulse", "default"} <= set(said(child.stdout)["devices"])
+        audio = heard(recording.waits(is_over))
+        assert asked(child, "") == {"playing": False, "runs": [0, 0]}
+    assert len(audio) / 2 / RATE == pytest.approx(3, abs=0.2)  # the machine may be busy
+    assert frequency(audio) == pytest.approx(440, rel=0.02)
+
+
+def test_what_is_stopped_is_silent(server: SoundServer, wav: Path) -> None:
+    with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
+        said(child.stdout)
+        recording.waits(lambda audio: len(audio) > RATE and any(audio[-RATE : -RATE + 100]))
+        stopped = asked(child, "stop")
+        audio = recording.waits(is_over)
+    played = len(heard(audio)) / 2 / RATE
+    end = len(audio.rstrip(b"\0"))
+    silent = next(moment for moment, size in recording.arrivals if size >= end) - stopped["at"]
+    figures = f"silent {silent * 1000:.0f} ms after stop(), which said {stopped['cut']} ms"
+    print(figures, f"of {played * 1000:.0f} ms")  # noqa: T201 # pytest -s shows them
+    assert 0.3 < played < 2.5
+    assert stopped["cut"] / 1000 == pytest.approx(played, abs=0.2)
+
+
+def test_what_is_said_is_heard_by_a_program(server: SoundServer, wav: Path) -> None:
+    with running(server, LISTEN) as child:
+        recording = Recording(child)
+        recording.waits(bool)
+        with server.play(wav):
+            audio = heard(recording.waits(is_over))
+        assert child.stdin is not None
+        child.stdin.close()
+        recording.join()
+    assert len(audio) / 2 / RATE == pytest.approx(3, abs=0.2)
+    assert frequency(audio) == pytest.approx(440, rel=0.02)
+
+
+def test_a_server_that_dies_is_told_once_and_nothing_hangs(wav: Path) -> None:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with sound_server() as server, running(server, PROGRAM, str(wav)) as child:
+        said(child.stdout)
+        server.dies()
+        lost = {said(child.stdout)["lost"], said(child.stdout)["lost"]}
+        assert lost == {"the speaker pulse is gone", "the microphone default is gone"}
+        assert asked(child, "")["playing"] is False
