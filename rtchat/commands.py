@@ -15,6 +15,7 @@ from rtchat.events import (
     CopyAsked,
     LeaveAsked,
     LocalEvent,
+    MicrophoneToggled,
     ModelSet,
     OptionsAsked,
     OptionSet,
@@ -63,6 +64,7 @@ TABLE: tuple[Row, ...] = (
     Row("model", "NAME", "another model, same conversation", ModelSet),
     Row("resume", "[ID]", "go on with a kept conversation, else the latest", lambda n: _resume(n)),
     Row("attach", "FILE", "PNG, JPEG or text for the next question; or drop it here", AttachAsked),
+    Row("mute", "", "the microphone on or off, as Ctrl-T", lambda _: MicrophoneToggled()),
     Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("tools", "", "what the model may call", lambda _: ToolsAsked()),
@@ -75,6 +77,7 @@ _KEYS = (
     ("Alt-Enter, Ctrl-J", "a new line"),
     ("Up, Ctrl-R", "earlier input"),
     ("Ctrl-C, Esc", "stop the reply; at the prompt Ctrl-C clears the text"),
+    ("Ctrl-T", "the microphone on or off, with --voice"),
     ("Ctrl-X Ctrl-E", "write it in $EDITOR"),
     ("//", "a line that starts with a literal /"),
 )

@@ -12,7 +12,7 @@ one case below.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
@@ -444,7 +444,7 @@ class Conversation:
             self._refuse(question, spent)
             return
         self._begin(question)
-        for command in question.telling():
+        for command in question.telling(listens=self._speech.listens):
             self._send(command)
         self._ask_reply()
 
@@ -551,13 +551,12 @@ class Conversation:
         if self._phase is Phase.ENDING:
             if self._ending_id in ("", event.response_id) or not event.response_id:
                 self._past.append(event.response_id)
-                for call in (item for item in event.items if isinstance(item, ToolCall)):
-                    # It came too late to be made, but a server may ask for nothing else before.
-                    self._send(fx.AddItem(ToolOutput(call.call_id, STOPPED)))
+                self._refuse_calls(event.items)
                 self._cancelled()
             return
         turn = self._current(event.response_id)
         if turn is None:
+            self._refuse_calls(event.items)
             return
         self._show_text(turn, turn.reply.finish(event.items))
         wait = problems.limit_wait(event)
@@ -574,6 +573,11 @@ class Conversation:
         if self._mode is Mode.CHAT and event.code == problems.LIMITED:
             problem = problem and replace(problem, hint="/retry asks it again")
         self._over(event.status, event.reason, problem, event)
+
+    def _refuse_calls(self, items: Iterable[Item]) -> None:
+        """They came too late to be made, but a server may ask for nothing else before."""
+        for call in (item for item in items if isinstance(item, ToolCall)):
+            self._send(fx.AddItem(ToolOutput(call.call_id, STOPPED)))
 
     def _wait_for_limit(self, turn: _Turn, seconds: float) -> None:
         turn.waited = True
@@ -603,6 +607,7 @@ class Conversation:
             self._out += turn.round.stop()
             self._answer_calls(turn)
         self._release(turn)
+        self._out += self._speech.finish()
         text = turn.reply.text
         if status is Status.COMPLETED:
             self._attempt = 0
@@ -690,10 +695,10 @@ class Conversation:
         """The server made a user's message of what it has heard: of a question that we have sent,
         or of what the microphone gave."""
         turn = self._turn
-        if turn is not None and turn.question.is_spoken and not turn.question.item_id:
-            turn.question.item_id = item_id
-        elif self._speech.options.has_microphone and not self._speech.options.by_hand:
+        if self._speech.listens:
             self._begin_spoken(item_id)
+        elif turn is not None and turn.question.is_spoken and not turn.question.item_id:
+            turn.question.item_id = item_id
         else:
             return
         if self._speech.options.writes_down and self._turn is not None:
@@ -707,7 +712,9 @@ class Conversation:
             self._past.append(self._ending_id)
             self._cancel_owed = False
             self._answered(fx.Cancel)
+        self._answered(fx.Reply)  # one that was asked for in this moment is overtaken
         question = self._minutes.enter("", self._attached, self._speech.committed())
+        self._attached = ()
         question.item_id = item_id
         self._begin(question)
         spent = self._account.overdrawn()
@@ -890,7 +897,9 @@ class Conversation:
                     self._clear_timers()
                     self._give_up(problems.of_error(error))
                 elif error.code != problems.EXPIRED:  # the close that follows says the same
-                    self._notice("error", f"the server reports: {error.message}")
+                    was_overtaken = error.code == problems.BUSY and command is None
+                    level: fx.Level = "detail" if was_overtaken else "error"
+                    self._notice(level, f"the server reports: {error.message}")
 
     def _settings_refused(self, error: ev.ServerProblem) -> None:
         problem = problems.refused_settings(error)
@@ -1001,7 +1010,11 @@ class Conversation:
         elif not self._minutes.was_asked(last):
             self._say(last)
         elif self._minutes.items[-1] is not last.item:
-            self._say(self._minutes.again(last))
+            again = self._minutes.again(last)
+            if again is None:
+                self._notice("error", "nobody knows what was said")
+            else:
+                self._say(again)
         else:
             self._turn = _Turn(last, self._now)
             self._show(fx.Asked(last.text, self._model, last.is_spoken))

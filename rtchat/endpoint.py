@@ -99,13 +99,15 @@ def endpoint(
     key_header: str = BEARER,
     beta: bool = False,
     insecure: bool = False,
+    transcribes: bool = False,
 ) -> Endpoint:
     """Check and put together an endpoint.
 
     `auth` "subprotocol" sends the key the way a browser must, which is meant for short-lived client
     secrets. `key_header` is the header that has the key otherwise, with `{key}` for it; one of the
     same name, or `Authorization`, among `headers` takes its place. `beta` adds the header that
-    servers of the older dialect ask for; OpenAI's refuses it. In the URL `{model}` stands for the
+    servers of the older dialect ask for; OpenAI's refuses it. `transcribes` asks for a
+    transcription session, whose model is no part of the URL. In the URL `{model}` stands for the
     model, `{session}` for something new. Raises `UsageError` if the URL is not a WebSocket URL, a
     key cannot be sent, or it would cross a network unencrypted.
     """
@@ -128,7 +130,9 @@ def endpoint(
         out.append(("OpenAI-Beta", "realtime=v1"))
     _check(out, subprotocols)
     query = parts.query
-    if model and not parse_qs(query, keep_blank_values=True).keys() & _NAMES_A_MODEL:
+    if transcribes:
+        query = "&".join(filter(None, (query, _TRANSCRIBES)))
+    elif model and not parse_qs(query, keep_blank_values=True).keys() & _NAMES_A_MODEL:
         query = "&".join(filter(None, (query, urlencode({"model": model}, safe=":/"))))
     secrets = tuple(dict.fromkeys(key for key in keys if _is_secret(key)))
     return Endpoint(urlunsplit(parts._replace(query=query)), tuple(out), subprotocols, secrets)
@@ -142,6 +146,7 @@ def _filled(url: str, model: str) -> str:
     return url.replace("{model}", quote(model, safe=""))
 
 
+_TRANSCRIBES = "intent=transcription"
 _NAMES_A_MODEL = frozenset({"model", "deployment", "call_id"})
 
 

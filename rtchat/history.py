@@ -7,8 +7,10 @@ the file they are kept in (`store`), what an export looks like (`export`), and a
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -17,7 +19,7 @@ from rtchat.export import Format, export, summary, when
 from rtchat.store import FILE, Store
 from rtchat.transcript import plain
 from rtchat.ui.safe import on_a_line, visible
-from rtchat.values import JsonObject, Kept
+from rtchat.values import JsonObject, Kept, Message
 from rtchat.wire import write_frame
 
 if TYPE_CHECKING:
@@ -94,9 +96,57 @@ def save(
     text = export(_read(streams, id), chosen)
     if file is None or file == Path("-"):
         return _write(streams, text)
-    _save(file, text, force=force)
+    _save(file, text.encode(), force=force)
     say(f"written to {file}")
     return ExitCode.OK
+
+
+def save_audio(streams: Surroundings, say: Say, id: int | None, folder: Path) -> ExitCode:
+    """Write what is kept of a conversation's audio to a folder: a WAV for each message, numbered
+    in their order."""
+    kept = _read(streams, id)
+    sounds = [(item.role, audio) for item in _messages(kept) if (audio := _audio(item))]
+    if not sounds:
+        message = f"no audio of conversation {kept.id} is kept"
+        raise UsageError(message, hint="talk and once keep it with --keep-audio")
+    names = [f"{number:03}-{role}.wav" for number, (role, _) in enumerate(sounds, start=1)]
+    for file in (folder / name for name in names):
+        if file.exists():
+            raise UsageError(f"{file} is there already", hint="name another folder")
+    with _explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, (_, audio) in zip(names, sounds, strict=True):
+        _save(folder / name, _wav(audio), force=False)
+    noun = "file" if len(names) == 1 else "files"
+    say(f"{len(names)} {noun} written to {folder}")
+    return ExitCode.OK
+
+
+def _messages(kept: Kept) -> Iterator[Message]:
+    return (entry.item for entry in kept.entries if isinstance(entry.item, Message))
+
+
+def _audio(message: Message) -> bytes:
+    """What of it is sound, in whole samples; the file may hold what a server sent."""
+    audio = bytearray()
+    for part in message.parts:
+        if part.kind == "audio":
+            with suppress(ValueError):
+                audio += b64decode(part.data)
+    return bytes(audio[: len(audio) // 2 * 2])
+
+
+def _wav(audio: bytes) -> bytes:
+    """PCM16, mono, 24 kHz, as a file."""
+    import wave
+
+    out = BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24_000)
+        file.writeframes(audio)
+    return out.getvalue()
 
 
 def delete(
@@ -157,14 +207,21 @@ def _write(streams: Surroundings, text: str) -> ExitCode:
     return ExitCode.OK
 
 
-def _save(file: Path, text: str, *, force: bool) -> None:
+def _save(file: Path, content: bytes, *, force: bool) -> None:
     """Write a file that only its owner reads: conversations are private."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    with _explained(file):
+        try:
+            with open(os.open(file, flags, 0o600), "wb") as out:
+                out.write(content)
+        except FileExistsError as error:
+            raise UsageError(f"{file} is there already", hint="--force overwrites it") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        with open(os.open(file, flags, 0o600), "wb") as out:
-            out.write(text.encode())
-    except FileExistsError as error:
-        raise UsageError(f"{file} is there already", hint="--force overwrites it") from error
+        yield
     except OSError as error:
-        message = f"{file} cannot be written ({error.strerror})"
+        message = f"{path} cannot be written ({error.strerror})"
         raise OutputError(message, hint="choose another place") from error

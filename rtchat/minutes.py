@@ -51,9 +51,10 @@ class Question:
         """What was said, as long as it is needed."""
         return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
 
-    def telling(self) -> Iterator[Command]:
-        """What makes it part of a session."""
-        if not self.is_spoken:
+    def telling(self, *, listens: bool) -> Iterator[Command]:
+        """What makes it part of a session; one that listens all the time would take audio that is
+        appended for what is being said."""
+        if listens or not self.is_spoken:
             yield AddItem(self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")
@@ -131,11 +132,14 @@ class Minutes:
         self._turns += 1
         return Question(self._turns, text, attached, audio)
 
-    def again(self, question: Question) -> Question:
-        """The same question as a new one; one that was said aloud in words, if they are known."""
-        if question.item.parts[-1].text or not question.is_spoken:
-            return self.enter(question.item.parts[-1].text, question.attached)
-        return self.enter(question.text, question.attached, question.audio)
+    def again(self, question: Question) -> Question | None:
+        """The same question as a new one; one that was said aloud in words, if they are known. None
+        if nothing is known of it any more."""
+        words = question.item.parts[-1].text
+        if words or not question.is_spoken:
+            return self.enter(words, question.attached)
+        audio = question.audio
+        return self.enter(question.text, question.attached, audio) if audio else None
 
     def heard(self, question: Question, text: str) -> Iterator[Record]:
         """What was said aloud is this in words."""

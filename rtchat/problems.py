@@ -13,6 +13,7 @@ from rtchat.events import ReplyEnded, ServerProblem
 from rtchat.values import Status
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
+BUSY = "conversation_already_has_active_response"
 """Codes that decide more than the words of an error."""
 
 _MODEL = "choose another with --model"

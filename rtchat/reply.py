@@ -54,8 +54,9 @@ class _Part:
 class Reply:
     """The text of one reply. Every method returns what can be shown now that could not before."""
 
-    def __init__(self, response_id: str = "") -> None:
+    def __init__(self, response_id: str = "", *, between: str = BETWEEN_PARTS) -> None:
         self.id = response_id
+        self._between = between
         self.calls: list[ToolCall | Approval] = []
         self._parts: dict[tuple[str, int], _Part] = {}
         self._shown_last: _Part | None = None
@@ -63,7 +64,7 @@ class Reply:
     @property
     def text(self) -> str:
         """All the text so far, as the server has it."""
-        return BETWEEN_PARTS.join(part.text for part in self._parts.values() if part.text)
+        return self._between.join(part.text for part in self._parts.values() if part.text)
 
     def add(self, delta: Delta) -> str:
         """The next piece of a text or a transcript; other channels are not text."""
@@ -137,7 +138,7 @@ class Reply:
         for part in self._parts.values():
             fresh = "".join(part.pieces[part.shown :])
             if fresh and part is not self._shown_last:
-                fresh = f"{BETWEEN_PARTS}{fresh}" if self._shown_last else fresh
+                fresh = f"{self._between}{fresh}" if self._shown_last else fresh
                 self._shown_last = part
             part.shown = len(part.pieces)
             out += fresh

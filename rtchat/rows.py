@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from rtchat.transcript import SPOKEN
 from rtchat.values import (
     Approval,
     ApprovalAnswer,
@@ -15,6 +16,7 @@ from rtchat.values import (
     Item,
     Message,
     OtherItem,
+    Part,
     State,
     ToolCall,
     ToolOutput,
@@ -88,10 +90,12 @@ def plain(text: str) -> str:
 
 
 def title(item: Item) -> str:
-    """The first line of a question that has any words, rather than of what goes with it."""
-    own = item.parts[-1].text if isinstance(item, Message) and item.parts else ""
-    lines = (plain(own) or _words(item)).split("\n")
-    title = next((" ".join(line.split()) for line in lines if line.strip()), "")
+    """The first line of a question that has any words, rather than of what goes with it; of a
+    spoken one, `SPOKEN` until they are known."""
+    last = item.parts[-1] if isinstance(item, Message) and item.parts else Part("text")
+    lines = (plain(last.text) or _words(item)).split("\n")
+    wordless = SPOKEN if last.kind == "audio" else ""
+    title = next((" ".join(line.split()) for line in lines if line.strip()), wordless)
     return title if len(title) <= _TITLE else title[: _TITLE - 1].rstrip() + "…"
 
 

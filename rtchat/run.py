@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    closing,
+    contextmanager,
+)
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
 from rtchat import piped, problems
@@ -18,20 +25,29 @@ from rtchat.conversation import Conversation, Mode, Patience
 from rtchat.effects import Notice
 from rtchat.endpoint import trust
 from rtchat.errors import ExitCode, UsageError
-from rtchat.events import CancelPressed, InputEnded, LeaveAsked, LocalEvent, UserSaid
+from rtchat.events import (
+    AudioSaid,
+    CancelPressed,
+    InputEnded,
+    LeaveAsked,
+    LocalEvent,
+    UserSaid,
+)
 from rtchat.prices import Costs, known_rates
 from rtchat.round import Permissions
-from rtchat.session import Keeper, Link, Post, Session, Source, Tap, View
+from rtchat.session import Keeper, Link, Player, Post, Session, Source, Tap, View
 from rtchat.settings import Settings
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
 from rtchat.values import JsonObject, Kept, Options
 from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, view_of
-from rtchat.wire import ask_for_text, with_tools, write_frame
+from rtchat.voice import Both, Recorder, Sound, Voice, spoken
+from rtchat.wire import ask_for, with_tools, write_frame
 
 if TYPE_CHECKING:
     from rtchat.tools import Toolbox
+    from rtchat.trace import Trace
 
 Past: TypeAlias = int | Literal["latest"] | None
 """The kept conversation to go on with."""
@@ -44,6 +60,7 @@ def once(
     streams: Surroundings,
     past: Past = None,
     files: Sequence[str] = (),
+    sound: Sound = Sound(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """One question, with files, and one reply."""
     aside = aside_of(settings, streams)
@@ -51,16 +68,19 @@ def once(
     attached = _attached(files, descriptor)
     if "-" in files:
         descriptor = None
-        if prompt in (None, "-"):
+        if prompt in (None, "-") and sound.audio_in is None:
             hint = 'rtchat once --attach - "a question"'
             raise UsageError("no prompt: stdin is what is attached", hint=hint)
-    text = piped.question(prompt, descriptor, aside.say)
+    if sound.audio_in is None:
+        question: LocalEvent = UserSaid(piped.question(prompt, descriptor, aside.say))
+    else:
+        question = _said(sound.audio_in, prompt, descriptor, aside.say)
 
     async def ask(post: Post) -> None:
         await asyncio.sleep(0)  # the connection comes first: it has to wait
         for file in attached:
             post(file)
-        post(UserSaid(text))
+        post(question)
         post(InputEnded())
         if shape == "text" and renders(settings, streams):
             from rtchat.ui.live_view import preload
@@ -69,7 +89,21 @@ def once(
 
     prepare(settings, streams, aside)
     view = view_of(settings, shape, streams, aside)
-    return _run(settings, Mode.ONCE, shape, streams, view, ask, past)
+    return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
+
+
+def _said(
+    audio_in: str, prompt: str | None, stdin: int | None, tell: Callable[[str], None]
+) -> LocalEvent:
+    """A question that was recorded, and what was written besides."""
+    from rtchat.sound.audio import read
+
+    if audio_in != "-":
+        text = piped.question(prompt, stdin, tell) if prompt == "-" else prompt or ""
+        return AudioSaid(read(Path(audio_in)), text)
+    if stdin is None or prompt == "-":
+        raise UsageError("--audio-in -: stdin has no audio", hint="pipe a WAV into it")
+    return AudioSaid(read(stdin), prompt or "")
 
 
 def talk(
@@ -78,24 +112,28 @@ def talk(
     streams: Surroundings,
     past: Past = None,
     files: Sequence[str] = (),
+    sound: Sound = Sound(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """A conversation: with a person at a terminal, or with each line of a pipe. Files go with its
-    first question."""
+    first question. With a voice, and nobody at a terminal, it is with whoever speaks."""
     aside = aside_of(settings, streams)
+    voice = Voice(settings) if sound.is_live else None
     if "-" in files:
         raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
     attached = _attached(files, None)
     prepare(settings, streams, aside)
     if streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text":
-        view, source = terminal_of(settings, streams)
+        view, source = terminal_of(settings, streams, voice)
         source = partial(_after, attached, source)
-        return _run(settings, Mode.CHAT, shape, streams, view, source, past)
+        return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
     view = view_of(settings, shape, streams, aside)
     source = _no_lines
-    if streams.stdin is not None:
+    if voice is not None:
+        source = _nothing
+    elif streams.stdin is not None:
         source = partial(piped.lines, descriptor=streams.stdin)
     source = partial(_after, attached, source)
-    return _run(settings, Mode.LINES, shape, streams, view, source, past)
+    return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
 
 
 def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
@@ -129,6 +167,10 @@ async def _no_lines(post: Post) -> None:
     post(InputEnded())
 
 
+async def _nothing(post: Post) -> None:
+    """Whoever speaks ends it with Ctrl-C."""
+
+
 # ------------------------------------------------------------------------------------------ running
 
 
@@ -140,6 +182,8 @@ def _run(
     view: View,
     source: Source,
     past: Past,
+    sound: Sound,
+    voice: Voice | None = None,
 ) -> ExitCode:
     with ExitStack() as stack:
         store = kept = None
@@ -151,7 +195,37 @@ def _run(
             kept = store.recall(None if past == "latest" else past)
             view.show(Notice("info", words.conversation(kept)))
         keeper = store if settings.history else None
-        return asyncio.run(_hold(settings, mode, shape, streams, view, source, kept, keeper))
+        player: Player | None = voice
+        if sound.audio_out is not None:
+            player = stack.enter_context(_recorder(mode, sound.audio_out, voice))
+        if voice is not None:
+            source = partial(_together, source, voice.listen)
+        held = _hold(
+            settings, mode, shape, streams, view, source, kept, keeper, sound=sound, player=player
+        )
+        code = asyncio.run(held)
+        if voice is not None:
+            aside_of(settings, streams).show(Notice("detail", voice.describe()))
+        return code
+
+
+async def _together(source: Source, other: Source, post: Post) -> None:
+    await asyncio.gather(source(post), other(post))
+
+
+@contextmanager
+def _recorder(mode: Mode, path: Path, heard: Player | None) -> Iterator[Player]:
+    """What records replies: in one file, or each in one of a folder."""
+    from rtchat.sound.recording import WavWriter, prepare
+
+    with ExitStack() as files:
+        if mode is Mode.ONCE:
+            file = files.enter_context(WavWriter(path))
+            recorder = Recorder(lambda: file)
+        else:
+            prepare(path)
+            recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
+        yield recorder if heard is None else Both(heard, recorder)
 
 
 async def _hold(
@@ -163,22 +237,21 @@ async def _hold(
     source: Source,
     kept: Kept | None,
     keeper: Keeper | None,
+    *,
+    sound: Sound,
+    player: Player | None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
         connect, redact = server_of(settings, streams, stack)
         taps: list[Tap] = []
         if shape == "events":
             taps.append(partial(_print_event, streams.stdout.buffer))
-        trace = None
-        if settings.trace is not None:
-            from rtchat.trace import Trace
-
-            trace = Trace(settings.trace, redact=redact, complete=settings.trace_audio)
-            stack.enter_context(closing(trace))
+        trace = trace_of(settings, redact, stack)
+        if trace is not None:
             taps.append(trace)
         toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
         session = Session(
-            _conversation(settings, mode, kept, toolbox),
+            _conversation(settings, mode, kept, toolbox, sound),
             view,
             connect,
             tools=toolbox,
@@ -186,6 +259,7 @@ async def _hold(
             redact=redact,
             taps=tuple(taps),
             keeper=keeper,
+            player=player,
         )
         code = await session.run(source, _signals(mode))
         if mode is Mode.CHAT and code is ExitCode.OUTPUT:
@@ -193,6 +267,18 @@ async def _hold(
         if trace is not None and trace.failure is not None and code is ExitCode.OK:
             raise trace.failure
         return code
+
+
+def trace_of(
+    settings: Settings, redact: Callable[[str], str], stack: AsyncExitStack
+) -> Trace | None:
+    """The recording of this run, if one is wanted."""
+    if settings.trace is None:
+        return None
+    from rtchat.trace import Trace
+
+    trace = Trace(settings.trace, redact=redact, complete=settings.trace_audio)
+    return stack.enter_context(closing(trace))
 
 
 async def _toolbox(
@@ -217,9 +303,10 @@ async def _toolbox(
 
 
 def _conversation(
-    settings: Settings, mode: Mode, kept: Kept | None, toolbox: Toolbox | None
+    settings: Settings, mode: Mode, kept: Kept | None, toolbox: Toolbox | None, sound: Sound
 ) -> Conversation:
     model = model_of(settings)
+    session, speech = spoken(settings, sound)
     tools = toolbox.tools if toolbox else ()
     costs = Costs(known_rates(settings.url, settings.prices), settings.max_cost)
     if settings.local:
@@ -229,13 +316,17 @@ def _conversation(
         raise UsageError(problems.no_price(model), hint=hint)
     return Conversation(
         model,
-        ask_for_text(
-            settings.system, settings.max_output_tokens, with_tools(settings.session, tools)
+        ask_for(
+            "audio" if sound.speaks else "text",
+            settings.system,
+            settings.max_output_tokens,
+            with_tools(session, tools),
         ),
         mode=mode,
         patience=Patience(settings.connect_timeout, settings.timeout),
         past=kept,
         response=Options(other=settings.response),
+        speech=speech,
         costs=costs,
         permissions=Permissions(
             [tool.name for tool in tools],
@@ -274,7 +365,7 @@ def model_of(settings: Settings) -> str:
 
 
 def server_of(
-    settings: Settings, streams: Surroundings, stack: AsyncExitStack
+    settings: Settings, streams: Surroundings, stack: AsyncExitStack, *, transcribes: bool = False
 ) -> tuple[Connect, Callable[[str], str]]:
     """The way to a server, and how to take secrets out of what passes."""
     if settings.local:
@@ -286,6 +377,7 @@ def server_of(
         return endpoint(
             model,
             url=settings.url,
+            transcribes=transcribes,
             api_key=settings.key.reveal(),
             headers=settings.headers,
             key_header=settings.key_header,

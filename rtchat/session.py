@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Protocol, TypeAlias, assert_never
 
 from rtchat import wire
-from rtchat.conversation import Conversation
 from rtchat.effects import (
     AppendAudio,
     Asked,
@@ -117,9 +116,8 @@ class Player(Protocol):
     def end(self, item_id: str) -> None:
         """There is no more of this item."""
 
-    def stop(self) -> tuple[str, int, int] | None:
-        """Be silent. What was cut, if anything was: item, part, and the milliseconds of it that
-        were heard."""
+    def stop(self) -> PlaybackCut | None:
+        """Be silent. What was cut, if anything was."""
 
 
 class Tools(Protocol):
@@ -127,6 +125,13 @@ class Tools(Protocol):
 
     async def call(self, name: str, arguments: str) -> str:
         """The output of a tool, or what went wrong with it."""
+
+
+class Machine(Protocol):
+    """What decides, as `conversation.Conversation` does."""
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What to do about an event, at a time in seconds."""
 
 
 class View(Protocol):
@@ -158,7 +163,7 @@ class Session:
 
     def __init__(
         self,
-        conversation: Conversation,
+        conversation: Machine,
         view: View,
         connect: Callable[[str], AbstractAsyncContextManager[Link]],
         *,
@@ -191,6 +196,7 @@ class Session:
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._outbox: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        self._room = asyncio.Event()
         self._unsaid = 0
         """Bytes of the microphone that a slow network left no room for."""
         self._link: asyncio.Task[None] | None = None
@@ -267,6 +273,7 @@ class Session:
             case Connect(model):
                 self._drop_link()
                 self._outbox = asyncio.Queue()
+                self._room.set()
                 self._open = False
                 self._link = self._tasks.create_task(self._hold_link(model, self._outbox))
             case Disconnect():
@@ -345,8 +352,16 @@ class Session:
                     event = replace(event, seconds_left=event.expires_at - self._wall())
             self.post(event)
 
+    async def drained(self) -> None:
+        """Wait until the network has taken most of what was sent."""
+        if self._outbox.qsize() > MOST_UNSENT // 2:
+            self._room.clear()
+            await self._room.wait()
+
     async def _write(self, link: Link, outbox: asyncio.Queue[JsonObject | None]) -> None:
         while (data := await outbox.get()) is not None:
+            if outbox.qsize() < MOST_UNSENT // 4:
+                self._room.set()
             if self._unsaid and outbox.empty():
                 seconds, self._unsaid = self._unsaid / 48_000, 0
                 text = f"the network was too slow for {seconds:.1f} s of what was said"
@@ -415,9 +430,8 @@ class Session:
                     if is_last:
                         self._player.end(item_id)
                 case StopPlaying():
-                    cut = self._player.stop()
-                    if cut is not None:
-                        self._inbox.append(PlaybackCut(*cut))
+                    if (cut := self._player.stop()) is not None:
+                        self._inbox.append(cut)
                 case _:
                     assert_never(effect)
         except OutputError as error:

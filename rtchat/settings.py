@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Render = Literal["auto", "always", "never"]
 Color = Literal["auto", "always", "never"]
+Vad = Literal["server", "semantic", "off"]
 
 
 class Secret:
@@ -79,6 +80,14 @@ class Settings:
     local: bool = False
     quiet: bool = False
     verbose: bool = False
+    voice: bool = False
+    vad: Vad | None = None
+    """Who ends a turn that is spoken; off is the user's own key, None what suits."""
+    input_device: str | None = None
+    """A number of `rtchat devices`, or part of a name."""
+    output_device: str | None = None
+    keep_audio: bool = False
+    """History has the audio itself beside the words."""
     session: JsonObject = field(default_factory=dict)
     """Options of the session, in the shape of the API; see `wire.options`."""
     response: JsonObject = field(default_factory=dict)
@@ -129,6 +138,10 @@ ENVIRONMENT = {
     "history": "RTCHAT_HISTORY",
     "trace": "RTCHAT_TRACE",
     "ca_bundle": "RTCHAT_CA_BUNDLE",
+    "vad": "RTCHAT_VAD",
+    "input_device": "RTCHAT_INPUT_DEVICE",
+    "output_device": "RTCHAT_OUTPUT_DEVICE",
+    "keep_audio": "RTCHAT_KEEP_AUDIO",
 }
 """The settings that the environment, or `.env`, can give, and their names there."""
 

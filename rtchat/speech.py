@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rtchat.effects import AppendAudio, Play
 from rtchat.events import ChannelDone, Delta
@@ -52,7 +52,7 @@ class Speech:
 
     def __init__(self, options: SpeechOptions) -> None:
         self.options = options
-        self.is_on = options.has_microphone and not options.by_hand
+        self.is_on = self.listens
         self.unheard: dict[str, Question] = {}
         """What was said and is not written down yet, by the id of its item."""
         self._sent = bytearray()
@@ -66,10 +66,15 @@ class Speech:
         """What was said while there was no session, or while a turn is made by hand."""
         self._silenced = ""
         """The response that is not to be heard any more."""
-        self._halves: dict[tuple[str, int], bytes] = {}
-        """Of each part, the first byte of a sample whose second has not come."""
+        self._parts: dict[tuple[str, int], bytes] = {}
+        """Those that are being heard: the first byte of a sample whose second has not come."""
 
     # ------------------------------------------------------------------------------ the microphone
+
+    @property
+    def listens(self) -> bool:
+        """Whether the server hears all that the microphone gives, and says when a turn is over."""
+        return self.options.has_microphone and not self.options.by_hand
 
     @property
     def is_speaking(self) -> bool:
@@ -147,6 +152,11 @@ class Speech:
             self._held.appendleft(said)
         self._sent.clear()
         self._forgotten = 0
+        self.unheard.clear()
+
+    def hold_first(self, said: Iterable[bytes]) -> None:
+        """Before all else the next session is told this."""
+        self._held.extendleft(reversed(list(said)))
 
     def opened(self) -> Iterator[AppendAudio]:
         """There is a session; it is told what was said meanwhile."""
@@ -158,7 +168,13 @@ class Speech:
     def silence(self, response_id: str) -> None:
         """What is still to come of this response is not to be heard."""
         self._silenced = response_id
-        self._halves.clear()
+        self._parts.clear()
+
+    def finish(self) -> Iterator[Play]:
+        """Nothing more comes of what is being heard, whatever the server has said of it."""
+        for item_id, index in self._parts:
+            yield Play(item_id, index, b"", is_last=True)
+        self._parts.clear()
 
     def play(self, event: Delta | ChannelDone) -> Play | None:
         """What is to be heard of a reply's next audio. Raises ValueError if it is none."""
@@ -166,13 +182,11 @@ class Speech:
             return None
         key = event.item_id, event.content_index
         if isinstance(event, ChannelDone):
-            self._halves.pop(key, None)
-            return Play(*key, b"", is_last=True)
+            return None if self._parts.pop(key, None) is None else Play(*key, b"", is_last=True)
         try:
-            audio = self._halves.pop(key, b"") + b64decode(event.text, validate=True)
+            audio = self._parts.get(key, b"") + b64decode(event.text, validate=True)
         except (Base64Error, ValueError) as error:
             raise ValueError(f"audio that is no base64: {error}") from None
-        if len(audio) % 2:
-            self._halves[key] = audio[-1:]
-            audio = audio[:-1]
-        return Play(*key, audio) if audio else None
+        whole = len(audio) // 2 * 2
+        self._parts[key] = audio[whole:]
+        return Play(*key, audio[:whole]) if whole else None

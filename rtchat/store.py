@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rtchat import rows
 from rtchat.errors import OutputError, UsageError
+from rtchat.transcript import SPOKEN
 from rtchat.values import Entry, Kept, value
 
 FILE = "history.db"
@@ -146,14 +147,23 @@ class Store:
         """The row of the current conversation, up to date or, with its first question, new."""
         now = self._now()
         if self._id is None:
-            title = next(rows.title(entry.item) for (turn, _), entry in self._due.items() if turn)
+            title = next(self._titles(), "")
             insert = "INSERT INTO conversation (title, began, updated) VALUES (?, ?, ?)"
             return self._db.execute(insert, (title, now, now)).lastrowid or 0
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
             raise HistoryError(message, hint="/new begins another")
+        if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # what was said aloud is known late
+            update = "UPDATE conversation SET title = ? WHERE id = ? AND title = ?"
+            self._db.execute(update, (title, self._id, SPOKEN))
         return self._id
+
+    def _titles(self) -> Iterator[str]:
+        """What the questions that are due would call the conversation."""
+        return (
+            rows.title(entry.item) for (turn, at), entry in self._due.items() if turn and not at
+        )
 
     def _turn(self, id_: int, turn: int, new: dict[int, int]) -> int:
         """The number of a turn in the file: another if a program beside this one took it."""

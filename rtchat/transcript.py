@@ -26,6 +26,8 @@ from rtchat.values import (
 
 Kind: TypeAlias = Literal["instructions", "question", "reply", "call", "output", "other"]
 
+SPOKEN = "(spoken)"
+"""In the place of what was said aloud, where nobody wrote it down."""
 _KINDS: dict[str, Kind] = {"user": "question", "assistant": "reply", "system": "instructions"}
 _NOTES = {
     State.QUEUED: "not sent",
@@ -84,9 +86,7 @@ def _passage(kept: Kept, entry: Entry, note: str) -> Passage:
 def _read(item: Item) -> tuple[Kind, str, str]:
     match item:
         case Message():
-            # Sound that nobody wrote down can at least be mentioned.
-            parts = (part.text or (part.kind == "audio" and "[audio]") or "" for part in item.parts)
-            return _KINDS[item.role], "", "".join(parts)
+            return _KINDS[item.role], "", _said(item)
         case ToolCall():
             return "call", item.name, item.arguments
         case ToolOutput():
@@ -98,6 +98,17 @@ def _read(item: Item) -> tuple[Kind, str, str]:
         case OtherItem():
             return "other", item.type, ""
     assert_never(item)
+
+
+def _said(message: Message) -> str:
+    """Its words, typed and spoken."""
+    text = ""
+    for part in message.parts:
+        if part.kind == "audio":
+            text += ("\n" if text else "") + (part.text or SPOKEN)
+        else:
+            text += part.text
+    return text
 
 
 def plain(kept: Kept) -> str:

@@ -21,6 +21,7 @@ from rtchat.values import value
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Screen
 
 Shape: TypeAlias = Literal["text", "json", "events"]
@@ -154,9 +155,11 @@ def screen_of(settings: Settings, streams: Surroundings) -> Screen:
     return LiveView(*consoles(settings, streams), banner=True, verbose=verbose, quiet=quiet)
 
 
-def terminal_of(settings: Settings, streams: Surroundings) -> tuple[View, Source]:
-    """A prompt and a live view. They take longer to import than a connection to be made, so both
-    happen at once."""
+def terminal_of(
+    settings: Settings, streams: Surroundings, meters: Meters | None = None
+) -> tuple[View, Source]:
+    """A prompt and a live view; `meters` are those of a voice conversation. They take longer to
+    import than a connection to be made, so both happen at once."""
     later = _Later(aside_of(settings, streams))
 
     async def run(post: Post) -> None:
@@ -168,7 +171,13 @@ def terminal_of(settings: Settings, streams: Surroundings) -> tuple[View, Source
         from rtchat.ui.terminal import Terminal
 
         colors = _colors(settings, streams, is_terminal=True)
-        prompt = Prompt(streams.state_dir / "input_history", color=colors, stdout=streams.stdout)
+        prompt = Prompt(
+            streams.state_dir / "input_history",
+            color=colors,
+            meters=meters,
+            paints_meter=renders(settings, streams),
+            stdout=streams.stdout,
+        )
         clipboard = Clipboard(streams.stdout, streams.environ)
         terminal = Terminal(screen_of(settings, streams), prompt, clipboard, attach)
         later.become(terminal)

@@ -1,17 +1,15 @@
 """A sound server of a test's own: a pulseaudio with a speaker that is recorded, and a microphone
-that hears what is played into it. And tones, to know sounds by.
+that hears what is played into it.
 
 Not here: what a program does with the two (`test_devices`).
 """
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import tempfile
 import threading
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from ctypes.util import find_library
@@ -42,30 +40,6 @@ pcm.!default { type pulse }
 ctl.!default { type pulse }
 """
 _READY = b"Daemon startup complete"
-
-
-# -------------------------------------------------------------------------------------------- tones
-
-
-def tone(hertz: float, seconds: float, *, rate: int = RATE, loud: float = 0.5) -> bytes:
-    """A sine, as PCM16 mono."""
-    step = 2 * math.pi * hertz / rate
-    samples = (loud * 32767 * math.sin(step * number) for number in range(round(seconds * rate)))
-    return array("h", map(round, samples)).tobytes()
-
-
-def heard(audio: bytes, *, above: int = 1000) -> bytes:
-    """Audio without the silence before and after it."""
-    samples = array("h", audio)
-    loud = [number for number, sample in enumerate(samples) if abs(sample) > above]
-    return samples[loud[0] : loud[-1] + 1].tobytes() if loud else b""
-
-
-def frequency(audio: bytes, *, rate: int = RATE) -> float:
-    """Of a tone: the passages through zero."""
-    samples = array("h", audio)
-    ups = [n for n in range(1, len(samples)) if samples[n - 1] < 0 <= samples[n]]
-    return (len(ups) - 1) * rate / (ups[-1] - ups[0]) if len(ups) > 1 else 0.0
 
 
 # ----------------------------------------------------------------------------------------- a server

@@ -17,7 +17,7 @@ _LAYERS = (
     ("errors", "values", "events", "effects"),
     (
         *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
-        *("account", "wishes", "speech"),
+        *("account", "wishes", "speech", "transcription"),
         *("rows", "transcript"),
         *("dotted", "prices"),
         *("ui.markdown", "ui.grammar", "ui.safe"),
@@ -26,9 +26,13 @@ _LAYERS = (
         *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
         *("trace", "rerun", "ledger", "probe"),
         *("store", "export", "tools", "toolfile", "mcp", "attach", "images"),
+        "sound",
     ),
     ("ui", "server"),
-    ("run", "views", "serve", "history", "replay", "doctor", "cli", "__main__"),
+    (
+        *("run", "voice", "transcribe", "views", "serve", "history", "replay", "doctor", "cli"),
+        "__main__",
+    ),
 )
 """Modules, or packages with all that is in them, from what knows least to what knows most."""
 _SEES = ({0}, {0, 1}, {0, 1, 2}, {0, 1, 3}, {0, 1, 2, 3, 4})

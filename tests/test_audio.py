@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from rtchat.errors import UsageError
 from rtchat.sound.audio import LONGEST, RATE, arriving, chunks, level, read, stream
-from tests.soundserver import frequency, tone
+from tests.sounds import frequency, tone
 
 needs_audio = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("soxr", "soundfile")),

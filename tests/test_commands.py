@@ -11,6 +11,7 @@ from rtchat.events import (
     CopyAsked,
     LeaveAsked,
     LocalEvent,
+    MicrophoneToggled,
     ModelSet,
     ResumeAsked,
     RetryAsked,
@@ -30,6 +31,7 @@ _HELP = """\
 /model NAME         another model, same conversation
 /resume [ID]        go on with a kept conversation, else the latest
 /attach FILE        PNG, JPEG or text for the next question; or drop it here
+/mute               the microphone on or off, as Ctrl-T
 /retry              ask the last question again
 /copy [N]           copy the last reply, or its code block N
 /tools              what the model may call
@@ -39,6 +41,7 @@ Enter               send
 Alt-Enter, Ctrl-J   a new line
 Up, Ctrl-R          earlier input
 Ctrl-C, Esc         stop the reply; at the prompt Ctrl-C clears the text
+Ctrl-T              the microphone on or off, with --voice
 Ctrl-X Ctrl-E       write it in $EDITOR
 //                  a line that starts with a literal /"""
 
@@ -60,6 +63,7 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/resume", ResumeAsked()),
         ("/resume 12", ResumeAsked(12)),
         ("/attach ~/my picture.png ", AttachAsked("~/my picture.png")),
+        ("/mute", MicrophoneToggled()),
         ("/retry", RetryAsked()),
         ("/copy", CopyAsked()),
         ("/copy 12", CopyAsked(12)),
@@ -115,6 +119,7 @@ def test_every_command_is_in_the_help() -> None:
         "model",
         "resume",
         "attach",
+        "mute",
         "retry",
         "copy",
         "tools",

@@ -19,7 +19,7 @@ from rtchat.events import PlaybackCut
 from rtchat.sound.audio import RATE
 from rtchat.sound.devices import Device, Microphone, Speaker, find, listing
 from tests.program import PATIENCE
-from tests.soundserver import frequency, heard, tone
+from tests.sounds import frequency, heard, tone
 
 
 class PortAudioError(Exception):
@@ -46,6 +46,9 @@ class Stream:
     def start(self) -> None:
         if self.cannot_start:
             raise PortAudioError("Device unavailable")
+
+    def abort(self) -> None:
+        self.options["finished_callback"]()  # as PortAudio does
 
     def close(self, *, ignore_errors: bool) -> None:
         self.is_closed = ignore_errors
@@ -269,6 +272,21 @@ def test_a_speaker_plays_and_is_stopped_where_it_was_heard() -> None:
             assert speaker.stop() == PlaybackCut("a", 0, 160)  # 200, and 40 are on their way
             assert stream.plays() == bytes(960)
             assert (speaker.playing, speaker.stop(), speaker.underruns) == (False, None, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_speaker_that_cannot_go_on_after_a_stop_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        ears = Ears()
+        with ears.speaker() as speaker:
+            speaker.play("a", 0, tone(440, 1))
+            Stream.made[0].plays()
+            monkeypatch.setattr(Stream, "cannot_start", True)
+            assert speaker.stop() is not None
+            speaker.play("b", 0, tone(440, 1))
+            assert (len(ears.lost), speaker.playing) == (1, False)
 
     asyncio.run(main())
 

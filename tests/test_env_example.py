@@ -69,6 +69,10 @@ def test_every_example_works(tmp_path: Path) -> None:
         history=False,
         trace=Path("trace.jsonl"),
         ca_bundle=Path("company.pem"),
+        vad="server",
+        input_device="USB",
+        output_device="Headphones",
+        keep_audio=True,
         key=Secret("sk-..."),
     )
 

@@ -43,12 +43,16 @@ from rtchat.effects import (
 )
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
+    AudioCaptured,
+    AudioCommitted,
     CancelPressed,
+    ChannelDone,
     Delta,
     Event,
     InputEnded,
     LeaveAsked,
     Lost,
+    MicrophoneToggled,
     ModelSet,
     Opened,
     Recalled,
@@ -60,6 +64,8 @@ from rtchat.events import (
     ServerProblem,
     SessionCreated,
     SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
     Started,
     StartedOver,
     SystemSet,
@@ -70,7 +76,9 @@ from rtchat.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.problems import BUSY
 from rtchat.round import STOPPED, Permissions
+from rtchat.speech import SpeechOptions
 from rtchat.values import (
     Channel,
     Entry,
@@ -87,17 +95,28 @@ from rtchat.values import (
 GONE = Problem(ExitCode.LINK, "connection lost")
 
 
-NOTHING_TO_ASK = Notice("error", "there is no question to ask again")
+NOTHING_TO_ASK = (
+    Notice("error", "there is no question to ask again"),
+    Notice("error", "nobody knows what was said"),
+)
 
 
 class World:
     """What surrounds the machine, and what must always be true of the two."""
 
-    def __init__(self, mode: Mode, chance: random.Random) -> None:
+    def __init__(self, mode: Mode, chance: random.Random, *, is_spoken: bool = False) -> None:
         self.chance = chance
+        self.is_spoken = is_spoken
+        self.is_configured = False
+        self.unheard: list[str] = []
+        """What was said aloud and the server has not written down."""
         permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, most_rounds=3)
         self.conversation = Conversation(
-            "m", Options(modality="text"), mode=mode, permissions=permissions
+            "m",
+            Options(modality="text"),
+            mode=mode,
+            permissions=permissions,
+            speech=SpeechOptions(speaks=True, has_microphone=is_spoken, by_hand=False),
         )
         self.mode = mode
         self.link = "none"
@@ -133,13 +152,9 @@ class World:
     def perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
         match effect:
             case Connect():
-                self.link, self.active, self.past = "connecting", "", ""
-                self.unanswered.clear()
-                self.to_server.clear()
+                self.forgets("connecting")
             case Disconnect():
-                self.link, self.active, self.past = "none", "", ""
-                self.unanswered.clear()
-                self.to_server.clear()
+                self.forgets("none")
             case Send(event_id, command):
                 self.receives(event_id, command)
             case SetTimer(timer):
@@ -164,7 +179,9 @@ class World:
         assert self.link == "open", f"{command} was sent on a connection that is {self.link}"
         match command:
             case AddItem(item):
-                kept = item in self.items() or getattr(item, "output", "") == STOPPED
+                said = {kept.text for kept in self.items() if isinstance(kept, Message)}
+                is_told = isinstance(item, Message) and item.text in said
+                kept = is_told or item in self.items() or getattr(item, "output", "") == STOPPED
                 assert kept, f"{command} was sent before it was kept"
                 if isinstance(item, ToolCall):
                     self.unanswered.add(item.call_id)
@@ -180,7 +197,7 @@ class World:
         match update:
             case ToolAsked():
                 self.asking = True
-            case Asked(text):
+            case Asked(text, spoken=False):
                 self.asked.append(text)
             case ReplyOver(text=text):
                 self.over += 1
@@ -213,7 +230,10 @@ class World:
             return
         match command:
             case Configure():
+                self.is_configured = self.is_spoken
                 self.tell(SessionUpdated("s", "m"))
+            case Reply() if self.active and self.is_spoken:
+                self.tell(ServerProblem("Busy.", code=BUSY, event_id=event_id))
             case Reply():
                 assert not self.active, "a second reply was asked for while one was being made"
                 self.replies += 1
@@ -271,10 +291,46 @@ class World:
 
     def loses(self, retry: Retry) -> None:
         if self.link != "none":
-            self.link, self.active, self.past = "none", "", ""
-            self.unanswered.clear()
-            self.to_server.clear()
+            self.forgets("none")
             self.tell(Lost(GONE, retry))
+
+    def forgets(self, link: str) -> None:
+        """A connection's state is gone with it."""
+        self.link, self.active, self.past = link, "", ""
+        self.is_configured = False
+        self.unheard.clear()
+        self.unanswered.clear()
+        self.to_server.clear()
+
+    def hears(self) -> None:
+        """The server hears a turn to its end, stops what it was saying and replies to it."""
+        if not self.is_configured:
+            return
+        self.said += 1
+        item = f"u{self.said}"
+        self.tell(SpeechStarted(item, 0))
+        is_late = self.chance.random() < 0.3
+        interrupted, self.active = self.active, ""
+        cancelled = ReplyEnded(interrupted, Status.CANCELLED, "turn_detected")
+        if interrupted and not is_late:
+            self.tell(cancelled)
+        self.tell(SpeechStopped(item, 100))
+        self.unheard.append(item)
+        self.tell(AudioCommitted(item))
+        self.replies += 1
+        self.active = f"r{self.replies}"
+        self.tell(ReplyStarted(self.active))
+        if interrupted and is_late:
+            self.tell(cancelled)
+
+    def writes(self) -> None:
+        if self.unheard:
+            item = self.unheard.pop(self.chance.randrange(len(self.unheard)))
+            self.tell(ChannelDone(Channel.HEARD, f"words of {item}", item_id=item))
+
+    def toggles(self) -> None:
+        self.tell(AudioCaptured(bytes(96)))
+        self.tell(MicrophoneToggled())
 
     def says(self) -> None:
         self.said += 1
@@ -307,6 +363,9 @@ class World:
     def settle(self) -> None:
         """A good server from here on: everything that was asked comes to an end."""
         for _ in range(20 * (self.said + 5)):
+            if self.stopped is None and Timer.HEARD in self.timers:
+                self.timers.discard(Timer.HEARD)
+                self.tell(TimerFired(Timer.HEARD))
             if self.stopped is not None or self.said + self.retries == self.over:
                 return
             self.opens()
@@ -320,7 +379,8 @@ class World:
         raise AssertionError(f"{self.said + self.retries - self.over} questions never ended")
 
     def asks_again(self) -> None:
-        self.retries += Show(NOTHING_TO_ASK) not in self.tell(RetryAsked())
+        shown = [effect.update for effect in self.tell(RetryAsked()) if isinstance(effect, Show)]
+        self.retries += not any(update in NOTHING_TO_ASK for update in shown)
 
 
 ACTIONS: dict[str, Callable[[World], object]] = {
@@ -348,8 +408,12 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "error": lambda world: world.tell(ServerProblem("Odd.")),
     "unknown": lambda world: world.tell(Unknown("x", "new")),
     "stray": World.repeats,
+    "aloud": World.hears,
+    "write": World.writes,
+    "microphone": World.toggles,
 }
 CHAT_ONLY = {"model", "new", "resume", "retry", "system"}
+SPOKEN_ONLY = {"aloud", "write", "microphone"}
 
 
 WEIGHTS = {
@@ -363,6 +427,8 @@ WEIGHTS = {
     "tool": 3,
     "timer": 5,
     "lose": 2,
+    "aloud": 3,
+    "write": 3,
 }
 """The usual is more frequent than the odd, or no history would ever get anywhere."""
 CHUNKS, HISTORIES = 10, 10_000
@@ -371,9 +437,12 @@ CHUNKS, HISTORIES = 10, 10_000
 def live(seed: int) -> None:
     chance = random.Random(seed)
     mode = chance.choice(list(Mode))
-    names = [name for name in ACTIONS if mode is Mode.CHAT or name not in CHAT_ONLY]
+    is_spoken = mode is Mode.CHAT and chance.random() < 0.5
+    left_out = set() if mode is Mode.CHAT else CHAT_ONLY
+    left_out |= set() if is_spoken else SPOKEN_ONLY
+    names = [name for name in ACTIONS if name not in left_out]
     weights = [WEIGHTS.get(name, 1) for name in names]
-    world = World(mode, chance)
+    world = World(mode, chance, is_spoken=is_spoken)
     for action in chance.choices(names, weights, k=chance.randrange(60)):
         if world.stopped is None:
             ACTIONS[action](world)

@@ -11,6 +11,8 @@ import stat
 import struct
 import subprocess
 import termios
+import wave
+from base64 import b64encode
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def _said(role: Role, text: str) -> Message:
     return Message(role, (Part("text", text),))
 
 
+_PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _REPLY = "It is **one** TCP \x1b[31m connection\u202e.\n\n```sh\nls\n```\n"
 _FIRST = (
     Entry(0, 0, _said("system", "Be brief."), State.COMPLETED),
@@ -169,6 +172,107 @@ def test_a_search_says_where(filled: Program) -> None:
 @pytest.mark.parametrize("words", ['"', "NOT", "a*b(", "col:x", "-- -"])
 def test_no_search_is_an_error(filled: Program, words: str) -> None:
     assert filled.run("history", "search", "--", words).code == 0
+
+
+# ------------------------------------------------------------------------------------------- spoken
+
+_PCM = bytes(range(200)) * 24
+
+
+def _spoken(role: Role, words: str, *, data: str = "") -> Message:
+    return Message(role, (Part("audio", words, data),))
+
+
+@pytest.fixture
+def spoken(program: Program, path: Path) -> Program:
+    kept = b64encode(_PCM).decode()
+    with closing(Store(path, now=lambda: 1795384632.0)) as store:
+        for turn, (question, reply) in enumerate(
+            (
+                (_spoken("user", "Is it late?", data=kept), _spoken("assistant", "Very.")),
+                (
+                    _spoken("user", "", data=kept + "QQ=="),
+                    _spoken("assistant", "*No*", data=kept),
+                ),
+                (
+                    Message("user", (Part("text", "Sum it up"), Part("audio", data="?"))),
+                    _spoken("assistant", ""),
+                ),
+            ),
+            start=1,
+        ):
+            store.record(Entry(turn, 0, question, State.COMPLETED, "m"))
+            store.record(Entry(turn, 1, reply, State.COMPLETED, "m"))
+        store.begin()
+        store.record(Entry(1, 0, _spoken("user", ""), State.ASKED, "m"))
+    return program
+
+
+def test_what_was_said_aloud_reads_as_what_was_typed(spoken: Program) -> None:
+    listed = spoken.run("history", "list").text.splitlines()
+    assert [line.split("\t")[-1] for line in listed] == ["(spoken)", "Is it late?"]
+    assert spoken.run("history", "search", "late").text.endswith("\tIs it late?\n")
+    assert spoken.run("history", "show", "1").text.replace(_PROMPT, ">") == (
+        "> Is it late?\n\nVery.\n\n> (spoken)\n\n*No*\n\n> Sum it up\n  (spoken)\n\n(spoken)\n"
+    )
+    rows = _on_a_terminal(spoken, "show", "1")[1]
+    assert [row.replace(_PROMPT, ">") for row in rows] == [
+        *("> Is it late?", "", "Very.", "", "> (spoken)", "", "No", ""),
+        *("> Sum it up", "  (spoken)", "", "(spoken)"),
+    ]
+
+
+def test_what_was_said_aloud_is_exported_as_text(spoken: Program) -> None:
+    markdown = spoken.run("history", "export", "1").text
+    assert "## You\n\nIs it late?\n\n## m\n\nVery.\n\n## You\n\n(spoken)\n" in markdown
+    page = spoken.run("history", "export", "1", "-f", "html").text
+    assert '<div class="question" dir="auto">Is it late?</div>' in page
+    data = json.loads(spoken.run("history", "export", "1", "-f", "json").text)
+    assert data["entries"][1]["item"]["content"] == [
+        {"type": "output_audio", "transcript": "Very."}
+    ]
+
+
+def test_kept_audio_is_exported_as_wav_files(spoken: Program) -> None:
+    ran = spoken.run("history", "export", "1", "--audio", "new/sound")
+    assert (ran.code, ran.out, ran.err) == (0, b"", "3 files written to new/sound\n")
+    folder = spoken.home / "new" / "sound"
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["001-user.wav", "002-user.wav", "003-assistant.wav"]
+    for file in files:
+        with wave.open(str(file)) as sound:
+            assert sound.getparams()[:3] == (1, 2, 24_000)
+            assert sound.readframes(10_000) == _PCM
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    files[0].unlink()
+    again = spoken.run("history", "export", "1", "--audio", "new/sound")
+    assert again.code == 2
+    there = "new/sound/002-user.wav is there already"
+    assert again.error == f"rtchat: {there}: name another folder"
+    assert not files[0].exists()
+
+
+def test_audio_that_nobody_kept(spoken: Program) -> None:
+    ran = spoken.run("history", "export", "--audio", "sound")
+    words = "no audio of conversation 2 is kept: talk and once keep it with --keep-audio"
+    assert (ran.code, ran.out, ran.error) == (2, b"", f"rtchat: {words}")
+    assert not (spoken.home / "sound").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "error"),
+    [
+        (("-o", "a.md"), 2, "--audio writes its own files: export the text by itself"),
+        (("-f", "json"), 2, "--audio writes its own files: export the text by itself"),
+        ((), 6, "file/sound cannot be written (Not a directory): choose another place"),
+    ],
+)
+def test_audio_that_cannot_be_exported(
+    spoken: Program, options: tuple[str, ...], code: int, error: str
+) -> None:
+    (spoken.home / "file").touch()
+    ran = spoken.run("history", "export", "1", "--audio", "file/sound", *options)
+    assert (ran.code, ran.out, ran.error) == (code, b"", f"rtchat: {error}")
 
 
 # --------------------------------------------------------------------------------------------- show

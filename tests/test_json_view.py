@@ -7,7 +7,7 @@ from io import BytesIO, StringIO
 
 import pytest
 
-from rtchat.effects import Asked, Notice, ReplyOver, TextArrived, Timing
+from rtchat.effects import Asked, Heard, Notice, ReplyOver, TextArrived, Timing
 from rtchat.errors import ExitCode, Problem
 from rtchat.ui.json_view import JsonView, as_json
 from rtchat.ui.plain_view import Aside
@@ -26,6 +26,7 @@ _FULL = ReplyOver(
     (ToolCall("now", "c", '{"a": 1}', "i", "completed"),),
 )
 _FULL_JSON = {
+    "heard": None,
     "text": "Ä",
     "status": "failed",
     "reason": "max_output_tokens",
@@ -49,6 +50,7 @@ _FULL_JSON = {
 }
 _BARE = ReplyOver(Status.COMPLETED, "", "m")
 _BARE_JSON: dict[str, object] = {
+    "heard": None,
     "text": "",
     "status": "completed",
     "reason": None,
@@ -90,6 +92,19 @@ def test_a_line_for_each_reply_and_nothing_else() -> None:
         "rtchat: what happened: what to do\n"
         "m · first token 0.21 s · 1.9 s · 28 tok/s · 57 in (16 cached) · 48 out\n"
         "a line\n"
+    )
+
+
+def test_what_was_heard_is_of_its_own_reply_only() -> None:
+    out, err = BytesIO(), StringIO()
+    view = JsonView(out, Aside(err))
+    spoken, late = Asked("", "m", spoken=True), Heard("much too\nlate")
+    for update in (spoken, Heard("is it?"), _BARE, spoken, _BARE, late, Asked("q", "m"), _BARE):
+        view.show(update)
+    heard = [json.loads(line)["heard"] for line in out.getvalue().splitlines()]
+    assert (heard, err.getvalue()) == (
+        ["is it?", None, None],
+        "heard: is it?\nheard: much too late\n",
     )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rtchat.effects import (
     Asked,
     Connecting,
+    Heard,
     Notice,
     Ready,
     ReplyOver,
@@ -383,6 +384,34 @@ def test_a_terminal_that_can_do_nothing_is_not_painted_twice() -> None:
     view.tick()
     view.show(ReplyOver(Status.COMPLETED, "*one*", MODEL))
     assert file.getvalue() == "one\n"
+
+
+@pytest.mark.parametrize(("quiet", "err"), [(False, "heard: Is it?\n"), (True, "")])
+def test_without_a_conversation_what_was_heard_is_beside_the_reply(quiet: bool, err: str) -> None:
+    files = io.StringIO(), io.StringIO()
+    out, beside = (Console(file=file, force_terminal=False, _environ={}) for file in files)
+    view = LiveView(out, beside, quiet=quiet)
+    view.show(Asked("", MODEL, spoken=True))
+    view.show(Heard("Is it?"))
+    view.show(ReplyOver(Status.COMPLETED, "*Yes*", MODEL))
+    assert [file.getvalue() for file in files] == ["Yes\n", err]
+
+
+def test_what_was_heard_stands_where_a_typed_question_would() -> None:
+    show = Show(banner=True, quiet=True)
+    show.view.show(Asked("", MODEL, spoken=True))
+    show.view.show(Heard("Is it\nlate? \u202e"))
+    heard = show.screen.visible()
+    show.view.show(ReplyOver(Status.COMPLETED, "Yes", MODEL))
+    show.view.show(Asked("", MODEL, spoken=True))
+    show.view.show(ReplyOver(Status.COMPLETED, "No", MODEL))
+    show.view.show(Heard(""))
+    question = ["\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Is it", "  late? <U+202E>"]
+    assert heard[:2] == question
+    assert show.screen.rows() == [
+        *(*question, "", "Yes", "", "", "No", ""),
+        f"{question[0][0]} (nothing understood) (answered above)",
+    ]
 
 
 def test_rendered_into_a_pipe_nothing_moves_the_cursor() -> None:

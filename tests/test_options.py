@@ -51,7 +51,7 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
 from rtchat.settings import Settings, resolve
 from rtchat.values import Dialect, JsonObject, Message, Options, Part, Status
-from rtchat.wire import ask_for_text, encode
+from rtchat.wire import ask_for, encode
 from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 from tests.oracle import assert_client_event, response_options, session_options
 from tests.playbook import QUIET, Playbook
@@ -194,7 +194,7 @@ def _settled(*lines: str, **options: object) -> Settings:
 
 
 def _configured(settings: Settings, dialect: Dialect = Dialect.GA) -> Mapping[str, object]:
-    asked = ask_for_text(settings.system, settings.max_output_tokens, settings.session)
+    asked = ask_for("text", settings.system, settings.max_output_tokens, settings.session)
     event = encode(Configure(asked), "e", dialect)
     if dialect is Dialect.GA:
         assert_client_event(event)

@@ -12,6 +12,8 @@ from rtchat import __version__
 from rtchat.effects import (
     Asked,
     Connecting,
+    Heard,
+    Microphone,
     Notice,
     Ready,
     ReplyOver,
@@ -91,7 +93,9 @@ _ALL: list[Update] = [
     Ready("m", 0.31),
     Ready("m", 0.5, 3),
     Waiting("connection lost", 1.5),
-    Asked("q", "m"),
+    Microphone(is_on=True, by_hand=False),
+    Asked("q", "m", spoken=True),
+    Heard("What is\n\x1b[31mit?"),
     TextArrived("text"),
     ReplyOver(Status.COMPLETED, "text", "m", usage=Usage(5, 0, 6), timing=Timing(None, 0.2, 1.9)),
     _over(Status.CANCELLED),
@@ -100,6 +104,8 @@ _ALL: list[Update] = [
     Notice("info", "some\ninformation"),
     Notice("warning", "a warning"),
     Notice("error", "an error\nof two lines"),
+    Heard(" "),
+    Microphone(is_on=False, by_hand=False),
     Totals(2, Usage(10, 0, 12)),
 ]
 _TOTALS = [
@@ -118,6 +124,8 @@ _QUIET = [
 _NORMAL = [
     "connected again in 0.5 s · 3 turns replayed",
     "connection lost, again in 1.5 s",
+    "microphone on",
+    "heard: What is ␛[31mit?",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",
     "rtchat: the reply failed: boom␛: try again",
@@ -125,14 +133,16 @@ _NORMAL = [
     "information",
     "rtchat: a warning",
     "rtchat: an error of two lines",
+    "heard: (nothing understood)",
+    "microphone off",
     *_TOTALS,
 ]
 _VERBOSE = [
     "connecting to m",
     f"rtchat {__version__} · m · connected in 0.31 s · /help",
-    *_NORMAL[:5],
+    *_NORMAL[:7],
     "a detail",
-    *_NORMAL[5:],
+    *_NORMAL[7:],
 ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soundserver import tone
+from tests.sounds import tone
 
 HUSHED = """
 import ctypes, os, subprocess, sys

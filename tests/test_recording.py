@@ -17,7 +17,7 @@ import pytest
 from rtchat.errors import OutputError
 from rtchat.sound.audio import RATE, read
 from rtchat.sound.recording import WavWriter, prepare
-from tests.soundserver import tone
+from tests.sounds import tone
 
 TONE = tone(440, 0.1)
 

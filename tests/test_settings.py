@@ -77,6 +77,10 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "trace": (["a", "b", "c", "d", "e"], [Path("a"), Path("b"), Path("c"), Path("d"), Path("e")]),
     "history": (["off", "on", "off", "on", "off"], [False, True, False, True, False]),
     "ca_bundle": (["a", "b", "c", "d", "e"], [Path(name) for name in "abcde"]),
+    "vad": (["off", "server"] * 2 + ["off"], ["off", "server"] * 2 + ["off"]),
+    "input_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+    "output_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+    "keep_audio": (["on", "off", "on", "off", "on"], [True, False, True, False, True]),
 }
 """Of each setting: as text for the option, environment, .env, profile and config, and as read."""
 
@@ -451,9 +455,9 @@ def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) 
 
 _KNOWN = (
     "the settings are allow_tools, api_key_command, ca_bundle, color, connect_timeout, dialect,"
-    " headers, history, insecure, key_env, key_header, local, max_cost, max_output_tokens,"
-    " max_tool_rounds, mcp, model, prices, render, response, session, system, timeout, tools,"
-    " trace, url"
+    " headers, history, input_device, insecure, keep_audio, key_env, key_header, local, max_cost,"
+    " max_output_tokens, max_tool_rounds, mcp, model, output_device, prices, render, response,"
+    " session, system, timeout, tools, trace, url, vad, voice"
 )
 
 

@@ -19,14 +19,12 @@ import pytest
 from rtchat.sound.audio import RATE
 from rtchat.sound.recording import WavWriter
 from tests.program import PATIENCE
+from tests.sounds import frequency, heard, tone
 from tests.soundserver import (
     Recording,
     SoundServer,
-    frequency,
-    heard,
     reason_to_skip,
     sound_server,
-    tone,
 )
 
 PROGRAM = """

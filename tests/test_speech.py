@@ -479,6 +479,11 @@ def test_sound_that_is_none_is_passed_over(text: str) -> None:
     assert (notice.level, notice.text[:14]) == ("detail", "audio that is ")
 
 
+@pytest.mark.parametrize("end", [ReplyEnded("r1", Status.COMPLETED), LOST], ids=["over", "lost"])
+def test_sound_is_over_with_its_reply_even_if_the_server_does_not_say_so(end: Event) -> None:
+    assert Play("a1", 0, b"", is_last=True) in after(speaking(), end)
+
+
 def test_nobody_listens_to_a_conversation_in_text() -> None:
     play = talking(FILE).skip(UserSaid("hi"), ReplyStarted("r1"))
     assert after(play, sound(ms(10))) == []

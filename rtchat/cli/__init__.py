@@ -23,9 +23,11 @@ from rtchat.ui.safe import on_a_line
 _COMMANDS = {
     "talk": "chat.talk",
     "once": "chat.once",
+    "transcribe": "sound.transcribe",
     "serve": "serving.serve",
     "replay": "diagnose.replay",
     "doctor": "diagnose.doctor",
+    "devices": "sound.devices",
     "history": "history.app",
     "keys": "configure.keys",
     "config": "configure.config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -99,6 +100,33 @@ Resume = Annotated[
     int | None, typer.Option("--resume", metavar="ID", help="Go on with a kept conversation.")
 ]
 NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
+AudioIn = Annotated[
+    Text, typer.Option("--audio-in", metavar="FILE|-", help="A question that was recorded.")
+]
+AudioOut = Annotated[
+    Path | None,
+    typer.Option("--audio-out", metavar="FILE", help="Speak the reply into this WAV."),
+]
+AudioFolder = Annotated[
+    Path | None,
+    typer.Option("--audio-out", metavar="FOLDER", help="Speak replies, into WAVs in there."),
+]
+VoiceFlag = Annotated[
+    bool, typer.Option("--voice", help="Speak and listen; typing goes on working.")
+]
+Vad = Annotated[
+    Text,
+    typer.Option(
+        "--vad", metavar="server|semantic|off", help="Who ends your turn; off: you, by Ctrl-T."
+    ),
+]
+InputDevice = Annotated[
+    Text, typer.Option("--input-device", metavar="NAME", help="The microphone: rtchat devices.")
+]
+OutputDevice = Annotated[Text, typer.Option("--output-device", metavar="NAME", help="The speaker.")]
+KeepAudio = Annotated[
+    bool, typer.Option("--keep-audio", help="History has the audio too, not only the words.")
+]
 TraceFile = Annotated[
     Text, typer.Option("--trace", metavar="FILE", help="Record every event, keys redacted.")
 ]
@@ -117,6 +145,12 @@ def talk(
     resume: Resume = None,
     no_history: NoHistory = False,
     attach: Attach = None,
+    voice: VoiceFlag = False,
+    vad: Vad = None,
+    input_device: InputDevice = None,
+    output_device: OutputDevice = None,
+    audio_out: AudioFolder = None,
+    keep_audio: KeepAudio = False,
     max_output_tokens: MaxTokens = None,
     reasoning: Reasoning = None,
     set_: SetOption = None,
@@ -142,9 +176,12 @@ def talk(
 ) -> int:
     """A conversation. From a pipe, each line is a turn."""
     from rtchat.run import talk
+    from rtchat.voice import Sound
 
-    settings = _settings(ctx.params)
-    return talk(settings, _shape(ctx.params), surroundings(), _past(ctx.params), attach or ())
+    settings = settings_of(ctx.params)
+    sound = Sound(audio_out=audio_out, is_live=settings.voice)
+    past = _past(ctx.params)
+    return talk(settings, _shape(ctx.params), surroundings(), past, attach or (), sound)
 
 
 def once(
@@ -160,6 +197,9 @@ def once(
     resume: Resume = None,
     no_history: NoHistory = False,
     attach: Attach = None,
+    audio_in: AudioIn = None,
+    audio_out: AudioOut = None,
+    keep_audio: KeepAudio = False,
     max_output_tokens: MaxTokens = None,
     reasoning: Reasoning = None,
     set_: SetOption = None,
@@ -185,28 +225,31 @@ def once(
 ) -> int:
     """One question, one reply. "-", or no PROMPT: the question is what is piped in."""
     from rtchat.run import once
+    from rtchat.voice import Sound
 
-    settings = _settings(ctx.params)
+    settings = settings_of(ctx.params)
     past = _past(ctx.params)
-    return once(prompt, settings, _shape(ctx.params), surroundings(), past, attach or ())
+    sound = Sound(audio_in, audio_out)
+    return once(prompt, settings, _shape(ctx.params), surroundings(), past, attach or (), sound)
 
 
-def _settings(params: Mapping[str, object]) -> Settings:
+def settings_of(params: Mapping[str, object]) -> Settings:
+    """The settings of a command with some of these options; each that was not given is None, or
+    nothing."""
     options = {key: value for key, value in params.items() if key in _SETTINGS and value}
-    options["headers"] = params["header"] or None
-    options["tools"] = params["tools"] or None
-    options["mcp"] = params["mcp"] or None
-    options["allow_tools"] = params["allow_tool"] or None
-    options["set"] = params["set_"] or None
-    if params["plain"]:
+    options |= {name: params.get(option) or None for option, name in _RENAMED.items()}
+    if params.get("plain"):
         options["render"] = "never"
-    if params["no_history"]:
+    if params.get("no_history"):
         options["history"] = False
     return settled(options)
 
 
+_RENAMED = {"header": "headers", "allow_tool": "allow_tools", "set_": "set"}
 _SETTINGS = frozenset(
     [
+        "tools",
+        "mcp",
         "model",
         "url",
         "dialect",
@@ -227,6 +270,11 @@ _SETTINGS = frozenset(
         "ca_bundle",
         "trace",
         "trace_audio",
+        "voice",
+        "vad",
+        "input_device",
+        "output_device",
+        "keep_audio",
     ]
 )
 

@@ -196,6 +196,12 @@ STARTER = """\
 #allow_tools = ["get_current_time"]
 #max_tool_rounds = 10
 #max_cost = 0.5
+# How talk sounds: rtchat devices lists what there is.
+#voice = true
+#vad = "server"
+#input_device = "USB"
+#output_device = "Headphones"
+#keep_audio = false
 # US dollars for a million tokens, of models that rtchat has no price of.
 #prices = { "my-model" = { input = 4.0, cached = 0.4, output = 24.0 } }
 # Options of the session and of replies: rtchat config options lists them.

@@ -62,10 +62,18 @@ def export(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Else stdout.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    audio: Annotated[
+        Path | None,
+        typer.Option("--audio", metavar="FOLDER", help="What was kept of its sound, as WAV files."),
+    ] = None,
 ) -> int:
-    """A conversation as Markdown, JSON or a web page."""
-    from rtchat.history import save
+    """A conversation as Markdown, JSON or a web page, or its sound."""
+    from rtchat.history import save, save_audio
 
+    if audio is not None:
+        if format or output or force:
+            raise UsageError("--audio writes its own files", hint="export the text by itself")
+        return save_audio(surroundings(), say, id, audio)
     return save(surroundings(), say, id, format=format, file=output, force=force)
 
 

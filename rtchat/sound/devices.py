@@ -229,11 +229,14 @@ class Speaker:
         self._item = None
 
     def stop(self) -> PlaybackCut | None:
-        """Be silent from the next 20 ms on. What was being heard, or was next, and how many
-        milliseconds of it had been heard; None if nothing was."""
+        """Be silent at once. What was being heard, or was next, and how many milliseconds of it had
+        been heard; None if nothing was."""
         self._resample(b"", last=True)
         self._item = None
-        return self._playback.stop(self._stream.now)
+        cut = self._playback.stop(self._stream.now)
+        if cut is not None and not self._stream.is_over:
+            self._stream.restart()
+        return cut
 
     @property
     def playing(self) -> bool:

@@ -18,6 +18,9 @@ from rtchat.sound.quiet import silence_libraries
 
 BLOCK = 0.02
 """Seconds of audio between the program and a device at a time."""
+AHEAD = 0.08
+"""Seconds of audio that a speaker has before they are heard, for a machine that is busy. They cost
+nothing when it is to be silent: they are dropped."""
 SILENT = 2.0
 """Seconds without a sign of a device after which it is gone."""
 STARTING = 6.0
@@ -56,26 +59,27 @@ class Stream:
         self._loop = loop
         self._name = name
         self.is_over = False
+        self._restarts = False
         self._signs = self._signs_before = self._still = 0
         make = getattr(sounddevice, f"Raw{kind.title()}Stream")
         try:
             own = int(sounddevice.query_devices(index)["default_samplerate"])
             try:
-                self._stream = make(**self._options(index, RATE))
+                self._stream = make(**self._options(kind, index, RATE))
             except sounddevice.PortAudioError:
-                self._stream = make(**self._options(index, own))
+                self._stream = make(**self._options(kind, index, own))
         except sounddevice.PortAudioError as error:
             raise _refusal(name, error) from error
         self.rate = int(self._stream.samplerate)
         self.latency = float(self._stream.latency)
 
-    def _options(self, index: int, rate: int) -> dict[str, object]:
+    def _options(self, kind: Kind, index: int, rate: int) -> dict[str, object]:
         return {
             "device": index,
             "samplerate": rate,
             "channels": 1,
             "dtype": "int16",
-            "latency": "low",
+            "latency": "low" if kind == "input" else AHEAD,
             "blocksize": round(rate * BLOCK),
             "callback": self._call,
             "finished_callback": self._finished,
@@ -94,11 +98,24 @@ class Stream:
             raise _refusal(self._name, error) from error
         self._watch = self._loop.call_later(_LOOK, self._look)
 
+    def restart(self) -> None:
+        """Drop what the device has and has not let be heard, and go on."""
+        self._restarts = True
+        try:
+            self._stream.abort()
+            self._stream.start()
+        except library().PortAudioError:
+            self._lose()
+        finally:
+            self._restarts = False
+
     def _call(self, *arguments: Any) -> None:
         self._signs += 1
         self._serve(*arguments)
 
     def _finished(self) -> None:
+        if self._restarts:
+            return
         with suppress(RuntimeError):  # the loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(self._lose)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.effects import ReplyOver, Timing, Update
+from rtchat.effects import Asked, Heard, ReplyOver, Timing, Update
 from rtchat.ui.plain_view import Aside
 from rtchat.values import ToolCall, Usage
 from rtchat.wire import write_frame
@@ -16,12 +16,22 @@ class JsonView:
     def __init__(self, out: BinaryIO, aside: Aside) -> None:
         self._out = out
         self._aside = aside
+        self._heard: str | None = None
 
     def show(self, update: Update) -> None:
-        """Write a reply once it is over."""
-        if isinstance(update, ReplyOver):
-            self._out.write((write_frame(as_json(update)) + "\n").encode())
-            self._out.flush()
+        """Write a reply once it is over. A reader of lines waits for it: what is heard later than
+        that is on stderr only."""
+        match update:
+            case Asked():
+                self._heard = None
+            case Heard(text):
+                self._heard = text
+            case ReplyOver():
+                self._out.write((write_frame(as_json(update, self._heard)) + "\n").encode())
+                self._out.flush()
+                self._heard = None
+            case _:
+                pass
         self._aside.show(update)
 
     def tick(self) -> None:
@@ -31,8 +41,9 @@ class JsonView:
         """Nothing is left open."""
 
 
-def as_json(over: ReplyOver) -> dict[str, object]:
-    """A reply as the object that scripts rely on; null where a thing is not known."""
+def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
+    """A reply, and the spoken question, as the object that scripts rely on; null where a thing is
+    not known."""
     problem = over.problem
     error = problem and {
         "code": problem.code or None,
@@ -40,6 +51,7 @@ def as_json(over: ReplyOver) -> dict[str, object]:
         "hint": problem.hint or None,
     }
     return {
+        "heard": heard,
         "text": over.text,
         "status": over.status.value,
         "reason": over.reason or None,

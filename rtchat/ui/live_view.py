@@ -18,6 +18,8 @@ from rtchat.effects import (
     Asked,
     Connecting,
     Copy,
+    Heard,
+    Microphone,
     Notice,
     Ready,
     ReplyOver,
@@ -76,6 +78,9 @@ class LiveView:
         self._model = ""
         self._status = "connecting…"
         self._was_ready = False
+        self._microphone: Microphone | None = None
+        self._is_due = False
+        """Whether a question was asked and its reply is not over."""
         self._panel: Panelled | None = None
         self._painted: tuple[str, int] | None = None
         """The title and the width of the last frame."""
@@ -100,9 +105,13 @@ class LiveView:
             case Waiting():
                 self._wait(update)
             case Asked(model=model):
-                self._model = model
+                self._model, self._is_due = model, True
                 self._say("waiting", opens=True)
                 self._since = self._now()
+            case Heard(text=text):
+                self._hear(text)
+            case Microphone():
+                self._microphone = update
             case TextArrived(text=text):
                 self._add(text)
             case ReplyOver():
@@ -210,6 +219,7 @@ class LiveView:
         self._print(lines)
         begun = self._begun
         self.close()
+        self._is_due = False
         if self._banner:
             self._out.print()
         elif begun and self._err.is_terminal and not self._quiet:
@@ -273,9 +283,14 @@ class LiveView:
             border_style=theme.FRAME,
             title=heading,
             title_align="left",
-            subtitle=Text("Ctrl-C stops", theme.DIM),
+            subtitle=Text(self._footer(width - 6), theme.DIM),
             subtitle_align="left",
         )
+
+    def _footer(self, width: int) -> str:
+        """What stops the reply, as far as there is room for it."""
+        footer = words.stopping(self._microphone)
+        return footer if len(footer) <= width else words.stopping(None)
 
     # ------------------------------------------------------------------------- beside the reply
 
@@ -284,6 +299,17 @@ class LiveView:
             line = words.connected_again(ready) if self._was_ready else words.greeting(ready)
             self._notice("info", line)
         self._was_ready = True
+
+    def _hear(self, text: str) -> None:
+        """What was said aloud, as a question that was typed; late, after the reply to it."""
+        if not self._banner:
+            self._notice("info", words.heard(Heard(text)))
+            return
+        said = visible(text.strip() or words.NOTHING).replace("\n", "\n  ")
+        line = Text(f"› {said}")  # noqa: RUF001 # as at the prompt
+        if not self._is_due:
+            line.append(" (answered above)", theme.DIM)
+        _print(self._out, line)
 
     def _notice(self, level: str, text: str) -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)

@@ -13,6 +13,8 @@ from rtchat.effects import (
     Asked,
     Connecting,
     Copy,
+    Heard,
+    Microphone,
     Notice,
     Ready,
     ReplyOver,
@@ -66,6 +68,10 @@ class Aside:
                 self._info(words.waiting(update))
             case Asked():
                 self._complaint = ""
+            case Heard():
+                self._info(words.heard(update))
+            case Microphone():
+                self._info(words.microphone(update))
             case TextArrived() | Copy() | ToolAsked():
                 pass
             case ToolBegan(call):

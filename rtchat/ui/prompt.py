@@ -10,48 +10,58 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from itertools import zip_longest
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import Application, run_in_terminal
+from prompt_toolkit.application import Application, get_app, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
-from prompt_toolkit.filters import has_focus
+from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import get_typeahead
-from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.shortcuts import print_formatted_text
+from prompt_toolkit.styles import Style
 
 from rtchat.commands import TABLE
-from rtchat.events import Answer
+from rtchat.effects import Microphone
+from rtchat.events import Answer, CancelPressed, MicrophoneToggled
+from rtchat.ui.ahead import ESCAPE_SECONDS, Ahead, Typed
+from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.safe import visible
 
-_ESCAPE_SECONDS = 0.1
-"""How long after an Esc the rest of an escape sequence may still come."""
+Pressed: TypeAlias = CancelPressed | MicrophoneToggled
+_BEAT = 0.1
+"""Seconds between two looks at the microphone's level."""
 _KEPT = 2_000
 """Entries of the history file that are read."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 _ATTACH = "/attach "
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
+_STYLE = {"bottom-toolbar": "noreverse"}
 
 
 class Prompt:
-    """Reads entries from a terminal. `history` None keeps them in memory only."""
+    """Reads entries from a terminal. `history` None keeps them in memory only.
+
+    `meters` are there in a voice conversation, and are shown below the entry if `paints_meter`.
+    """
 
     def __init__(
         self,
         history: Path | None,
         *,
         color: bool = True,
+        meters: Meters | None = None,
+        paints_meter: bool = True,
         input: Input | None = None,
         output: Output | None = None,
         stdout: TextIO | None = None,
@@ -61,6 +71,17 @@ class Prompt:
         self._typed = Typed()
         self.on_suspend: Callable[[], None] = lambda: None
         """What Ctrl-Z does."""
+        self.on_press: Callable[[Pressed], None] = lambda _: None
+        """What the keys do that are about sound."""
+        self.on_return: Callable[[], None] = lambda: None
+        """What happens once an $EDITOR is closed."""
+        self._meters = meters
+        self._meter: Meter | None = None
+        if meters is not None and paints_meter:
+            self._meter = Meter(meters, lambda: output.get_size().columns)
+        self._editor: asyncio.Task[None] | None = None
+        self._is_put_aside = False
+        self._is_asking = False
         self._suspension: Awaitable[None] | None = None
         """Held only because the loop itself would let it be collected."""
         self._session: PromptSession[str] = PromptSession(
@@ -68,19 +89,25 @@ class Prompt:
             history=_File(history),
             multiline=True,
             editing_mode=EditingMode.EMACS,
-            enable_open_in_editor=True,
             tempfile_suffix=".md",
             completer=_Commands(),
             complete_while_typing=False,
-            key_bindings=_keys(self.above, lambda: self.on_suspend()),
+            key_bindings=self._keys(),
             prompt_continuation="  ",
+            bottom_toolbar=self._meter.paint if self._meter else None,
+            style=Style.from_dict(_STYLE),
             color_depth=None if color else ColorDepth.DEPTH_1_BIT,
             input=self._input,
             output=output,
         )
         self._choices: PromptSession[str] = PromptSession(
-            history=InMemoryHistory(), input=self._input, output=output
+            history=InMemoryHistory(),
+            key_bindings=self._voice_keys(),
+            input=self._input,
+            output=output,
         )
+        if meters is not None:
+            self._session.app.ttimeoutlen = ESCAPE_SECONDS
 
     @property
     def active(self) -> bool:
@@ -92,19 +119,71 @@ class Prompt:
         apps = (self._session.app, self._choices.app)
         return next((app for app in apps if app.is_running), None)
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether the screen is that of an $EDITOR."""
+        return self._editor is not None
+
+    def without_echo(self) -> AbstractContextManager[None]:
+        """While this lasts, keys that are pressed between one entry and the next are not shown."""
+        return self._input.raw_mode()
+
     async def read(self, default: str = "") -> str | None:
-        """One entry, begun with `default` and what was typed ahead. None: the user leaves."""
+        """One entry, begun with `default` and what was typed ahead, or with the one that was put
+        aside. None: the user leaves; empty also if it is put aside."""
+        session, self._session.app.erase_when_done = self._session, False
+        with self._beating():
+            try:
+                if not self._is_put_aside:
+                    default += self._typed.take()
+                    return await session.prompt_async(default=default, handle_sigint=False)
+                self._is_put_aside = False
+                self._typed.go_on(session.default_buffer)
+                return await session.app.run_async(handle_sigint=False)
+            except EOFError:
+                return None
+
+    def put_aside(self) -> None:
+        """Take down the entry that is edited; the next one goes on with it."""
+        app = self._session.app
+        if not app.is_running or app.is_done:
+            return
+        self._session.search_buffer.reset()
+        self._session.layout.focus(DEFAULT_BUFFER)
+        self._is_put_aside = app.erase_when_done = True
+        app.exit(result="")
+
+    def turn(self, microphone: Microphone) -> None:
+        """The microphone was turned on or off."""
+        if self._meter is not None:
+            self._meter.turn(microphone)
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Repaint the meter while this lasts, whenever it shows something else."""
+        if (meter := self._meter) is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def beat() -> None:
+            nonlocal timer
+            timer = loop.call_later(_BEAT, beat)
+            if meter.look():
+                self._session.app.invalidate()
+
+        timer = loop.call_later(_BEAT, beat)
         try:
-            return await self._session.prompt_async(
-                default=default + self._typed.take(), handle_sigint=False
-            )
-        except EOFError:
-            return None
+            yield
+        finally:
+            timer.cancel()
 
     async def choose(self, question: str) -> Answer | None:
         """Yes, always or no, as many times as it takes to get one; None: stop the reply."""
         message = f"{visible(question)} [y]es, [a]lways, [n]o › "  # noqa: RUF001 # as the prompt
-        while True:
+        self._is_asking = True
+        while self._is_asking:
             try:
                 typed = await self._choices.prompt_async(message, handle_sigint=False)
             except (EOFError, KeyboardInterrupt):
@@ -112,11 +191,14 @@ class Prompt:
             for answer in _ANSWERS:
                 if typed.strip() and answer.startswith(typed.strip().lower()):
                     return answer
+        return None
 
     def abandon(self) -> None:
         """Nobody needs an answer any more."""
-        if self._choices.app.is_running:
-            self._choices.app.exit(exception=EOFError)
+        self._is_asking = False
+        app = self._choices.app
+        if app.is_running and not app.is_done:
+            app.exit(exception=EOFError)
 
     def above(self, show: Callable[[], None]) -> None:
         """Let `show` print above the entry being edited, or at once if none is.
@@ -149,7 +231,9 @@ class Prompt:
             Keys.ControlC: on_cancel,
             Keys.ControlZ: lambda: self.on_suspend(),
         }
-        keys = _Ahead(self._input, self._typed, actions)
+        if self._meters is not None:
+            actions[Keys.ControlT] = lambda: self.on_press(MicrophoneToggled())
+        keys = Ahead(self._input, self._typed, actions)
         keys.take(get_typeahead(self._input))
         with self._input.raw_mode(), self._input.attach(keys.ready):
             try:
@@ -157,102 +241,65 @@ class Prompt:
             finally:
                 keys.stop()
 
+    def _keys(self) -> KeyBindings:
+        keys = self._voice_keys()
+        typing = has_focus(DEFAULT_BUFFER)
 
-class Typed:
-    """Text that was typed while nothing asked for it."""
+        @keys.add("enter", filter=typing)
+        def send(event: KeyPressEvent) -> None:
+            event.current_buffer.validate_and_handle()
 
-    def __init__(self) -> None:
-        self._text = ""
+        @keys.add("escape", "enter", filter=typing)
+        @keys.add("c-j", filter=typing)
+        def new_line(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
 
-    def press(self, key: KeyPress) -> None:
-        """Take a key that is not a command."""
-        match key.key:
-            case Keys.ControlM | Keys.ControlJ:
-                self._text += "\n"
-            case Keys.ControlH:
-                self._text = self._text[:-1]
-            case Keys.ControlU:
-                self._text = ""
-            case Keys.BracketedPaste:
-                self._text += key.data.replace("\r\n", "\n").replace("\r", "\n")
-            case Keys():
-                pass
-            case text:
-                self._text += text
+        @keys.add("c-c", filter=typing)
+        def clear(event: KeyPressEvent) -> None:
+            if event.current_buffer.text:
+                event.current_buffer.reset()
+            elif self._is_playing:
+                self.on_press(CancelPressed())
+            else:
+                advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE)])
+                self.above(lambda: print_formatted_text(advice, output=event.app.output))
 
-    def take(self) -> str:
-        """All of it, once. An Enter at its end asked for nothing more than this."""
-        text, self._text = self._text.removesuffix("\n"), ""
-        return text
+        @keys.add("c-x", "c-e", filter=typing)
+        def edit(event: KeyPressEvent) -> None:
+            self._editor = event.current_buffer.open_in_editor()
+            self._editor.add_done_callback(self._returned)
 
+        @keys.add("c-z")
+        def stop(event: KeyPressEvent) -> None:
+            self.on_suspend()
 
-class _Ahead:
-    """Reads keys in mid reply."""
+        return keys
 
-    def __init__(
-        self, source: Input, typed: Typed, actions: Mapping[Keys, Callable[[], None]]
-    ) -> None:
-        self._source = source
-        self._typed = typed
-        self._actions = actions
-        self._flush: asyncio.TimerHandle | None = None
+    def _voice_keys(self) -> KeyBindings:
+        keys = KeyBindings()
 
-    def ready(self) -> None:
-        """There is something to read."""
-        self.stop()
-        self.take(self._source.read_keys())
-        if not self._source.closed:
-            # An Esc by itself is one only once nothing has followed it.
-            loop = asyncio.get_running_loop()
-            self._flush = loop.call_later(
-                _ESCAPE_SECONDS, lambda: self.take(self._source.flush_keys())
-            )
+        @keys.add("c-t", filter=Condition(lambda: self._meters is not None))
+        def toggle(event: KeyPressEvent) -> None:
+            self.on_press(MicrophoneToggled())
 
-    def stop(self) -> None:
-        """Wait for nothing any more."""
-        if self._flush is not None:
-            self._flush.cancel()
+        @Condition
+        def alone() -> bool:
+            """No other key came with it: it is an Esc, and not an Alt."""
+            return not get_app().key_processor.input_queue
 
-    def take(self, keys: list[KeyPress]) -> None:
-        """Act on keys that came together: an Esc before another key is that key with Alt."""
-        alt = False
-        for key, after in zip_longest(keys, keys[1:]):
-            if key.key is Keys.Escape and after is not None and after.key is not Keys.Escape:
-                alt = True
-                continue
-            if isinstance(key.key, Keys) and key.key in self._actions:
-                self._actions[key.key]()
-            elif not alt or key.key is Keys.ControlM:
-                self._typed.press(key)
-            alt = False
+        @keys.add("escape", filter=Condition(lambda: self._is_playing), eager=alone)
+        def silence(event: KeyPressEvent) -> None:
+            self.on_press(CancelPressed())
 
+        return keys
 
-def _keys(above: Callable[[Callable[[], None]], None], suspend: Callable[[], None]) -> KeyBindings:
-    keys = KeyBindings()
-    typing = has_focus(DEFAULT_BUFFER)
+    @property
+    def _is_playing(self) -> bool:
+        return self._meters is not None and self._meters.is_playing
 
-    @keys.add("enter", filter=typing)
-    def send(event: KeyPressEvent) -> None:
-        event.current_buffer.validate_and_handle()
-
-    @keys.add("escape", "enter", filter=typing)
-    @keys.add("c-j", filter=typing)
-    def new_line(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
-    @keys.add("c-c", filter=typing)
-    def clear(event: KeyPressEvent) -> None:
-        if event.current_buffer.text:
-            event.current_buffer.reset()
-            return
-        advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE)])
-        above(lambda: print_formatted_text(advice, output=event.app.output))
-
-    @keys.add("c-z")
-    def stop(event: KeyPressEvent) -> None:
-        suspend()
-
-    return keys
+    def _returned(self, editor: asyncio.Task[None]) -> None:
+        self._editor = None
+        self.on_return()
 
 
 class _Commands(Completer):

@@ -1,7 +1,8 @@
 """A conversation in a terminal: the prompt and the view take turns.
 
-While an entry is edited nothing but notices is printed, above it; while a reply is due there is no
-prompt. Not here: keys (`prompt`), drawing (`live_view`), or what an entry leads to.
+While an entry is edited nothing but notices is printed, above it; while a reply is due, to what was
+typed or to what was said aloud meanwhile, there is no prompt. Not here: keys (`prompt`), drawing
+(`live_view`), or what an entry leads to.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rtchat.commands import AttachAsked, parse
-from rtchat.effects import Connecting, Copy, ReplyOver, ToolAsked, Update
+from rtchat.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
 from rtchat.errors import UsageError
 from rtchat.events import (
     Attached,
@@ -69,25 +70,59 @@ class Terminal:
         self._files = files
         self._news = asyncio.Event()
         """Something ends the wait for a reply: that it is over, or a call that needs permission."""
-        self._is_over = False
+        self._is_typed_due = False
+        """A question that was typed is not answered yet."""
+        self._asked: Asked | None = None
+        """What is being answered, typed or spoken."""
         self._call: ToolCall | Approval | None = None
+        self._held: list[Update] = []
+        """What happened while the screen was not free: a question and what came after it while the
+        entry is taken down, and everything while it is in an $EDITOR."""
         prompt.on_suspend = self._suspend
+        prompt.on_return = self._show_held
 
     def show(self, update: Update) -> None:
-        """Show what happened, above the prompt if there is one."""
+        """Show what happened, above the prompt if there is one; for a reply it makes room."""
+        if isinstance(update, Asked) and not self._prompt.is_covered:
+            self._prompt.put_aside()
+        is_early = isinstance(update, Asked) and self._prompt.active
+        if self._held or self._prompt.is_covered or is_early:
+            self._held.append(update)
+        else:
+            self._show(update)
+
+    def _show(self, update: Update) -> None:
         if isinstance(update, Copy):
             update = self._clipboard.copy(update)
+        if isinstance(update, Microphone):
+            self._prompt.turn(update)
         if isinstance(update, Connecting):
             self._view.show(update)  # prints nothing, so the prompt can stay where it is
         else:
             self._prompt.above(lambda: self._view.show(update))
-        if isinstance(update, ToolAsked):
-            self._call = update.call
-            self._news.set()
-        if isinstance(update, ReplyOver):
-            self._is_over = True
-            self._prompt.abandon()
-            self._news.set()
+        match update:
+            case Asked():
+                self._asked = update
+            case ToolAsked(call):
+                self._call = call
+                self._news.set()
+            case ReplyOver():
+                self._over()
+            case _:
+                pass
+
+    def _over(self) -> None:
+        # A question that is refused was never asked; one that was typed waits for a spoken one.
+        if self._asked is None or not self._asked.spoken:
+            self._is_typed_due = False
+        self._asked = self._call = None
+        self._prompt.abandon()
+        self._news.set()
+
+    def _show_held(self) -> None:
+        held, self._held = self._held, []
+        for update in held:
+            self.show(update)
 
     def tick(self) -> None:
         """Repaint what changed."""
@@ -107,36 +142,42 @@ class Terminal:
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
 
     def close(self) -> None:
-        """Take down whatever is still painted."""
+        """Take down whatever is still painted; nothing that happened is passed over."""
+        for update in self._held:
+            self._view.show(update)
         self._view.close()
 
     async def run(self, post: Callable[[LocalEvent], None]) -> None:
         """Ask for entries and post what they mean, until the user leaves."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._prompt.on_press = post
         try:
-            while True:
-                for event in await self._next():
-                    if isinstance(event, UserSaid):
-                        await self._ask(event, post)
-                        continue
-                    post(event)
-                    if isinstance(event, LeaveAsked):
-                        return
+            with self._prompt.without_echo():
+                await self._converse(post)
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
 
-    async def _next(self) -> Sequence[LocalEvent]:
-        """The meaning of the next entry; a terminal that went away means to leave."""
+    async def _converse(self, post: Callable[[LocalEvent], None]) -> None:
         while True:
-            try:
-                line = await self._prompt.read()
-            except OSError:
-                line = None
-            if line is None:
-                return [LeaveAsked()]
-            if line.strip():
-                return await self._meaning(line)
+            await self._replies(post)
+            for event in await self._next():
+                if isinstance(event, UserSaid):
+                    self._is_typed_due = True
+                post(event)
+                if isinstance(event, LeaveAsked):
+                    return
+
+    async def _next(self) -> Sequence[LocalEvent]:
+        """The meaning of the next entry, of which a reply that is due may leave nothing; a terminal
+        that went away means to leave."""
+        try:
+            line = await self._prompt.read()
+        except OSError:
+            line = None
+        if line is None:
+            return [LeaveAsked()]
+        return await self._meaning(line) if line.strip() else ()
 
     async def _meaning(self, line: str) -> Sequence[LocalEvent]:
         """A path is a file to attach, unless it is a command or a literal slash."""
@@ -158,19 +199,20 @@ class Terminal:
             except UsageError as error:
                 return [Told(str(error), is_error=True)]
 
-    async def _ask(self, question: UserSaid, post: Callable[[LocalEvent], None]) -> None:
-        """Post a question and wait until its reply was shown; ask about the calls that it makes."""
-        self._is_over = False
-        self._view.expect()
-        event: LocalEvent = question
-        while True:
-            self._news.clear()
-            with self._prompt.replying(lambda: post(CancelPressed())):
-                post(event)
-                await self._news.wait()
-            if self._is_over or self._call is None:
-                return
+    async def _replies(self, post: Callable[[LocalEvent], None]) -> None:
+        """Wait until no reply is due; ask about the calls that they make."""
+        self._show_held()
+        while self._is_typed_due or self._asked is not None:
+            if self._call is None:
+                if self._asked is None:
+                    self._view.expect()
+                self._news.clear()
+                with self._prompt.replying(lambda: post(CancelPressed())):
+                    await self._news.wait()
+                continue
             self._view.hide()
-            call, self._call = self._call, None
-            answer = await self._prompt.choose(f"{words.call(call)}  run it?")
-            event = CancelPressed() if answer is None else ToolAnswered(answer)
+            answer = await self._prompt.choose(f"{words.call(self._call)}  run it?")
+            if self._call is not None:  # else its reply is over
+                self._call = None
+                post(CancelPressed() if answer is None else ToolAnswered(answer))
+            self._show_held()

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import assert_never
 
 from rtchat import __version__
-from rtchat.effects import Ready, ReplyOver, ToolEnded, Totals, Waiting
+from rtchat.effects import Heard, Microphone, Ready, ReplyOver, ToolEnded, Totals, Waiting
 from rtchat.events import RateLimit
 from rtchat.values import Approval, Kept, Status, ToolCall, Usage
 
+NOTHING = "(nothing understood)"
+"""In the place of what was heard without words in it."""
 _DOT = " · "
 _MOST_SHOWN = 200
 """Characters of arguments and outputs that are shown."""
@@ -43,6 +45,25 @@ def conversation(kept: Kept) -> str:
 def waiting(update: Waiting) -> str:
     """Why nothing happens, and for how long."""
     return f"{update.why}, again in {update.seconds:.1f} s"
+
+
+def heard(update: Heard) -> str:
+    """What was said aloud, for whom it does not stand where questions do."""
+    return f"heard: {' '.join(update.text.split()) or NOTHING}"
+
+
+def microphone(update: Microphone) -> str:
+    """Whether it is on, for whom cannot see it."""
+    return f"microphone {'on' if update.is_on else 'off'}"
+
+
+def stopping(microphone: Microphone | None) -> str:
+    """What stops a reply."""
+    if microphone is None:
+        return "Ctrl-C stops"
+    if microphone.by_hand:
+        return "Ctrl-T or Ctrl-C stops"
+    return "speak or Ctrl-C stops" if microphone.is_on else "Ctrl-C stops"
 
 
 def remark(over: ReplyOver) -> str:

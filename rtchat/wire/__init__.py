@@ -9,11 +9,11 @@ Source of the shapes: the GA reference, as typed in `openai.types.realtime`; the
 together. Not here: sockets, and what any of it means to a conversation.
 """
 
-from rtchat.wire.client import ask_for_text, decode, encode, with_tools
+from rtchat.wire.client import ask_for, decode, encode, with_tools
 from rtchat.wire.fields import read_error_body, read_frame, write_frame
 
 __all__ = [
-    "ask_for_text",
+    "ask_for",
     "decode",
     "encode",
     "read_error_body",

@@ -51,7 +51,17 @@ from rtchat.events import (
     ToolCalled,
     Unknown,
 )
-from rtchat.values import Channel, Dialect, JsonObject, Options, Part, Status, Tool, Usage
+from rtchat.values import (
+    Channel,
+    Dialect,
+    JsonObject,
+    Modality,
+    Options,
+    Part,
+    Status,
+    Tool,
+    Usage,
+)
 from rtchat.wire import beta, vendors
 from rtchat.wire.fields import Fields
 from rtchat.wire.items import read_item, read_part, write_item
@@ -113,12 +123,15 @@ def write_options(options: Options) -> dict[str, object]:
     return out | dict(options.other)
 
 
-def ask_for_text(
-    instructions: str | None, most: int | Literal["inf"] | None, other: JsonObject
+def ask_for(
+    modality: Modality,
+    instructions: str | None,
+    most: int | Literal["inf"] | None,
+    other: JsonObject,
 ) -> Options:
-    """The options of a session of text, unless `other` wants something else of it."""
-    modality: Literal["text"] | None = None if "output_modalities" in other else "text"
-    return Options(instructions, modality, most, other)
+    """The options of a session of text or of audio, unless `other` wants something else of it."""
+    wanted = None if "output_modalities" in other else modality
+    return Options(instructions, wanted, most, other)
 
 
 def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:

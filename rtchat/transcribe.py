@@ -1,0 +1,122 @@
+"""`rtchat transcribe`: a file, a pipe or the microphone in, what was said out.
+
+Not here: the machine of such a session (`transcription`), or how a file is read (`audio`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rtchat.conversation import Patience
+from rtchat.effects import Connecting, Ready, Update
+from rtchat.errors import ExitCode, UsageError
+from rtchat.events import AudioCaptured, InputEnded, LeaveAsked, LocalEvent
+from rtchat.run import prepare, server_of, trace_of
+from rtchat.session import Post, Session
+from rtchat.settings import Settings
+from rtchat.transcription import Transcription
+from rtchat.ui.plain_view import PlainView
+from rtchat.views import Surroundings, aside_of
+from rtchat.voice import Voice
+from rtchat.wire.voice import turn_ends, with_transcription
+
+MODEL = "gpt-live-transcribe"
+"""OpenAI's for text while somebody speaks."""
+LOCAL_MODEL = "whisper-tiny.en"
+
+
+def transcribe(
+    file: str | None, settings: Settings, streams: Surroundings, model: str | None
+) -> ExitCode:
+    """Write down what a file, stdin (`-`) or, without either, the microphone has."""
+    aside = aside_of(settings, streams)
+    if file is None and not streams.stdin_is_terminal:
+        file = "-"
+    if file == "-" and streams.stdin is None:
+        raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
+    prepare(settings, streams, aside)
+    view = _Gate(PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal))
+    return asyncio.run(_hold(file, settings, streams, model, view))
+
+
+async def _hold(
+    file: str | None, settings: Settings, streams: Surroundings, model: str | None, view: _Gate
+) -> ExitCode:
+    model = model or (LOCAL_MODEL if settings.local else MODEL)
+    options = with_transcription(settings.session, model=model, vad=settings.vad)
+    has_turns = turn_ends(options.other)[0]
+    patience = Patience(settings.connect_timeout, settings.timeout)
+    async with AsyncExitStack() as stack:
+        connect, redact = server_of(settings, streams, stack, transcribes=True)
+        trace = trace_of(settings, redact, stack)
+        session = Session(
+            Transcription(model, options, has_turns=has_turns, patience=patience),
+            view,
+            connect,
+            dialect=settings.forced_dialect,
+            redact=redact,
+            taps=() if trace is None else (trace,),
+        )
+        if file is None:
+            voice = Voice(settings, speaks=False)
+            return await session.run(voice.listen, _signals(InputEnded()))
+
+        async def read(post: Post) -> None:
+            await _read(file, streams, session, view, post)
+
+        return await session.run(read, _signals(LeaveAsked(ExitCode.INTERRUPTED)))
+
+
+async def _read(
+    file: str, streams: Surroundings, session: Session, gate: _Gate, post: Post
+) -> None:
+    """A file as fast as the server takes it."""
+    from rtchat.sound.audio import arriving
+
+    source = streams.stdin if file == "-" else Path(file)
+    assert source is not None
+    try:
+        async for audio in arriving(source):
+            await gate.ready.wait()
+            post(AudioCaptured(audio))
+            await session.drained()
+    except UsageError as error:
+        post(InputEnded(error.problem))
+    else:
+        post(InputEnded())
+
+
+def _signals(stop: LocalEvent) -> dict[int, LocalEvent]:
+    return {
+        signal.SIGINT: stop,
+        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
+        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
+    }
+
+
+class _Gate:
+    """A view that knows when the server takes audio: a file need not be read before."""
+
+    def __init__(self, view: PlainView) -> None:
+        self._view = view
+        self.ready = asyncio.Event()
+
+    def show(self, update: Update) -> None:
+        """Show it."""
+        match update:
+            case Ready():
+                self.ready.set()
+            case Connecting():
+                self.ready.clear()
+            case _:
+                pass
+        self._view.show(update)
+
+    def tick(self) -> None:
+        """Nothing is painted."""
+
+    def close(self) -> None:
+        """Nothing is left open."""

@@ -1,0 +1,258 @@
+"""The machine of a transcription session: audio in, what was heard out, no replies.
+
+As `conversation`: every event in, every effect out, no I/O and no clock of its own. Not here: where
+audio comes from, or how text is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import StrEnum
+
+from rtchat import effects as fx
+from rtchat import events as ev
+from rtchat import problems
+from rtchat.conversation import FIRST_DELAY, LONGEST_DELAY, RETRIES, Patience
+from rtchat.errors import ExitCode, Problem
+from rtchat.reply import Reply
+from rtchat.speech import Speech, SpeechOptions
+from rtchat.values import Channel, Options, Status
+
+
+class _Phase(StrEnum):
+    CONNECTING = "connecting"
+    CONFIGURING = "configuring"
+    RETRYING = "retrying"
+    READY = "ready"
+    ENDING = "ending"
+    """There is no more audio; some may still be written down."""
+    STOPPED = "stopped"
+
+
+class Transcription:
+    """One transcription. `options` are those of the session, and `has_turns` whether the server
+    tells what is a turn; without, what was heard cannot be found again after a lost connection."""
+
+    def __init__(
+        self,
+        model: str,
+        options: Options,
+        *,
+        has_turns: bool,
+        patience: Patience = Patience(),  # noqa: B008 - a frozen value
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._has_turns = has_turns
+        self._patience = patience
+        self._phase = _Phase.CONNECTING
+        self._speech = Speech(SpeechOptions(has_microphone=True, by_hand=False))
+        self._words = Reply(between="\n")
+        self._unheard: dict[str, bytes] = {}
+        """What was said and is not written down yet, by the id of its item."""
+        self._input_ended = False
+        self._exit = ExitCode.OK
+        self._commit = self._clear = ""
+        """The ids of our last two commands, until the server has answered the second."""
+        self._began = 0.0
+        self._ready: float | None = None
+        self._first: float | None = None
+        self._attempt = 0
+        self._sent = 0
+        self._now = 0.0
+        self._out: list[fx.Effect] = []
+
+    def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
+        """What to do about an event. `now` is seconds on a clock that only goes forward."""
+        self._now, self._out = now, []
+        if self._phase is not _Phase.STOPPED:
+            self._dispatch(event)
+        return self._out
+
+    def _dispatch(self, event: ev.Event) -> None:  # noqa: C901 - one case an event is the point
+        match event:
+            case ev.AudioCaptured(audio):
+                self._captured(audio)
+            case ev.Delta(Channel.HEARD):
+                self._show_words(self._words.add(replace(event, channel=Channel.TEXT)))
+            case ev.ChannelDone(Channel.HEARD):
+                self._heard(event)
+            case ev.HearingFailed(item_id, message):
+                self._notice("error", f"what was said could not be written down: {message}")
+                self._exit = ExitCode.REPLY
+                self._heard(ev.ChannelDone(Channel.HEARD, "", item_id=item_id))
+            case ev.SpeechStarted(_, start_ms):
+                self._speech.started(start_ms)
+            case ev.SpeechStopped(_, end_ms):
+                self._speech.stopped(end_ms)
+            case ev.AudioCommitted(item_id):
+                self._unheard[item_id] = self._speech.committed()
+            case ev.AudioCleared():
+                self._cleared()
+            case ev.Started():
+                self._began = self._now
+                self._connect()
+            case ev.Opened():
+                self._do(fx.SetTimer(ev.Timer.START, self._patience.start))
+            case ev.SessionCreated() if self._phase is _Phase.CONNECTING:
+                self._phase = _Phase.CONFIGURING
+                self._send(fx.Configure(self._options))
+            case ev.SessionUpdated() if self._phase is _Phase.CONFIGURING:
+                self._configured()
+            case ev.ServerProblem():
+                self._problem(event)
+            case ev.Lost():
+                self._lost(event)
+            case ev.InputEnded() if self._input_ended:  # Ctrl-C once more
+                self._stop(ExitCode.INTERRUPTED)
+            case ev.InputEnded(problem):
+                self._input_ended = True
+                if problem is not None:
+                    self._exit = problem.exit
+                    self._notice("error", str(problem))
+                self._end()
+            case ev.LeaveAsked(exit_code):
+                self._stop(exit_code)
+            case ev.MicrophoneLost(problem):
+                self._exit = problem.exit
+                self._notice("error", str(problem))
+                self._input_ended = True
+                self._end()
+            case ev.TimerFired(timer):
+                self._timer(timer)
+            case ev.Unknown(kind, why):
+                self._notice("detail", f"passed over {kind or 'a frame'}: {why}")
+            case _:
+                pass
+
+    # ------------------------------------------------------------------------------- the connection
+
+    def _connect(self) -> None:
+        self._phase = _Phase.CONNECTING
+        self._show(fx.Connecting(self._model))
+        self._do(fx.Connect(self._model))
+
+    def _configured(self) -> None:
+        self._phase = _Phase.READY
+        self._do(fx.ClearTimer(ev.Timer.START))
+        if self._ready is None:
+            self._ready = self._now - self._began
+        self._show(fx.Ready(self._model, self._ready))
+        for audio in self._speech.opened():
+            self._send(audio)
+        self._end()
+
+    def _lost(self, lost: ev.Lost) -> None:
+        if self._phase is _Phase.RETRYING:
+            return
+        self._clear_timers()
+        worth_it = lost.retry is ev.Retry.ALWAYS and self._ready is not None and self._has_turns
+        if not worth_it or self._attempt >= RETRIES:
+            self._over(lost.problem)
+            return
+        self._speech.closed()
+        self._speech.hold_first(self._unheard.values())
+        self._unheard.clear()
+        self._commit = self._clear = ""
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt)
+        self._attempt += 1
+        self._phase = _Phase.RETRYING
+        self._show(fx.Waiting(lost.problem.message, delay))
+        self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
+
+    def _problem(self, error: ev.ServerProblem) -> None:
+        if error.event_id and error.event_id == self._clear:
+            self._cleared()
+        elif error.event_id and error.event_id == self._commit:
+            pass  # there was nothing left to commit
+        elif self._phase in (_Phase.CONNECTING, _Phase.CONFIGURING):
+            self._over(problems.refused_settings(error))
+        else:
+            self._exit = ExitCode.REPLY
+            self._notice("error", f"the server reports: {error.message}")
+
+    def _timer(self, timer: ev.Timer) -> None:
+        match timer:
+            case ev.Timer.RETRY:
+                self._connect()
+            case ev.Timer.START | ev.Timer.STALL:
+                self._do(fx.Disconnect())
+                message = "the server sent nothing for too long"
+                hint = "give it longer with --timeout and --connect-timeout"
+                self._over(Problem(ExitCode.LINK, message, hint))
+            case _:
+                pass
+
+    # ---------------------------------------------------------------------------------------- words
+
+    def _captured(self, audio: bytes) -> None:
+        command = self._speech.captured(audio, has_session=self._phase is _Phase.READY)
+        if command is not None:
+            self._send(replace(command, live=False))
+
+    def _heard(self, event: ev.ChannelDone) -> None:
+        self._attempt = 0
+        self._unheard.pop(event.item_id, None)
+        self._show_words(self._words.channel_done(replace(event, channel=Channel.TEXT)))
+        self._end_if_done()
+
+    def _show_words(self, text: str) -> None:
+        if text and self._first is None:
+            self._first = self._now - self._began
+        if text:
+            self._show(fx.TextArrived(text))
+
+    def _end(self) -> None:
+        """Once there is no more audio, what is left of it is a turn."""
+        if self._input_ended and self._phase is _Phase.READY:
+            self._phase = _Phase.ENDING
+            self._commit = self._send(fx.CommitAudio())
+            # The server may be behind with turns of its own: the answer to this comes after them.
+            self._clear = self._send(fx.ClearAudio())
+            self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+
+    def _cleared(self) -> None:
+        self._clear = ""
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._phase is _Phase.ENDING and not self._clear and not self._unheard:
+            self._over(None)
+
+    def _over(self, problem: Problem | None) -> None:
+        """The end, and why; what was heard stays."""
+        rest = self._words.finish()
+        self._show_words(rest)
+        status = Status.COMPLETED if problem is None else Status.INCOMPLETE
+        timing = fx.Timing(self._ready, self._first, self._now - self._began)
+        text = self._words.text
+        over = fx.ReplyOver(status, text, self._model, problem=problem, timing=timing)
+        self._show(over)
+        self._stop(self._exit if problem is None else problem.exit)
+
+    # ---------------------------------------------------------------------------------------- small
+
+    def _do(self, effect: fx.Effect) -> None:
+        self._out.append(effect)
+
+    def _show(self, update: fx.Update) -> None:
+        self._out.append(fx.Show(update))
+
+    def _notice(self, level: fx.Level, text: str) -> None:
+        self._show(fx.Notice(level, text))
+
+    def _send(self, command: fx.Command) -> str:
+        self._sent += 1
+        event_id = f"rtchat_{self._sent}"
+        self._do(fx.Send(event_id, command))
+        return event_id
+
+    def _stop(self, exit_code: ExitCode) -> None:
+        self._phase = _Phase.STOPPED
+        self._clear_timers()
+        self._do(fx.Stop(exit_code))
+
+    def _clear_timers(self) -> None:
+        timers: Iterable[ev.Timer] = ev.Timer
+        self._out.extend(fx.ClearTimer(timer) for timer in timers)

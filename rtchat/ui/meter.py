@@ -1,0 +1,82 @@
+"""The line below the prompt of a voice conversation: is the microphone on, and what does it hear.
+
+Not here: where the line stands and when it is painted (`prompt`), or sound (`devices`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+
+from rtchat.effects import Microphone
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN = 4
+"""Levels, the latest of those that were looked at."""
+_ON, _DIM = "fg:ansicyan", "fg:ansibrightblack"
+
+
+class Meters(Protocol):
+    """What can be read at any time from the devices of a voice conversation."""
+
+    @property
+    def level(self) -> float:
+        """How loud the microphone is, from 0 to 1, even in decibels."""
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether something of a reply is yet to be heard."""
+
+
+class Meter:
+    """The line. `width` gives the columns of the terminal."""
+
+    def __init__(self, meters: Meters, width: Callable[[], int]) -> None:
+        self._meters = meters
+        self._width = width
+        self._microphone: Microphone | None = None
+        self._heights = deque([0] * _SHOWN, maxlen=_SHOWN)
+        self._painted: StyleAndTextTuples = []
+
+    def turn(self, microphone: Microphone) -> None:
+        """It was turned on or off."""
+        self._microphone = microphone
+        self._heights.extend([0] * _SHOWN)
+
+    def look(self) -> bool:
+        """Look at the level; whether the line is another than the one painted last."""
+        self._heights.append(min(int(self._meters.level * len(_BARS)), len(_BARS) - 1))
+        return self._line() != self._painted
+
+    def paint(self) -> StyleAndTextTuples:
+        """The line as it is now."""
+        self._painted = self._line()
+        return self._painted
+
+    def _line(self) -> StyleAndTextTuples:
+        if self._microphone is None:
+            return []
+        parts = self._parts(self._microphone)
+        while len(parts) > 1 and sum(map(len, parts)) > self._width() - 1:
+            parts.pop()
+        text = "".join(parts)
+        return [(_ON if self._microphone.is_on else _DIM, text[:1]), (_DIM, text[1:])]
+
+    def _parts(self, microphone: Microphone) -> list[str]:
+        """What the line says; where there is no room the last goes first."""
+        bars = " " + "".join(_BARS[height] for height in self._heights)
+        match microphone.is_on, microphone.by_hand:
+            case True, True:
+                parts = ["● talking", bars, " · Ctrl-T sends"]
+            case True, False:
+                parts = ["● listening", bars, " · Ctrl-T mutes"]
+            case False, True:
+                parts = ["○ Ctrl-T to talk"]
+            case _:
+                parts = ["○ muted", " · Ctrl-T listens"]
+        if self._meters.is_playing:
+            parts.append(" · Esc stops the voice")
+        return parts

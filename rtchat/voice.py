@@ -1,0 +1,200 @@
+"""The sound of a run: settings in, a microphone, a speaker and recordings out.
+
+Not here: the devices themselves (`devices`), files (`audio`, `recording`), or what a spoken turn is
+(`speech`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtchat.errors import UsageError
+from rtchat.events import AudioCaptured, MicrophoneLost, PlaybackCut, Told
+from rtchat.session import Player, Post
+from rtchat.settings import Settings
+from rtchat.speech import SpeechOptions
+from rtchat.values import JsonObject, value
+from rtchat.wire import voice as options
+
+if TYPE_CHECKING:
+    from rtchat.sound.devices import Microphone, Speaker
+    from rtchat.sound.recording import WavWriter
+
+
+@value
+class Sound:
+    """What a run hears and says besides text."""
+
+    audio_in: str | None = None
+    """A question in a file; `-` is stdin."""
+    audio_out: Path | None = None
+    """Where replies are recorded: a file of `once`, a folder of `talk`."""
+    is_live: bool = False
+    """There is a microphone and a speaker."""
+
+    @property
+    def hears(self) -> bool:
+        """Whether there is any audio to listen to."""
+        return self.is_live or self.audio_in is not None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether replies are to be spoken."""
+        return self.is_live or self.audio_out is not None
+
+
+def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]:
+    """The options of a session with this sound, and how the conversation is spoken.
+
+    Raises:
+        UsageError: the settings ask for a format that is not ours.
+    """
+    if not (sound.hears or sound.speaks):
+        return settings.session, SpeechOptions(keeps=settings.keep_audio)
+    if others := options.other_formats(settings.session):
+        hint = "leave audio.input.format and audio.output.format as they are"
+        raise UsageError(f"{others[0]} is not for the ears: rtchat plays audio/pcm", hint=hint)
+    vad = (settings.vad or "server") if sound.is_live else "off"
+    session = options.with_voice(settings.session, hears=sound.hears, speaks=sound.speaks, vad=vad)
+    has_turns, replies, interrupts = options.turn_ends(session)
+    return session, SpeechOptions(
+        speaks=sound.speaks,
+        has_microphone=sound.is_live,
+        by_hand=not has_turns,
+        replies=replies,
+        interrupts=interrupts,
+        writes_down=sound.hears and options.writes_down(session),
+        keeps=settings.keep_audio,
+    )
+
+
+class Recorder:
+    """Records what is played: `begin` gives the file of each item, the same one perhaps."""
+
+    def __init__(self, begin: Callable[[], WavWriter]) -> None:
+        self._begin = begin
+        self._item = ""
+        self._file: WavWriter | None = None
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        """Write it."""
+        if self._file is None or item_id != self._item:
+            self._item, self._file = item_id, self._begin()
+        self._file.write(audio)
+
+    def end(self, item_id: str) -> None:
+        """It is written already."""
+
+    def stop(self) -> None:
+        """What was not heard by anybody is recorded all the same."""
+
+
+class Voice:
+    """The microphone and the speaker of a conversation: a source of what is said, a player of what
+    is to be heard, and meters for whoever shows them.
+
+    What cannot be opened, or vanishes, is said once; the text goes on.
+    """
+
+    def __init__(self, settings: Settings, *, speaks: bool = True) -> None:
+        self._settings = settings
+        self._speaks = speaks
+        self._microphone: Microphone | None = None
+        self._speaker: Speaker | None = None
+
+    @property
+    def level(self) -> float:
+        """How loud the microphone is, 0 to 1."""
+        return self._microphone.level if self._microphone else 0.0
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether something is being heard."""
+        return self._speaker is not None and self._speaker.playing
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        """Let it be heard after what is being heard."""
+        if self._speaker is not None:
+            self._speaker.play(item_id, content_index, audio)
+
+    def end(self, item_id: str) -> None:
+        """There is no more of this item."""
+        if self._speaker is not None:
+            self._speaker.end(item_id)
+
+    def stop(self) -> PlaybackCut | None:
+        """Be silent at once."""
+        return self._speaker.stop() if self._speaker is not None else None
+
+    async def listen(self, post: Post) -> None:
+        """Open both, and post what the microphone hears until this is cancelled."""
+        if self._speaks:
+            self._open_speaker(post)
+        self._open_microphone(post)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.close()
+
+    def _open_speaker(self, post: Post) -> None:
+        from rtchat.sound.devices import Speaker, find
+
+        try:
+            self._speaker = Speaker(
+                find(self._settings.output_device, "output"),
+                on_lost=lambda problem: post(Told(str(problem), is_error=True)),
+                loop=asyncio.get_running_loop(),
+            )
+        except UsageError as error:
+            post(Told(str(error), is_error=True))
+
+    def _open_microphone(self, post: Post) -> None:
+        from rtchat.sound.devices import Microphone, find
+
+        try:
+            self._microphone = Microphone(
+                find(self._settings.input_device, "input"),
+                lambda audio: post(AudioCaptured(audio)),
+                on_lost=lambda problem: post(MicrophoneLost(problem)),
+                loop=asyncio.get_running_loop(),
+            )
+        except UsageError as error:
+            post(MicrophoneLost(error.problem))
+
+    def close(self) -> None:
+        """Let go of both."""
+        for device in (self._microphone, self._speaker):
+            if device is not None:
+                device.close()
+
+    def describe(self) -> str:
+        """What was lost on the way."""
+        lost = self._microphone.overruns if self._microphone else 0
+        late = self._speaker.underruns if self._speaker else 0
+        return f"sound: {late} underruns of the speaker, {lost} overruns of the microphone"
+
+
+class Both:
+    """Two players as one: what counts as heard is what the first says."""
+
+    def __init__(self, heard: Player, recorded: Player) -> None:
+        self._heard = heard
+        self._recorded = recorded
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        """Give it to both."""
+        self._heard.play(item_id, content_index, audio)
+        self._recorded.play(item_id, content_index, audio)
+
+    def end(self, item_id: str) -> None:
+        """Tell both."""
+        self._heard.end(item_id)
+        self._recorded.end(item_id)
+
+    def stop(self) -> PlaybackCut | None:
+        """Be silent."""
+        self._recorded.stop()
+        return self._heard.stop()

@@ -1,0 +1,60 @@
+"""Sound made of nothing: PCM16, mono, 24 kHz unless another rate is given, and WAV files of it."""
+
+from __future__ import annotations
+
+import math
+import wave
+from array import array
+from functools import cache
+from pathlib import Path
+
+from rtchat.sound.audio import RATE
+
+SECOND = 2 * RATE
+"""Bytes of a second."""
+
+
+@cache
+def tone(hertz: float, seconds: float, *, rate: int = RATE, loud: float = 0.5) -> bytes:
+    """A sine, as PCM16 mono."""
+    step = 2 * math.pi * hertz / rate
+    samples = (loud * 32767 * math.sin(step * number) for number in range(round(seconds * rate)))
+    return array("h", map(round, samples)).tobytes()
+
+
+def silence(seconds: float) -> bytes:
+    """Nothing at all."""
+    return bytes(2 * round(seconds * RATE))
+
+
+def heard(audio: bytes, *, above: int = 1000) -> bytes:
+    """Audio without the silence before and after it."""
+    samples = array("h", audio)
+    loud = [number for number, sample in enumerate(samples) if abs(sample) > above]
+    return samples[loud[0] : loud[-1] + 1].tobytes() if loud else b""
+
+
+def frequency(audio: bytes, *, rate: int = RATE) -> float:
+    """Of a tone: the passages through zero."""
+    samples = array("h", audio)
+    ups = [n for n in range(1, len(samples)) if samples[n - 1] < 0 <= samples[n]]
+    return (len(ups) - 1) * rate / (ups[-1] - ups[0]) if len(ups) > 1 else 0.0
+
+
+def write_wav(path: Path, audio: bytes) -> Path:
+    """A file with this in it."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(audio)
+    return path
+
+
+def wav_audio(path: Path) -> bytes:
+    """What is in a file of ours, whose header is right."""
+    with wave.open(str(path)) as file:
+        assert file.getparams()[:3] == (1, 2, RATE)
+        audio: bytes = file.readframes(10**9)
+        assert len(audio) == file.getnframes() * 2
+        return audio

@@ -1,0 +1,261 @@
+"""The program with sound: questions and replies in files, what is heard, what is kept of it, and
+audio that is none."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtchat.server.engines import voice_of
+from rtchat.server.realtime import serving
+from rtchat.server.script import ScriptEngine, read_script
+from tests.program import Program, background
+from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
+from tests.test_recorded_servers import playing
+from tests.test_recordings import read
+
+SCRIPT: dict[str, object] = {
+    "model": "scripted",
+    "heard": ["What is the time?", "And the date?", "Go on."],
+    "rule": [
+        {"match": "time", "text": "It is noon."},
+        {"match": "French", "text": "Midi."},
+        {"match": "forever", "text": "word. " * 2_000, "chunk": 6, "delay": 0.02},
+        {"match": "cut", "text": "Half an answer. And", "close": {"code": 1006}},
+        {"text": "I see."},
+    ],
+}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    engine = ScriptEngine(read_script(SCRIPT))
+    program = Program(tmp_path)
+    with background(lambda: serving(engine, voice=voice_of(engine))) as url:
+        program.environ["RTCHAT_URL"] = url
+        yield program
+
+
+def length(path: Path) -> float:
+    """Seconds of a WAV."""
+    return len(wav_audio(path)) / SECOND
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+def test_a_question_in_a_file_is_answered_in_text(program: Program) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    ran = program.run("once", "--audio-in", "question.wav")
+    assert (ran.code, ran.text) == (0, "It is noon.\n")
+    assert "heard: What is the time?" in ran.err
+
+
+def test_a_question_in_text_is_answered_aloud(program: Program) -> None:
+    ran = program.run("once", "the time?", "--audio-out", "answer.wav")
+    assert (ran.code, ran.text) == (0, "It is noon.\n")
+    assert length(program.home / "answer.wav") > 0.3
+
+
+def test_from_file_to_file(program: Program) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    ran = program.run("once", "--audio-in", "question.wav", "--audio-out", "answer.wav", "--json")
+    report = json.loads(ran.text)
+    assert (ran.code, report["heard"], report["text"]) == (0, "What is the time?", "It is noon.")
+    assert length(program.home / "answer.wav") > 0.3
+
+
+def test_what_is_written_goes_before_what_is_said(program: Program) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    ran = program.run("once", "In French:", "--audio-in", "question.wav")
+    assert ran.text in ("It is noon.\n", "Midi.\n")  # whichever the script meets first
+    shown = program.run("history", "show", "1")
+    assert "In French:" in shown.text
+
+
+def test_a_question_from_a_pipe(program: Program) -> None:
+    file = write_wav(program.home / "question.wav", tone(440, 1.0))
+    ran = program.run("once", "--audio-in", "-", stdin=file.read_bytes())
+    assert (ran.code, ran.text) == (0, "It is noon.\n")
+
+
+def test_each_line_of_a_pipe_is_answered_aloud_in_a_file_of_its_own(program: Program) -> None:
+    ran = program.run("talk", "--audio-out", "said", stdin=b"the time?\nwell\n")
+    assert (ran.code, ran.text) == (0, "It is noon.\nI see.\n")
+    files = sorted((program.home / "said").iterdir())
+    assert [file.name for file in files] == ["reply-001.wav", "reply-002.wav"]
+    assert all(length(file) > 0.2 for file in files)
+
+
+def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(program: Program) -> None:
+    process = program.start("once", "forever", "--audio-out", "answer.wav")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.read(200)
+        answer = program.home / "answer.wav"
+        while not (answer.exists() and answer.stat().st_size > SECOND):
+            assert process.stdout.read(6)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert length(answer) > 0.9
+
+
+def test_an_answer_that_is_cut_is_a_wav_all_the_same(program: Program) -> None:
+    ran = program.run("once", "cut", "--audio-out", "answer.wav")
+    assert ran.code == 4
+    assert length(program.home / "answer.wav") > 0.0
+
+
+def test_a_kept_conversation_that_was_spoken_goes_on(program: Program) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    assert program.run("once", "--audio-in", "question.wav").code == 0
+    ran = program.run("once", "--continue", "well?")
+    assert (ran.code, ran.text) == (0, "I see.\n")
+    shown = program.run("history", "show", "1").text
+    assert shown.index("What is the time?") < shown.index("It is noon.") < shown.index("I see.")
+    assert "What is the time?" in program.run("history", "list").text
+
+
+def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    for options in ([], ["--keep-audio"]):
+        ran = program.run("once", "--audio-in", "question.wav", "--audio-out", "a.wav", *options)
+        assert ran.code == 0
+    assert program.run("history", "export", "1", "--audio", "one").code != 0
+    assert program.run("history", "export", "2", "--audio", "two").code == 0
+    files = sorted(path.name for path in (program.home / "two").iterdir())
+    assert [name.split("-")[1] for name in files] == ["user.wav", "assistant.wav"]
+    assert length(program.home / "two" / files[0]) == 1.0
+
+
+# ------------------------------------------------------------------------------ what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--audio-in", "no.wav"], 2, "no.wav"),
+        (["--audio-in", "text.wav"], 2, "text.wav"),
+        (["--audio-in", "empty.wav"], 2, "empty.wav"),
+        (["--audio-in", "."], 2, "."),
+        (["--audio-in", "-"], 2, "stdin"),
+        (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
+        (["hi", "--audio-out", "."], 6, "."),
+        (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
+        (
+            ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
+            2,
+            "audio/pcm",
+        ),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_one_line(
+    program: Program, arguments: list[str], code: int, says: str
+) -> None:
+    (program.home / "text.wav").write_text("hello")
+    (program.home / "empty.wav").write_bytes(b"")
+    ran = program.run("once", *arguments)
+    assert ran.code == code
+    assert says in ran.error
+
+
+def test_a_question_of_nothing_is_refused_and_said(program: Program) -> None:
+    write_wav(program.home / "short.wav", tone(440, 0.05))
+    ran = program.run("once", "--audio-in", "short.wav")
+    assert ran.code == 1
+    assert "100" in ran.error
+
+
+@pytest.mark.parametrize(
+    ("deltas", "frames"),
+    [
+        (["AQI=", "AwQ="], 2),
+        (["AQID", "BAU="], 2),
+        (["AQI=", "not base64", "AwQ="], 2),
+        (["", "AQI="], 1),
+        ([7, None, "AQI="], 1),
+    ],
+    ids=["good", "odd", "no base64", "empty", "no text"],
+)
+def test_a_server_that_sends_bad_sound_is_heard_as_far_as_it_goes(
+    tmp_path: Path, deltas: list[Any], frames: int
+) -> None:
+    place = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
+    says = [{"type": "response.output_audio.delta", "delta": delta, **place} for delta in deltas]
+    lines: list[tuple[str, dict[str, Any]]] = [
+        ("received", {"type": "session.created", "session": {"type": "realtime", "id": "s"}}),
+        ("sent", {"type": "session.update"}),
+        ("received", {"type": "session.updated", "session": {"type": "realtime", "id": "s"}}),
+        ("sent", {"type": "response.create"}),
+        ("received", {"type": "response.created", "response": {"id": "r"}}),
+        *(("received", data) for data in says),
+        (
+            "received",
+            {"type": "response.output_audio_transcript.done", "transcript": "Hi.", **place},
+        ),
+        ("received", {"type": "response.done", "response": {"id": "r", "status": "completed"}}),
+    ]
+    with background(partial(playing, lines, [])) as url:
+        ran = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "a.wav")
+    assert (ran.code, ran.text) == (0, "Hi.\n")
+    assert len(wav_audio(tmp_path / "a.wav")) == 2 * frames
+
+
+# ------------------------------------------------------------------------------ recorded servers
+
+
+def test_a_recorded_answer_is_heard_in_full(tmp_path: Path) -> None:
+    lines = read("openai-text-in-audio-out")
+    with background(partial(playing, lines, [])) as url:
+        program = Program(tmp_path)
+        ran = program.run("once", "Hi", "--url", url, "--audio-out", "answer.wav")
+    assert (ran.code, ran.text) == (0, "Hi there!\n")
+    deltas = [data["delta"] for _, data in lines if data["type"] == "response.output_audio.delta"]
+    samples = sum(len(delta) * 3 // 4 - delta.count("=") for delta in deltas) // 2
+    assert deltas
+    assert length(tmp_path / "answer.wav") == samples / 24_000
+
+
+# ------------------------------------------------------------------------------ transcription
+
+
+def test_a_file_is_written_down(program: Program) -> None:
+    said = b"".join([tone(440, 1.0), silence(1.5), tone(440, 1.0), silence(1.5)])
+    write_wav(program.home / "said.wav", said)
+    ran = program.run("transcribe", "said.wav", "--vad", "server")
+    assert (ran.code, ran.text) == (0, "What is the time?\nAnd the date?\n")
+
+
+def test_a_pipe_is_written_down(program: Program) -> None:
+    file = write_wav(program.home / "said.wav", tone(440, 1.0))
+    ran = program.run("transcribe", "-", "--vad", "off", stdin=file.read_bytes())
+    assert (ran.code, ran.text) == (0, "What is the time?\n")
+
+
+@pytest.mark.parametrize("audio", [silence(1.0), b""], ids=["silence", "nothing"])
+def test_where_nothing_is_said_nothing_is_written(program: Program, audio: bytes) -> None:
+    write_wav(program.home / "said.wav", audio)
+    ran = program.run("transcribe", "said.wav", "--vad", "server")
+    assert ran.text == ""
+    assert ran.code == (0 if audio else 2)
+
+
+def test_a_transcription_of_what_is_no_audio_is_one_line(program: Program) -> None:
+    (program.home / "text.wav").write_text("hello" * 100)
+    ran = program.run("transcribe", "text.wav")
+    assert (ran.code, ran.text) == (2, "")
+    assert "text.wav" in ran.error
+
+
+def test_without_a_server_transcription_ends(tmp_path: Path) -> None:
+    write_wav(tmp_path / "said.wav", tone(440, 1.0))
+    ran = Program(tmp_path).run("transcribe", "said.wav", "--url", "ws://127.0.0.1:1/v1/realtime")
+    assert (ran.code, ran.text) == (4, "")
+    assert "127.0.0.1:1" in ran.error

@@ -1,0 +1,258 @@
+"""A transcription session: audio in, text out, without replies."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtchat.effects import (
+    AppendAudio,
+    ClearAudio,
+    ClearTimer,
+    Command,
+    CommitAudio,
+    Configure,
+    Connect,
+    Connecting,
+    Disconnect,
+    Effect,
+    Notice,
+    Ready,
+    ReplyOver,
+    Send,
+    SetTimer,
+    Show,
+    Stop,
+    TextArrived,
+    Waiting,
+)
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import (
+    AudioCaptured,
+    AudioCleared,
+    AudioCommitted,
+    ChannelDone,
+    Delta,
+    Event,
+    HearingFailed,
+    InputEnded,
+    LeaveAsked,
+    Lost,
+    MicrophoneLost,
+    Opened,
+    Retry,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    Started,
+    Timer,
+    TimerFired,
+    Unknown,
+)
+from rtchat.speech import BYTES_A_MS
+from rtchat.transcription import Transcription
+from rtchat.values import Channel, Options, Status
+
+OPTIONS = Options(other={"type": "transcription"})
+GONE = Problem(ExitCode.LINK, "gone", "try again")
+LOST = Lost(GONE, Retry.ALWAYS)
+
+
+def ms(count: int, sample: int = 1) -> bytes:
+    return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
+
+
+class Play:
+    """A transcription, and what it does about each event; what is quiet is left out."""
+
+    def __init__(self, *, has_turns: bool = True, ready: bool = True) -> None:
+        self.machine = Transcription("w", OPTIONS, has_turns=has_turns)
+        if ready:
+            self.tell(Started(), Opened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+
+    def tell(self, *events: Event) -> list[Effect]:
+        """What the last of these led to."""
+        done: list[Effect] = []
+        for event in events:
+            done = self.machine.handle(event, 0.0)
+        return [effect for effect in done if not isinstance(effect, ClearTimer | SetTimer)]
+
+    def sends(self, *events: Event) -> list[Command]:
+        return [effect.command for effect in self.tell(*events) if isinstance(effect, Send)]
+
+    def says(self, *events: Event) -> str:
+        shown = [effect.update for effect in self.tell(*events) if isinstance(effect, Show)]
+        return "".join(update.text for update in shown if isinstance(update, TextArrived))
+
+    def ends(self, *events: Event) -> tuple[ReplyOver, ExitCode]:
+        effects = self.tell(*events)
+        *_, over, stop = effects
+        assert isinstance(over, Show)
+        assert isinstance(over.update, ReplyOver)
+        assert isinstance(stop, Stop)
+        assert self.tell(Started()) == []
+        return over.update, stop.exit
+
+
+def piece(text: str, item: str = "u1") -> Delta:
+    return Delta(Channel.HEARD, text, item_id=item)
+
+
+def whole(text: str, item: str = "u1") -> ChannelDone:
+    return ChannelDone(Channel.HEARD, text, item_id=item)
+
+
+TURN = (SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
+
+
+def test_a_transcription_from_the_first_sound_to_the_last_word() -> None:
+    play = Play(ready=False)
+    assert play.tell(Started()) == [Show(Connecting("w")), Connect("w")]
+    assert play.machine.handle(Opened(), 0.0) == [SetTimer(Timer.START, 10.0)]
+    assert play.sends(SessionCreated("s", "w")) == [Configure(OPTIONS)]
+    assert play.tell(SessionUpdated("s", "w")) == [Show(Ready("w", 0.0))]
+    assert play.sends(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]
+    assert play.says(*TURN, piece("Good ")) == "Good "
+    assert play.says(piece("day.")) == "day."
+    assert play.says(whole("Good day.")) == ""
+    assert play.sends(InputEnded()) == [CommitAudio(), ClearAudio()]
+    empty = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id="rtchat_3")
+    assert play.tell(empty) == []
+    over, code = play.ends(AudioCleared())
+    assert (over.status, over.text, over.problem, code) == (
+        Status.COMPLETED,
+        "Good day.",
+        None,
+        ExitCode.OK,
+    )
+
+
+def test_turns_stand_on_lines_of_their_own_in_the_order_in_which_they_were_said() -> None:
+    play = Play()
+    play.tell(*TURN, AudioCommitted("u2"))
+    assert play.says(piece("one")) == "one"
+    assert play.says(whole("two.", "u2")) == ""
+    assert play.says(whole("one.")) == ".\ntwo."
+
+
+def test_what_is_left_at_the_end_is_a_turn() -> None:
+    play = Play(has_turns=False)
+    play.tell(AudioCaptured(ms(1000)), piece("Good "), InputEnded())
+    assert play.tell(AudioCommitted("u1"), AudioCleared()) == []
+    over, code = play.ends(whole("Good day."))
+    assert (over.text, code) == ("Good day.", ExitCode.OK)
+
+
+def test_what_cannot_be_written_down_is_said_and_counts() -> None:
+    play = Play()
+    effects = play.tell(*TURN, HearingFailed("u1", "noise"))
+    said = Notice("error", "what was said could not be written down: noise")
+    assert effects == [Show(said)]
+    assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
+
+
+def test_an_error_of_the_server_is_said_and_counts() -> None:
+    play = Play()
+    assert play.tell(ServerProblem("Odd.")) == [Show(Notice("error", "the server reports: Odd."))]
+    assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
+
+
+def test_a_server_that_cannot_clear_has_answered_all_the_same() -> None:
+    play = Play()
+    assert play.ends(InputEnded(), ServerProblem("No.", event_id="rtchat_3"))[1] is ExitCode.OK
+
+
+def test_turns_that_the_server_is_behind_with_are_waited_for() -> None:
+    play = Play()
+    play.tell(InputEnded(), *TURN, whole("one."), AudioCommitted("u2"))
+    assert play.tell(AudioCleared()) == []
+    assert play.ends(whole("two.", "u2"))[0].text == "one.\ntwo."
+
+
+def test_an_input_that_breaks_is_said_and_what_came_is_written_down() -> None:
+    play = Play()
+    broken = Problem(ExitCode.USAGE, "it is cut", "record it again")
+    effects = play.tell(AudioCaptured(ms(100)), InputEnded(broken))
+    assert effects[0] == Show(Notice("error", str(broken)))
+    over, code = play.ends(AudioCommitted("u1"), AudioCleared(), whole("Go"))
+    assert (over.text, code) == ("Go", ExitCode.USAGE)
+
+
+def test_a_microphone_that_vanishes_ends_it() -> None:
+    play = Play()
+    gone = Problem(ExitCode.USAGE, "no microphone", "plug it in")
+    effects = play.tell(MicrophoneLost(gone))
+    assert effects[0] == Show(Notice("error", str(gone)))
+    assert play.ends(AudioCleared())[1] is ExitCode.USAGE
+
+
+def test_an_end_before_the_session_is_there_waits_for_it() -> None:
+    play = Play(ready=False)
+    play.tell(Started(), AudioCaptured(ms(100)), InputEnded(), Opened(), SessionCreated("s", "w"))
+    assert play.sends(SessionUpdated("s", "w")) == [
+        AppendAudio(ms(100), True),
+        CommitAudio(),
+        ClearAudio(),
+    ]
+
+
+def test_ctrl_c_twice_waits_for_nothing() -> None:
+    play = Play()
+    assert play.tell(InputEnded(), InputEnded()) == [Stop(ExitCode.INTERRUPTED)]
+    assert Play().tell(LeaveAsked(ExitCode.TERMINATED)) == [Stop(ExitCode.TERMINATED)]
+
+
+def test_settings_that_are_refused_are_the_end() -> None:
+    play = Play(ready=False)
+    play.tell(Started(), Opened(), SessionCreated("s", "w"))
+    over, code = play.ends(ServerProblem("No such model.", param="session.audio"))
+    assert over.status is Status.INCOMPLETE
+    assert over.problem is not None
+    assert code is ExitCode.USAGE
+
+
+def test_what_nobody_has_written_down_is_told_to_the_next_connection() -> None:
+    play = Play()
+    play.tell(AudioCaptured(ms(1000)), *TURN, AudioCaptured(ms(1000, 2)))
+    play.tell(SpeechStarted("u2", 1000), AudioCaptured(ms(100, 3)))
+    assert play.tell(LOST) == [Show(Waiting("gone", 0.5))]
+    assert play.tell(Lost(GONE, Retry.ALWAYS)) == []
+    play.tell(AudioCaptured(ms(100, 4)))
+    assert play.tell(TimerFired(Timer.RETRY))[-1] == Connect("w")
+    play.tell(Opened(), SessionCreated("s", "w"))
+    said = [ms(900), ms(1000, 2) + ms(100, 3), ms(100, 4)]
+    assert play.sends(SessionUpdated("s", "w")) == [AppendAudio(audio, True) for audio in said]
+
+
+@pytest.mark.parametrize(
+    ("has_turns", "lost"), [(False, LOST), (True, Lost(GONE, Retry.NEVER))], ids=["turns", "retry"]
+)
+def test_a_lost_connection_is_the_end_where_there_is_no_way_on(has_turns: bool, lost: Lost) -> None:
+    play = Play(has_turns=has_turns)
+    play.tell(piece("Good "))
+    over, code = play.ends(lost)
+    assert (over.text, over.problem, code) == ("Good ", GONE, ExitCode.LINK)
+
+
+def test_a_connection_that_is_lost_again_and_again_is_given_up() -> None:
+    play = Play()
+    for _ in range(5):
+        play.tell(LOST, TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "w"))
+    assert play.ends(LOST)[1] is ExitCode.LINK
+
+
+@pytest.mark.parametrize("timer", [Timer.START, Timer.STALL])
+def test_a_server_that_says_nothing_is_left(timer: Timer) -> None:
+    play = Play()
+    effects = play.tell(TimerFired(timer))
+    assert effects[0] == Disconnect()
+    assert effects[-1] == Stop(ExitCode.LINK)
+
+
+def test_what_is_of_no_use_is_passed_over() -> None:
+    play = Play()
+    assert play.tell(TimerFired(Timer.SAVE)) == []
+    assert play.tell(Delta(Channel.TEXT, "a reply")) == []
+    assert play.tell(Unknown("x", "new")) == [Show(Notice("detail", "passed over x: new"))]
+    assert play.tell(Unknown("", "torn")) == [Show(Notice("detail", "passed over a frame: torn"))]

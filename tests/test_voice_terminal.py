@@ -1,0 +1,386 @@
+"""What a person sees and presses in a voice conversation, at a real terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rtchat.effects import (
+    Asked,
+    Heard,
+    Microphone,
+    Notice,
+    Ready,
+    ReplyOver,
+    TextArrived,
+    ToolAsked,
+    Update,
+)
+from rtchat.values import Status, ToolCall
+from tests.voiced import PROMPT, Voiced
+
+SPOKEN = Asked("", "model", spoken=True)
+LISTENING = Microphone(is_on=True, by_hand=False)
+MUTED = Microphone(is_on=False, by_hand=False)
+ON_HAND = Microphone(is_on=True, by_hand=True)
+OFF_HAND = Microphone(is_on=False, by_hand=True)
+BEGUN: list[Update] = [SPOKEN, Heard("Is it late?"), TextArrived("It is ")]
+REST: list[Update] = [TextArrived("late."), ReplyOver(Status.COMPLETED, "It is late.", "model")]
+TOLD = [f"{PROMPT} Is it late?", "", "It is late.", ""]
+TOGGLED, CANCELLED = "MicrophoneToggled()", "CancelPressed()"
+CALL = ToolCall("weather", "c", "{}")
+
+
+@contextmanager
+def conversation(
+    *options: str,
+    microphone: Microphone | None = LISTENING,
+    columns: int = 72,
+    editor: str = "",
+) -> Iterator[Voiced]:
+    """One that has begun; the line that says so is not of interest."""
+    voiced = Voiced(*options, columns=columns, editor=editor)
+    try:
+        voiced.happens(Ready("model", 0.1), *([microphone] if microphone else []))
+        voiced.shows("help", PROMPT)
+        yield voiced
+    finally:
+        voiced.ends()
+
+
+def rows(lines: list[str]) -> list[str]:
+    """What is below the greeting and above the toolbar."""
+    shown = lines[1:]
+    if shown[-1][:1] in ("●", "○"):
+        del shown[-1]
+    while shown and not shown[-1]:
+        del shown[-1]
+    return shown
+
+
+# ------------------------------------------------------------------------------- a spoken question
+
+
+def test_a_spoken_question_reads_as_one_that_was_typed() -> None:
+    with conversation() as voiced:
+        voiced.happens(*BEGUN)
+        streaming = rows(voiced.shows("It is"))
+        voiced.happens(*REST)
+        after = rows(voiced.shows("It is late.", PROMPT))
+    assert streaming[0] == f"{PROMPT} Is it late?"
+    assert streaming[2] == f"│ It is {' ' * 63}│"
+    assert streaming[3].startswith("╰─ speak or Ctrl-C stops ─")
+    assert after == [*TOLD, PROMPT]
+
+
+def test_an_entry_waits_with_its_cursor_and_with_what_is_typed_meanwhile() -> None:
+    with conversation() as voiced:
+        voiced.types("my draft of\ntwo lines\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D")
+        voiced.shows("two lines")
+        voiced.happens(*BEGUN)
+        streaming = voiced.shows("It is")
+        voiced.types("ok?\x7f\x7f\x7f\x7fX")
+        voiced.happens(*REST)
+        after = rows(voiced.shows("It is late.", "my draft"))
+        voiced.types("Y\r")
+        meant = voiced.means()
+    assert not any("draft" in line for line in streaming)
+    assert after == [*TOLD, f"{PROMPT} my draft of", "  twoXlines"]
+    assert meant == r"UserSaid(text='my draft of\ntwoXYlines')"
+
+
+def test_enter_in_mid_reply_sends_nothing_behind_ones_back() -> None:
+    with conversation() as voiced:
+        voiced.types("draft")
+        voiced.shows("draft")
+        voiced.happens(*BEGUN)
+        voiced.shows("It is")
+        voiced.types("!\r")
+        voiced.happens(*REST)
+        voiced.shows("It is late.", "draft!")
+        voiced.types("\x04\x15\x04")
+        assert voiced.means() == "LeaveAsked(exit=<ExitCode.OK: 0>)"
+
+
+def test_what_was_heard_late_stands_after_the_reply() -> None:
+    with conversation() as voiced:
+        voiced.types("draft")
+        voiced.shows("draft")
+        voiced.happens(SPOKEN, TextArrived("It is "), *REST)
+        voiced.shows("It is late.", "draft")
+        voiced.happens(Heard("Is it \x1b[31mlate?"))
+        after = rows(voiced.shows("answered above", "draft"))
+    assert after == [
+        *("", "It is late.", ""),
+        f"{PROMPT} Is it ␛[31mlate? (answered above)",
+        f"{PROMPT} draft",
+    ]
+
+
+def test_one_spoken_question_after_the_other() -> None:
+    with conversation() as voiced:
+        voiced.types("draft")
+        voiced.shows("draft")
+        for _ in range(3):
+            voiced.happens(*BEGUN, *REST)
+        voiced.happens(SPOKEN, Heard("Wait"), ReplyOver(Status.CANCELLED, "", "model"))
+        after = rows(voiced.shows("Wait", "interrupted", "draft"))
+    wait = [f"{PROMPT} Wait", "", "interrupted"]
+    assert after == [*TOLD, *TOLD, *TOLD, *wait, f"{PROMPT} draft"]
+
+
+# ------------------------------------------------------------------- at a moment when it is not due
+
+
+@pytest.mark.parametrize("first", ["typed", "spoken"])
+def test_in_the_very_moment_of_enter(first: str) -> None:
+    with conversation() as voiced:
+        voiced.shows(PROMPT)
+        os.kill(voiced.process.pid, signal.SIGSTOP)
+        if first == "typed":
+            voiced.types("hello\r")
+        voiced.happens(*BEGUN)
+        if first == "spoken":
+            voiced.types("hello\r")
+        os.kill(voiced.process.pid, signal.SIGCONT)
+        voiced.shows("│ It is")
+        voiced.happens(*REST, Notice("info", "between"))
+        lines = voiced.shows("It is late.", "between")
+        if not any(f"{PROMPT} hello" in line for line in lines):
+            lines = voiced.shows(f"{PROMPT} hello")
+        if not any("│" in line for line in lines):
+            voiced.types("\r")
+        assert voiced.means() == "UserSaid(text='hello')"
+        voiced.happens(Asked("hello", "model"), TextArrived("Hi."))
+        voiced.shows("between", "Hi.")
+        voiced.happens(ReplyOver(Status.COMPLETED, "Hi.", "model"))
+        after = voiced.shows("between", "Hi.", PROMPT)
+    assert sum("hello" in line for line in after) == 1
+
+
+def test_while_a_typed_question_waits_to_be_asked() -> None:
+    with conversation() as voiced:
+        voiced.types("hello\r")
+        voiced.means()
+        voiced.shows("│")
+        voiced.happens(*BEGUN, *REST)
+        voiced.shows("It is late.", "│ waiting")
+        voiced.happens(Asked("hello", "model"), TextArrived("Hi."))
+        voiced.shows("│ Hi.")
+        voiced.happens(ReplyOver(Status.COMPLETED, "Hi.", "model"))
+        after = rows(voiced.shows("Hi.", PROMPT))
+    assert after == [f"{PROMPT} hello", *TOLD, "", "Hi.", "", PROMPT]
+
+
+def test_speaking_stops_the_reply_to_a_typed_question() -> None:
+    with conversation() as voiced:
+        voiced.types("hello\r")
+        voiced.means()
+        voiced.happens(Asked("hello", "model"), TextArrived("Hi th"))
+        voiced.shows("│ Hi th")
+        voiced.happens(ReplyOver(Status.CANCELLED, "Hi th", "model"), *BEGUN)
+        voiced.shows("Hi th", "interrupted", "Is it late?", "│ It is")
+        voiced.happens(*REST)
+        after = rows(voiced.shows("It is late.", PROMPT))
+    assert after == [f"{PROMPT} hello", "", "Hi th", "", "interrupted", *TOLD, PROMPT]
+
+
+def test_while_it_is_asked_whether_a_tool_may_run() -> None:
+    with conversation() as voiced:
+        voiced.types("hello\r")
+        voiced.means()
+        voiced.happens(Asked("hello", "model"), ToolAsked(CALL))
+        voiced.shows("run it?")
+        voiced.happens(ReplyOver(Status.CANCELLED, "", "model"), *BEGUN)
+        voiced.shows("interrupted", "Is it late?", "│ It is")
+        voiced.happens(*REST)
+        voiced.shows("It is late.", PROMPT)
+        voiced.types("next\r")
+        assert voiced.means() == "UserSaid(text='next')"
+
+
+def test_a_spoken_question_may_call_tools_too() -> None:
+    with conversation() as voiced:
+        voiced.types("draft")
+        voiced.shows("draft")
+        voiced.happens(*BEGUN, ToolAsked(CALL))
+        voiced.shows("weather({})  run it?")
+        voiced.types("\x14y\r")
+        assert [voiced.means(), voiced.means()] == [TOGGLED, "ToolAnswered(answer='yes')"]
+        voiced.happens(*REST)
+        voiced.shows("late.", f"{PROMPT} draft")
+
+
+@pytest.mark.parametrize(
+    ("keys", "seen", "left"),
+    [
+        ("/\t", "/system", "/"),
+        ("apple\x12one", "(reverse-i-search)", "apple"),
+        ("\x18", PROMPT, ""),
+    ],
+)
+def test_in_the_middle_of_a_menu_or_a_search(keys: str, seen: str, left: str) -> None:
+    with conversation() as voiced:
+        voiced.types(keys)
+        voiced.shows(seen.replace("(reverse-i-search)", "I-search"))
+        voiced.happens(*BEGUN)
+        assert len(rows(voiced.shows("│ It is"))) == 4
+        voiced.happens(*REST)
+        voiced.shows("It is late.", f"{PROMPT} {left}".rstrip())
+        voiced.types("!\r")
+        assert left + "!" in voiced.means()
+
+
+def test_what_stood_below_an_earlier_entry_is_there_still() -> None:
+    with conversation() as voiced:
+        voiced.types("/mute\r")
+        voiced.means()
+        voiced.types("draft\x1b[A")
+        voiced.shows(f"{PROMPT} /mute", f"{PROMPT} /mute")
+        voiced.happens(*BEGUN, *REST)
+        voiced.shows("It is late.", f"{PROMPT} /mute")
+        voiced.types("\x1b[B\r")
+        assert voiced.means() == "UserSaid(text='draft')"
+
+
+def test_while_the_entry_is_in_an_editor(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    editor = tmp_path / "editor"
+    editor.write_text(f'#!/bin/sh\necho an editor; cat {go} > "$1"\n')
+    editor.chmod(0o700)
+    with conversation(editor=str(editor)) as voiced:
+        voiced.types("draft\x18\x05")
+        voiced.shows("an editor")
+        voiced.happens(Notice("info", "news"), *BEGUN)
+        held = voiced.shows("an editor")
+        go.write_text("much better")
+        voiced.shows("news", "Is it late?", "│ It is")
+        voiced.happens(*REST)
+        voiced.shows("It is late.", f"{PROMPT} much better")
+        voiced.types("\r")
+        assert voiced.means() == "UserSaid(text='much better')"
+    assert not any("news" in line or "late" in line for line in held)
+
+
+def test_a_window_of_changing_size_in_mid_reply() -> None:
+    with conversation(columns=120) as voiced:
+        voiced.types("draft")
+        voiced.happens(*BEGUN)
+        voiced.shows("│ It is")
+        for columns in (80, 20, 60, 120):
+            voiced.resizes(columns)
+            voiced.happens(TextArrived("very "))
+            voiced.shows("very")
+        voiced.happens(TextArrived("late."), ReplyOver(Status.COMPLETED, "", "model"))
+        after = voiced.shows("It is very very very very late.", f"{PROMPT} draft")
+    assert not any("│" in line or "╭" in line for line in after)
+
+
+# --------------------------------------------------------------------------------- keys and meter
+
+
+def test_ctrl_t_and_mute_turn_the_microphone() -> None:
+    with conversation() as voiced:
+        voiced.types("dr\x14aft")
+        assert voiced.means() == TOGGLED
+        voiced.shows("draft")
+        voiced.happens(*BEGUN)
+        voiced.shows("It is")
+        voiced.types("\x14")
+        assert voiced.means() == TOGGLED
+        voiced.happens(*REST)
+        voiced.shows("late.", "draft")
+        voiced.types("\x15\x0b/mute\r")
+        assert voiced.means() == TOGGLED
+
+
+def test_without_voice_ctrl_t_is_what_it_is_everywhere() -> None:
+    with conversation("silent", microphone=None) as voiced:
+        voiced.types("ab\x14\r")
+        assert voiced.means() == "UserSaid(text='ba')"
+
+
+@pytest.mark.parametrize(("keys", "then"), [("\x03", ""), ("\x1b", ""), ("draft\x1b", "draft")])
+def test_what_is_still_to_be_heard_can_be_stopped_at_the_prompt(keys: str, then: str) -> None:
+    with conversation() as voiced:
+        voiced.measures(is_playing=True)
+        voiced.shows("Esc stops the voice")
+        voiced.types(keys)
+        assert voiced.means() == CANCELLED
+        voiced.measures()
+        assert rows(voiced.stops_showing("Esc")) == [f"{PROMPT} {then}".rstrip()]
+
+
+def test_ctrl_c_clears_the_text_first_and_at_last_says_how_to_leave() -> None:
+    with conversation() as voiced:
+        voiced.measures(is_playing=True)
+        voiced.shows("Esc stops the voice")
+        voiced.types("draft\x03one\x1b\rtwo\r")
+        assert voiced.means() == r"UserSaid(text='one\ntwo')"
+        voiced.measures()
+        voiced.happens(Asked("one", "model"), ReplyOver(Status.CANCELLED, "", "model"))
+        voiced.shows("interrupted", PROMPT)
+        voiced.types("\x03")
+        voiced.shows("Ctrl-D or /exit leaves")
+
+
+@pytest.mark.parametrize(
+    ("option", "columns", "line"),
+    [
+        ("coloured", 72, "● listening ▄▄▄▄ · Ctrl-T mutes"),
+        ("uncoloured", 20, "● listening ▄▄▄▄"),
+    ],
+)
+def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None:
+    with conversation(option, columns=columns) as voiced:
+        voiced.measures(0.4)
+        assert voiced.shows(line)[-1] == line
+        below = voiced.screen.buffer[19].values()
+        colours = {cell.fg for cell in below if cell.data.strip()}
+        blocks = {(cell.bg, cell.reverse) for cell in below}
+    assert (colours == {"default"}, blocks) == (option == "uncoloured", {("default", False)})
+
+
+@pytest.mark.parametrize(
+    ("microphone", "columns", "footer"),
+    [
+        (LISTENING, 72, "╰─ speak or Ctrl-C stops ─"),
+        (LISTENING, 20, "╰─ Ctrl-C stops ───╯"),
+        (MUTED, 72, "╰─ Ctrl-C stops ─"),
+        (OFF_HAND, 72, "╰─ Ctrl-T or Ctrl-C stops ─"),
+        (None, 72, "╰─ Ctrl-C stops ─"),
+    ],
+)
+def test_what_stops_a_reply(microphone: Microphone | None, columns: int, footer: str) -> None:
+    with conversation(microphone=microphone, columns=columns) as voiced:
+        voiced.happens(*BEGUN)
+        assert voiced.shows("│ It is")[-1].startswith(footer)
+
+
+def test_a_screen_reader_is_told_in_lines() -> None:
+    with conversation("plain") as voiced:
+        voiced.types("draft")
+        voiced.happens(MUTED, *BEGUN, *REST)
+        after = voiced.shows("heard: Is it late?", "It is late.", f"{PROMPT} draft")
+    assert after[1:] == [
+        *("microphone on", "microphone off", "heard: Is it late?"),
+        *("It is late.", f"{PROMPT} draft"),
+    ]
+
+
+def test_leaving_when_the_conversation_ends_in_mid_reply() -> None:
+    with conversation() as voiced:
+        voiced.happens(*BEGUN)
+        voiced.shows("│ It is")
+        voiced.types("\x03")
+        assert voiced.means() == CANCELLED
+        voiced.happens(ReplyOver(Status.CANCELLED, "It is ", "model"))
+        voiced.shows("interrupted", PROMPT)
+        voiced.types("\x04")
+        assert (voiced.means()[:10], voiced.process.wait(10)) == ("LeaveAsked", 0)

@@ -1,0 +1,200 @@
+"""Typing and speaking at any time, in random orders: nothing that is typed is lost, a reply and an
+entry are never on the screen at once, and the prompt always comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from rtchat import attach
+from rtchat.effects import (
+    Asked,
+    Heard,
+    Notice,
+    ReplyOver,
+    TextArrived,
+    ToolAsked,
+    Update,
+)
+from rtchat.events import CancelPressed, LocalEvent, ToolAnswered, UserSaid
+from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.prompt import Prompt
+from rtchat.ui.terminal import Terminal
+from rtchat.values import Status, ToolCall
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class _Meters:
+    level = 0.5
+    is_playing = False
+
+
+class _Screen:
+    """Sees to it that replies have the screen for themselves."""
+
+    def __init__(self) -> None:
+        self.is_free: Callable[[], bool] = lambda: True
+        self.replies: list[str] = []
+
+    def show(self, update: Update) -> None:
+        if isinstance(update, Asked | TextArrived):
+            assert self.is_free(), update
+        if isinstance(update, ReplyOver):
+            self.replies.append(update.text)
+
+    def expect(self) -> None:
+        assert self.is_free()
+
+    def tick(self) -> None:
+        assert self.is_free()
+
+    def hide(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Conversation:
+    """As much of the real one as decides what a terminal is told."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.show = terminal.show
+        self.said: list[str] = []
+        self.asked = 0
+        self._queue: deque[str] = deque()
+        self._current: Asked | None = None
+        self._calls = False
+
+    def post(self, event: LocalEvent) -> None:
+        loop = asyncio.get_running_loop()
+        match event:
+            case UserSaid(text):
+                self.said.append(text)
+                self._queue.append(text)
+                loop.call_soon(self._next)
+            case CancelPressed():
+                loop.call_soon(self.end, Status.CANCELLED)
+            case ToolAnswered():
+                assert self._calls
+                self._calls = False
+            case _:
+                raise AssertionError(event)
+
+    @property
+    def waits(self) -> bool:
+        """For an answer."""
+        return self._calls
+
+    def speak(self) -> None:
+        """The user says something aloud."""
+        if self._current is not None:
+            self._over(Status.CANCELLED)
+        self._ask(Asked("", "m", spoken=True))
+
+    def go_on(self) -> None:
+        """A little more of the reply."""
+        if self._current is not None and not self._calls:
+            self.show(TextArrived("word "))
+
+    def call(self) -> None:
+        """The model calls a tool."""
+        if self._current is not None and not self._calls:
+            self._calls = True
+            self.show(ToolAsked(ToolCall("tool", "c", "{}")))
+
+    def end(self, status: Status = Status.COMPLETED) -> bool:
+        """The reply is over; whether there was one."""
+        if self._current is None:
+            return False
+        self._over(status)
+        self._next()
+        return True
+
+    def _over(self, status: Status) -> None:
+        self._current, self._calls = None, False
+        self.show(ReplyOver(status, str(self.asked), "m"))
+
+    def _next(self) -> None:
+        if self._current is None and self._queue:
+            self._ask(Asked(self._queue.popleft(), "m"))
+
+    def _ask(self, asked: Asked) -> None:
+        self.asked += 1
+        self._current = asked
+        self.show(asked)
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    while not happened():  # noqa: ASYNC110 - there is nothing that would say so
+        await asyncio.sleep(0.001)
+
+
+async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
+    chance = random.Random(seed)
+    prompt = Prompt(None, input=keys, output=DummyOutput(), meters=_Meters())
+    screen = _Screen()
+    terminal = Terminal(screen, prompt, Clipboard(io.StringIO(), {}), attach)
+    screen.is_free = lambda: not prompt.active
+    conversation = _Conversation(terminal)
+    typed = ""
+
+    def types() -> None:
+        nonlocal typed
+        if not conversation.waits:  # what is typed at its question is an answer to it
+            letters = chance.choice(LETTERS) * chance.randrange(1, 4)
+            typed += letters
+            keys.send_text(letters)
+
+    acts: list[Callable[[], object]] = [
+        conversation.call,
+        *(types, types, lambda: keys.send_text("\r")),
+        *(conversation.speak, conversation.go_on, conversation.end),
+        lambda: keys.send_text("N\r") if conversation.waits else None,
+        lambda: terminal.show(Heard("late")),
+        lambda: terminal.show(Notice("info", "news")),
+    ]
+    wrong: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(terminal.run(conversation.post))
+        for _ in range(60):
+            act = chance.choice(acts)
+            if act == conversation.call:
+                await _turns(20)  # keys that are on their way would be an answer
+            act()
+            await _turns(chance.choice((0, 0, 1, 2, 5, 20)))
+        async with asyncio.timeout(10):
+            await _until(lambda: not conversation.end() and prompt.active)
+            keys.send_text("!")
+            while "!" not in "".join(conversation.said):  # else a reply to an Enter comes between
+                await _until(lambda: not conversation.end() and prompt.active)
+                keys.send_text("\r")
+                await _turns(20)
+            await _until(lambda: not conversation.end() and prompt.active)
+        running.cancel()
+    assert not wrong
+    said = "".join(conversation.said)
+    return typed, "".join(c for c in said if c in LETTERS), screen.replies, conversation.asked
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_typing_and_speaking_at_any_time(seed: int) -> None:
+    async def live() -> tuple[str, str, list[str], int]:
+        with create_pipe_input() as keys:
+            return await _live(seed, keys)
+
+    typed, said, replies, asked = asyncio.run(live())
+    assert said == typed
+    assert replies == [str(number) for number in range(1, asked + 1)]

@@ -1,0 +1,95 @@
+"""The options of a session that is spoken."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtchat.effects import Configure
+from rtchat.values import JsonObject, Options
+from rtchat.wire import encode
+from rtchat.wire.voice import (
+    Vad,
+    other_formats,
+    turn_ends,
+    with_transcription,
+    with_voice,
+    writes_down,
+)
+from tests.oracle import assert_client_event
+
+PCM = {"type": "audio/pcm", "rate": 24000}
+WRITER = {"model": "gpt-4o-mini-transcribe"}
+
+
+@pytest.mark.parametrize(
+    ("vad", "turns"),
+    [("server", {"type": "server_vad"}), ("semantic", {"type": "semantic_vad"}), ("off", None)],
+)
+def test_who_ends_a_turn(vad: Vad, turns: JsonObject | None) -> None:
+    session = with_voice({}, hears=True, speaks=True, vad=vad)
+    heard = {"format": PCM, "transcription": WRITER, "turn_detection": turns}
+    assert session == {"audio": {"input": heard, "output": {"format": PCM}}}
+    assert_client_event(encode(Configure(Options(modality="audio", other=session)), "e"))
+
+
+def test_a_session_that_only_speaks_says_nothing_of_hearing() -> None:
+    session = with_voice({"tracing": "auto"}, hears=False, speaks=True, vad="server")
+    assert session == {"tracing": "auto", "audio": {"output": {"format": PCM}}}
+
+
+def test_what_is_set_counts() -> None:
+    turns = {"type": "server_vad", "create_response": False, "interrupt_response": False}
+    own: JsonObject = {
+        "audio": {
+            "input": {"transcription": None, "turn_detection": turns},
+            "output": {"voice": "marin"},
+        }
+    }
+    session = with_voice(own, hears=True, speaks=True, vad="server")
+    assert session["audio"] == {
+        "input": {"format": PCM, "transcription": None, "turn_detection": turns},
+        "output": {"format": PCM, "voice": "marin"},
+    }
+    assert turn_ends(session) == (True, False, False)
+    assert not writes_down(session)
+
+
+def test_but_no_turn_detection_where_the_user_ends_turns() -> None:
+    own: JsonObject = {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}
+    session = with_voice(own, hears=True, speaks=False, vad="off")
+    assert turn_ends(session) == (False, True, True)
+    assert writes_down(session)
+
+
+@pytest.mark.parametrize(
+    ("model", "vad", "turns"),
+    [
+        ("gpt-live-transcribe", None, None),
+        ("gpt-realtime-whisper", None, None),
+        ("gpt-4o-transcribe", None, {"type": "server_vad"}),
+        ("gpt-4o-transcribe", "off", None),
+        ("gpt-live-transcribe", "server", {"type": "server_vad"}),
+    ],
+)
+def test_a_transcription_session(model: str, vad: Vad | None, turns: JsonObject | None) -> None:
+    own: JsonObject = {
+        "tracing": "auto",
+        "audio": {"input": {"transcription": {"language": "en"}}, "output": {"voice": "marin"}},
+    }
+    options = with_transcription(own, model=model, vad=vad)
+    heard = {"model": model, "language": "en"}
+    assert options == Options(
+        other={
+            "type": "transcription",
+            "audio": {"input": {"format": PCM, "transcription": heard, "turn_detection": turns}},
+        }
+    )
+    assert_client_event(encode(Configure(options), "e"))
+
+
+def test_formats_that_nobody_here_can_play() -> None:
+    asked: JsonObject = {
+        "audio": {"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": PCM}}
+    }
+    assert other_formats(asked) == ["audio/pcmu"]
+    assert other_formats({"audio": {"output": {"format": PCM}}}) == []

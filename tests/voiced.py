@@ -1,0 +1,208 @@
+"""A voice conversation at a real terminal: the test says what happens, types, and sees the screen.
+
+Run as a program it is the other end: a `Terminal` that is told what to show. Not here: tests, or
+sound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pickle
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import pyte
+from rich.console import Console
+
+from rtchat import attach
+from rtchat.effects import Update
+from rtchat.events import LocalEvent
+from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.live_view import LiveView
+from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.prompt import Prompt
+from rtchat.ui.terminal import Screen, Terminal
+
+PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+_PATIENCE = 10.0
+"""Seconds after which something will not happen any more."""
+
+
+class _Emulator(pyte.HistoryScreen):
+    """A screen that answers when it is asked where the cursor is."""
+
+    answers: Callable[[str], None]
+
+    def write_process_input(self, data: str) -> None:
+        self.answers(data)
+
+
+class Voiced:
+    """Starts the program below on a pty of its own."""
+
+    def __init__(self, *options: str, columns: int = 72, rows: int = 20, editor: str = "") -> None:
+        """`options`: "silent" for a conversation without voice, "plain" for --plain."""
+        self.screen = _Emulator(columns, rows, history=1000)
+        self.screen.answers = self.types
+        self._stream = pyte.ByteStream(self.screen)
+        self._master, slave = pty.openpty()
+        self._size(columns, rows)
+        orders, self._orders = os.pipe()
+        self._events, events = os.pipe()
+        self._lines = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.voiced", str(orders), str(events), *options],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            pass_fds=[orders, events],
+            start_new_session=True,
+            cwd=Path(__file__).parents[1],
+            env={"TERM": "xterm-256color", "PATH": os.defpath, "VISUAL": editor},
+        )
+        for end in (orders, events, slave):
+            os.close(end)
+
+    def ends(self) -> None:
+        """No more of it."""
+        self.process.kill()
+        self.process.wait()
+        for end in (self._master, self._orders, self._events):
+            os.close(end)
+
+    def _size(self, columns: int, rows: int) -> None:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+
+    def resizes(self, columns: int, rows: int = 20) -> None:
+        """Make the window another size."""
+        self._settles()
+        self.screen.resize(rows, columns)
+        self._size(columns, rows)
+        os.kill(self.process.pid, signal.SIGWINCH)
+
+    def types(self, keys: str) -> None:
+        """Press these keys, without waiting for anything."""
+        os.write(self._master, keys.encode())
+
+    def happens(self, *updates: Update) -> None:
+        """Let the terminal be told these, in one go."""
+        self._order(*updates)
+
+    def measures(self, level: float = 0.0, *, is_playing: bool = False) -> None:
+        """Let the devices be like this."""
+        self._order((level, is_playing))
+
+    def _order(self, *orders: Update | tuple[float, bool]) -> None:
+        os.write(self._orders, b"".join(map(pickle.dumps, orders)))
+
+    def means(self) -> str:
+        """Wait for the next event that what was typed led to."""
+        while b"\n" not in self._lines:
+            self._wait(self._events)
+            self._lines += os.read(self._events, 65536) or b"gone\n"
+        line, _, self._lines = self._lines.partition(b"\n")
+        return line.decode()
+
+    def lines(self) -> list[str]:
+        """All that scrolled away and all that is there, without the empty rows at the end."""
+        columns = range(self.screen.columns)
+        above = ["".join(row[x].data for x in columns).rstrip() for row in self.screen.history.top]
+        rows = [*above, *(line.rstrip() for line in self.screen.display)]
+        return "\n".join(rows).rstrip().split("\n")
+
+    def shows(self, *texts: str) -> list[str]:
+        """Wait until each of these is in a line of its own, in this order, and nothing changes."""
+        while not self._has(texts):
+            self._wait(self._master)
+            self._read()
+        self._settles()
+        assert self._has(texts), f"{texts} has gone from the screen:\n" + "\n".join(self.lines())
+        return self.lines()
+
+    def stops_showing(self, text: str) -> list[str]:
+        """Wait until no line has this."""
+        while self._has((text,)):
+            self._wait(self._master)
+            self._read()
+        return self.lines()
+
+    def _has(self, texts: tuple[str, ...]) -> bool:
+        lines = iter(self.lines())
+        return all(any(text in line for line in lines) for text in texts)
+
+    def _settles(self) -> None:
+        while select.select([self._master], [], [], 0.15)[0]:
+            self._read()
+
+    def _read(self) -> None:
+        self._stream.feed(os.read(self._master, 65536))
+
+    def _wait(self, source: int) -> None:
+        while True:
+            ready, _, _ = select.select([source, self._master], [], [], _PATIENCE)
+            if source in ready:
+                return
+            assert ready, "nothing came any more:\n" + "\n".join(self.lines())
+            self._read()
+
+
+class _Meters:
+    level = 0.0
+    is_playing = False
+
+
+def _screen(*, plain: bool) -> Screen:
+    if plain:
+        out = sys.stdout.buffer
+        return PlainView(out, Aside(TextIOWrapper(out, write_through=True), banner=True), raw=False)
+    console = Console(force_terminal=True, legacy_windows=False)
+    return LiveView(console, console, banner=True)
+
+
+async def _talk(orders: int, events: int, options: list[str]) -> None:
+    meters = _Meters()
+    prompt = Prompt(
+        None,
+        meters=None if "silent" in options else meters,
+        paints_meter="plain" not in options,
+        color="uncoloured" not in options,
+    )
+    view = _screen(plain="plain" in options)
+    terminal = Terminal(view, prompt, Clipboard(sys.stdout, {}), attach)
+    loop = asyncio.get_running_loop()
+
+    def obey() -> None:
+        told = BytesIO(os.read(orders, 1 << 16))
+        while told.tell() < len(told.getvalue()):
+            match pickle.load(told):  # from the test
+                case (level, is_playing):
+                    meters.level, meters.is_playing = level, is_playing
+                case update:
+                    terminal.show(update)
+
+    def post(event: LocalEvent) -> None:
+        os.write(events, f"{event!r}\n".encode())
+
+    def tick() -> None:
+        terminal.tick()
+        loop.call_later(0.08, tick)
+
+    loop.add_reader(orders, obey)
+    tick()
+    await terminal.run(post)
+    terminal.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_talk(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
