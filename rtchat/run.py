@@ -87,7 +87,7 @@ def once(
 
             await asyncio.to_thread(preload)
 
-    prepare(settings, streams, aside)
+    prepare(settings, streams, aside, sound)
     view = view_of(settings, shape, streams, aside)
     return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
 
@@ -121,7 +121,7 @@ def talk(
     if "-" in files:
         raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
     attached = _attached(files, None)
-    prepare(settings, streams, aside)
+    prepare(settings, streams, aside, sound)
     if streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text":
         view, source = terminal_of(settings, streams, voice)
         source = partial(_after, attached, source)
@@ -151,16 +151,24 @@ async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> 
     await source(post)
 
 
-def prepare(settings: Settings, streams: Surroundings, aside: Aside) -> None:
+def prepare(
+    settings: Settings,
+    streams: Surroundings,
+    aside: Aside,
+    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+) -> None:
     """Say where settings come from; see to it that the embedded model is there."""
     if settings.dotenv is not None:
         aside.show(Notice("detail", f"settings from {settings.dotenv}"))
     if not settings.local:
         aside.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
     if settings.local:
-        from rtchat.serve import prepare_local
+        from rtchat.serve import prepare_local, prepare_voice
 
-        prepare_local(streams.data_dir, aside.say)
+        if sound.hears or sound.speaks:
+            prepare_voice()
+        if not sound.transcribes:
+            prepare_local(streams.data_dir, aside.say)
 
 
 async def _no_lines(post: Post) -> None:
@@ -371,7 +379,8 @@ def server_of(
     if settings.local:
         from rtchat.serve import LocalServer
 
-        return LocalServer(stack, streams.data_dir, streams.environ).connect, str
+        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
+        return server.connect, str
 
     def where(model: str) -> Endpoint:
         return endpoint(

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from rtchat.errors import ExitCode, UsageError
 from rtchat.server import weights
 from rtchat.server.chat import Upstream, upstream
-from rtchat.server.engines import opened
+from rtchat.server.engines import local_voice, opened, voice_of
 from rtchat.server.llama import LABEL, SMOLLM2
 from rtchat.server.realtime import serving
 from rtchat.transport import Connection, Endpoint, endpoint, open_connection
@@ -59,16 +59,31 @@ def prepare_local(data_dir: Path, say: Say) -> None:
     say(LABEL)
 
 
+def prepare_voice() -> None:
+    """See that `--local` can listen and speak."""
+    voice = local_voice()
+    if isinstance(voice, str):
+        message, _, hint = voice.partition(": ")
+        raise UsageError(message, hint=hint)
+
+
 class LocalServer:
     """The server behind `--local`: in this process, on a port and with a key of its own.
 
-    It starts with the first connection, so that a prompt need not wait for the model to load.
+    It starts with the first connection, so that a prompt need not wait for the model to load. One
+    that only `transcribes` needs no such model.
     """
 
     def __init__(
-        self, stack: AsyncExitStack, data_dir: Path, environ: MutableMapping[str, str]
+        self,
+        stack: AsyncExitStack,
+        data_dir: Path,
+        environ: MutableMapping[str, str],
+        *,
+        transcribes: bool = False,
     ) -> None:
         self._stack = stack
+        self._transcribes = transcribes
         self._data_dir = data_dir
         self._environ = environ
         self._where: Endpoint | None = None
@@ -77,12 +92,15 @@ class LocalServer:
     async def connect(self, model: str) -> AsyncIterator[Connection]:
         """A connection to it, over a real socket."""
         if self._where is None:
+            name = "echo" if self._transcribes else "local"
             engine = await self._stack.enter_async_context(
-                opened("local", data_dir=self._data_dir, environ=self._environ)
+                opened(name, data_dir=self._data_dir, environ=self._environ)
             )
             key = secrets.token_urlsafe()
-            url = await self._stack.enter_async_context(serving(engine, api_key=key))
-            self._where = endpoint(model, url=url, api_key=key)
+            url = await self._stack.enter_async_context(
+                serving(engine, voice=local_voice(), api_key=key)
+            )
+            self._where = endpoint(model, url=url, api_key=key, transcribes=self._transcribes)
         async with open_connection(self._where) as connection:
             yield connection
 
@@ -138,6 +156,7 @@ def serve(
             ) as answering,
             serving(
                 answering,
+                voice=voice_of(answering),
                 host=host,
                 port=port,
                 api_key=key,

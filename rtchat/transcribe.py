@@ -20,7 +20,7 @@ from rtchat.settings import Settings
 from rtchat.transcription import Transcription
 from rtchat.ui.plain_view import PlainView
 from rtchat.views import Surroundings, aside_of
-from rtchat.voice import Voice
+from rtchat.voice import Sound, Voice
 from rtchat.wire.voice import turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
@@ -37,7 +37,7 @@ def transcribe(
         file = "-"
     if file == "-" and streams.stdin is None:
         raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
-    prepare(settings, streams, aside)
+    prepare(settings, streams, aside, Sound(transcribes=True))
     view = _Gate(PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal))
     return asyncio.run(_hold(file, settings, streams, model, view))
 

@@ -34,11 +34,13 @@ class Sound:
     """Where replies are recorded: a file of `once`, a folder of `talk`."""
     is_live: bool = False
     """There is a microphone and a speaker."""
+    transcribes: bool = False
+    """What is heard is written down, and that is all."""
 
     @property
     def hears(self) -> bool:
         """Whether there is any audio to listen to."""
-        return self.is_live or self.audio_in is not None
+        return self.is_live or self.transcribes or self.audio_in is not None
 
     @property
     def speaks(self) -> bool:

@@ -6,6 +6,7 @@ Not here: any test.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,8 +20,10 @@ from openai.types.realtime import (
     ResponseDoneEvent,
 )
 
+from rtchat.server.dialogue import NO_VOICE
 from rtchat.server.engine import Engine
 from rtchat.server.realtime import serving
+from rtchat.server.voice import Voice
 
 PATIENCE = 60.0
 """Seconds until a test that waits for an event has failed."""
@@ -39,12 +42,21 @@ def client(url: str, key: str = "sesame") -> AsyncOpenAI:
 
 
 @asynccontextmanager
-async def talking(engine: Engine) -> AsyncIterator[AsyncRealtimeConnection]:
-    """A connection to a server with this engine, whose session wants text."""
+async def connected(
+    engine: Engine, voice: Voice | str = NO_VOICE
+) -> AsyncIterator[AsyncRealtimeConnection]:
+    """A connection to a server with this engine and voice."""
     async with (
-        serving(engine, api_key="sesame") as url,
+        serving(engine, voice=voice, api_key="sesame") as url,
         client(url).realtime.connect(model="any") as connection,
     ):
+        yield connection
+
+
+@asynccontextmanager
+async def talking(engine: Engine) -> AsyncIterator[AsyncRealtimeConnection]:
+    """The same, whose session wants text."""
+    async with connected(engine) as connection:
         await connection.session.update(
             session={"type": "realtime", "output_modalities": ["text"], "instructions": "Brief."}
         )
@@ -88,6 +100,32 @@ def done(events: list[RealtimeServerEvent]) -> RealtimeResponse:
 def text(events: list[RealtimeServerEvent]) -> str:
     """The deltas of text, joined."""
     return "".join(e.delta for e in events if e.type == "response.output_text.delta")
+
+
+async def speak(connection: AsyncRealtimeConnection, audio: bytes) -> None:
+    """Send audio in pieces, as a microphone does."""
+    for at in range(0, len(audio), 4800):
+        piece = b64encode(audio[at : at + 4800]).decode()
+        await connection.input_audio_buffer.append(audio=piece)
+
+
+def heard(events: list[RealtimeServerEvent]) -> list[str]:
+    """The transcripts of what the user said aloud."""
+    return [
+        e.transcript
+        for e in events
+        if e.type == "conversation.item.input_audio_transcription.completed"
+    ]
+
+
+def transcript(events: list[RealtimeServerEvent]) -> str:
+    """The deltas of what was said aloud, joined."""
+    return "".join(e.delta for e in events if e.type == "response.output_audio_transcript.delta")
+
+
+def audio(events: list[RealtimeServerEvent]) -> bytes:
+    """The deltas of how it sounds, joined."""
+    return b"".join(b64decode(e.delta) for e in events if e.type == "response.output_audio.delta")
 
 
 async def hold_tool_round(connection: AsyncRealtimeConnection, output: str) -> str:

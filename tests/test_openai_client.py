@@ -10,7 +10,22 @@ from websockets.exceptions import InvalidStatus
 from rtchat.server.engine import CallPiece
 from rtchat.server.realtime import serving
 from rtchat.server.script import Rule, Script, ScriptEngine
-from tests.official import ask, client, done, hold_tool_round, talking, until
+from rtchat.server.tone import CHARACTER_MS, ToneVoice
+from rtchat.server.voice import BYTES_A_MS
+from tests.official import (
+    ask,
+    audio,
+    client,
+    connected,
+    done,
+    heard,
+    hold_tool_round,
+    speak,
+    talking,
+    transcript,
+    until,
+)
+from tests.test_server_voice import SPEECH, TURN
 
 
 def script() -> ScriptEngine:
@@ -52,6 +67,101 @@ def test_a_forced_tool_call() -> None:
     async def main() -> None:
         async with talking(script()) as connection:
             assert await hold_tool_round(connection, "Sunny, 21 degrees") == "It is sunny."
+
+    asyncio.run(main())
+
+
+def test_a_spoken_conversation() -> None:
+    async def main() -> None:
+        voice = ToneVoice(("what is a sum", "hello"))
+        async with connected(script(), voice) as connection:
+            await connection.session.update(
+                session={
+                    "type": "realtime",
+                    "output_modalities": ["audio"],
+                    "audio": {
+                        "input": {
+                            "transcription": {"model": "gpt-realtime-whisper"},
+                            "turn_detection": {"type": "server_vad", "silence_duration_ms": 64},
+                        }
+                    },
+                }
+            )
+            await speak(connection, TURN)
+            events = await until(connection, "response.done")
+            types = [event.type for event in events]
+            assert types.index("input_audio_buffer.speech_stopped") < types.index(
+                "input_audio_buffer.committed"
+            )
+            assert heard(events) == ["what is a sum"]
+            assert (transcript(events), done(events).status) == ("four", "completed")
+            assert len(audio(events)) == 4 * CHARACTER_MS * BYTES_A_MS
+            (item,) = done(events).output or []
+            assert item.id is not None
+            await connection.conversation.item.truncate(
+                item_id=item.id, content_index=0, audio_end_ms=100
+            )
+            await until(connection, "conversation.item.truncated")
+            await speak(connection, TURN)
+            assert transcript(await until(connection, "response.done")) == "Hello, you."
+
+    asyncio.run(main())
+
+
+def test_an_interruption() -> None:
+    async def main() -> None:
+        async with connected(script(), ToneVoice()) as connection:
+            await ask(connection, "slow")
+            await until(connection, "response.output_audio_transcript.delta")
+            await speak(connection, SPEECH)
+            response = done(await until(connection, "response.done"))
+            assert response.status_details is not None
+            assert response.status_details.reason == "turn_detected"
+
+    asyncio.run(main())
+
+
+def test_a_recording_that_is_committed() -> None:
+    async def main() -> None:
+        async with connected(script(), ToneVoice(("a sum",))) as connection:
+            await connection.session.update(
+                session={"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+            )
+            await connection.input_audio_buffer.append(audio="AAAA")
+            await connection.input_audio_buffer.clear()
+            await until(connection, "input_audio_buffer.cleared")
+            await connection.input_audio_buffer.commit()
+            event = (await until(connection, "error"))[-1]
+            assert event.type == "error"
+            assert event.error.code == "input_audio_buffer_commit_empty"
+            await speak(connection, TURN)
+            await connection.input_audio_buffer.commit()
+            await connection.response.create(response={"output_modalities": ["text"]})
+            events = await until(connection, "response.done")
+            assert [e.delta for e in events if e.type == "response.output_text.delta"] == ["four"]
+
+    asyncio.run(main())
+
+
+def test_a_transcription() -> None:
+    async def main() -> None:
+        voice = ToneVoice(("word for word",))
+        async with (
+            serving(script(), voice=voice, api_key="sesame") as url,
+            client(url).realtime.connect(extra_query={"intent": "transcription"}) as connection,
+        ):
+            await connection.session.update(
+                session={
+                    "type": "transcription",
+                    "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}},
+                }
+            )
+            updated = (await until(connection, "session.updated"))[-1]
+            assert updated.type == "session.updated"
+            assert updated.session.type == "transcription"
+            await speak(connection, TURN + bytes(48_000))
+            last = "conversation.item.input_audio_transcription.completed"
+            assert heard(await until(connection, last)) == ["word for word"]
 
     asyncio.run(main())
 

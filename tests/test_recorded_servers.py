@@ -141,7 +141,7 @@ def ask(
         )
     assert (ran.code, ran.err) == (0, "")
     report = json.loads(ran.text)
-    for key in ("timing", "conversation_id", "model"):
+    for key in ("timing", "conversation_id", "model", "heard"):
         del report[key]
     del report["usage"]["cost_usd"]
     return report, heard

@@ -12,10 +12,14 @@ import pytest
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
 from rtchat.server import script
-from rtchat.server.engine import CallPiece, Finish, HangUp, Piece, Prompt
+from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt
+from rtchat.server.engines import voice_of
+from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
+from rtchat.server.tone import ToneVoice
 from rtchat.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
 from rtchat.wire.check import FieldError
+from tests.sounds import tone
 
 
 def prompt(text: str, *, most: int | None = None) -> Prompt:
@@ -185,6 +189,7 @@ def test_a_rule_calls_tools_after_its_text_and_a_limit_cuts_the_calls_too() -> N
 
 WHOLE = """
 model = "scripted"
+heard = ["Hello.", "More."]
 [[connect]]
 close = {code = 1013, reason = "busy", error = {code = "server_busy", message = "Busy."}}
 [[rule]]
@@ -245,6 +250,7 @@ def test_a_script_says_all_this(tmp_path: Path) -> None:
         ),
         (HangUp(1013, "busy", ServerProblem("Busy.", "server_error", "server_busy")),),
         "scripted",
+        ("Hello.", "More."),
     )
 
 
@@ -258,9 +264,9 @@ def test_each_line_of_the_documented_example_can_be_used() -> None:
     lines = [line.strip() for line in str(script.__doc__).splitlines() if " = " in line]
     assert len(lines) > 12
     for line in lines:
-        table = "" if line.startswith("model") else "[[rule]]\n"
-        read = read_script(tomllib.loads(table + line))
-        assert (read.model == "scripted", len(read.rules)) == ((table == ""), (table != ""))
+        is_of_the_file = line.startswith(("model", "heard"))
+        read = read_script(tomllib.loads(line if is_of_the_file else f"[[rule]]\n{line}"))
+        assert len(read.rules) == (not is_of_the_file)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +287,7 @@ def test_each_line_of_the_documented_example_can_be_used() -> None:
         ),
         ({"rule": [{"close": {"code": 5}}]}, "rule[0].close.code"),
         ({"connect": [{}]}, "connect[0].close"),
+        ({"heard": ["a", 5]}, "heard[1]"),
     ],
 )
 def test_a_wrong_script_is_refused_where_it_is_wrong(data: object, param: str) -> None:
@@ -310,3 +317,35 @@ def test_a_file_that_is_no_script_is_a_usage_error(
         load_script(path)
     assert str(path) in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_those_without_a_model_have_a_voice_without_one() -> None:
+    async def main() -> list[str]:
+        voice = voice_of(ScriptEngine(Script(heard=("one",))))
+        assert isinstance(voice, ToneVoice)
+        said = tone(440, 0.1)
+        return [await voice.hear(audio) for audio in (bytes(4800), said, said)]
+
+    assert asyncio.run(main()) == ["", "one", ""]
+    assert isinstance(voice_of(EchoEngine()), ToneVoice)
+
+
+class Thinker:
+    """An engine with a model."""
+
+    model = "m"
+    instructions = ""
+
+    def greet(self) -> HangUp | None:
+        return None
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        yield Finish()
+
+
+def test_those_with_a_model_have_the_local_voice_or_say_how_to_get_it() -> None:
+    voice, hint = voice_of(Thinker()), missing()
+    if hint is None:
+        assert isinstance(voice, LocalVoice)
+    else:
+        assert voice == f"This server has no voice: {hint}"

@@ -11,12 +11,18 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rtchat.server.tone import CHARACTER_MS
+from rtchat.server.voice import BYTES_A_MS
 from tests.completions import Asked, completions, delta
 from tests.faulty import certificate
+from tests.loopback import joined
 from tests.program import Program
+from tests.test_server_aloud import spoken
+from tests.test_server_voice import QUIET, TURN, append, sound
 
 
 @pytest.fixture
@@ -57,6 +63,23 @@ def test_serve_reads_its_answers_from_a_script(program: Program) -> None:
     (program.home / "demo.toml").write_text('[[rule]]\ntext = "scripted"\n')
     with served(program, "--engine", "script:demo.toml") as (url, _):
         assert program.run("once", "-q", "hi", "--url", url).text == "scripted\n"
+
+
+def test_serve_hears_and_speaks(program: Program) -> None:
+    (program.home / "demo.toml").write_text(
+        'heard = ["hello"]\n[[rule]]\nmatch = "hello"\ntext = "Hi."\n'
+    )
+
+    async def main(url: str) -> list[dict[str, Any]]:
+        async with joined(url) as peer:
+            await peer.send(append(TURN), append(sound(500, QUIET)))
+            return await peer.until("response.done")
+
+    with served(program, "--engine", "script:demo.toml") as (url, _):
+        events = asyncio.run(main(url))
+    (item,) = events[-1]["response"]["output"]
+    assert item["content"] == [{"type": "output_audio", "transcript": "Hi."}]
+    assert len(spoken(events)) == 3 * CHARACTER_MS * BYTES_A_MS
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import count
 from typing import Any
 
 import pytest
@@ -15,59 +14,14 @@ from websockets.exceptions import InvalidStatus
 
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
-from rtchat.server.dialogue import Begin, Dialogue, Halt
+from rtchat.server.dialogue import Begin, Dialogue
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp, Piece, Prompt
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.values import Dialect, Message, Part, Status, Tool, Usage
 from rtchat.wire.requests import Tools
+from tests.desk import Desk, as_json, types
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
-from tests.oracle import assert_server_event
-
-
-class Desk:
-    """A dialogue that is fed JSON; ids count up from one."""
-
-    def __init__(self, engine: Engine | None = None, dialect: Dialect = Dialect.GA) -> None:
-        numbers = count(1)
-        self.dialogue = Dialogue(
-            engine or EchoEngine(),
-            new_id=lambda prefix: f"{prefix}_{next(numbers)}",
-            now=1000.0,
-            model="m",
-            dialect=dialect,
-        )
-        self.is_ga = dialect is Dialect.GA
-        self.begun: list[Begin] = []
-        self.halted: list[str] = []
-
-    def send(self, *events: dict[str, object]) -> list[dict[str, Any]]:
-        """What these events are answered with."""
-        outputs = [output for event in events for output in self.dialogue.receive(_json(event))]
-        self.begun += [output for output in outputs if isinstance(output, Begin)]
-        self.halted += [output.reply_id for output in outputs if isinstance(output, Halt)]
-        return self.read([output for output in outputs if isinstance(output, str)])
-
-    def read(self, frames: Sequence[str]) -> list[dict[str, Any]]:
-        read = [json.loads(frame) for frame in frames]
-        if self.is_ga:
-            for event in read:
-                assert_server_event(event)
-        return read
-
-    def say(self, piece: str | CallPiece) -> list[dict[str, Any]]:
-        return self.read(self.dialogue.say(self.begun[-1].reply_id, piece))
-
-    def finish(self, finish: Finish) -> list[dict[str, Any]]:
-        return self.read(self.dialogue.finish(self.begun[-1].reply_id, finish))
-
-
-def _json(event: dict[str, object]) -> str:
-    return json.dumps(event)
-
-
-def types(events: Sequence[dict[str, Any]]) -> list[str]:
-    return [event["type"] for event in events]
 
 
 def talking(dialect: Dialect = Dialect.GA) -> Desk:
@@ -571,6 +525,11 @@ def test_deleting_the_item_of_a_running_reply_is_harmless() -> None:
         (configure(model="another"), "invalid_value", "session.model"),
         (configure(colour="red"), "unknown_parameter", "session.colour"),
         ({"type": "input_audio_buffer.clear"}, "audio_not_supported", "type"),
+        (
+            configure(audio={"output": {"format": {"type": "audio/pcmu"}}}),
+            "invalid_value",
+            "session.audio.output.format.type",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_an_error_with_the_clients_id(
@@ -598,7 +557,7 @@ def test_a_model_can_be_called_by_its_alias() -> None:
         EchoEngine(), new_id=lambda prefix: prefix, now=0.0, model="gpt-realtime-2025-08-28"
     )
     answers = {
-        name: json.loads(str(dialogue.receive(_json(configure(model=name)))[0]))["type"]
+        name: json.loads(str(dialogue.receive(as_json(configure(model=name)))[0]))["type"]
         for name in ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-real", "gpt-realtime-2")
     }
     assert answers == {
@@ -658,7 +617,7 @@ def test_whatever_a_client_sends_is_answered(frames: list[str | bytes], dialect:
     for frame in frames:
         outputs = desk.dialogue.receive(frame)
         assert len(outputs) > 0
-        desk.read([output for output in outputs if isinstance(output, str)])
+        desk.read(outputs)
         for output in outputs:
             if isinstance(output, Begin):
                 desk.read(desk.dialogue.say(output.reply_id, "x"))
@@ -802,7 +761,7 @@ def test_a_frame_of_megabytes_passes_and_one_too_many_does_not() -> None:
             assert len(added[-1]["item"]["content"][0]["text"]) == 2_000_000
 
         peer = await entered(url)
-        await peer.socket.send("x" * (16 * 1024 * 1024 + 1))
+        await peer.socket.send("x" * (24 * 1024 * 1024 + 1))
         code, _ = await peer.closed()
         assert code == 1009
 

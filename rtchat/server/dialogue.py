@@ -1,48 +1,52 @@
 """One client's conversation with the server: frames in, frames out.
 
 The order of the events is that of OpenAI's server, recorded. Deterministic and without I/O: ids and
-the time come from outside, and what an engine says is handed in piece by piece, so that a test
-needs no socket. Not here: what a reply is made of (`growing`); sockets, tasks and keys
-(`realtime`).
+the time come from outside, and what an engine says and a voice hears and speaks is handed in piece
+by piece, so that a test needs no socket. Not here: what a reply is made of (`growing`), when the
+user speaks (`hearing`); sockets, tasks and keys (`realtime`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias, assert_never
 
-from rtchat.effects import AddItem, Cancel, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.effects import (
+    AddItem,
+    AppendAudio,
+    Cancel,
+    ClearAudio,
+    CommitAudio,
+    Configure,
+    Delete,
+    Reply,
+    Retrieve,
+    Truncate,
+)
 from rtchat.events import (
     ItemAdded,
     ItemDeleted,
     ItemDone,
     ItemRetrieved,
+    ItemTruncated,
     ReplyStarted,
-    ServerEvent,
     ServerProblem,
     SessionCreated,
     SessionUpdated,
+    SpeechStarted,
 )
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, Prompt
-from rtchat.server.growing import GrowingReply
-from rtchat.values import (
-    Approval,
-    ApprovalAnswer,
-    Dialect,
-    Item,
-    Message,
-    Options,
-    OtherItem,
-    Status,
-    ToolCall,
-    ToolOutput,
-    value,
-)
-from rtchat.wire.answers import Said, encode_event, write_session
+from rtchat.server.growing import GrowingReply, Speak, Step
+from rtchat.server.items import Items, RefusedError, complete
+from rtchat.server.listening import Hear, Listening, TurnOver, as_text, check_formats
+from rtchat.server.listening import Step as Spoke
+from rtchat.server.voice import Voice
+from rtchat.values import Dialect, Item, JsonObject, Options, OtherItem, Status, value
+from rtchat.wire.answers import encode_event
 from rtchat.wire.fields import write_frame
 from rtchat.wire.requests import (
-    INVALID_REQUEST,
     ITEM_REFERENCE,
     Asked,
     Request,
@@ -53,10 +57,13 @@ from rtchat.wire.requests import (
     read_request,
     read_tools,
 )
+from rtchat.wire.sessions import write_session, write_transcription
 
 _NOTHING = Options()
 SESSION_SECONDS = 3600
 """How long a session lasts."""
+NO_VOICE = "This server has no voice"
+"""Why it is not heard and not spoken with, if nobody knows better."""
 
 
 @value
@@ -69,27 +76,28 @@ class Begin:
 
 @value
 class Halt:
-    """This reply has ended; whatever its engine still says is dropped."""
+    """This reply has ended; whatever its engine or its voice still says is dropped."""
 
     reply_id: str
 
 
-Output: TypeAlias = str | Begin | Halt
-"""A frame to send, or something to do about an engine."""
+Output: TypeAlias = str | Begin | Speak | Hear | Halt
+"""A frame to send, or something to do about an engine or a voice."""
 
 
-class _RefusedError(Exception):
-    """A command cannot be obeyed: the client is told in an `error` event."""
+@dataclass
+class _Waiting:
+    """A reply whose engine is asked as soon as these items have been heard."""
 
-    def __init__(self, code: str, message: str, param: str = "", kind: str = "") -> None:
-        super().__init__(message)
-        self.problem = ServerProblem(message, kind or INVALID_REQUEST, code, param)
+    prompt: Prompt
+    unheard: set[str]
 
 
 class Dialogue:
     """The server's end of one connection.
 
-    `new_id` makes an id from its prefix (`item` → `item_…`), `now` is in Unix seconds.
+    `new_id` makes an id from its prefix (`item` → `item_…`), `now` is in Unix seconds, `voice` may
+    be the reason why there is none. `transcribes`: the session is for transcription only.
     """
 
     def __init__(
@@ -98,62 +106,102 @@ class Dialogue:
         *,
         new_id: Callable[[str], str],
         now: float,
+        voice: Voice | str = NO_VOICE,
         model: str = "",
         dialect: Dialect = Dialect.GA,
         seconds: float = SESSION_SECONDS,
+        transcribes: bool = False,
     ) -> None:
         self._engine = engine
         self._new_id = new_id
+        self._voice = voice
         self._model = model or engine.model
         self._dialect = dialect
-        self._options = Options(engine.instructions)
+        self._transcribes = transcribes
+        self._options = Options(None if transcribes else engine.instructions)
         self._session_id = new_id("sess")
         self._id = new_id("conv")
         self._expires_at = int(now + seconds)
-        self._items: list[Item] = []
+        self._items = Items()
         self._replies: dict[str, GrowingReply] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        """By the id of the reply."""
+        self._listening = Listening(voice, self._items, new_id, self._session())
 
-    def open(self) -> list[str]:
+    def open(self) -> list[Output]:
         """The frames that greet the client."""
-        return [*self._write(self._session(SessionCreated))]
+        return [*self._write([self._told(SessionCreated)])]
 
     def receive(self, frame: str | bytes) -> Sequence[Output]:
         """What the client sent. Whatever it is, nothing raises."""
         data = read_request(frame)
         if isinstance(data, ServerProblem):
-            return [*self.refuse(data)]
-        command = decode_command(data, self._dialect)
+            return self.refuse(data)
+        command = decode_command(data, self._dialect, transcribes=self._transcribes)
         if isinstance(command, ServerProblem):
-            return [*self.refuse(command)]
+            return self.refuse(command)
         event_id = data.get("event_id")
         named = event_id if isinstance(event_id, str) else ""
         try:
             return [*self._obey(command)]
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return self.refuse(replace(refused.problem, event_id=named))
 
-    def refuse(self, problem: ServerProblem) -> list[str]:
+    def refuse(self, problem: ServerProblem) -> list[Output]:
         """The frames of an `error` event."""
-        return [*self._write(problem)]
+        return [*self._write([problem])]
 
-    def say(self, reply_id: str, piece: str | CallPiece) -> list[str]:
+    def say(self, reply_id: str, piece: str | CallPiece) -> list[Output]:
         """The next piece of a reply; nothing if it has ended meanwhile."""
+        return self._grow(reply_id, lambda reply: reply.add(piece))
+
+    def finish(self, reply_id: str, finish: Finish) -> list[Output]:
+        """There are no more pieces of a reply; nothing if it has ended before."""
+        return self._grow(reply_id, lambda reply: reply.end(finish))
+
+    def sound(self, reply_id: str, audio: bytes) -> list[Output]:
+        """The next audio of a `Speak`."""
+        return self._grow(reply_id, lambda reply: reply.sound(audio))
+
+    def spoken(self, reply_id: str, failure: str = "") -> list[Output]:
+        """A `Speak` has been done, or has failed."""
+        if not failure:
+            return self._grow(reply_id, GrowingReply.spoken)
+        outputs = self._grow(reply_id, lambda reply: reply.cut(_failed(failure)))
+        return [*outputs, Halt(reply_id)] if outputs else []
+
+    def heard(self, item_id: str, text: str, failure: str = "") -> list[Output]:
+        """A `Hear` has been done, or has failed."""
+        item, events = self._listening.heard(item_id, text, failure)
+        outputs = [*self._write(events)]
+        if item is None:
+            return outputs
+        for reply_id, waiting in [*self._waiting.items()]:
+            if item_id not in waiting.unheard:
+                continue
+            waiting.unheard.remove(item_id)
+            items = tuple(item if known.id == item_id else known for known in waiting.prompt.items)
+            waiting.prompt = replace(waiting.prompt, items=items)
+            if failure:
+                outputs += self.finish(reply_id, _failed(failure))
+            elif not waiting.unheard:
+                del self._waiting[reply_id]
+                outputs += self._ask_late(reply_id, waiting.prompt)
+        return outputs
+
+    def _grow(self, reply_id: str, step: Callable[[GrowingReply], Iterable[Step]]) -> list[Output]:
         reply = self._replies.get(reply_id)
         if reply is None:
             return []
-        return [frame for event in reply.add(piece) for frame in self._write(event)]
-
-    def finish(self, reply_id: str, finish: Finish) -> list[str]:
-        """The end of a reply; nothing if it has ended before."""
-        reply = self._replies.pop(reply_id, None)
-        if reply is None:
-            return []
-        events = reply.end(finish)
-        return [frame for event in events for frame in self._write(event, reply.options)]
+        outputs = [*self._write(step(reply), reply.options)]
+        if reply.is_over:
+            del self._replies[reply_id]
+            self._waiting.pop(reply_id, None)
+        return outputs
 
     # ----------------------------------------------------------------------------------- commands
 
-    def _obey(self, command: Asked) -> Iterator[Output]:
+    def _obey(self, command: Asked) -> Iterable[Output]:
         match command:
             case Configure(options):
                 return self._configure(options)
@@ -164,56 +212,57 @@ class Dialogue:
             case Cancel(response_id):
                 return self._cancel(response_id)
             case Retrieve(item_id):
-                return self._write(ItemRetrieved(self._items[self._find(item_id, "retrieve")]))
+                return self._write([ItemRetrieved(self._items.find(item_id, "retrieve"))])
             case Delete(item_id):
-                del self._items[self._find(item_id, "delete")]
-                return self._write(ItemDeleted(item_id))
-            case Truncate(item_id):
-                self._find(item_id, "truncate")
-                raise _RefusedError(
-                    "invalid_value", "Only audio can be truncated: this item is text.", "item_id"
-                )
+                self._items.delete(item_id)
+                return self._write([ItemDeleted(item_id)])
+            case Truncate(item_id, index, end):
+                self._items.truncate(item_id, index, end)
+                return self._write([ItemTruncated(item_id, index, end)])
+            case AppendAudio() | CommitAudio() | ClearAudio():
+                return self._attend(self._listening.obey(command))
         assert_never(command)
 
-    def _configure(self, options: Options) -> Iterator[str]:
+    def _configure(self, options: Options) -> Iterator[Output]:
         model = model_asked(options)
         # An alias will do: the example of OpenAI's own client asks for one of a dated model.
         if model is not None and not f"{self._model}-".startswith(f"{model}-"):
             message = f"A session keeps its model: this one has '{self._model}'."
-            raise _RefusedError("invalid_value", message, "session.model")
+            raise RefusedError("invalid_value", message, "session.model")
+        check_formats(options, "session")
         if options.instructions == "":  # as OpenAI's server does: nothing said is nothing changed
             options = replace(options, instructions=None)
         self._options = merge_options(self._options, options)
-        return self._write(self._session(SessionUpdated))
+        self._listening.configure(self._session())
+        return self._write([self._told(SessionUpdated)])
 
-    def _add_item(self, item: Item, previous: str | None) -> Iterator[str]:
-        if item.id and any(known.id == item.id for known in self._items):
-            message = f"The conversation has an item '{item.id}' already."
-            raise _RefusedError("item_create_duplicate_item_id", message, "item.id")
-        index = self._place_after(previous)
-        item = _complete(item, item.id or self._new_id("item"))
-        self._items.insert(index, item)
-        before = self._items[index - 1].id if index else None
-        yield from self._write(ItemAdded(item, before))
-        yield from self._write(ItemDone(item, before))
+    def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
+        item = complete(item, item.id or self._new_id("item"))
+        item, audio = self._listening.split(item, "item")
+        before = self._items.insert(item, previous)
+        yield from self._write([ItemAdded(item, before), ItemDone(item, before)])
+        if audio:
+            yield self._listening.begin(item, audio)
 
-    def _place_after(self, previous: str | None) -> int:
-        if previous is None:
-            return len(self._items)
-        if previous == "root":
-            return 0
-        for index, item in enumerate(self._items):
-            if item.id == previous:
-                return index + 1
-        message = f"The conversation has no item '{previous}' to put this one after."
-        raise _RefusedError("item_create_invalid_previous_item_id", message, "previous_item_id")
+    def _attend(self, steps: Iterable[Spoke]) -> Iterator[Output]:
+        """To what the user says."""
+        for step in steps:
+            match step:
+                case Hear():
+                    yield step
+                case TurnOver():
+                    yield from self._respond()
+                case _:
+                    yield from self._write([step])
+            running = self._running()
+            if isinstance(step, SpeechStarted) and self._listening.interrupts and running:
+                yield from self._cut(running, "turn_detected")
 
-    def _find(self, item_id: str, verb: str) -> int:
-        for index, item in enumerate(self._items):
-            if item.id == item_id:
-                return index
-        message = f"The conversation has no item '{item_id}'."
-        raise _RefusedError(f"item_{verb}_invalid_item_id", message, "item_id")
+    def _respond(self) -> list[Output]:
+        try:
+            return [*self._reply(Request(out_of_band=False, input=None, options=_NOTHING))]
+        except RefusedError as refused:
+            return self.refuse(refused.problem)
 
     # ------------------------------------------------------------------------------------ replies
 
@@ -221,9 +270,11 @@ class Dialogue:
         running = self._running()
         if running is not None and not request.out_of_band:
             message = f"The conversation has an active response already: {running.id}."
-            raise _RefusedError("conversation_already_has_active_response", message)
+            raise RefusedError("conversation_already_has_active_response", message)
+        check_formats(request.options, "response")
         options = self._reply_options(request)
-        prompt = self._prompt(request, options)
+        prompt, audio = self._prompt(request, options)
+        unheard = {item.id for item in prompt.items} & {*self._listening.unheard, *audio}
         reply = GrowingReply(
             self._new_id("resp"),
             options,
@@ -231,37 +282,67 @@ class Dialogue:
             self._items,
             self._new_id,
         )
+        mute = self._voice if options.modality == "audio" else None
         answer: Answer | None = None
-        if options.modality == "text":
-            answered = self._engine.answer(prompt)
+        if not unheard and not isinstance(mute, str):
+            answered = self._engine.answer(self._readable(prompt))
             if isinstance(answered, ServerProblem):
-                raise _RefusedError(answered.code, answered.message, answered.param, answered.kind)
+                raise RefusedError(answered.code, answered.message, answered.param, answered.kind)
             answer = answered
         self._replies[reply.id] = reply
-        yield from self._write(ReplyStarted(reply.id, reply.conversation_id), options)
-        if answer is None:
-            yield from self.finish(reply.id, _NO_VOICE)
-        else:
+        yield from self._write([ReplyStarted(reply.id, reply.conversation_id)], options)
+        if isinstance(mute, str):
+            yield from self.finish(reply.id, _mute(mute))
+        elif answer is not None:
             yield Begin(reply.id, answer)
+        else:
+            self._waiting[reply.id] = _Waiting(prompt, unheard)
+            for item in prompt.items:
+                if item.id in audio:
+                    yield self._listening.begin(item, audio[item.id])
 
     def _reply_options(self, request: Request) -> Options:
         # Tools, truncation and the like are the session's; a response repeats only its own.
         session = replace(self._options, modality=self._options.modality or "audio", other={})
         return merge_options(session, request.options)
 
-    def _prompt(self, request: Request, options: Options) -> Prompt:
-        items = self._items if request.input is None else request.input
+    def _prompt(self, request: Request, options: Options) -> tuple[Prompt, dict[str, bytes]]:
+        """What to ask the engine, and the audio in it by the id of its item."""
+        items = [*self._items]
+        audio: dict[str, bytes] = {}
+        if request.input is not None:
+            items = []
+            for index, item in enumerate(request.input):
+                read, sound = self._listening.split(self._resolve(item), f"response.input[{index}]")
+                if sound:
+                    read = complete(read, self._new_id("item"))
+                    audio[read.id] = sound
+                items.append(read)
         most = options.max_output_tokens
-        return Prompt(
+        prompt = Prompt(
             options.instructions or self._engine.instructions,
-            tuple(self._resolve(item) for item in items),
+            tuple(items),
             most if isinstance(most, int) else None,
             read_tools(merge_options(self._options, request.options)),
         )
+        return prompt, audio
+
+    def _readable(self, prompt: Prompt) -> Prompt:
+        """For an engine, which reads: what was said aloud as its words."""
+        if isinstance(self._voice, str):
+            return prompt
+        return replace(prompt, items=tuple(as_text(item) for item in prompt.items))
+
+    def _ask_late(self, reply_id: str, prompt: Prompt) -> list[Output]:
+        answered = self._engine.answer(self._readable(prompt))
+        if isinstance(answered, ServerProblem):
+            finish = Finish(Status.FAILED, code=answered.code, message=answered.message)
+            return self.finish(reply_id, finish)
+        return [Begin(reply_id, answered)]
 
     def _resolve(self, item: Item) -> Item:
         if isinstance(item, OtherItem) and item.type == ITEM_REFERENCE:
-            return self._items[self._find(item.id, "reference")]
+            return self._items.find(item.id, "reference")
         return item
 
     def _running(self) -> GrowingReply | None:
@@ -272,38 +353,41 @@ class Dialogue:
         reply = self._replies.get(response_id) if response_id else self._running()
         if reply is None:
             message = "Cancellation failed: no such response is active."
-            raise _RefusedError("response_cancel_not_active", message)
-        yield from self.finish(reply.id, Finish(Status.CANCELLED, "client_cancelled"))
+            raise RefusedError("response_cancel_not_active", message)
+        return self._cut(reply, "client_cancelled")
+
+    def _cut(self, reply: GrowingReply, reason: str) -> Iterator[Output]:
+        yield from self._grow(reply.id, lambda reply: reply.cut(Finish(Status.CANCELLED, reason)))
         yield Halt(reply.id)
 
-    def _session(self, make: type[SessionCreated | SessionUpdated]) -> ServerEvent:
-        fields = write_session(
-            session_id=self._session_id,
-            model=self._model,
-            expires_at=self._expires_at,
-            options=self._options,
+    # ------------------------------------------------------------------------------------ writing
+
+    def _session(self) -> JsonObject:
+        write = (
+            write_transcription if self._transcribes else partial(write_session, model=self._model)
         )
-        return make(self._session_id, self._model, self._dialect, self._expires_at, fields)
+        return write(
+            session_id=self._session_id, expires_at=self._expires_at, options=self._options
+        )
 
-    def _write(self, event: Said, options: Options = _NOTHING) -> Iterator[str]:
-        data = encode_event(event, self._new_id("event"), self._dialect, options)
-        if data is not None:
-            yield write_frame(data)
+    def _told(self, make: type[SessionCreated | SessionUpdated]) -> SessionCreated | SessionUpdated:
+        model = "" if self._transcribes else self._model
+        return make(self._session_id, model, self._dialect, self._expires_at, self._session())
+
+    def _write(self, steps: Iterable[Step], options: Options = _NOTHING) -> Iterator[Output]:
+        for step in steps:
+            if isinstance(step, Speak):
+                yield step
+                continue
+            data = encode_event(step, self._new_id("event"), self._dialect, options)
+            if data is not None:
+                yield write_frame(data)
 
 
-_NO_VOICE = Finish(
-    Status.FAILED,
-    code="audio_not_supported",
-    message="This server has no voice: ask for text (output modalities: text).",
-)
+def _mute(why: str) -> Finish:
+    message = f"{why}; or ask for text (output modalities: text)."
+    return Finish(Status.FAILED, code="audio_not_supported", message=message)
 
 
-def _complete(item: Item, item_id: str) -> Item:
-    match item:
-        case Message() | ToolCall():
-            return replace(item, id=item_id, status=item.status or "completed")
-        case ToolOutput() | Approval() | ApprovalAnswer():
-            return replace(item, id=item_id)
-        case OtherItem():
-            return replace(item, id=item_id, fields={**item.fields, "id": item_id})
-    assert_never(item)
+def _failed(why: str) -> Finish:
+    return Finish(Status.FAILED, code="server_error", message=why)

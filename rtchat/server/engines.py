@@ -1,4 +1,4 @@
-"""Which engine: from the name that the command line gives it.
+"""Which engine, from the name that the command line gives it, and which voice goes with it.
 
 Not here: the engines themselves, and asking the user whether to install the model (`cli`).
 """
@@ -13,9 +13,12 @@ from pathlib import Path
 from rtchat.errors import UsageError
 from rtchat.server import weights
 from rtchat.server.chat import Upstream
+from rtchat.server.dialogue import NO_VOICE
 from rtchat.server.engine import Engine
 from rtchat.server.llama import SMOLLM2, plain_recipe, running
 from rtchat.server.script import EchoEngine, ScriptEngine, load_script
+from rtchat.server.tone import ToneVoice
+from rtchat.server.voice import Voice
 
 _SCRIPT = "script:"
 
@@ -69,3 +72,18 @@ def _found(data_dir: Path, gguf: Path | None) -> Path:
     if path is None:
         raise UsageError("the embedded model is not installed", hint="rtchat local install")
     return path
+
+
+def voice_of(engine: Engine) -> Voice | str:
+    """What it hears and speaks with, or what to install to that end."""
+    if isinstance(engine, EchoEngine | ScriptEngine):
+        return ToneVoice(engine.heard)
+    return local_voice()
+
+
+def local_voice() -> Voice | str:
+    """The embedded voice, or what to install to have it."""
+    from rtchat.server.local_voice import LocalVoice, missing
+
+    hint = missing()
+    return LocalVoice() if hint is None else f"{NO_VOICE}: {hint}"

@@ -1,14 +1,15 @@
-"""A reply as it is written: pieces of an engine in, events out.
+"""A reply as it is written, and spoken: pieces of an engine and of a voice in, events out.
 
 Text makes one message, each function call an item of its own, in the order in which they begin;
-all of them stay open until the end, as their pieces may interleave. Not here: which reply there is
-(`dialogue`).
+all of them stay open until the end, as their pieces may interleave. A spoken reply ends when all of
+it was said. Not here: which reply there is (`dialogue`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from rtchat.events import (
     ChannelDone,
@@ -23,8 +24,21 @@ from rtchat.events import (
     ToolCalled,
 )
 from rtchat.server.engine import CallPiece, Finish
-from rtchat.values import Channel, Item, Message, Options, Part, Status, ToolCall
-from rtchat.wire.answers import ArgumentsDelta, Said
+from rtchat.server.items import Items
+from rtchat.server.speaking import Mouth
+from rtchat.values import Channel, Message, Options, Part, Status, ToolCall, value
+from rtchat.wire.answers import ArgumentsDelta, Said, write_audio
+
+
+@value
+class Speak:
+    """Say this aloud for a reply: hand the audio to `sound`, and then its end to `spoken`."""
+
+    reply_id: str
+    text: str
+
+
+Step: TypeAlias = Said | Speak
 
 
 @dataclass
@@ -34,6 +48,8 @@ class _Output:
     begins: CallPiece | None
     """None: it is the message."""
     call_id: str
+    mouth: Mouth | None
+    """None: it is written."""
     previous_item_id: str | None = None
     pieces: list[str] = field(default_factory=list)
 
@@ -41,10 +57,14 @@ class _Output:
     def whole(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def part(self) -> Part:
+        return Part("text" if self.mouth is None else "audio", self.whole)
+
     def item(self, status: str) -> Message | ToolCall:
         if self.begins is not None:
             return ToolCall(self.begins.name, self.call_id, self.whole, self.item_id, status)
-        parts = () if status == "in_progress" else (Part("text", self.whole),)
+        parts = () if status == "in_progress" else (self.part,)
         return Message("assistant", parts, self.item_id, status)
 
 
@@ -56,23 +76,27 @@ class GrowingReply:
         id: str,
         options: Options,
         conversation_id: str | None,
-        items: list[Item],
+        items: Items,
         new_id: Callable[[str], str],
     ) -> None:
         self.id = id
         self.options = options
         self.conversation_id = conversation_id
+        self.is_over = False
         self._items = items
         self._new_id = new_id
         self._outputs: dict[int | None, _Output] = {}
         """By the number of the call; the message has none."""
+        self._mouth = Mouth()
+        self._finish: Finish | None = None
+        """How it ends, once all is said."""
 
     @property
     def is_out_of_band(self) -> bool:
         """Whether the conversation never hears of it."""
         return self.conversation_id is None
 
-    def add(self, piece: str | CallPiece) -> Iterator[Said]:
+    def add(self, piece: str | CallPiece) -> Iterator[Step]:
         """The next piece."""
         call = piece if isinstance(piece, CallPiece) else None
         output = self._outputs.get(call.number if call else None)
@@ -86,14 +110,50 @@ class GrowingReply:
         place = self.id, output.item_id, output.index
         if call:
             yield ArgumentsDelta(text, output.call_id, *place)
-        else:
+        elif output.mouth is None:
             yield Delta(Channel.TEXT, text, *place)
+        else:
+            yield Delta(Channel.TRANSCRIPT, text, *place)
+            output.mouth.add(text)
+            yield from self._go_on()
 
-    def end(self, finish: Finish) -> Iterator[Said]:
-        """The end, however it came."""
+    def sound(self, audio: bytes) -> Iterator[Step]:
+        """The next audio of what it says."""
+        output = self._outputs[None]
+        self._mouth.sound(len(audio))
+        yield Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
+
+    def spoken(self) -> Iterator[Step]:
+        """What was to be said has been said."""
+        self._mouth.pause()
+        yield from self._go_on()
+
+    def end(self, finish: Finish) -> Iterator[Step]:
+        """The end, however it came, as soon as all is said. Only the first one counts."""
+        if self._finish is not None:
+            return
         if finish.status is Status.COMPLETED and not self._outputs:
-            output = self._open(None)
-            yield from self._begin(output)
+            yield from self._begin(self._open(None))
+        self._finish = finish
+        self._mouth.end()
+        yield from self._go_on()
+
+    def cut(self, finish: Finish) -> Iterator[Step]:
+        """The end at once. What was not said aloud was not said."""
+        message = self._outputs.get(None)
+        if message and message.mouth:
+            message.pieces = [sentence.text for sentence in self._mouth.spoken]
+        yield from self._end(finish)
+
+    def _go_on(self) -> Iterator[Step]:
+        sentence = self._mouth.next()
+        if sentence is not None:
+            yield Speak(self.id, sentence)
+        elif self._finish is not None and self._mouth.is_silent:
+            yield from self._end(self._finish)
+
+    def _end(self, finish: Finish) -> Iterator[Step]:
+        self.is_over = True
         for output in self._outputs.values():
             yield from self._complete(output, finish.status)
         yield ReplyEnded(
@@ -110,7 +170,9 @@ class GrowingReply:
     def _open(self, call: CallPiece | None) -> _Output:
         item_id = self._new_id("item")
         call_id = "" if call is None else call.call_id or self._new_id("call")
-        output = _Output(len(self._outputs), item_id, call, call_id)
+        is_spoken = call is None and self.options.modality == "audio"
+        mouth = self._mouth if is_spoken else None
+        output = _Output(len(self._outputs), item_id, call, call_id, mouth)
         self._outputs[None if call is None else call.number] = output
         return output
 
@@ -118,26 +180,31 @@ class GrowingReply:
         item = output.item("in_progress")
         yield OutputAdded(self.id, output.index, item)
         if not self.is_out_of_band:
-            output.previous_item_id = self._items[-1].id if self._items else None
-            self._items.append(item)
+            output.previous_item_id = self._items.append(item)
             yield ItemAdded(item, output.previous_item_id)
         if output.begins is None:
-            yield PartAdded(self.id, output.item_id, output.index, 0, Part("text"))
+            yield PartAdded(self.id, output.item_id, output.index, 0, output.part)
 
     def _complete(self, output: _Output, status: Status) -> Iterator[Said]:
         item = output.item(_word(status))
         if isinstance(item, Message):
-            part = Part("text", output.whole)
-            yield ChannelDone(Channel.TEXT, part.text, self.id, item.id, output.index)
-            yield PartDone(self.id, item.id, output.index, 0, part)
+            yield from self._complete_part(output)
         elif status is Status.COMPLETED:  # nobody should run a call that may be half of one
             place = self.id, item.id, output.index
             yield ToolCalled(item.name, item.call_id, item.arguments, *place)
         if not self.is_out_of_band:
-            # A client may have deleted it meanwhile.
-            self._items[:] = [item if known.id == item.id else known for known in self._items]
+            self._items.replace(item, output.mouth.spoken if output.mouth else None)
             yield ItemDone(item, output.previous_item_id)
         yield OutputDone(self.id, output.index, item)
+
+    def _complete_part(self, output: _Output) -> Iterator[Said]:
+        place, part = (self.id, output.item_id, output.index), output.part
+        if output.mouth is None:
+            yield ChannelDone(Channel.TEXT, part.text, *place)
+        else:
+            yield ChannelDone(Channel.AUDIO, "", *place)
+            yield ChannelDone(Channel.TRANSCRIPT, part.text, *place)
+        yield PartDone(*place, 0, part)
 
 
 def _word(status: Status) -> str:

@@ -1,8 +1,8 @@
-"""The server on its sockets: handshake, keys, origins, and one task for each reply.
+"""The server on its sockets: handshake, keys, origins, and a task for all that takes time.
 
 Frames leave in the order in which the dialogue made them: a lock is held from the one to the other,
-and so a client that reads slowly slows its own engine only. Not here: what is said (`dialogue`) and
-what answers (`engine`).
+and so a client that reads slowly slows its own engine only. Not here: what is said (`dialogue`),
+what answers (`engine`) and what hears and speaks (`voice`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import logging
 import secrets
 import string
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
+from itertools import chain
 from ssl import SSLContext
+from typing import ParamSpec, assert_never
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -30,13 +32,24 @@ from websockets.typing import Subprotocol
 
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
-from rtchat.server.dialogue import SESSION_SECONDS, Begin, Dialogue, Halt, Output
-from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp
+from rtchat.server.dialogue import NO_VOICE, SESSION_SECONDS, Begin, Dialogue, Halt, Output
+from rtchat.server.engine import Answer, Engine, Finish, HangUp
+from rtchat.server.growing import Speak
+from rtchat.server.listening import Hear
+from rtchat.server.voice import BYTES_A_MS, Voice
 from rtchat.values import Dialect, Status
 
+_P = ParamSpec("_P")
 PATH = "/v1/realtime"
 _PATHS = (PATH, "/realtime")
-_MAX_FRAME = 16 * 1024 * 1024
+_MAX_FRAME = 24 * 1024 * 1024
+"""It has room for more audio than may be sent at once, so that a client is told what is wrong."""
+_LONG_FRAME = 64 * 1024
+"""Reading so much audio takes more time than other clients should wait."""
+_MOST_UNHEARD = 8
+"""Recordings that a client may have waiting to be heard before it has to wait itself."""
+_PIECE = 100 * BYTES_A_MS
+"""Of audio, sent at a time: what comes between two of them is a cancel, perhaps."""
 _CLOSE_SECONDS = 2.0
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
@@ -54,6 +67,7 @@ def random_id(prefix: str) -> str:
 async def serving(
     engine: Engine,
     *,
+    voice: Voice | str = NO_VOICE,
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
@@ -61,7 +75,7 @@ async def serving(
     ssl: SSLContext | None = None,
     session_seconds: float = SESSION_SECONDS,
 ) -> AsyncIterator[str]:
-    """Serve while the block runs; the value is the URL.
+    """Serve while the block runs; the value is the URL. `voice` may be why there is none.
 
     Without `api_key` anybody who reaches the port is served. A browser's page is refused unless its
     origin is in `allow_origins`. Raises `UsageError` if the address cannot be had.
@@ -69,7 +83,7 @@ async def serving(
     door = _Door(api_key, frozenset(allow_origins))
 
     async def meet(socket: ServerConnection) -> None:
-        await _Client(socket, engine, session_seconds).run()
+        await _Client(socket, engine, voice, session_seconds).run()
 
     try:
         server = await serve(
@@ -184,23 +198,31 @@ def _refusal(status: HTTPStatus, code: str, message: str) -> Response:
 class _Client:
     """One connection."""
 
-    def __init__(self, socket: ServerConnection, engine: Engine, seconds: float) -> None:
+    def __init__(
+        self, socket: ServerConnection, engine: Engine, voice: Voice | str, seconds: float
+    ) -> None:
         request = socket.request
         assert request is not None  # the handshake is over
-        models = parse_qs(urlsplit(request.path).query).get("model", [""])
+        asked = parse_qs(urlsplit(request.path).query)
         self._socket = socket
         self._engine = engine
+        self._voice = voice
         self._seconds = seconds
         self._dialogue = Dialogue(
             engine,
             new_id=random_id,
             now=time.time(),
-            model=models[0],
+            voice=voice,
+            model=asked.get("model", [""])[0],
             dialect=_dialect(request),
             seconds=seconds,
+            transcribes=asked.get("intent") == ["transcription"],
         )
         self._order = asyncio.Lock()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group = asyncio.TaskGroup()
+        self._replies: dict[str, set[asyncio.Task[None]]] = {}
+        """What is done for each reply: its engine, and its voice."""
+        self._hearing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -216,56 +238,102 @@ class _Client:
                 await self._hang_up(hang_up)
 
     async def _converse(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with self._group:
+            gone = self._group.create_task(self._socket.wait_closed())
             try:
-                await self._perform(self._dialogue.open(), group)
+                await self._perform(self._dialogue.open())
                 async for frame in self._socket:
                     async with self._order:
-                        await self._perform(self._dialogue.receive(frame), group)
+                        await self._perform(await self._receive(frame))
+                    while len(self._hearing) >= _MOST_UNHEARD and not gone.done():
+                        first = asyncio.FIRST_COMPLETED
+                        await asyncio.wait({gone, *self._hearing}, return_when=first)
             except ConnectionClosed:
                 return
             finally:
-                for task in self._tasks.values():
+                for task in (gone, *self._hearing, *chain.from_iterable(self._replies.values())):
                     task.cancel()
 
-    async def _perform(self, outputs: Sequence[Output], group: asyncio.TaskGroup) -> None:
+    async def _receive(self, frame: str | bytes) -> Sequence[Output]:
+        if len(frame) > _LONG_FRAME:
+            return await asyncio.to_thread(self._dialogue.receive, frame)
+        return self._dialogue.receive(frame)
+
+    async def _perform(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
             match output:
                 case str():
                     await self._socket.send(output)
                 case Begin(reply_id, answer):
-                    task = group.create_task(self._reply(reply_id, answer))
-                    self._tasks[reply_id] = task
-                    task.add_done_callback(partial(self._forget, reply_id))
+                    self._start(reply_id, self._reply(reply_id, answer))
+                case Speak(reply_id, text):
+                    self._start(reply_id, self._speak(reply_id, text))
+                case Hear(item_id, audio):
+                    task = self._group.create_task(self._hear(item_id, audio))
+                    self._hearing.add(task)
+                    task.add_done_callback(self._hearing.discard)
                 case Halt(reply_id):
-                    self._tasks[reply_id].cancel()
+                    for task in self._replies.get(reply_id, ()):
+                        task.cancel()
+                case _:
+                    assert_never(output)
 
-    def _forget(self, reply_id: str, _task: asyncio.Task[None]) -> None:
-        del self._tasks[reply_id]
+    def _start(self, reply_id: str, work: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(work)
+        self._replies.setdefault(reply_id, set()).add(task)
+        task.add_done_callback(partial(self._forget, reply_id))
+
+    def _forget(self, reply_id: str, task: asyncio.Task[None]) -> None:
+        tasks = self._replies[reply_id]
+        tasks.remove(task)
+        if not tasks:
+            del self._replies[reply_id]
 
     async def _reply(self, reply_id: str, answer: Answer) -> None:
         with suppress(ConnectionClosed):
             async with aclosing(_guarded(answer)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, HangUp):
-                        await self._hang_up(piece)
-                        return
-                    await self._pass_on(reply_id, piece)
+                    match piece:
+                        case HangUp():
+                            await self._hang_up(piece)
+                            return
+                        case Finish():
+                            await self._pass_on(self._dialogue.finish, reply_id, piece)
+                        case _:
+                            await self._pass_on(self._dialogue.say, reply_id, piece)
 
-    async def _pass_on(self, reply_id: str, piece: str | CallPiece | Finish) -> None:
+    async def _speak(self, reply_id: str, text: str) -> None:
+        assert not isinstance(self._voice, str)  # else nothing is spoken
+        failure = ""
+        with suppress(ConnectionClosed):
+            async with aclosing(_pieces(self._voice.speak(text))) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        failure = f"The voice failed: {piece}"
+                    else:
+                        await self._pass_on(self._dialogue.sound, reply_id, piece)
+            await self._pass_on(self._dialogue.spoken, reply_id, failure)
+
+    async def _hear(self, item_id: str, audio: bytes) -> None:
+        assert not isinstance(self._voice, str)  # else nothing is heard
+        text = failure = ""
+        try:
+            text = await self._voice.hear(audio)
+        except Exception as error:
+            failure = f"The ears failed: {type(error).__name__}: {error}"
+        with suppress(ConnectionClosed):
+            await self._pass_on(self._dialogue.heard, item_id, text, failure)
+
+    async def _pass_on(
+        self, tell: Callable[_P, Sequence[Output]], *args: _P.args, **named: _P.kwargs
+    ) -> None:
         async with self._order:
-            if isinstance(piece, Finish):
-                frames = self._dialogue.finish(reply_id, piece)
-            else:
-                frames = self._dialogue.say(reply_id, piece)
-            for frame in frames:
-                await self._socket.send(frame)
+            await self._perform(tell(*args, **named))
 
     async def _hang_up(self, hang_up: HangUp) -> None:
         async with self._order:
             if hang_up.problem is not None:
-                for frame in self._dialogue.refuse(hang_up.problem):
-                    await self._socket.send(frame)
+                await self._perform(self._dialogue.refuse(hang_up.problem))
         if hang_up.code == _BROKEN:
             self._socket.transport.abort()
         else:
@@ -283,6 +351,18 @@ async def _guarded(answer: Answer) -> Answer:
         yield replace(_BROKE_OFF, message=message)
     else:
         yield _BROKE_OFF  # it comes to nothing after a `Finish`
+
+
+async def _pieces(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes | str, None]:
+    """The same audio in short pieces; a voice's fault is the last of them."""
+    try:
+        async with aclosing(audio):
+            async for whole in audio:
+                for start in range(0, len(whole), _PIECE):
+                    yield whole[start : start + _PIECE]
+                    await asyncio.sleep(0)  # a voice may be quick, and a socket too
+    except Exception as error:
+        yield f"{type(error).__name__}: {error}"
 
 
 _BROKE_OFF = Finish(Status.FAILED, code="server_error", message="The engine broke off.")

@@ -4,6 +4,7 @@ The file is TOML or JSON. The first rule that fits the user's last message answe
 tools have given something back, the first with a `match_output` that fits, too:
 
     model = "scripted"              # all of this is optional
+    heard = ["Hello."]              # what is heard when the user speaks, the first time and so on
     [[connect]]                     # the first connection meets the first of these, and so on
     close = {code = 1013, reason = "busy", error = {code = "server_busy", message = "Busy."}}
     [[rule]]
@@ -107,6 +108,7 @@ class Script:
     rules: tuple[Rule, ...] = ()
     connects: tuple[HangUp, ...] = ()
     model: str = "script"
+    heard: tuple[str, ...] = ()
 
 
 class ScriptEngine:
@@ -116,6 +118,7 @@ class ScriptEngine:
 
     def __init__(self, script: Script, *, sleep: Sleep = asyncio.sleep) -> None:
         self.model = script.model
+        self.heard = script.heard
         self._sleep = sleep
         self._left: list[tuple[Rule, int | None]] = [(rule, rule.times) for rule in script.rules]
         self._connects = list(script.connects)
@@ -144,6 +147,7 @@ class EchoEngine:
     """Answers with the user's own text, at once."""
 
     model = "echo"
+    heard = ()
     instructions = "You repeat what the user says."
 
     def greet(self) -> HangUp | None:
@@ -224,7 +228,13 @@ _RULE = record(
     },
 )
 _SCRIPT = record(
-    {}, {"model": text(), "rule": array(_RULE), "connect": array(record({"close": _CLOSE}))}
+    {},
+    {
+        "model": text(),
+        "heard": array(text()),
+        "rule": array(_RULE),
+        "connect": array(record({"close": _CLOSE})),
+    },
 )
 _ENDS = ("fail", "incomplete", "close", "stall", "error")
 
@@ -251,7 +261,8 @@ def read_script(data: object) -> Script:
     fields = Fields(data if isinstance(data, dict) else {}, [])
     rules = tuple(_rule(rule, f"rule[{n}]") for n, rule in enumerate(fields.list("rule")))
     connects = tuple(_hang_up(entry.fields("close")) for entry in fields.list("connect"))
-    return Script(rules, connects, fields.text("model") or Script().model)
+    heard = _texts(fields.data.get("heard"))
+    return Script(rules, connects, fields.text("model") or Script().model, heard)
 
 
 def _rule(fields: Fields, path: str) -> Rule:
@@ -287,10 +298,13 @@ def _at_most_one(data: JsonObject, keys: tuple[str, ...], path: str) -> None:
 
 
 def _deltas(fields: Fields) -> tuple[str, ...]:
-    listed = fields.data.get("deltas")
-    if isinstance(listed, list):
-        return tuple(str(delta) for delta in listed)
+    if "deltas" in fields.data:
+        return _texts(fields.data["deltas"])
     return cut(fields.text("text"), fields.integer("chunk") or _CHUNK)
+
+
+def _texts(listed: object) -> tuple[str, ...]:
+    return tuple(str(entry) for entry in listed) if isinstance(listed, list) else ()
 
 
 def _calls(fields: Fields) -> Iterator[CallPiece]:

@@ -1,15 +1,20 @@
-"""What a server says, as JSON: events, and the whole session that the first of them reports.
+"""What a server says, as JSON.
 
-Not here: which event when (`rtchat.server`), and the client that reads them (`client`).
+Not here: which event when (`rtchat.server`), the session that the first of them reports
+(`sessions`), and the client that reads them (`client`).
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TypeAlias, assert_never
 
 from rtchat.events import (
+    AudioCleared,
+    AudioCommitted,
     ChannelDone,
     Delta,
+    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -27,6 +32,8 @@ from rtchat.events import (
     ServerProblem,
     SessionCreated,
     SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
     ToolCalled,
     Unknown,
 )
@@ -41,56 +48,9 @@ from rtchat.values import (
     value,
 )
 from rtchat.wire import beta
-from rtchat.wire.client import write_options
 from rtchat.wire.items import write_item, write_part
 from rtchat.wire.requests import merged_fields
-
-# ------------------------------------------------------------------------------ sessions, responses
-
-_PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
-_SESSION_DEFAULTS: JsonObject = {
-    "output_modalities": ["audio"],
-    "tools": [],
-    "tool_choice": "auto",
-    "max_output_tokens": "inf",
-    "tracing": None,
-    "truncation": "auto",
-    "prompt": None,
-    "include": None,
-    "audio": {
-        "input": {
-            "format": _PCM,
-            "transcription": None,
-            "noise_reduction": None,
-            "turn_detection": {
-                "type": "server_vad",
-                "threshold": 0.5,
-                "prefix_padding_ms": 300,
-                "silence_duration_ms": 500,
-                "idle_timeout_ms": None,
-                "create_response": True,
-                "interrupt_response": True,
-            },
-        },
-        "output": {"format": _PCM, "voice": "marin", "speed": 1.0},
-    },
-}
-"""What OpenAI's server reports of a session that nobody has configured."""
-
-
-def write_session(*, session_id: str, model: str, expires_at: int, options: Options) -> JsonObject:
-    """A whole session, as `SessionCreated.fields`: the defaults, changed by `options`."""
-    fixed = {
-        "type": "realtime",
-        "object": "realtime.session",
-        "id": session_id,
-        "model": model,
-        "expires_at": expires_at,
-    }
-    return fixed | merged_fields(_SESSION_DEFAULTS, write_options(options)) | {"model": model}
-
-
-# ------------------------------------------------------------------------------------------- events
+from rtchat.wire.sessions import PCM
 
 
 @value
@@ -104,7 +64,17 @@ class ArgumentsDelta:
     output_index: int
 
 
-Said: TypeAlias = ServerEvent | ArgumentsDelta
+@value
+class Transcribed:
+    """The `ChannelDone` of what was heard, with how much audio that was, which is its price."""
+
+    item_id: str
+    content_index: int
+    text: str
+    seconds: float
+
+
+Said: TypeAlias = ServerEvent | ArgumentsDelta | Transcribed
 """What a server may say."""
 
 
@@ -158,8 +128,25 @@ def _encode(event: Said, options: Options) -> dict[str, object] | None:  # noqa:
             return _channel(event)
         case ArgumentsDelta():
             return _arguments(event)
+        case Transcribed():
+            return _transcribed(event)
         case ToolCalled():
             return _tool_called(event)
+        case SpeechStarted(item_id, start):
+            kind = "input_audio_buffer.speech_started"
+            return {"type": kind, "item_id": item_id, "audio_start_ms": start}
+        case SpeechStopped(item_id, end):
+            kind = "input_audio_buffer.speech_stopped"
+            return {"type": kind, "item_id": item_id, "audio_end_ms": end}
+        case AudioCommitted(item_id, previous):
+            kind = "input_audio_buffer.committed"
+            return {"type": kind, "item_id": item_id, "previous_item_id": previous}
+        case AudioCleared():
+            return {"type": "input_audio_buffer.cleared"}
+        case HearingFailed(item_id, message):
+            kind = "conversation.item.input_audio_transcription.failed"
+            error = {"type": "transcription_error", "message": message}
+            return {"type": kind, "item_id": item_id, "content_index": 0, "error": error}
         case RateLimits():
             return _rate_limits(event)
         case ServerProblem():
@@ -195,7 +182,8 @@ def _part(event: PartAdded | PartDone) -> JsonObject:
         case "text":  # not `output_text`, as an item has it
             return {"type": "text", "text": event.part.text}
         case "audio":
-            return write_part(event.part, "assistant") | {"type": "audio"}
+            transcript = {"transcript": event.part.text}
+            return write_part(event.part, "assistant") | transcript | {"type": "audio"}
         case "image":
             return write_part(event.part, "user")
 
@@ -225,6 +213,21 @@ def _channel(event: Delta | ChannelDone) -> dict[str, object] | None:
     if event.channel is Channel.HEARD:
         return {"type": f"{stem}.completed", **place, whole: event.text}
     return {"type": f"{stem}.done", **place} | ({whole: event.text} if whole else {})
+
+
+def _transcribed(event: Transcribed) -> dict[str, object]:
+    return {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "item_id": event.item_id,
+        "content_index": event.content_index,
+        "transcript": event.text,
+        "usage": {"type": "duration", "seconds": event.seconds},
+    }
+
+
+def write_audio(audio: bytes) -> str:
+    """Audio as a `Delta` of it has it."""
+    return b64encode(audio).decode("ascii")
 
 
 def _arguments(event: ArgumentsDelta) -> dict[str, object]:
@@ -304,7 +307,7 @@ def _response(
     }
 
 
-_SESSION_VOICE: JsonObject = {"format": _PCM, "voice": "marin"}
+_SESSION_VOICE: JsonObject = {"format": PCM, "voice": "marin"}
 
 
 def _status_details(event: ReplyEnded) -> JsonObject | None:

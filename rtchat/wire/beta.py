@@ -22,6 +22,7 @@ _TYPES_TO_GA = {
     "response.audio_transcript.delta": "response.output_audio_transcript.delta",
     "response.audio_transcript.done": "response.output_audio_transcript.done",
     "transcription_session.update": "session.update",
+    "transcription_session.created": "session.created",
     "transcription_session.updated": "session.updated",
 }
 _TYPES_TO_BETA = {ga: beta for beta, ga in _TYPES_TO_GA.items() if not beta.startswith("trans")}
@@ -116,6 +117,9 @@ def to_beta(data: JsonObject) -> dict[str, object] | None:
     out = dict(data)
     if isinstance(kind, str):
         out["type"] = _TYPES_TO_BETA.get(kind, kind)
+        session = out.get("session")
+        if isinstance(session, dict) and session.get("type") == "transcription":
+            out["type"] = f"transcription_{kind}"
     for key in ("session", "response"):
         if isinstance(value := out.get(key), dict):
             out[key] = _fields_to_beta(value)

@@ -7,21 +7,44 @@ conversation (`rtchat.server`).
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from rtchat.effects import AddItem, Cancel, Configure, Delete, Reply, Retrieve, Truncate
+from rtchat.effects import (
+    AddItem,
+    AppendAudio,
+    Cancel,
+    ClearAudio,
+    CommitAudio,
+    Configure,
+    Delete,
+    Reply,
+    Retrieve,
+    Truncate,
+)
 from rtchat.events import ServerProblem
 from rtchat.values import Dialect, Item, JsonObject, Modality, Options, Tool, value
 from rtchat.wire import beta
 from rtchat.wire.check import FieldError, unsupported
 from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.items import read_item
-from rtchat.wire.shapes import COMMANDS
+from rtchat.wire.shapes import COMMANDS, TRANSCRIPTION
 
 INVALID_REQUEST = "invalid_request_error"
 
-Asked: TypeAlias = Configure | AddItem | Reply | Cancel | Retrieve | Delete | Truncate
+Asked: TypeAlias = (
+    Configure
+    | AddItem
+    | Reply
+    | Cancel
+    | Retrieve
+    | Delete
+    | Truncate
+    | AppendAudio
+    | CommitAudio
+    | ClearAudio
+)
 """What a client may ask for."""
 # ------------------------------------------------------------------------------------------- frames
 
@@ -43,11 +66,14 @@ def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
 # ----------------------------------------------------------------------------------------- commands
 
 
-def decode_command(data: JsonObject, dialect: Dialect = Dialect.GA) -> Asked | ServerProblem:
-    """What a client asks for, or the error to answer it with."""
+def decode_command(
+    data: JsonObject, dialect: Dialect = Dialect.GA, *, transcribes: bool = False
+) -> Asked | ServerProblem:
+    """What a client asks for, or the error to answer it with. `transcribes`: its session is for
+    transcription."""
     event_id = data.get("event_id")
     try:
-        return _decode(beta.to_ga(data) if dialect is Dialect.BETA else data)
+        return _decode(beta.to_ga(data) if dialect is Dialect.BETA else data, transcribes)
     except FieldError as error:
         return ServerProblem(
             str(error),
@@ -58,7 +84,7 @@ def decode_command(data: JsonObject, dialect: Dialect = Dialect.GA) -> Asked | S
         )
 
 
-def _decode(data: JsonObject) -> Asked:
+def _decode(data: JsonObject, transcribes: bool) -> Asked:
     if "type" not in data:
         message = "Missing required parameter: 'type'."
         raise FieldError("missing_required_parameter", message, "type")
@@ -67,22 +93,49 @@ def _decode(data: JsonObject) -> Asked:
     if check is None:
         raise FieldError("invalid_value", unsupported(kind, tuple(COMMANDS)), "type")
     session = data.get("session")
-    if isinstance(session, dict) and session.get("type") == "transcription":
-        raise FieldError("invalid_parameter", _NO_TRANSCRIPTION, "session.type")
-    check(data, "")
+    asked, other = _SESSION_TYPES if transcribes else _SESSION_TYPES[::-1]
+    if isinstance(session, dict) and session.get("type") == other:
+        message = f"This is a {asked} session: it cannot become a {other} session."
+        raise FieldError("invalid_parameter", message, "session.type")
+    if transcribes and kind in _NOT_TO_TRANSCRIBE:
+        message = f"'{kind}' is not possible here: a transcription session has no responses."
+        raise FieldError("invalid_parameter", message, "type")
+    (TRANSCRIPTION if transcribes and kind == "session.update" else check)(data, "")
     read = _READERS.get(str(kind))
     if read is None:
-        message = f"This server has no voice: '{kind}' is not supported; send text."
-        raise FieldError("audio_not_supported", message, "type")
+        message = f"'{kind}' is for WebRTC: over a WebSocket the client plays the audio itself."
+        raise FieldError("invalid_value", message, "type")
     return read(Fields(data, []))
 
 
-_NO_TRANSCRIPTION = "Passing a transcription session to a realtime session is not allowed."
+_SESSION_TYPES = ("transcription", "realtime")
+_NOT_TO_TRANSCRIBE = ("response.create", "response.cancel")
 
 
 def _truncate(fields: Fields) -> Asked:
     place = fields.integer("content_index"), fields.integer("audio_end_ms")
     return Truncate(fields.text("item_id"), *place)
+
+
+def _append(fields: Fields) -> Asked:
+    return AppendAudio(read_audio(fields.text("audio"), "audio"))
+
+
+MOST_AUDIO = 15 * 1024 * 1024
+"""Bytes that a client may send at a time."""
+
+
+def read_audio(data: str, path: str) -> bytes:
+    """The audio in a field. Raises `FieldError`."""
+    try:
+        audio = b64decode(data, validate=True)
+    except ValueError as error:
+        message = f"Invalid '{path}': expected PCM16 audio in base64 ({error})."
+        raise FieldError("invalid_value", message, path) from None
+    if len(audio) > MOST_AUDIO:
+        message = f"Invalid '{path}': {len(audio)} bytes, at most {MOST_AUDIO} are allowed at once."
+        raise FieldError("invalid_value", message, path)
+    return audio
 
 
 def _add_item(fields: Fields) -> Asked:
@@ -97,6 +150,9 @@ _READERS: dict[str, Callable[[Fields], Asked]] = {
     "conversation.item.retrieve": lambda fields: Retrieve(fields.text("item_id")),
     "conversation.item.delete": lambda fields: Delete(fields.text("item_id")),
     "conversation.item.truncate": _truncate,
+    "input_audio_buffer.append": _append,
+    "input_audio_buffer.commit": lambda fields: CommitAudio(),
+    "input_audio_buffer.clear": lambda fields: ClearAudio(),
 }
 _MODALITIES: dict[object, Modality] = {"text": "text", "audio": "audio"}
 _READ = ("output_modalities", "instructions", "max_output_tokens")

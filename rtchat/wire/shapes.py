@@ -204,6 +204,7 @@ _BOTH: dict[str, Check] = {
 }
 """What a session and a single response can both be asked."""
 
+_INCLUDE = nullable(list, array(one_of("item.input_audio_transcription.logprobs")))
 SESSION = record(
     {"type": one_of("realtime")},
     {
@@ -227,7 +228,7 @@ SESSION = record(
                 ),
             }
         ),
-        "include": nullable(list, array(one_of("item.input_audio_transcription.logprobs"))),
+        "include": _INCLUDE,
         "audio": record(
             {},
             {
@@ -275,3 +276,12 @@ COMMANDS: dict[str, Check] = {
     "output_audio_buffer.clear": _event({}),
 }
 """Every event that a client may send."""
+TRANSCRIPTION = _event(
+    {
+        "session": record(
+            {"type": one_of("transcription")},
+            {"audio": record({}, {"input": _AUDIO_INPUT}), "include": _INCLUDE},
+        )
+    }
+)
+"""The `session.update` of a session that is for transcription."""

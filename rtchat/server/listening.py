@@ -1,0 +1,203 @@
+"""What one client says aloud: its audio becomes turns, the turns items, and these get their words.
+
+Deterministic and without I/O: whoever calls has a `Hear` done and brings its words back. Not here:
+when a turn begins and ends (`hearing`), and what a response makes of it (`dialogue`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import TypeAlias, assert_never
+
+from rtchat.effects import AppendAudio, ClearAudio, CommitAudio
+from rtchat.events import (
+    AudioCleared,
+    AudioCommitted,
+    Delta,
+    HearingFailed,
+    ItemAdded,
+    ItemDone,
+    SpeechStarted,
+    SpeechStopped,
+)
+from rtchat.server.hearing import LONGEST_MS, Began, Ears, Turns, read_turns
+from rtchat.server.items import Items, RefusedError
+from rtchat.server.voice import BYTES_A_MS, Voice
+from rtchat.values import Channel, Item, JsonObject, Message, Options, Part, value
+from rtchat.wire.answers import Said, Transcribed
+from rtchat.wire.check import FieldError
+from rtchat.wire.fields import Fields
+from rtchat.wire.requests import read_audio
+
+_SHORTEST_MS = 100
+"""The least that can be committed."""
+
+
+@value
+class Hear:
+    """Find the words in this audio, for `heard`."""
+
+    item_id: str
+    audio: bytes
+
+
+@value
+class TurnOver:
+    """The user has spoken, and waits for a response."""
+
+
+Step: TypeAlias = Said | Hear | TurnOver
+
+
+class Listening:
+    """The ears of one conversation, whose items it adds to. Without a voice it refuses."""
+
+    def __init__(
+        self, voice: Voice | str, items: Items, new_id: Callable[[str], str], session: JsonObject
+    ) -> None:
+        self._ears = voice if isinstance(voice, str) else Ears(voice.detector)
+        self._items = items
+        self._new_id = new_id
+        self._turns: Turns | None = None
+        self._is_written_down = False
+        self._speaking = ""
+        """The id of the item that is being spoken."""
+        self._unheard: dict[str, tuple[Message, float]] = {}
+        """Items whose words are to come, and how many seconds they are long."""
+        self.configure(session)
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether speech ends the running response."""
+        return self._turns is not None and self._turns.interrupts
+
+    @property
+    def unheard(self) -> Collection[str]:
+        """The ids of the items whose words are to come."""
+        return self._unheard.keys()
+
+    def configure(self, session: JsonObject) -> None:
+        """The whole session, as it is told to the client, is this from here on."""
+        self._turns = read_turns(session)
+        transcribes = session.get("type") == "transcription"
+        if transcribes and self._turns:
+            self._turns = replace(self._turns, creates=False, interrupts=False)
+        asked = Fields(session, []).fields("audio").fields("input").data.get("transcription")
+        self._is_written_down = transcribes or asked is not None
+        if isinstance(self._ears, Ears):
+            self._ears.listen_for(self._turns)
+        if self._turns is None:
+            self._speaking = ""
+
+    # -------------------------------------------------------------------------------- the buffer
+
+    def obey(self, command: AppendAudio | CommitAudio | ClearAudio) -> Iterator[Step]:
+        """What a client does to its audio. Raises `RefusedError`."""
+        if isinstance(self._ears, str):
+            raise RefusedError("audio_not_supported", f"{self._ears}; send text.", "type")
+        match command:
+            case AppendAudio(audio):
+                return self._append(self._ears, audio)
+            case CommitAudio():
+                return self._commit(self._ears)
+            case ClearAudio():
+                return self._clear(self._ears)
+        assert_never(command)
+
+    def _append(self, ears: Ears, audio: bytes) -> Iterator[Step]:
+        if not ears.has_room_for(audio):
+            most = LONGEST_MS // 60_000
+            message = f"The buffer holds {most} minutes, and is full: commit or clear it."
+            raise RefusedError("input_audio_buffer_full", message, "audio")
+        for mark in ears.hear(audio):
+            if isinstance(mark, Began):
+                self._speaking = self._new_id("item")
+                yield SpeechStarted(self._speaking, mark.start_ms)
+                continue
+            yield SpeechStopped(self._speaking, mark.end_ms)
+            yield from self._make_item(mark.audio)
+            if self._turns is not None and self._turns.creates:
+                yield TurnOver()
+
+    def _commit(self, ears: Ears) -> Iterator[Step]:
+        if ears.milliseconds < _SHORTEST_MS:
+            message = (
+                f"The buffer is too short to commit: {_SHORTEST_MS} ms of audio is the least, and "
+                f"it has {ears.milliseconds:.2f} ms."
+            )
+            raise RefusedError("input_audio_buffer_commit_empty", message)
+        yield from self._make_item(ears.take())
+
+    def _clear(self, ears: Ears) -> Iterator[Step]:
+        ears.take()
+        self._speaking = ""
+        yield AudioCleared()
+
+    def _make_item(self, audio: bytes) -> Iterator[Step]:
+        item_id = self._speaking or self._new_id("item")
+        self._speaking = ""
+        message = Message("user", (Part("audio"),), item_id, "completed")
+        previous = self._items.append(message)
+        yield AudioCommitted(item_id, previous)
+        yield ItemAdded(message, previous)
+        yield ItemDone(message, previous)
+        yield self.begin(message, audio)
+
+    # ------------------------------------------------------------------------------ their words
+
+    def split(self, item: Item, path: str) -> tuple[Item, bytes]:
+        """A client's own item without its audio, and the audio that has no words yet."""
+        if isinstance(self._ears, str) or not isinstance(item, Message) or item.role != "user":
+            return item, b""
+        audio = b""
+        for index, part in enumerate(item.parts):
+            if part.kind == "audio" and not part.text:
+                try:
+                    audio += read_audio(part.data, f"{path}.content[{index}].audio")
+                except FieldError as error:
+                    raise RefusedError(error.code, str(error), error.param) from None
+        parts = tuple(replace(p, data="") if p.kind == "audio" else p for p in item.parts)
+        return replace(item, parts=parts), audio[: len(audio) // 2 * 2]
+
+    def begin(self, message: Item, audio: bytes) -> Hear:
+        """Have an item heard."""
+        assert isinstance(message, Message)
+        self._unheard[message.id] = message, len(audio) / BYTES_A_MS / 1000
+        return Hear(message.id, audio)
+
+    def heard(self, item_id: str, text: str, failure: str) -> tuple[Item | None, list[Said]]:
+        """The item with its words, and what the client is told of them."""
+        before, seconds = self._unheard.pop(item_id, (None, 0.0))
+        if before is None:  # another with this id has been heard meanwhile
+            return None, []
+        index = before.parts.index(Part("audio"))
+        parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
+        item = replace(before, parts=parts)
+        if before not in self._items:  # deleted, or never part of the conversation
+            return item, []
+        self._items.replace(item)
+        if not self._is_written_down:
+            return item, []
+        if failure:
+            return item, [HearingFailed(item_id, failure)]
+        delta = [Delta(Channel.HEARD, text, "", item_id, 0, index)] if text else []
+        return item, [*delta, Transcribed(item_id, index, text, seconds)]
+
+
+def as_text(item: Item) -> Item:
+    """A message as those read it who have no ears."""
+    if not isinstance(item, Message):
+        return item
+    parts = tuple(Part("text", p.text) if p.kind == "audio" else p for p in item.parts)
+    return replace(item, parts=parts)
+
+
+def check_formats(options: Options, path: str) -> None:
+    """Raises `RefusedError` where audio is asked for that this server has not."""
+    audio = Fields(options.other, []).fields("audio")
+    for way in ("input", "output"):
+        kind = audio.fields(way).fields("format").text("type")
+        if kind not in ("", "audio/pcm"):
+            message = f"This server hears and speaks audio/pcm only, not {kind}."
+            raise RefusedError("invalid_value", message, f"{path}.audio.{way}.format.type")

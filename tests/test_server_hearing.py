@@ -1,0 +1,236 @@
+"""When the user speaks: a detector's word for each frame in, turns out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.server.hearing import LONGEST_MS, Began, Ears, Ended, Mark, Turns, read_turns
+from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+from rtchat.values import Options
+from rtchat.wire.sessions import write_session
+
+FRAME = FRAME_MS * BYTES_A_MS
+PLAIN = Turns(padding_ms=64, silence_ms=96)
+
+
+class Percent:
+    """A detector that is told: the first sample of a frame is how likely it is, in percent."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, audio: bytes) -> list[float]:
+        self._rest += audio
+        whole = len(self._rest) // FRAME * FRAME
+        frames = [self._rest[at : at + FRAME] for at in range(0, whole, FRAME)]
+        self._rest = self._rest[whole:]
+        return [int.from_bytes(frame[:2], "little") / 100 for frame in frames]
+
+
+def frames(*percents: int) -> bytes:
+    return b"".join(percent.to_bytes(2, "little") + bytes(FRAME - 2) for percent in percents)
+
+
+def ears(turns: Turns | None = PLAIN) -> Ears:
+    made = Ears(Percent)
+    made.listen_for(turns)
+    return made
+
+
+def marks(listening: Ears, *percents: int) -> list[Mark]:
+    return [*listening.hear(frames(*percents))]
+
+
+def test_a_turn_has_its_padding_its_speech_and_the_silence_that_ended_it() -> None:
+    said = (0, 1, 2, 90, 91, 92, 3, 4, 5, 6)
+    assert marks(ears(), *said) == [
+        Began(1 * FRAME_MS),
+        Ended(9 * FRAME_MS, frames(1, 2, 90, 91, 92, 3, 4, 5)),
+    ]
+
+
+def test_the_padding_ends_where_the_audio_or_the_last_turn_does() -> None:
+    listening = ears(Turns(padding_ms=1000, silence_ms=32))
+    assert marks(listening, 90, 90, 0) == [Began(0), Ended(3 * FRAME_MS, frames(90, 90, 0))]
+    assert marks(listening, 1, 90, 90)[0] == Began(3 * FRAME_MS)
+
+
+def test_a_click_is_no_speech() -> None:
+    assert marks(ears(), 0, 90, 0, 90, 0, 0, 0, 0) == []
+
+
+def test_speech_may_falter() -> None:
+    assert marks(ears(), 50, 50, 36, 0, 0, 36, 0, 0) == [Began(0)]
+    assert marks(ears(Turns(0.01, 0, 32)), 1, 1, 0) == [Began(0), Ended(96, frames(1, 1, 0))]
+
+
+@pytest.mark.parametrize(("percent", "is_speech"), [(79, False), (80, True)])
+def test_the_threshold_is_what_speech_must_be_at_least(percent: int, is_speech: bool) -> None:
+    found = marks(ears(Turns(threshold=0.8, padding_ms=0)), percent, percent)
+    assert found == ([Began(0)] if is_speech else [])
+
+
+def test_a_silence_of_nothing_is_one_frame() -> None:
+    assert marks(ears(Turns(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
+        Began(0),
+        Ended(4 * FRAME_MS, frames(90, 90, 90, 0)),
+    ]
+
+
+def test_audio_comes_in_pieces_of_any_size() -> None:
+    whole = frames(0, 0, 0, 90, 90, 90, 0, 0, 0, 0, 0)
+    at_once = [*ears().hear(whole)]
+    for size in (1, 7, 1000):
+        listening = ears()
+        pieces = (whole[at : at + size] for at in range(0, len(whole), size))
+        assert [mark for piece in pieces for mark in listening.hear(piece)] == at_once
+
+
+def test_what_is_not_speech_is_forgotten() -> None:
+    listening = ears()
+    for _ in range(1000):
+        assert marks(listening, 0) == []
+    assert listening.milliseconds == PLAIN.padding_ms
+    assert marks(listening, 90, 90) == [Began(1000 * FRAME_MS - PLAIN.padding_ms)]
+
+
+def test_a_turn_that_will_not_end_is_ended() -> None:
+    listening = ears()
+    most = LONGEST_MS // FRAME_MS
+    found = marks(listening, *[90] * (most + 5))
+    assert found[0] == Began(0)
+    assert isinstance(found[1], Ended)
+    assert len(found[1].audio) >= LONGEST_MS * BYTES_A_MS
+    assert found[1].end_ms == len(found[1].audio) // BYTES_A_MS
+    assert found[2] == Began(found[1].end_ms)
+
+
+def test_without_turns_all_is_kept_until_it_is_taken() -> None:
+    listening = ears(None)
+    assert marks(listening, 90, 90, 0) == []
+    assert [*listening.hear(b"\x05")] == []
+    assert listening.milliseconds == 3 * FRAME_MS
+    assert listening.take() == frames(90, 90, 0)
+    assert (listening.milliseconds, listening.take()) == (0, b"")
+    assert [*listening.hear(b"\x01\x00\x02")] == []
+    assert listening.take() == b"\x01\x00"
+
+
+def test_half_a_sample_waits_for_its_other_half() -> None:
+    listening = ears(None)
+    for piece in (b"\x01", b"\x02\x03", b"\x04\x05"):
+        assert [*listening.hear(piece)] == []
+    assert listening.take() == b"\x01\x02\x03\x04"
+
+
+def test_there_is_room_for_a_quarter_of_an_hour() -> None:
+    listening = ears(None)
+    assert [*listening.hear(bytes(LONGEST_MS * BYTES_A_MS))] == []
+    assert listening.has_room_for(b"")
+    assert not listening.has_room_for(b"\0\0")
+    listening.listen_for(PLAIN)
+    assert listening.has_room_for(b"\0\0")
+    assert marks(listening, 0) == []
+    assert listening.milliseconds == PLAIN.padding_ms
+
+
+def test_a_turn_that_is_taken_is_over() -> None:
+    listening = ears()
+    assert marks(listening, 90, 90) == [Began(0)]
+    assert listening.take() == frames(90, 90)
+    assert marks(listening, 0, 0, 0, 0, 0) == []
+    assert marks(listening, 90, 90)[0] == Began(5 * FRAME_MS)
+
+
+def test_turns_can_be_turned_off_and_on_in_the_middle() -> None:
+    listening = ears()
+    assert marks(listening, 90, 90) == [Began(0)]
+    listening.listen_for(None)
+    assert marks(listening, 90, 0, 0, 0) == []
+    listening.listen_for(PLAIN)
+    assert marks(listening, 90, 90)[0] == Began(4 * FRAME_MS)
+    listening.listen_for(Turns(silence_ms=32))
+    found = marks(listening, 0)
+    assert [type(mark) for mark in found] == [Ended]
+
+
+def test_no_detector_is_made_before_there_is_audio() -> None:
+    made = []
+
+    def make() -> Percent:
+        made.append(1)
+        return Percent()
+
+    listening = Ears(make)
+    listening.listen_for(PLAIN)
+    assert made == []
+    assert [*listening.hear(b"\0\0")] == []
+    assert [*listening.hear(b"\0\0")] == []
+    assert made == [1]
+
+
+@given(st.lists(st.integers(0, 100), max_size=60), st.lists(st.integers(1, 5000), max_size=20))
+def test_turns_never_overlap_and_nothing_of_them_is_lost(
+    percents: Sequence[int], sizes: Sequence[int]
+) -> None:
+    listening, whole, found, at = ears(), frames(*percents), [], 0
+    for size in (*sizes, len(whole)):
+        found += [*listening.hear(whole[at : at + size])]
+        at += size
+    begins, before = None, 0
+    for mark in found:
+        if isinstance(mark, Began):
+            assert begins is None
+            assert mark.start_ms >= before
+            begins = mark.start_ms
+        else:
+            assert begins is not None
+            assert mark.audio == whole[begins * BYTES_A_MS : mark.end_ms * BYTES_A_MS]
+            begins, before = None, mark.end_ms
+
+
+# -------------------------------------------------------------------------------------- settings
+
+
+def turns_of(detection: object) -> Turns | None:
+    other = {"audio": {"input": {"turn_detection": detection}}}
+    return read_turns(
+        write_session(session_id="s", model="m", expires_at=1, options=Options(other=other))
+    )
+
+
+def test_a_session_that_asks_for_nothing_has_the_defaults() -> None:
+    session = write_session(session_id="s", model="m", expires_at=1, options=Options())
+    assert read_turns(session) == Turns(0.5, 300, 500, creates=True, interrupts=True)
+
+
+@pytest.mark.parametrize(
+    ("detection", "turns"),
+    [
+        (None, None),
+        ({"type": "server_vad"}, Turns()),
+        (
+            {
+                "type": "server_vad",
+                "threshold": 0.0,
+                "prefix_padding_ms": 0,
+                "silence_duration_ms": 200,
+                "create_response": False,
+            },
+            Turns(0.0, 0, 200, creates=False),
+        ),
+        ({"type": "server_vad", "interrupt_response": False}, Turns(interrupts=False)),
+        ({"type": "semantic_vad"}, Turns(silence_ms=1000)),
+        ({"type": "semantic_vad", "eagerness": "low"}, Turns(silence_ms=2000)),
+        (
+            {"type": "semantic_vad", "eagerness": "high", "create_response": False},
+            Turns(silence_ms=600, creates=False),
+        ),
+    ],
+)
+def test_a_session_s_turn_detection_is_read(detection: object, turns: Turns | None) -> None:
+    assert turns_of(detection) == turns

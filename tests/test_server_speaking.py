@@ -1,0 +1,116 @@
+"""What a reply says aloud: its text in sentences; and the voice that hums it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.server.speaking import Mouth, Spoken, cut_to
+from rtchat.server.tone import LoudnessDetector, ToneVoice, loudness
+from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+
+
+def sentences(*texts: str) -> list[str]:
+    """What a mouth says of these, and all of what it was given."""
+    mouth, said = Mouth(), []
+    for text in texts:
+        mouth.add(text)
+    mouth.end()
+    while (sentence := mouth.next()) is not None:
+        said.append(sentence)
+        mouth.pause()
+    assert mouth.is_silent
+    assert "".join(spoken.text for spoken in mouth.spoken) == "".join(texts)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Hi there! How are you?", ["Hi there!", "How are you?"]),
+        ('He said "No." Then he left.', ['He said "No."', "Then he left."]),
+        ("Pi is 3.14 today.", ["Pi is 3.14 today."]),
+        ("Ask Dr. Smith, or Mrs. B. Jones.", ["Ask Dr. Smith, or Mrs. B. Jones."]),
+        ("Well... yes", ["Well...", "yes"]),
+        ("One\nTwo\n\nThree", ["One", "Two", "Three"]),
+        ("1. Eat.\n2. Sleep.", ["1. Eat.", "2. Sleep."]),
+        ("…!", []),
+        ("", []),
+    ],
+)
+def test_a_text_is_said_sentence_by_sentence(text: str, said: list[str]) -> None:
+    assert sentences(text) == said
+    assert sentences(*text) == said
+
+
+def test_a_long_sentence_is_said_in_parts() -> None:
+    clauses = sentences("so it goes on, " * 40)
+    assert [clause[-1] for clause in clauses] == [","] * len(clauses)
+    assert max(map(len, clauses)) <= 240
+    assert {len(part) for part in sentences("x" * 500)} == {240, 20}
+    assert [part[:3] for part in sentences("and so " * 80)] == ["and"] * 3
+
+
+@given(st.lists(st.text("ab. ,\n!", max_size=40), max_size=20))
+def test_nothing_of_a_text_is_lost_and_pieces_make_no_difference(texts: list[str]) -> None:
+    assert sentences(*texts)[:1] == sentences("".join(texts))[:1]
+
+
+def test_a_mouth_says_one_thing_at_a_time() -> None:
+    mouth = Mouth()
+    assert (mouth.next(), mouth.is_silent) == (None, True)
+    mouth.add("One. Two. Thr")
+    assert (mouth.next(), mouth.next()) == ("One.", None)
+    mouth.sound(10)
+    mouth.sound(10)
+    mouth.pause()
+    assert mouth.next() == "Two."
+    mouth.pause()
+    assert (mouth.next(), mouth.is_silent) == (None, False)
+    assert mouth.spoken == [Spoken("One. ", 20), Spoken("Two. ")]
+
+
+def test_a_sentence_without_audio_is_kept_if_what_is_before_it_was_heard() -> None:
+    spoken = [Spoken("One. ", 100 * BYTES_A_MS), Spoken("\n"), Spoken("Two.", 48)]
+    assert cut_to(spoken, 100) == [*spoken[:2], Spoken("")]
+    assert cut_to(spoken, 99) == [Spoken("", 99 * BYTES_A_MS)]
+    assert cut_to([], 5) == []
+
+
+# --------------------------------------------------------------------------------------------- tone
+
+
+def test_a_tone_is_as_long_as_the_words_and_loud_enough_to_be_speech() -> None:
+    async def main() -> list[bytes]:
+        return [piece async for piece in ToneVoice().speak("Hello you.")]
+
+    pieces = asyncio.run(main())
+    assert [len(piece) for piece in pieces] == [100 * BYTES_A_MS] * 6
+    assert set(LoudnessDetector().feed(b"".join(pieces))) == {1.0}
+    assert 1000 < loudness(pieces[0]) < 4000
+
+
+def test_the_rest_of_a_tone_is_shorter() -> None:
+    async def main() -> list[bytes]:
+        return [piece async for piece in ToneVoice().speak("xy")]
+
+    assert [len(piece) for piece in asyncio.run(main())] == [4800, 20 * BYTES_A_MS]
+
+
+def test_it_hears_what_it_was_told_to_one_after_the_other() -> None:
+    async def main() -> list[str]:
+        voice = ToneVoice(("one", "two"))
+        return [await voice.hear(b"") for _ in range(3)]
+
+    assert asyncio.run(main()) == ["one", "two", ""]
+
+
+def test_loudness_is_judged_frame_by_frame() -> None:
+    frame = FRAME_MS * BYTES_A_MS
+    detector = LoudnessDetector()
+    assert detector.feed(bytes(frame - 2)) == []
+    assert detector.feed(bytes(2) + b"\x00\x20" * (frame // 2)) == [0.0, 1.0]
+    assert detector.feed(b"\xf4\x01" * (frame // 2)) == [0.5]

@@ -1,0 +1,179 @@
+"""`talk --voice` with a sound server of our own: speech goes into its microphone, what its speaker
+gives is recorded; and what becomes of it where there is no sound.
+
+Skipped, with the reason, where there can be no such server. Not here: the devices by themselves
+(`test_soundserver`), the prompt beside them (`test_voice_terminal`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rtchat.server.engines import voice_of
+from rtchat.server.realtime import serving
+from rtchat.server.script import ScriptEngine, read_script
+from rtchat.server.tone import CHARACTER_MS
+from tests.program import Program, background
+from tests.sounds import SECOND, heard, silence, tone, write_wav
+from tests.soundserver import Recording, SoundServer, reason_to_skip, sound_server
+from tests.terminal import Terminal
+
+QUIET = 300
+"""What is louder than this is to be heard."""
+SHORT = "It is noon. All is well."
+SCRIPT: dict[str, object] = {
+    "heard": ["What is the time?", "Tell me a story.", "Stop."],
+    "rule": [
+        {"match": "time", "text": SHORT},
+        {"match": "story", "text": "Once upon a time. " * 20},
+        {"text": "I see."},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def sound() -> Iterator[SoundServer]:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with sound_server() as server:
+        yield server
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    engine = ScriptEngine(read_script(SCRIPT))
+    program = Program(tmp_path)
+    with background(lambda: serving(engine, voice=voice_of(engine))) as url:
+        program.environ["RTCHAT_URL"] = url
+        yield program
+
+
+@contextmanager
+def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Terminal]:
+    """A conversation in a terminal, that listens."""
+    terminal = Terminal(program, ["--voice", "-v", *options], sound.environ)
+    terminal.shows("connected in", "listening")
+    yield terminal
+    terminal.types("\x15\x04")
+    assert terminal.ends() == 0
+
+
+def say(sound: SoundServer, audio: bytes, folder: Path) -> None:
+    """Into the microphone, and a second of nothing."""
+    with sound.play(write_wav(folder / "said.wav", audio + silence(1.0))):
+        pass
+
+
+def is_over(audio: bytes) -> bool:
+    """Something was heard, and then nothing for half a second."""
+    return bool(heard(audio, above=QUIET)) and not heard(audio[-SECOND // 2 :], above=QUIET)
+
+
+def utterances(audio: bytes) -> list[tuple[int, int]]:
+    """First and last sample of whatever is heard between gaps of a quarter of a second."""
+    found: list[tuple[int, int]] = []
+    for number, sample in enumerate(array("h", audio)):
+        if abs(sample) <= QUIET:
+            continue
+        if found and number - found[-1][1] < 6_000:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
+def when(recording: Recording, sample: int) -> float:
+    """The moment at which a sample had come, by the monotonic clock."""
+    return next(moment for moment, size in recording.arrivals if size > 2 * sample)
+
+
+def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
+    program: Program, sound: SoundServer
+) -> None:
+    with sound.record() as speaker, talking(program, sound) as terminal:
+        terminal.types("half a thought")
+        say(sound, tone(440, 1.0), program.home)
+        lines = terminal.shows("What is the time?", SHORT, "half a thought")
+        recorded = speaker.waits(is_over)
+    assert [line for line in lines if SHORT in line] == [SHORT]
+    (spoken,) = utterances(recorded)
+    assert (spoken[1] - spoken[0]) / 24 == pytest.approx(len(SHORT) * CHARACTER_MS, abs=150)
+    terminal.shows("0 underruns of the speaker, 0 overruns of the microphone")
+
+
+def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
+    program: Program, sound: SoundServer
+) -> None:
+    options = ("--trace", "trace.jsonl")
+    with sound.record("mic") as microphone, sound.record() as speaker:
+        with talking(program, sound, *options) as terminal:
+            say(sound, tone(440, 1.0), program.home)
+            terminal.shows(SHORT)
+            speaker.waits(is_over)
+            say(sound, tone(440, 1.0), program.home)
+            terminal.shows("Tell me a story.")
+            speaker.waits(lambda audio: len(utterances(audio)) == 2)
+            say(sound, tone(880, 1.0), program.home)
+            terminal.shows("Stop.", "I see.")
+        onset = utterances(microphone.audio)[2][0]
+        story = utterances(speaker.audio)[1]
+    took = when(speaker, story[1]) - when(microphone, onset)
+    assert took < 1.0  # tests/bench/duplex.py says how much less
+    lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    sent = [event["data"] for event in map(json.loads, lines) if event["direction"] == "sent"]
+    (cut,) = (event for event in sent if event["type"] == "conversation.item.truncate")
+    assert cut["audio_end_ms"] == pytest.approx((story[1] - story[0]) / 24, abs=150)
+
+
+def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) -> None:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with sound_server() as sound, talking(program, sound) as terminal:
+        sound.dies()
+        terminal.shows("microphone", "muted")
+        terminal.types("the time?\r")
+        lines = terminal.shows("the time?", SHORT)
+    assert sum(line.startswith("rtchat: ") or "is gone" in line for line in lines) == 2
+
+
+def test_without_any_device_the_text_goes_on(program: Program) -> None:
+    if program.run("devices").code == 0:
+        pytest.skip("this machine has a sound device")
+    terminal = Terminal(program, ["--voice"], {})
+    terminal.shows("connected in", "muted")
+    terminal.types("the time?\r")
+    lines = terminal.shows("the time?", SHORT)
+    assert any("device" in line or "PortAudio" in line for line in lines)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+# --------------------------------------------------------------------------------------- for real
+
+
+def test_a_spoken_question_gets_a_spoken_answer_without_a_network(
+    tmp_path: Path, data_home: Path, sound: SoundServer
+) -> None:
+    local_voice = pytest.importorskip("rtchat.server.local_voice")
+    if hint := local_voice.missing():
+        pytest.skip(hint)
+    voice = local_voice.LocalVoice()
+
+    async def speech(text: str) -> bytes:
+        return b"".join([piece async for piece in voice.speak(text)])
+
+    question = asyncio.run(speech("What is the capital of France?"))
+    program = Program(tmp_path)
+    program.environ["XDG_DATA_HOME"] = str(data_home)
+    with sound.record() as speaker, talking(program, sound, "--local") as terminal:
+        say(sound, question, tmp_path)
+        terminal.shows("What is the capital of France?", "Paris", "Ctrl-T")
+        recorded = speaker.waits(is_over)
+    assert "Paris" in asyncio.run(voice.hear(heard(recorded, above=QUIET)))
