@@ -166,7 +166,7 @@ def prepare(
         from rtchat.serve import prepare_local, prepare_voice
 
         if sound.hears or sound.speaks:
-            prepare_voice()
+            prepare_voice(aside.say)
         if not sound.transcribes:
             prepare_local(streams.data_dir, aside.say)
 

@@ -59,12 +59,16 @@ def prepare_local(data_dir: Path, say: Say) -> None:
     say(LABEL)
 
 
-def prepare_voice() -> None:
+def prepare_voice(say: Say) -> None:
     """See that `--local` can listen and speak."""
-    voice = local_voice()
-    if isinstance(voice, str):
-        message, _, hint = voice.partition(": ")
-        raise UsageError(message, hint=hint)
+    from rtchat.server.local_voice import missing
+
+    if hint := missing():
+        raise UsageError("the embedded voice is not installed", hint=hint)
+    say(_VOICE)
+
+
+_VOICE = "Whisper tiny.en listens and a small voice speaks: English only, to try the interface"
 
 
 class LocalServer:

@@ -25,7 +25,7 @@ from tests.test_recordings import read, spoken
 
 Lines: TypeAlias = list[tuple[str, dict[str, Any]]]
 
-GATES = ("session.update", "response.create")
+GATES = ("session.update", "response.create", "input_audio_buffer.append")
 """Where the recorded server waited. The program may add items earlier or later than that client."""
 WAYS = {
     "azure": ("-p", "azure-voice-live"),

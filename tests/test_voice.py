@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 from array import array
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +24,11 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.tone import CHARACTER_MS
 from tests.program import Program, background
-from tests.sounds import SECOND, heard, silence, tone, write_wav
+from tests.sounds import SECOND, heard, silence, tone, wav_audio, write_wav
 from tests.soundserver import Recording, SoundServer, reason_to_skip, sound_server
 from tests.terminal import Terminal
+from tests.test_recorded_servers import playing
+from tests.test_recordings import read
 
 QUIET = 300
 """What is louder than this is to be heard."""
@@ -153,6 +158,29 @@ def test_without_any_device_the_text_goes_on(program: Program) -> None:
     assert any("device" in line or "PortAudio" in line for line in lines)
     terminal.types("\x04")
     assert terminal.ends() == 0
+
+
+def test_a_recorded_server_hears_the_microphone_and_is_heard(
+    tmp_path: Path, sound: SoundServer
+) -> None:
+    lines = read("openai-audio-in-vad-turn")
+    sent: list[dict[str, Any]] = []
+    deltas = [data["delta"] for _, data in lines if data["type"] == "response.output_audio.delta"]
+    said = b"".join(map(b64decode, deltas))
+    program = Program(tmp_path)
+    with background(partial(playing, lines, sent)) as url:
+        options = ("--url", url, "--audio-out", "said")
+        with talking(program, sound, *options) as terminal:
+            terminal.shows(
+                "Hello, my name is Marcelo.",
+                "Hello, Marcelo! Great to meet you. How can I help you today?",
+                "gpt-realtime",
+            )
+    assert said
+    assert wav_audio(tmp_path / "said" / "reply-001.wav") == said[: len(said) // 2 * 2]
+    (session,) = (event["session"] for event in sent if event["type"] == "session.update")
+    assert session["output_modalities"] == ["audio"]
+    assert session["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
 
 
 # --------------------------------------------------------------------------------------- for real
