@@ -93,6 +93,13 @@ def test_each_line_of_a_pipe_is_answered_aloud_in_a_file_of_its_own(program: Pro
     assert all(length(file) > 0.2 for file in files)
 
 
+def test_a_pipe_is_a_pipe_for_those_who_usually_speak_too(program: Program) -> None:
+    (program.home / "rtchat.toml").write_text("voice = true\n")
+    environ = {"RTCHAT_CONFIG": "rtchat.toml"}
+    ran = program.run("talk", stdin=b"the time?\n", environ=environ)
+    assert (ran.code, ran.text) == (0, "It is noon.\n")
+
+
 def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(program: Program) -> None:
     process = program.start("once", "forever", "--audio-out", "answer.wav")
     with process:

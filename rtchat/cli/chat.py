@@ -178,10 +178,13 @@ def talk(
     from rtchat.run import talk
     from rtchat.voice import Sound
 
-    settings = settings_of(ctx.params)
-    sound = Sound(audio_out=audio_out, is_live=settings.voice)
+    settings, around = settings_of(ctx.params), surroundings()
+    # Where it is only a habit, a pipe still is one.
+    sound = Sound(
+        audio_out=audio_out, is_live=voice or (settings.voice and around.stdin_is_terminal)
+    )
     past = _past(ctx.params)
-    return talk(settings, _shape(ctx.params), surroundings(), past, attach or (), sound)
+    return talk(settings, _shape(ctx.params), around, past, attach or (), sound)
 
 
 def once(
