@@ -34,13 +34,14 @@ class Terminal:
         arguments: list[str],
         environ: Mapping[str, str],
         *,
+        verb: str = "talk",
         shell: bool = False,
     ) -> None:
         """With `shell`, a shell is there first, and is given the command."""
         self.screen = _Screen(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
-        talk = program.command("talk", *arguments)
+        talk = program.command(verb, *arguments)
         command = ["/bin/bash", "--norc", "-i"] if shell else talk
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rtchat import __version__
+from tests.sounds import tone, write_wav
 
 _RUN = """\
 import sys
@@ -88,7 +89,20 @@ def test_a_question_needs_no_screen(tmp_path: Path, nowhere: str) -> None:
     assert "rtchat.conversation" in modules
     # importlib.metadata is loaded too, but by websockets itself.
     heavy = {"rich", "prompt_toolkit", "pydantic", "openai", "httpx", "dotenv", "markdown_it"}
-    assert modules & heavy == set()
+    assert modules & (heavy | _SOUND) == set()
+
+
+def test_a_question_in_a_file_needs_no_device(tmp_path: Path, nowhere: str) -> None:
+    write_wav(tmp_path / "q.wav", tone(440, 0.2))
+    code, _, _, modules = _run(tmp_path, "once", "--audio-in", "q.wav", "--url", nowhere)
+    assert code == 4
+    assert modules & _SOUND == {"rtchat.sound", "rtchat.sound.audio"}
+
+
+_SOUND = {
+    *("numpy", "soxr", "soundfile", "sounddevice"),
+    *("rtchat.sound", "rtchat.sound.audio", "rtchat.sound.devices"),
+}
 
 
 def test_a_question_loads_dotenv_only_to_read_one(tmp_path: Path, nowhere: str) -> None:

@@ -137,6 +137,29 @@ def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
     assert cut["audio_end_ms"] == pytest.approx((story[1] - story[0]) / 24, abs=150)
 
 
+def test_what_is_said_by_hand_is_a_question(program: Program, sound: SoundServer) -> None:
+    terminal = Terminal(program, ["--voice", "--vad", "off"], sound.environ)
+    terminal.shows("connected in", "Ctrl-T to talk")
+    terminal.types("\x14")
+    terminal.shows("talking")
+    say(sound, tone(440, 1.0), program.home)
+    terminal.types("\x14")
+    terminal.shows("What is the time?", SHORT, "Ctrl-T to talk")
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+def test_the_microphone_is_written_down_until_ctrl_c(program: Program, sound: SoundServer) -> None:
+    options = ["-v", "--vad", "server"]
+    terminal = Terminal(program, options, sound.environ, verb="transcribe")
+    terminal.shows("connected in")
+    say(sound, tone(440, 1.0), program.home)
+    say(sound, tone(440, 1.0), program.home)
+    terminal.shows("What is the time?", "Tell me a story.")
+    terminal.types("\x03")
+    assert terminal.ends() == 0
+
+
 def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
