@@ -21,8 +21,10 @@ _MOST_DROPPED = 20
 def read_sent(data: JsonObject) -> Command | None:
     """What a client asked for, in either dialect; None if this program could not ask it."""
     data = to_ga(data)
+    session = data.get("session")
+    transcribes = isinstance(session, dict) and session.get("type") == "transcription"
     for _ in range(_MOST_DROPPED):
-        command = decode_command(data)
+        command = decode_command(data, transcribes=transcribes)
         if not isinstance(command, ServerProblem):
             return command
         if command.code != "unknown_parameter":
@@ -90,6 +92,10 @@ class Ledger:
     def forget(self, line: int) -> None:
         """What this program would send because of that line was not for anybody to send."""
         self._would = [frame for frame in self._would if frame.line != line]
+
+    def allow(self, line: int) -> None:
+        """Whatever was sent there, it was for the user to say."""
+        self._shown = [frame for frame in self._shown if frame.line != line]
 
     def refuse(self, line: int) -> None:
         """This program sends no such thing, whatever is asked of it."""

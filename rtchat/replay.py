@@ -13,7 +13,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rtchat.effects import Asked, Notice, Ready, ReplyOver, Timing, Update, Waiting
+from rtchat.effects import (
+    Asked,
+    Heard,
+    Microphone,
+    Notice,
+    Ready,
+    ReplyOver,
+    Timing,
+    Update,
+    Waiting,
+)
 from rtchat.errors import ExitCode, writing_stdout
 from rtchat.rerun import Rerun, Step
 from rtchat.session import TICK, View
@@ -126,11 +136,14 @@ class _Player:
         match update:
             case Asked(text):
                 self._due = True
-                self._tell(Notice("info", f"\u203a {text}"))
+                if text:  # else it was spoken, and is there once it was heard
+                    self._tell(Notice("info", f"\u203a {text}"))
             case ReplyOver():
                 self._due = False
                 update = update if self._is_timed else replace(update, timing=Timing())
             case Ready() if not self._is_timed:
+                return
+            case Microphone():
                 return
             case _:
                 pass
@@ -183,8 +196,10 @@ def _told(update: Update) -> str:
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
         case Waiting():
             return words.waiting(update)
-        case Asked(text):
-            return f"question: {_quoted(text)}"
+        case Asked(text, spoken=is_spoken):
+            return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
+        case Heard(text):
+            return f"heard: {_quoted(text)}"
         case ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", words.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]

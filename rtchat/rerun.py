@@ -1,9 +1,9 @@
 """A conversation that lives through a recording again, and what it would have done otherwise.
 
 What the server sent is decoded as ever. What the user did is read from what was sent: a request for
-a reply was a question, a cancel was Ctrl-C, a second session was a loss, a renewal or a command.
-What this program would send is held against what was sent. Not here: files (`trace`), clocks and
-views (`replay`), and effects: none is performed.
+a reply was a question, audio was said, a cancel was Ctrl-C, a second session was a loss, a renewal
+or a command. What this program would send is held against what was sent. Not here: files (`trace`),
+clocks and views (`replay`), and effects: none is performed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from rtchat import wire
 from rtchat.conversation import Conversation
 from rtchat.effects import (
     AddItem,
+    AppendAudio,
     Asked,
     Cancel,
     Command,
+    CommitAudio,
     Configure,
     Connect,
     Reply,
@@ -25,16 +27,20 @@ from rtchat.effects import (
     Send,
     Show,
     Stop,
+    Truncate,
     Update,
 )
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
+    AudioSaid,
     CancelPressed,
     Event,
+    InputEnded,
     LocalEvent,
     Lost,
     ModelSet,
     Opened,
+    PlaybackCut,
     Recalled,
     ReplyStarted,
     Retry,
@@ -51,8 +57,12 @@ from rtchat.events import (
     UserSaid,
 )
 from rtchat.ledger import Ledger, read_sent
+from rtchat.session import Machine
+from rtchat.speech import SpeechOptions
 from rtchat.trace import Recorded
+from rtchat.transcription import Transcription
 from rtchat.values import Entry, Item, Kept, Message, Options, State, ToolOutput, value
+from rtchat.wire.voice import is_transcription, turn_ends, writes_down
 
 _SPOKEN, _TOOL_OUTPUT = "(spoken)", "(tool output)"
 """Questions that nobody typed: the reply was to these. They are never sent."""
@@ -76,10 +86,14 @@ class _Session:
     items: list[Item] = field(default_factory=list)
     """Those sent before the first request for a reply."""
     was_asked: bool = False
+    is_spoken_to: bool = False
+    transcribes: bool = False
 
     def note(self, command: Command | None) -> None:
         """This was sent in it."""
         match command:
+            case AppendAudio():
+                self.is_spoken_to = True
             case _ if self.was_asked:
                 pass
             case Configure(options):
@@ -113,11 +127,9 @@ class Rerun:
         self._events = events
         self._sessions = _sessions(events)
         first = next(iter(self._sessions.values()), _Session())
-        self._machine = Conversation(
-            first.model or "unknown",
-            first.options or Options(modality="text"),
-            past=_kept(first.past),
-        )
+        self._machine = _machine(first)
+        self._has_said = False
+        """Audio was committed since the last request for a reply."""
         self._model = first.model
         self._first_item = first.items[:1]
         self._items: list[Item] = []
@@ -175,7 +187,7 @@ class Rerun:
                     self._updates.append(update)
                     if isinstance(update, Asked | ReplyOver):
                         self._due = isinstance(update, Asked)
-                case Stop(code):
+                case Stop(code) if code is not ExitCode.OK:
                     self.exit = code
                 case _:
                     pass
@@ -250,7 +262,7 @@ class Rerun:
 
     # ------------------------------------------------------------------------------- what was sent
 
-    def _sent(self, event: Recorded) -> None:
+    def _sent(self, event: Recorded) -> None:  # noqa: C901 - one arm a command
         if isinstance(event.data, str):
             return
         command = read_sent(event.data)
@@ -268,13 +280,26 @@ class Rerun:
                 pass  # it may come before the session does
             case AddItem(item):
                 self._items.append(item)
+            case AppendAudio():
+                self.ledger.allow(event.line)
+            case CommitAudio() if isinstance(self._machine, Transcription):
+                self._post(InputEnded())
+            case CommitAudio():
+                self._has_said = True
+            case Truncate(item_id, index, played_ms):
+                self._post(PlaybackCut(item_id, index, played_ms))
             case _:
                 self.ledger.refuse(event.line)
 
     def _request(self) -> None:
         """A reply was asked for that this program has not asked for of itself."""
         items, self._items = self._items, []
+        has_said, self._has_said = self._has_said, False
         question = next((_words(item) for item in reversed(items) if _is_question(item)), None)
+        if has_said:
+            self._was_asked = True
+            self._post(AudioSaid(b"", question or ""))
+            return
         if question is None and any(isinstance(item, ToolOutput) for item in items):
             question = _TOOL_OUTPUT
         if question is None:
@@ -285,6 +310,24 @@ class Rerun:
                 return
         self._was_asked = True
         self._post(UserSaid(question or _SPOKEN))
+
+
+def _machine(session: _Session) -> Machine:
+    """Who lives through it: a conversation, spoken perhaps, or a transcription."""
+    model, options = session.model or "unknown", session.options or Options(modality="text")
+    has_turns, replies, interrupts = turn_ends(options.other)
+    if session.transcribes:
+        options = replace(options, other={"type": "transcription", **options.other})
+        return Transcription(model, options, has_turns=has_turns)
+    speech = SpeechOptions(
+        speaks=options.modality == "audio",
+        has_microphone=session.is_spoken_to and has_turns,
+        by_hand=not has_turns,
+        replies=replies,
+        interrupts=interrupts,
+        writes_down=session.is_spoken_to and writes_down(options.other),
+    )
+    return Conversation(model, options, past=_kept(session.past), speech=speech)
 
 
 def _decoded(event: Recorded) -> list[ServerEvent]:
@@ -309,6 +352,7 @@ def _sessions(events: Sequence[Recorded]) -> dict[int, _Session]:
                 if isinstance(decoded, SessionCreated):
                     session = _Session() if found else session  # some send before it begins
                     session.model = decoded.model
+                    session.transcribes = is_transcription(decoded.fields)
                     found[event.line] = session
     return found
 

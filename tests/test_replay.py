@@ -369,7 +369,7 @@ def test_what_others_send(program: Program) -> None:
         program.home / "trace.jsonl",
         *_hello(0.0),
         _sent(_item("user", "hello") | {"item": _item("user", "hello")["item"] | {"id": "i1"}}),
-        *(_sent({"type": "input_audio_buffer.append", "audio": ""}) for _ in range(3)),
+        *(_sent({"type": "input_audio_buffer.clear"}) for _ in range(3)),
         _sent({"type": "response.create"}),
         *_answer(0.0, 0.0, "Hello."),
         _sent({"type": "conversation.item.delete", "item_id": "i1"}),
@@ -377,7 +377,7 @@ def test_what_others_send(program: Program) -> None:
     assert checked(program) == [
         "    3  ready: m",
         "    4  sent conversation.item.create: rtchat's has another item.id",
-        "    5  sent input_audio_buffer.append: rtchat would not (3 times)",
+        "    5  sent input_audio_buffer.clear: rtchat would not (3 times)",
         "    8  question: hello",
         "    8  sent response.create: rtchat's has another response.output_modalities",
         "   11  reply completed · 6 characters · m · first token 0.00 s · 0.0 s",

@@ -130,6 +130,24 @@ def test_a_kept_conversation_that_was_spoken_goes_on(program: Program) -> None:
     assert "What is the time?" in program.run("history", "list").text
 
 
+def test_a_recording_of_what_was_said_and_heard_plays_again(program: Program) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    traced = ("--trace", "t.jsonl")
+    asked = ("once", "Well:", "--audio-in", "question.wav", "--audio-out", "a.wav")
+    assert program.run(*asked, *traced).code == 0
+    checked = program.run("replay", "--check", "t.jsonl")
+    assert checked.code == 0
+    assert "question: Well:" in checked.text
+    assert "heard: What is the time?" in checked.text
+    assert "sent otherwise: 0" in checked.text
+    shown = program.run("replay", "--speed", "1000", "t.jsonl")
+    assert (shown.code, shown.text) == (0, "It is noon.\n")
+    assert program.run("transcribe", "question.wav", "--vad", "off", *traced).code == 0
+    shown = program.run("replay", "--speed", "1000", "t.jsonl")
+    assert (shown.code, shown.text) == (0, "And the date?\n")
+    assert "sent otherwise: 0" in program.run("replay", "--check", "t.jsonl").text
+
+
 def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     for options in ([], ["--keep-audio"]):

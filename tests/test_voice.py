@@ -131,6 +131,7 @@ def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
         story = utterances(speaker.audio)[1]
     took = when(speaker, story[1]) - when(microphone, onset)
     assert took < 1.0  # tests/bench/duplex.py says how much less
+    assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
     lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
     sent = [event["data"] for event in map(json.loads, lines) if event["direction"] == "sent"]
     (cut,) = (event for event in sent if event["type"] == "conversation.item.truncate")

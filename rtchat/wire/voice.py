@@ -47,6 +47,11 @@ def with_transcription(session: JsonObject, *, model: str, vad: Vad | None) -> O
     return Options(other=merged(heard, named))
 
 
+def is_transcription(session: JsonObject) -> bool:
+    """Whether these are the options of a transcription session."""
+    return session.get("type") == "transcription"
+
+
 def other_formats(session: JsonObject) -> list[str]:
     """The formats of audio that `session` asks for and nobody here can play or record."""
     return [
