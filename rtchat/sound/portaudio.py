@@ -18,7 +18,7 @@ from rtchat.sound.quiet import silence_libraries
 
 BLOCK = 0.02
 """Seconds of audio between the program and a device at a time."""
-AHEAD = 0.08
+AHEAD = 0.12
 """Seconds of audio that a speaker has before they are heard, for a machine that is busy. They cost
 nothing when it is to be silent: they are dropped."""
 SILENT = 2.0
