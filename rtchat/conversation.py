@@ -26,7 +26,7 @@ from rtchat.minutes import Minutes, Question
 from rtchat.prices import Costs
 from rtchat.reply import BETWEEN_PARTS, Reply
 from rtchat.round import STOPPED, Permissions, Round
-from rtchat.speech import BYTES_A_MS, SHORTEST_MS, Speech, SpeechOptions
+from rtchat.speech import BYTES_A_MS, SHORTEST_MS, TAIL_MS, Speech, SpeechOptions
 from rtchat.values import (
     Channel,
     Item,
@@ -112,6 +112,8 @@ class _Turn:
         self.sent = now
         self.first: float | None = None
         self.reply = Reply()
+        self.is_heard = False
+        """Whether any of the reply's audio was played."""
         self.announced = False
         """Whether `response.created` named the reply; until then its first delta does."""
         self.waited = False
@@ -343,10 +345,20 @@ class Conversation:
         self._phase = Phase.READY
         self._show(fx.Ready(model or self._model, self._connect_seconds, self._minutes.turns))
         for item in self._minutes.told():
-            self._send(fx.AddItem(item))
+            for command in self._telling(item):
+                self._send(command)
         for audio in self._speech.opened():
             self._send(audio)
         self._next()
+
+    def _telling(self, item: Item) -> Iterable[fx.Command]:
+        """What tells a new session of an item. A recording that is to be answered may be too long
+        for one event, and is to be written down."""
+        question = None if self._turn is None else self._turn.question
+        if question is None or item is not question.item:
+            return (fx.AddItem(item),)
+        question.item_id = ""
+        return question.telling(listens=self._speech.listens)
 
     def _lost(self, lost: ev.Lost) -> None:
         if self._phase in (Phase.DOWN, Phase.RETRYING):
@@ -355,7 +367,7 @@ class Conversation:
         self._speech.closed()
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
-        if self._turn is not None and self._turn.reply.text:
+        if self._turn is not None and (self._turn.reply.text or self._turn.is_heard):
             self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
@@ -466,7 +478,7 @@ class Conversation:
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
         self._turn.reply = Reply()
-        self._turn.announced = False
+        self._turn.announced = self._turn.is_heard = False
         self._turn.saving = False
         self._phase = Phase.ASKED
         self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
@@ -560,7 +572,8 @@ class Conversation:
             return
         self._show_text(turn, turn.reply.finish(event.items))
         wait = problems.limit_wait(event)
-        if wait is not None and wait <= LONGEST_LIMIT_WAIT and not (turn.waited or turn.reply.text):
+        has_begun = turn.waited or turn.is_heard or bool(turn.reply.text)
+        if wait is not None and wait <= LONGEST_LIMIT_WAIT and not has_begun:
             self._wait_for_limit(turn, wait)
             return
         if event.usage is not None:
@@ -687,6 +700,8 @@ class Conversation:
         self._notice("error", str(problem))
         if self._speech.is_on:
             self._toggle_microphone()
+        if self._speech.is_speaking:
+            self._captured(bytes(TAIL_MS * BYTES_A_MS))
 
     def _show_microphone(self) -> None:
         self._show(fx.Microphone(self._speech.is_on, self._speech.options.by_hand))
@@ -695,6 +710,8 @@ class Conversation:
         """The server made a user's message of what it has heard: of a question that we have sent,
         or of what the microphone gave."""
         turn = self._turn
+        if turn is not None and item_id and item_id == turn.question.item_id:
+            return  # it is said twice
         if self._speech.listens:
             self._begin_spoken(item_id)
         elif turn is not None and turn.question.is_spoken and not turn.question.item_id:
@@ -760,6 +777,7 @@ class Conversation:
             return
         if play is None:
             return
+        turn.is_heard = True
         self._do(play)
         if self._speech.options.keeps:
             turn.audio.append(play.audio)
@@ -964,7 +982,8 @@ class Conversation:
         return self._phase not in _NO_SESSION
 
     def _change_model(self, model: str) -> None:
-        if self._turn is not None and self._turn.reply.text:
+        if self._turn is not None and (self._turn.reply.text or self._turn.is_heard):
+            self._silence()
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         self._model = model
         self._notice("info", f"model {model}")
@@ -982,6 +1001,7 @@ class Conversation:
     # ------------------------------------------------------------------------ what was said before
 
     def _start_over(self) -> None:
+        self._silence()
         self._drop_questions()  # they belong to what was before
         self._minutes = Minutes(keeps_audio=self._speech.options.keeps)
         self._do(fx.Begin())
@@ -995,6 +1015,7 @@ class Conversation:
             self._do(fx.Recall(number))
 
     def _resume(self, kept: Kept) -> None:
+        self._silence()
         self._minutes = Minutes(kept, keeps_audio=self._speech.options.keeps)
         if self._minutes.instructions:
             self._wishes.instruct(self._minutes.instructions)

@@ -121,7 +121,7 @@ class Minutes:
                     if part.text or part.data
                 )
                 if parts:
-                    yield replace(item, parts=parts)
+                    yield item if parts == item.parts else replace(item, parts=parts)
             else:
                 yield item
 

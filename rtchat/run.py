@@ -24,7 +24,7 @@ from rtchat import piped, problems
 from rtchat.conversation import Conversation, Mode, Patience
 from rtchat.effects import Notice
 from rtchat.endpoint import trust
-from rtchat.errors import ExitCode, UsageError
+from rtchat.errors import ExitCode, Problem, UsageError, as_error
 from rtchat.events import (
     AudioSaid,
     CancelPressed,
@@ -204,8 +204,10 @@ def _run(
             view.show(Notice("info", words.conversation(kept)))
         keeper = store if settings.history else None
         player: Player | None = voice
+        recorder = None
         if sound.audio_out is not None:
-            player = stack.enter_context(_recorder(mode, sound.audio_out, voice))
+            recorder = stack.enter_context(_recorder(mode, sound.audio_out))
+            player = recorder if voice is None else Both(voice, recorder)
         if voice is not None:
             source = partial(_together, source, voice.listen)
         held = _hold(
@@ -214,6 +216,9 @@ def _run(
         code = asyncio.run(held)
         if voice is not None:
             aside_of(settings, streams).show(Notice("detail", voice.describe()))
+        if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
+            message = f"the reply has no sound: {sound.audio_out} was not written"
+            raise as_error(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
         return code
 
 
@@ -222,18 +227,17 @@ async def _together(source: Source, other: Source, post: Post) -> None:
 
 
 @contextmanager
-def _recorder(mode: Mode, path: Path, heard: Player | None) -> Iterator[Player]:
+def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
     """What records replies: in one file, or each in one of a folder."""
     from rtchat.sound.recording import WavWriter, prepare
 
     with ExitStack() as files:
         if mode is Mode.ONCE:
             file = files.enter_context(WavWriter(path))
-            recorder = Recorder(lambda: file)
+            yield Recorder(lambda: file)
         else:
             prepare(path)
-            recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
-        yield recorder if heard is None else Both(heard, recorder)
+            yield Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
 
 
 async def _hold(

@@ -369,6 +369,7 @@ class Session:
             self._tap("sent", data)
             with suppress(LinkError):  # the reader sees the same end, and says why
                 await link.send(data)
+                self._last_word = self._now()  # what is sent slowly is no silence of the server's
         await link.close()
 
     def _drop_link(self) -> None:

@@ -11,6 +11,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rtchat.effects import AppendAudio, Play
 from rtchat.events import ChannelDone, Delta
@@ -22,10 +23,17 @@ SHORTEST_MS = 100
 """OpenAI's server refuses to commit less."""
 HELD_MS = 60_000
 """How much of what is said while there is no session is kept for the next one."""
+TAIL_MS = 1_500
+"""The silence that lets a server end a turn whose microphone is gone."""
 UNHEARD = 8
 """How many turns may wait to be written down."""
 BEFORE_MS = 5_000
 """How much is kept of what was sent before anybody spoke: the server tells late when that began."""
+MOST_MS = 600_000
+"""How much is kept of a turn that nobody ends, or that a server has not got to: it has a file much
+faster than it can hear it."""
+PIECE_MS = 10_000
+"""How much at once is told again: servers refuse an event of more than a few minutes."""
 
 
 @value
@@ -50,8 +58,10 @@ class SpeechOptions:
 class Speech:
     """What is known of the audio of one conversation, both ways."""
 
-    def __init__(self, options: SpeechOptions) -> None:
+    def __init__(self, options: SpeechOptions, *, from_file: bool = False) -> None:
+        """`from_file`: the microphone is a file, of which nothing may be lost."""
         self.options = options
+        self._from_file = from_file
         self.is_on = self.listens
         self.unheard: dict[str, Question] = {}
         """What was said and is not written down yet, by the id of its item."""
@@ -63,7 +73,9 @@ class Speech:
         self._until: int | None = None
         """The milliseconds of the session at which the user began to speak, and stopped."""
         self._held: deque[bytes] = deque()
-        """What was said while there was no session, or while a turn is made by hand."""
+        """What was said while there was no session."""
+        self._turn = bytearray()
+        """What was said of a turn that is made by hand."""
         self._silenced = ""
         """The response that is not to be heard any more."""
         self._parts: dict[tuple[str, int], bytes] = {}
@@ -85,7 +97,8 @@ class Speech:
         """The next audio, and what the server is to be told of it."""
         if self.options.by_hand:
             if self.is_on:
-                self._held.append(audio)
+                self._turn += audio
+                del self._turn[: -MOST_MS * BYTES_A_MS]
             return None
         if not self.is_on:
             audio = bytes(len(audio))  # in silence, a server can still tell that a turn is over
@@ -96,13 +109,13 @@ class Speech:
 
     def _send(self, audio: bytes) -> AppendAudio:
         self._sent += audio
-        if self._from is None:
-            self._forget(len(self._sent) - BEFORE_MS * BYTES_A_MS)
+        is_needed = self._from_file or self.is_speaking
+        self._forget(len(self._sent) - (MOST_MS if is_needed else BEFORE_MS) * BYTES_A_MS)
         return AppendAudio(audio, live=True)
 
     def _hold(self, audio: bytes) -> None:
         self._held.append(audio)
-        while sum(map(len, self._held)) > HELD_MS * BYTES_A_MS:
+        while not self._from_file and sum(map(len, self._held)) > HELD_MS * BYTES_A_MS:
             self._held.popleft()
 
     def _forget(self, size: int) -> None:
@@ -115,13 +128,14 @@ class Speech:
         self.is_on = not self.is_on
         if not self.options.by_hand or self.is_on:
             return None
-        audio = b"".join(self._held)
-        self._held.clear()
+        audio = bytes(self._turn)
+        self._turn.clear()
         return audio
 
     def started(self, start_ms: int) -> None:
         """The server hears the user."""
-        self._from, self._until = start_ms, None
+        if self.listens:
+            self._from, self._until = start_ms, None
 
     def stopped(self, end_ms: int) -> None:
         """It does not any more."""
@@ -129,16 +143,19 @@ class Speech:
 
     def committed(self) -> bytes:
         """The server made a turn of it: this is what was said."""
-        audio = self._said()
+        if self._from is None:
+            return b""
+        size = len(self._sent)
+        first, end = self._place(self._from, 0), self._place(self._until, size)
+        audio = bytes(self._sent[first:end])
+        self._forget(end)
         self._from = self._until = None
         return audio
 
-    def _said(self) -> bytes:
-        if self._from is None:
-            return b""
-        first = max(0, self._from * BYTES_A_MS - self._forgotten)
-        end = None if self._until is None else self._until * BYTES_A_MS - self._forgotten
-        return bytes(self._sent[first:end])
+    def _place(self, ms: int | None, otherwise: int) -> int:
+        """Where a millisecond of the session is in what was sent; a server may say anything."""
+        place = -1 if ms is None else ms * BYTES_A_MS - self._forgotten
+        return place if 0 <= place <= len(self._sent) else otherwise
 
     def expect(self, item_id: str, question: Question) -> None:
         """What was said will be written down; a server that never does is not waited for."""
@@ -148,10 +165,13 @@ class Speech:
 
     def closed(self) -> None:
         """There is no session any more; what is being said is for the next."""
+        if self._from_file:
+            self._from, self._until = self._from or 0, None
         if said := self.committed():
             self._held.appendleft(said)
         self._sent.clear()
         self._forgotten = 0
+        self._silenced = ""  # the next session may use the same ids again
         self.unheard.clear()
 
     def hold_first(self, said: Iterable[bytes]) -> None:
@@ -161,7 +181,11 @@ class Speech:
     def opened(self) -> Iterator[AppendAudio]:
         """There is a session; it is told what was said meanwhile."""
         while self._held and not self.options.by_hand:
-            yield self._send(self._held.popleft())
+            held = self._held.popleft()
+            for start in range(0, len(held), PIECE_MS * BYTES_A_MS):
+                piece = held[start : start + PIECE_MS * BYTES_A_MS]
+                # It is late already, and comes all at once: no reason to drop it.
+                yield replace(self._send(piece), live=False)
 
     # --------------------------------------------------------------------------------- the speaker
 

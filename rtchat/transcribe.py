@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rtchat.conversation import Patience
-from rtchat.effects import Connecting, Ready, Update
+from rtchat.effects import Connecting, Ready, Update, Waiting
 from rtchat.errors import ExitCode, UsageError
 from rtchat.events import AudioCaptured, InputEnded, LeaveAsked, LocalEvent
 from rtchat.run import prepare, server_of, trace_of
@@ -53,21 +53,31 @@ async def _hold(
         connect, redact = server_of(settings, streams, stack, transcribes=True)
         trace = trace_of(settings, redact, stack)
         session = Session(
-            Transcription(model, options, has_turns=has_turns, patience=patience),
+            Transcription(
+                model,
+                options,
+                has_turns=has_turns,
+                from_file=file is not None,
+                patience=patience,
+            ),
             view,
             connect,
             dialect=settings.forced_dialect,
             redact=redact,
             taps=() if trace is None else (trace,),
         )
-        if file is None:
-            voice = Voice(settings, speaks=False)
-            return await session.run(voice.listen, _signals(InputEnded()))
 
         async def read(post: Post) -> None:
-            await _read(file, streams, session, view, post)
+            if file is None:
+                await Voice(settings, speaks=False).listen(post)
+            else:
+                await _read(file, streams, session, view, post)
 
-        return await session.run(read, _signals(LeaveAsked(ExitCode.INTERRUPTED)))
+        stop = InputEnded() if file is None else LeaveAsked(ExitCode.INTERRUPTED)
+        code = await session.run(read, _signals(stop))
+        if trace is not None and trace.failure is not None and code is ExitCode.OK:
+            raise trace.failure
+        return code
 
 
 async def _read(
@@ -109,7 +119,7 @@ class _Gate:
         match update:
             case Ready():
                 self.ready.set()
-            case Connecting():
+            case Waiting() | Connecting():
                 self.ready.clear()
             case _:
                 pass

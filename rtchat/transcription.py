@@ -13,7 +13,13 @@ from enum import StrEnum
 from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
-from rtchat.conversation import FIRST_DELAY, LONGEST_DELAY, RETRIES, Patience
+from rtchat.conversation import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    LONGEST_LIMIT_WAIT,
+    RETRIES,
+    Patience,
+)
 from rtchat.errors import ExitCode, Problem
 from rtchat.reply import Reply
 from rtchat.speech import Speech, SpeechOptions
@@ -32,7 +38,8 @@ class _Phase(StrEnum):
 
 class Transcription:
     """One transcription. `options` are those of the session, and `has_turns` whether the server
-    tells what is a turn; without, what was heard cannot be found again after a lost connection."""
+    tells what is a turn; without, what was heard cannot be found again after a lost connection.
+    `from_file` is whether the audio is that of a file, as fast as the server takes it."""
 
     def __init__(
         self,
@@ -40,6 +47,7 @@ class Transcription:
         options: Options,
         *,
         has_turns: bool,
+        from_file: bool = False,
         patience: Patience = Patience(),  # noqa: B008 - a frozen value
     ) -> None:
         self._model = model
@@ -47,8 +55,13 @@ class Transcription:
         self._has_turns = has_turns
         self._patience = patience
         self._phase = _Phase.CONNECTING
-        self._speech = Speech(SpeechOptions(has_microphone=True, by_hand=False))
+        speech = SpeechOptions(has_microphone=True, by_hand=False)
+        self._speech = Speech(speech, from_file=from_file)
         self._words = Reply(between="\n")
+        self._before: list[str] = []
+        """What was heard on connections that are lost: the next may use the same ids again."""
+        self._is_begun = False
+        """Whether anything of `_words` was shown."""
         self._unheard: dict[str, bytes] = {}
         """What was said and is not written down yet, by the id of its item."""
         self._input_ended = False
@@ -105,7 +118,7 @@ class Transcription:
             case ev.Lost():
                 self._lost(event)
             case ev.InputEnded() if self._input_ended:  # Ctrl-C once more
-                self._stop(ExitCode.INTERRUPTED)
+                self._leave(ExitCode.INTERRUPTED)
             case ev.InputEnded(problem):
                 self._input_ended = True
                 if problem is not None:
@@ -113,7 +126,7 @@ class Transcription:
                     self._notice("error", str(problem))
                 self._end()
             case ev.LeaveAsked(exit_code):
-                self._stop(exit_code)
+                self._leave(exit_code)
             case ev.MicrophoneLost(problem):
                 self._exit = problem.exit
                 self._notice("error", str(problem))
@@ -147,15 +160,17 @@ class Transcription:
         if self._phase is _Phase.RETRYING:
             return
         self._clear_timers()
-        worth_it = lost.retry is ev.Retry.ALWAYS and self._ready is not None and self._has_turns
-        if not worth_it or self._attempt >= RETRIES:
+        worth_it = lost.retry is ev.Retry.ALWAYS and (self._ready is None or self._has_turns)
+        too_long = lost.retry_after is not None and lost.retry_after > LONGEST_LIMIT_WAIT
+        if not worth_it or too_long or self._attempt >= RETRIES:
             self._over(lost.problem)
             return
+        self._turn_page()
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
         self._commit = self._clear = ""
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt)
+        delay = max(lost.retry_after or 0.0, min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt))
         self._attempt += 1
         self._phase = _Phase.RETRYING
         self._show(fx.Waiting(lost.problem.message, delay))
@@ -164,13 +179,21 @@ class Transcription:
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
-        elif error.event_id and error.event_id == self._commit:
-            pass  # there was nothing left to commit
+        elif error.event_id and error.event_id == self._commit and self._nothing_is_left:
+            pass
         elif self._phase in (_Phase.CONNECTING, _Phase.CONFIGURING):
             self._over(problems.refused_settings(error))
-        else:
+        elif problems.is_fatal(error):
+            self._over(problems.of_error(error))
+        elif error.code != problems.EXPIRED:  # the close that follows says the same
             self._exit = ExitCode.REPLY
             self._notice("error", f"the server reports: {error.message}")
+
+    @property
+    def _nothing_is_left(self) -> bool:
+        """Whether the server had no turn to make of the rest: it made all of them, or the input was
+        bad, which was said."""
+        return self._has_turns or self._exit is not ExitCode.OK
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -201,7 +224,16 @@ class Transcription:
         if text and self._first is None:
             self._first = self._now - self._began
         if text:
-            self._show(fx.TextArrived(text))
+            joint = "" if self._is_begun or not self._before else "\n"
+            self._is_begun = True
+            self._show(fx.TextArrived(joint + text))
+
+    def _turn_page(self) -> None:
+        """Nothing more comes of what was heard so far."""
+        self._show_words(self._words.finish())
+        if self._words.text:
+            self._before.append(self._words.text)
+        self._words, self._is_begun = Reply(between="\n"), False
 
     def _end(self) -> None:
         """Once there is no more audio, what is left of it is a turn."""
@@ -220,16 +252,22 @@ class Transcription:
         if self._phase is _Phase.ENDING and not self._clear and not self._unheard:
             self._over(None)
 
+    def _leave(self, exit_code: ExitCode) -> None:
+        if self._before or self._words.text:
+            self._end_words(Status.CANCELLED, None)
+        self._stop(exit_code)
+
     def _over(self, problem: Problem | None) -> None:
-        """The end, and why; what was heard stays."""
-        rest = self._words.finish()
-        self._show_words(rest)
-        status = Status.COMPLETED if problem is None else Status.INCOMPLETE
-        timing = fx.Timing(self._ready, self._first, self._now - self._began)
-        text = self._words.text
-        over = fx.ReplyOver(status, text, self._model, problem=problem, timing=timing)
-        self._show(over)
+        """The end, and why."""
+        self._end_words(Status.COMPLETED if problem is None else Status.INCOMPLETE, problem)
         self._stop(self._exit if problem is None else problem.exit)
+
+    def _end_words(self, status: Status, problem: Problem | None) -> None:
+        """What was heard stays."""
+        self._turn_page()
+        timing = fx.Timing(self._ready, self._first, self._now - self._began)
+        text = "\n".join(self._before)
+        self._show(fx.ReplyOver(status, text, self._model, problem=problem, timing=timing))
 
     # ---------------------------------------------------------------------------------------- small
 

@@ -8,6 +8,7 @@ code and whether it is worth trying again. Not here: where a server is and what 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import inspect
 import socket
@@ -55,6 +56,8 @@ __all__ = [
 
 LARGEST_FRAME = 64 * 2**20
 """Bytes. The library's own limit, 1 MiB, breaks on audio items (close code 1009)."""
+CLOSING = 2.0
+"""Seconds that a server has to answer a close."""
 MOST_QUOTED = 500
 """Characters of what a server said that an error quotes."""
 
@@ -203,7 +206,7 @@ async def open_connection(
             subprotocols=[Subprotocol(name) for name in endpoint.subprotocols] or None,
             user_agent_header=f"rtchat/{__version__}",
             open_timeout=open_timeout,
-            close_timeout=2.0,
+            close_timeout=CLOSING,
             max_size=LARGEST_FRAME,
             compression=None,
             proxy=proxy,
@@ -216,7 +219,11 @@ async def open_connection(
     try:
         yield Connection(socket, endpoint)
     finally:
-        await socket.close()
+        try:
+            async with asyncio.timeout(CLOSING):
+                await socket.close()
+        except TimeoutError:  # the library waits for a server that reads nothing
+            socket.transport.abort()
 
 
 def connect(

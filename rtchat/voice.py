@@ -74,21 +74,27 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
 
 
 class Recorder:
-    """Records what is played: `begin` gives the file of each item, the same one perhaps."""
+    """Records what is played: `begin` gives the file of each item, the same one perhaps. One at a
+    time is open."""
 
     def __init__(self, begin: Callable[[], WavWriter]) -> None:
         self._begin = begin
-        self._item = ""
+        self.is_empty = True
+        self._item: str | None = None
         self._file: WavWriter | None = None
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Write it."""
         if self._file is None or item_id != self._item:
-            self._item, self._file = item_id, self._begin()
+            before, self._item, self._file = self._file, item_id, self._begin()
+            if before is not None and before is not self._file:
+                before.close()
         self._file.write(audio)
+        self.is_empty = False
 
     def end(self, item_id: str) -> None:
-        """It is written already."""
+        """It is written already; the next may have the same id, or none, on some servers."""
+        self._item = None
 
     def stop(self) -> None:
         """What was not heard by anybody is recorded all the same."""

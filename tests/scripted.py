@@ -54,9 +54,10 @@ def run_fast(make: Callable[[], Coroutine[None, None, T]]) -> T:
 
 @dataclass(frozen=True)
 class Expect:
-    """The next event that the program sends is of this type."""
+    """The next event that the program sends is of this type; a slow network takes a while."""
 
     type: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,10 @@ class ScriptedLink:
     async def send(self, event: JsonObject) -> None:
         self.sent.append(event)
         step = self._steps.pop(0) if self._steps else None
-        assert step == Expect(str(event["type"])), f"{event} came, the script says {step}"
+        fits = isinstance(step, Expect) and step.type == event["type"]
+        assert fits, f"{event} came, the script says {step}"
+        if isinstance(step, Expect) and step.seconds:
+            await asyncio.sleep(step.seconds)
         self._moved.set()
 
     async def receive(self) -> str | bytes | None:

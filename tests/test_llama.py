@@ -7,6 +7,7 @@ import importlib.util
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from rtchat.values import Item, Message, Part, Role, Status, Usage
 from tests.loopback import ready, reply, text_of, user
 
 TIMINGS = {"cache_n": 3, "prompt_n": 4, "predicted_n": 2}
+USAGE = Usage(7, 3, 2, 9)
+TOO_LONG = Finish(Status.INCOMPLETE, "max_output_tokens", usage=USAGE)
 
 
 def said(text: str, role: Role = "user") -> Message:
@@ -89,23 +92,32 @@ def with_engine(
     asyncio.run(main())
 
 
-async def collect(engine: LlamaEngine, *items: Item, most: int | None = None) -> list[Piece]:
-    return [piece async for piece in engine.answer(Prompt("Be brief.", items, most))]
+async def collect(
+    engine: LlamaEngine, *items: Item, most: int | None = None, is_spoken: bool = False
+) -> list[Piece]:
+    prompt = Prompt("Be brief.", items, most, is_spoken=is_spoken)
+    return [piece async for piece in engine.answer(prompt)]
 
 
-def ask(model: StandIn, *items: Item, most: int | None = None) -> list[Piece]:
+def ask(
+    model: StandIn,
+    *items: Item,
+    most: int | None = None,
+    is_spoken: bool = False,
+    recipe: Recipe = PLAIN,
+) -> list[Piece]:
     pieces: list[Piece] = []
 
     async def check(engine: LlamaEngine) -> None:
-        pieces.extend(await collect(engine, *items, most=most))
+        pieces.extend(await collect(engine, *items, most=most, is_spoken=is_spoken))
 
-    with_engine(model, check)
+    with_engine(model, check, recipe)
     return pieces
 
 
 def test_a_question_is_answered_with_its_usage() -> None:
     model = StandIn()
-    assert ask(model, said("one two")) == ["one", "two", Finish(usage=Usage(7, 3, 2, 9))]
+    assert ask(model, said("one two")) == ["one", "two", Finish(usage=USAGE)]
     assert model.requests == [
         {
             "messages": [
@@ -120,8 +132,23 @@ def test_a_question_is_answered_with_its_usage() -> None:
 
 
 def test_a_limit_makes_the_reply_incomplete() -> None:
-    end = Finish(Status.INCOMPLETE, "max_output_tokens", usage=Usage(7, 3, 2, 9))
-    assert ask(StandIn(), said("one two"), most=1) == ["one", end]
+    assert ask(StandIn(), said("one two"), most=1) == ["one", TOO_LONG]
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("one. two three 4. five. six", ["one.", "two", "three", "4.", "five.", Finish()]),
+        ("a b", ["a", "b", Finish(usage=USAGE)]),
+        ("one two three four five six", ["one", "two", "three", "four", "five", TOO_LONG]),
+    ],
+)
+def test_an_answer_that_is_read_aloud_ends_with_a_sentence(text: str, spoken: list[Piece]) -> None:
+    recipe = replace(PLAIN, longest_aloud=5)
+    assert ask(StandIn(), said(text), is_spoken=True, recipe=recipe) == spoken
+    written = [*text.split(), Finish(usage=USAGE)]
+    assert ask(StandIn(), said(text), recipe=recipe) == written
+    assert ask(StandIn(), said(text), is_spoken=True) == written
 
 
 def test_the_examples_come_first_and_a_warm_up_reads_them() -> None:
@@ -144,13 +171,30 @@ def test_the_users_own_model_gets_no_examples() -> None:
 
 
 def test_the_oldest_turns_are_dropped_and_the_beginning_then_stays() -> None:
-    turns = [[{"role": "user", "content": f"{n:02}" + "x" * 88}] for n in range(12)]
-    kept = [[turn[0]["content"][:2] for turn in recent(turns[:n], 400)] for n in range(10, 13)]
+    turns = [[{"role": "user", "content": f"{n:02}" + "x" * 88}] for n in range(13)]
+    kept = [[turn[0]["content"][:2] for turn in recent(turns[:n], 400)] for n in range(11, 14)]
     assert [(first[0], first[-1]) for first in kept] == [
-        ("00", "09"),
         ("00", "10"),
-        ("07", "11"),
+        ("00", "11"),
+        ("07", "12"),
     ]
+
+
+def test_a_long_question_leaves_less_room_for_what_was_before_it() -> None:
+    turns = [[{"role": "user", "content": f"{n:02}" + "x" * 88}] for n in range(11)]
+    long = [{"role": "user", "content": "x" * 700}]
+    assert recent([*turns, long], 400) == [*turns[6:], long]
+
+
+def test_what_is_left_of_a_long_history_is_read_before_the_next_question() -> None:
+    model = StandIn()
+    roles: tuple[Role, Role] = "user", "assistant"
+    lines = [said(char * 90, roles[n % 2]) for n, char in enumerate("0123456789a")]
+    ask(model, *lines)
+    ask(model, *lines, said("a" * 90, "assistant"), said("next"))  # what it has answered
+    first, ahead, asked = model.asked
+    assert [chat[0][0] for chat in (first, ahead, asked)] == ["0", "8", "8"]
+    assert (ahead[:-1], model.requests[1]["max_tokens"]) == (asked[:-1], 1)
 
 
 def test_the_last_turn_is_kept_however_long() -> None:

@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 from rtchat.server.speaking import Mouth, Spoken, cut_to
 from rtchat.server.tone import LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+from tests.sounds import silence, tone
+
+LONG = "a " * 19 + "a"
+"""As long as a first sentence is left whole, less one character."""
 
 
 def sentences(*texts: str) -> list[str]:
@@ -37,6 +41,14 @@ def sentences(*texts: str) -> list[str]:
         ("Well... yes", ["Well...", "yes"]),
         ("One\nTwo\n\nThree", ["One", "Two", "Three"]),
         ("1. Eat.\n2. Sleep.", ["1. Eat.", "2. Sleep."]),
+        (f"{LONG}, and then. So, {LONG}, too.", [f"{LONG},", "and then.", f"So, {LONG}, too."]),
+        (f"{LONG} — or so; ha.", [f"{LONG} —", "or so; ha."]),
+        (f"{LONG}—or so.", [f"{LONG}—", "or so."]),
+        (f"{LONG} \u2013 or 3\u20134.", [f"{LONG} \u2013", "or 3\u20134."]),
+        (f"{LONG} - or so.", [f"{LONG} -", "or so."]),
+        (f"{LONG} 10:30, 3,000 well-known.", [f"{LONG} 10:30,", "3,000 well-known."]),
+        (f"So, {LONG}. But, {LONG}.", [f"So, {LONG}.", f"But, {LONG}."]),
+        (f"{LONG[2:]}, not yet.", [f"{LONG[2:]}, not yet."]),
         ("…!", []),
         ("", []),
     ],
@@ -57,6 +69,15 @@ def test_a_long_sentence_is_said_in_parts() -> None:
 @given(st.lists(st.text("ab. ,\n!", max_size=40), max_size=20))
 def test_nothing_of_a_text_is_lost_and_pieces_make_no_difference(texts: list[str]) -> None:
     assert sentences(*texts)[:1] == sentences("".join(texts))[:1]
+
+
+def test_a_long_first_sentence_is_said_as_soon_as_there_is_a_pause_in_it() -> None:
+    mouth = Mouth()
+    mouth.add(f"{LONG}, and")
+    assert mouth.next() == f"{LONG},"
+    mouth.pause()
+    mouth.add(f" {LONG}, and")
+    assert mouth.next() is None
 
 
 def test_a_mouth_says_one_thing_at_a_time() -> None:
@@ -103,9 +124,10 @@ def test_the_rest_of_a_tone_is_shorter() -> None:
 def test_it_hears_what_it_was_told_to_one_after_the_other() -> None:
     async def main() -> list[str]:
         voice = ToneVoice(("one", "two"))
-        return [await voice.hear(b"") for _ in range(3)]
+        spoken, quiet = tone(480, 0.1), silence(0.1)
+        return [await voice.hear(audio) for audio in (spoken, quiet, spoken, spoken)]
 
-    assert asyncio.run(main()) == ["one", "two", ""]
+    assert asyncio.run(main()) == ["one", "", "two", ""]
 
 
 def test_loudness_is_judged_frame_by_frame() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.events import ServerProblem
+from rtchat.server.dialogue import MOST_REPLIES
 from rtchat.server.engine import Answer, CallPiece, Finish, Prompt
 from rtchat.server.growing import Speak
 from rtchat.server.hearing import LONGEST_MS
@@ -412,6 +413,14 @@ def test_an_item_that_takes_the_place_of_another_is_heard_once() -> None:
     assert at.heard("hello") == []
 
 
+def test_an_item_that_is_equal_to_a_deleted_one_does_not_get_its_words() -> None:
+    at = by_hand(transcription={})
+    at.send(spoken_item({"audio": b64encode(sound(40)).decode()}, id="a"))
+    at.send({"type": "conversation.item.delete", "item_id": "a"})
+    at.send(spoken_item({"audio": ""}, id="a"))
+    assert at.heard("hello") == []
+
+
 def test_what_is_no_message_is_read_as_it_is() -> None:
     engine = Curious()
     at = desk(configure(output_modalities=["text"]), engine=engine)
@@ -465,6 +474,15 @@ def test_a_response_s_own_input_is_heard_first() -> None:
     assert [item.text for item in messages(engine.prompts[-1])] == ["first", "then"]
     bad = reply(input=[spoken_item({"audio": "?"})["item"]])
     assert error(at.send(bad))["param"] == "response.input[0].content[0].audio"
+
+
+def test_only_so_many_responses_can_wait_at_once() -> None:
+    aside = reply(conversation="none", input=[spoken_item({"audio": "AAAA"})["item"]])
+    at = desk(*[aside] * MOST_REPLIES)
+    assert error(at.send(aside))["code"] == "too_many_active_responses"
+    at.heard("hello")
+    at.finish(Finish())
+    assert types(at.send(aside)) == ["response.created"]
 
 
 # ----------------------------------------------------------------------------------- spoken replies

@@ -16,6 +16,7 @@ from rtchat.conversation import Conversation, Mode
 from rtchat.effects import Notice, ReplyOver, TextArrived, Update, Waiting
 from rtchat.errors import ExitCode, OutputError, UsageError
 from rtchat.events import (
+    AudioSaid,
     InputEnded,
     LeaveAsked,
     LocalEvent,
@@ -102,6 +103,21 @@ def test_a_lost_question_is_asked_again_on_a_new_connection() -> None:
     )
     view = Screen()
     assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert texts(view) == "Hello"
+    server.check_used_up()
+
+
+def test_a_question_that_takes_long_to_be_sent_is_no_silence_of_the_server() -> None:
+    appends = (Expect("input_audio_buffer.append", 20.0),) * 6
+    said = (*appends, Expect("input_audio_buffer.commit"), Expect("response.create"))
+    server = ScriptedServer((*HELLO, *said, *answer("Hello")))
+    view = Screen()
+
+    async def ask(post: Post) -> None:
+        post(AudioSaid(bytes(6 * 24_000)))
+        post(InputEnded())
+
+    assert run_fast(lambda: make(server, view).run(ask)) is ExitCode.OK
     assert texts(view) == "Hello"
     server.check_used_up()
 

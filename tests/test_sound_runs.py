@@ -100,7 +100,13 @@ def test_a_pipe_is_a_pipe_for_those_who_usually_speak_too(program: Program) -> N
     assert (ran.code, ran.text) == (0, "It is noon.\n")
 
 
-def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(program: Program) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
+)
+def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(
+    program: Program, number: signal.Signals, code: int
+) -> None:
     process = program.start("once", "forever", "--audio-out", "answer.wav")
     with process:
         assert process.stdout is not None
@@ -108,9 +114,9 @@ def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(program: Program) -
         answer = program.home / "answer.wav"
         while not (answer.exists() and answer.stat().st_size > SECOND):
             assert process.stdout.read(6)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert length(answer) > 0.9
 
 
@@ -118,6 +124,17 @@ def test_an_answer_that_is_cut_is_a_wav_all_the_same(program: Program) -> None:
     ran = program.run("once", "cut", "--audio-out", "answer.wav")
     assert ran.code == 4
     assert length(program.home / "answer.wav") > 0.0
+
+
+def test_an_answer_without_a_sound_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"an older one")
+    lines = read("azure-voice-live-beta-text-turn")
+    with background(partial(playing, lines, [])) as url:
+        ran = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "a.wav")
+    assert ran.code == 1
+    assert ran.text
+    assert ran.error.startswith("rtchat: the reply has no sound: a.wav was not written: ")
+    assert (tmp_path / "a.wav").read_bytes() == b"an older one"
 
 
 def test_a_kept_conversation_that_was_spoken_goes_on(program: Program) -> None:

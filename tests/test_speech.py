@@ -50,6 +50,7 @@ from rtchat.events import (
     Lost,
     MicrophoneLost,
     MicrophoneToggled,
+    ModelSet,
     Opened,
     PlaybackCut,
     Recalled,
@@ -70,7 +71,7 @@ from rtchat.events import (
 )
 from rtchat.prices import Costs, Rate
 from rtchat.round import Permissions
-from rtchat.speech import BEFORE_MS, BYTES_A_MS, HELD_MS, SpeechOptions
+from rtchat.speech import BEFORE_MS, BYTES_A_MS, HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.values import (
     Channel,
     Entry,
@@ -91,6 +92,9 @@ OPEN = SpeechOptions(speaks=True, has_microphone=True, by_hand=False)
 KEY = SpeechOptions(speaks=True, has_microphone=True, by_hand=True)
 FILE = SpeechOptions()
 LOST = Lost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
+LIMITED = ReplyEnded(
+    "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."
+)
 
 
 def ms(count: int, sample: int = 1) -> bytes:
@@ -268,6 +272,12 @@ def test_a_microphone_that_vanishes_is_said_and_the_text_goes_on() -> None:
     )
     assert Asked("hi", "m") in shown(after(play, UserSaid("hi")))
     play >> MicrophoneLost(gone) << Show(Notice("error", str(gone)))
+
+
+def test_a_microphone_that_vanishes_in_mid_turn_leaves_a_turn_that_can_end() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(1000)), SpeechStarted("u1", 0))
+    gone = MicrophoneLost(Problem(ExitCode.LINK, "gone"))
+    assert sent(after(play, gone)) == [AppendAudio(bytes(TAIL_MS * BYTES_A_MS), live=True)]
 
 
 def test_the_server_may_drop_what_it_heard() -> None:
@@ -456,8 +466,10 @@ def test_the_program_does_not_wait_for_ever_for_what_it_heard() -> None:
 def test_a_recording_is_asked_again_on_the_next_connection() -> None:
     play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), LOST)
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
-    said = Message("user", (Part("audio", data=text64(ms(100))),))
-    assert sent(after(play, SessionUpdated("s", "m"))) == [AddItem(said), Reply(ALOUD)]
+    told = [AppendAudio(ms(100)), CommitAudio(), Reply(ALOUD)]
+    assert sent(after(play, SessionUpdated("s", "m"))) == told
+    play.skip(AudioCommitted("u2"), ReplyStarted("r1"))
+    assert after(play, heard("When?", "u2")) == [Show(Heard("When?"))]
 
 
 # ----------------------------------------------------------------------------- the sound of a reply
@@ -497,7 +509,7 @@ def test_what_is_said_while_there_is_no_session_is_for_the_next_one() -> None:
     play = talking(OPEN).skip(LOST, AudioCaptured(ms(20)), TimerFired(Timer.RETRY))
     play.skip(AudioCaptured(ms(20, 2)), Opened(), SessionCreated("s", "m"))
     play.skip(AudioCaptured(ms(20, 3)))
-    said = [AppendAudio(ms(20, n), live=True) for n in (1, 2, 3)]
+    said = [AppendAudio(ms(20, n)) for n in (1, 2, 3)]
     assert sent(after(play, SessionUpdated("s", "m"))) == said
 
 
@@ -506,8 +518,8 @@ def test_speech_that_a_lost_connection_cut_is_told_to_the_next_from_its_beginnin
     play.skip(SpeechStarted("u1", 1990), LOST, AudioCaptured(ms(20, 3)), TimerFired(Timer.RETRY))
     play.skip(Opened(), SessionCreated("s", "m"))
     assert sent(after(play, SessionUpdated("s", "m"))) == [
-        AppendAudio(ms(10) + ms(1000, 2), live=True),
-        AppendAudio(ms(20, 3), live=True),
+        AppendAudio(ms(10) + ms(1000, 2)),
+        AppendAudio(ms(20, 3)),
     ]
 
 
@@ -515,7 +527,7 @@ def test_what_nobody_takes_is_not_held_for_ever() -> None:
     play = talking(OPEN).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
     held = sent(after(play, SessionUpdated("s", "m")))
-    assert held == [AppendAudio(ms(1000, n), live=True) for n in range(71 - HELD_MS // 1000, 71)]
+    assert held == [AppendAudio(ms(1000, n)) for n in range(71 - HELD_MS // 1000, 71)]
 
 
 def test_a_spoken_question_that_was_lost_is_asked_again_in_words_if_they_are_known() -> None:
@@ -548,6 +560,24 @@ def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
     assert after(play, TimerFired(Timer.RENEW)) == []
     play.skip(SpeechStopped("u1", 900), AudioCommitted("u1"), ReplyStarted("r1"))
     assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED))
+
+
+@pytest.mark.parametrize("end", [LOST, LIMITED], ids=["lost", "limited"])
+def test_a_reply_of_which_only_sound_came_is_not_asked_for_again(end: Event) -> None:
+    play = talking(OPEN).skip(UserSaid("hi"), ReplyStarted("r1"), sound(ms(100)))
+    assert ReplyOver in [type(update) for update in shown(after(play, end))]
+
+
+@pytest.mark.parametrize(
+    "event", [StartedOver(), Recalled(Kept(1, "", 0.0, 0.0, "m", 0, ())), ModelSet("n")]
+)
+def test_another_conversation_or_model_is_silent_at_first(event: Event) -> None:
+    assert StopPlaying() in after(speaking(), event)
+
+
+def test_a_turn_that_is_committed_twice_is_one() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    assert after(play, AudioCommitted("u1")) == []
 
 
 # ------------------------------------------------------------------------------------- what is kept

@@ -191,7 +191,7 @@ def test_an_end_before_the_session_is_there_waits_for_it() -> None:
     play = Play(ready=False)
     play.tell(Started(), AudioCaptured(ms(100)), InputEnded(), Opened(), SessionCreated("s", "w"))
     assert play.sends(SessionUpdated("s", "w")) == [
-        AppendAudio(ms(100), True),
+        AppendAudio(ms(100)),
         CommitAudio(),
         ClearAudio(),
     ]
@@ -222,7 +222,7 @@ def test_what_nobody_has_written_down_is_told_to_the_next_connection() -> None:
     assert play.tell(TimerFired(Timer.RETRY))[-1] == Connect("w")
     play.tell(Opened(), SessionCreated("s", "w"))
     said = [ms(900), ms(1000, 2) + ms(100, 3), ms(100, 4)]
-    assert play.sends(SessionUpdated("s", "w")) == [AppendAudio(audio, True) for audio in said]
+    assert play.sends(SessionUpdated("s", "w")) == [AppendAudio(audio) for audio in said]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import suppress
 from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
@@ -21,6 +23,7 @@ from websockets.http11 import Response
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import Lost, Retry
 from rtchat.transport import (
+    CLOSING,
     LARGEST_FRAME,
     MOST_QUOTED,
     ConnectError,
@@ -396,3 +399,20 @@ def test_a_frame_beyond_the_limit_ends_the_connection() -> None:
     lost = asyncio.run(ended(saying(b"x" * (LARGEST_FRAME + 1))))
     assert lost.problem.hint == "a message was too large: send, or ask for, less at a time"
     assert (lost.problem.code, lost.retry) == ("1009", Retry.NEVER)
+
+
+def test_a_server_that_reads_nothing_is_left_all_the_same() -> None:
+    async def freeze(client: ServerConnection) -> None:
+        client.transport.pause_reading()
+        await client.wait_closed()
+
+    async def main() -> None:
+        async with sockets(freeze) as url:
+            async with asyncio.timeout(5 * CLOSING):  # the library alone takes 20 s
+                with suppress(TimeoutError):
+                    async with open_connection(endpoint(url=url)) as connection:
+                        while True:  # until there is no more room between the two
+                            async with asyncio.timeout(0.5):
+                                await connection.send({"type": "x", "much": "x" * 2**20})
+
+    asyncio.run(main())

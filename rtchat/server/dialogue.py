@@ -62,6 +62,8 @@ from rtchat.wire.sessions import write_session, write_transcription
 _NOTHING = Options()
 SESSION_SECONDS = 3600
 """How long a session lasts."""
+MOST_REPLIES = 32
+"""Responses that a client may have at once: all but one of them are out of the conversation."""
 NO_VOICE = "This server has no voice"
 """Why it is not heard and not spoken with, if nobody knows better."""
 
@@ -271,6 +273,9 @@ class Dialogue:
         if running is not None and not request.out_of_band:
             message = f"The conversation has an active response already: {running.id}."
             raise RefusedError("conversation_already_has_active_response", message)
+        if len(self._replies) >= MOST_REPLIES:
+            message = f"{MOST_REPLIES} responses are active: wait until one of them is done."
+            raise RefusedError("too_many_active_responses", message)
         check_formats(request.options, "response")
         options = self._reply_options(request)
         prompt, audio = self._prompt(request, options)
@@ -324,6 +329,7 @@ class Dialogue:
             tuple(items),
             most if isinstance(most, int) else None,
             read_tools(merge_options(self._options, request.options)),
+            options.modality == "audio",
         )
         return prompt, audio
 

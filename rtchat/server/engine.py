@@ -17,12 +17,14 @@ from rtchat.wire.requests import Tools
 
 @value
 class Prompt:
-    """What to answer. `max_output_tokens` None means as many as the engine likes."""
+    """What to answer. `max_output_tokens` None means as many as the engine likes; `is_spoken` says
+    that the answer is read aloud, where nobody skips what is too long."""
 
     instructions: str
     items: tuple[Item, ...]
     max_output_tokens: int | None = None
     tools: Tools = Tools()
+    is_spoken: bool = False
 
     @property
     def question(self) -> str:

@@ -82,18 +82,17 @@ class Items:
 
     def delete(self, item_id: str) -> None:
         """Remove one."""
-        self._items.remove(self.find(item_id, "delete"))
+        self.find(item_id, "delete")
+        self._items = [item for item in self._items if item.id != item_id]
         self._spoken.pop(item_id, None)
 
-    def replace(self, item: Item, spoken: Sequence[Spoken] | None = None) -> bool:
+    def replace(self, item: Item, spoken: Sequence[Spoken] | None = None) -> None:
         """Put an item in the place of the one with its id, unless a client has deleted that."""
         for index, known in enumerate(self._items):
             if known.id == item.id:
                 self._items[index] = item
                 if spoken is not None:
                     self._spoken[item.id] = spoken
-                return True
-        return False
 
     def truncate(self, item_id: str, content_index: int, end_ms: int) -> None:
         """Forget what was said aloud after `end_ms`."""

@@ -174,7 +174,9 @@ class Listening:
         index = before.parts.index(Part("audio"))
         parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
         item = replace(before, parts=parts)
-        if before not in self._items:  # deleted, or never part of the conversation
+        # Deleted, or never part of the conversation. To compare items would be slow: there may be
+        # thousands.
+        if not any(known is before for known in self._items):
             return item, []
         self._items.replace(item)
         if not self._is_written_down:

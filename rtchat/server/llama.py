@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from itertools import chain
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol, TypeAlias
@@ -28,6 +30,8 @@ LABEL = "SmolLM2-135M, a tiny model to try the interface, not for facts"
 _MAGIC = b"GGUF"
 _CACHE_MIB = 128
 """Of what other clients' prompts left behind; the runtime's own limit is 8 GiB."""
+_SENTENCE_END = re.compile(r"[a-z]{3}[.!?]$")
+"""Of what is said so far; an abbreviation or the number of a list has none."""
 _INSTRUCTIONS = "You are a helpful AI assistant. Answer briefly and clearly."
 
 
@@ -43,6 +47,9 @@ class Recipe:
     """The longest history that is worth reading: about 100 tokens a second."""
     longest_answer: int
     sampling: JsonObject
+    longest_aloud: int | None = None
+    """The same of a spoken one, which from half of that on ends with its sentence. None: no other
+    than a written one."""
     examples: tuple[tuple[str, str], ...] = ()
     """Turns that no client sees, before those of the conversation."""
 
@@ -52,6 +59,7 @@ SMOLLM2 = Recipe(
     context=2048,
     budget=800,
     longest_answer=512,
+    longest_aloud=120,
     # Found by trial on questions of fact (9 of 14 right without, 13 with). The penalties end loops:
     # of five long answers two ran into the limit without the last three, none with them.
     examples=(
@@ -102,8 +110,11 @@ class LlamaEngine:
         return None
 
     def warm_up(self) -> None:
-        """Have it read what every prompt begins with, behind whatever is queued already."""
-        chat = _opening(self._recipe, _INSTRUCTIONS)
+        """Have it read what every prompt begins with."""
+        self._read_ahead(_opening(self._recipe, _INSTRUCTIONS))
+
+    def _read_ahead(self, chat: _Chat) -> None:
+        # Behind whatever is queued already.
         request = {"messages": [*chat, _said("user", "Hello")], "max_tokens": 1}
         self._worker.submit(self._model.handle_chat_completions, request, lambda _: False)
 
@@ -140,24 +151,36 @@ class LlamaEngine:
         budget = self._recipe.budget
         while True:
             kept = recent(turns, budget)
-            chat = [*opening, *(line for turn in kept for line in turn)]
-            finish = self._chat(chat, prompt.max_output_tokens, tell, stop)
+            said, finish = self._chat([*opening, *chain(*kept)], prompt, tell, stop)
             if finish.code != _TOO_LONG or len(kept) <= 1:
-                return finish
+                break
             budget //= 2
+        if kept and said:
+            answered = [*kept[:-1], [*kept[-1], _said("assistant", said)], []]
+            left = recent(answered, self._recipe.budget)[:-1]
+            if len(left) < len(kept):  # better now than when the user waits
+                self._read_ahead([*opening, *chain(*left)])
+        return finish
 
-    def _chat(self, chat: _Chat, most: int | None, tell: _Tell, stop: Event) -> Finish:
+    def _chat(self, chat: _Chat, prompt: Prompt, tell: _Tell, stop: Event) -> tuple[str, Finish]:
         finish = Finish(Status.CANCELLED, "client_cancelled")
+        aloud = self._recipe.longest_aloud if prompt.is_spoken else None
+        pieces: list[str] = []
 
         def take(chunk: dict[str, object]) -> bool:
             nonlocal finish
             text, end = read_chunk(chunk)
             if text:
                 tell(text)
+                pieces.append(text)
             finish = end or finish
-            return stop.is_set()
+            if aloud is None or len(pieces) < aloud // 2:
+                return stop.is_set()
+            if is_enough := _SENTENCE_END.search("".join(pieces[-4:])) is not None:
+                finish = Finish()
+            return is_enough or stop.is_set()
 
-        longest = self._recipe.longest_answer
+        most, longest = prompt.max_output_tokens, aloud or self._recipe.longest_answer
         request: dict[str, object] = {
             "messages": chat,
             "stream": True,
@@ -166,7 +189,7 @@ class LlamaEngine:
         }
         if not stop.is_set():
             self._model.handle_chat_completions(request, take)
-        return finish
+        return "".join(pieces), finish
 
 
 _TOO_LONG = "context_length_exceeded"
@@ -243,19 +266,21 @@ def _turns(items: tuple[Item, ...]) -> list[_Chat]:
 
 
 def recent(turns: list[_Chat], budget: int) -> list[_Chat]:
-    """The last turns that fit; at least one.
+    """The last turns that fit, and the last one however long it is.
 
     What is over budget is cut to half of it, so that the beginning then stays the same for many
-    turns; and the whole history is walked each time, so that the same one is always cut the same.
+    turns; and the whole history is walked each time, so that the same one is always cut the same,
+    whatever comes next, unless that is long itself.
     """
     kept: list[_Chat] = []
     size = 0
     for turn in turns:
-        kept.append(turn)
-        size += _size(turn)
-        if size > budget:
-            while len(kept) > 1 and size > budget // 2:
+        more = _size(turn)
+        if size > budget or size + more > budget * 3 // 2:
+            while kept and size > budget // 2:
                 size -= _size(kept.pop(0))
+        kept.append(turn)
+        size += more
     return kept
 
 

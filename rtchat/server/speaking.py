@@ -19,6 +19,10 @@ title has one."""
 _LONGEST = 240
 """Characters after which it is said in parts: nobody should have to wait for its end."""
 _CLAUSE = re.compile(r".*[,;:]\s+|.*\s+|.+", re.DOTALL)
+_PAUSE = re.compile(r"[,;:]\s+|\u2014\s*|\s[\u2013-]\s+")
+"""Where a speaker may pause within a sentence."""
+_SOON = 40
+"""Characters after which the first sentence is said up to its next pause: the user waits for it."""
 
 
 @value
@@ -35,14 +39,16 @@ class Spoken:
 
 
 class Mouth:
-    """The sentences of one message. `spoken` are those that were begun, in order: joined, they are
-    the beginning of its text."""
+    """The sentences of one message, the first of them up to a pause if it is long. `spoken` are
+    those that were begun, in order: joined, they are the beginning of its text."""
 
     def __init__(self) -> None:
         self.spoken: list[Spoken] = []
         self._text = ""
         self._sentences: deque[str] = deque()
         self._is_busy = False
+        self._has_begun = False
+        """Whether a first sentence has been cut."""
 
     @property
     def is_silent(self) -> bool:
@@ -84,10 +90,14 @@ class Mouth:
         text, start = self._text, 0
         while True:
             found = _END.search(text, start, start + _LONGEST)
+            if not self._has_begun:
+                pause = _PAUSE.search(text, _SOON - 1, found.start() if found else _LONGEST)
+                found = pause or found
             if found is None and len(text) - start > _LONGEST:
                 found = _CLAUSE.match(text, start, start + _LONGEST)
             if found is None:
                 break
+            self._has_begun = True
             yield text[start : found.end()]
             start = found.end()
         self._text = text[start:]

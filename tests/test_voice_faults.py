@@ -1,0 +1,575 @@
+"""Servers that fail the spoken side: what a script sees of it, what is in its files, what is kept.
+
+Each row is one fault, met by `once` with a question and an answer in files, by lines from a pipe
+whose answers are recorded, and by a transcription. Not here: faults that have nothing to do with
+sound (`test_faults`), devices (`test_voice`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, assert_never
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from rtchat.effects import AppendAudio, Play
+from rtchat.events import Delta
+from rtchat.sound.recording import WavWriter
+from rtchat.speech import BYTES_A_MS, MOST_MS, PIECE_MS, Speech, SpeechOptions
+from rtchat.values import Channel
+from rtchat.voice import Recorder
+from tests.faults import EXPIRED, kept
+from tests.faulty import Close, Mishap, Step, begun, done, error, frame, reset, sockets
+from tests.program import Program, background
+from tests.sounds import SECOND, tone, wav_audio, write_wav
+
+Steps: TypeAlias = Iterable[Step]
+"""What a server does about an event."""
+On: TypeAlias = Mapping[str, Iterable[Steps]]
+"""By the type of an event, what is done about the first, the second…; then what is right."""
+
+SESSION: dict[str, object] = {"type": "realtime", "id": "s", "model": "m"}
+AUDIO = tone(440, 0.2)
+
+
+def sound(audio: bytes = AUDIO, id: str = "r", item: str = "a") -> str:
+    """A piece of what is to be heard of a reply."""
+    text = b64encode(audio).decode()
+    place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
+    return frame("response.output_audio.delta", delta=text, **place)
+
+
+def words(text: str, id: str = "r", item: str = "a") -> str:
+    """A piece of it in words."""
+    place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
+    return frame("response.output_audio_transcript.delta", delta=text, **place)
+
+
+def sound_done(id: str = "r", item: str = "a") -> str:
+    place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
+    return frame("response.output_audio.done", **place)
+
+
+def taken(item: str = "u") -> str:
+    """What was appended is a message."""
+    return frame("input_audio_buffer.committed", item_id=item)
+
+
+_HEARD = "conversation.item.input_audio_transcription"
+
+
+def heard(text: str, item: str = "u") -> str:
+    return frame(f"{_HEARD}.completed", item_id=item, content_index=0, transcript=text)
+
+
+def hearing(text: str, item: str = "u") -> str:
+    return frame(f"{_HEARD}.delta", item_id=item, content_index=0, delta=text)
+
+
+def unheard(item: str = "u") -> str:
+    return frame(f"{_HEARD}.failed", item_id=item, content_index=0, error={"message": "noise"})
+
+
+def answer(id: str) -> Steps:
+    """How a reply ought to be."""
+    return (
+        heard("When?"),
+        begun(id),
+        words("Noon.", id, f"a_{id}"),
+        sound(AUDIO, id, f"a_{id}"),
+        sound_done(id, f"a_{id}"),
+        done(id=id),
+    )
+
+
+class Ear:
+    """A server that listens and speaks by hand."""
+
+    def __init__(self, on: On) -> None:
+        self._on = {kind: list(each) for kind, each in on.items()}
+        self._replies = 0
+        self._writes_down = False
+        self.appended: list[int] = []
+        """For each connection, the bytes of audio that it was told."""
+
+    async def talk(self, client: ServerConnection) -> None:
+        self.appended.append(0)
+        await self._do(client, self._next("hello", (frame("session.created", session=SESSION),)))
+        async for data in client:
+            event: dict[str, Any] = json.loads(data)
+            kind = event["type"]
+            if kind == "session.update":
+                self._writes_down = event["session"]["type"] == "transcription"
+            if kind == "input_audio_buffer.append":
+                self.appended[-1] += len(event["audio"]) * 3 // 4
+            await self._do(client, self._next(kind, self._right(kind)), event)
+
+    def _right(self, kind: str) -> Steps:
+        match kind:
+            case "session.update":
+                return (frame("session.updated", session=SESSION),)
+            case "input_audio_buffer.commit":
+                return (taken(), heard("When?")) if self._writes_down else (taken(),)
+            case "input_audio_buffer.clear":
+                return (frame("input_audio_buffer.cleared"),)
+            case "response.create":
+                self._replies += 1
+                return answer(f"fine_{self._replies}")
+            case _:
+                return ()
+
+    def _next(self, kind: str, right: Steps) -> Steps:
+        left = self._on.get(kind)
+        return left.pop(0) if left else right
+
+    async def _do(
+        self, client: ServerConnection, steps: Steps, event: Mapping[str, Any] | None = None
+    ) -> None:
+        for step in steps:
+            match step:
+                case str():
+                    await client.send(step.replace("EVENT", (event or {}).get("event_id", "")))
+                case bytes():
+                    await client.send(step)
+                case Close(code, reason):
+                    await client.close(code, reason)
+                case Mishap.RESET:
+                    reset(client)
+                case Mishap.SILENCE:
+                    await client.wait_closed()
+                case Mishap.FREEZE:
+                    client.transport.pause_reading()
+                    await client.wait_closed()
+                case _:
+                    assert_never(step)
+
+
+# ---------------------------------------------------------------------------------------- the runs
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run has left."""
+
+    code: int
+    out: str
+    err: tuple[str, ...] = ()
+    """The lines, but for those with the times of a reply; the server is HERE."""
+    kept: str = ""
+    """The items on disk and their states, in order."""
+    wavs: tuple[float, ...] = ()
+    """Seconds of audio in each file that was written."""
+
+
+QUESTION = 1.0
+COMMANDS: Mapping[str, tuple[tuple[str, ...], bytes]] = {
+    "once": (("once", "--audio-in", "q.wav", "--audio-out", "said/a.wav"), b""),
+    "talk": (("talk", "--audio-out", "said"), b"one\ntwo\n"),
+    "turns": (("transcribe", "q.wav", "--vad", "server"), b""),
+    "whole": (("transcribe", "q.wav", "--vad", "off"), b""),
+}
+
+
+def observe(
+    home: Path,
+    command: str,
+    on: On,
+    *options: str,
+    refusals: Iterable[tuple[int, str]] = (),
+) -> Seen:
+    """Run a command against a server with a fault."""
+    program = Program(home)
+    (home / "said").mkdir(parents=True)
+    write_wav(home / "q.wav", tone(440, QUESTION))
+    arguments, stdin = COMMANDS[command]
+    with background(lambda: sockets(Ear(on).talk, refusals=refusals)) as url:
+        ran = program.run(*arguments, "--url", url, *options, stdin=stdin)
+    assert "Traceback" not in ran.err
+    err = ran.err.replace(urlsplit(url).netloc, "HERE")
+    err = re.sub(r"again in [\d.]+ s", "again in N s", err)
+    lines = tuple(line for line in err.splitlines() if " · first token " not in line)
+    files = sorted((home / "said").iterdir())
+    states = [f"{text} {state}" for text, state in kept(program)] if command in TALKS else []
+    wavs = tuple(round(len(wav_audio(file)) / SECOND, 2) for file in files)
+    return Seen(ran.code, ran.text, lines, " | ".join(states), wavs)
+
+
+TALKS = ("once", "talk")
+APPEND, COMMIT = "input_audio_buffer.append", "input_audio_buffer.commit"
+UPDATE, CREATE = "session.update", "response.create"
+LOST = "connection lost (1006)"
+BROKEN = f"rtchat: {LOST}: check the network, then try again"
+AGAIN = f"{LOST}, again in N s"
+BACK = "connected again in N s"
+CLOSED = "rtchat: connection lost (1011): try again"
+CLOSED_AGAIN = "connection lost (1011), again in N s"
+NO_SOUND = "rtchat: the reply has no sound: said/a.wav was not written: choose a model that speaks"
+REPLAYED = f"{BACK} · 1 turn replayed"
+HEARD = "heard: When?"
+HOUR = "connection lost (1001 Your session hit the maximum duration of 60 minutes.)"
+HALF: Steps = (heard("When?"), begun(), words("Half"), sound())
+
+
+def reply(*more: Step, hears: bool = True) -> Steps:
+    """A reply in which something is out of order."""
+    return (*([heard("When?")] if hears else ()), begun(), words("Noon."), sound(), *more, done())
+
+
+def fine(*err: str, said: str = "When?", wavs: tuple[float, ...] = (0.2,)) -> Seen:
+    """`once` is answered."""
+    return Seen(0, "Noon.\n", err, f"{said} completed | Noon. completed", wavs)
+
+
+BOTH = "one completed | Noon. completed | two completed | Noon. completed"
+
+
+def fine_lines(*err: str, wavs: tuple[float, ...] = (0.2, 0.2)) -> Seen:
+    """Both lines are answered."""
+    return Seen(0, "Noon.\nNoon.\n", err, BOTH, wavs)
+
+
+def bad_lines(text: str, state: str, *err: str) -> Seen:
+    """The first line's reply is not whole."""
+    states = f"one {state} | {text} {state} | two completed | Noon. completed"
+    return Seen(1, f"{text}\nNoon.\n", err, states, (0.2, 0.2))
+
+
+def wrote(*err: str, out: str = "When?\n") -> Seen:
+    """A file was written down."""
+    return Seen(0, out, err)
+
+
+SILENT = "rtchat: the server sent nothing for too long: "
+SILENT += "give it longer with --timeout and --connect-timeout"
+REFUSED = "rtchat: the server refused session.audio: Unknown parameter: leave that setting out, "
+REFUSED += "or choose the server's dialect with --dialect"
+NO_SETTINGS = error(
+    "unknown_parameter", "Unknown parameter.", param="session.audio", event_id="EVENT"
+)
+NO_COMMIT = error("input_audio_buffer_commit_empty", "Too small.", event_id="EVENT")
+LIMIT = {"code": "rate_limit_exceeded", "message": "Please try again in 0.2s"}
+OOPS = {"code": "server_error", "message": "Oops."}
+
+
+def nonsense(start: object, end: object, item: str) -> Steps:
+    """A turn at an impossible time."""
+    return (
+        frame("input_audio_buffer.speech_started", item_id=item, audio_start_ms=start),
+        frame("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end),
+        taken(item),
+        heard(f"{item}?", item),
+    )
+
+
+ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
+    "lost before the session": (
+        {"hello": [(Mishap.RESET,)]},
+        {
+            "once": fine(AGAIN, HEARD),
+            "talk": fine_lines(AGAIN),
+            "turns": wrote(AGAIN),
+            "whole": wrote(AGAIN),
+        },
+    ),
+    "lost while audio is sent": (
+        {APPEND: [(Mishap.RESET,)]},
+        {
+            "once": fine(AGAIN, REPLAYED, HEARD),
+            "turns": wrote(AGAIN, BACK),
+            "whole": Seen(4, "", (BROKEN,)),
+        },
+    ),
+    "lost after the commit": (
+        {COMMIT: [(taken(), Mishap.RESET)]},
+        {
+            "once": fine(AGAIN, REPLAYED, HEARD),
+            "turns": wrote(AGAIN, BACK),
+            "whole": Seen(4, "", (BROKEN,)),
+        },
+    ),
+    "lost in the middle": (
+        {CREATE: [(*HALF, Close(1011))], COMMIT: [(taken(),), (taken(),)]},
+        {
+            "once": Seen(
+                4, "Half\n", (HEARD, CLOSED), "When? interrupted | Half interrupted", (0.2,)
+            ),
+            "talk": bad_lines("Half", "interrupted", CLOSED, CLOSED_AGAIN, REPLAYED),
+        },
+    ),
+    "lost in the middle of words": (
+        {COMMIT: [(taken(), hearing("Wh"), Close(1011))]},
+        {
+            "turns": wrote(CLOSED_AGAIN, BACK, out="Wh\nWhen?\n"),
+            "whole": Seen(4, "Wh\n", (CLOSED,)),
+        },
+    ),
+    "the hour is over": (
+        {COMMIT: [tuple(EXPIRED)], CREATE: [tuple(EXPIRED)]},
+        {
+            "talk": fine_lines(f"{HOUR}, again in N s", REPLAYED),
+            "turns": wrote(f"{HOUR}, again in N s", BACK),
+        },
+    ),
+    "a rate limit": (
+        {CREATE: [(begun(), done("failed", error=LIMIT))]},
+        {
+            "once": fine("rate limit, again in N s", HEARD),
+            "talk": fine_lines("rate limit, again in N s"),
+        },
+    ),
+    "a reply that fails": (
+        {CREATE: [(*HALF, done("failed", error=OOPS))]},
+        {
+            "once": Seen(
+                1,
+                "Half\n",
+                (HEARD, "rtchat: the reply failed: Oops."),
+                "When? failed | Half failed",
+                (0.2,),
+            ),
+            "talk": bad_lines("Half", "failed", "rtchat: the reply failed: Oops."),
+        },
+    ),
+    "no quota": (
+        {COMMIT: [(error("insufficient_quota", "Pay."),)]},
+        {
+            "turns": Seen(5, "", ("rtchat: Pay: check the plan and the billing of your account",)),
+        },
+    ),
+    "the commit is refused": (
+        {COMMIT: [(NO_COMMIT,)]},
+        {
+            "once": Seen(1, "", ("rtchat: Too small.",), " failed"),
+            "turns": wrote(out=""),  # the server had committed all that was speech
+            "whole": Seen(1, "", ("rtchat: the server reports: Too small.",)),
+        },
+    ),
+    "words that cannot be had": (
+        {COMMIT: [(taken(), unheard())]},
+        {
+            "once": fine("rtchat: what was said could not be written down: noise", said=""),
+            "turns": Seen(1, "", ("rtchat: what was said could not be written down: noise",)),
+        },
+    ),
+    "words that never come": (
+        {COMMIT: [(taken(),)], CREATE: [reply(hears=False)]},
+        {"once": fine(said=""), "turns": Seen(4, "", (SILENT,))},
+    ),
+    "words after the reply": (
+        {CREATE: [(*reply(hears=False), heard("Late?"))]},
+        {"once": fine("heard: Late?", said="Late?")},
+    ),
+    "words twice": (
+        {COMMIT: [(taken(), heard("When?"), heard("When again?"))]},
+        {"once": fine(HEARD), "turns": wrote()},
+    ),
+    "words of nobody": (
+        {COMMIT: [(taken(), heard("Who?", "else"), heard("When?"))]},
+        {"once": fine(HEARD), "turns": wrote(out="Who?\nWhen?\n")},
+    ),
+    "sound of another reply, and after the end": (
+        {CREATE: [(*reply(sound(id="other", item="b")), sound(), sound())]},
+        {"once": fine(HEARD), "talk": fine_lines()},
+    ),
+    "8 MB at once": (
+        {CREATE: [(heard("When?"), begun(), words("Noon."), sound(bytes(8_000_000)), done())]},
+        {"once": fine(HEARD, wavs=(166.67,)), "talk": fine_lines(wavs=(166.67, 0.2))},
+    ),
+    "every item has the same id": (
+        {CREATE: [reply(), (begun("s"), words("Noon.", "s"), sound(id="s"), done(id="s"))]},
+        {"talk": fine_lines()},
+    ),
+    "no word of the commit": ({COMMIT: [()]}, {"once": fine(said="")}),
+    "the commit twice": (
+        {COMMIT: [(taken(), taken(), taken("v"), heard("When?"))]},
+        {"once": fine(HEARD)},
+    ),
+    "a turn at an impossible time": (
+        {APPEND: [nonsense(-5, -(10**30), "x"), nonsense(10**17, "soon", "y")]},
+        {"turns": wrote(out="x?\ny?\nWhen?\n")},
+    ),
+    "settings refused": (
+        {UPDATE: [(NO_SETTINGS,)]},
+        {"once": Seen(2, "", (REFUSED,), " failed"), "turns": Seen(2, "", (REFUSED,))},
+    ),
+    "a server without a voice": (
+        {CREATE: [(heard("When?"), begun(), words("Noon."), done())]},
+        {
+            "once": Seen(1, "Noon.\n", (HEARD, NO_SOUND), "When? completed | Noon. completed", ()),
+            "talk": fine_lines(wavs=(0.2,)),
+        },
+    ),
+    "nothing is read": (
+        {APPEND: [(Mishap.FREEZE,)]},
+        {"turns": Seen(4, "", (SILENT,))},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_a_fault_leaves(name: str, tmp_path: Path) -> None:
+    on, ends = ROWS[name]
+    homes = [tmp_path / command for command in ends]
+    with ThreadPoolExecutor(len(ends)) as pool:
+        runs = pool.map(lambda home: observe(home, home.name, on, "--timeout", "2"), homes)
+        assert dict(zip(ends, runs, strict=True)) == ends
+
+
+@pytest.mark.parametrize(
+    ("refusals", "code", "out"),
+    [
+        ([(429, "0.1")], 0, "When?\n"),
+        ([(503, "")], 0, "When?\n"),
+        ([(429, "31")], 5, ""),
+        ([(401, "")], 3, ""),
+    ],
+    ids=["a short wait", "busy", "a long wait", "no key"],
+)
+def test_a_transcription_that_is_refused(
+    tmp_path: Path, refusals: list[tuple[int, str]], code: int, out: str
+) -> None:
+    seen = observe(tmp_path, "whole", {}, refusals=refusals)
+    assert (seen.code, seen.out, len(seen.err)) == (code, out, 1)
+
+
+def test_a_trace_of_a_transcription_that_cannot_be_written_counts(tmp_path: Path) -> None:
+    seen = observe(tmp_path, "turns", {}, "--trace", "/dev/full")
+    assert (seen.code, seen.out, len(seen.err)) == (6, "When?\n", 1)
+
+
+def test_what_was_heard_until_an_interruption_is_there(tmp_path: Path) -> None:
+    write_wav(tmp_path / "q.wav", tone(440, QUESTION))
+    server = Ear({COMMIT: [(taken(), hearing("Wh"))]})
+    with background(lambda: sockets(server.talk)) as url:
+        process = Program(tmp_path).start("transcribe", "q.wav", "--vad", "off", "--url", url)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.read(2) == b"Wh"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"\n")
+    assert b"Traceback" not in err
+
+
+# ---------------------------------------------------------------------- a file and a server's pace
+
+
+class Cut(Ear):
+    """A server that hears nothing of what it is told, and breaks off once it has so much."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__({})
+        self._after = after
+
+    def _next(self, kind: str, right: Steps) -> Steps:
+        first = len(self.appended) == 1
+        if kind == APPEND and first and self.appended[0] > self._after:
+            return (Mishap.RESET,)
+        return super()._next(kind, right)
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+def test_a_file_is_told_again_from_where_the_server_has_got_to(tmp_path: Path, piped: bool) -> None:
+    """It is sent faster than it is heard: much is on its way when the connection is lost."""
+    file = write_wav(tmp_path / "long.wav", tone(440, 1.0) * 90)
+    server = Cut(60 * SECOND)
+    stdin = file.read_bytes() if piped else b""
+    with background(lambda: sockets(server.talk)) as url:
+        program = Program(tmp_path)
+        name = "-" if piped else "long.wav"
+        ran = program.run("transcribe", name, "--vad", "server", "--url", url, stdin=stdin)
+    assert (ran.code, ran.text) == (0, "When?\n")
+    assert server.appended[1:] == [90 * SECOND]
+
+
+# -------------------------------------------------------------------------- what is kept in memory
+
+OPEN = SpeechOptions(has_microphone=True, by_hand=False)
+SECONDS = MOST_MS // 1000
+
+
+def ms(count: int, sample: int = 1) -> bytes:
+    return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
+
+
+def test_a_turn_that_the_user_forgets_to_end_is_not_held_for_ever() -> None:
+    speech = Speech(SpeechOptions(has_microphone=True))
+    speech.toggle()
+    for number in range(SECONDS + 5):
+        speech.captured(ms(1000, number), has_session=True)
+    said = speech.toggle()
+    assert said == b"".join(ms(1000, number) for number in range(5, SECONDS + 5))
+    speech.toggle()
+    assert speech.toggle() == b""
+
+
+def test_a_turn_that_the_server_forgets_to_end_is_not_held_for_ever() -> None:
+    speech = Speech(OPEN)
+    speech.started(0)
+    for number in range(SECONDS + 5):
+        speech.captured(ms(1000, number), has_session=True)
+    assert len(speech.committed()) == MOST_MS * BYTES_A_MS
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (1000, 2000, ms(1000, 2)),
+        (-5, -7, ms(1000) + ms(1000, 2)),
+        (10**15, 10**16, ms(1000) + ms(1000, 2)),
+        (0, -(10**15), ms(1000) + ms(1000, 2)),
+    ],
+)
+def test_what_was_said_at_an_impossible_time_is_what_there_is(
+    start: int, end: int, said: bytes
+) -> None:
+    speech = Speech(OPEN)
+    for number in (1, 2):
+        speech.captured(ms(1000, number), has_session=True)
+    speech.started(start)
+    speech.stopped(end)
+    assert speech.committed() == said
+
+
+def test_what_waited_for_a_session_is_not_dropped_and_no_event_is_too_large() -> None:
+    speech = Speech(OPEN)
+    said = ms(2 * PIECE_MS) + ms(20, 2)
+    speech.hold_first([said])
+    pieces = [ms(PIECE_MS), ms(PIECE_MS), ms(20, 2)]
+    assert list(speech.opened()) == [AppendAudio(piece, live=False) for piece in pieces]
+
+
+def test_a_reply_of_the_next_session_is_heard_whatever_its_id() -> None:
+    speech = Speech(SpeechOptions(speaks=True))
+    audio = Delta(Channel.AUDIO, b64encode(ms(20)).decode(), "r1", "a1")
+    speech.silence("r1")
+    assert speech.play(audio) is None
+    speech.closed()
+    assert speech.play(audio) == Play("a1", 0, ms(20))
+
+
+def test_only_one_recording_is_open_at_a_time(tmp_path: Path) -> None:
+    made: list[WavWriter] = []
+
+    def begin() -> WavWriter:
+        made.append(WavWriter.next_in(tmp_path))
+        return made[-1]
+
+    recorder = Recorder(begin)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        recorder.play(f"a{number}", 0, ms(20))
+        recorder.end(f"a{number}")
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    made[-1].close()
+    assert [wav_audio(file.path) for file in made] == [ms(20)] * 5
