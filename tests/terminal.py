@@ -7,9 +7,11 @@ import os
 import pty
 import select
 import shlex
+import signal
 import struct
 import termios
 from collections.abc import Callable, Mapping
+from time import monotonic
 
 import pyte
 
@@ -68,8 +70,10 @@ class Terminal:
 
     def shows(self, *texts: str) -> list[str]:
         """Wait until each of these stands on a line of its own, or within one, in this order."""
+        until = monotonic() + PATIENCE
         while not self._has(texts):
-            assert self._reads(), f"{texts} is not on the screen:\n" + "\n".join(self.lines())
+            has_more = self._reads() and monotonic() < until  # a meter may be painted for ever
+            assert has_more, f"{texts} is not on the screen:\n" + "\n".join(self.lines())
         return self.lines()
 
     def _has(self, texts: tuple[str, ...]) -> bool:
@@ -93,8 +97,11 @@ class Terminal:
 
     def ends(self) -> int:
         """Wait for the end of the program; its exit code."""
-        while self._reads():
+        until = monotonic() + PATIENCE
+        while self._reads() and monotonic() < until:
             pass
+        if monotonic() >= until:
+            os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
         os.close(self._terminal)
         return os.waitstatus_to_exitcode(status)

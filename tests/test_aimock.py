@@ -192,6 +192,7 @@ def test_json(rtchat: Run) -> None:
     assert set(timing) == {"connect_ms", "first_token_ms", "total_ms"}
     assert all(0 <= milliseconds < 60_000 for milliseconds in timing.values())
     assert reply == {
+        "heard": None,
         "text": "Hi, scripted.",
         "status": "completed",
         "reason": None,

@@ -91,6 +91,7 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
     assert reply.pop("response_id").startswith("resp_")
     assert reply.pop("conversation_id").startswith("conv_")
     assert reply == {
+        "heard": None,
         "text": "Hello there.",
         "status": "completed",
         "reason": None,
@@ -438,7 +439,7 @@ def test_the_key_is_in_no_process_list(program: Program) -> None:
 
 
 def test_a_question_that_is_too_large_for_the_server(program: Program) -> None:
-    ran = program.run("once", stdin=b"a" * 17_000_000)
+    ran = program.run("once", stdin=b"a" * 26_000_000)
     assert (ran.code, ran.out) == (4, b"")
     assert "connection lost (1009 " in ran.error
     assert ran.error.endswith("send, or ask for, less at a time")

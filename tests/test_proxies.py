@@ -54,19 +54,36 @@ class Proxy:
         self.targets: list[str] = []
         self.heads: list[bytes] = []
         self._writers: list[Writer] = []
+        self._meetings: set[asyncio.Task[None] | None] = set()
 
     @asynccontextmanager
     async def serving(self, tls: SSLContext | None = None) -> AsyncIterator[Proxy]:
         server = await asyncio.start_server(self._meet, "127.0.0.1", 0, ssl=tls)
         self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with server:
-            yield self
+            try:
+                yield self
+            finally:
+                meetings = [task for task in self._meetings if task is not None]
+                for task in meetings:
+                    task.cancel()
+                await asyncio.gather(*meetings, return_exceptions=True)
 
     async def _meet(self, reader: Reader, writer: Writer) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            if await self._greet(reader, writer):
-                await self._relay(reader, writer)
-        writer.close()
+        self._meetings.add(asyncio.current_task())
+        writers = [writer]
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                if await self._greet(reader, writer):
+                    there, back = await asyncio.open_connection("127.0.0.1", self._port)
+                    writers.append(back)
+                    await self._relay(reader, writer, there, back)
+        finally:
+            for each in writers:
+                each.close()
+            for each in writers:
+                with suppress(OSError):
+                    await each.wait_closed()
 
     async def _greet(self, reader: Reader, writer: Writer) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -83,8 +100,7 @@ class Proxy:
         await writer.drain()
         return not status
 
-    async def _relay(self, reader: Reader, writer: Writer) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+    async def _relay(self, reader: Reader, writer: Writer, there: Reader, back: Writer) -> None:
         self._writers = [writer, back]
         await asyncio.gather(
             self._pump(there, writer),

@@ -66,6 +66,7 @@ def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Ter
     terminal = Terminal(program, ["--voice", "-v", *options], sound.environ)
     terminal.shows("connected in", "listening")
     yield terminal
+    terminal.shows("connected in", "Ctrl-T")  # there is a prompt again
     terminal.types("\x15\x04")
     assert terminal.ends() == 0
 
@@ -126,7 +127,7 @@ def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
             terminal.shows("Tell me a story.")
             speaker.waits(lambda audio: len(utterances(audio)) == 2)
             say(sound, tone(880, 1.0), program.home)
-            terminal.shows("Stop.", "I see.")
+            terminal.shows("Stop.", "I see.", "first token")
         onset = utterances(microphone.audio)[2][0]
         story = utterances(speaker.audio)[1]
     took = when(speaker, story[1]) - when(microphone, onset)
@@ -168,7 +169,7 @@ def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) 
         sound.dies()
         terminal.shows("microphone", "muted")
         terminal.types("the time?\r")
-        lines = terminal.shows("the time?", SHORT)
+        lines = terminal.shows("the time?", SHORT, "first token", "Ctrl-T")
     assert sum(line.startswith("rtchat: ") or "is gone" in line for line in lines) == 2
 
 
@@ -178,7 +179,7 @@ def test_without_any_device_the_text_goes_on(program: Program) -> None:
     terminal = Terminal(program, ["--voice"], {})
     terminal.shows("connected in", "muted")
     terminal.types("the time?\r")
-    lines = terminal.shows("the time?", SHORT)
+    lines = terminal.shows("the time?", SHORT, "first token", "Ctrl-T")
     assert any("device" in line or "PortAudio" in line for line in lines)
     terminal.types("\x04")
     assert terminal.ends() == 0
