@@ -37,10 +37,13 @@ from rtchat.events import (
 )
 from rtchat.reply import Reply as ReplyText
 from rtchat.values import (
+    Approval,
+    ApprovalAnswer,
     Dialect,
     Item,
     Message,
     Options,
+    OtherItem,
     Part,
     Status,
     ToolCall,
@@ -114,6 +117,20 @@ def test_the_official_types_take_whatever_is_sent(command: Command, event_id: st
 
 @given(_ITEMS)
 def test_an_item_comes_back_from_the_wire(item: Item) -> None:
+    sent = encode(AddItem(item), "e")["item"]
+    assert decode({"type": "conversation.item.retrieved", "item": sent}) == [ItemRetrieved(item)]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Approval("mcpr_1", "search", "{}", "docs"),
+        ApprovalAnswer("mcpr_1", True, "i1"),
+        ApprovalAnswer("mcpr_1", False),
+        OtherItem("mcp_call", "i2", {"type": "mcp_call", "id": "i2", "output": "7"}),
+    ],
+)
+def test_what_is_said_of_remote_tools_comes_back_too(item: Item) -> None:
     sent = encode(AddItem(item), "e")["item"]
     assert decode({"type": "conversation.item.retrieved", "item": sent}) == [ItemRetrieved(item)]
 
