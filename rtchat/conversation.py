@@ -26,8 +26,9 @@ from rtchat.minutes import Minutes, Question
 from rtchat.prices import Costs
 from rtchat.reply import BETWEEN_PARTS, Reply
 from rtchat.round import STOPPED, Permissions, Round
-from rtchat.speech import BYTES_A_MS, SHORTEST_MS, TAIL_MS, Speech, SpeechOptions
+from rtchat.speech import SHORTEST_MS, TAIL_MS, Speech, SpeechOptions
 from rtchat.values import (
+    BYTES_A_MS,
     Channel,
     Item,
     JsonObject,
@@ -131,6 +132,14 @@ class _Turn:
         """Its text, as long as that waits for what it replies to."""
         self.audio: list[bytes] = []
         """What is to be kept of how it sounds."""
+
+
+def back_off(attempts: int, retry_after: float | None) -> float | None:
+    """The seconds before connecting again after so many attempts; None if it is to be given up."""
+    least = retry_after or 0.0
+    if attempts >= RETRIES or least > LONGEST_LIMIT_WAIT:
+        return None
+    return max(least, min(LONGEST_DELAY, FIRST_DELAY * 2.0**attempts))
 
 
 class Conversation:
@@ -375,15 +384,12 @@ class Conversation:
             self._stop(self._exit)
             return
         worth_it = retry is ev.Retry.ALWAYS or (retry is ev.Retry.IF_IT_WORKED and self._worked)
-        too_long = lost.retry_after is not None and lost.retry_after > LONGEST_LIMIT_WAIT
-        if not worth_it or too_long or self._attempt >= RETRIES:
+        delay = back_off(self._attempt, lost.retry_after)
+        if not worth_it or delay is None:
             self._give_up(problem)
             return
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt)
         if lost.at_once and self._attempt == 0:
-            delay = 0.0
-        if lost.retry_after is not None:
-            delay = max(delay, lost.retry_after)
+            delay = lost.retry_after or 0.0
         self._attempt += 1
         self._phase = Phase.RETRYING
         self._show(fx.Waiting(problem.message, delay))

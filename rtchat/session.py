@@ -59,7 +59,7 @@ from rtchat.events import (
     Unknown,
 )
 from rtchat.transport import ConnectError
-from rtchat.values import Dialect, Entry, JsonObject, Kept, ToolCall
+from rtchat.values import BYTES_A_MS, Dialect, Entry, JsonObject, Kept, ToolCall
 
 TICK = 1 / 12
 """Seconds between two looks at whether the view has something to paint."""
@@ -363,7 +363,7 @@ class Session:
             if outbox.qsize() < MOST_UNSENT // 4:
                 self._room.set()
             if self._unsaid and outbox.empty():
-                seconds, self._unsaid = self._unsaid / 48_000, 0
+                seconds, self._unsaid = self._unsaid / BYTES_A_MS / 1000, 0
                 text = f"the network was too slow for {seconds:.1f} s of what was said"
                 self._show(Notice("warning", text))
             self._tap("sent", data)

@@ -16,9 +16,8 @@ from dataclasses import replace
 from rtchat.effects import AppendAudio, Play
 from rtchat.events import ChannelDone, Delta
 from rtchat.minutes import Question
-from rtchat.values import value
+from rtchat.values import BYTES_A_MS, value
 
-BYTES_A_MS = 48
 SHORTEST_MS = 100
 """OpenAI's server refuses to commit less."""
 HELD_MS = 60_000

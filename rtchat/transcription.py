@@ -6,20 +6,13 @@ audio comes from, or how text is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 
 from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
-from rtchat.conversation import (
-    FIRST_DELAY,
-    LONGEST_DELAY,
-    LONGEST_LIMIT_WAIT,
-    RETRIES,
-    Patience,
-)
+from rtchat.conversation import Patience, back_off
 from rtchat.errors import ExitCode, Problem
 from rtchat.reply import Reply
 from rtchat.speech import Speech, SpeechOptions
@@ -120,18 +113,11 @@ class Transcription:
             case ev.InputEnded() if self._input_ended:  # Ctrl-C once more
                 self._leave(ExitCode.INTERRUPTED)
             case ev.InputEnded(problem):
-                self._input_ended = True
-                if problem is not None:
-                    self._exit = problem.exit
-                    self._notice("error", str(problem))
-                self._end()
+                self._end_input(problem)
             case ev.LeaveAsked(exit_code):
                 self._leave(exit_code)
             case ev.MicrophoneLost(problem):
-                self._exit = problem.exit
-                self._notice("error", str(problem))
-                self._input_ended = True
-                self._end()
+                self._end_input(problem)
             case ev.TimerFired(timer):
                 self._timer(timer)
             case ev.Unknown(kind, why):
@@ -161,8 +147,8 @@ class Transcription:
             return
         self._clear_timers()
         worth_it = lost.retry is ev.Retry.ALWAYS and (self._ready is None or self._has_turns)
-        too_long = lost.retry_after is not None and lost.retry_after > LONGEST_LIMIT_WAIT
-        if not worth_it or too_long or self._attempt >= RETRIES:
+        delay = back_off(self._attempt, lost.retry_after)
+        if not worth_it or delay is None:
             self._over(lost.problem)
             return
         self._turn_page()
@@ -170,7 +156,6 @@ class Transcription:
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
         self._commit = self._clear = ""
-        delay = max(lost.retry_after or 0.0, min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._attempt))
         self._attempt += 1
         self._phase = _Phase.RETRYING
         self._show(fx.Waiting(lost.problem.message, delay))
@@ -235,6 +220,13 @@ class Transcription:
             self._before.append(self._words.text)
         self._words, self._is_begun = Reply(between="\n"), False
 
+    def _end_input(self, problem: Problem | None) -> None:
+        self._input_ended = True
+        if problem is not None:
+            self._exit = problem.exit
+            self._notice("error", str(problem))
+        self._end()
+
     def _end(self) -> None:
         """Once there is no more audio, what is left of it is a turn."""
         if self._input_ended and self._phase is _Phase.READY:
@@ -292,5 +284,4 @@ class Transcription:
         self._do(fx.Stop(exit_code))
 
     def _clear_timers(self) -> None:
-        timers: Iterable[ev.Timer] = ev.Timer
-        self._out.extend(fx.ClearTimer(timer) for timer in timers)
+        self._out.extend(fx.ClearTimer(timer) for timer in ev.Timer)

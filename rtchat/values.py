@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
 OPENAI_URL = "wss://api.openai.com/v1/realtime"
+BYTES_A_MS = 48
+"""Of audio, which is PCM16, mono, 24 kHz everywhere: what a millisecond takes."""
 
 _T = TypeVar("_T")
 

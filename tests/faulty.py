@@ -233,16 +233,16 @@ class Hand:
     async def talk(self, client: ServerConnection) -> None:
         told: list[str] = []
         self.told.append(told)
-        await _perform(client, self._greetings.pop(0) if self._greetings else HELLO)
+        await perform(client, self._greetings.pop(0) if self._greetings else HELLO)
         async for data in client:
             event: dict[str, Any] = json.loads(data)
             match event["type"]:
                 case "session.update":
-                    await _perform(client, self._ready)
+                    await perform(client, self._ready)
                 case "conversation.item.create":
                     told += [part["text"] for part in event["item"]["content"]]
                 case "response.create":
-                    await _perform(client, self._next())
+                    await perform(client, self._next())
                 case _:
                     pass
 
@@ -254,7 +254,8 @@ class Hand:
         return begun(id), said("Fine.", id), done(id=id)
 
 
-async def _perform(client: ServerConnection, steps: Iterable[Step]) -> None:
+async def perform(client: ServerConnection, steps: Iterable[Step]) -> None:
+    """Do one after the other."""
     for step in steps:
         match step:
             case str() | bytes():

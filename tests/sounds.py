@@ -12,6 +12,8 @@ from rtchat.sound.audio import RATE
 
 SECOND = 2 * RATE
 """Bytes of a second."""
+QUIET = 300
+"""What is louder than this is to be heard."""
 
 
 @cache
@@ -32,6 +34,19 @@ def heard(audio: bytes, *, above: int = 1000) -> bytes:
     samples = array("h", audio)
     loud = [number for number, sample in enumerate(samples) if abs(sample) > above]
     return samples[loud[0] : loud[-1] + 1].tobytes() if loud else b""
+
+
+def utterances(audio: bytes) -> list[tuple[int, int]]:
+    """First and last sample of whatever is heard between gaps of a quarter of a second."""
+    found: list[tuple[int, int]] = []
+    for number, sample in enumerate(array("h", audio)):
+        if abs(sample) <= QUIET:
+            continue
+        if found and number - found[-1][1] < RATE / 4:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
 
 
 def frequency(audio: bytes, *, rate: int = RATE) -> float:

@@ -21,6 +21,7 @@ from typing import Literal
 
 from rtchat.sound.audio import RATE
 from tests.program import PATIENCE
+from tests.sounds import silence, write_wav
 
 _DAEMON = (
     *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disallow-exit"),
@@ -90,6 +91,10 @@ class Recording:
             assert self._changed.wait_for(lambda: until(bytes(self._audio)), PATIENCE)
             return bytes(self._audio)
 
+    def when(self, sample: int) -> float:
+        """The moment at which a sample had come, by the monotonic clock."""
+        return next(moment for moment, size in self.arrivals if size > 2 * sample)
+
     def join(self) -> None:
         """Whoever it comes from has ended."""
         self._thread.join(PATIENCE)
@@ -112,6 +117,11 @@ class SoundServer:
                 player.wait(PATIENCE)
             finally:
                 player.kill()
+
+    def says(self, audio: bytes, folder: Path) -> None:
+        """Into the microphone, and a second of nothing."""
+        with self.play(write_wav(folder / "said.wav", audio + silence(1.0))):
+            pass
 
     @contextmanager
     def record(self, sink: Literal["speaker", "mic"] = "speaker") -> Iterator[Recording]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rtchat.server.local_voice import LocalVoice, missing
-from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+from rtchat.server.voice import FRAME_MS
+from rtchat.values import BYTES_A_MS
 from tests.wer import errors, words
 
 if missing() is not None:

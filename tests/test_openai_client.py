@@ -11,7 +11,7 @@ from rtchat.server.engine import CallPiece
 from rtchat.server.realtime import serving
 from rtchat.server.script import Rule, Script, ScriptEngine
 from rtchat.server.tone import CHARACTER_MS, ToneVoice
-from rtchat.server.voice import BYTES_A_MS
+from rtchat.values import BYTES_A_MS
 from tests.official import (
     ask,
     audio,

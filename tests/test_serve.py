@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rtchat.server.tone import CHARACTER_MS
-from rtchat.server.voice import BYTES_A_MS
+from rtchat.values import BYTES_A_MS
 from tests.completions import Asked, completions, delta
 from tests.faulty import certificate
 from tests.loopback import joined

@@ -12,7 +12,7 @@ import pytest
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.tone import CHARACTER_MS, LoudnessDetector, ToneVoice
-from rtchat.server.voice import BYTES_A_MS
+from rtchat.values import BYTES_A_MS
 from tests.loopback import Peer, configure, joined, reply, text_of, user
 from tests.test_server_voice import (
     COMMIT,

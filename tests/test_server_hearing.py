@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.server.hearing import LONGEST_MS, Began, Ears, Ended, Mark, Turns, read_turns
-from rtchat.server.voice import BYTES_A_MS, FRAME_MS
-from rtchat.values import Options
+from rtchat.server.voice import FRAME_MS
+from rtchat.values import BYTES_A_MS, Options
 from rtchat.wire.sessions import write_session
 
 FRAME = FRAME_MS * BYTES_A_MS

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rtchat.server.speaking import Mouth, Spoken, cut_to
 from rtchat.server.tone import LoudnessDetector, ToneVoice, loudness
-from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+from rtchat.server.voice import FRAME_MS
+from rtchat.values import BYTES_A_MS
 from tests.sounds import silence, tone
 
 LONG = "a " * 19 + "a"

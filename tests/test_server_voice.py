@@ -20,8 +20,7 @@ from rtchat.server.hearing import LONGEST_MS
 from rtchat.server.listening import Hear
 from rtchat.server.script import EchoEngine
 from rtchat.server.tone import ToneVoice
-from rtchat.server.voice import BYTES_A_MS
-from rtchat.values import Dialect, Message, Part, Status, ToolOutput
+from rtchat.values import BYTES_A_MS, Dialect, Message, Part, Status, ToolOutput
 from tests.desk import Desk, types
 from tests.loopback import configure, reply, user
 

@@ -71,8 +71,9 @@ from rtchat.events import (
 )
 from rtchat.prices import Costs, Rate
 from rtchat.round import Permissions
-from rtchat.speech import BEFORE_MS, BYTES_A_MS, HELD_MS, TAIL_MS, SpeechOptions
+from rtchat.speech import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.values import (
+    BYTES_A_MS,
     Channel,
     Entry,
     Kept,

@@ -50,9 +50,8 @@ from rtchat.events import (
     TimerFired,
     Unknown,
 )
-from rtchat.speech import BYTES_A_MS
 from rtchat.transcription import Transcription
-from rtchat.values import Channel, Options, Status
+from rtchat.values import BYTES_A_MS, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")

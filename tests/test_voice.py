@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from array import array
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,14 +23,12 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.tone import CHARACTER_MS
 from tests.program import Program, background
-from tests.sounds import SECOND, heard, silence, tone, wav_audio, write_wav
-from tests.soundserver import Recording, SoundServer, reason_to_skip, sound_server
+from tests.sounds import QUIET, SECOND, heard, tone, utterances, wav_audio
+from tests.soundserver import SoundServer, reason_to_skip, sound_server
 from tests.terminal import Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
 
-QUIET = 300
-"""What is louder than this is to be heard."""
 SHORT = "It is noon. All is well."
 SCRIPT: dict[str, object] = {
     "heard": ["What is the time?", "Tell me a story.", "Stop."],
@@ -71,33 +68,9 @@ def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Ter
     assert terminal.ends() == 0
 
 
-def say(sound: SoundServer, audio: bytes, folder: Path) -> None:
-    """Into the microphone, and a second of nothing."""
-    with sound.play(write_wav(folder / "said.wav", audio + silence(1.0))):
-        pass
-
-
 def is_over(audio: bytes) -> bool:
     """Something was heard, and then nothing for half a second."""
     return bool(heard(audio, above=QUIET)) and not heard(audio[-SECOND // 2 :], above=QUIET)
-
-
-def utterances(audio: bytes) -> list[tuple[int, int]]:
-    """First and last sample of whatever is heard between gaps of a quarter of a second."""
-    found: list[tuple[int, int]] = []
-    for number, sample in enumerate(array("h", audio)):
-        if abs(sample) <= QUIET:
-            continue
-        if found and number - found[-1][1] < 6_000:
-            found[-1] = found[-1][0], number
-        else:
-            found.append((number, number))
-    return found
-
-
-def when(recording: Recording, sample: int) -> float:
-    """The moment at which a sample had come, by the monotonic clock."""
-    return next(moment for moment, size in recording.arrivals if size > 2 * sample)
 
 
 def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
@@ -105,7 +78,7 @@ def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
 ) -> None:
     with sound.record() as speaker, talking(program, sound) as terminal:
         terminal.types("half a thought")
-        say(sound, tone(440, 1.0), program.home)
+        sound.says(tone(440, 1.0), program.home)
         lines = terminal.shows("What is the time?", SHORT, "half a thought")
         recorded = speaker.waits(is_over)
     assert [line for line in lines if SHORT in line] == [SHORT]
@@ -120,17 +93,17 @@ def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
     options = ("--trace", "trace.jsonl")
     with sound.record("mic") as microphone, sound.record() as speaker:
         with talking(program, sound, *options) as terminal:
-            say(sound, tone(440, 1.0), program.home)
+            sound.says(tone(440, 1.0), program.home)
             terminal.shows(SHORT)
             speaker.waits(is_over)
-            say(sound, tone(440, 1.0), program.home)
+            sound.says(tone(440, 1.0), program.home)
             terminal.shows("Tell me a story.")
             speaker.waits(lambda audio: len(utterances(audio)) == 2)
-            say(sound, tone(880, 1.0), program.home)
+            sound.says(tone(880, 1.0), program.home)
             terminal.shows("Stop.", "I see.", "first token")
         onset = utterances(microphone.audio)[2][0]
         story = utterances(speaker.audio)[1]
-    took = when(speaker, story[1]) - when(microphone, onset)
+    took = speaker.when(story[1]) - microphone.when(onset)
     assert took < 1.0  # tests/bench/duplex.py says how much less
     assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
     lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
@@ -144,7 +117,7 @@ def test_what_is_said_by_hand_is_a_question(program: Program, sound: SoundServer
     terminal.shows("connected in", "Ctrl-T to talk")
     terminal.types("\x14")
     terminal.shows("talking")
-    say(sound, tone(440, 1.0), program.home)
+    sound.says(tone(440, 1.0), program.home)
     terminal.types("\x14")
     terminal.shows("What is the time?", SHORT, "Ctrl-T to talk")
     terminal.types("\x04")
@@ -155,8 +128,8 @@ def test_the_microphone_is_written_down_until_ctrl_c(program: Program, sound: So
     options = ["-v", "--vad", "server"]
     terminal = Terminal(program, options, sound.environ, verb="transcribe")
     terminal.shows("connected in")
-    say(sound, tone(440, 1.0), program.home)
-    say(sound, tone(440, 1.0), program.home)
+    sound.says(tone(440, 1.0), program.home)
+    sound.says(tone(440, 1.0), program.home)
     terminal.shows("What is the time?", "Tell me a story.")
     terminal.types("\x03")
     assert terminal.ends() == 0
@@ -226,7 +199,7 @@ def test_a_spoken_question_gets_a_spoken_answer_without_a_network(
     program = Program(tmp_path)
     program.environ["XDG_DATA_HOME"] = str(data_home)
     with sound.record() as speaker, talking(program, sound, "--local") as terminal:
-        say(sound, question, tmp_path)
+        sound.says(question, tmp_path)
         terminal.shows("What is the capital of France?", "Paris", "Ctrl-T")
         recorded = speaker.waits(is_over)
     assert "Paris" in asyncio.run(voice.hear(heard(recorded, above=QUIET)))

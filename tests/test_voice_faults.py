@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,11 +25,11 @@ from websockets.asyncio.server import ServerConnection
 from rtchat.effects import AppendAudio, Play
 from rtchat.events import Delta
 from rtchat.sound.recording import WavWriter
-from rtchat.speech import BYTES_A_MS, MOST_MS, PIECE_MS, Speech, SpeechOptions
-from rtchat.values import Channel
+from rtchat.speech import MOST_MS, PIECE_MS, Speech, SpeechOptions
+from rtchat.values import BYTES_A_MS, Channel
 from rtchat.voice import Recorder
 from tests.faults import EXPIRED, kept
-from tests.faulty import Close, Mishap, Step, begun, done, error, frame, reset, sockets
+from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets
 from tests.program import Program, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
 
@@ -135,23 +135,9 @@ class Ear:
     async def _do(
         self, client: ServerConnection, steps: Steps, event: Mapping[str, Any] | None = None
     ) -> None:
-        for step in steps:
-            match step:
-                case str():
-                    await client.send(step.replace("EVENT", (event or {}).get("event_id", "")))
-                case bytes():
-                    await client.send(step)
-                case Close(code, reason):
-                    await client.close(code, reason)
-                case Mishap.RESET:
-                    reset(client)
-                case Mishap.SILENCE:
-                    await client.wait_closed()
-                case Mishap.FREEZE:
-                    client.transport.pause_reading()
-                    await client.wait_closed()
-                case _:
-                    assert_never(step)
+        event_id = (event or {}).get("event_id", "")
+        named = (s.replace("EVENT", event_id) if isinstance(s, str) else s for s in steps)
+        await perform(client, named)
 
 
 # ---------------------------------------------------------------------------------------- the runs

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from rtchat.server.voice import BYTES_A_MS, FRAME_MS, Detector
-from rtchat.values import JsonObject, value
+from rtchat.server.voice import FRAME_MS, Detector
+from rtchat.values import BYTES_A_MS, JsonObject, value
 from rtchat.wire.fields import Fields
 
 LONGEST_MS = 15 * 60 * 1000

@@ -23,8 +23,8 @@ from rtchat.events import (
 )
 from rtchat.server.hearing import LONGEST_MS, Began, Ears, Turns, read_turns
 from rtchat.server.items import Items, RefusedError
-from rtchat.server.voice import BYTES_A_MS, Voice
-from rtchat.values import Channel, Item, JsonObject, Message, Options, Part, value
+from rtchat.server.voice import Voice
+from rtchat.values import BYTES_A_MS, Channel, Item, JsonObject, Message, Options, Part, value
 from rtchat.wire.answers import Said, Transcribed
 from rtchat.wire.check import FieldError
 from rtchat.wire.fields import Fields

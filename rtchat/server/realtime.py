@@ -36,8 +36,8 @@ from rtchat.server.dialogue import NO_VOICE, SESSION_SECONDS, Begin, Dialogue, H
 from rtchat.server.engine import Answer, Engine, Finish, HangUp
 from rtchat.server.growing import Speak
 from rtchat.server.listening import Hear
-from rtchat.server.voice import BYTES_A_MS, Voice
-from rtchat.values import Dialect, Status
+from rtchat.server.voice import Voice
+from rtchat.values import BYTES_A_MS, Dialect, Status
 
 _P = ParamSpec("_P")
 PATH = "/v1/realtime"

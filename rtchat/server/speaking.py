@@ -10,8 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from rtchat.server.voice import BYTES_A_MS
-from rtchat.values import value
+from rtchat.values import BYTES_A_MS, value
 
 _END = re.compile(r"(?<!\b[A-Z0-9])(?<!\b[DMS][rst])(?<!\bMrs)[.!?…]+[\"'”\u2019)\]*_]*\s+|\n\s*")
 """The end of a sentence, with the space behind it; no initial, number of a list or

@@ -13,7 +13,8 @@ from itertools import repeat
 from math import pi, sin, sqrt
 from operator import mul
 
-from rtchat.server.voice import BYTES_A_MS, FRAME_MS
+from rtchat.server.voice import FRAME_MS
+from rtchat.values import BYTES_A_MS
 
 CHARACTER_MS = 60
 """How long it hums for a character, about as long as a person speaks."""

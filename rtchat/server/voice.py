@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-BYTES_A_MS = 48
-"""Of audio."""
 FRAME_MS = 32
 """Milliseconds of audio that a detector judges at a time."""
 

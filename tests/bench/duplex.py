@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +23,10 @@ from threading import Event
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.sounds import silence, tone, write_wav
-from tests.soundserver import Recording, SoundServer, reason_to_skip, sound_server
+from tests.sounds import silence, tone, utterances, write_wav
+from tests.soundserver import SoundServer, reason_to_skip, sound_server
 
-RATE, QUIET = 24_000, 300
+RATE = 24_000
 PERIOD = 6.0
 """Seconds from one question to the next."""
 ANSWER = "A reply that takes some four seconds and a half to be hummed to its end."
@@ -91,23 +90,6 @@ def talking(
             yield server, talk
 
 
-def utterances(audio: bytes) -> list[tuple[int, int]]:
-    """First and last sample of whatever is heard between gaps of a quarter of a second."""
-    found: list[tuple[int, int]] = []
-    for number, sample in enumerate(array("h", audio)):
-        if abs(sample) > QUIET:
-            if found and number - found[-1][1] < RATE / 4:
-                found[-1] = found[-1][0], number
-            else:
-                found.append((number, number))
-    return found
-
-
-def when(recording: Recording, sample: int) -> float:
-    """The moment at which a sample had come."""
-    return next(moment for moment, size in recording.arrivals if size > 2 * sample)
-
-
 def leave(process: subprocess.Popen[str]) -> str:
     """End the conversation; what it says of the sound."""
     process.terminate()
@@ -126,13 +108,13 @@ def interruptions(sound: SoundServer, folder: Path) -> None:
             sound.record() as speaker,
             talking(sound, folder, ["A story, please.", "Stop."]) as (_, talk),
         ):
-            say(sound, folder, tone(440, 1.0))
+            sound.says(tone(440, 1.0), folder)
             speaker.waits(lambda audio: any(b - a > RATE for a, b in utterances(audio)))
-            say(sound, folder, tone(880, 0.5))
+            sound.says(tone(880, 0.5), folder)
             leave(talk)
             story = utterances(speaker.audio)[0]
             onset = utterances(microphone.audio)[1][0]
-            took.append(when(speaker, story[1]) - when(microphone, onset))
+            took.append(speaker.when(story[1]) - microphone.when(onset))
             lines = (folder / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
             told = next(
                 event["data"]["audio_end_ms"]
@@ -144,12 +126,6 @@ def interruptions(sound: SoundServer, folder: Path) -> None:
     tell(f"barge-in, from the first sound of speech to silence: {shown} ms (goal 100)")
     furthest = f"{min(errors):+.0f} to {max(errors):+.0f} ms"
     tell(f"what the server was told was heard, less what was: {furthest}")
-
-
-def say(sound: SoundServer, folder: Path, audio: bytes) -> None:
-    """Into the microphone, and a second of nothing."""
-    with sound.play(write_wav(folder / "said.wav", audio + silence(1.0))):
-        pass
 
 
 def memory(process: subprocess.Popen[str]) -> float:
@@ -186,7 +162,7 @@ def long_run(sound: SoundServer, folder: Path, seconds: float) -> None:
         lost = leave(talk)
         asked, heard = utterances(microphone.audio), utterances(speaker.audio)
         delays = [
-            when(speaker, reply[0]) - when(microphone, question[1])
+            speaker.when(reply[0]) - microphone.when(question[1])
             for question, reply in zip(asked, heard, strict=False)
         ]
     early, late = sizes[len(sizes) // 10], sizes[-1]

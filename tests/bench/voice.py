@@ -35,7 +35,8 @@ from rtchat.server.engines import opened
 from rtchat.server.hearing import Ears, Ended, Turns
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.realtime import serving
-from rtchat.server.voice import BYTES_A_MS, Detector
+from rtchat.server.voice import Detector
+from rtchat.values import BYTES_A_MS
 from tests.loopback import Peer, configure, joined
 from tests.wer import errors, words
 
