@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
+from tests.faulty import connections
+
 OPENING = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
@@ -100,26 +102,12 @@ USAGE: dict[str, object] = {
 async def completions(respond: Respond, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve while the block runs; the value is the URL of the API."""
 
-    meetings: set[asyncio.Task[None]] = set()
-    writers: list[asyncio.StreamWriter] = []
-
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        meeting = asyncio.current_task()
-        assert meeting is not None
-        meetings.add(meeting)
-        writers.append(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while not writer.is_closing():
-                await respond(await _read(reader, writer))
-        writer.close()
+        while not writer.is_closing():
+            await respond(await _read(reader, writer))
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with connections(meet, tls=tls) as port:
         yield f"http{'s' if tls else ''}://127.0.0.1:{port}/v1"
-        for writer in writers:
-            writer.close()
-        await asyncio.gather(*meetings)
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Asked:

@@ -1,6 +1,7 @@
 """Small real servers on 127.0.0.1 that misbehave, for clients to survive.
 
-`tcp` serves bytes by hand: a web server, a banner, silence. `sockets` serves WebSockets by hand:
+`connections` hands out bare ones, `tcp` the same bytes to everybody: a web server, a banner,
+silence. `sockets` serves WebSockets by hand:
 any frames, any close. `Hand` is a Realtime server whose replies are frames and mishaps, one by one.
 Not here: a server that keeps to the protocol (`rtchat.server`).
 """
@@ -27,7 +28,62 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+End: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Meet: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Talk: TypeAlias = Callable[[ServerConnection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def connections(meet: Meet, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Listen, `meet` everybody who connects until they go away, and give the port.
+
+    Nothing outlives the block: a task or a connection left in a closed loop is found when garbage
+    is collected, and held against whichever test runs then.
+    """
+    meetings: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await meet(reader, writer)
+        finally:
+            writer.close()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        meetings[asyncio.ensure_future(hold(reader, writer))] = writer
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for meeting, writer in meetings.items():
+                writer.transport.abort()  # a client that no longer reads would never let it close
+                meeting.cancel()
+            ends = await asyncio.gather(*meetings, return_exceptions=True)
+            for writer in meetings.values():
+                await leave(writer)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+
+
+@asynccontextmanager
+async def connection(host: str | None, port: int | None) -> AsyncIterator[End]:
+    """Both directions of a connection, left when the block is."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        yield reader, writer
+    finally:
+        await leave(writer)
+
+
+async def leave(writer: asyncio.StreamWriter) -> None:
+    """Close, and wait until it is."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 class Port:
@@ -47,34 +103,17 @@ async def tcp(
     Then close the connection, or, if it `stays`, wait until the client does.
     """
 
-    meetings: set[asyncio.Task[None] | None] = set()
-
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        meetings.add(asyncio.current_task())
-        try:
-            if not at_once:
-                port.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(reply)
-            await writer.drain()
-            if stays:
-                await reader.read()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client went away, or the test is over
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        if not at_once:
+            port.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(reply)
+        await writer.drain()
+        if stays:
+            await reader.read()
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=tls)
-    port = Port(server.sockets[0].getsockname()[1])
-    try:
+    async with connections(meet, tls=tls) as number:
+        port = Port(number)
         yield port
-    finally:
-        server.close()
-        for task in filter(None, meetings):
-            task.cancel()
-        await asyncio.gather(*filter(None, meetings))
-        await server.wait_closed()
 
 
 def http(status: str, body: bytes = b"", *headers: str) -> bytes:

@@ -34,6 +34,7 @@ from rtchat.server.engine import Answer, Finish, HangUp, Prompt
 from rtchat.server.realtime import serving
 from rtchat.store import FILE, Store
 from rtchat.values import Entry, Message
+from tests.faulty import End, connection, connections
 from tests.program import Program, background
 
 BETWEEN = 4.0
@@ -90,29 +91,19 @@ class Proxy:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
         """The URL that leads to the target through it."""
-        server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
+        async with connections(self._meet) as port:
             yield self._target._replace(netloc=f"127.0.0.1:{port}").geturl()
-            server.close()
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there = await asyncio.open_connection(self._target.hostname, self._target.port)
-            passage = _Passage((reader, writer), there, self._chance, self.mishaps)
-            await passage.run()
-        except (OSError, asyncio.CancelledError):
-            writer.transport.abort()
-
-
-_End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+        async with connection(self._target.hostname, self._target.port) as there:
+            await _Passage((reader, writer), there, self._chance, self.mishaps).run()
 
 
 class _Passage:
     """One connection through the proxy."""
 
     def __init__(
-        self, client: _End, server: _End, chance: random.Random, mishaps: Counter[str]
+        self, client: End, server: End, chance: random.Random, mishaps: Counter[str]
     ) -> None:
         self._client, self._server = client, server
         self._chance, self._mishaps = chance, mishaps
@@ -121,7 +112,6 @@ class _Passage:
         self._spoils = ""
 
     async def run(self) -> None:
-        ends = (self._client[1], self._server[1])
         tasks = [
             asyncio.ensure_future(self._pump(self._client[0], self._server[1], "up")),
             asyncio.ensure_future(self._pump(self._server[0], self._client[1], "down")),
@@ -133,8 +123,6 @@ class _Passage:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for end in ends:
-                end.close()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str

@@ -24,7 +24,7 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
-from tests.faulty import certificate, sockets, unused_port
+from tests.faulty import certificate, connection, connections, sockets, unused_port
 from tests.program import Program, Ran, background
 
 KEY = "sk-0123456789abcdef"
@@ -54,36 +54,17 @@ class Proxy:
         self.targets: list[str] = []
         self.heads: list[bytes] = []
         self._writers: list[Writer] = []
-        self._meetings: set[asyncio.Task[None] | None] = set()
 
     @asynccontextmanager
     async def serving(self, tls: SSLContext | None = None) -> AsyncIterator[Proxy]:
-        server = await asyncio.start_server(self._meet, "127.0.0.1", 0, ssl=tls)
-        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server:
-            try:
-                yield self
-            finally:
-                meetings = [task for task in self._meetings if task is not None]
-                for task in meetings:
-                    task.cancel()
-                await asyncio.gather(*meetings, return_exceptions=True)
+        async with connections(self._meet, tls=tls) as port:
+            self.address = f"127.0.0.1:{port}"
+            yield self
 
     async def _meet(self, reader: Reader, writer: Writer) -> None:
-        self._meetings.add(asyncio.current_task())
-        writers = [writer]
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                if await self._greet(reader, writer):
-                    there, back = await asyncio.open_connection("127.0.0.1", self._port)
-                    writers.append(back)
-                    await self._relay(reader, writer, there, back)
-        finally:
-            for each in writers:
-                each.close()
-            for each in writers:
-                with suppress(OSError):
-                    await each.wait_closed()
+        if await self._greet(reader, writer):
+            async with connection("127.0.0.1", self._port) as (there, back):
+                await self._relay(reader, writer, there, back)
 
     async def _greet(self, reader: Reader, writer: Writer) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
