@@ -22,7 +22,7 @@ from rtchat import events as ev
 from rtchat import problems
 from rtchat.account import Account
 from rtchat.errors import ExitCode, Problem
-from rtchat.minutes import Minutes, Question
+from rtchat.minutes import Minutes, Question, add
 from rtchat.prices import Costs
 from rtchat.reply import BETWEEN_PARTS, Reply
 from rtchat.round import STOPPED, Permissions, Round
@@ -33,6 +33,7 @@ from rtchat.values import (
     Item,
     JsonObject,
     Kept,
+    Message,
     Options,
     Part,
     Status,
@@ -115,6 +116,10 @@ class _Turn:
         self.reply = Reply()
         self.is_heard = False
         """Whether any of the reply's audio was played."""
+        self.is_silenced = False
+        """Whether the rest of it is not to be heard any more."""
+        self.is_garbled = False
+        """Whether it was said that some of it is no audio."""
         self.announced = False
         """Whether `response.created` named the reply; until then its first delta does."""
         self.waited = False
@@ -175,6 +180,8 @@ class Conversation:
         self._phase = Phase.DOWN
         self._queue: deque[Question] = deque()
         self._attached: tuple[Part, ...] = ()
+        self._untold: tuple[Part, ...] = ()
+        """What of it this session does not know."""
         self._turn: _Turn | None = None
         self._input_ended = False
         self._exit = ExitCode.OK
@@ -212,21 +219,19 @@ class Conversation:
                     self._show_microphone()
                 self._connect()
             case ev.UserSaid(text):
-                self._say(self._minutes.enter(text, self._attached))
-                self._attached = ()
+                self._say(self._enter(text))
             case ev.AudioSaid(audio, text):
-                self._say(self._minutes.enter(text, self._attached, audio))
-                self._attached = ()
+                self._say(self._enter(text, audio))
             case ev.MicrophoneToggled():
                 self._toggle_microphone()
             case ev.MicrophoneLost(problem):
+                self._speech.is_there = False
                 self._lose_microphone(problem)
             case ev.PlaybackCut(item_id, index, played_ms):
-                if self._has_session:
+                if self._speech.was_played(item_id):
                     self._send(fx.Truncate(item_id, index, played_ms))
             case ev.Attached(name, part):
-                self._attached = (*self._attached, part)
-                self._notice("info", f"{name} goes with the next question")
+                self._attach(name, part)
             case ev.InputEnded(problem):
                 self._input_ended = True
                 if problem is not None:
@@ -287,6 +292,7 @@ class Conversation:
                 self._called(response_id, item)
             case ev.SpeechStarted(_, start_ms):
                 self._speech.started(start_ms)
+                self._tell_attached()
                 if self._speech.options.interrupts:
                     self._silence()
             case ev.SpeechStopped(_, end_ms):
@@ -319,7 +325,8 @@ class Conversation:
     # ------------------------------------------------------------------------------- the connection
 
     def _connect(self) -> None:
-        self._speech.closed()
+        self._close_speech()
+        self._untold = self._attached
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
@@ -361,11 +368,11 @@ class Conversation:
         self._next()
 
     def _telling(self, item: Item) -> Iterable[fx.Command]:
-        """What tells a new session of an item. A recording that is to be answered may be too long
-        for one event, and is to be written down."""
+        """What tells a new session of an item; a recording that is to be answered is to be written
+        down as well."""
         question = None if self._turn is None else self._turn.question
         if question is None or item is not question.item:
-            return (fx.AddItem(item),)
+            return add(item)
         question.item_id = ""
         return question.telling(listens=self._speech.listens)
 
@@ -373,14 +380,14 @@ class Conversation:
         if self._phase in (Phase.DOWN, Phase.RETRYING):
             return
         self._clear_timers()
-        self._speech.closed()
+        self._close_speech()
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
         if self._turn is not None and (self._turn.reply.text or self._turn.is_heard):
             self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
-        if self._turn is None and not self._queue and self._input_ended:
+        if self._turn is None and not self._queue and self._all_is_said:
             self._stop(self._exit)
             return
         worth_it = retry is ev.Retry.ALWAYS or (retry is ev.Retry.IF_IT_WORKED and self._worked)
@@ -441,9 +448,9 @@ class Conversation:
     def _next(self) -> None:
         """Whatever is due, if it can be done now."""
         idle = self._turn is None and not self._queue
-        if idle and self._input_ended and self._speech.unheard and self._has_session:
+        if idle and self._all_is_said and self._speech.unheard and self._has_session:
             self._do(fx.SetTimer(ev.Timer.HEARD, WORDS_LOST))
-        elif idle and self._input_ended:
+        elif idle and self._all_is_said:
             self._stop(self._exit)
         elif self._phase is Phase.DOWN and not idle:
             self._connect()
@@ -455,6 +462,13 @@ class Conversation:
             self._connect()
         elif self._queue:
             self._ask(self._queue.popleft())
+
+    @property
+    def _all_is_said(self) -> bool:
+        """Whether no question can come any more. A pipe that has ended leaves the microphone."""
+        speech = self._speech
+        is_heard = speech.is_speaking or (speech.is_there and speech.is_on)
+        return self._input_ended and not (is_heard and self._mode is Mode.LINES)
 
     def _ask(self, question: Question) -> None:
         spent = self._account.overdrawn()
@@ -484,7 +498,7 @@ class Conversation:
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
         self._turn.reply = Reply()
-        self._turn.announced = self._turn.is_heard = False
+        self._turn.announced = self._turn.is_heard = self._turn.is_silenced = False
         self._turn.saving = False
         self._phase = Phase.ASKED
         self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
@@ -679,6 +693,24 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------- speech
 
+    def _enter(self, text: str, audio: bytes | None = None) -> Question:
+        """A question, and what goes with it."""
+        attached, self._attached, self._untold = self._attached, (), ()
+        return self._minutes.enter(text, attached, audio)
+
+    def _attach(self, name: str, part: Part) -> None:
+        self._attached += (part,)
+        self._untold += (part,)
+        self._notice("info", f"{name} goes with the next question")
+        if self._speech.is_speaking:
+            self._tell_attached()
+
+    def _tell_attached(self) -> None:
+        """The server makes a question of speech by itself: what goes with it is to be there."""
+        if self._untold and self._speech.listens:
+            self._send(fx.AddItem(Message("user", self._untold)))
+            self._untold = ()
+
     def _captured(self, audio: bytes) -> None:
         has_session = self._has_session and self._phase is not Phase.CONFIGURING
         command = self._speech.captured(audio, has_session=has_session)
@@ -687,7 +719,7 @@ class Conversation:
 
     def _toggle_microphone(self) -> None:
         options = self._speech.options
-        if not options.has_microphone:
+        if not self._speech.is_there:
             self._notice("error", "there is no microphone here: rtchat talk --voice has one")
             return
         said = self._speech.toggle()
@@ -699,15 +731,19 @@ class Conversation:
         elif said is not None and len(said) < SHORTEST_MS * BYTES_A_MS:
             self._notice("info", "nothing was said: once to talk, once more to send")
         elif said is not None:
-            self._say(self._minutes.enter("", self._attached, said))
-            self._attached = ()
+            self._say(self._enter("", said))
 
     def _lose_microphone(self, problem: Problem) -> None:
+        """It is heard no more; a turn that was begun can still end."""
         self._notice("error", str(problem))
         if self._speech.is_on:
-            self._toggle_microphone()
+            self._speech.toggle()
+            self._show_microphone()
         if self._speech.is_speaking:
             self._captured(bytes(TAIL_MS * BYTES_A_MS))
+        if self._mode is not Mode.CHAT:
+            self._exit = problem.exit
+            self._next()
 
     def _show_microphone(self) -> None:
         self._show(fx.Microphone(self._speech.is_on, self._speech.options.by_hand))
@@ -736,8 +772,7 @@ class Conversation:
             self._cancel_owed = False
             self._answered(fx.Cancel)
         self._answered(fx.Reply)  # one that was asked for in this moment is overtaken
-        question = self._minutes.enter("", self._attached, self._speech.committed())
-        self._attached = ()
+        question = self._enter("", self._speech.committed())
         question.item_id = item_id
         self._begin(question)
         spent = self._account.overdrawn()
@@ -776,10 +811,13 @@ class Conversation:
             self._show(fx.TextArrived("".join(held)))
 
     def _play(self, turn: _Turn, event: ev.Delta | ev.ChannelDone) -> None:
+        if turn.is_silenced:
+            return
         try:
             play = self._speech.play(event)
         except ValueError as error:
-            self._notice("detail", str(error))
+            self._notice("detail" if turn.is_garbled else "warning", str(error))
+            turn.is_garbled = True
             return
         if play is None:
             return
@@ -791,9 +829,15 @@ class Conversation:
     def _silence(self) -> None:
         """Nothing that was said so far is to be heard any more."""
         if self._speech.options.speaks:
-            if self._turn is not None:
-                self._speech.silence(self._turn.reply.id)
+            if self._turn is not None and self._phase is Phase.REPLYING:
+                self._turn.is_silenced = True
+            self._speech.silence()
             self._do(fx.StopPlaying())
+
+    def _close_speech(self) -> None:
+        """What was heard and said of this session is at its end."""
+        self._out += self._speech.finish()
+        self._speech.closed()
 
     # ------------------------------------------------------------------------------------- calls
 
@@ -805,12 +849,15 @@ class Conversation:
     def _make_calls(self, turn: _Turn) -> None:
         """The reply is calls: they are made, all of them are answered, and a reply is due again."""
         self._do(fx.ClearTimer(ev.Timer.STALL))
+        self._release(turn)
+        self._out += self._speech.finish()
         calls, text = turn.reply.calls, turn.reply.text
         if text:
             turn.said.append(text)
             turn.joint = BETWEEN_PARTS
         turn.calls += [call for call in calls if isinstance(call, ToolCall)]
-        for record in self._minutes.called(turn.question, text, calls, self._model):
+        audio = b"".join(turn.audio)
+        for record in self._minutes.called(turn.question, text, calls, self._model, audio):
             self._do(record)
         self._past.append(turn.reply.id)
         turn.reply, turn.audio = Reply(), []
@@ -851,10 +898,12 @@ class Conversation:
     # ---------------------------------------------------------------------------- stopping a reply
 
     def _cancel(self) -> None:
-        self._silence()
+        if self._phase not in _REPLY_DUE:
+            self._silence()
         match self._phase:
             case Phase.ASKED | Phase.REPLYING:
                 self._stop_reply()
+                self._silence()  # what of it was heard is told after that it is over
                 self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
             case Phase.CALLING:
                 self._over(Status.CANCELLED, "client_cancelled", None)
@@ -862,6 +911,9 @@ class Conversation:
                 self._clear_timers()
                 self._phase = Phase.READY
                 self._over(Status.CANCELLED, "client_cancelled", None)
+            case _ if self._speech.drop():
+                self._show_microphone()
+                self._notice("info", "what was said is dropped")
             case _:
                 self._drop_questions()
 
@@ -1047,7 +1099,7 @@ class Conversation:
             self._show(fx.Asked(last.text, self._model, last.is_spoken))
             self._next()
 
-    def _timer(self, timer: ev.Timer) -> None:
+    def _timer(self, timer: ev.Timer) -> None:  # noqa: C901 - one case a timer is the point
         match timer:
             case ev.Timer.RETRY:
                 if self._phase is Phase.RETRYING:
@@ -1057,6 +1109,8 @@ class Conversation:
                     self._ask_reply()
             case ev.Timer.HEARD:
                 self._stop_listening()
+            case ev.Timer.INPUT:
+                pass  # of a transcription
             case ev.Timer.SAVE:
                 self._save()
             case ev.Timer.RENEW:

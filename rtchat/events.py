@@ -311,6 +311,8 @@ class Timer(StrEnum):
     """The session is near its end."""
     HEARD = "heard"
     """A reply is shown without waiting any longer for what it replies to to be written down."""
+    INPUT = "input"
+    """What was on its way when the user stopped the input has come."""
 
 
 @value

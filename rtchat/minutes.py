@@ -16,6 +16,8 @@ from rtchat.values import Entry, Item, Kept, Message, Part, State
 
 APPENDED = 24_000
 """Bytes of audio in one event: half a second."""
+MOST_AT_ONCE = 7_680_000
+"""Characters of audio in one item: two minutes, in whole samples. OpenAI's server takes 15 MiB."""
 
 
 class Question:
@@ -36,6 +38,8 @@ class Question:
         self.item = Message("user", parts)
         self.item_id = ""
         """What the server calls its audio."""
+        self.is_heard = False
+        """Whether it is known in words, or it is known that it never will be."""
         self.entries = 1
         """How many entries its turn has, itself among them."""
         self.entry: Entry | None = None
@@ -55,7 +59,7 @@ class Question:
         """What makes it part of a session; one that listens all the time would take audio that is
         appended for what is being said."""
         if listens or not self.is_spoken:
-            yield AddItem(self.item)
+            yield from add(self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")
         if typed:
@@ -104,7 +108,8 @@ class Minutes:
     def last_reply(self) -> str | None:
         """The text of the last reply, if there is one."""
         said = (item for item in reversed(self.items) if isinstance(item, Message))
-        return next((item.text for item in said if item.role == "assistant"), None)
+        replies = (item.text for item in said if item.role == "assistant")
+        return next(filter(None, replies), None)
 
     def was_asked(self, question: Question) -> bool:
         """Whether `items` has it."""
@@ -112,13 +117,13 @@ class Minutes:
 
     def told(self) -> Iterator[Item]:
         """`items`, as a new session is told of them: what was said aloud in words, where it is
-        known in which."""
+        known in which; else as it sounded, if the user said it."""
         for item in self.items:
             if isinstance(item, Message) and any(part.kind == "audio" for part in item.parts):
                 parts = tuple(
                     Part("text", part.text) if part.text else part
                     for part in item.parts
-                    if part.text or part.data
+                    if part.text or (part.data and item.role == "user")
                 )
                 if parts:
                     yield item if parts == item.parts else replace(item, parts=parts)
@@ -143,12 +148,25 @@ class Minutes:
 
     def heard(self, question: Question, text: str) -> Iterator[Record]:
         """What was said aloud is this in words."""
+        question.is_heard = True
         *before, said = question.item.parts
-        said = Part("audio", text, said.data if self._keeps_audio else "")
-        old, question.item = question.item, replace(question.item, parts=(*before, said))
-        self.items = [question.item if item is old else item for item in self.items]
+        self._change(question, (*before, replace(said, text=text)))
+        self._forget_audio(question)
         if question.entry is not None:
             yield self._keep(question, question.entry)
+
+    def _change(self, question: Question, parts: tuple[Part, ...]) -> None:
+        old, question.item = question.item, replace(question.item, parts=parts)
+        self.items = [question.item if item is old else item for item in self.items]
+
+    def _forget_audio(self, question: Question) -> None:
+        """What was said aloud is needed until it is known in words; where these cannot be had,
+        until it is answered: a new session would be asked nothing."""
+        if not question.is_heard or self._keeps_audio:
+            return
+        *before, said = question.item.parts
+        if said.text or self.last is question:
+            self._change(question, (*before, replace(said, data="")))
 
     def _keep(self, question: Question, entry: Entry) -> Record:
         """Record a question; its audio only where that is wanted."""
@@ -181,10 +199,12 @@ class Minutes:
         return Record(Entry(question.turn, question.entries, _reply(text), State.STREAMING, model))
 
     def called(
-        self, question: Question, text: str, calls: Sequence[Item], model: str
+        self, question: Question, text: str, calls: Sequence[Item], model: str, audio: bytes = b""
     ) -> Iterator[Record]:
-        """Its reply was calls, perhaps after a few words."""
-        return self._add(question, [*([_reply(text)] if text else []), *calls], model)
+        """Its reply was calls, perhaps after a few words; `audio` is what of these is to be kept as
+        such."""
+        said = [_reply(text, audio)] if text or audio else []
+        return self._add(question, [*said, *calls], model)
 
     def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
         """What came of the calls."""
@@ -202,18 +222,18 @@ class Minutes:
         """Its reply, whose last text is `last`, is over or will never come; `audio` is what of it
         is to be kept as such."""
         self.last = question
+        self._forget_audio(question)
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
         if last:
-            item = _reply(last)
-            self.items.append(item)
-            said = Part("audio", last, b64encode(audio).decode()) if audio else item.parts[0]
+            self.items.append(_reply(last))
+        if last or audio:
             yield Record(
                 Entry(
                     question.turn,
                     question.entries,
-                    replace(item, parts=(said,)),
+                    _reply(last, audio),
                     state,
                     over.model,
                     reason,
@@ -227,5 +247,25 @@ class Minutes:
         yield self._keep(question, entry)
 
 
-def _reply(text: str) -> Message:
-    return Message("assistant", (Part("text", text),))
+def _reply(text: str, audio: bytes = b"") -> Message:
+    said = Part("audio", text, b64encode(audio).decode()) if audio else Part("text", text)
+    return Message("assistant", (said,))
+
+
+def add(item: Item) -> Iterator[AddItem]:
+    """What makes it part of a session."""
+    return map(AddItem, _in_parts(item))
+
+
+def _in_parts(item: Item) -> Iterator[Item]:
+    """The same as several items, if there is more audio in it than servers take in an event."""
+    audio = [] if not isinstance(item, Message) else [p for p in item.parts if p.kind == "audio"]
+    if not isinstance(item, Message) or all(len(part.data) <= MOST_AT_ONCE for part in audio):
+        yield item
+        return
+    if others := tuple(part for part in item.parts if part.kind != "audio"):
+        yield replace(item, parts=others)
+    for part in audio:
+        for start in range(0, len(part.data), MOST_AT_ONCE):
+            piece = replace(part, data=part.data[start : start + MOST_AT_ONCE])
+            yield replace(item, parts=(piece,))

@@ -29,31 +29,33 @@ def question(
     descriptor: int | None,
     warn: Callable[[str], None],
     *,
+    is_all: bool = True,
     grace: float = GRACE,
 ) -> str:
     """The one question of `once`: the prompt, what is piped in, or both with a blank line between.
 
-    `descriptor` is stdin, None if it is a terminal or closed. With a prompt, a pipe that stays
-    silent is not waited for: `warn` is told.
+    `descriptor` is stdin, None if it is a terminal or closed. With a prompt, or where that `is_all`
+    is not true, a pipe that stays silent is not waited for: `warn` is told. There may be no text
+    then, unless the prompt is `-`.
 
     Raises:
         UsageError: there is nothing to ask, or it is not text.
     """
     if prompt == "-":
-        prompt = None
+        prompt, is_all = None, True
     if prompt is not None and not prompt.strip():
         raise UsageError("the prompt is empty", hint='ask something: rtchat once "a question"')
     piped = ""
     if descriptor is not None:
         try:
-            if prompt is None or _has_something(descriptor, grace):
+            if (prompt is None and is_all) or _has_something(descriptor, grace):
                 piped = _decode(b"".join(_chunks(descriptor)), "stdin").rstrip("\r\n")
             else:
                 warn(f"stdin is open but silent: going on without it after {grace:g} s")
         except OSError as error:
             raise _unreadable(error) from error
     text = "\n\n".join(part for part in (prompt, piped) if part)
-    if not text.strip():
+    if is_all and not text.strip():
         raise UsageError("no prompt", hint='rtchat once "a question", or pipe one in')
     return text
 

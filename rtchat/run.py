@@ -99,8 +99,8 @@ def _said(
     from rtchat.sound.audio import read
 
     if audio_in != "-":
-        text = piped.question(prompt, stdin, tell) if prompt == "-" else prompt or ""
-        return AudioSaid(read(Path(audio_in)), text)
+        said = read(Path(audio_in))
+        return AudioSaid(said, piped.question(prompt, stdin, tell, is_all=False))
     if stdin is None or prompt == "-":
         raise UsageError("--audio-in -: stdin has no audio", hint="pipe a WAV into it")
     return AudioSaid(read(stdin), prompt or "")
@@ -114,23 +114,24 @@ def talk(
     files: Sequence[str] = (),
     sound: Sound = Sound(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
-    """A conversation: with a person at a terminal, or with each line of a pipe. Files go with its
-    first question. With a voice, and nobody at a terminal, it is with whoever speaks."""
+    """A conversation: with a person at a terminal, or with each line of a pipe, and with whoever
+    speaks. Files go with its first question."""
     aside = aside_of(settings, streams)
     voice = Voice(settings) if sound.is_live else None
     if "-" in files:
         raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
     attached = _attached(files, None)
+    is_chat = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
+    if voice is not None and not is_chat and spoken(settings, sound)[1].by_hand:
+        raise UsageError("to end a turn by Ctrl-T takes a terminal", hint="--vad server needs none")
     prepare(settings, streams, aside, sound)
-    if streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text":
+    if is_chat:
         view, source = terminal_of(settings, streams, voice)
         source = partial(_after, attached, source)
         return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
     view = view_of(settings, shape, streams, aside)
     source = _no_lines
-    if voice is not None:
-        source = _nothing
-    elif streams.stdin is not None:
+    if streams.stdin is not None:
         source = partial(piped.lines, descriptor=streams.stdin)
     source = partial(_after, attached, source)
     return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
@@ -173,10 +174,6 @@ def prepare(
 
 async def _no_lines(post: Post) -> None:
     post(InputEnded())
-
-
-async def _nothing(post: Post) -> None:
-    """Whoever speaks ends it with Ctrl-C."""
 
 
 # ------------------------------------------------------------------------------------------ running
@@ -232,6 +229,8 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
     from rtchat.sound.recording import WavWriter, prepare
 
     with ExitStack() as files:
+        if mode is Mode.ONCE and str(path) == "-":
+            raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
         if mode is Mode.ONCE:
             file = files.enter_context(WavWriter(path))
             yield Recorder(lambda: file)
@@ -274,7 +273,7 @@ async def _hold(
             player=player,
         )
         code = await session.run(source, _signals(mode))
-        if mode is Mode.CHAT and code is ExitCode.OUTPUT:
+        if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
             return ExitCode.HANGUP  # the terminal was gone before the signal that says so
         if trace is not None and trace.failure is not None and code is ExitCode.OK:
             raise trace.failure

@@ -248,6 +248,11 @@ class Session:
         assert self._exit is not None
         return self._exit
 
+    @property
+    def has_lost_output(self) -> bool:
+        """Whether there is nowhere to show anything any more."""
+        return self._output_lost is not None
+
     # ------------------------------------------------------------------------------------ the inbox
 
     def post(self, event: Event) -> None:
@@ -420,8 +425,8 @@ class Session:
     # ---------------------------------------------------------------------------------------- sound
 
     def _sound(self, effect: Play | StopPlaying) -> None:
-        """Trouble with it is said once; the text goes on."""
-        if self._player is None or self._unplayed is not None:
+        """Trouble with it is said once; what can be heard, and the text, go on."""
+        if self._player is None:
             return
         try:
             match effect:
@@ -432,12 +437,15 @@ class Session:
                         self._player.end(item_id)
                 case StopPlaying():
                     if (cut := self._player.stop()) is not None:
-                        self._inbox.append(cut)
+                        # At once: a reply that is asked for next is to know what was heard.
+                        for each in self._conversation.handle(cut, self._now()):
+                            self._perform(each)
                 case _:
                     assert_never(effect)
         except OutputError as error:
-            self._unplayed = error
-            self._show(Notice("error", str(error)))
+            if self._unplayed is None:
+                self._unplayed = error
+                self._show(Notice("error", str(error)))
 
     # ---------------------------------------------------------------------------------------- tools
 

@@ -61,6 +61,8 @@ class Speech:
         """`from_file`: the microphone is a file, of which nothing may be lost."""
         self.options = options
         self._from_file = from_file
+        self.is_there = options.has_microphone
+        """Whether there is a microphone, and not gone."""
         self.is_on = self.listens
         self.unheard: dict[str, Question] = {}
         """What was said and is not written down yet, by the id of its item."""
@@ -75,8 +77,8 @@ class Speech:
         """What was said while there was no session."""
         self._turn = bytearray()
         """What was said of a turn that is made by hand."""
-        self._silenced = ""
-        """The response that is not to be heard any more."""
+        self._played: set[str] = set()
+        """The items of this session that have sound."""
         self._parts: dict[tuple[str, int], bytes] = {}
         """Those that are being heard: the first byte of a sample whose second has not come."""
 
@@ -131,6 +133,13 @@ class Speech:
         self._turn.clear()
         return audio
 
+    def drop(self) -> bool:
+        """What is being said of a turn that is made by hand is not meant; whether there was any."""
+        is_talking = self.options.by_hand and self.is_on
+        if is_talking:
+            self.toggle()
+        return is_talking
+
     def started(self, start_ms: int) -> None:
         """The server hears the user."""
         if self.listens:
@@ -170,7 +179,7 @@ class Speech:
             self._held.appendleft(said)
         self._sent.clear()
         self._forgotten = 0
-        self._silenced = ""  # the next session may use the same ids again
+        self._played.clear()
         self.unheard.clear()
 
     def hold_first(self, said: Iterable[bytes]) -> None:
@@ -188,10 +197,13 @@ class Speech:
 
     # --------------------------------------------------------------------------------- the speaker
 
-    def silence(self, response_id: str) -> None:
-        """What is still to come of this response is not to be heard."""
-        self._silenced = response_id
+    def silence(self) -> None:
+        """What came is not to be heard to its end."""
         self._parts.clear()
+
+    def was_played(self, item_id: str) -> bool:
+        """Whether an item is one of this session's, and has sound."""
+        return item_id in self._played
 
     def finish(self) -> Iterator[Play]:
         """Nothing more comes of what is being heard, whatever the server has said of it."""
@@ -201,15 +213,18 @@ class Speech:
 
     def play(self, event: Delta | ChannelDone) -> Play | None:
         """What is to be heard of a reply's next audio. Raises ValueError if it is none."""
-        if not self.options.speaks or (event.response_id and event.response_id == self._silenced):
+        if not self.options.speaks:
             return None
         key = event.item_id, event.content_index
         if isinstance(event, ChannelDone):
             return None if self._parts.pop(key, None) is None else Play(*key, b"", is_last=True)
+        self._played.add(event.item_id)
         try:
-            audio = self._parts.get(key, b"") + b64decode(event.text, validate=True)
+            # Some encoders break lines.
+            audio = b64decode("".join(event.text.split()), validate=True)
         except (Base64Error, ValueError) as error:
-            raise ValueError(f"audio that is no base64: {error}") from None
+            raise ValueError(f"sound of the reply that is no base64 is left out: {error}") from None
+        audio = self._parts.get(key, b"") + audio
         whole = len(audio) // 2 * 2
         self._parts[key] = audio[whole:]
         return Play(*key, audio[:whole]) if whole else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from rtchat.conversation import Patience
 from rtchat.effects import Connecting, Ready, Update, Waiting
 from rtchat.errors import ExitCode, UsageError
-from rtchat.events import AudioCaptured, InputEnded, LeaveAsked, LocalEvent
+from rtchat.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
 from rtchat.run import prepare, server_of, trace_of
 from rtchat.session import Post, Session
 from rtchat.settings import Settings
@@ -73,7 +73,8 @@ async def _hold(
             else:
                 await _read(file, streams, session, view, post)
 
-        stop = InputEnded() if file is None else LeaveAsked(ExitCode.INTERRUPTED)
+        is_live = file in (None, "-")
+        stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
         code = await session.run(read, _signals(stop))
         if trace is not None and trace.failure is not None and code is ExitCode.OK:
             raise trace.failure

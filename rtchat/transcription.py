@@ -14,9 +14,15 @@ from rtchat import events as ev
 from rtchat import problems
 from rtchat.conversation import Patience, back_off
 from rtchat.errors import ExitCode, Problem
+from rtchat.events import ChannelDone, Delta
 from rtchat.reply import Reply
 from rtchat.speech import Speech, SpeechOptions
 from rtchat.values import Channel, Options, Status
+
+LATE = 10.0
+"""Seconds that turns wait for one before them to be written down, to stand in order."""
+LAST_WORDS = 0.5
+"""Seconds for what was said last to arrive: whoever records into a pipe gets the same Ctrl-C."""
 
 
 class _Phase(StrEnum):
@@ -57,6 +63,9 @@ class Transcription:
         """Whether anything of `_words` was shown."""
         self._unheard: dict[str, bytes] = {}
         """What was said and is not written down yet, by the id of its item."""
+        self._awaited = ""
+        """The first of them, when somebody last looked."""
+        self._is_stopping = False
         self._input_ended = False
         self._exit = ExitCode.OK
         self._commit = self._clear = ""
@@ -80,20 +89,20 @@ class Transcription:
         match event:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
-            case ev.Delta(Channel.HEARD):
-                self._show_words(self._words.add(replace(event, channel=Channel.TEXT)))
-            case ev.ChannelDone(Channel.HEARD):
-                self._heard(event)
+            case ev.Delta(Channel.HEARD, text, item_id=item_id):
+                self._show_words(self._words.add(Delta(Channel.TEXT, text, item_id=item_id)))
+            case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
+                self._heard(item_id, text)
             case ev.HearingFailed(item_id, message):
                 self._notice("error", f"what was said could not be written down: {message}")
                 self._exit = ExitCode.REPLY
-                self._heard(ev.ChannelDone(Channel.HEARD, "", item_id=item_id))
+                self._heard(item_id, "")
             case ev.SpeechStarted(_, start_ms):
                 self._speech.started(start_ms)
             case ev.SpeechStopped(_, end_ms):
                 self._speech.stopped(end_ms)
             case ev.AudioCommitted(item_id):
-                self._unheard[item_id] = self._speech.committed()
+                self._committed(item_id)
             case ev.AudioCleared():
                 self._cleared()
             case ev.Started():
@@ -110,9 +119,9 @@ class Transcription:
                 self._problem(event)
             case ev.Lost():
                 self._lost(event)
-            case ev.InputEnded() if self._input_ended:  # Ctrl-C once more
-                self._leave(ExitCode.INTERRUPTED)
-            case ev.InputEnded(problem):
+            case ev.CancelPressed():
+                self._stop_input()
+            case ev.InputEnded(problem) if not self._input_ended:
                 self._end_input(problem)
             case ev.LeaveAsked(exit_code):
                 self._leave(exit_code)
@@ -146,6 +155,7 @@ class Transcription:
         if self._phase is _Phase.RETRYING:
             return
         self._clear_timers()
+        self._input_ended |= self._is_stopping
         worth_it = lost.retry is ev.Retry.ALWAYS and (self._ready is None or self._has_turns)
         delay = back_off(self._attempt, lost.retry_after)
         if not worth_it or delay is None:
@@ -155,6 +165,7 @@ class Transcription:
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
+        self._awaited = ""
         self._commit = self._clear = ""
         self._attempt += 1
         self._phase = _Phase.RETRYING
@@ -164,7 +175,7 @@ class Transcription:
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
-        elif error.event_id and error.event_id == self._commit and self._nothing_is_left:
+        elif self._is_of_commit(error) and self._nothing_is_left:
             pass
         elif self._phase in (_Phase.CONNECTING, _Phase.CONFIGURING):
             self._over(problems.refused_settings(error))
@@ -173,6 +184,11 @@ class Transcription:
         elif error.code != problems.EXPIRED:  # the close that follows says the same
             self._exit = ExitCode.REPLY
             self._notice("error", f"the server reports: {error.message}")
+
+    def _is_of_commit(self, error: ev.ServerProblem) -> bool:
+        if error.event_id or not self._commit:
+            return bool(self._commit) and error.event_id == self._commit
+        return error.code == problems.EMPTY
 
     @property
     def _nothing_is_left(self) -> bool:
@@ -184,6 +200,10 @@ class Transcription:
         match timer:
             case ev.Timer.RETRY:
                 self._connect()
+            case ev.Timer.INPUT:
+                self._end_input(None)
+            case ev.Timer.HEARD:
+                self._pass_over(self._awaited)
             case ev.Timer.START | ev.Timer.STALL:
                 self._do(fx.Disconnect())
                 message = "the server sent nothing for too long"
@@ -195,15 +215,40 @@ class Transcription:
     # ---------------------------------------------------------------------------------------- words
 
     def _captured(self, audio: bytes) -> None:
+        if self._input_ended:
+            return
         command = self._speech.captured(audio, has_session=self._phase is _Phase.READY)
         if command is not None:
             self._send(replace(command, live=False))
 
-    def _heard(self, event: ev.ChannelDone) -> None:
+    def _committed(self, item_id: str) -> None:
+        self._unheard[item_id] = self._speech.committed()
+        self._words.add(Delta(Channel.TEXT, "", item_id=item_id))  # the place of its words
+        self._wait_in_order()
+
+    def _heard(self, item_id: str, text: str) -> None:
         self._attempt = 0
-        self._unheard.pop(event.item_id, None)
-        self._show_words(self._words.channel_done(replace(event, channel=Channel.TEXT)))
+        self._unheard.pop(item_id, None)
+        self._end_turn(item_id, text)
+        self._wait_in_order()
         self._end_if_done()
+
+    def _end_turn(self, item_id: str, text: str = "") -> None:
+        done = ChannelDone(Channel.TEXT, text, item_id=item_id)
+        self._show_words(self._words.channel_done(done))
+
+    def _wait_in_order(self) -> None:
+        """Servers write down several turns at once: those that are done wait for those before."""
+        first = next(iter(self._unheard), "")
+        if first != self._awaited:
+            self._awaited = first
+            self._do(fx.SetTimer(ev.Timer.HEARD, LATE) if first else fx.ClearTimer(ev.Timer.HEARD))
+
+    def _pass_over(self, item_id: str) -> None:
+        """Its words may never come; should they, they stand where they come."""
+        self._unheard[item_id] = self._unheard.pop(item_id)
+        self._end_turn(item_id)
+        self._wait_in_order()
 
     def _show_words(self, text: str) -> None:
         if text and self._first is None:
@@ -219,6 +264,14 @@ class Transcription:
         if self._words.text:
             self._before.append(self._words.text)
         self._words, self._is_begun = Reply(between="\n"), False
+
+    def _stop_input(self) -> None:
+        """Nobody says any more; the second time nobody waits for what was said either."""
+        if self._is_stopping or self._input_ended:
+            self._leave(ExitCode.INTERRUPTED)
+            return
+        self._is_stopping = True
+        self._do(fx.SetTimer(ev.Timer.INPUT, LAST_WORDS))
 
     def _end_input(self, problem: Problem | None) -> None:
         self._input_ended = True

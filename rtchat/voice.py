@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtchat.errors import UsageError
+from rtchat.errors import OutputError, Problem, UsageError
 from rtchat.events import AudioCaptured, MicrophoneLost, PlaybackCut, Told
 from rtchat.session import Player, Post
 from rtchat.settings import Settings
@@ -75,16 +75,26 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
 
 class Recorder:
     """Records what is played: `begin` gives the file of each item, the same one perhaps. One at a
-    time is open."""
+    time is open. After an OutputError, raised once, it records nothing more."""
 
     def __init__(self, begin: Callable[[], WavWriter]) -> None:
         self._begin = begin
         self.is_empty = True
         self._item: str | None = None
         self._file: WavWriter | None = None
+        self._has_failed = False
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Write it."""
+        if self._has_failed:
+            return
+        try:
+            self._write(item_id, audio)
+        except OutputError:
+            self._has_failed = True
+            raise
+
+    def _write(self, item_id: str, audio: bytes) -> None:
         if self._file is None or item_id != self._item:
             before, self._item, self._file = self._file, item_id, self._begin()
             if before is not None and before is not self._file:
@@ -139,15 +149,18 @@ class Voice:
 
     async def listen(self, post: Post) -> None:
         """Open both, and post what the microphone hears until this is cancelled."""
-        if self._speaks:
-            self._open_speaker(post)
-        self._open_microphone(post)
+        mute = self._open_speaker(post) if self._speaks else None
+        deaf = self._open_microphone(post)
+        if mute is not None and mute != deaf:
+            post(Told(str(mute), is_error=True))
+        if deaf is not None:
+            post(MicrophoneLost(deaf))
         try:
             await asyncio.Event().wait()
         finally:
             self.close()
 
-    def _open_speaker(self, post: Post) -> None:
+    def _open_speaker(self, post: Post) -> Problem | None:
         from rtchat.sound.devices import Speaker, find
 
         try:
@@ -157,9 +170,10 @@ class Voice:
                 loop=asyncio.get_running_loop(),
             )
         except UsageError as error:
-            post(Told(str(error), is_error=True))
+            return error.problem
+        return None
 
-    def _open_microphone(self, post: Post) -> None:
+    def _open_microphone(self, post: Post) -> Problem | None:
         from rtchat.sound.devices import Microphone, find
 
         try:
@@ -170,7 +184,8 @@ class Voice:
                 loop=asyncio.get_running_loop(),
             )
         except UsageError as error:
-            post(MicrophoneLost(error.problem))
+            return error.problem
+        return None
 
     def close(self) -> None:
         """Let go of both."""

@@ -132,6 +132,14 @@ def test_any_other_wav_becomes_one(tmp_path: Path, kind: str, channels: int, rat
 
 
 @needs_audio
+@needs_audio
+def test_a_wav_whose_samples_stand_in_wider_ones(tmp_path: Path) -> None:
+    data = encoded("s32", rate=RATE, channels=1)
+    wider = bytearray(wav(data, bits=32))
+    wider[34] = 24
+    assert read(file_with(tmp_path, bytes(wider))) == read(file_with(tmp_path, wav(data, bits=32)))
+
+
 @pytest.mark.parametrize("bits", [16, 24])
 def test_a_wav_with_the_long_header(tmp_path: Path, bits: int) -> None:
     data = encoded(f"s{bits}", rate=RATE, channels=1)

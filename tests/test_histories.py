@@ -52,6 +52,7 @@ from rtchat.events import (
     InputEnded,
     LeaveAsked,
     Lost,
+    MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
     Opened,
@@ -437,7 +438,7 @@ CHUNKS, HISTORIES = 10, 10_000
 def live(seed: int) -> None:
     chance = random.Random(seed)
     mode = chance.choice(list(Mode))
-    is_spoken = mode is Mode.CHAT and chance.random() < 0.5
+    is_spoken = mode is not Mode.ONCE and chance.random() < 0.5
     left_out = set() if mode is Mode.CHAT else CHAT_ONLY
     left_out |= set() if is_spoken else SPOKEN_ONLY
     names = [name for name in ACTIONS if name not in left_out]
@@ -450,6 +451,8 @@ def live(seed: int) -> None:
     last = chance.choice(["", "end", "leave"])
     if last == "end" and world.stopped is None:
         world.tell(InputEnded())
+        if is_spoken and mode is Mode.LINES and world.stopped is None:
+            world.tell(MicrophoneLost(Problem(ExitCode.USAGE, "it is gone")))
     if last == "leave" and world.stopped is None:
         world.tell(LeaveAsked())
         assert world.stopped is ExitCode.OK

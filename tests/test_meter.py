@@ -31,7 +31,8 @@ def _line(meter: Meter) -> str:
         (True, False, 5, "● listening"),
         (False, False, 80, "○ muted · Ctrl-T listens"),
         (False, False, 20, "○ muted"),
-        (True, True, 80, "● talking ▁▃▅█ · Ctrl-T sends"),
+        (True, True, 80, "● talking ▁▃▅█ · Ctrl-T sends · Esc drops it"),
+        (True, True, 40, "● talking ▁▃▅█ · Ctrl-T sends"),
         (False, True, 20, "○ Ctrl-T to talk"),
     ],
 )

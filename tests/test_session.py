@@ -20,11 +20,13 @@ from rtchat.events import (
     InputEnded,
     LeaveAsked,
     LocalEvent,
+    PlaybackCut,
     ResumeAsked,
     StartedOver,
     UserSaid,
 )
 from rtchat.session import LONGEST_SHOW, SLICE, Keeper, Link, Post, Session, Source, Tap
+from rtchat.speech import SpeechOptions
 from rtchat.values import Dialect, Entry, JsonObject, Kept, Message, Options, Part, State, Status
 from tests.scripted import (
     HELLO,
@@ -414,6 +416,57 @@ def test_a_new_conversation_is_one_in_the_store_too() -> None:
     session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, keeper=keeper)
     assert asyncio.run(session.run(says(StartedOver()))) is ExitCode.OK
     assert keeper.written == [None]
+
+
+# -------------------------------------------------------------------------------------------- sound
+
+PLACE = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+SOUND = Emit({"type": "response.output_audio.delta", "delta": "AQI=", **PLACE})
+BEGUN, *REST = answer("Hello")
+
+
+class Loudspeaker:
+    """Has always just begun what it was given last; recording may fail."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.played: list[tuple[str, bytes]] = []
+        self.fails = fails
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        self.played.append((item_id, audio))
+        if self.fails:
+            raise OutputError("the disk is full", hint="make room")
+
+    def end(self, item_id: str) -> None:
+        self.played.append((item_id, b""))
+
+    def stop(self) -> PlaybackCut | None:
+        return PlaybackCut(self.played[-1][0], 0, 20) if self.played else None
+
+
+def speaking(server: ScriptedServer, view: Screen, player: Loudspeaker) -> Session:
+    options, speech = Options(modality="audio"), SpeechOptions(speaks=True)
+    conversation = Conversation("m", options, mode=Mode.LINES, speech=speech)
+    return Session(conversation, view, server.connect, player=player)
+
+
+def test_what_was_heard_is_told_before_the_next_reply_is_asked_for() -> None:
+    cut = Expect("conversation.item.truncate")
+    second = (cut, *QUESTION, *answer("Bye", reply="r2"))
+    server = ScriptedServer((*HELLO, *QUESTION, BEGUN, SOUND, *REST, *second))
+    made = speaking(server, Screen(), Loudspeaker())
+    assert asyncio.run(made.run(asks("hi", "bye"))) is ExitCode.OK
+    server.check_used_up()
+
+
+def test_trouble_with_sound_is_said_once_and_what_can_be_heard_goes_on() -> None:
+    cut = Expect("conversation.item.truncate")
+    second = (cut, *QUESTION, BEGUN, SOUND, *REST)
+    server = ScriptedServer((*HELLO, *QUESTION, BEGUN, SOUND, *REST, *second))
+    view, player = Screen(), Loudspeaker(fails=True)
+    assert asyncio.run(speaking(server, view, player).run(asks("hi", "bye"))) is ExitCode.OUTPUT
+    assert notices(view) == [Notice("error", "the disk is full: make room")]
+    assert player.played == [("i1", b"\1\2"), ("i1", b"")] * 2
 
 
 # --------------------------------------------------------------------------------------------- time

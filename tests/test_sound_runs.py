@@ -17,6 +17,7 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from tests.program import Program, background
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
+from tests.terminal import Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
 
@@ -83,6 +84,36 @@ def test_a_question_from_a_pipe(program: Program) -> None:
     file = write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "--audio-in", "-", stdin=file.read_bytes())
     assert (ran.code, ran.text) == (0, "It is noon.\n")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "piped", "asked"),
+    [
+        (["In French:"], b"and short\n", "In French:\n\nand short"),
+        ([], b"In French:\n", "In French:"),
+        (["-"], b"In French:\n", "In French:"),
+        (["In French:"], b"", "In French:"),
+        ([], b"", ""),
+    ],
+)
+def test_what_is_piped_goes_with_a_recording(
+    program: Program, prompt: list[str], piped: bytes, asked: str
+) -> None:
+    write_wav(program.home / "question.wav", tone(440, 1.0))
+    options = ("--audio-in", "question.wav", "--trace", "trace.jsonl")
+    assert program.run("once", *prompt, *options, stdin=piped).code == 0
+    lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    sent = [event["data"] for event in map(json.loads, lines) if event["direction"] == "sent"]
+    items = [event["item"] for event in sent if event["type"] == "conversation.item.create"]
+    assert [item["content"][0]["text"] for item in items] == ([asked] if asked else [])
+
+
+def test_a_microphone_that_is_not_there_leaves_the_lines_of_a_pipe(program: Program) -> None:
+    if program.run("devices").code == 0:
+        pytest.skip("this machine has a sound device")
+    ran = program.run("talk", "--voice", stdin=b"the time?\n")
+    assert (ran.code, ran.text) == (2, "It is noon.\n")
+    assert ran.error  # once, though it is the speaker's as well
 
 
 def test_each_line_of_a_pipe_is_answered_aloud_in_a_file_of_its_own(program: Program) -> None:
@@ -191,6 +222,8 @@ def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
         (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
         (["hi", "--audio-out", "."], 6, "."),
         (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
+        (["hi", "--audio-out", "-"], 2, "stdout is for the text"),
+        (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
             ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
             2,
@@ -203,9 +236,26 @@ def test_what_cannot_be_read_or_written_is_one_line(
 ) -> None:
     (program.home / "text.wav").write_text("hello")
     (program.home / "empty.wav").write_bytes(b"")
+    write_wav(program.home / "good.wav", tone(440, 1.0))
     ran = program.run("once", *arguments)
     assert ran.code == code
     assert says in ran.error
+
+
+def test_to_end_turns_by_hand_takes_a_terminal(program: Program) -> None:
+    ran = program.run("talk", "--voice", "--vad", "off", stdin=b"hi\n")
+    assert (ran.code, ran.text) == (2, "")
+    assert ran.error == "rtchat: to end a turn by Ctrl-T takes a terminal: --vad server needs none"
+
+
+def test_a_recording_that_fails_at_a_terminal_has_the_code_of_one(program: Program) -> None:
+    terminal = Terminal(program, ["--audio-out", "said"], {})
+    terminal.shows("connected in")
+    (program.home / "said").rmdir()
+    terminal.types("the time?\r")
+    terminal.shows("cannot be written", "It is noon.", "first token")
+    terminal.types("\x04")
+    assert terminal.ends() == 6
 
 
 def test_a_question_of_nothing_is_refused_and_said(program: Program) -> None:

@@ -3,7 +3,7 @@ barge-in, and what becomes of it all when the connection is lost."""
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
 import pytest
@@ -33,10 +33,12 @@ from rtchat.effects import (
     Stop,
     StopPlaying,
     TextArrived,
+    ToolBegan,
     Truncate,
 )
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
+    Attached,
     AudioCaptured,
     AudioCleared,
     AudioCommitted,
@@ -331,9 +333,25 @@ def test_a_key_stops_the_sound_that_outlasts_the_reply() -> None:
 
 def test_a_key_stops_reply_and_sound() -> None:
     play = speaking()
-    effects = after(play, CancelPressed())
-    assert effects[0] == StopPlaying()
-    assert sent(effects) == [Cancel("r1")]
+    assert after(play, CancelPressed())[:2] == [Send("rtchat_3", Cancel("r1")), StopPlaying()]
+    assert sent(after(play, PlaybackCut("a1", 0, 240))) == [Truncate("a1", 0, 240)]
+    assert after(play, sound(ms(100))) == []
+
+
+def test_what_is_being_said_by_hand_can_be_dropped() -> None:
+    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
+    off, dropped = Microphone(is_on=False, by_hand=True), Notice("info", "what was said is dropped")
+    play >> CancelPressed() << [StopPlaying(), Show(off), Show(dropped)]
+    play.skip(MicrophoneToggled(), AudioCaptured(ms(200, 2)))
+    assert sent(after(play, MicrophoneToggled()))[0] == AppendAudio(ms(200, 2))
+
+
+def test_a_key_stops_the_sound_of_a_server_that_names_no_response() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), sound(ms(500), ""))
+    play >> SpeechStarted("u2", 3000) << StopPlaying()
+    assert after(play, sound(ms(100), "")) == []
+    play.skip(AudioCommitted("u2"))
+    assert after(play, sound(ms(100), "")) == [Play("a1", 0, ms(100))]
 
 
 def test_a_turn_that_is_spoken_before_a_stopped_reply_is_over_is_answered() -> None:
@@ -361,6 +379,8 @@ def test_a_typed_question_is_heard_instead_of_what_was_being_said() -> None:
 
 def test_a_cut_of_what_no_session_knows_is_nobodys_business() -> None:
     play = speaking().skip(LOST)
+    assert after(play, PlaybackCut("a1", 0, 240)) == []
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
     assert after(play, PlaybackCut("a1", 0, 240)) == []
 
 
@@ -434,6 +454,71 @@ def test_a_turn_that_the_server_will_not_have_is_over() -> None:
     assert over.problem.message == "Too small."
 
 
+# ---------------------------------------------------------------------------- what goes with a turn
+
+IMAGE = Part("image", data="data:image/png;base64,AA==")
+TOLD = AddItem(Message("user", (IMAGE,)))
+
+
+def test_what_is_attached_is_there_before_the_server_ends_a_spoken_turn() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), AudioCaptured(ms(2000)))
+    play >> SpeechStarted("u1", 500) << [Send("rtchat_3", TOLD), StopPlaying()]
+    play.skip(SpeechStopped("u1", 1500))
+    assert sent(after(play, AudioCommitted("u1"))) == []
+    play.skip(heard("What is it?"), LOST, TimerFired(Timer.RETRY), Opened())
+    play.skip(SessionCreated("s", "m"))
+    again = AddItem(Message("user", (IMAGE, Part("text", "What is it?"))))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [again, Reply(ALOUD)]
+
+
+def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
+    play = talking(OPEN).skip(SpeechStarted("u1", 0))
+    notice = Show(Notice("info", "a.png goes with the next question"))
+    assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", TOLD)]
+
+
+def test_a_session_that_was_told_what_is_attached_may_be_lost() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
+    play = reopened(play.skip(TimerFired(Timer.RETRY)))
+    assert sent(after(play, SpeechStarted("u1", 0))) == [TOLD]
+
+
+def test_what_is_attached_goes_with_a_typed_question_if_that_is_first() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE))
+    assert sent(after(play, UserSaid("hi"))) == [
+        AddItem(Message("user", (IMAGE, Part("text", "hi")))),
+        Reply(ALOUD),
+    ]
+    assert sent(after(play, SpeechStarted("u1", 0))) == []
+
+
+# ------------------------------------------------------------------------------- nobody at the keys
+
+GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
+
+
+def test_a_pipe_that_ended_leaves_the_microphone() -> None:
+    play = talking(OPEN, Mode.LINES).skip(UserSaid("hi"), InputEnded(), ReplyStarted("r1"))
+    play.skip(word("Hello."))
+    assert Stop(ExitCode.OK) not in after(play, ReplyEnded("r1", Status.COMPLETED))
+    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
+    play.skip(ReplyEnded("r2", Status.COMPLETED))
+    assert after(play, MicrophoneLost(GONE))[-1] == Stop(ExitCode.USAGE)
+
+
+def test_without_a_microphone_the_lines_of_a_pipe_are_answered() -> None:
+    play = talking(OPEN, Mode.LINES).skip(UserSaid("hi"), InputEnded(), MicrophoneLost(GONE))
+    play.skip(ReplyStarted("r1"), word("Hello."))
+    assert after(play, ReplyEnded("r1", Status.COMPLETED))[-1] == Stop(ExitCode.USAGE)
+
+
+def test_a_turn_that_a_lost_microphone_leaves_is_answered() -> None:
+    play = talking(OPEN, Mode.LINES).skip(InputEnded(), AudioCaptured(ms(900)))
+    play.skip(SpeechStarted("u1", 0), MicrophoneLost(GONE), SpeechStopped("u1", 900))
+    play.skip(AudioCommitted("u1"), heard("When?"), ReplyStarted("r1"), word("Noon."))
+    assert after(play, ReplyEnded("r1", Status.COMPLETED))[-1] == Stop(ExitCode.USAGE)
+
+
 # ----------------------------------------------------------------------------------- recorded audio
 
 
@@ -487,9 +572,18 @@ def test_half_a_sample_waits_for_the_other_half() -> None:
 
 @pytest.mark.parametrize("text", ["*", "AAA", "\ud800", "é"])
 def test_sound_that_is_none_is_passed_over(text: str) -> None:
-    (notice,) = shown(after(speaking(), Delta(Channel.AUDIO, text, "r1", "a1")))
-    assert isinstance(notice, Notice)
-    assert (notice.level, notice.text[:14]) == ("detail", "audio that is ")
+    play = speaking()
+    for level in ("warning", "detail"):
+        (notice,) = shown(after(play, Delta(Channel.AUDIO, text, "r1", "a1")))
+        assert isinstance(notice, Notice)
+        assert notice.level == level
+        assert notice.text.startswith("sound of the reply that is no base64 is left out: ")
+
+
+def test_sound_in_lines_is_sound() -> None:
+    text = text64(ms(10))
+    delta = Delta(Channel.AUDIO, f"{text[:76]}\r\n{text[76:]}\n", "r1", "a1")
+    assert after(speaking(), delta) == [Play("a1", 0, ms(10))]
 
 
 @pytest.mark.parametrize("end", [ReplyEnded("r1", Status.COMPLETED), LOST], ids=["over", "lost"])
@@ -581,6 +675,63 @@ def test_a_turn_that_is_committed_twice_is_one() -> None:
     assert after(play, AudioCommitted("u1")) == []
 
 
+def test_half_a_sample_of_a_lost_connection_is_no_part_of_the_next() -> None:
+    play = talking(OPEN).skip(UserSaid("hi"), ReplyStarted("r1"), sound(b"\7"))
+    assert Play("a1", 0, b"", is_last=True) in after(play, LOST)
+    play = reopened(play.skip(TimerFired(Timer.RETRY)))
+    play.skip(ReplyStarted("r1"))
+    assert after(play, sound(b"\1\2")) == [Play("a1", 0, b"\1\2")]
+
+
+@pytest.mark.parametrize("end", [heard(""), HearingFailed("u1", "noise")], ids=["empty", "failed"])
+def test_what_cannot_be_written_down_is_told_again_as_it_sounded(end: Event) -> None:
+    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), end, LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    told = [AppendAudio(ms(100)), CommitAudio(), Reply(ALOUD)]
+    assert sent(after(play, SessionUpdated("s", "m"))) == told
+    play.skip(AudioCommitted("u2"), ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
+
+
+def test_once_it_is_answered_it_is_told_no_more() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard(""), ReplyStarted("r1"))
+    play.skip(word("What?"), ReplyEnded("r1", Status.COMPLETED), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    told = [AddItem(Message("assistant", (Part("text", "What?"),)))]
+    assert sent(after(play, SessionUpdated("s", "m"))) == told
+
+
+def test_a_long_speech_that_nobody_wrote_down_is_told_in_items_that_a_server_takes() -> None:
+    minutes = 5 * 60_000
+    play = talking(OPEN).skip(AudioCaptured(ms(100)), SpeechStarted("u1", 0))
+    for number in range(5):
+        play.skip(AudioCaptured(ms(minutes // 5, number)))
+    play.skip(SpeechStopped("u1", minutes), AudioCommitted("u1"), LOST)
+    play.skip(Attached("a.png", IMAGE), TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    *added, reply = sent(after(play, SessionUpdated("s", "m")))
+    assert reply == Reply(ALOUD)
+    items = [each.item for each in added if isinstance(each, AddItem)]
+    parts = [item.parts for item in items if isinstance(item, Message)]
+    assert [len(each) for each in parts] == [1, 1, 1]
+    said = b"".join(b64decode(part.data) for (part,) in parts)
+    assert len(said) == minutes * BYTES_A_MS
+    assert all(len(part.data) < 15 * 1024 * 1024 for (part,) in parts)
+
+
+def test_a_reply_with_calls_is_shown_and_heard_to_its_end_before_they_are_made() -> None:
+    permissions = Permissions(["f"], ["f"])
+    conversation = Conversation("m", ALOUD, speech=OPEN, permissions=permissions)
+    play = reopened(Playbook(conversation).skip(Started()))
+    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("Let me see."))
+    play.skip(sound(ms(10)))
+    call = ToolCall("f", "c1", "{}")
+    effects = after(play, ReplyEnded("r1", Status.COMPLETED, items=(call,)))
+    assert effects[:3] == [
+        Show(TextArrived("Let me see.")),
+        Play("a1", 0, b"", is_last=True),
+        Show(ToolBegan(call)),
+    ]
+
+
 # ------------------------------------------------------------------------------------- what is kept
 
 
@@ -623,6 +774,28 @@ def test_where_it_is_wanted_the_sound_is_kept_as_well() -> None:
     audio = Part("audio", "Noon.", text64(ms(10) + ms(20, 2)))
     assert answer.item == Message("assistant", (audio,))
     assert question == replace(asked, item=spoken("When?", said), state=State.COMPLETED)
+
+
+def test_the_sound_of_a_reply_without_words_is_kept_and_not_told_again() -> None:
+    play = talking(replace(OPEN, keeps=True)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play.skip(heard("When?"), ReplyStarted("r1"), sound(ms(10)))
+    answer, _ = records(play.conversation.handle(ReplyEnded("r1", Status.COMPLETED)))
+    assert answer.item == Message("assistant", (Part("audio", "", text64(ms(10))),))
+    kept = Kept(1, "", 0.0, 0.0, "m", 1, (Entry(1, 0, spoken("When?"), State.COMPLETED), answer))
+    play.skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
+    told = [AddItem(Message("user", (Part("text", "When?"),)))]
+    assert sent(after(play, SessionUpdated("s", "m"))) == told
+
+
+def test_the_sound_before_a_call_is_kept() -> None:
+    speech, permissions = replace(OPEN, keeps=True), Permissions(["f"], ["f"])
+    conversation = Conversation("m", ALOUD, speech=speech, permissions=permissions)
+    play = reopened(Playbook(conversation).skip(Started()))
+    play.skip(UserSaid("hi"), ReplyStarted("r1"), word("Let me see."), sound(ms(10)))
+    call = ToolCall("f", "c1", "{}")
+    said, _ = records(play.conversation.handle(ReplyEnded("r1", Status.COMPLETED, items=(call,))))
+    audio = Part("audio", "Let me see.", text64(ms(10)))
+    assert said.item == Message("assistant", (audio,))
 
 
 def test_a_spoken_question_is_asked_again_in_its_words_or_as_it_was_said() -> None:

@@ -30,6 +30,7 @@ from rtchat.events import (
     AudioCaptured,
     AudioCleared,
     AudioCommitted,
+    CancelPressed,
     ChannelDone,
     Delta,
     Event,
@@ -50,7 +51,7 @@ from rtchat.events import (
     TimerFired,
     Unknown,
 )
-from rtchat.transcription import Transcription
+from rtchat.transcription import LATE, Transcription
 from rtchat.values import BYTES_A_MS, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
@@ -135,6 +136,33 @@ def test_turns_stand_on_lines_of_their_own_in_the_order_in_which_they_were_said(
     assert play.says(whole("one.")) == ".\ntwo."
 
 
+def test_turns_that_are_written_down_sooner_wait_for_those_before() -> None:
+    play = Play()
+    play.tell(*TURN, AudioCommitted("u2"))
+    assert play.says(piece("tw", "u2")) == ""
+    assert play.says(whole("two.", "u2")) == ""
+    assert play.says(whole("one.")) == "one.\ntwo."
+
+
+def test_turns_do_not_wait_for_ever_for_one_that_is_never_written_down() -> None:
+    play = Play()
+    assert play.machine.handle(AudioCommitted("u1"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
+    play.tell(AudioCommitted("u2"))
+    assert play.says(whole("two.", "u2")) == ""
+    assert play.says(TimerFired(Timer.HEARD)) == "two."
+    assert play.says(AudioCommitted("u3"), whole("three.", "u3")) == "\nthree."
+    assert play.says(whole("one.")) == "\none."
+    assert play.ends(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree."
+
+
+@pytest.mark.parametrize("event_id", ["rtchat_2", ""])
+def test_that_there_is_nothing_left_to_commit_is_no_error(event_id: str) -> None:
+    play = Play()
+    play.tell(InputEnded())
+    error = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id=event_id)
+    assert play.tell(error) == []
+
+
 def test_what_is_left_at_the_end_is_a_turn() -> None:
     play = Play(has_turns=False)
     play.tell(AudioCaptured(ms(1000)), piece("Good "), InputEnded())
@@ -196,9 +224,35 @@ def test_an_end_before_the_session_is_there_waits_for_it() -> None:
     ]
 
 
-def test_ctrl_c_twice_waits_for_nothing() -> None:
+def test_ctrl_c_lets_what_was_said_last_arrive() -> None:
     play = Play()
-    assert play.tell(InputEnded(), InputEnded()) == [Stop(ExitCode.INTERRUPTED)]
+    assert play.tell(CancelPressed()) == []
+    assert play.sends(AudioCaptured(ms(20))) == [AppendAudio(ms(20))]
+    assert play.sends(TimerFired(Timer.INPUT)) == [CommitAudio(), ClearAudio()]
+    assert play.tell(AudioCaptured(ms(20)), InputEnded()) == []
+
+
+def test_a_pipe_that_ends_by_the_same_ctrl_c_is_not_the_second() -> None:
+    play = Play()
+    assert play.sends(CancelPressed(), InputEnded()) == [CommitAudio(), ClearAudio()]
+    over, code = play.ends(*TURN, whole("Bye."), AudioCleared())
+    assert (over.text, code) == ("Bye.", ExitCode.OK)
+
+
+def test_ctrl_c_ends_the_input_of_a_connection_that_is_lost_as_well() -> None:
+    play = Play()
+    play.tell(AudioCaptured(ms(500)), SpeechStarted("u1", 0), CancelPressed(), LOST)
+    play.tell(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "w"))
+    assert play.sends(SessionUpdated("s", "w")) == [
+        AppendAudio(ms(500)),
+        CommitAudio(),
+        ClearAudio(),
+    ]
+
+
+@pytest.mark.parametrize("first", [CancelPressed(), InputEnded()])
+def test_ctrl_c_twice_waits_for_nothing(first: Event) -> None:
+    assert Play().tell(first, CancelPressed()) == [Stop(ExitCode.INTERRUPTED)]
     assert Play().tell(LeaveAsked(ExitCode.TERMINATED)) == [Stop(ExitCode.TERMINATED)]
 
 

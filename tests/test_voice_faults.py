@@ -361,7 +361,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     ),
     "words of nobody": (
         {COMMIT: [(taken(), heard("Who?", "else"), heard("When?"))]},
-        {"once": fine(HEARD), "turns": wrote(out="Who?\nWhen?\n")},
+        {"once": fine(HEARD), "turns": wrote(out="When?\nWho?\n")},
     ),
     "sound of another reply, and after the end": (
         {CREATE: [(*reply(sound(id="other", item="b")), sound(), sound())]},
@@ -535,12 +535,13 @@ def test_what_waited_for_a_session_is_not_dropped_and_no_event_is_too_large() ->
     assert list(speech.opened()) == [AppendAudio(piece, live=False) for piece in pieces]
 
 
-def test_a_reply_of_the_next_session_is_heard_whatever_its_id() -> None:
+def test_what_was_heard_of_one_session_is_not_known_to_the_next() -> None:
     speech = Speech(SpeechOptions(speaks=True))
     audio = Delta(Channel.AUDIO, b64encode(ms(20)).decode(), "r1", "a1")
-    speech.silence("r1")
-    assert speech.play(audio) is None
+    assert speech.play(audio) == Play("a1", 0, ms(20))
+    assert speech.was_played("a1")
     speech.closed()
+    assert not speech.was_played("a1")
     assert speech.play(audio) == Play("a1", 0, ms(20))
 
 

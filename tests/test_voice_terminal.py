@@ -317,6 +317,16 @@ def test_what_is_still_to_be_heard_can_be_stopped_at_the_prompt(keys: str, then:
         assert rows(voiced.stops_showing("Esc")) == [f"{PROMPT} {then}".rstrip()]
 
 
+@pytest.mark.parametrize(("keys", "then"), [("\x03", ""), ("\x1b", ""), ("draft\x1b", "draft")])
+def test_what_is_being_said_by_hand_can_be_dropped(keys: str, then: str) -> None:
+    with conversation(microphone=ON_HAND) as voiced:
+        voiced.shows("Ctrl-T sends · Esc drops it")
+        voiced.types(keys)
+        assert voiced.means() == CANCELLED
+        voiced.happens(OFF_HAND)
+        assert rows(voiced.shows("Ctrl-T to talk")) == [f"{PROMPT} {then}".rstrip()]
+
+
 def test_ctrl_c_clears_the_text_first_and_at_last_says_how_to_leave() -> None:
     with conversation() as voiced:
         voiced.measures(is_playing=True)

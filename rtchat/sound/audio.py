@@ -264,11 +264,13 @@ def _form(body: bytes, shown: str) -> _Form | None:
     tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", body)
     if tag == _EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
-    width = (bits + 7) // 8
+    # 24 bits may stand in 32, to the left.
+    width = align // channels if channels else (bits + 7) // 8
     kind = f"{_KINDS.get(tag, '')}{width}"
     if kind not in _KNOWN:
         return None
-    if rate not in _RATES or channels not in _CHANNELS or align != channels * width:
+    fits = align == channels * width and 0 < bits <= 8 * width
+    if rate not in _RATES or channels not in _CHANNELS or not fits:
         raise _damaged(shown, f"{channels} channels, {rate} Hz, {bits} bits")
     return _Form(kind, rate, channels)
 

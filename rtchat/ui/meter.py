@@ -70,13 +70,13 @@ class Meter:
         bars = " " + "".join(_BARS[height] for height in self._heights)
         match microphone.is_on, microphone.by_hand:
             case True, True:
-                parts = ["● talking", bars, " · Ctrl-T sends"]
+                parts = ["● talking", bars, " · Ctrl-T sends", " · Esc drops it"]
             case True, False:
                 parts = ["● listening", bars, " · Ctrl-T mutes"]
             case False, True:
                 parts = ["○ Ctrl-T to talk"]
             case _:
                 parts = ["○ muted", " · Ctrl-T listens"]
-        if self._meters.is_playing:
+        if self._meters.is_playing and not (microphone.is_on and microphone.by_hand):
             parts.append(" · Esc stops the voice")
         return parts

@@ -82,6 +82,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_put_aside = False
         self._is_asking = False
+        self._is_talking = False
+        """A turn is being spoken that the user will end."""
         self._suspension: Awaitable[None] | None = None
         """Held only because the loop itself would let it be collected."""
         self._session: PromptSession[str] = PromptSession(
@@ -155,6 +157,7 @@ class Prompt:
 
     def turn(self, microphone: Microphone) -> None:
         """The microphone was turned on or off."""
+        self._is_talking = microphone.is_on and microphone.by_hand
         if self._meter is not None:
             self._meter.turn(microphone)
 
@@ -258,7 +261,7 @@ class Prompt:
         def clear(event: KeyPressEvent) -> None:
             if event.current_buffer.text:
                 event.current_buffer.reset()
-            elif self._is_playing:
+            elif self._has_sound:
                 self.on_press(CancelPressed())
             else:
                 advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE)])
@@ -287,15 +290,16 @@ class Prompt:
             """No other key came with it: it is an Esc, and not an Alt."""
             return not get_app().key_processor.input_queue
 
-        @keys.add("escape", filter=Condition(lambda: self._is_playing), eager=alone)
+        @keys.add("escape", filter=Condition(lambda: self._has_sound), eager=alone)
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
 
         return keys
 
     @property
-    def _is_playing(self) -> bool:
-        return self._meters is not None and self._meters.is_playing
+    def _has_sound(self) -> bool:
+        """Whether there is something to stop: what is heard, or what is being said."""
+        return self._is_talking or (self._meters is not None and self._meters.is_playing)
 
     def _returned(self, editor: asyncio.Task[None]) -> None:
         self._editor = None
