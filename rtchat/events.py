@@ -218,6 +218,7 @@ class HearingFailed:
 
     item_id: str
     message: str
+    content_index: int = 0
 
 
 @value

@@ -81,9 +81,13 @@ class Desk:
         """It has said that sentence."""
         return self.read(self.dialogue.spoken(self.speaks[-1].reply_id, failure))
 
-    def heard(self, text: str, failure: str = "") -> list[dict[str, Any]]:
-        """These were the words of the last recording."""
-        return self.read(self.dialogue.heard(self.hears[-1].item_id, text, failure))
+    def heard(
+        self, text: str, failure: str = "", *, hear: Hear | None = None
+    ) -> list[dict[str, Any]]:
+        """These were the words of the last recording, unless it is another."""
+        item_id = (hear or self.hears[-1]).item_id
+        outputs = self.dialogue.hear(item_id, text)
+        return self.read([*outputs, *self.dialogue.heard(item_id, failure)])
 
 
 def as_json(event: dict[str, object]) -> str:

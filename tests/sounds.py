@@ -8,6 +8,7 @@ from array import array
 from functools import cache
 from pathlib import Path
 
+from rtchat.server.voice import Voice
 from rtchat.sound.audio import RATE
 
 SECOND = 2 * RATE
@@ -27,6 +28,11 @@ def tone(hertz: float, seconds: float, *, rate: int = RATE, loud: float = 0.5) -
 def silence(seconds: float) -> bytes:
     """Nothing at all."""
     return bytes(2 * round(seconds * RATE))
+
+
+async def words_in(voice: Voice, audio: bytes) -> str:
+    """All that a voice understands of it."""
+    return "".join([piece async for piece in voice.hear(audio)])
 
 
 def heard(audio: bytes, *, above: int = 1000) -> bytes:

@@ -14,6 +14,7 @@ import pytest
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.voice import FRAME_MS
 from rtchat.values import BYTES_A_MS
+from tests.sounds import words_in
 from tests.wer import errors, words
 
 if missing() is not None:
@@ -54,7 +55,7 @@ def noise(seconds: float, level: float) -> bytes:
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_what_is_said_is_heard(sentence: str) -> None:
     async def main() -> str:
-        return await VOICE.hear(await said(sentence))
+        return await words_in(VOICE, await said(sentence))
 
     assert errors(sentence, asyncio.run(main())) == []
 
@@ -100,13 +101,13 @@ def test_a_text_without_an_end_is_said_in_parts() -> None:
     ids=len,
 )
 def test_nothing_is_heard_where_nobody_speaks(audio: bytes) -> None:
-    assert asyncio.run(VOICE.hear(audio)) == ""
+    assert asyncio.run(words_in(VOICE, audio)) == ""
 
 
 def test_half_a_sample_more_changes_nothing() -> None:
     async def main() -> tuple[str, str]:
         audio = await said(SENTENCES[0])
-        return await VOICE.hear(audio), await VOICE.hear(audio + b"\x7f")
+        return await words_in(VOICE, audio), await words_in(VOICE, audio + b"\x7f")
 
     whole, odd = asyncio.run(main())
     assert whole == odd == SENTENCES[0]
@@ -118,7 +119,7 @@ def test_three_quarters_of_a_minute_are_heard_to_the_end() -> None:
     async def main() -> str:
         audio = b"".join([await said(part) + silence(400) for part in SENTENCES * 2])
         assert len(audio) > 45_000 * BYTES_A_MS
-        return await VOICE.hear(audio)
+        return await words_in(VOICE, audio)
 
     heard = asyncio.run(main())
     assert len(errors(text, heard)) <= len(words(text)) // 20
@@ -174,7 +175,7 @@ def test_each_client_has_a_detector_of_its_own() -> None:
 
 def test_several_clients_are_heard_and_spoken_to_at_once() -> None:
     async def talk(sentence: str) -> str:
-        return await VOICE.hear(await said(sentence))
+        return await words_in(VOICE, await said(sentence))
 
     async def main() -> list[str]:
         async with asyncio.timeout(PATIENCE):
@@ -187,7 +188,7 @@ def test_several_clients_are_heard_and_spoken_to_at_once() -> None:
 def test_the_loop_runs_on_while_somebody_is_heard() -> None:
     async def main() -> int:
         audio = b"".join([await said(sentence) for sentence in SENTENCES])
-        hearing = asyncio.get_running_loop().create_task(VOICE.hear(audio))
+        hearing = asyncio.get_running_loop().create_task(words_in(VOICE, audio))
         turns = 0
         while not hearing.done():
             await asyncio.sleep(0)
@@ -227,13 +228,13 @@ def test_hearing_that_is_cancelled_does_not_keep_the_next_waiting() -> None:
         sentence = await said(SENTENCES[0])
         long = (sentence + silence(300)) * 50  # two minutes, five windows
         began = time.perf_counter()
-        await VOICE.hear(long)
+        await words_in(VOICE, long)
         whole = time.perf_counter() - began
-        hearing = asyncio.get_running_loop().create_task(VOICE.hear(long))
+        hearing = asyncio.get_running_loop().create_task(words_in(VOICE, long))
         await asyncio.sleep(0)
         began = time.perf_counter()
         hearing.cancel()
-        assert await VOICE.hear(sentence) == SENTENCES[0]
+        assert await words_in(VOICE, sentence) == SENTENCES[0]
         return time.perf_counter() - began, whole
 
     after, whole = asyncio.run(main())

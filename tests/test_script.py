@@ -19,7 +19,7 @@ from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_sc
 from rtchat.server.tone import ToneVoice
 from rtchat.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
 from rtchat.wire.check import FieldError
-from tests.sounds import tone
+from tests.sounds import tone, words_in
 
 
 def prompt(text: str, *, most: int | None = None) -> Prompt:
@@ -324,7 +324,7 @@ def test_those_without_a_model_have_a_voice_without_one() -> None:
         voice = voice_of(ScriptEngine(Script(heard=("one",))))
         assert isinstance(voice, ToneVoice)
         said = tone(440, 0.1)
-        return [await voice.hear(audio) for audio in (bytes(4800), said, said)]
+        return [await words_in(voice, audio) for audio in (bytes(4800), said, said)]
 
     assert asyncio.run(main()) == ["", "one", ""]
     assert isinstance(voice_of(EchoEngine()), ToneVoice)

@@ -119,7 +119,8 @@ def test_a_client_that_vanishes_stops_the_voice() -> None:
 class Broken(ToneVoice):
     """A voice with faults of its own."""
 
-    async def hear(self, audio: bytes) -> str:
+    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+        yield "Hello"
         raise ValueError("deaf")
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
@@ -152,10 +153,10 @@ class Gate(ToneVoice):
         self.opened = asyncio.Event()
         self.hearing = 0
 
-    async def hear(self, audio: bytes) -> str:
+    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
         self.hearing += 1
         await self.opened.wait()
-        return f"words {self.hearing}"
+        yield f"words {self.hearing}"
 
 
 def test_a_client_waits_while_too_much_is_to_be_heard() -> None:
@@ -179,9 +180,10 @@ def test_a_client_waits_while_too_much_is_to_be_heard() -> None:
 @pytest.mark.parametrize("recordings", [1, 10])
 def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
     class Listener(Gate):
-        async def hear(self, audio: bytes) -> str:
+        async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
             try:
-                return await super().hear(audio)
+                async for piece in super().hear(audio):
+                    yield piece
             finally:
                 self.hearing -= 1
                 if not self.hearing:

@@ -12,7 +12,7 @@ from rtchat.server.speaking import Mouth, Spoken, cut_to
 from rtchat.server.tone import LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import FRAME_MS
 from rtchat.values import BYTES_A_MS
-from tests.sounds import silence, tone
+from tests.sounds import silence, tone, words_in
 
 LONG = "a " * 19 + "a"
 """As long as a first sentence is left whole, less one character."""
@@ -126,7 +126,7 @@ def test_it_hears_what_it_was_told_to_one_after_the_other() -> None:
     async def main() -> list[str]:
         voice = ToneVoice(("one", "two"))
         spoken, quiet = tone(480, 0.1), silence(0.1)
-        return [await voice.hear(audio) for audio in (spoken, quiet, spoken, spoken)]
+        return [await words_in(voice, audio) for audio in (spoken, quiet, spoken, spoken)]
 
     assert asyncio.run(main()) == ["one", "", "two", ""]
 

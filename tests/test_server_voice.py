@@ -345,9 +345,9 @@ def test_a_response_waits_for_all_of_it() -> None:
     at = by_hand()
     at.send(append(sound(100)), COMMIT, append(sound(100)), COMMIT, reply())
     first, second = at.hears
-    at.read(at.dialogue.heard(second.item_id, "two"))
+    at.heard("two", hear=second)
     assert at.begun == []
-    at.read(at.dialogue.heard(first.item_id, "one"))
+    at.heard("one", hear=first)
     assert len(at.begun) == 1
 
 
@@ -401,23 +401,45 @@ def test_a_deleted_item_is_heard_for_nothing() -> None:
     assert at.heard("hello") == []
 
 
-def test_an_item_that_takes_the_place_of_another_is_heard_once() -> None:
+def test_no_item_takes_the_id_of_one_that_is_still_being_heard() -> None:
     at = by_hand(transcription={})
-    audio = b64encode(sound(40)).decode()
-    at.send(spoken_item({"audio": audio}, id="a"))
+    item = spoken_item({"audio": b64encode(sound(40)).decode()}, id="a")
+    at.send(item)
     at.send({"type": "conversation.item.delete", "item_id": "a"})
-    at.send(spoken_item({"audio": audio}, id="a"))
-    assert len(at.hears) == 2
+    assert error(at.send(item))["code"] == "item_create_duplicate_item_id"
+    assert at.heard("hello") == []
+    at.send(item)
     assert at.heard("hello")[-1]["transcript"] == "hello"
-    assert at.heard("hello") == []
 
 
-def test_an_item_that_is_equal_to_a_deleted_one_does_not_get_its_words() -> None:
+def test_no_item_takes_the_id_of_one_that_is_being_spoken() -> None:
+    at = desk(listen({**VAD, "create_response": False}))
+    begun = at.send(append(sound(200)))
+    assert types(begun) == ["input_audio_buffer.speech_started"]
+    (taken,) = at.send(user("hi", id=begun[0]["item_id"]))
+    assert taken["error"]["code"] == "item_create_duplicate_item_id"
+    committed = at.send(append(sound(1000, QUIET)))[1]
+    assert (committed["item_id"], committed["previous_item_id"]) == (begun[0]["item_id"], None)
+
+
+def test_a_long_recording_is_written_down_piece_by_piece() -> None:
     at = by_hand(transcription={})
-    at.send(spoken_item({"audio": b64encode(sound(40)).decode()}, id="a"))
-    at.send({"type": "conversation.item.delete", "item_id": "a"})
-    at.send(spoken_item({"audio": ""}, id="a"))
-    assert at.heard("hello") == []
+    at.send(append(sound(100)), COMMIT)
+    item_id = at.hears[0].item_id
+    told = [at.read(at.dialogue.hear(item_id, piece)) for piece in ("One.", "", " Two.")]
+    assert [[event["delta"] for event in events] for events in told] == [["One."], [], [" Two."]]
+    (completed,) = at.read(at.dialogue.heard(item_id))
+    assert completed["transcript"] == "One. Two."
+
+
+def test_a_response_s_own_input_is_not_what_was_heard_of_another_with_its_id() -> None:
+    engine = Curious()
+    at = desk(configure(output_modalities=["text"]), listen(), engine=engine)
+    at.send(append(sound(100)), COMMIT)
+    own = user("my own text", id=at.hears[0].item_id)["item"]
+    at.send(reply(conversation="none", input=[own]))
+    at.heard("something else")
+    assert [prompt.question for prompt in engine.prompts] == ["my own text"]
 
 
 def test_what_is_no_message_is_read_as_it_is() -> None:
@@ -575,8 +597,8 @@ def test_a_call_is_written_beside_what_is_spoken() -> None:
     assert [item["type"] for item in done["output"]] == ["message", "function_call"]
 
 
-@pytest.mark.parametrize(("was_said", "kept"), [(0, ""), (1, "One. "), (2, "One. Two. ")])
-def test_a_cancel_keeps_what_was_begun_to_be_said(was_said: int, kept: str) -> None:
+@pytest.mark.parametrize(("was_said", "kept"), [(0, ""), (1, "One. "), (2, "One. ")])
+def test_a_cancel_keeps_what_made_a_sound(was_said: int, kept: str) -> None:
     at = talking()
     if was_said:
         at.say("One. Two. Three")
@@ -739,6 +761,50 @@ def transcribe(**session: object) -> dict[str, object]:
     return {"type": "session.update", "session": {"type": "transcription", **session}}
 
 
+def test_a_truncate_of_a_part_that_is_none_says_which() -> None:
+    at = talking()
+    at.say("One. ")
+    at.sound(sound(100))
+    at.spoken()
+    item_id = at.finish(Finish())[-1]["response"]["output"][0]["id"]
+    assert error(at.send(truncate(item_id, 0) | {"content_index": 1}))["param"] == "content_index"
+
+
+@pytest.mark.parametrize("dialect", [Dialect.GA, Dialect.BETA])
+def test_a_response_has_the_voice_of_its_session_or_its_own(dialect: Dialect) -> None:
+    at = desk(dialect=dialect)
+    own: dict[str, object]
+    if dialect is Dialect.GA:
+        own = {"audio": {"output": {"voice": "ash"}}}
+        at.send(configure(audio={"output": {"voice": "cedar", "speed": 1.2}}))
+    else:
+        own = {"voice": "ash"}
+        at.send({"type": "session.update", "session": {"voice": "cedar"}})
+    at.send(user("hi"))
+    for voice, asked in {"cedar": {}, "ash": own}.items():
+        created = at.send({"type": "response.create", "response": asked})[0]["response"]
+        audio = created["audio"]["output"] if dialect is Dialect.GA else created
+        assert audio["voice"] == voice
+        at.send({"type": "response.cancel"})
+
+
+def test_a_beta_client_is_told_of_a_wrong_format_by_the_name_it_has_there() -> None:
+    at = desk(dialect=Dialect.BETA)
+    session = {"input_audio_format": "g711_ulaw"}
+    assert (
+        error(at.send({"type": "session.update", "session": session}))["param"]
+        == "session.input_audio_format"
+    )
+
+
+def test_ears_that_fail_name_the_part_that_they_were_for() -> None:
+    at = by_hand(transcription={})
+    spoken = {"type": "input_audio", "audio": b64encode(sound(40)).decode()}
+    at.send(spoken_item(content=[{"type": "input_text", "text": "Listen:"}, spoken]))
+    (failed,) = at.heard("", "The ears failed: out of memory")
+    assert failed["content_index"] == 1
+
+
 def test_a_session_can_be_for_transcription() -> None:
     at = desk(transcribes=True)
     (created,) = at.read(at.dialogue.open())
@@ -872,4 +938,4 @@ def test_nothing_raises_in_any_order(
                 at.read(at.dialogue.spoken(speak.reply_id, "x" if step == "hoarse" else ""))
         if at.hears and step in ("heard", "deaf"):
             hear = at.hears.pop(0)
-            at.read(at.dialogue.heard(hear.item_id, "words", "x" if step == "deaf" else ""))
+            at.heard("words", "x" if step == "deaf" else "", hear=hear)

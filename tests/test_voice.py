@@ -23,7 +23,7 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.tone import CHARACTER_MS
 from tests.program import Program, background
-from tests.sounds import QUIET, SECOND, heard, tone, utterances, wav_audio
+from tests.sounds import QUIET, SECOND, heard, tone, utterances, wav_audio, words_in
 from tests.soundserver import SoundServer, reason_to_skip, sound_server
 from tests.terminal import Terminal
 from tests.test_recorded_servers import playing
@@ -202,4 +202,4 @@ def test_a_spoken_question_gets_a_spoken_answer_without_a_network(
         sound.says(question, tmp_path)
         terminal.shows("What is the capital of France?", "Paris", "Ctrl-T")
         recorded = speaker.waits(is_over)
-    assert "Paris" in asyncio.run(voice.hear(heard(recorded, above=QUIET)))
+    assert "Paris" in asyncio.run(words_in(voice, heard(recorded, above=QUIET)))

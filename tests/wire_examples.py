@@ -336,8 +336,13 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
     ),
     ({"type": f"{_HEARD}.segment", "item_id": "i", "text": "h"}, Other(f"{_HEARD}.segment")),
     (
-        {"type": f"{_HEARD}.failed", "item_id": "i", "error": {"message": "Too loud."}},
-        HearingFailed("i", "Too loud."),
+        {
+            "type": f"{_HEARD}.failed",
+            "item_id": "i",
+            "content_index": 2,
+            "error": {"message": "Too loud."},
+        },
+        HearingFailed("i", "Too loud.", 2),
     ),
     (
         {"type": "input_audio_buffer.committed", "item_id": "i", "previous_item_id": "h"},

@@ -45,7 +45,8 @@ from rtchat.server.listening import Step as Spoke
 from rtchat.server.voice import Voice
 from rtchat.values import Dialect, Item, JsonObject, Options, OtherItem, Status, value
 from rtchat.wire.answers import encode_event
-from rtchat.wire.fields import write_frame
+from rtchat.wire.beta import param_to_beta
+from rtchat.wire.fields import Fields, write_frame
 from rtchat.wire.requests import (
     ITEM_REFERENCE,
     Asked,
@@ -147,7 +148,10 @@ class Dialogue:
         try:
             return [*self._obey(command)]
         except RefusedError as refused:
-            return self.refuse(replace(refused.problem, event_id=named))
+            param = refused.problem.param
+            if self._dialect is Dialect.BETA:
+                param = param_to_beta(param)
+            return self.refuse(replace(refused.problem, event_id=named, param=param))
 
     def refuse(self, problem: ServerProblem) -> list[Output]:
         """The frames of an `error` event."""
@@ -172,12 +176,14 @@ class Dialogue:
         outputs = self._grow(reply_id, lambda reply: reply.cut(_failed(failure)))
         return [*outputs, Halt(reply_id)] if outputs else []
 
-    def heard(self, item_id: str, text: str, failure: str = "") -> list[Output]:
+    def hear(self, item_id: str, piece: str) -> list[Output]:
+        """The next words of a `Hear`."""
+        return [*self._write(self._listening.hear(item_id, piece))]
+
+    def heard(self, item_id: str, failure: str = "") -> list[Output]:
         """A `Hear` has been done, or has failed."""
-        item, events = self._listening.heard(item_id, text, failure)
+        item, events = self._listening.heard(item_id, failure)
         outputs = [*self._write(events)]
-        if item is None:
-            return outputs
         for reply_id, waiting in [*self._waiting.items()]:
             if item_id not in waiting.unheard:
                 continue
@@ -240,6 +246,9 @@ class Dialogue:
 
     def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
         item = complete(item, item.id or self._new_id("item"))
+        if self._listening.reserves(item.id):
+            message = f"The conversation has an item '{item.id}' whose audio is being heard."
+            raise RefusedError("item_create_duplicate_item_id", message, "item.id")
         item, audio = self._listening.split(item, "item")
         before = self._items.insert(item, previous)
         yield from self._write([ItemAdded(item, before), ItemDone(item, before)])
@@ -307,8 +316,12 @@ class Dialogue:
                     yield self._listening.begin(item, audio[item.id])
 
     def _reply_options(self, request: Request) -> Options:
-        # Tools, truncation and the like are the session's; a response repeats only its own.
-        session = replace(self._options, modality=self._options.modality or "audio", other={})
+        # Tools, truncation and the like are the session's; a response repeats only its own, and how
+        # it sounds.
+        output = Fields(self._session(), []).fields("audio").fields("output").data
+        sound = {"format": output["format"], "voice": output["voice"]}
+        modality = self._options.modality or "audio"
+        session = replace(self._options, modality=modality, other={"audio": {"output": sound}})
         return merge_options(session, request.options)
 
     def _prompt(self, request: Request, options: Options) -> tuple[Prompt, dict[str, bytes]]:
@@ -318,9 +331,12 @@ class Dialogue:
         if request.input is not None:
             items = []
             for index, item in enumerate(request.input):
-                read, sound = self._listening.split(self._resolve(item), f"response.input[{index}]")
-                if sound:
+                known = self._resolve(item)
+                read, sound = self._listening.split(known, f"response.input[{index}]")
+                # It may have the id of an item of the conversation, and is another.
+                if sound or (known is item and item.id):
                     read = complete(read, self._new_id("item"))
+                if sound:
                     audio[read.id] = sound
                 items.append(read)
         most = options.max_output_tokens

@@ -142,6 +142,7 @@ class GrowingReply:
         """The end at once. What was not said aloud was not said."""
         message = self._outputs.get(None)
         if message and message.mouth:
+            self._mouth.stop()
             message.pieces = [sentence.text for sentence in self._mouth.spoken]
         yield from self._end(finish)
 

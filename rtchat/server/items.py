@@ -102,7 +102,8 @@ class Items:
             raise RefusedError("invalid_value", message, "item_id")
         if content_index or not item.parts or item.parts[0].kind != "audio":
             message = "Only audio can be truncated: this content is text, or there is none."
-            raise RefusedError("invalid_value", message, "item_id")
+            wrong = "content_index" if content_index else "item_id"
+            raise RefusedError("invalid_value", message, wrong)
         spoken = self._spoken.get(item_id, ())
         length = sum(sentence.ms for sentence in spoken)
         if end_ms > length + 1:  # it may have been rounded

@@ -7,7 +7,7 @@ when a turn begins and ends (`hearing`), and what a response makes of it (`dialo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
 from rtchat.effects import AppendAudio, ClearAudio, CommitAudio
@@ -36,7 +36,7 @@ _SHORTEST_MS = 100
 
 @value
 class Hear:
-    """Find the words in this audio, for `heard`."""
+    """Find the words in this audio, for `hear`, and then `heard`."""
 
     item_id: str
     audio: bytes
@@ -48,6 +48,20 @@ class TurnOver:
 
 
 Step: TypeAlias = Said | Hear | TurnOver
+
+
+@dataclass
+class _Unheard:
+    """An item whose words are to come."""
+
+    message: Message
+    seconds: float
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def index(self) -> int:
+        """Of the part that they are for."""
+        return self.message.parts.index(Part("audio"))
 
 
 class Listening:
@@ -63,8 +77,8 @@ class Listening:
         self._is_written_down = False
         self._speaking = ""
         """The id of the item that is being spoken."""
-        self._unheard: dict[str, tuple[Message, float]] = {}
-        """Items whose words are to come, and how many seconds they are long."""
+        self._unheard: dict[str, _Unheard] = {}
+        """Items whose words are to come."""
         self.configure(session)
 
     @property
@@ -76,6 +90,10 @@ class Listening:
     def unheard(self) -> Collection[str]:
         """The ids of the items whose words are to come."""
         return self._unheard.keys()
+
+    def reserves(self, item_id: str) -> bool:
+        """Whether this id is that of an item to come, or of one whose words are to come."""
+        return item_id in {self._speaking, *self._unheard}
 
     def configure(self, session: JsonObject) -> None:
         """The whole session, as it is told to the client, is this from here on."""
@@ -163,28 +181,39 @@ class Listening:
     def begin(self, message: Item, audio: bytes) -> Hear:
         """Have an item heard."""
         assert isinstance(message, Message)
-        self._unheard[message.id] = message, len(audio) / BYTES_A_MS / 1000
+        self._unheard[message.id] = _Unheard(message, len(audio) / BYTES_A_MS / 1000)
         return Hear(message.id, audio)
 
-    def heard(self, item_id: str, text: str, failure: str) -> tuple[Item | None, list[Said]]:
-        """The item with its words, and what the client is told of them."""
-        before, seconds = self._unheard.pop(item_id, (None, 0.0))
-        if before is None:  # another with this id has been heard meanwhile
-            return None, []
-        index = before.parts.index(Part("audio"))
+    def hear(self, item_id: str, piece: str) -> list[Said]:
+        """The next words of an item, and what the client is told of them."""
+        unheard = self._unheard[item_id]
+        unheard.pieces.append(piece)
+        if not piece or not self._is_told_of(unheard):
+            return []
+        return [Delta(Channel.HEARD, piece, "", item_id, 0, unheard.index)]
+
+    def heard(self, item_id: str, failure: str) -> tuple[Item, list[Said]]:
+        """The item with all its words, and what the client is told of that."""
+        unheard = self._unheard.pop(item_id)
+        before, index, text = unheard.message, unheard.index, "".join(unheard.pieces)
         parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
         item = replace(before, parts=parts)
-        # Deleted, or never part of the conversation. To compare items would be slow: there may be
-        # thousands.
-        if not any(known is before for known in self._items):
-            return item, []
-        self._items.replace(item)
-        if not self._is_written_down:
+        is_told = self._is_told_of(unheard)
+        if self._is_known(before):
+            self._items.replace(item)
+        if not is_told:
             return item, []
         if failure:
-            return item, [HearingFailed(item_id, failure)]
-        delta = [Delta(Channel.HEARD, text, "", item_id, 0, index)] if text else []
-        return item, [*delta, Transcribed(item_id, index, text, seconds)]
+            return item, [HearingFailed(item_id, failure, index)]
+        return item, [Transcribed(item_id, index, text, unheard.seconds)]
+
+    def _is_told_of(self, unheard: _Unheard) -> bool:
+        return self._is_written_down and self._is_known(unheard.message)
+
+    def _is_known(self, message: Message) -> bool:
+        """Whether it is part of the conversation, and not deleted. To compare items would be slow:
+        there may be thousands."""
+        return any(known is message for known in self._items)
 
 
 def as_text(item: Item) -> Item:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.util import find_spec
 from textwrap import wrap
-from threading import Event
 from typing import TYPE_CHECKING
 
 from rtchat.server.voice import FRAME_MS, Detector
@@ -40,8 +39,8 @@ def missing() -> str | None:
 
 
 class LocalVoice:
-    """Ears and a mouth, each with a thread of its own, which alone touches its model: everybody is
-    heard in the order of asking, and several that are spoken to take turns by the sentence."""
+    """Ears and a mouth, each with a thread of its own, which alone touches its model: several that
+    are heard take turns by the half minute, and several that are spoken to by the sentence."""
 
     def __init__(self) -> None:
         self._ear = ThreadPoolExecutor(1, "rtchat-ear")
@@ -57,14 +56,12 @@ class LocalVoice:
         self.warm_up()
         return _Silero()
 
-    async def hear(self, audio: bytes) -> str:
-        """The words in it. Cancelling it stops after the half minute that is just heard."""
-        stop = Event()
+    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+        """A piece for each half minute, as soon as it is understood."""
         loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._ear, self._hear, audio, stop)
-        finally:
-            stop.set()
+        pieces = self._hear(audio)
+        while (piece := await loop.run_in_executor(self._ear, next, pieces, None)) is not None:
+            yield piece
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         """A piece for each sentence, as soon as it is made."""
@@ -73,13 +70,11 @@ class LocalVoice:
         while (piece := await loop.run_in_executor(self._mouth, next, pieces, None)) is not None:
             yield piece
 
-    def _hear(self, audio: bytes, stop: Event) -> str:
-        heard = []
+    def _hear(self, audio: bytes) -> Iterator[str]:
+        space = ""
         for words in self._whisper.hear(_samples(audio)):
-            heard.append(words)
-            if stop.is_set():
-                break
-        return " ".join(words for words in heard if words)
+            yield space + words if words else ""
+            space = space or " " * bool(words)
 
     def _speak(self, text: str) -> Iterator[bytes]:
         for sentence in self._hibari.split_sentences(text):

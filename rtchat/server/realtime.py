@@ -95,6 +95,7 @@ async def serving(
             compression=None,
             max_size=_MAX_FRAME,
             close_timeout=_CLOSE_SECONDS,
+            ping_timeout=None,  # while a client has to wait, its pongs are not read
             ssl=ssl,
             logger=_silent(),
         )
@@ -316,13 +317,17 @@ class _Client:
 
     async def _hear(self, item_id: str, audio: bytes) -> None:
         assert not isinstance(self._voice, str)  # else nothing is heard
-        text = failure = ""
-        try:
-            text = await self._voice.hear(audio)
-        except Exception as error:
-            failure = f"The ears failed: {type(error).__name__}: {error}"
+        failure = ""
         with suppress(ConnectionClosed):
-            await self._pass_on(self._dialogue.heard, item_id, text, failure)
+            try:
+                async with aclosing(self._voice.hear(audio)) as pieces:
+                    async for piece in pieces:
+                        await self._pass_on(self._dialogue.hear, item_id, piece)
+            except ConnectionClosed:
+                return
+            except Exception as error:
+                failure = f"The ears failed: {type(error).__name__}: {error}"
+            await self._pass_on(self._dialogue.heard, item_id, failure)
 
     async def _pass_on(
         self, tell: Callable[_P, Sequence[Output]], *args: _P.args, **named: _P.kwargs

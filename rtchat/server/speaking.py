@@ -85,6 +85,11 @@ class Mouth:
         """It was said to its end."""
         self._is_busy = False
 
+    def stop(self) -> None:
+        """What was about to be said, and made no sound yet, was not."""
+        if self._is_busy and not self.spoken[-1].size:
+            self.spoken.pop()
+
     def _cut(self) -> Iterator[str]:
         text, start = self._text, 0
         while True:

@@ -34,9 +34,9 @@ class ToneVoice:
     def detector(self) -> LoudnessDetector:
         return LoudnessDetector()
 
-    async def hear(self, audio: bytes) -> str:
-        is_loud = any(share >= 1 for share in LoudnessDetector().feed(audio))
-        return next(self._heard, "") if is_loud else ""
+    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+        if any(share >= 1 for share in LoudnessDetector().feed(audio)):
+            yield next(self._heard, "")
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         pieces, rest = divmod(len(text) * CHARACTER_MS, _PIECE_MS)

@@ -27,8 +27,9 @@ class Voice(Protocol):
     def detector(self) -> Detector:
         """A detector for one client."""
 
-    async def hear(self, audio: bytes) -> str:
-        """The words in it; empty if there are none."""
+    def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+        """The words in it, in pieces as they are understood, which may be empty. Closing it early
+        stops it."""
 
     def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         """A sentence or so, said aloud, in pieces of whole samples. Closing it early stops it."""

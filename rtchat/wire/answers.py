@@ -143,10 +143,10 @@ def _encode(event: Said, options: Options) -> dict[str, object] | None:  # noqa:
             return {"type": kind, "item_id": item_id, "previous_item_id": previous}
         case AudioCleared():
             return {"type": "input_audio_buffer.cleared"}
-        case HearingFailed(item_id, message):
+        case HearingFailed(item_id, message, index):
             kind = "conversation.item.input_audio_transcription.failed"
             error = {"type": "transcription_error", "message": message}
-            return {"type": kind, "item_id": item_id, "content_index": 0, "error": error}
+            return {"type": kind, "item_id": item_id, "content_index": index, "error": error}
         case RateLimits():
             return _rate_limits(event)
         case ServerProblem():

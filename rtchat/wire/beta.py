@@ -105,7 +105,8 @@ def param_to_beta(param: str) -> str:
     for name, path, _, _ in _FIELDS:
         ga = ".".join(path)
         if top in ("session", "response") and (rest == ga or rest.startswith((f"{ga}.", f"{ga}["))):
-            return f"{top}.{name}{rest[len(ga) :]}"
+            tail = "" if name.endswith("_format") else rest[len(ga) :]  # which is a word there
+            return f"{top}.{name}{tail}"
     return param
 
 

@@ -240,7 +240,8 @@ def _committed(fields: Fields) -> ServerEvent:
 
 def _hearing_failed(fields: Fields) -> ServerEvent:
     error = fields.fields("error")
-    return HearingFailed(fields.text("item_id"), error.text("message") or error.text("code"))
+    message = error.text("message") or error.text("code")
+    return HearingFailed(fields.text("item_id"), message, fields.integer("content_index"))
 
 
 def _tool_called(fields: Fields) -> ServerEvent:
