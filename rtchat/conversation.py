@@ -23,10 +23,11 @@ from rtchat import problems
 from rtchat.account import Account
 from rtchat.errors import ExitCode, Problem
 from rtchat.minutes import Minutes, Question, add
+from rtchat.patience import LONGEST_LIMIT_WAIT, Patience, back_off
 from rtchat.prices import Costs
-from rtchat.reply import BETWEEN_PARTS, Reply
 from rtchat.round import STOPPED, Permissions, Round
 from rtchat.speech import SHORTEST_MS, TAIL_MS, Speech, SpeechOptions
+from rtchat.turn import Turn
 from rtchat.values import (
     BYTES_A_MS,
     Channel,
@@ -39,23 +40,13 @@ from rtchat.values import (
     Status,
     ToolCall,
     ToolOutput,
-    Usage,
-    value,
 )
 from rtchat.wishes import Wishes
 
-RETRIES = 5
-FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
-"""Seconds before a new attempt: doubling, and up to a quarter less so that clients spread out."""
-LONGEST_LIMIT_WAIT = 30.0
-"""Seconds that a rate limit may ask for and be waited out without asking the user."""
-SAVE_EVERY = 0.5
-"""Seconds between two records of a reply that streams."""
 RENEW_BEFORE = 60.0
 """Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
-WORDS_LATE, WORDS_LOST = 1.0, 3.0
-"""Seconds that the text of a reply waits for what it replies to to be written down, so that they
-stand in order; and that the end of the program waits for it."""
+WORDS_LOST = 3.0
+"""Seconds that the end of the program waits for what the user said to be written down."""
 
 
 class Mode(StrEnum):
@@ -96,57 +87,6 @@ _CUT_SHORT = (Phase.REPLYING, Phase.ASKED, Phase.CALLING, Phase.LIMITED)
 _NO_SESSION = (Phase.DOWN, Phase.CONNECTING, Phase.RETRYING)
 
 
-@value
-class Patience:
-    """How long to wait, in seconds."""
-
-    start: float = 10.0
-    """From the open socket to the session that took our settings."""
-    reply: float = 60.0
-    """Without a word from the server while a reply is due."""
-
-
-class _Turn:
-    """The question that is being answered."""
-
-    def __init__(self, question: Question, now: float) -> None:
-        self.question = question
-        self.sent = now
-        self.first: float | None = None
-        self.reply = Reply()
-        self.is_heard = False
-        """Whether any of the reply's audio was played."""
-        self.is_silenced = False
-        """Whether the rest of it is not to be heard any more."""
-        self.is_garbled = False
-        """Whether it was said that some of it is no audio."""
-        self.announced = False
-        """Whether `response.created` named the reply; until then its first delta does."""
-        self.waited = False
-        self.saving = False
-        self.said: list[str] = []
-        """The text of its replies that were followed by calls."""
-        self.joint = ""
-        """What is shown between that and the next."""
-        self.calls: list[ToolCall] = []
-        self.round: Round | None = None
-        """The calls that are being made."""
-        self.rounds = 0
-        self.usage: Usage | None = None
-        self.held: list[str] | None = None
-        """Its text, as long as that waits for what it replies to."""
-        self.audio: list[bytes] = []
-        """What is to be kept of how it sounds."""
-
-
-def back_off(attempts: int, retry_after: float | None) -> float | None:
-    """The seconds before connecting again after so many attempts; None if it is to be given up."""
-    least = retry_after or 0.0
-    if attempts >= RETRIES or least > LONGEST_LIMIT_WAIT:
-        return None
-    return max(least, min(LONGEST_DELAY, FIRST_DELAY * 2.0**attempts))
-
-
 class Conversation:
     """One conversation. `handle` is the whole interface."""
 
@@ -182,7 +122,7 @@ class Conversation:
         self._attached: tuple[Part, ...] = ()
         self._untold: tuple[Part, ...] = ()
         """What of it this session does not know."""
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._input_ended = False
         self._exit = ExitCode.OK
         self._attempt = 0
@@ -383,7 +323,7 @@ class Conversation:
         self._close_speech()
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
-        if self._turn is not None and (self._turn.reply.text or self._turn.is_heard):
+        if self._turn is not None and self._turn.has_begun:
             self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
@@ -482,9 +422,8 @@ class Conversation:
 
     def _begin(self, question: Question) -> None:
         self._silence()
-        self._turn = _Turn(question, self._now)
-        for record in self._minutes.asked(question, self._model, self._wishes.session.instructions):
-            self._do(record)
+        self._turn = Turn(question, self._now)
+        self._out += self._minutes.asked(question, self._model, self._wishes.session.instructions)
         self._show(fx.Asked(question.text, self._model, question.is_spoken))
 
     def _refuse(self, question: Question, problem: Problem) -> None:
@@ -497,9 +436,7 @@ class Conversation:
 
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
-        self._turn.reply = Reply()
-        self._turn.announced = self._turn.is_heard = self._turn.is_silenced = False
-        self._turn.saving = False
+        self._turn.begin_reply()
         self._phase = Phase.ASKED
         self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
@@ -541,7 +478,7 @@ class Conversation:
             case _:
                 assert_never(event)
 
-    def _current(self, response_id: str) -> _Turn | None:
+    def _current(self, response_id: str) -> Turn | None:
         """The turn that an event of this response belongs to; None if it comes late, or from
         elsewhere.
 
@@ -555,22 +492,9 @@ class Conversation:
         expected = response_id == turn.reply.id if turn.reply.id else response_id not in self._past
         return turn if expected else None
 
-    def _show_text(self, turn: _Turn, text: str) -> None:
-        if not text:
-            return
-        if turn.first is None:
-            turn.first = self._now
-            if turn.question.item_id in self._speech.unheard:
-                turn.held = []
-                self._do(fx.SetTimer(ev.Timer.HEARD, WORDS_LATE))
-        if turn.held is None:
-            self._show(fx.TextArrived(turn.joint + text))
-        else:
-            turn.held.append(turn.joint + text)
-        turn.joint = ""
-        if not turn.saving:
-            turn.saving = True
-            self._do(fx.SetTimer(ev.Timer.SAVE, SAVE_EVERY))
+    def _show_text(self, turn: Turn, text: str) -> None:
+        waits = turn.question.item_id in self._speech.unheard
+        self._out += turn.show(text, self._now, waits=waits)
 
     def _save(self) -> None:
         turn = self._turn
@@ -592,16 +516,14 @@ class Conversation:
             return
         self._show_text(turn, turn.reply.finish(event.items))
         wait = problems.limit_wait(event)
-        has_begun = turn.waited or turn.is_heard or bool(turn.reply.text)
-        if wait is not None and wait <= LONGEST_LIMIT_WAIT and not has_begun:
+        is_first = not (turn.waited or turn.has_begun)
+        if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:
             self._wait_for_limit(turn, wait)
             return
-        if event.usage is not None:
-            turn.usage = event.usage if turn.usage is None else turn.usage + event.usage
+        turn.pay(event.usage)
         if event.status is Status.COMPLETED and self._permissions.concern(turn.reply.calls):
             self._make_calls(turn)
             return
-        turn.calls += [call for call in turn.reply.calls if isinstance(call, ToolCall)]
         problem = problems.of_reply(event)
         if self._mode is Mode.CHAT and event.code == problems.LIMITED:
             problem = problem and replace(problem, hint="/retry asks it again")
@@ -612,7 +534,7 @@ class Conversation:
         for call in (item for item in items if isinstance(item, ToolCall)):
             self._send(fx.AddItem(ToolOutput(call.call_id, STOPPED)))
 
-    def _wait_for_limit(self, turn: _Turn, seconds: float) -> None:
+    def _wait_for_limit(self, turn: Turn, seconds: float) -> None:
         turn.waited = True
         self._past.append(turn.reply.id)
         self._phase = Phase.LIMITED
@@ -639,31 +561,22 @@ class Conversation:
         if turn.round is not None:
             self._out += turn.round.stop()
             self._answer_calls(turn)
-        self._release(turn)
+        self._out += turn.release()
         self._out += self._speech.finish()
-        text = turn.reply.text
         if status is Status.COMPLETED:
             self._attempt = 0
             self._account.replies += 1
-        timing = fx.Timing(
-            self._connect_seconds,
-            None if turn.first is None else turn.first - turn.sent,
-            self._now - turn.sent,
-        )
-        over = fx.ReplyOver(
+        over = turn.over(
             status,
-            BETWEEN_PARTS.join([*turn.said, *([text] if text else [])]),
-            self._model,
             reason,
             problem,
-            turn.reply.id or None,
-            None if ended is None else ended.conversation_id,
-            turn.usage,
-            timing,
-            tuple(turn.calls),
-            self._account.bill(turn.usage, self._model),
+            ended,
+            model=self._model,
+            connect=self._connect_seconds,
+            now=self._now,
+            bill=self._account.bill(turn.usage, self._model),
         )
-        self._end(turn.question, over, text, b"".join(turn.audio))
+        self._end(turn.question, over, turn.reply.text, b"".join(turn.audio))
         self._past.append(turn.reply.id)
         self._count(problem)
         if self._phase in (Phase.ASKED, Phase.REPLYING, Phase.CALLING):
@@ -675,8 +588,7 @@ class Conversation:
         self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
     ) -> None:
         """A question is done with, and it is kept how; `last` is the text of its last reply."""
-        for record in self._minutes.over(question, over, last, audio):
-            self._do(record)
+        self._out += self._minutes.over(question, over, last, audio)
         self._show(over)
         for heard in self._late:
             self._show(heard)
@@ -791,26 +703,17 @@ class Conversation:
         question = self._speech.unheard.pop(item_id, None)
         if question is None:
             return
-        for record in self._minutes.heard(question, text):
-            self._do(record)
+        self._out += self._minutes.heard(question, text)
         turn = self._turn
-        is_shown = turn is not None and turn.held is None and turn.first is not None
-        if text.strip() and is_shown:
+        if text.strip() and turn is not None and turn.is_shown:
             self._late.append(fx.Heard(text))
         elif text.strip():
             self._show(fx.Heard(text))
         if turn is not None and turn.question is question:
-            self._release(turn)
+            self._out += turn.release()
         self._next()
 
-    def _release(self, turn: _Turn) -> None:
-        """The text of a reply has waited long enough."""
-        held, turn.held = turn.held, None
-        if held is not None:
-            self._do(fx.ClearTimer(ev.Timer.HEARD))
-            self._show(fx.TextArrived("".join(held)))
-
-    def _play(self, turn: _Turn, event: ev.Delta | ev.ChannelDone) -> None:
+    def _play(self, turn: Turn, event: ev.Delta | ev.ChannelDone) -> None:
         if turn.is_silenced:
             return
         try:
@@ -846,23 +749,17 @@ class Conversation:
         if turn is not None:
             turn.reply.call(item)
 
-    def _make_calls(self, turn: _Turn) -> None:
+    def _make_calls(self, turn: Turn) -> None:
         """The reply is calls: they are made, all of them are answered, and a reply is due again."""
         self._do(fx.ClearTimer(ev.Timer.STALL))
-        self._release(turn)
+        self._out += turn.release()
         self._out += self._speech.finish()
-        calls, text = turn.reply.calls, turn.reply.text
-        if text:
-            turn.said.append(text)
-            turn.joint = BETWEEN_PARTS
-        turn.calls += [call for call in calls if isinstance(call, ToolCall)]
-        audio = b"".join(turn.audio)
-        for record in self._minutes.called(turn.question, text, calls, self._model, audio):
-            self._do(record)
-        self._past.append(turn.reply.id)
-        turn.reply, turn.audio = Reply(), []
-        turn.rounds += 1
-        turn.round = Round(calls, self._permissions, turn.rounds)
+        reply, audio = turn.reply, b"".join(turn.audio)
+        self._out += self._minutes.called(
+            turn.question, reply.text, reply.calls, self._model, audio
+        )
+        self._past.append(reply.id)
+        turn.begin_round(self._permissions)
         self._phase = Phase.CALLING
         self._go_on(Round.begin)
 
@@ -875,7 +772,7 @@ class Conversation:
         if self._phase is Phase.CALLING:
             self._go_on_with(turn)
 
-    def _go_on_with(self, turn: _Turn) -> None:
+    def _go_on_with(self, turn: Turn) -> None:
         """The session is there, and so is the turn: ask, or see to its calls."""
         if turn.round is None:
             self._ask_reply()
@@ -886,11 +783,10 @@ class Conversation:
             self._answer_calls(turn)
             self._ask_reply(may_call=not enough)
 
-    def _answer_calls(self, turn: _Turn) -> None:
+    def _answer_calls(self, turn: Turn) -> None:
         assert turn.round is not None
         answers, turn.round = turn.round.answers, None
-        for record in self._minutes.answered(turn.question, answers, self._model):
-            self._do(record)
+        self._out += self._minutes.answered(turn.question, answers, self._model)
         if self._phase in (Phase.CALLING, Phase.READY):  # else they are replayed
             for answer in answers:
                 self._send(fx.AddItem(answer))
@@ -1040,7 +936,7 @@ class Conversation:
         return self._phase not in _NO_SESSION
 
     def _change_model(self, model: str) -> None:
-        if self._turn is not None and (self._turn.reply.text or self._turn.is_heard):
+        if self._turn is not None and self._turn.has_begun:
             self._silence()
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         self._model = model
@@ -1095,7 +991,7 @@ class Conversation:
             else:
                 self._say(again)
         else:
-            self._turn = _Turn(last, self._now)
+            self._turn = Turn(last, self._now)
             self._show(fx.Asked(last.text, self._model, last.is_spoken))
             self._next()
 
@@ -1127,7 +1023,7 @@ class Conversation:
 
     def _stop_listening(self) -> None:
         if self._turn is not None:
-            self._release(self._turn)
+            self._out += self._turn.release()
         else:
             self._speech.unheard.clear()
             self._next()

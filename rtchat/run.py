@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
 from rtchat import piped, problems
-from rtchat.conversation import Conversation, Mode, Patience
+from rtchat.conversation import Conversation, Mode
 from rtchat.effects import Notice
 from rtchat.endpoint import trust
 from rtchat.errors import ExitCode, Problem, UsageError, as_error
@@ -33,6 +33,7 @@ from rtchat.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.patience import Patience
 from rtchat.prices import Costs, known_rates
 from rtchat.round import Permissions
 from rtchat.session import Keeper, Link, Player, Post, Session, Source, Tap, View

@@ -10,10 +10,10 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.conversation import Patience
 from rtchat.effects import Connecting, Ready, Update, Waiting
 from rtchat.errors import ExitCode, UsageError
 from rtchat.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
+from rtchat.patience import Patience
 from rtchat.run import prepare, server_of, trace_of
 from rtchat.session import Post, Session
 from rtchat.settings import Settings

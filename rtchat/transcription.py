@@ -12,9 +12,9 @@ from enum import StrEnum
 from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
-from rtchat.conversation import Patience, back_off
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import ChannelDone, Delta
+from rtchat.patience import Patience, back_off
 from rtchat.reply import Reply
 from rtchat.speech import Speech, SpeechOptions
 from rtchat.values import Channel, Options, Status

@@ -17,7 +17,7 @@ _LAYERS = (
     ("errors", "values", "events", "effects"),
     (
         *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
-        *("account", "wishes", "speech", "transcription"),
+        *("account", "patience", "wishes", "speech", "transcription", "turn"),
         *("rows", "transcript"),
         *("dotted", "prices"),
         *("ui.markdown", "ui.grammar", "ui.safe"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode, Patience
+from rtchat.conversation import Conversation, Mode
 from rtchat.effects import (
     AddItem,
     Asked,
@@ -61,6 +61,7 @@ from rtchat.events import (
     UsageAsked,
     UserSaid,
 )
+from rtchat.patience import Patience
 from rtchat.values import Channel, Message, Options, Part, Status, Usage
 from tests.playbook import QUIET, Playbook
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rtchat.conversation import WORDS_LATE, WORDS_LOST, Conversation, Mode
+from rtchat.conversation import WORDS_LOST, Conversation, Mode
 from rtchat.effects import (
     AddItem,
     AppendAudio,
@@ -74,6 +74,7 @@ from rtchat.events import (
 from rtchat.prices import Costs, Rate
 from rtchat.round import Permissions
 from rtchat.speech import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
+from rtchat.turn import WORDS_LATE
 from rtchat.values import (
     BYTES_A_MS,
     Channel,
