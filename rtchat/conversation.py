@@ -165,8 +165,8 @@ class Conversation:
             case ev.MicrophoneToggled():
                 self._toggle_microphone()
             case ev.MicrophoneLost(problem):
-                self._speech.is_there = False
                 self._lose_microphone(problem)
+                self._speech.is_there = False
             case ev.PlaybackCut(item_id, index, played_ms):
                 if self._speech.was_played(item_id):
                     self._send(fx.Truncate(item_id, index, played_ms))
@@ -267,6 +267,8 @@ class Conversation:
     def _connect(self) -> None:
         self._close_speech()
         self._untold = self._attached
+        for question in self._queue:
+            question.is_told = False
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
@@ -425,6 +427,8 @@ class Conversation:
         self._turn = Turn(question, self._now)
         self._out += self._minutes.asked(question, self._model, self._wishes.session.instructions)
         self._show(fx.Asked(question.text, self._model, question.is_spoken))
+        if question.words.strip():
+            self._show(fx.Heard(question.words))
 
     def _refuse(self, question: Question, problem: Problem) -> None:
         """Neither this question nor any that waits is asked."""
@@ -649,8 +653,7 @@ class Conversation:
         """It is heard no more; a turn that was begun can still end."""
         self._notice("error", str(problem))
         if self._speech.is_on:
-            self._speech.toggle()
-            self._show_microphone()
+            self._toggle_microphone()
         if self._speech.is_speaking:
             self._captured(bytes(TAIL_MS * BYTES_A_MS))
         if self._mode is not Mode.CHAT:
@@ -667,15 +670,22 @@ class Conversation:
         if turn is not None and item_id and item_id == turn.question.item_id:
             return  # it is said twice
         if self._speech.listens:
-            self._begin_spoken(item_id)
+            question = self._enter("", self._speech.committed())
+            question.item_id = item_id
         elif turn is not None and turn.question.is_spoken and not turn.question.item_id:
-            turn.question.item_id = item_id
+            question = turn.question
+            question.item_id = item_id
         else:
             return
-        if self._speech.options.writes_down and self._turn is not None:
-            self._speech.expect(item_id, self._turn.question)
+        if self._speech.options.writes_down:
+            self._speech.expect(item_id, question)
+        if self._speech.listens and turn is not None and not self._speech.options.interrupts:
+            question.is_told = True  # and is answered once what it may not interrupt is over
+            self._say(question)
+        elif self._speech.listens:
+            self._begin_spoken(question)
 
-    def _begin_spoken(self, item_id: str) -> None:
+    def _begin_spoken(self, question: Question) -> None:
         """The server has ended a turn of the user's, and replies to it."""
         if self._turn is not None:
             self._over(Status.CANCELLED, "turn_detected", None, next_question=False)
@@ -684,8 +694,6 @@ class Conversation:
             self._cancel_owed = False
             self._answered(fx.Cancel)
         self._answered(fx.Reply)  # one that was asked for in this moment is overtaken
-        question = self._enter("", self._speech.committed())
-        question.item_id = item_id
         self._begin(question)
         spent = self._account.overdrawn()
         if not self._speech.options.replies and spent is None:
@@ -705,7 +713,9 @@ class Conversation:
             return
         self._out += self._minutes.heard(question, text)
         turn = self._turn
-        if text.strip() and turn is not None and turn.is_shown:
+        if question in self._queue:
+            pass  # it is shown when it is asked
+        elif text.strip() and turn is not None and turn.is_shown:
             self._late.append(fx.Heard(text))
         elif text.strip():
             self._show(fx.Heard(text))

@@ -38,6 +38,8 @@ class Question:
         self.item = Message("user", parts)
         self.item_id = ""
         """What the server calls its audio."""
+        self.is_told = False
+        """Whether the session has it before it is asked."""
         self.is_heard = False
         """Whether it is known in words, or it is known that it never will be."""
         self.entries = 1
@@ -51,6 +53,11 @@ class Question:
         return any(part.kind == "audio" for part in self.item.parts)
 
     @property
+    def words(self) -> str:
+        """What was said, once it is written down."""
+        return self.item.parts[-1].text if self.is_spoken else ""
+
+    @property
     def audio(self) -> bytes:
         """What was said, as long as it is needed."""
         return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
@@ -58,8 +65,10 @@ class Question:
     def telling(self, *, listens: bool) -> Iterator[Command]:
         """What makes it part of a session; one that listens all the time would take audio that is
         appended for what is being said."""
+        if self.is_told:
+            return
         if listens or not self.is_spoken:
-            yield from add(self.item)
+            yield from add(_told(self.item) or self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")
         if typed:
@@ -116,19 +125,8 @@ class Minutes:
         return any(item is question.item for item in self.items)
 
     def told(self) -> Iterator[Item]:
-        """`items`, as a new session is told of them: what was said aloud in words, where it is
-        known in which; else as it sounded, if the user said it."""
-        for item in self.items:
-            if isinstance(item, Message) and any(part.kind == "audio" for part in item.parts):
-                parts = tuple(
-                    Part("text", part.text) if part.text else part
-                    for part in item.parts
-                    if part.text or (part.data and item.role == "user")
-                )
-                if parts:
-                    yield item if parts == item.parts else replace(item, parts=parts)
-            else:
-                yield item
+        """`items`, as a new session is told of them."""
+        return filter(None, map(_told, self.items))
 
     def enter(
         self, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
@@ -250,6 +248,21 @@ class Minutes:
 def _reply(text: str, audio: bytes = b"") -> Message:
     said = Part("audio", text, b64encode(audio).decode()) if audio else Part("text", text)
     return Message("assistant", (said,))
+
+
+def _told(item: Item) -> Item | None:
+    """An item as a session is told of it: what was said aloud in words, where it is known in which;
+    else as it sounded, if the user said it. None if nothing is known."""
+    if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
+        return item
+    parts = tuple(
+        Part("text", part.text) if part.text else part
+        for part in item.parts
+        if part.text or (part.data and item.role == "user")
+    )
+    if parts == item.parts:
+        return item
+    return replace(item, parts=parts) if parts else None
 
 
 def add(item: Item) -> Iterator[AddItem]:

@@ -327,6 +327,30 @@ def test_speech_that_may_not_interrupt_does_not() -> None:
     assert after(play, SpeechStarted("u2", 3000)) == []
 
 
+def test_and_is_answered_after_the_reply() -> None:
+    options = replace(OPEN, interrupts=False)
+    play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(word("No"), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
+    assert after(play, AudioCommitted("u2")) == []
+    assert after(play, heard("Sure?", "u2")) == []
+    assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
+    assert after(play, word("on.")) == [Show(TextArrived("on."))]
+    effects = after(play, ReplyEnded("r1", Status.COMPLETED))
+    _, asked, words = shown(effects)
+    assert (asked, words) == (Asked("", "m", spoken=True), Heard("Sure?"))
+    assert sent(effects) == [Reply(ALOUD)]
+
+
+def test_unless_the_connection_is_lost_before_it_is_told_once() -> None:
+    options = replace(OPEN, interrupts=False)
+    play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(word("No"), AudioCommitted("u2"), heard("Sure?", "u2"), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    *_, told, reply = sent(after(play, SessionUpdated("s", "m")))
+    assert told == AddItem(Message("user", (Part("text", "Sure?"),)))
+    assert reply == Reply(ALOUD)
+
+
 def test_a_key_stops_the_sound_that_outlasts_the_reply() -> None:
     play = speaking().skip(ReplyEnded("r1", Status.COMPLETED))
     play >> CancelPressed() << StopPlaying()
@@ -345,6 +369,15 @@ def test_what_is_being_said_by_hand_can_be_dropped() -> None:
     play >> CancelPressed() << [StopPlaying(), Show(off), Show(dropped)]
     play.skip(MicrophoneToggled(), AudioCaptured(ms(200, 2)))
     assert sent(after(play, MicrophoneToggled()))[0] == AppendAudio(ms(200, 2))
+
+
+def test_what_was_said_by_hand_before_the_microphone_vanished_is_a_question() -> None:
+    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
+    effects = after(play, MicrophoneLost(GONE))
+    assert sent(effects) == [AppendAudio(ms(300)), CommitAudio(), Reply(ALOUD)]
+    (notice,) = shown(after(play, MicrophoneToggled()))
+    assert isinstance(notice, Notice)
+    assert notice.level == "error"
 
 
 def test_a_key_stops_the_sound_of_a_server_that_names_no_response() -> None:
