@@ -22,7 +22,8 @@ from rtchat.values import Channel, Options, Status
 LATE = 10.0
 """Seconds that turns wait for one before them to be written down, to stand in order."""
 LAST_WORDS = 0.5
-"""Seconds for what was said last to arrive: whoever records into a pipe gets the same Ctrl-C."""
+"""Seconds for what was said last to arrive, and the end of it: whoever records into a pipe gets the
+same Ctrl-C, a little sooner or later."""
 
 
 class _Phase(StrEnum):
@@ -67,6 +68,7 @@ class Transcription:
         """The first of them, when somebody last looked."""
         self._is_stopping = False
         self._input_ended = False
+        self._end_came = 0.0
         self._exit = ExitCode.OK
         self._commit = self._clear = ""
         """The ids of our last two commands, until the server has answered the second."""
@@ -186,9 +188,10 @@ class Transcription:
             self._notice("error", f"the server reports: {error.message}")
 
     def _is_of_commit(self, error: ev.ServerProblem) -> bool:
-        if error.event_id or not self._commit:
-            return bool(self._commit) and error.event_id == self._commit
-        return error.code == problems.EMPTY
+        """Not every server names the command that it refuses."""
+        if not error.event_id:
+            return error.code == problems.EMPTY
+        return error.event_id == self._commit
 
     @property
     def _nothing_is_left(self) -> bool:
@@ -267,14 +270,16 @@ class Transcription:
 
     def _stop_input(self) -> None:
         """Nobody says any more; the second time nobody waits for what was said either."""
-        if self._is_stopping or self._input_ended:
+        is_late = self._input_ended and self._now - self._end_came > LAST_WORDS
+        if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)
             return
         self._is_stopping = True
-        self._do(fx.SetTimer(ev.Timer.INPUT, LAST_WORDS))
+        if not self._input_ended:
+            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_WORDS))
 
     def _end_input(self, problem: Problem | None) -> None:
-        self._input_ended = True
+        self._input_ended, self._end_came = True, self._now
         if problem is not None:
             self._exit = problem.exit
             self._notice("error", str(problem))

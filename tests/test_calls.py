@@ -391,6 +391,13 @@ def test_a_turn_that_is_stopped_leaves_no_call_without_an_answer() -> None:
     play.skip()
 
 
+def test_what_nobody_runs_finishes_nothing() -> None:
+    play = asked(Mode.ONCE, "weather").skip(calls(OSLO, ROME))
+    play >> ToolFinished("c9", "?")
+    play >> ToolFinished("c1", "sunny") << Show(ToolEnded(OSLO, "sunny"))
+    play >> ToolFinished("c1", "sunny again")
+
+
 def test_leaving_stops_what_runs() -> None:
     play = asked(Mode.CHAT, "clock").skip(calls(CLOCK)) >> LeaveAsked()
     play << [ClearTimer(Timer.STALL), StopTools(), send(4, "c3", STOPPED)]

@@ -331,6 +331,20 @@ def test_a_pipe_is_written_down(program: Program) -> None:
     assert (ran.code, ran.text) == (0, "What is the time?\n")
 
 
+def test_a_pipe_that_is_ended_by_ctrl_c_is_written_down_to_its_end(program: Program) -> None:
+    file = write_wav(program.home / "said.wav", tone(440, 1.0))
+    with program.start("transcribe", "-", "--vad", "off", "-v") as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(file.read_bytes()[:30_000])
+        process.stdin.flush()
+        while b"connected in" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, b"What is the time?\n")
+
+
 @pytest.mark.parametrize("audio", [silence(1.0), b""], ids=["silence", "nothing"])
 def test_where_nothing_is_said_nothing_is_written(program: Program, audio: bytes) -> None:
     write_wav(program.home / "said.wav", audio)

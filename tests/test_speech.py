@@ -736,15 +736,17 @@ def test_once_it_is_answered_it_is_told_no_more() -> None:
 
 def test_a_long_speech_that_nobody_wrote_down_is_told_in_items_that_a_server_takes() -> None:
     minutes = 5 * 60_000
-    play = talking(OPEN).skip(AudioCaptured(ms(100)), SpeechStarted("u1", 0))
+    play = talking(OPEN).skip(AudioCaptured(ms(100)), Attached("a.png", IMAGE))
+    play.skip(SpeechStarted("u1", 0))
     for number in range(5):
         play.skip(AudioCaptured(ms(minutes // 5, number)))
     play.skip(SpeechStopped("u1", minutes), AudioCommitted("u1"), LOST)
-    play.skip(Attached("a.png", IMAGE), TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
     *added, reply = sent(after(play, SessionUpdated("s", "m")))
     assert reply == Reply(ALOUD)
     items = [each.item for each in added if isinstance(each, AddItem)]
     parts = [item.parts for item in items if isinstance(item, Message)]
+    assert parts.pop(0) == (IMAGE,)
     assert [len(each) for each in parts] == [1, 1, 1]
     said = b"".join(b64decode(part.data) for (part,) in parts)
     assert len(said) == minutes * BYTES_A_MS

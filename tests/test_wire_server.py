@@ -255,7 +255,10 @@ def test_an_event_survives_the_beta_wire(event: Any, event_id: str) -> None:
         assert read == [event]
 
 
-@pytest.mark.parametrize("event", [events.Other("ping"), events.Unknown("x", "why")])
+_ARGUMENTS = events.ChannelDone(Channel.ARGUMENTS, "{}", "r", "i")
+
+
+@pytest.mark.parametrize("event", [events.Other("ping"), events.Unknown("x", "why"), _ARGUMENTS])
 def test_what_is_no_event_of_a_server_is_not_written(event: events.ServerEvent) -> None:
     assert encode_event(event, "e") is None
 
@@ -457,6 +460,17 @@ fields = st.sampled_from(
 )
 def test_no_command_raises(kind: str, rest: dict[str, Any], dialect: Dialect) -> None:
     decode_command({"type": kind, **rest}, dialect)
+
+
+def test_whatever_a_part_is_it_is_written() -> None:
+    image = Part("image", data="data:image/png;base64,AA==")
+    for event in (
+        events.PartDone("r", "i", 0, 0, image),
+        events.ChannelDone(Channel.HEARD, "hi", "", "i"),
+    ):
+        data = encode_event(event, "e")
+        assert data is not None
+        assert decode(json.loads(json.dumps(data))) == [event]
 
 
 def test_what_was_heard_has_its_price() -> None:

@@ -93,17 +93,13 @@ def one_of(*words: str) -> Check:
     return check
 
 
-def array(each: Check, most: int | None = None) -> Check:
-    """A list of at most so many of these."""
+def array(each: Check) -> Check:
+    """A list of these."""
     is_array = of_type(list)
 
     def check(value: object, path: str) -> None:
         is_array(value, path)
-        entries = value if isinstance(value, list) else []
-        if most is not None and len(entries) > most:
-            message = f"Invalid '{path}': {len(entries)} entries, at most {most} are allowed."
-            raise FieldError("array_above_max_length", message, path)
-        for index, entry in enumerate(entries):
+        for index, entry in enumerate(value if isinstance(value, list) else []):
             each(entry, f"{path}[{index}]")
 
     return check

@@ -1,0 +1,27 @@
+"""A kept conversation as it is read again; what a file makes of one is in `test_export`."""
+
+from __future__ import annotations
+
+from rtchat.transcript import plain
+from rtchat.values import Approval, ApprovalAnswer, Entry, Item, Kept, Message, Part, State
+
+
+def test_what_was_said_aloud_and_what_was_asked_about_can_be_read() -> None:
+    said: list[Item] = [
+        Message("user", (Part("text", "In French:"), Part("audio", "When?"))),
+        Message("user", (Part("audio"),)),
+        Message("assistant", (Part("audio", "", "AAAA"),)),
+        Approval("a1", "get", '{"a": 1}', "files"),
+        ApprovalAnswer("a1", approve=True),
+        ApprovalAnswer("a2", approve=False),
+    ]
+    entries = [Entry(1, index, item, State.COMPLETED) for index, item in enumerate(said)]
+    prompt = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+    assert plain(Kept(1, "", 0.0, 0.0, "m", 1, tuple(entries))).rstrip("\n").split("\n\n") == [
+        f"{prompt} In French:\n  When?",
+        f"{prompt} (spoken)",
+        "(spoken)",
+        '[call files.get] {"a": 1}',
+        "[output a1] allowed",
+        "[output a2] refused",
+    ]
