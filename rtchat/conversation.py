@@ -45,6 +45,8 @@ from rtchat.wishes import Wishes
 
 RENEW_BEFORE = 60.0
 """Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
+LAST_TURN = 5.0
+"""Seconds that the end of the program waits for a turn of what a lost microphone heard."""
 WORDS_LOST = 3.0
 """Seconds that the end of the program waits for what the user said to be written down."""
 
@@ -124,6 +126,8 @@ class Conversation:
         """What of it this session does not know."""
         self._turn: Turn | None = None
         self._input_ended = False
+        self._is_winding_down = False
+        """The microphone is gone, and the server may still make a turn of what it heard."""
         self._exit = ExitCode.OK
         self._attempt = 0
         self._worked = False
@@ -231,10 +235,7 @@ class Conversation:
             case ev.OutputDone(response_id, item=item):
                 self._called(response_id, item)
             case ev.SpeechStarted(_, start_ms):
-                self._speech.started(start_ms)
-                self._tell_attached()
-                if self._speech.options.interrupts:
-                    self._silence()
+                self._speak(start_ms)
             case ev.SpeechStopped(_, end_ms):
                 self._speech.stopped(end_ms)
             case ev.AudioCommitted(item_id):
@@ -267,8 +268,9 @@ class Conversation:
     def _connect(self) -> None:
         self._close_speech()
         self._untold = self._attached
-        for question in self._queue:
-            question.is_told = False
+        asked = None if self._turn is None else self._turn.question
+        for question in filter(None, (asked, self._minutes.last, *self._queue)):
+            question.forget_session()
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
@@ -305,8 +307,12 @@ class Conversation:
         for item in self._minutes.told():
             for command in self._telling(item):
                 self._send(command)
+        if self._speech.holds:
+            self._tell_attached()
         for audio in self._speech.opened():
             self._send(audio)
+        if self._is_winding_down:
+            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_TURN))
         self._next()
 
     def _telling(self, item: Item) -> Iterable[fx.Command]:
@@ -315,7 +321,6 @@ class Conversation:
         question = None if self._turn is None else self._turn.question
         if question is None or item is not question.item:
             return add(item)
-        question.item_id = ""
         return question.telling(listens=self._speech.listens)
 
     def _lost(self, lost: ev.Lost) -> None:
@@ -363,14 +368,14 @@ class Conversation:
             self._over(Status.FAILED, "", problem, next_question=False)
             if self._phase is Phase.STOPPED:
                 return
-        unanswered = [] if self._turn is None else [self._turn.question]
-        self._turn = None
-        unanswered += self._queue
-        self._queue.clear()
-        for question in unanswered:
-            self._end(question, fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
-        if not unanswered:
+        over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
+        if self._turn is None and not self._queue:
             self._notice("error", str(problem))
+        if self._turn is not None:
+            question, self._turn = self._turn.question, None
+            self._end(question, over)
+        while self._queue:
+            self._end_unasked(self._queue.popleft(), over)
         if self._mode is not Mode.CHAT or not self._worked:
             self._stop(problem.exit)
 
@@ -408,8 +413,7 @@ class Conversation:
     @property
     def _all_is_said(self) -> bool:
         """Whether no question can come any more. A pipe that has ended leaves the microphone."""
-        speech = self._speech
-        is_heard = speech.is_speaking or (speech.is_there and speech.is_on)
+        is_heard = (self._speech.is_there and self._speech.is_on) or self._is_winding_down
         return self._input_ended and not (is_heard and self._mode is Mode.LINES)
 
     def _ask(self, question: Question) -> None:
@@ -433,14 +437,17 @@ class Conversation:
     def _refuse(self, question: Question, problem: Problem) -> None:
         """Neither this question nor any that waits is asked."""
         for refused in (question, *self._queue):
-            self._end(refused, fx.ReplyOver(Status.FAILED, "", self._model, problem=problem))
+            over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
+            self._end_unasked(refused, over)
         self._queue.clear()
+        if self._speech.listens and self._speech.is_on:
+            self._lose_microphone(problem)
         if self._mode is not Mode.CHAT:
             self._stop(problem.exit)
 
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
-        self._turn.begin_reply()
+        self._turn.begin_reply(is_shielded=self._speech.is_speaking)
         self._phase = Phase.ASKED
         self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
@@ -517,6 +524,8 @@ class Conversation:
         turn = self._current(event.response_id)
         if turn is None:
             self._refuse_calls(event.items)
+            if self._turn is not None and self._turn.is_left_to_us:
+                self._ask_reply()
             return
         self._show_text(turn, turn.reply.finish(event.items))
         wait = problems.limit_wait(event)
@@ -598,6 +607,12 @@ class Conversation:
             self._show(heard)
         self._late.clear()
 
+    def _end_unasked(self, question: Question, over: fx.ReplyOver) -> None:
+        """The same of one that waited; what was said aloud is to be seen."""
+        if question.words.strip():
+            self._show(fx.Heard(question.words))
+        self._end(question, over)
+
     def _count(self, problem: Problem | None) -> None:
         """The exit code, as far as this reply decides it."""
         if problem is None:
@@ -652,22 +667,39 @@ class Conversation:
     def _lose_microphone(self, problem: Problem) -> None:
         """It is heard no more; a turn that was begun can still end."""
         self._notice("error", str(problem))
+        may_be_a_turn = self._speech.is_on and self._speech.listens and self._speech.has_audio
         if self._speech.is_on:
             self._toggle_microphone()
-        if self._speech.is_speaking:
+        if may_be_a_turn:
             self._captured(bytes(TAIL_MS * BYTES_A_MS))
-        if self._mode is not Mode.CHAT:
+        if self._mode is Mode.LINES:
             self._exit = problem.exit
-            self._next()
+            self._wind_down(may_be_a_turn)
+
+    def _wind_down(self, may_be_a_turn: bool) -> None:
+        self._is_winding_down = may_be_a_turn
+        if may_be_a_turn and self._has_session:
+            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_TURN))
+        self._next()
 
     def _show_microphone(self) -> None:
         self._show(fx.Microphone(self._speech.is_on, self._speech.options.by_hand))
+
+    def _speak(self, start_ms: int) -> None:
+        """The user began to."""
+        self._speech.started(start_ms)
+        self._tell_attached()
+        if self._turn is not None and self._phase is Phase.ASKED:
+            self._turn.is_shielded = self._turn.is_asked_for
+        if self._speech.options.interrupts:
+            self._silence()
 
     def _committed(self, item_id: str) -> None:
         """The server made a user's message of what it has heard: of a question that we have sent,
         or of what the microphone gave."""
         turn = self._turn
-        if turn is not None and item_id and item_id == turn.question.item_id:
+        current = () if turn is None else (turn.question,)
+        if item_id and item_id in {question.item_id for question in (*current, *self._queue)}:
             return  # it is said twice
         if self._speech.listens:
             question = self._enter("", self._speech.committed())
@@ -679,11 +711,19 @@ class Conversation:
             return
         if self._speech.options.writes_down:
             self._speech.expect(item_id, question)
-        if self._speech.listens and turn is not None and not self._speech.options.interrupts:
-            question.is_told = True  # and is answered once what it may not interrupt is over
+        if not self._speech.listens:
+            return
+        if turn is not None and self._goes_on(turn):
+            question.is_told = True  # and is answered when that is over
             self._say(question)
-        elif self._speech.listens:
+        else:
             self._begin_spoken(question)
+
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether a turn is not interrupted by what the user said meanwhile."""
+        options = self._speech.options
+        is_server_busy = self._phase in _REPLY_DUE or not options.replies
+        return is_server_busy and (turn.is_shielded or not options.interrupts)
 
     def _begin_spoken(self, question: Question) -> None:
         """The server has ended a turn of the user's, and replies to it."""
@@ -845,7 +885,7 @@ class Conversation:
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         while self._queue:
             over = fx.ReplyOver(Status.CANCELLED, "", self._model, reason="client_cancelled")
-            self._end(self._queue.popleft(), over)
+            self._end_unasked(self._queue.popleft(), over)
 
     def _leave(self, exit_code: ExitCode) -> None:
         if self._phase is Phase.CALLING:
@@ -880,6 +920,8 @@ class Conversation:
                     self._give_up(problems.of_error(error))
                 elif error.code != problems.EXPIRED:  # the close that follows says the same
                     was_overtaken = error.code == problems.BUSY and command is None
+                    if was_overtaken and self._turn is not None and self._phase is Phase.ASKED:
+                        self._turn.is_left_to_us = not self._turn.is_asked_for
                     level: fx.Level = "detail" if was_overtaken else "error"
                     self._notice(level, f"the server reports: {error.message}")
 
@@ -994,6 +1036,8 @@ class Conversation:
             self._notice("error", str(spent))
         elif not self._minutes.was_asked(last):
             self._say(last)
+        elif not self._minutes.is_known(last):
+            self._notice("error", "nobody knows what was said")
         elif self._minutes.items[-1] is not last.item:
             again = self._minutes.again(last)
             if again is None:
@@ -1016,7 +1060,8 @@ class Conversation:
             case ev.Timer.HEARD:
                 self._stop_listening()
             case ev.Timer.INPUT:
-                pass  # of a transcription
+                self._is_winding_down = False
+                self._next()
             case ev.Timer.SAVE:
                 self._save()
             case ev.Timer.RENEW:

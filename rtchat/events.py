@@ -313,7 +313,7 @@ class Timer(StrEnum):
     HEARD = "heard"
     """A reply is shown without waiting any longer for what it replies to to be written down."""
     INPUT = "input"
-    """What was on its way when the user stopped the input has come."""
+    """What was on its way when the user stopped the input, or the microphone was lost, has come."""
 
 
 @value

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rtchat.effects import AddItem, AppendAudio, Command, CommitAudio, Record, ReplyOver
-from rtchat.values import Entry, Item, Kept, Message, Part, State
+from rtchat.values import Entry, Item, Kept, Message, Part, State, Status
 
 APPENDED = 24_000
 """Bytes of audio in one event: half a second."""
@@ -40,6 +40,7 @@ class Question:
         """What the server calls its audio."""
         self.is_told = False
         """Whether the session has it before it is asked."""
+        self.is_answered = False
         self.is_heard = False
         """Whether it is known in words, or it is known that it never will be."""
         self.entries = 1
@@ -51,6 +52,10 @@ class Question:
     def is_spoken(self) -> bool:
         """Whether there is audio in it."""
         return any(part.kind == "audio" for part in self.item.parts)
+
+    def forget_session(self) -> None:
+        """Another session knows nothing of it."""
+        self.is_told, self.item_id = False, ""
 
     @property
     def words(self) -> str:
@@ -67,7 +72,7 @@ class Question:
         appended for what is being said."""
         if self.is_told:
             return
-        if listens or not self.is_spoken:
+        if listens or not self.is_spoken or not self.item.parts[-1].data:
             yield from add(_told(self.item) or self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")
@@ -163,7 +168,7 @@ class Minutes:
         if not question.is_heard or self._keeps_audio:
             return
         *before, said = question.item.parts
-        if said.text or self.last is question:
+        if said.text or question.is_answered:
             self._change(question, (*before, replace(said, data="")))
 
     def _keep(self, question: Question, entry: Entry) -> Record:
@@ -188,6 +193,10 @@ class Minutes:
             yield Record(Entry(0, 0, system, State.COMPLETED))
         yield self._keep(question, Entry(question.turn, 0, question.item, State.ASKED, model))
 
+    def is_known(self, question: Question) -> bool:
+        """Whether a new session can be told what was asked."""
+        return _told(question.item) is not None
+
     def take_back(self, question: Question) -> None:
         """The server would not have it: it is no part of what was said."""
         self.items = [item for item in self.items if item is not question.item]
@@ -201,8 +210,18 @@ class Minutes:
     ) -> Iterator[Record]:
         """Its reply was calls, perhaps after a few words; `audio` is what of these is to be kept as
         such."""
-        said = [_reply(text, audio)] if text or audio else []
-        return self._add(question, [*said, *calls], model)
+        if text or audio:
+            said = _reply(text, audio)
+            entry = Entry(question.turn, question.entries, said, State.COMPLETED, model)
+            yield self._reply(question, text, entry)
+        yield from self._add(question, calls, model)
+
+    def _reply(self, question: Question, text: str, entry: Entry) -> Record:
+        """What it was answered; only the text is told to another session."""
+        if text:
+            self.items.append(_reply(text))
+        question.entries += 1
+        return Record(entry)
 
     def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
         """What came of the calls."""
@@ -220,27 +239,24 @@ class Minutes:
         """Its reply, whose last text is `last`, is over or will never come; `audio` is what of it
         is to be kept as such."""
         self.last = question
+        question.is_answered = over.status is Status.COMPLETED
         self._forget_audio(question)
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
-        if last:
-            self.items.append(_reply(last))
         if last or audio:
-            yield Record(
-                Entry(
-                    question.turn,
-                    question.entries,
-                    _reply(last, audio),
-                    state,
-                    over.model,
-                    reason,
-                    over.usage,
-                    over.timing.first_token,
-                    over.timing.total,
-                )
+            answer = Entry(
+                question.turn,
+                question.entries,
+                _reply(last, audio),
+                state,
+                over.model,
+                reason,
+                over.usage,
+                over.timing.first_token,
+                over.timing.total,
             )
-            question.entries += 1
+            yield self._reply(question, last, answer)
         entry = Entry(question.turn, 0, question.item, state, over.model, reason)
         yield self._keep(question, entry)
 

@@ -22,8 +22,9 @@ SHORTEST_MS = 100
 """OpenAI's server refuses to commit less."""
 HELD_MS = 60_000
 """How much of what is said while there is no session is kept for the next one."""
-TAIL_MS = 1_500
-"""The silence that lets a server end a turn whose microphone is gone."""
+TAIL_MS = 3_000
+"""The silence that lets a server end a turn whose microphone is gone; few are asked to wait for
+more."""
 UNHEARD = 8
 """How many turns may wait to be written down."""
 BEFORE_MS = 5_000
@@ -88,6 +89,16 @@ class Speech:
     def listens(self) -> bool:
         """Whether the server hears all that the microphone gives, and says when a turn is over."""
         return self.options.has_microphone and not self.options.by_hand
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is any that the server has made no turn of."""
+        return bool(self._sent or self._held)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was said that waits for a session."""
+        return bool(self._held)
 
     @property
     def is_speaking(self) -> bool:

@@ -65,7 +65,9 @@ class Transcription:
         self._unheard: dict[str, bytes] = {}
         """What was said and is not written down yet, by the id of its item."""
         self._awaited = ""
-        """The first of them, when somebody last looked."""
+        """The first of them that others wait for, when somebody last looked."""
+        self._passed: set[str] = set()
+        """Those that nobody waits for any more."""
         self._is_stopping = False
         self._input_ended = False
         self._end_came = 0.0
@@ -92,7 +94,7 @@ class Transcription:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
             case ev.Delta(Channel.HEARD, text, item_id=item_id):
-                self._show_words(self._words.add(Delta(Channel.TEXT, text, item_id=item_id)))
+                self._hear(item_id, text)
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 self._heard(item_id, text)
             case ev.HearingFailed(item_id, message):
@@ -123,12 +125,10 @@ class Transcription:
                 self._lost(event)
             case ev.CancelPressed():
                 self._stop_input()
-            case ev.InputEnded(problem) if not self._input_ended:
+            case ev.InputEnded(problem) | ev.MicrophoneLost(problem):
                 self._end_input(problem)
             case ev.LeaveAsked(exit_code):
                 self._leave(exit_code)
-            case ev.MicrophoneLost(problem):
-                self._end_input(problem)
             case ev.TimerFired(timer):
                 self._timer(timer)
             case ev.Unknown(kind, why):
@@ -167,6 +167,7 @@ class Transcription:
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
+        self._passed.clear()
         self._awaited = ""
         self._commit = self._clear = ""
         self._attempt += 1
@@ -229,6 +230,11 @@ class Transcription:
         self._words.add(Delta(Channel.TEXT, "", item_id=item_id))  # the place of its words
         self._wait_in_order()
 
+    def _hear(self, item_id: str, text: str) -> None:
+        if item_id == self._awaited:
+            self._do(fx.SetTimer(ev.Timer.HEARD, LATE))
+        self._show_words(self._words.add(Delta(Channel.TEXT, text, item_id=item_id)))
+
     def _heard(self, item_id: str, text: str) -> None:
         self._attempt = 0
         self._unheard.pop(item_id, None)
@@ -242,14 +248,14 @@ class Transcription:
 
     def _wait_in_order(self) -> None:
         """Servers write down several turns at once: those that are done wait for those before."""
-        first = next(iter(self._unheard), "")
+        first = next((item for item in self._unheard if item not in self._passed), "")
         if first != self._awaited:
             self._awaited = first
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE) if first else fx.ClearTimer(ev.Timer.HEARD))
 
     def _pass_over(self, item_id: str) -> None:
         """Its words may never come; should they, they stand where they come."""
-        self._unheard[item_id] = self._unheard.pop(item_id)
+        self._passed.add(item_id)
         self._end_turn(item_id)
         self._wait_in_order()
 
@@ -279,6 +285,8 @@ class Transcription:
             self._do(fx.SetTimer(ev.Timer.INPUT, LAST_WORDS))
 
     def _end_input(self, problem: Problem | None) -> None:
+        if self._input_ended:
+            return
         self._input_ended, self._end_came = True, self._now
         if problem is not None:
             self._exit = problem.exit

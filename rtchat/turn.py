@@ -43,6 +43,12 @@ class Turn:
         """Whether any of the reply's audio was played."""
         self.is_silenced = False
         """Whether the rest of it is not to be heard any more."""
+        self.is_asked_for = False
+        """Whether the server was asked for the reply; else it replies by itself."""
+        self.is_left_to_us = False
+        """Whether it was busy when it would have."""
+        self.is_shielded = False
+        """Whether the user spoke before it began: speech interrupts a reply when speech begins."""
         self.is_garbled = False
         """Whether it was said that some of it is no audio."""
         self.audio: list[bytes] = []
@@ -66,9 +72,10 @@ class Turn:
         """Whether text of it stands on the screen."""
         return self._held is None and self.first is not None
 
-    def begin_reply(self) -> None:
+    def begin_reply(self, *, is_shielded: bool) -> None:
         """Another reply is asked for."""
         self.reply = Reply()
+        self.is_asked_for, self.is_left_to_us, self.is_shielded = True, False, is_shielded
         self.announced = self.is_heard = self.is_silenced = self.saving = False
 
     def show(self, text: str, now: float, *, waits: bool) -> list[fx.Effect]:

@@ -439,10 +439,6 @@ def test_a_cancel_while_a_rate_limit_is_waited_out() -> None:
     play >> TimerFired(Timer.LIMIT)
 
 
-def test_a_timer_of_a_transcription_is_none_of_a_conversation() -> None:
-    asked() >> TimerFired(Timer.INPUT)
-
-
 def test_a_cancel_while_connecting_gives_the_question_up() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), UserSaid("hi"))
     play >> CancelPressed() << Show(ReplyOver(Status.CANCELLED, "", "m", reason="client_cancelled"))

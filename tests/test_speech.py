@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from rtchat.conversation import WORDS_LOST, Conversation, Mode
+from rtchat.conversation import LAST_TURN, WORDS_LOST, Conversation, Mode
 from rtchat.effects import (
     AddItem,
     AppendAudio,
@@ -327,6 +327,51 @@ def test_speech_that_may_not_interrupt_does_not() -> None:
     assert after(play, SpeechStarted("u2", 3000)) == []
 
 
+def test_a_line_that_is_asked_while_the_user_speaks_is_answered_before_what_is_said() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(2000)), SpeechStarted("u1", 0), UserSaid("hi"))
+    play.skip(ReplyStarted("r1"), word("Hel"), SpeechStopped("u1", 900))
+    assert after(play, AudioCommitted("u1")) == []
+    busy = ServerProblem("Busy.", code="conversation_already_has_active_response")
+    assert shown(after(play, busy)) == [Notice("detail", "the server reports: Busy.")]
+    assert after(play, word("lo.")) == [Show(TextArrived("lo."))]
+    play.skip(heard("When?"))
+    effects = after(play, ReplyEnded("r1", Status.COMPLETED))
+    assert shown(effects)[1:] == [Asked("", "m", spoken=True), Heard("When?")]
+    assert sent(effects) == [Reply(ALOUD)]
+
+
+def test_a_turn_that_a_server_was_too_busy_to_answer_is_answered_when_it_is_not() -> None:
+    play = talking(OPEN).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
+    play.skip(ReplyStarted("r1"), SpeechStopped("u1", 900), AudioCommitted("u1"))
+    play.skip(ServerProblem("Busy.", code="conversation_already_has_active_response"))
+    assert sent(after(play, ReplyEnded("r1", Status.CANCELLED))) == [Reply(ALOUD)]
+
+
+def test_what_is_said_while_tools_run_is_answered_by_the_server() -> None:
+    permissions = Permissions(["f"], ["f"])
+    options = replace(OPEN, interrupts=False)
+    conversation = Conversation("m", ALOUD, speech=options, permissions=permissions)
+    play = reopened(Playbook(conversation).skip(Started()))
+    play.skip(UserSaid("hi"), ReplyStarted("r1"))
+    play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
+    play.skip(AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
+    assert after(play, word("Noon.", "r2")) == [Show(TextArrived("Noon."))]
+
+
+def test_what_was_said_and_will_not_be_answered_is_shown() -> None:
+    options = replace(OPEN, interrupts=False)
+    play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(word("No"), AudioCommitted("u2"), heard("Sure?", "u2"), AudioCommitted("u2"))
+    play.skip(CancelPressed())
+    words, over = shown(after(play, CancelPressed()))
+    assert words == Heard("Sure?")
+    assert isinstance(over, ReplyOver)
+    play.skip(LOST, TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(SessionUpdated("s", "m"))
+    asked = AddItem(Message("user", (Part("text", "Sure?"),)))
+    assert sent(after(play, RetryAsked())) == [asked, Reply(ALOUD)]
+
+
 def test_and_is_answered_after_the_reply() -> None:
     options = replace(OPEN, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
@@ -511,6 +556,12 @@ def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
     assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", TOLD)]
 
 
+def test_what_is_attached_goes_before_speech_that_waited_for_a_session() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), LOST, AudioCaptured(ms(900)))
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [TOLD, AppendAudio(ms(900))]
+
+
 def test_a_session_that_was_told_what_is_attached_may_be_lost() -> None:
     play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
     play = reopened(play.skip(TimerFired(Timer.RETRY)))
@@ -537,7 +588,8 @@ def test_a_pipe_that_ended_leaves_the_microphone() -> None:
     assert Stop(ExitCode.OK) not in after(play, ReplyEnded("r1", Status.COMPLETED))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
     play.skip(ReplyEnded("r2", Status.COMPLETED))
-    assert after(play, MicrophoneLost(GONE))[-1] == Stop(ExitCode.USAGE)
+    play.skip(MicrophoneLost(GONE))
+    assert after(play, TimerFired(Timer.INPUT))[-1] == Stop(ExitCode.USAGE)
 
 
 def test_without_a_microphone_the_lines_of_a_pipe_are_answered() -> None:
@@ -550,7 +602,19 @@ def test_a_turn_that_a_lost_microphone_leaves_is_answered() -> None:
     play = talking(OPEN, Mode.LINES).skip(InputEnded(), AudioCaptured(ms(900)))
     play.skip(SpeechStarted("u1", 0), MicrophoneLost(GONE), SpeechStopped("u1", 900))
     play.skip(AudioCommitted("u1"), heard("When?"), ReplyStarted("r1"), word("Noon."))
+    assert after(play, TimerFired(Timer.INPUT)) == []
     assert after(play, ReplyEnded("r1", Status.COMPLETED))[-1] == Stop(ExitCode.USAGE)
+
+
+def test_what_a_lost_microphone_heard_is_told_to_the_next_session() -> None:
+    play = talking(OPEN, Mode.LINES).skip(InputEnded(), LOST, AudioCaptured(ms(900)))
+    tail = bytes(TAIL_MS * BYTES_A_MS)
+    assert Stop(ExitCode.USAGE) not in after(play, MicrophoneLost(GONE))
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    effects = play.conversation.handle(SessionUpdated("s", "m"))
+    assert sent(effects) == [AppendAudio(ms(900)), AppendAudio(tail)]
+    assert SetTimer(Timer.INPUT, LAST_TURN) in effects
+    assert after(play, TimerFired(Timer.INPUT))[-1] == Stop(ExitCode.USAGE)
 
 
 # ----------------------------------------------------------------------------------- recorded audio
@@ -821,6 +885,22 @@ def test_the_sound_of_a_reply_without_words_is_kept_and_not_told_again() -> None
     play.skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
     told = [AddItem(Message("user", (Part("text", "When?"),)))]
     assert sent(after(play, SessionUpdated("s", "m"))) == told
+
+
+def test_what_was_not_answered_is_not_forgotten() -> None:
+    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), HearingFailed("u1", "noise"))
+    play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.FAILED), ModelSet("n"))
+    play.skip(Opened(), SessionCreated("s", "n"))
+    told = [AddItem(spoken("", ms(1000)))]
+    assert sent(after(play, SessionUpdated("s", "n"))) == told
+    assert sent(after(play, RetryAsked())) == [Reply(ALOUD)]
+
+
+def test_of_what_nobody_knows_nothing_is_asked_again() -> None:
+    kept = Kept(1, "", 0.0, 0.0, "m", 1, (Entry(1, 0, spoken(), State.FAILED),))
+    play = talking(OPEN).skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
+    play.skip(SessionUpdated("s", "m"))
+    assert shown(after(play, RetryAsked())) == [Notice("error", "nobody knows what was said")]
 
 
 def test_the_sound_before_a_call_is_kept() -> None:

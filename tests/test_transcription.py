@@ -151,8 +151,11 @@ def test_turns_do_not_wait_for_ever_for_one_that_is_never_written_down() -> None
     assert play.says(whole("two.", "u2")) == ""
     assert play.says(TimerFired(Timer.HEARD)) == "two."
     assert play.says(AudioCommitted("u3"), whole("three.", "u3")) == "\nthree."
+    assert play.machine.handle(AudioCommitted("u4"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
+    assert play.machine.handle(piece("four.", "u4"), 0.0)[0] == SetTimer(Timer.HEARD, LATE)
+    play.tell(whole("four.", "u4"))
     assert play.says(whole("one.")) == "\none."
-    assert play.ends(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree."
+    assert play.ends(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
 
 
 @pytest.mark.parametrize("event_id", ["rtchat_2", ""])

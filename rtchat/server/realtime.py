@@ -224,6 +224,8 @@ class _Client:
         self._replies: dict[str, set[asyncio.Task[None]]] = {}
         """What is done for each reply: its engine, and its voice."""
         self._hearing: set[asyncio.Task[None]] = set()
+        self._ear = asyncio.Lock()
+        """One client's recordings are heard one after the other, several clients' in turn."""
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -320,7 +322,7 @@ class _Client:
         failure = ""
         with suppress(ConnectionClosed):
             try:
-                async with aclosing(self._voice.hear(audio)) as pieces:
+                async with self._ear, aclosing(self._voice.hear(audio)) as pieces:
                     async for piece in pieces:
                         await self._pass_on(self._dialogue.hear, item_id, piece)
             except ConnectionClosed:
