@@ -72,7 +72,7 @@ class Question:
         appended for what is being said."""
         if self.is_told:
             return
-        if listens or not self.is_spoken or not self.item.parts[-1].data:
+        if listens or not self.is_spoken or self.words:
             yield from add(_told(self.item) or self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")

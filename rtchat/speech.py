@@ -183,9 +183,9 @@ class Speech:
             del self.unheard[next(iter(self.unheard))]
 
     def closed(self) -> None:
-        """There is no session any more; what is being said is for the next."""
-        if self._from_file:
-            self._from, self._until = self._from or 0, None
+        """There is no session any more. What was said and made no turn is for the next, also what
+        this one had not taken for speech yet: it may have been gone for a while."""
+        self._from, self._until = self._from or 0, None
         if said := self.committed():
             self._held.appendleft(said)
         self._sent.clear()

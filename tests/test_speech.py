@@ -143,6 +143,11 @@ def sent(effects: list[Effect]) -> list[Command]:
     return [effect.command for effect in effects if isinstance(effect, Send)]
 
 
+def told(effects: list[Effect]) -> list[Command]:
+    """What a new session is told besides the last seconds of the microphone."""
+    return [command for command in sent(effects) if not isinstance(command, AppendAudio)]
+
+
 def shown(effects: list[Effect]) -> list[object]:
     return [effect.update for effect in effects if isinstance(effect, Show)]
 
@@ -547,7 +552,7 @@ def test_what_is_attached_is_there_before_the_server_ends_a_spoken_turn() -> Non
     play.skip(heard("What is it?"), LOST, TimerFired(Timer.RETRY), Opened())
     play.skip(SessionCreated("s", "m"))
     again = AddItem(Message("user", (IMAGE, Part("text", "What is it?"))))
-    assert sent(after(play, SessionUpdated("s", "m"))) == [again, Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [again, Reply(ALOUD)]
 
 
 def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
@@ -716,6 +721,13 @@ def test_speech_that_a_lost_connection_cut_is_told_to_the_next_from_its_beginnin
     ]
 
 
+def test_what_a_lost_session_had_not_taken_for_speech_yet_is_told_to_the_next() -> None:
+    play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 9)], LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    last = b"".join(ms(1000, n) for n in range(9 - BEFORE_MS // 1000, 9))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [AppendAudio(last)]
+
+
 def test_what_nobody_takes_is_not_held_for_ever() -> None:
     play = talking(OPEN).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
@@ -727,7 +739,7 @@ def test_a_spoken_question_that_was_lost_is_asked_again_in_words_if_they_are_kno
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"), LOST)
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("text", "When?"),))
-    assert sent(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
 
 
 def test_and_as_it_was_said_if_they_are_not() -> None:
@@ -735,14 +747,14 @@ def test_and_as_it_was_said_if_they_are_not() -> None:
     play.skip(SpeechStarted("u1", 300), SpeechStopped("u1", 500), AudioCommitted("u1"), LOST)
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("audio", data=text64(ms(100) + ms(100, 2))),))
-    assert sent(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
 
 
 def test_what_was_said_long_before_anybody_spoke_is_forgotten() -> None:
     play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 31)])
     play.skip(SpeechStarted("u1", 0), SpeechStopped("u1", 29_000), AudioCommitted("u1"), LOST)
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
-    add, _ = sent(after(play, SessionUpdated("s", "m")))
+    add, _ = told(after(play, SessionUpdated("s", "m")))
     first = 31 - BEFORE_MS // 1000
     said = b"".join(ms(1000, n) for n in range(first, 30))
     assert add == AddItem(Message("user", (Part("audio", data=text64(said)),)))
@@ -794,8 +806,8 @@ def test_once_it_is_answered_it_is_told_no_more() -> None:
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard(""), ReplyStarted("r1"))
     play.skip(word("What?"), ReplyEnded("r1", Status.COMPLETED), LOST)
     play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
-    told = [AddItem(Message("assistant", (Part("text", "What?"),)))]
-    assert sent(after(play, SessionUpdated("s", "m"))) == told
+    known = [AddItem(Message("assistant", (Part("text", "What?"),)))]
+    assert told(after(play, SessionUpdated("s", "m"))) == known
 
 
 def test_a_long_speech_that_nobody_wrote_down_is_told_in_items_that_a_server_takes() -> None:
@@ -883,16 +895,16 @@ def test_the_sound_of_a_reply_without_words_is_kept_and_not_told_again() -> None
     assert answer.item == Message("assistant", (Part("audio", "", text64(ms(10))),))
     kept = Kept(1, "", 0.0, 0.0, "m", 1, (Entry(1, 0, spoken("When?"), State.COMPLETED), answer))
     play.skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
-    told = [AddItem(Message("user", (Part("text", "When?"),)))]
-    assert sent(after(play, SessionUpdated("s", "m"))) == told
+    known = [AddItem(Message("user", (Part("text", "When?"),)))]
+    assert told(after(play, SessionUpdated("s", "m"))) == known
 
 
 def test_what_was_not_answered_is_not_forgotten() -> None:
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), HearingFailed("u1", "noise"))
     play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.FAILED), ModelSet("n"))
     play.skip(Opened(), SessionCreated("s", "n"))
-    told = [AddItem(spoken("", ms(1000)))]
-    assert sent(after(play, SessionUpdated("s", "n"))) == told
+    known = [AddItem(spoken("", ms(1000)))]
+    assert told(after(play, SessionUpdated("s", "n"))) == known
     assert sent(after(play, RetryAsked())) == [Reply(ALOUD)]
 
 
