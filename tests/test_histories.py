@@ -109,6 +109,17 @@ class World:
         self.chance = chance
         self.is_spoken = is_spoken
         self.is_configured = False
+        self.speaking = ""
+        """The item that the user is speaking."""
+        self.turns = 0
+        self.late: ReplyEnded | None = None
+        self.speech = SpeechOptions(
+            speaks=True,
+            has_microphone=is_spoken,
+            by_hand=False,
+            replies=chance.random() < 0.8,
+            interrupts=chance.random() < 0.8,
+        )
         self.unheard: list[str] = []
         """What was said aloud and the server has not written down."""
         permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, most_rounds=3)
@@ -117,7 +128,7 @@ class World:
             Options(modality="text"),
             mode=mode,
             permissions=permissions,
-            speech=SpeechOptions(speaks=True, has_microphone=is_spoken, by_hand=False),
+            speech=self.speech,
         )
         self.mode = mode
         self.link = "none"
@@ -299,30 +310,47 @@ class World:
         """A connection's state is gone with it."""
         self.link, self.active, self.past = link, "", ""
         self.is_configured = False
+        self.speaking, self.late = "", None
         self.unheard.clear()
         self.unanswered.clear()
         self.to_server.clear()
 
     def hears(self) -> None:
-        """The server hears a turn to its end, stops what it was saying and replies to it."""
-        if not self.is_configured:
+        """The server hears that a turn begins, and stops what it was saying."""
+        if not self.is_configured or self.speaking:
             return
-        self.said += 1
-        item = f"u{self.said}"
-        self.tell(SpeechStarted(item, 0))
-        is_late = self.chance.random() < 0.3
-        interrupted, self.active = self.active, ""
-        cancelled = ReplyEnded(interrupted, Status.CANCELLED, "turn_detected")
-        if interrupted and not is_late:
-            self.tell(cancelled)
+        self.turns += 1
+        self.speaking = f"u{self.turns}"
+        interrupted = self.active if self.speech.interrupts else ""
+        self.tell(SpeechStarted(self.speaking, 0))
+        if interrupted:
+            self.active = ""
+            self.late = ReplyEnded(interrupted, Status.CANCELLED, "turn_detected")
+            if self.chance.random() < 0.7:
+                self.says_late()
+
+    def hushes(self) -> None:
+        """The turn is at its end; the server replies to it, if it has nothing else to say."""
+        if not self.speaking:
+            return
+        item, self.speaking = self.speaking, ""
         self.tell(SpeechStopped(item, 100))
         self.unheard.append(item)
+        self.said += 1
         self.tell(AudioCommitted(item))
-        self.replies += 1
-        self.active = f"r{self.replies}"
-        self.tell(ReplyStarted(self.active))
-        if interrupted and is_late:
-            self.tell(cancelled)
+        if self.speech.replies and self.active:
+            self.tell(ServerProblem("Busy.", code=BUSY))
+        elif self.speech.replies:
+            self.replies += 1
+            self.active = f"r{self.replies}"
+            self.tell(ReplyStarted(self.active))
+        self.says_late()
+
+    def says_late(self) -> None:
+        """A server may say that a reply was interrupted when the next has begun."""
+        if self.late is not None:
+            late, self.late = self.late, None
+            self.tell(late)
 
     def writes(self) -> None:
         if self.unheard:
@@ -371,6 +399,7 @@ class World:
                 return
             self.opens()
             self.server_reads(refuse=False)
+            self.hushes()
             self.speaks()
             self.ends(Status.COMPLETED)
             self.answers()
@@ -410,11 +439,12 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "unknown": lambda world: world.tell(Unknown("x", "new")),
     "stray": World.repeats,
     "aloud": World.hears,
+    "hush": World.hushes,
     "write": World.writes,
     "microphone": World.toggles,
 }
 CHAT_ONLY = {"model", "new", "resume", "retry", "system"}
-SPOKEN_ONLY = {"aloud", "write", "microphone"}
+SPOKEN_ONLY = {"aloud", "hush", "write", "microphone"}
 
 
 WEIGHTS = {
@@ -428,7 +458,8 @@ WEIGHTS = {
     "tool": 3,
     "timer": 5,
     "lose": 2,
-    "aloud": 3,
+    "aloud": 4,
+    "hush": 6,
     "write": 3,
 }
 """The usual is more frequent than the odd, or no history would ever get anywhere."""
