@@ -364,6 +364,8 @@ class Conversation:
         self._attempt = 0
         self._do(fx.Disconnect())
         self._phase = Phase.DOWN
+        if self._speech.give_up():
+            self._show_microphone()
         if self._turn is not None and self._turn.round is not None:
             self._over(Status.FAILED, "", problem, next_question=False)
             if self._phase is Phase.STOPPED:
@@ -651,10 +653,14 @@ class Conversation:
     def _toggle_microphone(self) -> None:
         options = self._speech.options
         if not self._speech.is_there:
-            self._notice("error", "there is no microphone here: rtchat talk --voice has one")
+            gone = "the microphone is gone: start rtchat again to have one"
+            none = "there is no microphone here: rtchat talk --voice has one"
+            self._notice("error", gone if options.has_microphone else none)
             return
         said = self._speech.toggle()
         self._show_microphone()
+        if self._speech.is_on and self._phase is Phase.DOWN:
+            self._connect()
         if options.by_hand and self._speech.is_on:
             self._silence()
             if self._phase in _CUT_SHORT:
@@ -664,14 +670,15 @@ class Conversation:
         elif said is not None:
             self._say(self._enter("", said))
 
-    def _lose_microphone(self, problem: Problem) -> None:
-        """It is heard no more; a turn that was begun can still end."""
+    def _lose_microphone(self, problem: Problem, *, is_heard: bool = True) -> None:
+        """Nothing more comes of it; if the server heard it, a turn that was begun can still end."""
         self._notice("error", str(problem))
-        may_be_a_turn = self._speech.is_on and self._speech.listens and self._speech.has_audio
-        if self._speech.is_on:
-            self._toggle_microphone()
+        speech = self._speech
+        may_be_a_turn = is_heard and speech.is_on and speech.listens and speech.has_audio
         if may_be_a_turn:
             self._captured(bytes(TAIL_MS * BYTES_A_MS))
+        if self._speech.is_on:
+            self._toggle_microphone()
         if self._mode is Mode.LINES:
             self._exit = problem.exit
             self._wind_down(may_be_a_turn)
@@ -912,18 +919,28 @@ class Conversation:
                 self._notice("detail", f"the server reports: {error.message}")
             case fx.Cancel():
                 self._cancelled()  # harmless: the reply was over before the cancel arrived
-            case _:
+            case _ if (
+                error.code == problems.DEAF and self._speech.listens and self._speech.is_there
+            ):
                 self._last_error = error
-                starting = self._phase in (Phase.CONNECTING, Phase.CONFIGURING)
-                if starting and problems.is_fatal(error):
-                    self._clear_timers()
-                    self._give_up(problems.of_error(error))
-                elif error.code != problems.EXPIRED:  # the close that follows says the same
-                    was_overtaken = error.code == problems.BUSY and command is None
-                    if was_overtaken and self._turn is not None and self._phase is Phase.ASKED:
-                        self._turn.is_left_to_us = not self._turn.is_asked_for
-                    level: fx.Level = "detail" if was_overtaken else "error"
-                    self._notice(level, f"the server reports: {error.message}")
+                self._lose_microphone(problems.of_error(error), is_heard=False)
+                self._speech.is_there = False
+            case _:
+                self._other_problem(error, is_known=command is not None)
+
+    def _other_problem(self, error: ev.ServerProblem, *, is_known: bool) -> None:
+        """One that ends nothing by itself; `is_known` is whether it is of a command of ours."""
+        before, self._last_error = self._last_error, error
+        if self._phase in (Phase.CONNECTING, Phase.CONFIGURING) and problems.is_fatal(error):
+            self._clear_timers()
+            self._give_up(problems.of_error(error))
+        elif error.code != problems.EXPIRED:  # the close that follows says the same
+            was_overtaken = error.code == problems.BUSY and not is_known
+            if was_overtaken and self._turn is not None and self._phase is Phase.ASKED:
+                self._turn.is_left_to_us = not self._turn.is_asked_for
+            is_repeated = before is not None and before.message == error.message
+            level: fx.Level = "detail" if was_overtaken or is_repeated else "error"
+            self._notice(level, f"the server reports: {error.message}")
 
     def _settings_refused(self, error: ev.ServerProblem) -> None:
         problem = problems.refused_settings(error)

@@ -66,6 +66,11 @@ class Reply:
         """All the text so far, as the server has it."""
         return self._between.join(part.text for part in self._parts.values() if part.text)
 
+    @property
+    def is_between(self) -> bool:
+        """Whether what was shown last is the end of a part."""
+        return self._shown_last is not None and self._shown_last.done
+
     def add(self, delta: Delta) -> str:
         """The next piece of a text or a transcript; other channels are not text."""
         part = self._part(delta.item_id, delta.content_index, delta.channel)

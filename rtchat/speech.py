@@ -107,6 +107,8 @@ class Speech:
 
     def captured(self, audio: bytes, *, has_session: bool) -> AppendAudio | None:
         """The next audio, and what the server is to be told of it."""
+        if not self.is_there:
+            return None
         if self.options.by_hand:
             if self.is_on:
                 self._turn += audio
@@ -116,7 +118,8 @@ class Speech:
             audio = bytes(len(audio))  # in silence, a server can still tell that a turn is over
         if has_session:
             return self._send(audio)
-        self._hold(audio)
+        if self.is_on:
+            self._hold(audio)
         return None
 
     def _send(self, audio: bytes) -> AppendAudio:
@@ -143,6 +146,14 @@ class Speech:
         audio = bytes(self._turn)
         self._turn.clear()
         return audio
+
+    def give_up(self) -> bool:
+        """No session will come by itself: nobody is listened to; whether anybody was."""
+        was_on = self.listens and self.is_on and not self._from_file
+        if was_on:
+            self.is_on = False
+            self._held.clear()
+        return was_on
 
     def drop(self) -> bool:
         """What is being said of a turn that is made by hand is not meant; whether there was any."""

@@ -17,13 +17,17 @@ from rtchat.events import ChannelDone, Delta
 from rtchat.patience import Patience, back_off
 from rtchat.reply import Reply
 from rtchat.speech import Speech, SpeechOptions
-from rtchat.values import Channel, Options, Status
+from rtchat.values import BYTES_A_MS, Channel, Options, Status
 
 LATE = 10.0
 """Seconds that turns wait for one before them to be written down, to stand in order."""
 LAST_WORDS = 0.5
 """Seconds for what was said last to arrive, and the end of it: whoever records into a pipe gets the
 same Ctrl-C, a little sooner or later."""
+
+
+PART_MS = 600_000
+"""How much is made a turn where the server makes none: ours keeps no more than 15 minutes."""
 
 
 class _Phase(StrEnum):
@@ -72,6 +76,12 @@ class Transcription:
         self._input_ended = False
         self._end_came = 0.0
         self._exit = ExitCode.OK
+        self._uncommitted = 0
+        """Bytes of audio that are no turn yet."""
+        self._said_error = ""
+        """The last error that was shown: a server may say it of every event."""
+        self._line_is_over = False
+        """Whether what was shown last ended its line."""
         self._commit = self._clear = ""
         """The ids of our last two commands, until the server has answered the second."""
         self._began = 0.0
@@ -158,7 +168,7 @@ class Transcription:
             return
         self._clear_timers()
         self._input_ended |= self._is_stopping
-        worth_it = lost.retry is ev.Retry.ALWAYS and (self._ready is None or self._has_turns)
+        worth_it = lost.retry is ev.Retry.ALWAYS if self._ready is None else self._is_worth_it(lost)
         delay = back_off(self._attempt, lost.retry_after)
         if not worth_it or delay is None:
             self._over(lost.problem)
@@ -175,6 +185,10 @@ class Transcription:
         self._show(fx.Waiting(lost.problem.message, delay))
         self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
 
+    def _is_worth_it(self, lost: ev.Lost) -> bool:
+        """Whether another connection can go on where the last one was."""
+        return self._has_turns and lost.retry is not ev.Retry.NEVER
+
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
@@ -182,11 +196,13 @@ class Transcription:
             pass
         elif self._phase in (_Phase.CONNECTING, _Phase.CONFIGURING):
             self._over(problems.refused_settings(error))
-        elif problems.is_fatal(error):
+        elif problems.is_fatal(error) or error.code == problems.DEAF:
             self._over(problems.of_error(error))
         elif error.code != problems.EXPIRED:  # the close that follows says the same
             self._exit = ExitCode.REPLY
-            self._notice("error", f"the server reports: {error.message}")
+            level: fx.Level = "detail" if error.message == self._said_error else "error"
+            self._said_error = error.message
+            self._notice(level, f"the server reports: {error.message}")
 
     def _is_of_commit(self, error: ev.ServerProblem) -> bool:
         """Not every server names the command that it refuses."""
@@ -224,6 +240,10 @@ class Transcription:
         command = self._speech.captured(audio, has_session=self._phase is _Phase.READY)
         if command is not None:
             self._send(replace(command, live=False))
+        self._uncommitted += len(audio)
+        if not self._has_turns and self._uncommitted >= PART_MS * BYTES_A_MS:
+            self._uncommitted = 0
+            self._send(fx.CommitAudio())
 
     def _committed(self, item_id: str) -> None:
         self._unheard[item_id] = self._speech.committed()
@@ -245,6 +265,9 @@ class Transcription:
     def _end_turn(self, item_id: str, text: str = "") -> None:
         done = ChannelDone(Channel.TEXT, text, item_id=item_id)
         self._show_words(self._words.channel_done(done))
+        if self._words.is_between and self._is_begun and not self._line_is_over:
+            self._line_is_over = True  # whoever reads lines need not wait for the next
+            self._show(fx.TextArrived("\n"))
 
     def _wait_in_order(self) -> None:
         """Servers write down several turns at once: those that are done wait for those before."""
@@ -265,7 +288,11 @@ class Transcription:
         if text:
             joint = "" if self._is_begun or not self._before else "\n"
             self._is_begun = True
-            self._show(fx.TextArrived(joint + text))
+            text = joint + text
+            if self._line_is_over:
+                text = text.removeprefix("\n")
+            self._line_is_over = False
+            self._show(fx.TextArrived(text))
 
     def _turn_page(self) -> None:
         """Nothing more comes of what was heard so far."""
@@ -288,6 +315,9 @@ class Transcription:
         if self._input_ended:
             return
         self._input_ended, self._end_came = True, self._now
+        if problem is not None and self._phase is not _Phase.READY and not self._speech.has_audio:
+            self._over(problem)  # there is nothing to wait for a server for
+            return
         if problem is not None:
             self._exit = problem.exit
             self._notice("error", str(problem))

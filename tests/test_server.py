@@ -524,7 +524,7 @@ def test_deleting_the_item_of_a_running_reply_is_harmless() -> None:
         ),
         (configure(model="another"), "invalid_value", "session.model"),
         (configure(colour="red"), "unknown_parameter", "session.colour"),
-        ({"type": "input_audio_buffer.clear"}, "audio_not_supported", "type"),
+        ({"type": "input_audio_buffer.clear"}, "audio_not_supported", None),
         (
             configure(audio={"output": {"format": {"type": "audio/pcmu"}}}),
             "invalid_value",

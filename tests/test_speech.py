@@ -603,6 +603,29 @@ def test_without_a_microphone_the_lines_of_a_pipe_are_answered() -> None:
     assert after(play, ReplyEnded("r1", Status.COMPLETED))[-1] == Stop(ExitCode.USAGE)
 
 
+def test_a_server_that_takes_no_audio_is_asked_in_text() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(20)))
+    deaf = ServerProblem("This server has no voice.", code="audio_not_supported")
+    notice, off = shown(after(play, deaf))
+    assert isinstance(notice, Notice)
+    assert (notice.level, off) == ("error", Microphone(is_on=False, by_hand=False))
+    assert after(play, AudioCaptured(ms(20))) == []
+    (again,) = shown(after(play, deaf))
+    assert isinstance(again, Notice)
+    assert again.level == "detail"
+    assert Asked("hi", "m") in shown(after(play, UserSaid("hi")))
+
+
+def test_without_any_connection_nobody_is_listened_to_until_the_key_is_pressed() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(20)))
+    updates = shown(after(play, Lost(GONE, Retry.NEVER)))
+    assert updates == [Microphone(is_on=False, by_hand=False), Notice("error", str(GONE))]
+    assert after(play, AudioCaptured(ms(20))) == []
+    assert Connect("m") in after(play, MicrophoneToggled())
+    play.skip(AudioCaptured(ms(20, 2)), Opened(), SessionCreated("s", "m"))
+    assert sent(after(play, SessionUpdated("s", "m"))) == [AppendAudio(ms(20, 2))]
+
+
 def test_a_turn_that_a_lost_microphone_leaves_is_answered() -> None:
     play = talking(OPEN, Mode.LINES).skip(InputEnded(), AudioCaptured(ms(900)))
     play.skip(SpeechStarted("u1", 0), MicrophoneLost(GONE), SpeechStopped("u1", 900))

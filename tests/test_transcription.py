@@ -115,7 +115,7 @@ def test_a_transcription_from_the_first_sound_to_the_last_word() -> None:
     assert play.sends(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]
     assert play.says(*TURN, piece("Good ")) == "Good "
     assert play.says(piece("day.")) == "day."
-    assert play.says(whole("Good day.")) == ""
+    assert play.says(whole("Good day.")) == "\n"
     assert play.sends(InputEnded()) == [CommitAudio(), ClearAudio()]
     empty = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id="rtchat_3")
     assert play.tell(empty) == []
@@ -133,7 +133,7 @@ def test_turns_stand_on_lines_of_their_own_in_the_order_in_which_they_were_said(
     play.tell(*TURN, AudioCommitted("u2"))
     assert play.says(piece("one")) == "one"
     assert play.says(whole("two.", "u2")) == ""
-    assert play.says(whole("one.")) == ".\ntwo."
+    assert play.says(whole("one.")) == ".\ntwo.\n"
 
 
 def test_turns_that_are_written_down_sooner_wait_for_those_before() -> None:
@@ -141,7 +141,7 @@ def test_turns_that_are_written_down_sooner_wait_for_those_before() -> None:
     play.tell(*TURN, AudioCommitted("u2"))
     assert play.says(piece("tw", "u2")) == ""
     assert play.says(whole("two.", "u2")) == ""
-    assert play.says(whole("one.")) == "one.\ntwo."
+    assert play.says(whole("one.")) == "one.\ntwo.\n"
 
 
 def test_turns_do_not_wait_for_ever_for_one_that_is_never_written_down() -> None:
@@ -149,13 +149,56 @@ def test_turns_do_not_wait_for_ever_for_one_that_is_never_written_down() -> None
     assert play.machine.handle(AudioCommitted("u1"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
     play.tell(AudioCommitted("u2"))
     assert play.says(whole("two.", "u2")) == ""
-    assert play.says(TimerFired(Timer.HEARD)) == "two."
-    assert play.says(AudioCommitted("u3"), whole("three.", "u3")) == "\nthree."
+    assert play.says(TimerFired(Timer.HEARD)) == "two.\n"
+    assert play.says(AudioCommitted("u3"), whole("three.", "u3")) == "three.\n"
     assert play.machine.handle(AudioCommitted("u4"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
     assert play.machine.handle(piece("four.", "u4"), 0.0)[0] == SetTimer(Timer.HEARD, LATE)
     play.tell(whole("four.", "u4"))
-    assert play.says(whole("one.")) == "\none."
+    assert play.says(whole("one.")) == "one.\n"
     assert play.ends(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
+
+
+def test_an_error_that_a_server_says_of_every_event_is_said_once() -> None:
+    play = Play()
+    full = ServerProblem("The buffer is full.", code="input_audio_buffer_full")
+    levels = [
+        u.level
+        for e in (*play.tell(full), *play.tell(full))
+        if isinstance(e, Show)
+        for u in [e.update]
+        if isinstance(u, Notice)
+    ]
+    assert levels == ["error", "detail"]
+
+
+def test_a_server_that_takes_no_audio_is_the_end() -> None:
+    over, code = Play().ends(ServerProblem("No voice.", code="audio_not_supported"))
+    assert over.problem is not None
+    assert (over.problem.message, code) == ("No voice.", ExitCode.REPLY)
+
+
+def test_what_has_no_end_is_a_turn_from_time_to_time() -> None:
+    play = Play(has_turns=False)
+    minute = ms(60_000)
+    sent = [type(command) for _ in range(21) for command in play.sends(AudioCaptured(minute))]
+    assert sent == ([AppendAudio] * 10 + [CommitAudio]) * 2 + [AppendAudio]
+
+
+def test_a_server_that_is_started_again_hears_the_rest() -> None:
+    play = Play()
+    refused = Lost(Problem(ExitCode.LINK, "nothing listens", "start it"), Retry.IF_IT_WORKED)
+    assert Show(Waiting("nothing listens", 0.5)) in play.tell(refused)
+    fresh = Play(ready=False)
+    fresh.tell(Started())
+    assert fresh.ends(refused)[1] is ExitCode.LINK
+
+
+def test_what_cannot_be_read_is_told_before_a_server_is_there() -> None:
+    play = Play(ready=False)
+    play.tell(Started())
+    broken = Problem(ExitCode.USAGE, "stdin is empty", "give a recording")
+    over, code = play.ends(InputEnded(broken))
+    assert (over.problem, code) == (broken, ExitCode.USAGE)
 
 
 @pytest.mark.parametrize("event_id", ["rtchat_2", ""])

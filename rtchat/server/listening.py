@@ -113,7 +113,7 @@ class Listening:
     def obey(self, command: AppendAudio | CommitAudio | ClearAudio) -> Iterator[Step]:
         """What a client does to its audio. Raises `RefusedError`."""
         if isinstance(self._ears, str):
-            raise RefusedError("audio_not_supported", f"{self._ears}; send text.", "type")
+            raise RefusedError("audio_not_supported", f"{self._ears}; send text.")
         match command:
             case AppendAudio(audio):
                 return self._append(self._ears, audio)
