@@ -100,11 +100,11 @@ def _said(
     from rtchat.sound.audio import read
 
     if audio_in != "-":
-        said = read(Path(audio_in))
+        said = read(Path(audio_in), tell)
         return AudioSaid(said, piped.question(prompt, stdin, tell, is_all=False))
     if stdin is None or prompt == "-":
         raise UsageError("--audio-in -: stdin has no audio", hint="pipe a WAV into it")
-    return AudioSaid(read(stdin), prompt or "")
+    return AudioSaid(read(stdin, tell), prompt or "")
 
 
 def talk(

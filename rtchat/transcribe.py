@@ -10,7 +10,7 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.effects import Connecting, Ready, Update, Waiting
+from rtchat.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.errors import ExitCode, UsageError
 from rtchat.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
 from rtchat.patience import Patience
@@ -90,7 +90,7 @@ async def _read(
     source = streams.stdin if file == "-" else Path(file)
     assert source is not None
     try:
-        async for audio in arriving(source):
+        async for audio in arriving(source, gate.warn):
             await gate.ready.wait()
             post(AudioCaptured(audio))
             await session.drained()
@@ -125,6 +125,10 @@ class _Gate:
             case _:
                 pass
         self._view.show(update)
+
+    def warn(self, text: str) -> None:
+        """Say what is odd about the file."""
+        self._view.show(Notice("warning", text))
 
     def tick(self) -> None:
         """Nothing is painted."""

@@ -353,6 +353,18 @@ def test_where_nothing_is_said_nothing_is_written(program: Program, audio: bytes
     assert ran.code == (0 if audio else 2)
 
 
+@pytest.mark.parametrize("command", [("once", "--audio-in"), ("transcribe",)])
+def test_a_recording_that_is_cut_off_is_heard_and_said_to_be(
+    program: Program, command: tuple[str, ...]
+) -> None:
+    file = write_wav(program.home / "cut.wav", tone(440, 2.0))
+    file.write_bytes(file.read_bytes()[: -SECOND // 2])
+    ran = program.run(*command, "cut.wav")
+    assert ran.code == 0
+    assert ran.text
+    assert "cut.wav is cut off: 0.5 s less than its header says" in ran.err
+
+
 def test_a_transcription_of_what_is_no_audio_is_one_line(program: Program) -> None:
     (program.home / "text.wav").write_text("hello" * 100)
     ran = program.run("transcribe", "text.wav")

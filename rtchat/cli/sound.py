@@ -9,6 +9,13 @@ import typer
 from rtchat.cli import chat
 from rtchat.cli.around import surroundings
 
+Vad = Annotated[
+    str | None,
+    typer.Option(
+        "--vad", metavar="server|semantic|off", help="Who tells turns apart; off: nobody."
+    ),
+]
+
 
 def transcribe(
     ctx: typer.Context,
@@ -18,7 +25,7 @@ def transcribe(
     dialect: chat.DialectName = None,
     profile: chat.Profile = None,
     local: chat.Local = False,
-    vad: chat.Vad = None,
+    vad: Vad = None,
     input_device: chat.InputDevice = None,
     set_: chat.SetOption = None,
     connect_timeout: chat.ConnectTimeout = None,

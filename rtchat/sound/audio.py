@@ -52,18 +52,25 @@ _FLOOR = -60.0
 """Decibels below full scale that a meter shows as nothing."""
 
 
+Warn: TypeAlias = Callable[[str], None]
+
+
+def _say_nothing(_: str) -> None:
+    """Nobody is to be warned."""
+
+
 # ------------------------------------------------------------------------------------------ reading
 
 
-def read(source: Source) -> bytes:
-    """All of a recording.
+def read(source: Source, warn: Warn = _say_nothing) -> bytes:
+    """All of a recording; `warn` is told if there is less of it than it says.
 
     Raises:
         UsageError: it cannot be read, has no audio in it or too much, or its format needs the
             extra `audio`, which is not installed.
     """
     audio = bytearray()
-    for piece in stream(source):
+    for piece in stream(source, warn):
         audio += piece
         if len(audio) > LONGEST * 60 * RATE * WIDTH:
             message = f"{shown_as(source)} is longer than {LONGEST} minutes"
@@ -71,15 +78,15 @@ def read(source: Source) -> bytes:
     return bytes(audio)
 
 
-def stream(source: Source) -> Generator[bytes]:
+def stream(source: Source, warn: Warn = _say_nothing) -> Generator[bytes]:
     """A recording in pieces of about 100 ms, as they come: the source may have no end. Blocks while
-    it has nothing; raises UsageError as `read` does."""
+    it has nothing; warns, and raises UsageError, as `read` does."""
     with _opened(source) as file:
         head = file.take(12)
         if not head:
             raise UsageError(f"{file.shown} is empty", hint="give a recording")
         form = _wav(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
-        pieces = _decoded(file) if form is None else _samples(file, form)
+        pieces = _decoded(file) if form is None else _samples(file, form, warn)
         any_audio = False
         for piece in filter(None, pieces):
             any_audio = True
@@ -88,8 +95,9 @@ def stream(source: Source) -> Generator[bytes]:
             raise UsageError(f"{file.shown} has no audio in it", hint="record it again")
 
 
-async def arriving(source: Source) -> AsyncGenerator[bytes]:
-    """What `stream` gives, read by a thread that can be left behind when the program ends."""
+async def arriving(source: Source, warn: Warn = _say_nothing) -> AsyncGenerator[bytes]:
+    """What `stream` gives, read by a thread that can be left behind when the program ends; `warn`
+    is called on the loop."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes | Exception] = asyncio.Queue()
     room = threading.Semaphore(50)  # pieces ahead of whoever takes them
@@ -100,9 +108,13 @@ async def arriving(source: Source) -> AsyncGenerator[bytes]:
         with suppress(RuntimeError):  # the loop is closed: nobody listens any more
             loop.call_soon_threadsafe(queue.put_nowait, piece)
 
+    def warn_there(text: str) -> None:
+        with suppress(RuntimeError):  # as above
+            loop.call_soon_threadsafe(warn, text)
+
     def run() -> None:
         try:
-            with closing(stream(source)) as pieces:
+            with closing(stream(source, warn_there)) as pieces:
                 for piece in pieces:
                     tell(piece)
                     if is_over.is_set() or loop.is_closed():
@@ -281,7 +293,7 @@ def _damaged(shown: str, why: str) -> UsageError:
     )
 
 
-def _samples(file: _Input, form: _Form) -> Iterator[bytes]:
+def _samples(file: _Input, form: _Form, warn: Warn) -> Iterator[bytes]:
     plain = (form.kind, form.rate, form.channels) == ("i2", RATE, 1)
     convert = None if plain else _converter(form, file.shown)
     left = form.length
@@ -293,6 +305,9 @@ def _samples(file: _Input, form: _Form) -> Iterator[bytes]:
         yield data if convert is None else convert(_mono(data, form))
     if convert is not None:
         yield convert(None)
+    if left:
+        seconds = left / form.frame / form.rate
+        warn(f"{file.shown} is cut off: {seconds:.1f} s less than its header says")
 
 
 def _mono(data: bytes, form: _Form) -> Samples:
