@@ -16,7 +16,7 @@ from rtchat.errors import ExitCode, Problem
 from rtchat.events import ChannelDone, Delta
 from rtchat.patience import Patience, back_off
 from rtchat.reply import Reply
-from rtchat.speech import Speech, SpeechOptions
+from rtchat.speech import SHORTEST_MS, Speech, SpeechOptions
 from rtchat.values import BYTES_A_MS, Channel, Options, Status
 
 LATE = 10.0
@@ -24,8 +24,6 @@ LATE = 10.0
 LAST_WORDS = 0.5
 """Seconds for what was said last to arrive, and the end of it: whoever records into a pipe gets the
 same Ctrl-C, a little sooner or later."""
-
-
 PART_MS = 600_000
 """How much is made a turn where the server makes none: ours keeps no more than 15 minutes."""
 
@@ -78,6 +76,8 @@ class Transcription:
         self._exit = ExitCode.OK
         self._uncommitted = 0
         """Bytes of audio that are no turn yet."""
+        self._has_parts = False
+        """Whether others are, by our hand."""
         self._said_error = ""
         """The last error that was shown: a server may say it of every event."""
         self._line_is_over = False
@@ -212,9 +212,10 @@ class Transcription:
 
     @property
     def _nothing_is_left(self) -> bool:
-        """Whether the server had no turn to make of the rest: it made all of them, or the input was
-        bad, which was said."""
-        return self._has_turns or self._exit is not ExitCode.OK
+        """Whether the server had no turn to make of the rest: all of it is in turns, or the input
+        was bad, which was said."""
+        is_done = self._has_parts and self._uncommitted < SHORTEST_MS * BYTES_A_MS
+        return self._has_turns or is_done or self._exit is not ExitCode.OK
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -238,11 +239,12 @@ class Transcription:
         if self._input_ended:
             return
         command = self._speech.captured(audio, has_session=self._phase is _Phase.READY)
-        if command is not None:
-            self._send(replace(command, live=False))
+        if command is None:
+            return
+        self._send(replace(command, live=False))
         self._uncommitted += len(audio)
         if not self._has_turns and self._uncommitted >= PART_MS * BYTES_A_MS:
-            self._uncommitted = 0
+            self._uncommitted, self._has_parts = 0, True
             self._send(fx.CommitAudio())
 
     def _committed(self, item_id: str) -> None:

@@ -182,6 +182,9 @@ def test_what_has_no_end_is_a_turn_from_time_to_time() -> None:
     minute = ms(60_000)
     sent = [type(command) for _ in range(21) for command in play.sends(AudioCaptured(minute))]
     assert sent == ([AppendAudio] * 10 + [CommitAudio]) * 2 + [AppendAudio]
+    play.tell(*[AudioCaptured(minute)] * 9, InputEnded())
+    empty = ServerProblem("Empty.", code="input_audio_buffer_commit_empty")
+    assert play.tell(empty) == []
 
 
 def test_a_server_that_is_started_again_hears_the_rest() -> None:
