@@ -442,10 +442,10 @@ class Conversation:
             over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
             self._end_unasked(refused, over)
         self._queue.clear()
-        if self._speech.listens and self._speech.is_on:
-            self._lose_microphone(problem)
         if self._mode is not Mode.CHAT:
             self._stop(problem.exit)
+        elif self._speech.listens and self._speech.is_on:
+            self._lose_microphone(problem, is_heard=False)
 
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None

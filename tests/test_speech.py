@@ -931,8 +931,15 @@ def test_what_was_not_answered_is_not_forgotten() -> None:
     assert sent(after(play, RetryAsked())) == [Reply(ALOUD)]
 
 
-def test_of_what_nobody_knows_nothing_is_asked_again() -> None:
-    kept = Kept(1, "", 0.0, 0.0, "m", 1, (Entry(1, 0, spoken(), State.FAILED),))
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_of_what_nobody_knows_nothing_is_asked_again(is_answered: bool) -> None:
+    entries = [Entry(1, 0, spoken(), State.FAILED)]
+    if is_answered:
+        asked = Message("user", (IMAGE, Part("audio")))
+        entries = [Entry(1, 0, asked, State.COMPLETED)]
+        answer = Message("assistant", (Part("text", "A cat."),))
+        entries.append(Entry(1, 1, answer, State.COMPLETED))
+    kept = Kept(1, "", 0.0, 0.0, "m", 1, tuple(entries))
     play = talking(OPEN).skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
     play.skip(SessionUpdated("s", "m"))
     assert shown(after(play, RetryAsked())) == [Notice("error", "nobody knows what was said")]
@@ -980,3 +987,20 @@ def test_a_conversation_that_has_cost_enough_is_not_listened_to() -> None:
     assert Microphone(is_on=False, by_hand=False) in updates
     assert any(isinstance(update, ReplyOver) and update.problem for update in updates)
     assert sent(after(play, ReplyStarted("r2"))) == [Cancel("r2")]
+
+
+@pytest.mark.parametrize("mode", [Mode.CHAT, Mode.LINES])
+def test_nor_once_a_line_was_refused_for_it(mode: Mode) -> None:
+    costs = Costs({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
+    conversation = Conversation("m", ALOUD, mode=mode, speech=OPEN, costs=costs)
+    play = reopened(Playbook(conversation).skip(Started(), UserSaid("hi")))
+    play.skip(ReplyStarted("r1"), AudioCaptured(ms(20)))
+    play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
+    effects = after(play, UserSaid("more"))
+    over = shown(effects)[0]
+    assert isinstance(over, ReplyOver)
+    assert over.problem is not None
+    if mode is Mode.CHAT:
+        assert Show(Microphone(is_on=False, by_hand=False)) in effects
+    else:
+        assert [e for e in effects if isinstance(e, Stop)] == [Stop(ExitCode.LIMIT)]
