@@ -433,13 +433,17 @@ class Conversation:
         self._turn = Turn(question, self._now)
         self._out += self._minutes.asked(question, self._model, self._wishes.session.instructions)
         self._show(fx.Asked(question.text, self._model, question.is_spoken))
+        self._show_words(question)
+
+    def _show_words(self, question: Question) -> None:
+        """What was said aloud and written down before it was its turn."""
         if question.words.strip():
             self._show(fx.Heard(question.words))
 
     def _refuse(self, question: Question, problem: Problem) -> None:
         """Neither this question nor any that waits is asked."""
+        over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
         for refused in (question, *self._queue):
-            over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
             self._end_unasked(refused, over)
         self._queue.clear()
         if self._mode is not Mode.CHAT:
@@ -611,8 +615,7 @@ class Conversation:
 
     def _end_unasked(self, question: Question, over: fx.ReplyOver) -> None:
         """The same of one that waited; what was said aloud is to be seen."""
-        if question.words.strip():
-            self._show(fx.Heard(question.words))
+        self._show_words(question)
         self._end(question, over)
 
     def _count(self, problem: Problem | None) -> None:

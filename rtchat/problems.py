@@ -15,8 +15,7 @@ from rtchat.values import Status
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
 BUSY = "conversation_already_has_active_response"
 EMPTY = "input_audio_buffer_commit_empty"
-DEAF = "audio_not_supported"
-"""Of our own server, where it has no voice."""
+DEAF = "audio_not_supported"  # of our own server, where it has no voice
 """Codes that decide more than the words of an error."""
 
 _MODEL = "choose another with --model"

@@ -230,9 +230,9 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
     from rtchat.sound.recording import WavWriter, prepare
 
     with ExitStack() as files:
-        if mode is Mode.ONCE and str(path) == "-":
-            raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
         if mode is Mode.ONCE:
+            if str(path) == "-":
+                raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
             file = files.enter_context(WavWriter(path))
             yield Recorder(lambda: file)
         else:

@@ -149,7 +149,7 @@ class Speech:
 
     def give_up(self) -> bool:
         """No session will come by itself: nobody is listened to; whether anybody was."""
-        was_on = self.listens and self.is_on and not self._from_file
+        was_on = self.listens and self.is_on
         if was_on:
             self.is_on = False
             self._held.clear()

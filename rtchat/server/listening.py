@@ -188,7 +188,7 @@ class Listening:
         """The next words of an item, and what the client is told of them."""
         unheard = self._unheard[item_id]
         unheard.pieces.append(piece)
-        if not piece or not self._is_told_of(unheard):
+        if not piece or not self._is_written_down or not self._is_known(unheard.message):
             return []
         return [Delta(Channel.HEARD, piece, "", item_id, 0, unheard.index)]
 
@@ -198,17 +198,14 @@ class Listening:
         before, index, text = unheard.message, unheard.index, "".join(unheard.pieces)
         parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
         item = replace(before, parts=parts)
-        is_told = self._is_told_of(unheard)
-        if self._is_known(before):
-            self._items.replace(item)
-        if not is_told:
+        if not self._is_known(before):
+            return item, []
+        self._items.replace(item)
+        if not self._is_written_down:
             return item, []
         if failure:
             return item, [HearingFailed(item_id, failure, index)]
         return item, [Transcribed(item_id, index, text, unheard.seconds)]
-
-    def _is_told_of(self, unheard: _Unheard) -> bool:
-        return self._is_written_down and self._is_known(unheard.message)
 
     def _is_known(self, message: Message) -> bool:
         """Whether it is part of the conversation, and not deleted. To compare items would be slow:
