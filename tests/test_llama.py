@@ -65,7 +65,8 @@ class StandIn:
         for word in words[: request["max_tokens"]]:
             self.is_busy.set()
             self.turn.acquire()
-            if tell({"choices": [{"finish_reason": None, "delta": {"content": word}}]}):
+            chunk = {"choices": [{"finish_reason": None, "delta": {"content": word}}]}
+            if tell({**chunk, "timings": TIMINGS} if request["timings_per_token"] else chunk):
                 return None
         reason = "length" if len(words) > request["max_tokens"] else "stop"
         tell({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})
@@ -125,6 +126,7 @@ def test_a_question_is_answered_with_its_usage() -> None:
                 {"role": "user", "content": "one two"},
             ],
             "stream": True,
+            "timings_per_token": True,
             "max_tokens": 100,
             "temperature": 0,
         }
@@ -138,7 +140,10 @@ def test_a_limit_makes_the_reply_incomplete() -> None:
 @pytest.mark.parametrize(
     ("text", "spoken"),
     [
-        ("one. two three 4. five. six", ["one.", "two", "three", "4.", "five.", Finish()]),
+        (
+            "one. two three 4. five. six",
+            ["one.", "two", "three", "4.", "five.", Finish(usage=USAGE)],
+        ),
         ("a b", ["a", "b", Finish(usage=USAGE)]),
         ("one two three four five six", ["one", "two", "three", "four", "five", TOO_LONG]),
     ],

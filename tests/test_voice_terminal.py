@@ -84,7 +84,8 @@ def test_an_entry_waits_with_its_cursor_and_with_what_is_typed_meanwhile() -> No
         voiced.shows("two lines")
         voiced.happens(*BEGUN)
         streaming = voiced.shows("It is")
-        voiced.types("ok?\x7f\x7f\x7f\x7fX")
+        voiced.types("ok?\x7f\x7f\x7f\x7fX\x14")
+        assert voiced.means() == TOGGLED, "it has read the keys"
         voiced.happens(*REST)
         after = rows(voiced.shows("It is late.", "my draft"))
         voiced.types("Y\r")
@@ -100,7 +101,8 @@ def test_enter_in_mid_reply_sends_nothing_behind_ones_back() -> None:
         voiced.shows("draft")
         voiced.happens(*BEGUN)
         voiced.shows("It is")
-        voiced.types("!\r")
+        voiced.types("!\r\x14")
+        assert voiced.means() == TOGGLED, "it has read the keys"
         voiced.happens(*REST)
         voiced.shows("It is late.", "draft!")
         voiced.types("\x04\x15\x04")

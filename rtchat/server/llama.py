@@ -177,13 +177,14 @@ class LlamaEngine:
             if aloud is None or len(pieces) < aloud // 2:
                 return stop.is_set()
             if is_enough := _SENTENCE_END.search("".join(pieces[-4:])) is not None:
-                finish = Finish()
+                finish = Finish(usage=_usage(Fields(chunk, []).fields("timings")))
             return is_enough or stop.is_set()
 
         most, longest = prompt.max_output_tokens, aloud or self._recipe.longest_answer
         request: dict[str, object] = {
             "messages": chat,
             "stream": True,
+            "timings_per_token": True,  # so that a reply stopped here has its usage, too
             "max_tokens": longest if most is None else min(most, longest),
             **self._recipe.sampling,
         }
