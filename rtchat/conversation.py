@@ -170,7 +170,6 @@ class Conversation:
                 self._toggle_microphone()
             case ev.MicrophoneLost(problem):
                 self._lose_microphone(problem)
-                self._speech.is_there = False
             case ev.PlaybackCut(item_id, index, played_ms):
                 if self._speech.was_played(item_id):
                     self._send(fx.Truncate(item_id, index, played_ms))
@@ -449,7 +448,7 @@ class Conversation:
         if self._mode is not Mode.CHAT:
             self._stop(problem.exit)
         elif self._speech.listens and self._speech.is_on:
-            self._lose_microphone(problem, is_heard=False)
+            self._lose_microphone(problem, is_heard=False, is_gone=False)
 
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
@@ -660,6 +659,10 @@ class Conversation:
             none = "there is no microphone here: rtchat talk --voice has one"
             self._notice("error", gone if options.has_microphone else none)
             return
+        self._turn_microphone()
+
+    def _turn_microphone(self) -> None:
+        options = self._speech.options
         said = self._speech.toggle()
         self._show_microphone()
         if self._speech.is_on and self._phase is Phase.DOWN:
@@ -673,15 +676,22 @@ class Conversation:
         elif said is not None:
             self._say(self._enter("", said))
 
-    def _lose_microphone(self, problem: Problem, *, is_heard: bool = True) -> None:
-        """Nothing more comes of it; if the server heard it, a turn that was begun can still end."""
+    def _lose_microphone(
+        self, problem: Problem, *, is_heard: bool = True, is_gone: bool = True
+    ) -> None:
+        """Nothing more comes of it; if the server heard it, a turn that was begun can still end.
+        Unless it is gone it can be turned on again."""
         self._notice("error", str(problem))
         speech = self._speech
         may_be_a_turn = is_heard and speech.is_on and speech.listens and speech.has_audio
         if may_be_a_turn:
             self._captured(bytes(TAIL_MS * BYTES_A_MS))
-        if self._speech.is_on:
-            self._toggle_microphone()
+        was_there = speech.is_there
+        speech.is_there = was_there and not is_gone
+        if speech.is_on:
+            self._turn_microphone()
+        elif speech.is_there != was_there:
+            self._show_microphone()
         if self._mode is Mode.LINES:
             self._exit = problem.exit
             self._wind_down(may_be_a_turn)
@@ -693,7 +703,8 @@ class Conversation:
         self._next()
 
     def _show_microphone(self) -> None:
-        self._show(fx.Microphone(self._speech.is_on, self._speech.options.by_hand))
+        speech = self._speech
+        self._show(fx.Microphone(speech.is_on, speech.options.by_hand, speech.is_there))
 
     def _speak(self, start_ms: int) -> None:
         """The user began to."""
@@ -754,7 +765,7 @@ class Conversation:
         if spent is not None:
             self._stop_reply()
             self._over(Status.FAILED, "", spent, next_question=False)
-            self._lose_microphone(spent)
+            self._lose_microphone(spent, is_gone=False)
 
     def _heard(self, item_id: str, text: str) -> None:
         """What was said is written down, or never will be."""
@@ -927,7 +938,6 @@ class Conversation:
             ):
                 self._last_error = error
                 self._lose_microphone(problems.of_error(error), is_heard=False)
-                self._speech.is_there = False
             case _:
                 self._other_problem(error, is_known=command is not None)
 

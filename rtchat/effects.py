@@ -165,10 +165,12 @@ class Heard:
 
 @value
 class Microphone:
-    """The microphone was turned on or off. `by_hand`: what is said between the two is a turn."""
+    """The microphone was turned on or off, or is gone. `by_hand`: what is said between on and off
+    is a turn."""
 
     is_on: bool
     by_hand: bool
+    is_there: bool = True
 
 
 @value

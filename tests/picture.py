@@ -17,7 +17,7 @@ from pyte.screens import Char
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from tests.program import Program, background
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 
 SCRIPT: dict[str, object] = {
     "rule": [
@@ -79,15 +79,15 @@ def main() -> None:
         program = Program(Path(home))
         program.environ["RTCHAT_URL"] = url
         terminal = Terminal(program, [], {})
-        terminal.shows("connected in", "\u203a")
+        terminal.shows("connected in", PROMPT)
         terminal.types("What is a WebSocket, in two sentences?\r")
-        terminal.shows("48 out", "\u203a")
+        terminal.shows("48 out", PROMPT)
         terminal.types("And in Python?\r")
         shown = len(terminal.shows("\u256d", "print(message)", "\u2502 The loop ends", "\u2570"))
         rows = [[terminal.screen.buffer[y][x] for x in range(80)] for y in range(shown)]
         Path(__file__).with_name("picture.svg").write_text(svg(rows), encoding="utf-8")
         terminal.types("\x03")
-        terminal.shows("interrupted", "\u203a")
+        terminal.shows("interrupted", PROMPT)
         terminal.types("\x04")
         terminal.ends()
 

@@ -17,8 +17,11 @@ import pyte
 
 from tests.program import PATIENCE, Program
 
+PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+"""Where it stands the program reads keys: what is typed earlier waits, and Enter asks nothing."""
 
-class _Screen(pyte.HistoryScreen):
+
+class Emulator(pyte.HistoryScreen):
     """A screen that answers when it is asked where the cursor is."""
 
     answers: Callable[[str], None]
@@ -40,7 +43,7 @@ class Terminal:
         shell: bool = False,
     ) -> None:
         """With `shell`, a shell is there first, and is given the command."""
-        self.screen = _Screen(80, 24, history=1000)
+        self.screen = Emulator(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
         talk = program.command(verb, *arguments)

@@ -26,9 +26,7 @@ from rtchat.values import Message, Part
 from tests.oracle import assert_client_event
 from tests.program import PATIENCE, Program, background
 from tests.samples import BY, JPEG, png, refusal, write
-from tests.terminal import Terminal
-
-PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
+from tests.terminal import PROMPT, Terminal
 
 # ----------------------------------------------------------------------------------------- is taken
 

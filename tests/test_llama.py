@@ -65,8 +65,9 @@ class StandIn:
         for word in words[: request["max_tokens"]]:
             self.is_busy.set()
             self.turn.acquire()
-            chunk = {"choices": [{"finish_reason": None, "delta": {"content": word}}]}
-            if tell({**chunk, "timings": TIMINGS} if request["timings_per_token"] else chunk):
+            choices = [{"finish_reason": None, "delta": {"content": word}}]
+            timings = TIMINGS if request["timings_per_token"] else {}
+            if tell({"choices": choices, "timings": timings}):
                 return None
         reason = "length" if len(words) > request["max_tokens"] else "stop"
         tell({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})

@@ -52,6 +52,12 @@ def test_what_is_to_be_heard_can_be_stopped() -> None:
     assert _line(meter) == "○ muted · Ctrl-T listens · Esc stops the voice"
 
 
+def test_one_that_is_gone_is_not_muted() -> None:
+    meter = Meter(_Meters(), lambda: 80)
+    meter.turn(Microphone(is_on=False, by_hand=False, is_there=False))
+    assert _line(meter) == "○ no microphone"
+
+
 def test_before_there_is_a_microphone_it_is_empty() -> None:
     assert _line(Meter(_Meters(), lambda: 80)) == ""
 

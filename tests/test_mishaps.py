@@ -45,7 +45,7 @@ from tests.faulty import (
     sockets,
 )
 from tests.program import Program, Ran, background
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 from tests.wire_examples import BETA_EVENTS, EVENTS
 
 
@@ -247,8 +247,6 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
 
 
 # -------------------------------------------------------------------------------- seen by a person
-
-PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import pytest
 
 from tests.faults import kept
 from tests.program import Program
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 
 CABLE = float(os.environ.get("RTCHAT_TEST_CABLE", "0"))
 HERE, THERE = "10.213.71.1", "10.213.71.2"
@@ -31,7 +31,6 @@ SCRIPT = {
         {"text": "Fine."},
     ]
 }
-PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
 
 
 def ip(*arguments: str) -> None:

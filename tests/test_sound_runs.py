@@ -17,7 +17,7 @@ from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from tests.program import Program, background
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
 
@@ -250,10 +250,10 @@ def test_to_end_turns_by_hand_takes_a_terminal(program: Program) -> None:
 
 def test_a_recording_that_fails_at_a_terminal_has_the_code_of_one(program: Program) -> None:
     terminal = Terminal(program, ["--audio-out", "said"], {})
-    terminal.shows("connected in")
+    terminal.shows("connected in", PROMPT)
     (program.home / "said").rmdir()
     terminal.types("the time?\r")
-    terminal.shows("cannot be written", "It is noon.", "first token")
+    terminal.shows("cannot be written", "It is noon.", "first token", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 6
 

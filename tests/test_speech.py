@@ -96,6 +96,8 @@ OPEN = SpeechOptions(speaks=True, has_microphone=True, by_hand=False)
 KEY = SpeechOptions(speaks=True, has_microphone=True, by_hand=True)
 FILE = SpeechOptions()
 LOST = Lost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
+GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
+NO_MICROPHONE = Microphone(is_on=False, by_hand=False, is_there=False)
 LIMITED = ReplyEnded(
     "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."
 )
@@ -274,13 +276,14 @@ def test_without_a_microphone_the_key_says_so() -> None:
 def test_a_microphone_that_vanishes_is_said_and_the_text_goes_on() -> None:
     play = talking(OPEN)
     gone = Problem(ExitCode.LINK, "the microphone is gone", "plug it in")
-    (
-        play
-        >> MicrophoneLost(gone)
-        << [Show(Notice("error", str(gone))), Show(Microphone(is_on=False, by_hand=False))]
-    )
+    play >> MicrophoneLost(gone) << [Show(Notice("error", str(gone))), Show(NO_MICROPHONE)]
     assert Asked("hi", "m") in shown(after(play, UserSaid("hi")))
     play >> MicrophoneLost(gone) << Show(Notice("error", str(gone)))
+
+
+def test_one_that_vanishes_while_it_is_muted_is_gone_and_not_muted() -> None:
+    play = talking(OPEN).skip(MicrophoneToggled())
+    play >> MicrophoneLost(GONE) << [Show(Notice("error", str(GONE))), Show(NO_MICROPHONE)]
 
 
 def test_a_microphone_that_vanishes_in_mid_turn_leaves_a_turn_that_can_end() -> None:
@@ -584,8 +587,6 @@ def test_what_is_attached_goes_with_a_typed_question_if_that_is_first() -> None:
 
 # ------------------------------------------------------------------------------- nobody at the keys
 
-GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
-
 
 def test_a_pipe_that_ended_leaves_the_microphone() -> None:
     play = talking(OPEN, Mode.LINES).skip(UserSaid("hi"), InputEnded(), ReplyStarted("r1"))
@@ -608,7 +609,7 @@ def test_a_server_that_takes_no_audio_is_asked_in_text() -> None:
     deaf = ServerProblem("This server has no voice.", code="audio_not_supported")
     notice, off = shown(after(play, deaf))
     assert isinstance(notice, Notice)
-    assert (notice.level, off) == ("error", Microphone(is_on=False, by_hand=False))
+    assert (notice.level, off) == ("error", NO_MICROPHONE)
     assert after(play, AudioCaptured(ms(20))) == []
     (again,) = shown(after(play, deaf))
     assert isinstance(again, Notice)

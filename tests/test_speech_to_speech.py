@@ -21,7 +21,7 @@ import pytest
 
 from tests import aimock
 from tests.program import Program, listening
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 
 RELEASE = "speech-to-speech==1.1.0"
 NEEDS = (
@@ -124,7 +124,6 @@ FIXTURES: list[object] = [
     {"match": {"userMessage": "weather"}, "response": {"content": "It is sunny in Oslo."}},
     {"match": {}, "response": {"content": "I do not know: ask äöü €."}},
 ]
-PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
 
 # --------------------------------------------------------------------------------------- the server
 

@@ -13,7 +13,7 @@ from rtchat.server.script import ScriptEngine, read_script
 from rtchat.store import Store
 from rtchat.values import Message
 from tests.program import Program, background
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -28,7 +28,6 @@ SCRIPT: dict[str, object] = {
         },
     ],
 }
-PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from tests.program import Program, background
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 
 pytest.importorskip("msgspec", reason="the extra tools is not installed")
 
@@ -56,7 +56,6 @@ SCRIPT: dict[str, object] = {
         {"text": "Hello."},
     ],
 }
-PROMPT = "›"  # noqa: RUF001 - the prompt looks like this
 
 
 @pytest.fixture

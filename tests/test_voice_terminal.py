@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from rtchat.effects import (
     Update,
 )
 from rtchat.values import Status, ToolCall
-from tests.voiced import PROMPT, Voiced
+from tests.terminal import PROMPT
+from tests.voiced import Voiced
 
 SPOKEN = Asked("", "model", spoken=True)
 LISTENING = Microphone(is_on=True, by_hand=False)
@@ -366,6 +368,7 @@ def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None
         (LISTENING, 20, "╰─ Ctrl-C stops ───╯"),
         (MUTED, 72, "╰─ Ctrl-C stops ─"),
         (OFF_HAND, 72, "╰─ Ctrl-T or Ctrl-C stops ─"),
+        (replace(OFF_HAND, is_there=False), 72, "╰─ Ctrl-C stops ─"),
         (None, 72, "╰─ Ctrl-C stops ─"),
     ],
 )

@@ -17,7 +17,6 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -32,19 +31,10 @@ from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Screen, Terminal
+from tests.terminal import Emulator
 
-PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _PATIENCE = 10.0
 """Seconds after which something will not happen any more."""
-
-
-class _Emulator(pyte.HistoryScreen):
-    """A screen that answers when it is asked where the cursor is."""
-
-    answers: Callable[[str], None]
-
-    def write_process_input(self, data: str) -> None:
-        self.answers(data)
 
 
 class Voiced:
@@ -52,7 +42,7 @@ class Voiced:
 
     def __init__(self, *options: str, columns: int = 72, rows: int = 20, editor: str = "") -> None:
         """`options`: "silent" for a conversation without voice, "plain" for --plain."""
-        self.screen = _Emulator(columns, rows, history=1000)
+        self.screen = Emulator(columns, rows, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()

@@ -69,6 +69,8 @@ class Meter:
         """What the line says; where there is no room the last goes first."""
         bars = " " + "".join(_BARS[height] for height in self._heights)
         match microphone.is_on, microphone.by_hand:
+            case _ if not microphone.is_there:
+                parts = ["○ no microphone"]
             case True, True:
                 parts = ["● talking", bars, " · Ctrl-T sends", " · Esc drops it"]
             case True, False:

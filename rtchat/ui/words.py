@@ -59,7 +59,7 @@ def microphone(update: Microphone) -> str:
 
 def stopping(microphone: Microphone | None) -> str:
     """What stops a reply."""
-    if microphone is None:
+    if microphone is None or not microphone.is_there:
         return "Ctrl-C stops"
     if microphone.by_hand:
         return "Ctrl-T or Ctrl-C stops"
