@@ -322,9 +322,12 @@ def _log_ahead(db: sqlite3.Connection) -> None:
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
     """The version of the file; HistoryError if this program cannot read it."""
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    application = int(db.execute("PRAGMA application_id").fetchone()[0])
-    tables = int(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    # In one statement, as another program may be making the file.
+    numbers: tuple[int, int, int] = db.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_user_version, pragma_application_id"
+    ).fetchone()
+    version, application, tables = numbers
     if application != _APPLICATION and (application or version or tables):
         raise _unreadable(path)
     if version > len(rows.MIGRATIONS):

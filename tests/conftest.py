@@ -7,10 +7,22 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rtchat.errors import LinkError
 from rtchat.server import weights
 from tests.playbook import Playbook
+
+# The same examples in every run, however slow the machine: a new one is found by whoever looks for
+# it (pytest --hypothesis-profile default), not by who changed something else.
+settings.register_profile(
+    "rtchat",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("rtchat")
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,10 @@ async def connections(meet: Meet, *, tls: ssl.SSLContext | None = None) -> Async
             writer.close()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        meetings[asyncio.ensure_future(hold(reader, writer))] = writer
+        if server.is_serving():
+            meetings[asyncio.ensure_future(hold(reader, writer))] = writer
+        else:
+            writer.transport.abort()
 
     server = await asyncio.start_server(begin, "127.0.0.1", 0, ssl=tls)
     async with server:

@@ -41,6 +41,11 @@ def background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T
                 await stop.wait()
         finally:
             ready.set()
+            # What was accepted while the block ended is met by nobody.
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in others:
+                    task.cancel()
+                await asyncio.wait(others)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(hold()))
     thread.start()

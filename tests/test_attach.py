@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.attach import MOST_TEXT, attach, dropped, read, read_all
@@ -172,7 +172,6 @@ def escaped(path: str) -> str:
 
 
 @given(_NAMES)
-@settings(deadline=None)
 def test_a_path_is_found_however_it_is_pasted(
     tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:

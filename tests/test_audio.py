@@ -240,7 +240,7 @@ HEADER = len(wav(b""))
 
 
 @needs_audio
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_no_header_does_more_than_be_refused(data: st.DataObject) -> None:
     whole = bytearray(wav(TONE[:400]))

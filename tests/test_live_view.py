@@ -288,7 +288,7 @@ def test_no_line_ends_in_a_space_and_no_escape_comes_from_the_text() -> None:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     text=RANDOM,
     places=st.lists(st.integers(0, 1000), max_size=60),

@@ -91,8 +91,6 @@ def test_streamed_is_as_at_once(chunk: int, texts: st.SearchStrategy[str], cases
     @seed(SEED + chunk)
     @settings(
         max_examples=cases,
-        deadline=None,
-        database=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
