@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,15 @@ settings.load_profile("rtchat")
 def _playbooks_said_everything() -> Iterator[None]:
     yield
     Playbook.check_all()
+
+
+@pytest.fixture
+def gone() -> Iterator[int]:
+    """A pipe to write to, whose reader has gone away."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,8 @@ def saying_bytes(reply: bytes, *, stays: bool = False) -> Server:
 @asynccontextmanager
 async def nobody(_: Program) -> AsyncIterator[str]:
     """No server."""
-    yield f"ws://127.0.0.1:{unused_port()}/v1/realtime"
+    with unused_port() as port:
+        yield f"ws://127.0.0.1:{port}/v1/realtime"
 
 
 @asynccontextmanager
@@ -178,7 +179,7 @@ def failed(code: int, text: str, state: str, line: str) -> tuple[Seen, Seen]:
 
 
 HALF: tuple[Step, ...] = (begun(), said("Half"))
-SILENT = ("--timeout", "0.5")
+SILENT = ("--timeout", "2")
 AGAIN = "try again"
 HOUR = "Your session hit the maximum duration of 60 minutes."
 EXPIRED: tuple[Step, ...] = (error("session_expired", HOUR), Close(1001, HOUR))

@@ -50,7 +50,7 @@ from tests.faulty import (
     whole,
 )
 
-QUICK = ("--connect-timeout", "0.5")
+QUICK = ("--connect-timeout", "2")
 PATIENCE = "check --url, or give it longer with --timeout and --connect-timeout"
 
 
@@ -101,7 +101,7 @@ CONNECTING = (
         "a handshake that hangs",
         saying_bytes(b"", stays=True),
         given_up(
-            4, "no answer from HERE within 0.5 s: check the network, or raise --connect-timeout"
+            4, "no answer from HERE within 2 s: check the network, or raise --connect-timeout"
         ),
         QUICK,
     ),
@@ -229,19 +229,19 @@ BREAKING = (
     Row(
         "half-open before the reply",
         by_hand((Mishap.FREEZE,)),
-        replayed("no word from the server for 0.5 s"),
+        replayed("no word from the server for 2 s"),
         SILENT,
     ),
     Row(
         "half-open in mid reply",
         by_hand((*HALF, Mishap.FREEZE)),
-        cut("no word from the server for 0.5 s", PATIENCE),
+        cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "stall in mid reply",
         by_hand((*HALF, Mishap.SILENCE)),
-        cut("no word from the server for 0.5 s", PATIENCE),
+        cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(

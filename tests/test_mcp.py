@@ -156,10 +156,8 @@ def test_what_goes_wrong_is_the_output(tmp_path: Path) -> None:
 
 def test_a_call_takes_no_longer_than_it_may_and_can_be_cancelled(tmp_path: Path) -> None:
     async def run() -> None:
-        async with open_servers([command(tmp_path, SERVER)], timeout=0.5) as box:
-            assert (
-                await box.call("hang", "") == "error: hang took longer than 0.5 s and was stopped"
-            )
+        async with open_servers([command(tmp_path, SERVER)], timeout=2) as box:
+            assert await box.call("hang", "") == "error: hang took longer than 2 s and was stopped"
             async with asyncio.TaskGroup() as tasks:
                 task = tasks.create_task(box.call("hang", ""))
                 await asyncio.sleep(0)

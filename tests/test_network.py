@@ -232,7 +232,7 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
             refusing = await stack.enter_async_context(tcp(http("407 Proxy Authentication")))
             babbling = await stack.enter_async_context(tcp(b"SSH-2.0-x\r\n", at_once=True))
             url = proxy.format(
-                unused=f"127.0.0.1:{unused_port()}",
+                unused=f"127.0.0.1:{stack.enter_context(unused_port())}",
                 refusing=refusing.address,
                 babbling=babbling.address,
             )

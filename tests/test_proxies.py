@@ -269,7 +269,8 @@ def test_a_proxy_that_dies_later_is_a_connection_lost(tmp_path: Path, authority:
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_not_repeated(client: Client, url: str) -> None:
-    code, line = client.fails(url.format(port=unused_port()))
+    with unused_port() as port:
+        code, line = client.fails(url.format(port=port))
     assert code == 4
     assert line.startswith("rtchat: the proxy to realtime.test cannot be used")
 
@@ -284,7 +285,8 @@ needs_socks = pytest.mark.skipif(
 def test_socks_needs_a_package(client: Client, tmp_path: Path) -> None:
     (tmp_path / "python_socks.py").write_text("raise ImportError\n")
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
-    ran = client.once(f"socks5h://{IN_URL}127.0.0.1:{unused_port()}", {"PYTHONPATH": path})
+    with unused_port() as port:
+        ran = client.once(f"socks5h://{IN_URL}127.0.0.1:{port}", {"PYTHONPATH": path})
     assert ran.code == 4
     assert (
         "rtchat: the proxy to realtime.test speaks SOCKS, and python-socks is not there: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rtchat import __version__
+from tests.faulty import unused_port
 from tests.sounds import tone, write_wav
 
 _RUN = """\
@@ -29,9 +29,8 @@ sys.exit(code)
 @pytest.fixture
 def nowhere() -> Iterator[str]:
     """An address where nobody listens, nor can begin to."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"ws://127.0.0.1:{taken.getsockname()[1]}/v1/realtime"
+    with unused_port() as port:
+        yield f"ws://127.0.0.1:{port}/v1/realtime"
 
 
 def _run(folder: Path, *arguments: str) -> tuple[int, str, str, set[str]]:

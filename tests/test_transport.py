@@ -67,10 +67,11 @@ def failure(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Lost:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_nothing_listens(host: str) -> None:
-    address = f"{host}:{unused_port()}"
-    assert asyncio.run(refused(endpoint(url=f"ws://{address}/"))) == failure(
-        f"nothing listens at {address}", "check --url, or start the server"
-    )
+    with unused_port() as port:
+        address = f"{host}:{port}"
+        assert asyncio.run(refused(endpoint(url=f"ws://{address}/"))) == failure(
+            f"nothing listens at {address}", "check --url, or start the server"
+        )
 
 
 def test_any_other_failure_of_the_network() -> None:
