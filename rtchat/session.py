@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
-from typing import Protocol, TypeAlias, assert_never
+from typing import Any, Protocol, TypeAlias, assert_never
 
 from rtchat import wire
 from rtchat.effects import (
@@ -225,6 +225,8 @@ class Session:
         signals = signals or {}
         for number, event in signals.items():
             self._loop.add_signal_handler(number, self.post, event)
+        handler = self._loop.get_exception_handler()
+        self._loop.set_exception_handler(self._unexpected)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 reading = self._tasks.create_task(source(self.post))
@@ -243,6 +245,7 @@ class Session:
             self._try_view(self._view.close)
             for number in signals:
                 self._loop.remove_signal_handler(number)
+            self._loop.set_exception_handler(handler)
         if self._fault is not None:
             raise self._fault
         assert self._exit is not None
@@ -262,14 +265,25 @@ class Session:
             return
         self._busy = True
         try:
-            while self._inbox and self._exit is None:
+            while self._inbox and self._exit is None and self._fault is None:
                 for effect in self._conversation.handle(self._inbox.popleft(), self._now()):
                     self._perform(effect)
         except Exception as error:
-            self._fault = error
-            self._done.set()
+            self._fail(error)
         finally:
             self._busy = False
+
+    def _fail(self, fault: Exception) -> None:
+        self._fault = self._fault or fault
+        self._done.set()
+
+    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something failed that nobody waits for: what the loop called, or at worst a library."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and "handle" in context:
+            self._fail(error)
+        else:
+            self._show(Notice("error", f"{context['message']}: {error}"))
 
     def _perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
         match effect:
@@ -550,8 +564,7 @@ class Session:
         except OSError as error:
             self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
         except Exception as error:
-            self._fault = error
-            self._done.set()
+            self._fail(error)
 
     def _lose_output(self, code: ExitCode, message: str = "") -> None:
         if self._output_lost is not None:

@@ -274,6 +274,30 @@ def test_a_fault_of_ours_comes_out_of_run() -> None:
         asyncio.run(session.run(asks("hi")))
 
 
+def test_so_does_one_in_what_the_loop_calls() -> None:
+    async def source(post: Post) -> None:
+        asyncio.get_running_loop().call_later(10, lambda: 1 // 0)
+        await asyncio.sleep(20)
+        post(LeaveAsked())
+
+    session = make(ScriptedServer(HELLO), Screen())
+    with pytest.raises(ZeroDivisionError):
+        run_fast(lambda: session.run(source))
+
+
+def test_what_fails_in_a_library_is_said_and_ends_nothing() -> None:
+    async def source(post: Post) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "Fatal error", "exception": OSError("no route")})
+        await asyncio.sleep(10)
+        post(LeaveAsked())
+
+    view = Screen()
+    session = make(ScriptedServer(HELLO), view)
+    assert run_fast(lambda: session.run(source)) is ExitCode.OK
+    assert Notice("error", "Fatal error: no route") in view.updates
+
+
 def test_the_view_is_ticked_only_while_a_reply_is_due() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hel", ends=False), Wait(1), *answer()[1:]))
     view = Screen()

@@ -132,16 +132,21 @@ class Prompt:
 
     async def read(self, default: str = "") -> str | None:
         """One entry, begun with `default` and what was typed ahead, or with the one that was put
-        aside. None: the user leaves; empty also if it is put aside."""
+        aside. None: the user leaves; empty also if it is put aside.
+
+        What fails is the session's: the library would show a traceback, and wait for Enter.
+        """
         session, self._session.app.erase_when_done = self._session, False
         with self._beating():
             try:
                 if not self._is_put_aside:
                     default += self._typed.take()
-                    return await session.prompt_async(default=default, handle_sigint=False)
+                    return await session.prompt_async(
+                        default=default, handle_sigint=False, set_exception_handler=False
+                    )
                 self._is_put_aside = False
                 self._typed.go_on(session.default_buffer)
-                return await session.app.run_async(handle_sigint=False)
+                return await session.app.run_async(handle_sigint=False, set_exception_handler=False)
             except EOFError:
                 return None
 
@@ -188,7 +193,9 @@ class Prompt:
         self._is_asking = True
         while self._is_asking:
             try:
-                typed = await self._choices.prompt_async(message, handle_sigint=False)
+                typed = await self._choices.prompt_async(
+                    message, handle_sigint=False, set_exception_handler=False
+                )
             except (EOFError, KeyboardInterrupt):
                 return None
             for answer in _ANSWERS:
