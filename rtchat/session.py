@@ -269,19 +269,17 @@ class Session:
                 for effect in self._conversation.handle(self._inbox.popleft(), self._now()):
                     self._perform(effect)
         except Exception as error:
-            self._fail(error)
+            self._fault = error
+            self._done.set()
         finally:
             self._busy = False
 
-    def _fail(self, fault: Exception) -> None:
-        self._fault = self._fault or fault
-        self._done.set()
-
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something failed that nobody waits for: what the loop called, or at worst a library."""
+        """Something failed that nobody waits for: what the loop called, as the line editor has it
+        do, or something within a library."""
         error = context.get("exception")
         if isinstance(error, Exception) and "handle" in context:
-            self._fail(error)
+            self._cannot_show(error)
         else:
             self._show(Notice("error", f"{context['message']}: {error}"))
 
@@ -559,12 +557,18 @@ class Session:
     def _try_view(self, draw: Callable[..., None], *arguments: object) -> None:
         try:
             draw(*arguments)
-        except BrokenPipeError:
-            self._lose_output(ExitCode.PIPE)
-        except OSError as error:
-            self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
         except Exception as error:
-            self._fail(error)
+            self._cannot_show(error)
+
+    def _cannot_show(self, error: Exception) -> None:
+        match error:
+            case BrokenPipeError():
+                self._lose_output(ExitCode.PIPE)
+            case OSError():
+                self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
+            case _:
+                self._fault = error
+                self._done.set()
 
     def _lose_output(self, code: ExitCode, message: str = "") -> None:
         if self._output_lost is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -19,6 +20,9 @@ from tests.program import PATIENCE, Program
 
 PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 """Where it stands the program reads keys: what is typed earlier waits, and Enter asks nothing."""
+_CUT_OFF = rb"\x1b(\[[?\d]*)?\Z"
+_PAINTING = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_CUT_OFF, _CUT_OFF), re.DOTALL)
+"""Up to where a painting ends, or else all but a sequence of which only the beginning came."""
 
 
 class Emulator(pyte.HistoryScreen):
@@ -46,6 +50,7 @@ class Terminal:
         self.screen = Emulator(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
+        self._unseen = b""
         talk = program.command(verb, *arguments)
         command = ["/bin/bash", "--norc", "-i"] if shell else talk
         self.pid, self._terminal = pty.fork()
@@ -84,13 +89,19 @@ class Terminal:
         return all(any(text in line for line in lines) for text in texts)
 
     def _reads(self) -> bool:
-        ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
-        try:
-            data = os.read(self._terminal, 65536) if ready else b""
-        except OSError:
-            return False
-        self._stream.feed(data)
-        return bool(data)
+        """See at most one painting more, so that none is missed by who comes late."""
+        while not (painting := _PAINTING.match(self._unseen)):
+            ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
+            try:
+                data = os.read(self._terminal, 65536) if ready else b""
+            except OSError:
+                return False
+            if not data:
+                return False
+            self._unseen += data
+        self._stream.feed(painting[0])
+        self._unseen = self._unseen[painting.end() :]
+        return True
 
     def goes_away(self) -> int:
         """Close the window; the exit code of the program."""

@@ -122,13 +122,24 @@ def test_a_frame_of_sixty_megabytes(program: Program) -> None:
 
 
 ALIVE = """
-import sys
-from websockets.asyncio.client import connect
-connect.__init__.__kwdefaults__.update(ping_interval=0.3, ping_timeout=0.3)
+import asyncio, signal, sys
 from rtchat.__main__ import main
+from websockets.asyncio.client import ClientConnection
+
+patient = ClientConnection.keepalive
+
+async def hurried(connection):
+    ClientConnection.keepalive = patient
+    dead = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, dead.set)
+    await dead.wait()
+    connection.ping_interval = connection.ping_timeout = 0.1
+    await patient(connection)
+
+ClientConnection.keepalive = hurried
 sys.exit(main())
 """
-"""The program, with the keepalive of its library in a hurry."""
+"""The program, with the keepalive of its first connection in a hurry once a signal came."""
 
 
 def test_a_connection_that_died_in_silence_is_noticed_between_questions(program: Program) -> None:
@@ -149,6 +160,7 @@ def test_a_connection_that_died_in_silence_is_noticed_between_questions(program:
         process.stdin.write(b"one\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"Begin\n"
+        process.send_signal(signal.SIGUSR1)
         process.stderr.readline()
         lost = process.stderr.readline().decode()
         out, _ = process.communicate(b"two\n", timeout=30)
@@ -256,7 +268,7 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
         ((*HALF, *EXPIRED), ("Half", "connection lost (1001", "connected again in")),
         (
             (*HALF, Mishap.SILENCE),
-            ("Half", "no word from the server for 0.5 s", "connected again in"),
+            ("Half", "no word from the server for 2 s", "connected again in"),
         ),
         (failing("server_error", "Oh no.", *HALF), ("Half", "the reply failed: Oh no.")),
         (
@@ -274,7 +286,8 @@ def test_a_person_is_told_and_goes_on(
     program: Program, mishap: tuple[Step, ...], shows: tuple[str, ...]
 ) -> None:
     with background(lambda: sockets(Hand(mishap).talk)) as url:
-        terminal = Terminal(program, ["--url", url, *SILENT], {})
+        quick = SILENT if Mishap.SILENCE in mishap else ()
+        terminal = Terminal(program, ["--url", url, *quick], {})
         terminal.shows("connected in", PROMPT)
         terminal.types("one\r")
         terminal.shows(f"{PROMPT} one", *shows, PROMPT)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
 
+from rtchat.events import ServerProblem
+from rtchat.server.engine import Answer, Prompt
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.store import Store
@@ -18,7 +23,7 @@ from tests.terminal import PROMPT, Terminal
 SCRIPT: dict[str, object] = {
     "model": "scripted",
     "rule": [
-        {"match": "slow", "text": "one two three four five", "chunk": 4, "delay": 0.15},
+        {"match": "slow", "text": "one two three four five", "chunk": 8},
         {"match": "broken", "fail": {"code": "server_error", "message": "Oh no."}},
         {"match": "cut", "times": 1, "text": "Half", "close": {"code": 1006}},
         {"match": "again", "times": 1, "close": {"code": 1006}},
@@ -30,9 +35,35 @@ SCRIPT: dict[str, object] = {
 }
 
 
+class Engine(ScriptEngine):
+    """Says the beginning of what is slow; the rest waits until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__(read_script(SCRIPT))
+        self.may_go_on = threading.Event()
+
+    def answer(self, prompt: Prompt) -> Answer | ServerProblem:
+        answer = super().answer(prompt)
+        if prompt.question != "slow" or isinstance(answer, ServerProblem):
+            return answer
+        return self._slowly(answer)
+
+    async def _slowly(self, answer: Answer) -> Answer:
+        async with aclosing(answer):
+            async for piece in answer:
+                yield piece
+                while not self.may_go_on.is_set():  # noqa: ASYNC110 - it is set in another thread
+                    await asyncio.sleep(0.01)
+
+
 @pytest.fixture
-def url() -> Iterator[str]:
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def url(engine: Engine) -> Iterator[str]:
+    with background(lambda: serving(engine)) as url:
         yield url
 
 
@@ -72,11 +103,14 @@ def test_a_conversation(program: Program) -> None:
     assert leave(terminal) == 0
 
 
-def test_the_panel_is_up_while_it_streams_and_gone_afterwards(program: Program) -> None:
+def test_the_panel_is_up_while_it_streams_and_gone_afterwards(
+    program: Program, engine: Engine
+) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("slow\r")
     terminal.shows("╭─ gpt-realtime-2.1 ─", "│ one two", "╰─ Ctrl-C stops ─")
+    engine.may_go_on.set()
     lines = terminal.shows("one two three four five", "gpt-realtime-2.1 · first token", PROMPT)
     assert not any("╭" in line or "│" in line for line in lines)
     assert leave(terminal) == 0
@@ -96,12 +130,13 @@ def test_a_key_stops_the_reply_and_the_conversation_goes_on(program: Program, ke
     assert leave(terminal) == 0
 
 
-def test_what_is_typed_meanwhile_is_in_the_next_prompt(program: Program) -> None:
+def test_what_is_typed_meanwhile_is_in_the_next_prompt(program: Program, engine: Engine) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("slow\r")
     terminal.shows("│ one")
     terminal.types("next question")
+    engine.may_go_on.set()
     terminal.shows("one two three four five", f"{PROMPT} next question")
     terminal.types("\r")
     terminal.shows(f"{PROMPT} next question", "Some bold text.", PROMPT)
@@ -211,7 +246,7 @@ def test_ctrl_z_stops_it_at_the_prompt_and_fg_brings_it_back(program: Program) -
     assert terminal.ends() == 0
 
 
-def test_ctrl_z_stops_it_in_mid_reply(program: Program) -> None:
+def test_ctrl_z_stops_it_in_mid_reply(program: Program, engine: Engine) -> None:
     terminal = Terminal(program, [], {}, shell=True)
     terminal.shows("connected in", PROMPT)
     terminal.types("slow\r")
@@ -222,12 +257,42 @@ def test_ctrl_z_stops_it_in_mid_reply(program: Program) -> None:
     terminal.types("echo here\r")
     terminal.shows("Stopped", "echo here", "here")
     terminal.types("fg\r")
+    terminal.shows("fg", "│ one two")
+    engine.may_go_on.set()
     lines = terminal.shows("fg", "one two three four five", "first token", PROMPT)
     assert sum("one two" in line for line in lines) == 1
     terminal.types("\x04")
     terminal.shows("fg", PROMPT, "bash-")
     terminal.types("exit\r")
     assert terminal.ends() == 0
+
+
+class Broken(Program):
+    """One whose line editor has a fault."""
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", BROKEN, *arguments]
+
+
+BROKEN = """
+import sys
+from prompt_toolkit.buffer import Buffer
+from rtchat.__main__ import main
+Buffer.insert_text = lambda *_, **__: 1 // 0
+sys.exit(main())
+"""
+
+
+def test_a_fault_of_ours_ends_it_with_a_line(tmp_path: Path, url: str) -> None:
+    program = Broken(tmp_path)
+    program.environ["RTCHAT_URL"] = url
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("x")
+    lines = terminal.shows("RTCHAT_DEBUG=1")
+    assert terminal.ends() == 70
+    assert "rtchat: a fault of ours (ZeroDivisionError: " in lines[2]
+    assert not any("lost" in line or "Traceback" in line for line in lines)
 
 
 @pytest.mark.parametrize("question", ["hello", "slow"])
@@ -245,7 +310,8 @@ def test_a_window_that_is_closed_ends_it_and_the_conversation_is_kept(
     assert [item.role for item in said if isinstance(item, Message)] == ["user", "assistant"]
 
 
-def test_a_conversation_goes_on_another_day(program: Program) -> None:
+def test_a_conversation_goes_on_another_day(program: Program, engine: Engine) -> None:
+    engine.may_go_on.set()
     first = talk(program)
     first.shows(PROMPT)
     first.types("hello\r")

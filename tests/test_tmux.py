@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
+from time import monotonic
 
 import pytest
 from rich.console import Console
@@ -20,6 +22,7 @@ from rich.console import Console
 from rtchat.effects import Asked, ReplyOver, TextArrived
 from rtchat.ui.live_view import LiveView
 from rtchat.values import Status
+from tests.program import PATIENCE
 
 WORDS = [f"w{number}" for number in range(400)]
 TEXT = "".join(
@@ -48,6 +51,14 @@ class Tmux:
         )
         return done.stdout
 
+    def says(self, text: str, *arguments: str) -> str:
+        """Ask until this is in the answer."""
+        until = monotonic() + PATIENCE
+        while text not in (said := self(*arguments)):
+            assert monotonic() < until, f"no {text!r} in {said}"
+            select.select([], [], [], 0.05)
+        return said
+
 
 @pytest.fixture
 def tmux(tmp_path: Path) -> Iterator[Tmux]:
@@ -68,20 +79,16 @@ def test_a_window_of_changing_size_keeps_each_word_once(
     root = str(Path(__file__).parents[1])
     tmux("new-session", "-d", "-x", "80", "-y", "24", "-c", root, program)
     tmux("set-option", "-g", "history-limit", "100000")
+    width = 80
     with pipe.open("w") as go:
         for step in range(40):
             if step % 9 == 4 and step // 9 < times:
+                tmux.says(f"drawn {step - 1}\n", "display-message", "-p", "#{pane_title}")
                 width, height = _SIZES[step // 9]
                 tmux("resize-window", "-x", str(width), "-y", str(height))
-            go.write("x")
+            go.write(f"{width}\n")
             go.flush()
-            select.select([], [], [], 0.03)  # the terminal is another program: let it draw
-    shown = ""
-    for _ in range(100):
-        shown = tmux("capture-pane", "-p", "-J", "-S", "-")
-        if "the-end" in shown:
-            break
-        select.select([], [], [], 0.05)
+    shown = tmux.says("the-end", "capture-pane", "-p", "-J", "-S", "-")
     assert [word for word in shown.split() if word in WORDS] == TEXT_WORDS
     assert not {"╭", "╰", "│"} & {*shown}
 
@@ -90,16 +97,23 @@ TEXT_WORDS = [word for word in TEXT.split() if word in WORDS]
 
 
 def _stream(pipe: Path) -> None:
-    """The other end: a piece of the text for each byte that comes."""
+    """The other end: a piece of the text for each width that comes, once the terminal has it.
+
+    The title of the window says which was the last that the terminal has drawn.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
     console = Console(force_terminal=True, legacy_windows=False)
     view = LiveView(console, console)
     view.show(Asked("?", "model"))
     size = -(-len(TEXT) // 40)
     with pipe.open() as go:
-        for start in range(0, len(TEXT), size):
-            go.read(1)
+        for step, start in enumerate(range(0, len(TEXT), size)):
+            width = int(go.readline())
+            while console.width != width:
+                signal.sigwait({signal.SIGWINCH})
             view.show(TextArrived(TEXT[start : start + size]))
             view.tick()
+            console.set_window_title(f"drawn {step}")
     view.show(ReplyOver(Status.COMPLETED, TEXT, "model"))
     console.print("the-end")
 

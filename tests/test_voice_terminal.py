@@ -23,6 +23,7 @@ from rtchat.effects import (
     Update,
 )
 from rtchat.values import Status, ToolCall
+from tests.program import PATIENCE
 from tests.terminal import PROMPT
 from tests.voiced import Voiced
 
@@ -89,7 +90,7 @@ def test_an_entry_waits_with_its_cursor_and_with_what_is_typed_meanwhile() -> No
         voiced.types("ok?\x7f\x7f\x7f\x7fX\x14")
         assert voiced.means() == TOGGLED, "it has read the keys"
         voiced.happens(*REST)
-        after = rows(voiced.shows("It is late.", "my draft"))
+        after = rows(voiced.shows("It is late.", "my draft", "twoXlines"))
         voiced.types("Y\r")
         meant = voiced.means()
     assert not any("draft" in line for line in streaming)
@@ -398,4 +399,4 @@ def test_leaving_when_the_conversation_ends_in_mid_reply() -> None:
         voiced.happens(ReplyOver(Status.CANCELLED, "It is ", "model"))
         voiced.shows("interrupted", PROMPT)
         voiced.types("\x04")
-        assert (voiced.means()[:10], voiced.process.wait(10)) == ("LeaveAsked", 0)
+        assert (voiced.means()[:10], voiced.process.wait(PATIENCE)) == ("LeaveAsked", 0)

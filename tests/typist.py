@@ -24,9 +24,7 @@ from rtchat.ui.live_view import LiveView
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
 from rtchat.values import Status
-
-_PATIENCE = 10.0
-"""Seconds after which something will not happen any more."""
+from tests.program import PATIENCE
 
 
 class Typist:
@@ -85,7 +83,7 @@ class Typist:
 
     def _wait(self, source: int) -> None:
         while True:
-            ready, _, _ = select.select([source, *self._screen], [], [], _PATIENCE)
+            ready, _, _ = select.select([source, *self._screen], [], [], PATIENCE)
             if source in ready:
                 return
             assert ready, f"nothing came any more after {self._seen!r}"

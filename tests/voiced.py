@@ -17,8 +17,10 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from time import monotonic
 
 import pyte
 from rich.console import Console
@@ -31,10 +33,8 @@ from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Screen, Terminal
+from tests.program import PATIENCE
 from tests.terminal import Emulator
-
-_PATIENCE = 10.0
-"""Seconds after which something will not happen any more."""
 
 
 class Voiced:
@@ -99,10 +99,13 @@ class Voiced:
     def means(self) -> str:
         """Wait for the next event that what was typed led to."""
         while b"\n" not in self._lines:
-            self._wait(self._events)
+            self._wait_until(self._has_event, self._events)
             self._lines += os.read(self._events, 65536) or b"gone\n"
         line, _, self._lines = self._lines.partition(b"\n")
         return line.decode()
+
+    def _has_event(self) -> bool:
+        return bool(select.select([self._events], [], [], 0)[0])
 
     def lines(self) -> list[str]:
         """All that scrolled away and all that is there, without the empty rows at the end."""
@@ -113,18 +116,14 @@ class Voiced:
 
     def shows(self, *texts: str) -> list[str]:
         """Wait until each of these is in a line of its own, in this order, and nothing changes."""
-        while not self._has(texts):
-            self._wait(self._master)
-            self._read()
+        self._wait_until(lambda: self._has(texts))
         self._settles()
         assert self._has(texts), f"{texts} has gone from the screen:\n" + "\n".join(self.lines())
         return self.lines()
 
     def stops_showing(self, text: str) -> list[str]:
         """Wait until no line has this."""
-        while self._has((text,)):
-            self._wait(self._master)
-            self._read()
+        self._wait_until(lambda: not self._has((text,)))
         return self.lines()
 
     def _has(self, texts: tuple[str, ...]) -> bool:
@@ -132,19 +131,19 @@ class Voiced:
         return all(any(text in line for line in lines) for text in texts)
 
     def _settles(self) -> None:
-        while select.select([self._master], [], [], 0.15)[0]:
-            self._read()
+        self._wait_until(lambda: not select.select([self._master], [], [], 0.15)[0])
 
     def _read(self) -> None:
         self._stream.feed(os.read(self._master, 65536))
 
-    def _wait(self, source: int) -> None:
-        while True:
-            ready, _, _ = select.select([source, self._master], [], [], _PATIENCE)
-            if source in ready:
-                return
-            assert ready, "nothing came any more:\n" + "\n".join(self.lines())
-            self._read()
+    def _wait_until(self, is_so: Callable[[], bool], *others: int) -> None:
+        """See what is painted meanwhile, however much it is; the `others` can make it so, too."""
+        until = monotonic() + PATIENCE
+        while not is_so():
+            ready, _, _ = select.select([self._master, *others], [], [], PATIENCE)
+            assert monotonic() < until, "it has not come:\n" + "\n".join(self.lines())
+            if self._master in ready:
+                self._read()
 
 
 class _Meters:
