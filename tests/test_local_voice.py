@@ -227,15 +227,15 @@ def test_hearing_that_is_cancelled_does_not_keep_the_next_waiting() -> None:
     async def main() -> tuple[float, float]:
         sentence = await said(SENTENCES[0])
         long = (sentence + silence(300)) * 50  # two minutes, five windows
-        began = time.perf_counter()
+        began = time.process_time()
         await words_in(VOICE, long)
-        whole = time.perf_counter() - began
+        whole = time.process_time() - began
         hearing = asyncio.get_running_loop().create_task(words_in(VOICE, long))
         await asyncio.sleep(0)
-        began = time.perf_counter()
+        began = time.process_time()
         hearing.cancel()
         assert await words_in(VOICE, sentence) == SENTENCES[0]
-        return time.perf_counter() - began, whole
+        return time.process_time() - began, whole
 
     after, whole = asyncio.run(main())
     assert after < whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,13 @@ import pytest
 from rtchat.server.engines import voice_of
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
-from tests.program import Program, background
+from tests.faulty import sockets
+from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
+from tests.test_voice_faults import Ear, Steps
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -146,7 +149,7 @@ def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(
         while not (answer.exists() and answer.stat().st_size > SECOND):
             assert process.stdout.read(6)
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert length(answer) > 0.9
 
@@ -331,18 +334,32 @@ def test_a_pipe_is_written_down(program: Program) -> None:
     assert (ran.code, ran.text) == (0, "What is the time?\n")
 
 
-def test_a_pipe_that_is_ended_by_ctrl_c_is_written_down_to_its_end(program: Program) -> None:
-    file = write_wav(program.home / "said.wav", tone(440, 1.0))
-    with program.start("transcribe", "-", "--vad", "off", "-v") as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
-        process.stdin.write(file.read_bytes()[:30_000])
-        process.stdin.flush()
-        while b"connected in" not in process.stderr.readline():
-            pass
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
-    assert (process.returncode, out) == (0, b"What is the time?\n")
+class Told(Ear):
+    """A server that says when it was told half a second of audio."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.half = threading.Event()
+
+    def _next(self, kind: str, right: Steps) -> Steps:
+        if self.appended[-1] >= SECOND // 2:
+            self.half.set()
+        return super()._next(kind, right)
+
+
+def test_a_pipe_that_is_ended_by_ctrl_c_is_written_down_to_its_end(tmp_path: Path) -> None:
+    file = write_wav(tmp_path / "said.wav", tone(440, 1.0))
+    server = Told()
+    with background(lambda: sockets(server.talk)) as url:
+        command = ("transcribe", "-", "--vad", "off", "--url", url)
+        with Program(tmp_path).start(*command) as process:
+            assert process.stdin is not None
+            process.stdin.write(file.read_bytes()[:30_000])
+            process.stdin.flush()
+            assert server.half.wait(PATIENCE)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (0, b"When?\n")
 
 
 @pytest.mark.parametrize("audio", [silence(1.0), b""], ids=["silence", "nothing"])

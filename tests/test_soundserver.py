@@ -19,13 +19,14 @@ import pytest
 from rtchat.sound.audio import RATE
 from rtchat.sound.recording import WavWriter
 from tests.program import PATIENCE
-from tests.sounds import frequency, heard, tone
+from tests.sounds import SECOND, frequency, tone, write_wav
 from tests.soundserver import (
     Recording,
     SoundServer,
     reason_to_skip,
     sound_server,
 )
+from tests.test_playback import sounding
 
 PROGRAM = """
 import asyncio, json, sys, time
@@ -42,7 +43,7 @@ async def main(wav):
     nothing = lambda audio: None
     with (
         Speaker(find("pulse", "output"), on_lost=lost, loop=loop) as speaker,
-        Microphone(find(None, "input"), nothing, on_lost=lost, loop=loop) as microphone,
+        Microphone(find(None, "input"), nothing, on_lost=lost, loop=loop),
     ):
         for piece in chunks(read(Path(wav)), 200):
             speaker.play("item", 0, piece)
@@ -52,7 +53,7 @@ async def main(wav):
             if line == "stop\\n":
                 say(at=time.monotonic(), cut=speaker.stop().played_ms)
             else:
-                say(playing=speaker.playing, runs=[speaker.underruns, microphone.overruns])
+                say(playing=speaker.playing)
 
 asyncio.run(main(sys.argv[1]))
 """
@@ -130,27 +131,33 @@ def is_over(audio: bytes) -> bool:
     return any(audio) and not any(audio[-RATE:])
 
 
+def is_whole(audio: bytes) -> bool:
+    """The tone was heard to its end, whatever gaps a busy machine has made."""
+    return is_over(audio) and len(sounding(audio)) > 2.8 * SECOND
+
+
 def test_what_a_program_plays_is_heard(server: SoundServer, wav: Path) -> None:
     with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
         assert {"pulse", "default"} <= set(said(child.stdout)["devices"])
-        audio = heard(recording.waits(is_over))
-        assert asked(child, "") == {"playing": False, "runs": [0, 0]}
-    assert len(audio) / 2 / RATE == pytest.approx(3, abs=0.2)  # the machine may be busy
+        recording.waits(lambda _: not asked(child, "")["playing"])
+        audio = sounding(recording.waits(is_whole))
+    assert len(audio) / SECOND == pytest.approx(3, abs=0.2)
     assert frequency(audio) == pytest.approx(440, rel=0.02)
 
 
 def test_what_is_stopped_is_silent(server: SoundServer, wav: Path) -> None:
+    write_wav(wav, tone(440, 3) * 10)
     with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
         said(child.stdout)
         recording.waits(lambda audio: len(audio) > RATE and any(audio[-RATE : -RATE + 100]))
         stopped = asked(child, "stop")
         audio = recording.waits(is_over)
-    played = len(heard(audio)) / 2 / RATE
+    played = len(sounding(audio)) / SECOND
     end = len(audio.rstrip(b"\0"))
     silent = next(moment for moment, size in recording.arrivals if size >= end) - stopped["at"]
     figures = f"silent {silent * 1000:.0f} ms after stop(), which said {stopped['cut']} ms"
     print(figures, f"of {played * 1000:.0f} ms")  # noqa: T201 # pytest -s shows them
-    assert 0.3 < played < 2.5
+    assert 0.3 < played < 28
     assert stopped["cut"] / 1000 == pytest.approx(played, abs=0.2)
 
 
@@ -159,11 +166,11 @@ def test_what_is_said_is_heard_by_a_program(server: SoundServer, wav: Path) -> N
         recording = Recording(child)
         recording.waits(bool)
         with server.play(wav):
-            audio = heard(recording.waits(is_over))
+            audio = sounding(recording.waits(is_whole))
         assert child.stdin is not None
         child.stdin.close()
         recording.join()
-    assert len(audio) / 2 / RATE == pytest.approx(3, abs=0.2)
+    assert len(audio) / SECOND == pytest.approx(3, abs=0.2)
     assert frequency(audio) == pytest.approx(440, rel=0.02)
 
 

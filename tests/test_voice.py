@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from array import array
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +25,25 @@ from rtchat.server.engines import voice_of
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.tone import CHARACTER_MS
+from rtchat.values import BYTES_A_MS
 from tests.program import Program, background
-from tests.sounds import QUIET, SECOND, heard, tone, utterances, wav_audio, words_in
+from tests.sounds import QUIET, SECOND, heard, tone, wav_audio, words_in
 from tests.soundserver import SoundServer, reason_to_skip, sound_server
-from tests.terminal import Terminal
+from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
 
 SHORT = "It is noon. All is well."
+SHORT_MS = (len(SHORT) - 1) * CHARACTER_MS
+"""What is hummed of it: two sentences, and no space between them."""
+STORY = "Once upon a time. " * 20
+LAST = "I see."
 SCRIPT: dict[str, object] = {
     "heard": ["What is the time?", "Tell me a story.", "Stop."],
     "rule": [
         {"match": "time", "text": SHORT},
-        {"match": "story", "text": "Once upon a time. " * 20},
-        {"text": "I see."},
+        {"match": "story", "text": STORY},
+        {"text": LAST},
     ],
 }
 
@@ -61,16 +69,29 @@ def program(tmp_path: Path) -> Iterator[Program]:
 def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Terminal]:
     """A conversation in a terminal, that listens."""
     terminal = Terminal(program, ["--voice", "-v", *options], sound.environ)
-    terminal.shows("connected in", "listening")
-    yield terminal
-    terminal.shows("connected in", "Ctrl-T")  # there is a prompt again
-    terminal.types("\x15\x04")
-    assert terminal.ends() == 0
+    try:
+        terminal.shows("connected in", "listening")
+        yield terminal
+        terminal.shows("connected in", "Ctrl-T")  # there is a prompt again
+    finally:
+        terminal.types("\x15\x04")
+        code = terminal.ends()
+    assert code == 0
+
+
+def sounds_for(audio: bytes) -> float:
+    """Milliseconds of it that are no silence: on a machine that is busy there may be gaps."""
+    return sum(map(any, pairwise(array("h", audio)))) * 2 / BYTES_A_MS
 
 
 def is_over(audio: bytes) -> bool:
     """Something was heard, and then nothing for half a second."""
     return bool(heard(audio, above=QUIET)) and not heard(audio[-SECOND // 2 :], above=QUIET)
+
+
+def is_short(audio: bytes) -> bool:
+    """`SHORT` was heard, and then nothing."""
+    return is_over(audio) and sounds_for(audio) > SHORT_MS - 150
 
 
 def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
@@ -80,36 +101,34 @@ def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
         terminal.types("half a thought")
         sound.says(tone(440, 1.0), program.home)
         lines = terminal.shows("What is the time?", SHORT, "half a thought")
-        recorded = speaker.waits(is_over)
+        recorded = speaker.waits(is_short)
     assert [line for line in lines if SHORT in line] == [SHORT]
-    (spoken,) = utterances(recorded)
-    assert (spoken[1] - spoken[0]) / 24 == pytest.approx(len(SHORT) * CHARACTER_MS, abs=150)
-    terminal.shows("0 underruns of the speaker, 0 overruns of the microphone")
+    assert sounds_for(recorded) == pytest.approx(SHORT_MS, abs=150)
+    counts = r"sound: \d+ underruns of the speaker, \d+ overruns of the microphone"
+    assert re.search(counts, "\n".join(terminal.lines()))  # `test_devices` knows which
 
 
 def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
     program: Program, sound: SoundServer
 ) -> None:
     options = ("--trace", "trace.jsonl")
-    with sound.record("mic") as microphone, sound.record() as speaker:
-        with talking(program, sound, *options) as terminal:
-            sound.says(tone(440, 1.0), program.home)
-            terminal.shows(SHORT)
-            speaker.waits(is_over)
-            sound.says(tone(440, 1.0), program.home)
-            terminal.shows("Tell me a story.")
-            speaker.waits(lambda audio: len(utterances(audio)) == 2)
-            sound.says(tone(880, 1.0), program.home)
-            terminal.shows("Stop.", "I see.", "first token")
-        onset = utterances(microphone.audio)[2][0]
-        story = utterances(speaker.audio)[1]
-    took = speaker.when(story[1]) - microphone.when(onset)
-    assert took < 1.0  # tests/bench/duplex.py says how much less
+    with sound.record() as speaker, talking(program, sound, *options) as terminal:
+        sound.says(tone(440, 1.0), program.home)
+        terminal.shows(SHORT)
+        speaker.waits(is_short)
+        sound.says(tone(440, 1.0), program.home)
+        terminal.shows("Tell me a story.")
+        speaker.waits(lambda audio: not is_over(audio))
+        sound.says(tone(880, 1.0), program.home)
+        terminal.shows("Stop.", LAST, "first token")
+        lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+        sent = [event["data"] for event in map(json.loads, lines) if event["direction"] == "sent"]
+        (cut,) = (event for event in sent if event["type"] == "conversation.item.truncate")
+        said = SHORT_MS + cut["audio_end_ms"] + len(LAST) * CHARACTER_MS
+        recorded = speaker.waits(lambda audio: is_over(audio) and sounds_for(audio) > said - 150)
+    assert sounds_for(recorded) == pytest.approx(said, abs=150)
+    assert cut["audio_end_ms"] < len(STORY) * CHARACTER_MS / 2  # tests/bench/duplex.py is exact
     assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
-    lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    sent = [event["data"] for event in map(json.loads, lines) if event["direction"] == "sent"]
-    (cut,) = (event for event in sent if event["type"] == "conversation.item.truncate")
-    assert cut["audio_end_ms"] == pytest.approx((story[1] - story[0]) / 24, abs=150)
 
 
 def test_what_is_said_by_hand_is_a_question(program: Program, sound: SoundServer) -> None:
@@ -142,7 +161,7 @@ def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) 
         terminal = Terminal(program, ["--voice"], sound.environ)
         terminal.shows("connected in", "listening")
         sound.dies()
-        terminal.shows("microphone", "○ no microphone")
+        terminal.shows("is gone", "is gone", PROMPT, "○ no microphone")
         terminal.types("the time?\r")
         lines = terminal.shows("the time?", SHORT, "first token", "○ no microphone")
         terminal.types("\x04")
