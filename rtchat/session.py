@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
+from traceback import walk_tb
 from typing import Any, Protocol, TypeAlias, assert_never
 
 from rtchat import wire
@@ -154,6 +155,13 @@ Tap: TypeAlias = Callable[[str, JsonObject | str], None]
 why a connection ended."""
 
 
+def _is_ours(error: Exception) -> bool:
+    """Whether it was raised by code of ours, or on the way through it or the line editor."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames}
+    return not modules.isdisjoint({"rtchat", "prompt_toolkit"})
+
+
 class Session:
     """Runs one conversation to its end.
 
@@ -275,13 +283,13 @@ class Session:
             self._busy = False
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something failed that nobody waits for: what the loop called, as the line editor has it
-        do, or something within a library."""
+        """Something failed that the loop called and nobody waits for. A connection that fails
+        within its library is told by whoever uses it."""
         error = context.get("exception")
-        if isinstance(error, Exception) and "handle" in context:
+        if isinstance(error, Exception) and _is_ours(error):
             self._cannot_show(error)
         else:
-            self._show(Notice("error", f"{context['message']}: {error}"))
+            self._show(Notice("detail", f"{context['message']}: {error}"))
 
     def _perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
         match effect:

@@ -161,6 +161,7 @@ class Client:
 
     def fails(self, proxy: str) -> tuple[int, str]:
         ran = self.once(proxy)
+        assert "Traceback" not in ran.err
         lines = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
         return ran.code, lines[-1]
 
