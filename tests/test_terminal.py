@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rtchat.errors import ExitCode
 from rtchat.events import LeaveAsked
 from tests.typist import Typist
 
@@ -135,5 +136,5 @@ def test_earlier_input_comes_back_with_its_lines(typist: Typist, tmp_path: Path)
 
 def test_a_window_that_is_closed_means_to_leave(typist: Typist) -> None:
     typist.hangs_up()
-    assert typist.means() == LEAVE
+    assert typist.means() == repr(LeaveAsked(ExitCode.HANGUP))
     typist.process.wait(20)

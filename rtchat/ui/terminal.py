@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rtchat.commands import AttachAsked, parse
 from rtchat.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
-from rtchat.errors import UsageError
+from rtchat.errors import ExitCode, UsageError
 from rtchat.events import (
     Attached,
     CancelPressed,
@@ -170,11 +170,11 @@ class Terminal:
 
     async def _next(self) -> Sequence[LocalEvent]:
         """The meaning of the next entry, of which a reply that is due may leave nothing; a terminal
-        that went away means to leave."""
+        that went away means to leave, before the signal that says so."""
         try:
             line = await self._prompt.read()
         except OSError:
-            line = None
+            return [LeaveAsked(ExitCode.HANGUP)]
         if line is None:
             return [LeaveAsked()]
         return await self._meaning(line) if line.strip() else ()
