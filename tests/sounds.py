@@ -42,6 +42,12 @@ def heard(audio: bytes, *, above: int = 1000) -> bytes:
     return samples[loud[0] : loud[-1] + 1].tobytes() if loud else b""
 
 
+def sounding(audio: bytes | bytearray) -> bytes:
+    """Audio without any silence."""
+    frames = (bytes(audio[start : start + 2]) for start in range(0, len(audio), 2))
+    return b"".join(frame for frame in frames if frame != b"\0\0")
+
+
 def utterances(audio: bytes) -> list[tuple[int, int]]:
     """First and last sample of whatever is heard between gaps of a quarter of a second."""
     found: list[tuple[int, int]] = []

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rtchat.events import PlaybackCut
 from rtchat.sound.audio import RATE
 from rtchat.sound.playback import MOST, Playback
+from tests.sounds import sounding
 
 BLOCK = RATE // 50
 """Frames of 20 ms."""
@@ -200,12 +201,6 @@ def test_everything_comes_out_once_and_in_order(
     out += playback.feed(len(put) // 2 + 1)
     assert sounding(out) == bytes(put)
     assert not playback.is_playing()
-
-
-def sounding(audio: bytes | bytearray) -> bytes:
-    """Without the silence."""
-    frames = (bytes(audio[start : start + 2]) for start in range(0, len(audio), 2))
-    return b"".join(frame for frame in frames if frame != b"\0\0")
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(0, 40))

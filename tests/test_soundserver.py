@@ -19,14 +19,13 @@ import pytest
 from rtchat.sound.audio import RATE
 from rtchat.sound.recording import WavWriter
 from tests.program import PATIENCE
-from tests.sounds import SECOND, frequency, tone, write_wav
+from tests.sounds import SECOND, frequency, sounding, tone, write_wav
 from tests.soundserver import (
     Recording,
     SoundServer,
     reason_to_skip,
     sound_server,
 )
-from tests.test_playback import sounding
 
 PROGRAM = """
 import asyncio, json, sys, time
