@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 
 from rtchat.dotted import merged
 from rtchat.errors import UsageError
+from rtchat.folders import why_unreachable
 from rtchat.parsing import PARSERS, parse, read_text
 from rtchat.values import JsonObject
 
@@ -75,13 +76,13 @@ def layered(below: Table, above: Table) -> Table:
 
 def read_config(path: Path | None, *, required: bool) -> Config:
     """The config file at a path, which may be missing unless it is `required`."""
-    if path is None or not (required or path.exists()):
+    if path is None or not (required or _is_there(path)):
         return Config({}, {})
     text = read_text(path, str(path))
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML ({error})", hint="mend or remove it") from error
+        raise UsageError(f"{path} is not TOML ({error})", hint="repair or remove it") from error
     profiles = data.pop("profiles", {})
     file = _File(path, text)
     if not isinstance(profiles, dict):
@@ -94,6 +95,10 @@ def read_config(path: Path | None, *, required: bool) -> Config:
             raise UsageError(f"{where}: a profile is a table", hint=f"[profiles.{name}]")
     own = {name: file.read(table, f"profiles.{name}") for name, table in profiles.items()}
     return Config(file.read(data, ""), own)
+
+
+def _is_there(path: Path) -> bool:
+    return not why_unreachable(path) and path.exists()
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,16 @@ _SECRET_NAME = r"(?i)auth(?!ors?$)|key(?![a-z])|token(?!s$)|secret|passw|cookie|
 """What a header, or a parameter of a URL, may be called that carries a key."""
 
 
+def names_a_key(name: str) -> bool:
+    """Whether a header, or a parameter of a URL, of this name carries a key."""
+    return re.search(_SECRET_NAME, name) is not None
+
+
 def shown_url(url: str) -> str:
     """A URL, or what was meant to be one, without passwords and keys."""
 
     def hide(found: re.Match[str]) -> str:
-        return f"{found[1]}=[key]" if re.search(_SECRET_NAME, found[1]) else found[0]
+        return f"{found[1]}=[key]" if names_a_key(found[1]) else found[0]
 
     url = re.sub(r"(?<=//)[^/?#]*@", "[key]@", url)
     return re.sub(r"(?<=[?&])([^=&#]*)=[^&#]+", hide, url)
@@ -195,7 +200,7 @@ def _keys(headers: Iterable[tuple[str, str]]) -> list[str]:
     """The keys in headers: of several words the first may be "Bearer", and "Basic" wraps them."""
     keys = []
     for name, content in headers:
-        if not re.search(_SECRET_NAME, name):
+        if not names_a_key(name):
             continue
         scheme, _, rest = content.strip().partition(" ")
         for word in re.split(r"[\s,;]+", rest if rest and scheme.isalnum() else content):
@@ -214,7 +219,7 @@ def _unwrapped(basic: str) -> list[str]:
 
 
 def _keys_of_query(query: str) -> list[str]:
-    return [text for name, text in parse_qsl(query) if re.search(_SECRET_NAME, name)]
+    return [text for name, text in parse_qsl(query) if names_a_key(name)]
 
 
 def _is_secret(key: str) -> bool:
@@ -226,7 +231,7 @@ def _check(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> N
     """What the library would refuse with the key in its message, or send as it is."""
     for name, content in headers:
         if not (re.fullmatch(_TOKEN, name) and content.isascii() and content.isprintable()):
-            hint = "check the key" if re.search(_SECRET_NAME, name) else "check --header"
+            hint = "check the key" if names_a_key(name) else "check --header"
             raise UsageError(f"the header {name!r} has a character that cannot be sent", hint=hint)
     if not all(re.fullmatch(_TOKEN, name) for name in subprotocols):
         raise UsageError("the key has a character that no sub-protocol has", hint="check the key")

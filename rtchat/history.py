@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from rtchat.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.export import Format, export, summary, when
+from rtchat.folders import make_private
 from rtchat.store import FILE, Store
 from rtchat.transcript import plain
 from rtchat.ui.safe import on_a_line, visible
@@ -114,7 +115,7 @@ def save_audio(streams: Surroundings, say: Say, id: int | None, folder: Path) ->
         if file.exists():
             raise UsageError(f"{file} is there already", hint="name another folder")
     with _explained(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     for name, (_, audio) in zip(names, sounds, strict=True):
         _save(folder / name, _wav(audio), force=False)
     noun = "file" if len(names) == 1 else "files"

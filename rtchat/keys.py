@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rtchat.errors import OutputError, UsageError
+from rtchat.folders import make_private, why_unreachable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,7 +44,7 @@ def ask(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) -> str:
         )
     except OSError as error:
         message = f"{name} cannot be run ({error.strerror})"
-        raise UsageError(message, hint="mend it in the config file") from error
+        raise UsageError(message, hint="fix it in the config file") from error
     except subprocess.TimeoutExpired:
         message = f"{name} gave no key within {timeout:g} s"
         raise UsageError(message, hint="unlock it, then try again") from None
@@ -59,6 +60,10 @@ def ask(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) -> str:
 def last_four(key: str) -> str:
     """What of a key may be shown, to tell it from others."""
     return f"…{key[-4:]}" if len(key) >= 12 else "…"
+
+
+class UnreadableError(UsageError):
+    """The file of keys cannot be read; it may not even exist."""
 
 
 class KeyStore:
@@ -107,14 +112,16 @@ class KeyStore:
         except FileNotFoundError:
             return {}
         except OSError as error:
+            if problem := why_unreachable(self._path):
+                raise UnreadableError(problem, hint="check HOME and XDG_DATA_HOME") from error
             message = f"{self._path} cannot be read ({error.strerror})"
-            raise UsageError(message, hint="mend or remove it") from error
+            raise UnreadableError(message, hint="repair or remove it") from error
         except ValueError:  # what it says would be shown with the cause
             data = None
         if not isinstance(data, dict) or not all(
             isinstance(key, str | None) for key in data.values()
         ):
-            raise UsageError(f"{self._path} is not a file of keys", hint="mend or remove it")
+            raise UsageError(f"{self._path} is not a file of keys", hint="repair or remove it")
         return data
 
     def _write(self, kept: _Kept) -> None:
@@ -123,7 +130,7 @@ class KeyStore:
 
         folder = self._path.parent
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
             with suppress(OSError):  # a folder of somebody else's; the file is private all the same
                 folder.chmod(0o700)
             descriptor, name = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600

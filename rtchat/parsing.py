@@ -37,10 +37,10 @@ def read_text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(
-            f"{what} cannot be read ({error.strerror})", hint="mend or remove it"
+            f"{what} cannot be read ({error.strerror})", hint="repair or remove it"
         ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{what} is not UTF-8 text", hint="mend or remove it") from error
+        raise UsageError(f"{what} is not UTF-8 text", hint="repair or remove it") from error
 
 
 def header_value(text: str, origin: str) -> str:

@@ -1,30 +1,32 @@
 """The settings of a run, and where each comes from.
 
-`resolve` puts together what was given: an option outranks the environment, that the `.env` of the
-working directory, that the profile, that the config file, that the default. It is handed all of
-them as mappings: only `cli` reads argv and the environment. Not here: what one value may look like
-(`parsing`), the config file and profiles (`config`), where keys are kept (`keys`), what a setting
-does.
+`resolve` puts together what was given. Precedence: option > environment > `.env` of the working
+directory > profile > config file > default. It is handed all of them as mappings: only `cli` reads
+argv and the environment. Not here: what a `.env` may set (`sources`), where a key may go
+(`destination`), what one value may look like (`parsing`), the config file and profiles (`config`),
+where keys are kept (`keys`), what a setting does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Literal, cast
 
+from rtchat import destination
+from rtchat.destination import Stored
 from rtchat.dotted import merged
-from rtchat.endpoint import BEARER, is_loopback, shown_url
+from rtchat.endpoint import BEARER, shown_url
 from rtchat.errors import UsageError
-from rtchat.parsing import Headers, header_value, parse, read_text
+from rtchat.folders import why_unreachable
+from rtchat.parsing import parse
+from rtchat.sources import DotenvOrigin, Sources, Tell
 from rtchat.values import OPENAI_URL, Dialect, JsonObject, value
 
 if TYPE_CHECKING:
-    from rtchat.config import Given, Table
+    from rtchat.config import Table
     from rtchat.prices import Rate
 
 Render = Literal["auto", "always", "never"]
@@ -145,12 +147,6 @@ ENVIRONMENT = {
 }
 """The settings that the environment, or `.env`, can give, and their names there."""
 
-DEFAULT_PROFILE = "default"
-"""The name of the key that is kept for runs without a profile."""
-
-Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
-"""The key kept for a profile, and where; None if there is none."""
-
 
 def resolve(
     options: Mapping[str, object],
@@ -160,73 +156,82 @@ def resolve(
     config: Path | None = None,
     stored: Stored | None = None,
     needs_key: bool = True,
+    warn: Tell = lambda _: None,
+    note: Tell = lambda _: None,
 ) -> Settings:
     """The settings of a run. An option that was not given is absent, or None.
 
     `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
-    `stored` is asked for a key only if nothing else gives one.
+    `stored` is asked for a key only if nothing else gives one. `warn` is told, once each, what of
+    the `.env` is ignored and what follows from it, `note` what cannot be read.
 
     Raises:
         UsageError: something given cannot be read or cannot work; the message names where it
         stands.
     """
-    outer = _Outer(environ, dotenv)
-    values, profile = _values(options, outer, config)
-    command = values.pop("api_key_command", None)
-    is_local = "local" in values and values["local"][0] is True
-    variables = cast("tuple[str, ...]", values.get("key_env", (("OPENAI_API_KEY",), ""))[0])
-    secret, source = _environment_key(outer, variables)
-    if not (secret or is_local):
-        secret, source = _kept_key(profile, command, stored)
-    if needs_key and not (secret or is_local) and _wants_key(values):
-        name = f" {profile}" if profile else ""
-        way = f"set {' or '.join(variables)} (in the environment or in .env), " if variables else ""
-        raise UsageError("no key", hint=f"{way}keep one with rtchat keys set{name}, or use --local")
+    sources = Sources(environ, dotenv, warn)
+    values, profile = _values(options, sources, config, note)
+    key, source = destination.find_key(values, profile, sources, stored, needs_key=needs_key)
+    destination.tell_host(values, sources)
     origins = dict.fromkeys(Settings.names(), "the default")
     origins |= {key: origin for key, (_, origin) in values.items()}
-    if secret:
+    if key:
         origins["key"] = source
     return Settings(
         **{key: parsed for key, (parsed, _) in values.items()},  # type: ignore[arg-type] # each was parsed
-        key=Secret(secret),
+        key=Secret(key),
         origins=origins,
-        dotenv=outer.dotenv,
+        dotenv=sources.dotenv,
     )
 
 
-def _values(options: Mapping[str, object], outer: _Outer, config: Path | None) -> tuple[Table, str]:
+def _values(
+    options: Mapping[str, object], sources: Sources, config: Path | None, note: Tell
+) -> tuple[Table, str]:
     """All that was given but the key, and the name of the profile, if any."""
     given = {key: value for key, value in options.items() if value is not None}
-    profile = str(given.pop("profile", "") or outer.get("RTCHAT_PROFILE"))
-    has_own_url = bool(given.get("url") or outer.get(ENVIRONMENT["url"]))
-    values, is_foreign = _from_files(outer, config, profile, has_own_url=has_own_url)
+    profile = str(given.pop("profile", ""))
+    profile_origin = "--profile"
+    if not profile:
+        profile, profile_origin = sources.get("RTCHAT_PROFILE"), sources.origin("RTCHAT_PROFILE")
+    has_own_url = bool(given.get("url") or sources.get(ENVIRONMENT["url"]))
+    values, is_foreign = _from_files(
+        sources, config, note, profile, profile_origin, has_own_url=has_own_url
+    )
+    own_url = destination.own_url(values, profile, sources)
     for key, variable in ENVIRONMENT.items():
-        if text := outer.get(variable):
-            values[key] = (parse(key, text, variable), outer.origin(variable))
+        if text := sources.get(variable):
+            origin = sources.origin(variable)
+            values[key] = (parse(key, text, origin), origin)
     _set_options(values, given)
     for key, given_value in given.items():
         option = _OPTIONS.get(key, "--" + key.replace("_", "-"))
         values[key] = (parse(key, given_value, option), option)
     _check_options(values)
-    if "url" not in values and outer.get("OPENAI_BASE_URL"):
-        values["url"] = _base_url(outer)
-    for key in values.keys() & {"url", "model"}:
-        values[key] = _filled(key, values[key], outer)
-    if not is_foreign and (account := _account(outer)):
-        headers, origin = values.get("headers", ((), ""))
-        origins = [outer.origin(_ACCOUNT[name]) for name, _ in account]
-        joined = (*account, *cast("Headers", headers))
-        values["headers"] = (joined, ", ".join(filter(None, (*origins, origin))))
+    destination.add_base_url(values, sources)
+    destination.fill(values, sources)
+    destination.recognise(values, own_url)
+    destination.set_headers(values, sources, is_foreign=is_foreign)
+    destination.ask_before_tools(values, profile_origin, sources)
     return values, profile
 
 
 def _from_files(
-    outer: _Outer, config: Path | None, profile: str, *, has_own_url: bool
+    sources: Sources,
+    config: Path | None,
+    note: Tell,
+    profile: str,
+    profile_origin: str,
+    *,
+    has_own_url: bool,
 ) -> tuple[Table, bool]:
     """What the config file and a profile say, and whether the profile leads to another vendor, who
     is to be told nothing that is meant for OpenAI."""
-    named = outer.get("RTCHAT_CONFIG")
+    named = sources.get("RTCHAT_CONFIG")
     path = Path(named) if named else config
+    if path is not None and not named and (problem := why_unreachable(path)):
+        note(problem)
+        path = None
     if not (profile or named or (path is not None and path.exists())):
         return {}, False
     from rtchat.config import layered, read_config
@@ -237,6 +242,9 @@ def _from_files(
     above = read.profile(profile)
     common = read.common
     leads_on = "url" in above and not has_own_url
+    if leads_on and isinstance(profile_origin, DotenvOrigin):
+        shown = shown_url(str(above["url"][0]))
+        sources.warn(f"{profile_origin} sets the address to {shown}, that of profile {profile}")
     is_foreign = leads_on and not re.match(_OPENAI, str(above["url"][0]))
     if is_foreign:
         common = {key: given for key, given in common.items() if key not in _ABOUT_KEYS}
@@ -246,24 +254,6 @@ def _from_files(
 
 _OPENAI = r"wss://([\w-]+\.)*openai\.com([:/?]|$)"
 _ABOUT_KEYS = frozenset({"key_env", "key_header", "api_key_command", "headers"})
-_PLACEHOLDER = r"\{([A-Z][A-Z0-9_]*)\}"
-
-
-def _filled(key: str, given: Given, outer: _Outer) -> Given:
-    """A URL or a model with the variables that it names."""
-    text, origin = str(given[0]), given[1]
-
-    def variable(found: re.Match[str]) -> str:
-        content = outer.get(found[1])
-        if not content:
-            hint = f"the {key} of {origin} needs it, in the environment or in .env"
-            raise UsageError(f"{found[1]} is not set", hint=hint)
-        return content.rstrip("/")
-
-    filled = re.sub(_PLACEHOLDER, variable, text)
-    if key == "url" and filled != text:
-        filled = re.sub("^http(s?)://", r"ws\1://", filled)
-    return filled, origin
 
 
 def _set_options(values: Table, given: dict[str, object]) -> None:
@@ -305,21 +295,11 @@ def _check_options(values: Table) -> None:
             raise UsageError(f"{origin}: {error}") from None
 
 
-def _wants_key(values: Table) -> bool:
-    """Whether nothing can come of it without a key, as far as one can know of another server."""
-    if "url" not in values:
-        return True
-    if not cast("tuple[str, ...]", values.get("key_env", ((), ""))[0]):
-        return False
-    try:
-        return not is_loopback(urlsplit(str(values["url"][0])))
-    except ValueError:
-        return False  # which is another mistake
-
-
-def config_path(environ: Mapping[str, str], *, dotenv: Path | None, usual: Path) -> Path:
+def config_path(
+    environ: Mapping[str, str], *, dotenv: Path | None, usual: Path, warn: Tell = lambda _: None
+) -> Path:
     """The config file that counts, whether or not it is there."""
-    named = _Outer(environ, dotenv).get("RTCHAT_CONFIG")
+    named = Sources(environ, dotenv, warn).get("RTCHAT_CONFIG")
     return Path(named) if named else usual
 
 
@@ -330,87 +310,4 @@ def check_config(path: Path) -> None:
     read_config(path, required=True)
 
 
-class _Outer:
-    """The environment and, behind it, the `.env`."""
-
-    def __init__(self, environ: Mapping[str, str], dotenv: Path | None) -> None:
-        self._environ = environ
-        self.dotenv = dotenv.absolute() if dotenv is not None and dotenv.exists() else None
-        self._file = _read_dotenv(self.dotenv)
-
-    def get(self, variable: str) -> str:
-        """What a variable says; nothing if it is empty or not set."""
-        return self._environ.get(variable) or self._file.get(variable, "")
-
-    def origin(self, variable: str) -> str:
-        """Where it says so."""
-        return variable if self._environ.get(variable) else f"{variable} in .env"
-
-
 _OPTIONS = {"headers": "--header", "history": "--no-history"}
-_ACCOUNT = {
-    "OpenAI-Organization": "OPENAI_ORG_ID",
-    "OpenAI-Project": "OPENAI_PROJECT_ID",
-    "OpenAI-Safety-Identifier": "OPENAI_SAFETY_IDENTIFIER",
-}
-
-
-def _account(outer: _Outer) -> Headers:
-    return tuple(
-        (name, header_value(outer.get(variable), variable))
-        for name, variable in _ACCOUNT.items()
-        if outer.get(variable)
-    )
-
-
-def _base_url(outer: _Outer) -> Given:
-    base = outer.get("OPENAI_BASE_URL")
-    try:
-        parts = urlsplit(base)
-    except ValueError:  # which may quote a password
-        message = f"OPENAI_BASE_URL: {shown_url(base)!r} is not a URL"
-        raise UsageError(message, hint="write it as https://host/v1") from None
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    url = urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
-    return url, outer.origin("OPENAI_BASE_URL")
-
-
-# --------------------------------------------------------------------------------------------- keys
-
-
-def _environment_key(outer: _Outer, variables: Sequence[str]) -> tuple[str, str]:
-    for variable in variables:
-        if key := header_value(outer.get(variable), variable):
-            return key, outer.origin(variable)
-    return "", ""
-
-
-def _kept_key(profile: str, command: Given | None, stored: Stored | None) -> tuple[str, str]:
-    """The key that a command gives, else the one that is kept; none, if there is neither."""
-    if command is not None:
-        from rtchat.keys import ask
-
-        words, origin = command
-        key = ask(cast("tuple[str, ...]", words))
-        return header_value(key, "the key of api_key_command"), f"api_key_command of {origin}"
-    key, origin = (stored and stored(profile or DEFAULT_PROFILE)) or ("", "")
-    return header_value(key, f"the key in {origin}"), origin
-
-
-# ------------------------------------------------------------------------------------------- files
-
-
-def _read_dotenv(path: Path | None) -> dict[str, str]:
-    if path is None or not path.exists():
-        return {}
-    text = read_text(path, ".env")
-    from dotenv import dotenv_values
-    from dotenv.parser import parse_stream
-
-    for binding in parse_stream(StringIO(text)):
-        if binding.error:
-            raise UsageError(
-                f".env line {binding.original.line} cannot be read",
-                hint="write NAME=value on a line",
-            )
-    return {key: value for key, value in dotenv_values(stream=StringIO(text)).items() if value}

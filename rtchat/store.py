@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rtchat import rows
 from rtchat.errors import OutputError, UsageError
+from rtchat.folders import make_private
 from rtchat.transcript import SPOKEN
 from rtchat.values import Entry, Kept, value
 
@@ -269,7 +270,7 @@ class Store:
 
 def _create(path: Path) -> None:
     """See that the file is there and that, if it is new, nobody else may read it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     try:
         # Only if it is new: to close a file drops every lock that this process has on it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

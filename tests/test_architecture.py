@@ -19,11 +19,12 @@ _LAYERS = (
         *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
         *("account", "patience", "wishes", "speech", "transcription", "turn"),
         *("rows", "transcript"),
-        *("dotted", "prices"),
+        *("dotted", "prices", "folders"),
         *("ui.markdown", "ui.grammar", "ui.safe"),
     ),
     (
         *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
+        *("sources", "destination"),
         *("trace", "rerun", "ledger", "probe"),
         *("store", "export", "tools", "toolfile", "mcp", "attach", "images"),
         "sound",
@@ -45,7 +46,9 @@ _STRANGERS = {
 }
 """Those that do not know each other though their layers would let them."""
 
-_PURE = (*_LAYERS[0], *_LAYERS[1], "ui.words", "ui.theme")
+_ON_DISK = {"folders"}
+"""The one module below the shells that touches the disk: what keeps files needs it."""
+_PURE = (*_LAYERS[0], *(set(_LAYERS[1]) - _ON_DISK), "ui.words", "ui.theme")
 _WORLD = {
     *("asyncio", "time", "random", "secrets", "datetime", "threading", "signal", "subprocess"),
     *("os", "pathlib", "io", "shutil", "tempfile", "sys", "socket", "ssl", "websockets"),
@@ -178,6 +181,12 @@ def test_the_names_on_the_wire_stand_in_wire(name: str) -> None:
 def test_sockets_are_the_business_of_two(name: str) -> None:
     if name != "transport" and _home(name) != "server":
         assert "websockets" not in _foreign(_tree(name))
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_dotenv_is_read_in_one_place(name: str) -> None:
+    if name != "sources":
+        assert "dotenv" not in _foreign(_tree(name))
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -37,7 +37,9 @@ def test_the_path_is_printed_whether_or_not_there_is_a_file(program: Program) ->
     environ = {"RTCHAT_CONFIG": "other.toml"}
     assert program.run("config", "path", environ=environ).text == "other.toml\n"
     (program.home / ".env").write_text("RTCHAT_CONFIG=third.toml\n")
-    assert program.run("config", "path").text == "third.toml\n"
+    ran = program.run("config", "path")
+    assert ran.text == f"{usual(program)}\n"
+    assert ran.error.startswith("rtchat: RTCHAT_CONFIG in .env is ignored")
 
 
 # --------------------------------------------------------------------------------------------- show

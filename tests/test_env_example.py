@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.settings import ENVIRONMENT, Secret, Settings, resolve
+from rtchat.sources import FROM_DOTENV
 
 _ROOT = Path(__file__).parents[1]
 _FILE = _ROOT / ".env.example"
@@ -53,12 +54,13 @@ def test_everything_is_commented_out_and_explained() -> None:
 
 
 def test_every_example_works(tmp_path: Path) -> None:
-    config = tmp_path / "rtchat.toml"
-    config.write_text("[profiles.work]\n")
+    (tmp_path / "config.toml").write_text("[profiles.work]\n")
     text = "\n".join(f"{name}={value}" for name, value in _EXAMPLES.items())
     dotenv = tmp_path / ".env"
     dotenv.write_text(text, encoding="utf-8")
-    assert resolve({}, {"RTCHAT_CONFIG": str(config)}, dotenv=dotenv) == Settings(
+    warnings: list[str] = []
+    found = resolve({}, {}, dotenv=dotenv, config=tmp_path / "config.toml", warn=warnings.append)
+    assert found == Settings(
         system="Answer briefly.",
         max_output_tokens="inf",
         headers=(
@@ -67,17 +69,30 @@ def test_every_example_works(tmp_path: Path) -> None:
             ("OpenAI-Safety-Identifier", "5f2c..."),
         ),
         history=False,
-        trace=Path("trace.jsonl"),
-        ca_bundle=Path("company.pem"),
         vad="server",
         input_device="USB",
         output_device="Headphones",
         keep_audio=True,
         key=Secret("sk-..."),
     )
+    ignored = {line.partition(" ")[0] for line in warnings if "is ignored" in line}
+    assert ignored == {name for name, may in FROM_DOTENV.items() if may == "no"}
+    environ = {name: _EXAMPLES[name] for name in ignored}
+    config = tmp_path / environ["RTCHAT_CONFIG"]
+    config.touch()
+    environ |= {"RTCHAT_CONFIG": str(config), "OPENAI_API_KEY": "sk-..."}
+    assert resolve({}, environ) == Settings(
+        trace=Path("trace.jsonl"), ca_bundle=Path("company.pem"), key=Secret("sk-...")
+    )
 
 
-@pytest.mark.parametrize("variable", ["RTCHAT_DEBUG", "NO_COLOR", "SSL_CERT_FILE"])
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("RTCHAT_DEBUG", "NO_COLOR", "SSL_CERT_FILE", "RTCHAT_DOTENV"),
+        *(name for name, may in FROM_DOTENV.items() if may == "no"),
+    ],
+)
 def test_it_says_what_dotenv_cannot_give(variable: str) -> None:
     text = "\n".join(_LINES)
     assert text.index("environment alone") < text.index(f"#{variable}=")

@@ -153,7 +153,7 @@ def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path, text: str) ->
     file = tmp_path / "keys.json"
     file.write_text(text, errors="surrogateescape")
     store = KeyStore(tmp_path)
-    message = f"^{file} is not a file of keys: mend or remove it$"
+    message = f"^{file} is not a file of keys: repair or remove it$"
     for act in (store.names, lambda: store.get("a"), lambda: store.set("a", KEY)):
         with pytest.raises(UsageError, match=message) as caught:
             act()
@@ -163,7 +163,7 @@ def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path, text: str) ->
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "keys.json").mkdir()
-    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\): mend or remove it$"):
+    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\): repair or remove"):
         KeyStore(tmp_path).get("a")
 
 
@@ -397,7 +397,7 @@ def test_the_first_line_of_a_command_is_the_key(printed: str) -> None:
         ),
         (
             ("/nowhere/pass", KEY),
-            "/nowhere/pass cannot be run (No such file or directory): mend it in the config file",
+            "/nowhere/pass cannot be run (No such file or directory): fix it in the config file",
         ),
     ],
 )

@@ -106,15 +106,13 @@ class Trusting:
 NOT_TRUSTED = "is not trusted (self-signed certificate): name the authority that signed it with"
 
 
-@pytest.mark.parametrize("how", ["option", "environment", "dotenv", "config"])
+@pytest.mark.parametrize("how", ["option", "environment", "config"])
 def test_a_ca_bundle_is_trusted(tmp_path: Path, how: str) -> None:
     server = Trusting(tmp_path)
     bundle = tmp_path / "bundle.pem"
     (tmp_path / "other").mkdir()
     other, _ = certificate(tmp_path / "other", "DNS:other.example")
     bundle.write_text(server.file.read_text() + "and\n" + other.read_text())
-    if how == "dotenv":
-        (tmp_path / ".env").write_text("RTCHAT_CA_BUNDLE=bundle.pem\n")
     if how == "config":
         (tmp_path / "c.toml").write_text("ca_bundle = 'bundle.pem'\n")
         server.program.environ["RTCHAT_CONFIG"] = "c.toml"
@@ -122,6 +120,15 @@ def test_a_ca_bundle_is_trusted(tmp_path: Path, how: str) -> None:
     arguments = ["--ca-bundle", str(bundle)] if how == "option" else []
     ran = server.once(*arguments, **environ)
     assert (ran.code, ran.text) == (0, "hi\n")
+
+
+def test_a_ca_bundle_of_a_dotenv_is_not_trusted(tmp_path: Path) -> None:
+    server = Trusting(tmp_path)
+    (tmp_path / ".env").write_text(f"RTCHAT_CA_BUNDLE={server.file}\n")
+    ran = server.once("-q")
+    assert ran.code == 4
+    assert ran.err.startswith("rtchat: RTCHAT_CA_BUNDLE in .env is ignored")
+    assert NOT_TRUSTED in ran.err
 
 
 def test_a_ca_bundle_takes_the_place_of_all_other_authorities(tmp_path: Path) -> None:

@@ -300,12 +300,6 @@ def test_stdin_that_is_no_prompt(program: Program, data: bytes, says: str) -> No
     assert says in ran.error
 
 
-def test_an_env_file_that_cannot_be_read(program: Program) -> None:
-    (program.home / ".env").write_bytes(b"RTCHAT_MODEL=caf\xe9\n")
-    ran = program.run("once", "hi")
-    assert (ran.code, ran.error) == (2, "rtchat: .env is not UTF-8 text: mend or remove it")
-
-
 def test_an_unwritable_trace(program: Program) -> None:
     ran = program.run("once", "hi", "--trace", "no/such/folder")
     assert ran.code == 6

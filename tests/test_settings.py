@@ -65,8 +65,8 @@ def test_without_anything_but_a_key_it_is_the_defaults(place: Place) -> None:
 _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "model": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "url": (
-        ["ws://a", "ws://b", "ws://c", "ws://d", "ws://e"],
-        [f"ws://{name}" for name in "abcde"],
+        [f"ws://localhost/{name}" for name in "abcde"],
+        [f"ws://localhost/{name}" for name in "abcde"],
     ),
     "dialect": (["ga", "beta", "qwen", "xai", "ga"], ["ga", "beta", "qwen", "xai", "ga"]),
     "system": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
@@ -85,6 +85,9 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
 """Of each setting: as text for the option, environment, .env, profile and config, and as read."""
 
 
+_NOT_OF_DOTENV = {"trace", "ca_bundle"}
+
+
 def test_every_variable_is_tried() -> None:
     assert _VALUES.keys() == ENVIRONMENT.keys()
 
@@ -101,10 +104,15 @@ def test_the_first_that_says_something_is_heard(place: Place, key: str, first: i
     common = f'{key} = "{texts[4]}"\n' if first <= 4 else ""
     place.config.write_text(f"{common}[profiles.p]\n{profile}[profiles.q]\nmodel = 'q'\n")
     default = getattr(_DEFAULT, key)
+    if first == 2 and key in _NOT_OF_DOTENV:
+        first = 3
     expected = [*values, default][first]
     settings = place.resolve(options, environ)
+    has_no_key = key == "url" and first == 2
     is_another_vendor_s = key == "url" and first == 3
     given = replace(_DEFAULT, key=Secret(), key_env=()) if is_another_vendor_s else _DEFAULT
+    if has_no_key:
+        given = replace(given, key=Secret())
     assert settings == replace(given, **{key: expected})
     option = "--no-history" if key == "history" else f"--{key.replace('_', '-')}"
     line = 3 if common else 2
@@ -195,11 +203,9 @@ def test_the_config_file_may_be_elsewhere(place: Place, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text('model = "other"')
     place.config.write_text('model = "usual"')
-    place.dotenv.write_text(f"RTCHAT_CONFIG={other}\nRTCHAT_PROFILE=\n")
-    assert place.resolve() == replace(_DEFAULT, model="other")
-    assert place.resolve({}, {"RTCHAT_CONFIG": str(place.config)}) == replace(
-        _DEFAULT, model="usual"
-    )
+    assert place.resolve() == replace(_DEFAULT, model="usual")
+    environ = {"RTCHAT_CONFIG": str(other)}
+    assert place.resolve({}, environ) == replace(_DEFAULT, model="other")
 
 
 @pytest.mark.parametrize("how", ["option", "environment", "dotenv"])
@@ -368,12 +374,13 @@ def test_a_command_comes_from_the_config_file_alone(place: Place) -> None:
 
 
 def test_every_setting_says_where_it_comes_from(place: Place) -> None:
-    place.dotenv.write_text("RTCHAT_MODEL=m\nOPENAI_ORG_ID=org\nOPENAI_BASE_URL=http://a\n")
+    place.dotenv.write_text("RTCHAT_MODEL=m\nOPENAI_ORG_ID=org\n")
     place.config.write_text("insecure = true\n[profiles.p]\nrender = 'never'\nheaders = {X = '1'}")
-    settings = place.resolve({"timeout": "5", "profile": "p"}, {"OPENAI_PROJECT_ID": "proj"})
+    environ = {"OPENAI_PROJECT_ID": "proj", "OPENAI_BASE_URL": "http://a"}
+    settings = place.resolve({"timeout": "5", "profile": "p"}, environ)
     assert settings.origins == dict.fromkeys(Settings.names(), "the default") | {
         "model": "RTCHAT_MODEL in .env",
-        "url": "OPENAI_BASE_URL in .env",
+        "url": "OPENAI_BASE_URL",
         "timeout": "--timeout",
         "render": f"profile p in {place.config} line 3",
         "headers": f"OPENAI_ORG_ID in .env, OPENAI_PROJECT_ID, profile p in {place.config} line 4",
@@ -502,30 +509,23 @@ def test_an_unknown_profile_names_the_nearest(place: Place) -> None:
 
 def test_a_config_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
-    message = f"{missing} cannot be read (No such file or directory): mend or remove it"
+    message = f"{missing} cannot be read (No such file or directory): repair or remove it"
     assert place.refuse({}, {"RTCHAT_CONFIG": str(missing)}) == message
     place.config.write_bytes(b"model = '\xff'")
-    assert place.refuse() == f"{place.config} is not UTF-8 text: mend or remove it"
+    assert place.refuse() == f"{place.config} is not UTF-8 text: repair or remove it"
     place.config.write_text("model = ")
     assert place.refuse() == (
-        f"{place.config} is not TOML (Invalid value (at end of document)): mend or remove it"
+        f"{place.config} is not TOML (Invalid value (at end of document)): repair or remove it"
     )
     place.config.unlink()
     place.config.mkdir()
-    assert place.refuse() == f"{place.config} cannot be read (Is a directory): mend or remove it"
+    assert place.refuse() == f"{place.config} cannot be read (Is a directory): repair or remove it"
 
 
-def test_a_dotenv_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
-    place.dotenv.write_bytes(b"RTCHAT_MODEL=\xff")
-    assert place.refuse() == ".env is not UTF-8 text: mend or remove it"
-    place.dotenv.write_text("# mine\nRTCHAT_MODEL=x\nRTCHAT_URL = 'open\n")
-    assert place.refuse() == ".env line 3 cannot be read: write NAME=value on a line"
-    place.dotenv.unlink()
-    place.dotenv.mkdir()
-    assert place.refuse() == ".env cannot be read (Is a directory): mend or remove it"
-    place.dotenv.rmdir()
+def test_a_dotenv_that_leads_nowhere(place: Place, tmp_path: Path) -> None:
     place.dotenv.symlink_to(tmp_path / "nowhere")
     assert place.resolve() == _DEFAULT
+    assert place.resolve().dotenv is None
 
 
 def test_instructions_from_a_file(place: Place, tmp_path: Path) -> None:
@@ -533,9 +533,9 @@ def test_instructions_from_a_file(place: Place, tmp_path: Path) -> None:
     file.write_text("Be brief.\nÄ\n", encoding="utf-8")
     assert place.resolve({"system": f"@{file}"}) == replace(_DEFAULT, system="Be brief.\nÄ\n")
     file.write_bytes(b"\xff")
-    assert place.refuse({"system": f"@{file}"}) == f"{file} is not UTF-8 text: mend or remove it"
+    assert place.refuse({"system": f"@{file}"}) == f"{file} is not UTF-8 text: repair or remove it"
     file.unlink()
-    message = f"{file} cannot be read (No such file or directory): mend or remove it"
+    message = f"{file} cannot be read (No such file or directory): repair or remove it"
     assert place.refuse({"system": f"@{file}"}) == message
     assert place.refuse({}, {"RTCHAT_SYSTEM": f"@{file}"}) == message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -34,7 +34,7 @@ def surroundings() -> Surroundings:
         stdout=sys.stdout,
         stderr=sys.stderr,
         data_dir=data_dir(),
-        state_dir=user_state_path("rtchat", appauthor=False),
+        state_dir=_own(user_state_path),
         environ=os.environ,
         stdin_is_terminal=is_terminal(sys.stdin),
         stdout_is_terminal=is_terminal(sys.stdout),
@@ -42,24 +42,46 @@ def surroundings() -> Surroundings:
     )
 
 
-def settled(options: Mapping[str, object], *, needs_key: bool = True) -> Settings:
-    """The settings that these options, this environment and this folder come to."""
+def settled(
+    options: Mapping[str, object], *, needs_key: bool = True, no_env: bool = False
+) -> Settings:
+    """The settings that these options, this environment and this folder come to. What of the
+    folder's `.env` is not trusted is said on stderr, even with --quiet."""
     from rtchat.settings import resolve
+
+    noted: set[str] = set()
+
+    def note(text: str) -> None:
+        if options.get("verbose") and text not in noted:
+            noted.add(text)
+            say(text)
+
+    def stored(profile: str) -> tuple[str, str] | None:
+        from rtchat.keys import KeyStore, UnreadableError
+
+        try:
+            return KeyStore(data_dir()).get(profile)
+        except UnreadableError as error:
+            note(error.message)
+            return None
 
     return resolve(
         options,
         os.environ,
-        dotenv=Path(".env"),
+        dotenv=dotenv_file(no_env),
         config=config_file(),
-        stored=_stored_key,
+        stored=stored,
         needs_key=needs_key,
+        warn=warn,
+        note=note,
     )
 
 
-def _stored_key(profile: str) -> tuple[str, str] | None:
-    from rtchat.keys import KeyStore
+def dotenv_file(no_env: bool) -> Path | None:
+    """The `.env` of this folder, unless the user wants none."""
+    from rtchat.sources import is_dotenv_wanted
 
-    return KeyStore(data_dir()).get(profile)
+    return None if no_env or not is_dotenv_wanted(os.environ) else Path(".env")
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -71,14 +93,29 @@ def config_file() -> Path:
     """Where the settings are, unless RTCHAT_CONFIG says otherwise."""
     from platformdirs import user_config_path
 
-    return user_config_path("rtchat", appauthor=False) / "config.toml"
+    return _own(user_config_path) / "config.toml"
 
 
 def data_dir() -> Path:
     """Where conversations, keys and the embedded model are."""
     from platformdirs import user_data_path
 
-    return user_data_path("rtchat", appauthor=False)
+    return _own(user_data_path)
+
+
+def _own(find: Callable[..., Path]) -> Path:
+    """A folder of the user's. Without a home it is one that cannot exist, and never one in the
+    working directory."""
+    try:
+        path = find("rtchat", appauthor=False)
+    except RuntimeError:  # nothing names a home
+        path = Path()
+    return path if path.is_absolute() else Path(os.devnull, "rtchat")
+
+
+def warn(text: str) -> None:
+    """A line on stderr that --quiet does not hide."""
+    say(f"rtchat: {text}")
 
 
 def say(text: str) -> None:

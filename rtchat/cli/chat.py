@@ -100,6 +100,7 @@ Resume = Annotated[
     int | None, typer.Option("--resume", metavar="ID", help="Go on with a kept conversation.")
 ]
 NoHistory = Annotated[bool, typer.Option("--no-history", help="Keep nothing on disk.")]
+NoEnv = Annotated[bool, typer.Option("--no-env", help="Ignore the .env of this folder.")]
 AudioIn = Annotated[
     Text, typer.Option("--audio-in", metavar="FILE|-", help="A question that was recorded.")
 ]
@@ -173,6 +174,7 @@ def talk(
     ca_bundle: CaBundle = None,
     trace: TraceFile = None,
     trace_audio: TraceAudio = False,
+    no_env: NoEnv = False,
 ) -> int:
     """A conversation. From a pipe, each line is a turn."""
     from rtchat.run import talk
@@ -225,6 +227,7 @@ def once(
     ca_bundle: CaBundle = None,
     trace: TraceFile = None,
     trace_audio: TraceAudio = False,
+    no_env: NoEnv = False,
 ) -> int:
     """One question, one reply. "-", or no PROMPT: the question is what is piped in."""
     from rtchat.run import once
@@ -245,7 +248,7 @@ def settings_of(params: Mapping[str, object]) -> Settings:
         options["render"] = "never"
     if params.get("no_history"):
         options["history"] = False
-    return settled(options)
+    return settled(options, no_env=bool(params.get("no_env")))
 
 
 _RENAMED = {"header": "headers", "allow_tool": "allow_tools", "set_": "set"}

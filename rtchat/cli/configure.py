@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from rtchat.cli.around import config_file, data_dir, is_terminal, say, settled
+from rtchat.cli.around import (
+    config_file,
+    data_dir,
+    dotenv_file,
+    is_terminal,
+    say,
+    settled,
+    warn,
+)
+from rtchat.cli.chat import NoEnv
 from rtchat.errors import OutputError, UsageError
+from rtchat.folders import make_private
 from rtchat.ui.safe import on_a_line
 
 if TYPE_CHECKING:
@@ -87,9 +97,9 @@ def keys_remove(profile: ProfileName = "default") -> int:
 
 
 @config.command("path")
-def config_print_path() -> int:
+def config_print_path(no_env: NoEnv = False) -> int:
     """Where the config file is, or would be."""
-    typer.echo(_config_path())
+    typer.echo(_config_path(no_env))
     return 0
 
 
@@ -98,9 +108,10 @@ def config_show(
     profile: Annotated[
         str | None, typer.Option("-p", "--profile", metavar="NAME", help="Those of a profile.")
     ] = None,
+    no_env: NoEnv = False,
 ) -> int:
     """Every setting of a run, and where it comes from; no keys."""
-    settings = settled({"profile": profile}, needs_key=False)
+    settings = settled({"profile": profile}, needs_key=False, no_env=no_env)
     _print_rows(
         (name, _shown(name, settings), settings.origins.get(name, "nowhere"))
         for name in (*settings.names(), "key")
@@ -109,13 +120,13 @@ def config_show(
 
 
 @config.command("profiles")
-def config_profiles() -> int:
+def config_profiles(no_env: NoEnv = False) -> int:
     """Every profile: its server, where its key is looked for first, and the dialect."""
     from rtchat.config import all_profiles, read_config
     from rtchat.endpoint import shown_url
     from rtchat.values import OPENAI_URL
 
-    path = _config_path()
+    path = _config_path(no_env)
     rows = []
     for name, table in all_profiles(read_config(path, required=False)).items():
         given = {key: value for key, (value, _) in table.items()}
@@ -139,14 +150,14 @@ def config_options() -> int:
 
 
 @config.command("edit")
-def config_edit() -> int:
+def config_edit(no_env: NoEnv = False) -> int:
     """Open the config file in $VISUAL or $EDITOR, then check it."""
     import shlex
     import subprocess
 
     from rtchat.settings import check_config
 
-    path = _config_path()
+    path = _config_path(no_env)
     _begin(path)
     named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
@@ -161,10 +172,10 @@ def config_edit() -> int:
     return 0
 
 
-def _config_path() -> Path:
+def _config_path(no_env: bool) -> Path:
     from rtchat.settings import config_path
 
-    return config_path(os.environ, dotenv=Path(".env"), usual=config_file())
+    return config_path(os.environ, dotenv=dotenv_file(no_env), usual=config_file(), warn=warn)
 
 
 STARTER = """\
@@ -218,7 +229,7 @@ STARTER = """\
 def _begin(path: Path) -> None:
     """Make sure that there is a file to edit; nobody else can read it."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         if path.is_file():

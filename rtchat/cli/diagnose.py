@@ -15,6 +15,7 @@ from rtchat.cli.chat import (
     Insecure,
     Local,
     Model,
+    NoEnv,
     Plain,
     Profile,
     Quiet,
@@ -69,6 +70,7 @@ def doctor(
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object with all of it, on stdout.")
     ] = False,
+    no_env: NoEnv = False,
 ) -> int:
     """Try each stage of a connection, and say what to do about the first that fails.
 
@@ -79,6 +81,7 @@ def doctor(
 
     options = {key: value for key, value in ctx.params.items() if value}
     options.pop("json", None)
+    options.pop("no_env", None)
     options["headers"] = options.pop("header", None)
 
     def describe(settings: Settings) -> dict[str, tuple[str, str]]:
@@ -87,4 +90,4 @@ def doctor(
             for name in SETTINGS
         }
 
-    return doctor(lambda: settled(options), describe, surroundings(), as_json=json)
+    return doctor(lambda: settled(options, no_env=no_env), describe, surroundings(), as_json=json)

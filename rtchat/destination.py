@@ -1,0 +1,319 @@
+"""Where a run connects to, and which keys and headers may be sent there.
+
+A key goes only to a host that a source at least as trusted as the key's has named. Options, the
+environment, the config file and kept keys are all the user's own, and so is what comes with rtchat;
+the `.env` of the working directory is not. So a host that `.env` names gets a key, or whatever may
+hold one, from `.env` or not at all. Not here: what else a `.env` may set (`sources`), or how a key
+is sent (`endpoint`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias, cast
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from rtchat.endpoint import BEARER, is_loopback, names_a_key, shown_url
+from rtchat.errors import UsageError
+from rtchat.parsing import Headers, header_value
+from rtchat.sources import DotenvOrigin, Sources
+from rtchat.values import OPENAI_URL
+
+if TYPE_CHECKING:
+    from rtchat.config import Given, Table
+
+DEFAULT_PROFILE = "default"
+"""The name of the key that is kept for runs without a profile."""
+
+Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
+"""The key kept for a profile, and where; None if there is none."""
+
+_PLACEHOLDER = r"\{([A-Z][A-Z0-9_]*)\}"
+_ACCOUNT = {
+    "OpenAI-Organization": "OPENAI_ORG_ID",
+    "OpenAI-Project": "OPENAI_PROJECT_ID",
+    "OpenAI-Safety-Identifier": "OPENAI_SAFETY_IDENTIFIER",
+}
+
+
+class _OwnHost(DotenvOrigin):
+    """That of an address on the host that the run would lead to without `.env`, too."""
+
+    __slots__ = ()
+
+
+def host_origin(values: Table) -> DotenvOrigin | None:
+    """Which variable of `.env` names the host; None if the user does, or nothing is sent to it."""
+    if _is_local(values) or "url" not in values:
+        return None
+    origin = values["url"][1]
+    if isinstance(origin, DotenvOrigin) and not isinstance(origin, _OwnHost):
+        return origin
+    return None
+
+
+def _is_local(values: Table) -> bool:
+    return "local" in values and values["local"][0] is True
+
+
+# ------------------------------------------------------------------------------------- the address
+
+
+def add_base_url(values: Table, sources: Sources) -> None:
+    """The address as other OpenAI programs have it, if nothing else gives one."""
+    base = sources.get("OPENAI_BASE_URL")
+    if "url" in values or not base:
+        return
+    origin = sources.origin("OPENAI_BASE_URL")
+    try:
+        parts = urlsplit(base)
+    except ValueError:  # which may quote a password
+        message = f"{origin}: {shown_url(base)!r} is not a URL"
+        raise UsageError(message, hint="write it as https://host/v1") from None
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    url = urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
+    values["url"] = url, origin
+
+
+def fill(values: Table, sources: Sources) -> None:
+    """Put the variables that the URL and the model name in their places.
+
+    What `.env` gives, or gives the host of, is filled from `.env` alone: anything else could be a
+    key.
+    """
+    if "url" in values:
+        url, origin = str(values["url"][0]), values["url"][1]
+        culprit = _host_variable(url, values, sources)
+        if culprit and not isinstance(origin, DotenvOrigin):
+            values["url"] = url, culprit
+            if shown_url(url) != url:
+                raise _refusal(f"the key in the URL of {origin}", values)
+        only_dotenv = isinstance(values["url"][1], DotenvOrigin)
+        filled = _filled("url", (url, origin), sources, only_dotenv=only_dotenv)
+        if filled != url:
+            filled = re.sub("^http(s?)://", r"ws\1://", filled)
+        values["url"] = filled, values["url"][1]
+    if "model" in values:
+        model, origin = values["model"]
+        only_dotenv = isinstance(origin, DotenvOrigin) or host_origin(values) is not None
+        filled = _filled("model", (model, origin), sources, only_dotenv=only_dotenv)
+        values["model"] = filled, origin
+        if "{model}" in _head(url := str(values.get("url", ("", ""))[0])) and only_dotenv:
+            values["url"] = url.replace("{model}", quote(filled, safe="")), values["url"][1]
+
+
+def own_url(values: Table, profile: str, sources: Sources) -> str:
+    """Where the run would lead without `.env`, if that is easy to say; `values` are the files'."""
+    if profile or ("url" not in values and sources.is_outer("OPENAI_BASE_URL")):
+        return ""
+    return str(values.get("url", (OPENAI_URL, ""))[0])
+
+
+def recognise(values: Table, own: str) -> None:
+    """A `.env` that names no other host than the run would lead to anyway is no matter of trust."""
+    origin = host_origin(values)
+    if origin is not None and own and _host(own) == _host(str(values["url"][0])):
+        values["url"] = values["url"][0], _OwnHost(origin)
+
+
+def _host(url: str) -> tuple[str, str] | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.scheme, parts.netloc.lower()
+
+
+def _head(url: str) -> str:
+    """What comes before the path, and so decides about the host."""
+    found = re.match(r"([^/?#]*//)?[^/?#]*", url)
+    return found[0] if found else ""
+
+
+def _host_variable(url: str, values: Table, sources: Sources) -> DotenvOrigin | None:
+    """What of `.env` would become a part of the host."""
+    head = _head(url)
+    origins = [sources.origin(name) for name in re.findall(_PLACEHOLDER, head)]
+    if "{model}" in head and "model" in values:
+        origins.append(values["model"][1])
+    return next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
+
+
+def _filled(key: str, given: Given, sources: Sources, *, only_dotenv: bool) -> str:
+    def variable(found: re.Match[str]) -> str:
+        content = sources.find(found[1], only_dotenv=only_dotenv)
+        if not content:
+            place = "in .env" if only_dotenv else "in the environment or in .env"
+            hint = f"the {key} of {given[1]} needs it, {place}"
+            raise UsageError(f"{found[1]} is not set", hint=hint)
+        return content.rstrip("/")
+
+    return re.sub(_PLACEHOLDER, variable, str(given[0]))
+
+
+# ------------------------------------------------------------------------------- what is sent there
+
+
+def set_headers(values: Table, sources: Sources, *, is_foreign: bool) -> None:
+    """Add those of the account, unless the profile leads to another vendor, and leave out what is
+    not meant for a host that `.env` names."""
+    by_dotenv = host_origin(values) is not None
+    if by_dotenv:
+        _withhold(values, sources)
+    if is_foreign:
+        return
+    account = tuple(
+        (name, header_value(text, origin), origin)
+        for name, variable in _ACCOUNT.items()
+        if (origin := sources.origin(variable))
+        and (text := sources.get(variable))
+        and (isinstance(origin, DotenvOrigin) or not by_dotenv)
+    )
+    if account:
+        headers, origin = values.get("headers", ((), ""))
+        origins = filter(None, (*(place for _, _, place in account), origin))
+        own = cast("Headers", headers)
+        values["headers"] = ((*((n, text) for n, text, _ in account), *own), ", ".join(origins))
+
+
+def _withhold(values: Table, sources: Sources) -> None:
+    """Leave out the headers of the config file, and refuse what was given for this run and has a
+    key."""
+    headers, origin = cast("tuple[Headers, str]", values.get("headers", ((), "")))
+    if headers and origin != "--header":
+        del values["headers"]
+        sources.warn(f"the headers of {origin} are not sent to a host that .env names")
+    elif any(_carries_key(name, values) for name, _ in headers):
+        raise _refusal("the key in --header", values)
+    for of in ("session", "response"):
+        fields, origin = values.get(of, ({}, ""))
+        if _has_key(fields):
+            raise _refusal(f"the key in the {of} options of {origin}", values)
+
+
+def _carries_key(name: str, values: Table) -> bool:
+    key_header = str(values.get("key_header", (BEARER, ""))[0]).partition(":")[0]
+    return names_a_key(name) or name.lower() == key_header.lower()
+
+
+def _has_key(value: object) -> bool:
+    """Whether an option, such as the tools of another server, has a key in it."""
+    if isinstance(value, Mapping):
+        return any(
+            _has_key(inner) or (isinstance(inner, str) and names_a_key(str(name)))
+            for name, inner in value.items()
+        )
+    return isinstance(value, list) and any(map(_has_key, value))
+
+
+def ask_before_tools(values: Table, profile_origin: str, sources: Sources) -> None:
+    """No tool runs unasked where `.env` decides who or what calls it."""
+    instructions = values.get("system", ("", ""))[1]
+    origins = (host_origin(values), instructions, profile_origin)
+    culprit = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
+    if culprit is not None and values.pop("allow_tools", None) is not None:
+        sources.warn(f"allowed tools are asked about all the same, because of {culprit}")
+
+
+# --------------------------------------------------------------------------------------------- keys
+
+
+def find_key(
+    values: Table, profile: str, sources: Sources, stored: Stored | None, *, needs_key: bool
+) -> tuple[str, str]:
+    """The key of a run, and where it comes from; both empty if there is none.
+
+    Raises:
+        UsageError: there is none, or none that may go to this host, and nothing can come of it.
+    """
+    command = values.pop("api_key_command", None)
+    variables = cast("tuple[str, ...]", values.get("key_env", (("OPENAI_API_KEY",), ""))[0])
+    by_dotenv = host_origin(values)
+    for variable in variables:
+        origin = sources.origin(variable, only_dotenv=by_dotenv is not None)
+        text = sources.find(variable, only_dotenv=by_dotenv is not None)
+        if key := header_value(text, origin):
+            return key, origin
+    if _is_local(values):
+        return "", ""
+    if by_dotenv is None:
+        key, origin = _kept_key(profile, command, stored)
+        if key:
+            return key, origin
+    if not needs_key:
+        return "", ""
+    if by_dotenv and _is_remote(values):
+        _refuse_own_key(values, variables, profile, command, stored, sources)
+    if _wants_key(values):
+        raise _no_key(variables, profile, by_dotenv)
+    return "", ""
+
+
+def _no_key(variables: tuple[str, ...], profile: str, by_dotenv: str | None) -> UsageError:
+    place = "in .env" if by_dotenv else "in the environment or in .env"
+    ways = [f"set {' or '.join(variables)} ({place})"] if variables else []
+    if not by_dotenv:
+        ways.append(f"keep one with rtchat keys set {profile}".rstrip())
+    return UsageError("no key", hint=", ".join([*ways, "or use --local"]))
+
+
+def _kept_key(profile: str, command: Given | None, stored: Stored | None) -> tuple[str, str]:
+    """What a password manager or the key store has for a profile; both empty if that is nothing."""
+    if command is not None:
+        from rtchat.keys import ask
+
+        words, origin = command
+        key = ask(cast("tuple[str, ...]", words))
+        return header_value(key, "the key of api_key_command"), f"api_key_command of {origin}"
+    key, origin = (stored and stored(profile or DEFAULT_PROFILE)) or ("", "")
+    return header_value(key, f"the key in {origin}"), origin
+
+
+def _refuse_own_key(
+    values: Table,
+    variables: tuple[str, ...],
+    profile: str,
+    command: Given | None,
+    stored: Stored | None,
+    sources: Sources,
+) -> None:
+    """Say why a key that the user has for this run is not sent. No command is run to find out."""
+    owner = next(filter(sources.find, variables), "")  # in the environment, as `.env` has none
+    if not owner and command is not None:
+        owner = f"api_key_command of {command[1]}"
+    if not owner:
+        _, owner = _kept_key(profile, None, stored)
+    if owner:
+        raise _refusal(f"the key from {owner}", values)
+
+
+def _wants_key(values: Table) -> bool:
+    """Whether nothing can come of it without a key, as far as one can know of another server."""
+    if "url" not in values:
+        return True
+    return bool(values.get("key_env", ((), ""))[0]) and _is_remote(values)
+
+
+def _is_remote(values: Table) -> bool:
+    try:
+        return not is_loopback(urlsplit(str(values["url"][0])))
+    except ValueError:
+        return False  # which is another mistake
+
+
+def _refusal(what: str, values: Table) -> UsageError:
+    url, origin = str(values["url"][0]), values["url"][1]
+    return UsageError(
+        f"{what} is not sent to {shown_url(url)}, because {origin} names that host",
+        hint=f"--url {shown_url(url)} allows it, --no-env ignores .env",
+    )
+
+
+def tell_host(values: Table, sources: Sources) -> None:
+    """Say that `.env` set the address."""
+    origin = values.get("url", ("", ""))[1]
+    if isinstance(origin, DotenvOrigin) and not _is_local(values):
+        rule = ": your own keys are not sent there (use --url to allow that)"
+        rule = "" if isinstance(origin, _OwnHost) else rule
+        sources.warn(f"{origin} sets the address to {shown_url(str(values['url'][0]))}{rule}")

@@ -1,0 +1,46 @@
+"""Folders: how they are made, and why one cannot be looked into.
+
+Not here: where they are (`cli.around`), or what is kept in them.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and its missing parents; only the user may enter what is new, whatever the
+    umask. One that exists stays as it is. Raises OSError."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileNotFoundError:
+        make_private(folder.parent)
+        make_private(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(0o700)
+
+
+def why_unreachable(path: Path) -> str:
+    """What keeps us from knowing whether a file exists, in words; empty if that is known."""
+    problem = _stat_error(path)
+    if problem is None:
+        return ""
+    while (above := _stat_error(path.parent)) is not None:
+        path, problem = path.parent, above
+    if problem.errno in (errno.EACCES, errno.ENOTDIR):  # which the folder around it has caused
+        path = path.parent
+    return f"{path} cannot be read ({problem.strerror})"
+
+
+def _stat_error(path: Path) -> OSError | None:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None

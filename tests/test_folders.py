@@ -1,0 +1,306 @@
+"""The user's folders: those that rtchat makes are private, and a run can do without them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from rtchat.folders import make_private, why_unreachable
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine
+from rtchat.ui.prompt import _File
+from tests.program import PATIENCE, Program, Ran, background
+from tests.sounds import tone, write_wav
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def modes(path: Path) -> list[int]:
+    """Of all folders in a folder."""
+    return [mode(Path(place)) for place, _, _ in os.walk(path)][1:]
+
+
+# ------------------------------------------------------------------------------------- made private
+
+
+def test_missing_parents_are_private_too(tmp_path: Path, umask: int) -> None:
+    tmp_path.chmod(0o755)
+    make_private(tmp_path / "a" / "b" / "c")
+    make_private(tmp_path / "a" / "b" / "c")
+    assert (modes(tmp_path), mode(tmp_path)) == ([0o700] * 3, 0o755)
+
+
+def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a").chmod(0o755)
+    make_private(tmp_path / "a")
+    make_private(tmp_path / "a" / "b")
+    assert (mode(tmp_path / "a"), modes(tmp_path / "a")) == (0o755, [0o700])
+
+
+def test_what_is_in_the_way_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "file/a", "dangling", "dangling/a", "loop", "loop/a", "x" * 300):
+        with pytest.raises(OSError, match=r"\[Errno"):
+            make_private(tmp_path / name)
+
+
+def test_nothing_else_makes_folders() -> None:
+    root = Path(__file__).parents[1] / "rtchat"
+    for path in root.rglob("*.py"):
+        names = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute)
+        }
+        assert path.name == "folders.py" or not names & {"mkdir", "makedirs"}, path
+
+
+@pytest.mark.parametrize("mask", ["000", "022", "077"])
+def test_every_folder_of_a_user_is_private(program: Program, mask: str) -> None:
+    homes = {name: f"{program.home}/x/{name}/deep" for name in ("CONFIG", "DATA", "STATE")}
+    environ = {f"XDG_{name}_HOME": path for name, path in homes.items()} | {"VISUAL": "true"}
+    program.shell(f"umask {mask}; echo {KEY} | cat | rtchat keys set", environ)
+    program.shell(f"umask {mask}; rtchat config edit", environ)
+    made = program.home / "x"
+    assert modes(made) == [0o700] * 6
+    other = environ | {"XDG_DATA_HOME": f"{program.home}/y/data", "OPENAI_API_KEY": KEY}
+    with background(lambda: serving(EchoEngine())) as url:
+        ran = program.shell(f"umask {mask}; rtchat once -q hi --url {url}", other)
+    assert (ran.code, ran.text) == (0, "hi\n")
+    assert modes(program.home / "y") == [0o700] * 2
+
+
+def test_the_folder_of_the_input_history_is_private(tmp_path: Path, umask: int) -> None:
+    _File(tmp_path / "state" / "rtchat" / "input_history").store_string("hi")
+    assert modes(tmp_path) == [0o700] * 2
+
+
+# --------------------------------------------------------------------------- homes without settings
+
+_VARIABLES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+_PLACES = {
+    "a device": ("/dev/null", "/dev/null cannot be read (Not a directory)"),
+    "a file": ("%s/file", "%s/file cannot be read (Not a directory)"),
+    "below a file": ("%s/file/a/b", "%s/file cannot be read (Not a directory)"),
+    "a loop": ("%s/loop", "%s/loop cannot be read (Too many levels of symbolic links)"),
+    "a long name": (f"%s/{'x' * 300}/a", f"%s/{'x' * 300} cannot be read (File name too long)"),
+}
+
+
+@pytest.fixture
+def bad_places(tmp_path: Path) -> dict[str, tuple[str, str]]:
+    """Where no folder can be, and what is said of it."""
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    return {
+        name: (place.replace("%s", str(tmp_path)), line.replace("%s", str(tmp_path)))
+        for name, (place, line) in _PLACES.items()
+    }
+
+
+def details(ran: Ran) -> list[str]:
+    """Lines that only --verbose shows, of places that cannot be read."""
+    return [line for line in ran.err.splitlines() if "cannot be read (" in line]
+
+
+@pytest.mark.parametrize("name", _PLACES)
+@pytest.mark.parametrize("variable", _VARIABLES)
+def test_a_home_that_cannot_be_read_has_no_settings(
+    program: Program, bad_places: dict[str, tuple[str, str]], variable: str, name: str
+) -> None:
+    place, line = bad_places[name]
+    environ = {variable: place}
+    has_no_history = variable in ("HOME", "XDG_DATA_HOME")
+    is_noted = variable != "XDG_STATE_HOME"
+    with background(lambda: serving(EchoEngine())) as url:
+        ran = program.run("once", "hi", "--url", url, "-q", environ=environ)
+        assert (ran.code, ran.text, details(ran)) == (0, "hi\n", [])
+        told = [text for text in ran.err.splitlines() if text.startswith("rtchat: the history ")]
+        assert len(told) == has_no_history
+        assert len(ran.err.splitlines()) == has_no_history
+        ran = program.run("once", "hi", "--url", url, "-v", "--no-history", environ=environ)
+        assert (ran.code, details(ran)) == (0, [line] if is_noted else [])
+    ran = program.run("once", "hi", environ=environ)
+    assert (ran.code, ran.error.startswith("rtchat: no key: set OPENAI_API_KEY")) == (2, True)
+
+
+def test_no_command_takes_such_a_home_for_a_fault(program: Program) -> None:
+    write_wav(program.home / "q.wav", tone(440, 0.2))
+    environ = {"HOME": "/dev/null", "VISUAL": "true"}
+    with background(lambda: serving(EchoEngine())) as url:
+        talked = program.run("talk", "--url", url, "-q", stdin=b"hi\n", environ=environ)
+        assert (talked.code, talked.text) == (0, "hi\n")
+        assert program.run("doctor", "--url", url, environ=environ).code == 0
+    codes = {
+        "config show": 0,
+        "config path": 0,
+        "config profiles": 0,
+        "config edit": 6,
+        "keys list": 2,
+        "keys remove": 2,
+        "history list": 6,
+        "history show": 6,
+        "local path": 2,
+        "local remove": 0,
+        "--help": 0,
+    }
+    for command, code in codes.items():
+        ran = program.run(*command.split(), environ=environ)
+        assert (command, ran.code) == (command, code)
+        assert code == 0 or ran.error
+    ran = program.run("keys", "set", stdin=KEY.encode(), environ=environ)
+    assert ran.error == (
+        "rtchat: /dev/null cannot be read (Not a directory): check HOME and XDG_DATA_HOME"
+    )
+
+
+@pytest.mark.parametrize("name", _PLACES)
+def test_the_input_history_can_do_without_a_place(
+    bad_places: dict[str, tuple[str, str]], name: str
+) -> None:
+    history = _File(Path(bad_places[name][0]) / "rtchat" / "input_history")
+    history.store_string("hi")
+    assert list(history.load_history_strings()) == []
+
+
+def test_a_config_file_that_is_there_counts(program: Program) -> None:
+    """It may say where to connect and what to keep: to go on without it is no way out."""
+    config = program.home / ".config" / "rtchat" / "config.toml"
+    config.mkdir(parents=True)
+    ran = program.run("once", "hi")
+    words = f"rtchat: {config} cannot be read (Is a directory): repair or remove it"
+    assert (ran.code, ran.error) == (2, words)
+    for named in ("/dev/null/c.toml", "missing.toml", "."):
+        ran = program.run("once", "hi", environ={"RTCHAT_CONFIG": named})
+        assert (ran.code, ran.error.startswith(f"rtchat: {named} cannot be read (")) == (2, True)
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_no_key(program: Program) -> None:
+    (program.home / ".local" / "share" / "rtchat" / "keys.json").mkdir(parents=True)
+    with background(lambda: serving(EchoEngine())) as url:
+        ran = program.run("once", "hi", "--url", url, "-v", "--no-history")
+    assert (ran.code, len(details(ran))) == (0, 1)
+    assert "keys.json cannot be read (Is a directory)" in ran.err
+
+
+def without_rights(
+    program: Program, how: str, environ: Mapping[str, str], *arguments: str, cwd: str | Path = "/"
+) -> Ran:
+    """Run the program with fewer rights than root, to whom permissions do not apply."""
+    drop = ["setpriv", *how.split()] if os.getuid() == 0 else []
+
+    def run(command: Sequence[str]) -> Ran:
+        done = subprocess.run(
+            [*drop, *command],
+            env=environ,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr.decode())
+
+    try:
+        ran = run(program.command("--version"))
+    except OSError as error:
+        pytest.skip(f"setpriv cannot be run ({error})")
+    if ran.code:
+        pytest.skip(f"the program cannot be run with fewer rights ({ran.err[-100:].strip()})")
+    return run(program.command(*arguments))
+
+
+@pytest.fixture
+def environ(program: Program) -> dict[str, str]:
+    """Without what makes the program write a file for coverage."""
+    return {name: text for name, text in program.environ.items() if "COVERAGE" not in name}
+
+
+_OBEYS = "--bounding-set=-dac_override,-dac_read_search"
+"""What makes permissions apply to root."""
+
+
+def test_a_home_without_permission(program: Program, environ: dict[str, str]) -> None:
+    line = f"{program.home} cannot be read (Permission denied)"
+    program.home.chmod(0)
+    try:
+        with background(lambda: serving(EchoEngine())) as url:
+            ran = without_rights(program, _OBEYS, environ, "once", "hi", "--url", url, "-v")
+        assert (ran.code, ran.text, details(ran)) == (0, "hi\n", [line])
+        assert "rtchat: the history " in ran.err
+        ran = without_rights(program, _OBEYS, environ, "once", "hi")
+        assert (ran.code, ran.error.startswith("rtchat: no key: ")) == (2, True)
+    finally:
+        program.home.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", [".env", "."])
+def test_a_dotenv_without_permission_is_a_warning(
+    program: Program, environ: dict[str, str], name: str
+) -> None:
+    (program.home / "folder").mkdir()
+    (program.home / "folder" / ".env").write_text("RTCHAT_MODEL=x\n")
+    path = program.home / "folder" / name
+    path.chmod(0)
+    if name == "." and os.getuid() != 0:
+        path.chmod(0o700)
+        pytest.skip("only root can begin in a folder that it may not enter")
+    try:
+        with background(lambda: serving(EchoEngine())) as url:
+            arguments = ("once", "hi", "--url", url, "-q")
+            ran = without_rights(program, _OBEYS, environ, *arguments, cwd=program.home / "folder")
+    finally:
+        path.chmod(0o700)
+    assert (ran.code, ran.text) == (0, "hi\n")
+    assert ran.error == "rtchat: .env is ignored (Permission denied)"
+
+
+def test_a_user_without_a_home(program: Program, environ: dict[str, str]) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become a user whom the system does not know")
+    del environ["HOME"]
+    drop = "--reuid=424242 --clear-groups"
+    with background(lambda: serving(EchoEngine())) as url:
+        ran = without_rights(program, drop, environ, "once", "hi", "--url", url, "-v")
+    assert (ran.code, ran.text) == (0, "hi\n")
+    assert details(ran) == ["/dev/null cannot be read (Not a directory)"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (".", ""),
+        ("missing/a/b", ""),
+        ("file/a/b", "%s/file cannot be read (Not a directory)"),
+        ("loop/a/b", "%s/loop cannot be read (Too many levels of symbolic links)"),
+    ],
+)
+def test_what_keeps_a_file_from_being_found(tmp_path: Path, path: str, words: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    assert why_unreachable(tmp_path / path) == words.replace("%s", str(tmp_path))
