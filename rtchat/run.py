@@ -47,6 +47,7 @@ from rtchat.voice import Both, Recorder, Sound, Voice, spoken
 from rtchat.wire import ask_for, with_tools, write_frame
 
 if TYPE_CHECKING:
+    from rtchat.history_writer import HistoryWriter
     from rtchat.tools import Toolbox
     from rtchat.trace import Trace
 
@@ -192,15 +193,10 @@ def _run(
     voice: Voice | None = None,
 ) -> ExitCode:
     with ExitStack() as stack:
-        store = kept = None
-        if settings.history or past is not None:
-            from rtchat.store import FILE, Store
-
-            store = stack.enter_context(closing(Store(streams.data_dir / FILE)))
-        if store is not None and past is not None:
-            kept = store.recall(None if past == "latest" else past)
+        aside = aside_of(settings, streams)
+        keeper, kept = _history(settings, streams, past, aside, stack)
+        if kept is not None:
             view.show(Notice("info", words.conversation(kept)))
-        keeper = store if settings.history else None
         player: Player | None = voice
         recorder = None
         if sound.audio_out is not None:
@@ -213,11 +209,35 @@ def _run(
         )
         code = asyncio.run(held)
         if voice is not None:
-            aside_of(settings, streams).show(Notice("detail", voice.describe()))
+            aside.show(Notice("detail", voice.describe()))
         if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
             message = f"the reply has no sound: {sound.audio_out} was not written"
             raise as_error(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
         return code
+
+
+def _history(
+    settings: Settings, streams: Surroundings, past: Past, aside: Aside, stack: ExitStack
+) -> tuple[Keeper | None, Kept | None]:
+    """What keeps this conversation, and the earlier one that it continues. That one is read now:
+    a connection could not be told anything without it."""
+    if not settings.history and past is None:
+        return None, None
+    from rtchat.history_writer import HistoryWriter
+    from rtchat.store import FILE, Store
+
+    store = Store(streams.data_dir / FILE)
+    writer = HistoryWriter(store)
+    stack.callback(_close_history, writer, aside)
+    kept = None
+    if past is not None:
+        kept = store.recall(None if past == "latest" else past)
+    return (writer if settings.history else None), kept
+
+
+def _close_history(writer: HistoryWriter, aside: Aside) -> None:
+    if unwritten := writer.close():
+        aside.show(Notice("warning", unwritten))
 
 
 async def _together(source: Source, other: Source, post: Post) -> None:

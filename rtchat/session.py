@@ -41,7 +41,7 @@ from rtchat.effects import (
     TextArrived,
     Update,
 )
-from rtchat.errors import ExitCode, LinkError, OutputError, Problem, RtchatError, UsageError
+from rtchat.errors import ExitCode, LinkError, OutputError, Problem, RtchatError
 from rtchat.events import (
     Event,
     LeaveAsked,
@@ -60,7 +60,7 @@ from rtchat.events import (
     Unknown,
 )
 from rtchat.transport import ConnectError
-from rtchat.values import BYTES_A_MS, Dialect, Entry, JsonObject, Kept, ToolCall
+from rtchat.values import BYTES_A_MS, Dialect, Entry, JsonObject, Kept, State, ToolCall
 
 TICK = 1 / 12
 """Seconds between two looks at whether the view has something to paint."""
@@ -75,6 +75,8 @@ SLICE = 500
 MOST_UNSENT = 250
 """Events that may wait for a slow network before what the microphone gives is dropped: about 5 s of
 it."""
+HISTORY_TIMEOUT = 5.0
+"""Seconds that a question waits until the history has it, and /resume for a conversation."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
 """Seconds between two looks at the clocks, and by how many they must differ to mean a sleep."""
 
@@ -96,16 +98,21 @@ class Link(Protocol):
 
 
 class Keeper(Protocol):
-    """Where a conversation is kept, as `store.Store` is one. May raise OutputError."""
+    """Where a conversation is kept, as by a `history_writer.HistoryWriter`. No call blocks; what
+    fails is an OutputError of the future."""
 
     def begin(self) -> None:
         """What is recorded from here on is another conversation."""
 
-    def record(self, entry: Entry) -> None:
-        """Keep an entry."""
+    def resume(self, kept: Kept) -> None:
+        """What is recorded from here on belongs to this conversation."""
 
-    def recall(self, id: int | None) -> Kept:
-        """Read a conversation and go on with it. Raises UsageError if there is none."""
+    def record(self, entry: Entry) -> asyncio.Future[None]:
+        """Keep an entry. It is on disk when the future is done."""
+
+    def find(self, id: int | None) -> asyncio.Future[Kept]:
+        """Read a conversation, the latest but this one if `id` is None. UsageError if there is
+        none."""
 
 
 class Player(Protocol):
@@ -155,6 +162,10 @@ Tap: TypeAlias = Callable[[str, JsonObject | str], None]
 why a connection ended."""
 
 
+Outbox: TypeAlias = asyncio.Queue[tuple[JsonObject, asyncio.Future[None] | None] | None]
+"""What is to be sent, each with what has to be on disk before; None at the end."""
+
+
 def _is_ours(error: Exception) -> bool:
     """Whether it was raised by code of ours, or on the way through it or the line editor."""
     frames = (frame for frame, _ in walk_tb(error.__traceback__))
@@ -193,7 +204,15 @@ class Session:
         self._redact = redact
         self._taps = taps
         self._keeper = keeper
-        self._keeper_failed = False
+        self._has_complained_of_history = False
+        self._history_fails = False
+        """The last entry could not be written, so that nothing waits for the next one."""
+        self._question_kept: asyncio.Future[None] | None = None
+        """Done once the last question is on disk: it is not sent before."""
+        self._waits_for_history = False
+        """A question is held back until it is on disk."""
+        self._search: asyncio.Future[Kept] | None = None
+        """/resume looks for a conversation. What happens meanwhile comes after it."""
         self._tools = tools
         self._player = player
         self._unplayed: OutputError | None = None
@@ -203,7 +222,7 @@ class Session:
         self._chance = chance
         self._inbox: deque[Event] = deque()
         self._busy = False
-        self._outbox: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        self._outbox: Outbox = asyncio.Queue()
         self._room = asyncio.Event()
         self._unsaid = 0
         """Bytes of the microphone that a slow network left no room for."""
@@ -219,7 +238,7 @@ class Session:
         self._draining: asyncio.Handle | None = None
         self._output_lost: ExitCode | None = None
         self._exit: ExitCode | None = None
-        self._fault: Exception | None = None
+        self._fault: BaseException | None = None
 
     async def run(
         self, source: Source, signals: Mapping[int, LocalEvent] | None = None
@@ -268,19 +287,31 @@ class Session:
 
     def post(self, event: Event) -> None:
         """Something happened. What happens while it is being dealt with waits its turn."""
-        self._inbox.append(event)
+        if isinstance(event, LeaveAsked) and self._search is not None:
+            self._search = None
+            self._inbox.appendleft(event)
+        else:
+            self._inbox.append(event)
+        self._handle_inbox()
+
+    def _handle_inbox(self) -> None:
         if self._busy:
             return
         self._busy = True
         try:
-            while self._inbox and self._exit is None and self._fault is None:
+            while (
+                self._inbox and self._search is None and self._exit is None and self._fault is None
+            ):
                 for effect in self._conversation.handle(self._inbox.popleft(), self._now()):
                     self._perform(effect)
         except Exception as error:
-            self._fault = error
-            self._done.set()
+            self._fail(error)
         finally:
             self._busy = False
+
+    def _fail(self, error: BaseException) -> None:
+        self._fault = error
+        self._done.set()
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Something failed that the loop called and nobody waits for. A connection that fails
@@ -308,7 +339,8 @@ class Session:
             case Play() | StopPlaying():
                 self._sound(effect)
             case Send(event_id, command):
-                self._outbox.put_nowait(wire.encode(command, event_id, self._dialect))
+                data = wire.encode(command, event_id, self._dialect)
+                self._outbox.put_nowait((data, self._question_kept))
             case SetTimer(timer, seconds, jitter):
                 self._set_timer(timer, seconds * (1 - jitter * self._chance()))
             case ClearTimer(timer):
@@ -331,7 +363,7 @@ class Session:
 
     # ------------------------------------------------------------------------------------- the link
 
-    async def _hold_link(self, model: str, outbox: asyncio.Queue[JsonObject | None]) -> None:
+    async def _hold_link(self, model: str, outbox: Outbox) -> None:
         """One connection from its beginning to its end; `outbox` is what is to be sent on it."""
         try:
             async with self._connect(model) as link:
@@ -383,8 +415,11 @@ class Session:
             self._room.clear()
             await self._room.wait()
 
-    async def _write(self, link: Link, outbox: asyncio.Queue[JsonObject | None]) -> None:
-        while (data := await outbox.get()) is not None:
+    async def _write(self, link: Link, outbox: Outbox) -> None:
+        while (entry := await outbox.get()) is not None:
+            data, kept = entry
+            if kept is not None and not kept.done():
+                await self._wait_for_history(kept)
             if outbox.qsize() < MOST_UNSENT // 4:
                 self._room.set()
             if self._unsaid and outbox.empty():
@@ -419,28 +454,72 @@ class Session:
     # ------------------------------------------------------------------------------------ the store
 
     def _keep(self, effect: Begin | Record | Recall) -> None:
-        """Trouble with the store is said once, and is no trouble for the conversation."""
         if self._keeper is None:
             if isinstance(effect, Recall):
                 self.post(Told("nothing is kept: there is no history to go back to", is_error=True))
             return
+        match effect:
+            case Begin():
+                self._keeper.begin()
+            case Record(entry):
+                recorded = self._keeper.record(entry)
+                recorded.add_done_callback(self._recorded)
+                if entry.state is State.ASKED:
+                    self._question_kept = None if self._history_fails else recorded
+            case Recall(number):
+                self._search = search = self._keeper.find(number)
+                search.add_done_callback(self._found)
+                self._loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
+            case _:
+                assert_never(effect)
+
+    def _recorded(self, future: asyncio.Future[None]) -> None:
+        """Trouble with the history is said once, and is no trouble for the conversation."""
+        error = future.exception()
+        self._history_fails = error is not None
+        if isinstance(error, OutputError):
+            self._complain_of_history(str(error))
+        elif error is not None:
+            self._fail(error)
+
+    def _complain_of_history(self, message: str) -> None:
+        if not self._has_complained_of_history:
+            self._has_complained_of_history = True
+            self._show(Notice("warning", message))
+
+    async def _wait_for_history(self, kept: asyncio.Future[None]) -> None:
+        """Hold a question back until it is on disk, or the history takes too long."""
+        self._waits_for_history = True
         try:
-            match effect:
-                case Begin():
-                    self._keeper.begin()
-                case Record(entry):
-                    self._keeper.record(entry)
-                case Recall(number):
-                    # Before anything else that waits: the store has turned the page already.
-                    self._inbox.appendleft(Recalled(self._keeper.recall(number)))
-                case _:
-                    assert_never(effect)
-        except UsageError as error:
-            self.post(Told(str(error), is_error=True))
-        except OutputError as error:
-            if not self._keeper_failed:
-                self._keeper_failed = True
-                self._show(Notice("warning", str(error)))
+            await asyncio.wait((kept,), timeout=HISTORY_TIMEOUT)
+        finally:
+            self._waits_for_history = False
+        if not kept.done():
+            self._history_fails = True
+            seconds = f"{HISTORY_TIMEOUT:g}"
+            self._complain_of_history(f"the history did not respond for {seconds} s: going on")
+
+    def _found(self, search: asyncio.Future[Kept]) -> None:
+        error = search.exception()
+        if search is not self._search:
+            return  # given up
+        self._search = None
+        if error is None:
+            assert self._keeper is not None
+            self._keeper.resume(search.result())
+            self._inbox.appendleft(Recalled(search.result()))
+        elif isinstance(error, RtchatError):
+            self._inbox.appendleft(Told(str(error), is_error=True))
+        else:
+            self._fail(error)
+        self._handle_inbox()
+
+    def _give_up_search(self, search: asyncio.Future[Kept]) -> None:
+        if search is self._search:
+            self._search = None
+            message = f"the history did not respond for {HISTORY_TIMEOUT:g} s"
+            self._inbox.appendleft(Told(message, is_error=True))
+            self._handle_inbox()
 
     # ---------------------------------------------------------------------------------------- sound
 
@@ -493,6 +572,8 @@ class Session:
     def _fire(self, timer: Timer) -> None:
         del self._timers[timer]
         if timer is Timer.STALL:
+            if self._waits_for_history:  # the server was not asked yet
+                self._last_word = self._now()
             left = self._last_word + self._patience - self._now()
             if left > 0:
                 self._timers[timer] = self._loop.call_later(left, self._fire, timer)
@@ -575,8 +656,7 @@ class Session:
             case OSError():
                 self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
             case _:
-                self._fault = error
-                self._done.set()
+                self._fail(error)
 
     def _lose_output(self, code: ExitCode, message: str = "") -> None:
         if self._output_lost is not None:

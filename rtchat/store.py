@@ -73,12 +73,21 @@ class Store:
         """The turns of this conversation that are ours, and their numbers in the file."""
         self._failure: HistoryError | None = None
         self._failed = 0.0
+        self._lost = 0
+        """Entries that were given up."""
+        self.trouble: HistoryError | None = None
+        """Why the last entries that were given up could not be written."""
         self._opened: sqlite3.Connection | None = None
 
     @property
     def id(self) -> int | None:
         """Of the current conversation, once it is in the file."""
         return self._id
+
+    @property
+    def unwritten(self) -> int:
+        """How many entries are not in the file: they still wait, or were given up."""
+        return self._lost + len(self._due)
 
     def close(self) -> None:
         """Write what is still due, if that is possible by now, and let go of the file."""
@@ -120,8 +129,11 @@ class Store:
     def _leave(self) -> None:
         """Try once more to write what is due to this conversation."""
         self._failure = None
-        with suppress(HistoryError):
+        try:
             self._write()
+        except HistoryError as error:
+            self._lost += len(self._due)
+            self.trouble = error
         self._due, self._failure = {}, None
 
     def _write(self) -> None:
@@ -205,11 +217,24 @@ class Store:
 
         UsageError if there is none such.
         """
+        kept = self.find(id)
+        self.resume(kept)
+        return kept
+
+    def find(self, id: int | None) -> Kept:
+        """A conversation with its entries: the latest but the current one if not named.
+
+        UsageError if there is none such.
+        """
+        with suppress(HistoryError):
+            self._write()
+        return self.read(self._latest() if id is None else id)
+
+    def resume(self, kept: Kept) -> None:
+        """What is recorded from here on belongs to this conversation."""
         self._leave()
-        kept = self.read(self._latest() if id is None else id)
         self._id = kept.id
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in kept.entries}
-        return kept
 
     def read(self, id: int) -> Kept:
         """A conversation with its entries. UsageError if it is not there."""
@@ -281,7 +306,8 @@ def _create(path: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     _create(path)
-    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    # One thread at a time uses it, but not always the same one.
+    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         _prepare(db, path)
     except BaseException:

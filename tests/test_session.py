@@ -348,15 +348,26 @@ class Notebook:
     def begin(self) -> None:
         self.written.append(None)
 
-    def record(self, entry: Entry) -> None:
-        if self._full:
-            raise OutputError("the history cannot be written (disk full)", hint="make room")
-        self.written.append(entry)
+    def resume(self, kept: Kept) -> None:
+        self.written.append(None)
 
-    def recall(self, id: int | None) -> Kept:
-        if not self._kept:
-            raise UsageError("no conversation 9", hint="rtchat history list")
-        return self._kept[0]
+    def record(self, entry: Entry) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._full:
+            message = "the history cannot be written (disk full)"
+            done.set_exception(OutputError(message, hint="make room"))
+        else:
+            self.written.append(entry)
+            done.set_result(None)
+        return done
+
+    def find(self, id: int | None) -> asyncio.Future[Kept]:
+        found: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+        if self._kept:
+            found.set_result(self._kept[0])
+        else:
+            found.set_exception(UsageError("no conversation 9", hint="rtchat history list"))
+        return found
 
 
 PAST = Kept(
@@ -409,7 +420,7 @@ def test_a_store_that_cannot_be_written_is_said_once_and_the_conversation_goes_o
 
 def test_resume_replays_what_the_store_has() -> None:
     replay = (Expect("conversation.item.create"),) * 2
-    server = ScriptedServer((*HELLO, *replay))
+    server = ScriptedServer((), (*HELLO, *replay))
     view = Screen()
     session = make(server, view, mode=Mode.LINES, keeper=Notebook(PAST))
 
@@ -420,7 +431,7 @@ def test_resume_replays_what_the_store_has() -> None:
 
     assert run_fast(lambda: session.run(source)) is ExitCode.OK
     assert notices(view) == [Notice("info", "conversation 9: A talk")]
-    items = [event["item"] for event in server.links[0].sent[1:]]
+    items = [event["item"] for event in server.links[1].sent[1:]]
     assert [item["content"][0]["text"] for item in items] == ["one", "Two."]  # type: ignore[index] # as sent
 
 

@@ -1,0 +1,93 @@
+"""The history of a running conversation, read and written in a thread of its own.
+
+A file that is locked, slow or gone never stops the event loop. Entries are written in the order in
+which they were recorded. The file itself is the business of `store`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from rtchat.errors import OutputError
+from rtchat.store import Store
+from rtchat.values import Entry, Kept
+from rtchat.worker import Worker
+
+T = TypeVar("T")
+
+_CLOSING = 5.0
+"""Seconds that the end of the program waits for what is not written yet."""
+
+
+class HistoryWriter:
+    """Keeps a conversation in `store`, which only the thread uses from the first call on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._worker = Worker("history")
+        self._is_full = False
+        """Too much was waiting. Nothing is written from then on: what comes after a gap might end
+        up in the wrong conversation."""
+        self._recorded = 0
+        self._finished = 0
+        """Of the entries recorded, those that reached the store."""
+
+    def begin(self) -> None:
+        """What is recorded from here on is another conversation."""
+        self._do(self._store.begin)
+
+    def resume(self, kept: Kept) -> None:
+        """What is recorded from here on belongs to this conversation."""
+        self._do(partial(self._store.resume, kept))
+
+    def record(self, entry: Entry) -> asyncio.Future[None]:
+        """Keep an entry. It is on disk when the future is done; an OutputError says why not."""
+        self._recorded += 1
+        return self._call(partial(self._record, entry))
+
+    def find(self, id: int | None) -> asyncio.Future[Kept]:
+        """Read a conversation, the latest but this one if `id` is None.
+
+        UsageError if there is none.
+        """
+        return self._call(partial(self._store.find, id))
+
+    def close(self) -> str:
+        """Write what is left, within a few seconds. Gives a message if something was not kept."""
+        with suppress(queue.Full):
+            self._worker.do(self._store.close)
+        self._worker.close(_CLOSING)
+        lost = self._recorded - self._finished + self._store.unwritten
+        if not lost:
+            return ""
+        entries = "1 entry" if lost == 1 else f"{lost} entries"
+        why = self._store.trouble or f"the history did not respond for {_CLOSING:g} s"
+        return f"{entries} of the conversation could not be written: {why}"
+
+    def _record(self, entry: Entry) -> None:
+        self._finished += 1
+        self._store.record(entry)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if not self._is_full:
+            try:
+                self._worker.do(job)
+            except queue.Full:
+                self._is_full = True
+
+    def _call(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        if not self._is_full:
+            try:
+                return self._worker.call(job)
+            except queue.Full:
+                self._is_full = True
+        failed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        failed.set_exception(
+            OutputError("the history does not respond: nothing more is written to it")
+        )
+        return failed

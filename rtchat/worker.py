@@ -1,0 +1,81 @@
+"""A thread for work that may block, such as writing to a disk, to a pipe or to another program.
+
+The event loop hands jobs over and goes on; they are done one at a time, in order. The thread is a
+daemon, so one that hangs never keeps the program from ending: `close` waits for a limited time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Runs jobs in a thread of its own, which starts with the first of them.
+
+    `limit` is how many jobs may wait. Further ones are refused with `queue.Full`.
+    """
+
+    def __init__(self, name: str, *, limit: int = 1000) -> None:
+        self._jobs: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
+        self._thread = threading.Thread(target=self._run, name=f"rtchat-{name}", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not begun."""
+        return self._jobs.qsize()
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Run a job that deals with its own failures."""
+        self._jobs.put_nowait(job)
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def call(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        """Run a job whose result the event loop wants. What it raises, the future raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            try:
+                finish = partial(_resolve, future, job())
+            except Exception as error:
+                finish = partial(_fail, future, error)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(finish)
+
+        self.do(run)
+        return future
+
+    def close(self, timeout: float) -> bool:
+        """Finish all jobs, within `timeout` seconds. Whether that succeeded."""
+        if self._thread.ident is None:
+            return True
+        until = time.monotonic() + timeout
+        with suppress(queue.Full):
+            self._jobs.put(None, timeout=timeout)
+            self._thread.join(max(0.0, until - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # and what it refers to
+
+
+def _resolve(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
