@@ -278,7 +278,7 @@ async def _hold(
         taps: list[Tap] = []
         if shape == "events":
             taps.append(partial(_print_event, streams.stdout.buffer))
-        trace = trace_of(settings, redact, stack)
+        trace = trace_of(settings, redact, stack, view)
         if trace is not None:
             taps.append(trace)
         toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
@@ -296,13 +296,12 @@ async def _hold(
         code = await session.run(source, _signals(mode))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
             return ExitCode.HANGUP  # the terminal was gone before the signal that says so
-        if trace is not None and trace.failure is not None and code is ExitCode.OK:
-            raise trace.failure
+        await finish(trace, code)
         return code
 
 
 def trace_of(
-    settings: Settings, redact: Callable[[str], str], stack: AsyncExitStack
+    settings: Settings, redact: Callable[[str], str], stack: AsyncExitStack, view: View
 ) -> Trace | None:
     """The recording of this run, if one is wanted."""
     if settings.trace is None:
@@ -310,7 +309,18 @@ def trace_of(
     from rtchat.trace import Trace
 
     trace = Trace(settings.trace, redact=redact, complete=settings.trace_audio)
+    if trace.path != settings.trace:
+        text = f"{settings.trace} exists: recording to {trace.path}"
+        view.show(Notice("info", text))
     return stack.enter_context(closing(trace))
+
+
+async def finish(trace: Trace | None, code: ExitCode) -> None:
+    """End a recording. That it could not be written counts where all else went well."""
+    if trace is not None:
+        await asyncio.to_thread(trace.close)
+        if trace.failure is not None and code is ExitCode.OK:
+            raise trace.failure
 
 
 async def _toolbox(

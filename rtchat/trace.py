@@ -8,12 +8,18 @@ recorded; should it be in a frame, `redact` takes it out. Not here: showing one 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
+import select
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,21 +27,29 @@ from rtchat import __version__
 from rtchat.errors import OutputError, UsageError
 from rtchat.values import JsonObject, value
 from rtchat.wire import write_frame
+from rtchat.worker import Worker
 
 FORMAT = 1
 
 # ------------------------------------------------------------------------------------------ writing
 
-_OPEN_ALREADY = {"/dev/stdout": 1, "/dev/stderr": 2}
-"""Opened by name, a file behind one of these would be cut to nothing, and a socket refused."""
+_MOST_WAITING = 32 * 1024 * 1024
+"""Bytes that may wait for a slow disk, or for the reader of a pipe."""
+_CLOSING = 2.0
+"""Seconds that the end of the program waits for what is not written yet."""
+_DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/self/fd/(\d+)")
 
 
 class Trace:
     """A recording in progress; call it with each event.
 
-    Audio and images are left out unless it is `complete`: what they were and how many characters
-    long then stands in the line as `left_out`. Raises OutputError if the file cannot be opened.
-    Once a line cannot be written the recording is over, and `failure` says why.
+    It is written in a thread, so that neither a slow disk nor a pipe that is not read stops the
+    conversation. `path` is where: another name than the one given if there is a file already, as no
+    recording is ever overwritten. Audio and images are left out unless it is `complete`: what they
+    were and how many characters long then stands in the line as `left_out`.
+
+    Raises OutputError if the file cannot be opened, UsageError for the path `-`. Once a line cannot
+    be written the recording is over, and `failure` says why.
     """
 
     def __init__(
@@ -46,12 +60,22 @@ class Trace:
         complete: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        if str(path) == "-":
+            hint = "--trace /dev/stderr, or --events for what the server sends"
+            raise UsageError("--trace -: stdout is for the reply", hint=hint)
         self.failure: OutputError | None = None
-        self._path = path
         self._redact = redact
         self._complete = complete
+        self._worker = Worker("trace", limit=0)
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._descriptor = -1
         try:
-            self._descriptor = _open(path)
+            if _is_fifo(path):  # to open it waits for a reader
+                self.path = path
+                self._worker.do(self._open_fifo)
+            else:
+                self.path, self._descriptor = _open(path)
         except OSError as error:
             raise _failure(path, error) from error
         self._now = now
@@ -73,34 +97,111 @@ class Trace:
         self._write(line)
 
     def close(self) -> None:
-        """End the recording."""
-        with suppress(OSError):
-            os.close(self._descriptor)
+        """Write what is left, within a few seconds, and end the recording."""
+        self._worker.do(self._close)
+        if not self._worker.close(_CLOSING):
+            unread = f"not done after {_CLOSING:g} s"
+            self._fail("nothing reads it" if self._descriptor < 0 else unread)
 
     def _write(self, line: JsonObject) -> None:
         if self.failure is not None:
             return
-        left = (self._redact(write_frame(line)) + "\n").encode()
+        text = (self._redact(write_frame(line)) + "\n").encode()
+        with self._lock:
+            self._waiting += len(text)
+        if self._waiting > _MOST_WAITING:
+            self._fail(f"it is too slow: {_MOST_WAITING >> 20} MB are waiting")
+            return
+        self._worker.do(partial(self._put, text))
+
+    # What follows runs in the thread.
+
+    def _open_fifo(self) -> None:
         try:
-            while left:  # in one piece, so that a program that is killed leaves whole lines
-                left = left[os.write(self._descriptor, left) :]
+            self._descriptor = os.open(self.path, os.O_WRONLY)
         except OSError as error:
-            self.failure = _failure(self._path, error)
+            self.failure = _failure(self.path, error)
+
+    def _put(self, text: bytes) -> None:
+        with self._lock:
+            self._waiting -= len(text)
+        if self.failure is not None:
+            return
+        try:
+            while text:  # in one piece, so that a program that is killed leaves whole lines
+                try:
+                    text = text[os.write(self._descriptor, text) :]
+                except BlockingIOError:  # whoever started us has made it so
+                    select.select((), (self._descriptor,), ())
+        except OSError as error:
+            self.failure = _failure(self.path, error)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.close(self._descriptor)
+
+    def _fail(self, why: str) -> None:
+        self.failure = self.failure or _unwritten(self.path, why)
 
 
-def _open(path: Path) -> int:
-    if (number := _OPEN_ALREADY.get(str(path))) is not None:
-        return os.dup(number)
-    # Conversations are private: nobody else reads them, not even in a file that was there before.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+def _is_fifo(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode) and not _DESCRIPTOR.fullmatch(str(path))
+    except OSError:
+        return False
+
+
+def _open(path: Path) -> tuple[Path, int]:
+    """What to write to, and its descriptor: the path itself, or the next name that is free."""
+    if found := _DESCRIPTOR.fullmatch(str(path)):
+        # Opened by name, a file behind one of these would be cut to nothing, and a socket refused.
+        fd, out, err, proc = found.groups()
+        return path, os.dup(1 if out else 2 if err else int(fd or proc))
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            return path, os.open(path, os.O_WRONLY)
+    for number in count(1):
+        name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if (descriptor := _claim(name)) is not None:
+            return name, descriptor
+    raise AssertionError  # there is always a next number
+
+
+def _claim(path: Path) -> int | None:
+    """A file that is new, or empty as one that `mktemp` made; None if there is something in it, or
+    if another program is about to write to it."""
+    is_free = True
+    try:
+        # Conversations are private: nobody else reads them.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        is_free = False
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # a link may lead nowhere
+        except PermissionError:
+            return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_free = os.fstat(descriptor).st_size == 0
+    except BlockingIOError:
+        is_free = False
+    except OSError:  # a file system without locks
+        pass
+    if not is_free:
+        os.close(descriptor)
+        return None
+    with suppress(OSError):  # another user's
         os.fchmod(descriptor, 0o600)
     return descriptor
 
 
 def _failure(path: Path, error: OSError) -> OutputError:
-    message = f"the trace {path} cannot be written ({error.strerror})"
+    return _unwritten(path, error.strerror or str(error))
+
+
+def _unwritten(path: Path, why: str) -> OutputError:
+    message = f"the trace {path} cannot be written ({why})"
     return OutputError(message, hint="choose another place with --trace")
 
 

@@ -14,7 +14,7 @@ from rtchat.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.errors import ExitCode, UsageError
 from rtchat.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
 from rtchat.patience import Patience
-from rtchat.run import prepare, server_of, trace_of
+from rtchat.run import finish, prepare, server_of, trace_of
 from rtchat.session import Post, Session
 from rtchat.settings import Settings
 from rtchat.transcription import Transcription
@@ -51,7 +51,7 @@ async def _hold(
     patience = Patience(settings.connect_timeout, settings.timeout)
     async with AsyncExitStack() as stack:
         connect, redact = server_of(settings, streams, stack, transcribes=True)
-        trace = trace_of(settings, redact, stack)
+        trace = trace_of(settings, redact, stack, view)
         session = Session(
             Transcription(
                 model,
@@ -76,8 +76,7 @@ async def _hold(
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
         code = await session.run(read, _signals(stop))
-        if trace is not None and trace.failure is not None and code is ExitCode.OK:
-            raise trace.failure
+        await finish(trace, code)
         return code
 
 

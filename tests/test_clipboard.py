@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from base64 import b64decode
 from pathlib import Path
@@ -17,7 +18,7 @@ REPLY = "One:\n\n```py\nprint(1)\n```\n\n- two:\n\n      x\x1b[2J\n"
 def by_terminal(asked: Copy) -> tuple[Notice, str]:
     """What was told, and what the terminal was handed."""
     terminal = io.StringIO()
-    notice = Clipboard(terminal, {}).copy(asked)
+    notice = asyncio.run(Clipboard(terminal, {}).copy(asked))
     _, _, data = terminal.getvalue().rpartition(";")
     return notice, b64decode(data.removesuffix("\x07")).decode()
 
@@ -51,17 +52,26 @@ def command(folder: Path, script: str) -> dict[str, str]:
 def test_the_command_of_the_platform(tmp_path: Path) -> None:
     terminal = io.StringIO()
     clipboard = Clipboard(terminal, command(tmp_path, f"/bin/cat > {tmp_path / 'copied'}"))
-    told = clipboard.copy(Copy("ü", 0))
+    told = asyncio.run(clipboard.copy(Copy("ü", 0)))
     copied = (tmp_path / "copied").read_text("utf-8")
     expected = Notice("info", "the reply is on the clipboard")
     assert (told, copied, terminal.getvalue()) == (expected, "ü", "")
 
 
-@pytest.mark.parametrize("change", [{"SSH_CONNECTION": "10.0.0.1"}, {"PATH": "/nowhere"}, {}])
+@pytest.mark.parametrize(
+    ("script", "change", "why"),
+    [
+        ("exit 0", {"SSH_CONNECTION": "10.0.0.1"}, ""),
+        ("exit 0", {"PATH": "/nowhere"}, ""),
+        ("exit 1", {}, "wl-copy failed: "),
+        ("/bin/cat; /bin/sleep 1000", {}, "wl-copy did not end within 2 s: "),
+    ],
+)
 def test_where_the_command_does_not_do_the_terminal_does(
-    tmp_path: Path, change: dict[str, str]
+    tmp_path: Path, script: str, change: dict[str, str], why: str
 ) -> None:
     terminal = io.StringIO()
-    clipboard = Clipboard(terminal, command(tmp_path, "exit 1") | change)
-    assert clipboard.copy(Copy("hi", 0)).text == "the reply was handed to the terminal to copy"
+    clipboard = Clipboard(terminal, command(tmp_path, script) | change)
+    notice = asyncio.run(clipboard.copy(Copy("hi", 0)))
+    assert notice.text == f"{why}the reply was handed to the terminal to copy"
     assert terminal.getvalue() == "\x1b]52;c;aGk=\x07"

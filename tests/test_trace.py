@@ -7,12 +7,15 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from rtchat import __version__
 from rtchat.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine
 from rtchat.trace import Recorded, Recording, Trace, read_trace
 from rtchat.values import JsonObject
 from rtchat.wire import decode
@@ -40,8 +43,8 @@ def test_a_recording_is_a_header_and_a_line_for_each_event(tmp_path: Path) -> No
     trace("sent", {"type": "response.create", "event_id": "e1"})
     trace("received", {"type": "error", "text": "Ä 😀\n"})
     trace("received", "<html>")
-    header, *events = _read(path)  # every line is there at once, not only at the end
     trace.close()
+    header, *events = _read(path)
     began = header.pop("began")
     assert header == {"rtchat": __version__, "format": 1}
     assert isinstance(began, float)
@@ -63,10 +66,56 @@ def test_nobody_else_may_read_it(tmp_path: Path, mode: int | None) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_an_earlier_recording_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "trace.jsonl"
-    path.write_text("old\n" * 1000)
-    Trace(path).close()
+def test_an_earlier_recording_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "bug.jsonl"
+    path.write_text("the first\n")
+    (tmp_path / "bug-3.jsonl").write_text("another\n")
+    names = []
+    for _ in range(3):
+        trace = Trace(path)
+        trace.close()
+        names.append(trace.path.name)
+    assert names == ["bug-2.jsonl", "bug-4.jsonl", "bug-5.jsonl"]
+    assert path.read_text() == "the first\n"
+    assert (tmp_path / "bug-3.jsonl").read_text() == "another\n"
+    assert [len(_read(tmp_path / name)) for name in names] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_recordings_that_begin_at_once_do_not_share_a_file(tmp_path: Path, is_there: bool) -> None:
+    path = tmp_path / "bug.jsonl"
+    if is_there:
+        path.touch()
+    with ThreadPoolExecutor(8) as pool:
+        traces = list(pool.map(lambda _: Trace(path), range(24)))
+    for trace in traces:
+        trace.close()
+    assert len({trace.path for trace in traces}) == 24
+    assert path in {trace.path for trace in traces}
+    assert {len(_read(trace.path)) for trace in traces} == {1}
+
+
+def test_the_user_is_told_where_a_second_recording_is(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    with background(lambda: serving(EchoEngine())) as url:
+        program.environ["RTCHAT_URL"] = url
+        first = program.run("once", "one", "--trace", "bug.jsonl")
+        second = program.run("once", "two", "--trace", "bug.jsonl")
+        program.environ["RTCHAT_TRACE"] = "bug.jsonl"
+        third = program.run("talk", "-q", stdin=b"three\n")
+    said = [[line for line in ran.err.splitlines() if "bug" in line] for ran in (first, second)]
+    assert said == [[], ["bug.jsonl exists: recording to bug-2.jsonl"]]
+    assert (third.code, third.err) == (0, "")
+    for name, word in (("bug", "one"), ("bug-2", "two"), ("bug-3", "three")):
+        assert f'"{word}"' in (tmp_path / f"{name}.jsonl").read_text()
+
+
+def test_a_file_that_is_empty_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "made-by-mktemp"
+    path.touch()
+    trace = Trace(path)
+    trace.close()
+    assert trace.path == path
     assert len(_read(path)) == 1
 
 
@@ -241,26 +290,91 @@ def test_a_pipe_takes_it_as_it_comes(tmp_path: Path) -> None:
     assert json.loads(header)["format"] == 1
     assert len(json.loads(event)["data"]["text"]) == 250_000
     assert trace.failure is None
+    assert trace.path == path
 
 
-def test_nowhere_is_a_place() -> None:
-    trace = Trace(Path("/dev/null"))
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/zero"])
+def test_a_device_is_a_place(place: str) -> None:
+    trace = Trace(Path(place))
     trace("received", {"type": "x"})
     trace.close()
-    assert trace.failure is None
+    assert (trace.path, trace.failure) == (Path(place), None)
 
 
-def test_stderr_is_a_place_though_it_is_a_file(tmp_path: Path) -> None:
-    """Opened by its name it would be cut to nothing, and what was there already lost."""
+LONG = "words" * 100_000
+"""More than a pipe holds."""
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Iterator[Program]:
+    """The program with a server that answers with the question."""
     program = Program(tmp_path)
-    log = tmp_path / "log"
-    line = "echo before >&2; rtchat once -q hi --url ws://127.0.0.1:1 --trace /dev/stderr"
-    ran = program.shell(f"{{ {line}; }} 2>{log}")
-    before, header, *_, error = log.read_text().splitlines()
-    assert ran.code == 4
-    assert before == "before"
+    with background(lambda: serving(EchoEngine())) as url:
+        program.environ["RTCHAT_URL"] = url
+        yield program
+
+
+@pytest.mark.parametrize("place", ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"])
+def test_a_descriptor_is_a_place_though_a_file_is_behind_it(echo: Program, place: str) -> None:
+    """Opened by its name it would be cut to nothing, and what was there already lost."""
+    log = echo.home / "log"
+    ran = echo.shell(
+        f"{{ echo before >&2; rtchat once -q hi --trace {place}; echo after >&2; }} 2>{log}"
+    )
+    before, header, *events, after = log.read_text().splitlines()
+    assert (ran.code, before, after) == (0, "before", "after")
     assert json.loads(header)["format"] == 1
-    assert error.startswith("rtchat: nothing listens at")
+    assert any("response.done" in line for line in events)
+    assert sorted(path.name for path in echo.home.iterdir() if path.is_file()) == ["log"]
+
+
+def test_another_descriptor_is_a_place(echo: Program) -> None:
+    log = echo.home / "log"
+    assert echo.shell(f"rtchat once -q hi --trace /dev/fd/7 7>>{log}").text == "hi\n"
+    assert echo.shell(f"rtchat once -q hi --trace >(cat >>{log}; echo read >>{log})").code == 0
+    assert log.read_text().count('"format":1') == 2
+
+
+def test_a_descriptor_that_is_not_open(echo: Program) -> None:
+    ran = echo.run("once", "hi", "--trace", "/dev/fd/77")
+    assert (ran.code, ran.text) == (6, "")
+    assert "the trace /dev/fd/77 cannot be written (Bad file descriptor)" in ran.error
+
+
+def test_stdout_is_for_the_reply(echo: Program) -> None:
+    ran = echo.run("once", "hi", "--trace", "-")
+    assert (ran.code, ran.text) == (2, "")
+    assert ran.error.startswith("rtchat: --trace -: stdout is for the reply: --trace /dev/stderr")
+    assert not (echo.home / "-").exists()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_pipe_that_is_not_read_does_not_stop_the_conversation(
+    echo: Program, is_open: bool
+) -> None:
+    path = echo.home / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if is_open else -1
+    ran = echo.run("talk", "-q", "--trace", "pipe", stdin=f"{LONG}\nnext\n".encode())
+    if is_open:
+        os.close(reader)
+    assert ran.text.splitlines() == [LONG, "next"]
+    assert ran.code == 6
+    assert "the trace pipe cannot be written" in ran.error
+
+
+def test_what_waits_for_a_pipe_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    trace = Trace(path)
+    events = 0
+    while trace.failure is None:
+        trace("received", {"type": "x", "text": "x" * 1_000_000})
+        events += 1
+    assert events < 100
+    assert "MB are waiting" in trace.failure.message
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    trace.close()
 
 
 # ------------------------------------------------------------------------------------------ reading

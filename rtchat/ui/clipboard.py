@@ -1,25 +1,28 @@
 """`/copy`: a reply, or one of its code blocks, on the clipboard of the person at the terminal.
 
 The platform's own command where there is one on the same machine, else OSC 52, which asks the
-terminal: it works over ssh, and there is no telling whether the terminal obeys. Not here: what the
-model sent as such; control characters are made visible, for a shell runs what is pasted.
+terminal: it works over ssh, and there is no telling whether the terminal obeys. The command runs in
+a thread, as it may hang. Control characters are made visible, for a shell runs what is pasted.
 """
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import partial
 from shutil import which
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from typing import TextIO
 
 from rtchat.effects import Copy, Notice
 from rtchat.ui.grammar import parser, references
 from rtchat.ui.safe import visible
+from rtchat.worker import Worker
 
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 """Seconds that a command may take."""
 
 
@@ -29,8 +32,9 @@ class Clipboard:
     def __init__(self, terminal: TextIO, environ: Mapping[str, str]) -> None:
         self._terminal = terminal
         self._environ = environ
+        self._worker = Worker("clipboard")
 
-    def copy(self, asked: Copy) -> Notice:
+    async def copy(self, asked: Copy) -> Notice:
         """Copy what was asked for; what to tell about it."""
         text, what = asked.text, "the reply"
         if asked.block:
@@ -38,26 +42,35 @@ class Clipboard:
             if asked.block > len(blocks):
                 return Notice("error", f"the reply has {len(blocks)} code blocks")
             text, what = blocks[asked.block - 1], f"code block {asked.block} of {len(blocks)}"
-        return Notice("info", f"{what} {self._put(visible(text))}")
-
-    def _put(self, text: str) -> str:
-        command = self._command()
-        if command:
-            # Windows takes the bytes for its old code page unless they say what they are.
-            data = text.encode("utf-16" if command[0].endswith("clip.exe") else "utf-8")
-            with suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(
-                    command,
-                    input=data,
-                    check=True,
-                    timeout=_PATIENCE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-                return "is on the clipboard"
+        text = visible(text)
+        failed = await self._worker.call(partial(self._run, text))
+        if failed is None:
+            return Notice("info", f"{what} is on the clipboard")
         self._terminal.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
         self._terminal.flush()
-        return "was handed to the terminal to copy"
+        return Notice("info", f"{failed}{what} was handed to the terminal to copy")
+
+    def _run(self, text: str) -> str | None:
+        """Give it to the platform's command. None if that took it, else what to say about that."""
+        command = self._command()
+        if command is None:
+            return ""
+        name = command[0].rpartition("/")[2]
+        # Windows takes the bytes for its old code page unless they say what they are.
+        data = text.encode("utf-16" if name == "clip.exe" else "utf-8")
+        try:
+            process = Popen(
+                command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+            )
+        except OSError:
+            return f"{name} does not start: "
+        with process:
+            try:
+                process.communicate(data, _TIMEOUT)
+            except TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # and what it started
+                return f"{name} did not end within {_TIMEOUT:g} s: "
+        return f"{name} failed: " if process.returncode else None
 
     def _command(self) -> list[str] | None:
         """The first command that is installed and leads to the user's own screen."""

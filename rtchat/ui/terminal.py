@@ -75,6 +75,8 @@ class Terminal:
         self._asked: Asked | None = None
         """What is being answered, typed or spoken."""
         self._call: ToolCall | Approval | None = None
+        self._copies: list[asyncio.Task[None]] = []
+        """What is on its way to the clipboard: the user may leave once it is there."""
         self._held: list[Update] = []
         """What happened while the screen was not free: a question and what came after it while the
         entry is taken down, and everything while it is in an $EDITOR."""
@@ -93,7 +95,8 @@ class Terminal:
 
     def _show(self, update: Update) -> None:
         if isinstance(update, Copy):
-            update = self._clipboard.copy(update)
+            self._copies.append(self._tasks.create_task(self._copy(update)))
+            return
         if isinstance(update, Microphone):
             self._prompt.turn(update)
         if isinstance(update, Connecting):
@@ -110,6 +113,9 @@ class Terminal:
                 self._over()
             case _:
                 pass
+
+    async def _copy(self, asked: Copy) -> None:
+        self.show(await self._clipboard.copy(asked))
 
     def _over(self) -> None:
         # A question that is refused was never asked; one that was typed waits for a spoken one.
@@ -153,8 +159,9 @@ class Terminal:
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         self._prompt.on_press = post
         try:
-            with self._prompt.without_echo():
-                await self._converse(post)
+            async with asyncio.TaskGroup() as self._tasks:
+                with self._prompt.without_echo():
+                    await self._converse(post)
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
 
@@ -164,6 +171,8 @@ class Terminal:
             for event in await self._next():
                 if isinstance(event, UserSaid):
                     self._is_typed_due = True
+                if isinstance(event, LeaveAsked):
+                    await asyncio.gather(*self._copies)
                 post(event)
                 if isinstance(event, LeaveAsked):
                     return
