@@ -65,13 +65,18 @@ def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
     return attached
 
 
+def may_be_dropped(entry: str) -> bool:
+    """Whether a line at the prompt begins like a path: then `dropped` looks at the disk."""
+    line = entry.strip()
+    return bool(_LOOKS_LIKE_A_PATH.match(line)) and "\n" not in line
+
+
 def dropped(entry: str) -> tuple[str, ...]:
     """The paths of the files that a line at the prompt is made of and nothing else, as terminals
     paste them when files are dropped; empty if it is a line like any other."""
-    line = entry.strip()
-    if not _LOOKS_LIKE_A_PATH.match(line) or "\n" in line:
+    if not may_be_dropped(entry):
         return ()
-    for words in ([line], _words(entry)):
+    for words in ([entry.strip()], _words(entry)):
         paths = [_local(word) for word in words if _LOOKS_LIKE_A_PATH.match(word)]
         if words and len(paths) == len(words) and all(map(_is_file, paths)):
             return tuple(map(str, paths))

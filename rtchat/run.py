@@ -210,6 +210,11 @@ def _run(
         code = asyncio.run(held)
         if voice is not None:
             aside.show(Notice("detail", voice.describe()))
+        failure = recorder.close() if recorder is not None else None
+        if failure is not None and code is ExitCode.OK:
+            raise failure
+        if failure is not None:
+            aside.show(Notice("error", str(failure)))
         if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
             message = f"the reply has no sound: {sound.audio_out} was not written"
             raise as_error(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
@@ -254,10 +259,12 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
             if str(path) == "-":
                 raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
             file = files.enter_context(WavWriter(path))
-            yield Recorder(lambda: file)
+            recorder = Recorder(lambda: file)
         else:
             prepare(path)
-            yield Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
+            recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
+        files.callback(recorder.close)
+        yield recorder
 
 
 async def _hold(

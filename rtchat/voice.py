@@ -7,7 +7,9 @@ Not here: the devices themselves (`devices`), files (`audio`, `recording`), or w
 from __future__ import annotations
 
 import asyncio
+import queue
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,14 @@ from rtchat.settings import Settings
 from rtchat.speech import SpeechOptions
 from rtchat.values import JsonObject, value
 from rtchat.wire import voice as options
+from rtchat.worker import Worker
 
 if TYPE_CHECKING:
     from rtchat.sound.devices import Microphone, Speaker
     from rtchat.sound.recording import WavWriter
+
+_CLOSING = 5.0
+"""Seconds that the end of the program waits for what is not recorded yet."""
 
 
 @value
@@ -74,40 +80,71 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
 
 
 class Recorder:
-    """Records what is played: `begin` gives the file of each item, the same one perhaps. One at a
-    time is open. After an OutputError, raised once, it records nothing more."""
+    """Records what is played, in a thread: `begin` gives the file of each item, the same one
+    perhaps. One at a time is open. After an OutputError, raised once, it records nothing more."""
 
     def __init__(self, begin: Callable[[], WavWriter]) -> None:
         self._begin = begin
+        self._worker = Worker("recording", limit=10_000)
         self.is_empty = True
         self._item: str | None = None
         self._file: WavWriter | None = None
-        self._has_failed = False
+        self._failure: OutputError | None = None
+        self._is_reported = False
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Write it."""
-        if self._has_failed:
-            return
-        try:
-            self._write(item_id, audio)
-        except OutputError:
-            self._has_failed = True
-            raise
-
-    def _write(self, item_id: str, audio: bytes) -> None:
-        if self._file is None or item_id != self._item:
-            before, self._item, self._file = self._file, item_id, self._begin()
-            if before is not None and before is not self._file:
-                before.close()
-        self._file.write(audio)
-        self.is_empty = False
+        if (failure := self._news()) is not None:
+            raise failure
+        self._do(partial(self._write, item_id, audio))
 
     def end(self, item_id: str) -> None:
-        """It is written already; the next may have the same id, or none, on some servers."""
-        self._item = None
+        """The next may have the same id, or none, on some servers."""
+        self._do(self._end)
 
     def stop(self) -> None:
         """What was not heard by anybody is recorded all the same."""
+
+    def close(self) -> OutputError | None:
+        """Write what is left, within a few seconds. A failure that was not raised yet."""
+        if not self._worker.close(_CLOSING) and self._failure is None:
+            message = f"the recording could not be finished within {_CLOSING:g} s"
+            self._failure = OutputError(message, hint="choose another place")
+        return self._news()
+
+    def _news(self) -> OutputError | None:
+        if self._failure is None or self._is_reported:
+            return None
+        self._is_reported = True
+        return self._failure
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if self._failure is not None:
+            return
+        try:
+            self._worker.do(job)
+        except queue.Full:
+            message = "the recording is too slow, and ends here"
+            self._failure = OutputError(message, hint="choose another place")
+
+    # What follows runs in the thread.
+
+    def _write(self, item_id: str, audio: bytes) -> None:
+        if self._failure is not None:
+            return
+        try:
+            if self._file is None or item_id != self._item:
+                before, self._item, self._file = self._file, item_id, self._begin()
+                if before is not None and before is not self._file:
+                    before.close()
+            self._file.write(audio)
+        except OutputError as error:
+            self._failure = error
+        else:
+            self.is_empty = False
+
+    def _end(self) -> None:
+        self._item = None
 
 
 class Voice:

@@ -194,7 +194,7 @@ def test_a_recording_of_what_was_said_and_heard_plays_again(program: Program) ->
     shown = program.run("replay", "--speed", "1000", "t.jsonl")
     assert (shown.code, shown.text) == (0, "It is noon.\n")
     assert program.run("transcribe", "question.wav", "--vad", "off", *traced).code == 0
-    shown = program.run("replay", "--speed", "1000", "t.jsonl")
+    shown = program.run("replay", "--speed", "1000", "t-2.jsonl")
     assert (shown.code, shown.text) == (0, "And the date?\n")
     assert "sent otherwise: 0" in program.run("replay", "--check", "t.jsonl").text
 

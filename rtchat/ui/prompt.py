@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import queue
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
@@ -38,10 +40,13 @@ from rtchat.folders import make_private
 from rtchat.ui.ahead import ESCAPE_SECONDS, Ahead, Typed
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.safe import visible
+from rtchat.worker import Worker
 
 Pressed: TypeAlias = CancelPressed | MicrophoneToggled
 _BEAT = 0.1
 """Seconds between two looks at the microphone's level."""
+_HISTORY_TIMEOUT = 1.0
+"""Seconds to wait for the history file to be read, or written at the end."""
 _KEPT = 2_000
 """Entries of the history file that are read."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
@@ -87,9 +92,10 @@ class Prompt:
         """A turn is being spoken that the user will end."""
         self._suspension: Awaitable[None] | None = None
         """Held only because the loop itself would let it be collected."""
+        self._history = _File(history)
         self._session: PromptSession[str] = PromptSession(
             "› ",  # noqa: RUF001 # the prompt is meant to look like this
-            history=_File(history),
+            history=self._history,
             multiline=True,
             editing_mode=EditingMode.EMACS,
             tempfile_suffix=".md",
@@ -137,6 +143,7 @@ class Prompt:
 
         What fails is the session's: the library would show a traceback, and wait for Enter.
         """
+        await self._history.ready()
         session, self._session.app.erase_when_done = self._session, False
         with self._beating():
             try:
@@ -187,6 +194,10 @@ class Prompt:
             yield
         finally:
             timer.cancel()
+
+    def close(self) -> None:
+        """Write what is left of the input history."""
+        self._history.close()
 
     async def choose(self, question: str) -> Answer | None:
         """Yes, always or no, as many times as it takes to get one; None: stop the reply."""
@@ -315,7 +326,19 @@ class Prompt:
 
 
 class _Commands(Completer):
-    """The names of /commands, at the start of an entry, and of files after /attach."""
+    """The names of /commands, at the start of an entry, and of files after /attach. Folders are
+    read in a thread."""
+
+    def __init__(self) -> None:
+        self._worker = Worker("completion")
+
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        for found in await self._worker.call(
+            lambda: list(self.get_completions(document, complete_event))
+        ):
+            yield found
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -346,29 +369,46 @@ def _paths(typed: str) -> Iterator[Completion]:
 
 
 class _File(History):
-    """Entries in a file that only its owner may read. Trouble with it is no trouble."""
+    """Entries in a file that only its owner may read. A thread does it; what fails is ignored."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
         self._path = path
+        self._worker = Worker("input-history")
+        self._reading: asyncio.Future[None] | None = None
+        self._read: list[str] = []
 
-    def load_history_strings(self) -> Iterable[str]:
-        if self._path is None:
-            return
+    async def ready(self) -> None:
+        """Wait until it is read; not for long, should its disk hang."""
+        if self._path is not None and self._reading is None:
+            self._reading = self._worker.call(partial(self._load, self._path))
+            await asyncio.wait((self._reading,), timeout=_HISTORY_TIMEOUT)
+
+    def _load(self, path: Path) -> None:
         lines: list[str] = []
         with suppress(OSError):
-            lines = self._path.read_text("utf-8", errors="replace").split("\n")[-_KEPT:]
+            lines = path.read_text("utf-8", errors="replace").split("\n")[-_KEPT:]
         for line in reversed(lines):
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 if line.startswith('"'):
-                    yield json.loads(line)
+                    self._read.append(json.loads(line))
+
+    def load_history_strings(self) -> Iterable[str]:
+        return list(self._read)
 
     def store_string(self, string: str) -> None:
-        if self._path is None:
-            return
+        if self._path is not None:
+            with suppress(queue.Full):
+                self._worker.do(partial(self._append, self._path, string))
+
+    def _append(self, path: Path, string: str) -> None:
         line = json.dumps(string) + "\n"
         with suppress(OSError):
-            make_private(self._path.parent)
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            make_private(path.parent)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(file, "wb") as stream:
                 stream.write(line.encode())
+
+    def close(self) -> None:
+        """Write what is left; not for long, should its disk hang."""
+        self._worker.close(_HISTORY_TIMEOUT)

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rtchat.commands import AttachAsked, parse
 from rtchat.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
@@ -29,6 +29,9 @@ from rtchat.ui import words
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
 from rtchat.values import Approval, ToolCall
+from rtchat.worker import Worker
+
+T = TypeVar("T")
 
 
 class Screen(Protocol):
@@ -53,6 +56,9 @@ class Screen(Protocol):
 class Files(Protocol):
     """How what was typed becomes a file that goes with a question."""
 
+    def may_be_dropped(self, entry: str) -> bool:
+        """Whether an entry begins like a path."""
+
     def dropped(self, entry: str) -> Sequence[str]:
         """The files that an entry is the paths of and nothing else; empty if it is not."""
 
@@ -68,6 +74,7 @@ class Terminal:
         self._prompt = prompt
         self._clipboard = clipboard
         self._files = files
+        self._disk = Worker("files")
         self._news = asyncio.Event()
         """Something ends the wait for a reply: that it is over, or a call that needs permission."""
         self._is_typed_due = False
@@ -152,6 +159,7 @@ class Terminal:
         for update in self._held:
             self._view.show(update)
         self._view.close()
+        self._prompt.close()
 
     async def run(self, post: Callable[[LocalEvent], None]) -> None:
         """Ask for entries and post what they mean, until the user leaves."""
@@ -194,19 +202,34 @@ class Terminal:
         match event:
             case AttachAsked(file):
                 return await self._attach([file])
-            case UserSaid() | Told(is_error=True):
-                files = self._files.dropped(line)
+            case UserSaid() | Told(is_error=True) if self._files.may_be_dropped(line):
+                files = await self._from_disk(lambda: self._files.dropped(line))
                 return await self._attach(files) if files else [event]
             case _:
                 return [event]
 
     async def _attach(self, files: Sequence[str]) -> Sequence[LocalEvent]:
-        """All of them, or why not; a large picture takes a moment."""
-        with self._prompt.replying(lambda: None):
-            try:
-                return await asyncio.to_thread(lambda: [self._files.attach(f) for f in files])
-            except UsageError as error:
-                return [Told(str(error), is_error=True)]
+        """All of them, or why not."""
+        try:
+            attached = await self._from_disk(lambda: [self._files.attach(f) for f in files])
+        except UsageError as error:
+            return [Told(str(error), is_error=True)]
+        if attached is None:
+            return [Told("nothing was attached: reading was stopped", is_error=True)]
+        return attached
+
+    async def _from_disk(self, read: Callable[[], T]) -> T | None:
+        """What a disk gives, which may take a while, or hang. None if the user does not wait."""
+        reading = self._disk.call(read)
+        stopped = asyncio.Event()
+        with self._prompt.replying(stopped.set):
+            stop = self._tasks.create_task(stopped.wait())
+            await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+        if reading.done():
+            return reading.result()
+        self._disk = Worker("files")  # the other may hang for ever
+        return None
 
     async def _replies(self, post: Callable[[LocalEvent], None]) -> None:
         """Wait until no reply is due; ask about the calls that they make."""
