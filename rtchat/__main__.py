@@ -1,6 +1,7 @@
 """The `rtchat` command. Says its version by itself, as the command line takes longer to import."""
 
 import gc
+import os
 import sys
 
 
@@ -15,7 +16,11 @@ def main() -> int:
     gc.set_threshold(20_000)
     from rtchat.cli import run
 
-    return run(sys.argv[1:])
+    code = run(sys.argv[1:])
+    worker = sys.modules.get("rtchat.worker")
+    if worker is not None and worker.is_any_busy():
+        os._exit(code)  # all is written that can be; a disk or a model is not waited for
+    return code
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A thread for work that may block, such as writing to a disk, to a pipe or to another program.
 
-The event loop hands jobs over and goes on; they are done one at a time, in order. The thread is a
-daemon, so one that hangs never keeps the program from ending: `close` waits for a limited time.
+The event loop hands jobs over and goes on; they are done one at a time, in order. The threads are
+daemons: `close` waits for a limited time, and the program ends without the interpreter's own end,
+in which native code would crash, while one is still busy.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -27,11 +29,12 @@ class Worker:
     def __init__(self, name: str, *, limit: int = 1000) -> None:
         self._jobs: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
         self._thread = threading.Thread(target=self._run, name=f"rtchat-{name}", daemon=True)
+        _ALL.add(self)
 
     @property
-    def waiting(self) -> int:
-        """How many jobs have not begun."""
-        return self._jobs.qsize()
+    def is_busy(self) -> bool:
+        """Whether a job is running or waiting."""
+        return self._jobs.unfinished_tasks > 0
 
     def do(self, job: Callable[[], object]) -> None:
         """Run a job that deals with its own failures."""
@@ -40,11 +43,14 @@ class Worker:
             self._thread.start()
 
     def call(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Run a job whose result the event loop wants. What it raises, the future raises."""
+        """Run a job whose result the event loop wants. What it raises, the future raises. A job
+        whose future is cancelled before it begins is left out."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def run() -> None:
+            if future.cancelled():
+                return
             try:
                 finish = partial(_resolve, future, job())
             except Exception as error:
@@ -65,10 +71,30 @@ class Worker:
             self._thread.join(max(0.0, until - time.monotonic()))
         return not self._thread.is_alive()
 
+    def stop(self) -> None:
+        """Finish the job that is running, however long it takes, and leave out the others."""
+        with suppress(queue.Empty):
+            while True:
+                self._jobs.get_nowait()
+                self._jobs.task_done()
+        if self._thread.ident is not None:
+            self._jobs.put(None)
+            self._thread.join()
+
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
             del job  # and what it refers to
+            self._jobs.task_done()
+        self._jobs.task_done()
+
+
+_ALL: WeakSet[Worker] = WeakSet()
+
+
+def is_any_busy() -> bool:
+    """Whether any worker is."""
+    return any(worker.is_busy for worker in list(_ALL))
 
 
 def _resolve(future: asyncio.Future[T], result: T) -> None:

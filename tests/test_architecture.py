@@ -22,21 +22,13 @@ _LAYERS = (
         *("dotted", "prices", "folders"),
         *("ui.markdown", "ui.grammar", "ui.safe"),
     ),
+    ("worker",),
     (
         *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
         *("sources", "destination"),
         *("trace", "rerun", "ledger", "probe"),
-        *(
-            "worker",
-            "store",
-            "history_writer",
-            "export",
-            "tools",
-            "toolfile",
-            "mcp",
-            "attach",
-            "images",
-        ),
+        *("store", "export", "tools", "toolfile", "mcp", "attach", "images"),
+        *("history_writer",),
         "sound",
     ),
     ("ui", "server"),
@@ -46,7 +38,7 @@ _LAYERS = (
     ),
 )
 """Modules, or packages with all that is in them, from what knows least to what knows most."""
-_SEES = ({0}, {0, 1}, {0, 1, 2}, {0, 1, 3}, {0, 1, 2, 3, 4})
+_SEES = ({0}, {0, 1}, {2}, {0, 1, 2, 3}, {0, 1, 2, 4}, {0, 1, 2, 3, 4, 5})
 """Of each layer, those that it may import."""
 _STRANGERS = {
     "wire": {"conversation", "reply", "problems", "commands", "ui"},

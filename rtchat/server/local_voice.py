@@ -7,15 +7,16 @@ ends (`hearing`), what Whisper sees and is believed (`whisper`).
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib.util import find_spec
 from textwrap import wrap
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 from rtchat.server.voice import FRAME_MS, Detector
+from rtchat.worker import Worker
 
 if TYPE_CHECKING:
     import hibari
@@ -43,13 +44,17 @@ class LocalVoice:
     are heard take turns by the half minute, and several that are spoken to by the sentence."""
 
     def __init__(self) -> None:
-        self._ear = ThreadPoolExecutor(1, "rtchat-ear")
-        self._mouth = ThreadPoolExecutor(1, "rtchat-mouth")
+        self._ear = Worker("ear")
+        self._mouth = Worker("mouth")
+        # A thread that is within a model when the interpreter ends would crash it.
+        self.close: Callable[[], object] = finalize(self, _stop, self._ear, self._mouth)
+        """Let go of the threads, once each has finished the piece that it is at. The program's own
+        end does not wait for that."""
 
     def warm_up(self) -> None:
         """Load the models in the background, which takes a second. It does no harm twice."""
-        self._ear.submit(lambda: self._whisper)
-        self._mouth.submit(lambda: self._hibari)
+        self._ear.do(self._load_whisper)
+        self._mouth.do(self._load_hibari)
 
     def detector(self) -> Detector:
         """A detector for a client that begins to send audio, and so will want to be heard."""
@@ -58,16 +63,14 @@ class LocalVoice:
 
     async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
         """A piece for each half minute, as soon as it is understood."""
-        loop = asyncio.get_running_loop()
         pieces = self._hear(audio)
-        while (piece := await loop.run_in_executor(self._ear, next, pieces, None)) is not None:
+        while (piece := await self._ear.call(lambda: next(pieces, None))) is not None:
             yield piece
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         """A piece for each sentence, as soon as it is made."""
-        loop = asyncio.get_running_loop()
         pieces = self._speak(text)
-        while (piece := await loop.run_in_executor(self._mouth, next, pieces, None)) is not None:
+        while (piece := await self._mouth.call(lambda: next(pieces, None))) is not None:
             yield piece
 
     def _hear(self, audio: bytes) -> Iterator[str]:
@@ -92,6 +95,14 @@ class LocalVoice:
         spoken: bytes = (np.clip(audio, -1, 1) * 0x7FFF).astype("<i2").tobytes()
         return spoken
 
+    def _load_whisper(self) -> None:
+        with suppress(Exception):  # whoever wants to be heard is told
+            _ = self._whisper
+
+    def _load_hibari(self) -> None:
+        with suppress(Exception):
+            _ = self._hibari
+
     @cached_property
     def _whisper(self) -> Whisper:
         from rtchat.server.whisper import Whisper, weights
@@ -105,6 +116,11 @@ class LocalVoice:
         voice = Hibari(voice="heart", threads=1)  # the others would be downloaded
         voice("Hello.")  # the dictionaries are read at the first word
         return voice
+
+
+def _stop(*workers: Worker) -> None:
+    for worker in workers:
+        worker.stop()
 
 
 def _samples(audio: bytes) -> Samples:
