@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from html import escape
 from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat import __version__
 from rtchat.transcript import Passage, passages
-from rtchat.ui.grammar import parser, references
+from rtchat.ui.grammar import parser, references, with_cells
 from rtchat.ui.safe import visible
 from rtchat.values import Entry, Kept, Usage
 from rtchat.wire import write_frame
@@ -273,14 +274,69 @@ def _picture(url: str) -> str:
 
 
 def _rendered(text: str) -> str:
-    """A reply as HTML. Its own HTML is text, and a picture is but a link to it."""
-    markdown = parser().disable("image")
-    markdown.options["html"] = False
-    markdown.add_render_rule("long", _long)
-    env: dict[str, Any] = {"references": references({})}
+    """A reply as HTML. Its own HTML is shown as text, and a picture is a link to it at most."""
+    markdown = parser()
+    for name, rule in _RULES.items():
+        markdown.add_render_rule(name, rule)
+    env: dict[str, Any] = {"references": references({}), "links": []}
+    tokens = list(with_cells(markdown.parse(visible(text), env)))
+    page = markdown.renderer.render(tokens, markdown.options, env)
     # Entities were read only now: what they stand for goes through the gate too.
-    return _ODD.sub(lambda odd: _safe(odd.group()), markdown.render(visible(text), env))
+    return _ODD.sub(lambda odd: _safe(odd.group()), page)
+
+
+_WEB = re.compile(r"(https?://|mailto:).+", re.IGNORECASE)
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def _web(url: str) -> str:
+    """A link that leads to the web or to a mailbox, else nothing: in a page on a disk, one without
+    a scheme would lead to a file."""
+    url = f"https:{url}" if url.startswith("//") else url
+    return url if _WEB.fullmatch(url) else ""
+
+
+def _anchor(url: str, title: str = "") -> str:
+    tip = f' title="{escape(title)}"' if title else ""
+    return f'<a href="{escape(url)}"{tip}>'
+
+
+def _link_open(_renderer: object, tokens: list[Any], index: int, *rest: Any) -> str:
+    url, title = (str(tokens[index].attrs.get(name, "")) for name in ("href", "title"))
+    rest[-1]["links"].append(url)
+    return _anchor(_web(url), title) if _web(url) else ""
+
+
+def _link_close(_renderer: object, _tokens: list[Any], _index: int, *rest: Any) -> str:
+    url = rest[-1]["links"].pop()
+    return "</a>" if _web(url) else f" ({escape(url)})"
+
+
+def _image(_renderer: object, tokens: list[Any], index: int, *rest: Any) -> str:
+    """A link to it, unless it is in one. It is never loaded."""
+    text = escape(tokens[index].content) or "image"
+    url = _web(str(tokens[index].attrs.get("src", "")))
+    return f"{_anchor(url)}{text}</a>" if url and not rest[-1]["links"] else text
+
+
+def _html_inline(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    content = tokens[index].content
+    return "<br>\n" if _BREAK.fullmatch(content) else escape(content)
+
+
+def _html_block(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    return f"<pre><code>{escape(tokens[index].content)}</code></pre>\n"
 
 
 def _long(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
     return f"<p>{escape(tokens[index].content)}</p>\n"
+
+
+_RULES: Mapping[str, Callable[..., str]] = {
+    "link_open": _link_open,
+    "link_close": _link_close,
+    "image": _image,
+    "html_inline": _html_inline,
+    "html_block": _html_block,
+    "long": _long,
+}

@@ -10,8 +10,9 @@ references above it only: by the time of one below it is in the scrollback. Not 
 from __future__ import annotations
 
 from collections import ChainMap, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from markdown_it import MarkdownIt
@@ -26,6 +27,7 @@ from markdown_it.rules_block import reference as reference_rule
 from markdown_it.rules_block import table as table_rule
 from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -75,6 +77,40 @@ def parser() -> MarkdownIt:
 def references(known: dict[str, Any]) -> ChainMap[str, Any]:
     """What a parse is to know of link references; those that it finds go into the first map."""
     return ChainMap({}, known)
+
+
+def with_cells(tokens: Iterable[Token]) -> Iterator[Token]:
+    """The same for a web page: the rows of tables have cells, which a terminal does without."""
+    heads: list[Token] = []
+    is_body = False
+    left = iter(tokens)
+    for token in left:
+        match token.type:
+            case "table_open":
+                heads = []
+            case "th_open":
+                heads.append(token)
+            case "thead_open" | "thead_close":
+                is_body = token.type == "thead_close"
+            case "tr_open" if is_body:
+                row = takewhile(lambda part: part.type != "tr_close", left)
+                yield from (token, *_cells(row, heads), Token("tr_close", "tr", -1, block=True))
+                continue
+            case _:
+                pass
+        yield token
+
+
+def _cells(row: Iterable[Token], heads: Sequence[Token]) -> Iterator[Token]:
+    """A row with its cells aligned as those at the top; one stands for all that it lacks."""
+    missing = len(heads)
+    for inline, head in zip(row, heads, strict=False):
+        yield Token("td_open", "td", 1, attrs=head.attrs, block=True)
+        yield from (inline, Token("td_close", "td", -1, block=True))
+        missing -= 1
+    if missing:
+        yield Token("td_open", "td", 1, attrs={"colspan": missing}, block=True)
+        yield Token("td_close", "td", -1, block=True)
 
 
 def _end_last_line(state: StateCore) -> None:
