@@ -285,7 +285,7 @@ def _rendered(text: str) -> str:
     return _ODD.sub(lambda odd: _safe(odd.group()), page)
 
 
-_WEB = re.compile(r"(https?://|mailto:).+", re.IGNORECASE)
+_WEB = re.compile(r"(https?://[^/]|mailto:.).*", re.IGNORECASE)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 

@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-_FORMATS: dict[str, Format] = {".json": "json", ".html": "html", ".htm": "html"}
-"""By the ending of a file's name; any other means Markdown."""
+_FORMATS: dict[str, Format] = {
+    "": "markdown",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+}
+"""By the ending of a file's name."""
 
 
 def listing(streams: Surroundings, say: Say, *, limit: int | None, json: bool) -> ExitCode:
@@ -92,14 +99,24 @@ def save(
     """Export a conversation, the latest if none is named, to a file or to stdout."""
     if format is not None and format not in get_args(Format):
         raise UsageError(f"there is no format {format}", hint=", ".join(get_args(Format)))
-    suffix = file.suffix.lower() if file else ""
-    chosen = cast("Format", format) if format else _FORMATS.get(suffix, "markdown")
+    chosen = cast("Format", format) if format else _format_of(file)
     text = export(_read(streams, id), chosen)
     if file is None or file == Path("-"):
         return _write(streams, text)
     _save(file, text.encode(), force=force)
     say(f"written to {file}")
     return ExitCode.OK
+
+
+def _format_of(file: Path | None) -> Format:
+    if file is None or (file.exists() and not file.is_file()):  # a pipe may have any name
+        return "markdown"
+    chosen = _FORMATS.get(file.suffix.lower())
+    if chosen is None:
+        known = ", ".join(filter(None, _FORMATS))
+        hint = f"name it {known}, or choose one with --format"
+        raise UsageError(f"no format has the ending {file.suffix}", hint=hint)
+    return chosen
 
 
 def save_audio(streams: Surroundings, say: Say, id: int | None, folder: Path) -> ExitCode:
@@ -212,6 +229,8 @@ def _save(file: Path, content: bytes, *, force: bool) -> None:
     """Write a file that only its owner reads: conversations are private."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     with _explained(file):
+        if file.exists() and not file.is_file():  # a pipe or a device: nothing is overwritten
+            flags = os.O_WRONLY
         try:
             with open(os.open(file, flags, 0o600), "wb") as out:
                 out.write(content)

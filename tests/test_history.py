@@ -384,7 +384,9 @@ def test_export_writes_markdown_to_stdout(filled: Program) -> None:
         ("a.json", (), "{\n"),
         ("a.HTML", (), "<!doctype html>"),
         ("a.htm", (), "<!doctype html>"),
+        ("a.markdown", (), "# What"),
         ("a.json", ("--format", "html"), "<!doctype html>"),
+        ("a.txt", ("--format", "markdown"), "# What"),
     ],
 )
 def test_the_name_of_a_file_says_its_format(
@@ -394,6 +396,21 @@ def test_the_name_of_a_file_says_its_format(
     assert (ran.code, ran.out, ran.err) == (0, b"", f"written to {name}\n")
     assert (filled.home / name).read_text().startswith(start)
     assert stat.S_IMODE((filled.home / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["talk.pdf", "talk.docx", "talk.htmlx", "talk.1", "a.md.bak"])
+def test_an_ending_that_is_not_known(filled: Program, name: str) -> None:
+    ran = filled.run("history", "export", "1", "-o", name)
+    assert (ran.code, ran.out) == (2, b"")
+    assert ".md, .markdown, .json, .html, .htm" in ran.error
+    assert not (filled.home / name).exists()
+
+
+def test_what_is_no_regular_file_is_written_to(filled: Program) -> None:
+    whole = filled.run("history", "export", "1").text
+    assert filled.run("history", "export", "1", "-o", "/dev/stdout").text == whole
+    assert filled.shell("rtchat history export 1 -o >(cat)").text == whole
+    assert filled.run("history", "export", "1", "-o", "/dev/null").code == 0
 
 
 def test_the_latest_is_exported_if_none_is_named(filled: Program) -> None:

@@ -55,7 +55,10 @@ def export(
     format: Annotated[
         str | None,
         typer.Option(
-            "-f", "--format", metavar="markdown|json|html", help="Else by the file's name."
+            "-f",
+            "--format",
+            metavar="markdown|json|html",
+            help="Else by the ending of FILE: .md, .json, .html; without one, Markdown.",
         ),
     ] = None,
     output: Annotated[
