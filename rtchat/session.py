@@ -418,7 +418,7 @@ class Session:
     async def _write(self, link: Link, outbox: Outbox) -> None:
         while (entry := await outbox.get()) is not None:
             data, kept = entry
-            if kept is not None and not kept.done():
+            if kept is not None and not kept.done() and not self._history_fails:
                 await self._wait_for_history(kept)
             if outbox.qsize() < MOST_UNSENT // 4:
                 self._room.set()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import select
 from base64 import b64decode
+from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from rtchat.effects import Copy, Notice
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine
 from rtchat.ui.clipboard import Clipboard
+from tests.program import PATIENCE, Program, background
+from tests.terminal import PROMPT, Terminal
 
 REPLY = "One:\n\n```py\nprint(1)\n```\n\n- two:\n\n      x\x1b[2J\n"
 
@@ -75,3 +83,66 @@ def test_where_the_command_does_not_do_the_terminal_does(
     notice = asyncio.run(clipboard.copy(Copy("hi", 0)))
     assert notice.text == f"{why}the reply was handed to the terminal to copy"
     assert terminal.getvalue() == "\x1b]52;c;aGk=\x07"
+
+
+# ----------------------------------------------------------------------------------- the program
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Iterator[tuple[Terminal, Path]]:
+    """A conversation with a reply, whose `xclip` says when it began and waits until it may go."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    xclip = folder / "xclip"
+    xclip.write_text(
+        "#!/bin/sh\necho begun >../begun\n"
+        "while [ ! -e ../go ]; do sleep 0.05; done\ncat >../copied\n"
+    )
+    xclip.chmod(0o700)
+    program = Program(tmp_path / "bin")
+    with background(lambda: serving(EchoEngine())) as url:
+        path = f"{folder}:{os.environ['PATH']}"
+        environ = {"RTCHAT_URL": url, "DISPLAY": ":77", "PATH": path, "SSH_CONNECTION": ""}
+        terminal = Terminal(program, [], environ)
+        terminal.shows("connected in", PROMPT)
+        terminal.types("copy me\r")
+        terminal.shows("first token", PROMPT)
+        terminal.types("/copy\r")
+        yield terminal, tmp_path
+
+
+def wait_for(file: Path) -> None:
+    until = monotonic() + PATIENCE
+    while not file.exists():
+        assert monotonic() < until
+        select.select([], [], [], 0.01)
+
+
+def test_the_prompt_takes_keys_while_xclip_hangs(screen: tuple[Terminal, Path]) -> None:
+    terminal, folder = screen
+    wait_for(folder / "begun")
+    terminal.types("still here")
+    terminal.shows("/copy", "still here")
+    (folder / "go").touch()  # had the keys waited for xclip, it would have been ended by now
+    terminal.shows("the reply is on the clipboard", "still here")
+    assert (folder / "copied").read_text() == "copy me"
+    terminal.types("\x03\x04")
+    assert terminal.ends() == 0
+
+
+def test_an_xclip_that_hangs_for_ever_is_one_line(screen: tuple[Terminal, Path]) -> None:
+    terminal, _ = screen
+    line = "xclip did not end within 2 s: the reply was handed to the terminal to copy"
+    lines = terminal.shows(line, PROMPT)
+    assert "".join(lines).count("xclip") == 1
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+def test_leaving_right_after_a_copy_does_not_lose_it(screen: tuple[Terminal, Path]) -> None:
+    terminal, folder = screen
+    wait_for(folder / "begun")
+    terminal.types("\x04")
+    (folder / "go").touch()
+    assert terminal.ends() == 0
+    assert (folder / "copied").read_text() == "copy me"

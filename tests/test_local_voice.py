@@ -14,7 +14,8 @@ import pytest
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.voice import FRAME_MS
 from rtchat.values import BYTES_A_MS
-from tests.sounds import words_in
+from tests.program import Program
+from tests.sounds import words_in, write_wav
 from tests.wer import errors, words
 
 if missing() is not None:
@@ -263,6 +264,44 @@ def test_warming_up_twice_and_leaving_at_once_is_no_trouble() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("busy", ["", "while True: list(voice._hear(bytes([0, 1]) * 720_000))"])
+def test_the_program_leaves_while_a_model_is_busy(busy: str) -> None:
+    """A thread that comes back from native code when the interpreter has ended crashes it."""
+    script = (
+        "import sys; from rtchat import cli, __main__\n"
+        "def run(_):\n"
+        "    from rtchat.server.local_voice import LocalVoice\n"
+        "    global voice\n"
+        "    voice = LocalVoice(); voice.warm_up()\n"
+        "    def hear():\n"
+        f"        {busy or 'pass'}\n"
+        "    voice._ear.do(hear)\n"
+        "    return 7\n"
+        "cli.run = run; sys.exit(__main__.main())"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (7, b"")
+
+
+def test_the_program_does_not_wait_for_a_voice_that_is_being_loaded(tmp_path: Path) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "hibari.py").write_text("import threading; threading.Event().wait()")  # for ever
+    write_wav(tmp_path / "said.wav", silence(200))
+    program = Program(tmp_path)
+    program.environ["PYTHONPATH"] = str(modules)
+    ran = program.run("transcribe", "--local", "said.wav")
+    assert (ran.code, ran.out) == (0, b"")
+
+
+def test_a_voice_can_be_closed() -> None:
+    voice = LocalVoice()
+    voice.warm_up()
+    voice.close()
+    assert not voice._ear.is_busy
+    assert not voice._mouth.is_busy
 
 
 def test_what_is_missing_is_said_with_how_to_install_it() -> None:

@@ -1,0 +1,374 @@
+"""The history beside the loop: locked, slow and hanging files, and what is kept of a conversation
+then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import Notice, ReplyOver
+from rtchat.errors import ExitCode, OutputError
+from rtchat.events import InputEnded, LeaveAsked, LocalEvent, ResumeAsked, StartedOver, UserSaid
+from rtchat.history_writer import HistoryWriter
+from rtchat.patience import Patience
+from rtchat.server.realtime import serving
+from rtchat.server.script import EchoEngine
+from rtchat.session import Keeper, Post, Session, Source, Tap
+from rtchat.store import FILE, Store
+from rtchat.values import Entry, JsonObject, Kept, Message, Options, Part, State
+from tests.program import Program, background
+from tests.scripted import HELLO, QUESTION, Expect, Screen, ScriptedServer, answer, run_fast
+from tests.terminal import PROMPT, Terminal
+
+LOCKED = "is locked by another program: wait for it, or end it"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A history that is there, and empty."""
+    path = tmp_path / FILE
+    with closing(Store(path)) as store:
+        store.conversations()
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Held by somebody else, who may let go of it earlier with a rollback."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield other
+
+
+def entry(turn: int, index: int, text: str, state: State = State.COMPLETED) -> Entry:
+    item = Message("assistant" if index else "user", (Part("text", text),))
+    return Entry(turn, index, item, state, "m")
+
+
+def said(path: Path) -> list[list[str]]:
+    """What the file has: the texts of each conversation, the oldest first."""
+    with closing(Store(path)) as store:
+        kept = [store.read(found.id) for found in reversed(store.conversations())]
+    items = [[entry.item for entry in each.entries] for each in kept]
+    return [[item.text for item in each if isinstance(item, Message)] for each in items]
+
+
+# ---------------------------------------------------------------------------------- the writer
+
+
+def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
+    """Only the loop lets go of the lock: had it waited, the entry could not have been written."""
+
+    async def main() -> str:
+        writer = HistoryWriter(Store(path))
+        with locked(path) as other:
+            written = writer.record(entry(1, 0, "hi"))
+            assert not written.done()
+            other.execute("ROLLBACK")
+            await written
+        return writer.close()
+
+    assert asyncio.run(main()) == ""
+    assert said(path) == [["hi"]]
+
+
+def test_what_could_not_be_written_is_said_with_the_reason(path: Path) -> None:
+    async def main() -> str:
+        writer = HistoryWriter(Store(path))
+        with locked(path):
+            for turn in (1, 2):
+                with pytest.raises(OutputError, match=LOCKED):
+                    await writer.record(entry(turn, 0, "hi"))
+            return writer.close()
+
+    history = f"the history {path} {LOCKED}"
+    assert asyncio.run(main()) == f"2 entries of the conversation could not be written: {history}"
+    assert said(path) == []
+
+
+def test_what_could_not_be_written_is_written_at_the_end(path: Path) -> None:
+    async def main() -> str:
+        writer = HistoryWriter(Store(path))
+        with locked(path), pytest.raises(OutputError):
+            await writer.record(entry(1, 0, "hi"))
+        return writer.close()
+
+    assert asyncio.run(main()) == ""
+    assert said(path) == [["hi"]]
+
+
+def test_an_old_conversation_that_is_lost_is_said_too(path: Path) -> None:
+    async def main() -> str:
+        writer = HistoryWriter(Store(path))
+        with locked(path):
+            with pytest.raises(OutputError):
+                await writer.record(entry(1, 0, "one"))
+            writer.begin()
+            with pytest.raises(OutputError):
+                await writer.record(entry(1, 0, "two"))
+        return writer.close()
+
+    assert asyncio.run(main()).startswith("1 entry of the conversation could not be written")
+    assert said(path) == [["two"]]
+
+
+def test_entries_are_written_in_order(path: Path) -> None:
+    async def main() -> str:
+        writer = HistoryWriter(Store(path))
+        for length in range(1, 300):
+            _ = writer.record(entry(1, 0, "x" * length))
+        writer.begin()
+        _ = writer.record(entry(1, 0, "another"))
+        return writer.close()  # which waits for what nobody waited for
+
+    assert asyncio.run(main()) == ""
+    assert said(path) == [["x" * 299], ["another"]]
+
+
+def test_a_file_that_takes_no_end_of_time_gets_no_more_than_it_can_hold(path: Path) -> None:
+    async def main() -> str:
+        writer = HistoryWriter(Store(path))
+        with locked(path):
+            written = [writer.record(entry(turn, 0, "hi")) for turn in range(1, 1500)]
+            with pytest.raises(OutputError, match="does not respond"):
+                await written[-1]
+            writer.begin()
+            with pytest.raises(OutputError, match="does not respond"):
+                await writer.find(None)
+            message = writer.close()
+        for each in written:
+            if each.done():
+                each.exception()
+        return message
+
+    assert asyncio.run(main()).startswith("1499 entries of the conversation could not be written")
+
+
+# --------------------------------------------------------------------------- with a conversation
+
+
+def asks(*events: LocalEvent) -> Source:
+    async def source(post: Post) -> None:
+        for event in events:
+            post(event)
+        post(InputEnded())
+
+    return source
+
+
+def session(
+    server: ScriptedServer,
+    view: Screen,
+    keeper: Keeper,
+    *,
+    patience: Patience = Patience(),  # noqa: B008 - a frozen value
+    tap: Tap = lambda _direction, _data: None,
+) -> Session:
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES, patience=patience)
+    return Session(
+        conversation,
+        view,
+        server.connect,
+        keeper=keeper,
+        taps=(tap,),
+        now=lambda: asyncio.get_running_loop().time(),
+    )
+
+
+def warnings(view: Screen) -> list[str]:
+    return [u.text for u in view.updates if isinstance(u, Notice) and u.level != "info"]
+
+
+def replies(view: Screen) -> list[str]:
+    return [update.text for update in view.updates if isinstance(update, ReplyOver)]
+
+
+def two_turns() -> ScriptedServer:
+    return ScriptedServer((*HELLO, *QUESTION, *answer("One"), *QUESTION, *answer("Two")))
+
+
+def asked(path: Path) -> list[str]:
+    """The questions in the file that are noted as sent."""
+    with closing(Store(path)) as store:
+        (kept,) = store.conversations()
+        entries = store.read(kept.id).entries
+    items = [each.item for each in entries if not each.index and each.state is not State.QUEUED]
+    return [item.text for item in items if isinstance(item, Message)]
+
+
+def test_a_question_is_on_disk_before_it_is_sent(path: Path) -> None:
+    view, on_disk = Screen(), list[list[str]]()
+
+    def tap(direction: str, data: JsonObject | str) -> None:
+        if direction == "sent" and "item" in data:
+            on_disk.append(asked(path))
+
+    writer = HistoryWriter(Store(path))
+    held = session(two_turns(), view, writer, tap=tap)
+    assert asyncio.run(held.run(asks(UserSaid("first"), UserSaid("second")))) is ExitCode.OK
+    assert on_disk == [["first"], ["first", "second"]]
+    assert writer.close() == ""
+    assert said(path) == [["first", "One", "second", "Two"]]
+
+
+def test_a_locked_history_is_said_once_and_stops_nothing(path: Path) -> None:
+    view = Screen()
+    writer = HistoryWriter(Store(path))
+    with locked(path):
+        held = session(two_turns(), view, writer)
+        assert asyncio.run(held.run(asks(UserSaid("first"), UserSaid("second")))) is ExitCode.OK
+        assert replies(view) == ["One", "Two"]
+        assert warnings(view) == [f"the history {path} {LOCKED}"]
+    assert writer.close() == ""
+    assert said(path) == [["first", "One", "second", "Two"]]
+
+
+class Hanging:
+    """A history whose disk never answers."""
+
+    def begin(self) -> None:
+        pass
+
+    def resume(self, kept: Kept) -> None:
+        raise AssertionError
+
+    def record(self, entry: Entry) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def find(self, id: int | None) -> asyncio.Future[Kept]:
+        return asyncio.get_running_loop().create_future()
+
+
+def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
+    view = Screen()
+
+    async def main() -> tuple[ExitCode, float]:
+        code = await session(two_turns(), view, Hanging()).run(asks(UserSaid("a"), UserSaid("b")))
+        return code, asyncio.get_running_loop().time()
+
+    code, seconds = run_fast(main)
+    assert (code, replies(view)) == (ExitCode.OK, ["One", "Two"])
+    assert warnings(view) == ["the history did not respond for 5 s: going on"]
+    assert 4.9 < seconds < 6
+
+
+def test_the_server_is_not_blamed_for_the_wait() -> None:
+    view = Screen()
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
+    held = session(server, view, Hanging(), patience=Patience(10, 1))
+    assert run_fast(lambda: held.run(asks(UserSaid("a")))) is ExitCode.OK
+    assert replies(view) == ["One"]
+    assert len(warnings(view)) == 1
+
+
+def test_resume_from_a_history_that_hangs() -> None:
+    view = Screen()
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
+    held = session(server, view, Hanging())
+    assert run_fast(lambda: held.run(asks(ResumeAsked(7), UserSaid("a")))) is ExitCode.OK
+    assert warnings(view)[0] == "the history did not respond for 5 s"
+    assert replies(view) == ["One"]
+
+
+def test_leaving_does_not_wait_for_a_conversation_that_is_looked_for() -> None:
+    view = Screen()
+
+    async def main() -> tuple[ExitCode, float]:
+        events = (ResumeAsked(7), UserSaid("a"), LeaveAsked(ExitCode.TERMINATED))
+        code = await session(ScriptedServer(()), view, Hanging()).run(asks(*events))
+        return code, asyncio.get_running_loop().time()
+
+    code, seconds = run_fast(main)
+    assert code is ExitCode.TERMINATED
+    assert seconds < 5
+
+
+def test_what_is_said_right_after_resume_belongs_to_that_conversation(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.record(entry(1, 0, "long ago"))
+        store.record(entry(1, 1, "Yes."))
+        store.begin()
+        store.record(entry(1, 0, "another"))
+    view = Screen()
+    replay = (Expect("conversation.item.create"),) * 2
+    server = ScriptedServer((), (*HELLO, *replay, *QUESTION, *answer("Now")))
+    writer = HistoryWriter(Store(path))
+    held = session(server, view, writer)
+    assert asyncio.run(held.run(asks(ResumeAsked(1), UserSaid("and now")))) is ExitCode.OK
+    assert writer.close() == ""
+    assert sorted(said(path)) == [["another"], ["long ago", "Yes.", "and now", "Now"]]
+
+
+def test_a_new_conversation_right_after_a_question(path: Path) -> None:
+    view = Screen()
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("Yes")))
+    writer = HistoryWriter(Store(path))
+    held = session(server, view, writer)
+    events = (UserSaid("old"), StartedOver(), UserSaid("new"))
+    assert asyncio.run(held.run(asks(*events))) is ExitCode.OK
+    assert writer.close() == ""
+    assert said(path) == [["old"], ["new", "Yes"]]
+
+
+# --------------------------------------------------------------------------------- the program
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    program = Program(tmp_path)
+    with background(lambda: serving(EchoEngine())) as url:
+        program.environ["RTCHAT_URL"] = url
+        yield program
+
+
+@pytest.fixture
+def kept(program: Program) -> Path:
+    """The history of the program, with one conversation."""
+    assert program.run("once", "before").code == 0
+    return program.home / ".local" / "share" / "rtchat" / FILE
+
+
+def test_the_program_says_what_was_not_kept(program: Program, kept: Path) -> None:
+    with locked(kept):
+        ran = program.run("talk", stdin=b"one\ntwo\n")
+    assert (ran.code, ran.text) == (0, "one\ntwo\n")
+    first, last = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
+    assert first == f"rtchat: the history {kept} {LOCKED}"
+    assert last.startswith("rtchat: 4 entries of the conversation could not be written: the hist")
+    assert said(kept) == [["before", "before"]]
+
+
+def test_the_prompt_goes_on_with_a_locked_history(program: Program, kept: Path) -> None:
+    with locked(kept) as other:
+        terminal = Terminal(program, [], {})
+        terminal.shows("connected in", PROMPT)
+        terminal.types("first\r")
+        terminal.shows(LOCKED[:20], "first", "first token", PROMPT)
+        terminal.types("second\r")
+        terminal.shows("first token", "second", "first token", PROMPT)
+        other.execute("ROLLBACK")
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    assert sorted(said(kept)) == [["before", "before"], ["first", "first", "second", "second"]]
+
+
+def test_an_input_history_that_hangs_holds_nothing_up(program: Program) -> None:
+    """It is a pipe that nobody writes to or reads."""
+    folder = program.home / ".local" / "state" / "rtchat"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "input_history")
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("first\r")
+    terminal.shows("first token", PROMPT)
+    terminal.types("\x1b[A!\r")
+    terminal.shows("first!", "first!", "first token", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0

@@ -1,0 +1,135 @@
+"""A thread for what may block."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import pytest
+
+from rtchat.worker import Worker, is_any_busy
+
+
+def test_jobs_are_done_in_order_beside_the_loop() -> None:
+    done: list[int] = []
+
+    async def main() -> None:
+        worker = Worker("test")
+        may_begin = threading.Event()
+        first = worker.call(may_begin.wait)
+        others = [worker.call(partial(done.append, number)) for number in range(10)]
+        may_begin.set()  # the loop is free to say so
+        await asyncio.gather(first, *others)
+
+    asyncio.run(main())
+    assert done == list(range(10))
+
+
+def test_what_a_job_raises_its_caller_gets_and_the_next_is_done() -> None:
+    async def main() -> int:
+        worker = Worker("test")
+        with pytest.raises(ZeroDivisionError):
+            await worker.call(lambda: 1 // 0)
+        return await worker.call(lambda: 7)
+
+    assert asyncio.run(main()) == 7
+
+
+def test_a_job_that_nobody_waits_for_any_more_is_left_out() -> None:
+    done: list[str] = []
+
+    async def main() -> None:
+        worker = Worker("test")
+        may_begin = threading.Event()
+        first = worker.call(may_begin.wait)
+        cancelled = worker.call(lambda: done.append("cancelled"))
+        last = worker.call(lambda: done.append("last"))
+        cancelled.cancel()
+        may_begin.set()
+        await asyncio.gather(first, last)
+
+    asyncio.run(main())
+    assert done == ["last"]
+
+
+def test_there_is_an_end_to_what_may_wait_and_to_the_wait_for_it() -> None:
+    worker = Worker("test", limit=2)
+    begun, may_end = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def wait() -> None:
+        begun.set()
+        may_end.wait()
+
+    worker.do(wait)
+    begun.wait()
+    worker.do(lambda: done.append(1))
+    worker.do(lambda: done.append(2))
+    with pytest.raises(queue.Full):
+        worker.do(lambda: done.append(3))
+    assert worker.is_busy
+    assert is_any_busy()
+    assert not worker.close(0.01)
+    may_end.set()
+    assert worker.close(60)
+    assert done == [1, 2]
+    assert not worker.is_busy
+    assert worker.close(0)
+
+
+def test_a_result_that_comes_after_the_loop_is_nobodys() -> None:
+    worker = Worker("test")
+    may_end = threading.Event()
+
+    async def main() -> None:
+        _ = worker.call(may_end.wait)
+
+    asyncio.run(main())
+    may_end.set()
+    assert worker.close(60)
+
+
+def test_a_worker_that_is_not_used_has_no_thread() -> None:
+    before = threading.active_count()
+    worker = Worker("test")
+    assert worker.close(0)
+    worker.stop()
+    assert threading.active_count() == before
+
+
+def test_stopping_leaves_out_what_has_not_begun() -> None:
+    worker = Worker("test")
+    begun, may_end = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> None:
+        begun.set()
+        may_end.wait()
+        done.append("first")
+
+    worker.do(first)
+    worker.do(lambda: done.append("second"))
+    begun.wait()
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    while worker._jobs.qsize() > 1:
+        pass
+    may_end.set()
+    stopping.join()
+    assert done == ["first"]
+
+
+def test_the_program_ends_while_a_job_hangs() -> None:
+    script = (
+        "import sys, threading; from rtchat import cli, __main__\n"
+        "def run(_):\n"
+        "    from rtchat.worker import Worker\n"
+        "    Worker('test').do(threading.Event().wait); return 7\n"
+        "cli.run = run; sys.exit(__main__.main())"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (7, b"")
