@@ -186,5 +186,11 @@ class Screen:
     def tick(self) -> None:
         self.ticks += 1
 
+    def expect(self) -> None:
+        pass
+
+    def hide(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True

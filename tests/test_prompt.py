@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import termios
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +16,12 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
 
+from rtchat.errors import UsageError
+from rtchat.events import Attached, LeaveAsked, LocalEvent, Told
+from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
+from rtchat.ui.terminal import Terminal
+from tests.scripted import Screen
 
 T = TypeVar("T")
 
@@ -130,3 +137,57 @@ def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
         return raw == [True], entry
 
     assert asyncio.run(use()) == (True, "hello")
+
+
+class Hanging:
+    """Files on a disk that does not answer, until it does. `on_read` is called meanwhile."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.on_read: Callable[[], object] = lambda: None
+
+    def may_be_dropped(self, entry: str) -> bool:
+        return entry.startswith("/tmp")
+
+    def dropped(self, entry: str) -> Sequence[str]:
+        self.on_read()
+        self.answers.wait()
+        return ()
+
+    def attach(self, entered: str) -> Attached:
+        self.on_read()
+        self.answers.wait()
+        raise UsageError("that came late")
+
+
+@pytest.mark.parametrize("stop", ["\x03", "\x1b"])
+@pytest.mark.parametrize(
+    ("entry", "means"),
+    [
+        ("/attach slow.png", "nothing was attached: reading was stopped"),
+        ("/tmp/slow.png", "no command /tmp/slow.png"),
+    ],
+)
+def test_a_file_that_does_not_come_is_not_waited_for(entry: str, means: str, stop: str) -> None:
+    files, posted = Hanging(), list[LocalEvent]()
+
+    async def run() -> None:
+        with create_pipe_input() as keys:
+            prompt = Prompt(None, input=keys, output=DummyOutput())
+            terminal = Terminal(Screen(), prompt, Clipboard(io.StringIO(), {}), files)
+
+            def post(event: LocalEvent) -> None:
+                posted.append(event)
+                if isinstance(event, Told):
+                    keys.send_text("\x04")
+
+            files.on_read = lambda: keys.send_text(stop)
+            keys.send_text(f"{entry}\r")
+            await terminal.run(post)
+
+    asyncio.run(run())
+    files.answers.set()
+    told, left = posted
+    assert isinstance(told, Told)
+    assert told.text.startswith(means)
+    assert left == LeaveAsked()

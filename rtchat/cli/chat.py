@@ -129,7 +129,10 @@ KeepAudio = Annotated[
     bool, typer.Option("--keep-audio", help="History has the audio too, not only the words.")
 ]
 TraceFile = Annotated[
-    Text, typer.Option("--trace", metavar="FILE", help="Record every event, keys redacted.")
+    Text,
+    typer.Option(
+        "--trace", metavar="FILE", help="Record every event, keys redacted. Never overwrites."
+    ),
 ]
 TraceAudio = Annotated[bool, typer.Option("--trace-audio", help="Audio and images in it too.")]
 
