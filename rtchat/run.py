@@ -202,6 +202,7 @@ def _run(
         if sound.audio_out is not None:
             recorder = stack.enter_context(_recorder(mode, sound.audio_out))
             player = recorder if voice is None else Both(voice, recorder)
+            source = partial(_together, source, recorder.watch)
         if voice is not None:
             source = partial(_together, source, voice.listen)
         held = _hold(
@@ -210,11 +211,8 @@ def _run(
         code = asyncio.run(held)
         if voice is not None:
             aside.show(Notice("detail", voice.describe()))
-        failure = recorder.close() if recorder is not None else None
-        if failure is not None and code is ExitCode.OK:
-            raise failure
-        if failure is not None:
-            aside.show(Notice("error", str(failure)))
+        if recorder is not None:
+            code = _recorded(recorder, code, aside)
         if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
             message = f"the reply has no sound: {sound.audio_out} was not written"
             raise as_error(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
@@ -243,6 +241,16 @@ def _history(
 def _close_history(writer: HistoryWriter, aside: Aside) -> None:
     if unwritten := writer.close():
         aside.show(Notice("warning", unwritten))
+
+
+def _recorded(recorder: Recorder, code: ExitCode, aside: Aside) -> ExitCode:
+    """End the recording of replies. That it failed counts where all else went well."""
+    recorder.close()
+    if recorder.failure is None:
+        return code
+    if not recorder.is_failure_said:
+        aside.show(Notice("error", str(recorder.failure)))
+    return recorder.failure.exit if code is ExitCode.OK else code
 
 
 async def _together(source: Source, other: Source, post: Post) -> None:

@@ -70,6 +70,7 @@ class Trace:
         self._waiting = 0
         self._lock = threading.Lock()
         self._descriptor = -1
+        self._is_closed = False
         try:
             if _is_fifo(path):  # to open it waits for a reader
                 self.path = path
@@ -98,6 +99,9 @@ class Trace:
 
     def close(self) -> None:
         """Write what is left, within a few seconds, and end the recording."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._worker.do(self._close)
         if not self._worker.close(_CLOSING):
             unread = f"not done after {_CLOSING:g} s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,21 +82,28 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
 
 class Recorder:
     """Records what is played, in a thread: `begin` gives the file of each item, the same one
-    perhaps. One at a time is open. After an OutputError, raised once, it records nothing more."""
+    perhaps. One at a time is open. After a failure it records nothing more."""
 
     def __init__(self, begin: Callable[[], WavWriter]) -> None:
         self._begin = begin
         self._worker = Worker("recording", limit=10_000)
         self.is_empty = True
+        self.failure: OutputError | None = None
+        self.is_failure_said = False
         self._item: str | None = None
         self._file: WavWriter | None = None
-        self._failure: OutputError | None = None
-        self._is_reported = False
+        self._on_failure: Callable[[], object] = lambda: None
+
+    async def watch(self, post: Post) -> None:
+        """Say it when the recording fails."""
+        failed, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._on_failure = lambda: loop.call_soon_threadsafe(failed.set)
+        await failed.wait()
+        self.is_failure_said = True
+        post(Told(str(self.failure), is_error=True))
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Write it."""
-        if (failure := self._news()) is not None:
-            raise failure
         self._do(partial(self._write, item_id, audio))
 
     def end(self, item_id: str) -> None:
@@ -105,32 +113,31 @@ class Recorder:
     def stop(self) -> None:
         """What was not heard by anybody is recorded all the same."""
 
-    def close(self) -> OutputError | None:
-        """Write what is left, within a few seconds. A failure that was not raised yet."""
-        if not self._worker.close(_CLOSING) and self._failure is None:
-            message = f"the recording could not be finished within {_CLOSING:g} s"
-            self._failure = OutputError(message, hint="choose another place")
-        return self._news()
-
-    def _news(self) -> OutputError | None:
-        if self._failure is None or self._is_reported:
-            return None
-        self._is_reported = True
-        return self._failure
+    def close(self) -> None:
+        """Write what is left, within a few seconds."""
+        if not self._worker.close(_CLOSING):
+            self._fail(f"the recording could not be finished within {_CLOSING:g} s")
 
     def _do(self, job: Callable[[], None]) -> None:
-        if self._failure is not None:
-            return
-        try:
-            self._worker.do(job)
-        except queue.Full:
-            message = "the recording is too slow, and ends here"
-            self._failure = OutputError(message, hint="choose another place")
+        if self.failure is None:
+            try:
+                self._worker.do(job)
+            except queue.Full:
+                self._fail("the recording is too slow, and ends here")
+
+    def _fail(self, message: str) -> None:
+        self._failed(OutputError(message, hint="choose another place"))
+
+    def _failed(self, failure: OutputError) -> None:
+        if self.failure is None:
+            self.failure = failure
+            with suppress(RuntimeError):  # the loop is closed
+                self._on_failure()
 
     # What follows runs in the thread.
 
     def _write(self, item_id: str, audio: bytes) -> None:
-        if self._failure is not None:
+        if self.failure is not None:
             return
         try:
             if self._file is None or item_id != self._item:
@@ -139,7 +146,7 @@ class Recorder:
                     before.close()
             self._file.write(audio)
         except OutputError as error:
-            self._failure = error
+            self._failed(error)
         else:
             self.is_empty = False
 

@@ -29,12 +29,13 @@ class Worker:
     def __init__(self, name: str, *, limit: int = 1000) -> None:
         self._jobs: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
         self._thread = threading.Thread(target=self._run, name=f"rtchat-{name}", daemon=True)
+        self._is_closed = False
         _ALL.add(self)
 
     @property
     def is_busy(self) -> bool:
         """Whether a job is running or waiting."""
-        return self._jobs.unfinished_tasks > 0
+        return self._thread.is_alive() and self._jobs.unfinished_tasks > 0
 
     def do(self, job: Callable[[], object]) -> None:
         """Run a job that deals with its own failures."""
@@ -62,9 +63,13 @@ class Worker:
         return future
 
     def close(self, timeout: float) -> bool:
-        """Finish all jobs, within `timeout` seconds. Whether that succeeded."""
+        """Finish all jobs, within `timeout` seconds. Whether that succeeded. What hung once is not
+        waited for again."""
         if self._thread.ident is None:
             return True
+        if self._is_closed:
+            return not self._thread.is_alive()
+        self._is_closed = True
         until = time.monotonic() + timeout
         with suppress(queue.Full):
             self._jobs.put(None, timeout=timeout)

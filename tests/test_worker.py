@@ -56,7 +56,7 @@ def test_a_job_that_nobody_waits_for_any_more_is_left_out() -> None:
     assert done == ["last"]
 
 
-def test_there_is_an_end_to_what_may_wait_and_to_the_wait_for_it() -> None:
+def test_there_is_an_end_to_what_may_wait() -> None:
     worker = Worker("test", limit=2)
     begun, may_end = threading.Event(), threading.Event()
     done: list[int] = []
@@ -71,14 +71,31 @@ def test_there_is_an_end_to_what_may_wait_and_to_the_wait_for_it() -> None:
     worker.do(lambda: done.append(2))
     with pytest.raises(queue.Full):
         worker.do(lambda: done.append(3))
-    assert worker.is_busy
-    assert is_any_busy()
-    assert not worker.close(0.01)
     may_end.set()
     assert worker.close(60)
     assert done == [1, 2]
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_there_is_an_end_to_the_wait_for_what_hangs(waiting: int) -> None:
+    worker = Worker("test", limit=1)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        may_end.wait()
+
+    worker.do(hang)
+    begun.wait()
+    for _ in range(waiting):
+        worker.do(lambda: None)
+    assert not worker.close(0.01)
+    assert not worker.close(1000)  # not again
+    assert worker.is_busy
+    assert is_any_busy()
+    may_end.set()
+    worker.stop()
     assert not worker.is_busy
-    assert worker.close(0)
 
 
 def test_a_result_that_comes_after_the_loop_is_nobodys() -> None:
