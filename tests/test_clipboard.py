@@ -52,7 +52,7 @@ def test_a_block_that_is_not_there() -> None:
 def command(folder: Path, script: str) -> dict[str, str]:
     """An environment whose screen has a clipboard."""
     program = folder / "wl-copy"
-    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.write_text(f"#!/bin/sh\n{script}\n" if script else "#!/nowhere\n")
     program.chmod(0o700)
     return {"WAYLAND_DISPLAY": "wayland-0", "PATH": str(folder)}
 
@@ -72,6 +72,7 @@ def test_the_command_of_the_platform(tmp_path: Path) -> None:
         ("exit 0", {"SSH_CONNECTION": "10.0.0.1"}, ""),
         ("exit 0", {"PATH": "/nowhere"}, ""),
         ("exit 1", {}, "wl-copy failed: "),
+        ("", {}, "wl-copy does not start: "),
         ("/bin/cat; /bin/sleep 1000", {}, "wl-copy did not end within 2 s: "),
     ],
 )

@@ -400,6 +400,52 @@ def test_what_hides_or_turns_text_is_seen() -> None:
     assert "a&lt;U+202E&gt;b &lt;U+202E&gt; ␛[1m" in text
 
 
+_TABLES = [
+    ("| a | b |\n|:-:|--:|\n| 1 | 2 |", [["1", "2"]], ["center", "right"]),
+    (
+        "| a | b |\n|---|---|\n| 1 |\n|  | 2 |\n| 1 | 2 | 3 |",
+        [["1", ""], ["", "2"], ["1", "2"]],
+        [],
+    ),
+    ("| a |\n|---|", [], []),
+    ("> | a | b |\n> |--|--|\n> | *1* | `2` |\n\n| c |\n|--|\n| 3 |", [["1", "2"], ["3"]], []),
+]
+
+
+@pytest.mark.parametrize(("text", "rows", "sides"), _TABLES)
+def test_a_table_has_its_cells(text: str, rows: list[list[str]], sides: list[str]) -> None:
+    page = export(_kept(_said("assistant", text)), "html")
+    found = [
+        [_Page(cell).text for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)]
+        for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    ]
+    assert [row for row in found if row] == rows
+    assert re.findall(r'<td style="text-align:(\w+)">', page) == sides
+
+
+def test_what_a_row_lacks_is_one_cell() -> None:
+    text = f"{'| a ' * 20}|\n{'|---' * 20}|\n| 1 |"
+    assert '<td colspan="19"></td>' in export(_kept(_said("assistant", text)), "html")
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("[x](//host/y)", '<a href="https://host/y">x</a>'),
+        ("[x](/etc/passwd)", "x (/etc/passwd)"),
+        ("[x](data:image/png;base64,QQ==)", "x (data:image/png;base64,QQ==)"),
+        ('[x](https://a/ "say \\"hi\\"")', '<a href="https://a/" title="say &quot;hi&quot;">x</a>'),
+        ("![x](https://a/y.png)", '<a href="https://a/y.png">x</a>'),
+        ("![](y.png)", "<p>image</p>"),
+        ("[![x](https://a/y.png)](https://b/)", '<p><a href="https://b/">x</a></p>'),
+        ("a<br>b <u>c</u>", "<p>a<br>\nb &lt;u&gt;c&lt;/u&gt;</p>"),
+        ("<p>a\n<b>", "<pre><code>&lt;p&gt;a\n&lt;b&gt;\n</code></pre>"),
+    ],
+)
+def test_links_pictures_and_html_of_a_reply(text: str, html: str) -> None:
+    assert html in export(_kept(_said("assistant", text)), "html")
+
+
 def test_a_long_paragraph_is_there_too() -> None:
     text = "word " * 3000 + "end"
     page: Any = _Page(export(_kept(_said("assistant", text)), "html"))

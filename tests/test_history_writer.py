@@ -143,9 +143,7 @@ def test_a_file_that_takes_no_end_of_time_gets_no_more_than_it_can_hold(path: Pa
             with pytest.raises(OutputError, match="does not respond"):
                 await writer.find(None)
             message = writer.close()
-        for each in written:
-            if each.done():
-                each.exception()
+        await asyncio.gather(*written, return_exceptions=True)
         return message
 
     assert asyncio.run(main()).startswith("1499 entries of the conversation could not be written")

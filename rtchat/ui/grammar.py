@@ -80,7 +80,8 @@ def references(known: dict[str, Any]) -> ChainMap[str, Any]:
 
 
 def with_cells(tokens: Iterable[Token]) -> Iterator[Token]:
-    """The same for a web page: the rows of tables have cells, which a terminal does without."""
+    """The tokens of a parse as a web page needs them: with cells in the rows of tables, which a
+    terminal does without."""
     heads: list[Token] = []
     is_body = False
     left = iter(tokens)
