@@ -48,8 +48,8 @@ class Trace:
     recording is ever overwritten. Audio and images are left out unless it is `complete`: what they
     were and how many characters long then stands in the line as `left_out`.
 
-    Raises OutputError if the file cannot be opened, UsageError for the path `-`. Once a line cannot
-    be written the recording is over, and `failure` says why.
+    Raises OutputError if the file cannot be opened. Once a line cannot be written the recording is
+    over, and `failure` says why. The path `-` is stderr.
     """
 
     def __init__(
@@ -60,9 +60,8 @@ class Trace:
         complete: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        if str(path) == "-":
-            hint = "--trace /dev/stderr, or --events for what the server sends"
-            raise UsageError("--trace -: stdout is for the reply", hint=hint)
+        if str(path) == "-":  # stdout has the reply
+            path = Path("/dev/stderr")
         self.failure: OutputError | None = None
         self._redact = redact
         self._complete = complete

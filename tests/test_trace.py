@@ -341,10 +341,11 @@ def test_a_descriptor_that_is_not_open(echo: Program) -> None:
     assert "the trace /dev/fd/77 cannot be written (Bad file descriptor)" in ran.error
 
 
-def test_stdout_is_for_the_reply(echo: Program) -> None:
-    ran = echo.run("once", "hi", "--trace", "-")
-    assert (ran.code, ran.text) == (2, "")
-    assert ran.error.startswith("rtchat: --trace -: stdout is for the reply: --trace /dev/stderr")
+def test_a_dash_records_to_stderr_as_stdout_has_the_reply(echo: Program) -> None:
+    ran = echo.run("once", "-q", "hi", "--trace", "-")
+    assert (ran.code, ran.text) == (0, "hi\n")
+    lines = [json.loads(line) for line in ran.err.splitlines()]
+    assert [line["direction"] for line in lines[1:3]] == ["received", "sent"]
     assert not (echo.home / "-").exists()
 
 

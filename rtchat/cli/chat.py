@@ -131,7 +131,7 @@ KeepAudio = Annotated[
 TraceFile = Annotated[
     Text,
     typer.Option(
-        "--trace", metavar="FILE", help="Record every event, keys redacted. Never overwrites."
+        "--trace", metavar="FILE|-", help="Record every event, keys redacted; - is stderr."
     ),
 ]
 TraceAudio = Annotated[bool, typer.Option("--trace-audio", help="Audio and images in it too.")]
