@@ -13,15 +13,16 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
 from rtchat.errors import UsageError
 from rtchat.tools import Handle, Toolbox, combine
 from rtchat.values import Tool
+from rtchat.wire.fields import DEEPEST, read_json
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -33,7 +34,26 @@ START = 30.0
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 """What the API does not take in a name."""
 _PAGES = 100
-"""Of tools, at the most: a list without end is no reason to read on."""
+"""How many pages a list of tools may have."""
+_TOOLS = 500
+"""How many tools of a server are used: models' servers take 128 to a few hundred."""
+_TOOL_BYTES = 50_000
+"""Bytes that the description and the schema of a tool may have,"""
+_ALL_BYTES = 1_000_000
+"""and those of all tools of a server: each session is told them, and they are tokens."""
+_MESSAGE = 16 * 2**20
+"""Characters of a message of a server that are read."""
+_OBJECTS = 100_000
+"""How many objects and arrays it may have: the package makes much of each."""
+_ENDS = 200
+"""Characters at the ends of a message where its id is looked for."""
+_ID = r'"id"\s*:\s*(\d{1,15}|"[^"\\]{1,100}")'
+_ID_AT_THE_START = r'^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID
+_ID_AT_THE_END = _ID + r"\s*\}\s*$"
+_UNREADABLE = -32603
+"""The code of an error that is made here."""
+_QUOTED = 500
+"""Characters of what a server says that an error quotes."""
 
 
 @asynccontextmanager
@@ -108,14 +128,20 @@ class _Server:
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(start):
                 client = await self._connect(sink, stack)
-                listed = await _list(client)
+                listed, is_whole = await _list(client)
             self._name = _label(client, self._words)
-            self.handles.set_result([self._handle(client, tool) for tool in listed])
+            handles = [self._handle(client, tool) for tool in listed]
+            used = list(_within(handles))
+            if len(used) < len(handles) or not is_whole:
+                rest = "the others are too many, or too large"
+                self._heard(f"{len(used)} of its tools are used: {rest}")
+            self.handles.set_result(used)
             await self.stop.wait()
 
     async def _connect(self, sink: TextIO, stack: AsyncExitStack) -> Client:
         from mcp import Client, StdioServerParameters, stdio_client
 
+        _limit_messages()
         command, *arguments = self._words
         # No `env`: the package passes on PATH, HOME and the like, and no keys.
         parameters = StdioServerParameters(command=command, args=arguments)
@@ -153,7 +179,7 @@ class _Server:
     async def _call(self, client: Client, name: str, arguments: str) -> str:
         try:
             given = json.loads(arguments.strip() or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"error: the arguments are not whole JSON, so nothing was run: {error}"
         if not isinstance(given, dict):
             return "error: the arguments are not a JSON object, so nothing was run"
@@ -174,16 +200,28 @@ def _split(command: str) -> list[str]:
     return words
 
 
-async def _list(client: Client) -> list[Listed]:
+async def _list(client: Client) -> tuple[list[Listed], bool]:
+    """The tools of a server, and whether these are all."""
     tools: list[Listed] = []
     cursor = None
     for _ in range(_PAGES):
         page = await client.list_tools(cursor=cursor)
         tools += page.tools
         cursor = page.next_cursor
-        if not cursor:
+        if not cursor or len(tools) > _TOOLS:
             break
-    return tools
+    return tools[:_TOOLS], not cursor and len(tools) <= _TOOLS
+
+
+def _within(handles: Sequence[Handle]) -> Iterator[Handle]:
+    """Those whose descriptions and schemas are not too large."""
+    total = 0
+    for handle in handles:
+        tool = handle.tool
+        size = len(tool.description.encode()) + len(json.dumps(tool.parameters))
+        if size <= _TOOL_BYTES and total + size <= _ALL_BYTES:
+            total += size
+            yield handle
 
 
 def _label(client: Client, words: Sequence[str]) -> str:
@@ -217,7 +255,78 @@ def _reason(error: BaseException, start: float) -> str:
         return f"it did not speak within {start:g} s"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return str(error)[:_QUOTED] or type(error).__name__
+
+
+@cache
+def _limit_messages() -> None:
+    """Have the package drop messages that are too large: by itself it reads on for ever."""
+    from anyio.streams.text import TextReceiveStream
+    from mcp.client import stdio
+
+    class Limited(TextReceiveStream):
+        """What a server writes, in whole lines, each of which is a message. In the place of one
+        that cannot be read comes an error, if it answers a request: else that would wait for it."""
+
+        _size = 0
+        """Characters of the line so far, all of which are in `_pieces` unless they are too many."""
+        _start = _end = ""
+        """The first and the last of them."""
+
+        def __post_init__(self, encoding: str, errors: str) -> None:
+            super().__post_init__(encoding, errors)
+            self._pieces: list[str] = []
+
+        async def receive(self) -> str:
+            lines: list[str] = []
+            while not lines:
+                *ended, begun = (await super().receive()).split("\n")
+                for piece in ended:
+                    self._take(piece)
+                    lines.append(self._line())
+                self._take(begun)
+            return "".join(lines)
+
+        def _take(self, piece: str) -> None:
+            self._size += len(piece)
+            self._start = self._start or piece[:_ENDS]
+            self._end = (self._end + piece[-_ENDS:])[-_ENDS:]
+            if self._size <= _MESSAGE:
+                self._pieces.append(piece)
+            else:
+                self._pieces = []
+
+        def _line(self) -> str:
+            size, start, end = self._size, self._start, self._end
+            line = "".join(self._pieces)
+            self._size, self._start, self._end, self._pieces = 0, "", "", []
+            if not (fault := _fault(line, size)):
+                return f"{line}\n"
+            found = re.search(_ID_AT_THE_END, end) or re.search(_ID_AT_THE_START, start)
+            if found is None:
+                return ""
+            error = {"code": _UNREADABLE, "message": fault}
+            answer = {"jsonrpc": "2.0", "id": json.loads(found[1]), "error": error}
+            return f"{json.dumps(answer)}\n"
+
+    setattr(stdio, "TextReceiveStream", Limited)  # noqa: B010 # a name that it does not export
+
+
+def _fault(line: str, size: int) -> str:
+    """Why a message of a server is not read, if it is not."""
+    if size > _MESSAGE:
+        return f"a message of {size} characters is too large"
+    brackets = line.count("{") + line.count("[")
+    if brackets > _OBJECTS:
+        return f"a message has more than {_OBJECTS} objects"
+    try:
+        if brackets > DEEPEST:
+            read_json(line)
+    except RecursionError:
+        return "a message is nested too deeply"
+    except ValueError as error:
+        return f"a message cannot be read: {error}"
+    return ""
 
 
 # ------------------------------------------------------------------------------------------ results
