@@ -52,7 +52,8 @@ class Account:
 
     def limit(self, limits: tuple[RateLimit, ...], now: float) -> None:
         """The server says what is left."""
-        self._limits, self._limits_told = limits, now
+        self._limits = tuple(replace(each, name=each.name[:40]) for each in limits[:20])
+        self._limits_told = now
 
     def totals(self, now: float) -> Totals:
         """All of it, as of now."""

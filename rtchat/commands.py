@@ -146,7 +146,9 @@ def _raw(text: str) -> LocalEvent:
     except (ValueError, RecursionError) as error:
         return Told(f"/raw takes an event as JSON, and this is none: {error}", is_error=True)
     if isinstance(data, dict) and isinstance(data.get("type"), str):
-        return RawSaid(data)
+        from rtchat.wire import client
+
+        return RawSaid(data, client.asks(data), client.answer_to(data), client.output_of(data))
     return Told('/raw takes an object with a type: /raw {"type": "…"}', is_error=True)
 
 

@@ -25,11 +25,12 @@ from rtchat.errors import ExitCode, Problem
 from rtchat.minutes import Minutes, Question, add
 from rtchat.patience import LONGEST_LIMIT_WAIT, Patience, back_off
 from rtchat.prices import Costs
-from rtchat.round import STOPPED, Permissions, Round
+from rtchat.round import STOPPED, UNAVAILABLE, Permissions, Round
 from rtchat.speech import SHORTEST_MS, TAIL_MS, Speech, SpeechOptions
 from rtchat.turn import Turn
 from rtchat.values import (
     BYTES_A_MS,
+    Approval,
     Channel,
     Item,
     JsonObject,
@@ -47,6 +48,12 @@ RENEW_BEFORE = 60.0
 """Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
 LAST_TURN = 5.0
 """Seconds that the end of the program waits for a turn of what a lost microphone heard."""
+RAW = 20
+"""How many of the last events of /raw may still be answered."""
+UNASKED = 100
+"""How many replies may come of an event of /raw, such as one that has the server listen."""
+UNANSWERED = 1000
+"""How many of the last commands may still be refused."""
 WORDS_LOST = 3.0
 """Seconds that the end of the program waits for what the user said to be written down."""
 
@@ -140,6 +147,17 @@ class Conversation:
         self._past: deque[str] = deque(maxlen=8)
         """The last responses that are over, or not ours; their events may still come."""
         self._cancel_owed = False
+        self._ending_until = 0.0
+        self._open_calls: tuple[ToolCall | Approval, ...] = ()
+        """Those of the last reply that nobody here makes: the user may answer them by /raw."""
+        self._refused = 0
+        """The calls of this session that were refused since they came too late."""
+        self._raw: deque[ev.RawSaid] = deque(maxlen=RAW)
+        """The user's own events that the server has not answered."""
+        self._raw_reply: JsonObject | None = None
+        """What asked for the reply that is due, if the user wrote it."""
+        self._unasked_left = 0
+        """How many replies that the program did not ask for may still come of them."""
         self._renewal_due = False
         self._now = 0.0
         self._out: list[fx.Effect] = []
@@ -148,6 +166,10 @@ class Conversation:
         """What to do about an event. `now` is seconds on a clock that only goes forward."""
         self._now = now
         self._out = []
+        if self._phase is Phase.ENDING and now > self._ending_until:
+            self._silent("the server did not end the reply that was stopped", ev.Retry.ALWAYS)
+        if self._raw:
+            self._confirm_raw(event)
         if self._phase is not Phase.STOPPED:
             self._dispatch(event)
         return self._out
@@ -191,8 +213,8 @@ class Conversation:
                 self._set_option(event)
             case ev.OptionsAsked():
                 self._notice("info", self._wishes.describe())
-            case ev.RawSaid(fields):
-                self._send_raw(fields)
+            case ev.RawSaid():
+                self._send_raw(event)
             case ev.ModelSet(model):
                 self._change_model(model)
             case ev.StartedOver():
@@ -276,6 +298,9 @@ class Conversation:
         self._renewal_due = False
         self._past.clear()
         self._unanswered.clear()
+        self._open_calls, self._refused = (), 0
+        self._raw.clear()
+        self._unasked_left = 0
         self._clear_timers()
         self._show(fx.Connecting(self._model))
         self._do(fx.Connect(self._model))
@@ -329,7 +354,7 @@ class Conversation:
         self._close_speech()
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
-        if self._turn is not None and self._turn.has_begun:
+        if self._turn is not None and (self._turn.has_begun or self._turn.question.raw == {}):
             self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
@@ -390,7 +415,7 @@ class Conversation:
     def _say(self, question: Question) -> None:
         self._queue.append(question)
         self._next()
-        if question in self._queue:
+        if question in self._queue and question.raw is None:
             self._do(self._minutes.queued(question, self._model))
 
     def _next(self) -> None:
@@ -429,10 +454,16 @@ class Conversation:
 
     def _begin(self, question: Question) -> None:
         self._silence()
-        self._turn = Turn(question, self._now)
+        self._close_calls()
+        self._turn = Turn(question, self._now, self._permissions.limits)
         self._out += self._minutes.asked(question, self._model, self._wishes.session.instructions)
         self._show(fx.Asked(question.text, self._model, question.is_spoken))
         self._show_words(question)
+
+    def _close_calls(self) -> None:
+        """The calls of the last reply that have no output, nor will get one, get one."""
+        calls, self._open_calls = self._open_calls, ()
+        self._refuse_calls(calls, UNAVAILABLE)
 
     def _show_words(self, question: Question) -> None:
         """What was said aloud and written down before it was its turn."""
@@ -454,7 +485,12 @@ class Conversation:
         assert self._turn is not None
         self._turn.begin_reply(is_shielded=self._speech.is_speaking)
         self._phase = Phase.ASKED
-        self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
+        raw = None if self._turn.has_called else self._turn.question.raw
+        self._raw_reply = raw
+        if raw:
+            self._send(fx.Raw(raw))
+        else:
+            self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
         self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
 
     def _started(self, event: ev.ReplyStarted) -> None:
@@ -470,8 +506,25 @@ class Conversation:
             self._phase = Phase.REPLYING
             turn.announced = True
             turn.reply.id = event.response_id
+        elif event.response_id in self._past:
+            pass
+        elif turn is None and self._phase is Phase.READY and self._unasked_left:
+            self._begin_unasked(event)
         elif turn is None or event.response_id != turn.reply.id:
             self._past.append(event.response_id)  # nobody here asked for it
+
+    def _begin_unasked(self, event: ev.ReplyStarted) -> None:
+        """The server replies to something that the user sent by /raw."""
+        self._unasked_left -= 1
+        spent = self._account.overdrawn()
+        self._begin(self._minutes.enter_raw({}))
+        assert self._turn is not None
+        self._turn.reply.id, self._turn.announced = event.response_id, True
+        self._phase = Phase.REPLYING
+        self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+        if spent is not None:
+            self._stop_reply()
+            self._over(Status.FAILED, "", spent)
 
     def _text(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> None:
         if isinstance(event, ev.ChannelDone) and event.channel is Channel.HEARD:
@@ -493,6 +546,8 @@ class Conversation:
                 self._show_text(turn, turn.reply.part_done(event))
             case _:
                 assert_never(event)
+        if turn.reply.exceeded:
+            self._cut_off(turn)
 
     def _current(self, response_id: str) -> Turn | None:
         """The turn that an event of this response belongs to; None if it comes late, or from
@@ -539,18 +594,51 @@ class Conversation:
             self._wait_for_limit(turn, wait)
             return
         turn.pay(event.usage)
-        if event.status is Status.COMPLETED and self._permissions.concern(turn.reply.calls):
-            self._make_calls(turn)
+        if turn.reply.exceeded:
+            self._cut_off(turn, event)
+            return
+        calls = turn.reply.calls
+        if self._permissions.elsewhere and not self._permissions.concern(calls):
+            calls = []
+        if event.status is Status.COMPLETED and calls:
+            self._called_at_the_end(turn, event)
             return
         problem = problems.of_reply(event)
         if self._mode is Mode.CHAT and event.code == problems.LIMITED:
             problem = problem and replace(problem, hint="/retry asks it again")
         self._over(event.status, event.reason, problem, event)
 
-    def _refuse_calls(self, items: Iterable[Item]) -> None:
-        """They came too late to be made, but a server may ask for nothing else before."""
-        for call in (item for item in items if isinstance(item, ToolCall)):
-            self._send(fx.AddItem(ToolOutput(call.call_id, STOPPED)))
+    def _called_at_the_end(self, turn: Turn, event: ev.ReplyEnded) -> None:
+        if not self._permissions.concern(turn.reply.calls):
+            self._open_calls = tuple(turn.reply.calls)
+            problem = problems.unavailable(call.name for call in self._open_calls)
+            self._over(Status.INCOMPLETE, "tool_calls", problem, event)
+        elif not turn.may_call:
+            turn.reply.exceeded = "max_tool_rounds"
+            self._cut_off(turn, event)
+        else:
+            self._make_calls(turn)
+
+    def _cut_off(self, turn: Turn, ended: ev.ReplyEnded | None = None) -> None:
+        """The reply is beyond a limit: the turn is over, and so is the session, whose next question
+        would come after calls that have no output, and all else that was too much."""
+        limit = turn.reply.exceeded
+        problem = problems.exceeded(limit, self._permissions.limits)
+        self._renewal_due = True
+        if ended is None:
+            self._stop_reply()
+            self._silence()
+        self._over(Status.INCOMPLETE, limit, problem, ended)
+
+    def _refuse_calls(self, items: Iterable[Item], output: str = STOPPED) -> None:
+        """They are not made, but a server may take no question before they have outputs. Of too
+        many a new session is rid as well."""
+        calls = [item for item in items if isinstance(item, ToolCall)]
+        self._refused += len(calls)
+        self._renewal_due |= self._refused > self._permissions.limits.calls
+        if not self._renewal_due:
+            for call in calls:
+                self._send(fx.AddItem(ToolOutput(call.call_id, output)))
 
     def _wait_for_limit(self, turn: Turn, seconds: float) -> None:
         turn.waited = True
@@ -723,6 +811,9 @@ class Conversation:
         if item_id and item_id in {question.item_id for question in (*current, *self._queue)}:
             return  # it is said twice
         if self._speech.listens:
+            if not self._speech.is_turn():
+                self._notice("detail", "a turn that the server made of no audio was ignored")
+                return
             question = self._enter("", self._speech.committed())
             question.item_id = item_id
         elif turn is not None and turn.question.is_spoken and not turn.question.item_id:
@@ -793,9 +884,14 @@ class Conversation:
             self._notice("detail" if turn.is_garbled else "warning", str(error))
             turn.is_garbled = True
             return
+        if self._speech.parts > self._permissions.limits.parts:
+            turn.reply.exceeded = "parts"
         if play is None:
             return
         turn.is_heard = True
+        turn.audio_bytes += len(play.audio)
+        if turn.audio_bytes > self._permissions.limits.audio_bytes:
+            turn.reply.exceeded = "audio"
         self._do(play)
         if self._speech.options.keeps:
             turn.audio.append(play.audio)
@@ -819,6 +915,8 @@ class Conversation:
         turn = self._current(response_id)
         if turn is not None:
             turn.reply.call(item)
+            if turn.reply.exceeded:
+                self._cut_off(turn)
 
     def _make_calls(self, turn: Turn) -> None:
         """The reply is calls: they are made, all of them are answered, and a reply is due again."""
@@ -855,8 +953,7 @@ class Conversation:
             self._ask_reply(may_call=not enough)
 
     def _answer_calls(self, turn: Turn) -> None:
-        assert turn.round is not None
-        answers, turn.round = turn.round.answers, None
+        answers = turn.end_round()
         self._out += self._minutes.answered(turn.question, answers, self._model)
         if self._phase in (Phase.CALLING, Phase.READY):  # else they are replayed
             for answer in answers:
@@ -891,6 +988,7 @@ class Conversation:
         # A cancel that arrives before the reply exists is lost, so it waits for the reply's id.
         self._cancel_owed = self._phase is Phase.ASKED
         self._phase = Phase.ENDING
+        self._ending_until = self._now + self._patience.reply
         if not self._cancel_owed:
             self._send(fx.Cancel(self._ending_id))
 
@@ -925,6 +1023,10 @@ class Conversation:
                 self._settings_refused(error)
             case fx.Reply():
                 self._reply_refused(error)
+            case fx.Raw(fields) if fields is self._raw_reply:
+                self._reply_refused(error)
+            case fx.Raw(fields):
+                self._raw_refused(fields, error)
             case fx.AddItem(item) if self._is_question(item):
                 self._question_refused(error)
             case fx.CommitAudio() if self._phase in _REPLY_DUE and self._turn is not None:
@@ -1005,13 +1107,46 @@ class Conversation:
         if self._has_session:
             self._send(fx.Configure(self._wishes.session))
 
-    def _send_raw(self, fields: JsonObject) -> None:
+    def _send_raw(self, raw: ev.RawSaid) -> None:
         if not self._has_session:
             self._notice("error", "there is no session to send it to")
+        elif raw.asks and (spent := self._account.overdrawn()) is not None:
+            self._notice("error", str(spent))
+        elif raw.asks:
+            question = self._minutes.enter_raw(raw.fields)
+            is_free = self._phase is Phase.READY and self._turn is None
+            when = "sent" if is_free else "after this reply:"
+            self._notice("info", f"{when} {raw.fields['type']}")
+            self._say(question)
+        else:
+            self._open_calls = tuple(
+                call
+                for call in self._open_calls
+                if not (isinstance(call, ToolCall) and call.call_id == raw.output_of)
+            )
+            self._unasked_left = UNASKED
+            self._raw.append(raw)
+            self._send(fx.Raw(raw.fields))
+            self._notice("info", f"sent {raw.fields['type']}")
+
+    def _confirm_raw(self, event: ev.Event) -> None:
+        """The server did what the user asked of it by /raw, which nothing else shows."""
+        is_ours = isinstance(event, ev.SessionUpdated) and any(
+            isinstance(sent, fx.Configure) for sent in self._unanswered.values()
+        )
+        item = event.item if isinstance(event, ev.ItemAdded | ev.ItemRetrieved) else None
+        is_ours |= self._turn is not None and isinstance(event, ev.ItemAdded)
+        raw = next((raw for raw in self._raw if type(event) is raw.answer), None)
+        if raw is None or is_ours:
             return
-        self._sent += 1
-        self._do(fx.Send(f"rtchat_{self._sent}", fx.Raw(fields)))
-        self._notice("info", f"sent {fields['type']}")
+        self._raw.remove(raw)
+        item_id = getattr(event, "item_id", "") or getattr(item, "id", "")
+        words = f": {item.text}" if isinstance(item, Message) and item.text else ""
+        self._notice("info", f"done: {raw.fields['type']} {item_id}{words}".rstrip())
+
+    def _raw_refused(self, fields: JsonObject, error: ev.ServerProblem) -> None:
+        self._notice("error", f"the server refused {fields['type']}: {error.message}")
+        self._raw = deque((raw for raw in self._raw if raw.fields is not fields), RAW)
 
     @property
     def _has_session(self) -> bool:
@@ -1075,7 +1210,8 @@ class Conversation:
             else:
                 self._say(again)
         else:
-            self._turn = Turn(last, self._now)
+            self._close_calls()
+            self._turn = Turn(last, self._now, self._permissions.limits)
             self._show(fx.Asked(last.text, self._model, last.is_spoken))
             self._next()
 
@@ -1132,8 +1268,12 @@ class Conversation:
     def _send(self, command: fx.Command) -> None:
         self._sent += 1
         event_id = f"rtchat_{self._sent}"
+        if isinstance(command, fx.Raw):  # which may have its own
+            event_id = str(command.fields.get("event_id") or event_id)
         if not isinstance(command, fx.AppendAudio):  # nobody answers these
             self._unanswered[event_id] = command
+            if len(self._unanswered) > UNANSWERED:
+                del self._unanswered[next(iter(self._unanswered))]
         self._out.append(fx.Send(event_id, command))
 
     def _answered(self, *kinds: type[fx.Command]) -> None:

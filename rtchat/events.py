@@ -416,9 +416,16 @@ class OptionsAsked:
 
 @value
 class RawSaid:
-    """/raw: any event for the server."""
+    """/raw: any event for the server.
+
+    `asks` is whether it asks for a reply, `answer` the type of the event that confirms it, if there
+    is one, and `output_of` the id of the call that it gives the output of.
+    """
 
     fields: JsonObject
+    asks: bool = False
+    answer: type | None = None
+    output_of: str = ""
 
 
 @value

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rtchat.effects import AddItem, AppendAudio, Command, CommitAudio, Record, ReplyOver
-from rtchat.values import Entry, Item, Kept, Message, Part, State, Status
+from rtchat.values import Entry, Item, JsonObject, Kept, Message, Part, State, Status
 
 APPENDED = 24_000
 """Bytes of audio in one event: half a second."""
@@ -23,11 +23,18 @@ MOST_AT_ONCE = 7_680_000
 class Question:
     """A question on its way: waiting, then asked, then answered.
 
-    `audio` is what was said, if it is spoken: PCM16, mono, 24 kHz.
+    `audio` is what was said, if it is spoken: PCM16, mono, 24 kHz. `raw` is the event that asks for
+    a reply to no question, as the user wrote it; empty if the server replies to something else that
+    the user sent.
     """
 
     def __init__(
-        self, turn: int, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
+        self,
+        turn: int,
+        text: str,
+        attached: tuple[Part, ...] = (),
+        audio: bytes | None = None,
+        raw: JsonObject | None = None,
     ) -> None:
         self.turn = turn
         self.text = text
@@ -36,6 +43,7 @@ class Question:
         if audio is not None:
             parts = (*parts, Part("audio", data=b64encode(audio).decode()))
         self.item = Message("user", parts)
+        self.raw = raw
         self.item_id = ""
         """What the server calls its audio."""
         self.is_told = False
@@ -70,7 +78,7 @@ class Question:
     def telling(self, *, listens: bool) -> Iterator[Command]:
         """What makes it part of a session; one that listens all the time would take audio that is
         appended for what is being said."""
-        if self.is_told:
+        if self.is_told or self.raw is not None:
             return
         if listens or not self.is_spoken or self.words:
             yield from add(_told(self.item) or self.item)
@@ -108,7 +116,7 @@ class Minutes:
             *attached, question = entry.item.parts or (Part("text"),)
             self.last = Question(entry.turn, question.text, tuple(attached))
             self.last.item = entry.item
-        elif self.last is not None:
+        elif self.last is not None and self.last.turn == entry.turn:
             self.last.entries = entry.index + 1
         if entry.state is not State.QUEUED:
             self.items.append(entry.item)
@@ -139,6 +147,11 @@ class Minutes:
         """A new question. Its number is its place, however long it waits."""
         self._turns += 1
         return Question(self._turns, text, attached, audio)
+
+    def enter_raw(self, fields: JsonObject) -> Question:
+        """A turn without a question: it has a reply, and nothing is kept but that."""
+        self._turns += 1
+        return Question(self._turns, "", raw=fields)
 
     def again(self, question: Question) -> Question | None:
         """The same question as a new one; one that was said aloud in words, if they are known. None
@@ -186,12 +199,14 @@ class Minutes:
 
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:
         """It is about to be sent, under these instructions."""
-        self.items.append(question.item)
+        if question.raw is None:
+            self.items.append(question.item)
         if instructions and instructions != self.instructions:
             self.instructions = instructions
             system = Message("system", (Part("text", instructions),))
             yield Record(Entry(0, 0, system, State.COMPLETED))
-        yield self._keep(question, Entry(question.turn, 0, question.item, State.ASKED, model))
+        if question.raw is None:
+            yield self._keep(question, Entry(question.turn, 0, question.item, State.ASKED, model))
 
     def is_known(self, question: Question) -> bool:
         """Whether a new session can be told what was asked."""
@@ -238,9 +253,10 @@ class Minutes:
     ) -> Iterator[Record]:
         """Its reply, whose last text is `last`, is over or will never come; `audio` is what of it
         is to be kept as such."""
-        self.last = question
-        question.is_answered = over.status is Status.COMPLETED
-        self._forget_audio(question)
+        if question.raw is None:
+            self.last = question
+            question.is_answered = over.status is Status.COMPLETED
+            self._forget_audio(question)
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
@@ -257,8 +273,9 @@ class Minutes:
                 over.timing.total,
             )
             yield self._reply(question, last, answer)
-        entry = Entry(question.turn, 0, question.item, state, over.model, reason)
-        yield self._keep(question, entry)
+        if question.raw is None:
+            entry = Entry(question.turn, 0, question.item, state, over.model, reason)
+            yield self._keep(question, entry)
 
 
 def _reply(text: str, audio: bytes = b"") -> Message:

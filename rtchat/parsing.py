@@ -113,6 +113,13 @@ def _count(value: object) -> int:
     return int(count)
 
 
+def _bytes(value: object) -> int:
+    count = _number(value)
+    if not (1 <= count < 1e12 and count.is_integer()):
+        raise ValueError("it must be a number of bytes, 1 or more")
+    return int(count)
+
+
 def _choice(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:
@@ -243,6 +250,9 @@ PARSERS: dict[str, Callable[[object], object]] = {
     "mcp": _texts,
     "allow_tools": _texts,
     "max_tool_rounds": _count,
+    "max_tool_calls": _count,
+    "max_tool_bytes": _bytes,
+    "max_reply_bytes": _bytes,
     "insecure": _flag,
     "local": _flag,
     "quiet": _flag,

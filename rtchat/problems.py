@@ -6,11 +6,12 @@ Not here: failures of the connection itself, which `transport` explains.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import assert_never
 
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import ReplyEnded, ServerProblem
-from rtchat.values import Status
+from rtchat.values import Limits, Status
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
 BUSY = "conversation_already_has_active_response"
@@ -114,3 +115,25 @@ def spent(cost: float, most: float) -> Problem:
 def no_price(model: str) -> str:
     """What a budget cannot do without."""
     return f"no price of {model} is known, so --max-cost does not count it"
+
+
+def exceeded(limit: str, limits: Limits) -> Problem:
+    """A limit stopped a reply that did not stop by itself."""
+    what = {
+        "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",
+        "max_tool_calls": f"one reply has more than {limits.calls} calls",
+        "max_tool_bytes": f"the calls of this turn have more than {limits.call_bytes} bytes",
+        "max_reply_bytes": f"the reply has more than {limits.reply_bytes} bytes",
+        "audio": f"the reply has more than {limits.audio_bytes} bytes of audio",
+        "parts": f"the reply has more than {limits.parts} parts",
+    }[limit]
+    hint = f"raise --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
+    return Problem(ExitCode.REPLY, f"stopped: {what}", hint, limit)
+
+
+def unavailable(names: Iterable[str]) -> Problem:
+    """The model called tools that rtchat does not have."""
+    short = [name if len(name) <= 64 else f"{name[:63]}…" for name in dict.fromkeys(names)]
+    shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
+    message = f"the model called {shown}, not available here"
+    return Problem(ExitCode.REPLY, message, "--tools and --mcp add tools", "tool_calls")

@@ -11,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rtchat.events import ChannelDone, Delta, PartDone
-from rtchat.values import Approval, Channel, Item, Message, ToolCall
+from rtchat.values import Approval, Channel, Item, Limits, Message, ToolCall
 from rtchat.wire.fields import whole_characters
 
 BETWEEN_PARTS = "\n\n"
 _WORDS = (Channel.TEXT, Channel.TRANSCRIPT)
+
+
+def size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 class _Part:
@@ -27,12 +32,17 @@ class _Part:
         """How many of the pieces were handed out."""
         self.final: str | None = None
         self.done = False
+        self.size = 0
+        """Bytes of its text."""
 
     @property
     def text(self) -> str:
         return "".join(self.pieces) if self.final is None else self.final
 
     def add(self, text: str) -> None:
+        if not text:
+            return
+        self.size += size(text)
         if not self.half and text.isascii():
             self.pieces.append(text)
             return
@@ -46,6 +56,7 @@ class _Part:
         if not text:
             return
         self.final = text
+        self.size = max(self.size, size(text))
         arrived = "".join(self.pieces)
         if text.startswith(arrived):
             self.pieces.append(text[len(arrived) :])
@@ -54,10 +65,21 @@ class _Part:
 class Reply:
     """The text of one reply. Every method returns what can be shown now that could not before."""
 
-    def __init__(self, response_id: str = "", *, between: str = BETWEEN_PARTS) -> None:
+    def __init__(
+        self,
+        response_id: str = "",
+        *,
+        between: str = BETWEEN_PARTS,
+        limits: Limits | None = None,
+    ) -> None:
+        """What is beyond the `limits` is left out, and `exceeded` names the limit."""
         self.id = response_id
-        self._between = between
+        self.exceeded = ""
         self.calls: list[ToolCall | Approval] = []
+        self._between = between
+        self._limits = limits
+        self._called = self._arguments = 0
+        """Bytes of the calls that are complete, and of the arguments that were streamed."""
         self._parts: dict[tuple[str, int], _Part] = {}
         self._shown_last: _Part | None = None
 
@@ -73,10 +95,13 @@ class Reply:
 
     def add(self, delta: Delta) -> str:
         """The next piece of a text or a transcript; other channels are not text."""
+        if delta.channel is Channel.ARGUMENTS:
+            self._arguments += size(delta.text)
+            self._check_calls(self._arguments)
         part = self._part(delta.item_id, delta.content_index, delta.channel)
         if part is None or part.final is not None:  # a piece after the whole is in it already
             return ""
-        part.add(delta.text)
+        part.add(self._within(delta.text))
         return self._show()
 
     def channel_done(self, event: ChannelDone) -> str:
@@ -84,7 +109,7 @@ class Reply:
         part = self._part(event.item_id, event.content_index, event.channel)
         if part is None:
             return ""
-        part.settle(event.text)
+        part.settle(self._within(event.text, part.size))
         part.done = True
         return self._show()
 
@@ -95,18 +120,32 @@ class Reply:
             part = self._part(event.item_id, event.content_index, Channel.TEXT)
         if part is None:
             return ""
-        part.settle(event.part.text)
+        part.settle(self._within(event.part.text, part.size))
         part.done = True
         return self._show()
 
     def call(self, item: Item) -> None:
         """An item that is complete; it may be a call, and may be said twice."""
+        if self.exceeded:
+            return
         known = {other.call_id if isinstance(other, ToolCall) else other.id for other in self.calls}
         match item:
             case ToolCall(call_id=key) | Approval(id=key) if key not in known:
-                self.calls.append(item)
+                self._add_call(item)
             case _:
                 pass
+
+    def _add_call(self, call: ToolCall | Approval) -> None:
+        self._called += size(call.name) + size(call.arguments)
+        self._check_calls(self._called)
+        if self._limits is not None and len(self.calls) >= self._limits.calls:
+            self.exceeded = "max_tool_calls"
+        if not self.exceeded:
+            self.calls.append(call)
+
+    def _check_calls(self, count: int) -> None:
+        if self._limits is not None and count > self._limits.call_bytes:
+            self.exceeded = "max_tool_bytes"
 
     def finish(self, items: Sequence[Item] = ()) -> str:
         """The reply is over; `items` is its output as the server reports it at the end."""
@@ -125,18 +164,33 @@ class Reply:
         for index, content in enumerate(item.parts):
             known = self._parts.get((item.id, index))
             if known is not None:
-                known.settle(content.text)
+                known.settle(self._within(content.text, known.size))
             elif content.text and content.text not in arrived:
-                self._parts[item.id, index] = part = _Part(Channel.TEXT)
-                part.settle(content.text)
+                part = self._part(item.id, index, Channel.TEXT)
+                if part is not None:
+                    part.settle(self._within(content.text))
 
     def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
         if channel not in _WORDS:
             return None
         part = self._parts.get((item_id, index))
         if part is None:
+            if self._limits is not None and len(self._parts) >= self._limits.parts:
+                self.exceeded = "parts"
+                return None
             self._parts[item_id, index] = part = _Part(channel)
         return part if part.channel is channel else None
+
+    def _within(self, text: str, replaced: int = 0) -> str:
+        """The text, or as much of it as the reply may have; it takes the place of so many bytes."""
+        if self._limits is None:
+            return text
+        total = sum(part.size for part in self._parts.values())
+        room = self._limits.reply_bytes - total + replaced
+        if size(text) <= room:
+            return text
+        self.exceeded = "max_reply_bytes"
+        return text.encode("utf-8", "replace")[: max(0, room)].decode("utf-8", "ignore")
 
     def _show(self) -> str:
         out = ""

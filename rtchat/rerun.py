@@ -57,6 +57,7 @@ from rtchat.events import (
     UserSaid,
 )
 from rtchat.ledger import Ledger, read_sent
+from rtchat.round import Permissions
 from rtchat.session import Machine
 from rtchat.speech import SpeechOptions
 from rtchat.trace import Recorded
@@ -327,7 +328,9 @@ def _machine(session: _Session) -> Machine:
         interrupts=interrupts,
         writes_down=session.is_spoken_to and writes_down(options.other),
     )
-    return Conversation(model, options, past=_kept(session.past), speech=speech)
+    others = Permissions(elsewhere=True)
+    past = _kept(session.past)
+    return Conversation(model, options, past=past, speech=speech, permissions=others)
 
 
 def _decoded(event: Recorded) -> list[ServerEvent]:

@@ -12,13 +12,13 @@ from typing import TypeAlias, assert_never
 
 from rtchat.effects import Effect, Notice, RunTool, Show, StopTools, ToolAsked, ToolBegan, ToolEnded
 from rtchat.events import Answer
-from rtchat.values import Approval, ApprovalAnswer, JsonObject, ToolCall, ToolOutput
+from rtchat.values import Approval, ApprovalAnswer, JsonObject, Limits, ToolCall, ToolOutput
 
-MOST_ROUNDS = 10
 NO_CALLS: JsonObject = {"tool_choice": "none"}
 """The option of a reply that can only be text."""
 REFUSED = "error: the user refused this call"
 STOPPED = "error: the user stopped this call"
+UNAVAILABLE = "error: this tool is not available"
 _NOBODY = "error: this tool is not allowed here"
 _ENOUGH = "error: no more calls in this turn; answer with what there is"
 
@@ -26,7 +26,8 @@ Call: TypeAlias = ToolCall | Approval
 
 
 class Permissions:
-    """Which calls may be made, by name. `asks` is whether there is somebody to be asked."""
+    """Which calls may be made, by name. `asks` is whether there is somebody to be asked;
+    `elsewhere` whether others make all calls, as in a recording."""
 
     def __init__(
         self,
@@ -34,13 +35,15 @@ class Permissions:
         allowed: Iterable[str] = (),
         *,
         asks: bool = False,
-        most_rounds: int = MOST_ROUNDS,
+        elsewhere: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
     ) -> None:
         self.tools = frozenset(tools)
         """The tools on this side."""
         self.allowed = set(allowed)
         self.asks = asks
-        self.most_rounds = most_rounds
+        self.elsewhere = elsewhere
+        self.limits = limits
 
     def describe(self) -> str:
         """The tools, a line each."""
@@ -48,8 +51,7 @@ class Permissions:
         return "\n".join(f"{name}{note}" for name, note in sorted(notes)) or "there are no tools"
 
     def concern(self, calls: Sequence[Call]) -> bool:
-        """Whether it is for this side to answer these calls: without tools of its own it reports
-        them, and whoever gave the server its tools answers."""
+        """Whether this side answers these calls. Without tools of its own it only reports them."""
         return any(self.tools or isinstance(call, Approval) for call in calls)
 
 
@@ -58,7 +60,7 @@ class Round:
 
     def __init__(self, calls: Sequence[Call], permissions: Permissions, number: int) -> None:
         self.calls = tuple(calls)
-        self.is_last = number >= permissions.most_rounds
+        self.is_last = number >= permissions.limits.rounds
         self._permissions = permissions
         self._waiting = list(calls)
         """To be allowed or not, in order."""

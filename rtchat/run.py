@@ -41,7 +41,7 @@ from rtchat.settings import Settings
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
-from rtchat.values import JsonObject, Kept, Options
+from rtchat.values import JsonObject, Kept, Limits, Options
 from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, view_of
 from rtchat.voice import Both, Recorder, Sound, Voice, spoken
 from rtchat.wire import ask_for, with_tools, write_frame
@@ -389,7 +389,12 @@ def _conversation(
             [tool.name for tool in tools],
             settings.allow_tools,
             asks=mode is Mode.CHAT,
-            most_rounds=settings.max_tool_rounds,
+            limits=Limits(
+                settings.max_tool_rounds,
+                settings.max_tool_calls,
+                settings.max_tool_bytes,
+                settings.max_reply_bytes,
+            ),
         ),
     )
 

@@ -103,6 +103,11 @@ class Settings:
     allow_tools: tuple[str, ...] = ()
     """The tools that run without anybody being asked."""
     max_tool_rounds: int = 10
+    max_tool_calls: int = 100
+    """In one reply."""
+    max_tool_bytes: int = 2_000_000
+    """Of the calls of one turn, with their outputs."""
+    max_reply_bytes: int = 4_000_000
     prices: Mapping[str, Rate] = field(default_factory=dict)
     key_env: tuple[str, ...] = ("OPENAI_API_KEY",)
     """The variables that may have the key."""

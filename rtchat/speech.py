@@ -27,6 +27,10 @@ TAIL_MS = 3_000
 more."""
 UNHEARD = 8
 """How many turns may wait to be written down."""
+PLAYED = 1000
+"""How many of the last items with sound are known by their ids."""
+TURNS = 100
+"""How many turns a server may make beyond those for which the audio of the session is enough."""
 BEFORE_MS = 5_000
 """How much is kept of what was sent before anybody spoke: the server tells late when that began."""
 MOST_MS = 600_000
@@ -71,6 +75,8 @@ class Speech:
         """The last audio that this session's server was given,"""
         self._forgotten = 0
         """and how many bytes of it there were before."""
+        self._turns = 0
+        """How many turns it has made of it."""
         self._from: int | None = None
         self._until: int | None = None
         """The milliseconds of the session at which the user began to speak, and stopped."""
@@ -78,8 +84,8 @@ class Speech:
         """What was said while there was no session."""
         self._turn = bytearray()
         """What was said of a turn that is made by hand."""
-        self._played: set[str] = set()
-        """The items of this session that have sound."""
+        self._played: dict[str, None] = {}
+        """The last items of this session that have sound."""
         self._parts: dict[tuple[str, int], bytes] = {}
         """Those that are being heard: the first byte of a sample whose second has not come."""
 
@@ -167,6 +173,12 @@ class Speech:
         if self.listens:
             self._from, self._until = start_ms, None
 
+    def is_turn(self) -> bool:
+        """Whether the server can have made a turn: it needs some audio for each."""
+        self._turns += 1
+        audio = self._forgotten + len(self._sent)
+        return self._turns <= TURNS + audio / (SHORTEST_MS * BYTES_A_MS)
+
     def stopped(self, end_ms: int) -> None:
         """It does not any more."""
         self._until = end_ms
@@ -200,7 +212,7 @@ class Speech:
         if said := self.committed():
             self._held.appendleft(said)
         self._sent.clear()
-        self._forgotten = 0
+        self._forgotten = self._turns = 0
         self._played.clear()
         self.unheard.clear()
 
@@ -227,6 +239,11 @@ class Speech:
         """Whether an item is one of this session's, and has sound."""
         return item_id in self._played
 
+    @property
+    def parts(self) -> int:
+        """How many parts are being heard."""
+        return len(self._parts)
+
     def finish(self) -> Iterator[Play]:
         """Nothing more comes of what is being heard, whatever the server has said of it."""
         for item_id, index in self._parts:
@@ -240,7 +257,9 @@ class Speech:
         key = event.item_id, event.content_index
         if isinstance(event, ChannelDone):
             return None if self._parts.pop(key, None) is None else Play(*key, b"", is_last=True)
-        self._played.add(event.item_id)
+        self._played[event.item_id] = None
+        if len(self._played) > PLAYED:
+            del self._played[next(iter(self._played))]
         try:
             # Some encoders break lines.
             audio = b64decode("".join(event.text.split()), validate=True)

@@ -6,13 +6,15 @@ A turn has one reply, or several with calls between them. Not here: when anythin
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat.errors import Problem
 from rtchat.minutes import Question
-from rtchat.reply import BETWEEN_PARTS, Reply
+from rtchat.reply import BETWEEN_PARTS, Reply, size
 from rtchat.round import Permissions, Round
-from rtchat.values import Status, ToolCall, Usage
+from rtchat.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
 SAVE_EVERY = 0.5
 """Seconds between two records of a reply that streams."""
@@ -24,12 +26,15 @@ stand in order."""
 class Turn:
     """One turn; its state is the conversation's to change. Times are in seconds."""
 
-    def __init__(self, question: Question, now: float) -> None:
+    def __init__(self, question: Question, now: float, limits: Limits) -> None:
         self.question = question
+        self._limits = limits
+        self._call_bytes = 0
+        """Bytes of the calls that were made, and of their outputs."""
         self.sent = now
         self.first: float | None = None
         """When the first text came."""
-        self.reply = Reply()
+        self.reply = Reply(limits=limits)
         self.announced = False
         """Whether `response.created` named the reply; until then its first delta does."""
         self.waited = False
@@ -51,6 +56,8 @@ class Turn:
         """Whether the user spoke before it began: speech interrupts a reply when speech begins."""
         self.is_garbled = False
         """Whether it was said that some of it is no audio."""
+        self.audio_bytes = 0
+        """Bytes of the reply's audio."""
         self.audio: list[bytes] = []
         """What is to be kept of how it sounds."""
         self._rounds = 0
@@ -74,9 +81,10 @@ class Turn:
 
     def begin_reply(self, *, is_shielded: bool) -> None:
         """Another reply is asked for."""
-        self.reply = Reply()
+        self.reply = self._new_reply()
         self.is_asked_for, self.is_left_to_us, self.is_shielded = True, False, is_shielded
         self.announced = self.is_heard = self.is_silenced = self.saving = False
+        self.audio_bytes = 0
 
     def show(self, text: str, now: float, *, waits: bool) -> list[fx.Effect]:
         """The next text; the first decides whether it `waits`."""
@@ -117,8 +125,31 @@ class Turn:
             self._joint = BETWEEN_PARTS
         self._note_calls()
         self._rounds += 1
+        self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
         self.round = Round(self.reply.calls, permissions, self._rounds)
-        self.reply, self.audio = Reply(), []
+        self.reply, self.audio = self._new_reply(), []
+
+    def _new_reply(self) -> Reply:
+        left = self._limits.call_bytes - self._call_bytes
+        return Reply(limits=replace(self._limits, call_bytes=left))
+
+    @property
+    def has_called(self) -> bool:
+        """Whether there was a reply with calls before this one."""
+        return self._rounds > 0
+
+    @property
+    def may_call(self) -> bool:
+        """Whether its next reply may have calls."""
+        return self._rounds < self._limits.rounds
+
+    def end_round(self) -> list[ToolOutput | ApprovalAnswer]:
+        """The answers to the calls that were made."""
+        assert self.round is not None
+        answers, self.round = self.round.answers, None
+        outputs = (answer.output for answer in answers if isinstance(answer, ToolOutput))
+        self._call_bytes += sum(map(size, outputs))
+        return answers
 
     def _note_calls(self) -> None:
         self._calls += [call for call in self.reply.calls if isinstance(call, ToolCall)]

@@ -234,6 +234,24 @@ class Usage:
         return Usage(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))  # type: ignore[operator] # all are numbers
 
 
+@value
+class Limits:
+    """When a model, or a server, that does not stop by itself is stopped."""
+
+    rounds: int = 10
+    """Replies with calls in one turn."""
+    calls: int = 100
+    """Calls in one reply."""
+    call_bytes: int = 2_000_000
+    """Bytes of the calls of one turn, with what they gave back."""
+    reply_bytes: int = 4_000_000
+    """Bytes of text in one reply."""
+    parts: int = 1_000
+    """Parts in one reply."""
+    audio_bytes: int = 3_600_000 * BYTES_A_MS
+    """Bytes of audio in one reply: an hour."""
+
+
 class State(StrEnum):
     """How far a kept item has come: those of a reply, and these."""
 

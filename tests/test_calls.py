@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from rtchat.conversation import Conversation, Mode
 from rtchat.effects import (
     AddItem,
     Asked,
+    Cancel,
     ClearTimer,
     Connect,
     Connecting,
+    Disconnect,
     Notice,
     Ready,
     Record,
@@ -31,6 +37,8 @@ from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
     CancelPressed,
     Delta,
+    Event,
+    InputEnded,
     LeaveAsked,
     Lost,
     Opened,
@@ -38,6 +46,7 @@ from rtchat.events import (
     ReplyEnded,
     ReplyStarted,
     Retry,
+    RetryAsked,
     SessionCreated,
     SessionUpdated,
     Started,
@@ -47,13 +56,17 @@ from rtchat.events import (
     ToolFinished,
     UserSaid,
 )
+from rtchat.problems import exceeded
+from rtchat.problems import unavailable as unavailable_problem
 from rtchat.round import Permissions
+from rtchat.speech import SpeechOptions
 from rtchat.values import (
     Approval,
     ApprovalAnswer,
     Channel,
     Entry,
     Item,
+    Limits,
     Message,
     Options,
     Part,
@@ -77,7 +90,7 @@ LOST = Lost(Problem(ExitCode.LINK, "connection lost (1006)"), Retry.ALWAYS)
 
 def asked(mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, keeps: bool = False) -> Playbook:
     permissions = Permissions(
-        ["weather", "clock"], allowed, asks=mode is Mode.CHAT, most_rounds=rounds
+        ["weather", "clock"], allowed, asks=mode is Mode.CHAT, limits=Limits(rounds)
     )
     conversation = Conversation("m", TEXT, mode=mode, permissions=permissions)
     play = Playbook(conversation, keeps=keeps)
@@ -300,18 +313,76 @@ def test_a_tool_that_there_is_not_is_said_to_the_model() -> None:
     )
 
 
-def test_without_tools_of_our_own_calls_are_reported_and_the_turn_is_over() -> None:
-    play = Playbook(Conversation("m", TEXT, mode=Mode.LINES))
-    play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
-    over = ReplyOver(
-        Status.COMPLETED,
+def unavailable(*items: ToolCall) -> ReplyOver:
+    names = ", ".join(item.name for item in items)
+    message = f"the model called {names}, not available here"
+    return ReplyOver(
+        Status.INCOMPLETE,
         "",
         "m",
-        response_id="r1",
+        "tool_calls",
+        Problem(ExitCode.REPLY, message, "--tools and --mcp add tools", "tool_calls"),
+        "r1",
         timing=Timing(0.0, None, 0.0),
-        tool_calls=(CLOCK,),
+        tool_calls=items,
     )
-    play >> calls(CLOCK) << [ClearTimer(Timer.STALL), Show(over)]
+
+
+def ready(mode: Mode = Mode.CHAT, permissions: Permissions | None = None) -> Playbook:
+    play = Playbook(Conversation("m", TEXT, mode=mode, permissions=permissions))
+    return play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+
+
+def test_without_tools_of_our_own_calls_are_reported_as_not_available() -> None:
+    play = ready(Mode.LINES) >> calls(OSLO, CLOCK)
+    play << [ClearTimer(Timer.STALL), Show(unavailable(OSLO, CLOCK))]
+    (
+        play
+        >> UserSaid("and")
+        << [
+            send(4, "c1", "error: this tool is not available"),
+            send(5, "c3", "error: this tool is not available"),
+            Show(Asked("and", "m")),
+            Send("rtchat_6", AddItem(Message("user", (Part("text", "and"),)))),
+            Send("rtchat_7", Reply(TEXT)),
+            STALL,
+        ]
+    )
+    play.end()
+    play.skip(ReplyStarted("r2"), ReplyEnded("r2", Status.COMPLETED))
+    effects = play.conversation.handle(InputEnded())
+    assert effects[-1] == Stop(ExitCode.REPLY)
+
+
+def test_calls_that_others_make_leave_a_reply_complete() -> None:
+    play = ready(permissions=Permissions(elsewhere=True)) >> calls(CLOCK)
+    timing = Timing(0.0, None, 0.0)
+    over = ReplyOver(
+        Status.COMPLETED, "", "m", response_id="r1", timing=timing, tool_calls=(CLOCK,)
+    )
+    play << [ClearTimer(Timer.STALL), Show(over)]
+
+
+def test_asking_again_gives_the_calls_of_the_first_reply_an_output() -> None:
+    play = ready().skip(calls(CLOCK)) >> RetryAsked()
+    play << [
+        send(4, "c3", "error: this tool is not available"),
+        Show(Asked("hi", "m")),
+        Send("rtchat_5", Reply(TEXT)),
+        STALL,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a", "b", "a"], "a, b"),
+        (["a", "b", "c", "d", "e"], "a, b, c and 2 more"),
+        (["x" * 65], "x" * 63 + "…"),
+    ],
+)
+def test_the_names_of_calls_are_said_in_short(names: list[str], said: str) -> None:
+    assert unavailable_problem(names).message == f"the model called {said}, not available here"
 
 
 def test_a_turn_has_so_many_rounds_and_then_must_be_text() -> None:
@@ -330,6 +401,126 @@ def test_a_turn_has_so_many_rounds_and_then_must_be_text() -> None:
             STALL,
         ]
     )
+
+
+def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
+    play = asked(rounds=1).skip(calls(CLOCK), ReplyStarted("r2"))
+    again = ToolCall("clock", "c4", "{}")
+    over = ReplyOver(
+        Status.INCOMPLETE,
+        "",
+        "m",
+        "max_tool_rounds",
+        exceeded("max_tool_rounds", Limits(1)),
+        "r2",
+        timing=Timing(0.0, None, 0.0),
+        tool_calls=(CLOCK, again),
+    )
+    play >> calls(again, reply="r2")
+    play << [ClearTimer(Timer.STALL), Show(over), *QUIET, Show(Connecting("m")), Connect("m")]
+    play.skip(Opened(), CREATED) >> UPDATED
+    question = Message("user", (Part("text", "hi"),))
+    output = "error: no more calls in this turn; answer with what there is"
+    play << [
+        ClearTimer(Timer.START),
+        Show(Ready("m", 0.0, 1)),
+        Send("rtchat_7", AddItem(question)),
+        Send("rtchat_8", AddItem(CLOCK)),
+        send(9, "c3", output),
+    ]
+
+
+def limited(*events: Event, limits: Limits) -> list[ReplyOver]:
+    """How the turn ended, if it did."""
+    permissions = Permissions(["weather", "clock"], ["weather", "clock"], limits=limits)
+    speech = SpeechOptions(speaks=True)
+    play = Playbook(Conversation("m", TEXT, permissions=permissions, speech=speech))
+    play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    effects = [effect for event in events for effect in play.conversation.handle(event)]
+    shown = [effect.update for effect in effects if isinstance(effect, Show)]
+    return [update for update in shown if isinstance(update, ReplyOver)]
+
+
+@pytest.mark.parametrize(
+    ("events", "limit"),
+    [
+        ([calls(OSLO, ROME, CLOCK)], "max_tool_calls"),
+        ([calls(OSLO, ROME, CLOCK, ToolCall("clock", "c4", "{}"))], "max_tool_calls"),
+        (
+            [OutputDone("r1", n, item) for n, item in enumerate((OSLO, ROME, CLOCK))],
+            "max_tool_calls",
+        ),
+        ([calls(ToolCall("clock", "c1", "x" * 60))], "max_tool_bytes"),
+        ([Delta(Channel.ARGUMENTS, "x" * 30, "r1", "i")] * 2, "max_tool_bytes"),
+        (
+            [
+                calls(CLOCK),
+                ToolFinished("c3", "x" * 60),
+                ReplyStarted("r2"),
+                calls(OSLO, reply="r2"),
+            ],
+            "max_tool_bytes",
+        ),
+        ([Delta(Channel.TEXT, "é" * 51, "r1", "i")], "max_reply_bytes"),
+        ([calls(message("x" * 101))], "max_reply_bytes"),
+        ([Delta(Channel.TEXT, "", "r1", f"i{n}") for n in range(4)], "parts"),
+        ([calls(*(replace(message("x"), id=f"i{n}") for n in range(4)))], "parts"),
+        ([Delta(Channel.AUDIO, "AAA=", "r1", f"i{n}") for n in range(4)], "parts"),
+        ([Delta(Channel.AUDIO, "AAAA", "r1", "i")] * 4, "audio"),
+    ],
+)
+def test_a_limit_ends_the_turn(events: list[Event], limit: str) -> None:
+    limits = Limits(calls=2, call_bytes=50, reply_bytes=100, parts=3, audio_bytes=8)
+    (over,) = limited(*events, limits=limits)
+    assert (over.status, over.reason) == (Status.INCOMPLETE, limit)
+    assert over.problem == exceeded(limit, limits)
+    assert len(over.text.encode()) <= 100
+
+
+def test_what_is_within_the_limits_goes_on() -> None:
+    limits = Limits(calls=2, call_bytes=50, reply_bytes=100, parts=1)
+    text = Delta(Channel.TEXT, "é" * 50, "r1", "i")
+    assert limited(text, calls(OSLO, CLOCK), limits=limits) == []
+
+
+def test_a_reply_that_is_beyond_a_limit_is_stopped_and_a_new_session_begun() -> None:
+    permissions = Permissions(limits=Limits(reply_bytes=4))
+    play = ready(permissions=permissions) >> Delta(Channel.TEXT, "12345", "r1", "i")
+    over = ReplyOver(
+        Status.INCOMPLETE,
+        "1234",
+        "m",
+        "max_reply_bytes",
+        exceeded("max_reply_bytes", Limits(reply_bytes=4)),
+        "r1",
+        timing=Timing(0.0, 0.0, 0.0),
+    )
+    play << [Show(TextArrived("1234")), Send("rtchat_4", Cancel("r1")), Show(over)]
+    play.skip() >> ReplyEnded("r1", Status.CANCELLED)
+    play << [ClearTimer(Timer.STALL), *QUIET, Show(Connecting("m")), Connect("m")]
+
+
+def test_a_reply_that_begins_twice_is_one() -> None:
+    asked() >> ReplyStarted("r1")
+
+
+def test_a_server_that_does_not_end_a_stopped_reply_is_left() -> None:
+    play = asked().skip(CancelPressed(), UserSaid("and"))
+    late = Delta(Channel.TEXT, "more", "r1", "i")
+    play.at(60.0) >> late
+    play.at(60.1) >> late
+    play << [
+        Disconnect(),
+        *QUIET,
+        Show(Waiting("the server did not end the reply that was stopped", 0.5)),
+        SetTimer(Timer.RETRY, 0.5, jitter=0.25),
+    ]
+
+
+def test_a_server_that_makes_calls_that_came_too_late_is_left_after_many() -> None:
+    items = [ToolCall("clock", f"c{n}", "{}") for n in range(101)]
+    play = asked().skip(CancelPressed()) >> calls(*items)
+    play << [ClearTimer(Timer.STALL), *QUIET, Show(Connecting("m")), Connect("m")]
 
 
 def test_a_remote_server_is_answered_with_an_approval() -> None:

@@ -27,6 +27,7 @@ from rtchat.effects import (
     Effect,
     Notice,
     Play,
+    Raw,
     Recall,
     Record,
     Reply,
@@ -56,6 +57,7 @@ from rtchat.events import (
     MicrophoneToggled,
     ModelSet,
     Opened,
+    RawSaid,
     Recalled,
     ReplyEnded,
     ReplyStarted,
@@ -85,6 +87,7 @@ from rtchat.values import (
     Entry,
     Item,
     Kept,
+    Limits,
     Message,
     Options,
     State,
@@ -122,7 +125,7 @@ class World:
         )
         self.unheard: list[str] = []
         """What was said aloud and the server has not written down."""
-        permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, most_rounds=3)
+        permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=Limits(3))
         self.conversation = Conversation(
             "m",
             Options(modality="text"),
@@ -209,7 +212,7 @@ class World:
         match update:
             case ToolAsked():
                 self.asking = True
-            case Asked(text, spoken=False):
+            case Asked(text, spoken=False) if text:  # else it is of /raw
                 self.asked.append(text)
             case ReplyOver(text=text):
                 self.over += 1
@@ -248,9 +251,11 @@ class World:
                 self.tell(ServerProblem("Busy.", code=BUSY, event_id=event_id))
             case Reply():
                 assert not self.active, "a second reply was asked for while one was being made"
-                self.replies += 1
-                self.active = f"r{self.replies}"
-                self.tell(ReplyStarted(self.active))
+                self.begins()
+            case Raw({"type": "response.create"}) if not self.active:
+                self.begins()
+            case Raw({"type": "x"}) if not (self.active or self.to_server or self.waiting):
+                self.begins()
             case Cancel(response_id):
                 if self.active and response_id in ("", self.active):
                     self.ends(Status.CANCELLED)
@@ -259,6 +264,18 @@ class World:
                     self.tell(ServerProblem("None.", code=code, event_id=event_id))
             case _:
                 pass
+
+    def begins(self) -> None:
+        """A reply begins; after /raw one that was not asked for is a turn of its own."""
+        self.replies += 1
+        self.active = f"r{self.replies}"
+        effects = self.tell(ReplyStarted(self.active))
+        self.said += any(Show(Asked("", model)) in effects for model in ("m", "m2"))
+
+    @property
+    def waiting(self) -> int:
+        """How many turns are not over."""
+        return self.said + self.retries - self.over
 
     def ends(self, status: Status, message: str = "", code: str = "") -> None:
         if self.active:
@@ -341,9 +358,7 @@ class World:
         if self.speech.replies and self.active:
             self.tell(ServerProblem("Busy.", code=BUSY))
         elif self.speech.replies:
-            self.replies += 1
-            self.active = f"r{self.replies}"
-            self.tell(ReplyStarted(self.active))
+            self.begins()
         self.says_late()
 
     def says_late(self) -> None:
@@ -374,7 +389,7 @@ class World:
     def check(self) -> None:
         if self.stopped is not None:
             return
-        waiting = self.said + self.retries - self.over
+        waiting = self.waiting
         assert waiting >= 0, "a question ended twice"
         if not self.retries:
             order = [int(text.split()[1]) for text in self.asked]
@@ -395,7 +410,7 @@ class World:
             if self.stopped is None and Timer.HEARD in self.timers:
                 self.timers.discard(Timer.HEARD)
                 self.tell(TimerFired(Timer.HEARD))
-            if self.stopped is not None or self.said + self.retries == self.over:
+            if self.stopped is not None or not self.waiting:
                 return
             self.opens()
             self.server_reads(refuse=False)
@@ -406,11 +421,16 @@ class World:
             self.finishes()
             if Timer.RETRY in self.timers or Timer.LIMIT in self.timers:
                 self.fires()
-        raise AssertionError(f"{self.said + self.retries - self.over} questions never ended")
+        raise AssertionError(f"{self.waiting} questions never ended")
 
     def asks_again(self) -> None:
         shown = [effect.update for effect in self.tell(RetryAsked()) if isinstance(effect, Show)]
         self.retries += not any(update in NOTHING_TO_ASK for update in shown)
+
+    def asks_raw(self) -> None:
+        self.said += 1
+        effects = self.tell(RawSaid({"type": "response.create"}, asks=True))
+        self.said -= Show(Notice("error", "there is no session to send it to")) in effects
 
 
 ACTIONS: dict[str, Callable[[World], object]] = {
@@ -438,12 +458,14 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "error": lambda world: world.tell(ServerProblem("Odd.")),
     "unknown": lambda world: world.tell(Unknown("x", "new")),
     "stray": World.repeats,
+    "raw reply": World.asks_raw,
+    "raw": lambda world: world.tell(RawSaid({"type": "x"})),
     "aloud": World.hears,
     "hush": World.hushes,
     "write": World.writes,
     "microphone": World.toggles,
 }
-CHAT_ONLY = {"model", "new", "resume", "retry", "system"}
+CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "microphone"}
 
 

@@ -668,7 +668,7 @@ def test_any_event_is_sent_as_it_is() -> None:
     play >> RawSaid(fields)
     play << [Send("rtchat_2", Raw(fields)), _info("sent input_audio_buffer.clear")]
     refusal = ServerProblem("No such event.", event_id="rtchat_2")
-    play >> refusal << _error("the server reports: No such event.")
+    play >> refusal << _error("the server refused input_audio_buffer.clear: No such event.")
 
 
 @pytest.mark.parametrize("dialect", Dialect)

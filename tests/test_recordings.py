@@ -64,7 +64,9 @@ def test_a_recorded_turn(name: str) -> None:
     (over,) = [update for update in shown if isinstance(update, ReplyOver)]
     done = next(data for _, data in lines[asked:] if data["type"] == "response.done")
     usage = done["response"].get("usage") or done["usage"]
-    assert over.status is Status.COMPLETED
+    calls = [item for item in done["response"]["output"] if item["type"] == "function_call"]
+    assert over.status is (Status.INCOMPLETE if calls else Status.COMPLETED)
+    assert [call.call_id for call in over.tool_calls] == [call["call_id"] for call in calls]
     assert over.text == spoken(done["response"])
     assert over.text == "".join(u.text for u in shown if isinstance(u, TextArrived))
     assert over.usage == Usage(

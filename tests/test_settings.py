@@ -463,8 +463,9 @@ def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) 
 _KNOWN = (
     "the settings are allow_tools, api_key_command, ca_bundle, color, connect_timeout, dialect,"
     " headers, history, input_device, insecure, keep_audio, key_env, key_header, local, max_cost,"
-    " max_output_tokens, max_tool_rounds, mcp, model, output_device, prices, render, response,"
-    " session, system, timeout, tools, trace, url, vad, voice"
+    " max_output_tokens, max_reply_bytes, max_tool_bytes, max_tool_calls, max_tool_rounds, mcp,"
+    " model, output_device, prices, render, response, session, system, timeout, tools, trace, url,"
+    " vad, voice"
 )
 
 

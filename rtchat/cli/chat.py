@@ -58,6 +58,15 @@ AllowTools = Annotated[
 ToolRounds = Annotated[
     Text, typer.Option("--max-tool-rounds", metavar="N", help="Replies with calls in one turn.")
 ]
+ToolCalls = Annotated[
+    Text, typer.Option("--max-tool-calls", metavar="N", help="Calls in one reply.")
+]
+ToolBytes = Annotated[
+    Text, typer.Option("--max-tool-bytes", metavar="N", help="Bytes of one turn's calls.")
+]
+ReplyBytes = Annotated[
+    Text, typer.Option("--max-reply-bytes", metavar="N", help="Bytes of text in one reply.")
+]
 MaxCost = Annotated[
     Text, typer.Option("--max-cost", metavar="USD", help="Ask nothing more once it cost so much.")
 ]
@@ -163,6 +172,9 @@ def talk(
     mcp: Mcp = None,
     allow_tool: AllowTools = None,
     max_tool_rounds: ToolRounds = None,
+    max_tool_calls: ToolCalls = None,
+    max_tool_bytes: ToolBytes = None,
+    max_reply_bytes: ReplyBytes = None,
     connect_timeout: ConnectTimeout = None,
     timeout: Timeout = None,
     header: Headers = None,
@@ -216,6 +228,9 @@ def once(
     mcp: Mcp = None,
     allow_tool: AllowTools = None,
     max_tool_rounds: ToolRounds = None,
+    max_tool_calls: ToolCalls = None,
+    max_tool_bytes: ToolBytes = None,
+    max_reply_bytes: ReplyBytes = None,
     connect_timeout: ConnectTimeout = None,
     timeout: Timeout = None,
     header: Headers = None,
@@ -269,6 +284,9 @@ _SETTINGS = frozenset(
         "reasoning",
         "max_cost",
         "max_tool_rounds",
+        "max_tool_calls",
+        "max_tool_bytes",
+        "max_reply_bytes",
         "connect_timeout",
         "timeout",
         "render",

@@ -206,6 +206,9 @@ STARTER = """\
 #mcp = ["uvx mcp-server-time"]
 #allow_tools = ["get_current_time"]
 #max_tool_rounds = 10
+#max_tool_calls = 100
+#max_tool_bytes = 2000000
+#max_reply_bytes = 4000000
 #max_cost = 0.5
 # How talk sounds: rtchat devices lists what there is.
 #voice = true

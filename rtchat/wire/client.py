@@ -60,6 +60,7 @@ from rtchat.values import (
     Part,
     Status,
     Tool,
+    ToolOutput,
     Usage,
 )
 from rtchat.wire import beta, vendors
@@ -153,6 +154,35 @@ def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
     )
 
 
+# ------------------------------------------------------------------------ the user's own events
+
+_ANSWERS: dict[str, type[ServerEvent]] = {
+    "session.update": SessionUpdated,
+    "conversation.item.create": ItemAdded,
+    "conversation.item.retrieve": ItemRetrieved,
+    "conversation.item.delete": ItemDeleted,
+    "conversation.item.truncate": ItemTruncated,
+    "input_audio_buffer.commit": AudioCommitted,
+    "input_audio_buffer.clear": AudioCleared,
+}
+
+
+def asks(data: JsonObject) -> bool:
+    """Whether an event as the user wrote it asks for a reply."""
+    return data.get("type") == "response.create"
+
+
+def answer_to(data: JsonObject) -> type[ServerEvent] | None:
+    """The event that confirms it, if there is one."""
+    return _ANSWERS.get(str(data.get("type")))
+
+
+def output_of(data: JsonObject) -> str:
+    """The id of the call that it gives the output of."""
+    item = read_item(Fields(data, []).fields("item"))
+    return item.call_id if isinstance(item, ToolOutput) else ""
+
+
 # ------------------------------------------------------------------------------------------- events
 
 
@@ -188,13 +218,22 @@ def _dialect(session: JsonObject) -> Dialect | None:
     return Dialect.BETA if "modalities" in session else None
 
 
+_QUOTED = 2000
+"""Characters of what a server says of an error; it is shown, kept, and quoted."""
+
+
+def _words(fields: Fields, key: str) -> str:
+    text = fields.text(key)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+
+
 def _problem(fields: Fields) -> ServerEvent:
     error = fields.fields("error")
     return ServerProblem(
-        error.text("message") or error.text("code") or "the server reported an error",
-        error.text("type"),
-        error.text("code"),
-        error.text("param"),
+        _words(error, "message") or _words(error, "code") or "the server reported an error",
+        _words(error, "type"),
+        _words(error, "code"),
+        _words(error, "param"),
         error.text("event_id"),
     )
 
@@ -240,7 +279,7 @@ def _committed(fields: Fields) -> ServerEvent:
 
 def _hearing_failed(fields: Fields) -> ServerEvent:
     error = fields.fields("error")
-    message = error.text("message") or error.text("code")
+    message = _words(error, "message") or _words(error, "code")
     return HearingFailed(fields.text("item_id"), message, fields.integer("content_index"))
 
 
@@ -275,9 +314,9 @@ def _reply_ended(fields: Fields) -> ServerEvent:
     return ReplyEnded(
         response.text("id"),
         _STATUSES.get(word, Status.FAILED),
-        details.text("reason"),
-        error.text("code") or error.text("type"),
-        error.text("message") or ("" if word in _STATUSES else f"unknown status {word!r}"),
+        _words(details, "reason"),
+        _words(error, "code") or _words(error, "type"),
+        _words(error, "message") or ("" if word in _STATUSES else f"unknown status {word[:40]!r}"),
         tuple(read_item(entry) for entry in response.list("output")),
         usage,
         response.optional("conversation_id"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import islice
 from typing import NoReturn
 
 from rtchat.events import Unknown
@@ -32,6 +33,12 @@ def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
 
 DEEPEST = 100
 """How deep arrays and objects may nest; the API itself needs about ten levels."""
+MOST_VALUES = 1_000_000
+"""How many values a frame may have: each takes many times the memory that it takes in the frame."""
+_LARGE = 1_000_000
+"""Characters of a frame whose values are counted."""
+NOTES = 20
+"""How many mistyped fields of an event are noted."""
 
 
 def read_json(frame: str) -> object:
@@ -40,6 +47,8 @@ def read_json(frame: str) -> object:
     Raises:
         ValueError: it is no such JSON. RecursionError is as good as that.
     """
+    if len(frame) > _LARGE and sum(map(frame.count, ",[{")) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES} values")
     data, end = _JSON.raw_decode(frame) if frame.startswith("{") else (None, -1)
     if end != len(frame):  # white space around it, or more after it; or it is no object
         data = _JSON.decode(frame)
@@ -116,7 +125,8 @@ class Fields:
             return None
         if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
             return value
-        self.notes.append(f"{self.path}{key} is a {type(value).__name__}")
+        if len(self.notes) < NOTES:
+            self.notes.append(f"{self.path}{key} is a {type(value).__name__}")
         return None
 
     def text(self, key: str) -> str:
@@ -158,9 +168,7 @@ class Fields:
         if not isinstance(value, list):
             return []
         path = f"{self.path}{key}[]."
-        self.notes.extend(
-            f"{path[:-1]} is a {type(entry).__name__}"
-            for entry in value
-            if not isinstance(entry, dict)
-        )
+        strange = (entry for entry in value if not isinstance(entry, dict))
+        for entry in islice(strange, NOTES - len(self.notes)):
+            self.notes.append(f"{path[:-1]} is a {type(entry).__name__}")
         return [Fields(entry, self.notes, path) for entry in value if isinstance(entry, dict)]

@@ -1,0 +1,193 @@
+"""Whatever a server sends for ever, what the machine remembers of it does not grow.
+
+Judged by the size of everything that the machine refers to, after thousands of events and after as
+many again.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from types import FunctionType, MethodType, ModuleType
+
+import pytest
+
+from rtchat.conversation import Conversation, Mode
+from rtchat.effects import Notice, Show
+from rtchat.events import (
+    AudioCaptured,
+    AudioCleared,
+    AudioCommitted,
+    CancelPressed,
+    ChannelDone,
+    Delta,
+    Event,
+    HearingFailed,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    Opened,
+    Other,
+    OutputAdded,
+    OutputDone,
+    PartAdded,
+    PartDone,
+    RateLimit,
+    RateLimits,
+    RawSaid,
+    ReplyEnded,
+    ReplyStarted,
+    ServerEvent,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    Started,
+    SystemSet,
+    ToolCalled,
+    Unknown,
+    UserSaid,
+)
+from rtchat.round import Permissions
+from rtchat.speech import SpeechOptions
+from rtchat.values import Channel, Message, Options, Part, Status, ToolCall, Usage
+from rtchat.wire import decode, read_frame
+
+EVENTS = 1500
+"""More than any limit on a number of things."""
+
+
+def weight(machine: object) -> int:
+    """Bytes of all that an object refers to, but for what it is made of."""
+    seen: set[int] = set()
+    waiting: list[object] = [machine]
+    total = 0
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType | MethodType):
+            continue
+        seen.add(id(one))
+        total += sys.getsizeof(one)
+        waiting += gc.get_referents(one)
+    return total
+
+
+def message(number: int) -> Message:
+    return Message("assistant", (Part("text", "x"),), f"i{number}")
+
+
+def call(number: int) -> ToolCall:
+    return ToolCall("f", f"c{number}", "{}", f"i{number}")
+
+
+KINDS: dict[str, Callable[[int], ServerEvent]] = {
+    "session created": lambda n: SessionCreated(f"s{n}", "m"),
+    "session updated": lambda n: SessionUpdated(f"s{n}", "m"),
+    "item added": lambda n: ItemAdded(message(n)),
+    "item done": lambda n: ItemDone(message(n)),
+    "item retrieved": lambda n: ItemRetrieved(message(n)),
+    "item deleted": lambda n: ItemDeleted(f"i{n}"),
+    "item truncated": lambda n: ItemTruncated(f"i{n}", 0, n),
+    "reply started": lambda n: ReplyStarted(f"x{n}"),
+    "reply ended": lambda n: ReplyEnded(f"x{n}", Status.COMPLETED, usage=Usage(1, 0, 1, 2)),
+    "reply ended with calls": lambda n: ReplyEnded(f"x{n}", Status.COMPLETED, items=(call(n),)),
+    "reply failed": lambda n: ReplyEnded(f"x{n}", Status.FAILED, message=f"no {n}"),
+    "output added": lambda n: OutputAdded("r1", n, message(n)),
+    "output done": lambda n: OutputDone("r1", n, message(n)),
+    "call done": lambda n: OutputDone("r1", n, call(n)),
+    "call of another reply": lambda n: OutputDone(f"x{n}", n, call(n)),
+    "part added": lambda n: PartAdded("r1", f"i{n}", n, 0, Part("text")),
+    "part done": lambda n: PartDone("r1", f"i{n}", n, 0, Part("text", "x")),
+    "nothing": lambda n: Delta(Channel.TEXT, "", "r1", "i"),
+    "nothing in parts": lambda n: Delta(Channel.TEXT, "", "r1", f"i{n}"),
+    "text of another reply": lambda n: Delta(Channel.TEXT, "x", f"x{n}", "i"),
+    "text": lambda n: Delta(Channel.TEXT, "x" * 10_000, "r1", "i"),
+    "text in parts": lambda n: Delta(Channel.TRANSCRIPT, "x", "r1", f"i{n}"),
+    "text done": lambda n: ChannelDone(Channel.TEXT, "x", "r1", f"i{n}"),
+    "audio": lambda n: Delta(Channel.AUDIO, "AAAA", "r1", f"i{n}"),
+    "half a sample": lambda n: Delta(Channel.AUDIO, "AA==", "r1", f"i{n}"),
+    "no audio": lambda n: Delta(Channel.AUDIO, "?", "r1", f"i{n}"),
+    "audio done": lambda n: ChannelDone(Channel.AUDIO, "", "r1", f"i{n}"),
+    "arguments": lambda n: Delta(Channel.ARGUMENTS, "x" * 2000, "r1", f"i{n}"),
+    "called": lambda n: ToolCalled("f", f"c{n}", "{}", "r1", f"i{n}"),
+    "heard": lambda n: ChannelDone(Channel.HEARD, "x", item_id=f"u{n}"),
+    "heard in pieces": lambda n: Delta(Channel.HEARD, "x", item_id=f"u{n}"),
+    "not heard": lambda n: HearingFailed(f"u{n}", "no"),
+    "speech started": lambda n: SpeechStarted(f"u{n}", n),
+    "speech stopped": lambda n: SpeechStopped(f"u{n}", n),
+    "audio committed": lambda n: AudioCommitted(f"u{n}"),
+    "audio cleared": lambda n: AudioCleared(),
+    "limits": lambda n: RateLimits(tuple(RateLimit(f"limit {m}", n) for m in range(100))),
+    "error": lambda n: ServerProblem(f"no {n}", event_id=f"e{n}"),
+    "other": lambda n: Other(f"o{n}"),
+    "unknown": lambda n: Unknown(f"o{n}", "?"),
+}
+WHEN = ("ready", "asked", "replying", "calling", "stopped", "after /raw")
+
+
+def machine(when: str, *, is_spoken: bool) -> Conversation:
+    speech = SpeechOptions(speaks=is_spoken, has_microphone=is_spoken, by_hand=False, keeps=True)
+    tools = Permissions(["f"], ["f"])
+    made = Conversation("m", Options(), mode=Mode.CHAT, permissions=tools, speech=speech)
+    events: list[Event] = [Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m")]
+    if is_spoken:
+        events.append(AudioCaptured(bytes(9600)))
+    if when == "after /raw":
+        events.append(RawSaid({"type": "x"}))
+    elif when != "ready":
+        events.append(UserSaid("hi"))
+    if when in ("replying", "calling", "stopped"):
+        events.append(ReplyStarted("r1"))
+    if when == "calling":
+        events.append(ReplyEnded("r1", Status.COMPLETED, items=(call(-1),)))
+    if when == "stopped":
+        events.append(CancelPressed())
+    for event in events:
+        made.handle(event)
+    return made
+
+
+@pytest.mark.parametrize("is_spoken", [False, True], ids=["typed", "spoken"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_remembered_does_not_grow(kind: str, is_spoken: bool) -> None:
+    for when in WHEN:
+        made = machine(when, is_spoken=is_spoken)
+        sizes = []
+        for start in (0, EVENTS):
+            for number in range(start, start + EVENTS):
+                made.handle(KINDS[kind](number))
+            made.handle(Unknown("", ""))  # the last effects are no memory
+            sizes.append(weight(made))
+        assert sizes[1] <= sizes[0] + 2000, f"{kind}, {when}: {sizes}"
+
+
+def test_an_error_of_a_command_long_ago_is_only_shown() -> None:
+    made = machine("ready", is_spoken=False)
+    for _ in range(1001):
+        made.handle(SystemSet("Be brief."))
+    shown = made.handle(ServerProblem("No.", event_id="rtchat_2"))
+    assert shown == [Show(Notice("error", "the server reports: No."))]
+
+
+def test_what_cannot_be_read_of_one_event_is_said_in_short() -> None:
+    response = {"id": 5, "output": [1] * 1000, "conversation_id": 5}
+    first, *notes = decode({"type": "response.done", "response": response})
+    assert isinstance(first, ReplyEnded)
+    assert len(notes) == 20
+    fields = {"id": 1, "model": 1, "expires_at": "x"}
+    created = {"type": "session.created", "session": fields}
+    assert len(decode(created)) == 4
+
+
+def test_a_frame_of_very_many_values_is_not_read() -> None:
+    frame = read_frame('{"type": "x", "a": [' + "1," * 1_000_000 + "1]}")
+    assert frame == Unknown("", "not JSON: more than 1000000 values")
+
+
+def test_a_long_error_is_quoted_in_part() -> None:
+    error = {"type": "error", "error": {"message": "x" * 5000, "code": "c"}}
+    assert decode(error) == [ServerProblem("x" * 2000 + "…", code="c")]

@@ -1,0 +1,493 @@
+"""Models and servers that do not stop, through the real program: it says which limit was exceeded,
+ends with 1, keeps nothing beyond the limit, and answers the next question.
+
+Not here: what one reply keeps of what it is sent (`test_reply`), and what a turn does at each step
+(`test_calls`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from rtchat.store import FILE
+from tests.faulty import HELLO, READY, begun, done, frame, said, sockets
+from tests.program import Program, background
+from tests.terminal import PROMPT, Terminal
+
+pytest.importorskip("msgspec", reason="the extra tools is not installed")
+
+TOOLS = '''
+def again() -> str:
+    """Wants more."""
+    return "again"
+
+def large() -> str:
+    """Gives back 80 MB."""
+    return "x" * 80_000_000
+
+def deep() -> list:
+    """Gives back what is nested deeper than anybody can read."""
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    return nested
+
+async def deep_async() -> list:
+    """The same, without a thread."""
+    return deep()
+
+def loop() -> list:
+    """Gives back what has itself in it."""
+    itself = []
+    itself.append(itself)
+    return itself
+'''
+CALLS = ("--tools", "tools.py", "--allow-tool", "again")
+
+Frames: TypeAlias = Callable[[str], Iterable[str]]
+"""What is sent of a reply with this id; the first that asks for it is number 1."""
+
+
+class Stubborn:
+    """A server whose replies are all alike, whatever it is asked for, and that counts what it was
+    sent. It says "Fine." to a question with that word in it."""
+
+    def __init__(self, frames: Frames, *, cancels: bool = True) -> None:
+        self._frames = frames
+        self._cancels = cancels
+        self.sent: list[dict[str, Any]] = []
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The events of a type that it was sent."""
+        return [event for event in self.sent if event["type"] == kind]
+
+    @property
+    def asked(self) -> int:
+        """How many replies it was asked for."""
+        return len(self.of("response.create"))
+
+    async def talk(self, client: ServerConnection) -> None:
+        streaming: asyncio.Task[None] | None = None
+        is_fine = False
+        for step in HELLO:
+            await client.send(step)
+        async for data in client:
+            event = json.loads(data)
+            self.sent.append(event)
+            match event["type"]:
+                case "session.update":
+                    for step in READY:
+                        await client.send(step)
+                case "conversation.item.create":
+                    is_fine |= "fine" in json.dumps(event)
+                case "response.create":
+                    id = f"r{self.asked}"
+                    frames = (begun(id), said("Fine.", id), done(id=id))
+                    chosen = frames if is_fine else self._frames(id)
+                    streaming = asyncio.create_task(stream(client, chosen))
+                case "response.cancel" if streaming is not None and self._cancels:
+                    streaming.cancel()
+                    await client.send(done("cancelled", id=event.get("response_id", "")))
+                case _:
+                    pass
+
+
+async def stream(client: ServerConnection, frames: Iterable[str]) -> None:
+    """Send as fast as the other side reads."""
+    try:
+        for one in frames:
+            await client.send(one)
+            await asyncio.sleep(0)
+    except ConnectionClosed:
+        pass
+
+
+@contextmanager
+def serving(program: Program, frames: Frames, *, cancels: bool = True) -> Iterator[Stubborn]:
+    server = Stubborn(frames, cancels=cancels)
+    with background(lambda: sockets(server.talk)) as url:
+        program.environ["RTCHAT_URL"] = url
+        yield server
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    (tmp_path / "tools.py").write_text(TOOLS, encoding="utf-8")
+    return Program(tmp_path)
+
+
+def history(program: Program) -> int:
+    """Bytes that the history takes, its log included."""
+    folder = program.home / ".local" / "share" / "rtchat"
+    return sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))
+
+
+def call(number: int, name: str = "again", arguments: str = "{}") -> dict[str, object]:
+    fields = {"name": name, "call_id": f"c{number}", "arguments": arguments}
+    return {"id": f"i{number}", "type": "function_call", **fields}
+
+
+def whole(id: str, *items: dict[str, object], usage: dict[str, int] | None = None) -> str:
+    """A reply that is complete, with these items."""
+    response = {"id": id, "status": "completed", "output": items, "usage": usage}
+    return frame("response.done", response=response)
+
+
+def calling(id: str) -> Iterable[str]:
+    return begun(id), whole(id, call(int(id[1:])))
+
+
+def requesting(id: str) -> Iterable[str]:
+    wish = {"type": "mcp_approval_request", "name": "search", "arguments": "{}"}
+    return begun(id), whole(id, {**wish, "id": f"mcpr_{id}", "server_label": "docs"})
+
+
+def calling_at_once(id: str) -> Iterable[str]:
+    return begun(id), whole(id, *(call(number) for number in range(3000)))
+
+
+def calling_for_ever(id: str) -> Iterable[str]:
+    items = (call(number) for number in range(10**9))
+    where = {"response_id": id, "output_index": 0}
+    return chain((begun(id),), (frame("response.output_item.done", item=i, **where) for i in items))
+
+
+def calling_with_much(id: str) -> Iterable[str]:
+    return begun(id), whole(id, call(1, arguments=json.dumps({"x": "y" * 30_000_000})))
+
+
+def arguing_for_ever(id: str) -> Iterable[str]:
+    where = {"response_id": id, "item_id": "own", "output_index": 0, "call_id": "c1"}
+    piece = frame("response.function_call_arguments.delta", delta="x" * 1_000_000, **where)
+    return chain((begun(id),), repeat(piece))
+
+
+def talking_for_ever(id: str) -> Iterable[str]:
+    return chain((begun(id),), repeat(said("words " * 20_000, id)))
+
+
+def in_parts_for_ever(id: str) -> Iterable[str]:
+    where = {"response_id": id, "output_index": 0, "content_index": 0}
+    kind = "response.output_text.delta"
+    pieces = (frame(kind, delta="", item_id=f"i{n}", **where) for n in range(10**9))
+    return chain((begun(id),), pieces)
+
+
+def with_much_at_the_end(id: str) -> Iterable[str]:
+    content = [{"type": "output_text", "text": "words " * 5_000_000}]
+    return begun(id), whole(
+        id, {"id": "m", "type": "message", "role": "assistant", "content": content}
+    )
+
+
+ROUNDS = "stopped: the model still calls tools after 3 replies with calls: raise --max-tool-rounds"
+ATTACKS = {
+    "calls": (calling, 4, ROUNDS),
+    "approvals": (requesting, 4, ROUNDS),
+    "3,000 calls": (
+        calling_at_once,
+        1,
+        "stopped: one reply has more than 100 calls: raise --max-tool-calls",
+    ),
+    "endless calls": (
+        calling_for_ever,
+        1,
+        "stopped: one reply has more than 100 calls: raise --max-tool-calls",
+    ),
+    "30 MB of arguments": (
+        calling_with_much,
+        1,
+        "stopped: the calls of this turn have more than 2000000 bytes: raise --max-tool-bytes",
+    ),
+    "endless arguments": (
+        arguing_for_ever,
+        1,
+        "stopped: the calls of this turn have more than 2000000 bytes: raise --max-tool-bytes",
+    ),
+    "endless text": (
+        talking_for_ever,
+        1,
+        "stopped: the reply has more than 4000000 bytes: raise --max-reply-bytes",
+    ),
+    "endless parts": (in_parts_for_ever, 1, "stopped: the reply has more than 1000 parts"),
+    "30 MB of text at the end": (
+        with_much_at_the_end,
+        1,
+        "stopped: the reply has more than 4000000 bytes: raise --max-reply-bytes",
+    ),
+}
+attacks = pytest.mark.parametrize(("frames", "asked", "why"), ATTACKS.values(), ids=ATTACKS.keys())
+OPTIONS = (*CALLS, "--max-tool-rounds", "3")
+
+
+@attacks
+def test_once_ends_with_1_and_says_why(
+    program: Program, frames: Frames, asked: int, why: str
+) -> None:
+    with serving(program, frames) as server:
+        ran = program.run("once", "hi", *OPTIONS)
+    assert (ran.code, server.asked) == (1, asked)
+    assert why in ran.err
+    assert len(ran.out) <= 4_000_001
+    assert history(program) < 13_000_000
+
+
+@attacks
+def test_the_next_line_of_a_pipe_is_answered(
+    program: Program, frames: Frames, asked: int, why: str
+) -> None:
+    with serving(program, frames) as server:
+        ran = program.run("talk", "--json", *OPTIONS, stdin=b"hi\nfine?\n")
+    first, second = map(json.loads, ran.text.splitlines())
+    assert (ran.code, server.asked) == (1, asked + 1)
+    assert (first["status"], second["status"], second["text"]) == (
+        "incomplete",
+        "completed",
+        "Fine.",
+    )
+    assert f"{first['error']['message']}: {first['error']['hint']}".removesuffix(": None") == why
+
+
+def test_a_server_that_goes_on_after_a_cancel_is_left_for_a_new_session(program: Program) -> None:
+    options = ("--timeout", "3", "--max-reply-bytes", "1000")
+    with serving(program, talking_for_ever, cancels=False) as server:
+        ran = program.run("talk", "--json", *options, stdin=b"hi\nfine?\n")
+    first, second = map(json.loads, ran.text.splitlines())
+    assert (ran.code, first["error"]["code"], second["text"]) == (1, "max_reply_bytes", "Fine.")
+    assert len(first["text"]) == 1000
+    assert "the server did not end the reply that was stopped" in ran.err
+    assert len(server.of("response.cancel")) == 1
+
+
+@pytest.mark.parametrize("frames", [talking_for_ever, in_parts_for_ever, calling_for_ever])
+def test_ctrl_c_stops_what_does_not_end(program: Program, frames: Frames) -> None:
+    (program.home / "config.toml").write_text(
+        "max_reply_bytes = 100000000000\nmax_tool_calls = 999999\nmax_tool_bytes = 1000000000\n"
+    )
+    program.environ["RTCHAT_CONFIG"] = str(program.home / "config.toml")
+
+    def slowly(id: str) -> Iterable[str]:
+        return chain((begun(id), said("It begins.\n\n", id)), islice(frames(id), 1, 900))
+
+    with serving(program, slowly):
+        terminal = Terminal(program, ["--plain"], {})
+        terminal.shows(PROMPT)
+        terminal.types("hi\r")
+        terminal.shows("It begins.")
+        terminal.types("\x03")
+        terminal.shows("interrupted", PROMPT)
+        terminal.types("fine?\r")
+        terminal.shows("Fine.", PROMPT)
+        terminal.types("\x04")
+        assert terminal.ends() == 0
+
+
+@pytest.mark.parametrize("text", ["", "Let me see."])
+def test_a_call_that_is_not_available_is_said(program: Program, text: str) -> None:
+    def frames(id: str) -> Iterable[str]:
+        return begun(id), *([said(text, id)] if text else []), whole(id, call(1, "clock"))
+
+    why = "the model called clock, not available here: --tools and --mcp add tools"
+    with serving(program, frames):
+        ran = program.run("once", "hi")
+        assert (ran.code, ran.text) == (1, f"{text}\n" if text else "")
+        assert ran.error == f"rtchat: {why}"
+        ran = program.run("once", "hi", "--json")
+    reply = json.loads(ran.text)
+    assert (ran.code, reply["text"], reply["status"]) == (1, text, "incomplete")
+    assert reply["tool_calls"] == [{"name": "clock", "call_id": "c1", "arguments": "{}"}]
+    assert f"{reply['error']['message']}: {reply['error']['hint']}" == why
+
+
+def test_a_call_that_is_not_available_has_an_output_before_the_next_question(
+    program: Program,
+) -> None:
+    with serving(program, lambda id: (begun(id), whole(id, call(1, "clock")))) as server:
+        ran = program.run("talk", stdin=b"hi\nfine?\n")
+    assert (ran.code, ran.text) == (1, "Fine.\n")
+    kinds = [event["item"]["type"] for event in server.of("conversation.item.create")]
+    assert kinds == ["message", "function_call_output", "message"]
+
+
+# ------------------------------------------------------------------------------------------- tools
+
+
+def once_then_fine(name: str) -> Frames:
+    """The first reply calls a tool, the next is text."""
+
+    def frames(id: str) -> Iterable[str]:
+        if id == "r1":
+            return begun(id), whole(id, call(1, name))
+        return begun(id), said("Done.", id), done(id=id)
+
+    return frames
+
+
+def outputs(server: Stubborn) -> list[str]:
+    items = [event["item"] for event in server.of("conversation.item.create")]
+    return [item["output"] for item in items if item["type"] == "function_call_output"]
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("large", "x" * 32_000, "[cut: this is the beginning of 80000000 bytes]"),
+        ("deep", "error: RecursionError: ", ""),
+        ("deep_async", "error: RecursionError: ", ""),
+        ("loop", "[[", "]]"),
+    ],
+)
+def test_what_a_function_gives_back_is_limited(
+    program: Program, name: str, start: str, end: str
+) -> None:
+    with serving(program, once_then_fine(name)) as server:
+        ran = program.run("once", "hi", "--tools", "tools.py", "--allow-tool", name)
+    assert (ran.code, ran.text) == (0, "Done.\n")
+    (output,) = outputs(server)
+    assert output.startswith(start)
+    assert output.endswith(end)
+    assert len(output) <= 32 * 1024
+
+
+MCP = """
+import json, sys
+
+HOW = sys.argv[1]
+SCHEMA = {"type": "object"}
+DEPTH = 1_000 if "rather" in HOW else 100_000
+DEEP = '{"a":' * DEPTH + "1" + "}" * DEPTH
+
+
+def send(id, result):
+    frame = json.dumps({"result": "RESULT", "jsonrpc": "2.0", "id": id})
+    if HOW.endswith("id first"):
+        frame = json.dumps({"jsonrpc": "2.0", "id": id, "result": "RESULT"})
+    text = result if isinstance(result, str) else json.dumps(result)
+    print(frame.replace('"RESULT"', text), flush=True)
+
+
+def listed(cursor):
+    tools = [{"name": "give", "inputSchema": SCHEMA}]
+    match HOW:
+        case "endless pages":
+            return {"tools": tools if not cursor else [], "nextCursor": str(int(cursor or 0) + 1)}
+        case "10,000 tools" | "100,000 tools":
+            more = [{"name": f"t{n}", "inputSchema": SCHEMA} for n in range(int(HOW[:-10]) * 1000)]
+            return {"tools": tools + more}
+        case "large descriptions":
+            texts = ["x" * 60_000] + ["x" * 40_000] * 40
+            more = [
+                {"name": f"t{n}", "description": text, "inputSchema": SCHEMA}
+                for n, text in enumerate(texts)
+            ]
+            return {"tools": tools + more}
+        case "large schema":
+            properties = {f"p{n}": {"type": "string"} for n in range(5000)}
+            more = [{"name": "t", "inputSchema": {**SCHEMA, "properties": properties}}]
+            return {"tools": tools + more}
+        case "deep schema" | "rather deep schema":
+            return '{"tools": [{"name": "t", "inputSchema": %s}]}' % DEEP
+    return {"tools": tools}
+
+
+def given():
+    if HOW.startswith("80 MB"):
+        return {"content": [{"type": "text", "text": "x" * 80_000_000}]}
+    if HOW == "8 MB":
+        return {"content": [{"type": "text", "text": "x" * 8_000_000}]}
+    if HOW in ("deep", "rather deep"):
+        return '{"content": [], "structuredContent": %s}' % DEEP
+    return {"content": [{"type": "text", "text": "given"}]}
+
+
+for line in sys.stdin:
+    message = json.loads(line)
+    match message["method"]:
+        case "initialize":
+            info = {"name": "mine", "version": "1"}
+            result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}}
+            send(message["id"], {**result, "serverInfo": info})
+        case "tools/list":
+            send(message["id"], listed(message.get("params", {}).get("cursor")))
+        case "tools/call":
+            send(message["id"], given())
+        case _ if "id" in message:
+            error = {"code": -32601, "message": "no"}
+            print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}), flush=True)
+"""
+
+
+def mcp(program: Program, how: str) -> list[str]:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    (program.home / "mcp_server.py").write_text(MCP, encoding="utf-8")
+    command = shlex.join([sys.executable, "mcp_server.py", how])
+    return ["once", "hi", "--mcp", command, "--allow-tool", "give"]
+
+
+@pytest.mark.parametrize(
+    ("how", "start", "end"),
+    [
+        ("8 MB", "x" * 32_000, "[cut: this is the beginning of 8000000 bytes]"),
+        ("80 MB", "error: the MCP server mine did not run it: a message of ", " is too large"),
+        ("deep", "error: the MCP server mine did not run it: ", "more than 100000 objects"),
+        ("rather deep", "error: the MCP server mine did not run it: ", "nested too deeply"),
+        (
+            "80 MB, id first",
+            "error: the MCP server mine did not run it: a message of ",
+            "too large",
+        ),
+    ],
+)
+def test_what_an_mcp_server_gives_back_is_limited(
+    program: Program, how: str, start: str, end: str
+) -> None:
+    with serving(program, once_then_fine("give")) as server:
+        ran = program.run(*mcp(program, how))
+    assert (ran.code, ran.text) == (0, "Done.\n")
+    (output,) = outputs(server)
+    assert output.startswith(start)
+    assert output.endswith(end)
+    assert len(output) <= 32 * 1024
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("deep schema", "a message has more than 100000 objects"),
+        ("rather deep schema", "a message is nested too deeply"),
+        ("100,000 tools", "a message has more than 100000 objects"),
+    ],
+)
+def test_an_mcp_server_whose_tools_cannot_be_read_does_not_start(
+    program: Program, how: str, why: str
+) -> None:
+    ran = program.run(*mcp(program, how), environ={"OPENAI_API_KEY": "none"})
+    assert (ran.code, ran.text) == (2, "")
+    assert f"did not start: {why}" in ran.error
+
+
+@pytest.mark.parametrize(
+    ("how", "used"),
+    [("endless pages", 1), ("10,000 tools", 500), ("large descriptions", 25), ("large schema", 1)],
+)
+def test_the_tools_of_an_mcp_server_are_limited(program: Program, how: str, used: int) -> None:
+    with serving(program, once_then_fine("give")) as server:
+        ran = program.run(*mcp(program, how))
+    assert (ran.code, ran.text) == (0, "Done.\n")
+    assert outputs(server) == ["given"]
+    assert f"mine: {used} of its tools are used: the others are too many, or too large" in ran.err
+    (update,) = server.of("session.update")
+    assert len(update["session"]["tools"]) == used
+    assert len(json.dumps(update)) < 1_100_000
