@@ -160,7 +160,7 @@ class Store:
         """The row of the current conversation, up to date or, with its first question, new."""
         now = self._now()
         if self._id is None:
-            title = next(self._titles(), "")
+            title = next(self._titles(), "(no question)")  # it began with /raw
             insert = "INSERT INTO conversation (title, began, updated) VALUES (?, ?, ?)"
             return self._db.execute(insert, (title, now, now)).lastrowid or 0
         update = "UPDATE conversation SET updated = ? WHERE id = ?"

@@ -339,16 +339,31 @@ class Workbench:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path)
     config = tmp_path / "config.toml"
     config.write_text("[prices.m]\ninput = 4\noutput = 24\n")
     program.environ["RTCHAT_CONFIG"] = str(config)
     with background(lambda: sockets(Workbench().talk)) as url:
         program.environ["RTCHAT_URL"] = url
-        terminal = Terminal(program, ["-m", "m", "--max-cost", "1.5"], {})
-        terminal.shows(PROMPT)
-        yield terminal
+        yield program
+
+
+@pytest.fixture
+def terminal(program: Program) -> Terminal:
+    terminal = Terminal(program, ["-m", "m", "--max-cost", "1.5"], {})
+    terminal.shows(PROMPT)
+    return terminal
+
+
+def test_a_conversation_without_a_question_is_kept(terminal: Terminal, program: Program) -> None:
+    terminal.types('/raw {"type": "response.create"}\r')
+    terminal.shows("Asked.", "first token", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    assert program.run("history", "list").text.split("\t")[2:] == ["1", "m", "(no question)\n"]
+    assert program.run("history", "show").text == "Asked.\n"
+    assert program.run("once", "--continue", "more").text == "Asked.\n"
 
 
 def test_replies_to_raw_events_are_seen_stopped_and_paid(terminal: Terminal) -> None:
