@@ -282,7 +282,7 @@ class Hand:
                 case "session.update":
                     await perform(client, self._ready)
                 case "conversation.item.create":
-                    told += [part["text"] for part in event["item"]["content"]]
+                    told += [part["text"] for part in event["item"].get("content", ())]
                 case "response.create":
                     await perform(client, self._next())
                 case _:

@@ -115,7 +115,8 @@ def test_a_reply_that_never_ends_is_stopped_and_kept(program: Program) -> None:
 
 def test_a_frame_of_sixty_megabytes(program: Program) -> None:
     text = "sixty mb" * 7_500_000
-    done_ = ran(program, Hand((begun(), said(text), done())), "once", "one", "-q")
+    options = ("-q", "--max-reply-bytes", str(len(text)))
+    done_ = ran(program, Hand((begun(), said(text), done())), "once", "one", *options)
     assert (done_.code, done_.err) == (0, "")
     assert done_.text == f"{text}\n"
     assert kept(program) == [("one", "completed"), (text, "completed")]
@@ -229,7 +230,10 @@ def test_damaged_events_within_a_reply(program: Program) -> None:
             replies.append((begun(id), said("Begin, ", id), *frames, said("end.", id), done(id=id)))
     found = answers(program, Hand(*replies), len(replies))
     assert len(replies) > 30
-    assert [reply["status"] for reply in found] == ["completed"] * len(replies)
+    # A call in one of them is not for this program.
+    statuses = ["incomplete" if reply["tool_calls"] else "completed" for reply in found]
+    assert [reply["status"] for reply in found] == statuses
+    assert len(found) == len(replies)
     assert [reply["text"][:11] for reply in found] == ["Begin, end."] * len(replies)
 
 
