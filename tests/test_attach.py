@@ -108,7 +108,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "cannot be read (File name too long): check its name and who may read it"
     )
     empty = write(tmp_path, "empty", b"")
-    assert refusal(empty) == "empty is empty: attach a file with something in it"
+    assert refusal(empty) == "empty is empty: choose a file with something in it"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -122,7 +122,7 @@ def test_sizes(tmp_path: Path) -> None:
     fits = write(tmp_path, "text", b"x" * MOST_TEXT)
     assert len(read(fits).part.text) > MOST_TEXT
     long = write(tmp_path, "long", b"x" * (MOST_TEXT + 1))
-    assert refusal(long) == "long has 5.0 MB of text, more than 5.0 MB: attach a part"
+    assert refusal(long) == "long has 5.0 MB of text, more than 5.0 MB: choose a part"
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(10**12)  # and none of it is on the disk
     said = f"{tmp_path}/huge is larger than 64.0 MB: attach something smaller"
@@ -284,8 +284,8 @@ def test_files_go_with_the_question(program: Program, engine: _Recorder) -> None
     text = Part("text", "File: c.txt\n```\nwords\n```\n\n")
     assert engine.asked() == [image(png()), text, Part("text", "what?")]
     assert ran.err.startswith(
-        f"a b.png (3{BY}2, {len(png())} B) goes with the next question\n"
-        "c.txt (6 B) goes with the next question\n"
+        f"a b.png (3{BY}2, {len(png())} B) attached to the next question\n"
+        "c.txt (6 B) attached to the next question\n"
     )
     lines = (program.home / "trace.jsonl").read_text().splitlines()[1:]
     sent = [line["data"] for line in map(json.loads, lines) if line["direction"] == "sent"]
@@ -360,11 +360,11 @@ def test_attach_and_a_dropped_file(program: Program, engine: _Recorder) -> None:
     terminal = Terminal(program, [], {})
     terminal.shows("connected in", PROMPT)
     terminal.types("/attach my picture.png\r")
-    terminal.shows(f"my picture.png (3{BY}2, {len(png())} B) goes with the next question", PROMPT)
+    terminal.shows(f"my picture.png (3{BY}2, {len(png())} B) attached to the next question", PROMPT)
     terminal.types("\x1b[200~" + escaped(str(path)) + " \x1b[201~\r")
     terminal.shows("next question", f"{PROMPT} /", f"my picture.png (3{BY}2, ", PROMPT)
     terminal.types("./notes.txt\r")
-    terminal.shows("notes.txt (6 B) goes with the next question", PROMPT)
+    terminal.shows("notes.txt (6 B) attached to the next question", PROMPT)
     assert engine.prompts == []
     terminal.types("what?\r")
     terminal.shows("what?", "first token", PROMPT)

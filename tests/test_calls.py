@@ -353,7 +353,7 @@ def test_off_a_terminal_a_remote_server_is_refused() -> None:
         >> calls(wish)
         << [
             ClearTimer(Timer.STALL),
-            Show(Notice("warning", "search was not run: --allow-tool search allows it")),
+            Show(Notice("warning", "docs/search was not run: --allow-tool docs/search allows it")),
             Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
             Send("rtchat_5", Reply(TEXT)),
             STALL,

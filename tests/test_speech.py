@@ -560,7 +560,7 @@ def test_what_is_attached_is_there_before_the_server_ends_a_spoken_turn() -> Non
 
 def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
     play = talking(OPEN).skip(SpeechStarted("u1", 0))
-    notice = Show(Notice("info", "a.png goes with the next question"))
+    notice = Show(Notice("info", "a.png attached to the next question (/detach removes it)"))
     assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", TOLD)]
 
 
