@@ -410,7 +410,7 @@ class _Shown:
             asyncio.get_running_loop().call_soon(above, self._print)
         width = self._size.columns
         if self._is_printed:
-            rows = self._question.short(width, "all above, scroll up to read them")
+            rows = self._question.short(width, "all above: scroll up to read them")
         else:
             rows = self._question.rows(width)
         return FormattedText([*_styled(rows), ("bold", f"{MARK} "), ("", f"{CHOICES} › ")])  # noqa: RUF001 # as the prompt

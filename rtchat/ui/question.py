@@ -40,7 +40,7 @@ class ToolQuestion:
         """The same without the arguments, of which `where` says where they are."""
         characters = f"{len(self._asked.call.arguments):,}"
         count = f"{len(self._body(width)):,}"
-        text = f"The arguments are {characters} characters on {count} lines: {where}"
+        text = f"Arguments: {characters} characters, {count} lines, {where}"
         return [*self._heading(width), *_fold(text, width), *self._scope(width)]
 
     def whole(self, width: int) -> list[str]:

@@ -11,7 +11,7 @@ Not here: Markdown, which is read after this, or the width of things.
 from __future__ import annotations
 
 import json
-from unicodedata import category
+from unicodedata import category, normalize
 
 MARK = "▍"
 """Begins each row of the question before a tool runs. It is never shown in the text of others, so
@@ -88,19 +88,25 @@ def exact(text: str) -> str:
     """The text as a JSON string: `json.loads` gives it back.
 
     Escaped are quotation marks, backslashes, and every character that is invisible, that looks like
-    a space but is none, or that changes how others are shown.
+    a space but is none, that changes how others are shown, or that makes another letter of the one
+    before it.
     """
     literal = json.dumps(text, ensure_ascii=False)
     if literal.isascii() and "\x7f" not in literal:
         return literal
     shown = []
-    marks = _MOST_MARKS
+    before, marks = "", _MOST_MARKS
     for character in literal:
         kind = category(character)[0]
         marks = marks + 1 if kind == "M" else 0 if kind == "L" else _MOST_MARKS
+        is_misleading = kind == "M" and (
+            marks > _MOST_MARKS or len(normalize("NFC", before + character)) < 2
+        )
         is_seen = character.isprintable() and character == visible(character)
-        if is_seen and character not in _BLANK and (kind != "M" or marks <= _MOST_MARKS):
-            shown.append(character)
-        else:
-            shown.append(json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f")
+        before = character if is_seen and not is_misleading and character not in _BLANK else ""
+        shown.append(before or _ESCAPED.get(character) or json.dumps(character)[1:-1])
     return "".join(shown)
+
+
+_ESCAPED = {"\x7f": "\\u007f"}
+"""What `json` leaves as it is."""
