@@ -48,7 +48,7 @@ class Attachments:
 
     def begin_session(self) -> None:
         """A new session knows of none."""
-        self._untold, self._told = [*self._files], []
+        self._untold, self._told, self._items = [*self._files], [], 0
 
     def tell(self) -> AddItem | None:
         """What tells the session of those that it does not know."""

@@ -80,7 +80,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "attach",
         "[FILE]",
-        "PNG, JPEG or text for the next question; or drop it here; alone: what is attached",
+        "PNG, JPEG or text for the next question, or drop it here; alone: list them",
         lambda file: AttachAsked(file) if file else AttachmentsAsked(),
     ),
     Row("detach", "[N]", "do not send what is attached, or only file N", lambda n: _detach(n)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +73,8 @@ SCRIPT: dict[str, object] = {
             for number, given in enumerate(ALL)
         ),
         {"match": "fake", "text": f"```\n{FAKE}\n```\n\n{FAKE}"},
+        {"match": "local", "tool_calls": [{"name": "shell", "arguments": ONE}]},
+        {"match": "remote", "tool_calls": [{"name": "helper__shell", "arguments": ONE}]},
         {
             "match": "two",
             "text": f"{FAKE}\n",
@@ -218,4 +222,35 @@ def test_esc_and_ctrl_c_stop_the_reply(program: Program, key: str, typed: str) -
     terminal.types(key)
     terminal.shows("[n]o", "interrupted", PROMPT)
     assert ran(program) == []
+    leave(terminal)
+
+
+MCP = '''
+from mcp.server import MCPServer
+
+server = MCPServer("helper")
+
+@server.tool()
+def shell(command: str) -> str:
+    """Run a command elsewhere."""
+    return "elsewhere"
+
+server.run()
+'''
+
+
+def test_a_permission_for_a_tool_is_none_for_another_of_the_same_name(program: Program) -> None:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    server = program.home / "server.py"
+    server.write_text(MCP, encoding="utf-8")
+    command = shlex.join([sys.executable, str(server)])
+    terminal = started(program, "--allow-tool", "shell", "--mcp", command)
+    terminal.types("local\r")
+    terminal.shows('shell({"command": "ls"})', "it ran", "Done.", PROMPT)
+    terminal.types("remote\r")
+    terminal.shows("Done.", f"{MARK} Run helper__shell of the MCP server helper?", "[n]o")
+    terminal.types("n\r")
+    terminal.shows("[n]o", "the user refused this call", "Done.", PROMPT)
+    terminal.types("/tools\r")
+    terminal.shows("helper__shell of the MCP server helper", "shell (allowed)", PROMPT)
     leave(terminal)

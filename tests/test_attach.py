@@ -377,6 +377,56 @@ def test_attach_and_a_dropped_file(program: Program, engine: _Recorder) -> None:
     assert terminal.ends() == 0
 
 
+def test_what_is_attached_can_be_listed_and_detached(program: Program, engine: _Recorder) -> None:
+    path = write(program.home, "notes.txt", b"words\n")
+    write(program.home, "a.png", png())
+    terminal = Terminal(program, ["-a", "a.png"], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types(f"{path}\r")
+    terminal.shows("notes.txt (6 B) attached to the next question (/detach removes it)", PROMPT)
+    terminal.types("/attach\r")
+    terminal.shows("1  a.png", "2  notes.txt (6 B)", PROMPT)
+    terminal.types("/detach 2\r")
+    terminal.shows("attached to the next question: a.png", PROMPT)
+    terminal.types("\x03")
+    terminal.shows("no longer attached: a.png", PROMPT)
+    terminal.types("what?\r")
+    terminal.shows("first token", PROMPT)
+    assert engine.asked() == [Part("text", "what?")]
+    terminal.types(f"/attach {path}\r")
+    terminal.shows("first token", "notes.txt (6 B) attached to the next question", PROMPT)
+    terminal.types("/new\r")
+    terminal.shows("no longer attached: notes.txt (6 B)", "a new conversation", PROMPT)
+    terminal.types("and now?\r")
+    terminal.shows("a new conversation", "and now?", "first token", PROMPT)
+    assert engine.asked() == [Part("text", "and now?")]
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+def test_instructions_come_from_a_file(program: Program, engine: _Recorder) -> None:
+    write(program.home, "brief me.txt", b"Be brief.\nBe kind.\n")
+    write(program.home, "binary", b"\0")
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    for entered, said in (
+        ("@no.txt", "there is no file no.txt: check its name"),
+        ("@.", ". is a folder"),
+        ("@binary", "binary is neither text (UTF-8), PNG nor JPEG"),
+        ("@", "/system takes a file as @FILE"),
+        ("@~/brief me.txt", "instructions set"),
+    ):
+        terminal.types(f"/system {entered}\r")
+        terminal.shows(f"/system {entered}", said, PROMPT)
+    terminal.types("hi\r")
+    terminal.shows("instructions set", "first token", PROMPT)
+    assert engine.prompts[-1].instructions == "Be brief.\nBe kind.\n"
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    ran = program.run("once", "-s", "@~/brief me.txt", "hi")
+    assert (ran.code, engine.prompts[-1].instructions) == (0, "Be brief.\nBe kind.\n")
+
+
 def test_a_mistake_at_the_prompt_is_said_and_loses_nothing(
     program: Program, engine: _Recorder
 ) -> None:

@@ -91,6 +91,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_put_aside = False
         self._is_asking = False
+        self._cleared = ""
+        """The text that Ctrl-C has cleared last, until Up is pressed."""
         self._is_advised = False
         """How to leave is said in the last line above the entry."""
         self._is_talking = False
@@ -152,7 +154,7 @@ class Prompt:
         """
         await self._history.ready()
         session, self._session.app.erase_when_done = self._session, False
-        self._is_advised = False
+        self._is_advised, self._cleared = False, ""
         with self._beating():
             try:
                 if not self._is_put_aside:
@@ -314,13 +316,21 @@ class Prompt:
 
         @keys.add("c-c", filter=typing)
         def clear(event: KeyPressEvent) -> None:
-            if event.current_buffer.text:
+            if text := event.current_buffer.text:
                 event.current_buffer.reset(append_to_history=True)
+                self._cleared = text
             elif self._has_sound:
                 self.on_press(CancelPressed())
             else:
                 self.on_press(EntryAbandoned())
                 self._advise(event.app.output)
+
+        @keys.add("up", filter=typing & Condition(lambda: bool(self._cleared)))
+        def bring_back(event: KeyPressEvent) -> None:
+            event.current_buffer.auto_up()
+            if not event.current_buffer.text:  # the history takes a moment to be there again
+                event.current_buffer.insert_text(self._cleared)
+            self._cleared = ""
 
         @keys.add("c-x", "c-e", filter=typing)
         def edit(event: KeyPressEvent) -> None:
