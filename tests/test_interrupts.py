@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,13 +92,23 @@ def test_mashed_during_a_reply_it_stops_that_and_no_more(program: Program) -> No
 def test_mashed_before_the_prompt_is_there_and_while_the_program_ends(
     program: Program, leave: str
 ) -> None:
-    program.environ["RTCHAT_CONNECT_TIMEOUT"] = "20"
     terminal = Terminal(program, [], {})
-    terminal.shows("")
+    terminal.shows("connected in")
+    mash(terminal, 10)
     terminal.shows(PROMPT)
-    mash(terminal, 10)
     terminal.types(leave)
-    mash(terminal, 10)
+    mash(terminal)
     assert terminal.ends() in (0, 130)
-    lines = terminal.lines()
-    assert "[" not in "\n".join(lines)
+    text = "\n".join(terminal.lines())
+    assert "KeyboardInterrupt" not in text
+    assert "[" not in text, "an answer to where the cursor is"
+
+
+def test_the_first_moment_has_no_traceback_either(program: Program) -> None:
+    """What the program imports first interrupts it."""
+    folder = program.home / "first"
+    folder.mkdir()
+    (folder / "typer.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+    roots = [str(folder), str(Path(__file__).parents[1])]
+    ran = program.run("once", "hi", environ={"PYTHONPATH": os.pathsep.join(roots)})
+    assert (ran.code, ran.out, ran.err) == (130, b"", "")
