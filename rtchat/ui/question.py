@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from textwrap import wrap
 from unicodedata import category, east_asian_width
 
 from rtchat.effects import ToolAsked
@@ -41,12 +42,12 @@ class ToolQuestion:
         characters = f"{len(self._asked.call.arguments):,}"
         count = f"{len(self._body(width)):,}"
         text = f"Arguments: {characters} characters, {count} lines, {where}"
-        return [*self._heading(width), *_fold(text, width), *self._scope(width)]
+        return [*self._heading(width), *_wrap(text, width), *self._scope(width)]
 
     def whole(self, width: int) -> list[str]:
         """The call and its arguments, with their length."""
         characters = f"{len(self._asked.call.arguments):,}"
-        length = _fold(f"Arguments, {characters} characters:", width)
+        length = _wrap(f"Arguments, {characters} characters:", width)
         return [*self._heading(width), *length, *self._body(width)]
 
     @property
@@ -58,14 +59,14 @@ class ToolQuestion:
         return f"{_name(call.name)}{owner}"
 
     def _heading(self, width: int) -> list[str]:
-        return list(_fold(f"Run {self._tool}?", width))
+        return _wrap(f"Run {self._tool}?", width)
 
     def _scope(self, width: int) -> list[str]:
         scope = f"any call of {self._tool}, with any arguments, until rtchat exits"
-        return list(_fold(f"[a]lways: {scope}", width))
+        return _wrap(f"[a]lways: {scope}", width)
 
     def _body(self, width: int) -> list[str]:
-        return [row for line in self._lines for row in _fold(line, width, "  ")]
+        return [row for line in self._lines for row in _fold(line, width)]
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -158,20 +159,28 @@ def _value(value: object) -> str:
 # --------------------------------------------------------------------------------------------- rows
 
 
-def _fold(text: str, width: int, indent: str = "") -> Iterator[str]:
+def _wrap(sentence: str, width: int) -> list[str]:
+    """Rows of a sentence of ours, which has no character but ASCII."""
+    room = max(width - len(f"{MARK}   {_NEXT_ROW}"), _NARROWEST)
+    *lines, last = wrap(sentence, room, drop_whitespace=False, break_on_hyphens=False)
+    rows = [*(f"{line}{_NEXT_ROW}" for line in lines), last]
+    return [f"{MARK} {rows[0]}", *(f"{MARK}   {row}" for row in rows[1:])]
+
+
+def _fold(line: str, width: int) -> Iterator[str]:
     """Rows that fit, of which each but the last ends with a sign; a new one also begins after each
     line end that the text has an escape for."""
-    start = f"{MARK} {indent}"
-    room = max(width - len(start) - len("  ") - 2, _NARROWEST)
+    room = max(width - len(f"{MARK}     {_NEXT_ROW}"), _NARROWEST)
+    indent = "  "
     row, used, ends = "", 0, False
-    for unit in _UNIT.findall(text):
+    for unit in _UNIT.findall(line):
         cells = sum(map(_cells, unit))
         if row and (ends or used + cells > room) and category(unit[0])[0] != "M":
-            yield f"{start}{row}{_NEXT_ROW}"
-            start = f"{MARK} {indent}  "
+            yield f"{MARK} {indent}{row}{_NEXT_ROW}"
+            indent = "    "
             row, used = "", 0
         row, used, ends = row + unit, used + cells, unit == r"\n"
-    yield f"{start}{row}"
+    yield f"{MARK} {indent}{row}"
 
 
 def _cells(character: str) -> int:
