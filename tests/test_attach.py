@@ -458,6 +458,9 @@ def test_tab_completes_paths(program: Program) -> None:
     terminal.shows(f"{PROMPT} /attach ~/pictures/my photo.png")
     terminal.types("\r")
     terminal.shows(f"my photo.png (3{BY}2, ", PROMPT)
+    terminal.types("/system @~/pic\t")
+    terminal.shows(f"{PROMPT} /system @~/pictures/")
+    terminal.types("\x03")
     terminal.types("\x04")
     assert terminal.ends() == 0
 

@@ -409,6 +409,11 @@ def test_the_tools_include_the_remote_ones_that_are_allowed() -> None:
     assert Permissions().describe() == "there are no tools"
 
 
+def test_an_answer_that_comes_too_late_is_none() -> None:
+    play = asked(Mode.CHAT, "clock").skip(calls(CLOCK))
+    play >> ToolAnswered("yes")
+
+
 def test_what_was_asked_about_runs_whatever_the_server_says_afterwards() -> None:
     other = ToolCall("weather", "c1", '{"city": "Rome"}')
     play = asked() >> OutputDone("r1", 0, OSLO)

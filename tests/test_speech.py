@@ -604,6 +604,13 @@ def test_what_is_detached_is_deleted_where_the_server_was_told_of_it() -> None:
     assert told(after(play, SessionUpdated("s", "m"))) == [question, Reply(ALOUD)]
 
 
+def test_what_is_detached_while_there_is_no_session_is_not_told_to_the_next() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
+    assert sent(after(play, DetachAsked())) == []
+    play = reopened(play.skip(TimerFired(Timer.RETRY)))
+    assert sent(after(play, SpeechStarted("u1", 0))) == []
+
+
 def test_a_session_that_cannot_delete_what_it_was_told_is_replaced() -> None:
     play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0))
     (deleting,) = (each for each in after(play, DetachAsked()) if isinstance(each, Send))

@@ -52,7 +52,7 @@ _HISTORY_TIMEOUT = 1.0
 _KEPT = 2_000
 """Entries of the history file that are read."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_ATTACH = "/attach "
+_TAKES_PATH = ("/attach ", "/system @")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 _STYLE = {"bottom-toolbar": "noreverse"}
 _PLAIN = Style([])
@@ -444,8 +444,8 @@ def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
 
 
 class _Commands(Completer):
-    """The names of /commands, at the start of an entry, and of files after /attach. Folders are
-    read in a thread."""
+    """The names of /commands, at the start of an entry, and of files after those that take one.
+    Folders are read in a thread."""
 
     def __init__(self) -> None:
         self._worker = Worker("completion")
@@ -464,8 +464,9 @@ class _Commands(Completer):
         typed = document.text_before_cursor
         if not typed.startswith("/"):
             return
-        if typed.startswith(_ATTACH):
-            yield from _paths(typed.removeprefix(_ATTACH).lstrip(" '\""))
+        for command in _TAKES_PATH:
+            if typed.startswith(command):
+                yield from _paths(typed.removeprefix(command).lstrip(" '\""))
         for row in TABLE:
             if row.name.startswith(typed[1:]):
                 name = f"/{row.name} " if row.argument else f"/{row.name}"

@@ -32,6 +32,8 @@ class ToolQuestion:
 
     def __init__(self, asked: ToolAsked) -> None:
         self._asked = asked
+        self._folded: dict[int, list[str]] = {}
+        """The rows of the arguments by the width of the screen: they may be many."""
 
     def rows(self, width: int) -> list[str]:
         """All of it but the choices, for a screen of so many columns."""
@@ -66,7 +68,9 @@ class ToolQuestion:
         return _wrap(f"[a]lways: {scope}", width)
 
     def _body(self, width: int) -> list[str]:
-        return [row for line in self._lines for row in _fold(line, width)]
+        if width not in self._folded:
+            self._folded[width] = [row for line in self._lines for row in _fold(line, width)]
+        return self._folded[width]
 
     @cached_property
     def _lines(self) -> list[str]:
