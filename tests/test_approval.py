@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection
 
 from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.ui.safe import MARK
 from tests.asked import question
+from tests.faulty import HELLO, READY, begun, done, frame, perform, said, sockets
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
@@ -223,6 +225,49 @@ def test_esc_and_ctrl_c_stop_the_reply(program: Program, key: str, typed: str) -
     terminal.shows("[n]o", "interrupted", PROMPT)
     assert ran(program) == []
     leave(terminal)
+
+
+@pytest.mark.parametrize("given", ['{"q": "a\u202eb\\n  c"}', "cut \u200b off"])
+def test_a_remote_server_is_approved_by_the_same_question(program: Program, given: str) -> None:
+    asking = {
+        "type": "mcp_approval_request",
+        "id": "mcpr_1",
+        "server_label": "docs\n[y]es",
+        "name": "se\u0430rch",
+        "arguments": given,
+    }
+    ends = [
+        frame("response.done", response={"id": "r", "status": "completed", "output": [asking]}),
+        done(id="fine"),
+    ]
+    answers: list[object] = []
+
+    async def talk(client: ServerConnection) -> None:
+        await perform(client, HELLO)
+        async for data in client:
+            event = json.loads(data)
+            if event["type"] == "session.update":
+                await perform(client, READY)
+            elif event["type"] == "response.create":
+                end = ends.pop(0)
+                id = json.loads(end)["response"]["id"]
+                await perform(client, [begun(id), *([said("Fine.", id)] if not ends else []), end])
+            elif event["item"]["type"] == "mcp_approval_response":
+                answers.append(event["item"])
+
+    with background(lambda: sockets(talk)) as url:
+        terminal = started(program, "--url", url)
+        terminal.types("hi\r")
+        lines = terminal.shows(f"{MARK} Run ", "[n]o")
+        heading, shown = question(lines)
+        assert heading == r'Run "se\u0430rch" of the remote MCP server "docs\n[y]es"?'
+        assert shown == (json.loads(given) if given.startswith("{") else given)
+        terminal.types("y\r")
+        terminal.shows("[n]o", "Fine.", PROMPT)
+        leave(terminal)
+    assert answers == [
+        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+    ]
 
 
 MCP = '''
