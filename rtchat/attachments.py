@@ -1,8 +1,8 @@
 """The files for the next question, and which of them the session was told of already.
 
-A server that listens makes questions of speech by itself, so that files for such a question are
-told to it beforehand, and are deleted there when the user detaches them. Not here: reading a file
-(`attach`), or when anything is sent (`conversation`).
+A server that listens makes questions of speech by itself, so files for such a question are sent to
+it beforehand, and deleted there if the user detaches them. `attach` reads the files, and
+`conversation` decides when something is sent.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Attachments:
         self._untold.append(file)
 
     def take(self) -> tuple[Part, ...]:
-        """They are part of a question now."""
+        """All of them, for a question that is asked now."""
         parts = tuple(file.part for file in self._files)
         self._files, self._untold, self._told = [], [], []
         return parts

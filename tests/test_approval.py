@@ -159,6 +159,20 @@ def test_what_does_not_fit_is_above_with_its_length(program: Program) -> None:
     leave(terminal)
 
 
+def test_a_window_that_becomes_too_small_has_all_of_it_above(program: Program) -> None:
+    terminal = started(program)
+    number = next(n for n, given in enumerate(ALL) if "harmless" in given)
+    terminal.types(f"case {number};\r")
+    assert question(terminal.shows(f"{MARK} Run shell?", "[n]o"))[1] == json.loads(ALL[number])
+    terminal.resizes(8)
+    lines = terminal.shows("Arguments, 305", "Run shell?", "all above", "[n]o")
+    assert question(lines) == ("Run shell?", json.loads(ALL[number]))
+    terminal.types("n\r")
+    terminal.shows("Done.", PROMPT)
+    assert ran(program) == []
+    leave(terminal)
+
+
 def test_nothing_that_others_write_looks_like_the_question(program: Program) -> None:
     """Neither what the model says, nor what a tool prints while the next call is asked about."""
     terminal = started(program)

@@ -1,8 +1,8 @@
 """The question before a tool runs, as rows of text: what would run, and what the answers mean.
 
 Every row begins with a mark that no other text on the screen can have. What the model wrote stands
-in JSON strings, so that it can neither end a row nor begin one. Not here: keys and drawing
-(`prompt`), or which calls are asked about (`round`).
+in JSON strings, so that it can neither end a row nor begin one. `prompt` draws the rows and reads
+the answer; `round` decides which calls are asked about.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _value(value: object) -> str:
 
 
 def _wrap(sentence: str, width: int) -> list[str]:
-    """Rows of a sentence of ours, which has no character but ASCII."""
+    """Rows of one of our own sentences. All of its characters are ASCII."""
     room = max(width - len(f"{MARK}   {_NEXT_ROW}"), _NARROWEST)
     *lines, last = wrap(sentence, room, drop_whitespace=False, break_on_hyphens=False)
     rows = [*(f"{line}{_NEXT_ROW}" for line in lines), last]
@@ -172,8 +172,7 @@ def _wrap(sentence: str, width: int) -> list[str]:
 
 
 def _fold(line: str, width: int) -> Iterator[str]:
-    """Rows that fit, of which each but the last ends with a sign; a new one also begins after each
-    line end that the text has an escape for."""
+    """Rows that fit; each but the last ends with a sign. An escaped line end also ends a row."""
     room = max(width - len(f"{MARK}     {_NEXT_ROW}"), _NARROWEST)
     indent = "  "
     row, used, ends = "", 0, False

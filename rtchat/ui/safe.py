@@ -109,4 +109,4 @@ def exact(text: str) -> str:
 
 
 _ESCAPED = {"\x7f": "\\u007f"}
-"""What `json` leaves as it is."""
+"""Escapes that `json` does not make."""

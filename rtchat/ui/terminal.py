@@ -100,7 +100,7 @@ class Terminal:
         if isinstance(update, Asked) and not self._prompt.is_covered:
             self._prompt.put_aside()
         if self._is_choosing and isinstance(update, ReplyOver):
-            self._is_choosing = False  # nobody needs an answer any more
+            self._is_choosing = False
             self._prompt.abandon()
             self._show_held()
         is_early = isinstance(update, Asked) and self._prompt.active
