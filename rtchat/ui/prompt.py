@@ -51,6 +51,8 @@ _HISTORY_TIMEOUT = 1.0
 """Seconds to wait for the history file to be read, or written at the end."""
 _KEPT = 2_000
 """Entries of the history file that are read."""
+_FARTHEST = 2.0
+"""Seconds that a terminal may take to show a question and to say so."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 _TAKES_PATH = ("/attach ", "/system @")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
@@ -91,6 +93,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_put_aside = False
         self._is_asking = False
+        self._early_until = 0.0
+        """When keys answer a question at the latest, in seconds of the loop's clock."""
         self._cleared = ""
         """The text that Ctrl-C has cleared last, until Up is pressed."""
         self._is_advised = False
@@ -239,11 +243,13 @@ class Prompt:
     def _before_question(self, app: Application[str]) -> None:
         """The question is about to appear: all that can be read now was typed before."""
         app.before_render -= self._before_question
+        self._early_until = asyncio.get_running_loop().time() + _FARTHEST
         while keys := self._input.read_keys():
             for key in keys:
                 self._early(app, key)
 
     def _early(self, app: Application[str], key: KeyPress) -> None:
+        """A key that was pressed before the question was seen: it stops the reply, or is text."""
         if key.key is Keys.CPRResponse:
             app.renderer.report_absolute_cursor_row(int(key.data[2:].partition(";")[0]))
         elif key.key is Keys.ControlC and not app.is_done:
@@ -349,9 +355,10 @@ class Prompt:
         @Condition
         def is_early() -> bool:
             """A terminal far away may not have shown the question yet: its answer to where the
-            cursor is comes after all that was typed before."""
+            cursor is comes after all that was typed before. It may also get lost."""
             renderer = get_app().renderer
-            return renderer.waiting_for_cpr and renderer.cpr_support is CPR_Support.SUPPORTED
+            is_waiting = renderer.waiting_for_cpr and renderer.cpr_support is CPR_Support.SUPPORTED
+            return is_waiting and asyncio.get_running_loop().time() < self._early_until
 
         @keys.add(Keys.Any, filter=is_early, eager=True)
         def keep(event: KeyPressEvent) -> None:
