@@ -23,6 +23,7 @@ from rtchat.effects import (
     Command,
     Configure,
     Connect,
+    Delete,
     Disconnect,
     Effect,
     Notice,
@@ -43,11 +44,14 @@ from rtchat.effects import (
 )
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
+    Attached,
     AudioCaptured,
     AudioCommitted,
     CancelPressed,
     ChannelDone,
     Delta,
+    DetachAsked,
+    EntryAbandoned,
     Event,
     InputEnded,
     LeaveAsked,
@@ -87,6 +91,7 @@ from rtchat.values import (
     Kept,
     Message,
     Options,
+    Part,
     State,
     Status,
     ToolCall,
@@ -147,6 +152,8 @@ class World:
         """The tools that run."""
         self.asking = False
         self.calls = 0
+        self.files: set[str] = set()
+        """The items of this connection that are files for a question to come."""
         self.unanswered: set[str] = set()
         """The calls that the server has no output of, on this connection."""
         self.kept: list[dict[tuple[int, int], Entry]] = [{}]
@@ -190,6 +197,10 @@ class World:
     def receives(self, event_id: str, command: Command) -> None:
         assert self.link == "open", f"{command} was sent on a connection that is {self.link}"
         match command:
+            case AddItem(Message(id=id)) if id.startswith("files_"):
+                self.files.add(id)
+            case Delete(id):
+                self.files.remove(id)
             case AddItem(item):
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
                 is_told = isinstance(item, Message) and item.text in said
@@ -312,6 +323,7 @@ class World:
         self.is_configured = False
         self.speaking, self.late = "", None
         self.unheard.clear()
+        self.files.clear()
         self.unanswered.clear()
         self.to_server.clear()
 
@@ -337,6 +349,7 @@ class World:
         self.tell(SpeechStopped(item, 100))
         self.unheard.append(item)
         self.said += 1
+        self.files.clear()
         self.tell(AudioCommitted(item))
         if self.speech.replies and self.active:
             self.tell(ServerProblem("Busy.", code=BUSY))
@@ -363,7 +376,16 @@ class World:
 
     def says(self) -> None:
         self.said += 1
+        self.files.clear()
         self.tell(UserSaid(f"question {self.said}"))
+
+    def attaches(self) -> None:
+        self.tell(Attached("picture", Part("image", data="data:image/png;base64,AA==")))
+
+    def detaches(self) -> None:
+        self.tell(self.chance.choice((EntryAbandoned(), DetachAsked(), DetachAsked(1))))
+        self.tell(EntryAbandoned())
+        assert not self.files, "the server was left with what is no longer attached"
 
     def fires(self) -> None:
         if self.timers:
@@ -442,6 +464,8 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "hush": World.hushes,
     "write": World.writes,
     "microphone": World.toggles,
+    "attach": World.attaches,
+    "detach": World.detaches,
 }
 CHAT_ONLY = {"model", "new", "resume", "retry", "system"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "microphone"}
