@@ -12,11 +12,17 @@ def main() -> int:
 
         sys.stdout.write(f"rtchat {__version__}\n")
         return 0
+    import signal
+
     # Importing makes many objects and no garbage: fewer looks for some make a start 7 ms shorter.
     gc.set_threshold(20_000)
-    from rtchat.cli import run
+    try:
+        from rtchat.cli import run
 
-    code = run(sys.argv[1:])
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before there was anything to interrupt
+        code = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end itself is short
     worker = sys.modules.get("rtchat.worker")
     if worker is not None and worker.is_any_busy():
         os._exit(code)  # all is written that can be; a disk or a model is not waited for

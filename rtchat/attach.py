@@ -49,6 +49,13 @@ def attach(entered: str) -> Attached:
     return read(_meant(entered))
 
 
+def text(entered: str) -> str:
+    """All that is in the text file that somebody means. Raises UsageError if it cannot be read, is
+    empty or is not text."""
+    path = _meant(entered)
+    return _text(_contents(path), _on_a_line(path.name))
+
+
 def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
     """Files from a command line, all or none; `-` is the descriptor `stdin`, None if there is no
     pipe. Raises UsageError as `read` does."""
@@ -187,8 +194,16 @@ def _part(data: bytes, name: str) -> Attached:
 
 def _quoted(data: bytes, name: str) -> str:
     """A text under its name, in a fence that nothing inside can close."""
+    text = _text(data, name)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    end = "" if text.endswith("\n") else "\n"
+    return f"File: {name}\n{fence}\n{text}{end}{fence}\n\n"
+
+
+def _text(data: bytes, name: str) -> str:
     if not data:
-        raise UsageError(f"{name} is empty", hint="attach a file with something in it")
+        raise UsageError(f"{name} is empty", hint="choose a file with something in it")
     if b"\0" in data:
         raise _no_text(name)
     try:
@@ -197,11 +212,8 @@ def _quoted(data: bytes, name: str) -> str:
         raise _no_text(name) from error
     if len(data) > MOST_TEXT:
         size, limit = images.amount(len(data)), images.amount(MOST_TEXT)
-        raise UsageError(f"{name} has {size} of text, more than {limit}", hint="attach a part")
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    end = "" if text.endswith("\n") else "\n"
-    return f"File: {name}\n{fence}\n{text}{end}{fence}\n\n"
+        raise UsageError(f"{name} has {size} of text, more than {limit}", hint="choose a part")
+    return text
 
 
 def _no_text(name: str) -> UsageError:

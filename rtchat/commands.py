@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from typing import TypeAlias
 
 from rtchat.events import (
+    AttachmentsAsked,
     CopyAsked,
+    DetachAsked,
     LeaveAsked,
     LocalEvent,
     MicrophoneToggled,
@@ -34,12 +37,23 @@ from rtchat.values import value
 
 @value
 class AttachAsked:
-    """/attach: a file goes with the next question. Whoever may read it makes an `Attached` of it.
+    """/attach: whoever may read the file makes an `Attached` of it.
 
     `file` is a path as it was typed or pasted, with the quotation marks of a shell perhaps.
     """
 
     file: str
+
+
+@value
+class TextFileAsked:
+    """A command's text is in a file: whoever may read it calls `make` with what it has."""
+
+    file: str
+    make: Callable[[str], LocalEvent]
+
+
+Meaning: TypeAlias = LocalEvent | AttachAsked | TextFileAsked
 
 
 @value
@@ -50,20 +64,26 @@ class Row:
     name: str
     argument: str
     help: str
-    make: Callable[[str], LocalEvent | AttachAsked]
+    make: Callable[[str], Meaning]
 
 
 TABLE: tuple[Row, ...] = (
     Row("help", "", "what can be typed here", lambda _: Told(help_text())),
     Row("exit", "", "leave; so does Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
     Row("new", "", "start a new conversation", lambda _: StartedOver()),
-    Row("system", "TEXT", "instructions to the model, from now on", SystemSet),
+    Row("system", "TEXT|@FILE", "instructions to the model, from now on", lambda t: _system(t)),
     Row(
         "set", "[KEY [VALUE]]", "an option from now on; KEY alone takes it back", lambda a: _set(a)
     ),
     Row("model", "NAME", "another model, same conversation", ModelSet),
     Row("resume", "[ID]", "go on with a kept conversation, else the latest", lambda n: _resume(n)),
-    Row("attach", "FILE", "PNG, JPEG or text for the next question; or drop it here", AttachAsked),
+    Row(
+        "attach",
+        "[FILE]",
+        "PNG, JPEG or text for the next question, or drop it here; alone: list them",
+        lambda file: AttachAsked(file) if file else AttachmentsAsked(),
+    ),
+    Row("detach", "[N]", "do not send what is attached, or only file N", lambda n: _detach(n)),
     Row("mute", "", "the microphone on or off, as Ctrl-T", lambda _: MicrophoneToggled()),
     Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
@@ -76,14 +96,14 @@ _KEYS = (
     ("Enter", "send"),
     ("Alt-Enter, Ctrl-J", "a new line"),
     ("Up, Ctrl-R", "earlier input"),
-    ("Ctrl-C, Esc", "stop the reply; at the prompt Ctrl-C clears the text"),
+    ("Ctrl-C, Esc", "stop the reply; at the prompt Ctrl-C clears the text, Up brings it back"),
     ("Ctrl-T", "the microphone on or off, with --voice"),
     ("Ctrl-X Ctrl-E", "write it in $EDITOR"),
     ("//", "a line that starts with a literal /"),
 )
 
 
-def parse(line: str) -> LocalEvent | AttachAsked:
+def parse(line: str) -> Meaning:
     """What a typed line means. Never raises: a mistake becomes a `Told` that says what to do."""
     if not line.startswith("/"):
         return UserSaid(line)
@@ -101,6 +121,22 @@ def parse(line: str) -> LocalEvent | AttachAsked:
     if argument and not row.argument:
         return Told(f"/{name} takes nothing after it", is_error=True)
     return row.make(argument)
+
+
+def _system(text: str) -> LocalEvent | TextFileAsked:
+    if not text.startswith("@"):
+        return SystemSet(text)
+    if text == "@":
+        return Told("/system takes a file as @FILE: /system @notes.txt", is_error=True)
+    return TextFileAsked(text[1:], SystemSet)
+
+
+def _detach(number: str) -> LocalEvent:
+    if not number:
+        return DetachAsked()
+    if number.isdecimal() and int(number[:9]):
+        return DetachAsked(int(number[:9]))
+    return Told("/detach takes a number that /attach lists: /detach 1", is_error=True)
 
 
 def _copy(number: str) -> LocalEvent:

@@ -21,6 +21,7 @@ from rtchat import effects as fx
 from rtchat import events as ev
 from rtchat import problems
 from rtchat.account import Account
+from rtchat.attachments import Attachments
 from rtchat.errors import ExitCode, Problem
 from rtchat.minutes import Minutes, Question, add
 from rtchat.patience import LONGEST_LIMIT_WAIT, Patience, back_off
@@ -37,7 +38,6 @@ from rtchat.values import (
     Kept,
     Message,
     Options,
-    Part,
     Status,
     ToolCall,
     ToolOutput,
@@ -128,9 +128,7 @@ class Conversation:
         self._patience = patience
         self._phase = Phase.DOWN
         self._queue: deque[Question] = deque()
-        self._attached: tuple[Part, ...] = ()
-        self._untold: tuple[Part, ...] = ()
-        """What of it this session does not know."""
+        self._attachments = Attachments()
         self._turn: Turn | None = None
         self._input_ended = False
         self._is_winding_down = False
@@ -195,8 +193,14 @@ class Conversation:
             case ev.PlaybackCut(item_id, index, played_ms):
                 if self._speech.was_played(item_id):
                     self._send(fx.Truncate(item_id, index, played_ms))
-            case ev.Attached(name, part):
-                self._attach(name, part)
+            case ev.Attached():
+                self._attach(event)
+            case ev.AttachmentsAsked():
+                self._notice("info", self._attachments.describe())
+            case ev.DetachAsked(number):
+                self._detach(number)
+            case ev.EntryAbandoned():
+                self._forget_attachments()
             case ev.InputEnded(problem):
                 self._input_ended = True
                 if problem is not None:
@@ -288,7 +292,7 @@ class Conversation:
 
     def _connect(self) -> None:
         self._close_speech()
-        self._untold = self._attached
+        self._attachments.begin_session()
         asked = None if self._turn is None else self._turn.question
         for question in filter(None, (asked, self._minutes.last, *self._queue)):
             question.forget_session()
@@ -718,21 +722,43 @@ class Conversation:
 
     def _enter(self, text: str, audio: bytes | None = None) -> Question:
         """A question, and what goes with it."""
-        attached, self._attached, self._untold = self._attached, (), ()
-        return self._minutes.enter(text, attached, audio)
+        return self._minutes.enter(text, self._attachments.take(), audio)
 
-    def _attach(self, name: str, part: Part) -> None:
-        self._attached += (part,)
-        self._untold += (part,)
-        self._notice("info", f"{name} goes with the next question")
+    def _attach(self, file: ev.Attached) -> None:
+        self._attachments.add(file)
+        advice = " (/detach removes it)" if self._mode is Mode.CHAT else ""
+        self._notice("info", f"{file.name} attached to the next question{advice}")
+        if self._speech.is_speaking:
+            self._tell_attached()
+
+    def _detach(self, number: int | None) -> None:
+        if number is None and self._attachments:
+            self._forget_attachments()
+        elif number is not None and 0 < number <= len(self._attachments):
+            self._delete_attached(number)
+            left = self._attachments.names or "nothing"
+            self._notice("info", f"attached to the next question: {left}")
+        elif self._attachments:
+            self._notice("error", f"there is no attachment {number}: /attach lists them")
+        else:
+            self._notice("error", "nothing is attached")
+
+    def _forget_attachments(self) -> None:
+        if names := self._attachments.names:
+            self._delete_attached()
+            self._notice("info", f"no longer attached: {names}")
+
+    def _delete_attached(self, number: int | None = None) -> None:
+        for command in self._attachments.remove(number):
+            if self._has_session:
+                self._send(command)
         if self._speech.is_speaking:
             self._tell_attached()
 
     def _tell_attached(self) -> None:
         """The server makes a question of speech by itself: what goes with it is to be there."""
-        if self._untold and self._speech.listens:
-            self._send(fx.AddItem(Message("user", self._untold)))
-            self._untold = ()
+        if self._speech.listens and (command := self._attachments.tell()) is not None:
+            self._send(command)
 
     def _captured(self, audio: bytes) -> None:
         has_session = self._has_session and self._phase is not Phase.CONFIGURING
@@ -1016,7 +1042,7 @@ class Conversation:
 
     # ------------------------------------------------------------------------------- what is wrong
 
-    def _problem(self, error: ev.ServerProblem) -> None:
+    def _problem(self, error: ev.ServerProblem) -> None:  # noqa: C901 - one case a command
         command = self._unanswered.pop(error.event_id, None)
         match command:
             case fx.Configure():
@@ -1033,6 +1059,9 @@ class Conversation:
                 self._question_refused(error)
             case fx.Truncate():
                 self._notice("detail", f"the server reports: {error.message}")
+            case fx.Delete():
+                self._notice("detail", f"the server reports: {error.message}")
+                self._renew()  # what it does not delete, a new session never knew
             case fx.Cancel():
                 self._cancelled()  # harmless: the reply was over before the cancel arrived
             case _ if (
@@ -1174,6 +1203,7 @@ class Conversation:
     def _start_over(self) -> None:
         self._silence()
         self._drop_questions()  # they belong to what was before
+        self._forget_attachments()
         self._minutes = Minutes(keeps_audio=self._speech.options.keeps)
         self._do(fx.Begin())
         self._notice("info", "a new conversation")
@@ -1187,6 +1217,7 @@ class Conversation:
 
     def _resume(self, kept: Kept) -> None:
         self._silence()
+        self._forget_attachments()
         self._minutes = Minutes(kept, keeps_audio=self._speech.options.keeps)
         if self._minutes.instructions:
             self._wishes.instruct(self._minutes.instructions)

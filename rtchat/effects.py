@@ -203,6 +203,8 @@ class ToolAsked:
     """May this be called? `ToolAnswered` says."""
 
     call: ToolCall | Approval
+    server: str = ""
+    """The local MCP server that has the tool; empty for one of a Python file."""
 
 
 @value

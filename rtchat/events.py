@@ -374,6 +374,23 @@ class Attached:
 
 
 @value
+class AttachmentsAsked:
+    """/attach by itself: what is attached to the next question?"""
+
+
+@value
+class DetachAsked:
+    """/detach: do not send what is attached, or only the file of this number, from 1."""
+
+    number: int | None = None
+
+
+@value
+class EntryAbandoned:
+    """Ctrl-C at an empty prompt."""
+
+
+@value
 class InputEnded:
     """There will be no more input: finish what is queued, then stop; with its code if it failed."""
 
@@ -545,6 +562,9 @@ LocalEvent: TypeAlias = (
     | MicrophoneLost
     | PlaybackCut
     | Attached
+    | AttachmentsAsked
+    | DetachAsked
+    | EntryAbandoned
     | InputEnded
     | CancelPressed
     | LeaveAsked

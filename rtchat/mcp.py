@@ -15,12 +15,13 @@ import re
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
 from rtchat.errors import UsageError
-from rtchat.tools import Handle, Toolbox, combine
+from rtchat.tools import Handle, Toolbox, combine, free_name
 from rtchat.values import Tool
 from rtchat.wire.fields import DEEPEST, read_json
 
@@ -82,7 +83,7 @@ async def open_servers(
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(server.run(start)) for server in servers]
         try:
-            yield combine(*[Toolbox(await server.handles) for server in servers])
+            yield combine(*_told_apart([await server.handles for server in servers]))
         except Exception as error:  # kept from the group, which would wrap it
             problem = error
         for server, task in zip(servers, running, strict=True):
@@ -188,6 +189,17 @@ class _Server:
         except Exception as error:
             why = self._ended or _reason(error, self._timeout)
             return f"error: the MCP server {self._name} did not run it: {why}"
+
+
+def _told_apart(servers: Sequence[Sequence[Handle]]) -> list[Toolbox]:
+    """The tools of each server, under a name of its own: servers choose theirs themselves."""
+    boxes: list[Toolbox] = []
+    taken: set[str] = set()
+    for handles in servers:
+        label = free_name(handles[0].server, taken) if handles else ""
+        taken.add(label)
+        boxes.append(Toolbox(replace(handle, server=label) for handle in handles))
+    return boxes
 
 
 def _split(command: str) -> list[str]:

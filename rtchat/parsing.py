@@ -7,6 +7,7 @@ here: where values come from, and which of them counts (`settings`).
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +149,7 @@ def _instructions(value: object) -> str:
         return text
     if text == "@":
         raise ValueError("a file is written @FILE")
-    return read_text(Path(text[1:]), text[1:])
+    return read_text(Path(os.path.expanduser(text[1:])), text[1:])
 
 
 _HEADER_NAME = r"[\w!#$%&'*+.^`|~-]+"

@@ -7,11 +7,12 @@ Not here: when a reply has calls and what is sent afterwards (`conversation`), o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
 from rtchat.effects import Effect, Notice, RunTool, Show, StopTools, ToolAsked, ToolBegan, ToolEnded
 from rtchat.events import Answer
+from rtchat.ui.safe import on_a_line
 from rtchat.values import Approval, ApprovalAnswer, JsonObject, Limits, ToolCall, ToolOutput
 
 NO_CALLS: JsonObject = {"tool_choice": "none"}
@@ -23,32 +24,54 @@ _NOBODY = "error: this tool is not allowed here"
 _ENOUGH = "error: no more calls in this turn; answer with what there is"
 
 Call: TypeAlias = ToolCall | Approval
+Identity: TypeAlias = tuple[str | None, str]
+"""What a permission is for: a tool, and the remote MCP server that has it, None on this side."""
 
 
 class Permissions:
-    """Which calls may be made, by name. `asks` is whether there is somebody to be asked;
-    `elsewhere` whether others make all calls, as in a recording."""
+    """Which calls may be made. `asks` is whether there is somebody to be asked; `elsewhere` whether
+    others make all calls, as in a recording."""
 
     def __init__(
         self,
         tools: Iterable[str] = (),
         allowed: Iterable[str] = (),
         *,
+        servers: Mapping[str, str] | None = None,
         asks: bool = False,
         elsewhere: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
     ) -> None:
+        """`allowed` is as `--allow-tool` names them, see `_name`; `servers` has the MCP server of
+        each tool that comes from one."""
         self.tools = frozenset(tools)
         """The tools on this side."""
-        self.allowed = set(allowed)
+        self.servers = servers or {}
         self.asks = asks
         self.elsewhere = elsewhere
         self.limits = limits
+        self._allowed = {_named(name) for name in allowed}
+
+    def allows(self, call: Call) -> bool:
+        """Whether it may be made without asking."""
+        return _identity(call) in self._allowed
+
+    def allow(self, call: Call) -> None:
+        """From now on this call, and any other of the same tool, may be made."""
+        self._allowed.add(_identity(call))
 
     def describe(self) -> str:
         """The tools, a line each."""
-        notes = ((name, " (allowed)" if name in self.allowed else "") for name in self.tools)
-        return "\n".join(f"{name}{note}" for name, note in sorted(notes)) or "there are no tools"
+        rows = [(None, tool) for tool in self.tools]
+        remote = [(server, tool) for server, tool in self._allowed if server is not None]
+        return "\n".join(sorted(map(self._line, [*rows, *remote]))) or "there are no tools"
+
+    def _line(self, identity: Identity) -> str:
+        server, tool = identity
+        name = on_a_line(tool if server is None else f"{server}/{tool}")
+        origin = self.servers.get(tool) if server is None else None
+        owner = f" of the MCP server {origin}" if origin else ""
+        return f"{name}{owner}{' (allowed)' if identity in self._allowed else ''}"
 
     def concern(self, calls: Sequence[Call]) -> bool:
         """Whether this side answers these calls. Without tools of its own it only reports them."""
@@ -86,13 +109,14 @@ class Round:
                 done += self._refuse(call, f"error: there is no tool {call.name}")
             elif self.is_last:
                 done += self._refuse(call, _ENOUGH)
-            elif call.name in self._permissions.allowed:
+            elif self._permissions.allows(call):
                 done += self._allow(call)
             elif self._permissions.asks:
                 asked.append(call)
             else:
-                hint = f"--allow-tool {call.name} allows it"
-                done.append(Show(Notice("warning", f"{call.name} was not run: {hint}")))
+                name = _name(call)
+                hint = f"--allow-tool {name} allows it"
+                done.append(Show(Notice("warning", f"{name} was not run: {hint}")))
                 done += self._refuse(call, _NOBODY)
         self._waiting = asked
         return done + self._ask()
@@ -108,8 +132,8 @@ class Round:
             case "yes":
                 done = self._allow(call)
             case "always":
-                self._permissions.allowed.add(call.name)
-                again = [other for other in self._waiting if other.name == call.name]
+                self._permissions.allow(call)
+                again = [other for other in self._waiting if self._permissions.allows(other)]
                 self._waiting = [other for other in self._waiting if other not in again]
                 done = [effect for one in (call, *again) for effect in self._allow(one)]
             case _:
@@ -133,7 +157,11 @@ class Round:
         return [StopTools()]
 
     def _ask(self) -> list[Effect]:
-        return [Show(ToolAsked(self._waiting[0]))] if self._waiting else []
+        if not self._waiting:
+            return []
+        call = self._waiting[0]
+        server = self._permissions.servers.get(call.name, "") if isinstance(call, ToolCall) else ""
+        return [Show(ToolAsked(call, server))]
 
     def _allow(self, call: Call) -> list[Effect]:
         match call:
@@ -149,6 +177,21 @@ class Round:
     def _refuse(self, call: Call, why: str) -> list[Effect]:
         self._answers[_key(call)] = _answer(call, why)
         return [Show(ToolEnded(call, why))] if isinstance(call, ToolCall) else []
+
+
+def _identity(call: Call) -> Identity:
+    return (call.server if isinstance(call, Approval) else None), call.name
+
+
+def _named(name: str) -> Identity:
+    """What `--allow-tool` means. No tool on this side has a slash in its name."""
+    server, slash, tool = name.partition("/")
+    return (server, tool) if slash else (None, name)
+
+
+def _name(call: Call) -> str:
+    """What `--allow-tool` calls it: a remote server's tool is named after that server too."""
+    return on_a_line(f"{call.server}/{call.name}" if isinstance(call, Approval) else call.name)
 
 
 def _key(call: Call) -> str:

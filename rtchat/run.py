@@ -15,6 +15,7 @@ from contextlib import (
     ExitStack,
     closing,
     contextmanager,
+    nullcontext,
 )
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
 from rtchat.values import JsonObject, Kept, Limits, Options
-from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, view_of
+from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, unechoed, view_of
 from rtchat.voice import Both, Recorder, Sound, Voice, spoken
 from rtchat.wire import ask_for, with_tools, write_frame
 
@@ -308,7 +309,8 @@ async def _hold(
             keeper=keeper,
             player=player,
         )
-        code = await session.run(source, _signals(mode))
+        with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
+            code = await session.run(source, _signals(mode))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
             return ExitCode.HANGUP  # the terminal was gone before the signal that says so
         await finish(trace, code)
@@ -388,6 +390,7 @@ def _conversation(
         permissions=Permissions(
             [tool.name for tool in tools],
             settings.allow_tools,
+            servers=toolbox.servers if toolbox else {},
             asks=mode is Mode.CHAT,
             limits=Limits(
                 settings.max_tool_rounds,

@@ -62,6 +62,11 @@ class Toolbox:
         """Its tools, as the server is told of them."""
         return tuple(handle.tool for handle in self.handles)
 
+    @property
+    def servers(self) -> dict[str, str]:
+        """The MCP server of each tool that comes from one."""
+        return {handle.tool.name: handle.server for handle in self.handles if handle.server}
+
     async def call(self, name: str, arguments: str) -> str:
         """The output of a tool, or what went wrong. Raises CancelledError if the call is
         cancelled, and nothing else."""
@@ -86,7 +91,8 @@ class Toolbox:
 
 
 def combine(*boxes: Toolbox) -> Toolbox:
-    """One toolbox with all tools. A tool of a server is named after it too where names clash."""
+    """One toolbox with all tools. Where names clash a tool of a server is named after it too, so
+    that no permission for one tool is one for another."""
     handles = [handle for box in boxes for handle in box.handles]
     uses = Counter(handle.tool.name for handle in handles)
     taken = {handle.tool.name for handle in handles if not handle.server}
@@ -97,15 +103,15 @@ def combine(*boxes: Toolbox) -> Toolbox:
     named = []
     for handle in handles:
         if handle.server and uses[handle.tool.name] > 1:
-            name = _free(f"{handle.server}_{handle.tool.name}", taken)
+            name = free_name(f"{handle.server}__{handle.tool.name}", taken)
             taken.add(name)
             handle = replace(handle, tool=replace(handle.tool, name=name))
         named.append(handle)
     return Toolbox(named)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """A name that nobody has, and that the API takes."""
+def free_name(name: str, taken: set[str]) -> str:
+    """A name that is not taken, and that the API takes."""
     candidate, number = name[:64], 1
     while candidate in taken:
         number += 1

@@ -6,7 +6,9 @@ Not here: what is shown (`ui`), or the run itself (`run`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import termios
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -142,6 +144,25 @@ class _Later:
         self._view = view
         for update in self._kept:
             view.show(update)
+
+
+@contextmanager
+def unechoed(terminal: int) -> Iterator[None]:
+    """Keys that are pressed while nothing reads them are not shown: no `^C`, and no answer of the
+    terminal to the question where its cursor is."""
+    try:
+        before = termios.tcgetattr(terminal)
+    except termios.error:
+        yield
+        return
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # it is gone
+            termios.tcflush(terminal, termios.TCIFLUSH)
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def screen_of(settings: Settings, streams: Surroundings) -> Screen:

@@ -57,13 +57,18 @@ class Terminal:
         if self.pid == 0:
             os.chdir(program.home)
             os.execve(command[0], command, {**program.environ, "TERM": "xterm-256color", **environ})
-        size = struct.pack("HHHH", 24, 80, 0, 0)
-        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+        self.resizes(24)
         if shell:
             self.types(shlex.join(talk) + "\r")
 
     def types(self, text: str) -> None:
         os.write(self._terminal, text.encode())
+
+    def resizes(self, rows: int) -> None:
+        """Make the window so many rows high."""
+        self.screen.resize(rows, 80)
+        size = struct.pack("HHHH", rows, 80, 0, 0)
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
 
     def lines(self) -> list[str]:
         """All that scrolled away and all that is there, without the empty rows at the end."""

@@ -17,7 +17,7 @@ _LAYERS = (
     ("errors", "values", "events", "effects"),
     (
         *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
-        *("account", "patience", "wishes", "speech", "transcription", "turn"),
+        *("account", "attachments", "patience", "wishes", "speech", "transcription", "turn"),
         *("rows", "transcript"),
         *("dotted", "prices", "folders"),
         *("ui.markdown", "ui.grammar", "ui.safe"),
@@ -50,7 +50,7 @@ _STRANGERS = {
 
 _ON_DISK = {"folders"}
 """The one module below the shells that touches the disk: what keeps files needs it."""
-_PURE = (*_LAYERS[0], *(set(_LAYERS[1]) - _ON_DISK), "ui.words", "ui.theme")
+_PURE = (*_LAYERS[0], *(set(_LAYERS[1]) - _ON_DISK), "ui.words", "ui.theme", "ui.question")
 _WORLD = {
     *("asyncio", "time", "random", "secrets", "datetime", "threading", "signal", "subprocess"),
     *("os", "pathlib", "io", "shutil", "tempfile", "sys", "socket", "ssl", "websockets"),

@@ -108,7 +108,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "cannot be read (File name too long): check its name and who may read it"
     )
     empty = write(tmp_path, "empty", b"")
-    assert refusal(empty) == "empty is empty: attach a file with something in it"
+    assert refusal(empty) == "empty is empty: choose a file with something in it"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -122,7 +122,7 @@ def test_sizes(tmp_path: Path) -> None:
     fits = write(tmp_path, "text", b"x" * MOST_TEXT)
     assert len(read(fits).part.text) > MOST_TEXT
     long = write(tmp_path, "long", b"x" * (MOST_TEXT + 1))
-    assert refusal(long) == "long has 5.0 MB of text, more than 5.0 MB: attach a part"
+    assert refusal(long) == "long has 5.0 MB of text, more than 5.0 MB: choose a part"
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(10**12)  # and none of it is on the disk
     said = f"{tmp_path}/huge is larger than 64.0 MB: attach something smaller"
@@ -284,8 +284,8 @@ def test_files_go_with_the_question(program: Program, engine: _Recorder) -> None
     text = Part("text", "File: c.txt\n```\nwords\n```\n\n")
     assert engine.asked() == [image(png()), text, Part("text", "what?")]
     assert ran.err.startswith(
-        f"a b.png (3{BY}2, {len(png())} B) goes with the next question\n"
-        "c.txt (6 B) goes with the next question\n"
+        f"a b.png (3{BY}2, {len(png())} B) attached to the next question\n"
+        "c.txt (6 B) attached to the next question\n"
     )
     lines = (program.home / "trace.jsonl").read_text().splitlines()[1:]
     sent = [line["data"] for line in map(json.loads, lines) if line["direction"] == "sent"]
@@ -360,11 +360,11 @@ def test_attach_and_a_dropped_file(program: Program, engine: _Recorder) -> None:
     terminal = Terminal(program, [], {})
     terminal.shows("connected in", PROMPT)
     terminal.types("/attach my picture.png\r")
-    terminal.shows(f"my picture.png (3{BY}2, {len(png())} B) goes with the next question", PROMPT)
+    terminal.shows(f"my picture.png (3{BY}2, {len(png())} B) attached to the next question", PROMPT)
     terminal.types("\x1b[200~" + escaped(str(path)) + " \x1b[201~\r")
     terminal.shows("next question", f"{PROMPT} /", f"my picture.png (3{BY}2, ", PROMPT)
     terminal.types("./notes.txt\r")
-    terminal.shows("notes.txt (6 B) goes with the next question", PROMPT)
+    terminal.shows("notes.txt (6 B) attached to the next question", PROMPT)
     assert engine.prompts == []
     terminal.types("what?\r")
     terminal.shows("what?", "first token", PROMPT)
@@ -375,6 +375,56 @@ def test_attach_and_a_dropped_file(program: Program, engine: _Recorder) -> None:
     assert engine.asked() == [Part("text", "and now?")]
     terminal.types("\x04")
     assert terminal.ends() == 0
+
+
+def test_what_is_attached_can_be_listed_and_detached(program: Program, engine: _Recorder) -> None:
+    path = write(program.home, "notes.txt", b"words\n")
+    write(program.home, "a.png", png())
+    terminal = Terminal(program, ["-a", "a.png"], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types(f"{path}\r")
+    terminal.shows("notes.txt (6 B) attached to the next question (/detach removes it)", PROMPT)
+    terminal.types("/attach\r")
+    terminal.shows("1  a.png", "2  notes.txt (6 B)", PROMPT)
+    terminal.types("/detach 2\r")
+    terminal.shows("attached to the next question: a.png", PROMPT)
+    terminal.types("\x03")
+    terminal.shows("no longer attached: a.png", PROMPT)
+    terminal.types("what?\r")
+    terminal.shows("first token", PROMPT)
+    assert engine.asked() == [Part("text", "what?")]
+    terminal.types(f"/attach {path}\r")
+    terminal.shows("first token", "notes.txt (6 B) attached to the next question", PROMPT)
+    terminal.types("/new\r")
+    terminal.shows("no longer attached: notes.txt (6 B)", "a new conversation", PROMPT)
+    terminal.types("and now?\r")
+    terminal.shows("a new conversation", "and now?", "first token", PROMPT)
+    assert engine.asked() == [Part("text", "and now?")]
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+def test_instructions_come_from_a_file(program: Program, engine: _Recorder) -> None:
+    write(program.home, "brief me.txt", b"Be brief.\nBe kind.\n")
+    write(program.home, "binary", b"\0")
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    for entered, said in (
+        ("@no.txt", "there is no file no.txt: check its name"),
+        ("@.", ". is a folder"),
+        ("@binary", "binary is neither text (UTF-8), PNG nor JPEG"),
+        ("@", "/system takes a file as @FILE"),
+        ("@~/brief me.txt", "instructions set"),
+    ):
+        terminal.types(f"/system {entered}\r")
+        terminal.shows(f"/system {entered}", said, PROMPT)
+    terminal.types("hi\r")
+    terminal.shows("instructions set", "first token", PROMPT)
+    assert engine.prompts[-1].instructions == "Be brief.\nBe kind.\n"
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    ran = program.run("once", "-s", "@~/brief me.txt", "hi")
+    assert (ran.code, engine.prompts[-1].instructions) == (0, "Be brief.\nBe kind.\n")
 
 
 def test_a_mistake_at_the_prompt_is_said_and_loses_nothing(
@@ -408,6 +458,9 @@ def test_tab_completes_paths(program: Program) -> None:
     terminal.shows(f"{PROMPT} /attach ~/pictures/my photo.png")
     terminal.types("\r")
     terminal.shows(f"my photo.png (3{BY}2, ", PROMPT)
+    terminal.types("/system @~/pic\t")
+    terminal.shows(f"{PROMPT} /system @~/pictures/")
+    terminal.types("\x03")
     terminal.types("\x04")
     assert terminal.ends() == 0
 

@@ -54,11 +54,12 @@ from rtchat.events import (
     TimerFired,
     ToolAnswered,
     ToolFinished,
+    ToolsAsked,
     UserSaid,
 )
 from rtchat.problems import exceeded
 from rtchat.problems import unavailable as unavailable_problem
-from rtchat.round import Permissions
+from rtchat.round import Call, Permissions
 from rtchat.speech import SpeechOptions
 from rtchat.values import (
     Approval,
@@ -544,12 +545,73 @@ def test_off_a_terminal_a_remote_server_is_refused() -> None:
         >> calls(wish)
         << [
             ClearTimer(Timer.STALL),
-            Show(Notice("warning", "search was not run: --allow-tool search allows it")),
+            Show(Notice("warning", "docs/search was not run: --allow-tool docs/search allows it")),
             Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
             Send("rtchat_5", Reply(TEXT)),
             STALL,
         ]
     )
+
+
+def test_a_permission_is_for_one_tool_and_not_for_another_of_the_same_name() -> None:
+    remote = Approval("mcpr_1", "weather", "{}", "docs")
+    play = (
+        asked(Mode.CHAT, "weather")
+        >> calls(remote, OSLO)
+        << [
+            ClearTimer(Timer.STALL),
+            Show(ToolBegan(OSLO)),
+            RunTool(OSLO),
+            Show(ToolAsked(remote)),
+        ]
+    )
+    play.skip(ToolAnswered("always"), ToolFinished("c1", "sunny"), ReplyStarted("r2"))
+    other = Approval("mcpr_2", "weather", "{}", "elsewhere")
+    again = Approval("mcpr_3", "weather", "{}", "docs")
+    play >> calls(again, other, reply="r2") << [ClearTimer(Timer.STALL), Show(ToolAsked(other))]
+
+
+def test_a_remote_tool_is_allowed_by_its_server_and_its_name() -> None:
+    permissions = Permissions(["weather"], ["docs/search", "weather"])
+    allowed: list[Call] = [Approval("1", "search", "{}", "docs"), OSLO]
+    refused: list[Call] = [
+        Approval("2", "search", "{}", "other"),
+        Approval("3", "search", "{}"),
+        Approval("4", "weather", "{}"),
+        ToolCall("docs/search", "c", "{}"),
+    ]
+    assert [permissions.allows(call) for call in allowed] == [True] * 2
+    assert [permissions.allows(call) for call in refused] == [False] * 4
+
+
+def test_what_is_asked_names_the_local_server() -> None:
+    permissions = Permissions(["weather", "clock"], servers={"weather": "sky"}, asks=True)
+    play = Playbook(Conversation("m", TEXT, permissions=permissions))
+    play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    play >> calls(OSLO, CLOCK) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO, "sky"))]
+    play.skip(ToolAnswered("always"))
+    lines = "clock\nweather of the MCP server sky (allowed)"
+    play >> ToolsAsked() << Show(Notice("info", lines))
+
+
+def test_the_tools_include_the_remote_ones_that_are_allowed() -> None:
+    permissions = Permissions(["clock"], ["docs/search\n"], servers={"search": "sky"})
+    assert permissions.describe() == "clock\ndocs/search (allowed)"
+    assert Permissions().describe() == "there are no tools"
+
+
+def test_an_answer_that_comes_too_late_is_none() -> None:
+    play = asked(Mode.CHAT, "clock").skip(calls(CLOCK))
+    play >> ToolAnswered("yes")
+
+
+def test_what_was_asked_about_runs_whatever_the_server_says_afterwards() -> None:
+    other = ToolCall("weather", "c1", '{"city": "Rome"}')
+    play = asked() >> OutputDone("r1", 0, OSLO)
+    play >> calls(other) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
+    play >> OutputDone("r1", 0, other)
+    play.skip(calls(other))
+    play >> ToolAnswered("yes") << [Show(ToolBegan(OSLO)), RunTool(OSLO)]
 
 
 # ---------------------------------------------------------------------------------- cut short

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.commands import TABLE, AttachAsked, help_text, parse
+from rtchat.commands import TABLE, AttachAsked, Meaning, TextFileAsked, help_text, parse
 from rtchat.events import (
+    AttachmentsAsked,
     CopyAsked,
+    DetachAsked,
     LeaveAsked,
-    LocalEvent,
     MicrophoneToggled,
     ModelSet,
     ResumeAsked,
@@ -26,11 +27,12 @@ _HELP = """\
 /help               what can be typed here
 /exit               leave; so does Ctrl-D at an empty prompt
 /new                start a new conversation
-/system TEXT        instructions to the model, from now on
+/system TEXT|@FILE  instructions to the model, from now on
 /set [KEY [VALUE]]  an option from now on; KEY alone takes it back
 /model NAME         another model, same conversation
 /resume [ID]        go on with a kept conversation, else the latest
-/attach FILE        PNG, JPEG or text for the next question; or drop it here
+/attach [FILE]      PNG, JPEG or text for the next question, or drop it here; alone: list them
+/detach [N]         do not send what is attached, or only file N
 /mute               the microphone on or off, as Ctrl-T
 /retry              ask the last question again
 /copy [N]           copy the last reply, or its code block N
@@ -40,7 +42,7 @@ _HELP = """\
 Enter               send
 Alt-Enter, Ctrl-J   a new line
 Up, Ctrl-R          earlier input
-Ctrl-C, Esc         stop the reply; at the prompt Ctrl-C clears the text
+Ctrl-C, Esc         stop the reply; at the prompt Ctrl-C clears the text, Up brings it back
 Ctrl-T              the microphone on or off, with --voice
 Ctrl-X Ctrl-E       write it in $EDITOR
 //                  a line that starts with a literal /"""
@@ -63,6 +65,10 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/resume", ResumeAsked()),
         ("/resume 12", ResumeAsked(12)),
         ("/attach ~/my picture.png ", AttachAsked("~/my picture.png")),
+        ("/attach", AttachmentsAsked()),
+        ("/detach", DetachAsked()),
+        ("/detach 2", DetachAsked(2)),
+        ("/system @~/my notes.txt", TextFileAsked("~/my notes.txt", SystemSet)),
         ("/mute", MicrophoneToggled()),
         ("/retry", RetryAsked()),
         ("/copy", CopyAsked()),
@@ -73,7 +79,7 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("/model gpt-realtime", ModelSet("gpt-realtime")),
     ],
 )
-def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent | AttachAsked) -> None:
+def test_a_line_is_a_question_or_a_command(line: str, event: Meaning) -> None:
     assert parse(line) == event
 
 
@@ -86,8 +92,10 @@ def test_a_line_is_a_question_or_a_command(line: str, event: LocalEvent | Attach
         ("/ help", "no command /: /help lists them (// sends a literal /)"),
         ("/HELP", "no command /HELP: /help lists them (// sends a literal /)"),
         ("/model", "/model needs NAME: /model NAME"),
-        ("/attach", "/attach needs FILE: /attach FILE"),
-        ("/system \t", "/system needs TEXT: /system TEXT"),
+        ("/system \t", "/system needs TEXT|@FILE: /system TEXT|@FILE"),
+        ("/system @", "/system takes a file as @FILE: /system @notes.txt"),
+        ("/detach all", "/detach takes a number that /attach lists: /detach 1"),
+        ("/detach 0", "/detach takes a number that /attach lists: /detach 1"),
         ("/copy all", "/copy takes the number of a code block: /copy 1"),
         ("/copy 0", "/copy takes the number of a code block: /copy 1"),
         ("/resume x", "/resume takes a number of `rtchat history list`: /resume 1"),
@@ -103,7 +111,7 @@ def test_a_mistake_says_what_to_do(line: str, words: str) -> None:
 def test_no_line_is_a_fault(line: str) -> None:
     if line.startswith("/"):
         assert parse(f"/{line}") == UserSaid(line)
-        assert isinstance(parse(line), LocalEvent | AttachAsked)
+        assert isinstance(parse(line), Meaning)
     else:
         assert parse(line) == UserSaid(line)
 
@@ -119,6 +127,7 @@ def test_every_command_is_in_the_help() -> None:
         "model",
         "resume",
         "attach",
+        "detach",
         "mute",
         "retry",
         "copy",

@@ -23,6 +23,7 @@ from rtchat.effects import (
     Command,
     Configure,
     Connect,
+    Delete,
     Disconnect,
     Effect,
     Notice,
@@ -44,11 +45,14 @@ from rtchat.effects import (
 )
 from rtchat.errors import ExitCode, Problem
 from rtchat.events import (
+    Attached,
     AudioCaptured,
     AudioCommitted,
     CancelPressed,
     ChannelDone,
     Delta,
+    DetachAsked,
+    EntryAbandoned,
     Event,
     InputEnded,
     LeaveAsked,
@@ -90,6 +94,7 @@ from rtchat.values import (
     Limits,
     Message,
     Options,
+    Part,
     State,
     Status,
     ToolCall,
@@ -150,6 +155,8 @@ class World:
         """The tools that run."""
         self.asking = False
         self.calls = 0
+        self.files: set[str] = set()
+        """The items of this connection that are files for a question to come."""
         self.unanswered: set[str] = set()
         """The calls that the server has no output of, on this connection."""
         self.kept: list[dict[tuple[int, int], Entry]] = [{}]
@@ -193,6 +200,10 @@ class World:
     def receives(self, event_id: str, command: Command) -> None:
         assert self.link == "open", f"{command} was sent on a connection that is {self.link}"
         match command:
+            case AddItem(Message(id=id)) if id.startswith("files_"):
+                self.files.add(id)
+            case Delete(id):
+                self.files.remove(id)
             case AddItem(item):
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
                 is_told = isinstance(item, Message) and item.text in said
@@ -329,6 +340,7 @@ class World:
         self.is_configured = False
         self.speaking, self.late = "", None
         self.unheard.clear()
+        self.files.clear()
         self.unanswered.clear()
         self.to_server.clear()
 
@@ -354,6 +366,7 @@ class World:
         self.tell(SpeechStopped(item, 100))
         self.unheard.append(item)
         self.said += 1
+        self.files.clear()
         self.tell(AudioCommitted(item))
         if self.speech.replies and self.active:
             self.tell(ServerProblem("Busy.", code=BUSY))
@@ -378,7 +391,16 @@ class World:
 
     def says(self) -> None:
         self.said += 1
+        self.files.clear()
         self.tell(UserSaid(f"question {self.said}"))
+
+    def attaches(self) -> None:
+        self.tell(Attached("picture", Part("image", data="data:image/png;base64,AA==")))
+
+    def detaches(self) -> None:
+        self.tell(self.chance.choice((EntryAbandoned(), DetachAsked(), DetachAsked(1))))
+        self.tell(EntryAbandoned())
+        assert not self.files, "the server was left with what is no longer attached"
 
     def fires(self) -> None:
         if self.timers:
@@ -464,6 +486,8 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "hush": World.hushes,
     "write": World.writes,
     "microphone": World.toggles,
+    "attach": World.attaches,
+    "detach": World.detaches,
 }
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "microphone"}

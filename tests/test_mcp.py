@@ -173,13 +173,13 @@ def test_a_server_that_dies_leaves_the_others_and_the_conversation(tmp_path: Pat
         one = command(tmp_path, SERVER)
         async with open_servers([one, one], timeout=20) as box:
             assert [tool.name for tool in box.tools][0::7] == [
-                "test_server_add",
-                "test_server_add_2",
+                "test_server__add",
+                "test_server_2__add",
             ]
             gone = "error: the MCP server test_server did not run it: it ended"
-            assert await box.call("test_server_die", "") == gone
-            assert await box.call("test_server_add", '{"a": 1}') == gone
-            assert await box.call("test_server_add_2", '{"a": 1}') == "2"
+            assert await box.call("test_server__die", "") == gone
+            assert await box.call("test_server__add", '{"a": 1}') == gone
+            assert await box.call("test_server_2__add", '{"a": 1}') == "2"
 
     asyncio.run(run())
 

@@ -31,7 +31,11 @@ def with_prompt(history: Path | None, use: Callable[[Prompt, PipeInput], Awaitab
 
     async def run() -> T:
         with create_pipe_input() as keys:
-            return await use(Prompt(history, input=keys, output=DummyOutput()), keys)
+            prompt = Prompt(history, input=keys, output=DummyOutput())
+            try:
+                return await use(prompt, keys)
+            finally:
+                prompt.close()  # the history is written in a thread
 
     return asyncio.run(run())
 
@@ -159,12 +163,18 @@ class Hanging:
         self.answers.wait()
         raise UsageError("that came late")
 
+    def text(self, entered: str) -> str:
+        self.on_read()
+        self.answers.wait()
+        return "that came late"
+
 
 @pytest.mark.parametrize("stop", ["\x03", "\x1b"])
 @pytest.mark.parametrize(
     ("entry", "means"),
     [
         ("/attach slow.png", "nothing was attached: reading was stopped"),
+        ("/system @slow.txt", "the instructions are as they were: reading was stopped"),
         ("/tmp/slow.png", "no command /tmp/slow.png"),
     ],
 )

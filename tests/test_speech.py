@@ -19,6 +19,7 @@ from rtchat.effects import (
     CommitAudio,
     Connect,
     Connecting,
+    Delete,
     Effect,
     Heard,
     Microphone,
@@ -46,6 +47,8 @@ from rtchat.events import (
     CancelPressed,
     ChannelDone,
     Delta,
+    DetachAsked,
+    EntryAbandoned,
     Event,
     HearingFailed,
     InputEnded,
@@ -544,7 +547,7 @@ def test_a_turn_that_the_server_will_not_have_is_over() -> None:
 # ---------------------------------------------------------------------------- what goes with a turn
 
 IMAGE = Part("image", data="data:image/png;base64,AA==")
-TOLD = AddItem(Message("user", (IMAGE,)))
+TOLD = AddItem(Message("user", (IMAGE,), "files_1"))
 
 
 def test_what_is_attached_is_there_before_the_server_ends_a_spoken_turn() -> None:
@@ -560,7 +563,7 @@ def test_what_is_attached_is_there_before_the_server_ends_a_spoken_turn() -> Non
 
 def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
     play = talking(OPEN).skip(SpeechStarted("u1", 0))
-    notice = Show(Notice("info", "a.png goes with the next question"))
+    notice = Show(Notice("info", "a.png attached to the next question (/detach removes it)"))
     assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", TOLD)]
 
 
@@ -583,6 +586,37 @@ def test_what_is_attached_goes_with_a_typed_question_if_that_is_first() -> None:
         Reply(ALOUD),
     ]
     assert sent(after(play, SpeechStarted("u1", 0))) == []
+
+
+NOTES = Part("text", "File: notes.txt")
+
+
+def test_what_is_detached_is_deleted_where_the_server_was_told_of_it() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), Attached("notes.txt", NOTES))
+    both = AddItem(Message("user", (IMAGE, NOTES), "files_1"))
+    assert sent(after(play, SpeechStarted("u1", 0))) == [both]
+    left = AddItem(Message("user", (NOTES,), "files_2"))
+    assert sent(after(play, DetachAsked(1))) == [Delete("files_1"), left]
+    assert sent(after(play, EntryAbandoned())) == [Delete("files_2")]
+    play.skip(SpeechStopped("u1", 1500), AudioCommitted("u1"), heard("What?"), LOST)
+    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    question = AddItem(Message("user", (Part("text", "What?"),)))
+    assert told(after(play, SessionUpdated("s", "m"))) == [question, Reply(ALOUD)]
+
+
+def test_what_is_detached_while_there_is_no_session_is_not_told_to_the_next() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
+    assert sent(after(play, DetachAsked())) == []
+    play = reopened(play.skip(TimerFired(Timer.RETRY)))
+    assert sent(after(play, SpeechStarted("u1", 0))) == []
+
+
+def test_a_session_that_cannot_delete_what_it_was_told_is_replaced() -> None:
+    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0))
+    (deleting,) = (each for each in after(play, DetachAsked()) if isinstance(each, Send))
+    play.skip(SpeechStopped("u1", 900), AudioCommitted("u1"), ReplyStarted("r1"))
+    play.skip(ServerProblem("no such item", event_id=deleting.event_id))
+    assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED))
 
 
 # ------------------------------------------------------------------------------- nobody at the keys

@@ -57,6 +57,7 @@ def test_a_long_paste(typist: Typist) -> None:
 
 def test_ctrl_c_clears_the_text_and_at_an_empty_prompt_says_how_to_leave(typist: Typist) -> None:
     typist.types("nonsense\x03\x03")
+    assert typist.means() == "EntryAbandoned()"
     typist.sees("Ctrl-D or /exit leaves")
     typist.sees(SYMBOL)
     typist.types("sense\r")

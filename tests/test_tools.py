@@ -497,19 +497,19 @@ def box(*names: str, server: str = "") -> Toolbox:
 
 def test_tools_of_servers_take_their_names_where_names_clash() -> None:
     joined = combine(
-        box("find", "read", "b_find"),
+        box("find", "read", "b__find"),
         box("find", "look", server="a"),
         box("find", "list", server="b"),
         box("list" * 16, server="b"),
         box("list" * 16, server="b"),
     )
-    long = f"b_{'list' * 16}"
+    long = f"b__{'list' * 16}"
     names = [tool.name for tool in joined.tools]
     assert names == [
-        *("find", "read", "b_find", "a_find", "look", "b_find_2", "list"),
+        *("find", "read", "b__find", "a__find", "look", "b__find_2", "list"),
         *(long[:64], f"{long[:60]}_2"),
     ]
-    assert call(joined, "b_find_2", "1") == "b: 1"
+    assert call(joined, "b__find_2", "1") == "b: 1"
     assert call(joined, "find", "1") == ": 1"
 
 

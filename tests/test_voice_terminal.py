@@ -200,7 +200,7 @@ def test_while_it_is_asked_whether_a_tool_may_run() -> None:
         voiced.types("hello\r")
         voiced.means()
         voiced.happens(Asked("hello", "model"), ToolAsked(CALL))
-        voiced.shows("run it?")
+        voiced.shows("Run weather?", "[n]o")
         voiced.happens(ReplyOver(Status.CANCELLED, "", "model"), *BEGUN)
         voiced.shows("interrupted", "Is it late?", "│ It is")
         voiced.happens(*REST)
@@ -214,7 +214,7 @@ def test_a_spoken_question_may_call_tools_too() -> None:
         voiced.types("draft")
         voiced.shows("draft")
         voiced.happens(*BEGUN, ToolAsked(CALL))
-        voiced.shows("weather({})  run it?")
+        voiced.shows("Run weather?", "[n]o")
         voiced.types("\x14y\r")
         assert [voiced.means(), voiced.means()] == [TOGGLED, "ToolAnswered(answer='yes')"]
         voiced.happens(*REST)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rtchat import attach
 from rtchat.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived
-from rtchat.events import CancelPressed, LeaveAsked, LocalEvent, Told, UserSaid
+from rtchat.events import CancelPressed, EntryAbandoned, LeaveAsked, LocalEvent, Told, UserSaid
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.prompt import Prompt
@@ -113,7 +113,7 @@ async def _talk(history: Path, events: int) -> None:
             case Told(text):
                 loop.call_soon(terminal.show, Notice("info", text))
             case _:
-                assert isinstance(event, LeaveAsked)
+                assert isinstance(event, LeaveAsked | EntryAbandoned)
 
     terminal.show(Connecting("model"))
     await terminal.run(post)

@@ -121,10 +121,10 @@ class LiveView:
             case ToolBegan(call):
                 self._settle()
                 self._say(f"{call.name} runs")
-                self._notice("info", words.call(call))
+                self._notice("info", words.call(call, in_full=self._verbose))
             case ToolEnded():
                 self._say("waiting")
-                self._notice("info", words.outcome(update))
+                self._notice("info", words.outcome(update, in_full=self._verbose))
             case Totals():
                 self._aside(words.totals(update))
             case Notice(level=level, text=text):

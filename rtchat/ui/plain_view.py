@@ -75,9 +75,9 @@ class Aside:
             case TextArrived() | Copy() | ToolAsked():
                 pass
             case ToolBegan(call):
-                self._info(words.call(call))
+                self._info(words.call(call, in_full=self._verbose))
             case ToolEnded():
-                self._info(words.outcome(update))
+                self._info(words.outcome(update, in_full=self._verbose))
             case ReplyOver():
                 self._ended(update)
             case Totals():

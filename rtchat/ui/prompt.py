@@ -14,6 +14,7 @@ import queue
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
@@ -27,32 +28,36 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import get_typeahead
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, Output, create_output
-from prompt_toolkit.shortcuts import print_formatted_text
+from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
 
 from rtchat.commands import TABLE
 from rtchat.effects import Microphone
-from rtchat.events import Answer, CancelPressed, MicrophoneToggled
+from rtchat.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
 from rtchat.folders import make_private
 from rtchat.ui.ahead import ESCAPE_SECONDS, Ahead, Typed
 from rtchat.ui.meter import Meter, Meters
-from rtchat.ui.safe import visible
+from rtchat.ui.question import CHOICES, ToolQuestion
+from rtchat.ui.safe import MARK
 from rtchat.worker import Worker
 
-Pressed: TypeAlias = CancelPressed | MicrophoneToggled
+Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
 _BEAT = 0.1
 """Seconds between two looks at the microphone's level."""
 _HISTORY_TIMEOUT = 1.0
 """Seconds to wait for the history file to be read, or written at the end."""
 _KEPT = 2_000
 """Entries of the history file that are read."""
+_FARTHEST = 2.0
+"""Seconds that a terminal may take to show a question and to say so."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_ATTACH = "/attach "
+_TAKES_PATH = ("/attach ", "/system @")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 _STYLE = {"bottom-toolbar": "noreverse"}
+_PLAIN = Style([])
 
 
 class Prompt:
@@ -88,6 +93,12 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_put_aside = False
         self._is_asking = False
+        self._early_until = 0.0
+        """When keys answer a question at the latest, in seconds of the loop's clock."""
+        self._cleared = ""
+        """The text that Ctrl-C has cleared last, until Up is pressed."""
+        self._is_advised = False
+        """How to leave is said in the last line above the entry."""
         self._is_talking = False
         """A turn is being spoken that the user will end."""
         self._suspension: Awaitable[None] | None = None
@@ -111,10 +122,12 @@ class Prompt:
         )
         self._choices: PromptSession[str] = PromptSession(
             history=InMemoryHistory(),
-            key_bindings=self._voice_keys(),
+            key_bindings=self._choice_keys(),
+            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
             input=self._input,
             output=output,
         )
+        self._choices.app.ttimeoutlen = ESCAPE_SECONDS
         if meters is not None:
             self._session.app.ttimeoutlen = ESCAPE_SECONDS
 
@@ -145,6 +158,7 @@ class Prompt:
         """
         await self._history.ready()
         session, self._session.app.erase_when_done = self._session, False
+        self._is_advised, self._cleared = False, ""
         with self._beating():
             try:
                 if not self._is_put_aside:
@@ -199,14 +213,25 @@ class Prompt:
         """Write what is left of the input history."""
         self._history.close()
 
-    async def choose(self, question: str) -> Answer | None:
-        """Yes, always or no, as many times as it takes to get one; None: stop the reply."""
-        message = f"{visible(question)} [y]es, [a]lways, [n]o › "  # noqa: RUF001 # as the prompt
+    async def choose(self, question: ToolQuestion) -> Answer | None:
+        """Yes, always or no, as many times as it takes to get one; None: stop the reply.
+
+        What was typed before the question was on the screen is left for the next entry.
+        """
+        app = self._choices.app
+        app.renderer.cpr_support = self._session.app.renderer.cpr_support
+        shown = _Shown(question, app.output)
         self._is_asking = True
         while self._is_asking:
+            app.erase_when_done = False
+            for key in get_typeahead(self._input):
+                self._typed.press(key)
+            app.before_render += self._before_question
             try:
                 typed = await self._choices.prompt_async(
-                    message, handle_sigint=False, set_exception_handler=False
+                    lambda: shown.message(self.above),
+                    handle_sigint=False,
+                    set_exception_handler=False,
                 )
             except (EOFError, KeyboardInterrupt):
                 return None
@@ -215,11 +240,29 @@ class Prompt:
                     return answer
         return None
 
+    def _before_question(self, app: Application[str]) -> None:
+        """The question is about to appear: all that can be read now was typed before."""
+        app.before_render -= self._before_question
+        self._early_until = asyncio.get_running_loop().time() + _FARTHEST
+        while keys := self._input.read_keys():
+            for key in keys:
+                self._early(app, key)
+
+    def _early(self, app: Application[str], key: KeyPress) -> None:
+        """A key that was pressed before the question was seen: it stops the reply, or is text."""
+        if key.key is Keys.CPRResponse:
+            app.renderer.report_absolute_cursor_row(int(key.data[2:].partition(";")[0]))
+        elif key.key is Keys.ControlC and not app.is_done:
+            app.exit(exception=KeyboardInterrupt)
+        else:
+            self._typed.press(key)
+
     def abandon(self) -> None:
-        """Nobody needs an answer any more."""
+        """The question needs no answer any more: take it down."""
         self._is_asking = False
         app = self._choices.app
         if app.is_running and not app.is_done:
+            app.erase_when_done = True
             app.exit(exception=EOFError)
 
     def above(self, show: Callable[[], None]) -> None:
@@ -228,6 +271,7 @@ class Prompt:
         The terminal stays raw meanwhile (the library's own way would not leave it so): an Enter
         that is typed in this very moment must not become a new line.
         """
+        self._is_advised = False
         app = self._running
         if app is None:
             show()
@@ -278,13 +322,21 @@ class Prompt:
 
         @keys.add("c-c", filter=typing)
         def clear(event: KeyPressEvent) -> None:
-            if event.current_buffer.text:
-                event.current_buffer.reset()
+            if text := event.current_buffer.text:
+                event.current_buffer.reset(append_to_history=True)
+                self._cleared = text
             elif self._has_sound:
                 self.on_press(CancelPressed())
             else:
-                advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE)])
-                self.above(lambda: print_formatted_text(advice, output=event.app.output))
+                self.on_press(EntryAbandoned())
+                self._advise(event.app.output)
+
+        @keys.add("up", filter=typing & Condition(lambda: bool(self._cleared)))
+        def bring_back(event: KeyPressEvent) -> None:
+            event.current_buffer.auto_up()
+            if not event.current_buffer.text:  # the history takes a moment to be there again
+                event.current_buffer.insert_text(self._cleared)
+            self._cleared = ""
 
         @keys.add("c-x", "c-e", filter=typing)
         def edit(event: KeyPressEvent) -> None:
@@ -297,6 +349,28 @@ class Prompt:
 
         return keys
 
+    def _choice_keys(self) -> KeyBindings:
+        keys = self._voice_keys()
+
+        @Condition
+        def is_early() -> bool:
+            """A terminal far away may not have shown the question yet: its answer to where the
+            cursor is comes after all that was typed before. It may also get lost."""
+            renderer = get_app().renderer
+            is_waiting = renderer.waiting_for_cpr and renderer.cpr_support is CPR_Support.SUPPORTED
+            return is_waiting and asyncio.get_running_loop().time() < self._early_until
+
+        @keys.add(Keys.Any, filter=is_early, eager=True)
+        def keep(event: KeyPressEvent) -> None:
+            for key in event.key_sequence:
+                self._early(event.app, key)
+
+        @keys.add("escape", eager=_is_alone)
+        def stop(event: KeyPressEvent) -> None:
+            event.app.exit(exception=KeyboardInterrupt)
+
+        return keys
+
     def _voice_keys(self) -> KeyBindings:
         keys = KeyBindings()
 
@@ -304,16 +378,18 @@ class Prompt:
         def toggle(event: KeyPressEvent) -> None:
             self.on_press(MicrophoneToggled())
 
-        @Condition
-        def alone() -> bool:
-            """No other key came with it: it is an Esc, and not an Alt."""
-            return not get_app().key_processor.input_queue
-
-        @keys.add("escape", filter=Condition(lambda: self._has_sound), eager=alone)
+        @keys.add("escape", filter=Condition(lambda: self._has_sound), eager=_is_alone)
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
 
         return keys
+
+    def _advise(self, output: Output) -> None:
+        """Say how to leave, unless that is the last line above."""
+        if not self._is_advised:
+            advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE), ("", "\n")])
+            self.above(lambda: print_formatted_text(output, advice, _PLAIN))
+            self._is_advised = True
 
     @property
     def _has_sound(self) -> bool:
@@ -325,9 +401,58 @@ class Prompt:
         self.on_return()
 
 
+@Condition
+def _is_alone() -> bool:
+    """No other key came with it: it is an Esc, and not an Alt."""
+    return not get_app().key_processor.input_queue
+
+
+class _Shown:
+    """A question as it is shown: all of it, or, where that does not fit on the screen, what is
+    left after its arguments were printed above."""
+
+    def __init__(self, question: ToolQuestion, output: Output) -> None:
+        self._question = question
+        self._output = output
+        self._size = output.get_size()
+        self._is_printed = not self._fits()
+        if self._is_printed:
+            self._print()
+
+    def message(self, above: Callable[[Callable[[], None]], None]) -> FormattedText:
+        """What stands before the answer; `above` prints if the window has become too small."""
+        self._size = self._output.get_size()
+        if not self._is_printed and not self._fits():
+            self._is_printed = True
+            asyncio.get_running_loop().call_soon(above, self._print)
+        width = self._size.columns
+        if self._is_printed:
+            rows = self._question.short(width, "all above: scroll up to read them")
+        else:
+            rows = self._question.rows(width)
+        return FormattedText([*_styled(rows), ("bold", f"{MARK} "), ("", f"{CHOICES} › ")])  # noqa: RUF001 # as the prompt
+
+    def _fits(self) -> bool:
+        return len(self._question.rows(self._size.columns)) + 3 <= self._size.rows
+
+    def _print(self) -> None:
+        rows = _styled(self._question.whole(self._size.columns))
+        print_formatted_text(self._output, FormattedText(rows), _PLAIN)
+
+
+def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
+    """Rows of a question; the first stands out as nothing that others wrote can."""
+    styles = chain(("bold reverse",), repeat(""))
+    return [
+        part
+        for row, style in zip(rows, styles, strict=False)
+        for part in (("bold", row[:1]), (style, row[1:]), ("", "\n"))
+    ]
+
+
 class _Commands(Completer):
-    """The names of /commands, at the start of an entry, and of files after /attach. Folders are
-    read in a thread."""
+    """The names of /commands, at the start of an entry, and of files after those that take one.
+    Folders are read in a thread."""
 
     def __init__(self) -> None:
         self._worker = Worker("completion")
@@ -346,8 +471,9 @@ class _Commands(Completer):
         typed = document.text_before_cursor
         if not typed.startswith("/"):
             return
-        if typed.startswith(_ATTACH):
-            yield from _paths(typed.removeprefix(_ATTACH).lstrip(" '\""))
+        for command in _TAKES_PATH:
+            if typed.startswith(command):
+                yield from _paths(typed.removeprefix(command).lstrip(" '\""))
         for row in TABLE:
             if row.name.startswith(typed[1:]):
                 name = f"/{row.name} " if row.argument else f"/{row.name}"

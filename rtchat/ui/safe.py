@@ -4,11 +4,18 @@ What a terminal would act on, or what hides or reorders what a reader sees, is r
 to be seen: C0 and DEL by their control pictures (ESC is ␛), anything else by its number (<U+202E>),
 lone surrogates by �. Carriage returns vanish, so that CRLF is a line end however it was cut into
 deltas. Kept: newline, tab, and the joiners and variation selectors that scripts and emoji need.
+`exact` is stricter: what it shows is also the only text that looks like that.
 Not here: Markdown, which is read after this, or the width of things.
 """
 
 from __future__ import annotations
 
+import json
+from unicodedata import category, normalize
+
+MARK = "▍"
+"""Begins each row of the question before a tool runs. It is never shown in the text of others, so
+that no such text looks like a question."""
 _NUMBERED = (
     range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
     (0xAD,),  # from here on what is not drawn: soft hyphens, fillers, joiners of graphemes
@@ -19,6 +26,7 @@ _NUMBERED = (
     (0x200B,),
     range(0x200E, 0x2010),
     range(0x2028, 0x202F),  # line and paragraph separators; bidi embeddings and overrides
+    (ord(MARK),),
     range(0x2060, 0x2070),  # word joiner, invisible operators, bidi isolates
     (0x3164, 0xFEFF, 0xFFA0),
     range(0xFFF9, 0xFFFC),
@@ -68,3 +76,37 @@ def visible(text: str) -> str:
 def on_a_line(text: str) -> str:
     """The same text as one harmless line."""
     return visible(" ".join(text.split()))
+
+
+_BLANK = {"\x7f", "\u2800", *map(chr, range(0xFE00, 0xFE10))}
+"""Characters that `visible` keeps, or shows as another: here they are escaped as well."""
+_MOST_MARKS = 2
+"""Combining marks on a letter; more could cover the text around them."""
+
+
+def exact(text: str) -> str:
+    """The text as a JSON string: `json.loads` gives it back.
+
+    Escaped are quotation marks, backslashes, and every character that is invisible, that looks like
+    a space but is none, that changes how others are shown, or that makes another letter of the one
+    before it.
+    """
+    literal = json.dumps(text, ensure_ascii=False)
+    if literal.isascii() and "\x7f" not in literal:
+        return literal
+    shown = []
+    before, marks = "", _MOST_MARKS
+    for character in literal:
+        kind = category(character)[0]
+        marks = marks + 1 if kind == "M" else 0 if kind == "L" else _MOST_MARKS
+        is_misleading = kind == "M" and (
+            marks > _MOST_MARKS or len(normalize("NFC", before + character)) < 2
+        )
+        is_seen = character.isprintable() and character == visible(character)
+        before = character if is_seen and not is_misleading and character not in _BLANK else ""
+        shown.append(before or _ESCAPED.get(character) or json.dumps(character)[1:-1])
+    return "".join(shown)
+
+
+_ESCAPED = {"\x7f": "\\u007f"}
+"""Escapes that `json` does not make."""

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from rtchat.commands import AttachAsked, parse
+from rtchat.commands import AttachAsked, TextFileAsked, parse
 from rtchat.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
 from rtchat.errors import ExitCode, UsageError
 from rtchat.events import (
@@ -25,10 +25,9 @@ from rtchat.events import (
     ToolAnswered,
     UserSaid,
 )
-from rtchat.ui import words
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
-from rtchat.values import Approval, ToolCall
+from rtchat.ui.question import ToolQuestion
 from rtchat.worker import Worker
 
 T = TypeVar("T")
@@ -65,6 +64,9 @@ class Files(Protocol):
     def attach(self, entered: str) -> Attached:
         """Read one. Raises UsageError where a model would not take it."""
 
+    def text(self, entered: str) -> str:
+        """Read a text file. Raises UsageError if it is none."""
+
 
 class Terminal:
     """What `talk` shows and where it reads: a view, and the loop that asks for entries."""
@@ -81,12 +83,15 @@ class Terminal:
         """A question that was typed is not answered yet."""
         self._asked: Asked | None = None
         """What is being answered, typed or spoken."""
-        self._call: ToolCall | Approval | None = None
+        self._call: ToolAsked | None = None
+        self._is_choosing = False
+        """The question about a call is on the screen."""
         self._copies: list[asyncio.Task[None]] = []
         """What is on its way to the clipboard: the user may leave once it is there."""
         self._held: list[Update] = []
         """What happened while the screen was not free: a question and what came after it while the
-        entry is taken down, and everything while it is in an $EDITOR."""
+        entry is taken down, everything while it is in an $EDITOR, and what comes while the user is
+        asked about a call, so that nothing stands between its arguments and the answer."""
         prompt.on_suspend = self._suspend
         prompt.on_return = self._show_held
 
@@ -94,8 +99,12 @@ class Terminal:
         """Show what happened, above the prompt if there is one; for a reply it makes room."""
         if isinstance(update, Asked) and not self._prompt.is_covered:
             self._prompt.put_aside()
+        if self._is_choosing and isinstance(update, ReplyOver):
+            self._is_choosing = False
+            self._prompt.abandon()
+            self._show_held()
         is_early = isinstance(update, Asked) and self._prompt.active
-        if self._held or self._prompt.is_covered or is_early:
+        if self._held or self._prompt.is_covered or is_early or self._is_choosing:
             self._held.append(update)
         else:
             self._show(update)
@@ -113,8 +122,8 @@ class Terminal:
         match update:
             case Asked():
                 self._asked = update
-            case ToolAsked(call):
-                self._call = call
+            case ToolAsked():
+                self._call = update
                 self._news.set()
             case ReplyOver():
                 self._over()
@@ -202,6 +211,9 @@ class Terminal:
         match event:
             case AttachAsked(file):
                 return await self._attach([file])
+            case TextFileAsked(file, make):
+                unread = "the instructions are as they were"
+                return await self._read(lambda: [make(self._files.text(file))], unread)
             case UserSaid() | Told(is_error=True) if self._files.may_be_dropped(line):
                 files = await self._from_disk(lambda: self._files.dropped(line))
                 return await self._attach(files) if files else [event]
@@ -210,13 +222,20 @@ class Terminal:
 
     async def _attach(self, files: Sequence[str]) -> Sequence[LocalEvent]:
         """All of them, or why not."""
+        unread = "nothing was attached"
+        return await self._read(lambda: [self._files.attach(file) for file in files], unread)
+
+    async def _read(
+        self, read: Callable[[], Sequence[LocalEvent]], unread: str
+    ) -> Sequence[LocalEvent]:
+        """What was read, or why it was not."""
         try:
-            attached = await self._from_disk(lambda: [self._files.attach(f) for f in files])
+            events = await self._from_disk(read)
         except UsageError as error:
             return [Told(str(error), is_error=True)]
-        if attached is None:
-            return [Told("nothing was attached: reading was stopped", is_error=True)]
-        return attached
+        if events is None:
+            return [Told(f"{unread}: reading was stopped", is_error=True)]
+        return events
 
     async def _from_disk(self, read: Callable[[], T]) -> T | None:
         """What a disk gives, which may take a while, or hang. None if the user does not wait."""
@@ -243,7 +262,9 @@ class Terminal:
                     await self._news.wait()
                 continue
             self._view.hide()
-            answer = await self._prompt.choose(f"{words.call(self._call)}  run it?")
+            self._is_choosing = True
+            answer = await self._prompt.choose(ToolQuestion(self._call))
+            self._is_choosing = False
             if self._call is not None:  # else its reply is over
                 self._call = None
                 post(CancelPressed() if answer is None else ToolAnswered(answer))

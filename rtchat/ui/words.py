@@ -11,13 +11,15 @@ from typing import assert_never
 from rtchat import __version__
 from rtchat.effects import Heard, Microphone, Ready, ReplyOver, ToolEnded, Totals, Waiting
 from rtchat.events import RateLimit
-from rtchat.values import Approval, Kept, Status, ToolCall, Usage
+from rtchat.ui.question import as_code
+from rtchat.ui.safe import on_a_line
+from rtchat.values import Kept, Status, ToolCall, Usage
 
 NOTHING = "(nothing understood)"
 """In the place of what was heard without words in it."""
 _DOT = " · "
 _MOST_SHOWN = 200
-"""Characters of arguments and outputs that are shown."""
+"""Characters of arguments and outputs that are shown without `--verbose`."""
 
 
 def greeting(ready: Ready) -> str:
@@ -102,20 +104,21 @@ def dollars(cost: float) -> str:
     return f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
 
 
-def call(call: ToolCall | Approval) -> str:
-    """A call as code shows one: `weather({"city": "Oslo"})`."""
-    arguments = " ".join(call.arguments.split())
-    server = f"{call.server}: " if isinstance(call, Approval) else ""
-    return f"{server}{call.name}({_short(arguments)})"
+def call(call: ToolCall, *, in_full: bool) -> str:
+    """A call as code shows one, exactly: `weather({"city": "Oslo"})`."""
+    return _short(as_code(call.name, call.arguments), in_full=in_full)
 
 
-def outcome(ended: ToolEnded) -> str:
+def outcome(ended: ToolEnded, *, in_full: bool) -> str:
     """What came of it, on a line."""
-    return f"{ended.call.name} → {_short(' '.join(ended.output.split()))}"
+    output = _short(" ".join(ended.output.split()), in_full=in_full)
+    return f"{on_a_line(ended.call.name)} → {output}"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"
+def _short(text: str, *, in_full: bool) -> str:
+    if in_full or len(text) <= _MOST_SHOWN:
+        return text
+    return f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"
 
 
 def totals(update: Totals) -> str:
