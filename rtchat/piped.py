@@ -10,36 +10,36 @@ import asyncio
 import errno
 import os
 import select
-import stat
 import threading
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 from rtchat.errors import UsageError
 from rtchat.events import InputEnded, LocalEvent, UserSaid
 
-GRACE = 0.5
-"""Seconds that a prompt on the command line waits for a pipe that may have nothing to add."""
+SILENCE = 1.0
+"""Seconds without a byte after which the user is told what is waited for."""
+MOST = 64_000_000
+"""Bytes of one question."""
 _CHUNK = 65536
 
 
 def question(
     prompt: str | None,
     descriptor: int | None,
-    warn: Callable[[str], None],
+    say: Callable[[str], None],
     *,
     is_all: bool = True,
-    grace: float = GRACE,
+    silence: float = SILENCE,
 ) -> str:
     """The one question of `once`: the prompt, what is piped in, or both with a blank line between.
 
-    `descriptor` is stdin, None if it is a terminal or closed. With a prompt, or where that `is_all`
-    is not true, a pipe that stays silent is not waited for: `warn` is told. There may be no text
-    then, unless the prompt is `-`.
+    `descriptor` is stdin, None if it is a terminal or closed. It is read to its end; `say` is told
+    if that takes long. There may be no text where `is_all` is not true, unless the prompt is `-`.
 
     Raises:
-        UsageError: there is nothing to ask, or it is not text.
+        UsageError: there is nothing to ask, it is too large, or it is not text.
     """
     if prompt == "-":
         prompt, is_all = None, True
@@ -47,28 +47,39 @@ def question(
         raise UsageError("the prompt is empty", hint='ask something: rtchat once "a question"')
     piped = ""
     if descriptor is not None:
-        try:
-            if (prompt is None and is_all) or _has_something(descriptor, grace):
-                piped = _decode(b"".join(_chunks(descriptor)), "stdin").rstrip("\r\n")
-            else:
-                warn(f"stdin is open but silent: going on without it after {grace:g} s")
-        except OSError as error:
-            raise _unreadable(error) from error
+        has_other = prompt is not None or not is_all
+        data = _read(descriptor, lambda: say(_SKIP if has_other else _WAITING), silence)
+        piped = _decode(data, "stdin").rstrip("\r\n")
     text = "\n\n".join(part for part in (prompt, piped) if part)
     if is_all and not text.strip():
         raise UsageError("no prompt", hint='rtchat once "a question", or pipe one in')
     return text
 
 
-def _has_something(descriptor: int, grace: float) -> bool:
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return True
-    readable, _, _ = select.select((descriptor,), (), (), grace)
-    return bool(readable)
+_WAITING = "waiting for the end of stdin"
+_SKIP = f"{_WAITING} (to ask without it: --no-stdin, or < /dev/null)"
 
 
-def _chunks(descriptor: int) -> Iterator[bytes]:
+def _read(descriptor: int, on_silence: Callable[[], None], silence: float) -> bytes:
+    data = bytearray()
+    try:
+        for chunk in _chunks(descriptor, on_silence, silence):
+            data += chunk
+            if len(data) > MOST:
+                raise _too_large("stdin")
+    except OSError as error:
+        raise _unreadable(error) from error
+    return bytes(data)
+
+
+def _chunks(
+    descriptor: int, on_silence: Callable[[], None] | None = None, silence: float = SILENCE
+) -> Iterator[bytes]:
+    """All that is read; `on_silence` is called at the first pause that lasts so many seconds."""
     while True:
+        if on_silence is not None and not select.select((descriptor,), (), (), silence)[0]:
+            on_silence()
+            on_silence = None
         try:
             chunk = os.read(descriptor, _CHUNK)
         except BlockingIOError:  # whoever started us has made the pipe so
@@ -77,6 +88,10 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
+
+
+def _too_large(what: str) -> UsageError:
+    return UsageError(f"{what} is larger than {MOST // 1_000_000} MB", hint="ask with less text")
 
 
 def _unreadable(error: OSError) -> UsageError:
@@ -96,40 +111,66 @@ def _decode(data: bytes, what: str) -> str:
     return text
 
 
-async def lines(post: Callable[[LocalEvent], None], descriptor: int) -> None:
-    """Post each line of stdin as a question, as it comes; blank ones are passed over.
+async def lines(
+    post: Callable[[LocalEvent], None], descriptor: int, answered: Callable[[], Awaitable[None]]
+) -> None:
+    """Post each line of stdin as a question, once the one before is `answered`; blank ones are
+    skipped.
 
-    A line that is not text ends the input: what came before it is still answered.
+    A line that is not text, or is too long, ends the input: what came before it is still answered.
     """
     loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[LocalEvent] = asyncio.Queue()
+    wanted = threading.Semaphore(0)
+    is_over = threading.Event()
 
     def read() -> None:
-        ended = InputEnded()
-        try:
-            for number, line in enumerate(_lines(descriptor), start=1):
-                text = _decode(line, f"line {number} of stdin").rstrip("\r")
-                if text.strip():
-                    loop.call_soon_threadsafe(post, UserSaid(text))
-        except UsageError as error:
-            ended = InputEnded(error.problem)
-        except OSError as error:
-            if error.errno != errno.EIO:  # else it was a terminal, and went away
-                ended = InputEnded(_unreadable(error).problem)
-        loop.call_soon_threadsafe(post, ended)
+        with suppress(RuntimeError):  # the loop is closed
+            for event in _questions(descriptor):
+                wanted.acquire()
+                if is_over.is_set():
+                    return
+                loop.call_soon_threadsafe(queue.put_nowait, event)
 
-    def read_safely() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            read()
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    try:
+        while True:
+            wanted.release()
+            event = await queue.get()
+            post(event)
+            if isinstance(event, InputEnded):
+                return
+            await answered()
+    finally:
+        is_over.set()
+        wanted.release()
 
-    threading.Thread(target=read_safely, name="stdin", daemon=True).start()
+
+def _questions(descriptor: int) -> Iterator[LocalEvent]:
+    """Each line that is not blank, and why there are no more."""
+    try:
+        for number, line in enumerate(_lines(descriptor), start=1):
+            if (text := _decode(line, f"line {number} of stdin").rstrip("\r")).strip():
+                yield UserSaid(text)
+    except UsageError as error:
+        yield InputEnded(error.problem)
+    except OSError as error:
+        # A terminal that goes away is an end like any other.
+        yield InputEnded(None if error.errno == errno.EIO else _unreadable(error).problem)
+    else:
+        yield InputEnded()
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:
-    rest: list[bytes] = []
+    rest = bytearray()
+    number = 1
     for chunk in _chunks(descriptor):
-        *complete, last = chunk.split(b"\n")
-        for line in complete:
-            yield b"".join((*rest, line))
-            rest = []
-        rest.append(last)
-    yield b"".join(rest)
+        first, *others = chunk.split(b"\n")
+        rest += first
+        for line in others:
+            yield bytes(rest)
+            rest = bytearray(line)
+            number += 1
+        if len(rest) > MOST:
+            raise _too_large(f"line {number} of stdin")
+    yield bytes(rest)

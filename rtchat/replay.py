@@ -25,14 +25,15 @@ from rtchat.effects import (
     Waiting,
 )
 from rtchat.errors import ExitCode, writing_stdout
+from rtchat.output import LAST_CHANCE, Output
 from rtchat.rerun import Rerun, Step
-from rtchat.session import TICK, View
+from rtchat.session import MOST_OWED, TICK, View
 from rtchat.settings import Settings
 from rtchat.trace import Recording, read_trace
 from rtchat.ui import words
 from rtchat.ui.safe import on_a_line, visible
 from rtchat.values import Status
-from rtchat.views import Surroundings, aside_of, screen_of, view_of
+from rtchat.views import Surroundings, aside_of, screen_of, unblocked, view_of
 
 LONGEST_PAUSE = 3.0
 """Seconds between two turns that are waited out; a user may have gone for lunch."""
@@ -43,12 +44,14 @@ _LONGEST_QUOTE = 60
 def replay(trace: str, speed: float, settings: Settings, streams: Surroundings) -> ExitCode:
     """Show a recording, `speed` times as fast as it was; infinity is at once."""
     recording = _read(trace, streams)
-    aside = aside_of(settings, streams)
-    is_seen = streams.stdout_is_terminal
-    view = screen_of(settings, streams) if is_seen else view_of(settings, "text", streams, aside)
     is_timed = any(event.time is not None for event in recording.events)
-    player = _Player(view, speed, is_timed=is_timed)
-    return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
+    with unblocked(streams) as streams:
+        if streams.stdout_is_terminal:
+            view: View = screen_of(settings, streams)
+        else:
+            view = view_of(settings, "text", streams, aside_of(settings, streams))
+        player = _Player(view, speed, streams.output, is_timed=is_timed)
+        return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
 
 
 def check(trace: str, streams: Surroundings) -> ExitCode:
@@ -73,7 +76,8 @@ def _read(trace: str, streams: Surroundings) -> Recording:
 
 
 async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
-    """Play to the end, or to a signal; the view is closed either way."""
+    """Play to the end, or to a signal; the view is closed either way, and the output written if its
+    reader takes it."""
     playing = asyncio.current_task()
     assert playing is not None
     stopped: list[ExitCode] = []
@@ -85,20 +89,24 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
     for number, code in _SIGNALS.items():
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     try:
-        await player.play(steps)
+        try:
+            await player.play(steps)
+        finally:
+            player.close()
+        await player.written()
     except asyncio.CancelledError:
         if not stopped:
             raise
-    finally:
-        player.close()
+        await player.written(LAST_CHANCE)
     return stopped[0] if stopped else ExitCode.OK
 
 
 class _Player:
     """Hands updates to a view when they are due, and lets it paint meanwhile."""
 
-    def __init__(self, view: View, speed: float, *, is_timed: bool) -> None:
+    def __init__(self, view: View, speed: float, output: Output | None, *, is_timed: bool) -> None:
         self._view = view
+        self._output = output
         self._speed = speed
         self._is_timed = is_timed
         self._due = False
@@ -111,11 +119,22 @@ class _Player:
             await self._wait(self._at if step.time is None else step.time)
             for update in step.updates:
                 self._show(update)
+            if self._output is not None:
+                await self._output.written(MOST_OWED)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         with writing_stdout():
             self._view.close()
+
+    async def written(self, timeout: float | None = None) -> None:
+        """Wait until the output is written; after a timeout it is dropped."""
+        if self._output is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._output.written()
+            except TimeoutError:
+                self._output.give_up()
 
     async def _wait(self, at: float) -> None:
         gap, self._at = at - self._at, at

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
 from rtchat import piped, problems
 from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Notice
+from rtchat.effects import Notice, ReplyOver, Update
 from rtchat.endpoint import trust
 from rtchat.errors import ExitCode, Problem, UsageError, as_error
 from rtchat.events import (
@@ -37,13 +37,22 @@ from rtchat.events import (
 from rtchat.patience import Patience
 from rtchat.prices import Costs, known_rates
 from rtchat.round import Permissions
-from rtchat.session import Keeper, Link, Player, Post, Session, Source, Tap, View
+from rtchat.session import MOST_OWED, Keeper, Link, Player, Post, Session, Source, Tap, View
 from rtchat.settings import Settings
 from rtchat.transport import Endpoint, endpoint, open_connection
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
 from rtchat.values import JsonObject, Kept, Limits, Options
-from rtchat.views import Shape, Surroundings, aside_of, renders, terminal_of, unechoed, view_of
+from rtchat.views import (
+    Shape,
+    Surroundings,
+    aside_of,
+    renders,
+    terminal_of,
+    unblocked,
+    unechoed,
+    view_of,
+)
 from rtchat.voice import Both, Recorder, Sound, Voice, spoken
 from rtchat.wire import ask_for, with_tools, write_frame
 
@@ -66,33 +75,34 @@ def once(
     sound: Sound = Sound(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """One question, with files, and one reply."""
-    aside = aside_of(settings, streams)
-    descriptor = None if streams.stdin_is_terminal else streams.stdin
-    attached = _attached(files, descriptor)
-    if "-" in files:
-        descriptor = None
-        if prompt in (None, "-") and sound.audio_in is None:
-            hint = 'rtchat once --attach - "a question"'
-            raise UsageError("no prompt: stdin is what is attached", hint=hint)
-    if sound.audio_in is None:
-        question: LocalEvent = UserSaid(piped.question(prompt, descriptor, aside.say))
-    else:
-        question = _said(sound.audio_in, prompt, descriptor, aside.say)
+    with unblocked(streams) as streams:
+        aside = aside_of(settings, streams)
+        descriptor = None if streams.stdin_is_terminal else streams.stdin
+        attached = _attached(files, descriptor)
+        if "-" in files:
+            descriptor = None
+            if prompt in (None, "-") and sound.audio_in is None:
+                hint = 'rtchat once --attach - "a question"'
+                raise UsageError("no prompt: stdin is what is attached", hint=hint)
+        if sound.audio_in is None:
+            question: LocalEvent = UserSaid(piped.question(prompt, descriptor, aside.say))
+        else:
+            question = _said(sound.audio_in, prompt, descriptor, aside.say)
 
-    async def ask(post: Post) -> None:
-        await asyncio.sleep(0)  # the connection comes first: it has to wait
-        for file in attached:
-            post(file)
-        post(question)
-        post(InputEnded())
-        if shape == "text" and renders(settings, streams):
-            from rtchat.ui.live_view import preload
+        async def ask(post: Post) -> None:
+            await asyncio.sleep(0)  # the connection comes first: it has to wait
+            for file in attached:
+                post(file)
+            post(question)
+            post(InputEnded())
+            if shape == "text" and renders(settings, streams):
+                from rtchat.ui.live_view import preload
 
-            await asyncio.to_thread(preload)
+                await asyncio.to_thread(preload)
 
-    prepare(settings, streams, aside, sound)
-    view = view_of(settings, shape, streams, aside)
-    return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
+        prepare(settings, streams, aside, sound)
+        view = view_of(settings, shape, streams, aside)
+        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
 
 
 def _said(
@@ -132,12 +142,44 @@ def talk(
         view, source = terminal_of(settings, streams, voice)
         source = partial(_after, attached, source)
         return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
-    view = view_of(settings, shape, streams, aside)
-    source = _no_lines
-    if streams.stdin is not None:
-        source = partial(piped.lines, descriptor=streams.stdin)
-    source = partial(_after, attached, source)
-    return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
+    with unblocked(streams) as streams:
+        view = _Paced(view_of(settings, shape, streams, aside_of(settings, streams)), streams)
+        source = _no_lines
+        if streams.stdin is not None:
+            source = partial(piped.lines, descriptor=streams.stdin, answered=view.answered)
+        source = partial(_after, attached, source)
+        return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
+
+
+class _Paced:
+    """A view that says when there is room for the next question: one was answered, and most of the
+    answer has been written."""
+
+    def __init__(self, view: View, streams: Surroundings) -> None:
+        self._view = view
+        self._output = streams.output
+        self._is_over = asyncio.Event()
+
+    def show(self, update: Update) -> None:
+        """Show it."""
+        self._view.show(update)
+        if isinstance(update, ReplyOver):
+            self._is_over.set()
+
+    def tick(self) -> None:
+        """Let the view paint."""
+        self._view.tick()
+
+    def close(self) -> None:
+        """Close the view."""
+        self._view.close()
+
+    async def answered(self) -> None:
+        """Wait for that."""
+        await self._is_over.wait()
+        self._is_over.clear()
+        if self._output is not None:
+            await self._output.written(MOST_OWED)
 
 
 def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
@@ -308,6 +350,7 @@ async def _hold(
             taps=tuple(taps),
             keeper=keeper,
             player=player,
+            output=streams.output,
         )
         with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
             code = await session.run(source, _signals(mode))

@@ -59,6 +59,7 @@ from rtchat.events import (
     ToolFinished,
     Unknown,
 )
+from rtchat.output import LAST_CHANCE, Output
 from rtchat.transport import ConnectError
 from rtchat.values import BYTES_A_MS, Dialect, Entry, JsonObject, Kept, State, ToolCall
 
@@ -75,6 +76,12 @@ SLICE = 500
 MOST_UNSENT = 250
 """Events that may wait for a slow network before what the microphone gives is dropped: about 5 s of
 it."""
+STOOD_STILL = 0.1
+"""Seconds by which a timer must be late to mean that the program was stopped meanwhile."""
+WAITS_FOR_SERVER = frozenset({Timer.START, Timer.STALL, Timer.HEARD, Timer.INPUT})
+"""Timers that end the wait for something that the server owes."""
+MOST_OWED = 65_536
+"""Bytes of output that may wait to be written before nothing is repainted."""
 HISTORY_TIMEOUT = 5.0
 """Seconds that a question waits until the history has it, and /resume for a conversation."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
@@ -173,11 +180,15 @@ def _is_ours(error: Exception) -> bool:
     return not modules.isdisjoint({"rtchat", "prompt_toolkit"})
 
 
+_SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+
+
 class Session:
     """Runs one conversation to its end.
 
     `connect` opens a link for a model; `redact` takes secrets out of what a server sends. `dialect`
-    forces one; else it is read from what the server says of its session.
+    forces one; else it is read from what the server says of its session. `output` is what the view
+    and the taps write through, unless they write by themselves.
     """
 
     def __init__(
@@ -192,6 +203,7 @@ class Session:
         keeper: Keeper | None = None,
         tools: Tools | None = None,
         player: Player | None = None,
+        output: Output | None = None,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -215,6 +227,9 @@ class Session:
         """/resume looks for a conversation. What happens meanwhile comes after it."""
         self._tools = tools
         self._player = player
+        self._output = output
+        self._is_written = asyncio.Event()
+        """All output is written, or nobody waits for that any more."""
         self._unplayed: OutputError | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._now = now
@@ -251,7 +266,9 @@ class Session:
         self._done = asyncio.Event()
         signals = signals or {}
         for number, event in signals.items():
-            self._loop.add_signal_handler(number, self.post, event)
+            self._loop.add_signal_handler(number, self._signalled, number, event)
+        if self._output is not None:
+            self._output.on_failure(self._cannot_show)
         handler = self._loop.get_exception_handler()
         self._loop.set_exception_handler(self._unexpected)
         try:
@@ -267,9 +284,10 @@ class Session:
                 await self._hang_up()
         finally:
             self._stop_clocks()
-            while self._updates:
-                self._show_one(self._updates.popleft())
+            self._show_rest()
             self._try_view(self._view.close)
+            if self._output is not None:
+                await self._write_rest(self._output)
             for number in signals:
                 self._loop.remove_signal_handler(number)
             self._loop.set_exception_handler(handler)
@@ -277,6 +295,34 @@ class Session:
             raise self._fault
         assert self._exit is not None
         return self._exit
+
+    def _show_rest(self) -> None:
+        while self._updates:
+            self._show_one(self._updates.popleft())
+
+    async def _write_rest(self, output: Output) -> None:
+        """Wait until all output is written. After a signal that lasts a moment only; one that comes
+        now ends it."""
+        output.when_written(self._is_written.set)
+        is_interrupted = self._exit is not None and self._exit in _SIGNALLED
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_CHANCE if is_interrupted else None):
+                await self._is_written.wait()
+        if output.owed:
+            output.give_up()
+        self._show_rest()  # that it could not be written
+
+    def _signalled(self, number: int, event: LocalEvent) -> None:
+        """A signal is an event, unless the conversation has ended: then nothing more is waited for,
+        and it decides the exit code if output is lost by that."""
+        if self._exit is None:
+            self.post(event)
+            return
+        if self._output is not None and self._output.owed:
+            self._exit = ExitCode(128 + number)
+        self._is_written.set()
+        if self._link is not None:
+            self._link.cancel()
 
     @property
     def has_lost_output(self) -> bool:
@@ -563,22 +609,31 @@ class Session:
         if timer is Timer.STALL:
             self._patience = seconds
             self._last_word = self._now()
-        self._timers[timer] = self._loop.call_later(seconds, self._fire, timer)
+        self._start_timer(timer, seconds)
+
+    def _start_timer(self, timer: Timer, seconds: float) -> None:
+        due = self._now() + seconds
+        self._timers[timer] = self._loop.call_later(seconds, self._fire, timer, seconds, due)
 
     def _clear_timer(self, timer: Timer) -> None:
         if handle := self._timers.pop(timer, None):
             handle.cancel()
 
-    def _fire(self, timer: Timer) -> None:
+    def _fire(self, timer: Timer, seconds: float, due: float) -> None:
         del self._timers[timer]
+        now = self._now()
+        left = 0.0
         if timer is Timer.STALL:
             if self._waits_for_history:  # the server was not asked yet
-                self._last_word = self._now()
-            left = self._last_word + self._patience - self._now()
-            if left > 0:
-                self._timers[timer] = self._loop.call_later(left, self._fire, timer)
-                return
-        self.post(TimerFired(timer))
+                self._last_word = now
+            left = self._last_word + self._patience - now
+        if now - due > STOOD_STILL and timer in WAITS_FOR_SERVER:
+            # What the server sent meanwhile is not read yet.
+            left = max(left, min(now - due, seconds))
+        if left > 0:
+            self._start_timer(timer, left)
+        else:
+            self.post(TimerFired(timer))
 
     def _watch_clocks(self, ahead: float) -> None:
         """While a computer sleeps its wall clock runs on and the other stands still; afterwards the
@@ -593,7 +648,8 @@ class Session:
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
-        self._try_view(self._view.tick)
+        if self._output is None or self._output.owed <= MOST_OWED:
+            self._try_view(self._view.tick)
 
     def _stop_clocks(self) -> None:
         for timer in list(self._timers):
@@ -664,4 +720,6 @@ class Session:
         self._output_lost = code
         if message:
             self._show(Notice("error", message))
+        if self._exit is not None and self._exit not in _SIGNALLED:
+            self._exit = code
         self.post(LeaveAsked(code))

@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from io import BufferedReader
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 from rtchat import __version__
+from rtchat.blocking import BlockingFile
 from rtchat.errors import OutputError, UsageError
 from rtchat.values import JsonObject, value
 from rtchat.wire import write_frame
@@ -278,7 +280,9 @@ def read_trace(source: Path | int, warn: Callable[[str], None]) -> Recording:
     """
     name = "stdin" if isinstance(source, int) else str(source)
     try:
-        with open(source, "rb", closefd=not isinstance(source, int)) as file:
+        if isinstance(source, int):
+            return _read(BufferedReader(BlockingFile(source, "r")), name, warn)
+        with source.open("rb") as file:
             return _read(file, name, warn)
     except OSError as error:
         raise UsageError(

@@ -19,7 +19,7 @@ from rtchat.session import Post, Session
 from rtchat.settings import Settings
 from rtchat.transcription import Transcription
 from rtchat.ui.plain_view import PlainView
-from rtchat.views import Surroundings, aside_of
+from rtchat.views import Surroundings, aside_of, unblocked
 from rtchat.voice import Sound, Voice
 from rtchat.wire.voice import turn_ends, with_transcription
 
@@ -38,8 +38,10 @@ def transcribe(
     if file == "-" and streams.stdin is None:
         raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
     prepare(settings, streams, aside, Sound(transcribes=True))
-    view = _Gate(PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal))
-    return asyncio.run(_hold(file, settings, streams, model, view))
+    with unblocked(streams) as streams:
+        aside = aside_of(settings, streams)
+        view = _Gate(PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal))
+        return asyncio.run(_hold(file, settings, streams, model, view))
 
 
 async def _hold(
@@ -65,6 +67,7 @@ async def _hold(
             dialect=settings.forced_dialect,
             redact=redact,
             taps=() if trace is None else (trace,),
+            output=streams.output,
         )
 
         async def read(post: Post) -> None:

@@ -9,12 +9,14 @@ import asyncio
 import termios
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from rtchat.effects import Update
+from rtchat.output import Output
 from rtchat.session import Post, Source, View
 from rtchat.settings import Settings
 from rtchat.ui.plain_view import Aside, PlainView
@@ -44,6 +46,16 @@ class Surroundings:
     stdin_is_terminal: bool = False
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
+    output: Output | None = None
+    """What `stdout` and `stderr` write through; None where writing to them may wait."""
+
+
+@contextmanager
+def unblocked(streams: Surroundings) -> Iterator[Surroundings]:
+    """The same, with streams that are written to by a thread. At the end it is waited for."""
+    err = streams.stderr
+    with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
+        yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
 
 
 def aside_of(settings: Settings, streams: Surroundings) -> Aside:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -56,21 +56,6 @@ def background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T
         loop.call_soon_threadsafe(stop.set)
         thread.join(PATIENCE)
         loop.close()
-
-
-_PIPE_HOLDS = 65_536
-
-
-@contextmanager
-def _filled(data: bytes) -> Iterator[int]:
-    """A pipe with all of this in it: the program does not wait long for what comes late."""
-    reading, writing = os.pipe()
-    os.write(writing, data)
-    os.close(writing)
-    try:
-        yield reading
-    finally:
-        os.close(reading)
 
 
 @dataclass(frozen=True)
@@ -118,22 +103,17 @@ class Program:
         environ: Mapping[str, str] | None = None,
     ) -> Ran:
         """Run it to its end."""
-        with ExitStack() as stack:
-            given: dict[str, Any] = {"stdin": stdin}
-            if isinstance(stdin, bytes) and len(stdin) > _PIPE_HOLDS:
-                given = {"input": stdin}
-            elif isinstance(stdin, bytes):
-                given = {"stdin": stack.enter_context(_filled(stdin))}
-            done = subprocess.run(
-                self.command(*arguments),
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                env={**self.environ, **(environ or {})},
-                cwd=self.home,
-                timeout=PATIENCE,
-                check=False,
-                **given,
-            )
+        given: dict[str, Any] = {"input" if isinstance(stdin, bytes) else "stdin": stdin}
+        done = subprocess.run(
+            self.command(*arguments),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={**self.environ, **(environ or {})},
+            cwd=self.home,
+            timeout=PATIENCE,
+            check=False,
+            **given,
+        )
         return Ran(done.returncode, done.stdout or b"", done.stderr.decode())
 
     def shell(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:
@@ -150,14 +130,19 @@ class Program:
         return Ran(done.returncode, done.stdout, done.stderr.decode())
 
     def start(
-        self, *arguments: str, environ: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        stdin: int = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start it, with pipes at all three streams."""
         return subprocess.Popen(
             self.command(*arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             env={**self.environ, **(environ or {})},
             cwd=self.home,
         )

@@ -26,7 +26,7 @@ _LAYERS = (
     (
         *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
         *("sources", "destination"),
-        *("trace", "rerun", "ledger", "probe"),
+        *("trace", "rerun", "ledger", "probe", "blocking", "output"),
         *("store", "export", "tools", "toolfile", "mcp", "attach", "images"),
         *("history_writer",),
         "sound",

@@ -100,7 +100,7 @@ def test_a_reply_that_never_ends_is_stopped_and_kept(program: Program) -> None:
     endless = Hand(chain((begun(),), repeat(said("word "))))
     with (
         background(lambda: sockets(endless.talk)) as url,
-        program.start("once", "one", "--url", url) as process,
+        program.start("once", "one", "--url", url, "--no-stdin") as process,
     ):
         assert process.stdout is not None
         assert process.stderr is not None

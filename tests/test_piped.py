@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,10 @@ import pytest
 from rtchat.errors import ExitCode, Problem, UsageError
 from rtchat.events import InputEnded, LocalEvent, UserSaid
 from rtchat.piped import lines, question
+from tests.program import PATIENCE
 
-_SILENT = "stdin is open but silent: going on without it after 0.01 s"
+_WAITING = "waiting for the end of stdin"
+_SKIP = f"{_WAITING} (to ask without it: --no-stdin, or < /dev/null)"
 
 
 @contextmanager
@@ -43,8 +45,9 @@ def _pipe(data: bytes | None, *, open_ended: bool = False) -> Iterator[int]:
 
 
 def _question(prompt: str | None, descriptor: int | None) -> tuple[str, list[str]]:
-    warnings: list[str] = []
-    return question(prompt, descriptor, warnings.append, grace=0.01), warnings
+    """The question, and what the user is told meanwhile if all of it is there."""
+    said: list[str] = []
+    return question(prompt, descriptor, said.append, silence=PATIENCE), said
 
 
 def _refused(prompt: str | None, descriptor: int | None) -> str:
@@ -74,9 +77,6 @@ def test_the_question(prompt: str | None, data: bytes | None, text: str) -> None
         assert _question(prompt, None) == (text, [])
         return
     with _pipe(data) as descriptor:
-        # The writer may not have begun, and a question with a prompt would go on without it.
-        if prompt not in (None, "-"):
-            select.select((descriptor,), (), (), 10)
         assert _question(prompt, descriptor) == (text, [])
 
 
@@ -100,9 +100,73 @@ def test_a_file_is_read_whatever_it_has(tmp_path: Path) -> None:
         assert _question("Explain:", stream.fileno()) == ("Explain:", [])
 
 
-def test_a_pipe_that_stays_silent_is_not_waited_for() -> None:
-    with _pipe(None, open_ended=True) as descriptor:
-        assert _question("Why?", descriptor) == ("Why?", [_SILENT])
+@pytest.mark.parametrize(
+    ("prompt", "is_all", "line"),
+    [
+        ("Explain:", True, _SKIP),
+        (None, False, _SKIP),
+        (None, True, _WAITING),
+        ("-", True, _WAITING),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", b"so"])
+def test_a_pause_is_waited_for_and_said_once(
+    prompt: str | None, is_all: bool, line: str, before: bytes
+) -> None:
+    """`before` is what comes before the pause, which ends when the user is told."""
+    reading, writing = os.pipe()
+    os.write(writing, before)
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        os.write(writing, b"me text")
+        os.close(writing)
+
+    text = question(prompt, reading, say, is_all=is_all, silence=0.01)
+    os.close(reading)
+    piped = before.decode() + "me text"
+    assert text == (f"Explain:\n\n{piped}" if prompt == "Explain:" else piped)
+    assert said == [line]
+
+
+@pytest.mark.parametrize("data", [b"", b"some text\n"])
+def test_a_socket_is_read_to_its_end(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        expected = "Explain:\n\nsome text" if data else "Explain:"
+        assert _question("Explain:", ours.fileno()) == (expected, [])
+
+
+def test_nothing_comes_from_dev_null() -> None:
+    with open(os.devnull, "rb") as null:
+        assert _question("Why?", null.fileno()) == ("Why?", [])
+
+
+@contextmanager
+def _endless(data: bytes) -> Iterator[int]:
+    """The reading end of a pipe to which this is written again and again."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:
+            while True:
+                file.write(data)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        writer.join()
+
+
+def test_a_question_without_end() -> None:
+    with _endless(b"x" * 65_536) as descriptor:
+        assert _refused(None, descriptor) == "stdin is larger than 64 MB: ask with less text"
 
 
 def test_a_pipe_that_must_not_be_waited_on_is_waited_for() -> None:
@@ -146,29 +210,27 @@ def test_stdin_that_is_no_stream(tmp_path: Path) -> None:
     finally:
         os.close(folder)
     message = "stdin cannot be read (Bad file descriptor): pipe in text, or nothing"
-    assert _refused("Why?", -1) == message
+    assert _refused("Why?", folder) == message
 
 
 # ------------------------------------------------------------------------------------------- lines
 
 
-def _lines(descriptor: int) -> list[LocalEvent]:
+async def _at_once() -> None:
+    """There is always room for the next question."""
+
+
+async def _collect(
+    descriptor: int, answered: Callable[[], Awaitable[None]] = _at_once
+) -> list[LocalEvent]:
     """Everything that is posted, up to the end of the input."""
+    events: list[LocalEvent] = []
+    await asyncio.wait_for(lines(events.append, descriptor, answered), PATIENCE)
+    return events
 
-    async def collect() -> list[LocalEvent]:
-        ended = asyncio.Event()
-        events: list[LocalEvent] = []
 
-        def post(event: LocalEvent) -> None:
-            events.append(event)
-            if isinstance(event, InputEnded):
-                ended.set()
-
-        await lines(post, descriptor)
-        await asyncio.wait_for(ended.wait(), 10)
-        return events
-
-    return asyncio.run(collect())
+def _lines(descriptor: int) -> list[LocalEvent]:
+    return asyncio.run(_collect(descriptor))
 
 
 _HUGE = "x" * 300_000
@@ -229,43 +291,58 @@ def test_a_folder_has_no_lines(tmp_path: Path) -> None:
         os.close(folder)
 
 
+def test_a_line_without_end() -> None:
+    message = "line 1 of stdin is larger than 64 MB"
+    with _endless(b"x" * 65_536) as descriptor:
+        problem = Problem(ExitCode.USAGE, message, "ask with less text")
+        assert _lines(descriptor) == [InputEnded(problem)]
+
+
+def test_a_line_is_asked_once_the_one_before_is_answered() -> None:
+    async def converse(descriptor: int) -> list[LocalEvent]:
+        events: list[LocalEvent] = []
+        open_questions: list[int] = []
+        answers = asyncio.Semaphore(0)
+
+        async def answered() -> None:
+            open_questions.append(len(events))
+            answers.release()
+            await asyncio.sleep(0)
+            await answers.acquire()
+
+        await asyncio.wait_for(lines(events.append, descriptor, answered), PATIENCE)
+        assert open_questions == [1, 2, 3]
+        return events
+
+    with _pipe(b"one\ntwo\nthree\n") as descriptor:
+        questions = [UserSaid(text) for text in ("one", "two", "three")]
+        assert asyncio.run(converse(descriptor)) == [*questions, InputEnded()]
+
+
 def test_a_terminal_that_goes_away_is_the_end() -> None:
     outer, inner = os.openpty()
     os.write(outer, b"one\n")
     os.set_blocking(inner, True)
-    closing = threading.Timer(0, os.close, (outer,))
-    events: list[LocalEvent] = []
 
-    async def collect() -> None:
-        ended = asyncio.Event()
+    async def hang_up() -> None:
+        os.close(outer)
 
-        def post(event: LocalEvent) -> None:
-            events.append(event)
-            if isinstance(event, UserSaid):
-                closing.start()
-            else:
-                ended.set()
-
-        await lines(post, inner)
-        await asyncio.wait_for(ended.wait(), 10)
-
-    asyncio.run(collect())
-    closing.join()
+    assert asyncio.run(_collect(inner, hang_up)) == [UserSaid("one"), InputEnded()]
     os.close(inner)
-    assert events == [UserSaid("one"), InputEnded()]
 
 
-def test_nobody_listens_any_more() -> None:
-    """A reader that outlives its loop ends in silence."""
+def test_a_reader_that_is_left_behind_ends_with_its_next_line() -> None:
     reading, writing = os.pipe()
 
     async def begin() -> None:
-        await lines(lambda _: None, reading)
+        task = asyncio.get_running_loop().create_task(lines(lambda _: None, reading, _at_once))
+        await asyncio.sleep(0)
+        task.cancel()
 
     asyncio.run(begin())
     (reader,) = (thread for thread in threading.enumerate() if thread.name == "stdin")
     os.write(writing, b"late\n")
     os.close(writing)
-    reader.join(10)
+    reader.join(PATIENCE)
     assert not reader.is_alive()
     os.close(reading)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -327,17 +326,6 @@ def test_prompt_and_pipe_are_joined_by_a_blank_line(program: Program) -> None:
     assert json.dumps("explain\n\nthe text") in trace
 
 
-def test_an_open_but_silent_stdin_does_not_hang(program: Program) -> None:
-    reading, writing = os.pipe()
-    try:
-        ran = program.run("once", "hi", stdin=reading)
-    finally:
-        os.close(reading)
-        os.close(writing)
-    assert (ran.code, ran.text) == (0, "Hello there.\n")
-    assert "stdin is open but silent" in ran.err
-
-
 @pytest.mark.parametrize(
     ("line", "code"),
     [
@@ -406,7 +394,7 @@ def test_a_line_that_is_not_text_ends_the_input_after_what_came_before(program: 
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
 def test_a_signal_keeps_what_arrived(program: Program, number: int, code: int) -> None:
-    with program.start("once", "forever") as process:
+    with program.start("once", "forever", "--no-stdin") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.read(9) == b"word word"
@@ -421,7 +409,7 @@ def test_a_signal_keeps_what_arrived(program: Program, number: int, code: int) -
 
 
 def test_the_key_is_in_no_process_list(program: Program) -> None:
-    with program.start("once", "forever") as process:
+    with program.start("once", "forever", "--no-stdin") as process:
         assert process.stdout is not None
         process.stdout.read(1)
         listed = subprocess.run(

@@ -149,7 +149,7 @@ def test_what_is_no_recording_is_wrong_usage(program: Program) -> None:
 
 
 def test_the_recording_of_a_program_that_was_killed(program: Program) -> None:
-    with program.start("once", "forever", "--trace", "trace.jsonl") as process:
+    with program.start("once", "forever", "--trace", "trace.jsonl", "--no-stdin") as process:
         assert process.stdout is not None
         process.stdout.read(50)
         process.kill()
@@ -317,7 +317,7 @@ def test_instructions_that_change(program: Program) -> None:
 
 
 def test_a_reply_that_was_stopped(program: Program) -> None:
-    with program.start("once", "forever", "--trace", "trace.jsonl") as process:
+    with program.start("once", "forever", "--trace", "trace.jsonl", "--no-stdin") as process:
         assert process.stdout is not None
         process.stdout.read(50)
         process.send_signal(signal.SIGINT)

@@ -141,7 +141,7 @@ def test_a_pipe_is_a_pipe_for_those_who_usually_speak_too(program: Program) -> N
 def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(
     program: Program, number: signal.Signals, code: int
 ) -> None:
-    process = program.start("once", "forever", "--audio-out", "answer.wav")
+    process = program.start("once", "forever", "--audio-out", "answer.wav", "--no-stdin")
     with process:
         assert process.stdout is not None
         assert process.stdout.read(200)

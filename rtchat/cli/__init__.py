@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.around import is_terminal
+from rtchat.cli.around import is_terminal, open_streams
 from rtchat.errors import ExitCode, RtchatError, UsageError
 from rtchat.ui.safe import on_a_line
 
@@ -82,17 +82,23 @@ def _nothing() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; every way in which it can end is an exit code."""
+    open_streams()
     try:
-        code = _dispatch(arguments)
-    except RtchatError as error:
-        code = _fail(error, error.exit)
+        code = _report(arguments)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        code = ExitCode.PIPE
-    except Exception as error:
-        code = _fail(_fault(error), ExitCode.FAULT)
     return _flush(code)
+
+
+def _report(arguments: list[str]) -> ExitCode:
+    try:
+        return _dispatch(arguments)
+    except RtchatError as error:
+        return _fail(error, error.exit)
+    except BrokenPipeError:
+        return ExitCode.PIPE
+    except Exception as error:
+        return _fail(_fault(error), ExitCode.FAULT)
 
 
 def _fault(error: BaseException) -> RtchatError:
@@ -143,14 +149,25 @@ def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
 
 
 def _flush(code: ExitCode) -> ExitCode:
-    """Write out what is left. What nobody can take must not meet the interpreter's own last
-    flush."""
+    """Write out what is left, unless the user is tired of waiting for that. What cannot be written
+    must not meet the interpreter's own last flush."""
     for number, stream in enumerate((sys.stdout, sys.stderr), start=1):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            if code is ExitCode.INTERRUPTED:
+                _discard(number)
+            stream.flush()
+        except KeyboardInterrupt:
+            _discard(number)
+            code = ExitCode.INTERRUPTED
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            _discard(number)
             if code is ExitCode.OK and stream is sys.stdout:
                 code = ExitCode.PIPE if isinstance(error, BrokenPipeError) else ExitCode.OUTPUT
     return code
+
+
+def _discard(descriptor: int) -> None:
+    """Whatever is still written there goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

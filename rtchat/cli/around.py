@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from io import TextIOWrapper
+from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from rtchat.blocking import BlockingFile
 from rtchat.errors import OutputError
 from rtchat.ui.safe import on_a_line
 
@@ -18,17 +19,30 @@ if TYPE_CHECKING:
     from rtchat.views import Surroundings
 
 
+def open_streams() -> None:
+    """Make stdout and stderr take any text, and write all of it. Python's own streams lose some
+    where a descriptor is non-blocking, or PYTHONUNBUFFERED is set."""
+
+    def opened(descriptor: int, *, line_buffering: bool) -> TextIO:
+        buffer = BufferedWriter(BlockingFile(descriptor, "w"))
+        return TextIOWrapper(
+            buffer, encoding="utf-8", errors="replace", line_buffering=line_buffering
+        )
+
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        sys.stdout = opened(1, line_buffering=is_terminal(sys.stdout))
+    if sys.stderr is not None and sys.stderr is sys.__stderr__:
+        sys.stderr = opened(2, line_buffering=True)
+
+
 def surroundings() -> Surroundings:
-    """The streams and folders of this process; the streams are made to take any text."""
+    """The streams and folders of this process."""
     from platformdirs import user_state_path
 
     from rtchat.views import Surroundings
 
     if sys.stdout is None:
         raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
     return Surroundings(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
         stdout=sys.stdout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,6 +138,7 @@ OutputDevice = Annotated[Text, typer.Option("--output-device", metavar="NAME", h
 KeepAudio = Annotated[
     bool, typer.Option("--keep-audio", help="History has the audio too, not only the words.")
 ]
+NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Do not read what is piped in.")]
 TraceFile = Annotated[
     Text,
     typer.Option(
@@ -217,6 +219,7 @@ def once(
     resume: Resume = None,
     no_history: NoHistory = False,
     attach: Attach = None,
+    no_stdin: NoStdin = False,
     audio_in: AudioIn = None,
     audio_out: AudioOut = None,
     keep_audio: KeepAudio = False,
@@ -254,7 +257,12 @@ def once(
     settings = settings_of(ctx.params)
     past = _past(ctx.params)
     sound = Sound(audio_in, audio_out)
-    return once(prompt, settings, _shape(ctx.params), surroundings(), past, attach or (), sound)
+    streams = surroundings()
+    if no_stdin:
+        if "-" in (prompt, audio_in, *(attach or ())):
+            raise UsageError("--no-stdin and - contradict each other", hint="leave out one of them")
+        streams = replace(streams, stdin=None)
+    return once(prompt, settings, _shape(ctx.params), streams, past, attach or (), sound)
 
 
 def settings_of(params: Mapping[str, object]) -> Settings:

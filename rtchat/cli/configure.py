@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from rtchat.blocking import BlockingFile
 from rtchat.cli.around import (
     config_file,
     data_dir,
@@ -53,7 +55,8 @@ def _read_key(profile: str) -> str:
     if sys.stdin is None:
         return ""
     if not is_terminal(sys.stdin):
-        return sys.stdin.buffer.readline().decode(errors="replace")
+        stdin = BufferedReader(BlockingFile(sys.stdin.fileno(), "r"))
+        return stdin.readline().decode(errors="replace")
     from getpass import getpass
 
     try:
