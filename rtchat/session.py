@@ -230,6 +230,7 @@ class Session:
         self._output = output
         self._is_written = asyncio.Event()
         """All output is written, or nobody waits for that any more."""
+        self._was_signalled = False
         self._unplayed: OutputError | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._now = now
@@ -301,8 +302,7 @@ class Session:
             self._show_one(self._updates.popleft())
 
     async def _write_rest(self, output: Output) -> None:
-        """Wait until all output is written. After a signal that lasts a moment only; one that comes
-        now ends it."""
+        """Wait until all output is written. After a signal, readers have little time for that."""
         output.when_written(self._is_written.set)
         is_interrupted = self._exit is not None and self._exit in _SIGNALLED
         with suppress(TimeoutError):
@@ -313,16 +313,20 @@ class Session:
         self._show_rest()  # that it could not be written
 
     def _signalled(self, number: int, event: LocalEvent) -> None:
-        """A signal is an event, unless the conversation has ended: then nothing more is waited for,
-        and it decides the exit code if output is lost by that."""
+        """A signal is an event, unless the conversation has ended already: then it ends the wait
+        for what is left, a second one at once."""
+        is_first, self._was_signalled = not self._was_signalled, True
         if self._exit is None:
             self.post(event)
             return
         if self._output is not None and self._output.owed:
             self._exit = ExitCode(128 + number)
-        self._is_written.set()
-        if self._link is not None:
-            self._link.cancel()
+        if is_first:
+            self._loop.call_later(LAST_CHANCE, self._is_written.set)
+        else:
+            self._is_written.set()
+            if self._link is not None:
+                self._link.cancel()
 
     @property
     def has_lost_output(self) -> bool:

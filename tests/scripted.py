@@ -39,17 +39,24 @@ class _Skip(selectors.DefaultSelector):
 
 class _FastLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._skip = _Skip()
-        super().__init__(self._skip)
+        self.skip = _Skip()
+        super().__init__(self.skip)
 
     def time(self) -> float:
-        return self._skip.now
+        return self.skip.now
 
 
 def run_fast(make: Callable[[], Coroutine[None, None, T]]) -> T:
     """Run on a loop whose clock jumps over every wait, so that a minute takes no time."""
     with asyncio.Runner(loop_factory=_FastLoop) as runner:
         return runner.run(make())
+
+
+def pass_time(seconds: float) -> None:
+    """Let time pass in which such a loop, the running one, does nothing."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _FastLoop)
+    loop.skip.now += seconds
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from tests.scripted import (
     ScriptedServer,
     Wait,
     answer,
+    pass_time,
     run_fast,
 )
 
@@ -243,6 +244,37 @@ def test_silence_for_too_long_is_a_lost_connection() -> None:
     view = Screen()
     assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
     assert texts(view) == "Hello"
+
+
+class Blocking(Screen):
+    """Stops the whole program, as a stopped terminal or Ctrl-Z does, when text is shown."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def show(self, update: Update) -> None:
+        super().show(update)
+        if isinstance(update, TextArrived):
+            pass_time(self._seconds)
+
+
+def test_a_server_is_not_blamed_for_time_in_which_nobody_listened() -> None:
+    later = (Wait(1), *answer("lo")[1:])
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("Hel", ends=False), *later))
+    view = Blocking(80)
+    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert texts(view) == "Hello"
+    assert len(server.links) == 1
+
+
+def test_but_for_silence_after_that() -> None:
+    server = ScriptedServer(
+        (*HELLO, *QUESTION, *answer("Hel", ends=False), Wait(1000)),
+    )
+    view = Blocking(80)
+    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.LINK
+    assert replies(view)[-1].reason == "connection_lost"
 
 
 def test_signals_are_events() -> None:

@@ -183,6 +183,17 @@ def test_twenty_thousand_lines_are_not_read_before_the_first_is_answered(program
     assert "queued" not in program.run("history", "export", "-f", "json").text
 
 
+def test_nothing_more_is_asked_while_replies_are_not_read(program: Program) -> None:
+    with (
+        fed(b"much\n" * 1000) as (stdin, _),
+        program.start("talk", stdin=stdin) as process,
+    ):
+        assert "first token" in line_of(process.stderr)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 143
+    assert program.run("history", "list").text.split("\t")[2] == "1"
+
+
 def test_blank_lines_without_end(program: Program) -> None:
     with (
         fed(b"\n" * 1000) as (stdin, _),
