@@ -358,7 +358,9 @@ class Conversation:
         self._close_speech()
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
-        if self._turn is not None and (self._turn.has_begun or self._turn.question.raw == {}):
+        turn = self._turn
+        is_told = turn is not None and (turn.has_begun or turn.question.raw == {})
+        if is_told:
             self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
@@ -368,7 +370,7 @@ class Conversation:
         worth_it = retry is ev.Retry.ALWAYS or (retry is ev.Retry.IF_IT_WORKED and self._worked)
         delay = back_off(self._attempt, lost.retry_after)
         if not worth_it or delay is None:
-            self._give_up(problem)
+            self._give_up(problem, is_told=is_told)
             return
         if lost.at_once and self._attempt == 0:
             delay = lost.retry_after or 0.0
@@ -387,8 +389,9 @@ class Conversation:
         message = f"{lost.problem.message}; the server said: {error.message}"
         return replace(lost.problem, message=message), lost.retry
 
-    def _give_up(self, problem: Problem) -> None:
-        """No connection is to be had, or none is worth having."""
+    def _give_up(self, problem: Problem, *, is_told: bool = False) -> None:
+        """No connection is to be had, or none is worth having; `is_told` if a reply just ended
+        with this problem."""
         self._attempt = 0
         self._do(fx.Disconnect())
         self._phase = Phase.DOWN
@@ -399,7 +402,7 @@ class Conversation:
             if self._phase is Phase.STOPPED:
                 return
         over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
-        if self._turn is None and not self._queue:
+        if self._turn is None and not self._queue and not is_told:
             self._notice("error", str(problem))
         if self._turn is not None:
             question, self._turn = self._turn.question, None

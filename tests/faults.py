@@ -49,10 +49,6 @@ class Seen:
     """The items on disk and their states, in order."""
 
 
-RACE = "what was read by then"
-"""Kept of lines from a pipe, if the connection failed about when they were read."""
-
-
 @dataclass(frozen=True)
 class Row:
     """A fault, and how `once one` and `talk` with the lines "one" and "two" end on it."""
@@ -123,6 +119,10 @@ def secured(*, expired: bool) -> Server:
 ONE, TWO = "one completed | Fine. completed", "two completed | Fine. completed"
 
 
+RACE = "what was read by then"
+"""Kept of lines from a pipe, if the connection failed about when the first was read."""
+
+
 def refused(code: int, line: str, kept: str = RACE) -> tuple[Seen, Seen]:
     """No connection, and no other is tried."""
     err = (f"rtchat: {line}",)
@@ -130,8 +130,8 @@ def refused(code: int, line: str, kept: str = RACE) -> tuple[Seen, Seen]:
 
 
 def given_up(code: int, line: str) -> tuple[Seen, Seen]:
-    """The same, when both lines have long been read."""
-    return refused(code, line, "one failed | two failed")
+    """The same, when the first line has long been read; the second never is."""
+    return refused(code, line, "one failed")
 
 
 def asked_again(*notes: str) -> tuple[Seen, Seen]:
@@ -160,7 +160,8 @@ def cut_off(code: int, line: str) -> tuple[Seen, Seen]:
     """Lost in mid reply, and no other connection is tried."""
     kept = "one interrupted | Half interrupted"
     err = (f"rtchat: {line}",)
-    return Seen(code, "Half\n", err, kept), Seen(code, "Half\n", err, f"{kept} | two failed")
+    seen = Seen(code, "Half\n", err, kept)
+    return seen, seen
 
 
 def fine(text: str, *err: str) -> tuple[Seen, Seen]:
