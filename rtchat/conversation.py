@@ -27,7 +27,7 @@ from rtchat.minutes import Minutes, Question, add
 from rtchat.patience import LONGEST_LIMIT_WAIT, Patience, back_off
 from rtchat.prices import Costs
 from rtchat.round import STOPPED, UNAVAILABLE, Permissions, Round
-from rtchat.speech import SHORTEST_MS, TAIL_MS, Speech, SpeechOptions
+from rtchat.speech import SHORTEST_MS, TAIL_MS, EchoWatch, FormatError, Speech, SpeechOptions
 from rtchat.turn import Turn
 from rtchat.values import (
     BYTES_A_MS,
@@ -116,6 +116,9 @@ class Conversation:
         none. `response` is what every reply is asked to be besides."""
         self._model = model
         self._speech = Speech(speech)
+        self._echo = EchoWatch()
+        self._is_cut_by_speech = False
+        """Whether what was heard last was cut by what the microphone hears."""
         self._late: list[fx.Heard] = []
         """What was written down while the text of a reply was shown."""
         self._minutes = Minutes(past, keeps_audio=speech.keeps)
@@ -190,9 +193,8 @@ class Conversation:
                 self._toggle_microphone()
             case ev.MicrophoneLost(problem):
                 self._lose_microphone(problem)
-            case ev.PlaybackCut(item_id, index, played_ms):
-                if self._speech.was_played(item_id):
-                    self._send(fx.Truncate(item_id, index, played_ms))
+            case ev.PlaybackCut():
+                self._cut_playback(event)
             case ev.Attached():
                 self._attach(event)
             case ev.AttachmentsAsked():
@@ -248,9 +250,15 @@ class Conversation:
             case ev.TimerFired(timer):
                 self._timer(timer)
             case ev.SessionCreated(seconds_left=seconds):
+                self._speech.agree(event)
                 self._created(seconds)
             case ev.SessionUpdated(model=model):
-                self._configured(model)
+                self._speech.agree(event)
+                if self._has_session and (problem := self._speech.wrong_format()):
+                    self._clear_timers()
+                    self._give_up(problem)
+                else:
+                    self._configured(model)
             case ev.ServerProblem():
                 self._problem(event)
             case ev.ReplyStarted():
@@ -267,7 +275,7 @@ class Conversation:
                 self._committed(item_id)
             case ev.HearingFailed(item_id, message):
                 self._notice("warning", f"what was said could not be written down: {message}")
-                self._heard(item_id, "")
+                self._heard(item_id, "", is_known=False)
             case ev.RateLimits(limits):
                 self._account.limit(limits, self._now)
             case ev.Unknown(kind, why):
@@ -460,7 +468,8 @@ class Conversation:
         self._ask_reply()
 
     def _begin(self, question: Question) -> None:
-        self._silence()
+        self._silence(by_speech=question.is_spoken)
+        self._echo.asked(question, writes_down=self._speech.options.writes_down)
         self._close_calls()
         self._turn = Turn(question, self._now, self._permissions.limits)
         self._out += self._minutes.asked(question, self._model, self._wishes.session.instructions)
@@ -610,7 +619,7 @@ class Conversation:
         if event.status is Status.COMPLETED and calls:
             self._called_at_the_end(turn, event)
             return
-        problem = problems.of_reply(event)
+        problem = problems.of_reply(event) or turn.problem
         if self._mode is Mode.CHAT and event.code == problems.LIMITED:
             problem = problem and replace(problem, hint="/retry asks it again")
         self._over(event.status, event.reason, problem, event)
@@ -667,6 +676,9 @@ class Conversation:
         """The current reply is over, however it went."""
         turn, self._turn = self._turn, None
         assert turn is not None
+        self._show_text(turn, turn.reply.cut())
+        turn.question.has_reply |= turn.has_begun or status is Status.COMPLETED
+        self._echo.replied(turn.question)
         if self._phase is not Phase.ENDING:  # there the server still owes a word
             self._do(fx.ClearTimer(ev.Timer.STALL))
         if turn.saving:
@@ -694,6 +706,8 @@ class Conversation:
         self._count(problem)
         if self._phase in (Phase.ASKED, Phase.REPLYING, Phase.CALLING):
             self._phase = Phase.READY
+        if next_question:
+            self._end_echo()
         if next_question and self._phase is Phase.READY:
             self._next()
 
@@ -830,7 +844,23 @@ class Conversation:
         if self._turn is not None and self._phase is Phase.ASKED:
             self._turn.is_shielded = self._turn.is_asked_for
         if self._speech.options.interrupts:
-            self._silence()
+            self._silence(by_speech=True)
+
+    def _cut_playback(self, cut: ev.PlaybackCut) -> None:
+        if self._speech.was_played(cut.item_id):
+            self._send(fx.Truncate(cut.item_id, cut.content_index, cut.played_ms))
+        if self._is_cut_by_speech:
+            self._echo.cut(cut.played_ms)
+            self._end_echo()
+
+    def _end_echo(self) -> None:
+        """A microphone that hears the loudspeaker would have the server reply to itself."""
+        if self._echo.is_echo and self._speech.listens and self._speech.is_on:
+            self._echo.forget()
+            message = "the microphone seems to hear the loudspeaker, and is muted"
+            hint = "use headphones, or --vad off"
+            problem = Problem(ExitCode.REPLY, message, hint)
+            self._lose_microphone(problem, is_heard=False, is_gone=False)
 
     def _committed(self, item_id: str) -> None:
         """The server made a user's message of what it has heard: of a question that we have sent,
@@ -887,11 +917,12 @@ class Conversation:
             self._over(Status.FAILED, "", spent, next_question=False)
             self._lose_microphone(spent, is_gone=False)
 
-    def _heard(self, item_id: str, text: str) -> None:
-        """What was said is written down, or never will be."""
+    def _heard(self, item_id: str, text: str, *, is_known: bool = True) -> None:
+        """What was said is written down, or never will be: it is not known then."""
         question = self._speech.unheard.pop(item_id, None)
         if question is None:
             return
+        question.is_wordless = is_known and not text.strip()
         self._out += self._minutes.heard(question, text)
         turn = self._turn
         if question in self._queue:
@@ -902,6 +933,9 @@ class Conversation:
             self._show(fx.Heard(text))
         if turn is not None and turn.question is question:
             self._out += turn.release()
+            question.has_reply |= turn.has_begun
+        self._echo.replied(question)
+        self._end_echo()
         self._next()
 
     def _play(self, turn: Turn, event: ev.Delta | ev.ChannelDone) -> None:
@@ -909,6 +943,12 @@ class Conversation:
             return
         try:
             play = self._speech.play(event)
+        except FormatError as error:
+            turn.is_silenced = True
+            message = f"the sound of the reply is {error}, not PCM, and is not played"
+            turn.problem = Problem(ExitCode.REPLY, message, "choose another model or server")
+            self._notice("error", str(turn.problem))
+            return
         except ValueError as error:
             self._notice("detail" if turn.is_garbled else "warning", str(error))
             turn.is_garbled = True
@@ -925,9 +965,10 @@ class Conversation:
         if self._speech.options.keeps:
             turn.audio.append(play.audio)
 
-    def _silence(self) -> None:
+    def _silence(self, *, by_speech: bool = False) -> None:
         """Nothing that was said so far is to be heard any more."""
         if self._speech.options.speaks:
+            self._is_cut_by_speech = by_speech
             if self._turn is not None and self._phase is Phase.REPLYING:
                 self._turn.is_silenced = True
             self._speech.silence()

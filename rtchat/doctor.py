@@ -32,14 +32,14 @@ from rtchat.events import (
     Unknown,
 )
 from rtchat.probe import GOODBYE, Probe
+from rtchat.redaction import Redactor
 from rtchat.run import model_of, prepare, server_of
 from rtchat.session import Link
 from rtchat.settings import Settings
 from rtchat.transport import proxy_of
-from rtchat.ui.safe import visible
+from rtchat.ui.safe import visible, write_json
 from rtchat.values import Channel, Dialect, Message, Options, Part, Status, value
 from rtchat.views import Surroundings, aside_of
-from rtchat.wire import write_frame
 
 STAGES = (
     *("settings", "proxy", "dns", "tcp", "tls"),
@@ -89,7 +89,7 @@ def doctor(
         error = caught
     examination.give_up()
     if as_json:
-        _print(streams, write_frame(examination.as_json(error)))
+        _print(streams, write_json(examination.as_json(error)))
     if error is not None:
         raise error
     return ExitCode.OK
@@ -135,7 +135,7 @@ class _Examination:
             with self._stage("settings") as note:
                 settings = resolve()
                 prepare(settings, self._streams, aside_of(settings, self._streams))
-                connect, redact = server_of(settings, self._streams, stack)
+                connect, redactor = server_of(settings, self._streams, stack)
                 self._described = self._describe(settings)
                 note.detail = f"{model_of(settings)} at {_place(settings)}"
             if settings.local:
@@ -145,7 +145,7 @@ class _Examination:
             with self._stage("handshake") as note:
                 link = await stack.enter_async_context(connect(model_of(settings)))
                 note.detail = "HTTP 101, on a connection of its own"
-            await self._talk(_Talk(link, redact, settings), settings)
+            await self._talk(_Talk(link, redactor, settings), settings)
             with self._stage("close") as note:
                 note.detail = await _close(link)
 
@@ -319,11 +319,11 @@ async def _close(link: Link) -> str:
 class _Talk:
     """Commands and answers on an open connection, one at a time."""
 
-    def __init__(self, link: Link, redact: Callable[[str], str], settings: Settings) -> None:
+    def __init__(self, link: Link, redactor: Redactor, settings: Settings) -> None:
         self.dialect = settings.forced_dialect or Dialect.GA
         self.first_token: float | None = None
         self._link = link
-        self._redact = redact
+        self._redactor = wire.EventRedactor(redactor)
         self._sent: set[str] = set()
         self._events: deque[ServerEvent] = deque()
         self._last_error: ServerProblem | None = None
@@ -376,10 +376,12 @@ class _Talk:
             frame = await self._link.receive()
             if frame is None:
                 raise as_error(self._loss())
-            if isinstance(frame, str):
-                frame = self._redact(frame)
             data = wire.read_frame(frame)
-            self._events += [data] if isinstance(data, Unknown) else wire.decode(data)
+            if isinstance(data, Unknown):
+                self._events.append(data)
+                continue
+            for redacted, _ in self._redactor.redact(str(frame), data):
+                self._events += wire.decode(redacted)
         return self._events.popleft()
 
     def _loss(self) -> Problem:

@@ -7,16 +7,16 @@ message has a key in it. Not here: the connection (`transport`), or where settin
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from rtchat.errors import UsageError
+from rtchat.redaction import Redactor, is_secret
 from rtchat.values import OPENAI_URL, value
 
 if TYPE_CHECKING:
@@ -44,46 +44,19 @@ class Endpoint:
         """Whether TLS protects it."""
         return self.url.startswith("wss:")
 
+    @property
+    def redactor(self) -> Redactor:
+        """What takes the keys out of what a server sends, should it quote one."""
+        return _redactor(self.secrets)
+
     def redact(self, text: str) -> str:
-        """The text without the keys, should the server quote one."""
-        for form in _forms(self.secrets):
-            text = text.replace(form, "[key]")
-        return text
+        """A complete text without the keys."""
+        return self.redactor.redact(text)
 
 
 @lru_cache(maxsize=8)
-def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys as a server may quote them: as they are, or escaped for JSON (as some do, every
-    slash, and what HTML minds), for HTML, for a URL or in base64. The longest come first."""
-    forms = set()
-    for secret in secrets:
-        in_json = json.dumps(secret)[1:-1]
-        for_go = in_json.translate({ord(char): f"\\u{ord(char):04x}" for char in "&<>"})
-        in_html = "".join(_ENTITIES.get(char, char) for char in secret)
-        in_url = quote(secret, safe="")
-        in_path = quote(secret)
-        lower = (re.sub("%..", lambda found: found[0].lower(), text) for text in (in_url, in_path))
-        forms |= {secret, in_json, in_json.replace("/", "\\/"), for_go, in_url, in_path, *lower}
-        forms |= {in_html, *_in_base64(secret)}
-    return tuple(sorted(forms, key=len, reverse=True))
-
-
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
-
-
-def _in_base64(secret: str) -> Iterator[str]:
-    """What base64 makes of a key and, as in "Basic", of one with something before it: the letters
-    that the neighbours have no part in."""
-    if len(secret) < 12:
-        return  # too few letters to be of a key beyond doubt
-    for before in range(3):
-        data = b"\0" * before + secret.encode()
-        last = {0: None, 1: -3, 2: -2}[len(data) % 3]
-        encoded = b64encode(data).decode()
-        for text in (encoded, encoded.translate({43: "-", 47: "_"})):
-            if before == 0:
-                yield text
-            yield text[(0, 2, 3)[before] : last]
+def _redactor(secrets: tuple[str, ...]) -> Redactor:
+    return Redactor(secrets)
 
 
 _TOKEN = r"[-0-9A-Za-z_!#$%&'*+.^`|~]+"
@@ -120,7 +93,7 @@ def endpoint(
         name, _, content = key_header.partition(":")
         if not {"authorization", name.lower()} & {given.lower() for given, _ in out}:
             out.insert(0, (name, content.strip().replace("{key}", api_key)))
-    keys = [api_key, *_keys(out), *_keys_of_query(parts.query)]
+    keys = [api_key, *_keys(out), *keys_of_query(parts.query)]
     if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts)):
         raise UsageError(
             f"refusing to send a key over plain ws:// to {parts.hostname}",
@@ -134,7 +107,7 @@ def endpoint(
         query = "&".join(filter(None, (query, _TRANSCRIBES)))
     elif model and not parse_qs(query, keep_blank_values=True).keys() & _NAMES_A_MODEL:
         query = "&".join(filter(None, (query, urlencode({"model": model}, safe=":/"))))
-    secrets = tuple(dict.fromkeys(key for key in keys if _is_secret(key)))
+    secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
     return Endpoint(urlunsplit(parts._replace(query=query)), tuple(out), subprotocols, secrets)
 
 
@@ -218,13 +191,9 @@ def _unwrapped(basic: str) -> list[str]:
     return [pair, pair.partition(":")[2]]
 
 
-def _keys_of_query(query: str) -> list[str]:
+def keys_of_query(query: str) -> list[str]:
+    """The keys in the query of a URL."""
     return [text for name, text in parse_qsl(query) if names_a_key(name)]
-
-
-def _is_secret(key: str) -> bool:
-    # Local servers are given keys such as "test": to take that out of replies would spoil them.
-    return len(key) >= 16 or (len(key) >= 4 and not key.isalnum())
 
 
 def _check(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> None:

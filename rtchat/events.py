@@ -12,7 +12,18 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from rtchat.errors import ExitCode, Problem
-from rtchat.values import Channel, Dialect, Item, JsonObject, Kept, Part, Status, Usage, value
+from rtchat.values import (
+    AudioFormat,
+    Channel,
+    Dialect,
+    Item,
+    JsonObject,
+    Kept,
+    Part,
+    Status,
+    Usage,
+    value,
+)
 
 # --------------------------------------------------------------------------- events from the server
 
@@ -28,6 +39,9 @@ class SessionCreated:
     expires_at: float | None = None
     """Unix seconds."""
     fields: JsonObject = field(default_factory=dict)
+    input_format: AudioFormat | None = None
+    output_format: AudioFormat | None = None
+    """What it says of the sound; None if nothing."""
     seconds_left: float | None = None
     """Until `expires_at`, as far as whoever has a clock has filled it in."""
 
@@ -41,6 +55,8 @@ class SessionUpdated:
     dialect: Dialect | None = None
     expires_at: float | None = None
     fields: JsonObject = field(default_factory=dict)
+    input_format: AudioFormat | None = None
+    output_format: AudioFormat | None = None
 
 
 @value
@@ -140,6 +156,9 @@ class Delta:
     item_id: str = ""
     output_index: int = 0
     content_index: int = 0
+    held: str = ""
+    """What came after `text` and may be the beginning of a key. The next delta of the channel has
+    it, or what stands for the key; it counts if there is none."""
 
 
 @value

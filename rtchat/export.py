@@ -7,7 +7,6 @@ and writing the file.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
@@ -17,9 +16,8 @@ from typing import Any, Literal, TypeAlias, assert_never
 from rtchat import __version__
 from rtchat.transcript import Passage, passages
 from rtchat.ui.grammar import parser, references, with_cells
-from rtchat.ui.safe import visible
+from rtchat.ui.safe import visible, write_json
 from rtchat.values import Entry, Kept, Usage
-from rtchat.wire import write_frame
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
@@ -81,9 +79,8 @@ def summary(kept: Kept) -> dict[str, object]:
 
 def _json(kept: Kept) -> str:
     entries = [_entry(entry) for entry in kept.entries]
-    # Through `write_frame`, as not every text there is can be written to a file.
-    text = write_frame({"rtchat": __version__, "format": 1, **summary(kept), "entries": entries})
-    return json.dumps(json.loads(text), ensure_ascii=False, indent=2) + "\n"
+    data = {"rtchat": __version__, "format": 1, **summary(kept), "entries": entries}
+    return write_json(data, indent=2) + "\n"
 
 
 def _entry(entry: Entry) -> dict[str, object]:

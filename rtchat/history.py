@@ -19,9 +19,8 @@ from rtchat.export import Format, export, summary, when
 from rtchat.folders import make_private
 from rtchat.store import FILE, Store
 from rtchat.transcript import plain
-from rtchat.ui.safe import on_a_line, visible
+from rtchat.ui.safe import on_a_line, visible, write_json
 from rtchat.values import JsonObject, Kept, Message
-from rtchat.wire import write_frame
 
 if TYPE_CHECKING:
     from rtchat.views import Surroundings
@@ -204,7 +203,7 @@ def _draws(streams: Surroundings) -> bool:
 
 
 def _objects(streams: Surroundings, found: Sequence[JsonObject]) -> ExitCode:
-    return _write(streams, "".join(write_frame(one) + "\n" for one in found))
+    return _write(streams, "".join(write_json(one) + "\n" for one in found))
 
 
 def _columns(streams: Surroundings, rows: Sequence[Sequence[str]]) -> ExitCode:

@@ -51,6 +51,10 @@ class Question:
         self.is_answered = False
         self.is_heard = False
         """Whether it is known in words, or it is known that it never will be."""
+        self.has_reply = False
+        """Whether anything of a reply to it came."""
+        self.is_wordless = False
+        """Whether its transcript is empty: the server heard a sound and no words."""
         self.entries = 1
         """How many entries its turn has, itself among them."""
         self.entry: Entry | None = None

@@ -28,6 +28,8 @@ class _Part:
         self.channel = channel
         self.pieces: list[str] = []
         self.half = ""
+        self.held = ""
+        """What came and is not known yet to be no part of a key."""
         self.shown = 0
         """How many of the pieces were handed out."""
         self.final: str | None = None
@@ -89,6 +91,11 @@ class Reply:
         return self._between.join(part.text for part in self._parts.values() if part.text)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether any text came, shown or not."""
+        return any(part.held or part.text for part in self._parts.values())
+
+    @property
     def is_between(self) -> bool:
         """Whether what was shown last is the end of a part."""
         return self._shown_last is not None and self._shown_last.done
@@ -102,6 +109,7 @@ class Reply:
         if part is None or part.final is not None:  # a piece after the whole is in it already
             return ""
         part.add(self._within(delta.text))
+        part.held = delta.held
         return self._show()
 
     def channel_done(self, event: ChannelDone) -> str:
@@ -147,8 +155,14 @@ class Reply:
         if self._limits is not None and count > self._limits.call_bytes:
             self.exceeded = "max_tool_bytes"
 
+    def cut(self) -> str:
+        """Nothing more comes, and the reply is not complete."""
+        self._release()
+        return self._show()
+
     def finish(self, items: Sequence[Item] = ()) -> str:
         """The reply is over; `items` is its output as the server reports it at the end."""
+        self._release()
         # A server whose ids changed on the way must not have its text shown twice.
         reported = {item.id for item in items if isinstance(item, Message)}
         arrived = {part.text for key, part in self._parts.items() if key[0] not in reported}
@@ -159,6 +173,13 @@ class Reply:
         for part in self._parts.values():
             part.done = True
         return self._show()
+
+    def _release(self) -> None:
+        """What was held back is no part of a key: the text ends there."""
+        for part in self._parts.values():
+            held, part.held = part.held, ""
+            if held and part.final is None:
+                part.add(held)
 
     def _settle_message(self, item: Message, arrived: set[str]) -> None:
         for index, content in enumerate(item.parts):

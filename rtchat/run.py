@@ -36,12 +36,14 @@ from rtchat.events import (
 )
 from rtchat.patience import Patience
 from rtchat.prices import Costs, known_rates
+from rtchat.redaction import Redactor
 from rtchat.round import Permissions
 from rtchat.session import MOST_OWED, Keeper, Link, Player, Post, Session, Source, Tap, View
 from rtchat.settings import Settings
-from rtchat.transport import Endpoint, endpoint, open_connection
+from rtchat.transport import Endpoint, endpoint, open_connection, proxy_keys
 from rtchat.ui import words
 from rtchat.ui.plain_view import Aside
+from rtchat.ui.safe import write_json
 from rtchat.values import JsonObject, Kept, Limits, Options
 from rtchat.views import (
     Shape,
@@ -53,8 +55,8 @@ from rtchat.views import (
     unechoed,
     view_of,
 )
-from rtchat.voice import Both, Recorder, Sound, Voice, spoken
-from rtchat.wire import ask_for, with_tools, write_frame
+from rtchat.voice import Both, Recorder, Sound, Voice, input_rate, spoken
+from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
     from rtchat.history_writer import HistoryWriter
@@ -332,11 +334,11 @@ async def _hold(
     player: Player | None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
-        connect, redact = server_of(settings, streams, stack)
+        connect, redactor = server_of(settings, streams, stack)
         taps: list[Tap] = []
         if shape == "events":
             taps.append(partial(_print_event, streams.stdout.buffer))
-        trace = trace_of(settings, redact, stack, view)
+        trace = trace_of(settings, redactor, stack, view)
         if trace is not None:
             taps.append(trace)
         toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
@@ -346,7 +348,8 @@ async def _hold(
             connect,
             tools=toolbox,
             dialect=settings.forced_dialect,
-            redact=redact,
+            redactor=redactor,
+            fit=input_rate(settings) if sound.hears else None,
             taps=tuple(taps),
             keeper=keeper,
             player=player,
@@ -361,14 +364,14 @@ async def _hold(
 
 
 def trace_of(
-    settings: Settings, redact: Callable[[str], str], stack: AsyncExitStack, view: View
+    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
 ) -> Trace | None:
     """The recording of this run, if one is wanted."""
     if settings.trace is None:
         return None
     from rtchat.trace import Trace
 
-    trace = Trace(settings.trace, redact=redact, complete=settings.trace_audio)
+    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
     if trace.path != settings.trace:
         text = f"{settings.trace} exists: recording to {trace.path}"
         view.show(Notice("info", text))
@@ -456,7 +459,7 @@ def _signals(mode: Mode) -> dict[int, LocalEvent]:
 
 def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
     if direction == "received" and not isinstance(data, str):
-        out.write((write_frame(data) + "\n").encode())
+        out.write((write_json(data) + "\n").encode())
         out.flush()
 
 
@@ -474,13 +477,13 @@ def model_of(settings: Settings) -> str:
 
 def server_of(
     settings: Settings, streams: Surroundings, stack: AsyncExitStack, *, transcribes: bool = False
-) -> tuple[Connect, Callable[[str], str]]:
-    """The way to a server, and how to take secrets out of what passes."""
+) -> tuple[Connect, Redactor]:
+    """The way to a server, and what takes the user's keys out of what it sends."""
     if settings.local:
         from rtchat.serve import LocalServer
 
         server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
-        return server.connect, str
+        return server.connect, Redactor()
 
     def where(model: str) -> Endpoint:
         return endpoint(
@@ -500,4 +503,4 @@ def server_of(
     # What cannot work is said now, before anything is asked.
     first = where(settings.model)
     tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
-    return connect, first.redact
+    return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -14,7 +14,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
+from rtchat.endpoint import keys_of_query
 from rtchat.errors import ExitCode, UsageError
 from rtchat.server import weights
 from rtchat.server.chat import Upstream, upstream
@@ -156,7 +158,12 @@ def serve(
             asyncio.get_running_loop().add_signal_handler(number, _stop, stopped, code)
         async with (
             opened(
-                name, data_dir=data_dir, environ=environ, gguf=gguf, upstream=upstream
+                name,
+                data_dir=data_dir,
+                environ=environ,
+                gguf=gguf,
+                upstream=upstream,
+                secrets=_secrets(upstream, key),
             ) as answering,
             serving(
                 answering,
@@ -173,6 +180,12 @@ def serve(
             return await stopped
 
     return asyncio.run(run())
+
+
+def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:
+    """What an upstream may know and clients may not."""
+    query = urlsplit(upstream.url).query if upstream else ""
+    return [*keys_of_query(query), *([key] if key else [])]
 
 
 _SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from traceback import walk_tb
@@ -23,6 +23,7 @@ from rtchat.effects import (
     Asked,
     Begin,
     ClearTimer,
+    Command,
     Connect,
     Disconnect,
     Effect,
@@ -60,6 +61,7 @@ from rtchat.events import (
     Unknown,
 )
 from rtchat.output import LAST_CHANCE, Output
+from rtchat.redaction import Redactor
 from rtchat.transport import ConnectError
 from rtchat.values import BYTES_A_MS, Dialect, Entry, JsonObject, Kept, State, ToolCall
 
@@ -186,9 +188,10 @@ _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 class Session:
     """Runs one conversation to its end.
 
-    `connect` opens a link for a model; `redact` takes secrets out of what a server sends. `dialect`
-    forces one; else it is read from what the server says of its session. `output` is what the view
-    and the taps write through, unless they write by themselves.
+    `connect` opens a link for a model; `redactor` takes keys out of what a server sends, `fit`
+    makes commands what this server takes. `dialect` forces one; else it is read from what the
+    server says of its session. `output` is what the view and the taps write through, unless they
+    write by themselves.
     """
 
     def __init__(
@@ -198,7 +201,8 @@ class Session:
         connect: Callable[[str], AbstractAsyncContextManager[Link]],
         *,
         dialect: Dialect | None = None,
-        redact: Callable[[str], str] = str,
+        redactor: Redactor = Redactor(),  # noqa: B008 - never changed
+        fit: Callable[[Command], Iterable[Command]] | None = None,
         taps: tuple[Tap, ...] = (),
         keeper: Keeper | None = None,
         tools: Tools | None = None,
@@ -213,7 +217,10 @@ class Session:
         self._connect = connect
         self._forced = dialect
         self._dialect = dialect or Dialect.GA
-        self._redact = redact
+        self._redactor = redactor
+        self._fit = fit
+        self._events = wire.EventRedactor(redactor)
+        """Of the current connection."""
         self._taps = taps
         self._keeper = keeper
         self._has_complained_of_history = False
@@ -389,8 +396,9 @@ class Session:
             case Play() | StopPlaying():
                 self._sound(effect)
             case Send(event_id, command):
-                data = wire.encode(command, event_id, self._dialect)
-                self._outbox.put_nowait((data, self._question_kept))
+                for each in (command,) if self._fit is None else self._fit(command):
+                    data = wire.encode(each, event_id, self._dialect)
+                    self._outbox.put_nowait((data, self._question_kept))
             case SetTimer(timer, seconds, jitter):
                 self._set_timer(timer, seconds * (1 - jitter * self._chance()))
             case ClearTimer(timer):
@@ -418,6 +426,7 @@ class Session:
         try:
             async with self._connect(model) as link:
                 self._open = True
+                self._events = events = wire.EventRedactor(self._redactor)
                 self._watch_clocks(self._wall() - self._now())
                 self.post(Opened())
                 writing = self._tasks.create_task(self._write(link, outbox))
@@ -431,6 +440,8 @@ class Session:
                             await asyncio.sleep(0)
                 finally:
                     writing.cancel()
+                    for event in events.end():  # the conversation was told of it already
+                        self._tap("received", event)
                 lost = link.explain()
         except ConnectError as error:
             lost = error.lost
@@ -444,20 +455,22 @@ class Session:
 
     def _read(self, frame: str | bytes) -> None:
         self._last_word = self._now()
-        if isinstance(frame, str):
-            frame = self._redact(frame)
         data = wire.read_frame(frame)
         if isinstance(data, Unknown):
-            self._tap("received", frame if isinstance(frame, str) else repr(frame))
+            shown = frame if isinstance(frame, str) else repr(frame)
+            self._tap("received", self._redactor.redact(shown))
             self.post(data)
             return
-        self._tap("received", data)
-        for event in wire.decode(data):
-            if isinstance(event, SessionCreated):
-                self._dialect = self._forced or event.dialect or Dialect.GA
-                if event.expires_at is not None:
-                    event = replace(event, seconds_left=event.expires_at - self._wall())
-            self.post(event)
+        assert isinstance(frame, str)
+        for redacted, held in self._events.redact(frame, data):
+            if self._taps:
+                self._tap("received", redacted)
+            for event in wire.decode(redacted, held):
+                if isinstance(event, SessionCreated):
+                    self._dialect = self._forced or event.dialect or Dialect.GA
+                    if event.expires_at is not None:
+                        event = replace(event, seconds_left=event.expires_at - self._wall())
+                self.post(event)
 
     async def drained(self) -> None:
         """Wait until the network has taken most of what was sent."""

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rtchat.effects import AppendAudio, Play
-from rtchat.events import ChannelDone, Delta
+from rtchat.errors import ExitCode, Problem
+from rtchat.events import ChannelDone, Delta, SessionCreated, SessionUpdated
 from rtchat.minutes import Question
-from rtchat.values import BYTES_A_MS, value
+from rtchat.values import BYTES_A_MS, AudioFormat, value
 
 SHORTEST_MS = 100
 """OpenAI's server refuses to commit less."""
@@ -40,6 +41,11 @@ PIECE_MS = 10_000
 """How much at once is told again: servers refuse an event of more than a few minutes."""
 
 
+ECHO_MS = 1_000
+"""Speech that cuts a reply within this much of its sound may be the reply itself."""
+MOST_ECHOES = 3
+
+
 @value
 class SpeechOptions:
     """How a conversation is spoken."""
@@ -57,6 +63,14 @@ class SpeechOptions:
     """The server says what it has heard."""
     keeps: bool = False
     """The audio itself is kept on disk."""
+    input_rate: int = 0
+    """Samples a second of the PCM that the server is to take; 0 if it is sent none."""
+    output_rate: int = 0
+    """The same of what it is to send."""
+
+
+class FormatError(Exception):
+    """Sound that is not PCM; the message is the name of what it is."""
 
 
 class Speech:
@@ -71,6 +85,8 @@ class Speech:
         self.is_on = self.listens
         self.unheard: dict[str, Question] = {}
         """What was said and is not written down yet, by the id of its item."""
+        self._formats: list[AudioFormat] = [AudioFormat(), AudioFormat()]
+        """What this session's server says that it takes, and sends."""
         self._sent = bytearray()
         """The last audio that this session's server was given,"""
         self._forgotten = 0
@@ -88,6 +104,24 @@ class Speech:
         """The last items of this session that have sound."""
         self._parts: dict[tuple[str, int], bytes] = {}
         """Those that are being heard: the first byte of a sample whose second has not come."""
+
+    # -------------------------------------------------------------------------------- the formats
+
+    def agree(self, session: SessionCreated | SessionUpdated) -> None:
+        """What the server says of its session."""
+        for index, said in enumerate((session.input_format, session.output_format)):
+            if said is not None:
+                self._formats[index] = said
+
+    def wrong_format(self) -> Problem | None:
+        """Why what is said and heard in this session would be noise; None if it would not."""
+        rates = self.options.input_rate, self.options.output_rate
+        verbs = "takes", "sends"
+        for verb, said, rate in zip(verbs, self._formats, rates, strict=True):
+            if rate and not said.fits(rate):
+                message = f"the server {verb} sound as {said}, and was asked for PCM at {rate} Hz"
+                return Problem(ExitCode.REPLY, message, "choose another model or server")
+        return None
 
     # ------------------------------------------------------------------------------ the microphone
 
@@ -212,6 +246,7 @@ class Speech:
         if said := self.committed():
             self._held.appendleft(said)
         self._sent.clear()
+        self._formats = [AudioFormat(), AudioFormat()]
         self._forgotten = self._turns = 0
         self._played.clear()
         self.unheard.clear()
@@ -251,7 +286,12 @@ class Speech:
         self._parts.clear()
 
     def play(self, event: Delta | ChannelDone) -> Play | None:
-        """What is to be heard of a reply's next audio. Raises ValueError if it is none."""
+        """What is to be heard of a reply's next audio.
+
+        Raises:
+            ValueError: it is not base64.
+            FormatError: it is not PCM.
+        """
         if not self.options.speaks:
             return None
         key = event.item_id, event.content_index
@@ -265,7 +305,99 @@ class Speech:
             audio = b64decode("".join(event.text.split()), validate=True)
         except (Base64Error, ValueError) as error:
             raise ValueError(f"sound of the reply that is no base64 is left out: {error}") from None
+        if key not in self._parts and (name := _container(audio)):
+            raise FormatError(name)
         audio = self._parts.get(key, b"") + audio
         whole = len(audio) // 2 * 2
         self._parts[key] = audio[whole:]
         return Play(*key, audio[:whole]) if whole else None
+
+
+_CONTAINERS = {
+    b"ID3": "MP3",
+    b"RIFF": "WAV",
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"\x1aE\xdf\xa3": "WebM",
+}
+
+
+def _container(audio: bytes) -> str:
+    """What the first audio of a part is, if it is clearly not plain samples."""
+    for magic, name in _CONTAINERS.items():
+        if audio.startswith(magic):
+            return name
+    # What begins a frame may be a sample as well: the next frame has to be where this one ends.
+    for name, length in (("MP3", _mp3_frame(audio)), ("AAC", _adts_frame(audio))):
+        if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
+            return name
+    return ""
+
+
+def _mp3_frame(audio: bytes) -> int:
+    """The bytes of the MPEG layer III frame that begins here; 0 if none does."""
+    if len(audio) < 4 or audio[0] != 0xFF or audio[1] & 0xE6 != 0xE2:
+        return 0
+    version, bitrate, rate = audio[1] >> 3 & 3, audio[2] >> 4, audio[2] >> 2 & 3
+    if version == 1 or bitrate in (0, 15) or rate == 3:
+        return 0
+    is_first = version == 3
+    kilobits = (_MPEG_1 if is_first else _MPEG_2)[bitrate]
+    hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
+    return (144 if is_first else 72) * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
+
+
+_MPEG_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+
+def _adts_frame(audio: bytes) -> int:
+    """The bytes of the AAC frame that begins here; 0 if none does."""
+    if len(audio) < 6 or audio[0] != 0xFF or audio[1] & 0xF6 != 0xF0:
+        return 0
+    return (audio[3] & 3) << 11 | audio[4] << 3 | audio[5] >> 5
+
+
+class EchoWatch:
+    """Notices a microphone that hears the loudspeaker, by replies in a row that speech cut as soon
+    as they were heard, or that answer no words."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: Question | None = None
+        """The last question that was said aloud."""
+        self._counted: Question | None = None
+        """The last one whose reply was counted."""
+
+    @property
+    def is_echo(self) -> bool:
+        """Whether there were enough of them."""
+        return self._count >= MOST_ECHOES
+
+    def asked(self, question: Question, *, writes_down: bool) -> None:
+        """The next question. A typed one is no echo, nor was a reply to words that ran its course,
+        as far as the words can be known."""
+        last, self._last = self._last, question if question.is_spoken else None
+        if not question.is_spoken:
+            self._count = 0
+        elif last is not None and last.is_answered and last is not self._counted:
+            self._count = self._count if writes_down and not last.words.strip() else 0
+
+    def cut(self, played_ms: int) -> None:
+        """Speech cut the last reply after this much of its sound."""
+        if self._last is not None and 0 < played_ms < ECHO_MS:
+            self._count_reply(self._last)
+
+    def replied(self, question: Question) -> None:
+        """More is known of a question, or of its reply."""
+        if question.has_reply and question.is_wordless:
+            self._count_reply(question)
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._count = 0
+
+    def _count_reply(self, question: Question) -> None:
+        if question is not self._counted:
+            self._count += 1
+            self._counted = question

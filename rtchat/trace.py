@@ -3,7 +3,7 @@
 `{"t": 0.123, "direction": "sent" | "received", "data": {…}}`; a frame that was no JSON object
 stands as `"raw"`, and so do the words of a connection that was `"lost"`. Times are seconds since
 the recording began, on a clock that only goes forward. The handshake, where the key travels, is not
-recorded; should it be in a frame, `redact` takes it out. Not here: showing one again (`replay`).
+recorded; should it be in an event, `redactor` takes it out. Not here: showing one again (`replay`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from typing import BinaryIO
 from rtchat import __version__
 from rtchat.blocking import BlockingFile
 from rtchat.errors import OutputError, UsageError
+from rtchat.redaction import Redactor
+from rtchat.ui.safe import write_json
 from rtchat.values import JsonObject, value
-from rtchat.wire import write_frame
+from rtchat.wire import without_keys
 from rtchat.worker import Worker
 
 FORMAT = 1
@@ -58,14 +60,14 @@ class Trace:
         self,
         path: Path,
         *,
-        redact: Callable[[str], str] = str,
+        redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         complete: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         if str(path) == "-":  # stdout has the reply
             path = Path("/dev/stderr")
         self.failure: OutputError | None = None
-        self._redact = redact
+        self._redactor = redactor
         self._complete = complete
         self._worker = Worker("trace", limit=0)
         self._waiting = 0
@@ -111,7 +113,10 @@ class Trace:
     def _write(self, line: JsonObject) -> None:
         if self.failure is not None:
             return
-        text = (self._redact(write_frame(line)) + "\n").encode()
+        shown = write_json(line)
+        if self._redactor.secrets and self._redactor.may_be_in_json(shown):
+            shown = write_json(without_keys(line, self._redactor))
+        text = (shown + "\n").encode()
         with self._lock:
             self._waiting += len(text)
         if self._waiting > _MOST_WAITING:

@@ -20,7 +20,8 @@ from rtchat.settings import Settings
 from rtchat.transcription import Transcription
 from rtchat.ui.plain_view import PlainView
 from rtchat.views import Surroundings, aside_of, unblocked
-from rtchat.voice import Sound, Voice
+from rtchat.voice import Sound, Voice, input_rate, refuse_formats
+from rtchat.wire.voice import input_rate as rate_taken
 from rtchat.wire.voice import turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
@@ -32,6 +33,7 @@ def transcribe(
     file: str | None, settings: Settings, streams: Surroundings, model: str | None
 ) -> ExitCode:
     """Write down what a file, stdin (`-`) or, without either, the microphone has."""
+    refuse_formats(settings)
     aside = aside_of(settings, streams)
     if file is None and not streams.stdin_is_terminal:
         file = "-"
@@ -52,20 +54,22 @@ async def _hold(
     has_turns = turn_ends(options.other)[0]
     patience = Patience(settings.connect_timeout, settings.timeout)
     async with AsyncExitStack() as stack:
-        connect, redact = server_of(settings, streams, stack, transcribes=True)
-        trace = trace_of(settings, redact, stack, view)
+        connect, redactor = server_of(settings, streams, stack, transcribes=True)
+        trace = trace_of(settings, redactor, stack, view)
         session = Session(
             Transcription(
                 model,
                 options,
                 has_turns=has_turns,
                 from_file=file is not None,
+                input_rate=rate_taken(settings.forced_dialect),
                 patience=patience,
             ),
             view,
             connect,
             dialect=settings.forced_dialect,
-            redact=redact,
+            redactor=redactor,
+            fit=input_rate(settings),
             taps=() if trace is None else (trace,),
             output=streams.output,
         )

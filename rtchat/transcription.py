@@ -41,7 +41,8 @@ class _Phase(StrEnum):
 class Transcription:
     """One transcription. `options` are those of the session, and `has_turns` whether the server
     tells what is a turn; without, what was heard cannot be found again after a lost connection.
-    `from_file` is whether the audio is that of a file, as fast as the server takes it."""
+    `from_file` is whether the audio is that of a file, as fast as the server takes it, and
+    `input_rate` the samples a second that the server is to take."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Transcription:
         *,
         has_turns: bool,
         from_file: bool = False,
+        input_rate: int = 0,
         patience: Patience = Patience(),  # noqa: B008 - a frozen value
     ) -> None:
         self._model = model
@@ -57,7 +59,7 @@ class Transcription:
         self._has_turns = has_turns
         self._patience = patience
         self._phase = _Phase.CONNECTING
-        speech = SpeechOptions(has_microphone=True, by_hand=False)
+        speech = SpeechOptions(has_microphone=True, by_hand=False, input_rate=input_rate)
         self._speech = Speech(speech, from_file=from_file)
         self._words = Reply(between="\n")
         self._before: list[str] = []
@@ -103,8 +105,8 @@ class Transcription:
         match event:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
-            case ev.Delta(Channel.HEARD, text, item_id=item_id):
-                self._hear(item_id, text)
+            case ev.Delta(Channel.HEARD):
+                self._hear(event)
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 self._heard(item_id, text)
             case ev.HearingFailed(item_id, message):
@@ -125,10 +127,15 @@ class Transcription:
             case ev.Opened():
                 self._do(fx.SetTimer(ev.Timer.START, self._patience.start))
             case ev.SessionCreated() if self._phase is _Phase.CONNECTING:
+                self._speech.agree(event)
                 self._phase = _Phase.CONFIGURING
                 self._send(fx.Configure(self._options))
             case ev.SessionUpdated() if self._phase is _Phase.CONFIGURING:
-                self._configured()
+                self._speech.agree(event)
+                if problem := self._speech.wrong_format():
+                    self._over(problem)
+                else:
+                    self._configured()
             case ev.ServerProblem():
                 self._problem(event)
             case ev.Lost():
@@ -252,10 +259,11 @@ class Transcription:
         self._words.add(Delta(Channel.TEXT, "", item_id=item_id))  # the place of its words
         self._wait_in_order()
 
-    def _hear(self, item_id: str, text: str) -> None:
-        if item_id == self._awaited:
+    def _hear(self, heard: Delta) -> None:
+        if heard.item_id == self._awaited:
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE))
-        self._show_words(self._words.add(Delta(Channel.TEXT, text, item_id=item_id)))
+        text = Delta(Channel.TEXT, heard.text, item_id=heard.item_id, held=heard.held)
+        self._show_words(self._words.add(text))
 
     def _heard(self, item_id: str, text: str) -> None:
         self._attempt = 0

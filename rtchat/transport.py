@@ -13,12 +13,13 @@ import errno
 import inspect
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from websockets.asyncio.client import ClientConnection
@@ -41,7 +42,7 @@ from rtchat.errors import ExitCode, LinkError, Problem, RealtimeError
 from rtchat.events import Lost, Retry, Unknown
 from rtchat.ui.safe import on_a_line
 from rtchat.values import OPENAI_URL
-from rtchat.wire import read_error_body, read_frame, write_frame
+from rtchat.wire import EventRedactor, read_error_body, read_frame, write_frame
 
 __all__ = [
     "ConnectError",
@@ -82,6 +83,9 @@ class Connection:
         self.url = endpoint.url
         self._endpoint = endpoint
         self._listeners: dict[str, list[Listener]] = {}
+        self._events = EventRedactor(endpoint.redactor)
+        self._unseen: deque[dict[str, object]] = deque()
+        """Events that were read and not yielded yet."""
         self._end: ConnectionClosed | None = None
 
     async def send(self, event: Mapping[str, object]) -> None:
@@ -135,16 +139,24 @@ class Connection:
         return self
 
     async def __anext__(self) -> dict[str, object]:
-        frame = await self.receive()
-        if frame is None:
-            if self._first_close()[0] in _IN_ORDER:
-                raise StopAsyncIteration
-            raise ConnectError(self.explain())
-        event = read_frame(self._endpoint.redact(frame) if isinstance(frame, str) else frame)
-        if isinstance(event, Unknown):
-            event = {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
+        while not self._unseen:
+            frame = await self.receive()
+            self._unseen.extend(self._events.end() if frame is None else self._read(frame))
+            if frame is None and not self._unseen:
+                if self._first_close()[0] in _IN_ORDER:
+                    raise StopAsyncIteration
+                raise ConnectError(self.explain())
+        event = self._unseen.popleft()
         await self._tell(event)
         return event
+
+    def _read(self, frame: str | bytes) -> Iterator[dict[str, object]]:
+        event = read_frame(frame)
+        if isinstance(event, Unknown):
+            yield {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
+        else:
+            assert isinstance(frame, str)
+            yield from (redacted for redacted, _ in self._events.redact(frame, event))
 
     async def _tell(self, event: dict[str, object]) -> None:
         kind = str(event["type"])
@@ -182,6 +194,16 @@ def proxy_of(endpoint: Endpoint) -> str | None:
         return None
     proxies = getproxies()
     return proxies.get("https") or proxies.get("all")  # the library would not look at ALL_PROXY
+
+
+def proxy_keys(endpoint: Endpoint) -> list[str]:
+    """The password of the proxy of an endpoint, alone and with its name, if it has one."""
+    try:
+        proxy = urlsplit(proxy_of(endpoint) or "")
+    except ValueError:  # what is wrong with it is said when it is used
+        return []
+    name, password = unquote(proxy.username or ""), unquote(proxy.password or "")
+    return [password, f"{name}:{password}"] if password else []
 
 
 @asynccontextmanager

@@ -58,6 +58,8 @@ class Turn:
         """Whether it was said that some of it is no audio."""
         self.audio_bytes = 0
         """Bytes of the reply's audio."""
+        self.problem: Problem | None = None
+        """What is wrong with a reply that is complete."""
         self.audio: list[bytes] = []
         """What is to be kept of how it sounds."""
         self._rounds = 0
@@ -72,7 +74,7 @@ class Turn:
     @property
     def has_begun(self) -> bool:
         """Whether anything of the reply came, so that it is not asked for again."""
-        return self.is_heard or bool(self.reply.text)
+        return self.is_heard or self.reply.has_begun
 
     @property
     def is_shown(self) -> bool:

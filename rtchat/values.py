@@ -104,6 +104,23 @@ class Channel(StrEnum):
     """The transcript of what the user said aloud."""
 
 
+@value
+class AudioFormat:
+    """A format of sound by the name that a server has for it; empty if it says none."""
+
+    name: str = ""
+    rate: int = 0
+    """Samples a second; 0 if it does not say."""
+    is_pcm: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.rate} Hz" if self.rate else self.name
+
+    def fits(self, rate: int) -> bool:
+        """Whether it can be PCM16 at this rate."""
+        return self.is_pcm and self.rate in (0, rate)
+
+
 class Status(StrEnum):
     """How a reply ended."""
 

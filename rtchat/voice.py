@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Callable
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtchat.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
 from rtchat.errors import OutputError, Problem, UsageError
 from rtchat.events import AudioCaptured, MicrophoneLost, PlaybackCut, Told
 from rtchat.session import Player, Post
 from rtchat.settings import Settings
 from rtchat.speech import SpeechOptions
-from rtchat.values import JsonObject, value
+from rtchat.values import JsonObject, Message, Part, value
 from rtchat.wire import voice as options
 from rtchat.worker import Worker
 
@@ -63,9 +66,7 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
     """
     if not (sound.hears or sound.speaks):
         return settings.session, SpeechOptions(keeps=settings.keep_audio)
-    if others := options.other_formats(settings.session):
-        hint = "leave audio.input.format and audio.output.format as they are"
-        raise UsageError(f"{others[0]} is not for the ears: rtchat plays audio/pcm", hint=hint)
+    refuse_formats(settings)
     vad = (settings.vad or "server") if sound.is_live else "off"
     session = options.with_voice(settings.session, hears=sound.hears, speaks=sound.speaks, vad=vad)
     has_turns, replies, interrupts = options.turn_ends(session)
@@ -77,7 +78,63 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
         interrupts=interrupts,
         writes_down=sound.hears and options.writes_down(session),
         keeps=settings.keep_audio,
+        input_rate=options.input_rate(settings.forced_dialect) if sound.hears else 0,
+        output_rate=options.OUTPUT_RATE if sound.speaks else 0,
     )
+
+
+def refuse_formats(settings: Settings) -> None:
+    """Raise UsageError if sound is asked for in a format that is not ours."""
+    for fields in (settings.session, settings.response):
+        if others := options.other_formats(fields):
+            hint = "leave audio.input.format and audio.output.format as they are"
+            message = f"{others[0]} is not supported: rtchat sends and plays audio/pcm"
+            raise UsageError(message, hint=hint)
+
+
+class InputRate:
+    """Commands with their audio at the rate that a server takes: audio here is at 24 kHz.
+
+    Raises UsageError at once if that takes a package that is not there.
+    """
+
+    def __init__(self, rate: int) -> None:
+        from rtchat.sound.audio import RATE, resampler
+
+        message = f"this server takes sound at {rate // 1000} kHz"
+        self._resample = resampler(RATE, rate, message)
+        self._one = resampler(RATE, rate, message)
+
+    def __call__(self, command: Command) -> Iterator[Command]:
+        """The same command, after what was still missing of the audio before it."""
+        match command:
+            case AppendAudio(audio):
+                if audio := self._resample(audio, last=False):
+                    yield replace(command, audio=audio)
+                return
+            case CommitAudio():
+                if rest := self._resample(b"", last=True):
+                    yield AppendAudio(rest)
+            case Configure() | ClearAudio():  # nothing is heard any more of what came before
+                self._resample(b"", last=True)
+            case AddItem(Message(parts=parts) as item):
+                item = replace(item, parts=tuple(map(self._part, parts)))
+                command = replace(command, item=item)
+            case _:
+                pass
+        yield command
+
+    def _part(self, part: Part) -> Part:
+        if part.kind != "audio" or not part.data:
+            return part
+        audio = self._one(b64decode(part.data), last=True)
+        return replace(part, data=b64encode(audio).decode())
+
+
+def input_rate(settings: Settings) -> Callable[[Command], Iterable[Command]] | None:
+    """What makes the audio of commands fit this server; None if it fits."""
+    rate = options.input_rate(settings.forced_dialect)
+    return None if rate == options.OUTPUT_RATE else InputRate(rate)
 
 
 class Recorder:

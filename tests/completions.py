@@ -112,7 +112,9 @@ async def completions(respond: Respond, *, tls: ssl.SSLContext | None = None) ->
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Asked:
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-    assert first == "POST /v1/chat/completions HTTP/1.1"
+    method, target, version = first.split(" ")
+    assert (method, version) == ("POST", "HTTP/1.1")
+    assert target.partition("?")[0] == "/v1/chat/completions"
     headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
     body = json.loads(await reader.readexactly(int(headers["content-length"])))
     return Asked(headers, body, reader, writer)

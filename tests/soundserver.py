@@ -105,7 +105,7 @@ class SoundServer:
 
     def __init__(self, process: subprocess.Popen[bytes], environ: dict[str, str]) -> None:
         self.environ = environ
-        self._process = process
+        self.process = process
 
     @contextmanager
     def play(self, wav: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -152,8 +152,8 @@ class SoundServer:
 
     def dies(self) -> None:
         """As a server that crashes."""
-        self._process.kill()
-        self._process.wait(PATIENCE)
+        self.process.kill()
+        self.process.wait(PATIENCE)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ _LAYERS = (
         *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
         *("account", "attachments", "patience", "wishes", "speech", "transcription", "turn"),
         *("rows", "transcript"),
-        *("dotted", "prices", "folders"),
+        *("dotted", "prices", "folders", "redaction"),
         *("ui.markdown", "ui.grammar", "ui.safe"),
     ),
     ("worker",),

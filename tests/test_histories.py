@@ -26,6 +26,7 @@ from rtchat.effects import (
     Delete,
     Disconnect,
     Effect,
+    Microphone,
     Notice,
     Play,
     Raw,
@@ -61,6 +62,7 @@ from rtchat.events import (
     MicrophoneToggled,
     ModelSet,
     Opened,
+    PlaybackCut,
     RawSaid,
     Recalled,
     ReplyEnded,
@@ -117,6 +119,11 @@ class World:
         self.chance = chance
         self.is_spoken = is_spoken
         self.is_configured = False
+        self.playing = ""
+        """The item that is heard."""
+        self.is_muted = False
+        self.echoes = 0
+        """How often the microphone heard the loudspeaker."""
         self.speaking = ""
         """The item that the user is speaking."""
         self.turns = 0
@@ -169,6 +176,11 @@ class World:
         assert not (effects and self.stopped is not None), "it stopped, then did something"
         for effect in effects:
             self.perform(effect)
+        shown = [effect.update for effect in effects if isinstance(effect, Show)]
+        notices = [update.text for update in shown if isinstance(update, Notice)]
+        if any("hear the loudspeaker" in text for text in notices):
+            self.echoes += 1
+            assert self.is_muted, "a microphone that hears the loudspeaker is on"
         return effects
 
     def perform(self, effect: Effect) -> None:  # noqa: C901 - one arm an effect
@@ -192,8 +204,12 @@ class World:
             case StopTools():
                 self.running.clear()
                 self.asking = False
-            case Play() | StopPlaying():
-                pass
+            case Play(item_id):
+                self.playing = item_id
+            case StopPlaying():
+                item_id, self.playing = self.playing, ""
+                if item_id:
+                    self.tell(PlaybackCut(item_id, 0, self.chance.choice((0, 400, 2000))))
             case Stop(code):
                 self.stopped = code
 
@@ -225,6 +241,8 @@ class World:
                 self.asking = True
             case Asked(text, spoken=False) if text:  # else it is of /raw
                 self.asked.append(text)
+            case Microphone(is_on):
+                self.is_muted = not is_on
             case ReplyOver(text=text):
                 self.over += 1
                 said = [item.text for item in self.items() if isinstance(item, Message)]
@@ -318,6 +336,8 @@ class World:
     def speaks(self) -> None:
         if self.active:
             self.tell(Delta(Channel.TEXT, "word ", self.active, "i"))
+            if self.is_spoken:
+                self.tell(Delta(Channel.AUDIO, "AAAA", self.active, "i"))
 
     def repeats(self) -> None:
         if self.past:
@@ -383,7 +403,8 @@ class World:
     def writes(self) -> None:
         if self.unheard:
             item = self.unheard.pop(self.chance.randrange(len(self.unheard)))
-            self.tell(ChannelDone(Channel.HEARD, f"words of {item}", item_id=item))
+            words = self.chance.choice((f"words of {item}", ""))
+            self.tell(ChannelDone(Channel.HEARD, words, item_id=item))
 
     def toggles(self) -> None:
         self.tell(AudioCaptured(bytes(96)))

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -25,7 +28,8 @@ from rtchat.ui.links import LinkingConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
 from rtchat.values import Options, Status
-from tests.faulty import http, tcp
+from tests.faulty import Hand, frame, http, sockets, tcp
+from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Emit, End, ScriptedServer, Step, answer, run_fast
 
 HOSTILE = {
@@ -225,3 +229,62 @@ def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
     asyncio.run(run())
     assert terminal.written
     assert acting(terminal.written) == set()
+
+
+# ------------------------------------------------------------------------------ JSON that it writes
+
+ALL = "".join(HOSTILE.values())
+
+
+def test_json_says_the_same_and_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    place = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
+    frames = [
+        frame("response.created", response={"id": "r"}),
+        frame("response.output_text.delta", delta=ALL, **place),
+        frame("response.done", response={"id": "r", "status": "completed"}),
+    ]
+
+    def run(*arguments: str) -> str:
+        with background(lambda: sockets(Hand(frames).talk)) as url:
+            ran = program.run(*arguments, environ={"RTCHAT_URL": url})
+        assert ran.code == 0
+        return ran.text
+
+    written = {
+        "--json": run("once", f"Say {ALL}".replace("\0", ""), "--json", "--trace", "trace.jsonl"),
+        "--trace": (tmp_path / "trace.jsonl").read_text(encoding="utf-8"),
+        "--events": run("once", "hi", "--events"),
+        "history list": run("history", "list", "--json"),
+        "history search": run("history", "search", "Say", "--json"),
+        "history export": run("history", "export", "1", "--format", "json"),
+    }
+    for name, text in written.items():
+        assert {char for char in text if unicodedata.category(char) in _BAD} <= set(_KEPT), name
+        lines = [text] if name == "history export" else text.splitlines()
+        said = re.sub(r"\s", "", "".join(strings(map(json.loads, lines))))
+        known = "owned" if name in ("history list", "history search") else re.sub(r"\s", "", ALL)
+        assert known in said, name
+
+
+def strings(values: Iterable[object]) -> Iterator[str]:
+    """All strings in JSON values."""
+    for value in values:
+        match value:
+            case str():
+                yield value
+            case list():
+                yield from strings(value)
+            case dict():
+                yield from strings(value.values())
+            case _:
+                pass
+
+
+def test_what_a_doctor_writes_in_json_does_nothing_either(tmp_path: Path) -> None:
+    refused = [frame("error", error={"code": "invalid_api_key", "message": ALL})]
+    with background(lambda: sockets(Hand(greetings=[refused]).talk)) as url:
+        ran = Program(tmp_path).run("doctor", "--json", "--url", url)
+    assert ran.code == 3
+    assert {char for char in ran.text if unicodedata.category(char) in _BAD} <= set(_KEPT)
+    assert "owned" in "".join(strings([json.loads(ran.text)]))

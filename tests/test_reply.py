@@ -251,3 +251,20 @@ def test_a_character_cut_in_half_between_deltas_is_whole() -> None:
     assert shown == ["a ", "\U0001f600 b", "\ufffd", "c"]
     assert reply.finish() == ""
     assert reply.text == "a \U0001f600 b\ufffdc"
+
+
+def test_what_is_held_back_is_shown_once_it_is_known_to_be_no_key() -> None:
+    def held(text: str, held: str) -> Delta:
+        return Delta(Channel.TEXT, text, "r", "a", held=held)
+
+    reply = Reply("r")
+    assert not reply.has_begun
+    assert (reply.add(held("", "s")), reply.has_begun, reply.text) == ("", True, "")
+    assert (reply.add(held("so ", "sk")), reply.cut()) == ("so ", "sk")
+    assert (reply.cut(), reply.text) == ("", "so sk")
+    other = Reply("r")
+    assert (other.add(held("so ", "sk")), other.add(held("[key]!", ""))) == ("so ", "[key]!")
+    assert (other.finish(), other.text) == ("", "so [key]!")
+    whole = Reply("r")
+    assert (whole.add(held("so ", "s")), whole.channel_done(_done("so is"))) == ("so ", "is")
+    assert (whole.cut(), whole.text) == ("", "so is")

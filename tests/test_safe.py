@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.ui.safe import visible
+from rtchat.ui.safe import visible, write_json
 
 HARMLESS = {"\n", "\t", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
 
@@ -52,3 +53,27 @@ def test_it_does_not_matter_how_a_text_was_cut(text: str, at: int) -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_once_is_enough(text: str) -> None:
     assert visible(visible(text)) == visible(text)
+
+
+@given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=()))))
+def test_json_is_the_same_and_does_nothing_to_a_terminal(data: dict[str, str]) -> None:
+    whole = json.loads(json.dumps(data).encode("utf-16", "surrogatepass").decode("utf-16"))
+    for indent in (None, 2):
+        text = write_json(data, indent=indent)
+        assert visible(text) == text
+        assert json.loads(text).keys() == whole.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("\x9b2J\x7f\x1b", "\\u009b2J\\u007f\\u001b"),
+        ("a\u202eb\u2028\u200b", "a\\u202eb\\u2028\\u200b"),
+        ("\U000e0041", "\\udb40\\udc41"),
+        ("naïve 日本 👩\u200d💻", "naïve 日本 👩\u200d💻"),
+        ("\ud800", "�"),
+    ],
+)
+def test_in_json_it_is_escaped(text: str, written: str) -> None:
+    assert write_json({"a": text}) == f'{{"a":"{written}"}}'
+    assert json.loads(write_json({"a": text}, indent=1))["a"] == text.replace("\ud800", "�")

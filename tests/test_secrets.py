@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import signal
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -21,9 +24,25 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.endpoint import Endpoint, endpoint, shown_url
 from rtchat.errors import LinkError, RealtimeError, UsageError
-from rtchat.transport import open_connection
-from tests.faulty import Port, http, saying, sockets, tcp
-from tests.program import Program, Ran, background
+from rtchat.redaction import Redactor
+from rtchat.transport import open_connection, proxy_keys
+from tests.faulty import (
+    HELLO,
+    READY,
+    Close,
+    Hand,
+    Mishap,
+    Port,
+    Step,
+    frame,
+    http,
+    perform,
+    saying,
+    sockets,
+    tcp,
+)
+from tests.program import PATIENCE, Program, Ran, background
+from tests.sounds import tone, write_wav
 
 KEY = "sk-0123456789/abc+def&Z"
 BASIC = b64encode(f"user:{KEY}".encode()).decode()
@@ -274,6 +293,239 @@ def test_a_header_is_as_secret_as_the_key(tmp_path: Path, arguments: list[str]) 
     text = shown(ran, tmp_path / "trace.jsonl")
     assert "Is it [key]?" in text
     assert pieces(text) == []
+
+
+# ------------------------------------------------------------------------ by the program, in pieces
+
+PLAIN, HEARD = "response.output_text", "response.output_audio_transcript"
+ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
+
+
+def reply(*deltas: str, stem: str = PLAIN, ends: bool = True) -> list[str]:
+    """The frames of a reply of these deltas, each as it stands in JSON."""
+    place = json.dumps(IDS)[1:]
+    frames = [f'{{"type": "{stem}.delta", "delta": "{delta}", {place}' for delta in deltas]
+    begins = frame("response.created", response={"id": "r"})
+    if not ends:
+        return [begins, *frames]
+    done = frame("response.done", response={"id": "r", "status": "completed"})
+    return [begins, *frames, frame(f"{stem}.done", **IDS), done]
+
+
+def in_two(text: str, at: int) -> tuple[str, str]:
+    return text[:at], text[at:]
+
+
+CUT: dict[str, list[str]] = {
+    "in two": reply("It is ", *in_two(KEY, 9), "."),
+    "almost at its end": reply(f"It is {KEY[:-1]}", f"{KEY[-1:]}."),
+    "letter by letter": reply("It is ", *KEY, "."),
+    "escaped": reply(f"It is {ESCAPED}."),
+    "escaped, each letter": reply("It is ", *re.findall(r"\\u....", ESCAPED), "."),
+    "escaped twice and cut": reply("It is ", *in_two(ESCAPED.replace("\\", "\\\\"), 61), "."),
+    "percent signs": reply("It is ", *in_two("".join(f"%{ord(c):02x}" for c in KEY), 14), "."),
+    "base64": reply("It is ", *in_two(b64encode(KEY.encode()).decode(), 11), "."),
+    "of what is spoken": reply("It is ", *in_two(KEY, 9), ".", stem=HEARD),
+    "with sound between": [
+        *reply("It is ", KEY[:9], stem=HEARD, ends=False),
+        frame("response.output_audio.delta", delta="c2s=", **IDS),
+        *reply(KEY[9:], ".", stem=HEARD)[1:],
+    ],
+    "with another part between": [
+        *reply("It is ", KEY[:9], ends=False),
+        frame(f"{PLAIN}.delta", delta="s", **{**IDS, "content_index": 1}),
+        *reply(KEY[9:], ".")[1:-1],
+        frame("response.done", response={"id": "r", "status": "completed"}),
+    ],
+    "in the beta dialect": reply("It is ", *in_two(KEY, 9), ".", stem="response.text"),
+}
+"""The frames of replies that have the key in pieces."""
+
+
+@asynccontextmanager
+async def replying(frames: list[str]) -> AsyncIterator[str]:
+    """A server that answers the first question with these frames."""
+    async with sockets(Hand(frames).talk) as url:
+        yield url
+
+
+def joined(events: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The text of each part, put together from its deltas."""
+    parts: defaultdict[tuple[object, object], str] = defaultdict(str)
+    for event in events:
+        if isinstance(event.get("delta"), str):
+            parts[event["type"], event["content_index"]] += event["delta"]
+    return list(parts.values())
+
+
+@pytest.mark.parametrize("frames", CUT.values(), ids=CUT.keys())
+def test_a_key_that_is_sent_in_pieces_reaches_nothing(tmp_path: Path, frames: list[str]) -> None:
+    program = Program(tmp_path)
+    program.environ["XDG_DATA_HOME"] = str(tmp_path / "data")
+    shapes = (["--render=always"], ["--json"], ["--events"])
+    for shape in shapes:
+        (tmp_path / "trace.jsonl").unlink(missing_ok=True)
+        with background(lambda: replying(frames)) as url:
+            ran = program.run(
+                *("once", "hi", "--url", url, "--verbose", "--trace", "trace.jsonl", *shape),
+                environ={"OPENAI_API_KEY": KEY},
+            )
+        lines = list(map(json.loads, (tmp_path / "trace.jsonl").read_text().splitlines()[1:]))
+        received = [line["data"] for line in lines if line["direction"] == "received"]
+        events = list(map(json.loads, ran.text.splitlines())) if shape == ["--events"] else []
+        written = [shown(ran, tmp_path / "trace.jsonl"), *joined(received), *joined(events)]
+        assert pieces("\n".join(written)) == []
+        if shape != ["--events"]:
+            assert "It is [key]." in ran.text
+        else:
+            assert "It is [key]." in joined(events)
+    kept = [file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file()]
+    assert b"[key]" in b"".join(kept)
+    assert pieces(b"".join(kept).decode("latin-1")) == []
+
+
+@pytest.mark.parametrize("text", ["sk-", f"a {KEY[:-1]}", "s\ns\ns", "x\\u00"])
+@pytest.mark.parametrize("end", ["done", "close", "no end of the text"])
+def test_nothing_is_lost_of_a_text_that_might_have_become_a_key(
+    tmp_path: Path, text: str, end: str
+) -> None:
+    frames: list[Step] = [*reply(*(json.dumps(char)[1:-1] for char in text), ends=False)]
+    whole = frame("response.done", response={"id": "r", "status": "completed"})
+    ends: dict[str, list[Step]] = {
+        "done": [frame(f"{PLAIN}.done", **IDS), whole],
+        "close": [Close(4000, "")],
+        "no end of the text": [whole],
+    }
+    frames += ends[end]
+    program = Program(tmp_path)
+    for shape in ("--plain", "--events"):
+        (tmp_path / "trace.jsonl").unlink(missing_ok=True)
+        with background(lambda: sockets(Hand(frames).talk)) as url:
+            ran = program.run(
+                *("once", "hi", "--url", url, shape, "--trace", "trace.jsonl"),
+                environ={"OPENAI_API_KEY": KEY},
+            )
+        lines = list(map(json.loads, (tmp_path / "trace.jsonl").read_text().splitlines()[1:]))
+        assert joined(line["data"] for line in lines if line["direction"] == "received") == [text]
+        if shape == "--plain":
+            assert ran.text == f"{text}\n"
+        else:
+            assert joined(map(json.loads, ran.text.splitlines())) == [text]
+        assert ran.code == (0 if end in ("done", "no end of the text") else 4)
+
+
+def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> None:
+    frames: list[Step] = [*reply("It is ", KEY[:9], ends=False), Mishap.SILENCE]
+    with (
+        background(lambda: sockets(Hand(frames).talk)) as url,
+        Program(tmp_path).start(
+            "once", "hi", "--url", url, environ={"OPENAI_API_KEY": KEY}
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.read(6) == b"It is "
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, rest) == (130, f"{KEY[:9]}\n".encode())
+
+
+TOOL = """
+def look(word: str) -> str:
+    'Look it up.'
+    with open("got", "a") as file:
+        file.write(word)
+    return "found " + word
+"""
+
+
+@pytest.mark.parametrize("written", [KEY, ESCAPED.replace("\\", "\\\\")], ids=["plain", "escaped"])
+def test_a_tool_is_given_no_key(tmp_path: Path, written: str) -> None:
+    pytest.importorskip("msgspec", reason="the extra tools is not installed")
+    arguments = f'{{\\"word\\": \\"{written}\\"}}'
+    stem = "response.function_call_arguments"
+    call = '"type": "function_call", "id": "i", "name": "look", "call_id": "c"'
+    response = '"response": {"id": "r", "status": "completed", "output": [%s]}'
+    frames = [
+        *reply(*in_two(arguments, 40), stem=stem, ends=False),
+        f'{{"type": "{stem}.done", "call_id": "c", "arguments": "{arguments}", "item_id": "i"}}',
+        f'{{"type": "response.done", {response}}}' % f'{{{call}, "arguments": "{arguments}"}}',
+    ]
+    (tmp_path / "tools.py").write_text(TOOL, encoding="utf-8")
+    with background(lambda: sockets(Calling(frames).talk)) as url:
+        ran = Program(tmp_path).run(
+            *("once", "hi", "--url", url, "--tools", "tools.py", "--allow-tool", "look"),
+            *("--trace", "trace.jsonl"),
+            environ={"OPENAI_API_KEY": KEY},
+        )
+    assert (ran.code, ran.text) == (0, "Fine.\n")
+    assert (tmp_path / "got").read_text() == "[key]"
+    lines = list(map(json.loads, (tmp_path / "trace.jsonl").read_text().splitlines()[1:]))
+    received = joined(line["data"] for line in lines if line["direction"] == "received")
+    assert pieces("\n".join([shown(ran, tmp_path / "trace.jsonl"), *received])) == []
+
+
+class Calling(Hand):
+    """One that takes the outputs of tools as well."""
+
+    async def talk(self, client: ServerConnection) -> None:
+        await perform(client, HELLO)
+        async for data in client:
+            match json.loads(data)["type"]:
+                case "session.update":
+                    await perform(client, READY)
+                case "response.create":
+                    await perform(client, self._next())
+                case _:
+                    pass
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_what_was_heard_of_a_user_has_no_key(tmp_path: Path, end: str) -> None:
+    stem = "conversation.item.input_audio_transcription"
+    deltas = [frame(f"{stem}.delta", item_id="u", delta=text) for text in in_two(KEY, 9)]
+    ends = {"transcript": KEY} if end == "completed" else {"error": {"message": KEY}}
+    heard = [*deltas, frame(f"{stem}.{end}", item_id="u", **ends)]
+
+    async def talk(client: ServerConnection) -> None:
+        await perform(client, HELLO)
+        async for data in client:
+            kind = json.loads(data)["type"]
+            if kind == "session.update":
+                await perform(client, READY)
+            elif kind == "input_audio_buffer.commit":
+                await perform(client, [frame("input_audio_buffer.committed", item_id="u"), *heard])
+            elif kind == "input_audio_buffer.clear":
+                await perform(client, [frame("input_audio_buffer.cleared")])
+
+    write_wav(tmp_path / "said.wav", tone(440, 0.5))
+    with background(lambda: sockets(talk)) as url:
+        ran = Program(tmp_path).run(
+            *("transcribe", "said.wav", "--url", url, "--trace", "trace.jsonl"),
+            environ={"OPENAI_API_KEY": KEY},
+        )
+    assert "[key]" in ran.text + ran.err
+    assert pieces(shown(ran, tmp_path / "trace.jsonl")) == []
+
+
+def test_the_python_api_gives_no_key_in_pieces(tmp_path: Path) -> None:
+    async def main() -> list[dict[str, object]]:
+        frames: list[Step] = [*reply("It is ", *KEY, ". s", ends=False), Close(1000, "")]
+        async with (
+            sockets(Hand(frames).talk) as url,
+            open_connection(endpoint(url=url, api_key=KEY)) as connection,
+        ):
+            await connection.send({"type": "response.create"})
+            return [event async for event in connection]
+
+    assert joined(asyncio.run(main())) == ["It is [key]. s"]
+
+
+def test_the_password_of_a_proxy_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = endpoint(url="wss://a.example/r", api_key=KEY)
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:pass%2Fword@127.0.0.1:1")
+    assert Redactor(proxy_keys(where)).redact("me:pass/word, pass/word") == "[key], [key]"
+    monkeypatch.setenv("HTTPS_PROXY", "http://[")
+    assert proxy_keys(where) == []
 
 
 # ------------------------------------------------------------------------------ what is said of it

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from rtchat.server.tone import CHARACTER_MS
 from rtchat.values import BYTES_A_MS
@@ -121,6 +122,47 @@ def test_serve_puts_the_protocol_before_another_engine(program: Program) -> None
     assert upstream_heard(program, *from_file) == "Bearer sk-up-0123456789"
     assert upstream_heard(program, environ=environ) == "Bearer sk-up-0123456789"
     assert upstream_heard(program) is None
+
+
+async def replied(url: str, key: str) -> str:
+    """The text of a reply as it was sent: a client that takes nothing out of it."""
+    text = ""
+    async with connect(url, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
+        content = [{"type": "input_text", "text": "hi"}]
+        item = {"type": "message", "role": "user", "content": content}
+        await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        response = {"output_modalities": ["text"]}
+        await socket.send(json.dumps({"type": "response.create", "response": response}))
+        async for frame in socket:
+            event = json.loads(frame)
+            text += event["delta"] if event["type"] == "response.output_text.delta" else ""
+            assert key not in str(frame)
+            if event["type"] == "response.done":
+                return text
+    raise AssertionError("the connection ended")
+
+
+def test_no_client_sees_a_key_of_the_server(program: Program) -> None:
+    """Whichever it is, and in however many pieces the upstream sends it."""
+    keys = ("sk-up-0123456789", "sk-client-0123456789", "sk-query-0123456789")
+    for name, key in zip(("up", "mine"), keys, strict=False):
+        (program.home / name).write_text(key)
+
+    async def respond(asked: Asked) -> None:
+        letters = (delta(content=letter) for letter in " ".join(keys))
+        await asked.stream(*letters, delta("stop"))
+
+    def talk(api: str) -> None:
+        options = ("--upstream", f"{api}?api-key={keys[2]}", "--upstream-model", "tiny")
+        files = ("--upstream-key-file", "up", "--api-key-file", "mine")
+        with served(program, *options, *files) as (url, _):
+            assert asyncio.run(replied(url, keys[1])) == "[key] [key] [key]"
+
+    async def main() -> None:
+        async with completions(respond) as api:
+            await asyncio.to_thread(talk, api)
+
+    asyncio.run(main())
 
 
 def test_an_upstream_behind_tls_is_trusted_as_any_server_is(program: Program) -> None:

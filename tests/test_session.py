@@ -27,6 +27,7 @@ from rtchat.events import (
     StartedOver,
     UserSaid,
 )
+from rtchat.redaction import Redactor
 from rtchat.session import LONGEST_SHOW, SLICE, Keeper, Link, Post, Session, Source, Tap
 from rtchat.speech import SpeechOptions
 from rtchat.values import Dialect, Entry, JsonObject, Kept, Message, Options, Part, State, Status
@@ -70,7 +71,7 @@ def make(
         view,
         server.connect,
         dialect=dialect,
-        redact=lambda text: text.replace("sk-secret", "[key]"),
+        redactor=Redactor(["sk-secret"]),
         taps=taps,
         keeper=keeper,
         now=lambda: asyncio.get_running_loop().time(),

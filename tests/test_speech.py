@@ -1039,3 +1039,105 @@ def test_nor_once_a_line_was_refused_for_it(mode: Mode) -> None:
         assert Show(Microphone(is_on=False, by_hand=False)) in effects
     else:
         assert [e for e in effects if isinstance(e, Stop)] == [Stop(ExitCode.LIMIT)]
+
+
+# ------------------------------------------------------------- a microphone that hears the speaker
+
+
+def muted(effects: list[Effect]) -> bool:
+    """Whether the microphone was muted, and why was said."""
+    updates = shown(effects)
+    is_off = Microphone(is_on=False, by_hand=False) in updates
+    notices = [update.text for update in updates if isinstance(update, Notice)]
+    assert is_off == any("hear the loudspeaker" in text for text in notices)
+    return is_off
+
+
+def echo(play: Playbook, number: int, words: str | None, *, played_ms: int | None) -> list[Effect]:
+    """A spoken turn, its reply, and speech that cuts its sound after so long; what comes of it."""
+    item, reply = f"u{number}", f"r{number}"
+    done = after(play, SpeechStarted(item, 0)) if number == 1 else []
+    events: list[Event] = [SpeechStopped(item, 9), AudioCommitted(item)]
+    events += [heard(words, item)] if words is not None else []
+    events += [ReplyStarted(reply), word("No.", reply), sound(ms(500), reply)]
+    events += [ReplyEnded(reply, Status.COMPLETED), SpeechStarted(f"u{number + 1}", 0)]
+    events += [PlaybackCut("a1", 0, played_ms)] if played_ms is not None else []
+    return [*done, *(effect for event in events for effect in after(play, event))]
+
+
+@pytest.mark.parametrize("writes_down", [True, False])
+def test_three_replies_in_a_row_that_are_cut_at_once_mute_the_microphone(writes_down: bool) -> None:
+    play = talking(replace(OPEN, writes_down=writes_down))
+    words = "No." if writes_down else None
+    assert [muted(echo(play, n, words, played_ms=400)) for n in (1, 2, 3)] == [False, False, True]
+    assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(bytes(len(ms(20))), live=True)]
+    # It can be turned on again, and is counted anew.
+    assert Microphone(is_on=True, by_hand=False) in shown(after(play, MicrophoneToggled()))
+    assert not muted(echo(play, 4, words, played_ms=400))
+
+
+def test_three_replies_to_no_words_mute_the_microphone() -> None:
+    play = talking(OPEN)
+    assert [muted(echo(play, n, " ", played_ms=None)) for n in (1, 2, 3)] == [False, False, True]
+
+
+def test_replies_are_counted_once_however_they_show_to_be_an_echo() -> None:
+    play = talking(OPEN)
+    assert [muted(echo(play, n, "", played_ms=400)) for n in (1, 2)] == [False, False]
+    assert muted(echo(play, 3, "No.", played_ms=400))
+
+
+def test_no_words_that_come_late_are_counted_all_the_same() -> None:
+    play = talking(OPEN)
+    results = []
+    for n in (1, 2, 3):
+        echo(play, n, None, played_ms=None)
+        results.append(muted(after(play, heard("", f"u{n}"))))
+    assert results == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "played_ms"),
+    [("No.", 1000), ("No.", 0), ("No.", None)],
+    ids=["later", "before it sounds", "not at all"],
+)
+def test_a_user_who_interrupts_is_no_echo(words: str, played_ms: int | None) -> None:
+    play = talking(OPEN)
+    assert not any(muted(echo(play, n, words, played_ms=played_ms)) for n in range(1, 9))
+
+
+def test_what_could_not_be_written_down_may_have_been_words() -> None:
+    play = talking(OPEN)
+    for n in range(1, 9):
+        assert not muted(echo(play, n, None, played_ms=None))
+        assert not muted(after(play, HearingFailed(f"u{n}", "Too noisy.")))
+
+
+@pytest.mark.parametrize("between", ["a reply that ran its course", "a typed question"])
+def test_a_conversation_between_begins_the_count_anew(between: str) -> None:
+    play = talking(OPEN)
+    for n in (1, 2):
+        assert not muted(echo(play, n, "No.", played_ms=400))
+    if between == "a typed question":
+        play.skip(UserSaid("hi"), ReplyStarted("r"), word("Yes.", "r"))
+        play.skip(ReplyEnded("r", Status.COMPLETED), SpeechStarted("u3", 0))
+    else:
+        echo(play, 3, "Yes?", played_ms=None)
+    for n in (4, 5):
+        assert not muted(echo(play, n, "No.", played_ms=400))
+    assert muted(echo(play, 6, "No.", played_ms=400))
+
+
+def test_a_key_that_stops_replies_is_no_echo() -> None:
+    play = talking(OPEN)
+    for n in range(1, 9):
+        play.skip(SpeechStarted(f"u{n}", 0), AudioCommitted(f"u{n}"), heard("No.", f"u{n}"))
+        play.skip(ReplyStarted(f"r{n}"), sound(ms(500), f"r{n}"), CancelPressed())
+        assert not muted(after(play, PlaybackCut("a1", 0, 400)))
+        play.skip(ReplyEnded(f"r{n}", Status.CANCELLED))
+
+
+def test_in_a_pipe_an_echo_ends_the_program() -> None:
+    play = talking(OPEN, Mode.LINES).skip(InputEnded())
+    *_, last = [echo(play, n, "No.", played_ms=400) for n in (1, 2, 3)]
+    assert Stop(ExitCode.REPLY) in last

@@ -14,6 +14,7 @@ import pytest
 
 from rtchat import __version__
 from rtchat.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.redaction import Redactor
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
 from rtchat.trace import Recorded, Recording, Trace, read_trace
@@ -131,7 +132,7 @@ def test_what_no_file_can_hold_is_replaced(tmp_path: Path) -> None:
 
 def test_what_is_secret_is_taken_out(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    trace = Trace(path, redact=lambda text: text.replace("sk-mine", "[key]"), now=lambda: 0.0)
+    trace = Trace(path, redactor=Redactor(["sk-mine"]), now=lambda: 0.0)
     trace("received", {"type": "error", "error": {"message": "sk-mine is wrong"}})
     trace.close()
     assert _read(path)[1]["data"] == {"type": "error", "error": {"message": "[key] is wrong"}}

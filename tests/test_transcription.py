@@ -52,7 +52,7 @@ from rtchat.events import (
     Unknown,
 )
 from rtchat.transcription import LATE, Transcription
-from rtchat.values import BYTES_A_MS, Channel, Options, Status
+from rtchat.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")
@@ -365,3 +365,19 @@ def test_what_is_of_no_use_is_passed_over() -> None:
     assert play.tell(Delta(Channel.TEXT, "a reply")) == []
     assert play.tell(Unknown("x", "new")) == [Show(Notice("detail", "passed over x: new"))]
     assert play.tell(Unknown("", "torn")) == [Show(Notice("detail", "passed over a frame: torn"))]
+
+
+def test_what_is_held_back_is_shown_when_nothing_more_comes() -> None:
+    play = Play()
+    play.tell(*TURN, Delta(Channel.HEARD, "It ", item_id="u1", held="s"))
+    assert play.says(LOST) == "s"
+
+
+def test_a_format_that_was_not_asked_for_is_the_end() -> None:
+    play = Play(ready=False)
+    play.machine = Transcription("w", OPTIONS, has_turns=True, input_rate=24_000)
+    play.tell(Started(), Opened(), SessionCreated("s", "w"))
+    ulaw = AudioFormat("audio/pcmu", is_pcm=False)
+    over, code = play.ends(SessionUpdated("s", "w", input_format=ulaw))
+    assert over.problem is not None
+    assert (code, "audio/pcmu" in over.problem.message) == (ExitCode.REPLY, True)

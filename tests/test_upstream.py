@@ -255,6 +255,34 @@ def test_text_and_usage() -> None:
     assert answer(respond, key=KEY) == ["Hel", "lo\u2028", Finish(usage=Usage(20, 16, 5, 25))]
 
 
+ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
+
+
+@pytest.mark.parametrize("written", [KEY, ESCAPED], ids=["plain", "escaped"])
+def test_a_key_in_pieces_goes_to_no_client(written: str) -> None:
+    async def respond(asked: Asked) -> None:
+        await asked.stream(
+            delta(content="It is s"),
+            delta(content="k-"),
+            delta(content=f"no: {written[:9]}"),
+            call(0, '{"a": "', id="c", name=f"f {KEY}"),
+            call(0, written[:11]),
+            delta(content=f"{written[9:]}, s"),
+            call(0, written[11:]),
+            call(0, '", "b": "s'),
+            call(1, "s", id="d", name="g"),
+            delta("tool_calls"),
+        )
+
+    *pieces, finish = answer(respond, key=KEY)
+    assert finish == Finish()
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == "It is sk-no: [key], s"
+    calls = [piece for piece in pieces if isinstance(piece, CallPiece)]
+    whole = ["".join(each.arguments for each in calls if each.number == n) for n in (0, 1)]
+    assert whole == ['{"a": "[key]", "b": "s', "s"]
+    assert [each.name for each in calls if each.name] == ["f [key]", "g"]
+
+
 def test_no_usage_and_no_key_are_none() -> None:
     async def respond(asked: Asked) -> None:
         assert "authorization" not in asked.headers

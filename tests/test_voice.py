@@ -131,6 +131,21 @@ def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
     assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
 
 
+def test_a_microphone_that_hears_the_loudspeaker_is_muted(
+    program: Program, sound: SoundServer
+) -> None:
+    echoing = SoundServer(sound.process, sound.environ | {"PULSE_SOURCE": "speaker.monitor"})
+    terminal = Terminal(program, ["--voice", "-v", "--trace", "trace.jsonl"], echoing.environ)
+    terminal.shows("connected in", "listening")
+    terminal.types("Tell me a story.\r")
+    terminal.shows("the microphone seems to hear the loudspeaker, and is muted", "Ctrl-T")
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    kinds = [event["data"]["type"] for event in map(json.loads, lines)]
+    assert 4 <= kinds.count("response.created") <= 6
+
+
 def test_what_is_said_by_hand_is_a_question(program: Program, sound: SoundServer) -> None:
     terminal = Terminal(program, ["--voice", "--vad", "off"], sound.environ)
     terminal.shows("connected in", "Ctrl-T to talk")

@@ -39,6 +39,7 @@ from rtchat.reply import Reply as ReplyText
 from rtchat.values import (
     Approval,
     ApprovalAnswer,
+    Channel,
     Dialect,
     Item,
     Message,
@@ -350,3 +351,9 @@ def test_a_real_session_is_read_in_full(path: Path) -> None:
             case _:
                 pass
     assert any(texts)
+
+
+def test_what_is_held_back_is_beside_the_delta() -> None:
+    event = {"type": "response.output_text.delta", "delta": "so ", "item_id": "i"}
+    assert decode(event, "s") == [Delta(Channel.TEXT, "so ", item_id="i", held="s")]
+    assert decode({"type": "response.created"}, "s") == decode({"type": "response.created"})

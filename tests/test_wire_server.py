@@ -44,6 +44,7 @@ from rtchat.wire.fields import write_frame
 from rtchat.wire.requests import decode_command, merge_options, read_reply, read_request
 from rtchat.wire.sessions import write_session
 from rtchat.wire.shapes import COMMANDS
+from rtchat.wire.voice import read_format
 from tests.oracle import assert_client_event, assert_server_event
 
 # --------------------------------------------------------------------------------- what may be sent
@@ -154,7 +155,13 @@ def sessions(draw: st.DrawFn) -> JsonObject:
 def opened(make: Any) -> st.SearchStrategy[Any]:
     return sessions().map(
         lambda fields: make(
-            fields["id"], fields["model"], Dialect.GA, float(str(fields["expires_at"])), fields
+            fields["id"],
+            fields["model"],
+            Dialect.GA,
+            float(str(fields["expires_at"])),
+            fields,
+            read_format(fields, "input"),
+            read_format(fields, "output"),
         )
     )
 

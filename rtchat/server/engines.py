@@ -5,7 +5,7 @@ Not here: the engines themselves, and asking the user whether to install the mod
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,8 +31,10 @@ async def opened(
     environ: MutableMapping[str, str],
     gguf: Path | None = None,
     upstream: Upstream | None = None,
+    secrets: Iterable[str] = (),
 ) -> AsyncIterator[Engine]:
-    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs.
+    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs. An upstream
+    may not send `secrets` on to clients.
 
     Raises `UsageError` for another name, a bad script, or a part or a model that is not there.
     """
@@ -41,7 +43,7 @@ async def opened(
     if upstream is not None and name != "upstream":
         raise UsageError(f"--upstream is for the engine upstream, not {name}")
     if name == "upstream":
-        async with _asking(upstream) as engine:
+        async with _asking(upstream, secrets) as engine:
             yield engine
     elif name == "echo":
         yield EchoEngine()
@@ -56,14 +58,14 @@ async def opened(
 
 
 @asynccontextmanager
-async def _asking(upstream: Upstream | None) -> AsyncIterator[Engine]:
+async def _asking(upstream: Upstream | None, secrets: Iterable[str]) -> AsyncIterator[Engine]:
     if upstream is None:
         raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
     if find_spec("httpx2") is None:
         raise UsageError("the engine upstream needs httpx2", hint="pip install 'rtchat[upstream]'")
     from rtchat.server.upstream import connected
 
-    async with connected(upstream) as engine:
+    async with connected(upstream, secrets=secrets) as engine:
         yield engine
 
 

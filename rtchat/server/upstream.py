@@ -8,12 +8,14 @@ needs `httpx2`, an optional part. Not here: requests and answers themselves (`ch
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import httpx2
 
+from rtchat.redaction import Redactor, Stream
 from rtchat.server.chat import (
     ChunkReader,
     Upstream,
@@ -22,7 +24,7 @@ from rtchat.server.chat import (
     read_error,
     write_request,
 )
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
+from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt
 from rtchat.wire.fields import write_frame
 
 _CONNECT_SECONDS = 10.0
@@ -36,8 +38,9 @@ class UpstreamEngine:
 
     instructions = ""
 
-    def __init__(self, upstream: Upstream, client: httpx2.AsyncClient) -> None:
+    def __init__(self, upstream: Upstream, client: httpx2.AsyncClient, redactor: Redactor) -> None:
         self.model = upstream.model
+        self._redactor = redactor
         self._upstream = upstream
         self._client = client
 
@@ -45,9 +48,11 @@ class UpstreamEngine:
         return None
 
     async def answer(self, prompt: Prompt) -> Answer:
+        redacting = _Redacting(self._redactor)
         async with aclosing(self._ask(prompt)) as pieces:
             async for piece in pieces:
-                yield self._redacted(piece) if isinstance(piece, Finish) else piece
+                for redacted in redacting.read(piece):
+                    yield redacted
 
     async def _ask(self, prompt: Prompt) -> Answer:
         if (unable := not_supported(prompt)) is not None:
@@ -86,9 +91,33 @@ class UpstreamEngine:
         finally:
             await response.aclose()
 
-    def _redacted(self, finish: Finish) -> Finish:
-        key = self._upstream.key
-        return replace(finish, message=finish.message.replace(key, "[key]")) if key else finish
+
+class _Redacting:
+    """The pieces of one answer without the server's keys, which an upstream may send back."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._streams: defaultdict[int | None, Stream] = defaultdict(lambda: Stream(redactor))
+        """The text, and the arguments of each call by its number."""
+
+    def read(self, piece: Piece) -> Iterator[Piece]:
+        """The pieces to go on with."""
+        match piece:
+            case str():
+                if text := self._streams[None].feed(piece):
+                    yield text
+            case CallPiece(number, arguments, name, call_id):
+                name, call_id = map(self._redactor.redact, (name, call_id))
+                arguments = self._streams[number].feed(arguments)
+                if name or arguments:
+                    yield CallPiece(number, arguments, name, call_id)
+            case Finish():
+                for key, stream in self._streams.items():
+                    if last := stream.end():
+                        yield last if key is None else CallPiece(key, last)
+                yield replace(piece, message=self._redactor.redact(piece.message))
+            case HangUp():
+                yield piece
 
 
 async def _refused(response: httpx2.Response) -> Finish:
@@ -117,9 +146,10 @@ def _explained(error: httpx2.HTTPError) -> Finish:
 
 @asynccontextmanager
 async def connected(
-    upstream: Upstream, *, silent_seconds: float = _SILENT_SECONDS
+    upstream: Upstream, *, silent_seconds: float = _SILENT_SECONDS, secrets: Iterable[str] = ()
 ) -> AsyncIterator[UpstreamEngine]:
-    """An engine that asks this upstream, while the block runs; it may come up later."""
+    """An engine that asks this upstream, while the block runs; it may come up later. `secrets` are
+    taken out of what it says, as is its key."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     if upstream.key:
         headers["Authorization"] = f"Bearer {upstream.key}"
@@ -132,4 +162,4 @@ async def connected(
         verify=ssl.create_default_context(),
         trust_env=not upstream.is_here,
     ) as client:
-        yield UpstreamEngine(upstream, client)
+        yield UpstreamEngine(upstream, client, Redactor((upstream.key, *secrets)))

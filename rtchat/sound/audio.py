@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from io import BytesIO
 from math import log10, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 from rtchat.errors import UsageError
 from rtchat.sound.quiet import silence_libraries
@@ -372,6 +372,34 @@ def _decoded(file: _Input) -> Iterator[bytes]:
     except (soundfile.SoundFileError, ValueError) as error:
         message = f"{file.shown} is no audio, or damaged"
         raise UsageError(message, hint="give a WAV, FLAC, OGG or MP3 file") from error
+
+
+class Resample(Protocol):
+    def __call__(self, audio: bytes, *, last: bool) -> bytes: ...
+
+
+def resampler(rate: int, to: int, why: str) -> Resample:
+    """Makes PCM16 of one rate that of another, as it comes; `last` gives what it kept and begins
+    anew. Raises UsageError, which says `why`, if that takes a package that is not there."""
+    if rate == to:
+        return lambda audio, *, last: audio
+    try:
+        import numpy as np
+        import soxr
+    except ImportError as error:
+        hint = "pip install 'rtchat[audio]'"
+        raise UsageError(f"{why}, which takes the package soxr", hint=hint) from error
+
+    resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
+
+    def resample(audio: bytes, *, last: bool) -> bytes:
+        samples = np.frombuffer(audio[: len(audio) - len(audio) % WIDTH], np.int16)
+        out = bytes(resampler.resample_chunk(samples, last=last).tobytes())
+        if last:
+            resampler.clear()
+        return out
+
+    return resample
 
 
 def _extra(message: str, package: str) -> UsageError:

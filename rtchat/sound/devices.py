@@ -11,11 +11,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from rtchat.errors import ExitCode, Problem, UsageError
 from rtchat.events import PlaybackCut
-from rtchat.sound.audio import RATE, WIDTH, level
+from rtchat.sound.audio import RATE, level, resampler
 from rtchat.sound.playback import Playback
 from rtchat.sound.portaudio import Kind, Stream, library
 from rtchat.values import value
@@ -127,7 +127,9 @@ class Microphone:
         self._last = b""
         self._is_awake = False
         self._stream = Stream("input", device.index, device.name, loop)
-        self._resample = _resampler(self._stream.rate, RATE)
+        self._resample = resampler(
+            self._stream.rate, RATE, f"the device has {self._stream.rate} Hz"
+        )
         self._stream.start(self._hear, self._lose)
 
     def _hear(self, data: Any, _frames: int, _time: Any, status: Any) -> None:
@@ -193,7 +195,7 @@ class Speaker:
         self._item: tuple[str, int] | None = None
         self._stream = Stream("output", device.index, device.name, loop)
         self._rate = self._stream.rate
-        self._resample = _resampler(RATE, self._rate)
+        self._resample = resampler(RATE, self._rate, f"the device has {self._rate} Hz")
         self._playback = Playback(self._rate)
         self._stream.start(self._feed, self._lose)
 
@@ -279,31 +281,3 @@ class Speaker:
 
 def _gone(what: str, device: Device, code: ExitCode) -> Problem:
     return Problem(code, f"the {what} {device.name} is gone", "the conversation goes on as text")
-
-
-class _Resample(Protocol):
-    def __call__(self, audio: bytes, *, last: bool) -> bytes: ...
-
-
-def _resampler(rate: int, to: int) -> _Resample:
-    """Makes PCM16 of one rate that of another, as it comes; `last` gives what it kept and begins
-    anew."""
-    if rate == to:
-        return lambda audio, *, last: audio
-    try:
-        import numpy as np
-        import soxr
-    except ImportError as error:
-        message = f"the device has {rate if rate != RATE else to} Hz, which takes the package soxr"
-        raise UsageError(message, hint="pip install 'rtchat[voice]'") from error
-
-    resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
-
-    def resample(audio: bytes, *, last: bool) -> bytes:
-        samples = np.frombuffer(audio[: len(audio) - len(audio) % WIDTH], np.int16)
-        out = bytes(resampler.resample_chunk(samples, last=last).tobytes())
-        if last:
-            resampler.clear()
-        return out
-
-    return resample

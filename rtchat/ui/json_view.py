@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 from rtchat.effects import Asked, Heard, ReplyOver, Timing, Update
 from rtchat.ui.plain_view import Aside
+from rtchat.ui.safe import write_json
 from rtchat.values import ToolCall, Usage
-from rtchat.wire import write_frame
 
 
 class JsonView:
@@ -27,7 +27,7 @@ class JsonView:
             case Heard(text):
                 self._heard = text
             case ReplyOver():
-                self._out.write((write_frame(as_json(update, self._heard)) + "\n").encode())
+                self._out.write((write_json(as_json(update, self._heard)) + "\n").encode())
                 self._out.flush()
                 self._heard = None
             case _:

@@ -2,8 +2,9 @@
 
 What a terminal would act on, or what hides or reorders what a reader sees, is replaced by something
 to be seen: C0 and DEL by their control pictures (ESC is ␛), anything else by its number (<U+202E>),
-lone surrogates by �. Carriage returns vanish, so that CRLF is a line end however it was cut into
-deltas. Kept: newline, tab, and the joiners and variation selectors that scripts and emoji need.
+lone surrogates by �. In JSON the same characters are escaped. Carriage returns vanish, so that CRLF
+is a line end however it was cut into deltas. Kept: newline, tab, and the joiners and variation
+selectors that scripts and emoji need.
 `exact` is stricter: what it shows is also the only text that looks like that.
 Not here: Markdown, which is read after this, or the width of things.
 """
@@ -11,7 +12,12 @@ Not here: Markdown, which is read after this, or the width of things.
 from __future__ import annotations
 
 import json
+import re
+from functools import cache
 from unicodedata import category, normalize
+
+from rtchat.values import JsonObject
+from rtchat.wire.fields import write_frame
 
 MARK = "▍"
 """Begins each row of the question before a tool runs. It is never shown in the text of others, so
@@ -110,3 +116,27 @@ def exact(text: str) -> str:
 
 _ESCAPED = {"\x7f": "\\u007f"}
 """Escapes that `json` does not make."""
+
+
+def write_json(data: JsonObject, *, indent: int | None = None) -> str:
+    """A JSON object for a file or a terminal. What could act on a terminal is escaped, wherever it
+    goes; other text stays as it is."""
+    text = write_frame(data)
+    if indent is not None:
+        # Of the frame, as not every text there is can be written to a file.
+        text = json.dumps(json.loads(text), ensure_ascii=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _acting().sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+@cache
+def _acting() -> re.Pattern[str]:
+    """One of the characters that `visible` replaces, those aside that JSON escapes anyway."""
+    codes = (0x7F, *(code for codes in _NUMBERED for code in codes))
+    return re.compile(f"[{''.join(map(chr, codes))}]")

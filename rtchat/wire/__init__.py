@@ -11,13 +11,16 @@ together. Not here: sockets, and what any of it means to a conversation.
 
 from rtchat.wire.client import ask_for, decode, encode, with_tools
 from rtchat.wire.fields import read_error_body, read_frame, write_frame
+from rtchat.wire.reader import EventRedactor, without_keys
 
 __all__ = [
+    "EventRedactor",
     "ask_for",
     "decode",
     "encode",
     "read_error_body",
     "read_frame",
     "with_tools",
+    "without_keys",
     "write_frame",
 ]

@@ -82,13 +82,18 @@ _FIELDS: tuple[tuple[str, tuple[str, ...], _Translate, _Translate], ...] = (
 """Beta's flat name, the path in GA, and the value's translation each way."""
 
 
+def type_to_ga(kind: str) -> str:
+    """The type of an event, of either side, by its name of today."""
+    return _TYPES_TO_GA.get(kind, kind)
+
+
 def to_ga(data: JsonObject) -> JsonObject:
     """A beta event, of either side, in today's shape. What is GA already comes back equal."""
     kind = data.get("type")
     if not isinstance(kind, str) or kind not in _TRANSLATED:
         return data
     out = dict(data)
-    out["type"] = _TYPES_TO_GA.get(kind, kind)
+    out["type"] = type_to_ga(kind)
     session_type = _SESSION_TYPES.get(kind)
     if session_type is not None and isinstance(session := out.get("session"), dict):
         out["session"] = {"type": session_type} | _fields_to_ga(session)

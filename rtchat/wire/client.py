@@ -66,6 +66,7 @@ from rtchat.values import (
 from rtchat.wire import beta, vendors
 from rtchat.wire.fields import Fields
 from rtchat.wire.items import read_item, read_part, write_item
+from rtchat.wire.voice import read_format
 
 # ----------------------------------------------------------------------------------------- commands
 
@@ -186,8 +187,9 @@ def output_of(data: JsonObject) -> str:
 # ------------------------------------------------------------------------------------------- events
 
 
-def decode(data: JsonObject) -> list[ServerEvent]:
-    """What a server sent: the event, then an `Unknown` for each field of it that was mistyped."""
+def decode(data: JsonObject, held: str = "") -> list[ServerEvent]:
+    """What a server sent: the event, then an `Unknown` for each field of it that was mistyped.
+    `held` is what is held back of a delta."""
     data = beta.to_ga(data)
     kind = data.get("type")
     if not isinstance(kind, str):
@@ -197,17 +199,22 @@ def decode(data: JsonObject) -> list[ServerEvent]:
         return [Unknown(kind, "not an event of the API as rtchat knows it")]
     notes: list[str] = []
     event = read(Fields(data, notes))
+    if held and isinstance(event, Delta):
+        place = event.response_id, event.item_id, event.output_index, event.content_index
+        event = Delta(event.channel, event.text, *place, held)
     return [event, *(Unknown(kind, note) for note in notes)] if notes else [event]
 
 
-def _session(fields: Fields) -> tuple[str, str, Dialect | None, float | None, JsonObject]:
+def _session(make: type[SessionCreated | SessionUpdated], fields: Fields) -> ServerEvent:
     session = fields.fields("session")
-    return (
+    return make(
         session.text("id"),
         session.text("model"),
         _dialect(session.data),
         session.number("expires_at"),
         session.data,
+        read_format(session.data, "input"),
+        read_format(session.data, "output"),
     )
 
 
@@ -359,8 +366,8 @@ _HEARD = "conversation.item.input_audio_transcription"
 
 _READERS: dict[str, Callable[[Fields], ServerEvent]] = {
     "error": _problem,
-    "session.created": lambda fields: SessionCreated(*_session(fields)),
-    "session.updated": lambda fields: SessionUpdated(*_session(fields)),
+    "session.created": partial(_session, SessionCreated),
+    "session.updated": partial(_session, SessionUpdated),
     "conversation.item.added": partial(_item, ItemAdded),
     "conversation.item.done": partial(_item, ItemDone),
     "conversation.item.retrieved": lambda fields: ItemRetrieved(read_item(fields.fields("item"))),

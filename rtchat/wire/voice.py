@@ -6,10 +6,11 @@ Not here: every option there is (`options`), or when a session is told of them (
 
 from __future__ import annotations
 
+import re
 from typing import Literal, TypeAlias
 
 from rtchat.dotted import flat, merged, nested
-from rtchat.values import JsonObject, Options
+from rtchat.values import AudioFormat, Dialect, JsonObject, Options
 from rtchat.wire.fields import Fields
 
 Vad: TypeAlias = Literal["server", "semantic", "off"]
@@ -59,6 +60,35 @@ def other_formats(session: JsonObject) -> list[str]:
         for key, format in flat(session)
         if key.startswith("audio.") and key.endswith(".format.type") and format != _PCM["type"]
     ]
+
+
+_IS_PCM = re.compile(r"(?:audio/)?(?:pcm|l16|linear16)_?(?:s?16(?:le)?|24)?(?:_?(\d{4,6}))?", re.I)
+"""DashScope's `pcm24` is of 24 kHz; others put the rate itself into the name."""
+
+
+def read_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFormat | None:
+    """What a session says of the sound that it takes, or gives, in either dialect."""
+    said = Fields(session, []).fields("audio").fields(way).data.get("format")
+    said = session.get(f"{way}_audio_format") if said is None else said
+    fields = Fields(said if isinstance(said, dict) else {"type": said}, [])
+    name = fields.text("type")
+    if not name:
+        return None
+    found = _IS_PCM.fullmatch(name)
+    beside = Fields(session, []).integer(f"{way}_audio_sampling_rate")
+    in_name = int(found[1] or 0) if found else 0
+    rate = fields.integer("rate") or fields.integer("sample_rate") or in_name or beside
+    return AudioFormat(name, rate, found is not None)
+
+
+def input_rate(dialect: Dialect | None) -> int:
+    """Samples a second of what is said to a server."""
+    # Source: https://www.alibabacloud.com/help/en/model-studio/client-events
+    return 16_000 if dialect is Dialect.QWEN else OUTPUT_RATE
+
+
+OUTPUT_RATE = 24_000
+"""Samples a second of what every server says."""
 
 
 def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:

@@ -110,7 +110,7 @@ async def with_rtchat(url: str, nowhere: BinaryIO) -> None:
     where = endpoint(MODEL, url=url, api_key=KEY)
     conversation = Conversation(MODEL, Options(modality="text"), mode=Mode.ONCE)
     view = PlainView(nowhere, Aside(None), raw=True)
-    session = Session(conversation, view, lambda _: open_connection(where), redact=where.redact)
+    session = Session(conversation, view, lambda _: open_connection(where), redactor=where.redactor)
     assert await session.run(ask) == 0
 
 

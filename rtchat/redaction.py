@@ -1,0 +1,235 @@
+"""Keys taken out of text, however they are written and however the text is cut into pieces.
+
+A text that arrives in pieces goes through a `Stream`, which holds back what could be the beginning
+of a key, and no more; a complete one is a stream of one piece. Not here: where keys come from
+(`endpoint`), or which texts of an event belong together (`wire.reader`).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from functools import cached_property, lru_cache
+
+INSTEAD = "[key]"
+"""What stands where a key was."""
+
+
+def is_secret(key: str) -> bool:
+    """Whether to take a key out. Local servers are given keys such as "test", which are words."""
+    return len(key) >= 16 or (len(key) >= 4 and not key.isalnum())
+
+
+class Redactor:
+    """Takes these keys out of texts. Each character may be written as it is or escaped for JSON, a
+    URL or HTML, and a key may be in base64, also with something before it, as in "Basic"."""
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self.secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
+        encoded = [list(_in_base64(secret)) for secret in self.secrets]
+        self._forms = tuple(
+            dict.fromkeys(
+                form
+                for secret, in_base64 in zip(self.secrets, encoded, strict=True)
+                for form in (secret, *in_base64)
+            )
+        )
+        # A form that contains another is found with it.
+        self._plain = tuple(
+            form
+            for form in self._forms
+            if not any(other in form for other in self._forms if other != form)
+        )
+        is_ascii = all(secret.isascii() for secret in self.secrets)
+        self._escape = re.compile(_ESCAPE if is_ascii else r"\\")
+
+    @cached_property
+    def begins(self) -> re.Pattern[str]:
+        """Where a key may begin. Made when it is needed: a start has no time for it."""
+        begins = {begin for form in self._forms for begin in _begin(form)}
+        return re.compile("|".join(sorted(begins)) or "(?!)")
+
+    def may_be_in_json(self, text: str) -> bool:
+        """A quick test of a whole JSON text: False if no string in it has a key."""
+        for form in self._plain:
+            if form in text:
+                return True
+        if "\\" in text and self._escape.search(text):
+            return True
+        return "%" in text or "&" in text
+
+    def redact(self, text: str) -> str:
+        """A complete text without the keys."""
+        if not self.begins.search(text):
+            return text
+        stream = Stream(self)
+        return stream.feed(text) + stream.end()
+
+    def find(self, text: str, start: int) -> tuple[int, int, bool] | None:
+        """Where the next key begins and ends, and whether it could still go on after the text. If
+        it does not end within the text, the end is -1."""
+        while found := self.begins.search(text, start):
+            start = found.start()
+            end, goes_on = -1, False
+            is_escaped = _BEGINS_ESCAPE.match(text, start) is not None
+            for form in self._forms:
+                if is_escaped or form[0] == text[start]:
+                    its_end, is_cut = _follow(form, text, start)
+                    end, goes_on = max(end, its_end), goes_on or is_cut
+            if end >= 0 or goes_on:
+                return start, end, goes_on
+            start += 1
+        return None
+
+
+class Stream:
+    """One text in pieces. What is given out together with what is held back is never more than the
+    text so far, and without its keys."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._text = ""
+        """The end of the text so far, which may be the beginning of a key,"""
+        self._given = 0
+        """and how much of it was given out before more came."""
+
+    @property
+    def held(self) -> str:
+        """What is held back."""
+        return self._text[self._given :]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether what comes next has nothing to do with what came before."""
+        return not self._text
+
+    def feed(self, piece: str) -> str:
+        """The next piece; what can be given out now."""
+        text = self._text + piece
+        found = self._redactor.begins.search(text)
+        if found is None:
+            out, self._text, self._given = text[self._given :], "", 0
+            return out
+        if found.end() - found.start() == 1 and not self._given:  # as most are: the last character
+            self._text = text[-1:]
+            return text[:-1]
+        return self._cut(text, is_end=False)
+
+    def end(self) -> str:
+        """The text is complete: what was held back. A key can still not go on after this."""
+        held = self.held
+        if held and self._given:
+            self._text, self._given = "", 0  # it was complete before: more came all the same
+            return INSTEAD
+        before = self._text
+        out = self._cut(before, is_end=True)
+        if out == held:
+            self._text, self._given = before, len(before)
+        return out
+
+    def _cut(self, text: str, *, is_end: bool) -> str:
+        given, at = self._given, 0
+        out: list[str] = []
+        self._text, self._given = "", 0
+        while found := self._redactor.find(text, at):
+            start, end, goes_on = found
+            if goes_on and not is_end:
+                out.append(text[max(at, given) : start])
+                self._text, self._given = text[start:], max(0, given - start)
+                return "".join(out)
+            if end < 0:
+                out.append(text[max(at, given) : start + 1])
+                at = start + 1
+            else:
+                out += (text[max(at, given) : start], INSTEAD)
+                at = end
+        out.append(text[max(at, given) :])
+        return "".join(out)
+
+
+# ---------------------------------------------------------------------------------------- spellings
+
+_ESCAPE = r'\\(?:[\\/"]|u00[2-7])'
+"""What in a JSON text may be a character of a key, or of an escape of one."""
+_ESCAPES = "\\\\%&\ud800-\udbff"
+"""What begins a spelling that is not the character itself, in a class of a pattern."""
+_BEGINS_ESCAPE = re.compile(f"[{_ESCAPES}]")
+_IN_HTML = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+
+
+@lru_cache(maxsize=256)
+def _spellings(char: str) -> tuple[str, ...]:
+    """How a character may be written, itself first."""
+    code = ord(char)
+    in_utf8 = char.encode("utf-8", "surrogatepass")
+    units = char.encode("utf-16-be", "surrogatepass")
+    pairs = [units[at : at + 2] for at in range(0, len(units), 2)]
+    escaped = [
+        "".join(f"\\u{pair.hex()}" for pair in pairs),
+        "".join(f"%{byte:02x}" for byte in in_utf8),
+        "".join(f"\\x{byte:02x}" for byte in in_utf8),
+        f"&#x{code:x};",
+    ]
+    large = [re.sub("[0-9a-f]{2,}", lambda found: found[0].upper(), text) for text in escaped]
+    if char in "\\/\"'":
+        escaped.append(f"\\{char}")
+    if char in _IN_HTML:
+        escaped.append(f"&{_IN_HTML[char]};")
+    halves = "".join(chr(int.from_bytes(pair)) for pair in pairs)
+    return tuple(dict.fromkeys((char, halves, *escaped, *large, f"&#{code};")))
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """What base64 makes of a key and, as in "Basic", of one with something before it: the letters
+    that the neighbours have no part in."""
+    if len(secret) < 12:
+        return  # too few letters to be of a key beyond doubt
+    for before in range(3):
+        data = b"\0" * before + secret.encode()
+        last = {0: None, 1: -3, 2: -2}[len(data) % 3]
+        encoded = b64encode(data).decode()
+        for text in (encoded, encoded.translate({43: "-", 47: "_"})):
+            if before == 0:
+                yield text
+            yield text[(0, 2, 3)[before] : last]
+
+
+def _begin(form: str) -> Iterator[str]:
+    """Patterns for the beginning of a form, or for as much of it as ends a text."""
+    first, second = form[0], form[1]
+    yield f"{re.escape(first)}(?:\\Z|[{re.escape(second)}{_ESCAPES}])"
+    yield from map(_or_cut, _spellings(first)[1:])
+
+
+def _or_cut(text: str) -> str:
+    """A pattern for a text, or for a beginning of it at the end."""
+    rest = f"(?:\\Z|{_or_cut(text[1:])})" if text[1:] else ""
+    return re.escape(text[0]) + rest
+
+
+def _follow(form: str, text: str, start: int) -> tuple[int, bool]:
+    """Where a form that begins at a place ends, -1 if it does not; and whether the text ends in the
+    middle of it."""
+    ends, is_cut = {start}, False
+    for char in form:
+        found = {end for at in ends for end in _ends(char, text, at)}
+        is_cut |= -1 in found
+        ends = found - {-1}
+        if not ends:
+            return -1, is_cut
+    return max(ends), is_cut
+
+
+def _ends(char: str, text: str, at: int) -> Iterator[int]:
+    """Where a character that begins at a place may end; -1 for beyond the text."""
+    if text.startswith(char, at):
+        yield at + 1
+    if at == len(text):
+        yield -1
+    elif _BEGINS_ESCAPE.match(text, at):
+        for spelling in _spellings(char)[1:]:
+            if text.startswith(spelling, at):
+                yield at + len(spelling)
+            elif len(text) - at < len(spelling) and spelling.startswith(text[at:]):
+                yield -1

@@ -1,0 +1,192 @@
+"""Events without keys: every string of them, and every text that arrives in deltas, whatever else
+arrives between these."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.redaction import Redactor
+from rtchat.wire import EventRedactor, without_keys
+
+KEY = "sk-0123456789/abc"
+REDACTOR = Redactor([KEY])
+
+Event = dict[str, Any]
+
+
+def delta(text: str, kind: str = "response.output_text.delta", **place: object) -> Event:
+    ids = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
+    return {"type": kind, "delta": text, **ids, **place}
+
+
+def read(*events: Event, ends: bool = True) -> list[tuple[Event, str]]:
+    """What comes of these, each with what is held back."""
+    events_redactor = EventRedactor(REDACTOR)
+    out: list[tuple[Event, str]] = []
+    for event in events:
+        frame = json.dumps(event)
+        out += events_redactor.redact(frame, json.loads(frame))
+    return out + [(event, "") for event in events_redactor.end()] if ends else out
+
+
+def texts(events: Iterable[tuple[Event, str]]) -> list[str]:
+    return [event["delta"] for event, _ in events if "delta" in event]
+
+
+def test_a_delta_is_held_back_as_far_as_it_may_begin_a_key() -> None:
+    event = delta("yes sk-01")
+    assert read(event, ends=False) == [(event | {"delta": "yes "}, "sk-01")]
+    assert texts(read(event, delta("9"))) == ["yes ", "sk-019"]
+    assert texts(read(event, delta("23456789/abc!"))) == ["yes ", "[key]!"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"type": "response.output_text.done", "item_id": "i", "text": "yes s"},
+        {"type": "response.text.done", "item_id": "i", "text": "yes s"},
+        {"type": "response.content_part.done", "item_id": "i"},
+        {"type": "response.output_item.done", "item": {"id": "i"}},
+        {"type": "conversation.item.done", "item": {"id": "i"}},
+        {"type": "response.done", "response": {"id": "r"}},
+    ],
+    ids=lambda end: str(end["type"]),
+)
+def test_what_ends_a_text_brings_what_was_held_back(end: Event) -> None:
+    assert read(delta("yes s"), end, ends=False) == [
+        (delta("yes "), "s"),
+        (delta("s"), ""),
+        (end, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"type": "response.output_audio.delta", "item_id": "i", "delta": "c2s="},
+        {"type": "response.output_audio.done", "item_id": "i"},
+        {"type": "response.output_text.done", "item_id": "another"},
+        {"type": "response.output_text.done", "item_id": "i", "content_index": 1},
+        {"type": "response.content_part.done", "item_id": "i", "content_index": 1},
+        {"type": "response.output_item.done", "item": {"id": "another"}},
+        {"type": "rate_limits.updated"},
+        delta("k", content_index=1),
+        delta("k", item_id="another"),
+        delta("k", "response.output_audio_transcript.delta"),
+    ],
+    ids=lambda other: str(other["type"]),
+)
+def test_what_does_not_end_a_text_may_come_between(other: Event) -> None:
+    out = read(delta("s"), other, delta(KEY[1:]))
+    assert out == [(delta(""), "s"), (other, ""), (delta("[key]"), "")]
+
+
+def test_a_part_is_one_text_whatever_its_events_are_called() -> None:
+    ways: list[dict[str, Any]] = [
+        {"response_id": ""},
+        {"output_index": 3},
+        {"kind": "response.text.delta"},
+        {"content_index": None},
+        {"content_index": 0.0},
+    ]
+    for way in ways:
+        assert texts(read(delta(KEY[:9]), delta(KEY[9:], **way))) == ["", "[key]"]
+
+
+def test_the_words_of_the_user_are_one_text_each() -> None:
+    kind = "conversation.item.input_audio_transcription"
+    heard = [delta(KEY[:9], f"{kind}.delta"), delta(KEY[9:12], f"{kind}.delta", content_index=1)]
+    item = {"type": "conversation.item.done", "item": {"id": "i"}}
+    reply = {"type": "response.done", "response": {"id": "r"}}
+    end = {"type": f"{kind}.completed", "item_id": "i", "transcript": KEY[:12]}
+    assert texts(read(*heard, item, reply, delta(KEY[12:], f"{kind}.delta"))) == ["", "", "[key]"]
+    assert texts(read(*heard, item, reply, end, ends=False)) == ["", "", KEY[:12]]
+
+
+def test_a_text_that_goes_on_after_its_end_gives_no_key_away() -> None:
+    done = {"type": "response.output_text.done", "item_id": "i"}
+    over = {"type": "response.done", "response": {"id": "r"}}
+    out = texts(read(delta(KEY[:9]), done, over, delta(KEY[9:])))
+    assert out == ["", KEY[:9], "[key]"]
+    more = [delta(KEY[:3]), done, delta(KEY[3:9]), done, delta(KEY[9:])]
+    assert texts(read(*more)) == ["", KEY[:3], "", "[key]", KEY[9:-1], KEY[-1]]
+    begins = {"type": "response.created", "response": {"id": "r2"}}
+    assert texts(read(delta(KEY[:9]), over, begins, delta("x"))) == ["", KEY[:9], "x"]
+
+
+def test_every_string_of_an_event_is_redacted() -> None:
+    event = {
+        "type": "x",
+        KEY: [1, 2.5, None, True, {"a": [KEY, "b"]}],
+        "escaped": "".join(f"\\u{ord(char):04x}" for char in KEY),
+    }
+    redacted = {"type": "x", "[key]": [1, 2.5, None, True, {"a": ["[key]", "b"]}]}
+    assert read(event) == [(redacted | {"escaped": "[key]"}, "")]
+    digits = Redactor(["12345678901234567"])
+    assert without_keys({"n": 12345678901234567, "m": 12}, digits) == {"n": "[key]", "m": 12}
+
+
+def test_escapes_of_json_are_no_hiding_place() -> None:
+    escaped = "".join(f"\\u{ord(char):04x}" for char in KEY)
+    frame = '{"type": "response.output_text.delta", "item_id": "i", "delta": "%s", "%s": 1}'
+    events = EventRedactor(REDACTOR)
+    frame %= (escaped, escaped)
+    (out,) = events.redact(frame, json.loads(frame))
+    assert out[0] == {
+        "type": "response.output_text.delta",
+        "item_id": "i",
+        "delta": "[key]",
+        "[key]": 1,
+    }
+
+
+def test_without_keys_nothing_is_touched() -> None:
+    event = delta("sk-\\u0061 % &")
+    events = EventRedactor(Redactor())
+    assert events.redact(json.dumps(event), event) == ((event, ""),)
+
+
+_STEMS = ("response.output_text", "response.output_audio_transcript")
+_PIECES = (KEY[:1], KEY[:5], KEY[5:], KEY, "plain", "s", "k-", "\\u0073", "k-0123456789/abc", "")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(_STEMS),
+            st.integers(0, 1),
+            st.one_of(st.sampled_from(_PIECES), st.none()),
+        ),
+        max_size=20,
+    )
+)
+def test_each_text_comes_out_as_if_it_were_one(history: list[tuple[str, int, str | None]]) -> None:
+    """None ends a text; what comes after that is not looked at here."""
+    events: list[Event] = []
+    whole: dict[tuple[str, int], str] = defaultdict(str)
+    done: set[tuple[str, int]] = set()
+    for stem, index, text in history:
+        place = stem, index
+        if place in done:
+            continue
+        if text is None:
+            done.add(place)
+            events.append({"type": f"{stem}.done", "item_id": "i", "content_index": index})
+        else:
+            whole[place] += text
+            events.append(delta(text, f"{stem}.delta", content_index=index))
+    out: dict[tuple[str, int], str] = defaultdict(str)
+    for event, held in read(*events):
+        if "delta" in event:
+            place = event["type"].removesuffix(".delta"), event["content_index"]
+            out[place] += event["delta"]
+            assert REDACTOR.redact(whole[place]).startswith(out[place])
+            assert whole[place].find(held) >= 0
+    assert out == {place: REDACTOR.redact(text) for place, text in whole.items()}
