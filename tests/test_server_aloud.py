@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rtchat.server.limits import Limits
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.tone import CHARACTER_MS, LoudnessDetector, ToneVoice
@@ -191,7 +192,8 @@ def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
 
     async def main() -> None:
         voice = Listener()
-        async with serving(EchoEngine(), voice=voice) as url, joined(url) as peer:
+        limits = Limits(client_seconds=1)
+        async with serving(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
             await peer.send(listen(None))
             for _ in range(recordings):
                 await peer.send(append(sound(100)), COMMIT)

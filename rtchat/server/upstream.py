@@ -7,6 +7,7 @@ needs `httpx2`, an optional part. Not here: requests and answers themselves (`ch
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -15,6 +16,7 @@ from dataclasses import replace
 import httpx2
 
 from rtchat.server.chat import (
+    UPSTREAM_SECONDS,
     ChunkReader,
     Upstream,
     failed,
@@ -23,11 +25,10 @@ from rtchat.server.chat import (
     write_request,
 )
 from rtchat.server.engine import Answer, Finish, HangUp, Prompt
+from rtchat.values import Status
 from rtchat.wire.fields import write_frame
 
 _CONNECT_SECONDS = 10.0
-_SILENT_SECONDS = 300.0
-"""How long it may say nothing: a large prompt on a small machine takes minutes to read."""
 _LONGEST_ERROR = 64 * 1024
 
 
@@ -36,8 +37,11 @@ class UpstreamEngine:
 
     instructions = ""
 
-    def __init__(self, upstream: Upstream, client: httpx2.AsyncClient) -> None:
+    def __init__(
+        self, upstream: Upstream, client: httpx2.AsyncClient, silent_seconds: float
+    ) -> None:
         self.model = upstream.model
+        self._silent_seconds = silent_seconds
         self._upstream = upstream
         self._client = client
 
@@ -46,14 +50,24 @@ class UpstreamEngine:
 
     async def answer(self, prompt: Prompt) -> Answer:
         async with aclosing(self._ask(prompt)) as pieces:
-            async for piece in pieces:
+            while True:
+                try:
+                    # The client's own time-out is between bytes, and they may be comments only.
+                    async with asyncio.timeout(self._silent_seconds):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    piece = failed("The upstream fell silent.")
                 yield self._redacted(piece) if isinstance(piece, Finish) else piece
+                if isinstance(piece, Finish) and piece.status is Status.FAILED:
+                    return
 
     async def _ask(self, prompt: Prompt) -> Answer:
         if (unable := not_supported(prompt)) is not None:
             yield unable
             return
-        body = write_frame(write_request(prompt, self.model)).encode()
+        body = await asyncio.to_thread(self._body, prompt)
         reader = ChunkReader()
         try:
             async with self._send(body) as response:
@@ -86,6 +100,14 @@ class UpstreamEngine:
         finally:
             await response.aclose()
 
+    def _body(self, prompt: Prompt) -> bytes:
+        # Message by message: to write a long conversation at once would stop all other threads.
+        request = {**write_request(prompt, self.model)}
+        messages = request.pop("messages")
+        assert isinstance(messages, list)
+        chat = b",".join(write_frame(message).encode() for message in messages)
+        return b'%s,"messages":[%s]}' % (write_frame(request).encode()[:-1], chat)
+
     def _redacted(self, finish: Finish) -> Finish:
         key = self._upstream.key
         return replace(finish, message=finish.message.replace(key, "[key]")) if key else finish
@@ -117,7 +139,7 @@ def _explained(error: httpx2.HTTPError) -> Finish:
 
 @asynccontextmanager
 async def connected(
-    upstream: Upstream, *, silent_seconds: float = _SILENT_SECONDS
+    upstream: Upstream, *, silent_seconds: float = UPSTREAM_SECONDS
 ) -> AsyncIterator[UpstreamEngine]:
     """An engine that asks this upstream, while the block runs; it may come up later."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
@@ -132,4 +154,4 @@ async def connected(
         verify=ssl.create_default_context(),
         trust_env=not upstream.is_here,
     ) as client:
-        yield UpstreamEngine(upstream, client)
+        yield UpstreamEngine(upstream, client, silent_seconds)
