@@ -68,6 +68,8 @@ SESSION_SECONDS = 3600
 """How long a session lasts."""
 MOST_REPLIES = 32
 """Responses that a client may have at once: all but one of them are out of the conversation."""
+MOST_ITEMS = 10_000
+"""Items that a client may add: each response reads all of them."""
 NO_VOICE = "This server has no voice"
 """Why it is not heard and not spoken with, if nobody knows better."""
 
@@ -344,6 +346,9 @@ class Dialogue:
 
     def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
         check_images(item, "item", allow_urls=self._limits.image_urls)
+        if len(self._items) >= MOST_ITEMS:
+            message = f"The session is full: it may hold {MOST_ITEMS} items. Delete some of them."
+            raise RefusedError(_TOO_LARGE, message)
         self._check_room(size_of(item))
         item = complete(item, item.id or self._new_id("item"))
         if self._listening.reserves(item.id):

@@ -197,7 +197,7 @@ class Link(ServerConnection, asyncio.BufferedProtocol):
     def _check(self) -> None:
         if self.transport.get_write_buffer_size() > _MOST_UNSENT:
             self.transport.abort()  # it sends pings, and does not read the pongs
-        elif self._incoming > MB and self._door.budget.is_spent:
+        elif self._incoming > MB and self._door.budget.is_overdrawn:
             self._fail(CloseCode.TRY_AGAIN_LATER, "The server is out of memory.")
             self.taken()
 

@@ -42,6 +42,9 @@ class Items:
         self.size = 0
         """Bytes that they take."""
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
 

@@ -13,6 +13,8 @@ from rtchat.values import value
 
 MB = 1_000_000
 _BURST_SECONDS = 10.0
+_RESERVE = 96 * MB
+"""Four of the longest events."""
 _OVERHEAD = 100
 """Bytes that an object takes beside what it holds, roughly."""
 
@@ -46,6 +48,11 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         return self.held > self.most
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether there is no room left for events to arrive and be refused."""
+        return self.held > self.most + _RESERVE
 
 
 class Pace:

@@ -239,7 +239,7 @@ class Listening:
 
 def as_text(item: Item) -> Item:
     """A message as those read it who have no ears."""
-    if not isinstance(item, Message):
+    if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
         return item
     parts = tuple(Part("text", p.text) if p.kind == "audio" else p for p in item.parts)
     return replace(item, parts=parts)
