@@ -406,7 +406,7 @@ def test_what_a_client_held_is_free_when_it_leaves(program: Program) -> None:
                 pass
 
 
-HELD = {
+HELD: dict[str, dict[str, object]] = {
     "items": picture(800_000),
     "instructions": configure(instructions="x" * 1_100_000),
     "tools": configure(tools=[{"type": "function", "name": "f", "description": "x" * 1_100_000}]),
