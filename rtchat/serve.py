@@ -220,8 +220,8 @@ class _Faults:
         elif loop.time() - self._said_at >= _QUIET_SECONDS:  # it is told so once a second
             self._said_at = loop.time()
             self._say(
-                "rtchat: too many open files: new connections wait until others close "
-                "(hint: ulimit -n, --max-sessions)"
+                "rtchat: too many open files, so that new connections have to wait: "
+                "raise the limit (ulimit -n) or lower --max-sessions"
             )
 
 

@@ -38,6 +38,7 @@ class Items:
 
     def __init__(self) -> None:
         self._items: list[Item] = []
+        self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[Spoken]] = {}
         self.size = 0
         """Bytes that they take."""
@@ -56,16 +57,18 @@ class Items:
         """Add one at the end; the id of the one before it."""
         previous = self.last_id
         self._items.append(item)
+        self._ids.add(item.id)
         self.size += size_of(item)
         return previous
 
     def insert(self, item: Item, previous: str | None) -> str | None:
         """Add one after `previous`, as `AddItem` has it; the id of the one before it."""
-        if any(known.id == item.id for known in self._items):
+        if item.id in self._ids:
             message = f"The conversation has an item '{item.id}' already."
             raise RefusedError("item_create_duplicate_item_id", message, "item.id")
         index = self._place_after(previous)
         self._items.insert(index, item)
+        self._ids.add(item.id)
         self.size += size_of(item)
         return self._items[index - 1].id if index else None
 
@@ -92,6 +95,7 @@ class Items:
         """Remove one."""
         self.size -= size_of(self.find(item_id, "delete"))
         self._items = [item for item in self._items if item.id != item_id]
+        self._ids.discard(item_id)
         self._spoken.pop(item_id, None)
 
     def replace(self, item: Item, spoken: Sequence[Spoken] | None = None) -> None:

@@ -32,7 +32,7 @@ from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
 from rtchat.server.dialogue import NO_VOICE, SESSION_SECONDS, Begin, Dialogue, Halt, Output
 from rtchat.server.door import FRAGMENT, PATH, Door, Link, offered
-from rtchat.server.engine import Answer, Engine, Finish, HangUp
+from rtchat.server.engine import Answer, Engine, Finish, HangUp, limited
 from rtchat.server.growing import Speak
 from rtchat.server.limits import MB, Budget, Limits, Pace, return_memory
 from rtchat.server.listening import Hear
@@ -364,26 +364,18 @@ class _Client:
 
     async def _reply(self, reply_id: str, answer: Answer) -> None:
         seconds = self._house.limits.response_seconds
+        late = replace(_BROKE_OFF, message=f"The response was not complete after {seconds:g} s.")
         with suppress(ConnectionClosed):
-            try:
-                async with self._asking, asyncio.timeout(seconds):
-                    await self._pass_pieces_on(reply_id, answer)
-            except TimeoutError:
-                message = f"The response was not complete after {seconds:g} s."
-                finish = Finish(Status.FAILED, code="server_error", message=message)
-                await self._pass_on(self._dialogue.finish, reply_id, finish)
-
-    async def _pass_pieces_on(self, reply_id: str, answer: Answer) -> None:
-        async with aclosing(_guarded(answer)) as pieces:
-            async for piece in pieces:
-                match piece:
-                    case HangUp():
-                        await self._hang_up(piece)
-                        return
-                    case Finish():
-                        await self._pass_on(self._dialogue.finish, reply_id, piece)
-                    case _:
-                        await self._pass_on(self._dialogue.say, reply_id, piece)
+            async with self._asking, aclosing(limited(_guarded(answer), seconds, late)) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case HangUp():
+                            await self._hang_up(piece)
+                            return
+                        case Finish():
+                            await self._pass_on(self._dialogue.finish, reply_id, piece)
+                        case _:
+                            await self._pass_on(self._dialogue.say, reply_id, piece)
 
     async def _speak(self, reply_id: str, text: str) -> None:
         assert not isinstance(self._voice, str)  # else nothing is spoken

@@ -24,8 +24,7 @@ from rtchat.server.chat import (
     read_error,
     write_request,
 )
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.values import Status
+from rtchat.server.engine import Answer, Finish, HangUp, Prompt, limited
 from rtchat.wire.fields import write_frame
 
 _CONNECT_SECONDS = 10.0
@@ -49,19 +48,12 @@ class UpstreamEngine:
         return None
 
     async def answer(self, prompt: Prompt) -> Answer:
-        async with aclosing(self._ask(prompt)) as pieces:
-            while True:
-                try:
-                    # The client's own time-out is between bytes, and they may be comments only.
-                    async with asyncio.timeout(self._silent_seconds):
-                        piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    piece = failed("The upstream fell silent.")
+        # The HTTP client's own time-out is between bytes, and those may be comments only.
+        silent = failed("The upstream fell silent.")
+        answer = limited(self._ask(prompt), self._silent_seconds, silent, each=True)
+        async with aclosing(answer) as pieces:
+            async for piece in pieces:
                 yield self._redacted(piece) if isinstance(piece, Finish) else piece
-                if isinstance(piece, Finish) and piece.status is Status.FAILED:
-                    return
 
     async def _ask(self, prompt: Prompt) -> Answer:
         if (unable := not_supported(prompt)) is not None:
