@@ -600,3 +600,15 @@ def test_a_long_text_without_an_end_is_not_json() -> None:
     problem = read_request('{"a":"' + "," * _COMMAS)
     assert isinstance(problem, ServerProblem)
     assert problem.message.startswith("Not JSON: ")
+
+
+def test_a_text_is_as_long_as_openai_takes_it_and_data_as_long_as_a_frame() -> None:
+    long = "x" * (10 * 1024 * 1024 + 1)
+    text = {"type": "input_text", "text": long}
+    picture = {"type": "input_image", "image_url": long}
+    codes = []
+    for part in (text, picture):
+        item = {"type": "message", "role": "user", "content": [part]}
+        command = decode_command({"type": "conversation.item.create", "item": item})
+        codes.append(command.code if isinstance(command, ServerProblem) else "")
+    assert codes == ["string_above_max_length", ""]
