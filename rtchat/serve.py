@@ -6,6 +6,9 @@ Not here: the server itself and its engines (`server`), and reading argv (`cli`)
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
 import secrets
 import signal
 import ssl
@@ -13,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Se
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from rtchat.endpoint import keys_of_query
@@ -21,6 +24,7 @@ from rtchat.errors import ExitCode, UsageError
 from rtchat.server import weights
 from rtchat.server.chat import Upstream, upstream
 from rtchat.server.engines import local_voice, opened, voice_of
+from rtchat.server.limits import Limits
 from rtchat.server.llama import LABEL, SMOLLM2
 from rtchat.server.realtime import serving
 from rtchat.transport import Connection, Endpoint, endpoint, open_connection
@@ -140,12 +144,15 @@ def serve(
     api_key_file: Path | None,
     tls: tuple[Path, Path | None] | None,
     allow_origins: Sequence[str],
+    limits: Limits,
+    upstream_seconds: float,
+    grace: float,
     data_dir: Path,
     environ: MutableMapping[str, str],
     out: BinaryIO,
     say: Say,
 ) -> ExitCode:
-    """Serve until a signal; the URL is the one line on `out`."""
+    """Serve until a signal; the URL is the one line on `out`. A second signal ends it at once."""
     name = engine or ("upstream" if upstream else "local")
     key = _read_key(api_key_file) if api_key_file else None
     context = _read_tls(*tls) if tls else None
@@ -153,9 +160,12 @@ def serve(
         prepare_local(data_dir, say)
 
     async def run() -> ExitCode:
-        stopped: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_Faults(say).handle)
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that are gone
+        stopped: asyncio.Future[ExitCode] = loop.create_future()
         for number, code in _SIGNALS.items():
-            asyncio.get_running_loop().add_signal_handler(number, _stop, stopped, code)
+            loop.add_signal_handler(number, _stop, stopped, code)
         async with (
             opened(
                 name,
@@ -163,6 +173,7 @@ def serve(
                 environ=environ,
                 gguf=gguf,
                 upstream=upstream,
+                upstream_seconds=upstream_seconds,
                 secrets=_secrets(upstream, key),
             ) as answering,
             serving(
@@ -173,6 +184,8 @@ def serve(
                 api_key=key,
                 allow_origins=allow_origins,
                 ssl=context,
+                limits=limits,
+                grace=grace,
             ) as url,
         ):
             out.write(f"{url}\n".encode())
@@ -194,6 +207,35 @@ _SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMIN
 def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
     if not stopped.done():
         stopped.set_result(code)
+    loop = stopped.get_loop()
+    for number, ending in _SIGNALS.items():
+        # The next one ends the process whatever the loop is doing then.
+        loop.remove_signal_handler(number)
+        signal.signal(number, lambda *_, ending=ending: os._exit(ending))
+
+
+class _Faults:
+    """Says what goes wrong outside of any session."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._said_at = -_QUIET_SECONDS
+
+    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Called by the event loop."""
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _OUT_OF_FILES):
+            loop.default_exception_handler(context)
+        elif loop.time() - self._said_at >= _QUIET_SECONDS:  # it is told so once a second
+            self._said_at = loop.time()
+            self._say(
+                "rtchat: too many open files, so that new connections have to wait: "
+                "raise the limit (ulimit -n) or lower --max-sessions"
+            )
+
+
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_QUIET_SECONDS = 60.0
 
 
 def _read_key(file: Path) -> str:

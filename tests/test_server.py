@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
-from rtchat.server.dialogue import Begin, Dialogue
+from rtchat.server.dialogue import MOST_ITEMS, Begin, Dialogue
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp, Piece, Prompt
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
@@ -447,6 +447,26 @@ def test_items_go_where_they_are_put() -> None:
     ]
     assert added == [None, "a", "a", None]
     assert [item.id for item in heard(desk).items] == ["d", "a", "c", "b"]
+
+
+def test_a_session_holds_so_many_items() -> None:
+    desk = Desk()
+    for _ in range(MOST_ITEMS):
+        desk.dialogue.receive(as_json(user("x")))
+    assert error(desk.send(user("x")))["code"] == "session_too_large"
+
+
+def test_what_is_held_is_what_is_there() -> None:
+    desk = talking()
+    before = desk.dialogue.held
+    desk.send(user("x" * 1000, id="long"))
+    assert before + 1000 < desk.dialogue.held < before + 2000
+    desk.send({"type": "conversation.item.delete", "item_id": "long"})
+    assert desk.dialogue.held == before
+    desk.say("y" * 1000)
+    assert before + 1000 < desk.dialogue.held < before + 2000
+    desk.dialogue.forget()
+    assert desk.dialogue.held == 0
 
 
 def test_a_deleted_item_is_gone() -> None:

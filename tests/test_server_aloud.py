@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rtchat.server.limits import Limits
 from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.tone import CHARACTER_MS, LoudnessDetector, ToneVoice
@@ -177,6 +178,23 @@ def test_a_client_waits_while_too_much_is_to_be_heard() -> None:
     asyncio.run(main())
 
 
+def test_a_client_waits_rather_than_be_refused_what_it_says() -> None:
+    async def main() -> None:
+        voice = Gate()
+        limits = Limits(session_bytes=40_000)  # of which recordings take 4,800 each
+        async with serving(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
+            await peer.send(listen(None, transcription={}))
+            for _ in range(20):
+                await peer.send(append(sound(100)), COMMIT)
+            await peer.until("conversation.item.done")
+            voice.opened.set()
+            for _ in range(20):
+                done = "conversation.item.input_audio_transcription.completed"
+                assert (await peer.until(done, "error"))[-1]["type"] == done
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("recordings", [1, 10])
 def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
     class Listener(Gate):
@@ -191,7 +209,8 @@ def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
 
     async def main() -> None:
         voice = Listener()
-        async with serving(EchoEngine(), voice=voice) as url, joined(url) as peer:
+        limits = Limits(client_seconds=1)
+        async with serving(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
             await peer.send(listen(None))
             for _ in range(recordings):
                 await peer.send(append(sound(100)), COMMIT)

@@ -223,7 +223,6 @@ def test_a_turn_is_committed_and_answered_by_the_server() -> None:
         "input_audio_buffer.committed",
         "conversation.item.added",
         "conversation.item.done",
-        "response.created",
     ]
     assert {event.get("item_id", started[0]["item_id"]) for event in events} == {
         started[0]["item_id"]
@@ -231,9 +230,79 @@ def test_a_turn_is_committed_and_answered_by_the_server() -> None:
     assert events[0]["audio_end_ms"] == 448
     assert at.hears == [Hear(started[0]["item_id"], TURN[32 * BYTES_A_MS :])]
     assert at.begun == []
-    at.heard("hello")
+    assert types(at.heard("hello")) == [
+        "conversation.item.input_audio_transcription.delta",
+        "conversation.item.input_audio_transcription.completed",
+        "response.created",
+    ]
     assert at.say("hi")[-1]["delta"] == "hi"
     assert at.finish(Finish())[-1]["response"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("words", ["", " \n"])
+def test_a_turn_without_words_gets_no_response(words: str) -> None:
+    at = desk(configure(output_modalities=["text"]), listen(VAD, transcription={}))
+    at.send(append(TURN))
+    heard = at.heard(words)
+    assert heard[-1]["type"] == "conversation.item.input_audio_transcription.completed"
+    assert heard[-1]["transcript"] == words
+    assert types(at.send(reply())) == ["response.created"]  # the client may ask for one
+
+
+def test_a_turn_that_cannot_be_heard_gets_a_response_that_says_so() -> None:
+    at = desk(configure(output_modalities=["text"]), listen(VAD, transcription={}))
+    at.send(append(TURN))
+    events = at.heard("", "The ears failed: out of memory")
+    assert types(events) == [
+        "response.created",
+        "conversation.item.input_audio_transcription.failed",
+        "response.done",
+    ]
+    assert events[-1]["response"]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "answered"),
+    [("one", "two", 1), ("one", "", 1), ("", "two", 1), ("", "", 0)],
+)
+@pytest.mark.parametrize("late", [True, False])
+def test_turns_in_a_row_are_answered_once_if_any_has_words(
+    first: str, second: str, answered: int, late: bool
+) -> None:
+    at = desk(configure(output_modalities=["text"]), listen(VAD))
+    at.send(append(TURN))
+    before = [] if late else at.send(append(SPEECH))  # the user goes on before that is heard
+    names = types(at.heard(first)) if not late else []
+    assert "response.created" not in names + types(before)
+    rest = TURN if late else sound(64, QUIET)
+    names += types(at.send(append(rest)))
+    if late:
+        names += types(at.heard(second)) + types(at.heard(first, hear=at.hears[0]))
+    else:
+        names += types(at.heard(second))
+    assert names.count("response.created") == answered
+    assert names.count("error") == 0
+
+
+def test_a_turn_is_answered_when_what_followed_it_is_cleared() -> None:
+    at = desk(configure(output_modalities=["text"]), listen(VAD))
+    at.send(append(TURN), append(SPEECH))
+    assert at.heard("one") == []
+    assert types(at.send(CLEAR)) == ["input_audio_buffer.cleared", "response.created"]
+
+
+def test_a_turn_is_answered_when_turn_detection_ends_in_mid_speech() -> None:
+    at = desk(configure(output_modalities=["text"]), listen(VAD))
+    at.send(append(TURN), append(SPEECH))
+    at.heard("one")
+    assert types(at.send(listen(None))) == ["session.updated", "response.created"]
+
+
+def test_a_turn_whose_item_is_deleted_gets_no_response() -> None:
+    at = desk(configure(output_modalities=["text"]), listen(VAD))
+    at.send(append(TURN))
+    at.send({"type": "conversation.item.delete", "item_id": at.hears[0].item_id})
+    assert at.heard("hello") == []
 
 
 def test_a_turn_can_be_left_to_the_client_to_answer() -> None:
@@ -264,8 +333,9 @@ def test_speech_interrupts_the_response() -> None:
 def test_speech_lets_the_response_go_on_if_it_shall_and_then_gets_none() -> None:
     vad = {**VAD, "interrupt_response": False}
     at = desk(configure(output_modalities=["text"]), listen(vad), user("hi"), reply())
-    events = at.send(append(TURN))
-    assert types(events)[-2:] == ["conversation.item.done", "error"]
+    assert types(at.send(append(TURN)))[-1] == "conversation.item.done"
+    events = at.heard("hello")
+    assert types(events) == ["error"]
     assert events[-1]["error"]["code"] == "conversation_already_has_active_response"
     assert at.halted == []
     assert types(at.say("Well "))[-1] == "response.output_text.delta"
@@ -278,7 +348,7 @@ def test_speech_leaves_a_response_alone_that_is_not_of_the_conversation() -> Non
 
 def test_speech_interrupts_a_response_that_still_waits_for_its_question() -> None:
     at = desk(configure(output_modalities=["text"]), listen(VAD))
-    at.send(append(TURN))
+    at.send(append(TURN), reply())
     events = at.send(append(SPEECH))
     assert types(events) == ["input_audio_buffer.speech_started", "response.done"]
     assert events[-1]["response"]["output"] == []
@@ -391,7 +461,9 @@ def test_an_engine_may_refuse_what_it_is_asked_late() -> None:
     assert done["response"]["status"] == "failed"
     assert done["response"]["status_details"]["error"]["code"] == "c"
     assert error(at.send(reply()))["code"] == "c"
-    assert types(desk(listen(VAD), engine=Refusing()).send(append(TURN)))[-1] == "response.created"
+    at = desk(configure(output_modalities=["text"]), listen(VAD), engine=Refusing())
+    at.send(append(TURN))
+    assert error(at.heard("hello"))["code"] == "c"
 
 
 def test_a_deleted_item_is_heard_for_nothing() -> None:
@@ -649,8 +721,7 @@ def test_the_engine_is_told_what_was_spoken_as_text() -> None:
 def test_the_whole_of_a_spoken_beta_turn() -> None:
     at = desk(dialect=Dialect.BETA)
     at.send({"type": "session.update", "session": {"turn_detection": VAD}})
-    names = types(at.send(append(TURN)))
-    at.heard("hello")
+    names = types(at.send(append(TURN))) + types(at.heard("hello"))
     names += types(at.say("Hi.")) + types(at.finish(Finish()))
     names += types(at.sound(sound(10))) + types(at.spoken())
     assert names == [

@@ -41,7 +41,13 @@ from rtchat.values import (
 from rtchat.wire import decode, encode
 from rtchat.wire.answers import Transcribed, encode_event
 from rtchat.wire.fields import write_frame
-from rtchat.wire.requests import decode_command, merge_options, read_reply, read_request
+from rtchat.wire.requests import (
+    MOST_VALUES,
+    decode_command,
+    merge_options,
+    read_reply,
+    read_request,
+)
 from rtchat.wire.sessions import write_session
 from rtchat.wire.shapes import COMMANDS
 from rtchat.wire.voice import read_format
@@ -557,3 +563,59 @@ def test_the_oracle_is_strict_about_servers(event: dict[str, object]) -> None:
 def test_the_oracle_is_strict_about_clients(event: dict[str, object]) -> None:
     with pytest.raises(AssertionError):
         assert_client_event(event)
+
+
+# ------------------------------------------------------------------------------------- large frames
+
+_COMMAS = MOST_VALUES + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "," * _COMMAS,
+        '"{},' * _COMMAS,
+        "\\" * _COMMAS + "[" * _COMMAS,
+        '\\"' * _COMMAS,
+        json.dumps([{"a": '"'}] * _COMMAS),
+    ],
+    ids=["commas", "quotes", "backslashes", "both", "JSON"],
+)
+def test_a_text_may_be_as_long_as_it_likes(text: str) -> None:
+    assert read_request(json.dumps({"type": text})) == {"type": text}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"a":[' + "{}," * _COMMAS + "{}]}",
+        '{"a":' + "[" * _COMMAS,
+        '{"a":["' + '","' * _COMMAS + '"]}',
+        '{"a":["",' + "1," * _COMMAS,
+        '{"a":[' + '"\\\\",' * _COMMAS + "1]}",
+    ],
+    ids=["objects", "depth", "texts", "numbers", "backslashes"],
+)
+def test_an_event_has_only_so_many_values(frame: str) -> None:
+    problem = read_request(frame)
+    assert isinstance(problem, ServerProblem)
+    assert problem.code == "invalid_json"
+    assert problem.message.startswith(f"The event has more than {MOST_VALUES} values")
+
+
+def test_a_long_text_without_an_end_is_not_json() -> None:
+    problem = read_request('{"a":"' + "," * _COMMAS)
+    assert isinstance(problem, ServerProblem)
+    assert problem.message.startswith("Not JSON: ")
+
+
+def test_a_text_is_as_long_as_openai_takes_it_and_data_as_long_as_a_frame() -> None:
+    long = "x" * (10 * 1024 * 1024 + 1)
+    text = {"type": "input_text", "text": long}
+    picture = {"type": "input_image", "image_url": long}
+    codes = []
+    for part in (text, picture):
+        item = {"type": "message", "role": "user", "content": [part]}
+        command = decode_command({"type": "conversation.item.create", "item": item})
+        codes.append(command.code if isinstance(command, ServerProblem) else "")
+    assert codes == ["string_above_max_length", ""]

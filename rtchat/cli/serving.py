@@ -44,9 +44,51 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Serve web pages from there.")
     ] = None,
+    allow_image_urls: Annotated[
+        bool,
+        typer.Option(
+            "--allow-image-urls",
+            help="Let the upstream fetch images from URLs that clients name.",
+        ),
+    ] = False,
+    max_sessions: Annotated[int, typer.Option(metavar="N", min=1, help="Sessions at once.")] = 100,
+    max_session_mb: Annotated[
+        int, typer.Option(metavar="MB", min=1, help="Memory for the items and audio of a session.")
+    ] = 256,
+    max_total_mb: Annotated[
+        int, typer.Option(metavar="MB", min=1, help="Memory for those of all sessions.")
+    ] = 1024,
+    max_events: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Events that a client may send a second.")
+    ] = 1000,
+    client_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.1,
+            help="End sessions whose client answers no pings, or reads nothing, for so long.",
+        ),
+    ] = 40.0,
+    upstream_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.1, help="How long the upstream may take for the next words."
+        ),
+    ] = 300.0,
+    response_timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, help="How long a whole response may take."),
+    ] = 900.0,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.0, help="How long responses may go on after SIGTERM."
+        ),
+    ] = 2.0,
 ) -> int:
     """A Realtime server: a tiny model of its own, or before another engine. Prints its URL."""
     from rtchat.serve import read_upstream, serve
+    from rtchat.server.limits import MB, Limits
 
     around = surroundings()
     return serve(
@@ -64,6 +106,17 @@ def serve(
         api_key_file=api_key_file,
         tls=(tls_cert, tls_key) if tls_cert else None,
         allow_origins=allow_origin or [],
+        limits=Limits(
+            sessions=max_sessions,
+            session_bytes=max_session_mb * MB,
+            total_bytes=max_total_mb * MB,
+            events_per_second=max_events,
+            client_seconds=client_timeout,
+            response_seconds=response_timeout,
+            image_urls=allow_image_urls,
+        ),
+        upstream_seconds=upstream_timeout,
+        grace=grace,
         data_dir=around.data_dir,
         environ=around.environ,
         out=around.stdout.buffer,

@@ -39,11 +39,13 @@ from rtchat.events import (
 )
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, Prompt
 from rtchat.server.growing import GrowingReply, Speak, Step
+from rtchat.server.images import check_images
 from rtchat.server.items import Items, RefusedError, complete
+from rtchat.server.limits import MB, Budget, Limits, size_of
 from rtchat.server.listening import Hear, Listening, TurnOver, as_text, check_formats
 from rtchat.server.listening import Step as Spoke
 from rtchat.server.voice import Voice
-from rtchat.values import Dialect, Item, JsonObject, Options, OtherItem, Status, value
+from rtchat.values import Dialect, Item, JsonObject, Message, Options, OtherItem, Status, value
 from rtchat.wire.answers import encode_event
 from rtchat.wire.beta import param_to_beta
 from rtchat.wire.fields import Fields, write_frame
@@ -61,10 +63,13 @@ from rtchat.wire.requests import (
 from rtchat.wire.sessions import write_session, write_transcription
 
 _NOTHING = Options()
+_DEFAULTS = Limits()
 SESSION_SECONDS = 3600
 """How long a session lasts."""
 MOST_REPLIES = 32
 """Responses that a client may have at once: all but one of them are out of the conversation."""
+MOST_ITEMS = 10_000
+"""Items that a client may add: each response reads all of them."""
 NO_VOICE = "This server has no voice"
 """Why it is not heard and not spoken with, if nobody knows better."""
 
@@ -88,6 +93,14 @@ Output: TypeAlias = str | Begin | Speak | Hear | Halt
 """A frame to send, or something to do about an engine or a voice."""
 
 
+@value
+class Decoded:
+    """What a client sent: what it asks for, or what is wrong with that."""
+
+    command: Asked | ServerProblem
+    event_id: str = ""
+
+
 @dataclass
 class _Waiting:
     """A reply whose engine is asked as soon as these items have been heard."""
@@ -100,7 +113,8 @@ class Dialogue:
     """The server's end of one connection.
 
     `new_id` makes an id from its prefix (`item` → `item_…`), `now` is in Unix seconds, `voice` may
-    be the reason why there is none. `transcribes`: the session is for transcription only.
+    be the reason why there is none. `transcribes`: the session is for transcription only. `budget`
+    is that of all sessions; whoever calls keeps it up to date with what this one has `held`.
     """
 
     def __init__(
@@ -114,7 +128,11 @@ class Dialogue:
         dialect: Dialect = Dialect.GA,
         seconds: float = SESSION_SECONDS,
         transcribes: bool = False,
+        limits: Limits = _DEFAULTS,
+        budget: Budget | None = None,
     ) -> None:
+        self._limits = limits
+        self._budget = budget or Budget(limits.total_bytes)
         self._engine = engine
         self._new_id = new_id
         self._voice = voice
@@ -122,6 +140,7 @@ class Dialogue:
         self._dialect = dialect
         self._transcribes = transcribes
         self._options = Options(None if transcribes else engine.instructions)
+        self._options_size = size_of(self._options)
         self._session_id = new_id("sess")
         self._id = new_id("conv")
         self._expires_at = int(now + seconds)
@@ -129,29 +148,60 @@ class Dialogue:
         self._replies: dict[str, GrowingReply] = {}
         self._waiting: dict[str, _Waiting] = {}
         """By the id of the reply."""
+        self._turns: dict[str, bool | None] = {}
+        """Turns that are to be answered, by the id of the item: whether there are words in it; None
+        while that is not known."""
         self._listening = Listening(voice, self._items, new_id, self._session())
 
     def open(self) -> list[Output]:
         """The frames that greet the client."""
         return [*self._write([self._told(SessionCreated)])]
 
+    @property
+    def held(self) -> int:
+        """About how many bytes it keeps of what the client sent and was answered."""
+        replies = sum(reply.size for reply in self._replies.values())
+        return self._items.size + self._options_size + self._listening.size + replies
+
+    @property
+    def unheard_bytes(self) -> int:
+        """Of that, the audio that waits to be heard."""
+        return self._listening.unheard_bytes
+
+    def forget(self) -> None:
+        """Free what is held: the client has gone."""
+        self._items = Items()
+        self._options = _NOTHING
+        self._options_size = 0
+        self._replies.clear()
+        self._waiting.clear()
+        self._listening = Listening(NO_VOICE, self._items, self._new_id, {})
+
     def receive(self, frame: str | bytes) -> Sequence[Output]:
         """What the client sent. Whatever it is, nothing raises."""
+        return self.obey(self.decode(frame))
+
+    def decode(self, frame: str | bytes) -> Decoded:
+        """The first half of `receive`."""
         data = read_request(frame)
         if isinstance(data, ServerProblem):
-            return self.refuse(data)
+            return Decoded(data)
+        event_id = data.get("event_id")
         command = decode_command(data, self._dialect, transcribes=self._transcribes)
+        return Decoded(command, event_id if isinstance(event_id, str) else "")
+
+    def obey(self, decoded: Decoded) -> Sequence[Output]:
+        """The second half of it."""
+        command = decoded.command
         if isinstance(command, ServerProblem):
             return self.refuse(command)
-        event_id = data.get("event_id")
-        named = event_id if isinstance(event_id, str) else ""
         try:
             return [*self._obey(command)]
         except RefusedError as refused:
             param = refused.problem.param
             if self._dialect is Dialect.BETA:
                 param = param_to_beta(param)
-            return self.refuse(replace(refused.problem, event_id=named, param=param))
+            return self.refuse(replace(refused.problem, event_id=decoded.event_id, param=param))
 
     def refuse(self, problem: ServerProblem) -> list[Output]:
         """The frames of an `error` event."""
@@ -159,7 +209,12 @@ class Dialogue:
 
     def say(self, reply_id: str, piece: str | CallPiece) -> list[Output]:
         """The next piece of a reply; nothing if it has ended meanwhile."""
-        return self._grow(reply_id, lambda reply: reply.add(piece))
+        outputs = self._grow(reply_id, lambda reply: reply.add(piece))
+        if reply_id in self._replies and self.held > self._limits.session_bytes:
+            failed = Finish(Status.FAILED, code=_TOO_LARGE, message=self._too_large())
+            outputs += self._grow(reply_id, lambda reply: reply.cut(failed))
+            outputs.append(Halt(reply_id))
+        return outputs
 
     def finish(self, reply_id: str, finish: Finish) -> list[Output]:
         """There are no more pieces of a reply; nothing if it has ended before."""
@@ -182,8 +237,12 @@ class Dialogue:
 
     def heard(self, item_id: str, failure: str = "") -> list[Output]:
         """A `Hear` has been done, or has failed."""
+        outputs: list[Output] = []
+        if failure and item_id in self._turns:  # its response is what says so
+            del self._turns[item_id]
+            outputs += self._respond()
         item, events = self._listening.heard(item_id, failure)
-        outputs = [*self._write(events)]
+        outputs += self._write(events)
         for reply_id, waiting in [*self._waiting.items()]:
             if item_id not in waiting.unheard:
                 continue
@@ -195,7 +254,27 @@ class Dialogue:
             elif not waiting.unheard:
                 del self._waiting[reply_id]
                 outputs += self._ask_late(reply_id, waiting.prompt)
+        if item_id in self._turns:
+            self._turns[item_id] = self._has_words(item)
+            outputs += self._answer_turns()
         return outputs
+
+    def _has_words(self, item: Item) -> bool:
+        assert isinstance(item, Message)  # nothing else is heard
+        return item.text.strip() != "" and any(known is item for known in self._items)
+
+    def _answer_turns(self) -> list[Output]:
+        """Respond to turns whose words are known, once for all of them, unless there are none.
+
+        A response that speech would interrupt waits until that is over, and its words are known:
+        they may be none.
+        """
+        is_open = self._listening.is_spoken_to or None in self._turns.values()
+        if self._listening.interrupts and is_open:
+            return []
+        answered = [item_id for item_id, words in self._turns.items() if words is not None]
+        has_words = any(self._turns.pop(item_id) for item_id in answered)
+        return self._respond() if has_words else []
 
     def _grow(self, reply_id: str, step: Callable[[GrowingReply], Iterable[Step]]) -> list[Output]:
         reply = self._replies.get(reply_id)
@@ -227,9 +306,27 @@ class Dialogue:
             case Truncate(item_id, index, end):
                 self._items.truncate(item_id, index, end)
                 return self._write([ItemTruncated(item_id, index, end)])
-            case AppendAudio() | CommitAudio() | ClearAudio():
+            case AppendAudio(audio):
+                self._check_room(len(audio))
+                return self._attend(self._listening.obey(command))
+            case CommitAudio() | ClearAudio():
                 return self._attend(self._listening.obey(command))
         assert_never(command)
+
+    def _check_room(self, more: int) -> None:
+        """Raises `RefusedError` if so many more bytes are more than the session, or all sessions
+        together, may hold."""
+        if self.held + more > self._limits.session_bytes:
+            raise RefusedError(_TOO_LARGE, self._too_large())
+        if self._budget.held + more > self._budget.most:
+            message = "The server is busy: it has no memory left for this. Try again later."
+            raise RefusedError("server_overloaded", message, kind="server_error")
+
+    def _too_large(self) -> str:
+        most = self._limits.session_bytes // MB
+        return (
+            f"The session is full: it may hold {most} MB. Delete items, or start another session."
+        )
 
     def _configure(self, options: Options) -> Iterator[Output]:
         model = model_asked(options)
@@ -238,13 +335,21 @@ class Dialogue:
             message = f"A session keeps its model: this one has '{self._model}'."
             raise RefusedError("invalid_value", message, "session.model")
         check_formats(options, "session")
+        self._check_room(size_of(options))
         if options.instructions == "":  # as OpenAI's server does: nothing said is nothing changed
             options = replace(options, instructions=None)
         self._options = merge_options(self._options, options)
+        self._options_size = size_of(self._options)
         self._listening.configure(self._session())
-        return self._write([self._told(SessionUpdated)])
+        yield from self._write([self._told(SessionUpdated)])
+        yield from self._answer_turns()
 
     def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
+        check_images(item, "item", allow_urls=self._limits.image_urls)
+        if len(self._items) >= MOST_ITEMS:
+            message = f"The session is full: it may hold {MOST_ITEMS} items. Delete some of them."
+            raise RefusedError(_TOO_LARGE, message)
+        self._check_room(size_of(item))
         item = complete(item, item.id or self._new_id("item"))
         if self._listening.reserves(item.id):
             message = f"The conversation has an item '{item.id}' whose audio is being heard."
@@ -261,13 +366,14 @@ class Dialogue:
             match step:
                 case Hear():
                     yield step
-                case TurnOver():
-                    yield from self._respond()
+                case TurnOver(item_id):
+                    self._turns[item_id] = None
                 case _:
                     yield from self._write([step])
             running = self._running()
             if isinstance(step, SpeechStarted) and self._listening.interrupts and running:
                 yield from self._cut(running, "turn_detected")
+        yield from self._answer_turns()
 
     def _respond(self) -> list[Output]:
         try:
@@ -286,6 +392,7 @@ class Dialogue:
             message = f"{MOST_REPLIES} responses are active: wait until one of them is done."
             raise RefusedError("too_many_active_responses", message)
         check_formats(request.options, "response")
+        self._check_room(size_of(request))
         options = self._reply_options(request)
         prompt, audio = self._prompt(request, options)
         unheard = {item.id for item in prompt.items} & {*self._listening.unheard, *audio}
@@ -296,6 +403,7 @@ class Dialogue:
             self._items,
             self._new_id,
         )
+        reply.size += size_of(request.input)
         mute = self._voice if options.modality == "audio" else None
         answer: Answer | None = None
         if not unheard and not isinstance(mute, str):
@@ -304,6 +412,8 @@ class Dialogue:
                 raise RefusedError(answered.code, answered.message, answered.param, answered.kind)
             answer = answered
         self._replies[reply.id] = reply
+        if not request.out_of_band:
+            self._turns.clear()  # it answers all that was said so far
         yield from self._write([ReplyStarted(reply.id, reply.conversation_id)], options)
         if isinstance(mute, str):
             yield from self.finish(reply.id, _mute(mute))
@@ -332,7 +442,10 @@ class Dialogue:
             items = []
             for index, item in enumerate(request.input):
                 known = self._resolve(item)
-                read, sound = self._listening.split(known, f"response.input[{index}]")
+                path = f"response.input[{index}]"
+                if known is item:
+                    check_images(item, path, allow_urls=self._limits.image_urls)
+                read, sound = self._listening.split(known, path)
                 # It may have the id of an item of the conversation, and is another.
                 if sound or (known is item and item.id):
                     read = complete(read, self._new_id("item"))
@@ -404,6 +517,9 @@ class Dialogue:
             data = encode_event(step, self._new_id("event"), self._dialect, options)
             if data is not None:
                 yield write_frame(data)
+
+
+_TOO_LARGE = "session_too_large"
 
 
 def _mute(why: str) -> Finish:

@@ -6,8 +6,10 @@ Not here: any engine.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Protocol, TypeAlias
 
 from rtchat.events import ServerProblem
@@ -80,6 +82,23 @@ Piece: TypeAlias = str | CallPiece | Finish | HangUp
 Answer: TypeAlias = AsyncGenerator[Piece, None]
 """Text and calls, then a `Finish` or a `HangUp`, and nothing after it. Closing it early stops the
 engine."""
+
+
+async def limited(answer: Answer, seconds: float, finish: Finish, *, each: bool = False) -> Answer:
+    """The same pieces, and `finish` if they take longer: all of them, or `each`."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + seconds
+    async with aclosing(answer):
+        while True:
+            try:
+                async with asyncio.timeout_at(now() + seconds if each else deadline):
+                    piece = await anext(answer)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                yield finish
+                return
+            yield piece
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rtchat.errors import UsageError
 from rtchat.server import weights
-from rtchat.server.chat import Upstream
+from rtchat.server.chat import UPSTREAM_SECONDS, Upstream
 from rtchat.server.dialogue import NO_VOICE
 from rtchat.server.engine import Engine
 from rtchat.server.llama import SMOLLM2, plain_recipe, running
@@ -31,6 +31,7 @@ async def opened(
     environ: MutableMapping[str, str],
     gguf: Path | None = None,
     upstream: Upstream | None = None,
+    upstream_seconds: float = UPSTREAM_SECONDS,
     secrets: Iterable[str] = (),
 ) -> AsyncIterator[Engine]:
     """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs. An upstream
@@ -43,7 +44,7 @@ async def opened(
     if upstream is not None and name != "upstream":
         raise UsageError(f"--upstream is for the engine upstream, not {name}")
     if name == "upstream":
-        async with _asking(upstream, secrets) as engine:
+        async with _asking(upstream, upstream_seconds, secrets) as engine:
             yield engine
     elif name == "echo":
         yield EchoEngine()
@@ -58,14 +59,16 @@ async def opened(
 
 
 @asynccontextmanager
-async def _asking(upstream: Upstream | None, secrets: Iterable[str]) -> AsyncIterator[Engine]:
+async def _asking(
+    upstream: Upstream | None, seconds: float, secrets: Iterable[str]
+) -> AsyncIterator[Engine]:
     if upstream is None:
         raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
     if find_spec("httpx2") is None:
         raise UsageError("the engine upstream needs httpx2", hint="pip install 'rtchat[upstream]'")
     from rtchat.server.upstream import connected
 
-    async with connected(upstream, secrets=secrets) as engine:
+    async with connected(upstream, silent_seconds=seconds, secrets=secrets) as engine:
         yield engine
 
 

@@ -25,6 +25,7 @@ from rtchat.events import (
 )
 from rtchat.server.engine import CallPiece, Finish
 from rtchat.server.items import Items
+from rtchat.server.limits import size_of
 from rtchat.server.speaking import Mouth
 from rtchat.values import Channel, Message, Options, Part, Status, ToolCall, value
 from rtchat.wire.answers import ArgumentsDelta, Said, write_audio
@@ -83,6 +84,8 @@ class GrowingReply:
         self.options = options
         self.conversation_id = conversation_id
         self.is_over = False
+        self.size = size_of(options)
+        """Bytes that it takes, about."""
         self._items = items
         self._new_id = new_id
         self._outputs: dict[int | None, _Output] = {}
@@ -107,6 +110,7 @@ class GrowingReply:
         if call and not text:  # it only begins the call
             return
         output.pieces.append(text)
+        self.size += size_of(text)
         place = self.id, output.item_id, output.index
         if call:
             yield ArgumentsDelta(text, output.call_id, *place)

@@ -109,6 +109,11 @@ class Ears:
         """How much audio there is."""
         return len(self._audio) / BYTES_A_MS
 
+    @property
+    def size(self) -> int:
+        """How many bytes that are."""
+        return len(self._audio)
+
     def listen_for(self, turns: Turns | None) -> None:
         """How to tell turns apart from here on. One that has begun goes on, unless this is None."""
         self._turns = turns

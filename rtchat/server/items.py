@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from rtchat.events import ServerProblem
+from rtchat.server.limits import size_of
 from rtchat.server.speaking import Spoken, cut_to
 from rtchat.values import (
     Approval,
@@ -37,7 +38,13 @@ class Items:
 
     def __init__(self) -> None:
         self._items: list[Item] = []
+        self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[Spoken]] = {}
+        self.size = 0
+        """Bytes that they take."""
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -50,15 +57,19 @@ class Items:
         """Add one at the end; the id of the one before it."""
         previous = self.last_id
         self._items.append(item)
+        self._ids.add(item.id)
+        self.size += size_of(item)
         return previous
 
     def insert(self, item: Item, previous: str | None) -> str | None:
         """Add one after `previous`, as `AddItem` has it; the id of the one before it."""
-        if any(known.id == item.id for known in self._items):
+        if item.id in self._ids:
             message = f"The conversation has an item '{item.id}' already."
             raise RefusedError("item_create_duplicate_item_id", message, "item.id")
         index = self._place_after(previous)
         self._items.insert(index, item)
+        self._ids.add(item.id)
+        self.size += size_of(item)
         return self._items[index - 1].id if index else None
 
     def _place_after(self, previous: str | None) -> int:
@@ -82,8 +93,9 @@ class Items:
 
     def delete(self, item_id: str) -> None:
         """Remove one."""
-        self.find(item_id, "delete")
+        self.size -= size_of(self.find(item_id, "delete"))
         self._items = [item for item in self._items if item.id != item_id]
+        self._ids.discard(item_id)
         self._spoken.pop(item_id, None)
 
     def replace(self, item: Item, spoken: Sequence[Spoken] | None = None) -> None:
@@ -91,6 +103,7 @@ class Items:
         for index, known in enumerate(self._items):
             if known.id == item.id:
                 self._items[index] = item
+                self.size += size_of(item) - size_of(known)
                 if spoken is not None:
                     self._spoken[item.id] = spoken
 

@@ -44,7 +44,9 @@ class Hear:
 
 @value
 class TurnOver:
-    """The user has spoken, and waits for a response."""
+    """The user has spoken, and waits for a response to the words in this item, if there are any."""
+
+    item_id: str
 
 
 Step: TypeAlias = Said | Hear | TurnOver
@@ -55,8 +57,13 @@ class _Unheard:
     """An item whose words are to come."""
 
     message: Message
-    seconds: float
+    size: int
+    """Bytes of audio."""
     pieces: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return self.size / BYTES_A_MS / 1000
 
     @property
     def index(self) -> int:
@@ -85,6 +92,22 @@ class Listening:
     def interrupts(self) -> bool:
         """Whether speech ends the running response."""
         return self._turns is not None and self._turns.interrupts
+
+    @property
+    def is_spoken_to(self) -> bool:
+        """Whether the user is speaking."""
+        return self._speaking != ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of audio that wait to be committed or heard."""
+        buffered = 0 if isinstance(self._ears, str) else self._ears.size
+        return buffered + self.unheard_bytes
+
+    @property
+    def unheard_bytes(self) -> int:
+        """Bytes of audio whose words are to come."""
+        return sum(unheard.size for unheard in self._unheard.values())
 
     @property
     def unheard(self) -> Collection[str]:
@@ -134,9 +157,10 @@ class Listening:
                 yield SpeechStarted(self._speaking, mark.start_ms)
                 continue
             yield SpeechStopped(self._speaking, mark.end_ms)
+            item_id = self._speaking
             yield from self._make_item(mark.audio)
             if self._turns is not None and self._turns.creates:
-                yield TurnOver()
+                yield TurnOver(item_id)
 
     def _commit(self, ears: Ears) -> Iterator[Step]:
         if ears.milliseconds < _SHORTEST_MS:
@@ -181,7 +205,7 @@ class Listening:
     def begin(self, message: Item, audio: bytes) -> Hear:
         """Have an item heard."""
         assert isinstance(message, Message)
-        self._unheard[message.id] = _Unheard(message, len(audio) / BYTES_A_MS / 1000)
+        self._unheard[message.id] = _Unheard(message, len(audio))
         return Hear(message.id, audio)
 
     def hear(self, item_id: str, piece: str) -> list[Said]:
@@ -215,7 +239,7 @@ class Listening:
 
 def as_text(item: Item) -> Item:
     """A message as those read it who have no ears."""
-    if not isinstance(item, Message):
+    if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
         return item
     parts = tuple(Part("text", p.text) if p.kind == "audio" else p for p in item.parts)
     return replace(item, parts=parts)

@@ -30,6 +30,8 @@ LABEL = "SmolLM2-135M, a tiny model to try the interface, not for facts"
 _MAGIC = b"GGUF"
 _CACHE_MIB = 128
 """Of what other clients' prompts left behind; the runtime's own limit is 8 GiB."""
+_LONGEST_TOKEN = 32
+"""Characters; most tokens have four."""
 _SENTENCE_END = re.compile(r"[a-z]{3}[.!?]$")
 """Of what is said so far; an abbreviation or the number of a list has none."""
 _INSTRUCTIONS = "You are a helpful AI assistant. Answer briefly and clearly."
@@ -163,6 +165,12 @@ class LlamaEngine:
         return finish
 
     def _chat(self, chat: _Chat, prompt: Prompt, tell: _Tell, stop: Event) -> tuple[str, Finish]:
+        room = self._recipe.context
+        if sum(len(line["content"]) for line in chat) > room * _LONGEST_TOKEN:
+            # Before the runtime splits megabytes into tokens, which nothing can stop.
+            return "", _failed(
+                _TOO_LONG, f"This is too long for the model, which has room for {room} tokens."
+            )
         finish = Finish(Status.CANCELLED, "client_cancelled")
         aloud = self._recipe.longest_aloud if prompt.is_spoken else None
         pieces: list[str] = []

@@ -8,50 +8,58 @@ what answers (`engine`) and what hears and speaks (`voice`).
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
 import logging
 import secrets
 import string
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from itertools import chain
 from ssl import SSLContext
 from typing import ParamSpec, assert_never
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
+from rtchat.effects import AppendAudio
 from rtchat.errors import UsageError
 from rtchat.events import ServerProblem
 from rtchat.server.dialogue import NO_VOICE, SESSION_SECONDS, Begin, Dialogue, Halt, Output
-from rtchat.server.engine import Answer, Engine, Finish, HangUp
+from rtchat.server.door import FRAGMENT, PATH, Door, Link, offered
+from rtchat.server.engine import Answer, Engine, Finish, HangUp, limited
 from rtchat.server.growing import Speak
+from rtchat.server.limits import MB, Budget, Limits, Pace, return_memory
 from rtchat.server.listening import Hear
 from rtchat.server.voice import Voice
 from rtchat.values import BYTES_A_MS, Dialect, Status
 
 _P = ParamSpec("_P")
-PATH = "/v1/realtime"
-_PATHS = (PATH, "/realtime")
 _MAX_FRAME = 24 * 1024 * 1024
 """It has room for more audio than may be sent at once, so that a client is told what is wrong."""
-_LONG_FRAME = 64 * 1024
-"""Reading so much audio takes more time than other clients should wait."""
+_LONG_FRAME = 16 * 1024
+"""Reading so much takes more time than other clients should wait."""
+_HUGE_FRAME = MB
+"""So long are images and files, and attacks: one is read at a time."""
+_MOST_QUEUED = 1
+"""Messages that may wait to be read: each may be as long as a frame can be."""
 _MOST_UNHEARD = 8
 """Recordings that a client may have waiting to be heard before it has to wait itself."""
 _PIECE = 100 * BYTES_A_MS
 """Of audio, sent at a time: what comes between two of them is a cancel, perhaps."""
 _CLOSE_SECONDS = 2.0
-_KEY_PROTOCOL = "openai-insecure-api-key."
+_HANDSHAKE_SECONDS = 10.0
+_NORMAL, _GOING_AWAY = 1000, 1001
+_MOST_ASKED = 4
+"""Responses of one client that an engine works on at once: the others of it wait."""
+_MUCH = 8 * MB
+"""Bytes after which it pays to give memory back to the system."""
+_DEFAULTS = Limits()
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _BROKEN = 1006
 """Not a code that can be sent: it stands for a connection that broke."""
@@ -74,28 +82,42 @@ async def serving(
     allow_origins: Sequence[str] = (),
     ssl: SSLContext | None = None,
     session_seconds: float = SESSION_SECONDS,
+    limits: Limits = _DEFAULTS,
+    grace: float = 0.0,
 ) -> AsyncIterator[str]:
     """Serve while the block runs; the value is the URL. `voice` may be why there is none.
 
     Without `api_key` anybody who reaches the port is served. A browser's page is refused unless its
-    origin is in `allow_origins`. Raises `UsageError` if the address cannot be had.
+    origin is in `allow_origins`. When the block ends, responses have `grace` seconds to end, too.
+    Raises `UsageError` if the address cannot be had.
     """
-    door = _Door(api_key, frozenset(allow_origins))
+    house = _House(engine, voice, session_seconds, limits)
+    door = Door(api_key, frozenset(allow_origins), limits, house.budget)
+    clients: set[_Client] = set()
 
     async def meet(socket: ServerConnection) -> None:
-        await _Client(socket, engine, voice, session_seconds).run()
+        assert isinstance(socket, Link)
+        client = _Client(socket, house)
+        clients.add(client)
+        try:
+            await client.run()
+        finally:
+            clients.remove(client)
 
     try:
         server = await serve(
             meet,
             host,
             port,
-            process_request=door.judge,
+            process_request=door.judge,  # type: ignore[arg-type] # it is a `Link`, made below
             select_subprotocol=_choose_protocol,
             compression=None,
             max_size=_MAX_FRAME,
+            max_queue=_MOST_QUEUED,
+            open_timeout=min(_HANDSHAKE_SECONDS, limits.client_seconds),
             close_timeout=_CLOSE_SECONDS,
-            ping_timeout=None,  # while a client has to wait, its pongs are not read
+            ping_interval=None,  # see `Link.keep_alive`
+            create_connection=partial(Link, door=door),  # type: ignore[arg-type] # as good as a class
             ssl=ssl,
             logger=_silent(),
         )
@@ -103,8 +125,29 @@ async def serving(
         hint = "--port 0 takes a free one" if port else "another --host"
         message = f"cannot listen on {host}:{port}: {error.strerror or error}"
         raise UsageError(message, hint=hint) from error
-    async with server:
+    try:
         yield _url(server, host, secure=ssl is not None)
+    finally:
+        server.close(close_connections=False)  # a client that does not read would hold it up
+        await asyncio.gather(*(client.leave(grace) for client in clients))
+        door.abort()
+        with suppress(TimeoutError):  # of connections without a TLS handshake
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await server.wait_closed()
+
+
+class _House:
+    """What all clients of a server share."""
+
+    def __init__(self, engine: Engine, voice: Voice | str, seconds: float, limits: Limits) -> None:
+        self.engine = engine
+        self.voice = voice
+        self.seconds = seconds
+        self.limits = limits
+        self.budget = Budget(limits.total_bytes)
+        self.reading = asyncio.Lock()
+        """One long event is decoded at a time: the interpreter can do no more, and each takes
+        several times its size of memory meanwhile."""
 
 
 def _url(server: Server, host: str, *, secure: bool) -> str:
@@ -127,159 +170,186 @@ def _choose_protocol(
     return next((name for name in offered if name == "realtime"), None)
 
 
-def _offered(request: Request) -> list[str]:
-    lines = request.headers.get_all("Sec-WebSocket-Protocol")
-    return [name.strip() for line in lines for name in line.split(",")]
-
-
 def _dialect(request: Request) -> Dialect:
     asked = request.headers.get_all("OpenAI-Beta")
-    if _BETA_PROTOCOL in _offered(request) or any("realtime=v1" in line for line in asked):
+    if _BETA_PROTOCOL in offered(request) or any("realtime=v1" in line for line in asked):
         return Dialect.BETA
     return Dialect.GA
-
-
-class _Door:
-    """Who is let in."""
-
-    def __init__(self, api_key: str | None, origins: frozenset[str]) -> None:
-        self._key = None if api_key is None else api_key.encode()
-        self._origins = origins
-
-    def judge(self, socket: ServerConnection, request: Request) -> Response | None:
-        """The answer to a handshake that is refused, or None."""
-        if urlsplit(request.path).path not in _PATHS:
-            return _refusal(HTTPStatus.NOT_FOUND, "", f"Not found: the path is {PATH}.")
-        origins = request.headers.get_all("Origin")
-        if any(origin not in self._origins for origin in origins):
-            message = "A page of this origin may not connect: see --allow-origin."
-            return _refusal(HTTPStatus.FORBIDDEN, "origin_not_allowed", message)
-        keys = _keys(request)
-        if self._key is None or any(hmac.compare_digest(key, self._key) for key in keys):
-            return None
-        if keys:
-            message = "Incorrect API key provided."
-            return _refusal(HTTPStatus.UNAUTHORIZED, "invalid_api_key", message)
-        message = "You did not provide an API key: send it as 'Authorization: Bearer KEY'."
-        return _refusal(HTTPStatus.UNAUTHORIZED, "", message)
-
-
-def _keys(request: Request) -> list[bytes]:
-    bearer = [line.split(None, 1) for line in request.headers.get_all("Authorization")]
-    found = [
-        *(words[1].strip() for words in bearer if len(words) == 2 and words[0].lower() == "bearer"),
-        *request.headers.get_all("api-key"),
-        *(
-            name.removeprefix(_KEY_PROTOCOL)
-            for name in _offered(request)
-            if name.startswith(_KEY_PROTOCOL)
-        ),
-    ]
-    return [key.encode("utf-8", "surrogateescape") for key in found]
-
-
-def _refusal(status: HTTPStatus, code: str, message: str) -> Response:
-    error = {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": None,
-        "code": code or None,
-    }
-    body = json.dumps({"error": error}).encode()
-    headers = Headers(
-        [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Connection", "close"),
-        ]
-    )
-    return Response(status.value, status.phrase, headers, body)
 
 
 class _Client:
     """One connection."""
 
-    def __init__(
-        self, socket: ServerConnection, engine: Engine, voice: Voice | str, seconds: float
-    ) -> None:
+    def __init__(self, socket: Link, house: _House) -> None:
         request = socket.request
         assert request is not None  # the handshake is over
         asked = parse_qs(urlsplit(request.path).query)
         self._socket = socket
-        self._engine = engine
-        self._voice = voice
-        self._seconds = seconds
+        self._house = house
+        self._engine = house.engine
+        self._voice = house.voice
+        self._budget = house.budget
         self._dialogue = Dialogue(
-            engine,
+            house.engine,
             new_id=random_id,
             now=time.time(),
-            voice=voice,
+            voice=house.voice,
             model=asked.get("model", [""])[0],
             dialect=_dialect(request),
-            seconds=seconds,
+            seconds=house.seconds,
             transcribes=asked.get("intent") == ["transcription"],
+            limits=house.limits,
+            budget=house.budget,
         )
+        self._held = self._most_held = 0
+        """Bytes that the dialogue holds, as the budget knows, and the most that it has held."""
+        self._pace = Pace(house.limits.events_per_second, time.monotonic())
+        self._is_slowed = False
         self._order = asyncio.Lock()
         self._group = asyncio.TaskGroup()
         self._replies: dict[str, set[asyncio.Task[None]]] = {}
         """What is done for each reply: its engine, and its voice."""
+        self._asking = asyncio.Semaphore(_MOST_ASKED)
         self._hearing: set[asyncio.Task[None]] = set()
         self._ear = asyncio.Lock()
         """One client's recordings are heard one after the other, several clients' in turn."""
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        with suppress(ConnectionClosed):
-            hang_up = self._engine.greet()
-            if hang_up is None:
-                try:
-                    async with asyncio.timeout(self._seconds):
-                        await self._converse()
-                except TimeoutError:
-                    hang_up = _EXPIRED
-            if hang_up is not None:
-                await self._hang_up(hang_up)
+        try:
+            with suppress(ConnectionClosed):
+                hang_up = self._engine.greet()
+                if hang_up is None:
+                    try:
+                        async with asyncio.timeout(self._house.seconds):
+                            await self._converse()
+                    except TimeoutError:
+                        hang_up = _EXPIRED
+                if hang_up is not None:
+                    await self._hang_up(hang_up)
+            await self._close(_NORMAL)
+        finally:
+            self._socket.transport.abort()
+            self._dialogue.forget()
+            self._settle()
+            if self._most_held > _MUCH:
+                return_memory()
+
+    async def leave(self, grace: float) -> None:
+        """Let responses end for so many seconds, and close."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while work := {*self._hearing, *chain.from_iterable(self._replies.values())}:
+                    await asyncio.wait(work)
+        await self._close(_GOING_AWAY)
+
+    async def _close(self, code: int, reason: str = "") -> None:
+        """Close; break the connection of a client that takes no farewell."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._socket.close(code, reason)
+        self._socket.transport.abort()
 
     async def _converse(self) -> None:
         async with self._group:
             gone = self._group.create_task(self._socket.wait_closed())
+            watch = self._group.create_task(self._watch())
             try:
                 await self._perform(self._dialogue.open())
                 async for frame in self._socket:
+                    self._socket.taken()
                     async with self._order:
                         await self._perform(await self._receive(frame))
-                    while len(self._hearing) >= _MOST_UNHEARD and not gone.done():
+                    del frame  # it may be long, and the next one a long way off
+                    await self._slow_down()
+                    while self._hears_enough() and not gone.done():
                         first = asyncio.FIRST_COMPLETED
                         await asyncio.wait({gone, *self._hearing}, return_when=first)
             except ConnectionClosed:
                 return
             finally:
-                for task in (gone, *self._hearing, *chain.from_iterable(self._replies.values())):
+                replies = chain.from_iterable(self._replies.values())
+                for task in (gone, watch, *self._hearing, *replies):
                     task.cancel()
 
+    async def _watch(self) -> None:
+        with suppress(ConnectionClosed):
+            await self._socket.keep_alive(self._house.limits.client_seconds)
+
+    async def _slow_down(self) -> None:
+        """Wait until the client may send its next event; the others have their turn anyway."""
+        seconds = self._pace.take(time.monotonic())
+        if seconds and not self._is_slowed:
+            async with self._order:
+                await self._perform(self._dialogue.refuse(self._too_fast()))
+        self._is_slowed = seconds > 0
+        await asyncio.sleep(seconds)
+
+    def _too_fast(self) -> ServerProblem:
+        rate = self._house.limits.events_per_second
+        message = f"You send more than {rate} events a second: they are read more slowly."
+        return ServerProblem(message, "rate_limit_error", "rate_limit_exceeded")
+
+    def _hears_enough(self) -> bool:
+        most = self._house.limits.session_bytes // 4
+        return len(self._hearing) >= _MOST_UNHEARD or self._dialogue.unheard_bytes > most
+
     async def _receive(self, frame: str | bytes) -> Sequence[Output]:
-        if len(frame) > _LONG_FRAME:
+        if len(frame) <= _LONG_FRAME:
+            return self._dialogue.receive(frame)
+        if len(frame) <= _HUGE_FRAME:
             return await asyncio.to_thread(self._dialogue.receive, frame)
-        return self._dialogue.receive(frame)
+        async with self._house.reading:
+            asked = await asyncio.to_thread(self._dialogue.decode, frame)
+            if not isinstance(asked.command, AppendAudio):
+                return await asyncio.to_thread(self._dialogue.obey, asked)
+        # Of a long recording every moment is looked at: others need not wait for that.
+        return await asyncio.to_thread(self._dialogue.obey, asked)
+
+    def _settle(self) -> None:
+        """Tell the budget what the dialogue holds."""
+        held = self._dialogue.held
+        self._most_held = max(self._most_held, held)
+        self._budget.held += held - self._held
+        self._held = held
 
     async def _perform(self, outputs: Sequence[Output]) -> None:
-        for output in outputs:
-            match output:
-                case str():
-                    await self._socket.send(output)
-                case Begin(reply_id, answer):
-                    self._start(reply_id, self._reply(reply_id, answer))
-                case Speak(reply_id, text):
-                    self._start(reply_id, self._speak(reply_id, text))
-                case Hear(item_id, audio):
-                    task = self._group.create_task(self._hear(item_id, audio))
-                    self._hearing.add(task)
-                    task.add_done_callback(self._hearing.discard)
-                case Halt(reply_id):
-                    for task in self._replies.get(reply_id, ()):
-                        task.cancel()
-                case _:
-                    assert_never(output)
+        self._settle()
+        left = deque(outputs)
+        del outputs  # so that each is free as soon as it is sent
+        unsent = sum(len(output) for output in left if isinstance(output, str))
+        self._budget.held += unsent
+        try:
+            while left:
+                output = left.popleft()
+                if isinstance(output, str):
+                    await self._send(output)
+                    unsent -= len(output)
+                    self._budget.held -= len(output)
+                else:
+                    self._do(output)
+        finally:
+            self._budget.held -= unsent
+
+    async def _send(self, frame: str) -> None:
+        # In fragments if it is long, as to encode and copy that at once would keep others waiting.
+        await self._socket.send(frame if len(frame) <= FRAGMENT else _fragments(frame))
+
+    def _do(self, output: Begin | Speak | Hear | Halt) -> None:
+        match output:
+            case Begin(reply_id, answer):
+                self._start(reply_id, self._reply(reply_id, answer))
+            case Speak(reply_id, text):
+                self._start(reply_id, self._speak(reply_id, text))
+            case Hear(item_id, audio):
+                task = self._group.create_task(self._hear(item_id, audio))
+                self._hearing.add(task)
+                task.add_done_callback(self._hearing.discard)
+            case Halt(reply_id):
+                for task in self._replies.get(reply_id, ()):
+                    task.cancel()
+            case _:
+                assert_never(output)
 
     def _start(self, reply_id: str, work: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(work)
@@ -293,8 +363,10 @@ class _Client:
             del self._replies[reply_id]
 
     async def _reply(self, reply_id: str, answer: Answer) -> None:
+        seconds = self._house.limits.response_seconds
+        late = replace(_BROKE_OFF, message=f"The response was not complete after {seconds:g} s.")
         with suppress(ConnectionClosed):
-            async with aclosing(_guarded(answer)) as pieces:
+            async with self._asking, aclosing(limited(_guarded(answer), seconds, late)) as pieces:
                 async for piece in pieces:
                     match piece:
                         case HangUp():
@@ -338,13 +410,20 @@ class _Client:
             await self._perform(tell(*args, **named))
 
     async def _hang_up(self, hang_up: HangUp) -> None:
-        async with self._order:
-            if hang_up.problem is not None:
-                await self._perform(self._dialogue.refuse(hang_up.problem))
+        if hang_up.problem is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS), self._order:
+                    await self._perform(self._dialogue.refuse(hang_up.problem))
         if hang_up.code == _BROKEN:
             self._socket.transport.abort()
         else:
-            await self._socket.close(hang_up.code, hang_up.reason)
+            await self._close(hang_up.code, hang_up.reason)
+
+
+async def _fragments(frame: str) -> AsyncGenerator[str, None]:
+    for start in range(0, len(frame), FRAGMENT):
+        yield frame[start : start + FRAGMENT]
+        await asyncio.sleep(0)
 
 
 async def _guarded(answer: Answer) -> Answer:

@@ -71,6 +71,8 @@ from rtchat.wire.fields import Fields
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 _CHUNK = 8
+_MOST_PIECES = 100_000
+"""Of an echo: those of a text of megabytes would take gigabytes."""
 
 
 @value
@@ -154,7 +156,8 @@ class EchoEngine:
         return None
 
     def answer(self, prompt: Prompt) -> Answer:
-        rule = Rule(deltas=cut(prompt.question, _CHUNK))
+        text = prompt.question
+        rule = Rule(deltas=cut(text, max(_CHUNK, len(text) // _MOST_PIECES)))
         return _speak(rule, prompt, asyncio.sleep)
 
 
@@ -183,20 +186,22 @@ async def _speak(rule: Rule, prompt: Prompt, sleep: Sleep) -> Answer:
 
 
 def _count(prompt: Prompt, said: int) -> Usage:
-    heard = len(prompt.instructions.split()) + sum(len(_words(item)) for item in prompt.items)
+    # By their spaces: to split megabytes would keep other clients waiting.
+    texts = (prompt.instructions, *map(_text, prompt.items))
+    heard = sum(text.count(" ") + 1 for text in texts if text)
     return Usage(input=heard, output=said, total=heard + said)
 
 
-def _words(item: Item) -> list[str]:
+def _text(item: Item) -> str:
     match item:
         case Message():
-            return item.text.split()
+            return item.text
         case ToolCall():
-            return item.arguments.split()
+            return item.arguments
         case ToolOutput():
-            return item.output.split()
+            return item.output
         case Approval() | ApprovalAnswer() | OtherItem():
-            return []
+            return ""
     assert_never(item)
 
 

@@ -7,6 +7,7 @@ needs `httpx2`, an optional part. Not here: requests and answers themselves (`ch
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -17,6 +18,7 @@ import httpx2
 
 from rtchat.redaction import Redactor, Stream
 from rtchat.server.chat import (
+    UPSTREAM_SECONDS,
     ChunkReader,
     Upstream,
     failed,
@@ -24,12 +26,10 @@ from rtchat.server.chat import (
     read_error,
     write_request,
 )
-from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt
+from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt, limited
 from rtchat.wire.fields import write_frame
 
 _CONNECT_SECONDS = 10.0
-_SILENT_SECONDS = 300.0
-"""How long it may say nothing: a large prompt on a small machine takes minutes to read."""
 _LONGEST_ERROR = 64 * 1024
 
 
@@ -38,8 +38,15 @@ class UpstreamEngine:
 
     instructions = ""
 
-    def __init__(self, upstream: Upstream, client: httpx2.AsyncClient, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        client: httpx2.AsyncClient,
+        silent_seconds: float,
+        redactor: Redactor,
+    ) -> None:
         self.model = upstream.model
+        self._silent_seconds = silent_seconds
         self._redactor = redactor
         self._upstream = upstream
         self._client = client
@@ -49,7 +56,10 @@ class UpstreamEngine:
 
     async def answer(self, prompt: Prompt) -> Answer:
         redacting = _Redacting(self._redactor)
-        async with aclosing(self._ask(prompt)) as pieces:
+        # The HTTP client's own time-out is between bytes, and those may be comments only.
+        silent = failed("The upstream fell silent.")
+        answer = limited(self._ask(prompt), self._silent_seconds, silent, each=True)
+        async with aclosing(answer) as pieces:
             async for piece in pieces:
                 for redacted in redacting.read(piece):
                     yield redacted
@@ -58,7 +68,7 @@ class UpstreamEngine:
         if (unable := not_supported(prompt)) is not None:
             yield unable
             return
-        body = write_frame(write_request(prompt, self.model)).encode()
+        body = await asyncio.to_thread(self._body, prompt)
         reader = ChunkReader()
         try:
             async with self._send(body) as response:
@@ -90,6 +100,14 @@ class UpstreamEngine:
             yield response
         finally:
             await response.aclose()
+
+    def _body(self, prompt: Prompt) -> bytes:
+        # Message by message: to write a long conversation at once would stop all other threads.
+        request = {**write_request(prompt, self.model)}
+        messages = request.pop("messages")
+        assert isinstance(messages, list)
+        chat = b",".join(write_frame(message).encode() for message in messages)
+        return b'%s,"messages":[%s]}' % (write_frame(request).encode()[:-1], chat)
 
 
 class _Redacting:
@@ -146,7 +164,10 @@ def _explained(error: httpx2.HTTPError) -> Finish:
 
 @asynccontextmanager
 async def connected(
-    upstream: Upstream, *, silent_seconds: float = _SILENT_SECONDS, secrets: Iterable[str] = ()
+    upstream: Upstream,
+    *,
+    silent_seconds: float = UPSTREAM_SECONDS,
+    secrets: Iterable[str] = (),
 ) -> AsyncIterator[UpstreamEngine]:
     """An engine that asks this upstream, while the block runs; it may come up later. `secrets` are
     taken out of what it says, as is its key."""
@@ -162,4 +183,5 @@ async def connected(
         verify=ssl.create_default_context(),
         trust_env=not upstream.is_here,
     ) as client:
-        yield UpstreamEngine(upstream, client, Redactor((upstream.key, *secrets)))
+        redactor = Redactor((upstream.key, *secrets))
+        yield UpstreamEngine(upstream, client, silent_seconds, redactor)

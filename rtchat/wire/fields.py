@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from itertools import islice
 from typing import NoReturn
 
@@ -98,17 +97,18 @@ def write_frame(data: JsonObject) -> str:
     return whole_characters(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
-_HALF = "[\ud800-\udfff]"
-
-
 def whole_characters(text: str) -> str:
     """The text with each half of a surrogate pair joined to its other half, or replaced by U+FFFD.
 
     JSON can carry half a pair, and so can a badly decoded terminal; no UTF-8 can.
     """
-    if text.isascii() or not re.search(_HALF, text):
+    if text.isascii():
         return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 class Fields:

@@ -54,6 +54,9 @@ def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
     if isinstance(frame, bytes):
         message = f"Expected a text frame, but got a binary one of {len(frame)} bytes."
         return ServerProblem(message, INVALID_REQUEST, "invalid_frame")
+    if _has_too_many_values(frame):
+        message = f"The event has more than {MOST_VALUES} values in its arrays and objects."
+        return ServerProblem(message, INVALID_REQUEST, "invalid_json")
     try:
         data = read_json(frame)
     except (ValueError, RecursionError) as error:
@@ -61,6 +64,38 @@ def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
     if not isinstance(data, dict):
         return ServerProblem("Expected a JSON object.", INVALID_REQUEST, "invalid_type")
     return data
+
+
+MOST_VALUES = 100_000
+"""Values in the arrays and objects of an event. Millions of empty objects fit into a frame, and to
+read them takes seconds, in which nothing else runs; a text may be as long as the frame."""
+
+
+def _has_too_many_values(frame: str) -> bool:
+    if len(frame) <= MOST_VALUES or _values(frame, 0, len(frame)) <= MOST_VALUES:
+        return False
+    found = at = 0
+    while at >= 0 and found <= MOST_VALUES:  # those in texts do not count
+        quote = frame.find('"', at)
+        found += _values(frame, at, quote if quote >= 0 else len(frame))
+        at = quote if quote < 0 else _end_of_text(frame, quote + 1)
+    return found > MOST_VALUES
+
+
+def _values(frame: str, start: int, end: int) -> int:
+    return sum(frame.count(mark, start, end) for mark in "[{,")
+
+
+def _end_of_text(frame: str, at: int) -> int:
+    """Where the text goes on after its closing quote; -1 if it has none."""
+    while (quote := frame.find('"', at)) >= 0:
+        slashes = quote
+        while frame[slashes - 1] == "\\":
+            slashes -= 1
+        if (quote - slashes) % 2 == 0:
+            return quote + 1
+        at = quote + 1
+    return -1
 
 
 # ----------------------------------------------------------------------------------------- commands

@@ -25,7 +25,10 @@ from rtchat.wire.check import (
     text,
 )
 
-_text = text()
+_text = text(10 * 1024 * 1024)
+"""As long as OpenAI takes it."""
+_data = text()
+"""Base64, as long as a frame can be."""
 _optional_text = nullable(str, _text)
 _COUNT = 10**9
 _TOKENS = number(0, _COUNT, whole=True)
@@ -33,12 +36,12 @@ _TOKENS = number(0, _COUNT, whole=True)
 # ------------------------------------------------------------------------------------- parts, items
 
 _INPUT_TEXT = record({"type": _text, "text": _text})
-_AUDIO = record({"type": _text}, {"audio": _text, "transcript": _optional_text})
+_AUDIO = record({"type": _text}, {"audio": _data, "transcript": _optional_text})
 _USER_PARTS = {
     "input_text": _INPUT_TEXT,
     "input_audio": _AUDIO,
     "input_image": record(
-        {"type": _text, "image_url": _text}, {"detail": one_of("auto", "low", "high")}
+        {"type": _text, "image_url": _data}, {"detail": one_of("auto", "low", "high")}
     ),
 }
 _ASSISTANT_PARTS = {"output_text": _INPUT_TEXT, "output_audio": _AUDIO}
@@ -270,7 +273,7 @@ COMMANDS: dict[str, Check] = {
     ),
     "response.create": _event({}, {"response": RESPONSE}),
     "response.cancel": _event({}, {"response_id": _text}),
-    "input_audio_buffer.append": _event({"audio": _text}),
+    "input_audio_buffer.append": _event({"audio": _data}),
     "input_audio_buffer.commit": _event({}),
     "input_audio_buffer.clear": _event({}),
     "output_audio_buffer.clear": _event({}),

@@ -1,0 +1,48 @@
+"""Which images a client may send: pictures, and not addresses for the engine to look up.
+
+A URL is handed to the engine as it is, so that one of a private address, a file or a page would be
+fetched by a machine that the client itself cannot reach.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+
+from rtchat.server.items import RefusedError
+from rtchat.values import Item, Message
+
+_DATA_URL = re.compile(r"data:image/(png|jpeg|webp|gif);base64,", re.IGNORECASE)
+_WEB_URL = re.compile(r"https?://", re.IGNORECASE)
+_MAGIC = {
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "jpeg": re.compile(rb"\xff\xd8\xff"),
+    "webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "gif": re.compile(rb"GIF8[79]a"),
+}
+
+
+def check_images(item: Item, path: str, *, allow_urls: bool) -> None:
+    """Raises `RefusedError` for an image that is not a PNG, JPEG, WebP or GIF as a data URL."""
+    if not isinstance(item, Message):
+        return
+    for index, part in enumerate(item.parts):
+        if part.kind != "image" or (allow_urls and _WEB_URL.match(part.data)):
+            continue
+        if not _is_picture(part.data):
+            wanted = "a PNG, JPEG, WebP or GIF image as a base64 data URL"
+            if allow_urls:
+                wanted += ", or an http or https URL"
+            where = f"{path}.content[{index}].image_url"
+            raise RefusedError("invalid_value", f"Invalid '{where}': expected {wanted}.", where)
+
+
+def _is_picture(url: str) -> bool:
+    found = _DATA_URL.match(url)
+    if found is None:
+        return False
+    try:
+        data = b64decode(url[found.end() :], validate=True)
+    except ValueError:
+        return False
+    return _MAGIC[found[1].lower()].match(data) is not None
