@@ -419,7 +419,7 @@ def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> Non
     with (
         background(lambda: sockets(Hand(frames).talk)) as url,
         Program(tmp_path).start(
-            "once", "hi", "--url", url, environ={"OPENAI_API_KEY": KEY}
+            "once", "hi", "--url", url, "--no-stdin", environ={"OPENAI_API_KEY": KEY}
         ) as process,
     ):
         assert process.stdout is not None
