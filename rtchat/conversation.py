@@ -12,7 +12,7 @@ one case below.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
@@ -153,6 +153,8 @@ class Conversation:
         """Those of the last reply that nobody here makes: the user may answer them by /raw."""
         self._refused = 0
         """The calls of this session that were refused since they came too late."""
+        self._seen_calls: set[str] = set()
+        """The ids of this session's calls that have an output, or will get one."""
         self._raw: deque[ev.RawSaid] = deque(maxlen=RAW)
         """The user's own events that the server has not answered."""
         self._raw_reply: JsonObject | None = None
@@ -160,6 +162,9 @@ class Conversation:
         self._unasked_left = 0
         """How many replies that the program did not ask for may still come of them."""
         self._renewal_due = False
+        self._is_spoiled = False
+        """Whether this session can be asked nothing more: it has calls without outputs, or more
+        than the limits allow."""
         self._now = 0.0
         self._out: list[fx.Effect] = []
 
@@ -307,10 +312,11 @@ class Conversation:
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
-        self._renewal_due = False
+        self._renewal_due = self._is_spoiled = False
         self._past.clear()
         self._unanswered.clear()
         self._open_calls, self._refused = (), 0
+        self._seen_calls.clear()
         self._raw.clear()
         self._unasked_left = 0
         self._clear_timers()
@@ -444,6 +450,8 @@ class Conversation:
             self._connect()
         elif self._phase is not Phase.READY:
             pass
+        elif self._is_spoiled:
+            self._connect()
         elif self._turn is not None:
             self._go_on_with(self._turn)
         elif self._renewal_due and not self._speech.is_speaking:
@@ -479,7 +487,7 @@ class Conversation:
     def _close_calls(self) -> None:
         """The calls of the last reply that have no output, nor will get one, get one."""
         calls, self._open_calls = self._open_calls, ()
-        self._refuse_calls(calls, UNAVAILABLE)
+        self._send_refusals([call for call in calls if isinstance(call, ToolCall)], UNAVAILABLE)
 
     def _show_words(self, question: Question) -> None:
         """What was said aloud and written down before it was its turn."""
@@ -499,6 +507,9 @@ class Conversation:
 
     def _ask_reply(self, *, may_call: bool = True) -> None:
         assert self._turn is not None
+        if self._is_spoiled:
+            self._connect()
+            return
         self._turn.begin_reply(is_shielded=self._speech.is_speaking)
         self._phase = Phase.ASKED
         raw = None if self._turn.has_called else self._turn.question.raw
@@ -592,9 +603,9 @@ class Conversation:
     def _ended(self, event: ev.ReplyEnded) -> None:
         self._account.add(event.usage, self._model)
         if self._phase is Phase.ENDING:
-            if self._ending_id in ("", event.response_id) or not event.response_id:
+            self._refuse_calls(event.items)
+            if self._is_ending(event.response_id):
                 self._past.append(event.response_id)
-                self._refuse_calls(event.items)
                 self._cancelled()
             return
         turn = self._current(event.response_id)
@@ -624,9 +635,18 @@ class Conversation:
             problem = problem and replace(problem, hint="/retry asks it again")
         self._over(event.status, event.reason, problem, event)
 
+    def _is_ending(self, response_id: str) -> bool:
+        """Whether this is the reply that was stopped, whose id may not be known yet."""
+        if not response_id:
+            return True
+        if self._ending_id:
+            return response_id == self._ending_id
+        return response_id not in self._past
+
     def _called_at_the_end(self, turn: Turn, event: ev.ReplyEnded) -> None:
         if not self._permissions.concern(turn.reply.calls):
             self._open_calls = tuple(turn.reply.calls)
+            self._note_calls(self._open_calls)
             problem = problems.unavailable(call.name for call in self._open_calls)
             self._over(Status.INCOMPLETE, "tool_calls", problem, event)
         elif not turn.may_call:
@@ -640,19 +660,30 @@ class Conversation:
         would come after calls that have no output, and all else that was too much."""
         limit = turn.reply.exceeded
         problem = problems.exceeded(limit, self._permissions.limits)
-        self._renewal_due = True
+        self._is_spoiled = True
         if ended is None:
             self._stop_reply()
             self._silence()
         self._over(Status.INCOMPLETE, limit, problem, ended)
 
-    def _refuse_calls(self, items: Iterable[Item], output: str = STOPPED) -> None:
-        """They are not made, but a server may take no question before they have outputs. Of too
-        many a new session is rid as well."""
-        calls = [item for item in items if isinstance(item, ToolCall)]
+    def _refuse_calls(self, items: Iterable[Item]) -> None:
+        """They are not made, but a server may take no question before they have outputs. Those that
+        have one, as the server repeats the end of a reply, get no second."""
+        if self._is_spoiled:
+            return
+        calls = {item.call_id: item for item in items if isinstance(item, ToolCall)}
+        fresh = [call for call_id, call in calls.items() if call_id not in self._seen_calls]
+        self._note_calls(fresh)
+        self._send_refusals(fresh, STOPPED)
+
+    def _note_calls(self, calls: Iterable[ToolCall | Approval]) -> None:
+        self._seen_calls |= {call.call_id for call in calls if isinstance(call, ToolCall)}
+
+    def _send_refusals(self, calls: Sequence[ToolCall], output: str) -> None:
+        """After too many calls a new session is begun instead."""
         self._refused += len(calls)
-        self._renewal_due |= self._refused > self._permissions.limits.calls
-        if not self._renewal_due:
+        self._is_spoiled |= self._refused > self._permissions.limits.calls
+        if not self._is_spoiled:
             for call in calls:
                 self._send(fx.AddItem(ToolOutput(call.call_id, output)))
 
@@ -907,7 +938,8 @@ class Conversation:
         self._answered(fx.Reply)  # one that was asked for in this moment is overtaken
         self._begin(question)
         spent = self._account.overdrawn()
-        if not self._speech.options.replies and spent is None:
+        is_ours = self._is_spoiled or not self._speech.options.replies
+        if is_ours and spent is None:
             self._ask_reply()
             return
         self._phase = Phase.ASKED
@@ -998,6 +1030,7 @@ class Conversation:
             turn.question, reply.text, reply.calls, self._model, audio
         )
         self._past.append(reply.id)
+        self._note_calls(reply.calls)
         turn.begin_round(self._permissions)
         self._phase = Phase.CALLING
         self._go_on(Round.begin)

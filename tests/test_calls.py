@@ -43,6 +43,7 @@ from rtchat.events import (
     Lost,
     Opened,
     OutputDone,
+    RawSaid,
     ReplyEnded,
     ReplyStarted,
     Retry,
@@ -505,6 +506,11 @@ def test_a_reply_that_begins_twice_is_one() -> None:
     asked() >> ReplyStarted("r1")
 
 
+def test_a_stopped_reply_may_end_without_its_name() -> None:
+    play = asked().skip(CancelPressed()) >> ReplyEnded("", Status.CANCELLED)
+    play << ClearTimer(Timer.STALL)
+
+
 def test_a_server_that_does_not_end_a_stopped_reply_is_left() -> None:
     play = asked().skip(CancelPressed(), UserSaid("and"))
     late = Delta(Channel.TEXT, "more", "r1", "i")
@@ -522,6 +528,18 @@ def test_a_server_that_makes_calls_that_came_too_late_is_left_after_many() -> No
     items = [ToolCall("clock", f"c{n}", "{}") for n in range(101)]
     play = asked().skip(CancelPressed()) >> calls(*items)
     play << [ClearTimer(Timer.STALL), *QUIET, Show(Connecting("m")), Connect("m")]
+
+
+def test_after_many_calls_that_are_not_available_a_new_session_is_asked() -> None:
+    play = ready(permissions=Permissions(limits=Limits(calls=1))).skip(calls(OSLO))
+    play.skip(UserSaid("and"), ReplyStarted("r2"), calls(CLOCK, reply="r2"))
+    effects = play.conversation.handle(UserSaid("so"))
+    assert Connect("m") in effects
+    assert not [e for e in effects if isinstance(e, Send) and isinstance(e.command, Reply)]
+    play.skip(Opened(), CREATED)
+    effects = play.conversation.handle(UPDATED)
+    commands = [effect.command for effect in effects if isinstance(effect, Send)]
+    assert commands[-2:] == [AddItem(Message("user", (Part("text", "so"),))), Reply(TEXT)]
 
 
 def test_a_remote_server_is_answered_with_an_approval() -> None:
@@ -610,7 +628,7 @@ def test_what_was_asked_about_runs_whatever_the_server_says_afterwards() -> None
     play = asked() >> OutputDone("r1", 0, OSLO)
     play >> calls(other) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
     play >> OutputDone("r1", 0, other)
-    play.skip(calls(other))
+    play >> calls(other)
     play >> ToolAnswered("yes") << [Show(ToolBegan(OSLO)), RunTool(OSLO)]
 
 
@@ -661,6 +679,76 @@ def test_leaving_stops_what_runs() -> None:
 def test_a_reply_that_was_stopped_too_late_has_its_calls_answered_all_the_same() -> None:
     play = asked(Mode.CHAT, "clock").skip(Delta(Channel.TEXT, "Wait.", "r1", "i"), CancelPressed())
     play >> calls(CLOCK) << [send(5, "c3", STOPPED), ClearTimer(Timer.STALL)]
+
+
+REPLIED = [ReplyStarted("r2"), Delta(Channel.TEXT, "Sun.", "r2", "i")]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [calls(OSLO)],
+        [calls(OSLO), ToolAnswered("yes")],
+        [calls(OSLO), ToolAnswered("no")],
+        [calls(OSLO), ToolAnswered("yes"), ToolFinished("c1", "sunny")],
+        [calls(OSLO), ToolAnswered("no"), *REPLIED],
+        [calls(OSLO), ToolAnswered("no"), *REPLIED, ReplyEnded("r2", Status.COMPLETED)],
+        [calls(OSLO), ToolAnswered("no"), *REPLIED, CancelPressed()],
+        [calls(OSLO), ToolAnswered("no"), CancelPressed()],
+        [calls(OSLO), CancelPressed()],
+        [CancelPressed(), calls(OSLO)],
+        [CancelPressed(), calls(OSLO), UserSaid("and")],
+    ],
+    ids=[
+        "asked about",
+        "running",
+        "refused",
+        "answered",
+        "next reply",
+        "next reply over",
+        "next reply stopped",
+        "next reply stopped before it began",
+        "stopped",
+        "late",
+        "late, next question",
+    ],
+)
+def test_the_end_of_a_reply_that_is_repeated_changes_nothing(events: list[Event]) -> None:
+    play = asked().skip(*events)
+    play >> calls(OSLO) >> calls(OSLO)
+
+
+def test_calls_that_are_not_available_have_one_output_however_often_they_come() -> None:
+    play = ready().skip(calls(OSLO))
+    play >> calls(OSLO)
+    (
+        play
+        >> UserSaid("and")
+        << [
+            send(4, "c1", "error: this tool is not available"),
+            Show(Asked("and", "m")),
+            Send("rtchat_5", AddItem(Message("user", (Part("text", "and"),)))),
+            Send("rtchat_6", Reply(TEXT)),
+            STALL,
+        ]
+    )
+    play >> calls(OSLO)
+
+
+def test_a_call_whose_output_the_user_sent_is_not_answered_again() -> None:
+    output = RawSaid({"type": "conversation.item.create"}, output_of="c1")
+    play = ready().skip(calls(OSLO), output)
+    play >> calls(OSLO)
+
+
+def test_a_late_call_that_comes_twice_at_once_has_one_output() -> None:
+    play = asked().skip(CancelPressed()) >> calls(OSLO, OSLO)
+    play << [send(5, "c1", STOPPED), ClearTimer(Timer.STALL)]
+
+
+def test_the_calls_of_another_reply_have_outputs_while_one_is_being_stopped() -> None:
+    play = asked().skip(CancelPressed()) >> calls(OSLO, reply="r9") << send(5, "c1", STOPPED)
+    play >> calls(CLOCK) << [send(6, "c3", STOPPED), ClearTimer(Timer.STALL)]
 
 
 def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:

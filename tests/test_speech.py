@@ -75,7 +75,7 @@ from rtchat.events import (
     UserSaid,
 )
 from rtchat.prices import Costs, Rate
-from rtchat.round import Permissions
+from rtchat.round import STOPPED, Permissions
 from rtchat.speech import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.turn import WORDS_LATE
 from rtchat.values import (
@@ -101,6 +101,7 @@ FILE = SpeechOptions()
 LOST = Lost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
 GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
 NO_MICROPHONE = Microphone(is_on=False, by_hand=False, is_there=False)
+MANY = tuple(ToolCall("f", f"c{number}", "{}") for number in range(101))
 LIMITED = ReplyEnded(
     "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."
 )
@@ -823,6 +824,50 @@ def test_a_session_is_not_renewed_while_somebody_speaks() -> None:
     assert after(play, TimerFired(Timer.RENEW)) == []
     play.skip(SpeechStopped("u1", 900), AudioCommitted("u1"), ReplyStarted("r1"))
     assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED))
+
+
+@pytest.mark.parametrize("replies", [True, False], ids=["server replies", "asked for"])
+def test_what_is_said_before_a_session_is_renewed_comes_after_the_outputs_of_calls(
+    replies: bool,
+) -> None:
+    play = talking(replace(OPEN, replies=replies)).skip(AudioCaptured(ms(2000)))
+    play.skip(UserSaid("hi"), ReplyStarted("r1"), CancelPressed(), SpeechStarted("u1", 500))
+    play.skip(TimerFired(Timer.RENEW))
+    late = after(play, ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
+    assert sent(late) == [AddItem(ToolOutput("c1", STOPPED))]
+    asked = [] if replies else [Reply(ALOUD)]
+    assert sent(after(play.skip(SpeechStopped("u1", 1500)), AudioCommitted("u1"))) == asked
+
+
+@pytest.mark.parametrize("replies", [True, False], ids=["server replies", "asked for"])
+def test_a_new_session_answers_what_is_said_after_too_many_calls(replies: bool) -> None:
+    play = talking(replace(OPEN, replies=replies)).skip(AudioCaptured(ms(2000)))
+    play.skip(UserSaid("hi"), ReplyStarted("r1"), CancelPressed(), SpeechStarted("u1", 500))
+    play.skip(ReplyEnded("r9", Status.COMPLETED, items=MANY), SpeechStopped("u1", 1500))
+    assert Connect("m") in after(play, AudioCommitted("u1"))
+    play.skip(Opened(), SessionCreated("s", "m"))
+    said = Message("user", (Part("audio", data=text64(ms(1000))),))
+    commands = told(after(play, SessionUpdated("s", "m")))
+    assert commands[-2:] == [AddItem(said), Reply(ALOUD)]
+
+
+def test_and_a_turn_that_the_old_one_was_too_busy_to_answer() -> None:
+    play = talking(OPEN).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
+    play.skip(ReplyStarted("r1"), SpeechStopped("u1", 900), AudioCommitted("u1"))
+    play.skip(ServerProblem("Busy.", code="conversation_already_has_active_response"))
+    late = ReplyEnded("r1", Status.CANCELLED, items=MANY)
+    assert Connect("m") in after(play, late)
+
+
+def test_too_many_calls_end_a_session_also_while_somebody_speaks() -> None:
+    play = talking(OPEN).skip(AudioCaptured(ms(2000)), UserSaid("hi"), ReplyStarted("r1"))
+    play.skip(CancelPressed(), SpeechStarted("u1", 500))
+    assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED, items=MANY))
+    play.skip(Opened(), SessionCreated("s", "m"))
+    audio = [
+        c.audio for c in sent(after(play, SessionUpdated("s", "m"))) if isinstance(c, AppendAudio)
+    ]
+    assert audio == [ms(1500)]
 
 
 @pytest.mark.parametrize("end", [LOST, LIMITED], ids=["lost", "limited"])
