@@ -128,6 +128,8 @@ class World:
         """The item that the user is speaking."""
         self.turns = 0
         self.late: ReplyEnded | None = None
+        self.called: ReplyEnded | None = None
+        """The last reply of this connection that was calls."""
         self.speech = SpeechOptions(
             speaks=True,
             has_microphone=is_spoken,
@@ -137,7 +139,8 @@ class World:
         )
         self.unheard: list[str] = []
         """What was said aloud and the server has not written down."""
-        permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=Limits(3))
+        limits = Limits(3, calls=chance.choice((3, 100)))
+        permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=limits)
         self.conversation = Conversation(
             "m",
             Options(modality="text"),
@@ -228,6 +231,7 @@ class World:
                 if isinstance(item, ToolCall):
                     self.unanswered.add(item.call_id)
                 elif isinstance(item, ToolOutput):
+                    assert item.call_id in self.unanswered, "a call was answered twice"
                     self.unanswered.remove(item.call_id)
             case Reply():
                 assert not self.unanswered, "a reply was asked for before all calls were answered"
@@ -322,7 +326,13 @@ class World:
                 self.calls += 1
                 made.append(ToolCall(name, f"c{self.calls}", "{}"))
             self.unanswered |= {call.call_id for call in made}
-            self.tell(ReplyEnded(reply, Status.COMPLETED, items=tuple(made)))
+            self.called = ReplyEnded(reply, Status.COMPLETED, items=tuple(made))
+            self.tell(self.called)
+
+    def calls_again(self) -> None:
+        """The server repeats the end of a reply that was calls."""
+        if self.called is not None:
+            self.tell(self.called)
 
     def answers(self) -> None:
         self.asking = False
@@ -358,7 +368,7 @@ class World:
         """A connection's state is gone with it."""
         self.link, self.active, self.past = link, "", ""
         self.is_configured = False
-        self.speaking, self.late = "", None
+        self.speaking, self.late, self.called = "", None, None
         self.unheard.clear()
         self.files.clear()
         self.unanswered.clear()
@@ -405,6 +415,17 @@ class World:
             item = self.unheard.pop(self.chance.randrange(len(self.unheard)))
             words = self.chance.choice((f"words of {item}", ""))
             self.tell(ChannelDone(Channel.HEARD, words, item_id=item))
+
+    def hears_itself(self) -> None:
+        """The microphone hears the loudspeaker, and the server takes what it says for a turn."""
+        self.opens()
+        self.server_reads(refuse=False)
+        self.hears()
+        self.hushes()
+        self.speaks()
+        self.writes()
+        self.ends(Status.COMPLETED)
+        self.hears()
 
     def toggles(self) -> None:
         self.tell(AudioCaptured(bytes(96)))
@@ -488,6 +509,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "fail": lambda world: world.ends(Status.FAILED, "Oh no.", "server_error"),
     "limit": lambda world: world.ends(Status.FAILED, "try again in 2s", "rate_limit_exceeded"),
     "call": World.calls_tools,
+    "call again": World.calls_again,
     "answer": World.answers,
     "tool": World.finishes,
     "lose": lambda world: world.loses(Retry.ALWAYS),
@@ -506,12 +528,13 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "aloud": World.hears,
     "hush": World.hushes,
     "write": World.writes,
+    "echo": World.hears_itself,
     "microphone": World.toggles,
     "attach": World.attaches,
     "detach": World.detaches,
 }
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
-SPOKEN_ONLY = {"aloud", "hush", "write", "microphone"}
+SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
 
 
 WEIGHTS = {
@@ -528,6 +551,7 @@ WEIGHTS = {
     "aloud": 4,
     "hush": 6,
     "write": 3,
+    "echo": 5,
 }
 """The usual is more frequent than the odd, or no history would ever get anywhere."""
 CHUNKS, HISTORIES = 10, 10_000
