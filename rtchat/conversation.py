@@ -54,6 +54,8 @@ UNASKED = 100
 """How many replies may come of an event of /raw, such as one that has the server listen."""
 UNANSWERED = 1000
 """How many of the last commands may still be refused."""
+ERRORS = 1000
+"""How many errors that end nothing a server may report between two turns."""
 WORDS_LOST = 3.0
 """Seconds that the end of the program waits for what the user said to be written down."""
 
@@ -144,6 +146,8 @@ class Conversation:
         self._unanswered: dict[str, fx.Command] = {}
         self._sent = 0
         self._last_error: ev.ServerProblem | None = None
+        self._errors = 0
+        """How many ended nothing since the last turn."""
         self._ending_id = ""
         self._past: deque[str] = deque(maxlen=8)
         """The last responses that are over, or not ours; their events may still come."""
@@ -707,6 +711,7 @@ class Conversation:
         """The current reply is over, however it went."""
         turn, self._turn = self._turn, None
         assert turn is not None
+        self._errors = 0
         self._show_text(turn, turn.reply.cut())
         turn.question.has_reply |= turn.has_begun or status is Status.COMPLETED
         self._echo.replied(turn.question)
@@ -1152,7 +1157,12 @@ class Conversation:
     def _other_problem(self, error: ev.ServerProblem, *, is_known: bool) -> None:
         """One that ends nothing by itself; `is_known` is whether it is of a command of ours."""
         before, self._last_error = self._last_error, error
-        if self._phase in (Phase.CONNECTING, Phase.CONFIGURING) and problems.is_fatal(error):
+        self._errors += 1
+        if self._errors > ERRORS:
+            self._errors = 0
+            self._do(fx.Disconnect())
+            self._lost(ev.Lost(problems.too_many(ERRORS), ev.Retry.NEVER))
+        elif self._phase in (Phase.CONNECTING, Phase.CONFIGURING) and problems.is_fatal(error):
             self._clear_timers()
             self._give_up(problems.of_error(error))
         elif error.code != problems.EXPIRED:  # the close that follows says the same

@@ -32,16 +32,24 @@ _CONFIDENTIAL = frozenset({"headers", "url", "api_key_command", "session", "resp
 """Settings that may hold a key, or are too long to be shown."""
 
 
+_LONGEST = 10_000_000
+"""Characters of a file of text that is read."""
+
+
 def read_text(path: Path, what: str) -> str:
     """A whole file of text; `what` it is to the user."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_LONGEST + 1)
     except OSError as error:
         raise UsageError(
             f"{what} cannot be read ({error.strerror})", hint="repair or remove it"
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{what} is not UTF-8 text", hint="repair or remove it") from error
+    if len(text) > _LONGEST:
+        raise UsageError(f"{what} is too large", hint="name another file")
+    return text
 
 
 def header_value(text: str, origin: str) -> str:

@@ -131,6 +131,11 @@ def exceeded(limit: str, limits: Limits) -> Problem:
     return Problem(ExitCode.REPLY, f"stopped: {what}", hint, limit)
 
 
+def too_many(errors: int) -> Problem:
+    """A server reports errors and does not stop."""
+    return Problem(ExitCode.REPLY, f"stopped: the server reported more than {errors} errors", "")
+
+
 def unavailable(names: Iterable[str]) -> Problem:
     """The model called tools that rtchat does not have."""
     short = [name if len(name) <= 64 else f"{name[:63]}…" for name in dict.fromkeys(names)]

@@ -241,6 +241,24 @@ def test_esc_and_ctrl_c_stop_the_reply(program: Program, key: str, typed: str) -
     leave(terminal)
 
 
+def test_ctrl_z_stops_it_at_the_question_and_fg_asks_again(program: Program) -> None:
+    terminal = Terminal(program, ["--tools", "tools.py"], {}, shell=True)
+    terminal.shows("connected in", PROMPT)
+    terminal.types("case 0;\r")
+    terminal.shows(f"{MARK} Run shell?", "[n]o")
+    terminal.types("n\x1a")
+    terminal.shows("Stopped")
+    terminal.types("fg\r")
+    terminal.shows("fg", f"{MARK} Run shell?", "[n]o › n")  # noqa: RUF001 # as the question
+    terminal.types("\r")
+    terminal.shows("[n]o › n", "Done.", "first token", PROMPT)  # noqa: RUF001 # as the question
+    assert ran(program) == []
+    terminal.types("\x04")
+    terminal.shows("fg", PROMPT, "bash-")
+    terminal.types("exit\r")
+    assert terminal.ends() == 0
+
+
 @pytest.mark.parametrize("given", ['{"q": "a\u202eb\\n  c"}', "cut \u200b off"])
 def test_a_remote_server_is_approved_by_the_same_question(program: Program, given: str) -> None:
     asking = {

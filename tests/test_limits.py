@@ -192,6 +192,14 @@ def with_much_at_the_end(id: str) -> Iterable[str]:
     )
 
 
+def failing_for_ever(id: str) -> Iterable[str]:
+    return (frame("error", error={"type": "e", "message": f"No {n}."}) for n in range(10**9))
+
+
+def failing_in_a_reply(id: str) -> Iterable[str]:
+    return chain((begun(id), said("It begins.", id)), failing_for_ever(id))
+
+
 ROUNDS = "stopped: the model still calls tools after 3 replies with calls: raise --max-tool-rounds"
 ATTACKS = {
     "calls": (calling, 4, ROUNDS),
@@ -269,6 +277,30 @@ def test_a_server_that_goes_on_after_a_cancel_is_left_for_a_new_session(program:
     assert len(first["text"]) == 1000
     assert "the server did not end the reply that was stopped" in ran.err
     assert len(server.of("response.cancel")) == 1
+
+
+@pytest.mark.parametrize("frames", [failing_for_ever, failing_in_a_reply])
+def test_a_server_that_reports_errors_for_ever_is_left(program: Program, frames: Frames) -> None:
+    why = "stopped: the server reported more than 1000 errors; the server said: No 1000."
+    with serving(program, frames):
+        ran = program.run("once", "hi")
+        lines = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
+        assert (ran.code, lines[0], lines[-1]) == (
+            1,
+            "rtchat: the server reports: No 0.",
+            f"rtchat: {why}",
+        )
+        assert len(lines) == 1001
+        ran = program.run("talk", "--json", stdin=b"hi\nfine?\n")
+        assert (ran.code, json.loads(ran.text)["error"]["message"]) == (1, why)
+        terminal = Terminal(program, ["--plain"], {})
+        terminal.shows(PROMPT)
+        terminal.types("hi\r")
+        terminal.shows("stopped: the server reported more than 1000 errors", PROMPT)
+        terminal.types("fine?\r")
+        terminal.shows("Fine.", PROMPT)
+        terminal.types("\x04")
+        assert terminal.ends() == 0
 
 
 @pytest.mark.parametrize("frames", [talking_for_ever, in_parts_for_ever, calling_for_ever])

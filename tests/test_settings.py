@@ -529,6 +529,11 @@ def test_a_dotenv_that_leads_nowhere(place: Place, tmp_path: Path) -> None:
     assert place.resolve().dotenv is None
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_instructions_without_end_are_refused(place: Place) -> None:
+    assert place.refuse({"system": "@/dev/zero"}) == "/dev/zero is too large: name another file"
+
+
 def test_instructions_from_a_file(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "system.txt"
     file.write_text("Be brief.\nÄ\n", encoding="utf-8")

@@ -7,6 +7,7 @@ pay for a conversation.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtchat.cli.around import is_terminal, open_streams
-from rtchat.errors import ExitCode, RtchatError, UsageError
+from rtchat.errors import ExitCode, OutputError, RtchatError, UsageError
 from rtchat.ui.safe import on_a_line
 
 _COMMANDS = {
@@ -97,6 +98,12 @@ def _report(arguments: list[str]) -> ExitCode:
         return _fail(error, error.exit)
     except BrokenPipeError:
         return ExitCode.PIPE
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            return _fail(_fault(error), ExitCode.FAULT)
+        # A write to stdout by the library: what writes a file says itself which one.
+        message = f"stdout cannot be written ({error.strerror})"
+        return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
     except Exception as error:
         return _fail(_fault(error), ExitCode.FAULT)
 
@@ -134,6 +141,7 @@ else:
     # Typer carries its own click since 0.26, so the base of its errors has no public name but this.
     _ArgumentError = typer.BadParameter.__mro__[1]
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 
 

@@ -308,7 +308,7 @@ class Prompt:
                 keys.stop()
 
     def _keys(self) -> KeyBindings:
-        keys = self._voice_keys()
+        keys = self._common_keys()
         typing = has_focus(DEFAULT_BUFFER)
 
         @keys.add("enter", filter=typing)
@@ -343,14 +343,10 @@ class Prompt:
             self._editor = event.current_buffer.open_in_editor()
             self._editor.add_done_callback(self._returned)
 
-        @keys.add("c-z")
-        def stop(event: KeyPressEvent) -> None:
-            self.on_suspend()
-
         return keys
 
     def _choice_keys(self) -> KeyBindings:
-        keys = self._voice_keys()
+        keys = self._common_keys()
 
         @Condition
         def is_early() -> bool:
@@ -371,8 +367,13 @@ class Prompt:
 
         return keys
 
-    def _voice_keys(self) -> KeyBindings:
+    def _common_keys(self) -> KeyBindings:
+        """Those of an entry and of a question."""
         keys = KeyBindings()
+
+        @keys.add("c-z")
+        def suspend(event: KeyPressEvent) -> None:
+            self.on_suspend()
 
         @keys.add("c-t", filter=Condition(lambda: self._meters is not None))
         def toggle(event: KeyPressEvent) -> None:
