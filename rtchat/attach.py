@@ -203,7 +203,7 @@ def _quoted(data: bytes, name: str) -> str:
 
 def _text(data: bytes, name: str) -> str:
     if not data:
-        raise UsageError(f"{name} is empty", hint="choose a file with something in it")
+        raise UsageError(f"{name} is empty", hint="choose a file that is not empty")
     if b"\0" in data:
         raise _no_text(name)
     try:
@@ -212,7 +212,9 @@ def _text(data: bytes, name: str) -> str:
         raise _no_text(name) from error
     if len(data) > MOST_TEXT:
         size, limit = images.amount(len(data)), images.amount(MOST_TEXT)
-        raise UsageError(f"{name} has {size} of text, more than {limit}", hint="choose a part")
+        raise UsageError(
+            f"{name} has {size} of text, more than {limit}", hint="use a smaller part of it"
+        )
     return text
 
 

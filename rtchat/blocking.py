@@ -1,4 +1,4 @@
-"""A file that waits, even if whoever started the program made its descriptor non-blocking.
+"""A file that blocks even if its descriptor is non-blocking, as the parent process may leave it.
 
 Python's own streams lose data there: a write is cut short, and a read looks like the end.
 """

@@ -80,10 +80,10 @@ TABLE: tuple[Row, ...] = (
     Row(
         "attach",
         "[FILE]",
-        "PNG, JPEG or text for the next question, or drop it here; alone: list them",
+        "attach a PNG, JPEG or text file, or drop it here; alone: list the files",
         lambda file: AttachAsked(file) if file else AttachmentsAsked(),
     ),
-    Row("detach", "[N]", "do not send what is attached, or only file N", lambda n: _detach(n)),
+    Row("detach", "[N]", "remove all attached files, or only file N", lambda n: _detach(n)),
     Row("mute", "", "the microphone on or off, as Ctrl-T", lambda _: MicrophoneToggled()),
     Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),

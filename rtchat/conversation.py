@@ -893,7 +893,7 @@ class Conversation:
         """A microphone that hears the loudspeaker would have the server reply to itself."""
         if self._echo.is_echo and self._speech.listens and self._speech.is_on:
             self._echo.forget()
-            message = "the microphone seems to hear the loudspeaker, and is muted"
+            message = "the microphone seems to pick up the loudspeaker and was muted"
             hint = "use headphones, or --vad off"
             problem = Problem(ExitCode.REPLY, message, hint)
             self._lose_microphone(problem, is_heard=False, is_gone=False)
@@ -907,7 +907,7 @@ class Conversation:
             return  # it is said twice
         if self._speech.listens:
             if not self._speech.is_turn():
-                self._notice("detail", "a turn that the server made of no audio was ignored")
+                self._notice("detail", "ignored a turn that the server began without audio")
                 return
             question = self._enter("", self._speech.committed())
             question.item_id = item_id
@@ -1231,7 +1231,7 @@ class Conversation:
         elif raw.asks:
             question = self._minutes.enter_raw(raw.fields)
             is_free = self._phase is Phase.READY and self._turn is None
-            when = "sent" if is_free else "after this reply:"
+            when = "sent" if is_free else "will be sent after this reply:"
             self._notice("info", f"{when} {raw.fields['type']}")
             self._say(question)
         else:

@@ -2,9 +2,8 @@
 
 A key goes only to a host that a source at least as trusted as the key's has named. Options, the
 environment, the config file and kept keys are all the user's own, and so is what comes with rtchat;
-the `.env` of the working directory is not. So a host that `.env` names gets a key, or whatever may
-hold one, from `.env` or not at all. Not here: what else a `.env` may set (`sources`), or how a key
-is sent (`endpoint`).
+the `.env` of the working directory is not. So a host that `.env` names gets no key, nor anything
+that may contain one, except from `.env` itself.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ DEFAULT_PROFILE = "default"
 """The name of the key that is kept for runs without a profile."""
 
 Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
-"""The key kept for a profile, and where; None if there is none."""
+"""Returns the key kept for a profile and where it is kept, or None."""
 
 _PLACEHOLDER = r"\{([A-Z][A-Z0-9_]*)\}"
 _ACCOUNT = {
@@ -38,13 +37,13 @@ _ACCOUNT = {
 
 
 class _OwnHost(DotenvOrigin):
-    """That of an address on the host that the run would lead to without `.env`, too."""
+    """The origin of an address whose host would be the same without `.env`."""
 
     __slots__ = ()
 
 
 def host_origin(values: Table) -> DotenvOrigin | None:
-    """Which variable of `.env` names the host; None if the user does, or nothing is sent to it."""
+    """The variable of `.env` that names the host; None if the user does, or nothing is sent."""
     if _is_local(values) or "url" not in values:
         return None
     origin = values["url"][1]
@@ -61,7 +60,7 @@ def _is_local(values: Table) -> bool:
 
 
 def add_base_url(values: Table, sources: Sources) -> None:
-    """The address as other OpenAI programs have it, if nothing else gives one."""
+    """Use `OPENAI_BASE_URL`, as other OpenAI programs do, if no other address is given."""
     base = sources.get("OPENAI_BASE_URL")
     if "url" in values or not base:
         return
@@ -77,7 +76,7 @@ def add_base_url(values: Table, sources: Sources) -> None:
 
 
 def fill(values: Table, sources: Sources) -> None:
-    """Put the variables that the URL and the model name in their places.
+    """Replace the placeholders in the URL and the model by the variables that they name.
 
     What `.env` gives, or gives the host of, is filled from `.env` alone: anything else could be a
     key.
@@ -104,14 +103,14 @@ def fill(values: Table, sources: Sources) -> None:
 
 
 def own_url(values: Table, profile: str, sources: Sources) -> str:
-    """Where the run would lead without `.env`, if that is easy to say; `values` are the files'."""
+    """The address without `.env`, if that is easy to tell; `values` are those of the files."""
     if profile or ("url" not in values and sources.is_outer("OPENAI_BASE_URL")):
         return ""
     return str(values.get("url", (OPENAI_URL, ""))[0])
 
 
 def recognise(values: Table, own: str) -> None:
-    """A `.env` that names no other host than the run would lead to anyway is no matter of trust."""
+    """Trust a `.env` that only names the host that would be used anyway."""
     origin = host_origin(values)
     if origin is not None and own and _host(own) == _host(str(values["url"][0])):
         values["url"] = values["url"][0], _OwnHost(origin)
@@ -126,13 +125,13 @@ def _host(url: str) -> tuple[str, str] | None:
 
 
 def _head(url: str) -> str:
-    """What comes before the path, and so decides about the host."""
+    """The part of a URL before the path, which determines the host."""
     found = re.match(r"([^/?#]*//)?[^/?#]*", url)
     return found[0] if found else ""
 
 
 def _host_variable(url: str, values: Table, sources: Sources) -> DotenvOrigin | None:
-    """What of `.env` would become a part of the host."""
+    """The variable of `.env` that would become part of the host."""
     head = _head(url)
     origins = [sources.origin(name) for name in re.findall(_PLACEHOLDER, head)]
     if "{model}" in head and "model" in values:
@@ -156,8 +155,8 @@ def _filled(key: str, given: Given, sources: Sources, *, only_dotenv: bool) -> s
 
 
 def set_headers(values: Table, sources: Sources, *, is_foreign: bool) -> None:
-    """Add those of the account, unless the profile leads to another vendor, and leave out what is
-    not meant for a host that `.env` names."""
+    """Add the headers of the account, unless the profile is for another vendor, and leave out what
+    is not meant for a host that `.env` names."""
     by_dotenv = host_origin(values) is not None
     if by_dotenv:
         _withhold(values, sources)
@@ -178,8 +177,7 @@ def set_headers(values: Table, sources: Sources, *, is_foreign: bool) -> None:
 
 
 def _withhold(values: Table, sources: Sources) -> None:
-    """Leave out the headers of the config file, and refuse what was given for this run and has a
-    key."""
+    """Leave out the headers of the config file; refuse options of this run that contain a key."""
     headers, origin = cast("tuple[Headers, str]", values.get("headers", ((), "")))
     if headers and origin != "--header":
         del values["headers"]
@@ -198,7 +196,7 @@ def _carries_key(name: str, values: Table) -> bool:
 
 
 def _has_key(value: object) -> bool:
-    """Whether an option, such as the tools of another server, has a key in it."""
+    """Whether an option, such as a remote MCP server among the tools, contains a key."""
     if isinstance(value, Mapping):
         return any(
             _has_key(inner) or (isinstance(inner, str) and names_a_key(str(name)))
@@ -208,12 +206,12 @@ def _has_key(value: object) -> bool:
 
 
 def ask_before_tools(values: Table, profile_origin: str, sources: Sources) -> None:
-    """No tool runs unasked where `.env` decides who or what calls it."""
+    """Ask before every tool call if `.env` decides which model calls tools, or why."""
     instructions = values.get("system", ("", ""))[1]
     origins = (host_origin(values), instructions, profile_origin)
     culprit = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
     if culprit is not None and values.pop("allow_tools", None) is not None:
-        sources.warn(f"allowed tools are asked about all the same, because of {culprit}")
+        sources.warn(f"allowed tools still need your approval, because of {culprit}")
 
 
 # --------------------------------------------------------------------------------------------- keys
@@ -222,7 +220,7 @@ def ask_before_tools(values: Table, profile_origin: str, sources: Sources) -> No
 def find_key(
     values: Table, profile: str, sources: Sources, stored: Stored | None, *, needs_key: bool
 ) -> tuple[str, str]:
-    """The key of a run, and where it comes from; both empty if there is none.
+    """The key of a run and where it comes from; both empty without one.
 
     Raises:
         UsageError: there is none, or none that may go to this host, and nothing can come of it.
@@ -259,7 +257,7 @@ def _no_key(variables: tuple[str, ...], profile: str, by_dotenv: str | None) -> 
 
 
 def _kept_key(profile: str, command: Given | None, stored: Stored | None) -> tuple[str, str]:
-    """What a password manager or the key store has for a profile; both empty if that is nothing."""
+    """The key from a password manager or the key store, and its origin; both empty without one."""
     if command is not None:
         from rtchat.keys import ask
 
@@ -278,7 +276,7 @@ def _refuse_own_key(
     stored: Stored | None,
     sources: Sources,
 ) -> None:
-    """Say why a key that the user has for this run is not sent. No command is run to find out."""
+    """Say why the user's key for this run is not sent. `api_key_command` is not run to find out."""
     owner = next(filter(sources.find, variables), "")  # in the environment, as `.env` has none
     if not owner and command is not None:
         owner = f"api_key_command of {command[1]}"
@@ -289,7 +287,7 @@ def _refuse_own_key(
 
 
 def _wants_key(values: Table) -> bool:
-    """Whether nothing can come of it without a key, as far as one can know of another server."""
+    """Whether the server is sure to need a key, as far as that can be known."""
     if "url" not in values:
         return True
     return bool(values.get("key_env", ((), ""))[0]) and _is_remote(values)
@@ -299,7 +297,7 @@ def _is_remote(values: Table) -> bool:
     try:
         return not is_loopback(urlsplit(str(values["url"][0])))
     except ValueError:
-        return False  # which is another mistake
+        return False  # reported elsewhere
 
 
 def _refusal(what: str, values: Table) -> UsageError:

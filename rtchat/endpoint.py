@@ -46,7 +46,7 @@ class Endpoint:
 
     @property
     def redactor(self) -> Redactor:
-        """What takes the keys out of what a server sends, should it quote one."""
+        """Removes the keys from what a server sends, should it quote one."""
         return _redactor(self.secrets)
 
     def redact(self, text: str) -> str:

@@ -271,7 +271,7 @@ def _picture(url: str) -> str:
 
 
 def _rendered(text: str) -> str:
-    """A reply as HTML. Its own HTML is shown as text, and a picture is a link to it at most."""
+    """A reply as HTML. Its own HTML is shown as text, and pictures become links."""
     markdown = parser()
     for name, rule in _RULES.items():
         markdown.add_render_rule(name, rule)
@@ -287,8 +287,8 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def _web(url: str) -> str:
-    """A link that leads to the web or to a mailbox, else nothing: in a page on a disk, one without
-    a scheme would lead to a file."""
+    """The URL if it leads to the web or a mailbox, else nothing: in a page on a disk, one without a
+    scheme would lead to a local file."""
     url = f"https:{url}" if url.startswith("//") else url
     return url if _WEB.fullmatch(url) else ""
 
@@ -310,7 +310,7 @@ def _link_close(_renderer: object, _tokens: list[Any], _index: int, *rest: Any) 
 
 
 def _image(_renderer: object, tokens: list[Any], index: int, *rest: Any) -> str:
-    """A link to it, unless it is in one. It is never loaded."""
+    """A link to the image, unless it is inside a link. It is never loaded."""
     text = escape(tokens[index].content) or "image"
     url = _web(str(tokens[index].attrs.get("src", "")))
     return f"{_anchor(url)}{text}</a>" if url and not rest[-1]["links"] else text

@@ -1,7 +1,4 @@
-"""Folders: how they are made, and why one cannot be looked into.
-
-Not here: where they are (`cli.around`), or what is kept in them.
-"""
+"""Make private folders, and say why a path cannot be reached."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from pathlib import Path
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and its missing parents; only the user may enter what is new, whatever the
-    umask. One that exists stays as it is. Raises OSError."""
+    """Make a folder and its missing parents. New ones are for the user alone, whatever the umask;
+    existing ones are not changed. Raises OSError."""
     try:
         folder.mkdir(mode=0o700)
     except FileNotFoundError:
@@ -25,13 +22,13 @@ def make_private(folder: Path) -> None:
 
 
 def why_unreachable(path: Path) -> str:
-    """What keeps us from knowing whether a file exists, in words; empty if that is known."""
+    """Why it is not known whether a file exists, in words; empty if it is known."""
     problem = _stat_error(path)
     if problem is None:
         return ""
     while (above := _stat_error(path.parent)) is not None:
         path, problem = path.parent, above
-    if problem.errno in (errno.EACCES, errno.ENOTDIR):  # which the folder around it has caused
+    if problem.errno in (errno.EACCES, errno.ENOTDIR):  # because of the folder that contains it
         path = path.parent
     return f"{path} cannot be read ({problem.strerror})"
 

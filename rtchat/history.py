@@ -35,7 +35,7 @@ _FORMATS: dict[str, Format] = {
     ".html": "html",
     ".htm": "html",
 }
-"""By the ending of a file's name."""
+"""By file extension."""
 
 
 def listing(streams: Surroundings, say: Say, *, limit: int | None, json: bool) -> ExitCode:
@@ -108,13 +108,13 @@ def save(
 
 
 def _format_of(file: Path | None) -> Format:
-    if file is None or (file.exists() and not file.is_file()):  # a pipe may have any name
+    if file is None or (file.exists() and not file.is_file()):  # a pipe can have any name
         return "markdown"
     chosen = _FORMATS.get(file.suffix.lower())
     if chosen is None:
         known = ", ".join(filter(None, _FORMATS))
         hint = f"name it {known}, or choose one with --format"
-        raise UsageError(f"no format has the ending {file.suffix}", hint=hint)
+        raise UsageError(f"no export format has the extension {file.suffix}", hint=hint)
     return chosen
 
 

@@ -1,7 +1,7 @@
 """The history of a running conversation, read and written in a thread of its own.
 
 A file that is locked, slow or gone never stops the event loop. Entries are written in the order in
-which they were recorded. The file itself is the business of `store`.
+which they were recorded. `store` reads and writes the file itself.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from rtchat.worker import Worker
 T = TypeVar("T")
 
 _CLOSING = 5.0
-"""Seconds that the end of the program waits for what is not written yet."""
+"""Seconds to wait at exit for what is not written yet."""
 
 
 class HistoryWriter:
-    """Keeps a conversation in `store`, which only the thread uses from the first call on."""
+    """Keeps a conversation in `store`, which only the thread may use from the first call on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._worker = Worker("history")
         self._is_full = False
-        """Too much was waiting. Nothing is written from then on: what comes after a gap might end
-        up in the wrong conversation."""
+        """Too much was waiting. Nothing more is written: after a gap, entries might end up in the
+        wrong conversation."""
         self._recorded = 0
         self._finished = 0
-        """Of the entries recorded, those that reached the store."""
+        """How many of the recorded entries reached the store."""
 
     def begin(self) -> None:
-        """What is recorded from here on is another conversation."""
+        """Entries recorded from now on belong to a new conversation."""
         self._do(self._store.begin)
 
     def resume(self, kept: Kept) -> None:
-        """What is recorded from here on belongs to this conversation."""
+        """Entries recorded from now on belong to this conversation."""
         self._do(partial(self._store.resume, kept))
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
@@ -51,14 +51,11 @@ class HistoryWriter:
         return self._call(partial(self._record, entry))
 
     def find(self, id: int | None) -> asyncio.Future[Kept]:
-        """Read a conversation, the latest but this one if `id` is None.
-
-        UsageError if there is none.
-        """
+        """Read a conversation, by default the latest one before this. UsageError if not found."""
         return self._call(partial(self._store.find, id))
 
     def close(self) -> str:
-        """Write what is left, within a few seconds. Gives a message if something was not kept."""
+        """Write what is left, within a few seconds. Return a message if entries were lost."""
         with suppress(queue.Full):
             self._worker.do(self._store.close)
         self._worker.close(_CLOSING)
@@ -88,6 +85,6 @@ class HistoryWriter:
                 self._is_full = True
         failed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         failed.set_exception(
-            OutputError("the history does not respond: nothing more is written to it")
+            OutputError("the history does not respond: nothing more will be written to it")
         )
         return failed

@@ -134,7 +134,7 @@ class _Server:
             handles = [self._handle(client, tool) for tool in listed]
             used = list(_within(handles))
             if len(used) < len(handles) or not is_whole:
-                rest = "the others are too many, or too large"
+                rest = "the rest are too many or too large"
                 self._heard(f"{len(used)} of its tools are used: {rest}")
             self.handles.set_result(used)
             await self.stop.wait()

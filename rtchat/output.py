@@ -1,6 +1,6 @@
-"""The stdout and stderr of a run on an event loop: a thread writes to them.
+"""The stdout and stderr of a run on an event loop, written by threads.
 
-A reader that pauses, a full pipe or a slow disk then stops the output, not the conversation.
+A reader that pauses, a full pipe or a slow disk stops the output, not the conversation.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LAST_CHANCE = 1.0
-"""Seconds that readers have to take what is left once the program was interrupted."""
+"""Seconds that readers have to take what is left after an interrupt."""
 _MOST_AT_ONCE = 65_536
 
 
 class Output:
     """Stdout and stderr of a run. Writing to `stdout` and `stderr` never waits.
 
-    The order of what is written is kept, also between the two where they are the same file. A
-    thread that is stuck in a write does not keep the program from ending.
+    The order of writes is kept, also across the two if they are the same file. A thread that is
+    stuck in a write does not keep the program from ending.
     """
 
     def __init__(self, stdout: int, stderr: int | None) -> None:
@@ -60,11 +60,11 @@ class Output:
         self.close(LAST_CHANCE if is_interrupted else None)
 
     def close(self, timeout: float | None = None) -> None:
-        """Wait until everything is written, unless it was given up; after a timeout it is.
+        """Wait until everything is written or given up; after the timeout, give up.
 
         Raises:
             BrokenPipeError: the reader of stdout is gone, and `on_failure` has not been told.
-            OutputError: the same of any other failure of stdout.
+            OutputError: the same for any other failure of stdout.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._owed, timeout)
@@ -74,7 +74,7 @@ class Output:
                 raise self._unreported
 
     def give_up(self) -> None:
-        """Drop what has not been written, and whatever still comes."""
+        """Drop what has not been written, and all further output."""
         with self._changed:
             self._is_given_up = True
             for queue in self._queues.values():
@@ -87,7 +87,7 @@ class Output:
         return self._owed
 
     def put(self, descriptor: int, data: bytes) -> None:
-        """Have these bytes written. Raises OSError if earlier ones could not be."""
+        """Queue these bytes. Raises OSError if earlier ones could not be written."""
         with self._changed:
             if (error := self._failures.get(descriptor)) is not None:
                 if descriptor == self._stdout:
@@ -193,7 +193,7 @@ def _text(output: Output, descriptor: int) -> TextIO:
 
 
 class _Stream(RawIOBase):
-    """One of the two, as a stream of bytes."""
+    """Stdout or stderr as a stream of bytes."""
 
     def __init__(self, output: Output, descriptor: int) -> None:
         self._output = output

@@ -25,7 +25,7 @@ def parse(key: str, value: object, place: str) -> object:
         return PARSERS[key](value)
     except (ValueError, TypeError) as error:
         shown = "this" if key in _CONFIDENTIAL else repr(value)
-        raise UsageError(f"{place}: {shown} will not do", hint=str(error)) from None
+        raise UsageError(f"{place}: {shown} is not valid", hint=str(error)) from None
 
 
 _CONFIDENTIAL = frozenset({"headers", "url", "api_key_command", "session", "response", "prices"})

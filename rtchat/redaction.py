@@ -1,8 +1,7 @@
-"""Keys taken out of text, however they are written and however the text is cut into pieces.
+"""Removes keys from text, however they are spelled and however the text is cut into pieces.
 
-A text that arrives in pieces goes through a `Stream`, which holds back what could be the beginning
-of a key, and no more; a complete one is a stream of one piece. Not here: where keys come from
-(`endpoint`), or which texts of an event belong together (`wire.reader`).
+A text that arrives in pieces goes through a `Stream`, which holds back only what could be the
+beginning of a key; a complete one is a stream of one piece.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 
 INSTEAD = "[key]"
-"""What stands where a key was."""
+"""Replaces a key."""
 
 
 def is_secret(key: str) -> bool:
-    """Whether to take a key out. Local servers are given keys such as "test", which are words."""
+    """Whether to remove a key. Keys for local servers are often plain words, such as "test"."""
     return len(key) >= 16 or (len(key) >= 4 and not key.isalnum())
 
 
 class Redactor:
-    """Takes these keys out of texts. Each character may be written as it is or escaped for JSON, a
-    URL or HTML, and a key may be in base64, also with something before it, as in "Basic"."""
+    """Removes these keys from texts. Characters may be plain or escaped for JSON, a URL or HTML,
+    and a key may be in base64, even after other text, as in "Basic" authentication."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self.secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
@@ -35,7 +34,7 @@ class Redactor:
                 for form in (secret, *in_base64)
             )
         )
-        # A form that contains another is found with it.
+        # Where the longer form occurs, the shorter one does as well.
         self._plain = tuple(
             form
             for form in self._forms
@@ -46,12 +45,12 @@ class Redactor:
 
     @cached_property
     def begins(self) -> re.Pattern[str]:
-        """Where a key may begin. Made when it is needed: a start has no time for it."""
+        """Where a key may begin. Compiled on first use, to keep the start fast."""
         begins = {begin for form in self._forms for begin in _begin(form)}
         return re.compile("|".join(sorted(begins)) or "(?!)")
 
     def may_be_in_json(self, text: str) -> bool:
-        """A quick test of a whole JSON text: False if no string in it has a key."""
+        """A quick test of a whole JSON text: False if none of its strings contains a key."""
         for form in self._plain:
             if form in text:
                 return True
@@ -60,7 +59,7 @@ class Redactor:
         return "%" in text or "&" in text
 
     def redact(self, text: str) -> str:
-        """A complete text without the keys."""
+        """A complete text with the keys removed."""
         if not self.begins.search(text):
             return text
         stream = Stream(self)
@@ -90,9 +89,9 @@ class Stream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._text = ""
-        """The end of the text so far, which may be the beginning of a key,"""
+        """The end of the text so far, if it may be the beginning of a key."""
         self._given = 0
-        """and how much of it was given out before more came."""
+        """How much of it was given out already."""
 
     @property
     def held(self) -> str:
@@ -101,11 +100,11 @@ class Stream:
 
     @property
     def is_idle(self) -> bool:
-        """Whether what comes next has nothing to do with what came before."""
+        """Whether the next piece can be judged on its own."""
         return not self._text
 
     def feed(self, piece: str) -> str:
-        """The next piece; what can be given out now."""
+        """Take the next piece; return what can be given out now."""
         text = self._text + piece
         found = self._redactor.begins.search(text)
         if found is None:
@@ -117,10 +116,10 @@ class Stream:
         return self._cut(text, is_end=False)
 
     def end(self) -> str:
-        """The text is complete: what was held back. A key can still not go on after this."""
+        """The text is complete: return what was held back. More text cannot complete a key."""
         held = self.held
         if held and self._given:
-            self._text, self._given = "", 0  # it was complete before: more came all the same
+            self._text, self._given = "", 0  # `end` was called before, and more came
             return INSTEAD
         before = self._text
         out = self._cut(before, is_end=True)
@@ -151,16 +150,16 @@ class Stream:
 # ---------------------------------------------------------------------------------------- spellings
 
 _ESCAPE = r'\\(?:[\\/"]|u00[2-7])'
-"""What in a JSON text may be a character of a key, or of an escape of one."""
+"""An escape in a JSON text that may stand for an ASCII character."""
 _ESCAPES = "\\\\%&\ud800-\udbff"
-"""What begins a spelling that is not the character itself, in a class of a pattern."""
+"""The first characters of escaped spellings, for a character class."""
 _BEGINS_ESCAPE = re.compile(f"[{_ESCAPES}]")
 _IN_HTML = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
 @lru_cache(maxsize=256)
 def _spellings(char: str) -> tuple[str, ...]:
-    """How a character may be written, itself first."""
+    """The spellings of a character, itself first."""
     code = ord(char)
     in_utf8 = char.encode("utf-8", "surrogatepass")
     units = char.encode("utf-16-be", "surrogatepass")
@@ -181,10 +180,10 @@ def _spellings(char: str) -> tuple[str, ...]:
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """What base64 makes of a key and, as in "Basic", of one with something before it: the letters
-    that the neighbours have no part in."""
+    """The base64 of a key at each offset, as "Basic" puts a name before it: only the letters that
+    do not depend on what surrounds it."""
     if len(secret) < 12:
-        return  # too few letters to be of a key beyond doubt
+        return  # too few letters to be sure that it is a key
     for before in range(3):
         data = b"\0" * before + secret.encode()
         last = {0: None, 1: -3, 2: -2}[len(data) % 3]
@@ -209,8 +208,7 @@ def _or_cut(text: str) -> str:
 
 
 def _follow(form: str, text: str, start: int) -> tuple[int, bool]:
-    """Where a form that begins at a place ends, -1 if it does not; and whether the text ends in the
-    middle of it."""
+    """Where a form that begins here ends, or -1; and whether the text ends in the middle of it."""
     ends, is_cut = {start}, False
     for char in form:
         found = {end for at in ends for end in _ends(char, text, at)}
@@ -222,7 +220,7 @@ def _follow(form: str, text: str, start: int) -> tuple[int, bool]:
 
 
 def _ends(char: str, text: str, at: int) -> Iterator[int]:
-    """Where a character that begins at a place may end; -1 for beyond the text."""
+    """Where a character that begins here may end; -1 for beyond the text."""
     if text.startswith(char, at):
         yield at + 1
     if at == len(text):

@@ -76,8 +76,8 @@ def _read(trace: str, streams: Surroundings) -> Recording:
 
 
 async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
-    """Play to the end, or to a signal; the view is closed either way, and the output written if its
-    reader takes it."""
+    """Play to the end or to a signal. Then the view is closed, and the output written if its reader
+    accepts it."""
     playing = asyncio.current_task()
     assert playing is not None
     stopped: list[ExitCode] = []

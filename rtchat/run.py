@@ -92,7 +92,7 @@ def once(
             question = _said(sound.audio_in, prompt, descriptor, aside.say)
 
         async def ask(post: Post) -> None:
-            await asyncio.sleep(0)  # the connection comes first: it has to wait
+            await asyncio.sleep(0)  # start to connect first, as that takes longer
             for file in attached:
                 post(file)
             post(question)
@@ -154,8 +154,8 @@ def talk(
 
 
 class _Paced:
-    """A view that says when there is room for the next question: one was answered, and most of the
-    answer has been written."""
+    """A view that tells when to ask the next question: once the last one was answered, and most of
+    the answer has been written."""
 
     def __init__(self, view: View, streams: Surroundings) -> None:
         self._view = view
@@ -177,7 +177,7 @@ class _Paced:
         self._view.close()
 
     async def answered(self) -> None:
-        """Wait for that."""
+        """Wait until the next question may be asked."""
         await self._is_over.wait()
         self._is_over.clear()
         if self._output is not None:
@@ -267,8 +267,8 @@ def _run(
 def _history(
     settings: Settings, streams: Surroundings, past: Past, aside: Aside, stack: ExitStack
 ) -> tuple[Keeper | None, Kept | None]:
-    """What keeps this conversation, and the earlier one that it continues. That one is read now:
-    a connection could not be told anything without it."""
+    """Returns what keeps this conversation, and the earlier one that it continues. That one is read
+    now, as a session begins with it."""
     if not settings.history and past is None:
         return None, None
     from rtchat.history_writer import HistoryWriter
@@ -289,7 +289,7 @@ def _close_history(writer: HistoryWriter, aside: Aside) -> None:
 
 
 def _recorded(recorder: Recorder, code: ExitCode, aside: Aside) -> ExitCode:
-    """End the recording of replies. That it failed counts where all else went well."""
+    """End the recording of replies; its failure sets the exit code if nothing else failed."""
     recorder.close()
     if recorder.failure is None:
         return code
@@ -379,7 +379,7 @@ def trace_of(
 
 
 async def finish(trace: Trace | None, code: ExitCode) -> None:
-    """End a recording. That it could not be written counts where all else went well."""
+    """End a trace; its failure is raised if nothing else failed."""
     if trace is not None:
         await asyncio.to_thread(trace.close)
         if trace.failure is not None and code is ExitCode.OK:
@@ -478,7 +478,7 @@ def model_of(settings: Settings) -> str:
 def server_of(
     settings: Settings, streams: Surroundings, stack: AsyncExitStack, *, transcribes: bool = False
 ) -> tuple[Connect, Redactor]:
-    """The way to a server, and what takes the user's keys out of what it sends."""
+    """Returns what connects to the server, and what removes the user's keys from its events."""
     if settings.local:
         from rtchat.serve import LocalServer
 

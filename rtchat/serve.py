@@ -162,7 +162,7 @@ def serve(
     async def run() -> ExitCode:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_Faults(say).handle)
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that are gone
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns about lost clients
         stopped: asyncio.Future[ExitCode] = loop.create_future()
         for number, code in _SIGNALS.items():
             loop.add_signal_handler(number, _stop, stopped, code)
@@ -196,7 +196,7 @@ def serve(
 
 
 def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:
-    """What an upstream may know and clients may not."""
+    """Keys that the upstream has and clients must not see."""
     query = urlsplit(upstream.url).query if upstream else ""
     return [*keys_of_query(query), *([key] if key else [])]
 
@@ -209,27 +209,27 @@ def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
         stopped.set_result(code)
     loop = stopped.get_loop()
     for number, ending in _SIGNALS.items():
-        # The next one ends the process whatever the loop is doing then.
+        # A second signal ends the process whatever the loop is doing.
         loop.remove_signal_handler(number)
         signal.signal(number, lambda *_, ending=ending: os._exit(ending))
 
 
 class _Faults:
-    """Says what goes wrong outside of any session."""
+    """Reports errors outside of any session."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._said_at = -_QUIET_SECONDS
 
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Called by the event loop."""
+        """Handle an error; the event loop calls this."""
         error = context.get("exception")
         if not (isinstance(error, OSError) and error.errno in _OUT_OF_FILES):
             loop.default_exception_handler(context)
-        elif loop.time() - self._said_at >= _QUIET_SECONDS:  # it is told so once a second
+        elif loop.time() - self._said_at >= _QUIET_SECONDS:  # the loop reports it every second
             self._said_at = loop.time()
             self._say(
-                "rtchat: too many open files, so that new connections have to wait: "
+                "rtchat: too many open files; new connections have to wait: "
                 "raise the limit (ulimit -n) or lower --max-sessions"
             )
 

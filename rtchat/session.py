@@ -79,13 +79,13 @@ MOST_UNSENT = 250
 """Events that may wait for a slow network before what the microphone gives is dropped: about 5 s of
 it."""
 STOOD_STILL = 0.1
-"""Seconds by which a timer must be late to mean that the program was stopped meanwhile."""
+"""A timer that is this many seconds late means that the program was stopped meanwhile."""
 WAITS_FOR_SERVER = frozenset({Timer.START, Timer.STALL, Timer.HEARD, Timer.INPUT})
-"""Timers that end the wait for something that the server owes."""
+"""Timers that limit the wait for the server."""
 MOST_OWED = 65_536
-"""Bytes of output that may wait to be written before nothing is repainted."""
+"""If more bytes of output than this are waiting, nothing is repainted."""
 HISTORY_TIMEOUT = 5.0
-"""Seconds that a question waits until the history has it, and /resume for a conversation."""
+"""Seconds that a question waits to be on disk, and /resume for a conversation."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
 """Seconds between two looks at the clocks, and by how many they must differ to mean a sleep."""
 
@@ -107,21 +107,20 @@ class Link(Protocol):
 
 
 class Keeper(Protocol):
-    """Where a conversation is kept, as by a `history_writer.HistoryWriter`. No call blocks; what
-    fails is an OutputError of the future."""
+    """Keeps a conversation, as `history_writer.HistoryWriter` does. No call blocks; a failure is an
+    OutputError of the future."""
 
     def begin(self) -> None:
         """What is recorded from here on is another conversation."""
 
     def resume(self, kept: Kept) -> None:
-        """What is recorded from here on belongs to this conversation."""
+        """Entries recorded from now on belong to this conversation."""
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
         """Keep an entry. It is on disk when the future is done."""
 
     def find(self, id: int | None) -> asyncio.Future[Kept]:
-        """Read a conversation, the latest but this one if `id` is None. UsageError if there is
-        none."""
+        """Read a conversation, by default the latest one before this. UsageError if not found."""
 
 
 class Player(Protocol):
@@ -172,7 +171,7 @@ why a connection ended."""
 
 
 Outbox: TypeAlias = asyncio.Queue[tuple[JsonObject, asyncio.Future[None] | None] | None]
-"""What is to be sent, each with what has to be on disk before; None at the end."""
+"""Events to send, each with the entry that has to be on disk first; None at the end."""
 
 
 def _is_ours(error: Exception) -> bool:
@@ -188,10 +187,9 @@ _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 class Session:
     """Runs one conversation to its end.
 
-    `connect` opens a link for a model; `redactor` takes keys out of what a server sends, `fit`
-    makes commands what this server takes. `dialect` forces one; else it is read from what the
-    server says of its session. `output` is what the view and the taps write through, unless they
-    write by themselves.
+    `connect` opens a link for a model; `redactor` removes keys from what a server sends, `fit`
+    adapts commands to this server. `dialect` forces one; otherwise it is taken from the session
+    that the server reports. `output` is what the view and the taps write through, if anything.
     """
 
     def __init__(
@@ -225,18 +223,18 @@ class Session:
         self._keeper = keeper
         self._has_complained_of_history = False
         self._history_fails = False
-        """The last entry could not be written, so that nothing waits for the next one."""
+        """The last entry could not be written: nothing waits for the next one."""
         self._question_kept: asyncio.Future[None] | None = None
-        """Done once the last question is on disk: it is not sent before."""
+        """Done once the last question is on disk; it is not sent earlier."""
         self._waits_for_history = False
         """A question is held back until it is on disk."""
         self._search: asyncio.Future[Kept] | None = None
-        """/resume looks for a conversation. What happens meanwhile comes after it."""
+        """/resume is looking for a conversation; events are handled after that."""
         self._tools = tools
         self._player = player
         self._output = output
         self._is_written = asyncio.Event()
-        """All output is written, or nobody waits for that any more."""
+        """All output is written, or has been given up."""
         self._was_signalled = False
         self._unplayed: OutputError | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -309,7 +307,7 @@ class Session:
             self._show_one(self._updates.popleft())
 
     async def _write_rest(self, output: Output) -> None:
-        """Wait until all output is written. After a signal, readers have little time for that."""
+        """Wait until all output is written; after a signal, only for a short time."""
         output.when_written(self._is_written.set)
         is_interrupted = self._exit is not None and self._exit in _SIGNALLED
         with suppress(TimeoutError):
@@ -317,11 +315,11 @@ class Session:
                 await self._is_written.wait()
         if output.owed:
             output.give_up()
-        self._show_rest()  # that it could not be written
+        self._show_rest()  # it may be that writing failed
 
     def _signalled(self, number: int, event: LocalEvent) -> None:
-        """A signal is an event, unless the conversation has ended already: then it ends the wait
-        for what is left, a second one at once."""
+        """A signal is an event. Once the conversation has ended, it shortens the wait for output,
+        and a second one ends it at once."""
         is_first, self._was_signalled = not self._was_signalled, True
         if self._exit is None:
             self.post(event)
@@ -537,7 +535,7 @@ class Session:
                 assert_never(effect)
 
     def _recorded(self, future: asyncio.Future[None]) -> None:
-        """Trouble with the history is said once, and is no trouble for the conversation."""
+        """A failure of the history is reported once; the conversation goes on."""
         error = future.exception()
         self._history_fails = error is not None
         if isinstance(error, OutputError):
@@ -560,7 +558,7 @@ class Session:
         if not kept.done():
             self._history_fails = True
             seconds = f"{HISTORY_TIMEOUT:g}"
-            self._complain_of_history(f"the history did not respond for {seconds} s: going on")
+            self._complain_of_history(f"the history did not respond for {seconds} s: continuing")
 
     def _found(self, search: asyncio.Future[Kept]) -> None:
         error = search.exception()

@@ -2,9 +2,9 @@
 
 `resolve` puts together what was given. Precedence: option > environment > `.env` of the working
 directory > profile > config file > default. It is handed all of them as mappings: only `cli` reads
-argv and the environment. Not here: what a `.env` may set (`sources`), where a key may go
-(`destination`), what one value may look like (`parsing`), the config file and profiles (`config`),
-where keys are kept (`keys`), what a setting does.
+argv and the environment. `sources` decides what a `.env` may set, `destination` where a key may go,
+`parsing` what a value may look like; `config` reads the config file and profiles, `keys` the kept
+keys.
 """
 
 from __future__ import annotations

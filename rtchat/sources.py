@@ -1,10 +1,9 @@
-"""The environment and the `.env` of the working directory: what each says, and what counts.
+"""The environment and the `.env` of the working directory, and which of their values count.
 
-A `.env` may be somebody else's: it came with a folder that was cloned or unpacked. So it is trusted
-less than the options, the environment, the user's config file and kept keys. It may say how a run
-goes, but not name a file to read, write, execute or trust (`FROM_DOTENV`), and it never gets to see
-the environment. Trouble with it is a warning. Not here: what goes to a host that it names
-(`destination`).
+A `.env` may be somebody else's: it may have come with a folder that was cloned or unpacked. So it
+is trusted less than the options, the environment, the user's config file and kept keys. It may
+change settings, but not name a file to read, write, execute or trust (`FROM_DOTENV`), and it cannot
+refer to variables of the environment. A problem with it is a warning.
 """
 
 from __future__ import annotations
@@ -43,32 +42,31 @@ FROM_DOTENV: Mapping[str, Literal["yes", "text", "no"]] = {
     "RTCHAT_URL": "yes",
     "RTCHAT_VAD": "yes",
 }
-"""Whether a `.env` may set a variable; "text": unless the value is @FILE. `Sources.get` knows no
-other variables."""
+"""Whether a `.env` may set a variable; "text" means unless the value is @FILE. `Sources.get` takes
+only these variables."""
 
 DISABLE = "RTCHAT_DOTENV"
 """The variable of the environment that can turn `.env` off."""
 _LARGEST = 2**20
-"""Bytes of a `.env` that is read."""
+"""Bytes; a larger `.env` is ignored."""
 
 
 class DotenvOrigin(str):
-    """Where a value comes from, in words, if that is a `.env`."""
+    """The origin of a value that comes from a `.env`, in words."""
 
     __slots__ = ()
 
 
 def is_dotenv_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the environment lets a `.env` be read."""
+    """Whether the environment allows reading a `.env`."""
     text = environ.get(DISABLE) or "on"
     if text not in ("on", "off"):
-        raise UsageError(f"{DISABLE}: {text!r} will not do", hint="it must be on or off")
+        raise UsageError(f"{DISABLE}: {text!r} is not valid", hint="it must be on or off")
     return text == "on"
 
 
 class Sources:
-    """The environment and, behind it, a `.env`, which may be missing. `warn` is told what of that
-    is ignored."""
+    """The environment, then a `.env`, which may be missing. `warn` is told what it ignores."""
 
     def __init__(self, environ: Mapping[str, str], dotenv: Path | None, warn: Tell) -> None:
         self._environ = environ
@@ -89,7 +87,7 @@ class Sources:
             self._warn(text)
 
     def get(self, variable: str) -> str:
-        """What the variable of a setting says; empty if that does not count or is not set."""
+        """The value of a setting's variable; empty if it is not set or not allowed."""
         may = FROM_DOTENV[variable]
         if text := self._environ.get(variable):
             return text
@@ -103,7 +101,7 @@ class Sources:
         return ""
 
     def find(self, variable: str, *, only_dotenv: bool = False) -> str:
-        """What a variable says that settings name, for a key or a part of an address."""
+        """The value of a variable that a setting names for a key or a part of an address."""
         text = "" if only_dotenv else self._environ.get(variable)
         return text or self._from_dotenv(variable)
 
@@ -147,7 +145,7 @@ def _read(path: Path, warn: Tell) -> str | None:
 
 
 def _parse(text: str, warn: Tell) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables of a `.env`, and those that refer to one that it does not set.
+    """The variables of a `.env`, and which of them refer to one that it does not set.
 
     The library would fill in `${NAME}` from the environment, and so give a key away.
     """

@@ -29,9 +29,9 @@ more."""
 UNHEARD = 8
 """How many turns may wait to be written down."""
 PLAYED = 1000
-"""How many of the last items with sound are known by their ids."""
+"""How many of the last items with sound are remembered by their ids."""
 TURNS = 100
-"""How many turns a server may make beyond those for which the audio of the session is enough."""
+"""How many turns a server may begin beyond those that the audio of the session accounts for."""
 BEFORE_MS = 5_000
 """How much is kept of what was sent before anybody spoke: the server tells late when that began."""
 MOST_MS = 600_000
@@ -64,13 +64,13 @@ class SpeechOptions:
     keeps: bool = False
     """The audio itself is kept on disk."""
     input_rate: int = 0
-    """Samples a second of the PCM that the server is to take; 0 if it is sent none."""
+    """Samples per second of the PCM that the server is sent; 0 for none."""
     output_rate: int = 0
-    """The same of what it is to send."""
+    """The same for what it is asked to send."""
 
 
 class FormatError(Exception):
-    """Sound that is not PCM; the message is the name of what it is."""
+    """Sound that is not PCM; the message names its format."""
 
 
 class Speech:
@@ -114,7 +114,7 @@ class Speech:
                 self._formats[index] = said
 
     def wrong_format(self) -> Problem | None:
-        """Why what is said and heard in this session would be noise; None if it would not."""
+        """The problem if the server's sound formats differ from what was asked for, else None."""
         rates = self.options.input_rate, self.options.output_rate
         verbs = "takes", "sends"
         for verb, said, rate in zip(verbs, self._formats, rates, strict=True):
@@ -208,7 +208,7 @@ class Speech:
             self._from, self._until = start_ms, None
 
     def is_turn(self) -> bool:
-        """Whether the server can have made a turn: it needs some audio for each."""
+        """Whether the server was sent enough audio to begin another turn."""
         self._turns += 1
         audio = self._forgotten + len(self._sent)
         return self._turns <= TURNS + audio / (SHORTEST_MS * BYTES_A_MS)
@@ -323,11 +323,11 @@ _CONTAINERS = {
 
 
 def _container(audio: bytes) -> str:
-    """What the first audio of a part is, if it is clearly not plain samples."""
+    """The format of a part's first audio, if it is clearly not PCM."""
     for magic, name in _CONTAINERS.items():
         if audio.startswith(magic):
             return name
-    # What begins a frame may be a sample as well: the next frame has to be where this one ends.
+    # A frame header may be a sample as well: another frame has to follow where this one ends.
     for name, length in (("MP3", _mp3_frame(audio)), ("AAC", _adts_frame(audio))):
         if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
             return name
@@ -359,24 +359,24 @@ def _adts_frame(audio: bytes) -> int:
 
 
 class EchoWatch:
-    """Notices a microphone that hears the loudspeaker, by replies in a row that speech cut as soon
-    as they were heard, or that answer no words."""
+    """Notices a microphone that picks up the loudspeaker: several replies in a row were cut short
+    by speech as soon as they were heard, or answer no words."""
 
     def __init__(self) -> None:
         self._count = 0
         self._last: Question | None = None
-        """The last question that was said aloud."""
+        """The last question, if it was spoken."""
         self._counted: Question | None = None
         """The last one whose reply was counted."""
 
     @property
     def is_echo(self) -> bool:
-        """Whether there were enough of them."""
+        """Whether there were enough such replies."""
         return self._count >= MOST_ECHOES
 
     def asked(self, question: Question, *, writes_down: bool) -> None:
-        """The next question. A typed one is no echo, nor was a reply to words that ran its course,
-        as far as the words can be known."""
+        """The next question. A typed one is no echo; nor is the last one if it has words, as far as
+        that is known, and its reply was complete."""
         last, self._last = self._last, question if question.is_spoken else None
         if not question.is_spoken:
             self._count = 0
@@ -394,7 +394,7 @@ class EchoWatch:
             self._count_reply(question)
 
     def forget(self) -> None:
-        """Begin to count anew."""
+        """Start counting again."""
         self._count = 0
 
     def _count_reply(self, question: Question) -> None:

@@ -74,7 +74,7 @@ class Store:
         self._failure: HistoryError | None = None
         self._failed = 0.0
         self._lost = 0
-        """Entries that were given up."""
+        """How many entries were given up."""
         self.trouble: HistoryError | None = None
         """Why the last entries that were given up could not be written."""
         self._opened: sqlite3.Connection | None = None
@@ -86,7 +86,7 @@ class Store:
 
     @property
     def unwritten(self) -> int:
-        """How many entries are not in the file: they still wait, or were given up."""
+        """How many entries are not in the file: they are waiting or were given up."""
         return self._lost + len(self._due)
 
     def close(self) -> None:
@@ -222,7 +222,7 @@ class Store:
         return kept
 
     def find(self, id: int | None) -> Kept:
-        """A conversation with its entries: the latest but the current one if not named.
+        """A conversation with its entries; without an id the latest before the current one.
 
         UsageError if there is none such.
         """
@@ -231,7 +231,7 @@ class Store:
         return self.read(self._latest() if id is None else id)
 
     def resume(self, kept: Kept) -> None:
-        """What is recorded from here on belongs to this conversation."""
+        """Entries recorded from now on belong to this conversation."""
         self._leave()
         self._id = kept.id
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in kept.entries}

@@ -3,7 +3,7 @@
 `{"t": 0.123, "direction": "sent" | "received", "data": {…}}`; a frame that was no JSON object
 stands as `"raw"`, and so do the words of a connection that was `"lost"`. Times are seconds since
 the recording began, on a clock that only goes forward. The handshake, where the key travels, is not
-recorded; should it be in an event, `redactor` takes it out. Not here: showing one again (`replay`).
+recorded; a key in an event is removed by `redactor`. `replay` shows a recording again.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ FORMAT = 1
 _MOST_WAITING = 32 * 1024 * 1024
 """Bytes that may wait for a slow disk, or for the reader of a pipe."""
 _CLOSING = 2.0
-"""Seconds that the end of the program waits for what is not written yet."""
+"""Seconds to wait at exit for what is not written yet."""
 _DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/self/fd/(\d+)")
 
 
 class Trace:
     """A recording in progress; call it with each event.
 
-    It is written in a thread, so that neither a slow disk nor a pipe that is not read stops the
-    conversation. `path` is where: another name than the one given if there is a file already, as no
-    recording is ever overwritten. Audio and images are left out unless it is `complete`: what they
-    were and how many characters long then stands in the line as `left_out`.
+    A thread writes it, so that neither a slow disk nor a pipe that nobody reads stops the
+    conversation. `path` is the file: a new name if the one given exists, as no recording is ever
+    overwritten. Audio and images are left out unless `complete` is set; `left_out` in the line then
+    has their places and lengths in characters.
 
     Raises OutputError if the file cannot be opened. Once a line cannot be written the recording is
     over, and `failure` says why. The path `-` is stderr.
@@ -75,7 +75,7 @@ class Trace:
         self._descriptor = -1
         self._is_closed = False
         try:
-            if _is_fifo(path):  # to open it waits for a reader
+            if _is_fifo(path):  # opening it waits for a reader
                 self.path = path
                 self._worker.do(self._open_fifo)
             else:
@@ -107,7 +107,7 @@ class Trace:
         self._is_closed = True
         self._worker.do(self._close)
         if not self._worker.close(_CLOSING):
-            unread = f"not done after {_CLOSING:g} s"
+            unread = f"not finished after {_CLOSING:g} s"
             self._fail("nothing reads it" if self._descriptor < 0 else unread)
 
     def _write(self, line: JsonObject) -> None:
@@ -141,7 +141,7 @@ class Trace:
             while text:  # in one piece, so that a program that is killed leaves whole lines
                 try:
                     text = text[os.write(self._descriptor, text) :]
-                except BlockingIOError:  # whoever started us has made it so
+                except BlockingIOError:  # the parent process made it non-blocking
                     select.select((), (self._descriptor,), ())
         except OSError as error:
             self.failure = _failure(self.path, error)
@@ -163,9 +163,9 @@ def _is_fifo(path: Path) -> bool:
 
 
 def _open(path: Path) -> tuple[Path, int]:
-    """What to write to, and its descriptor: the path itself, or the next name that is free."""
+    """Open the path, or the next free name; return the name and the descriptor."""
     if found := _DESCRIPTOR.fullmatch(str(path)):
-        # Opened by name, a file behind one of these would be cut to nothing, and a socket refused.
+        # Opening by name would truncate a file behind the descriptor, and fail for a socket.
         fd, out, err, proc = found.groups()
         return path, os.dup(1 if out else 2 if err else int(fd or proc))
     with suppress(FileNotFoundError):
@@ -179,16 +179,16 @@ def _open(path: Path) -> tuple[Path, int]:
 
 
 def _claim(path: Path) -> int | None:
-    """A file that is new, or empty as one that `mktemp` made; None if there is something in it, or
-    if another program is about to write to it."""
+    """Open a new file, or an empty one such as `mktemp` makes; None if it has content, or another
+    program is about to write to it."""
     is_free = True
     try:
-        # Conversations are private: nobody else reads them.
+        # Conversations are private.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         is_free = False
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # a link may lead nowhere
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # a link may be dangling
         except PermissionError:
             return None
     try:
@@ -201,7 +201,7 @@ def _claim(path: Path) -> int | None:
     if not is_free:
         os.close(descriptor)
         return None
-    with suppress(OSError):  # another user's
+    with suppress(OSError):  # the file belongs to another user
         os.fchmod(descriptor, 0o600)
     return descriptor
 

@@ -85,7 +85,7 @@ class Connection:
         self._listeners: dict[str, list[Listener]] = {}
         self._events = EventRedactor(endpoint.redactor)
         self._unseen: deque[dict[str, object]] = deque()
-        """Events that were read and not yielded yet."""
+        """Events that were read but not yielded yet."""
         self._end: ConnectionClosed | None = None
 
     async def send(self, event: Mapping[str, object]) -> None:
@@ -200,7 +200,7 @@ def proxy_keys(endpoint: Endpoint) -> list[str]:
     """The password of the proxy of an endpoint, alone and with its name, if it has one."""
     try:
         proxy = urlsplit(proxy_of(endpoint) or "")
-    except ValueError:  # what is wrong with it is said when it is used
+    except ValueError:  # reported when it is used
         return []
     name, password = unquote(proxy.username or ""), unquote(proxy.password or "")
     return [password, f"{name}:{password}"] if password else []

@@ -47,12 +47,12 @@ class Surroundings:
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
     output: Output | None = None
-    """What `stdout` and `stderr` write through; None where writing to them may wait."""
+    """What `stdout` and `stderr` write through; None if writing to them may block."""
 
 
 @contextmanager
 def unblocked(streams: Surroundings) -> Iterator[Surroundings]:
-    """The same, with streams that are written to by a thread. At the end it is waited for."""
+    """The same, with streams that threads write to. At the end, wait for them."""
     err = streams.stderr
     with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
         yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
@@ -160,8 +160,8 @@ class _Later:
 
 @contextmanager
 def unechoed(terminal: int) -> Iterator[None]:
-    """Keys that are pressed while nothing reads them are not shown: no `^C`, and no answer of the
-    terminal to the question where its cursor is."""
+    """Turn the terminal's echo off, so that keys that nothing reads yet are not shown: no `^C`, and
+    no reports of the cursor position."""
     try:
         before = termios.tcgetattr(terminal)
     except termios.error:

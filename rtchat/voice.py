@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rtchat.sound.recording import WavWriter
 
 _CLOSING = 5.0
-"""Seconds that the end of the program waits for what is not recorded yet."""
+"""Seconds to wait at exit for what is not recorded yet."""
 
 
 @value
@@ -62,7 +62,7 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
     """The options of a session with this sound, and how the conversation is spoken.
 
     Raises:
-        UsageError: the settings ask for a format that is not ours.
+        UsageError: the settings ask for a format other than PCM.
     """
     if not (sound.hears or sound.speaks):
         return settings.session, SpeechOptions(keeps=settings.keep_audio)
@@ -84,7 +84,7 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
 
 
 def refuse_formats(settings: Settings) -> None:
-    """Raise UsageError if sound is asked for in a format that is not ours."""
+    """Raise UsageError if the settings ask for a format other than PCM."""
     for fields in (settings.session, settings.response):
         if others := options.other_formats(fields):
             hint = "leave audio.input.format and audio.output.format as they are"
@@ -93,9 +93,9 @@ def refuse_formats(settings: Settings) -> None:
 
 
 class InputRate:
-    """Commands with their audio at the rate that a server takes: audio here is at 24 kHz.
+    """Converts the audio of commands from 24 kHz to the rate that a server takes.
 
-    Raises UsageError at once if that takes a package that is not there.
+    Raises UsageError at once if that needs a package that is not installed.
     """
 
     def __init__(self, rate: int) -> None:
@@ -106,7 +106,7 @@ class InputRate:
         self._one = resampler(RATE, rate, message)
 
     def __call__(self, command: Command) -> Iterator[Command]:
-        """The same command, after what was still missing of the audio before it."""
+        """The same command, preceded by the rest of the audio before it."""
         match command:
             case AppendAudio(audio):
                 if audio := self._resample(audio, last=False):
@@ -115,7 +115,7 @@ class InputRate:
             case CommitAudio():
                 if rest := self._resample(b"", last=True):
                     yield AppendAudio(rest)
-            case Configure() | ClearAudio():  # nothing is heard any more of what came before
+            case Configure() | ClearAudio():  # the audio before it is discarded
                 self._resample(b"", last=True)
             case AddItem(Message(parts=parts) as item):
                 item = replace(item, parts=tuple(map(self._part, parts)))
@@ -132,7 +132,7 @@ class InputRate:
 
 
 def input_rate(settings: Settings) -> Callable[[Command], Iterable[Command]] | None:
-    """What makes the audio of commands fit this server; None if it fits."""
+    """Converts the audio of commands for this server; None if it fits as it is."""
     rate = options.input_rate(settings.forced_dialect)
     return None if rate == options.OUTPUT_RATE else InputRate(rate)
 
@@ -152,7 +152,7 @@ class Recorder:
         self._on_failure: Callable[[], object] = lambda: None
 
     async def watch(self, post: Post) -> None:
-        """Say it when the recording fails."""
+        """Report a failure of the recording to this function."""
         failed, loop = asyncio.Event(), asyncio.get_running_loop()
         self._on_failure = lambda: loop.call_soon_threadsafe(failed.set)
         await failed.wait()
@@ -180,7 +180,7 @@ class Recorder:
             try:
                 self._worker.do(job)
             except queue.Full:
-                self._fail("the recording is too slow, and ends here")
+                self._fail("writing the recording is too slow: it ends here")
 
     def _fail(self, message: str) -> None:
         self._failed(OutputError(message, hint="choose another place"))

@@ -1,8 +1,8 @@
 """A thread for work that may block, such as writing to a disk, to a pipe or to another program.
 
-The event loop hands jobs over and goes on; they are done one at a time, in order. The threads are
-daemons: `close` waits for a limited time, and the program ends without the interpreter's own end,
-in which native code would crash, while one is still busy.
+The event loop hands jobs over and goes on; they run one at a time, in order. The threads are
+daemons: `close` waits for a limited time. If one is still busy after that, the program exits
+without the interpreter's shutdown, during which native code would crash.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Worker:
         return self._thread.is_alive() and self._jobs.unfinished_tasks > 0
 
     def do(self, job: Callable[[], object]) -> None:
-        """Run a job that deals with its own failures."""
+        """Run a job that handles its own failures."""
         self._jobs.put_nowait(job)
         if self._thread.ident is None:
             self._thread.start()
 
     def call(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Run a job whose result the event loop wants. What it raises, the future raises. A job
-        whose future is cancelled before it begins is left out."""
+        """Run a job; the future has its result, or what it raises. A job whose future is cancelled
+        before it begins is skipped."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -63,8 +63,8 @@ class Worker:
         return future
 
     def close(self, timeout: float) -> bool:
-        """Finish all jobs, within `timeout` seconds. Whether that succeeded. What hung once is not
-        waited for again."""
+        """Finish all jobs within `timeout` seconds; return whether that succeeded. A second call
+        does not wait again."""
         if self._thread.ident is None:
             return True
         if self._is_closed:
@@ -77,7 +77,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Finish the job that is running, however long it takes, and leave out the others."""
+        """Finish the job that is running, however long it takes, and drop the others."""
         with suppress(queue.Empty):
             while True:
                 self._jobs.get_nowait()
@@ -89,7 +89,7 @@ class Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-            del job  # and what it refers to
+            del job  # release what it refers to
             self._jobs.task_done()
         self._jobs.task_done()
 
@@ -98,7 +98,7 @@ _ALL: WeakSet[Worker] = WeakSet()
 
 
 def is_any_busy() -> bool:
-    """Whether any worker is."""
+    """Whether any worker is busy."""
     return any(worker.is_busy for worker in list(_ALL))
 
 

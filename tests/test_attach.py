@@ -108,7 +108,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "cannot be read (File name too long): check its name and who may read it"
     )
     empty = write(tmp_path, "empty", b"")
-    assert refusal(empty) == "empty is empty: choose a file with something in it"
+    assert refusal(empty) == "empty is empty: choose a file that is not empty"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -122,7 +122,7 @@ def test_sizes(tmp_path: Path) -> None:
     fits = write(tmp_path, "text", b"x" * MOST_TEXT)
     assert len(read(fits).part.text) > MOST_TEXT
     long = write(tmp_path, "long", b"x" * (MOST_TEXT + 1))
-    assert refusal(long) == "long has 5.0 MB of text, more than 5.0 MB: choose a part"
+    assert refusal(long) == "long has 5.0 MB of text, more than 5.0 MB: use a smaller part of it"
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(10**12)  # and none of it is on the disk
     said = f"{tmp_path}/huge is larger than 64.0 MB: attach something smaller"

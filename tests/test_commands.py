@@ -31,8 +31,8 @@ _HELP = """\
 /set [KEY [VALUE]]  an option from now on; KEY alone takes it back
 /model NAME         another model, same conversation
 /resume [ID]        go on with a kept conversation, else the latest
-/attach [FILE]      PNG, JPEG or text for the next question, or drop it here; alone: list them
-/detach [N]         do not send what is attached, or only file N
+/attach [FILE]      attach a PNG, JPEG or text file, or drop it here; alone: list the files
+/detach [N]         remove all attached files, or only file N
 /mute               the microphone on or off, as Ctrl-T
 /retry              ask the last question again
 /copy [N]           copy the last reply, or its code block N

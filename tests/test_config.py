@@ -87,7 +87,7 @@ def test_what_is_secret_is_not_shown(program: Program) -> None:
 def test_show_says_what_cannot_work(program: Program) -> None:
     ran = program.run("config", "show", environ={"RTCHAT_TIMEOUT": "soon"})
     assert ran.code == 2
-    assert ran.error.startswith("rtchat: RTCHAT_TIMEOUT: 'soon' will not do")
+    assert ran.error.startswith("rtchat: RTCHAT_TIMEOUT: 'soon' is not valid")
 
 
 # --------------------------------------------------------------------------------------------- edit
@@ -129,7 +129,7 @@ def test_editing_keeps_what_is_there_and_says_what_is_wrong(program: Program) ->
     environ = editor(program.home, "text += 'timeout = \"soon\"\\n'") | {"RTCHAT_CONFIG": str(file)}
     ran = program.run("config", "edit", environ=environ)
     assert (ran.code, file.read_text()) == (2, '# mine\ntimeout = "soon"\n')
-    assert ran.error.startswith(f"rtchat: {file} line 2: 'soon' will not do: it must be a number")
+    assert ran.error.startswith(f"rtchat: {file} line 2: 'soon' is not valid: it must be a number")
     environ |= editor(program.home, "text = 'model = '")
     ran = program.run("config", "edit", environ=environ)
     assert ran.code == 2

@@ -183,7 +183,7 @@ def test_prices_that_will_not_do(tmp_path: Path, text: str, line: int, hint: str
     config.write_text(text)
     with pytest.raises(UsageError) as caught:
         resolve({}, {"OPENAI_API_KEY": "x"}, config=config)
-    assert str(caught.value).startswith(f"{config} line {line}: this will not do: {hint}")
+    assert str(caught.value).startswith(f"{config} line {line}: this is not valid: {hint}")
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "nan", "inf", "much"])
@@ -191,7 +191,7 @@ def test_a_budget_that_will_not_do(bad: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve({"max_cost": bad}, {"OPENAI_API_KEY": "x"})
     assert str(caught.value) == (
-        f"--max-cost: {bad!r} will not do: "
+        f"--max-cost: {bad!r} is not valid: "
         "it must be a number of US dollars, more than 0 and less than a million"
     )
     assert resolve({"max_cost": "0.5"}, {"OPENAI_API_KEY": "x"}).max_cost == 0.5

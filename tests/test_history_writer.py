@@ -253,7 +253,7 @@ def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
 
     code, seconds = run_fast(main)
     assert (code, replies(view)) == (ExitCode.OK, ["One", "Two"])
-    assert warnings(view) == ["the history did not respond for 5 s: going on"]
+    assert warnings(view) == ["the history did not respond for 5 s: continuing"]
     assert 4.9 < seconds < 6
 
 

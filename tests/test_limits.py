@@ -519,7 +519,7 @@ def test_the_tools_of_an_mcp_server_are_limited(program: Program, how: str, used
         ran = program.run(*mcp(program, how))
     assert (ran.code, ran.text) == (0, "Done.\n")
     assert outputs(server) == ["given"]
-    assert f"mine: {used} of its tools are used: the others are too many, or too large" in ran.err
+    assert f"mine: {used} of its tools are used: the rest are too many or too large" in ran.err
     (update,) = server.of("session.update")
     assert len(update["session"]["tools"]) == used
     assert len(json.dumps(update)) < 1_100_000

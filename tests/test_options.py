@@ -457,14 +457,23 @@ def test_an_option_that_will_not_do(line: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[session]\nreasoning.effort = "hgih"', "line 2: this will not do: reasoning.effort: Inv"),
-        ('[session.reasoning]\neffort = "hgih"', "line 1: this will not do: reasoning.effort: Inv"),
-        ('[session]\n\ninclude = ["x"]\n', "line 3: this will not do: include[0]: Invalid value"),
-        ("[session]\nx = 1", "line 2: this will not do: no option x: rtchat config options"),
-        ("[response]\nx = 1", "line 2: this will not do: no option response.x: rtchat config"),
-        ("[profiles.p]\n[profiles.p.session]\nx = 1", "line 3: this will not do: no option x: rtc"),
-        ("session = 5", "line 1: this will not do: it must be a table"),
-        ('[session]\ninstructions = "x"', "line 2: this will not do: instructions: use --system"),
+        (
+            '[session]\nreasoning.effort = "hgih"',
+            "line 2: this is not valid: reasoning.effort: Inv",
+        ),
+        (
+            '[session.reasoning]\neffort = "hgih"',
+            "line 1: this is not valid: reasoning.effort: Inv",
+        ),
+        ('[session]\n\ninclude = ["x"]\n', "line 3: this is not valid: include[0]: Invalid value"),
+        ("[session]\nx = 1", "line 2: this is not valid: no option x: rtchat config options"),
+        ("[response]\nx = 1", "line 2: this is not valid: no option response.x: rtchat config"),
+        (
+            "[profiles.p]\n[profiles.p.session]\nx = 1",
+            "line 3: this is not valid: no option x: rtc",
+        ),
+        ("session = 5", "line 1: this is not valid: it must be a table"),
+        ('[session]\ninstructions = "x"', "line 2: this is not valid: instructions: use --system"),
         ('[session]\nprompt.version = "2"', "line 1: Missing required parameter: 'prompt.id'"),
     ],
 )

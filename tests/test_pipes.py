@@ -269,7 +269,7 @@ def test_a_server_of_another_kind_is_a_line_and_a_code(
         (["once", "hi", "-p", "nobody"], "no profile 'nobody'"),
         (["once", "hi", "--url", "https://x.example"], "is not a WebSocket URL"),
         (["once", "hi", "--url", "ws://x.example/v1"], "refusing to send a key over plain ws://"),
-        (["once", "hi", "--timeout", "soon"], "--timeout: 'soon' will not do"),
+        (["once", "hi", "--timeout", "soon"], "--timeout: 'soon' is not valid"),
         (["once", "hi", "-H", "no colon"], "--header"),
         (["once", ""], "the prompt is empty"),
         (["once", " "], "the prompt is empty"),

@@ -174,7 +174,7 @@ class Hanging:
     ("entry", "means"),
     [
         ("/attach slow.png", "nothing was attached: reading was stopped"),
-        ("/system @slow.txt", "the instructions are as they were: reading was stopped"),
+        ("/system @slow.txt", "the instructions were not changed: reading was stopped"),
         ("/tmp/slow.png", "no command /tmp/slow.png"),
     ],
 )

@@ -128,7 +128,7 @@ def test_it_is_not_asked_for_once_the_run_has_cost_enough() -> None:
 
 def test_it_waits_for_the_reply_before_it_and_can_be_stopped() -> None:
     play = ready().skip(UserSaid("hi"), ReplyStarted("r1")) >> ASK
-    play << Show(info("after this reply: response.create"))
+    play << Show(info("will be sent after this reply: response.create"))
     play.skip(ReplyEnded("r1", Status.COMPLETED), ReplyStarted("r2"))
     effects = play.conversation.handle(CancelPressed())
     assert Send("rtchat_5", Cancel("r2")) in effects

@@ -360,7 +360,7 @@ def test_a_kept_key_that_no_header_can_carry(place: Place, tmp_path: Path) -> No
 )
 def test_a_command_that_is_none_is_not_shown(place: Place, line: str, hint: str) -> None:
     place.config.write_text(line)
-    assert place.refuse() == f"{place.config} line 1: this will not do: {hint}"
+    assert place.refuse() == f"{place.config} line 1: this is not valid: {hint}"
 
 
 def test_a_command_comes_from_the_config_file_alone(place: Place) -> None:
@@ -421,11 +421,11 @@ _TOKENS = 'it must be a number of tokens, 1 or more, or "inf"'
 )
 def test_a_value_that_will_not_do(place: Place, key: str, bad: str, hint: str) -> None:
     option = "--" + key.replace("_", "-")
-    assert place.refuse({key: bad}) == f"{option}: {bad!r} will not do: {hint}"
+    assert place.refuse({key: bad}) == f"{option}: {bad!r} is not valid: {hint}"
     variable = ENVIRONMENT[key]
-    assert place.refuse({}, {variable: bad}) == f"{variable}: {bad!r} will not do: {hint}"
+    assert place.refuse({}, {variable: bad}) == f"{variable}: {bad!r} is not valid: {hint}"
     place.config.write_text(f'\n{key} = "{bad}"')
-    words = f"{place.config} line 2: {bad!r} will not do: {hint}"
+    words = f"{place.config} line 2: {bad!r} is not valid: {hint}"
     assert place.refuse() == words
 
 
@@ -449,14 +449,14 @@ def test_a_value_that_will_not_do(place: Place, key: str, bad: str, hint: str) -
 )
 def test_a_toml_value_that_will_not_do(place: Place, line: str, shown: str, hint: str) -> None:
     place.config.write_text(f"# mine\n[profiles.p]\n{line}\n")
-    assert place.refuse() == f"{place.config} line 3: {shown} will not do: {hint}"
+    assert place.refuse() == f"{place.config} line 3: {shown} is not valid: {hint}"
 
 
 @pytest.mark.parametrize("bad", [f"{_KEY}", f"X:{_KEY}\n", f"X Y: {_KEY}", f": {_KEY}", "X:"])
 def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) -> None:
     if bad.endswith("\n"):
         bad += "Y: 1"
-    message = "--header: this will not do: a header is written 'Name: value'"
+    message = "--header: this is not valid: a header is written 'Name: value'"
     assert place.refuse({"headers": ["A: 1", bad]}) == message
 
 

@@ -60,10 +60,11 @@ ToolRounds = Annotated[
     Text, typer.Option("--max-tool-rounds", metavar="N", help="Replies with calls in one turn.")
 ]
 ToolCalls = Annotated[
-    Text, typer.Option("--max-tool-calls", metavar="N", help="Calls in one reply.")
+    Text, typer.Option("--max-tool-calls", metavar="N", help="Tool calls in one reply.")
 ]
 ToolBytes = Annotated[
-    Text, typer.Option("--max-tool-bytes", metavar="N", help="Bytes of one turn's calls.")
+    Text,
+    typer.Option("--max-tool-bytes", metavar="N", help="Bytes of calls and outputs in one turn."),
 ]
 ReplyBytes = Annotated[
     Text, typer.Option("--max-reply-bytes", metavar="N", help="Bytes of text in one reply.")

@@ -48,7 +48,7 @@ def replay(
     from rtchat.settings import Settings
 
     if not speed > 0:
-        raise UsageError(f"--speed {speed:g} will not do", hint="it must be more than 0, or inf")
+        raise UsageError(f"--speed {speed:g} is not valid", hint="it must be more than 0, or inf")
     if check:
         return replay.check(trace, surroundings())
     settings = Settings(render="never" if plain else "auto", quiet=quiet, verbose=verbose)

@@ -58,7 +58,7 @@ def export(
             "-f",
             "--format",
             metavar="markdown|json|html",
-            help="Else by the ending of FILE: .md, .json, .html; without one, Markdown.",
+            help="Default: by the extension of FILE (.md, .json, .html), else Markdown.",
         ),
     ] = None,
     output: Annotated[

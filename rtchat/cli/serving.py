@@ -56,23 +56,23 @@ def serve(
         int, typer.Option(metavar="MB", min=1, help="Memory for the items and audio of a session.")
     ] = 256,
     max_total_mb: Annotated[
-        int, typer.Option(metavar="MB", min=1, help="Memory for those of all sessions.")
+        int, typer.Option(metavar="MB", min=1, help="Memory for all sessions together.")
     ] = 1024,
     max_events: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Events that a client may send a second.")
+        int, typer.Option(metavar="N", min=1, help="Events per second from one client.")
     ] = 1000,
     client_timeout: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
             min=0.1,
-            help="End sessions whose client answers no pings, or reads nothing, for so long.",
+            help="How long a client may leave pings unanswered or read nothing.",
         ),
     ] = 40.0,
     upstream_timeout: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0.1, help="How long the upstream may take for the next words."
+            metavar="SECONDS", min=0.1, help="How long to wait for the next words of the upstream."
         ),
     ] = 300.0,
     response_timeout: Annotated[

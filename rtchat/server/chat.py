@@ -28,8 +28,8 @@ from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.requests import Tools
 
 UPSTREAM_SECONDS = 300.0
-"""How long an engine may take for the next piece of an answer: a small machine needs minutes to
-read a large prompt."""
+"""Seconds that an engine may take for the next piece of an answer: a small machine needs minutes
+to read a large prompt."""
 
 # -------------------------------------------------------------------------------------------- where
 

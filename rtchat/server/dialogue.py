@@ -69,7 +69,7 @@ SESSION_SECONDS = 3600
 MOST_REPLIES = 32
 """Responses that a client may have at once: all but one of them are out of the conversation."""
 MOST_ITEMS = 10_000
-"""Items that a client may add: each response reads all of them."""
+"""How many items a client may add: each response reads all of them."""
 NO_VOICE = "This server has no voice"
 """Why it is not heard and not spoken with, if nobody knows better."""
 
@@ -95,7 +95,7 @@ Output: TypeAlias = str | Begin | Speak | Hear | Halt
 
 @value
 class Decoded:
-    """What a client sent: what it asks for, or what is wrong with that."""
+    """An event of a client: the command, or what is wrong with it."""
 
     command: Asked | ServerProblem
     event_id: str = ""
@@ -114,7 +114,7 @@ class Dialogue:
 
     `new_id` makes an id from its prefix (`item` → `item_…`), `now` is in Unix seconds, `voice` may
     be the reason why there is none. `transcribes`: the session is for transcription only. `budget`
-    is that of all sessions; whoever calls keeps it up to date with what this one has `held`.
+    is that of all sessions; the caller keeps it up to date with what this one has `held`.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class Dialogue:
         self._waiting: dict[str, _Waiting] = {}
         """By the id of the reply."""
         self._turns: dict[str, bool | None] = {}
-        """Turns that are to be answered, by the id of the item: whether there are words in it; None
-        while that is not known."""
+        """Turns that wait for a response, by item id: whether they have words, None if not yet
+        known."""
         self._listening = Listening(voice, self._items, new_id, self._session())
 
     def open(self) -> list[Output]:
@@ -159,17 +159,17 @@ class Dialogue:
 
     @property
     def held(self) -> int:
-        """About how many bytes it keeps of what the client sent and was answered."""
+        """Roughly how many bytes of items, audio and responses it keeps."""
         replies = sum(reply.size for reply in self._replies.values())
         return self._items.size + self._options_size + self._listening.size + replies
 
     @property
     def unheard_bytes(self) -> int:
-        """Of that, the audio that waits to be heard."""
+        """The part of it that is audio waiting to be recognised."""
         return self._listening.unheard_bytes
 
     def forget(self) -> None:
-        """Free what is held: the client has gone."""
+        """The client has gone: free what is held."""
         self._items = Items()
         self._options = _NOTHING
         self._options_size = 0
@@ -182,7 +182,7 @@ class Dialogue:
         return self.obey(self.decode(frame))
 
     def decode(self, frame: str | bytes) -> Decoded:
-        """The first half of `receive`."""
+        """Decode an event: the first half of `receive`."""
         data = read_request(frame)
         if isinstance(data, ServerProblem):
             return Decoded(data)
@@ -191,7 +191,7 @@ class Dialogue:
         return Decoded(command, event_id if isinstance(event_id, str) else "")
 
     def obey(self, decoded: Decoded) -> Sequence[Output]:
-        """The second half of it."""
+        """Carry out a decoded command: the second half of `receive`."""
         command = decoded.command
         if isinstance(command, ServerProblem):
             return self.refuse(command)
@@ -238,7 +238,7 @@ class Dialogue:
     def heard(self, item_id: str, failure: str = "") -> list[Output]:
         """A `Hear` has been done, or has failed."""
         outputs: list[Output] = []
-        if failure and item_id in self._turns:  # its response is what says so
+        if failure and item_id in self._turns:  # its response reports the failure
             del self._turns[item_id]
             outputs += self._respond()
         item, events = self._listening.heard(item_id, failure)
@@ -260,7 +260,7 @@ class Dialogue:
         return outputs
 
     def _has_words(self, item: Item) -> bool:
-        assert isinstance(item, Message)  # nothing else is heard
+        assert isinstance(item, Message)  # only messages have audio
         return item.text.strip() != "" and any(known is item for known in self._items)
 
     def _answer_turns(self) -> list[Output]:
@@ -314,8 +314,8 @@ class Dialogue:
         assert_never(command)
 
     def _check_room(self, more: int) -> None:
-        """Raises `RefusedError` if so many more bytes are more than the session, or all sessions
-        together, may hold."""
+        """Raises `RefusedError` if this many more bytes exceed the limit of the session, or of all
+        sessions together."""
         if self.held + more > self._limits.session_bytes:
             raise RefusedError(_TOO_LARGE, self._too_large())
         if self._budget.held + more > self._budget.most:
@@ -413,7 +413,7 @@ class Dialogue:
             answer = answered
         self._replies[reply.id] = reply
         if not request.out_of_band:
-            self._turns.clear()  # it answers all that was said so far
+            self._turns.clear()  # this response answers all of them
         yield from self._write([ReplyStarted(reply.id, reply.conversation_id)], options)
         if isinstance(mute, str):
             yield from self.finish(reply.id, _mute(mute))

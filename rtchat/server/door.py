@@ -1,8 +1,8 @@
-"""Who is let in, and how a connection is read: before a session begins, and beneath it.
+"""Which clients are admitted, and how their connections are read.
 
-`Door` judges handshakes: paths, origins, keys, and how many there are. `Link` is a connection that
-reads about a millisecond's worth of frames at a time, however many there are, and that notices a
-client which has gone without closing.
+`Door` checks handshakes: paths, origins, keys, and how many clients there are. `Link` is a
+connection that reads about a millisecond's worth of frames at a time, however many have arrived,
+and that notices a client which has gone without closing.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ PATH = "/v1/realtime"
 _PATHS = (PATH, "/realtime")
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _MOST_ARRIVING = 256
-"""Connections that may be in their handshake at once; one more, and the oldest is dropped."""
+"""How many connections may be in their handshake; beyond that the oldest is dropped."""
 _RETRY_SECONDS = 5
 _LEAST_READ, _MOST_READ = 256, 64 * 1024
 _READ_SECONDS = 0.001
-"""How long the frames of one read should take."""
+"""How long handling the frames of one read should take."""
 _CHECKS = 3
-"""How often a client is looked at in the time that it has."""
+"""How often a client is checked within its timeout."""
 _FAREWELL_SECONDS = 2.0
-_HANG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; POLLHUP and POLLERR come unasked
+_HANG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; POLLHUP and POLLERR are always reported
 FRAGMENT = MB
-"""Characters that are sent at once."""
+"""How many characters are sent at once."""
 _MOST_UNSENT = 5 * FRAGMENT
-"""Bytes that may wait for a client: a fragment in UTF-8, and many pongs."""
+"""How many bytes may wait for a client: a fragment in UTF-8 and many pongs."""
 
 
 class Door:
-    """Who is let in."""
+    """Admits clients, and knows their connections."""
 
     def __init__(
         self, api_key: str | None, origins: frozenset[str], limits: Limits, budget: Budget
@@ -54,13 +54,13 @@ class Door:
         self.limits = limits
         self.budget = budget
         self.buffer = memoryview(bytearray(_MOST_READ))
-        """What every connection reads into: each is done with it before the next one reads."""
+        """Shared by all connections: each has used its data up before the next one reads."""
         self._arriving: dict[Link, None] = {}
-        """Connections in their handshake, the oldest first."""
+        """Connections in their handshake, oldest first."""
         self._inside: set[Link] = set()
 
     def judge(self, link: Link, request: Request) -> Response | None:
-        """The answer to a handshake that is refused, or None."""
+        """The response that refuses a handshake, or None to accept it."""
         refusal = self._refusal(request)
         if refusal is None:
             self._arriving.pop(link, None)
@@ -74,7 +74,7 @@ class Door:
             next(iter(self._arriving)).transport.abort()
 
     def left(self, link: Link) -> None:
-        """It has been closed."""
+        """A connection has been closed."""
         self._arriving.pop(link, None)
         self._inside.discard(link)
 
@@ -104,7 +104,7 @@ class Door:
 
 
 def offered(request: Request) -> list[str]:
-    """The sub-protocols that a client offers."""
+    """The subprotocols that a client offers."""
     lines = request.headers.get_all("Sec-WebSocket-Protocol")
     return [name.strip() for line in lines for name in line.split(",")]
 
@@ -187,7 +187,7 @@ class Link(ServerConnection, asyncio.BufferedProtocol):
         self._check()
 
     def taken(self) -> None:
-        """A message has been taken from it: what it kept of it is free."""
+        """A message has been taken from the connection, which no longer holds it."""
         self._count(0)
 
     def _count(self, incoming: int) -> None:
@@ -196,7 +196,7 @@ class Link(ServerConnection, asyncio.BufferedProtocol):
 
     def _check(self) -> None:
         if self.transport.get_write_buffer_size() > _MOST_UNSENT:
-            self.transport.abort()  # it sends pings, and does not read the pongs
+            self.transport.abort()  # it sends pings but does not read the pongs
         elif self._incoming > MB and self._door.budget.is_overdrawn:
             self._fail(CloseCode.TRY_AGAIN_LATER, "The server is out of memory.")
             self.taken()
@@ -219,8 +219,8 @@ class Link(ServerConnection, asyncio.BufferedProtocol):
         super().resume_writing()
 
     async def keep_alive(self, seconds: float) -> None:
-        """Ping the client. Break the connection if for so long nothing came, while this side was
-        reading, or if the client took nothing of what was sent."""
+        """Ping the client. Break the connection if for this long nothing came, although this side
+        was reading, or the client accepted nothing of what was sent."""
         silent = stuck = 0
         was_reading, reads, drains, unsent = False, 0, 0, 0
         while max(silent, stuck) < _CHECKS:
@@ -237,7 +237,7 @@ class Link(ServerConnection, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def _has_hung_up(self) -> bool:
-        """Whether the client has closed its end: the transport only notices while it reads."""
+        """Whether the client has closed its end; the transport only notices that while it reads."""
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), _HANG_UP)
         return bool(poll.poll(0))

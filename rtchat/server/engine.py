@@ -85,7 +85,7 @@ engine."""
 
 
 async def limited(answer: Answer, seconds: float, finish: Finish, *, each: bool = False) -> Answer:
-    """The same pieces, and `finish` if they take longer: all of them, or `each`."""
+    """The same pieces, then `finish` if they take too long: all of them, or `each` one."""
     now = asyncio.get_running_loop().time
     deadline = now() + seconds
     async with aclosing(answer):

@@ -34,8 +34,8 @@ async def opened(
     upstream_seconds: float = UPSTREAM_SECONDS,
     secrets: Iterable[str] = (),
 ) -> AsyncIterator[Engine]:
-    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs. An upstream
-    may not send `secrets` on to clients.
+    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs. `secrets` are
+    removed from what an upstream says.
 
     Raises `UsageError` for another name, a bad script, or a part or a model that is not there.
     """

@@ -85,7 +85,7 @@ class GrowingReply:
         self.conversation_id = conversation_id
         self.is_over = False
         self.size = size_of(options)
-        """Bytes that it takes, about."""
+        """Roughly how many bytes it takes."""
         self._items = items
         self._new_id = new_id
         self._outputs: dict[int | None, _Output] = {}

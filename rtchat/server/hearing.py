@@ -111,7 +111,7 @@ class Ears:
 
     @property
     def size(self) -> int:
-        """How many bytes that are."""
+        """How many bytes it holds."""
         return len(self._audio)
 
     def listen_for(self, turns: Turns | None) -> None:

@@ -1,7 +1,7 @@
-"""Which images a client may send: pictures, and not addresses for the engine to look up.
+"""Which images a client may send: image data, not addresses.
 
-A URL is handed to the engine as it is, so that one of a private address, a file or a page would be
-fetched by a machine that the client itself cannot reach.
+An engine would fetch a URL from its own machine, where it can reach private addresses, files and
+pages that the client cannot.
 """
 
 from __future__ import annotations

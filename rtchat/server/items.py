@@ -41,7 +41,7 @@ class Items:
         self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[Spoken]] = {}
         self.size = 0
-        """Bytes that they take."""
+        """Roughly how many bytes they take."""
 
     def __len__(self) -> int:
         return len(self._items)

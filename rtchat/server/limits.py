@@ -1,7 +1,7 @@
-"""What a server grants its clients at most, so that one cannot starve the others.
+"""Limits for the clients of a server, so that one cannot starve the others.
 
-`Limits` are the settings, `Budget` is what all sessions hold together, `Pace` is how fast one may
-send. Deterministic and without I/O.
+`Limits` has the settings, `Budget` counts the memory of all sessions, and `Pace` limits how fast a
+client may send. Deterministic and without I/O.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from rtchat.values import value
 MB = 1_000_000
 _BURST_SECONDS = 10.0
 _RESERVE = 96 * MB
-"""Four of the longest events."""
+"""Enough for four of the longest events."""
 _OVERHEAD = 100
-"""Bytes that an object takes beside what it holds, roughly."""
+"""Roughly how many bytes an object takes besides its contents."""
 
 
 @value
@@ -26,20 +26,20 @@ class Limits:
     sessions: int = 100
     session_bytes: int = 256 * MB
     total_bytes: int = 1024 * MB
-    """Of all sessions together."""
+    """For all sessions together."""
     events_per_second: int = 1000
     """A client that sends more is read more slowly."""
     client_seconds: float = 40.0
-    """How long a client may take for its handshake, leave pings unanswered, or read nothing of
-    what it is sent."""
+    """How long a client may leave pings unanswered or read nothing of what it is sent. It limits
+    the handshake, too."""
     response_seconds: float = 900.0
     """How long a response may take."""
     image_urls: bool = False
-    """Whether `http:` and `https:` URLs of images are handed to the engine."""
+    """Whether `http:` and `https:` URLs of images are passed to the engine."""
 
 
 class Budget:
-    """The bytes that all sessions hold together."""
+    """Counts the bytes that all sessions hold together."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -56,20 +56,20 @@ class Budget:
 
 
 class Pace:
-    """How fast a client may send events: a rate, and ten seconds' worth of events at once."""
+    """Limits how fast a client may send events; ten seconds' worth of them may come at once."""
 
     def __init__(self, rate: int, now: float) -> None:
         self._interval = 1 / rate
         self._due = now - _BURST_SECONDS
 
     def take(self, now: float) -> float:
-        """One more event; how many seconds it has to wait, if any."""
+        """Count an event; return how many seconds it has to wait."""
         self._due = max(self._due, now - _BURST_SECONDS) + self._interval
         return max(0.0, self._due - now)
 
 
 def size_of(thing: object) -> int:
-    """About how many bytes of memory something takes, with all that is in it."""
+    """Roughly how many bytes of memory an object takes, including its contents."""
     if isinstance(thing, str | bytes):
         return getsizeof(thing)
     if isinstance(thing, dict):
@@ -82,7 +82,7 @@ def size_of(thing: object) -> int:
 
 
 def return_memory() -> None:
-    """Give memory that is free back to the system, where the C library would keep it."""
+    """Return free memory to the system if the C library would keep it."""
     import ctypes
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's

@@ -44,7 +44,7 @@ class Hear:
 
 @value
 class TurnOver:
-    """The user has spoken, and waits for a response to the words in this item, if there are any."""
+    """The user has spoken and waits for a response to this item, if there are words in it."""
 
     item_id: str
 
@@ -100,13 +100,13 @@ class Listening:
 
     @property
     def size(self) -> int:
-        """Bytes of audio that wait to be committed or heard."""
+        """Bytes of audio that wait to be committed or recognised."""
         buffered = 0 if isinstance(self._ears, str) else self._ears.size
         return buffered + self.unheard_bytes
 
     @property
     def unheard_bytes(self) -> int:
-        """Bytes of audio whose words are to come."""
+        """Bytes of audio that wait to be recognised."""
         return sum(unheard.size for unheard in self._unheard.values())
 
     @property

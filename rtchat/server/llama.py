@@ -31,7 +31,7 @@ _MAGIC = b"GGUF"
 _CACHE_MIB = 128
 """Of what other clients' prompts left behind; the runtime's own limit is 8 GiB."""
 _LONGEST_TOKEN = 32
-"""Characters; most tokens have four."""
+"""In characters; most tokens have four."""
 _SENTENCE_END = re.compile(r"[a-z]{3}[.!?]$")
 """Of what is said so far; an abbreviation or the number of a list has none."""
 _INSTRUCTIONS = "You are a helpful AI assistant. Answer briefly and clearly."
@@ -167,7 +167,7 @@ class LlamaEngine:
     def _chat(self, chat: _Chat, prompt: Prompt, tell: _Tell, stop: Event) -> tuple[str, Finish]:
         room = self._recipe.context
         if sum(len(line["content"]) for line in chat) > room * _LONGEST_TOKEN:
-            # Before the runtime splits megabytes into tokens, which nothing can stop.
+            # Refuse it now: splitting megabytes into tokens cannot be interrupted.
             return "", _failed(
                 _TOO_LONG, f"This is too long for the model, which has room for {room} tokens."
             )

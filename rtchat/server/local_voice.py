@@ -46,10 +46,10 @@ class LocalVoice:
     def __init__(self) -> None:
         self._ear = Worker("ear")
         self._mouth = Worker("mouth")
-        # A thread that is within a model when the interpreter ends would crash it.
+        # A thread that runs a model while the interpreter shuts down would crash it.
         self.close: Callable[[], object] = finalize(self, _stop, self._ear, self._mouth)
-        """Let go of the threads, once each has finished the piece that it is at. The program's own
-        end does not wait for that."""
+        """End the threads once each has finished its current piece. The program does not wait for
+        that at exit."""
 
     def warm_up(self) -> None:
         """Load the models in the background, which takes a second. It does no harm twice."""
@@ -96,7 +96,7 @@ class LocalVoice:
         return spoken
 
     def _load_whisper(self) -> None:
-        with suppress(Exception):  # whoever wants to be heard is told
+        with suppress(Exception):  # the next use reports it
             _ = self._whisper
 
     def _load_hibari(self) -> None:

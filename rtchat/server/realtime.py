@@ -43,11 +43,11 @@ _P = ParamSpec("_P")
 _MAX_FRAME = 24 * 1024 * 1024
 """It has room for more audio than may be sent at once, so that a client is told what is wrong."""
 _LONG_FRAME = 16 * 1024
-"""Reading so much takes more time than other clients should wait."""
+"""Decoding a longer frame takes more time than other clients should wait."""
 _HUGE_FRAME = MB
-"""So long are images and files, and attacks: one is read at a time."""
+"""Frames this long are images, files or attacks: only one is decoded at a time."""
 _MOST_QUEUED = 1
-"""Messages that may wait to be read: each may be as long as a frame can be."""
+"""How many messages may wait to be read; each may be as long as a frame."""
 _MOST_UNHEARD = 8
 """Recordings that a client may have waiting to be heard before it has to wait itself."""
 _PIECE = 100 * BYTES_A_MS
@@ -56,9 +56,9 @@ _CLOSE_SECONDS = 2.0
 _HANDSHAKE_SECONDS = 10.0
 _NORMAL, _GOING_AWAY = 1000, 1001
 _MOST_ASKED = 4
-"""Responses of one client that an engine works on at once: the others of it wait."""
+"""How many responses of one client an engine generates at once; others wait."""
 _MUCH = 8 * MB
-"""Bytes after which it pays to give memory back to the system."""
+"""From this many bytes on it pays to return memory to the system."""
 _DEFAULTS = Limits()
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _BROKEN = 1006
@@ -88,7 +88,7 @@ async def serving(
     """Serve while the block runs; the value is the URL. `voice` may be why there is none.
 
     Without `api_key` anybody who reaches the port is served. A browser's page is refused unless its
-    origin is in `allow_origins`. When the block ends, responses have `grace` seconds to end, too.
+    origin is in `allow_origins`. When the block ends, responses have `grace` seconds to finish.
     Raises `UsageError` if the address cannot be had.
     """
     house = _House(engine, voice, session_seconds, limits)
@@ -128,10 +128,10 @@ async def serving(
     try:
         yield _url(server, host, secure=ssl is not None)
     finally:
-        server.close(close_connections=False)  # a client that does not read would hold it up
+        server.close(close_connections=False)  # it would wait for a client that does not read
         await asyncio.gather(*(client.leave(grace) for client in clients))
         door.abort()
-        with suppress(TimeoutError):  # of connections without a TLS handshake
+        with suppress(TimeoutError):  # connections without a TLS handshake
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await server.wait_closed()
 
@@ -146,8 +146,8 @@ class _House:
         self.limits = limits
         self.budget = Budget(limits.total_bytes)
         self.reading = asyncio.Lock()
-        """One long event is decoded at a time: the interpreter can do no more, and each takes
-        several times its size of memory meanwhile."""
+        """Only one long event is decoded at a time: the interpreter cannot do more, and each takes
+        several times its size in memory."""
 
 
 def _url(server: Server, host: str, *, secure: bool) -> str:
@@ -202,7 +202,7 @@ class _Client:
             budget=house.budget,
         )
         self._held = self._most_held = 0
-        """Bytes that the dialogue holds, as the budget knows, and the most that it has held."""
+        """The bytes of the dialogue that the budget has counted, and the most it has held."""
         self._pace = Pace(house.limits.events_per_second, time.monotonic())
         self._is_slowed = False
         self._order = asyncio.Lock()
@@ -236,7 +236,7 @@ class _Client:
                 return_memory()
 
     async def leave(self, grace: float) -> None:
-        """Let responses end for so many seconds, and close."""
+        """Give responses this many seconds to finish, then close."""
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 while work := {*self._hearing, *chain.from_iterable(self._replies.values())}:
@@ -244,7 +244,7 @@ class _Client:
         await self._close(_GOING_AWAY)
 
     async def _close(self, code: int, reason: str = "") -> None:
-        """Close; break the connection of a client that takes no farewell."""
+        """Close the connection; break it if the client does not take part."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._socket.close(code, reason)
@@ -260,7 +260,7 @@ class _Client:
                     self._socket.taken()
                     async with self._order:
                         await self._perform(await self._receive(frame))
-                    del frame  # it may be long, and the next one a long way off
+                    del frame  # it may be long, and the next one may take a while
                     await self._slow_down()
                     while self._hears_enough() and not gone.done():
                         first = asyncio.FIRST_COMPLETED
@@ -277,7 +277,7 @@ class _Client:
             await self._socket.keep_alive(self._house.limits.client_seconds)
 
     async def _slow_down(self) -> None:
-        """Wait until the client may send its next event; the others have their turn anyway."""
+        """Wait until the client may send its next event; in any case let others run."""
         seconds = self._pace.take(time.monotonic())
         if seconds and not self._is_slowed:
             async with self._order:
@@ -287,7 +287,7 @@ class _Client:
 
     def _too_fast(self) -> ServerProblem:
         rate = self._house.limits.events_per_second
-        message = f"You send more than {rate} events a second: they are read more slowly."
+        message = f"You send more than {rate} events per second: they are read more slowly."
         return ServerProblem(message, "rate_limit_error", "rate_limit_exceeded")
 
     def _hears_enough(self) -> bool:
@@ -303,7 +303,7 @@ class _Client:
             asked = await asyncio.to_thread(self._dialogue.decode, frame)
             if not isinstance(asked.command, AppendAudio):
                 return await asyncio.to_thread(self._dialogue.obey, asked)
-        # Of a long recording every moment is looked at: others need not wait for that.
+        # A long recording is analysed throughout: other clients should not wait for that.
         return await asyncio.to_thread(self._dialogue.obey, asked)
 
     def _settle(self) -> None:
@@ -316,7 +316,7 @@ class _Client:
     async def _perform(self, outputs: Sequence[Output]) -> None:
         self._settle()
         left = deque(outputs)
-        del outputs  # so that each is free as soon as it is sent
+        del outputs  # free each as soon as it is sent
         unsent = sum(len(output) for output in left if isinstance(output, str))
         self._budget.held += unsent
         try:
@@ -332,7 +332,7 @@ class _Client:
             self._budget.held -= unsent
 
     async def _send(self, frame: str) -> None:
-        # In fragments if it is long, as to encode and copy that at once would keep others waiting.
+        # In fragments if it is long: encoding and copying it at once would keep others waiting.
         await self._socket.send(frame if len(frame) <= FRAGMENT else _fragments(frame))
 
     def _do(self, output: Begin | Speak | Hear | Halt) -> None:

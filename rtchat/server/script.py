@@ -72,7 +72,7 @@ Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 _CHUNK = 8
 _MOST_PIECES = 100_000
-"""Of an echo: those of a text of megabytes would take gigabytes."""
+"""Limits the deltas of an echo: those of a text of megabytes would take gigabytes."""
 
 
 @value
@@ -186,7 +186,7 @@ async def _speak(rule: Rule, prompt: Prompt, sleep: Sleep) -> Answer:
 
 
 def _count(prompt: Prompt, said: int) -> Usage:
-    # By their spaces: to split megabytes would keep other clients waiting.
+    # Count spaces: splitting megabytes would keep other clients waiting.
     texts = (prompt.instructions, *map(_text, prompt.items))
     heard = sum(text.count(" ") + 1 for text in texts if text)
     return Usage(input=heard, output=said, total=heard + said)

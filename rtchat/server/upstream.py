@@ -56,7 +56,7 @@ class UpstreamEngine:
 
     async def answer(self, prompt: Prompt) -> Answer:
         redacting = _Redacting(self._redactor)
-        # The HTTP client's own time-out is between bytes, and those may be comments only.
+        # The HTTP client's own timeout counts any bytes, even if they are only comments.
         silent = failed("The upstream fell silent.")
         answer = limited(self._ask(prompt), self._silent_seconds, silent, each=True)
         async with aclosing(answer) as pieces:
@@ -102,7 +102,7 @@ class UpstreamEngine:
             await response.aclose()
 
     def _body(self, prompt: Prompt) -> bytes:
-        # Message by message: to write a long conversation at once would stop all other threads.
+        # Message by message: encoding a long conversation at once would stop all other threads.
         request = {**write_request(prompt, self.model)}
         messages = request.pop("messages")
         assert isinstance(messages, list)
@@ -111,7 +111,7 @@ class UpstreamEngine:
 
 
 class _Redacting:
-    """The pieces of one answer without the server's keys, which an upstream may send back."""
+    """Removes the server's keys, which an upstream may send back, from the pieces of an answer."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -119,7 +119,7 @@ class _Redacting:
         """The text, and the arguments of each call by its number."""
 
     def read(self, piece: Piece) -> Iterator[Piece]:
-        """The pieces to go on with."""
+        """The pieces to pass on."""
         match piece:
             case str():
                 if text := self._streams[None].feed(piece):
@@ -169,8 +169,8 @@ async def connected(
     silent_seconds: float = UPSTREAM_SECONDS,
     secrets: Iterable[str] = (),
 ) -> AsyncIterator[UpstreamEngine]:
-    """An engine that asks this upstream, while the block runs; it may come up later. `secrets` are
-    taken out of what it says, as is its key."""
+    """An engine that asks this upstream, while the block runs; it may come up later. `secrets`
+    and its key are removed from what it says."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     if upstream.key:
         headers["Authorization"] = f"Bearer {upstream.key}"

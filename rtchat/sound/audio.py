@@ -379,8 +379,8 @@ class Resample(Protocol):
 
 
 def resampler(rate: int, to: int, why: str) -> Resample:
-    """Makes PCM16 of one rate that of another, as it comes; `last` gives what it kept and begins
-    anew. Raises UsageError, which says `why`, if that takes a package that is not there."""
+    """Converts PCM16 from one rate to another, piece by piece; `last` returns the rest and resets
+    it. Raises UsageError, which says `why`, if that needs a package that is not installed."""
     if rate == to:
         return lambda audio, *, last: audio
     try:
@@ -388,7 +388,7 @@ def resampler(rate: int, to: int, why: str) -> Resample:
         import soxr
     except ImportError as error:
         hint = "pip install 'rtchat[audio]'"
-        raise UsageError(f"{why}, which takes the package soxr", hint=hint) from error
+        raise UsageError(f"{why}, which needs the package soxr", hint=hint) from error
 
     resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
 

@@ -51,12 +51,12 @@ class Clipboard:
         return Notice("info", f"{failed}{what} was handed to the terminal to copy")
 
     def _run(self, text: str) -> str | None:
-        """Give it to the platform's command. None if that took it, else what to say about that."""
+        """Pass it to the platform's command. None if that worked, else the start of a message."""
         command = self._command()
         if command is None:
             return ""
         name = command[0].rpartition("/")[2]
-        # Windows takes the bytes for its old code page unless they say what they are.
+        # Windows assumes its old code page unless the text begins with a byte order mark.
         data = text.encode("utf-16" if name == "clip.exe" else "utf-8")
         try:
             process = Popen(
@@ -68,7 +68,7 @@ class Clipboard:
             try:
                 process.communicate(data, _TIMEOUT)
             except TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # and what it started
+                os.killpg(process.pid, signal.SIGKILL)  # and its children
                 return f"{name} did not end within {_TIMEOUT:g} s: "
         return f"{name} failed: " if process.returncode else None
 

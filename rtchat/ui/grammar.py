@@ -80,8 +80,8 @@ def references(known: dict[str, Any]) -> ChainMap[str, Any]:
 
 
 def with_cells(tokens: Iterable[Token]) -> Iterator[Token]:
-    """The tokens of a parse as a web page needs them: with cells in the rows of tables, which a
-    terminal does without."""
+    """The tokens of a parse for a web page: with cells in the rows of tables, which the terminal
+    does not need."""
     heads: list[Token] = []
     is_body = False
     left = iter(tokens)
@@ -103,7 +103,7 @@ def with_cells(tokens: Iterable[Token]) -> Iterator[Token]:
 
 
 def _cells(row: Iterable[Token], heads: Sequence[Token]) -> Iterator[Token]:
-    """A row with its cells aligned as those at the top; one stands for all that it lacks."""
+    """A row with its cells aligned like the heads; one cell spans all that are missing."""
     missing = len(heads)
     for inline, head in zip(row, heads, strict=False):
         yield Token("td_open", "td", 1, attrs=head.attrs, block=True)

@@ -48,11 +48,11 @@ Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
 _BEAT = 0.1
 """Seconds between two looks at the microphone's level."""
 _HISTORY_TIMEOUT = 1.0
-"""Seconds to wait for the history file to be read, or written at the end."""
+"""Seconds to wait until the input history is read, or written at the end."""
 _KEPT = 2_000
 """Entries of the history file that are read."""
 _FARTHEST = 2.0
-"""Seconds that a terminal may take to show a question and to say so."""
+"""Seconds that a terminal may take to show a question and to report that."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 _TAKES_PATH = ("/attach ", "/system @")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
@@ -94,11 +94,11 @@ class Prompt:
         self._is_put_aside = False
         self._is_asking = False
         self._early_until = 0.0
-        """When keys answer a question at the latest, in seconds of the loop's clock."""
+        """When keys answer the question at the latest, by the clock of the loop."""
         self._cleared = ""
-        """The text that Ctrl-C has cleared last, until Up is pressed."""
+        """The text that Ctrl-C cleared last, until Up is pressed."""
         self._is_advised = False
-        """How to leave is said in the last line above the entry."""
+        """The last line above the entry says how to leave."""
         self._is_talking = False
         """A turn is being spoken that the user will end."""
         self._suspension: Awaitable[None] | None = None
@@ -214,9 +214,9 @@ class Prompt:
         self._history.close()
 
     async def choose(self, question: ToolQuestion) -> Answer | None:
-        """Yes, always or no, as many times as it takes to get one; None: stop the reply.
+        """Ask until the answer is yes, always or no; None: stop the reply.
 
-        What was typed before the question was on the screen is left for the next entry.
+        Keys that were pressed before the question was on the screen stay for the next entry.
         """
         app = self._choices.app
         app.renderer.cpr_support = self._session.app.renderer.cpr_support
@@ -241,7 +241,7 @@ class Prompt:
         return None
 
     def _before_question(self, app: Application[str]) -> None:
-        """The question is about to appear: all that can be read now was typed before."""
+        """The question is about to appear: whatever can be read now was typed before."""
         app.before_render -= self._before_question
         self._early_until = asyncio.get_running_loop().time() + _FARTHEST
         while keys := self._input.read_keys():
@@ -249,7 +249,7 @@ class Prompt:
                 self._early(app, key)
 
     def _early(self, app: Application[str], key: KeyPress) -> None:
-        """A key that was pressed before the question was seen: it stops the reply, or is text."""
+        """A key that was pressed before the question was shown stops the reply or is text."""
         if key.key is Keys.CPRResponse:
             app.renderer.report_absolute_cursor_row(int(key.data[2:].partition(";")[0]))
         elif key.key is Keys.ControlC and not app.is_done:
@@ -258,7 +258,7 @@ class Prompt:
             self._typed.press(key)
 
     def abandon(self) -> None:
-        """The question needs no answer any more: take it down."""
+        """The question needs no answer any more: remove it."""
         self._is_asking = False
         app = self._choices.app
         if app.is_running and not app.is_done:
@@ -334,7 +334,7 @@ class Prompt:
         @keys.add("up", filter=typing & Condition(lambda: bool(self._cleared)))
         def bring_back(event: KeyPressEvent) -> None:
             event.current_buffer.auto_up()
-            if not event.current_buffer.text:  # the history takes a moment to be there again
+            if not event.current_buffer.text:  # the history is not loaded again yet
                 event.current_buffer.insert_text(self._cleared)
             self._cleared = ""
 
@@ -350,8 +350,8 @@ class Prompt:
 
         @Condition
         def is_early() -> bool:
-            """A terminal far away may not have shown the question yet: its answer to where the
-            cursor is comes after all that was typed before. It may also get lost."""
+            """A slow terminal may not have shown the question yet. Its report of the cursor
+            position comes after all that was typed before, but may also get lost."""
             renderer = get_app().renderer
             is_waiting = renderer.waiting_for_cpr and renderer.cpr_support is CPR_Support.SUPPORTED
             return is_waiting and asyncio.get_running_loop().time() < self._early_until
@@ -386,7 +386,7 @@ class Prompt:
         return keys
 
     def _advise(self, output: Output) -> None:
-        """Say how to leave, unless that is the last line above."""
+        """Say how to leave, unless the last line above does."""
         if not self._is_advised:
             advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE), ("", "\n")])
             self.above(lambda: print_formatted_text(output, advice, _PLAIN))
@@ -404,13 +404,13 @@ class Prompt:
 
 @Condition
 def _is_alone() -> bool:
-    """No other key came with it: it is an Esc, and not an Alt."""
+    """No other key came with it: it is Esc, not Alt."""
     return not get_app().key_processor.input_queue
 
 
 class _Shown:
-    """A question as it is shown: all of it, or, where that does not fit on the screen, what is
-    left after its arguments were printed above."""
+    """A question as it is shown: all of it or, if that does not fit on the screen, without its
+    arguments, which are printed above."""
 
     def __init__(self, question: ToolQuestion, output: Output) -> None:
         self._question = question
@@ -421,7 +421,7 @@ class _Shown:
             self._print()
 
     def message(self, above: Callable[[Callable[[], None]], None]) -> FormattedText:
-        """What stands before the answer; `above` prints if the window has become too small."""
+        """The text before the answer; `above` prints the arguments if the window is too small."""
         self._size = self._output.get_size()
         if not self._is_printed and not self._fits():
             self._is_printed = True
@@ -442,7 +442,7 @@ class _Shown:
 
 
 def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
-    """Rows of a question; the first stands out as nothing that others wrote can."""
+    """The rows of a question; the first is in a style that no other text has."""
     styles = chain(("bold reverse",), repeat(""))
     return [
         part
@@ -452,8 +452,8 @@ def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
 
 
 class _Commands(Completer):
-    """The names of /commands, at the start of an entry, and of files after those that take one.
-    Folders are read in a thread."""
+    """Completes the names of /commands, and of files after those that take one. A thread reads
+    folders."""
 
     def __init__(self) -> None:
         self._worker = Worker("completion")
@@ -496,7 +496,8 @@ def _paths(typed: str) -> Iterator[Completion]:
 
 
 class _File(History):
-    """Entries in a file that only its owner may read. A thread does it; what fails is ignored."""
+    """Entries in a file that only its owner may read. A thread reads and writes it; failures are
+    ignored."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
@@ -506,7 +507,7 @@ class _File(History):
         self._read: list[str] = []
 
     async def ready(self) -> None:
-        """Wait until it is read; not for long, should its disk hang."""
+        """Wait until it is read, but not for long if its disk hangs."""
         if self._path is not None and self._reading is None:
             self._reading = self._worker.call(partial(self._load, self._path))
             await asyncio.wait((self._reading,), timeout=_HISTORY_TIMEOUT)
@@ -537,5 +538,5 @@ class _File(History):
                 stream.write(line.encode())
 
     def close(self) -> None:
-        """Write what is left; not for long, should its disk hang."""
+        """Write what is left, but do not wait long if its disk hangs."""
         self._worker.close(_HISTORY_TIMEOUT)

@@ -1,6 +1,6 @@
 """The question before a tool runs, as rows of text: what would run, and what the answers mean.
 
-Every row begins with a mark that no other text on the screen can have. What the model wrote stands
+Every row begins with a mark that no other text on the screen can contain. What the model wrote is
 in JSON strings, so that it can neither end a row nor begin one. `prompt` draws the rows and reads
 the answer; `round` decides which calls are asked about.
 """
@@ -20,27 +20,27 @@ from rtchat.values import Approval
 
 CHOICES = "[y]es, [a]lways, [n]o"
 _NEXT_ROW = "↩"
-"""Ends a row whose text goes on in the next one."""
+"""Ends a row that is continued in the next one."""
 _UNIT = re.compile(r"\\u[0-9a-f]{4}|\\.|.", re.DOTALL)
-"""What is not cut: an escape, or a character."""
+"""What is never split: an escape, or a character."""
 _NARROWEST = 8
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class ToolQuestion:
-    """One question."""
+    """The question about one call."""
 
     def __init__(self, asked: ToolAsked) -> None:
         self._asked = asked
         self._folded: dict[int, list[str]] = {}
-        """The rows of the arguments by the width of the screen: they may be many."""
+        """The rows of the arguments, cached by screen width: there may be many."""
 
     def rows(self, width: int) -> list[str]:
-        """All of it but the choices, for a screen of so many columns."""
+        """All rows but that of the choices, for a screen of `width` columns."""
         return [*self._heading(width), *self._body(width), *self._scope(width)]
 
     def short(self, width: int, where: str) -> list[str]:
-        """The same without the arguments, of which `where` says where they are."""
+        """The same without the arguments; `where` says where those are."""
         characters = f"{len(self._asked.call.arguments):,}"
         count = f"{len(self._body(width)):,}"
         text = f"Arguments: {characters} characters, {count} lines, {where}"
@@ -86,8 +86,8 @@ def as_code(name: str, arguments: str) -> str:
 
 
 def _name(name: str) -> str:
-    """As it is if it can be nothing else, otherwise in ASCII: letters of other alphabets can look
-    the same."""
+    """A name as it is if it is unambiguous, otherwise escaped to ASCII: letters of other alphabets
+    can look the same."""
     return name if _PLAIN_NAME.fullmatch(name) else json.dumps(name).replace("\x7f", "\\u007f")
 
 
@@ -164,7 +164,7 @@ def _value(value: object) -> str:
 
 
 def _wrap(sentence: str, width: int) -> list[str]:
-    """Rows of one of our own sentences. All of its characters are ASCII."""
+    """Rows of a sentence of this program, which is all ASCII."""
     room = max(width - len(f"{MARK}   {_NEXT_ROW}"), _NARROWEST)
     *lines, last = wrap(sentence, room, drop_whitespace=False, break_on_hyphens=False)
     rows = [*(f"{line}{_NEXT_ROW}" for line in lines), last]
@@ -172,7 +172,7 @@ def _wrap(sentence: str, width: int) -> list[str]:
 
 
 def _fold(line: str, width: int) -> Iterator[str]:
-    """Rows that fit; each but the last ends with a sign. An escaped line end also ends a row."""
+    """Rows that fit; all but the last end with a sign. An escaped newline also ends a row."""
     room = max(width - len(f"{MARK}     {_NEXT_ROW}"), _NARROWEST)
     indent = "  "
     row, used, ends = "", 0, False
@@ -187,6 +187,6 @@ def _fold(line: str, width: int) -> Iterator[str]:
 
 
 def _cells(character: str) -> int:
-    """The most cells that a terminal may show it in."""
+    """The most cells that a terminal may use for it."""
     is_wide = character >= "\U0001f000" or east_asian_width(character) in "WFA"
     return 2 if is_wide and not character.isascii() else 1

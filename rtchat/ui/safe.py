@@ -5,7 +5,7 @@ to be seen: C0 and DEL by their control pictures (ESC is ␛), anything else by 
 lone surrogates by �. In JSON the same characters are escaped. Carriage returns vanish, so that CRLF
 is a line end however it was cut into deltas. Kept: newline, tab, and the joiners and variation
 selectors that scripts and emoji need.
-`exact` is stricter: what it shows is also the only text that looks like that.
+`exact` is stricter: no two texts look the same.
 Not here: Markdown, which is read after this, or the width of things.
 """
 
@@ -20,8 +20,8 @@ from rtchat.values import JsonObject
 from rtchat.wire.fields import write_frame
 
 MARK = "▍"
-"""Begins each row of the question before a tool runs. It is never shown in the text of others, so
-that no such text looks like a question."""
+"""Begins each row of the question before a tool runs. It is escaped in all other text, so that no
+such text looks like a question."""
 _NUMBERED = (
     range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
     (0xAD,),  # from here on what is not drawn: soft hyphens, fillers, joiners of graphemes
@@ -85,17 +85,16 @@ def on_a_line(text: str) -> str:
 
 
 _BLANK = {"\x7f", "\u2800", *map(chr, range(0xFE00, 0xFE10))}
-"""Characters that `visible` keeps, or shows as another: here they are escaped as well."""
+"""Characters that `visible` keeps or replaces, and `exact` escapes."""
 _MOST_MARKS = 2
-"""Combining marks on a letter; more could cover the text around them."""
+"""Combining marks on a letter. More could cover the text around it."""
 
 
 def exact(text: str) -> str:
-    """The text as a JSON string: `json.loads` gives it back.
+    """The text as a JSON string: `json.loads` returns it unchanged.
 
-    Escaped are quotation marks, backslashes, and every character that is invisible, that looks like
-    a space but is none, that changes how others are shown, or that makes another letter of the one
-    before it.
+    Besides what JSON requires, this escapes every character that is invisible, looks like a space
+    but is not one, changes how others are shown, or turns the letter before it into another.
     """
     literal = json.dumps(text, ensure_ascii=False)
     if literal.isascii() and "\x7f" not in literal:
@@ -119,11 +118,11 @@ _ESCAPED = {"\x7f": "\\u007f"}
 
 
 def write_json(data: JsonObject, *, indent: int | None = None) -> str:
-    """A JSON object for a file or a terminal. What could act on a terminal is escaped, wherever it
-    goes; other text stays as it is."""
+    """A JSON object for a file or a terminal. What a terminal could act on is always escaped; other
+    text stays as it is."""
     text = write_frame(data)
     if indent is not None:
-        # Of the frame, as not every text there is can be written to a file.
+        # From the frame, in which every text can be encoded.
         text = json.dumps(json.loads(text), ensure_ascii=False, indent=indent)
     if text.isascii() and "\x7f" not in text:
         return text
@@ -137,6 +136,6 @@ def _escaped(found: re.Match[str]) -> str:
 
 @cache
 def _acting() -> re.Pattern[str]:
-    """One of the characters that `visible` replaces, those aside that JSON escapes anyway."""
+    """Matches characters that `visible` replaces, except those that JSON escapes anyway."""
     codes = (0x7F, *(code for codes in _NUMBERED for code in codes))
     return re.compile(f"[{''.join(map(chr, codes))}]")

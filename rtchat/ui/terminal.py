@@ -65,7 +65,7 @@ class Files(Protocol):
         """Read one. Raises UsageError where a model would not take it."""
 
     def text(self, entered: str) -> str:
-        """Read a text file. Raises UsageError if it is none."""
+        """Read a text file. Raises UsageError if it is not one."""
 
 
 class Terminal:
@@ -87,7 +87,7 @@ class Terminal:
         self._is_choosing = False
         """The question about a call is on the screen."""
         self._copies: list[asyncio.Task[None]] = []
-        """What is on its way to the clipboard: the user may leave once it is there."""
+        """Text on its way to the clipboard: leaving waits for it."""
         self._held: list[Update] = []
         """What happened while the screen was not free: a question and what came after it while the
         entry is taken down, everything while it is in an $EDITOR, and what comes while the user is
@@ -212,7 +212,7 @@ class Terminal:
             case AttachAsked(file):
                 return await self._attach([file])
             case TextFileAsked(file, make):
-                unread = "the instructions are as they were"
+                unread = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unread)
             case UserSaid() | Told(is_error=True) if self._files.may_be_dropped(line):
                 files = await self._from_disk(lambda: self._files.dropped(line))
@@ -221,14 +221,14 @@ class Terminal:
                 return [event]
 
     async def _attach(self, files: Sequence[str]) -> Sequence[LocalEvent]:
-        """All of them, or why not."""
+        """All files, or the reason why not."""
         unread = "nothing was attached"
         return await self._read(lambda: [self._files.attach(file) for file in files], unread)
 
     async def _read(
         self, read: Callable[[], Sequence[LocalEvent]], unread: str
     ) -> Sequence[LocalEvent]:
-        """What was read, or why it was not."""
+        """What was read, or the reason why not."""
         try:
             events = await self._from_disk(read)
         except UsageError as error:
@@ -238,7 +238,7 @@ class Terminal:
         return events
 
     async def _from_disk(self, read: Callable[[], T]) -> T | None:
-        """What a disk gives, which may take a while, or hang. None if the user does not wait."""
+        """Read from a disk, which may take a while or hang. None if the user stops waiting."""
         reading = self._disk.call(read)
         stopped = asyncio.Event()
         with self._prompt.replying(stopped.set):
@@ -247,7 +247,7 @@ class Terminal:
             stop.cancel()
         if reading.done():
             return reading.result()
-        self._disk = Worker("files")  # the other may hang for ever
+        self._disk = Worker("files")  # the old one may hang for ever
         return None
 
     async def _replies(self, post: Callable[[LocalEvent], None]) -> None:

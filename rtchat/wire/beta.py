@@ -83,7 +83,7 @@ _FIELDS: tuple[tuple[str, tuple[str, ...], _Translate, _Translate], ...] = (
 
 
 def type_to_ga(kind: str) -> str:
-    """The type of an event, of either side, by its name of today."""
+    """The current name of an event type, of either side."""
     return _TYPES_TO_GA.get(kind, kind)
 
 

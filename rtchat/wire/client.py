@@ -169,17 +169,17 @@ _ANSWERS: dict[str, type[ServerEvent]] = {
 
 
 def asks(data: JsonObject) -> bool:
-    """Whether an event as the user wrote it asks for a reply."""
+    """Whether the user's own event asks for a reply."""
     return data.get("type") == "response.create"
 
 
 def answer_to(data: JsonObject) -> type[ServerEvent] | None:
-    """The event that confirms it, if there is one."""
+    """The type of event that confirms the user's own event, if there is one."""
     return _ANSWERS.get(str(data.get("type")))
 
 
 def output_of(data: JsonObject) -> str:
-    """The id of the call that it gives the output of."""
+    """The id of the call whose output the user's own event sends, if it does."""
     item = read_item(Fields(data, []).fields("item"))
     return item.call_id if isinstance(item, ToolOutput) else ""
 
@@ -188,8 +188,8 @@ def output_of(data: JsonObject) -> str:
 
 
 def decode(data: JsonObject, held: str = "") -> list[ServerEvent]:
-    """What a server sent: the event, then an `Unknown` for each field of it that was mistyped.
-    `held` is what is held back of a delta."""
+    """The event that a server sent, then an `Unknown` for each mistyped field of it. `held` is
+    what is held back of a delta."""
     data = beta.to_ga(data)
     kind = data.get("type")
     if not isinstance(kind, str):
@@ -226,7 +226,7 @@ def _dialect(session: JsonObject) -> Dialect | None:
 
 
 _QUOTED = 2000
-"""Characters of what a server says of an error; it is shown, kept, and quoted."""
+"""Characters of a server's error message, which is shown, kept and quoted."""
 
 
 def _words(fields: Fields, key: str) -> str:

@@ -33,11 +33,11 @@ def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
 DEEPEST = 100
 """How deep arrays and objects may nest; the API itself needs about ten levels."""
 MOST_VALUES = 1_000_000
-"""How many values a frame may have: each takes many times the memory that it takes in the frame."""
+"""How many values a frame may have: parsed, each takes many times the memory."""
 _LARGE = 1_000_000
-"""Characters of a frame whose values are counted."""
+"""Characters; the values of a longer frame are counted."""
 NOTES = 20
-"""How many mistyped fields of an event are noted."""
+"""How many mistyped fields of an event are reported."""
 
 
 def read_json(frame: str) -> object:

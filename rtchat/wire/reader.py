@@ -1,7 +1,6 @@
-"""Events of a server without the user's keys, which it may send back: in any string of an event, or
-cut into several deltas of one text.
+"""Removes the user's keys from a server's events.
 
-Not here: how a key is found (`rtchat.redaction`), or what an event means (`client`).
+A server may send them back in any string of an event, or spread over several deltas of one text.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _OF_ITEMS = frozenset({_PART, "response.output_item", "conversation.item"})
 
 @dataclass
 class _Text:
-    """A text that arrives in deltas, and the last of these."""
+    """A text that arrives in deltas, and its last delta."""
 
     stream: Stream
     stem: str
@@ -35,24 +34,24 @@ class _Text:
 
 
 class EventRedactor:
-    """Takes keys out of the events of one connection, given in their order."""
+    """Removes keys from the events of one connection, which come in order."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._texts: dict[_Place, _Text] = {}
-        """Those whose end may be the beginning of a key."""
+        """The texts whose end may be the beginning of a key."""
 
     def redact(
         self, frame: str, event: dict[str, object]
     ) -> Iterable[tuple[dict[str, object], str]]:
-        """An event and the frame that it was read from. Returns the events to go on with, each with
-        what is held back of its delta: a later event brings that, unless the text ends there."""
+        """Takes an event and its frame. Returns the events to handle, each with what is held back
+        of its delta, which a later event contains unless the text ends there."""
         redactor = self._redactor
         if not redactor.secrets:
             return ((event, ""),)
         delta, kind = event.get("delta"), event["type"]
         is_text = begins = False
-        # Audio is not text: in base64 no key can be told from chance.
+        # Audio is not text: in base64, a key may appear by chance.
         if isinstance(delta, str) and isinstance(kind, str) and not kind.endswith(_AUDIO):
             is_text, begins = True, redactor.begins.search(delta) is not None
         if redactor.may_be_in_json(frame):
@@ -64,7 +63,7 @@ class EventRedactor:
         return ((event, ""),)
 
     def end(self) -> Iterator[dict[str, object]]:
-        """The connection is over: what was held back."""
+        """The connection is over: return what was held back."""
         for place in list(self._texts):
             yield from self._end(place)
 
@@ -82,7 +81,7 @@ class EventRedactor:
     def _ended_by(self, event: JsonObject) -> Iterator[dict[str, object]]:
         """The last deltas of the texts that an event ends."""
         kind = type_to_ga(str(event["type"]))
-        if kind in _BEGINS:  # what came before will not go on
+        if kind in _BEGINS:  # earlier texts do not continue
             self._texts = {place: text for place, text in self._texts.items() if text.stream.held}
         stem, _, what = kind.rpartition(".")
         if what not in _ENDS:
@@ -112,20 +111,19 @@ def _stem(kind: str) -> str:
 
 
 def _place(delta: JsonObject) -> _Place:
-    """What tells one text from another, as for the parts of a reply; what the user said aloud is
-    one."""
+    """Identifies the text of a delta: a part of a reply, or the transcript of a spoken item."""
     stem = _stem(str(delta["type"]))
     if not stem.startswith("response."):
         return stem, Fields(delta, []).text("item_id"), 0
     item_id, index = delta.get("item_id"), delta.get("content_index")
-    if isinstance(item_id, str) and item_id.isascii() and type(index) is int:  # as nearly all
+    if isinstance(item_id, str) and item_id.isascii() and type(index) is int:  # as nearly always
         return stem, item_id, index
     fields = Fields(delta, [])
     return stem, fields.text("item_id"), fields.integer("content_index")
 
 
 def without_keys(event: JsonObject, redactor: Redactor) -> dict[str, object]:
-    """A JSON object without the keys, whichever names or values have them."""
+    """A JSON object with the keys removed from its names and values."""
     return {redactor.redact(name): _clean(entry, redactor) for name, entry in event.items()}
 
 

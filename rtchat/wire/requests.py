@@ -67,15 +67,15 @@ def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
 
 
 MOST_VALUES = 100_000
-"""Values in the arrays and objects of an event. Millions of empty objects fit into a frame, and to
-read them takes seconds, in which nothing else runs; a text may be as long as the frame."""
+"""How many values the arrays and objects of an event may have. Millions of empty objects fit into a
+frame, and reading them takes seconds in which nothing else runs; a text may fill the frame."""
 
 
 def _has_too_many_values(frame: str) -> bool:
     if len(frame) <= MOST_VALUES or _values(frame, 0, len(frame)) <= MOST_VALUES:
         return False
     found = at = 0
-    while at >= 0 and found <= MOST_VALUES:  # those in texts do not count
+    while at >= 0 and found <= MOST_VALUES:  # not those inside strings
         quote = frame.find('"', at)
         found += _values(frame, at, quote if quote >= 0 else len(frame))
         at = quote if quote < 0 else _end_of_text(frame, quote + 1)
@@ -87,7 +87,7 @@ def _values(frame: str, start: int, end: int) -> int:
 
 
 def _end_of_text(frame: str, at: int) -> int:
-    """Where the text goes on after its closing quote; -1 if it has none."""
+    """The position after the closing quote of a string; -1 if it has none."""
     while (quote := frame.find('"', at)) >= 0:
         slashes = quote
         while frame[slashes - 1] == "\\":

@@ -26,9 +26,9 @@ from rtchat.wire.check import (
 )
 
 _text = text(10 * 1024 * 1024)
-"""As long as OpenAI takes it."""
+"""As long as OpenAI accepts."""
 _data = text()
-"""Base64, as long as a frame can be."""
+"""Base64, up to the length of a frame."""
 _optional_text = nullable(str, _text)
 _COUNT = 10**9
 _TOKENS = number(0, _COUNT, whole=True)

@@ -63,11 +63,11 @@ def other_formats(session: JsonObject) -> list[str]:
 
 
 _IS_PCM = re.compile(r"(?:audio/)?(?:pcm|l16|linear16)_?(?:s?16(?:le)?|24)?(?:_?(\d{4,6}))?", re.I)
-"""DashScope's `pcm24` is of 24 kHz; others put the rate itself into the name."""
+"""DashScope's `pcm24` means 24 kHz; others put the rate in Hz into the name."""
 
 
 def read_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFormat | None:
-    """What a session says of the sound that it takes, or gives, in either dialect."""
+    """The format that a session reports for its input or output, in either dialect."""
     said = Fields(session, []).fields("audio").fields(way).data.get("format")
     said = session.get(f"{way}_audio_format") if said is None else said
     fields = Fields(said if isinstance(said, dict) else {"type": said}, [])
@@ -82,13 +82,13 @@ def read_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFo
 
 
 def input_rate(dialect: Dialect | None) -> int:
-    """Samples a second of what is said to a server."""
+    """Samples per second of the sound that a server is sent."""
     # Source: https://www.alibabacloud.com/help/en/model-studio/client-events
     return 16_000 if dialect is Dialect.QWEN else OUTPUT_RATE
 
 
 OUTPUT_RATE = 24_000
-"""Samples a second of what every server says."""
+"""Samples per second of the sound that every server sends."""
 
 
 def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:
