@@ -36,7 +36,7 @@ class BlockingFile(FileIO):
         return size
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write as much as there is room for; wait if there is none."""
+        """Write as much as fits now; wait if nothing does."""
         while (size := super().write(data)) is None:
             select.select((), (self.fileno(),), ())
         return size

@@ -206,7 +206,7 @@ def _has_key(value: object) -> bool:
 
 
 def ask_before_tools(values: Table, profile_origin: str, sources: Sources) -> None:
-    """Ask before every tool call if `.env` decides which model calls tools, or why."""
+    """Ask before every tool call if `.env` sets the server, the profile or the instructions."""
     instructions = values.get("system", ("", ""))[1]
     origins = (host_origin(values), instructions, profile_origin)
     culprit = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
@@ -223,7 +223,7 @@ def find_key(
     """The key of a run and where it comes from; both empty without one.
 
     Raises:
-        UsageError: there is none, or none that may go to this host, and nothing can come of it.
+        UsageError: the run needs a key, and there is none that may be sent to this host.
     """
     command = values.pop("api_key_command", None)
     variables = cast("tuple[str, ...]", values.get("key_env", (("OPENAI_API_KEY",), ""))[0])

@@ -158,7 +158,7 @@ class Delta:
     content_index: int = 0
     held: str = ""
     """What came after `text` and may be the beginning of a key. The next delta of the channel has
-    it, or what stands for the key; it counts if there is none."""
+    it, or the replacement for the key. Without a further delta it is part of the text."""
 
 
 @value

@@ -215,7 +215,7 @@ class Store:
     def recall(self, id: int | None = None) -> Kept:
         """A conversation, which goes on from here: the latest but the current one if not named.
 
-        UsageError if there is none such.
+        UsageError if there is no such conversation.
         """
         kept = self.find(id)
         self.resume(kept)
@@ -224,7 +224,7 @@ class Store:
     def find(self, id: int | None) -> Kept:
         """A conversation with its entries; without an id the latest before the current one.
 
-        UsageError if there is none such.
+        UsageError if there is no such conversation.
         """
         with suppress(HistoryError):
             self._write()

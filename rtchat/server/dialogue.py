@@ -113,7 +113,7 @@ class Dialogue:
     """The server's end of one connection.
 
     `new_id` makes an id from its prefix (`item` → `item_…`), `now` is in Unix seconds, `voice` may
-    be the reason why there is none. `transcribes`: the session is for transcription only. `budget`
+    be the reason for having none. `transcribes`: the session is for transcription only. `budget`
     is that of all sessions; the caller keeps it up to date with what this one has `held`.
     """
 
