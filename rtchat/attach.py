@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shlex
 import stat
 from base64 import b64encode
@@ -19,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from rtchat import images
+from rtchat.blocking import read_some
 from rtchat.errors import UsageError
 from rtchat.events import Attached
 from rtchat.values import Part
@@ -155,11 +155,7 @@ def _bytes(file: int, shown: str) -> bytes:
     data = bytearray()
     try:
         while len(data) <= _MOST_READ:
-            try:
-                chunk = os.read(file, _CHUNK)
-            except BlockingIOError:  # whoever started us has made the pipe so
-                select.select((file,), (), ())
-                continue
+            chunk = read_some(file, _CHUNK)
             if not chunk:
                 return bytes(data)
             data += chunk

@@ -1,10 +1,11 @@
-"""A file that blocks even if its descriptor is non-blocking, as the parent process may leave it.
+"""Read and write descriptors that may be non-blocking, as if they were not.
 
-Python's own streams lose data there: a write is cut short, and a read looks like the end.
+A parent process may have made them so, and Python's own streams then lose data: a write is cut short, and a read looks like the end.
 """
 
 from __future__ import annotations
 
+import os
 import select
 from io import FileIO, RawIOBase
 from typing import TYPE_CHECKING
@@ -40,3 +41,22 @@ class BlockingFile(FileIO):
         while (size := super().write(data)) is None:
             select.select((), (self.fileno(),), ())
         return size
+
+
+def read_some(descriptor: int, size: int) -> bytes:
+    """Read up to `size` bytes, or wait until there are some; empty at the end."""
+    while True:
+        try:
+            return os.read(descriptor, size)
+        except BlockingIOError:
+            select.select((descriptor,), (), ())
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything, in one piece if there is room for it."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:
+            select.select((), (descriptor,), ())

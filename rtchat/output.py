@@ -15,7 +15,7 @@ from io import RawIOBase, TextIOWrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from rtchat.blocking import BlockingFile
+from rtchat.blocking import write_all
 from rtchat.errors import writing_stdout
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Output:
             error = None
             if descriptor not in self._failures:
                 try:
-                    _write_all(descriptor, data)
+                    write_all(descriptor, data)
                 except OSError as failure:
                     error = failure
             self._wrote(descriptor, len(data), error)
@@ -159,12 +159,6 @@ class Output:
             for call in due:
                 call()
             self._changed.notify_all()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    file, left = BlockingFile(descriptor, "w"), memoryview(data)
-    while left:
-        left = left[file.write(left) :]
 
 
 def _on_loop(call: Callable[..., object]) -> Callable[..., None]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import select
 import threading
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
+from rtchat.blocking import read_some
 from rtchat.errors import UsageError
 from rtchat.events import InputEnded, LocalEvent, UserSaid
 
@@ -80,11 +80,7 @@ def _chunks(
         if on_silence is not None and not select.select((descriptor,), (), (), silence)[0]:
             on_silence()
             on_silence = None
-        try:
-            chunk = os.read(descriptor, _CHUNK)
-        except BlockingIOError:  # whoever started us has made the pipe so
-            select.select((descriptor,), (), ())
-            continue
+        chunk = read_some(descriptor, _CHUNK)
         if not chunk:
             return
         yield chunk

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import re
-import select
 import stat
 import threading
 import time
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rtchat import __version__
-from rtchat.blocking import BlockingFile
+from rtchat.blocking import BlockingFile, write_all
 from rtchat.errors import OutputError, UsageError
 from rtchat.redaction import Redactor
 from rtchat.ui.safe import write_json
@@ -138,11 +137,7 @@ class Trace:
         if self.failure is not None:
             return
         try:
-            while text:  # in one piece, so that a program that is killed leaves whole lines
-                try:
-                    text = text[os.write(self._descriptor, text) :]
-                except BlockingIOError:  # the parent process made it non-blocking
-                    select.select((), (self._descriptor,), ())
+            write_all(self._descriptor, text)  # in one piece: a killed program leaves whole lines
         except OSError as error:
             self.failure = _failure(self.path, error)
 

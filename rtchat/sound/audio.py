@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import stat
 import struct
 import threading
@@ -21,6 +20,7 @@ from math import log10, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
+from rtchat.blocking import read_some
 from rtchat.errors import UsageError
 from rtchat.sound.quiet import silence_libraries
 from rtchat.values import value
@@ -154,13 +154,10 @@ class _Input:
         return bytes(data)
 
     def _some(self, size: int) -> bytes:
-        while True:
-            try:
-                return os.read(self.descriptor, size)
-            except BlockingIOError:  # whoever started us has made the pipe so
-                select.select((self.descriptor,), (), ())
-            except OSError as error:
-                raise _unreadable(self.shown, error) from error
+        try:
+            return read_some(self.descriptor, size)
+        except OSError as error:
+            raise _unreadable(self.shown, error) from error
 
     def whole(self) -> BinaryIO:
         """All of it from its beginning, to seek in.
