@@ -20,12 +20,12 @@ def main() -> int:
         from rtchat.cli import run
 
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # before there was anything to interrupt
+    except KeyboardInterrupt:  # before anything could handle it
         code = 130
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end itself is short
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit itself is quick
     worker = sys.modules.get("rtchat.worker")
     if worker is not None and worker.is_any_busy():
-        os._exit(code)  # all is written that can be; a disk or a model is not waited for
+        os._exit(code)  # all output is written; do not wait for a disk or a model
     return code
 
 

@@ -50,8 +50,8 @@ def attach(entered: str) -> Attached:
 
 
 def text(entered: str) -> str:
-    """All that is in the text file that somebody means. Raises UsageError if it cannot be read, is
-    empty or is not text."""
+    """The content of the text file that the user entered. Raises UsageError if it cannot be read,
+    is empty or is not text."""
     path = _meant(entered)
     return _text(_contents(path), _on_a_line(path.name))
 
@@ -73,7 +73,7 @@ def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
 
 
 def may_be_dropped(entry: str) -> bool:
-    """Whether a line at the prompt begins like a path: then `dropped` looks at the disk."""
+    """Whether a line at the prompt begins like a path, so that `dropped` has to read the disk."""
     line = entry.strip()
     return bool(_LOOKS_LIKE_A_PATH.match(line)) and "\n" not in line
 

@@ -1,8 +1,8 @@
-"""The files for the next question, and which of them the session was told of already.
+"""The files for the next question, and which of them were already sent to the session.
 
-A server that listens makes questions of speech by itself, so files for such a question are sent to
-it beforehand, and deleted there if the user detaches them. `attach` reads the files, and
-`conversation` decides when something is sent.
+A server that listens turns speech into questions by itself, so files for such a question are sent
+beforehand, and deleted again if the user detaches them. `attach` reads the files, and
+`conversation` decides when to send them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from rtchat.values import Message, Part
 
 
 class Attachments:
-    """What is attached, in order."""
+    """The attached files, in order."""
 
     def __init__(self) -> None:
         self._files: list[Attached] = []
         self._untold: list[Attached] = []
         self._told: list[str] = []
-        """The items of this session that are made of attached files."""
+        """The ids of this session's items that hold attached files."""
         self._items = 0
 
     def __len__(self) -> int:
@@ -27,7 +27,7 @@ class Attachments:
 
     @property
     def names(self) -> str:
-        """All of them, on a line."""
+        """The names of all files, on one line."""
         return ", ".join(file.name for file in self._files)
 
     def describe(self) -> str:
@@ -36,22 +36,22 @@ class Attachments:
         return "\n".join(lines) or "nothing is attached"
 
     def add(self, file: Attached) -> None:
-        """Attach another one."""
+        """Attach another file."""
         self._files.append(file)
         self._untold.append(file)
 
     def take(self) -> tuple[Part, ...]:
-        """All of them, for a question that is asked now."""
+        """Return all files for a question that is asked now, and forget them."""
         parts = tuple(file.part for file in self._files)
         self._files, self._untold, self._told = [], [], []
         return parts
 
     def begin_session(self) -> None:
-        """A new session knows of none."""
+        """A new session has none of them yet."""
         self._untold, self._told, self._items = [*self._files], [], 0
 
     def tell(self) -> AddItem | None:
-        """What tells the session of those that it does not know."""
+        """The item with the files that the session does not have yet, if any."""
         if not self._untold:
             return None
         self._items += 1
@@ -61,8 +61,8 @@ class Attachments:
         return AddItem(item)
 
     def remove(self, number: int | None = None) -> list[Delete]:
-        """Detach one of them, or all, and delete what the session was told; what is left is to be
-        told again. Raises IndexError if there is no such file."""
+        """Detach one file, or all, and delete the session's items; the remaining files have to be
+        sent again. Raises IndexError if there is no such file."""
         if number is None:
             self._files = []
         else:

@@ -1,6 +1,7 @@
 """Read and write descriptors that may be non-blocking, as if they were not.
 
-A parent process may have made them so, and Python's own streams then lose data: a write is cut short, and a read looks like the end.
+A parent process may have made them so, and Python's own streams then lose data: a write is cut
+short, and a read looks like the end.
 """
 
 from __future__ import annotations

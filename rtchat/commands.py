@@ -37,7 +37,7 @@ from rtchat.values import value
 
 @value
 class AttachAsked:
-    """/attach: whoever may read the file makes an `Attached` of it.
+    """/attach: the caller reads the file and makes an `Attached` of it.
 
     `file` is a path as it was typed or pasted, with the quotation marks of a shell perhaps.
     """
@@ -47,7 +47,7 @@ class AttachAsked:
 
 @value
 class TextFileAsked:
-    """A command's text is in a file: whoever may read it calls `make` with what it has."""
+    """The text of a command is in a file: the caller reads it and passes it to `make`."""
 
     file: str
     make: Callable[[str], LocalEvent]

@@ -49,13 +49,13 @@ RENEW_BEFORE = 60.0
 LAST_TURN = 5.0
 """Seconds that the end of the program waits for a turn of what a lost microphone heard."""
 RAW = 20
-"""How many of the last events of /raw may still be answered."""
+"""How many events sent by /raw are remembered until the server answers them."""
 UNASKED = 100
-"""How many replies may come of an event of /raw, such as one that has the server listen."""
+"""How many replies an event sent by /raw may cause, for example by making the server listen."""
 UNANSWERED = 1000
-"""How many of the last commands may still be refused."""
+"""How many commands are remembered in case the server refuses them."""
 ERRORS = 1000
-"""How many errors that end nothing a server may report between two turns."""
+"""How many harmless errors a server may report between two turns."""
 WORDS_LOST = 3.0
 """Seconds that the end of the program waits for what the user said to be written down."""
 
@@ -120,7 +120,7 @@ class Conversation:
         self._speech = Speech(speech)
         self._echo = EchoWatch()
         self._is_cut_by_speech = False
-        """Whether what was heard last was cut by what the microphone hears."""
+        """Whether speech into the microphone cut short the last reply."""
         self._late: list[fx.Heard] = []
         """What was written down while the text of a reply was shown."""
         self._minutes = Minutes(past, keeps_audio=speech.keeps)
@@ -147,28 +147,28 @@ class Conversation:
         self._sent = 0
         self._last_error: ev.ServerProblem | None = None
         self._errors = 0
-        """How many ended nothing since the last turn."""
+        """How many harmless errors came since the last turn."""
         self._ending_id = ""
         self._past: deque[str] = deque(maxlen=8)
         """The last responses that are over, or not ours; their events may still come."""
         self._cancel_owed = False
         self._ending_until = 0.0
         self._open_calls: tuple[ToolCall | Approval, ...] = ()
-        """Those of the last reply that nobody here makes: the user may answer them by /raw."""
+        """Calls of the last reply to unavailable tools: the user may answer them by /raw."""
         self._refused = 0
-        """The calls of this session that were refused since they came too late."""
+        """How many calls of this session were refused because they came too late."""
         self._seen_calls: set[str] = set()
-        """The ids of this session's calls that have an output, or will get one."""
+        """The ids of this session's calls that have an output or will get one."""
         self._raw: deque[ev.RawSaid] = deque(maxlen=RAW)
         """The user's own events that the server has not answered."""
         self._raw_reply: JsonObject | None = None
-        """What asked for the reply that is due, if the user wrote it."""
+        """The user's event that asked for the reply that is due, if one did."""
         self._unasked_left = 0
-        """How many replies that the program did not ask for may still come of them."""
+        """How many unrequested replies they may still cause."""
         self._renewal_due = False
         self._is_spoiled = False
-        """Whether this session can be asked nothing more: it has calls without outputs, or more
-        than the limits allow."""
+        """Whether this session can take no more questions: it has calls without outputs, or more
+        content than the limits allow."""
         self._now = 0.0
         self._out: list[fx.Effect] = []
 
@@ -408,8 +408,8 @@ class Conversation:
         return replace(lost.problem, message=message), lost.retry
 
     def _give_up(self, problem: Problem, *, is_told: bool = False) -> None:
-        """No connection is to be had, or none is worth having; `is_told` if a reply just ended
-        with this problem."""
+        """No connection can be made, or none would help; `is_told` if a reply just ended with this
+        problem."""
         self._attempt = 0
         self._do(fx.Disconnect())
         self._phase = Phase.DOWN
@@ -489,7 +489,7 @@ class Conversation:
         self._show_words(question)
 
     def _close_calls(self) -> None:
-        """The calls of the last reply that have no output, nor will get one, get one."""
+        """Send an output for each call of the last reply that would not get one."""
         calls, self._open_calls = self._open_calls, ()
         self._send_refusals([call for call in calls if isinstance(call, ToolCall)], UNAVAILABLE)
 
@@ -545,7 +545,7 @@ class Conversation:
             self._past.append(event.response_id)  # nobody here asked for it
 
     def _begin_unasked(self, event: ev.ReplyStarted) -> None:
-        """The server replies to something that the user sent by /raw."""
+        """The server replies to an event that the user sent by /raw."""
         self._unasked_left -= 1
         spent = self._account.overdrawn()
         self._begin(self._minutes.enter_raw({}))
@@ -660,8 +660,8 @@ class Conversation:
             self._make_calls(turn)
 
     def _cut_off(self, turn: Turn, ended: ev.ReplyEnded | None = None) -> None:
-        """The reply is beyond a limit: the turn is over, and so is the session, whose next question
-        would come after calls that have no output, and all else that was too much."""
+        """The reply exceeds a limit. The turn ends, and so does the session: its next question
+        would follow calls without outputs, and everything else that was too much."""
         limit = turn.reply.exceeded
         problem = problems.exceeded(limit, self._permissions.limits)
         self._is_spoiled = True
@@ -671,8 +671,8 @@ class Conversation:
         self._over(Status.INCOMPLETE, limit, problem, ended)
 
     def _refuse_calls(self, items: Iterable[Item]) -> None:
-        """They are not made, but a server may take no question before they have outputs. Those that
-        have one, as the server repeats the end of a reply, get no second."""
+        """Answer calls that are not made: without outputs a server may accept no question. Calls
+        that already have one, as when a server repeats the end of a reply, get no second."""
         if self._is_spoiled:
             return
         calls = {item.call_id: item for item in items if isinstance(item, ToolCall)}
@@ -684,7 +684,7 @@ class Conversation:
         self._seen_calls |= {call.call_id for call in calls if isinstance(call, ToolCall)}
 
     def _send_refusals(self, calls: Sequence[ToolCall], output: str) -> None:
-        """After too many calls a new session is begun instead."""
+        """Send their outputs; after too many of them, begin a new session instead."""
         self._refused += len(calls)
         self._is_spoiled |= self._refused > self._permissions.limits.calls
         if not self._is_spoiled:
@@ -890,7 +890,7 @@ class Conversation:
             self._end_echo()
 
     def _end_echo(self) -> None:
-        """A microphone that hears the loudspeaker would have the server reply to itself."""
+        """Mute a microphone that picks up the loudspeaker: the server would reply to itself."""
         if self._echo.is_echo and self._speech.listens and self._speech.is_on:
             self._echo.forget()
             message = "the microphone seems to pick up the loudspeaker and was muted"
@@ -955,7 +955,7 @@ class Conversation:
             self._lose_microphone(spent, is_gone=False)
 
     def _heard(self, item_id: str, text: str, *, is_known: bool = True) -> None:
-        """What was said is written down, or never will be: it is not known then."""
+        """The transcript of what was said has come, or never will."""
         question = self._speech.unheard.pop(item_id, None)
         if question is None:
             return
@@ -1124,7 +1124,7 @@ class Conversation:
 
     # ------------------------------------------------------------------------------- what is wrong
 
-    def _problem(self, error: ev.ServerProblem) -> None:  # noqa: C901 - one case a command
+    def _problem(self, error: ev.ServerProblem) -> None:  # noqa: C901 - one case per command
         command = self._unanswered.pop(error.event_id, None)
         match command:
             case fx.Configure():
@@ -1143,7 +1143,7 @@ class Conversation:
                 self._notice("detail", f"the server reports: {error.message}")
             case fx.Delete():
                 self._notice("detail", f"the server reports: {error.message}")
-                self._renew()  # what it does not delete, a new session never knew
+                self._renew()  # a new session does not have what was not deleted
             case fx.Cancel():
                 self._cancelled()  # harmless: the reply was over before the cancel arrived
             case _ if (
@@ -1246,7 +1246,7 @@ class Conversation:
             self._notice("info", f"sent {raw.fields['type']}")
 
     def _confirm_raw(self, event: ev.Event) -> None:
-        """The server did what the user asked of it by /raw, which nothing else shows."""
+        """The server did what the user asked for by /raw, and nothing else shows it."""
         is_ours = isinstance(event, ev.SessionUpdated) and any(
             isinstance(sent, fx.Configure) for sent in self._unanswered.values()
         )

@@ -204,7 +204,7 @@ class ToolAsked:
 
     call: ToolCall | Approval
     server: str = ""
-    """The local MCP server that has the tool; empty for one of a Python file."""
+    """The local MCP server of the tool; empty for a function of a Python file."""
 
 
 @value

@@ -41,7 +41,7 @@ class SessionCreated:
     fields: JsonObject = field(default_factory=dict)
     input_format: AudioFormat | None = None
     output_format: AudioFormat | None = None
-    """What it says of the sound; None if nothing."""
+    """Its sound format, if it names one."""
     seconds_left: float | None = None
     """Until `expires_at`, as far as whoever has a clock has filled it in."""
 
@@ -394,12 +394,12 @@ class Attached:
 
 @value
 class AttachmentsAsked:
-    """/attach by itself: what is attached to the next question?"""
+    """/attach without a file: list what is attached to the next question."""
 
 
 @value
 class DetachAsked:
-    """/detach: do not send what is attached, or only the file of this number, from 1."""
+    """/detach: remove all attached files, or only the one with this number, from 1."""
 
     number: int | None = None
 

@@ -37,24 +37,24 @@ _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 _PAGES = 100
 """How many pages a list of tools may have."""
 _TOOLS = 500
-"""How many tools of a server are used: models' servers take 128 to a few hundred."""
+"""How many tools of a server are used. Model APIs accept 128 to a few hundred."""
 _TOOL_BYTES = 50_000
-"""Bytes that the description and the schema of a tool may have,"""
+"""Bytes that the description and the schema of a tool may have."""
 _ALL_BYTES = 1_000_000
-"""and those of all tools of a server: each session is told them, and they are tokens."""
+"""The same for all tools of a server: every session is sent them, and they cost tokens."""
 _MESSAGE = 16 * 2**20
-"""Characters of a message of a server that are read."""
+"""Characters; a longer message of a server is not read."""
 _OBJECTS = 100_000
-"""How many objects and arrays it may have: the package makes much of each."""
+"""How many objects and arrays a message may have: the package uses much memory for each."""
 _ENDS = 200
-"""Characters at the ends of a message where its id is looked for."""
+"""Characters at either end of a message that are searched for its id."""
 _ID = r'"id"\s*:\s*(\d{1,15}|"[^"\\]{1,100}")'
 _ID_AT_THE_START = r'^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID
 _ID_AT_THE_END = _ID + r"\s*\}\s*$"
 _UNREADABLE = -32603
-"""The code of an error that is made here."""
+"""The code of errors that are made here."""
 _QUOTED = 500
-"""Characters of what a server says that an error quotes."""
+"""Characters of a server's words that an error quotes."""
 
 
 @asynccontextmanager
@@ -192,7 +192,7 @@ class _Server:
 
 
 def _told_apart(servers: Sequence[Sequence[Handle]]) -> list[Toolbox]:
-    """The tools of each server, under a name of its own: servers choose theirs themselves."""
+    """The tools of each server, under a unique name: servers choose their own names."""
     boxes: list[Toolbox] = []
     taken: set[str] = set()
     for handles in servers:
@@ -213,7 +213,7 @@ def _split(command: str) -> list[str]:
 
 
 async def _list(client: Client) -> tuple[list[Listed], bool]:
-    """The tools of a server, and whether these are all."""
+    """The tools of a server that are used, and whether these are all."""
     tools: list[Listed] = []
     cursor = None
     for _ in range(_PAGES):
@@ -226,7 +226,7 @@ async def _list(client: Client) -> tuple[list[Listed], bool]:
 
 
 def _within(handles: Sequence[Handle]) -> Iterator[Handle]:
-    """Those whose descriptions and schemas are not too large."""
+    """The tools whose descriptions and schemas are not too large."""
     total = 0
     for handle in handles:
         tool = handle.tool
@@ -272,18 +272,18 @@ def _reason(error: BaseException, start: float) -> str:
 
 @cache
 def _limit_messages() -> None:
-    """Have the package drop messages that are too large: by itself it reads on for ever."""
+    """Make the package drop messages that are too large: it sets no limit itself."""
     from anyio.streams.text import TextReceiveStream
     from mcp.client import stdio
 
     class Limited(TextReceiveStream):
-        """What a server writes, in whole lines, each of which is a message. In the place of one
-        that cannot be read comes an error, if it answers a request: else that would wait for it."""
+        """A server's output in whole lines, each of them a message. An answer that cannot be read
+        is replaced by an error, so that its request does not wait for ever."""
 
         _size = 0
-        """Characters of the line so far, all of which are in `_pieces` unless they are too many."""
+        """The length of the line so far; `_pieces` holds all of it unless it is too long."""
         _start = _end = ""
-        """The first and the last of them."""
+        """The first and the last characters of the line."""
 
         def __post_init__(self, encoding: str, errors: str) -> None:
             super().__post_init__(encoding, errors)
@@ -325,7 +325,7 @@ def _limit_messages() -> None:
 
 
 def _fault(line: str, size: int) -> str:
-    """Why a message of a server is not read, if it is not."""
+    """Why a message of a server cannot be read; empty if it can."""
     if size > _MESSAGE:
         return f"a message of {size} characters is too large"
     brackets = line.count("{") + line.count("[")

@@ -52,9 +52,9 @@ class Question:
         self.is_heard = False
         """Whether it is known in words, or it is known that it never will be."""
         self.has_reply = False
-        """Whether anything of a reply to it came."""
+        """Whether any part of a reply to it has come."""
         self.is_wordless = False
-        """Whether its transcript is empty: the server heard a sound and no words."""
+        """Whether its transcript is empty: the server heard sound but no words."""
         self.entries = 1
         """How many entries its turn has, itself among them."""
         self.entry: Entry | None = None
@@ -153,7 +153,7 @@ class Minutes:
         return Question(self._turns, text, attached, audio)
 
     def enter_raw(self, fields: JsonObject) -> Question:
-        """A turn without a question: it has a reply, and nothing is kept but that."""
+        """A turn without a question: only its reply is kept."""
         self._turns += 1
         return Question(self._turns, "", raw=fields)
 

@@ -115,7 +115,7 @@ class Output:
             self._on_failure(error)
 
     def when_written(self, call: Callable[[], object], most: int = 0) -> None:
-        """Call this on the running loop once no more than so many bytes are owed."""
+        """Call this on the running loop once at most this many bytes are unwritten."""
         call = _on_loop(call)
         with self._changed:
             if self._owed > most:
@@ -124,7 +124,7 @@ class Output:
                 call()
 
     async def written(self, most: int = 0) -> None:
-        """Wait until no more than so many bytes are owed."""
+        """Wait until at most this many bytes are unwritten."""
         is_written = asyncio.Event()
         self.when_written(is_written.set, most)
         await is_written.wait()

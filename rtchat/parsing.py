@@ -33,7 +33,7 @@ _CONFIDENTIAL = frozenset({"headers", "url", "api_key_command", "session", "resp
 
 
 _LONGEST = 10_000_000
-"""Characters of a file of text that is read."""
+"""Characters; a longer text file is refused."""
 
 
 def read_text(path: Path, what: str) -> str:

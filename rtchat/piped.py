@@ -19,7 +19,7 @@ from rtchat.errors import UsageError
 from rtchat.events import InputEnded, LocalEvent, UserSaid
 
 SILENCE = 1.0
-"""Seconds without a byte after which the user is told what is waited for."""
+"""Seconds without input after which the user is told that stdin is being read."""
 MOST = 64_000_000
 """Bytes of one question."""
 _CHUNK = 65536
@@ -36,7 +36,7 @@ def question(
     """The one question of `once`: the prompt, what is piped in, or both with a blank line between.
 
     `descriptor` is stdin, None if it is a terminal or closed. It is read to its end; `say` is told
-    if that takes long. There may be no text where `is_all` is not true, unless the prompt is `-`.
+    if that takes long. Unless `is_all` is true or the prompt is `-`, there may be no text.
 
     Raises:
         UsageError: there is nothing to ask, it is too large, or it is not text.
@@ -75,7 +75,7 @@ def _read(descriptor: int, on_silence: Callable[[], None], silence: float) -> by
 def _chunks(
     descriptor: int, on_silence: Callable[[], None] | None = None, silence: float = SILENCE
 ) -> Iterator[bytes]:
-    """All that is read; `on_silence` is called at the first pause that lasts so many seconds."""
+    """All that is read; `on_silence` is called at the first pause of `silence` seconds."""
     while True:
         if on_silence is not None and not select.select((descriptor,), (), (), silence)[0]:
             on_silence()

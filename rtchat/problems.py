@@ -118,7 +118,7 @@ def no_price(model: str) -> str:
 
 
 def exceeded(limit: str, limits: Limits) -> Problem:
-    """A limit stopped a reply that did not stop by itself."""
+    """A limit stopped the reply."""
     what = {
         "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",
         "max_tool_calls": f"one reply has more than {limits.calls} calls",
@@ -132,7 +132,7 @@ def exceeded(limit: str, limits: Limits) -> Problem:
 
 
 def too_many(errors: int) -> Problem:
-    """A server reports errors and does not stop."""
+    """A server keeps reporting errors."""
     return Problem(ExitCode.REPLY, f"stopped: the server reported more than {errors} errors", "")
 
 

@@ -29,7 +29,7 @@ class _Part:
         self.pieces: list[str] = []
         self.half = ""
         self.held = ""
-        """What came and is not known yet to be no part of a key."""
+        """Text that arrived and may still turn out to be part of a key."""
         self.shown = 0
         """How many of the pieces were handed out."""
         self.final: str | None = None
@@ -74,7 +74,7 @@ class Reply:
         between: str = BETWEEN_PARTS,
         limits: Limits | None = None,
     ) -> None:
-        """What is beyond the `limits` is left out, and `exceeded` names the limit."""
+        """Content beyond the `limits` is left out, and `exceeded` names the limit."""
         self.id = response_id
         self.exceeded = ""
         self.calls: list[ToolCall | Approval] = []
@@ -156,7 +156,7 @@ class Reply:
             self.exceeded = "max_tool_bytes"
 
     def cut(self) -> str:
-        """Nothing more comes, and the reply is not complete."""
+        """The reply ended early: nothing more comes."""
         self._release()
         return self._show()
 
@@ -175,7 +175,7 @@ class Reply:
         return self._show()
 
     def _release(self) -> None:
-        """What was held back is no part of a key: the text ends there."""
+        """Show what was held back: the text ended, so it is not part of a key."""
         for part in self._parts.values():
             held, part.held = part.held, ""
             if held and part.final is None:
@@ -203,7 +203,7 @@ class Reply:
         return part if part.channel is channel else None
 
     def _within(self, text: str, replaced: int = 0) -> str:
-        """The text, or as much of it as the reply may have; it takes the place of so many bytes."""
+        """The text, cut to the room that the reply has left; it replaces this many bytes."""
         if self._limits is None:
             return text
         total = sum(part.size for part in self._parts.values())

@@ -25,7 +25,7 @@ _ENOUGH = "error: no more calls in this turn; answer with what there is"
 
 Call: TypeAlias = ToolCall | Approval
 Identity: TypeAlias = tuple[str | None, str]
-"""What a permission is for: a tool, and the remote MCP server that has it, None on this side."""
+"""What a permission covers: the remote MCP server, None for a local tool, and the tool."""
 
 
 class Permissions:
@@ -42,8 +42,8 @@ class Permissions:
         elsewhere: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
     ) -> None:
-        """`allowed` is as `--allow-tool` names them, see `_name`; `servers` has the MCP server of
-        each tool that comes from one."""
+        """`allowed` has the names that `--allow-tool` takes, see `_name`; `servers` the MCP server
+        of each tool that has one."""
         self.tools = frozenset(tools)
         """The tools on this side."""
         self.servers = servers or {}
@@ -53,11 +53,11 @@ class Permissions:
         self._allowed = {_named(name) for name in allowed}
 
     def allows(self, call: Call) -> bool:
-        """Whether it may be made without asking."""
+        """Whether this call may be made without asking."""
         return _identity(call) in self._allowed
 
     def allow(self, call: Call) -> None:
-        """From now on this call, and any other of the same tool, may be made."""
+        """Allow this call and all further calls of the same tool."""
         self._allowed.add(_identity(call))
 
     def describe(self) -> str:
@@ -74,7 +74,7 @@ class Permissions:
         return f"{name}{owner}{' (allowed)' if identity in self._allowed else ''}"
 
     def concern(self, calls: Sequence[Call]) -> bool:
-        """Whether this side answers these calls. Without tools of its own it only reports them."""
+        """Whether these calls are answered here. Without local tools they are only reported."""
         return any(self.tools or isinstance(call, Approval) for call in calls)
 
 
@@ -184,13 +184,13 @@ def _identity(call: Call) -> Identity:
 
 
 def _named(name: str) -> Identity:
-    """What `--allow-tool` means. No tool on this side has a slash in its name."""
+    """The tool that a name of `--allow-tool` means. No local tool has a slash in its name."""
     server, slash, tool = name.partition("/")
     return (server, tool) if slash else (None, name)
 
 
 def _name(call: Call) -> str:
-    """What `--allow-tool` calls it: a remote server's tool is named after that server too."""
+    """The name for `--allow-tool`; that of a remote tool includes its server."""
     return on_a_line(f"{call.server}/{call.name}" if isinstance(call, Approval) else call.name)
 
 

@@ -85,7 +85,7 @@ def once(
             descriptor = None
             if prompt in (None, "-") and sound.audio_in is None:
                 hint = 'rtchat once --attach - "a question"'
-                raise UsageError("no prompt: stdin is what is attached", hint=hint)
+                raise UsageError("no prompt: --attach - takes stdin", hint=hint)
         if sound.audio_in is None:
             question: LocalEvent = UserSaid(piped.question(prompt, descriptor, aside.say))
         else:

@@ -106,7 +106,7 @@ class Settings:
     max_tool_calls: int = 100
     """In one reply."""
     max_tool_bytes: int = 2_000_000
-    """Of the calls of one turn, with their outputs."""
+    """Of the calls and outputs of one turn."""
     max_reply_bytes: int = 4_000_000
     prices: Mapping[str, Rate] = field(default_factory=dict)
     key_env: tuple[str, ...] = ("OPENAI_API_KEY",)

@@ -64,7 +64,7 @@ class Toolbox:
 
     @property
     def servers(self) -> dict[str, str]:
-        """The MCP server of each tool that comes from one."""
+        """The MCP server of each tool that has one."""
         return {handle.tool.name: handle.server for handle in self.handles if handle.server}
 
     async def call(self, name: str, arguments: str) -> str:
@@ -91,8 +91,8 @@ class Toolbox:
 
 
 def combine(*boxes: Toolbox) -> Toolbox:
-    """One toolbox with all tools. Where names clash a tool of a server is named after it too, so
-    that no permission for one tool is one for another."""
+    """One toolbox with all tools. Where names clash, a server's tool is prefixed with its name, so
+    that permission for one tool is never permission for another."""
     handles = [handle for box in boxes for handle in box.handles]
     uses = Counter(handle.tool.name for handle in handles)
     taken = {handle.tool.name for handle in handles if not handle.server}
@@ -111,7 +111,7 @@ def combine(*boxes: Toolbox) -> Toolbox:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """A name that is not taken, and that the API takes."""
+    """A name that is not taken and that the API accepts."""
     candidate, number = name[:64], 1
     while candidate in taken:
         number += 1

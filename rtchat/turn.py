@@ -59,7 +59,7 @@ class Turn:
         self.audio_bytes = 0
         """Bytes of the reply's audio."""
         self.problem: Problem | None = None
-        """What is wrong with a reply that is complete."""
+        """A problem with a reply that is complete nevertheless."""
         self.audio: list[bytes] = []
         """What is to be kept of how it sounds."""
         self._rounds = 0

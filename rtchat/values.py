@@ -106,11 +106,11 @@ class Channel(StrEnum):
 
 @value
 class AudioFormat:
-    """A format of sound by the name that a server has for it; empty if it says none."""
+    """A sound format. `name` is what the server calls it, empty if it does not say."""
 
     name: str = ""
     rate: int = 0
-    """Samples a second; 0 if it does not say."""
+    """Samples per second; 0 if it does not say."""
     is_pcm: bool = True
 
     def __str__(self) -> str:
@@ -253,14 +253,14 @@ class Usage:
 
 @value
 class Limits:
-    """When a model, or a server, that does not stop by itself is stopped."""
+    """When to stop a model or a server that does not stop by itself."""
 
     rounds: int = 10
     """Replies with calls in one turn."""
     calls: int = 100
     """Calls in one reply."""
     call_bytes: int = 2_000_000
-    """Bytes of the calls of one turn, with what they gave back."""
+    """Bytes of the calls and outputs of one turn."""
     reply_bytes: int = 4_000_000
     """Bytes of text in one reply."""
     parts: int = 1_000

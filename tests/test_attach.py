@@ -312,7 +312,7 @@ def test_stdin_is_the_question_or_what_is_attached(program: Program, engine: _Re
     assert engine.asked() == [image(png()), Part("text", "what?")]
     ran = program.run("once", "-a", "-", stdin=png())
     hint = 'rtchat once --attach - "a question"'
-    assert (ran.code, ran.error) == (2, f"rtchat: no prompt: stdin is what is attached: {hint}")
+    assert (ran.code, ran.error) == (2, f"rtchat: no prompt: --attach - takes stdin: {hint}")
     ran = program.run("talk", "-a", "-", stdin=png())
     assert ran.error.startswith("rtchat: stdin is the questions here: ")
 

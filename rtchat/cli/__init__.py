@@ -101,7 +101,7 @@ def _report(arguments: list[str]) -> ExitCode:
     except OSError as error:
         if error.errno not in _NO_ROOM or error.filename is not None:
             return _fail(_fault(error), ExitCode.FAULT)
-        # A write to stdout by the library: what writes a file says itself which one.
+        # The library failed to write to stdout: errors of files name the file.
         message = f"stdout cannot be written ({error.strerror})"
         return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
     except Exception as error:
@@ -157,8 +157,8 @@ def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
 
 
 def _flush(code: ExitCode) -> ExitCode:
-    """Write out what is left, unless the user is tired of waiting for that. What cannot be written
-    must not meet the interpreter's own last flush."""
+    """Write what is left, unless the user interrupts that. What cannot be written must not fail
+    again in the interpreter's own flush at exit."""
     for number, stream in enumerate((sys.stdout, sys.stderr), start=1):
         if stream is None:
             continue
@@ -177,5 +177,5 @@ def _flush(code: ExitCode) -> ExitCode:
 
 
 def _discard(descriptor: int) -> None:
-    """Whatever is still written there goes nowhere."""
+    """Discard all further output to these streams."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

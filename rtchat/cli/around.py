@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def open_streams() -> None:
-    """Make stdout and stderr take any text, and write all of it. Python's own streams lose some
-    where a descriptor is non-blocking, or PYTHONUNBUFFERED is set."""
+    """Make stdout and stderr accept any text, and write all of it. Python's own streams lose some
+    if a descriptor is non-blocking or PYTHONUNBUFFERED is set."""
 
     def opened(descriptor: int, *, line_buffering: bool) -> TextIO:
         buffer = BufferedWriter(BlockingFile(descriptor, "w"))
@@ -59,8 +59,8 @@ def surroundings() -> Surroundings:
 def settled(
     options: Mapping[str, object], *, needs_key: bool = True, no_env: bool = False
 ) -> Settings:
-    """The settings that these options, this environment and this folder come to. What of the
-    folder's `.env` is not trusted is said on stderr, even with --quiet."""
+    """The settings from these options, the environment and this folder. What is ignored of its
+    `.env` is reported on stderr, even with --quiet."""
     from rtchat.settings import resolve
 
     noted: set[str] = set()
@@ -92,7 +92,7 @@ def settled(
 
 
 def dotenv_file(no_env: bool) -> Path | None:
-    """The `.env` of this folder, unless the user wants none."""
+    """The path of this folder's `.env`, unless the user turned it off."""
     from rtchat.sources import is_dotenv_wanted
 
     return None if no_env or not is_dotenv_wanted(os.environ) else Path(".env")
@@ -118,7 +118,7 @@ def data_dir() -> Path:
 
 
 def _own(find: Callable[..., Path]) -> Path:
-    """A folder of the user's. Without a home it is one that cannot exist, and never one in the
+    """One of the user's folders. Without a home it is one that cannot exist, never one in the
     working directory."""
     try:
         path = find("rtchat", appauthor=False)

@@ -368,7 +368,7 @@ class Prompt:
         return keys
 
     def _common_keys(self) -> KeyBindings:
-        """Those of an entry and of a question."""
+        """The keys of both an entry and a question."""
         keys = KeyBindings()
 
         @keys.add("c-z")
