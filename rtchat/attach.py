@@ -133,7 +133,7 @@ def _contents(path: Path) -> bytes:
         if stat.S_ISDIR(mode):
             raise UsageError(f"{shown} is a folder", hint="attach files, one by one")
         if not stat.S_ISREG(mode):
-            hint = "pipe what it has into rtchat once --attach -"
+            hint = "name a file; rtchat once --attach - takes what is piped in"
             raise UsageError(f"{shown} is not a regular file", hint=hint)
         # Should it have become a FIFO meanwhile, nobody waits for its writer.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

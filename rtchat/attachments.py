@@ -25,10 +25,10 @@ class Attachments:
     def __len__(self) -> int:
         return len(self._files)
 
-    @property
-    def names(self) -> str:
-        """The names of all files, on one line."""
-        return ", ".join(file.name for file in self._files)
+    def names(self, number: int | None = None) -> str:
+        """The name of one file, or those of all, on one line."""
+        files = self._files if number is None else [self._files[number - 1]]
+        return ", ".join(file.name for file in files)
 
     def describe(self) -> str:
         """A numbered line for each."""

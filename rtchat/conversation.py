@@ -785,28 +785,22 @@ class Conversation:
             self._tell_attached()
 
     def _detach(self, number: int | None) -> None:
-        if number is None and self._attachments:
-            self._forget_attachments()
-        elif number is not None and 0 < number <= len(self._attachments):
-            self._delete_attached(number)
-            left = self._attachments.names or "nothing"
-            self._notice("info", f"attached to the next question: {left}")
-        elif self._attachments:
-            self._notice("error", f"there is no attachment {number}: /attach lists them")
-        else:
+        if not self._attachments:
             self._notice("error", "nothing is attached")
+        elif number is None or 0 < number <= len(self._attachments):
+            self._forget_attachments(number)
+        else:
+            self._notice("error", f"there is no attachment {number}: /attach lists them")
 
-    def _forget_attachments(self) -> None:
-        if names := self._attachments.names:
-            self._delete_attached()
-            self._notice("info", f"no longer attached: {names}")
-
-    def _delete_attached(self, number: int | None = None) -> None:
+    def _forget_attachments(self, number: int | None = None) -> None:
+        names = self._attachments.names(number)
         for command in self._attachments.remove(number):
             if self._has_session:
                 self._send(command)
         if self._speech.is_speaking:
             self._tell_attached()
+        if names:
+            self._notice("info", f"no longer attached: {names}")
 
     def _tell_attached(self) -> None:
         """The server makes a question of speech by itself: what goes with it is to be there."""

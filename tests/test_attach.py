@@ -98,7 +98,7 @@ def test_what_is_neither_text_nor_picture(tmp_path: Path, data: bytes) -> None:
 def test_files_that_are_none(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    hint = "pipe what it has into rtchat once --attach -"
+    hint = "name a file; rtchat once --attach - takes what is piped in"
     assert refusal(tmp_path) == f"{tmp_path} is a folder: attach files, one by one"
     assert refusal(fifo) == f"{fifo} is not a regular file: {hint}"
     assert refusal(Path("/dev/zero")) == f"/dev/zero is not a regular file: {hint}"
@@ -387,7 +387,7 @@ def test_what_is_attached_can_be_listed_and_detached(program: Program, engine: _
     terminal.types("/attach\r")
     terminal.shows("1  a.png", "2  notes.txt (6 B)", PROMPT)
     terminal.types("/detach 2\r")
-    terminal.shows("attached to the next question: a.png", PROMPT)
+    terminal.shows("no longer attached: notes.txt (6 B)", PROMPT)
     terminal.types("\x03")
     terminal.shows("no longer attached: a.png", PROMPT)
     terminal.types("what?\r")

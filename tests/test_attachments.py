@@ -76,10 +76,10 @@ def test_what_is_attached_is_listed_until_it_is_sent() -> None:
 def test_one_of_several_is_detached() -> None:
     play = attached(ONE, TWO)
     play >> DetachAsked(3) << error("there is no attachment 3: /attach lists them")
-    play >> DetachAsked(1) << info("attached to the next question: notes.txt (4.2 kB)")
+    play >> DetachAsked(1) << info("no longer attached: a.png (1 kB)")
     assert sent_with(play) == (TWO.part,)
     play = attached(ONE)
-    play >> DetachAsked(1) << info("attached to the next question: nothing")
+    play >> DetachAsked(1) << info("no longer attached: a.png (1 kB)")
     assert sent_with(play) == ()
 
 
