@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from rtchat.errors import OutputError
-from rtchat.store import Store
+from rtchat.store import HistoryBusyError, Store
 from rtchat.values import Entry, Kept
 from rtchat.worker import Worker
 
@@ -55,15 +55,18 @@ class HistoryWriter:
         return self._call(partial(self._store.find, id))
 
     def close(self) -> str:
-        """Write what is left, within a few seconds. Return a message if entries were lost."""
+        """Write what is left, within a few seconds. Return a message if entries were lost, unless
+        none could ever be written, which the first of them said."""
         with suppress(queue.Full):
             self._worker.do(self._store.close)
         self._worker.close(_CLOSING)
         lost = self._recorded - self._finished + self._store.unwritten
-        if not lost:
+        trouble = self._store.trouble
+        is_unusable = self._store.id is None and not isinstance(trouble, HistoryBusyError)
+        if not lost or (trouble and is_unusable):
             return ""
         entries = "1 entry" if lost == 1 else f"{lost} entries"
-        why = self._store.trouble or f"the history did not respond for {_CLOSING:g} s"
+        why = trouble or f"the history did not respond for {_CLOSING:g} s"
         return f"{entries} of the conversation could not be written: {why}"
 
     def _record(self, entry: Entry) -> None:

@@ -46,6 +46,10 @@ class HistoryError(OutputError):
     """The history cannot be read or written."""
 
 
+class HistoryBusyError(HistoryError):
+    """Another program keeps the history locked. It may be usable later."""
+
+
 @value
 class Hit:
     """A place where a search found its words."""
@@ -398,7 +402,8 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
         case "FULL":
             message, hint = "cannot be written (the disk is full)", "make room on it"
         case "BUSY" | "LOCKED":
-            message, hint = "is locked by another program", "wait for it, or end it"
+            message = f"the history {path} is locked by another program"
+            return HistoryBusyError(message, hint="wait for it, or end it")
         case "READONLY" | "CANTOPEN" | "PERM":
             message, hint = f"cannot be written ({why})", "make it and its folder writable"
         case _:

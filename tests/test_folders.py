@@ -96,7 +96,9 @@ def test_every_folder_of_a_user_is_private(program: Program, mask: str) -> None:
 
 
 def test_the_folder_of_the_input_history_is_private(tmp_path: Path, umask: int) -> None:
-    _File(tmp_path / "state" / "rtchat" / "input_history").store_string("hi")
+    history = _File(tmp_path / "state" / "rtchat" / "input_history")
+    history.store_string("hi")
+    history.close()
     assert modes(tmp_path) == [0o700] * 2
 
 
