@@ -34,6 +34,8 @@ START = 30.0
 """Seconds that a server has to start and to list its tools: npx may have to fetch it first."""
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 """What the API does not take in a name."""
+_LAST_ERRORS = 2.0
+"""Seconds to wait for the end of what a server that has ended wrote to stderr."""
 _PAGES = 100
 """How many pages a list of tools may have."""
 _TOOLS = 500
@@ -407,7 +409,7 @@ class _Errors(asyncio.Protocol):
     async def all_read(self) -> None:
         """A server that has ended may leave a process that holds the pipe: no long wait."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(_LAST_ERRORS):
                 await self._over.wait()
 
 
