@@ -1094,7 +1094,7 @@ def muted(effects: list[Effect]) -> bool:
     updates = shown(effects)
     is_off = Microphone(is_on=False, by_hand=False) in updates
     notices = [update.text for update in updates if isinstance(update, Notice)]
-    assert is_off == any("hear the loudspeaker" in text for text in notices)
+    assert is_off == any("headphones" in text for text in notices)
     return is_off
 
 
