@@ -88,8 +88,11 @@ def asking(text: str) -> Callable[[ExitStack, str], None]:
         session = {"type": "realtime", "output_modalities": ["text"]}
         one.socket.sendall(event("session.update", session=session))
         one.socket.sendall(frame(json.dumps(user(text)).encode()) + event("response.create"))
-        while b"output_text.delta" not in one.socket.recv(1 << 12):
-            pass
+        came = b""
+        while b"output_text.delta" not in came:
+            piece = one.socket.recv(1 << 12)
+            assert piece, "the connection ended"
+            came = came[-100:] + piece
 
     return ask
 
@@ -248,7 +251,9 @@ def test_nonsense_of_any_size_is_an_error_event(program: Program) -> None:
                 one.socket.sendall(FLOODS[name][0])
                 came = b""
                 while code.encode() not in came:
-                    came = came[-100:] + one.socket.recv(1 << 12)
+                    piece = one.socket.recv(1 << 12)
+                    assert piece, "the connection ended"
+                    came = came[-100:] + piece
 
 
 # --------------------------------------------------------------------------------- who is let in
@@ -473,7 +478,10 @@ def test_events_that_many_clients_send_at_once_are_bounded(program: Program) -> 
         came = b""
         says = (1013).to_bytes(2, "big") + b"The server is out of memory."
         while says not in came:  # until one of them is told so
-            readable, writable, _ = select.select(crowd, [one for one in crowd if left[one]], [])
+            readable, writable, _ = select.select(
+                crowd, [one for one in crowd if left[one]], [], PATIENCE
+            )
+            assert readable or writable
             for one in writable:
                 left[one] = left[one][one.send(left[one][:65536], socket.MSG_DONTWAIT) :]
             for one in readable:
