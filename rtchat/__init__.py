@@ -5,22 +5,23 @@ an effect (`effects`), and `conversation` turns the one into the other without a
 performs the effects, `wire` knows the names on the wire, `transport` is the socket, `ui` draws and
 reads keys, `server` is `rtchat serve`, and `cli` puts it all together.
 
-The Python API is `connect`, which gives a `Connection`; see `rtchat.transport`.
+The Python API is `connect`, which gives a `Connection`; see `rtchat.client.transport`.
 """
+
+from rtchat._version import __version__
 
 TYPE_CHECKING = False  # as `typing` has it, without the cost of importing that at every start
 if TYPE_CHECKING:
-    from rtchat.errors import RealtimeError, RtchatError
-    from rtchat.transport import Connection, connect
+    from rtchat.client.transport import Connection, connect
+    from rtchat.core.errors import RealtimeError, RtchatError
 
-__version__ = "0.1.0"
-__all__ = ["Connection", "RealtimeError", "RtchatError", "connect"]
+__all__ = ["Connection", "RealtimeError", "RtchatError", "__version__", "connect"]
 
 _HOMES = {
-    "Connection": "rtchat.transport",
-    "RealtimeError": "rtchat.errors",
-    "RtchatError": "rtchat.errors",
-    "connect": "rtchat.transport",
+    "Connection": "rtchat.client.transport",
+    "RealtimeError": "rtchat.core.errors",
+    "RtchatError": "rtchat.core.errors",
+    "connect": "rtchat.client.transport",
 }
 
 

@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Run the command line; returns the exit code."""
     if sys.argv[1:] == ["--version"]:
-        from rtchat import __version__
+        from rtchat._version import __version__
 
         sys.stdout.write(f"rtchat {__version__}\n")
         return 0
@@ -23,7 +23,7 @@ def main() -> int:
     except KeyboardInterrupt:  # before anything could handle it
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit itself is quick
-    worker = sys.modules.get("rtchat.worker")
+    worker = sys.modules.get("rtchat.system.worker")
     if worker is not None and worker.is_any_busy():
         os._exit(code)  # all output is written; do not wait for a disk or a model
     return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from rtchat.ui.safe import MARK
+from rtchat.core.text import MARK
 
 NEXT_ROW = "\N{LEFTWARDS ARROW WITH HOOK}"
 

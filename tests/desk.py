@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from rtchat.server.dialogue import NO_VOICE, Begin, Dialogue, Halt, Output
+from rtchat.core.values import Dialect
+from rtchat.server.audio_input import Hear
 from rtchat.server.engine import CallPiece, Engine, Finish
-from rtchat.server.growing import Speak
-from rtchat.server.listening import Hear
+from rtchat.server.protocol import NO_VOICE, Begin, Dialogue, Halt, Output
+from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
 from rtchat.server.voice import Voice
-from rtchat.values import Dialect
 from tests.oracle import assert_server_event
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from rtchat.store import FILE, Store
-from rtchat.values import Message
+from rtchat.core.values import Message
+from rtchat.history.store import FILE, Store
 from tests.faulty import (
     READY,
     Close,

@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it is in nobody's package
 
 from rtchat import wire
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Connect, Stop
-from rtchat.events import (
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Connect, Stop
+from rtchat.core.events import (
     Lost,
     Opened,
     ServerEvent,
@@ -34,7 +34,8 @@ from rtchat.events import (
     Unknown,
     UserSaid,
 )
-from rtchat.values import Options
+from rtchat.core.text import compact_json
+from rtchat.core.values import Options
 from tests.wire_examples import BETA_EVENTS, EVENTS, VARIANTS
 
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
@@ -162,7 +163,7 @@ class Reader:
         events: list[ServerEvent] = [data] if isinstance(data, Unknown) else wire.decode(data)
         assert events, "a frame became nothing"
         if not isinstance(data, Unknown):
-            wire.write_frame(data).encode()  # as a trace does
+            compact_json(data).encode()  # as a trace does
         self.counts[type(events[0]).__name__] += 1
         if converse:
             for event in events:

@@ -20,9 +20,9 @@ from openai.types.realtime import (
     ResponseDoneEvent,
 )
 
-from rtchat.server.dialogue import NO_VOICE
 from rtchat.server.engine import Engine
-from rtchat.server.realtime import serving
+from rtchat.server.protocol import NO_VOICE
+from rtchat.server.sockets import serving
 from rtchat.server.voice import Voice
 
 PATIENCE = 60.0

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from rtchat.conversation import Conversation
-from rtchat.effects import Begin, ClearTimer, Effect, Record, SetTimer
-from rtchat.events import Event, Timer
+from rtchat.core.conversation import Conversation
+from rtchat.core.effects import Begin, ClearTimer, Effect, Record, SetTimer
+from rtchat.core.events import Event, Timer
 
 QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE)
 """What the machine does first when everything that runs is off."""

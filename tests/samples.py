@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.attach import read
-from rtchat.errors import UsageError
+from rtchat.core.errors import UsageError
+from rtchat.inputs.attachments import read
 
 BY = "×"  # noqa: RUF001 - between two sides
 JPEG = bytes.fromhex(

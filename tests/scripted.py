@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from rtchat.effects import Update
-from rtchat.events import Lost
-from rtchat.transport import explain_close
-from rtchat.values import JsonObject
+from rtchat.client.transport import explain_close
+from rtchat.core.effects import Update
+from rtchat.core.events import Lost
+from rtchat.core.values import JsonObject
 
 T = TypeVar("T")
 

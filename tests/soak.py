@@ -30,10 +30,10 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it is in nobody's package
 
+from rtchat.core.values import Entry, Message
+from rtchat.history.store import FILE, Store
 from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.server.realtime import serving
-from rtchat.store import FILE, Store
-from rtchat.values import Entry, Message
+from rtchat.server.sockets import serving
 from tests.faulty import End, connection, connections
 from tests.program import Program, background
 

@@ -8,8 +8,8 @@ from array import array
 from functools import cache
 from pathlib import Path
 
+from rtchat.audio.files import RATE
 from rtchat.server.voice import Voice
-from rtchat.sound.audio import RATE
 
 SECOND = 2 * RATE
 """Bytes of a second."""

@@ -18,11 +18,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection
 
 import rtchat
-from rtchat.endpoint import Auth
-from rtchat.errors import ExitCode, LinkError
-from rtchat.server.realtime import serving
+from rtchat.client.endpoint import Auth
+from rtchat.client.transport import ConnectError
+from rtchat.core.errors import ExitCode, LinkError
 from rtchat.server.script import EchoEngine
-from rtchat.transport import ConnectError
+from rtchat.server.sockets import serving
 from tests.faulty import breaking, saying, sockets
 
 EXAMPLE_URL = "ws://127.0.0.1:8765/v1/realtime"

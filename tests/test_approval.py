@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.server.realtime import serving
+from rtchat.core.text import MARK
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.ui.safe import MARK
+from rtchat.server.sockets import serving
 from tests.asked import question
 from tests.faulty import HELLO, READY, begun, done, frame, perform, said, sockets
 from tests.program import Program, background

@@ -9,48 +9,36 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 _ROOT = Path(__file__).parents[1] / "rtchat"
 
-_LAYERS = (
-    ("errors", "values", "events", "effects"),
-    (
-        *("wire", "conversation", "minutes", "reply", "round", "problems", "commands"),
-        *("account", "attachments", "patience", "wishes", "speech", "transcription", "turn"),
-        *("rows", "transcript"),
-        *("dotted", "prices", "folders", "redaction"),
-        *("ui.markdown", "ui.grammar", "ui.safe"),
-    ),
-    ("worker",),
-    (
-        *("endpoint", "transport", "session", "settings", "config", "parsing", "keys", "piped"),
-        *("sources", "destination"),
-        *("trace", "rerun", "ledger", "probe", "blocking", "output"),
-        *("store", "export", "tools", "toolfile", "mcp", "attach", "images"),
-        *("history_writer",),
-        "sound",
-    ),
-    ("ui", "server"),
-    (
-        *("run", "voice", "transcribe", "views", "serve", "history", "replay", "doctor", "cli"),
-        "__main__",
-    ),
-)
-"""Modules, or packages with all that is in them, from what knows least to what knows most."""
-_SEES = ({0}, {0, 1}, {2}, {0, 1, 2, 3}, {0, 1, 2, 4}, {0, 1, 2, 3, 4, 5})
-"""Of each layer, those that it may import."""
-_STRANGERS = {
-    "wire": {"conversation", "reply", "problems", "commands", "ui"},
-    "conversation": {"wire", "ui"},
-    "ui": {"server"},
-    "server": {"ui", "conversation", "reply", "problems", "commands"},
+_MAY_IMPORT = {
+    "core": "",
+    "wire": "core",
+    "system": "core",
+    "markdown": "core",
+    "audio": "core system",
+    "inputs": "core system",
+    "tools": "core wire",
+    "client": "core wire system",
+    "server": "core wire system",
+    "config": "core wire system client",
+    "trace": "core wire system client",
+    "history": "core wire system markdown",
+    "ui": "core wire system markdown history",
+    "app": "core wire system client server config trace history ui audio inputs tools markdown",
+    "cli": "core wire system client server config audio app",
 }
-"""Those that do not know each other though their layers would let them."""
-
-_ON_DISK = {"folders"}
-"""The one module below the shells that touches the disk: what keeps files needs it."""
-_PURE = (*_LAYERS[0], *(set(_LAYERS[1]) - _ON_DISK), "ui.words", "ui.theme", "ui.question")
+"""The layers: each folder, and the folders that it may import."""
+_PURE = ("core", "wire")
+"""Folders without I/O, clock or randomness."""
+_PURE_MODULES = (
+    *("ui.messages", "ui.approval", "ui.slash_commands"),
+    *("markdown.dialect", "markdown.splitter", "markdown.theme"),
+    *("history.schema", "history.transcript"),
+)
+"""Modules of other folders that are pure, too."""
+_AT_THE_TOP = {"__main__", "_version"}
+"""The modules that lie beside the folders."""
 _WORLD = {
     *("asyncio", "time", "random", "secrets", "datetime", "threading", "signal", "subprocess"),
     *("os", "pathlib", "io", "shutil", "tempfile", "sys", "socket", "ssl", "websockets"),
@@ -66,6 +54,10 @@ def _modules() -> dict[str, Path]:
 
 
 _MODULES = _modules()
+
+
+def _is_ours(full: str) -> bool:
+    return full.partition(".")[0] == "rtchat"
 
 
 @cache
@@ -97,45 +89,54 @@ def _foreign(tree: ast.AST) -> set[str]:
     return {full.partition(".")[0] for full in _imports(tree)}
 
 
-def _home(name: str) -> str:
-    """The entry of the layers that a module belongs to: itself, or its package."""
-    entries = {entry for layer in _LAYERS for entry in layer}
-    return name if name in entries else name.partition(".")[0]
-
-
-def _layer(name: str) -> int:
-    return next(number for number, layer in enumerate(_LAYERS) if _home(name) in layer)
+def _folder(name: str) -> str:
+    return name.partition(".")[0]
 
 
 _NAMES = sorted(set(_MODULES) - {""})
 
 
-def test_every_module_has_its_layer_and_every_layer_its_modules() -> None:
-    entries = [entry for layer in _LAYERS for entry in layer]
-    assert {_home(name) for name in _NAMES} == set(entries)
-    assert len(entries) == len(set(entries))
+def test_the_folders_are_those_of_the_table() -> None:
+    assert {_folder(name) for name in _NAMES} - _AT_THE_TOP == set(_MAY_IMPORT)
+    for place in _ROOT.glob("*.py"):
+        assert place.stem in {"__init__", *_AT_THE_TOP}
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_a_module_imports_only_what_its_layer_may_see(name: str) -> None:
-    seen = _SEES[_layer(name)]
-    assert {other for other in _ours(name) if _layer(other) not in seen} == set()
-    strangers = _STRANGERS.get(_home(name), set())
-    assert {other for other in _ours(name) if _home(other) in strangers} == set()
+def test_a_module_imports_only_what_its_folder_may_import() -> None:
+    for name in set(_NAMES) - _AT_THE_TOP:
+        allowed = {_folder(name), *_MAY_IMPORT[_folder(name)].split(), "_version"}
+        assert {other for other in _ours(name) if _folder(other) not in allowed} == set(), name
 
 
-def test_nothing_imports_itself_in_a_circle() -> None:
+def test_no_folder_and_no_module_is_imported_in_a_circle() -> None:
+    folders = {folder: set(below.split()) for folder, below in _MAY_IMPORT.items()}
+    assert set(TopologicalSorter(folders).static_order()) == set(folders)
     order = list(TopologicalSorter({name: _ours(name) for name in _NAMES}).static_order())
     assert set(order) == set(_NAMES)
 
 
+def test_no_private_name_is_used_outside_its_module() -> None:
+    for name in _NAMES:
+        tree = _tree(name)
+        ours = {full.rpartition(".")[2] for full in _imports(tree) if _is_ours(full)}
+        assert {each for each in ours if each.startswith("_")} <= {"__version__"}, name
+        used = {tuple(dotted.split(".")) for dotted in _dotted(tree)}
+        assert {(a, b) for a, b in used if a in ours and b.startswith("_")} == set(), name
+
+
 def test_the_package_imports_nothing_of_its_own_at_the_start() -> None:
     body = [node for node in _tree("").body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert body == []
+    assert [node.module for node in body if isinstance(node, ast.ImportFrom)] == ["rtchat._version"]
+    assert len(body) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in _NAMES if _home(name) in _PURE or name in _PURE])
-def test_a_pure_module_knows_nothing_of_the_world(name: str) -> None:
+def test_a_pure_module_does_no_input_or_output() -> None:
+    for name in _NAMES:
+        if _folder(name) in _PURE or name in _PURE_MODULES:
+            _check_pure(name)
+
+
+def _check_pure(name: str) -> None:
     assert _foreign(_tree(name)) & _WORLD == set()
     calls = {
         node.func.id
@@ -162,12 +163,17 @@ _WIRE_NAME = re.compile(
     r"\.(item\.)?[a-z_]*"
     r"(create|update|cancel|append|commit|clear|delete|retrieve|truncate|delta|done|added|output)"
 )
-_SAID = {"conversation": {"session.created", "answer to session.update"}}
+_SAID = {"core.conversation": {"session.created", "answer to session.update"}}
 """Words to the user: what the server was waited for to say."""
 
 
-@pytest.mark.parametrize("name", [name for name in _NAMES if _home(name) != "wire"])
-def test_the_names_on_the_wire_stand_in_wire(name: str) -> None:
+def test_the_names_on_the_wire_stand_in_wire() -> None:
+    for name in _NAMES:
+        if _folder(name) != "wire":
+            assert _wire_names(name) == [], name
+
+
+def _wire_names(name: str) -> list[str]:
     tree = _tree(name)
     strings = [
         node.value
@@ -176,29 +182,29 @@ def test_the_names_on_the_wire_stand_in_wire(name: str) -> None:
         if node not in _docstrings(tree)
     ]
     said = _SAID.get(name, set())
-    assert [text for text in strings if _WIRE_NAME.search(text) and text not in said] == []
+    return [text for text in strings if _WIRE_NAME.search(text) and text not in said]
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_sockets_are_the_business_of_two(name: str) -> None:
-    if name != "transport" and _home(name) != "server":
-        assert "websockets" not in _foreign(_tree(name))
+def test_sockets_are_used_in_two_places() -> None:
+    for name in _NAMES:
+        if name != "client.transport" and _folder(name) != "server":
+            assert "websockets" not in _foreign(_tree(name)), name
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_a_dotenv_is_read_in_one_place(name: str) -> None:
-    if name != "sources":
-        assert "dotenv" not in _foreign(_tree(name))
+def test_a_dotenv_is_read_in_one_place() -> None:
+    for name in _NAMES:
+        if name != "config.sources":
+            assert "dotenv" not in _foreign(_tree(name)), name
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_only_the_ui_draws(name: str) -> None:
-    if _home(name).partition(".")[0] == "ui":
-        return
-    found = _foreign(_tree(name)) & _SCREEN
-    assert found <= ({"rich"} if name == "views" else set())
-    top = ast.Module([node for node in _tree(name).body if not _is_deferred(node)], [])
-    assert _foreign(top) & _SCREEN == set()
+def test_only_the_screen_and_markdown_draw() -> None:
+    for name in _NAMES:
+        if _folder(name) in ("ui", "markdown"):
+            continue
+        found = _foreign(_tree(name)) & _SCREEN
+        assert found <= ({"rich"} if name == "app.frontend" else set()), name
+        top = ast.Module([node for node in _tree(name).body if not _is_deferred(node)], [])
+        assert _foreign(top) & _SCREEN == set(), name
 
 
 def _is_deferred(node: ast.stmt) -> bool:
@@ -221,26 +227,21 @@ def _attributes(tree: ast.AST) -> set[str]:
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_the_surroundings_are_read_in_one_place(name: str) -> None:
-    if _home(name) in ("cli", "__main__"):
-        return
+def test_the_environment_is_read_in_one_place() -> None:
     forbidden = {"os.environ", "os.getenv", "os.environb", "sys.argv", "os.isatty"}
-    assert _dotted(_tree(name)) & forbidden == set()
-    assert _attributes(_tree(name)) & {"isatty"} == set()
-    imported = set(_imports(_tree(name)))
-    assert imported & {"os.environ", "os.getenv", "sys.argv", "os.isatty"} == set()
+    for name in _NAMES:
+        if _folder(name) in ("cli", "__main__"):
+            continue
+        assert (_dotted(_tree(name)) | set(_imports(_tree(name)))) & forbidden == set(), name
+        assert _attributes(_tree(name)) & {"isatty"} == set(), name
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_no_task_is_loose(name: str) -> None:
+def test_no_task_is_loose() -> None:
     loose = {"asyncio.create_task", "asyncio.ensure_future"}
-    assert (_dotted(_tree(name)) | set(_imports(_tree(name)))) & loose == set()
+    for name in _NAMES:
+        assert (_dotted(_tree(name)) | set(_imports(_tree(name)))) & loose == set(), name
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_a_module_says_what_it_is_for(name: str) -> None:
-    docstring = ast.get_docstring(_tree(name))
-    if name in ("ui",):
-        return
-    assert docstring
+def test_a_module_says_what_it_is_for() -> None:
+    for name in _NAMES:
+        assert ast.get_docstring(_tree(name)), name

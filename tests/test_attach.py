@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.attach import MOST_TEXT, attach, dropped, read, read_all
-from rtchat.errors import UsageError
-from rtchat.events import Attached
+from rtchat.core.errors import UsageError
+from rtchat.core.events import Attached
+from rtchat.core.values import Message, Part
+from rtchat.inputs.attachments import MOST_TEXT, attach, dropped, read, read_all
 from rtchat.server.engine import Answer, Prompt
-from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
-from rtchat.values import Message, Part
+from rtchat.server.sockets import serving
 from tests.oracle import assert_client_event
 from tests.program import PATIENCE, Program, background
 from tests.samples import BY, JPEG, png, refusal, write

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import AddItem, Asked, Notice, Send, Show
-from rtchat.events import (
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import AddItem, Asked, Notice, Send, Show
+from rtchat.core.events import (
     Attached,
     AttachmentsAsked,
     DetachAsked,
@@ -20,7 +20,7 @@ from rtchat.events import (
     StartedOver,
     UserSaid,
 )
-from rtchat.values import Kept, Message, Options, Part
+from rtchat.core.values import Kept, Message, Options, Part
 from tests.playbook import Playbook
 
 ONE = Attached("a.png (1 kB)", Part("image", data="data:image/png;base64,AA=="))

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtchat.errors import UsageError
-from rtchat.sound.audio import LONGEST, RATE, arriving, chunks, level, read, stream
+from rtchat.audio.files import LONGEST, RATE, arriving, chunks, level, read, stream
+from rtchat.core.errors import UsageError
 from tests.sounds import frequency, tone
 
 needs_audio = pytest.mark.skipif(

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import (
+from rtchat.core.audio_state import SpeechOptions
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import (
     AddItem,
     Asked,
     Cancel,
@@ -33,8 +34,8 @@ from rtchat.effects import (
     ToolEnded,
     Waiting,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     CancelPressed,
     Delta,
     Event,
@@ -58,11 +59,10 @@ from rtchat.events import (
     ToolsAsked,
     UserSaid,
 )
-from rtchat.problems import exceeded
-from rtchat.problems import unavailable as unavailable_problem
-from rtchat.round import Call, Permissions
-from rtchat.speech import SpeechOptions
-from rtchat.values import (
+from rtchat.core.server_errors import exceeded
+from rtchat.core.server_errors import unavailable as unavailable_problem
+from rtchat.core.tool_calls import Call, Permissions
+from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
     Channel,

@@ -13,9 +13,9 @@ from time import monotonic
 
 import pytest
 
-from rtchat.effects import Copy, Notice
-from rtchat.server.realtime import serving
+from rtchat.core.effects import Copy, Notice
 from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import serving
 from rtchat.ui.clipboard import Clipboard
 from tests.program import PATIENCE, Program, background
 from tests.terminal import PROMPT, Terminal

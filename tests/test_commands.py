@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.commands import TABLE, AttachAsked, Meaning, TextFileAsked, help_text, parse
-from rtchat.events import (
+from rtchat.core.events import (
     AttachmentsAsked,
     CopyAsked,
     DetachAsked,
@@ -22,6 +21,7 @@ from rtchat.events import (
     UsageAsked,
     UserSaid,
 )
+from rtchat.ui.slash_commands import TABLE, AttachAsked, Meaning, TextFileAsked, help_text, parse
 
 _HELP = """\
 /help               what can be typed here

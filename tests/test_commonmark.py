@@ -12,9 +12,9 @@ import tarfile
 
 import pytest
 
-from rtchat.ui.draw import Drawing, Stream
-from rtchat.ui.markdown import Piece
-from rtchat.ui.safe import visible
+from rtchat.core.text import visible
+from rtchat.markdown.render import Drawing, Stream
+from rtchat.markdown.splitter import Piece
 from tests.screen import Screen
 from tests.test_scrollback import at_once, streamed
 

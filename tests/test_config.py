@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.cli.configure import STARTER
-from rtchat.settings import Settings, check_config
+from rtchat.config.settings import Settings, check_config
 from tests.program import Program
 
 KEY = "sk-0123456789abcdef"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import (
+from rtchat.core.backoff import Patience
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import (
     AddItem,
     Asked,
     Cancel,
@@ -29,8 +30,8 @@ from rtchat.effects import (
     Totals,
     Waiting,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     CancelPressed,
     ChannelDone,
     CopyAsked,
@@ -61,8 +62,7 @@ from rtchat.events import (
     UsageAsked,
     UserSaid,
 )
-from rtchat.patience import Patience
-from rtchat.values import Channel, Message, Options, Part, Status, Usage
+from rtchat.core.values import Channel, Message, Options, Part, Status, Usage
 from tests.playbook import QUIET, Playbook
 
 OPTIONS = Options("Be brief.", "text")

@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import (
-    ClearTimer,
-    Notice,
-    Record,
-    ReplyOver,
-    Show,
-    Stop,
-    Timing,
-    Totals,
-)
-from rtchat.errors import ExitCode, Problem, UsageError
-from rtchat.events import (
+from rtchat.config.settings import Settings, resolve
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import ClearTimer, Notice, Record, ReplyOver, Show, Stop, Timing, Totals
+from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.events import (
     Event,
     InputEnded,
     ModelSet,
@@ -37,13 +29,12 @@ from rtchat.events import (
     UsageAsked,
     UserSaid,
 )
-from rtchat.prices import DATE, PRICES, Costs, Rate, cost, known_rates
-from rtchat.server.realtime import serving
+from rtchat.core.pricing import DATE, PRICES, Costs, Rate, cost, known_rates
+from rtchat.core.values import Entry, Message, Options, Part, State, Status, Usage
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.settings import Settings, resolve
-from rtchat.ui import words
+from rtchat.server.sockets import serving
+from rtchat.ui import messages
 from rtchat.ui.json_view import as_json
-from rtchat.values import Entry, Message, Options, Part, State, Status, Usage
 from rtchat.wire import decode
 from tests.playbook import QUIET, Playbook
 from tests.program import Program, background
@@ -332,7 +323,7 @@ def test_the_limits_are_those_of_the_last_word() -> None:
     ],
 )
 def test_small_amounts(cost: float, shown: str) -> None:
-    assert words.dollars(cost) == shown
+    assert messages.dollars(cost) == shown
 
 
 def test_the_line_under_a_reply() -> None:
@@ -344,7 +335,7 @@ def test_the_line_under_a_reply() -> None:
         timing=Timing(0.3, 0.21, 1.9),
         cost=0.0014,
     )
-    assert words.stats(over) == (
+    assert messages.stats(over) == (
         "gpt-realtime-2.1 · first token 0.21 s · 1.9 s · 28 tok/s · "
         "57 in (16 cached) · 48 out · $0.0014"
     )
@@ -355,7 +346,7 @@ def test_the_line_under_a_reply() -> None:
 
 def test_the_table_of_a_run() -> None:
     limits = (RateLimit("tokens", 15_000_000, 14_998_954, 0.004), RateLimit("requests", 9, 1, 61))
-    assert words.totals(Totals(2, Usage(458, 400, 68, 526), 0.0312, limits)) == (
+    assert messages.totals(Totals(2, Usage(458, 400, 68, 526), 0.0312, limits)) == (
         "replies                 2\n"
         "input                 458  tokens\n"
         "cached                400  of these\n"

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rtchat.errors import ExitCode, Problem, UsageError
-from rtchat.events import PlaybackCut
-from rtchat.sound.audio import RATE
-from rtchat.sound.devices import Device, Microphone, Speaker, find, listing
+from rtchat.audio.devices import Device, Microphone, Speaker, find, listing
+from rtchat.audio.files import RATE
+from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.events import PlaybackCut
 from tests.program import PATIENCE
 from tests.sounds import frequency, heard, tone
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.doctor import STAGES
-from rtchat.server.realtime import serving
+from rtchat.app.doctor import STAGES
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
+from rtchat.server.sockets import serving
 from tests.faulty import Talk, certificate, http, saying, sockets, tcp, unused_port
 from tests.program import Program, Ran, background
 from tests.test_proxies import PASSWORD, Proxy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.endpoint import Endpoint, endpoint
-from rtchat.errors import UsageError
+from rtchat.client.endpoint import Endpoint, endpoint
+from rtchat.core.errors import UsageError
 
 KEY = "sk-0123456789abcdef"
 BEARER = (("Authorization", f"Bearer {KEY}"),)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.settings import ENVIRONMENT, Secret, Settings, resolve
-from rtchat.sources import FROM_DOTENV
+from rtchat.config.settings import ENVIRONMENT, Secret, Settings, resolve
+from rtchat.config.sources import FROM_DOTENV
 
 _ROOT = Path(__file__).parents[1]
 _FILE = _ROOT / ".env.example"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.errors import (
+from rtchat.core.errors import (
     ExitCode,
     LimitError,
     LinkError,

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from rtchat import __version__
-from rtchat.export import export
-from rtchat.values import (
+from rtchat.core.values import (
     Entry,
     Item,
     Kept,
@@ -29,6 +28,7 @@ from rtchat.values import (
     ToolOutput,
     Usage,
 )
+from rtchat.history.export import export
 
 
 def _said(role: Role, text: str) -> Message:

@@ -17,8 +17,8 @@ from shutil import which
 
 import pytest
 
-from rtchat.export import export
-from rtchat.values import Entry, Kept, Message, Part, State
+from rtchat.core.values import Entry, Kept, Message, Part, State
+from rtchat.history.export import export
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 if CHROMIUM is None:

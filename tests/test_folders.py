@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.folders import make_private, why_unreachable
-from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import serving
+from rtchat.system.folders import make_private, why_unreachable
 from rtchat.ui.prompt import _File
 from tests.program import PATIENCE, Program, Ran, background
 from tests.sounds import tone, write_wav

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Disconnect, Play, ReplyOver, Show
-from rtchat.events import (
+from rtchat.core.audio_state import SpeechOptions
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Disconnect, Play, ReplyOver, Show
+from rtchat.core.events import (
     Delta,
     Event,
     Opened,
@@ -25,9 +26,8 @@ from rtchat.events import (
     Started,
     UserSaid,
 )
-from rtchat.speech import SpeechOptions
-from rtchat.values import AudioFormat, Channel, Dialect, JsonObject, Options, Status
-from rtchat.wire.voice import input_rate, read_format
+from rtchat.core.values import AudioFormat, Channel, Dialect, JsonObject, Options, Status
+from rtchat.wire.audio_options import input_rate, read_format
 from tests.program import Program, Ran, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
 from tests.test_recorded_servers import playing

@@ -13,9 +13,10 @@ from types import FunctionType, MethodType, ModuleType
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Notice, Show
-from rtchat.events import (
+from rtchat.core.audio_state import SpeechOptions
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Notice, Show
+from rtchat.core.events import (
     AudioCaptured,
     AudioCleared,
     AudioCommitted,
@@ -52,9 +53,8 @@ from rtchat.events import (
     Unknown,
     UserSaid,
 )
-from rtchat.round import Permissions
-from rtchat.speech import SpeechOptions
-from rtchat.values import Channel, Message, Options, Part, Status, ToolCall, Usage
+from rtchat.core.tool_calls import Permissions
+from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.wire import decode, read_frame
 
 EVENTS = 1500

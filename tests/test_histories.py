@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import (
+from rtchat.core.audio_state import SpeechOptions
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import (
     AddItem,
     Asked,
     Begin,
@@ -44,8 +45,8 @@ from rtchat.effects import (
     ToolAsked,
     Update,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     Attached,
     AudioCaptured,
     AudioCommitted,
@@ -85,10 +86,9 @@ from rtchat.events import (
     Unknown,
     UserSaid,
 )
-from rtchat.problems import BUSY
-from rtchat.round import STOPPED, Permissions
-from rtchat.speech import SpeechOptions
-from rtchat.values import (
+from rtchat.core.server_errors import BUSY
+from rtchat.core.tool_calls import STOPPED, Permissions
+from rtchat.core.values import (
     Channel,
     Entry,
     Item,

@@ -19,8 +19,18 @@ from pathlib import Path
 import pyte
 import pytest
 
-from rtchat.store import FILE, Store
-from rtchat.values import Entry, Message, OtherItem, Part, Role, State, ToolCall, ToolOutput, Usage
+from rtchat.core.values import (
+    Entry,
+    Message,
+    OtherItem,
+    Part,
+    Role,
+    State,
+    ToolCall,
+    ToolOutput,
+    Usage,
+)
+from rtchat.history.store import FILE, Store
 from tests.program import PATIENCE, Program
 
 

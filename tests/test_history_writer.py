@@ -12,17 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Notice, ReplyOver
-from rtchat.errors import ExitCode, OutputError
-from rtchat.events import InputEnded, LeaveAsked, LocalEvent, ResumeAsked, StartedOver, UserSaid
-from rtchat.history_writer import HistoryWriter
-from rtchat.patience import Patience
-from rtchat.server.realtime import serving
+from rtchat.client.session import Keeper, Post, Session, Source, Tap
+from rtchat.core.backoff import Patience
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Notice, ReplyOver
+from rtchat.core.errors import ExitCode, OutputError
+from rtchat.core.events import (
+    InputEnded,
+    LeaveAsked,
+    LocalEvent,
+    ResumeAsked,
+    StartedOver,
+    UserSaid,
+)
+from rtchat.core.values import Entry, JsonObject, Kept, Message, Options, Part, State
+from rtchat.history.store import FILE, Store
+from rtchat.history.writer import HistoryWriter
 from rtchat.server.script import EchoEngine
-from rtchat.session import Keeper, Post, Session, Source, Tap
-from rtchat.store import FILE, Store
-from rtchat.values import Entry, JsonObject, Kept, Message, Options, Part, State
+from rtchat.server.sockets import serving
 from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Expect, Screen, ScriptedServer, answer, run_fast
 from tests.terminal import PROMPT, Terminal

@@ -19,15 +19,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Asked, ReplyOver, TextArrived
-from rtchat.events import InputEnded, UserSaid
-from rtchat.session import Post, Session, View
-from rtchat.transport import endpoint, open_connection
-from rtchat.ui.links import LinkingConsole
+from rtchat.client.session import Post, Session, View
+from rtchat.client.transport import endpoint, open_connection
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.values import Options, Status
+from rtchat.markdown.links import LinkingConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
-from rtchat.values import Options, Status
 from tests.faulty import Hand, frame, http, sockets, tcp
 from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Emit, End, ScriptedServer, Step, answer, run_fast

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat import images
-from rtchat.attach import read
-from rtchat.errors import UsageError
-from rtchat.values import Part
+from rtchat.core.errors import UsageError
+from rtchat.core.values import Part
+from rtchat.inputs import images
+from rtchat.inputs.attachments import read
 from tests.samples import BY, JPEG, chunk, png, refusal, write
 
 
@@ -163,7 +163,7 @@ def test_without_pillow_a_small_picture_goes_and_a_large_one_says_what_is_missin
 import sys
 sys.modules["PIL"] = None
 from pathlib import Path
-from rtchat.attach import read
+from rtchat.inputs.attachments import read
 print(read(Path("small")).name)
 try:
     read(Path("large"))

@@ -7,11 +7,11 @@ from io import BytesIO, StringIO
 
 import pytest
 
-from rtchat.effects import Asked, Heard, Notice, ReplyOver, TextArrived, Timing
-from rtchat.errors import ExitCode, Problem
+from rtchat.core.effects import Asked, Heard, Notice, ReplyOver, TextArrived, Timing
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.values import Status, ToolCall, Usage
 from rtchat.ui.json_view import JsonView, as_json
 from rtchat.ui.plain_view import Aside
-from rtchat.values import Status, ToolCall, Usage
 
 _FULL = ReplyOver(
     Status.FAILED,

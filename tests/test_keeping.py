@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import (
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import (
     AddItem,
     Asked,
     Begin,
@@ -28,8 +28,8 @@ from rtchat.effects import (
     Timing,
     Waiting,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     CancelPressed,
     Delta,
     InputEnded,
@@ -50,7 +50,7 @@ from rtchat.events import (
     TimerFired,
     UserSaid,
 )
-from rtchat.values import (
+from rtchat.core.values import (
     Channel,
     Entry,
     Item,

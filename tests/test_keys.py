@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import UsageError
-from rtchat.keys import KeyStore, ask, last_four
+from rtchat.config.keys import KeyStore, ask, last_four
+from rtchat.core.errors import UsageError
 from tests.program import PATIENCE, Program, Ran
 
 KEY = "sk-0123456789abcdef"

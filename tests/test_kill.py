@@ -17,10 +17,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rtchat.core.values import Entry, Message, State
+from rtchat.history.store import FILE, Store
 from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.server.realtime import serving
-from rtchat.store import FILE, Store
-from rtchat.values import Entry, Message, State
+from rtchat.server.sockets import serving
 from tests.program import PATIENCE, Program, background
 
 KILLS = int(os.environ.get("RTCHAT_TEST_KILLS", "200"))

@@ -21,7 +21,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from rtchat.store import FILE
+from rtchat.history.store import FILE
 from tests.faulty import HELLO, READY, begun, done, frame, said, sockets
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal

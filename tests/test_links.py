@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 from rich.style import Style
 
-from rtchat.effects import Asked, ReplyOver, TextArrived
-from rtchat.ui.links import LinkingConsole, link, takes_links
+from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.values import Status
+from rtchat.markdown.links import LinkingConsole, link, takes_links
 from rtchat.ui.live_view import LiveView
-from rtchat.values import Status
 
 _LINK = re.compile(r"\x1b\]8;id=[^;]*;([^\x1b]+)\x1b\\(.*?)\x1b\]8;;\x1b\\", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[\d;]*m")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rtchat.effects import (
+from rtchat.core.effects import (
     Asked,
     Connecting,
     Heard,
@@ -21,9 +21,9 @@ from rtchat.effects import (
     Totals,
     Waiting,
 )
-from rtchat.errors import ExitCode, Problem
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.values import Status, Usage
 from rtchat.ui.live_view import LiveView
-from rtchat.values import Status, Usage
 from tests.documents import ANSWER, RANDOM, cut
 from tests.screen import Screen
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from rtchat.errors import UsageError
+from rtchat.core.errors import UsageError
+from rtchat.core.values import Item, Message, Part, Role, Status, Usage
 from rtchat.server.engine import Finish, Piece, Prompt
-from rtchat.server.engines import opened
+from rtchat.server.factory import opened
 from rtchat.server.llama import (
     SMOLLM2,
     LlamaEngine,
@@ -25,8 +26,7 @@ from rtchat.server.llama import (
     recent,
     running,
 )
-from rtchat.server.realtime import serving
-from rtchat.values import Item, Message, Part, Role, Status, Usage
+from rtchat.server.sockets import serving
 from tests.loopback import ready, reply, text_of, user
 
 TIMINGS = {"cache_n": 3, "prompt_n": 4, "predicted_n": 2}

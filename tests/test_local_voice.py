@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from rtchat.core.values import BYTES_A_MS
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.voice import FRAME_MS
-from rtchat.values import BYTES_A_MS
 from tests.program import Program
 from tests.sounds import words_in, write_wav
 from tests.wer import errors, words

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.ui.grammar import LONG
-from rtchat.ui.markdown import LONGEST, Context, Lines, Piece, Splitter
-from rtchat.ui.safe import visible
+from rtchat.core.text import visible
+from rtchat.markdown.dialect import LONG
+from rtchat.markdown.splitter import LONGEST, Context, Lines, Piece, Splitter
 from tests.documents import ANSWER, BLOCKS, RANDOM, cut
 
 

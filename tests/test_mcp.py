@@ -15,10 +15,10 @@ from textwrap import dedent
 
 import pytest
 
-from rtchat.errors import UsageError
-from rtchat.mcp import open_servers
-from rtchat.tools import Toolbox
-from rtchat.values import Tool
+from rtchat.core.errors import UsageError
+from rtchat.core.values import Tool
+from rtchat.tools.mcp import open_servers
+from rtchat.tools.toolbox import Toolbox
 
 if find_spec("mcp") is None:
     pytest.skip("mcp is not installed, which speaks to MCP servers", allow_module_level=True)

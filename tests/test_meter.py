@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.effects import Microphone
+from rtchat.core.effects import Microphone
 from rtchat.ui.meter import Meter
 
 

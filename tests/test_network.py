@@ -18,17 +18,17 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidProxy, InvalidProxyStatus, ProxyError
 from websockets.http11 import Response
 
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import Lost, Retry
-from rtchat.server.realtime import serving
+from rtchat.client.transport import ConnectError, endpoint, explain, open_connection
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import Lost, Retry
 from rtchat.server.script import EchoEngine
-from rtchat.transport import ConnectError, endpoint, explain, open_connection
+from rtchat.server.sockets import serving
 from tests.faulty import certificate, http, tcp, unused_port
 from tests.program import Program, Ran, background
 
 PROGRAM = """
 import asyncio, sys
-from rtchat.transport import ConnectError, endpoint, open_connection
+from rtchat.client.transport import ConnectError, endpoint, open_connection
 
 async def main():
     try:

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from rtchat.core.values import BYTES_A_MS
 from rtchat.server.engine import CallPiece
-from rtchat.server.realtime import serving
 from rtchat.server.script import Rule, Script, ScriptEngine
-from rtchat.server.tone import CHARACTER_MS, ToneVoice
-from rtchat.values import BYTES_A_MS
+from rtchat.server.sockets import serving
+from rtchat.server.tone_voice import CHARACTER_MS, ToneVoice
 from tests.official import (
     ask,
     audio,

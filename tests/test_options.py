@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.commands import parse
-from rtchat.conversation import Conversation, Mode
-from rtchat.dotted import described, flat, has, merged, nested, without
-from rtchat.effects import (
+from rtchat.config.settings import Settings, resolve
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.dotted_keys import described, flat, has, merged, nested, without
+from rtchat.core.effects import (
     AddItem,
     Asked,
     ClearTimer,
@@ -28,8 +28,8 @@ from rtchat.effects import (
     Show,
     Timing,
 )
-from rtchat.errors import ExitCode, Problem, UsageError
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.events import (
     LocalEvent,
     Opened,
     OptionsAsked,
@@ -47,10 +47,10 @@ from rtchat.events import (
     Told,
     UserSaid,
 )
-from rtchat.server.realtime import serving
+from rtchat.core.values import Dialect, JsonObject, Message, Options, Part, Status
 from rtchat.server.script import EchoEngine
-from rtchat.settings import Settings, resolve
-from rtchat.values import Dialect, JsonObject, Message, Options, Part, Status
+from rtchat.server.sockets import serving
+from rtchat.ui.slash_commands import parse
 from rtchat.wire import ask_for, encode
 from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 from tests.oracle import assert_client_event, response_options, session_options

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.blocking import BlockingFile
-from rtchat.errors import OutputError
-from rtchat.output import Output
+from rtchat.core.errors import OutputError
+from rtchat.system.blocking import BlockingFile
+from rtchat.system.output import Output
 from tests.program import PATIENCE
 
 MUCH = 300_000

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import ExitCode, Problem, UsageError
-from rtchat.events import InputEnded, LocalEvent, UserSaid
-from rtchat.piped import lines, question
+from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.events import InputEnded, LocalEvent, UserSaid
+from rtchat.inputs.stdin import read_lines, read_prompt
 from tests.program import PATIENCE
 
 _WAITING = "waiting for the end of stdin"
@@ -47,7 +47,7 @@ def _pipe(data: bytes | None, *, open_ended: bool = False) -> Iterator[int]:
 def _question(prompt: str | None, descriptor: int | None) -> tuple[str, list[str]]:
     """The question, and what the user is told meanwhile if all of it is there."""
     said: list[str] = []
-    return question(prompt, descriptor, said.append, silence=PATIENCE), said
+    return read_prompt(prompt, descriptor, said.append, silence=PATIENCE), said
 
 
 def _refused(prompt: str | None, descriptor: int | None) -> str:
@@ -123,7 +123,7 @@ def test_a_pause_is_waited_for_and_said_once(
         os.write(writing, b"me text")
         os.close(writing)
 
-    text = question(prompt, reading, say, is_all=is_all, silence=0.01)
+    text = read_prompt(prompt, reading, say, is_all=is_all, silence=0.01)
     os.close(reading)
     piped = before.decode() + "me text"
     assert text == (f"Explain:\n\n{piped}" if prompt == "Explain:" else piped)
@@ -225,7 +225,7 @@ async def _collect(
 ) -> list[LocalEvent]:
     """Everything that is posted, up to the end of the input."""
     events: list[LocalEvent] = []
-    await asyncio.wait_for(lines(events.append, descriptor, answered), PATIENCE)
+    await asyncio.wait_for(read_lines(events.append, descriptor, answered), PATIENCE)
     return events
 
 
@@ -310,7 +310,7 @@ def test_a_line_is_asked_once_the_one_before_is_answered() -> None:
             await asyncio.sleep(0)
             await answers.acquire()
 
-        await asyncio.wait_for(lines(events.append, descriptor, answered), PATIENCE)
+        await asyncio.wait_for(read_lines(events.append, descriptor, answered), PATIENCE)
         assert open_questions == [1, 2, 3]
         return events
 
@@ -335,7 +335,7 @@ def test_a_reader_that_is_left_behind_ends_with_its_next_line() -> None:
     reading, writing = os.pipe()
 
     async def begin() -> None:
-        task = asyncio.get_running_loop().create_task(lines(lambda _: None, reading, _at_once))
+        task = asyncio.get_running_loop().create_task(read_lines(lambda _: None, reading, _at_once))
         await asyncio.sleep(0)
         task.cancel()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat import __version__
-from rtchat.effects import (
+from rtchat.core.effects import (
     Asked,
     Connecting,
     Heard,
@@ -23,9 +23,9 @@ from rtchat.effects import (
     Update,
     Waiting,
 )
-from rtchat.errors import ExitCode, Problem
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.values import Status, Usage
 from rtchat.ui.plain_view import Aside, PlainView
-from rtchat.values import Status, Usage
 
 
 class _Deaf(StringIO):

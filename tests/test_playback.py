@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.events import PlaybackCut
-from rtchat.sound.audio import RATE
-from rtchat.sound.playback import MOST, Playback
+from rtchat.audio.files import RATE
+from rtchat.audio.playback import MOST, Playback
+from rtchat.core.events import PlaybackCut
 from tests.sounds import sounding
 
 BLOCK = RATE // 50

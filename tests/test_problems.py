@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import ReplyEnded, ServerProblem
-from rtchat.problems import is_fatal, limit_wait, of_error, of_reply, refused_settings
-from rtchat.values import Status
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import ReplyEnded, ServerProblem
+from rtchat.core.server_errors import is_fatal, limit_wait, of_error, of_reply, refused_settings
+from rtchat.core.values import Status
 
 _KEY = "check OPENAI_API_KEY"
 _MONEY = "check the plan and the billing of your account"

@@ -15,13 +15,13 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
-from rtchat.config import Config, all_profiles
-from rtchat.endpoint import Endpoint, endpoint
-from rtchat.errors import UsageError
-from rtchat.run import server_of
-from rtchat.settings import Secret, Settings, resolve
-from rtchat.values import JsonObject
-from rtchat.views import Surroundings
+from rtchat.app.chat import server_of
+from rtchat.app.frontend import Surroundings
+from rtchat.client.endpoint import Endpoint, endpoint
+from rtchat.config.file import Config, all_profiles
+from rtchat.config.settings import Secret, Settings, resolve
+from rtchat.core.errors import UsageError
+from rtchat.core.values import JsonObject
 from tests.program import Program
 
 KEY = "key-0123456789abcdef"

@@ -16,8 +16,8 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
 
-from rtchat.errors import UsageError
-from rtchat.events import Attached, LeaveAsked, LocalEvent, Told
+from rtchat.core.errors import UsageError
+from rtchat.core.events import Attached, LeaveAsked, LocalEvent, Told
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal

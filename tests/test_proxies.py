@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import serving
 from tests.faulty import certificate, connection, connections, sockets, unused_port
 from tests.program import Program, Ran, background
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.effects import ToolAsked
-from rtchat.ui.question import ToolQuestion, as_code
-from rtchat.ui.safe import MARK, exact, visible
-from rtchat.values import Approval, ToolCall
+from rtchat.core.effects import ToolAsked
+from rtchat.core.text import MARK, exact, visible
+from rtchat.core.values import Approval, ToolCall
+from rtchat.ui.approval import ToolQuestion, as_code
 from tests.asked import arguments, body
 
 _TEXT = st.text(st.characters(exclude_categories=()))

@@ -13,7 +13,7 @@ from tests.sounds import tone
 
 HUSHED = """
 import ctypes, os, subprocess, sys
-from rtchat.sound.quiet import silence_libraries
+from rtchat.audio.c_stderr import silence_libraries
 silence_libraries()
 libc = ctypes.CDLL(None)
 libc.perror(b"a library")

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.commands import parse
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import (
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import (
     AddItem,
     Asked,
     Cancel,
@@ -28,8 +27,8 @@ from rtchat.effects import (
     TextArrived,
     Totals,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     AudioCleared,
     AudioCommitted,
     CancelPressed,
@@ -55,9 +54,9 @@ from rtchat.events import (
     UsageAsked,
     UserSaid,
 )
-from rtchat.minutes import Minutes
-from rtchat.prices import Costs, Rate
-from rtchat.values import (
+from rtchat.core.log import Minutes
+from rtchat.core.pricing import Costs, Rate
+from rtchat.core.values import (
     Channel,
     Entry,
     Kept,
@@ -70,6 +69,7 @@ from rtchat.values import (
     ToolOutput,
     Usage,
 )
+from rtchat.ui.slash_commands import parse
 from tests.faulty import HELLO, READY, begun, error, frame, said, sockets
 from tests.playbook import Playbook
 from tests.program import Program, background
@@ -150,8 +150,8 @@ def test_one_that_is_refused_after_it_was_stopped_leaves_the_way_free() -> None:
 
 
 def test_calls_in_it_are_followed_by_a_reply_of_the_usual_kind() -> None:
-    from rtchat.events import ToolFinished
-    from rtchat.round import Permissions
+    from rtchat.core.events import ToolFinished
+    from rtchat.core.tool_calls import Permissions
 
     conversation = Conversation("m", TEXT, permissions=Permissions(["f"], ["f"]))
     play = Playbook(conversation)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.commands import TABLE
-from rtchat.errors import ExitCode
+from rtchat.core.errors import ExitCode
+from rtchat.ui.slash_commands import TABLE
 from tests.test_api import EXAMPLE
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
+from rtchat.server.sockets import serving
 from rtchat.wire.beta import to_ga
 from tests.program import Program, background
 from tests.test_recordings import read, spoken

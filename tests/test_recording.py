@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import OutputError
-from rtchat.sound.audio import RATE, read
-from rtchat.sound.recording import WavWriter, prepare
+from rtchat.audio.files import RATE, read
+from rtchat.audio.wav import WavWriter, prepare
+from rtchat.core.errors import OutputError
 from tests.sounds import tone
 
 TONE = tone(440, 0.1)
@@ -52,7 +52,7 @@ def test_a_recording_is_whole_after_each_write(tmp_path: Path) -> None:
 _WRITES = """
 import sys
 from pathlib import Path
-from rtchat.sound.recording import WavWriter
+from rtchat.audio.wav import WavWriter
 writer = WavWriter(Path(sys.argv[1]))
 for number in range(1_000_000):
     writer.write(bytes([number % 256]) * 4800)

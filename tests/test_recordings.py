@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Effect, ReplyOver, Show, TextArrived
-from rtchat.events import Opened, Started, UserSaid
-from rtchat.values import Options, Status, Usage
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Effect, ReplyOver, Show, TextArrived
+from rtchat.core.events import Opened, Started, UserSaid
+from rtchat.core.values import Options, Status, Usage
 from rtchat.wire import decode
 
 FOLDER = Path(__file__).parents[2] / "shared" / "recordings"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.redaction import INSTEAD, Redactor, Stream, is_secret
+from rtchat.core.redaction import INSTEAD, Redactor, Stream, is_secret
 
 KEY = "sk-0123456789/abc+def&Z"
 _LETTERS = 'ab-/&\\"%u0s😀é'

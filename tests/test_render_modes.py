@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
+from rtchat.server.sockets import serving
 from tests.program import PATIENCE, Program, background
 
 SOURCE = "# Title\n\nSome **bold** and `code`, <https://a.example>.\n"

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from rtchat.replay import report
-from rtchat.rerun import Rerun
-from rtchat.server.realtime import serving
+from rtchat.app.replay import report
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.trace import Recorded, Recording
+from rtchat.server.sockets import serving
+from rtchat.trace.recording import Recorded, Recording
+from rtchat.trace.simulate import Rerun
 from tests.program import Program, Ran, background
 from tests.terminal import Terminal
 from tests.test_recordings import FOLDER

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.events import ChannelDone, Delta, PartDone
-from rtchat.reply import Reply
-from rtchat.values import Channel, Item, Message, OtherItem, Part, ToolCall
+from rtchat.core.events import ChannelDone, Delta, PartDone
+from rtchat.core.reply import Reply
+from rtchat.core.values import Channel, Item, Message, OtherItem, Part, ToolCall
 from tests.documents import cut
 
 Event = Delta | ChannelDone | PartDone

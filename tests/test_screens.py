@@ -12,11 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived, Timing, Waiting
-from rtchat.errors import ExitCode, Problem
+from rtchat.core.effects import (
+    Asked,
+    Connecting,
+    Notice,
+    Ready,
+    ReplyOver,
+    TextArrived,
+    Timing,
+    Waiting,
+)
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.values import Status, Usage
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
-from rtchat.values import Status, Usage
 from tests.documents import ANSWER
 from tests.screen import Screen
 

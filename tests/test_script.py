@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import UsageError
-from rtchat.events import ServerProblem
+from rtchat.core.errors import UsageError
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
 from rtchat.server import script
 from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt
-from rtchat.server.engines import voice_of
+from rtchat.server.factory import voice_of
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
-from rtchat.server.tone import ToneVoice
-from rtchat.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
-from rtchat.wire.check import FieldError
+from rtchat.server.tone_voice import ToneVoice
+from rtchat.wire.validators import FieldError
 from tests.sounds import tone, words_in
 
 

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from rtchat.effects import Asked, ReplyOver, TextArrived
-from rtchat.ui.draw import Drawing
+from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.text import visible
+from rtchat.core.values import Status
+from rtchat.markdown.render import Drawing
+from rtchat.markdown.splitter import Lines, Piece
 from rtchat.ui.live_view import LiveView
-from rtchat.ui.markdown import Lines, Piece
-from rtchat.ui.safe import visible
-from rtchat.values import Status
 from tests.documents import DOCUMENTS, LONG, RANDOM, cut
 from tests.screen import Screen
 

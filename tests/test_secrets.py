@@ -22,10 +22,10 @@ from urllib.parse import quote, urlencode
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.endpoint import Endpoint, endpoint, shown_url
-from rtchat.errors import LinkError, RealtimeError, UsageError
-from rtchat.redaction import Redactor
-from rtchat.transport import open_connection, proxy_keys
+from rtchat.client.endpoint import Endpoint, endpoint, shown_url
+from rtchat.client.transport import open_connection, proxy_keys
+from rtchat.core.errors import LinkError, RealtimeError, UsageError
+from rtchat.core.redaction import Redactor
 from tests.faulty import (
     HELLO,
     READY,

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from rtchat.server.tone import CHARACTER_MS
-from rtchat.values import BYTES_A_MS
+from rtchat.core.values import BYTES_A_MS
+from rtchat.server.tone_voice import CHARACTER_MS
 from tests.completions import Asked, completions, delta
 from tests.faulty import certificate
 from tests.loopback import joined

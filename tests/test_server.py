@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
-from rtchat.errors import UsageError
-from rtchat.events import ServerProblem
-from rtchat.server.dialogue import MOST_ITEMS, Begin, Dialogue
+from rtchat.core.errors import UsageError
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import Dialect, Message, Part, Status, Tool, Usage
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp, Piece, Prompt
-from rtchat.server.realtime import serving
+from rtchat.server.protocol import MOST_ITEMS, Begin, Dialogue
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
-from rtchat.values import Dialect, Message, Part, Status, Tool, Usage
-from rtchat.wire.requests import Tools
+from rtchat.server.sockets import serving
+from rtchat.wire.client_events import Tools
 from tests.desk import Desk, as_json, types
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
 

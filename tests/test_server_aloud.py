@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from rtchat.core.values import BYTES_A_MS
 from rtchat.server.limits import Limits
-from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
-from rtchat.server.tone import CHARACTER_MS, LoudnessDetector, ToneVoice
-from rtchat.values import BYTES_A_MS
+from rtchat.server.sockets import serving
+from rtchat.server.tone_voice import CHARACTER_MS, LoudnessDetector, ToneVoice
 from tests.loopback import Peer, configure, joined, reply, text_of, user
 from tests.test_server_voice import (
     COMMIT,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.server.hearing import LONGEST_MS, Began, Ears, Ended, Mark, Turns, read_turns
+from rtchat.core.values import BYTES_A_MS, Options
+from rtchat.server.turn_detection import LONGEST_MS, Began, Ears, Ended, Mark, Turns, read_turns
 from rtchat.server.voice import FRAME_MS
-from rtchat.values import BYTES_A_MS, Options
-from rtchat.wire.sessions import write_session
+from rtchat.wire.session_object import write_session
 
 FRAME = FRAME_MS * BYTES_A_MS
 PLAIN = Turns(padding_ms=64, silence_ms=96)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.server.speaking import Mouth, Spoken, cut_to
-from rtchat.server.tone import LoudnessDetector, ToneVoice, loudness
+from rtchat.core.values import BYTES_A_MS
+from rtchat.server.sentences import Mouth, Spoken, cut_to
+from rtchat.server.tone_voice import LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import FRAME_MS
-from rtchat.values import BYTES_A_MS
 from tests.sounds import silence, tone, words_in
 
 LONG = "a " * 19 + "a"

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.events import ServerProblem
-from rtchat.server.dialogue import MOST_REPLIES
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import BYTES_A_MS, Dialect, Message, Part, Status, ToolOutput
+from rtchat.server.audio_input import Hear
 from rtchat.server.engine import Answer, CallPiece, Finish, Prompt
-from rtchat.server.growing import Speak
-from rtchat.server.hearing import LONGEST_MS
-from rtchat.server.listening import Hear
+from rtchat.server.protocol import MOST_REPLIES
+from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
-from rtchat.server.tone import ToneVoice
-from rtchat.values import BYTES_A_MS, Dialect, Message, Part, Status, ToolOutput
+from rtchat.server.tone_voice import ToneVoice
+from rtchat.server.turn_detection import LONGEST_MS
 from tests.desk import Desk, types
 from tests.loopback import configure, reply, user
 

@@ -13,11 +13,12 @@ from typing import cast
 
 import pytest
 
-from rtchat.commands import parse
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Notice, ReplyOver, TextArrived, Update, Waiting
-from rtchat.errors import ExitCode, OutputError, UsageError
-from rtchat.events import (
+from rtchat.client.session import LONGEST_SHOW, SLICE, Keeper, Link, Post, Session, Source, Tap
+from rtchat.core.audio_state import SpeechOptions
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
+from rtchat.core.errors import ExitCode, OutputError, UsageError
+from rtchat.core.events import (
     AudioSaid,
     InputEnded,
     LeaveAsked,
@@ -27,10 +28,19 @@ from rtchat.events import (
     StartedOver,
     UserSaid,
 )
-from rtchat.redaction import Redactor
-from rtchat.session import LONGEST_SHOW, SLICE, Keeper, Link, Post, Session, Source, Tap
-from rtchat.speech import SpeechOptions
-from rtchat.values import Dialect, Entry, JsonObject, Kept, Message, Options, Part, State, Status
+from rtchat.core.redaction import Redactor
+from rtchat.core.values import (
+    Dialect,
+    Entry,
+    JsonObject,
+    Kept,
+    Message,
+    Options,
+    Part,
+    State,
+    Status,
+)
+from rtchat.ui.slash_commands import parse
 from tests.scripted import (
     HELLO,
     QUESTION,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import ExitCode, UsageError
-from rtchat.settings import ENVIRONMENT, Secret, Settings, resolve
-from rtchat.transport import endpoint
-from rtchat.values import Dialect
+from rtchat.client.transport import endpoint
+from rtchat.config.settings import ENVIRONMENT, Secret, Settings, resolve
+from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.values import Dialect
 
 _KEY = "sk-very-secret"
 _HAS_KEY = {"OPENAI_API_KEY": _KEY}

@@ -17,8 +17,8 @@ from typing import IO
 
 import pytest
 
-from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
+from rtchat.server.sockets import serving
 from tests.program import PATIENCE, Program, background
 
 MUCH = "A line of a long reply.\n" * 12_500

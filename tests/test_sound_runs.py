@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from rtchat.server.engines import voice_of
-from rtchat.server.realtime import serving
+from rtchat.server.factory import voice_of
 from rtchat.server.script import ScriptEngine, read_script
+from rtchat.server.sockets import serving
 from tests.faulty import sockets
 from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import pytest
 
-from rtchat.sound.audio import RATE
-from rtchat.sound.recording import WavWriter
+from rtchat.audio.files import RATE
+from rtchat.audio.wav import WavWriter
 from tests.program import PATIENCE
 from tests.sounds import SECOND, frequency, sounding, tone, write_wav
 from tests.soundserver import (
@@ -30,8 +30,8 @@ from tests.soundserver import (
 PROGRAM = """
 import asyncio, json, sys, time
 from pathlib import Path
-from rtchat.sound.audio import chunks, read
-from rtchat.sound.devices import Microphone, Speaker, find, listing
+from rtchat.audio.files import chunks, read
+from rtchat.audio.devices import Microphone, Speaker, find, listing
 
 def say(**what):
     print(json.dumps(what), flush=True)
@@ -58,7 +58,7 @@ asyncio.run(main(sys.argv[1]))
 """
 LISTEN = """
 import asyncio, os, sys
-from rtchat.sound.devices import Microphone, find
+from rtchat.audio.devices import Microphone, find
 
 async def main():
     loop = asyncio.get_running_loop()

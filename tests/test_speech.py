@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from rtchat.conversation import LAST_TURN, WORDS_LOST, Conversation, Mode
-from rtchat.effects import (
+from rtchat.core.audio_state import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
+from rtchat.core.conversation import LAST_TURN, WORDS_LOST, Conversation, Mode
+from rtchat.core.effects import (
     AddItem,
     AppendAudio,
     Asked,
@@ -37,8 +38,8 @@ from rtchat.effects import (
     ToolBegan,
     Truncate,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     Attached,
     AudioCaptured,
     AudioCleared,
@@ -74,11 +75,10 @@ from rtchat.events import (
     TimerFired,
     UserSaid,
 )
-from rtchat.prices import Costs, Rate
-from rtchat.round import STOPPED, Permissions
-from rtchat.speech import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
-from rtchat.turn import WORDS_LATE
-from rtchat.values import (
+from rtchat.core.pricing import Costs, Rate
+from rtchat.core.tool_calls import STOPPED, Permissions
+from rtchat.core.turn import WORDS_LATE
+from rtchat.core.values import (
     BYTES_A_MS,
     Channel,
     Entry,

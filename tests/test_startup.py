@@ -54,7 +54,7 @@ def test_the_version_needs_next_to_nothing(tmp_path: Path) -> None:
     code, out, errors, modules = _run(tmp_path, "--version")
     assert (code, out, errors) == (0, f"rtchat {__version__}\n", "")
     ours = {name for name in modules if name.startswith("rtchat")}
-    assert ours == {"rtchat", "rtchat.__main__"}
+    assert ours == {"rtchat", "rtchat.__main__", "rtchat._version"}
     heavy = {"typer", "asyncio", "dataclasses", "enum", "re", "typing", "inspect", "json", "socket"}
     assert modules & (heavy - _loaded_by_python(tmp_path)) == set()
 
@@ -78,14 +78,14 @@ def test_the_help_needs_no_network_and_no_screen(tmp_path: Path) -> None:
     assert (code, errors) == (0, "")
     assert "once" in out
     heavy = {"asyncio", "websockets", "rich", "prompt_toolkit", "pydantic", "dotenv", "ssl"}
-    assert modules & (heavy | {"importlib.metadata", "rtchat.conversation"}) == set()
+    assert modules & (heavy | {"importlib.metadata", "rtchat.core.conversation"}) == set()
 
 
 def test_a_question_needs_no_screen(tmp_path: Path, nowhere: str) -> None:
     code, out, errors, modules = _run(tmp_path, "once", "hi", "--url", nowhere)
     assert (code, out) == (4, "")
     assert errors.startswith(f"rtchat: nothing listens at {urlsplit(nowhere).netloc}: ")
-    assert "rtchat.conversation" in modules
+    assert "rtchat.core.conversation" in modules
     # importlib.metadata is loaded too, but by websockets itself.
     heavy = {"rich", "prompt_toolkit", "pydantic", "openai", "httpx", "dotenv", "markdown_it"}
     assert modules & (heavy | _SOUND) == set()
@@ -95,12 +95,12 @@ def test_a_question_in_a_file_needs_no_device(tmp_path: Path, nowhere: str) -> N
     write_wav(tmp_path / "q.wav", tone(440, 0.2))
     code, _, _, modules = _run(tmp_path, "once", "--audio-in", "q.wav", "--url", nowhere)
     assert code == 4
-    assert modules & _SOUND == {"rtchat.sound", "rtchat.sound.audio"}
+    assert modules & _SOUND == {"rtchat.audio", "rtchat.audio.files"}
 
 
 _SOUND = {
     *("numpy", "soxr", "soundfile", "sounddevice"),
-    *("rtchat.sound", "rtchat.sound.audio", "rtchat.sound.devices"),
+    *("rtchat.audio", "rtchat.audio.files", "rtchat.audio.devices"),
 }
 
 

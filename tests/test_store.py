@@ -19,10 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat import rows
-from rtchat.errors import ExitCode, UsageError
-from rtchat.store import HistoryError, Hit, Store
-from rtchat.values import (
+from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.values import (
     Entry,
     Item,
     Kept,
@@ -34,6 +32,8 @@ from rtchat.values import (
     ToolOutput,
     Usage,
 )
+from rtchat.history import schema
+from rtchat.history.store import HistoryError, Hit, Store
 
 
 def _question(turn: int, text: str, state: State = State.ASKED) -> Entry:
@@ -531,14 +531,14 @@ def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
     with closing(Store(path)) as store:
         store.record(_question(1, "Hi?"))
         kept = store.read(1)
-    first = rows.MIGRATIONS
-    monkeypatch.setattr(rows, "MIGRATIONS", (*first, ("CREATE TABLE more (x)", "nonsense")))
+    first = schema.MIGRATIONS
+    monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE more (x)", "nonsense")))
     assert "syntax error" in _error(path)  # and it is as it was
-    monkeypatch.setattr(rows, "MIGRATIONS", (*first, ("CREATE TABLE more (x)",)))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE more (x)",)))
     for _ in range(2):
         with closing(Store(path)) as store:
             assert store.read(1) == kept
-    monkeypatch.setattr(rows, "MIGRATIONS", first)
+    monkeypatch.setattr(schema, "MIGRATIONS", first)
     assert "was written by a newer rtchat" in _error(path)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.events import ServerProblem
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import Message
+from rtchat.history.store import Store
 from rtchat.server.engine import Answer, Prompt
-from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.store import Store
-from rtchat.values import Message
+from rtchat.server.sockets import serving
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 

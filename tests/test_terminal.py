@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import ExitCode
-from rtchat.events import LeaveAsked
+from rtchat.core.errors import ExitCode
+from rtchat.core.events import LeaveAsked
 from tests.typist import Typist
 
 SYMBOL = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"

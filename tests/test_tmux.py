@@ -19,9 +19,9 @@ from time import monotonic
 import pytest
 from rich.console import Console
 
-from rtchat.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.values import Status
 from rtchat.ui.live_view import LiveView
-from rtchat.values import Status
 from tests.program import PATIENCE
 
 WORDS = [f"w{number}" for number in range(400)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.server.realtime import serving
 from rtchat.server.script import ScriptEngine, read_script
+from rtchat.server.sockets import serving
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 

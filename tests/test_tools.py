@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rtchat.errors import UsageError
-from rtchat.toolfile import load
-from rtchat.tools import LIMIT, Handle, Toolbox, combine, printing_to
-from rtchat.values import Tool
+from rtchat.core.errors import UsageError
+from rtchat.core.values import Tool
+from rtchat.tools.functions import load
+from rtchat.tools.toolbox import LIMIT, Handle, Toolbox, combine, printing_to
 
 pytest.importorskip("msgspec", reason="msgspec is not installed, which reads tools")
 
@@ -425,8 +425,8 @@ def test_a_tool_that_hangs_does_not_hold_the_end_of_the_program(tmp_path: Path, 
         """
         import asyncio, sys
         from pathlib import Path
-        from rtchat.toolfile import load
-        from rtchat.tools import printing_to
+        from rtchat.tools.functions import load
+        from rtchat.tools.toolbox import printing_to
 
         async def run():
             with printing_to(lambda line: None):

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from rtchat import __version__
-from rtchat.errors import ExitCode, OutputError, Problem, UsageError
-from rtchat.redaction import Redactor
-from rtchat.server.realtime import serving
+from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.core.redaction import Redactor
+from rtchat.core.values import JsonObject
 from rtchat.server.script import EchoEngine
-from rtchat.trace import Recorded, Recording, Trace, read_trace
-from rtchat.values import JsonObject
+from rtchat.server.sockets import serving
+from rtchat.trace.recording import Recorded, Recording, Trace, read_trace
 from rtchat.wire import decode
 from tests.faulty import saying, sockets
 from tests.program import Program, background

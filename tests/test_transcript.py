@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rtchat.transcript import plain
-from rtchat.values import Approval, ApprovalAnswer, Entry, Item, Kept, Message, Part, State
+from rtchat.core.values import Approval, ApprovalAnswer, Entry, Item, Kept, Message, Part, State
+from rtchat.history.transcript import plain
 
 
 def test_what_was_said_aloud_and_what_was_asked_about_can_be_read() -> None:

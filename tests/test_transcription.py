@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.effects import (
+from rtchat.core.effects import (
     AppendAudio,
     ClearAudio,
     ClearTimer,
@@ -25,8 +25,8 @@ from rtchat.effects import (
     TextArrived,
     Waiting,
 )
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import (
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import (
     AudioCaptured,
     AudioCleared,
     AudioCommitted,
@@ -51,8 +51,8 @@ from rtchat.events import (
     TimerFired,
     Unknown,
 )
-from rtchat.transcription import LATE, Transcription
-from rtchat.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
+from rtchat.core.transcription import LATE, Transcription
+from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")

@@ -20,9 +20,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from rtchat.errors import ExitCode, Problem
-from rtchat.events import Lost, Retry
-from rtchat.transport import (
+from rtchat.client.transport import (
     CLOSING,
     LARGEST_FRAME,
     MOST_QUOTED,
@@ -33,7 +31,9 @@ from rtchat.transport import (
     explain_close,
     open_connection,
 )
-from rtchat.ui.safe import visible
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import Lost, Retry
+from rtchat.core.text import visible
 from tests.faulty import Talk, breaking, http, saying, sockets, tcp, unused_port
 
 KEY = "sk-0123456789abcdef"

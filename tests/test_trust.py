@@ -18,12 +18,12 @@ import pytest
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.endpoint import endpoint
-from rtchat.errors import UsageError
-from rtchat.server.realtime import serving
+from rtchat.client.endpoint import endpoint
+from rtchat.config.settings import ENVIRONMENT, Settings, resolve
+from rtchat.config.sources import FROM_DOTENV, Sources
+from rtchat.core.errors import UsageError
 from rtchat.server.script import EchoEngine
-from rtchat.settings import ENVIRONMENT, Settings, resolve
-from rtchat.sources import FROM_DOTENV, Sources
+from rtchat.server.sockets import serving
 from tests.faulty import done, sockets
 from tests.program import PATIENCE, Program, Ran, background
 

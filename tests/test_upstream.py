@@ -17,12 +17,8 @@ from typing import Any
 
 import pytest
 
-from rtchat.errors import UsageError
-from rtchat.server.chat import Upstream, upstream, write_request
-from rtchat.server.engine import CallPiece, Finish, Piece, Prompt
-from rtchat.server.realtime import serving
-from rtchat.server.upstream import connected
-from rtchat.values import (
+from rtchat.core.errors import UsageError
+from rtchat.core.values import (
     Item,
     Message,
     OtherItem,
@@ -33,7 +29,11 @@ from rtchat.values import (
     ToolOutput,
     Usage,
 )
-from rtchat.wire.requests import Tools
+from rtchat.server.chat_completions import Upstream, upstream, write_request
+from rtchat.server.engine import CallPiece, Finish, Piece, Prompt
+from rtchat.server.sockets import serving
+from rtchat.server.upstream import connected
+from rtchat.wire.client_events import Tools
 from tests import aimock
 from tests.completions import (
     CLOSING,

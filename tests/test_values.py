@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtchat.values import Part
+from rtchat.core.values import Part
 
 
 def test_values_are_what_their_fields_are() -> None:

@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from rtchat.server.engines import voice_of
-from rtchat.server.realtime import serving
+from rtchat.core.values import BYTES_A_MS
+from rtchat.server.factory import voice_of
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.tone import CHARACTER_MS
-from rtchat.values import BYTES_A_MS
+from rtchat.server.sockets import serving
+from rtchat.server.tone_voice import CHARACTER_MS
 from tests.program import Program, background
 from tests.sounds import QUIET, SECOND, heard, tone, wav_audio, words_in
 from tests.soundserver import SoundServer, reason_to_skip, sound_server

@@ -22,12 +22,12 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.effects import AppendAudio, Play
-from rtchat.events import Delta
-from rtchat.sound.recording import WavWriter
-from rtchat.speech import MOST_MS, PIECE_MS, Speech, SpeechOptions
-from rtchat.values import BYTES_A_MS, Channel
-from rtchat.voice import Recorder
+from rtchat.app.audio_io import Recorder
+from rtchat.audio.wav import WavWriter
+from rtchat.core.audio_state import MOST_MS, PIECE_MS, Speech, SpeechOptions
+from rtchat.core.effects import AppendAudio, Play
+from rtchat.core.events import Delta
+from rtchat.core.values import BYTES_A_MS, Channel
 from tests.faults import EXPIRED, kept
 from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets
 from tests.program import PATIENCE, Program, background

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.effects import (
+from rtchat.core.effects import (
     Asked,
     Heard,
     Microphone,
@@ -22,7 +22,7 @@ from rtchat.effects import (
     ToolAsked,
     Update,
 )
-from rtchat.values import Status, ToolCall
+from rtchat.core.values import Status, ToolCall
 from tests.program import PATIENCE
 from tests.terminal import PROMPT
 from tests.voiced import Voiced

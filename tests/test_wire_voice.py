@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.effects import Configure
-from rtchat.values import JsonObject, Options
+from rtchat.core.effects import Configure
+from rtchat.core.values import JsonObject, Options
 from rtchat.wire import encode
-from rtchat.wire.voice import (
+from rtchat.wire.audio_options import (
     Vad,
     other_formats,
     turn_ends,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from rtchat import __version__
-from rtchat.effects import Ready, ReplyOver, Timing, Totals, Waiting
-from rtchat.errors import ExitCode, Problem
-from rtchat.ui import words
-from rtchat.values import Status, Usage
+from rtchat.core.effects import Ready, ReplyOver, Timing, Totals, Waiting
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.values import Status, Usage
+from rtchat.ui import messages
 
 
 def test_the_first_line() -> None:
     line = f"rtchat {__version__} · m · connected in 0.31 s · /help"
-    assert words.greeting(Ready("m", 0.312)) == line
+    assert messages.greeting(Ready("m", 0.312)) == line
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ def test_the_first_line() -> None:
     ],
 )
 def test_a_new_connection(replayed: int, line: str) -> None:
-    assert words.connected_again(Ready("m", 0.312, replayed)) == line
+    assert messages.connected_again(Ready("m", 0.312, replayed)) == line
 
 
 def test_waiting() -> None:
-    assert words.waiting(Waiting("connection lost", 1.5)) == "connection lost, again in 1.5 s"
+    assert messages.waiting(Waiting("connection lost", 1.5)) == "connection lost, again in 1.5 s"
 
 
 _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
@@ -47,7 +47,7 @@ _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
     ],
 )
 def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:
-    assert words.remark(over) == line
+    assert messages.remark(over) == line
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:
 )
 def test_what_is_known_of_a_reply(timing: Timing, usage: Usage | None, line: str) -> None:
     over = ReplyOver(Status.COMPLETED, "hi", "m", usage=usage, timing=timing)
-    assert words.stats(over) == line
+    assert messages.stats(over) == line
 
 
 def test_the_sums_of_a_run() -> None:
-    assert words.totals(Totals(1, Usage(5, 4, 6))) == (
+    assert messages.totals(Totals(1, Usage(5, 4, 6))) == (
         "replies        1\ninput          5  tokens\ncached         4  of these\n"
         "output         6  tokens\ncost     unknown"
     )

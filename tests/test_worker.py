@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from rtchat.worker import Worker, is_any_busy
+from rtchat.system.worker import Worker, is_any_busy
 
 
 def test_jobs_are_done_in_order_beside_the_loop() -> None:

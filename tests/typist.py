@@ -16,14 +16,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rtchat import attach
-from rtchat.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived
-from rtchat.events import CancelPressed, EntryAbandoned, LeaveAsked, LocalEvent, Told, UserSaid
+from rtchat.core.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived
+from rtchat.core.events import CancelPressed, EntryAbandoned, LeaveAsked, LocalEvent, Told, UserSaid
+from rtchat.core.values import Status
+from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
-from rtchat.values import Status
 from tests.program import PATIENCE
 
 
@@ -93,7 +93,7 @@ class Typist:
 async def _talk(history: Path, events: int) -> None:
     view = LiveView(Console(), Console(stderr=True), banner=True)
     clipboard = Clipboard(sys.stdout, {})
-    terminal = Terminal(view, Prompt(history, color=False), clipboard, attach)
+    terminal = Terminal(view, Prompt(history, color=False), clipboard, attachments)
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
 

@@ -25,9 +25,9 @@ from time import monotonic
 import pyte
 from rich.console import Console
 
-from rtchat import attach
-from rtchat.effects import Update
-from rtchat.events import LocalEvent
+from rtchat.core.effects import Update
+from rtchat.core.events import LocalEvent
+from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import Aside, PlainView
@@ -168,7 +168,7 @@ async def _talk(orders: int, events: int, options: list[str]) -> None:
         color="uncoloured" not in options,
     )
     view = _screen(plain="plain" in options)
-    terminal = Terminal(view, prompt, Clipboard(sys.stdout, {}), attach)
+    terminal = Terminal(view, prompt, Clipboard(sys.stdout, {}), attachments)
     loop = asyncio.get_running_loop()
 
     def obey() -> None:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from rtchat.effects import AddItem, Cancel, Command, Configure, Delete, Reply, Retrieve, Truncate
-from rtchat.events import (
+from rtchat.core.effects import (
+    AddItem,
+    Cancel,
+    Command,
+    Configure,
+    Delete,
+    Reply,
+    Retrieve,
+    Truncate,
+)
+from rtchat.core.events import (
     AudioCleared,
     AudioCommitted,
     ChannelDone,
@@ -32,7 +41,7 @@ from rtchat.events import (
     ToolCalled,
     Unknown,
 )
-from rtchat.values import (
+from rtchat.core.values import (
     Channel,
     Dialect,
     Message,

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.around import is_terminal, open_streams
-from rtchat.errors import ExitCode, OutputError, RtchatError, UsageError
-from rtchat.ui.safe import on_a_line
+from rtchat.cli.environment import is_terminal, open_streams
+from rtchat.core.errors import ExitCode, OutputError, RtchatError, UsageError
+from rtchat.core.text import on_a_line
 
 _COMMANDS = {
     "talk": "chat.talk",

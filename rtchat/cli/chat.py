@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.around import settled, surroundings
-from rtchat.errors import UsageError
+from rtchat.cli.environment import settled, surroundings
+from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from rtchat.run import Past
-    from rtchat.settings import Settings
-    from rtchat.views import Shape
+    from rtchat.app.chat import Past
+    from rtchat.app.frontend import Shape
+    from rtchat.config.settings import Settings
 
 Text = str | None
 Model = Annotated[Text, typer.Option("-m", "--model", metavar="NAME", help="The model.")]
@@ -195,8 +195,8 @@ def talk(
     no_env: NoEnv = False,
 ) -> int:
     """A conversation. From a pipe, each line is a turn."""
-    from rtchat.run import talk
-    from rtchat.voice import Sound
+    from rtchat.app.audio_io import Sound
+    from rtchat.app.chat import talk
 
     settings, around = settings_of(ctx.params), surroundings()
     # Where it is only a habit, a pipe still is one.
@@ -252,8 +252,8 @@ def once(
     no_env: NoEnv = False,
 ) -> int:
     """One question, one reply. "-", or no PROMPT: the question is what is piped in."""
-    from rtchat.run import once
-    from rtchat.voice import Sound
+    from rtchat.app.audio_io import Sound
+    from rtchat.app.chat import once
 
     settings = settings_of(ctx.params)
     past = _past(ctx.params)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from rtchat.blocking import BlockingFile
-from rtchat.cli.around import (
+from rtchat.cli.chat import NoEnv
+from rtchat.cli.environment import (
     config_file,
     data_dir,
     dotenv_file,
@@ -21,13 +21,13 @@ from rtchat.cli.around import (
     settled,
     warn,
 )
-from rtchat.cli.chat import NoEnv
-from rtchat.errors import OutputError, UsageError
-from rtchat.folders import make_private
-from rtchat.ui.safe import on_a_line
+from rtchat.core.errors import OutputError, UsageError
+from rtchat.core.text import on_a_line
+from rtchat.system.blocking import BlockingFile
+from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
-    from rtchat.settings import Settings
+    from rtchat.config.settings import Settings
 
 keys = typer.Typer(help="Keys for later runs: set, list, remove.")
 config = typer.Typer(help="The config file and the settings: path, show, edit, profiles, options.")
@@ -41,8 +41,8 @@ ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=Fa
 @keys.command("set")
 def keys_set(profile: ProfileName = "default") -> int:
     """Keep a key for a profile: from a hidden prompt, or from the first line of a pipe."""
-    from rtchat.keys import KeyStore
-    from rtchat.parsing import header_value
+    from rtchat.config.keys import KeyStore
+    from rtchat.config.parsers import header_value
 
     key = header_value(_read_key(profile), "the key")
     if not key:
@@ -69,7 +69,7 @@ def _read_key(profile: str) -> str:
 @keys.command("list")
 def keys_list() -> int:
     """Which keys there are, their ends, and where they are kept."""
-    from rtchat.keys import KEYRING, KeyStore, last_four
+    from rtchat.config.keys import KEYRING, KeyStore, last_four
 
     store = KeyStore(data_dir())
     rows = []
@@ -88,7 +88,7 @@ def keys_list() -> int:
 @keys.command("remove")
 def keys_remove(profile: ProfileName = "default") -> int:
     """Forget the key of a profile, wherever it is kept."""
-    from rtchat.keys import KeyStore
+    from rtchat.config.keys import KeyStore
 
     if not KeyStore(data_dir()).remove(profile):
         raise UsageError(f"no key of {profile} is kept", hint="rtchat keys list")
@@ -116,7 +116,7 @@ def config_show(
     """Every setting of a run, and where it comes from; no keys."""
     settings = settled({"profile": profile}, needs_key=False, no_env=no_env)
     _print_rows(
-        (name, _shown(name, settings), settings.origins.get(name, "nowhere"))
+        (name, shown_setting(name, settings), settings.origins.get(name, "nowhere"))
         for name in (*settings.names(), "key")
     )
     return 0
@@ -125,9 +125,9 @@ def config_show(
 @config.command("profiles")
 def config_profiles(no_env: NoEnv = False) -> int:
     """Every profile: its server, where its key is looked for first, and the dialect."""
-    from rtchat.config import all_profiles, read_config
-    from rtchat.endpoint import shown_url
-    from rtchat.values import OPENAI_URL
+    from rtchat.client.endpoint import shown_url
+    from rtchat.config.file import all_profiles, read_config
+    from rtchat.core.values import OPENAI_URL
 
     path = _config_path(no_env)
     rows = []
@@ -158,7 +158,7 @@ def config_edit(no_env: NoEnv = False) -> int:
     import shlex
     import subprocess
 
-    from rtchat.settings import check_config
+    from rtchat.config.settings import check_config
 
     path = _config_path(no_env)
     _begin(path)
@@ -176,7 +176,7 @@ def config_edit(no_env: NoEnv = False) -> int:
 
 
 def _config_path(no_env: bool) -> Path:
-    from rtchat.settings import config_path
+    from rtchat.config.settings import config_path
 
     return config_path(os.environ, dotenv=dotenv_file(no_env), usual=config_file(), warn=warn)
 
@@ -249,11 +249,11 @@ def _begin(path: Path) -> None:
 # -------------------------------------------------------------------------------------------- words
 
 
-def _shown(name: str, settings: Settings) -> str:
+def shown_setting(name: str, settings: Settings) -> str:
     """The value of a setting, for anybody to see."""
-    from rtchat.dotted import described
-    from rtchat.endpoint import shown_url
-    from rtchat.keys import last_four
+    from rtchat.client.endpoint import shown_url
+    from rtchat.config.keys import last_four
+    from rtchat.core.dotted_keys import described
 
     value = getattr(settings, name)
     match name, value:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.around import settled, surroundings
 from rtchat.cli.chat import (
     CaBundle,
     ConnectTimeout,
@@ -23,10 +22,11 @@ from rtchat.cli.chat import (
     Url,
     Verbose,
 )
-from rtchat.errors import UsageError
+from rtchat.cli.environment import settled, surroundings
+from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from rtchat.settings import Settings
+    from rtchat.config.settings import Settings
 
 
 def replay(
@@ -44,8 +44,8 @@ def replay(
     verbose: Verbose = False,
 ) -> int:
     """Show a recorded session again."""
-    from rtchat import replay
-    from rtchat.settings import Settings
+    from rtchat.app import replay
+    from rtchat.config.settings import Settings
 
     if not speed > 0:
         raise UsageError(f"--speed {speed:g} is not valid", hint="it must be more than 0, or inf")
@@ -76,8 +76,8 @@ def doctor(
 
     At last it asks for a word, which costs a few tokens.
     """
-    from rtchat.cli.configure import _shown
-    from rtchat.doctor import SETTINGS, doctor
+    from rtchat.app.doctor import SETTINGS, doctor
+    from rtchat.cli.configure import shown_setting
 
     options = {key: value for key, value in ctx.params.items() if value}
     options.pop("json", None)
@@ -86,7 +86,7 @@ def doctor(
 
     def describe(settings: Settings) -> dict[str, tuple[str, str]]:
         return {
-            name: (_shown(name, settings), settings.origins.get(name, "nowhere"))
+            name: (shown_setting(name, settings), settings.origins.get(name, "nowhere"))
             for name in SETTINGS
         }
 

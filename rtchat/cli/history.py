@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli.around import is_terminal, say, surroundings
-from rtchat.errors import UsageError
-from rtchat.ui.safe import on_a_line
+from rtchat.cli.environment import is_terminal, say, surroundings
+from rtchat.core.errors import UsageError
+from rtchat.core.text import on_a_line
 
 app = typer.Typer(help="Kept conversations: list, show, search, export, delete.")
 
@@ -24,7 +24,7 @@ def list_(
     json: Json = False,
 ) -> int:
     """Id, time, turns, model and title of each, newest first."""
-    from rtchat.history import listing
+    from rtchat.app.history import listing
 
     return listing(surroundings(), say, limit=limit, json=json)
 
@@ -32,7 +32,7 @@ def list_(
 @app.command()
 def show(id: Id = None) -> int:
     """Show a conversation."""
-    from rtchat.history import show
+    from rtchat.app.history import show
 
     return show(surroundings(), id)
 
@@ -44,7 +44,7 @@ def search(
     json: Json = False,
 ) -> int:
     """Find words: id, time, turn and what is around them."""
-    from rtchat.history import search
+    from rtchat.app.history import search
 
     return search(surroundings(), say, " ".join(words), limit=limit, json=json)
 
@@ -71,7 +71,7 @@ def export(
     ] = None,
 ) -> int:
     """A conversation as Markdown, JSON or a web page, or its sound."""
-    from rtchat.history import save, save_audio
+    from rtchat.app.history import save, save_audio
 
     if audio is not None:
         if format or output or force:
@@ -87,7 +87,7 @@ def delete(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
 ) -> int:
     """Delete conversations, with every word of them."""
-    from rtchat.history import delete
+    from rtchat.app.history import delete
 
     if bool(ids) == all_:
         raise UsageError("which conversations?", hint="name their ids, or --all")

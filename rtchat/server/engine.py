@@ -1,7 +1,6 @@
 """What answers: the protocol between a client's dialogue and an engine.
 
 An engine is shared by all clients and keeps nothing about them: it is given everything each time.
-Not here: any engine.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol, TypeAlias
 
-from rtchat.events import ServerProblem
-from rtchat.values import Item, Message, Status, ToolOutput, Usage, value
-from rtchat.wire.requests import Tools
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import Item, Message, Status, ToolOutput, Usage, value
+from rtchat.wire.client_events import Tools
 
 
 @value

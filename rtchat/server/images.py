@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 
+from rtchat.core.values import Item, Message
 from rtchat.server.items import RefusedError
-from rtchat.values import Item, Message
 
 _DATA_URL = re.compile(r"data:image/(png|jpeg|webp|gif);base64,", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?://", re.IGNORECASE)

@@ -1,7 +1,4 @@
-"""The items of one conversation: which there are, in which order, and what was said aloud of them.
-
-Not here: the events that tell a client (`dialogue`, `growing`).
-"""
+"""The items of one conversation, their order, and what was said aloud of them."""
 
 from __future__ import annotations
 
@@ -9,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from rtchat.events import ServerProblem
-from rtchat.server.limits import size_of
-from rtchat.server.speaking import Spoken, cut_to
-from rtchat.values import (
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
     Item,
@@ -22,7 +17,9 @@ from rtchat.values import (
     ToolCall,
     ToolOutput,
 )
-from rtchat.wire.requests import INVALID_REQUEST
+from rtchat.server.limits import size_of
+from rtchat.server.sentences import Spoken, cut_to
+from rtchat.wire.client_events import INVALID_REQUEST
 
 
 class RefusedError(Exception):

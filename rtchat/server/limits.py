@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from sys import getsizeof
 
-from rtchat.values import value
+from rtchat.core.values import value
 
 MB = 1_000_000
 _BURST_SECONDS = 10.0

@@ -1,9 +1,8 @@
 """The embedded model: llama.cpp in this process, by way of `xllamacpp`.
 
 The model has one slot, so one thread answers everybody in the order of asking. Prompts only grow at
-the end, as the model keeps what it has read: a changed beginning costs seconds of reading again.
-It is too small to use tools, which are passed over. Not here: the model's file (`weights`), the
-protocol (`dialogue`).
+the end, as the model keeps what it has read: a changed beginning costs seconds of reading again. It
+is too small to use tools, which are passed over.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol, TypeAlias
 
-from rtchat.errors import UsageError
+from rtchat.core.errors import UsageError
+from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.wire.fields import Fields
 
 LABEL = "SmolLM2-135M, a tiny model to try the interface, not for facts"

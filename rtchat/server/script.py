@@ -26,7 +26,7 @@ tools have given something back, the first with a `match_output` that fits, too:
     stall = true                    # no more word
     error = {code = "server_error", message = "No."}  # an `error` event instead of a reply
 
-A delta, of text or of arguments, counts as one token. Not here: the protocol (`dialogue`).
+A delta, of text or of arguments, counts as one token.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
-from rtchat.errors import UsageError
-from rtchat.events import ServerProblem
-from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Prompt
-from rtchat.values import (
+from rtchat.core.errors import UsageError
+from rtchat.core.events import ServerProblem
+from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
     Item,
@@ -55,7 +54,9 @@ from rtchat.values import (
     Usage,
     value,
 )
-from rtchat.wire.check import (
+from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Prompt
+from rtchat.wire.fields import Fields
+from rtchat.wire.validators import (
     FieldError,
     array,
     boolean,
@@ -66,7 +67,6 @@ from rtchat.wire.check import (
     record,
     text,
 )
-from rtchat.wire.fields import Fields
 
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 

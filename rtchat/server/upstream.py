@@ -2,7 +2,7 @@
 
 Every question is a request of its own that carries the whole conversation: nothing is kept between
 two but open connections, and one that is no longer wanted is closed, which stops the engine. It
-needs `httpx2`, an optional part. Not here: requests and answers themselves (`chat`).
+needs `httpx2`, an optional part.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from dataclasses import replace
 
 import httpx2
 
-from rtchat.redaction import Redactor, Stream
-from rtchat.server.chat import (
+from rtchat.core.redaction import Redactor, Stream
+from rtchat.core.text import compact_json
+from rtchat.server.chat_completions import (
     UPSTREAM_SECONDS,
     ChunkReader,
     Upstream,
@@ -27,7 +28,6 @@ from rtchat.server.chat import (
     write_request,
 )
 from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt, limited
-from rtchat.wire.fields import write_frame
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_ERROR = 64 * 1024
@@ -106,8 +106,8 @@ class UpstreamEngine:
         request = {**write_request(prompt, self.model)}
         messages = request.pop("messages")
         assert isinstance(messages, list)
-        chat = b",".join(write_frame(message).encode() for message in messages)
-        return b'%s,"messages":[%s]}' % (write_frame(request).encode()[:-1], chat)
+        chat = b",".join(compact_json(message).encode() for message in messages)
+        return b'%s,"messages":[%s]}' % (compact_json(request).encode()[:-1], chat)
 
 
 class _Redacting:

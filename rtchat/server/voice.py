@@ -1,7 +1,6 @@
 """What a server hears and speaks with: the protocol between a client's dialogue and those below.
 
-Audio is PCM16, mono, 24 kHz, everywhere. Not here: any voice (`local_voice`, `tone`), or when a
-turn of the user's begins and ends (`hearing`).
+Audio is PCM16, mono, 24 kHz, everywhere.
 """
 
 from __future__ import annotations

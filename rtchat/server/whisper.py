@@ -1,8 +1,7 @@
 """Speech to words: Whisper by way of `ctranslate2`; what it is fed, and what it is believed.
 
-English, without timestamps. Audio is float32 from -1 to 1, mono, 24 kHz. Not here: threads, or when
-somebody has finished speaking (`local_voice`, `hearing`). Needs the extra `voice-local` to be
-imported. Figures of speech and noise below are of tiny.en.
+English, without timestamps. Audio is float32 from -1 to 1, mono, 24 kHz. Needs the extra `voice-
+local` to be imported. Figures of speech and noise below are of tiny.en.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from rtchat.values import value
+from rtchat.core.values import value
 
 Samples: TypeAlias = NDArray[np.float32]
 

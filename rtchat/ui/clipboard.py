@@ -17,10 +17,10 @@ from shutil import which
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from typing import TextIO
 
-from rtchat.effects import Copy, Notice
-from rtchat.ui.grammar import parser, references
-from rtchat.ui.safe import visible
-from rtchat.worker import Worker
+from rtchat.core.effects import Copy, Notice
+from rtchat.core.text import visible
+from rtchat.markdown.dialect import parser, references
+from rtchat.system.worker import Worker
 
 _TIMEOUT = 2.0
 """Seconds that a command may take."""

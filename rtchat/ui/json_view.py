@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.effects import Asked, Heard, ReplyOver, Timing, Update
+from rtchat.core.effects import Asked, Heard, ReplyOver, Timing, Update
+from rtchat.core.text import write_json
+from rtchat.core.values import ToolCall, Usage
 from rtchat.ui.plain_view import Aside
-from rtchat.ui.safe import write_json
-from rtchat.values import ToolCall, Usage
 
 
 class JsonView:

@@ -1,7 +1,6 @@
 """The view for a terminal: finished Markdown in the scrollback, a panel for what may still change.
 
-The panel is the only thing that is painted twice. Not here: reading keys, or deciding anything
-about a reply; and no thread, the session's `tick` is the only clock.
+The panel is the only thing that is painted twice.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from rich.console import Console, Group
 from rich.text import Text
 
-from rtchat.effects import (
+from rtchat.core.effects import (
     Asked,
     Connecting,
     Copy,
@@ -31,21 +30,22 @@ from rtchat.effects import (
     Update,
     Waiting,
 )
-from rtchat.ui import theme, words
-from rtchat.ui.safe import visible
+from rtchat.core.text import visible
+from rtchat.markdown import theme
+from rtchat.ui import messages
 
 if TYPE_CHECKING:
     from rich.panel import Panel
 
-    from rtchat.ui.draw import Stream
+    from rtchat.markdown.render import Stream
     from rtchat.ui.panel import Panelled
 
 
 def preload() -> None:
     """Import what drawing needs: long enough to be done in a thread, before there is any text."""
-    for module in ("rich.panel", "rich.table", "rtchat.ui.draw", "rtchat.ui.panel"):
+    for module in ("rich.panel", "rich.table", "rtchat.markdown.render", "rtchat.ui.panel"):
         import_module(module)
-    from rtchat.ui.highlight import Highlighter
+    from rtchat.markdown.highlight import Highlighter
 
     for language in ("python", "bash", "js"):  # the first words in one cost 25 ms
         Highlighter(language).lines("")
@@ -121,12 +121,12 @@ class LiveView:
             case ToolBegan(call):
                 self._settle()
                 self._say(f"{call.name} runs")
-                self._notice("info", words.call(call, in_full=self._verbose))
+                self._notice("info", messages.call(call, in_full=self._verbose))
             case ToolEnded():
                 self._say("waiting")
-                self._notice("info", words.outcome(update, in_full=self._verbose))
+                self._notice("info", messages.outcome(update, in_full=self._verbose))
             case Totals():
-                self._aside(words.totals(update))
+                self._aside(messages.totals(update))
             case Notice(level=level, text=text):
                 self._notice(level, text)
             case Copy():
@@ -170,7 +170,7 @@ class LiveView:
             self._paint([])
 
     def _wait(self, update: Waiting) -> None:
-        self._say(words.waiting(update))
+        self._say(messages.waiting(update))
         if self._panel is None:
             self._notice("info", self._status)
 
@@ -187,7 +187,7 @@ class LiveView:
     def _add(self, text: str) -> None:
         self._open()
         if self._stream is None:
-            from rtchat.ui.draw import Stream
+            from rtchat.markdown.render import Stream
 
             self._stream = Stream(self._out)
         self._stream.add(visible(text), self._out.width)
@@ -224,8 +224,8 @@ class LiveView:
             self._out.print()
         elif begun and self._err.is_terminal and not self._quiet:
             self._err.print()
-        self._notice("error" if over.problem else "info", words.remark(over))
-        self._notice("info", words.stats(over))
+        self._notice("error" if over.problem else "info", messages.remark(over))
+        self._notice("info", messages.stats(over))
 
     def _paint(self, settled: list[Text]) -> None:
         """Print what is final and paint the panel below it."""
@@ -289,23 +289,23 @@ class LiveView:
 
     def _footer(self, width: int) -> str:
         """What stops the reply, as far as there is room for it."""
-        footer = words.stopping(self._microphone)
-        return footer if len(footer) <= width else words.stopping(None)
+        footer = messages.stopping(self._microphone)
+        return footer if len(footer) <= width else messages.stopping(None)
 
     # ------------------------------------------------------------------------- beside the reply
 
     def _greet(self, ready: Ready) -> None:
         if self._banner:
-            line = words.connected_again(ready) if self._was_ready else words.greeting(ready)
+            line = messages.connected_again(ready) if self._was_ready else messages.greeting(ready)
             self._notice("info", line)
         self._was_ready = True
 
     def _hear(self, text: str) -> None:
         """What was said aloud, as a question that was typed; late, after the reply to it."""
         if not self._banner:
-            self._notice("info", words.heard(Heard(text)))
+            self._notice("info", messages.heard(Heard(text)))
             return
-        said = visible(text.strip() or words.NOTHING).replace("\n", "\n  ")
+        said = visible(text.strip() or messages.NOTHING).replace("\n", "\n  ")
         line = Text(f"› {said}")  # noqa: RUF001 # as at the prompt
         if not self._is_due:
             line.append(" (answered above)", theme.DIM)

@@ -1,7 +1,4 @@
-"""The line below the prompt of a voice conversation: is the microphone on, and what does it hear.
-
-Not here: where the line stands and when it is painted (`prompt`), or sound (`devices`).
-"""
+"""The status line under the prompt in voice mode: microphone state and input level."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Protocol
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-from rtchat.effects import Microphone
+from rtchat.core.effects import Microphone
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 4

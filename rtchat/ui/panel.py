@@ -3,7 +3,7 @@
 A Rich `Live` that writes only the cells that changed, and moves rows that only moved. The cursor
 rests on their first cell: to erase them nothing need be known about their number or about how a
 terminal wrapped them after a resize. No scroll regions and no absolute positions, which lose lines
-of the scrollback: room is made by newlines at the bottom. Not here: what the rows say.
+of the scrollback: room is made by newlines at the bottom.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The views without a screen: the reply as raw text on stdout, all that is about it on stderr.
 
 Off a terminal the text goes out byte for byte as it arrives; on one (`--plain`) it is made harmless
-first. Nothing is ever painted twice. Not here: Markdown (`live_view`) and JSON (`json_view`).
+first. Nothing is ever painted twice.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import BinaryIO, TextIO, assert_never
 
-from rtchat.effects import (
+from rtchat.core.effects import (
     Asked,
     Connecting,
     Copy,
@@ -26,8 +26,8 @@ from rtchat.effects import (
     Update,
     Waiting,
 )
-from rtchat.ui import words
-from rtchat.ui.safe import visible
+from rtchat.core.text import visible
+from rtchat.ui import messages
 
 
 class Aside:
@@ -58,30 +58,30 @@ class Aside:
                 self._detail(f"connecting to {model}")
             case Ready():
                 if self._was_ready:
-                    self._info(words.connected_again(update))
+                    self._info(messages.connected_again(update))
                 elif self._banner:
-                    self._info(words.greeting(update))
+                    self._info(messages.greeting(update))
                 else:
-                    self._detail(words.greeting(update))
+                    self._detail(messages.greeting(update))
                 self._was_ready = True
             case Waiting():
-                self._info(words.waiting(update))
+                self._info(messages.waiting(update))
             case Asked():
                 self._complaint = ""
             case Heard():
-                self._info(words.heard(update))
+                self._info(messages.heard(update))
             case Microphone():
-                self._info(words.microphone(update))
+                self._info(messages.microphone(update))
             case TextArrived() | Copy() | ToolAsked():
                 pass
             case ToolBegan(call):
-                self._info(words.call(call, in_full=self._verbose))
+                self._info(messages.call(call, in_full=self._verbose))
             case ToolEnded():
-                self._info(words.outcome(update, in_full=self._verbose))
+                self._info(messages.outcome(update, in_full=self._verbose))
             case ReplyOver():
                 self._ended(update)
             case Totals():
-                self._line(words.totals(update))
+                self._line(messages.totals(update))
             case Notice(level, text):
                 self._notice(level, text)
             case _:
@@ -98,13 +98,13 @@ class Aside:
         self._info(text)
 
     def _ended(self, over: ReplyOver) -> None:
-        remark = words.remark(over)
+        remark = messages.remark(over)
         if over.problem is None:
             self._info(remark)
         elif remark != self._complaint:  # else it ends every question that waits, and was said
             self._complaint = remark
             self._complain(remark)
-        self._info(words.stats(over))
+        self._info(messages.stats(over))
 
     def _notice(self, level: str, text: str) -> None:
         if level == "detail":

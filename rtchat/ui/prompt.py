@@ -34,15 +34,15 @@ from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
 
-from rtchat.commands import TABLE
-from rtchat.effects import Microphone
-from rtchat.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
-from rtchat.folders import make_private
-from rtchat.ui.ahead import ESCAPE_SECONDS, Ahead, Typed
+from rtchat.core.effects import Microphone
+from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
+from rtchat.core.text import MARK
+from rtchat.system.folders import make_private
+from rtchat.system.worker import Worker
+from rtchat.ui.approval import CHOICES, ToolQuestion
 from rtchat.ui.meter import Meter, Meters
-from rtchat.ui.question import CHOICES, ToolQuestion
-from rtchat.ui.safe import MARK
-from rtchat.worker import Worker
+from rtchat.ui.slash_commands import TABLE
+from rtchat.ui.typeahead import ESCAPE_SECONDS, Ahead, Typed
 
 Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
 _BEAT = 0.1

@@ -1,8 +1,7 @@
 """A conversation in a terminal: the prompt and the view take turns.
 
 While an entry is edited nothing but notices is printed, above it; while a reply is due, to what was
-typed or to what was said aloud meanwhile, there is no prompt. Not here: keys (`prompt`), drawing
-(`live_view`), or what an entry leads to.
+typed or to what was said aloud meanwhile, there is no prompt.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from rtchat.commands import AttachAsked, TextFileAsked, parse
-from rtchat.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
-from rtchat.errors import ExitCode, UsageError
-from rtchat.events import (
+from rtchat.core.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
+from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.events import (
     Attached,
     CancelPressed,
     LeaveAsked,
@@ -25,10 +23,11 @@ from rtchat.events import (
     ToolAnswered,
     UserSaid,
 )
+from rtchat.system.worker import Worker
+from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
-from rtchat.ui.question import ToolQuestion
-from rtchat.worker import Worker
+from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
 
 T = TypeVar("T")
 

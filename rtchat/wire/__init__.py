@@ -6,12 +6,12 @@ one to and from it. `decode` is total: whatever comes becomes events, what canno
 `Unknown`.
 
 Source of the shapes: the GA reference, as typed in `openai.types.realtime`; the tests hold them
-together. Not here: sockets, and what any of it means to a conversation.
+together.
 """
 
-from rtchat.wire.client import ask_for, decode, encode, with_tools
-from rtchat.wire.fields import read_error_body, read_frame, write_frame
-from rtchat.wire.reader import EventRedactor, without_keys
+from rtchat.wire.codec import ask_for, decode, encode, with_tools
+from rtchat.wire.fields import read_error_body, read_frame
+from rtchat.wire.redactor import EventRedactor, without_keys
 
 __all__ = [
     "EventRedactor",
@@ -22,5 +22,4 @@ __all__ = [
     "read_frame",
     "with_tools",
     "without_keys",
-    "write_frame",
 ]

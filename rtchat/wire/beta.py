@@ -2,16 +2,16 @@
 
 OpenAI has switched this shape off; Azure's preview, Voice Live, DashScope, speaches and others
 still speak it. One table of event names and one of fields serve both directions, so a client and a
-server use the same. Both functions leave alone what they do not know. Not here: what an event means
-(`wire`). The day nobody speaks it any more, this file and its two callers in `wire` can go.
+server use the same. Both functions leave alone what they do not know. The day nobody speaks it any
+more, this file and its two callers in `wire` can go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from rtchat.dotted import without
-from rtchat.values import JsonObject
+from rtchat.core.dotted_keys import without
+from rtchat.core.values import JsonObject
 
 _TYPES_TO_GA = {
     "conversation.item.created": "conversation.item.added",

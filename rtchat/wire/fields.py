@@ -11,8 +11,9 @@ import math
 from itertools import islice
 from typing import NoReturn
 
-from rtchat.events import Unknown
-from rtchat.values import JsonObject
+from rtchat.core.events import Unknown
+from rtchat.core.text import whole_characters
+from rtchat.core.values import JsonObject
 
 
 def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
@@ -41,7 +42,7 @@ NOTES = 20
 
 
 def read_json(frame: str) -> object:
-    """JSON that `write_frame` can write again: it fits into strict JSON and the stack.
+    """JSON that `write_json` can write again: it fits into strict JSON and the stack.
 
     Raises:
         ValueError: it is no such JSON. RecursionError is as good as that.
@@ -90,25 +91,6 @@ def read_error_body(body: bytes) -> str:
     error = data.get("error") if isinstance(data, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) else ""
-
-
-def write_frame(data: JsonObject) -> str:
-    """A JSON object as a frame."""
-    return whole_characters(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
-
-
-def whole_characters(text: str) -> str:
-    """The text with each half of a surrogate pair joined to its other half, or replaced by U+FFFD.
-
-    JSON can carry half a pair, and so can a badly decoded terminal; no UTF-8 can.
-    """
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 class Fields:

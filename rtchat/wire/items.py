@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from rtchat.values import (
+from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
     Item,

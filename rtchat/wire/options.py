@@ -1,8 +1,7 @@
 """Every option of a session and of a response by its dotted name, and whether a value will do.
 
 The names and their help stand here; what a value may be is what `shapes` says of a whole event, so
-that a client is as strict beforehand as a server is afterwards. Source: the GA reference. Not here:
-where options come from (`rtchat.settings`), or when they are sent (`rtchat.conversation`).
+that a client is as strict beforehand as a server is afterwards. Source: the GA reference.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
-from rtchat.dotted import has, merged, nested
-from rtchat.values import JsonObject
-from rtchat.wire.check import FieldError, number
+from rtchat.core.dotted_keys import has, merged, nested
+from rtchat.core.values import JsonObject
 from rtchat.wire.fields import read_json
-from rtchat.wire.shapes import RESPONSE, SESSION
+from rtchat.wire.schema import RESPONSE, SESSION
+from rtchat.wire.validators import FieldError, number
 
 Of: TypeAlias = Literal["session", "response"]
 

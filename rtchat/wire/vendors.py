@@ -1,12 +1,11 @@
 """What two vendors want otherwise than either dialect has it.
 
-Both are read like everybody else: this is only what is sent. Not here: anything of which a server
-is merely more forgiving.
+Both are read like everybody else: this is only what is sent.
 """
 
 from __future__ import annotations
 
-from rtchat.values import JsonObject
+from rtchat.core.values import JsonObject
 from rtchat.wire import beta
 
 _QWEN_FORMATS = {"pcm16": "pcm"}

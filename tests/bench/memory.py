@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.store import FILE, Store
-from rtchat.values import Entry, Message, Part, Role, State
+from rtchat.core.values import Entry, Message, Part, Role, State
+from rtchat.history.store import FILE, Store
 from tests.faulty import Hand, begun, done, said, sockets
 from tests.program import Program, background
 

@@ -33,15 +33,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 from rich.console import Console
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.effects import Asked, ReplyOver, TextArrived
-from rtchat.events import InputEnded, UserSaid
+from rtchat.client.session import SLICE, TICK, Post, Session
+from rtchat.client.transport import endpoint, open_connection
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.values import Options, Status
 from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.server.realtime import serving
-from rtchat.session import SLICE, TICK, Post, Session
-from rtchat.transport import endpoint, open_connection
+from rtchat.server.sockets import serving
 from rtchat.ui.live_view import LiveView, preload
-from rtchat.values import Options, Status
 from tests.documents import ANSWER, BLOCKS
 
 KB, DELTA, PACE = 1000, 40, 0.01

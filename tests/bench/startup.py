@@ -24,8 +24,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.server.realtime import serving
 from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import serving
 from tests.program import background
 
 RUNS = 15

@@ -30,13 +30,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.server import weights
-from rtchat.server.engines import opened
-from rtchat.server.hearing import Ears, Ended, Turns
+from rtchat.core.values import BYTES_A_MS
+from rtchat.server import model_files
+from rtchat.server.factory import opened
 from rtchat.server.local_voice import LocalVoice, missing
-from rtchat.server.realtime import serving
+from rtchat.server.sockets import serving
+from rtchat.server.turn_detection import Ears, Ended, Turns
 from rtchat.server.voice import Detector
-from rtchat.values import BYTES_A_MS
 from tests.loopback import Peer, configure, joined
 from tests.sounds import words_in
 from tests.wer import errors, words
@@ -239,8 +239,8 @@ async def connected(voice: LocalVoice) -> AsyncIterator[Peer]:
     """A session with the embedded model."""
     with tempfile.TemporaryDirectory() as name:
         data_dir = Path(name)
-        if weights.find(data_dir) is None:
-            weights.install(data_dir)
+        if model_files.find(data_dir) is None:
+            model_files.install(data_dir)
         async with (
             opened("local", data_dir=data_dir, environ=os.environ) as engine,
             serving(engine, voice=voice) as url,

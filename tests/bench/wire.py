@@ -28,12 +28,12 @@ from websockets.frames import Frame, Opcode
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.conversation import Conversation, Mode
-from rtchat.events import InputEnded, UserSaid
-from rtchat.session import Post, Session
-from rtchat.transport import endpoint, open_connection
+from rtchat.client.session import Post, Session
+from rtchat.client.transport import endpoint, open_connection
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.values import Options
 from rtchat.ui.plain_view import Aside, PlainView
-from rtchat.values import Options
 
 ROUNDS = 9
 DELTAS = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000

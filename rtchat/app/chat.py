@@ -1,0 +1,506 @@
+"""One run of `talk` or `once`: settings and streams in, an exit code out.
+
+Chooses the view, the source of questions and the way to a server, and hands them to a `Session`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+)
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+
+from rtchat.app.audio_io import Both, Recorder, Sound, Voice, input_rate, spoken
+from rtchat.app.frontend import (
+    Shape,
+    Surroundings,
+    aside_of,
+    renders,
+    terminal_of,
+    unblocked,
+    unechoed,
+    view_of,
+)
+from rtchat.client.endpoint import trust
+from rtchat.client.session import MOST_OWED, Keeper, Link, Player, Post, Session, Source, Tap, View
+from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
+from rtchat.config.settings import Settings
+from rtchat.core import server_errors
+from rtchat.core.backoff import Patience
+from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.effects import Notice, ReplyOver, Update
+from rtchat.core.errors import ExitCode, Problem, UsageError, as_error
+from rtchat.core.events import (
+    AudioSaid,
+    CancelPressed,
+    InputEnded,
+    LeaveAsked,
+    LocalEvent,
+    UserSaid,
+)
+from rtchat.core.pricing import Costs, known_rates
+from rtchat.core.redaction import Redactor
+from rtchat.core.text import write_json
+from rtchat.core.tool_calls import Permissions
+from rtchat.core.values import JsonObject, Kept, Limits, Options
+from rtchat.inputs.stdin import read_lines, read_prompt
+from rtchat.ui import messages
+from rtchat.ui.plain_view import Aside
+from rtchat.wire import ask_for, with_tools
+
+if TYPE_CHECKING:
+    from rtchat.history.writer import HistoryWriter
+    from rtchat.tools.toolbox import Toolbox
+    from rtchat.trace.recording import Trace
+
+Past: TypeAlias = int | Literal["latest"] | None
+"""The kept conversation to go on with."""
+
+
+def once(
+    prompt: str | None,
+    settings: Settings,
+    shape: Shape,
+    streams: Surroundings,
+    past: Past = None,
+    files: Sequence[str] = (),
+    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+) -> ExitCode:
+    """One question, with files, and one reply."""
+    with unblocked(streams) as streams:
+        aside = aside_of(settings, streams)
+        descriptor = None if streams.stdin_is_terminal else streams.stdin
+        attached = _attached(files, descriptor)
+        if "-" in files:
+            descriptor = None
+            if prompt in (None, "-") and sound.audio_in is None:
+                hint = 'rtchat once --attach - "a question"'
+                raise UsageError("no prompt: --attach - takes stdin", hint=hint)
+        if sound.audio_in is None:
+            question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, aside.say))
+        else:
+            question = _said(sound.audio_in, prompt, descriptor, aside.say)
+
+        async def ask(post: Post) -> None:
+            await asyncio.sleep(0)  # start to connect first, as that takes longer
+            for file in attached:
+                post(file)
+            post(question)
+            post(InputEnded())
+            if shape == "text" and renders(settings, streams):
+                from rtchat.ui.live_view import preload
+
+                await asyncio.to_thread(preload)
+
+        prepare(settings, streams, aside, sound)
+        view = view_of(settings, shape, streams, aside)
+        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
+
+
+def _said(
+    audio_in: str, prompt: str | None, stdin: int | None, tell: Callable[[str], None]
+) -> LocalEvent:
+    """A question that was recorded, and what was written besides."""
+    from rtchat.audio.files import read
+
+    if audio_in != "-":
+        said = read(Path(audio_in), tell)
+        return AudioSaid(said, read_prompt(prompt, stdin, tell, is_all=False))
+    if stdin is None or prompt == "-":
+        raise UsageError("--audio-in -: stdin has no audio", hint="pipe a WAV into it")
+    return AudioSaid(read(stdin, tell), prompt or "")
+
+
+def talk(
+    settings: Settings,
+    shape: Shape,
+    streams: Surroundings,
+    past: Past = None,
+    files: Sequence[str] = (),
+    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+) -> ExitCode:
+    """A conversation: with a person at a terminal, or with each line of a pipe, and with whoever
+    speaks. Files go with its first question."""
+    aside = aside_of(settings, streams)
+    voice = Voice(settings) if sound.is_live else None
+    if "-" in files:
+        raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
+    attached = _attached(files, None)
+    is_chat = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
+    if voice is not None and not is_chat and spoken(settings, sound)[1].by_hand:
+        raise UsageError("to end a turn by Ctrl-T takes a terminal", hint="--vad server needs none")
+    prepare(settings, streams, aside, sound)
+    if is_chat:
+        view, source = terminal_of(settings, streams, voice)
+        source = partial(_after, attached, source)
+        return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
+    with unblocked(streams) as streams:
+        view = _Paced(view_of(settings, shape, streams, aside_of(settings, streams)), streams)
+        source = _no_lines
+        if streams.stdin is not None:
+            source = partial(read_lines, descriptor=streams.stdin, answered=view.answered)
+        source = partial(_after, attached, source)
+        return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
+
+
+class _Paced:
+    """A view that tells when to ask the next question: once the last one was answered, and most of
+    the answer has been written."""
+
+    def __init__(self, view: View, streams: Surroundings) -> None:
+        self._view = view
+        self._output = streams.output
+        self._is_over = asyncio.Event()
+
+    def show(self, update: Update) -> None:
+        """Show it."""
+        self._view.show(update)
+        if isinstance(update, ReplyOver):
+            self._is_over.set()
+
+    def tick(self) -> None:
+        """Let the view paint."""
+        self._view.tick()
+
+    def close(self) -> None:
+        """Close the view."""
+        self._view.close()
+
+    async def answered(self) -> None:
+        """Wait until the next question may be asked."""
+        await self._is_over.wait()
+        self._is_over.clear()
+        if self._output is not None:
+            await self._output.written(MOST_OWED)
+
+
+def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
+    if not files:
+        return ()
+    from rtchat.inputs.attachments import read_all
+
+    return read_all(files, stdin)
+
+
+async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
+    """What is attached, then all that the source has."""
+    for file in attached:
+        post(file)
+    await source(post)
+
+
+def prepare(
+    settings: Settings,
+    streams: Surroundings,
+    aside: Aside,
+    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+) -> None:
+    """Say where settings come from; see to it that the embedded model is there."""
+    if settings.dotenv is not None:
+        aside.show(Notice("detail", f"settings from {settings.dotenv}"))
+    if not settings.local:
+        aside.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
+    if settings.local:
+        from rtchat.app.serve import prepare_local, prepare_voice
+
+        if sound.hears or sound.speaks:
+            prepare_voice(aside.say)
+        if not sound.transcribes:
+            prepare_local(streams.data_dir, aside.say)
+
+
+async def _no_lines(post: Post) -> None:
+    post(InputEnded())
+
+
+# ------------------------------------------------------------------------------------------ running
+
+
+def _run(
+    settings: Settings,
+    mode: Mode,
+    shape: Shape,
+    streams: Surroundings,
+    view: View,
+    source: Source,
+    past: Past,
+    sound: Sound,
+    voice: Voice | None = None,
+) -> ExitCode:
+    with ExitStack() as stack:
+        aside = aside_of(settings, streams)
+        keeper, kept = _history(settings, streams, past, aside, stack)
+        if kept is not None:
+            view.show(Notice("info", messages.conversation(kept)))
+        player: Player | None = voice
+        recorder = None
+        if sound.audio_out is not None:
+            recorder = stack.enter_context(_recorder(mode, sound.audio_out))
+            player = recorder if voice is None else Both(voice, recorder)
+            source = partial(_together, source, recorder.watch)
+        if voice is not None:
+            source = partial(_together, source, voice.listen)
+        held = _hold(
+            settings, mode, shape, streams, view, source, kept, keeper, sound=sound, player=player
+        )
+        code = asyncio.run(held)
+        if voice is not None:
+            aside.show(Notice("detail", voice.describe()))
+        if recorder is not None:
+            code = _recorded(recorder, code, aside)
+        if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
+            message = f"the reply has no sound: {sound.audio_out} was not written"
+            raise as_error(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
+        return code
+
+
+def _history(
+    settings: Settings, streams: Surroundings, past: Past, aside: Aside, stack: ExitStack
+) -> tuple[Keeper | None, Kept | None]:
+    """Returns what keeps this conversation, and the earlier one that it continues. That one is read
+    now, as a session begins with it."""
+    if not settings.history and past is None:
+        return None, None
+    from rtchat.history.store import FILE, Store
+    from rtchat.history.writer import HistoryWriter
+
+    store = Store(streams.data_dir / FILE)
+    writer = HistoryWriter(store)
+    stack.callback(_close_history, writer, aside)
+    kept = None
+    if past is not None:
+        kept = store.recall(None if past == "latest" else past)
+    return (writer if settings.history else None), kept
+
+
+def _close_history(writer: HistoryWriter, aside: Aside) -> None:
+    if unwritten := writer.close():
+        aside.show(Notice("warning", unwritten))
+
+
+def _recorded(recorder: Recorder, code: ExitCode, aside: Aside) -> ExitCode:
+    """End the recording of replies; its failure sets the exit code if nothing else failed."""
+    recorder.close()
+    if recorder.failure is None:
+        return code
+    if not recorder.is_failure_said:
+        aside.show(Notice("error", str(recorder.failure)))
+    return recorder.failure.exit if code is ExitCode.OK else code
+
+
+async def _together(source: Source, other: Source, post: Post) -> None:
+    await asyncio.gather(source(post), other(post))
+
+
+@contextmanager
+def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
+    """What records replies: in one file, or each in one of a folder."""
+    from rtchat.audio.wav import WavWriter, prepare
+
+    with ExitStack() as files:
+        if mode is Mode.ONCE:
+            if str(path) == "-":
+                raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
+            file = files.enter_context(WavWriter(path))
+            recorder = Recorder(lambda: file)
+        else:
+            prepare(path)
+            recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
+        files.callback(recorder.close)
+        yield recorder
+
+
+async def _hold(
+    settings: Settings,
+    mode: Mode,
+    shape: Shape,
+    streams: Surroundings,
+    view: View,
+    source: Source,
+    kept: Kept | None,
+    keeper: Keeper | None,
+    *,
+    sound: Sound,
+    player: Player | None,
+) -> ExitCode:
+    async with AsyncExitStack() as stack:
+        connect, redactor = server_of(settings, streams, stack)
+        taps: list[Tap] = []
+        if shape == "events":
+            taps.append(partial(_print_event, streams.stdout.buffer))
+        trace = trace_of(settings, redactor, stack, view)
+        if trace is not None:
+            taps.append(trace)
+        toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        session = Session(
+            _conversation(settings, mode, kept, toolbox, sound),
+            view,
+            connect,
+            tools=toolbox,
+            dialect=settings.forced_dialect,
+            redactor=redactor,
+            fit=input_rate(settings) if sound.hears else None,
+            taps=tuple(taps),
+            keeper=keeper,
+            player=player,
+            output=streams.output,
+        )
+        with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
+            code = await session.run(source, _signals(mode))
+        if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
+            return ExitCode.HANGUP  # the terminal was gone before the signal that says so
+        await finish(trace, code)
+        return code
+
+
+def trace_of(
+    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
+) -> Trace | None:
+    """The recording of this run, if one is wanted."""
+    if settings.trace is None:
+        return None
+    from rtchat.trace.recording import Trace
+
+    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
+    if trace.path != settings.trace:
+        text = f"{settings.trace} exists: recording to {trace.path}"
+        view.show(Notice("info", text))
+    return stack.enter_context(closing(trace))
+
+
+async def finish(trace: Trace | None, code: ExitCode) -> None:
+    """End a trace; its failure is raised if nothing else failed."""
+    if trace is not None:
+        await asyncio.to_thread(trace.close)
+        if trace.failure is not None and code is ExitCode.OK:
+            raise trace.failure
+
+
+async def _toolbox(
+    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
+) -> Toolbox | None:
+    """What the model may call; `say` is told what tools print."""
+    if not (settings.tools or settings.mcp):
+        return None
+    from rtchat.tools.toolbox import combine, printing_to
+
+    stack.enter_context(printing_to(say))
+    boxes: list[Toolbox] = []
+    if settings.tools:
+        from rtchat.tools.functions import load
+
+        boxes += [load(path) for path in settings.tools]
+    if settings.mcp:
+        from rtchat.tools.mcp import open_servers
+
+        boxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
+    return combine(*boxes)
+
+
+def _conversation(
+    settings: Settings, mode: Mode, kept: Kept | None, toolbox: Toolbox | None, sound: Sound
+) -> Conversation:
+    model = model_of(settings)
+    session, speech = spoken(settings, sound)
+    tools = toolbox.tools if toolbox else ()
+    costs = Costs(known_rates(settings.url, settings.prices), settings.max_cost)
+    if settings.local:
+        costs = Costs()
+    elif costs.most is not None and costs.rate(model) is None:
+        hint = f'give one in the config file: [prices."{model}"]'
+        raise UsageError(server_errors.no_price(model), hint=hint)
+    return Conversation(
+        model,
+        ask_for(
+            "audio" if sound.speaks else "text",
+            settings.system,
+            settings.max_output_tokens,
+            with_tools(session, tools),
+        ),
+        mode=mode,
+        patience=Patience(settings.connect_timeout, settings.timeout),
+        past=kept,
+        response=Options(other=settings.response),
+        speech=speech,
+        costs=costs,
+        permissions=Permissions(
+            [tool.name for tool in tools],
+            settings.allow_tools,
+            servers=toolbox.servers if toolbox else {},
+            asks=mode is Mode.CHAT,
+            limits=Limits(
+                settings.max_tool_rounds,
+                settings.max_tool_calls,
+                settings.max_tool_bytes,
+                settings.max_reply_bytes,
+            ),
+        ),
+    )
+
+
+def _signals(mode: Mode) -> dict[int, LocalEvent]:
+    stop = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
+    return {
+        signal.SIGINT: stop,
+        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
+        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
+    }
+
+
+def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
+    if direction == "received" and not isinstance(data, str):
+        out.write((write_json(data) + "\n").encode())
+        out.flush()
+
+
+Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
+
+
+def model_of(settings: Settings) -> str:
+    """The model that is asked."""
+    if settings.local:
+        from rtchat.app.serve import LOCAL_MODEL
+
+        return LOCAL_MODEL
+    return settings.model
+
+
+def server_of(
+    settings: Settings, streams: Surroundings, stack: AsyncExitStack, *, transcribes: bool = False
+) -> tuple[Connect, Redactor]:
+    """Returns what connects to the server, and what removes the user's keys from its events."""
+    if settings.local:
+        from rtchat.app.serve import LocalServer
+
+        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
+        return server.connect, Redactor()
+
+    def where(model: str) -> Endpoint:
+        return endpoint(
+            model,
+            url=settings.url,
+            transcribes=transcribes,
+            api_key=settings.key.reveal(),
+            headers=settings.headers,
+            key_header=settings.key_header,
+            beta=settings.dialect == "beta",
+            insecure=settings.insecure,
+        )
+
+    def connect(model: str) -> AbstractAsyncContextManager[Link]:
+        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
+
+    # What cannot work is said now, before anything is asked.
+    first = where(settings.model)
+    tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
+    return connect, Redactor((*first.secrets, *proxy_keys(first)))

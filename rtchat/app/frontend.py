@@ -1,0 +1,219 @@
+"""What a run is seen through: settings and streams in, a view and a source of keys out."""
+
+from __future__ import annotations
+
+import asyncio
+import termios
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+
+from rtchat.client.session import Post, Source, View
+from rtchat.config.settings import Settings
+from rtchat.core.effects import Update
+from rtchat.core.values import value
+from rtchat.system.output import Output
+from rtchat.ui.plain_view import Aside, PlainView
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rtchat.ui.meter import Meters
+    from rtchat.ui.terminal import Screen
+
+Shape: TypeAlias = Literal["text", "json", "events"]
+"""What goes to stdout: replies as text, as JSON, or every server event."""
+
+
+@value
+class Surroundings:
+    """The three streams, what is at their other ends, and where things are kept."""
+
+    stdin: int | None
+    """The descriptor; None if it is closed."""
+    stdout: TextIO
+    stderr: TextIO | None
+    data_dir: Path
+    state_dir: Path
+    environ: MutableMapping[str, str]
+    stdin_is_terminal: bool = False
+    stdout_is_terminal: bool = False
+    stderr_is_terminal: bool = False
+    output: Output | None = None
+    """What `stdout` and `stderr` write through; None if writing to them may block."""
+
+
+@contextmanager
+def unblocked(streams: Surroundings) -> Iterator[Surroundings]:
+    """The same, with streams that threads write to. At the end, wait for them."""
+    err = streams.stderr
+    with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
+        yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
+
+
+def aside_of(settings: Settings, streams: Surroundings) -> Aside:
+    """What is said on stderr."""
+    return Aside(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
+
+
+def view_of(settings: Settings, shape: Shape, streams: Surroundings, aside: Aside) -> View:
+    """What replies are seen through, where nobody types."""
+    if shape == "events":
+        return aside
+    if shape == "json":
+        from rtchat.ui.json_view import JsonView
+
+        return JsonView(streams.stdout.buffer, aside)
+    if renders(settings, streams):
+        from rtchat.ui.live_view import LiveView
+
+        return LiveView(
+            *consoles(settings, streams), verbose=settings.verbose, quiet=settings.quiet
+        )
+    return PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal)
+
+
+def renders(settings: Settings, streams: Surroundings) -> bool:
+    """Whether Markdown is shown as such."""
+    if settings.render == "auto":
+        return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
+    return settings.render == "always"
+
+
+def _colors(settings: Settings, streams: Surroundings, is_terminal: bool) -> bool:
+    """Whether to colour a stream: the option, then NO_COLOR, FORCE_COLOR and TERM, then what it
+    is."""
+    if settings.color != "auto":
+        return settings.color == "always"
+    if streams.environ.get("NO_COLOR"):
+        return False
+    if streams.environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal and streams.environ.get("TERM") != "dumb"
+
+
+def consoles(settings: Settings, streams: Surroundings) -> tuple[Console, Console]:
+    """Where to draw: stdout and stderr."""
+    from rich.console import Console
+
+    from rtchat.markdown.links import LinkingConsole, takes_links
+
+    def console(file: TextIO, is_terminal: bool) -> Console:
+        colors = _colors(settings, streams, is_terminal)
+        # The 16 colours of the terminal's own palette read on any background; without colours a
+        # terminal still has bold and underline.
+        styled = colors or (is_terminal and streams.environ.get("TERM") != "dumb")
+        kind = LinkingConsole if is_terminal and takes_links(streams.environ) else Console
+        return kind(
+            file=file,
+            force_terminal=is_terminal,
+            color_system="standard" if styled else None,
+            no_color=not colors,
+            legacy_windows=False,
+            _environ=dict(streams.environ),
+        )
+
+    err = streams.stderr or StringIO()  # closed: nobody is to be told
+    out = console(streams.stdout, streams.stdout_is_terminal)
+    return out, console(err, streams.stderr_is_terminal)
+
+
+class _Later:
+    """A view that is not there yet: keeps what it is told until it is.
+
+    Should the program end before, `otherwise` is told: an error may be among it.
+    """
+
+    def __init__(self, otherwise: View) -> None:
+        self._otherwise = otherwise
+        self._view: View | None = None
+        self._kept: list[Update] = []
+
+    def show(self, update: Update) -> None:
+        if self._view is None:
+            self._kept.append(update)
+        else:
+            self._view.show(update)
+
+    def tick(self) -> None:
+        if self._view is not None:
+            self._view.tick()
+
+    def close(self) -> None:
+        if self._view is None:
+            self.become(self._otherwise)
+        else:
+            self._view.close()
+
+    def become(self, view: View) -> None:
+        self._view = view
+        for update in self._kept:
+            view.show(update)
+
+
+@contextmanager
+def unechoed(terminal: int) -> Iterator[None]:
+    """Turn the terminal's echo off, so that keys that nothing reads yet are not shown: no `^C`, and
+    no reports of the cursor position."""
+    try:
+        before = termios.tcgetattr(terminal)
+    except termios.error:
+        yield
+        return
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # it is gone
+            termios.tcflush(terminal, termios.TCIFLUSH)
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def screen_of(settings: Settings, streams: Surroundings) -> Screen:
+    """What a conversation is seen on: a screen reader's, `--plain`, is never painted twice."""
+    verbose, quiet = settings.verbose, settings.quiet
+    if not renders(settings, streams):
+        aside = Aside(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
+        return PlainView(streams.stdout.buffer, aside, raw=False)
+    from rtchat.ui.live_view import LiveView
+
+    return LiveView(*consoles(settings, streams), banner=True, verbose=verbose, quiet=quiet)
+
+
+def terminal_of(
+    settings: Settings, streams: Surroundings, meters: Meters | None = None
+) -> tuple[View, Source]:
+    """A prompt and a live view; `meters` are those of a voice conversation. They take longer to
+    import than a connection to be made, so both happen at once."""
+    later = _Later(aside_of(settings, streams))
+
+    async def run(post: Post) -> None:
+        await asyncio.to_thread(import_module, "rtchat.ui.terminal")
+        from rtchat.inputs import attachments
+        from rtchat.ui.clipboard import Clipboard
+        from rtchat.ui.live_view import preload
+        from rtchat.ui.prompt import Prompt
+        from rtchat.ui.terminal import Terminal
+
+        colors = _colors(settings, streams, is_terminal=True)
+        prompt = Prompt(
+            streams.state_dir / "input_history",
+            color=colors,
+            meters=meters,
+            paints_meter=renders(settings, streams),
+            stdout=streams.stdout,
+        )
+        clipboard = Clipboard(streams.stdout, streams.environ)
+        terminal = Terminal(screen_of(settings, streams), prompt, clipboard, attachments)
+        later.become(terminal)
+        if renders(settings, streams):
+            await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
+        else:
+            await terminal.run(post)
+
+    return later, run

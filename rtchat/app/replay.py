@@ -1,0 +1,241 @@
+"""A recorded session again: shown through the views of `talk` at its own pace, or told in lines."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rtchat.app.frontend import Surroundings, aside_of, screen_of, unblocked, view_of
+from rtchat.client.session import MOST_OWED, TICK, View
+from rtchat.config.settings import Settings
+from rtchat.core.effects import (
+    Asked,
+    Heard,
+    Microphone,
+    Notice,
+    Ready,
+    ReplyOver,
+    Timing,
+    Update,
+    Waiting,
+)
+from rtchat.core.errors import ExitCode, writing_stdout
+from rtchat.core.text import on_a_line, visible
+from rtchat.core.values import Status
+from rtchat.system.output import LAST_CHANCE, Output
+from rtchat.trace.recording import Recording, read_trace
+from rtchat.trace.simulate import Rerun, Step
+from rtchat.ui import messages
+
+LONGEST_PAUSE = 3.0
+"""Seconds between two turns that are waited out; a user may have gone for lunch."""
+_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_LONGEST_QUOTE = 60
+
+
+def replay(trace: str, speed: float, settings: Settings, streams: Surroundings) -> ExitCode:
+    """Show a recording, `speed` times as fast as it was; infinity is at once."""
+    recording = _read(trace, streams)
+    is_timed = any(event.time is not None for event in recording.events)
+    with unblocked(streams) as streams:
+        if streams.stdout_is_terminal:
+            view: View = screen_of(settings, streams)
+        else:
+            view = view_of(settings, "text", streams, aside_of(settings, streams))
+        player = _Player(view, speed, streams.output, is_timed=is_timed)
+        return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
+
+
+def check(trace: str, streams: Surroundings) -> ExitCode:
+    """Say what this program would have done; OK if every reply is complete and nothing unknown."""
+    lines, is_sound = report(_read(trace, streams))
+    with writing_stdout():
+        streams.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+        streams.stdout.flush()
+    return ExitCode.OK if is_sound else ExitCode.REPLY
+
+
+def _read(trace: str, streams: Surroundings) -> Recording:
+    def warn(text: str) -> None:
+        aside_of(Settings(), streams).show(Notice("warning", text))
+
+    if trace == "-":
+        return read_trace(0 if streams.stdin is None else streams.stdin, warn)
+    return read_trace(Path(trace), warn)
+
+
+# ------------------------------------------------------------------------------------------ showing
+
+
+async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
+    """Play to the end or to a signal. Then the view is closed, and the output written if its reader
+    accepts it."""
+    playing = asyncio.current_task()
+    assert playing is not None
+    stopped: list[ExitCode] = []
+
+    def stop(code: ExitCode) -> None:
+        stopped.append(code)
+        playing.cancel()
+
+    for number, code in _SIGNALS.items():
+        asyncio.get_running_loop().add_signal_handler(number, stop, code)
+    try:
+        try:
+            await player.play(steps)
+        finally:
+            player.close()
+        await player.written()
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        await player.written(LAST_CHANCE)
+    return stopped[0] if stopped else ExitCode.OK
+
+
+class _Player:
+    """Hands updates to a view when they are due, and lets it paint meanwhile."""
+
+    def __init__(self, view: View, speed: float, output: Output | None, *, is_timed: bool) -> None:
+        self._view = view
+        self._output = output
+        self._speed = speed
+        self._is_timed = is_timed
+        self._due = False
+        self._at = 0.0
+        self._deadline = self._next_tick = time.monotonic()
+
+    async def play(self, steps: Iterable[Step]) -> None:
+        """Show all of it."""
+        for step in steps:
+            await self._wait(self._at if step.time is None else step.time)
+            for update in step.updates:
+                self._show(update)
+            if self._output is not None:
+                await self._output.written(MOST_OWED)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        with writing_stdout():
+            self._view.close()
+
+    async def written(self, timeout: float | None = None) -> None:
+        """Wait until the output is written; after a timeout it is dropped."""
+        if self._output is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._output.written()
+            except TimeoutError:
+                self._output.give_up()
+
+    async def _wait(self, at: float) -> None:
+        gap, self._at = at - self._at, at
+        if not self._due:
+            gap = min(gap, LONGEST_PAUSE)
+        self._deadline += gap / self._speed
+        while True:
+            left = self._deadline - time.monotonic()
+            await asyncio.sleep(max(0.0, min(left, TICK)))  # even if nothing is: for signals
+            if time.monotonic() >= self._next_tick and self._due:
+                self._next_tick = time.monotonic() + TICK
+                with writing_stdout():
+                    self._view.tick()
+            if left <= TICK:
+                return
+
+    def _show(self, update: Update) -> None:
+        match update:
+            case Asked(text):
+                self._due = True
+                if text:  # else it was spoken, and is there once it was heard
+                    self._tell(Notice("info", f"\u203a {text}"))
+            case ReplyOver():
+                self._due = False
+                update = update if self._is_timed else replace(update, timing=Timing())
+            case Ready() if not self._is_timed:
+                return
+            case Microphone():
+                return
+            case _:
+                pass
+        self._tell(update)
+
+    def _tell(self, update: Update) -> None:
+        with writing_stdout():
+            self._view.show(update)
+
+
+# ----------------------------------------------------------------------------------------- checking
+
+
+def report(recording: Recording) -> tuple[list[str], bool]:
+    """What this program would have done, line by line, and whether all of it is well."""
+    rerun = Rerun(recording.events)
+    is_timed = any(event.time is not None for event in recording.events)
+    found: list[tuple[int, str]] = []
+    statuses: list[Status] = []
+    for step in rerun.steps():
+        for update in step.updates:
+            if isinstance(update, ReplyOver):
+                statuses.append(update.status)
+                update = update if is_timed else replace(update, timing=Timing())
+            if text := _told(update):
+                found.append((step.line, text))
+    for line, unknown in rerun.unknown:
+        found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
+    found += _counted(rerun.ledger.differences)
+    if not rerun.has_session:
+        found.append((0, "no session in it"))
+    completed = statuses.count(Status.COMPLETED)
+    summary = (
+        f"replies: {len(statuses)}, completed: {completed}, "
+        f"passed over: {len(rerun.unknown)}, sent otherwise: {len(rerun.ledger.differences)}"
+    )
+    if rerun.exit is not None:
+        summary = f"{summary}, the program would end with {rerun.exit.value}"
+    lines = [f"{line:>5}  {on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
+    is_sound = rerun.has_session and completed == len(statuses) and not rerun.unknown
+    made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
+    head = f"{made_by}: {len(recording.events)} events"
+    return [head, *lines, summary], is_sound and rerun.exit is None
+
+
+def _told(update: Update) -> str:
+    """An update in words; nothing if it is not worth a line."""
+    match update:
+        case Ready(model, _, replayed):
+            return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
+        case Waiting():
+            return messages.waiting(update)
+        case Asked(text, spoken=is_spoken):
+            return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
+        case Heard(text):
+            return f"heard: {_quoted(text)}"
+        case ReplyOver(status, text):
+            parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
+            parts += [f"calls {call.name}" for call in update.tool_calls]
+            parts.append(messages.remark(update) if update.problem else "")
+            return " · ".join(filter(None, parts))
+        case Notice(level, text) if level != "detail":
+            return f"{level}: {text}"
+        case _:
+            return ""
+
+
+def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Each difference once, where it was first seen, and how often it was."""
+    differences = sorted(differences)
+    counts = Counter(text for _, text in differences)
+    first = {text: line for line, text in reversed(differences)}
+    for text, line in first.items():
+        yield line, f"{text} ({counts[text]} times)" if counts[text] > 1 else text
+
+
+def _quoted(text: str) -> str:
+    line = on_a_line(text)
+    return line if len(line) <= _LONGEST_QUOTE else f"{line[: _LONGEST_QUOTE - 1]}…"

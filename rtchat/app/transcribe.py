@@ -1,0 +1,140 @@
+"""`rtchat transcribe`: a file, a pipe or the microphone in, what was said out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rtchat.app.audio_io import Sound, Voice, input_rate, refuse_formats
+from rtchat.app.chat import finish, prepare, server_of, trace_of
+from rtchat.app.frontend import Surroundings, aside_of, unblocked
+from rtchat.client.session import Post, Session
+from rtchat.config.settings import Settings
+from rtchat.core.backoff import Patience
+from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
+from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
+from rtchat.core.transcription import Transcription
+from rtchat.ui.plain_view import PlainView
+from rtchat.wire.audio_options import input_rate as rate_taken
+from rtchat.wire.audio_options import turn_ends, with_transcription
+
+MODEL = "gpt-live-transcribe"
+"""OpenAI's for text while somebody speaks."""
+LOCAL_MODEL = "whisper-tiny.en"
+
+
+def transcribe(
+    file: str | None, settings: Settings, streams: Surroundings, model: str | None
+) -> ExitCode:
+    """Write down what a file, stdin (`-`) or, without either, the microphone has."""
+    refuse_formats(settings)
+    aside = aside_of(settings, streams)
+    if file is None and not streams.stdin_is_terminal:
+        file = "-"
+    if file == "-" and streams.stdin is None:
+        raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
+    prepare(settings, streams, aside, Sound(transcribes=True))
+    with unblocked(streams) as streams:
+        aside = aside_of(settings, streams)
+        view = _Gate(PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal))
+        return asyncio.run(_hold(file, settings, streams, model, view))
+
+
+async def _hold(
+    file: str | None, settings: Settings, streams: Surroundings, model: str | None, view: _Gate
+) -> ExitCode:
+    model = model or (LOCAL_MODEL if settings.local else MODEL)
+    options = with_transcription(settings.session, model=model, vad=settings.vad)
+    has_turns = turn_ends(options.other)[0]
+    patience = Patience(settings.connect_timeout, settings.timeout)
+    async with AsyncExitStack() as stack:
+        connect, redactor = server_of(settings, streams, stack, transcribes=True)
+        trace = trace_of(settings, redactor, stack, view)
+        session = Session(
+            Transcription(
+                model,
+                options,
+                has_turns=has_turns,
+                from_file=file is not None,
+                input_rate=rate_taken(settings.forced_dialect),
+                patience=patience,
+            ),
+            view,
+            connect,
+            dialect=settings.forced_dialect,
+            redactor=redactor,
+            fit=input_rate(settings),
+            taps=() if trace is None else (trace,),
+            output=streams.output,
+        )
+
+        async def read(post: Post) -> None:
+            if file is None:
+                await Voice(settings, speaks=False).listen(post)
+            else:
+                await _read(file, streams, session, view, post)
+
+        is_live = file in (None, "-")
+        stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
+        code = await session.run(read, _signals(stop))
+        await finish(trace, code)
+        return code
+
+
+async def _read(
+    file: str, streams: Surroundings, session: Session, gate: _Gate, post: Post
+) -> None:
+    """A file as fast as the server takes it."""
+    from rtchat.audio.files import arriving
+
+    source = streams.stdin if file == "-" else Path(file)
+    assert source is not None
+    try:
+        async for audio in arriving(source, gate.warn):
+            await gate.ready.wait()
+            post(AudioCaptured(audio))
+            await session.drained()
+    except UsageError as error:
+        post(InputEnded(error.problem))
+    else:
+        post(InputEnded())
+
+
+def _signals(stop: LocalEvent) -> dict[int, LocalEvent]:
+    return {
+        signal.SIGINT: stop,
+        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
+        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
+    }
+
+
+class _Gate:
+    """A view that knows when the server takes audio: a file need not be read before."""
+
+    def __init__(self, view: PlainView) -> None:
+        self._view = view
+        self.ready = asyncio.Event()
+
+    def show(self, update: Update) -> None:
+        """Show it."""
+        match update:
+            case Ready():
+                self.ready.set()
+            case Waiting() | Connecting():
+                self.ready.clear()
+            case _:
+                pass
+        self._view.show(update)
+
+    def warn(self, text: str) -> None:
+        """Say what is odd about the file."""
+        self._view.show(Notice("warning", text))
+
+    def tick(self) -> None:
+        """Nothing is painted."""
+
+    def close(self) -> None:
+        """Nothing is left open."""

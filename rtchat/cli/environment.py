@@ -1,0 +1,140 @@
+"""What is around a run: the streams, the environment, the folders. `cli` alone reads them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from io import BufferedWriter, TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rtchat.core.errors import OutputError
+from rtchat.core.text import on_a_line
+from rtchat.system.blocking import BlockingFile
+
+if TYPE_CHECKING:
+    from rtchat.app.frontend import Surroundings
+    from rtchat.config.settings import Settings
+
+
+def open_streams() -> None:
+    """Make stdout and stderr accept any text, and write all of it. Python's own streams lose some
+    if a descriptor is non-blocking or PYTHONUNBUFFERED is set."""
+
+    def opened(descriptor: int, *, line_buffering: bool) -> TextIO:
+        buffer = BufferedWriter(BlockingFile(descriptor, "w"))
+        return TextIOWrapper(
+            buffer, encoding="utf-8", errors="replace", line_buffering=line_buffering
+        )
+
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        sys.stdout = opened(1, line_buffering=is_terminal(sys.stdout))
+    if sys.stderr is not None and sys.stderr is sys.__stderr__:
+        sys.stderr = opened(2, line_buffering=True)
+
+
+def surroundings() -> Surroundings:
+    """The streams and folders of this process."""
+    from platformdirs import user_state_path
+
+    from rtchat.app.frontend import Surroundings
+
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
+    return Surroundings(
+        stdin=None if sys.stdin is None else sys.stdin.fileno(),
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        data_dir=data_dir(),
+        state_dir=_own(user_state_path),
+        environ=os.environ,
+        stdin_is_terminal=is_terminal(sys.stdin),
+        stdout_is_terminal=is_terminal(sys.stdout),
+        stderr_is_terminal=is_terminal(sys.stderr),
+    )
+
+
+def settled(
+    options: Mapping[str, object], *, needs_key: bool = True, no_env: bool = False
+) -> Settings:
+    """The settings from these options, the environment and this folder. What is ignored of its
+    `.env` is reported on stderr, even with --quiet."""
+    from rtchat.config.settings import resolve
+
+    noted: set[str] = set()
+
+    def note(text: str) -> None:
+        if options.get("verbose") and text not in noted:
+            noted.add(text)
+            say(text)
+
+    def stored(profile: str) -> tuple[str, str] | None:
+        from rtchat.config.keys import KeyStore, UnreadableError
+
+        try:
+            return KeyStore(data_dir()).get(profile)
+        except UnreadableError as error:
+            note(error.message)
+            return None
+
+    return resolve(
+        options,
+        os.environ,
+        dotenv=dotenv_file(no_env),
+        config=config_file(),
+        stored=stored,
+        needs_key=needs_key,
+        warn=warn,
+        note=note,
+    )
+
+
+def dotenv_file(no_env: bool) -> Path | None:
+    """The path of this folder's `.env`, unless the user turned it off."""
+    from rtchat.config.sources import is_dotenv_wanted
+
+    return None if no_env or not is_dotenv_wanted(os.environ) else Path(".env")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end."""
+    return stream is not None and stream.isatty()
+
+
+def config_file() -> Path:
+    """Where the settings are, unless RTCHAT_CONFIG says otherwise."""
+    from platformdirs import user_config_path
+
+    return _own(user_config_path) / "config.toml"
+
+
+def data_dir() -> Path:
+    """Where conversations, keys and the embedded model are."""
+    from platformdirs import user_data_path
+
+    return _own(user_data_path)
+
+
+def _own(find: Callable[..., Path]) -> Path:
+    """One of the user's folders. Without a home it is one that cannot exist, never one in the
+    working directory."""
+    try:
+        path = find("rtchat", appauthor=False)
+    except RuntimeError:  # nothing names a home
+        path = Path()
+    return path if path.is_absolute() else Path(os.devnull, "rtchat")
+
+
+def warn(text: str) -> None:
+    """A line on stderr that --quiet does not hide."""
+    say(f"rtchat: {text}")
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"{on_a_line(text)}\n")
+            sys.stderr.flush()

@@ -1,0 +1,97 @@
+"""The lower stages of a connection by themselves: a name, a socket, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from rtchat.client.endpoint import Endpoint
+from rtchat.client.transport import ConnectError, explain
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import Lost, Retry
+
+GOODBYE = 2.0
+"""Seconds that a server has to answer a farewell."""
+
+
+class Probe:
+    """A bare connection, stage by stage. Every failure is what `transport` makes of it."""
+
+    def __init__(self, where: Endpoint, patience: float) -> None:
+        url = urlsplit(where.url)
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if url.scheme == "wss" else 80)
+        self._where = where
+        self._patience = patience
+        self._addresses: list[str] = []
+        self._writer: asyncio.StreamWriter | None = None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, UnicodeError) as error:
+            raise ConnectError(explain(error, self._where, self._patience)) from error
+
+    async def find(self) -> str:
+        """Look the name up; its addresses."""
+        loop = asyncio.get_running_loop()
+        with self._explained():
+            async with asyncio.timeout(self._patience):
+                found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        return ", ".join(self._addresses)
+
+    async def reach(self) -> str:
+        """Connect to the first address that answers."""
+        refused = 0
+        with self._explained():
+            async with asyncio.timeout(self._patience):
+                for address in self._addresses:
+                    try:
+                        _, self._writer = await asyncio.open_connection(address, self._port)
+                    except OSError:
+                        refused += 1
+                        if refused == len(self._addresses):
+                            raise
+                    else:
+                        return f"{address} port {self._port}"
+        raise AssertionError("a name that was found has an address")
+
+    async def encrypt(self, context: ssl.SSLContext) -> str:
+        """Speak TLS on it; the version, and who vouches for the server and how long."""
+        assert self._writer is not None
+        with self._explained():
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._writer.start_tls(context, server_hostname=self._host)
+            except ConnectionError as error:
+                message = f"no TLS with {self._host} (it hung up)"
+                problem = Problem(ExitCode.LINK, message, "is it ws:// instead of wss://?")
+                raise ConnectError(Lost(problem, Retry.NEVER)) from error
+        tls = self._writer.get_extra_info("ssl_object")
+        return ", ".join((tls.version(), *_described_certificate(tls.getpeercert())))
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        with suppress(OSError):  # a timeout is one
+            async with asyncio.timeout(GOODBYE):
+                await self._writer.wait_closed()
+
+
+def _described_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
+    names = dict(pair for group in certificate.get("issuer", ()) for pair in group)
+    issuer = names.get("organizationName") or names.get("commonName") or "nobody with a name"
+    yield f"issued by {issuer}"
+    if until := certificate.get("notAfter"):
+        expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(until), UTC)
+        yield f"expires {expires:%Y-%m-%d}"

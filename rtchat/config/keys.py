@@ -1,0 +1,211 @@
+"""Keys that are kept for later runs, and keys that a password manager gives.
+
+`KeyStore` keeps them in the system's keyring where the package `keyring` and a backend are there,
+else in `keys.json`, which nobody else can read. That file also names the keys in the keyring, so
+that a run without any asks no keyring.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from rtchat.core.errors import OutputError, UsageError
+from rtchat.system.folders import make_private, why_unreachable
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+COMMAND_TIMEOUT = 10.0
+"""Seconds that a password manager has."""
+KEYRING = "the system keyring"
+_SERVICE = "rtchat"
+
+_Kept: TypeAlias = dict[str, str | None]
+"""The key of each profile; None if it is in the keyring."""
+
+
+def ask(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) -> str:
+    """The key that a command prints, on its first line.
+
+    Raises:
+        UsageError: it gave none; the message has nothing of what it printed.
+    """
+    name = f"api_key_command {command[0]}"
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=timeout, check=False
+        )
+    except OSError as error:
+        message = f"{name} cannot be run ({error.strerror})"
+        raise UsageError(message, hint="fix it in the config file") from error
+    except subprocess.TimeoutExpired:
+        message = f"{name} gave no key within {timeout:g} s"
+        raise UsageError(message, hint="unlock it, then try again") from None
+    if done.returncode:
+        message = f"{name} failed with exit code {done.returncode}"
+        raise UsageError(message, hint="run it by itself to see why")
+    key = done.stdout.partition(b"\n")[0].decode(errors="replace").strip()
+    if not key:
+        raise UsageError(f"{name} printed no key", hint="the first line is to be the key")
+    return key
+
+
+def last_four(key: str) -> str:
+    """What of a key may be shown, to tell it from others."""
+    return f"…{key[-4:]}" if len(key) >= 12 else "…"
+
+
+class UnreadableError(UsageError):
+    """The file of keys cannot be read; it may not even exist."""
+
+
+class KeyStore:
+    """The keys that are kept in a folder, by the names of their profiles."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "keys.json"
+
+    def get(self, profile: str) -> tuple[str, str] | None:
+        """The key of a profile, and where it is kept."""
+        kept = self._read()
+        if profile not in kept:
+            return None
+        key = kept[profile]
+        if key is not None:
+            return key, str(self._path)
+        key = _from_keyring(profile)
+        return None if key is None else (key, KEYRING)
+
+    def names(self) -> list[str]:
+        """The profiles that have a key."""
+        return sorted(self._read())
+
+    def set(self, profile: str, key: str) -> str:
+        """Keep a key; gives where."""
+        kept = self._read()
+        is_in_keyring = _to_keyring(profile, key)
+        self._write(kept | {profile: None if is_in_keyring else key})
+        return KEYRING if is_in_keyring else str(self._path)
+
+    def remove(self, profile: str) -> bool:
+        """Forget a key, wherever it is; gives whether there was one."""
+        kept = self._read()
+        if kept.get(profile, "") is None and _keyring() is None:
+            raise _no_keyring()
+        was_in_keyring = _remove_from_keyring(profile)
+        if profile in kept:
+            del kept[profile]
+            self._write(kept)
+            return True
+        return was_in_keyring
+
+    def _read(self) -> _Kept:
+        try:
+            data = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            if problem := why_unreachable(self._path):
+                raise UnreadableError(problem, hint="check HOME and XDG_DATA_HOME") from error
+            message = f"{self._path} cannot be read ({error.strerror})"
+            raise UnreadableError(message, hint="repair or remove it") from error
+        except ValueError:  # what it says would be shown with the cause
+            data = None
+        if not isinstance(data, dict) or not all(
+            isinstance(key, str | None) for key in data.values()
+        ):
+            raise UsageError(f"{self._path} is not a file of keys", hint="repair or remove it")
+        return data
+
+    def _write(self, kept: _Kept) -> None:
+        """All of it or nothing, and at no time readable by others."""
+        import tempfile
+
+        folder = self._path.parent
+        try:
+            make_private(folder)
+            with suppress(OSError):  # a folder of somebody else's; the file is private all the same
+                folder.chmod(0o700)
+            descriptor, name = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600
+            try:
+                with open(descriptor, "w", encoding="utf-8") as file:
+                    json.dump(kept, file, indent=1)
+                    file.flush()
+                    os.fsync(descriptor)
+                os.replace(name, self._path)
+            except OSError:
+                os.unlink(name)
+                raise
+        except OSError as error:
+            message = f"{self._path} cannot be written ({error.strerror})"
+            raise OutputError(message, hint="the keys are as they were") from error
+
+
+# -------------------------------------------------------------------------------------- the keyring
+
+
+def _keyring() -> ModuleType | None:
+    try:
+        return import_module("keyring")
+    except ImportError:
+        return None
+
+
+def _from_keyring(profile: str) -> str | None:
+    keyring = _keyring()
+    if keyring is None:
+        raise _no_keyring()
+    try:
+        key: str | None = keyring.get_password(_SERVICE, profile)
+    except keyring.errors.KeyringError as error:
+        raise _refusal(error) from error
+    return key
+
+
+def _to_keyring(profile: str, key: str) -> bool:
+    """Whether the keyring has taken it. One without a backend, or with one that keeps nothing,
+    counts as not there."""
+    keyring = _keyring()
+    if keyring is None:
+        return False
+    try:
+        keyring.set_password(_SERVICE, profile, key)
+        is_kept: bool = keyring.get_password(_SERVICE, profile) == key
+    except (keyring.errors.NoKeyringError, keyring.errors.InitError):
+        return False
+    except keyring.errors.KeyringError as error:
+        raise _refusal(error) from error
+    return is_kept
+
+
+def _remove_from_keyring(profile: str) -> bool:
+    keyring = _keyring()
+    if keyring is None:
+        return False
+    try:
+        keyring.delete_password(_SERVICE, profile)
+    except (
+        keyring.errors.NoKeyringError,
+        keyring.errors.InitError,
+        keyring.errors.PasswordDeleteError,
+    ):
+        return False
+    except keyring.errors.KeyringError as error:
+        raise _refusal(error) from error
+    return True
+
+
+def _no_keyring() -> UsageError:
+    message = "the key is in the system keyring, which the package keyring opens"
+    return UsageError(message, hint='pip install "rtchat[keyring]"')
+
+
+def _refusal(error: Exception) -> UsageError:
+    return UsageError(f"the system keyring refuses ({type(error).__name__})", hint="unlock it")

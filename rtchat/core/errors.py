@@ -1,0 +1,153 @@
+"""What can go wrong, told by what the user can do about it.
+
+Inside a conversation an error is a value, `Problem`; at its two ends (the command line, the Python
+API) it is an exception of the tree below. Each class carries the exit code of the program and,
+where one exists, a default hint.
+
+    RtchatError           70   a fault of ours, unless one of
+    ├── UsageError         2   wrong usage, or settings that cannot work
+    ├── RefusedError       3   the server refused who we are
+    ├── LinkError          4   no connection, or lost and not to be had again
+    ├── LimitError         5   rate limit or quota
+    ├── OutputError        6   stdout, the trace or the history could not be written
+    └── RealtimeError      1   an `error` event of the server (Python API)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+
+from rtchat.core.values import value
+
+
+class ExitCode(IntEnum):
+    """The exit status of the program."""
+
+    OK = 0
+    REPLY = 1
+    USAGE = 2
+    REFUSED = 3
+    LINK = 4
+    LIMIT = 5
+    OUTPUT = 6
+    FAULT = 70
+    HANGUP = 129
+    INTERRUPTED = 130
+    TERMINATED = 143
+    PIPE = 141
+
+
+@value
+class Problem:
+    """An error as a value: what happened, what to do about it, and the exit code it leads to."""
+
+    exit: ExitCode
+    message: str
+    hint: str = ""
+    code: str = ""
+    """The server's own code (`rate_limit_exceeded`), a close code or an HTTP status; empty if
+    none."""
+
+    def __str__(self) -> str:
+        return f"{self.message.rstrip('.')}: {self.hint}" if self.hint else self.message
+
+
+class RtchatError(Exception):
+    """Base of everything that rtchat raises on purpose."""
+
+    exit = ExitCode.FAULT
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+
+    @property
+    def problem(self) -> Problem:
+        """The same error as a value."""
+        return Problem(self.exit, self.message, self.hint, self.code)
+
+    def __str__(self) -> str:
+        return str(self.problem)
+
+
+class UsageError(RtchatError):
+    """Wrong usage, or settings that cannot work."""
+
+    exit = ExitCode.USAGE
+
+
+class RefusedError(RtchatError):
+    """The server refused who we are (401, 403, `invalid_api_key`)."""
+
+    exit = ExitCode.REFUSED
+
+
+class LinkError(RtchatError):
+    """No connection, or one that was lost."""
+
+    exit = ExitCode.LINK
+
+
+class LimitError(RtchatError):
+    """A rate limit or a quota."""
+
+    exit = ExitCode.LIMIT
+
+
+class OutputError(RtchatError):
+    """Stdout, the trace or the history could not be written."""
+
+    exit = ExitCode.OUTPUT
+
+
+class RealtimeError(RtchatError):
+    """An `error` event of the server; the connection is still usable.
+
+    `event` is the whole event as it came. `kind` is its `error.type`, `param` the field it
+    complains about and `event_id` the client event that caused it, each empty where the server
+    names none.
+    """
+
+    exit = ExitCode.REPLY
+
+    def __init__(self, event: Mapping[str, object]) -> None:
+        details = event.get("error")
+        error: Mapping[str, object] = details if isinstance(details, Mapping) else {}
+
+        def text(key: str) -> str:
+            value = error.get(key)
+            return value if isinstance(value, str) else ""
+
+        super().__init__(text("message") or "the server reported an error", code=text("code"))
+        self.event = event
+        self.kind = text("type")
+        self.param = text("param")
+        self.event_id = text("event_id")
+
+
+@contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Say of stdout what keeps it from being written. That its reader went away is no error here:
+    `cli` has an exit code for that."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"stdout cannot be written ({error.strerror})"
+        raise OutputError(message, hint="send it somewhere else") from error
+
+
+_CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, LimitError, OutputError)}
+
+
+def as_error(problem: Problem) -> RtchatError:
+    """The exception for a problem, of the class that its exit code names."""
+    cls = _CLASSES.get(problem.exit, RtchatError)
+    error = cls(problem.message, hint=problem.hint, code=problem.code)
+    error.exit = problem.exit
+    return error

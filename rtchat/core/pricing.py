@@ -1,0 +1,102 @@
+"""What tokens cost: the price list, and the bill of a reply.
+
+Prices are US dollars for a million tokens. The list is of `DATE` and holds for OpenAI's own hosts
+and Azure's; everything else costs what the config file says, or nobody knows what.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import field
+
+from rtchat.core.values import Usage, value
+
+DATE = "2026-11-22"
+"""The day on which the vendor's pages said so: https://developers.openai.com/api/docs/models"""
+
+
+@value
+class Rate:
+    """The prices of one model. What has none of its own costs as much as text."""
+
+    input: float
+    cached: float
+    output: float
+    audio_input: float | None = None
+    audio_cached: float | None = None
+    audio_output: float | None = None
+    image_input: float | None = None
+    image_cached: float | None = None
+
+
+_LARGE = Rate(4.0, 0.4, 24.0, 32.0, 0.4, 64.0, 5.0, 0.5)
+_OLDER = Rate(4.0, 0.4, 16.0, 32.0, 0.4, 64.0, 5.0, 0.5)
+_MINI = Rate(0.6, 0.06, 2.4, 10.0, 0.3, 20.0, 0.8, 0.08)
+
+PRICES: Mapping[str, Rate] = {
+    "gpt-realtime-2.1": _LARGE,
+    "gpt-realtime-2": _LARGE,
+    "gpt-realtime-2.1-mini": _MINI,
+    "gpt-realtime-1.5": _OLDER,
+    "gpt-realtime": _OLDER,
+    "gpt-realtime-mini": _MINI,
+}
+"""The rate of each model; one with a date at its end costs what it does without."""
+
+_HOSTS = r"wss://([\w-]+\.)*(openai\.com|azure\.com)([:/?]|$)"
+_DATE_AT_ITS_END = r"-\d{4}-\d{2}-\d{2}$"
+
+
+@value
+class Costs:
+    """What a conversation may know about money."""
+
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+    most: float | None = None
+    """US dollars after which nothing more is asked."""
+
+    def rate(self, model: str) -> Rate | None:
+        """The rate of a model, if it is known."""
+        return self.rates.get(model) or self.rates.get(re.sub(_DATE_AT_ITS_END, "", model))
+
+
+def known_rates(url: str, own: Mapping[str, Rate]) -> dict[str, Rate]:
+    """The rates that hold at a server: the list's, if it is one of those, and the user's own."""
+    return {**(PRICES if re.match(_HOSTS, url) else {}), **own}
+
+
+def cost(usage: Usage, rate: Rate) -> float:
+    """What a reply cost, in US dollars. Cached tokens are part of the input, at their own price."""
+    audio, audio_cached = usage.audio_input, usage.audio_cached
+    image, image_cached = usage.image_input, usage.image_cached
+    text_cached = usage.cached - audio_cached - image_cached
+    total = (
+        _part(usage.input - audio - image, text_cached, rate.input, rate.cached)
+        + _part(
+            audio,
+            audio_cached,
+            _or(rate.audio_input, rate.input),
+            _or(rate.audio_cached, rate.cached),
+        )
+        + _part(
+            image,
+            image_cached,
+            _or(rate.image_input, rate.input),
+            _or(rate.image_cached, rate.cached),
+        )
+        + max(0, usage.output - usage.audio_output) * rate.output
+        + max(0, usage.audio_output) * _or(rate.audio_output, rate.output)
+    )
+    return total / 1e6
+
+
+def _part(tokens: int, cached: int, price: float, cached_price: float) -> float:
+    """Of one kind of input. A server's numbers need not add up; nothing costs less than nothing."""
+    tokens = max(0, tokens)
+    cached = min(max(0, cached), tokens)
+    return (tokens - cached) * price + cached * cached_price
+
+
+def _or(price: float | None, otherwise: float) -> float:
+    return otherwise if price is None else price

@@ -1,0 +1,141 @@
+"""What a server reports as an error: the exit code, the message and the hint for the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import assert_never
+
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import ReplyEnded, ServerProblem
+from rtchat.core.values import Limits, Status
+
+EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
+BUSY = "conversation_already_has_active_response"
+EMPTY = "input_audio_buffer_commit_empty"
+DEAF = "audio_not_supported"  # of our own server, where it has no voice
+"""Codes that decide more than the words of an error."""
+
+_MODEL = "choose another with --model"
+_CODES: dict[str, tuple[ExitCode, str]] = {
+    "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
+    "insufficient_quota": (ExitCode.LIMIT, "check the plan and the billing of your account"),
+    LIMITED: (ExitCode.LIMIT, "wait a little, then ask again"),
+    "beta_api_shape_disabled": (
+        ExitCode.USAGE,
+        "leave out --dialect beta and any OpenAI-Beta header",
+    ),
+    "missing_model": (ExitCode.USAGE, _MODEL),
+    "invalid_model": (ExitCode.USAGE, _MODEL),
+    "model_not_found": (ExitCode.USAGE, _MODEL),
+}
+"""PROTOCOL: error codes that mean more than "this reply failed"."""
+
+_REASONS = {
+    "max_output_tokens": ("the reply stopped at the output limit", "raise --max-output-tokens"),
+    "content_filter": ("the reply was stopped by the content filter", ""),
+    "turn_detected": ("the reply was interrupted by speech", ""),
+    "client_cancelled": ("the reply was cancelled", ""),
+}
+
+
+def of_error(error: ServerProblem) -> Problem:
+    """An `error` event as a problem; one of no special meaning is a failed reply."""
+    code = _code(error)
+    exit_code, hint = _CODES.get(code, (ExitCode.REPLY, ""))
+    named = error.param in error.message  # or there is none
+    message = error.message if named else f"{error.param}: {error.message}"
+    return Problem(exit_code, message, hint, code)
+
+
+def _code(error: ServerProblem) -> str:
+    # Some servers have no code and say it in the type.
+    return error.code or error.kind
+
+
+def is_fatal(error: ServerProblem) -> bool:
+    """Whether no reply can be had on this connection, nor on the next one like it."""
+    code = _code(error)
+    return code in _CODES and code != LIMITED
+
+
+def refused_settings(error: ServerProblem) -> Problem:
+    """The server did not take our `session.update`; `param` names the field."""
+    code = _code(error)
+    if code in _CODES:
+        return of_error(error)
+    field = error.param or "the settings"
+    hint = "leave that setting out, or choose the server's dialect with --dialect"
+    return Problem(ExitCode.USAGE, f"the server refused {field}: {error.message}", hint, code)
+
+
+def of_reply(ended: ReplyEnded) -> Problem | None:
+    """Why a reply is not complete; None if it is."""
+    match ended.status:
+        case Status.COMPLETED:
+            return None
+        case Status.CANCELLED | Status.INCOMPLETE:
+            words = f"the reply is {ended.status}"
+            if ended.reason:
+                words = f"{words} ({ended.reason})"
+            message, hint = _REASONS.get(ended.reason, (words, ""))
+            return Problem(ExitCode.REPLY, message, hint, ended.reason)
+        case Status.FAILED:
+            exit_code, hint = _CODES.get(ended.code, (ExitCode.REPLY, ""))
+            message = ended.message or ended.code or "the server gave no reason"
+            return Problem(exit_code, f"the reply failed: {message}", hint, ended.code)
+    assert_never(ended.status)
+
+
+_WAIT = r"try again in (?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6})?)(ms|s))?"
+
+
+def limit_wait(ended: ReplyEnded) -> float | None:
+    """The seconds that a rate limit asks to wait ("Please try again in 1m26.4s"), None if it is not
+    one."""
+    if ended.status is not Status.FAILED or ended.code != LIMITED:
+        return None
+    found = re.search(_WAIT, ended.message, re.IGNORECASE)
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, amount, unit = found.groups()
+    seconds = float(amount or 0) * (0.001 if unit == "ms" else 1.0)
+    return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + seconds
+
+
+def spent(cost: float, most: float) -> Problem:
+    """The budget is used up."""
+    message = f"not asked: this run has cost ${cost:.4f} and may cost ${most:g}"
+    return Problem(ExitCode.LIMIT, message, "raise --max-cost", "max_cost")
+
+
+def no_price(model: str) -> str:
+    """What a budget cannot do without."""
+    return f"no price of {model} is known, so --max-cost does not count it"
+
+
+def exceeded(limit: str, limits: Limits) -> Problem:
+    """A limit stopped the reply."""
+    what = {
+        "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",
+        "max_tool_calls": f"one reply has more than {limits.calls} calls",
+        "max_tool_bytes": f"the calls of this turn have more than {limits.call_bytes} bytes",
+        "max_reply_bytes": f"the reply has more than {limits.reply_bytes} bytes",
+        "audio": f"the reply has more than {limits.audio_bytes} bytes of audio",
+        "parts": f"the reply has more than {limits.parts} parts",
+    }[limit]
+    hint = f"raise --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
+    return Problem(ExitCode.REPLY, f"stopped: {what}", hint, limit)
+
+
+def too_many(errors: int) -> Problem:
+    """A server keeps reporting errors."""
+    return Problem(ExitCode.REPLY, f"stopped: the server reported more than {errors} errors", "")
+
+
+def unavailable(names: Iterable[str]) -> Problem:
+    """The model called tools that rtchat does not have."""
+    short = [name if len(name) <= 64 else f"{name[:63]}…" for name in dict.fromkeys(names)]
+    shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
+    message = f"the model called {shown}, not available here"
+    return Problem(ExitCode.REPLY, message, "--tools and --mcp add tools", "tool_calls")

@@ -1,0 +1,211 @@
+"""The calls of one reply: which the user allows, which run, and what each gave back.
+
+Every call gets an answer, be it that the user refused it: a server takes no other question before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, assert_never
+
+from rtchat.core.effects import (
+    Effect,
+    Notice,
+    RunTool,
+    Show,
+    StopTools,
+    ToolAsked,
+    ToolBegan,
+    ToolEnded,
+)
+from rtchat.core.events import Answer
+from rtchat.core.text import on_a_line
+from rtchat.core.values import Approval, ApprovalAnswer, JsonObject, Limits, ToolCall, ToolOutput
+
+NO_CALLS: JsonObject = {"tool_choice": "none"}
+"""The option of a reply that can only be text."""
+REFUSED = "error: the user refused this call"
+STOPPED = "error: the user stopped this call"
+UNAVAILABLE = "error: this tool is not available"
+_NOBODY = "error: this tool is not allowed here"
+_ENOUGH = "error: no more calls in this turn; answer with what there is"
+
+Call: TypeAlias = ToolCall | Approval
+Identity: TypeAlias = tuple[str | None, str]
+"""What a permission covers: the remote MCP server, None for a local tool, and the tool."""
+
+
+class Permissions:
+    """Which calls may be made. `asks` is whether there is somebody to be asked; `elsewhere` whether
+    others make all calls, as in a recording."""
+
+    def __init__(
+        self,
+        tools: Iterable[str] = (),
+        allowed: Iterable[str] = (),
+        *,
+        servers: Mapping[str, str] | None = None,
+        asks: bool = False,
+        elsewhere: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> None:
+        """`allowed` has the names that `--allow-tool` takes, see `_name`; `servers` the MCP server
+        of each tool that has one."""
+        self.tools = frozenset(tools)
+        """The tools on this side."""
+        self.servers = servers or {}
+        self.asks = asks
+        self.elsewhere = elsewhere
+        self.limits = limits
+        self._allowed = {_named(name) for name in allowed}
+
+    def allows(self, call: Call) -> bool:
+        """Whether this call may be made without asking."""
+        return _identity(call) in self._allowed
+
+    def allow(self, call: Call) -> None:
+        """Allow this call and all further calls of the same tool."""
+        self._allowed.add(_identity(call))
+
+    def describe(self) -> str:
+        """The tools, a line each."""
+        rows = [(None, tool) for tool in self.tools]
+        remote = [(server, tool) for server, tool in self._allowed if server is not None]
+        return "\n".join(sorted(map(self._line, [*rows, *remote]))) or "there are no tools"
+
+    def _line(self, identity: Identity) -> str:
+        server, tool = identity
+        name = on_a_line(tool if server is None else f"{server}/{tool}")
+        origin = self.servers.get(tool) if server is None else None
+        owner = f" of the MCP server {origin}" if origin else ""
+        return f"{name}{owner}{' (allowed)' if identity in self._allowed else ''}"
+
+    def concern(self, calls: Sequence[Call]) -> bool:
+        """Whether these calls are answered here. Without local tools they are only reported."""
+        return any(self.tools or isinstance(call, Approval) for call in calls)
+
+
+class Round:
+    """One reply's calls, `number` from 1 within its turn. Methods return what is to be done."""
+
+    def __init__(self, calls: Sequence[Call], permissions: Permissions, number: int) -> None:
+        self.calls = tuple(calls)
+        self.is_last = number >= permissions.limits.rounds
+        self._permissions = permissions
+        self._waiting = list(calls)
+        """To be allowed or not, in order."""
+        self._running: dict[str, ToolCall] = {}
+        self._answers: dict[str, ToolOutput | ApprovalAnswer] = {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each call has its answer."""
+        return len(self._answers) == len(self.calls)
+
+    @property
+    def answers(self) -> list[ToolOutput | ApprovalAnswer]:
+        """Those that are there, in the order of the calls."""
+        return [self._answers[key] for key in map(_key, self.calls) if key in self._answers]
+
+    def begin(self) -> list[Effect]:
+        """Run what is allowed, refuse what is not, ask for the first of the others."""
+        done: list[Effect] = []
+        asked: list[Call] = []
+        for call in self._waiting:
+            if isinstance(call, ToolCall) and call.name not in self._permissions.tools:
+                done += self._refuse(call, f"error: there is no tool {call.name}")
+            elif self.is_last:
+                done += self._refuse(call, _ENOUGH)
+            elif self._permissions.allows(call):
+                done += self._allow(call)
+            elif self._permissions.asks:
+                asked.append(call)
+            else:
+                name = _name(call)
+                hint = f"--allow-tool {name} allows it"
+                done.append(Show(Notice("warning", f"{name} was not run: {hint}")))
+                done += self._refuse(call, _NOBODY)
+        self._waiting = asked
+        return done + self._ask()
+
+    def answer(self, answer: Answer) -> list[Effect]:
+        """What the user says to the call that was asked about."""
+        if not self._waiting:
+            return []
+        call = self._waiting.pop(0)
+        match answer:
+            case "no":
+                done = self._refuse(call, REFUSED)
+            case "yes":
+                done = self._allow(call)
+            case "always":
+                self._permissions.allow(call)
+                again = [other for other in self._waiting if self._permissions.allows(other)]
+                self._waiting = [other for other in self._waiting if other not in again]
+                done = [effect for one in (call, *again) for effect in self._allow(one)]
+            case _:
+                assert_never(answer)
+        return done + self._ask()
+
+    def finish(self, call_id: str, output: str) -> list[Effect]:
+        """A tool gave this back; one that was stopped is no longer heard."""
+        call = self._running.pop(call_id, None)
+        if call is None:
+            return []
+        self._answers[call_id] = ToolOutput(call_id, output)
+        return [Show(ToolEnded(call, output))]
+
+    def stop(self) -> list[Effect]:
+        """The user stopped the turn: nothing runs any more, and each call still gets its answer."""
+        for call in self.calls:
+            if _key(call) not in self._answers:
+                self._answers[_key(call)] = _answer(call, STOPPED)
+        self._waiting, self._running = [], {}
+        return [StopTools()]
+
+    def _ask(self) -> list[Effect]:
+        if not self._waiting:
+            return []
+        call = self._waiting[0]
+        server = self._permissions.servers.get(call.name, "") if isinstance(call, ToolCall) else ""
+        return [Show(ToolAsked(call, server))]
+
+    def _allow(self, call: Call) -> list[Effect]:
+        match call:
+            case ToolCall():
+                self._running[call.call_id] = call
+                return [Show(ToolBegan(call)), RunTool(call)]
+            case Approval():
+                self._answers[call.id] = ApprovalAnswer(call.id, approve=True)
+                return []
+            case _:
+                assert_never(call)
+
+    def _refuse(self, call: Call, why: str) -> list[Effect]:
+        self._answers[_key(call)] = _answer(call, why)
+        return [Show(ToolEnded(call, why))] if isinstance(call, ToolCall) else []
+
+
+def _identity(call: Call) -> Identity:
+    return (call.server if isinstance(call, Approval) else None), call.name
+
+
+def _named(name: str) -> Identity:
+    """The tool that a name of `--allow-tool` means. No local tool has a slash in its name."""
+    server, slash, tool = name.partition("/")
+    return (server, tool) if slash else (None, name)
+
+
+def _name(call: Call) -> str:
+    """The name for `--allow-tool`; that of a remote tool includes its server."""
+    return on_a_line(f"{call.server}/{call.name}" if isinstance(call, Approval) else call.name)
+
+
+def _key(call: Call) -> str:
+    return call.call_id if isinstance(call, ToolCall) else call.id
+
+
+def _answer(call: Call, why: str) -> ToolOutput | ApprovalAnswer:
+    if isinstance(call, ToolCall):
+        return ToolOutput(call.call_id, why)
+    return ApprovalAnswer(call.id, approve=False)

@@ -1,0 +1,62 @@
+"""What a conversation has used: replies, tokens, money, and what is left of the server's limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rtchat.core import server_errors
+from rtchat.core.effects import Totals
+from rtchat.core.errors import Problem
+from rtchat.core.events import RateLimit
+from rtchat.core.pricing import Costs, cost
+from rtchat.core.values import Usage
+
+
+class Account:
+    """The sums of one run."""
+
+    def __init__(self, costs: Costs) -> None:
+        self.replies = 0
+        self._costs = costs
+        self._usage = Usage()
+        self._spent: float | None = None
+        self._limits: tuple[RateLimit, ...] = ()
+        self._limits_told = 0.0
+
+    def add(self, usage: Usage | None, model: str) -> None:
+        """A reply, or a part of one, used this."""
+        bill = self.bill(usage, model)
+        if usage is not None:
+            self._usage += usage
+        if bill is not None:
+            self._spent = (self._spent or 0.0) + bill
+
+    def bill(self, usage: Usage | None, model: str) -> float | None:
+        """What that costs in US dollars; None if nobody knows."""
+        rate = self._costs.rate(model)
+        return None if usage is None or rate is None else cost(usage, rate)
+
+    def overdrawn(self) -> Problem | None:
+        """Why nothing more is asked, if it has cost enough."""
+        most = self._costs.most
+        if most is None or self._spent is None or self._spent < most:
+            return None
+        return server_errors.spent(self._spent, most)
+
+    def is_blind(self, model: str) -> bool:
+        """Whether there is a budget, and no price of this model to hold it by."""
+        return self._costs.most is not None and self._costs.rate(model) is None
+
+    def limit(self, limits: tuple[RateLimit, ...], now: float) -> None:
+        """The server says what is left."""
+        self._limits = tuple(replace(each, name=each.name[:40]) for each in limits[:20])
+        self._limits_told = now
+
+    def totals(self, now: float) -> Totals:
+        """All of it, as of now."""
+        passed = now - self._limits_told
+        limits = tuple(
+            replace(limit, reset_seconds=max(0.0, limit.reset_seconds - passed))
+            for limit in self._limits
+        )
+        return Totals(self.replies, self._usage, self._spent, limits)

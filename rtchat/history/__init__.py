@@ -1,0 +1,4 @@
+"""Saved conversations: the database, its writer thread, and exports.
+
+May import `rtchat.markdown`, `rtchat.wire`, `rtchat.system` and `rtchat.core`. Start at `store.py`.
+"""

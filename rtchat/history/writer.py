@@ -1,0 +1,93 @@
+"""The history of a running conversation, read and written in a thread of its own.
+
+A file that is locked, slow or gone never stops the event loop. Entries are written in the order in
+which they were recorded. `store` reads and writes the file itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from rtchat.core.errors import OutputError
+from rtchat.core.values import Entry, Kept
+from rtchat.history.store import HistoryBusyError, Store
+from rtchat.system.worker import Worker
+
+T = TypeVar("T")
+
+_CLOSING = 5.0
+"""Seconds to wait at exit for what is not written yet."""
+
+
+class HistoryWriter:
+    """Keeps a conversation in `store`, which only the thread may use from the first call on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._worker = Worker("history")
+        self._is_full = False
+        """Too much was waiting. Nothing more is written: after a gap, entries might end up in the
+        wrong conversation."""
+        self._recorded = 0
+        self._finished = 0
+        """How many of the recorded entries reached the store."""
+
+    def begin(self) -> None:
+        """Entries recorded from now on belong to a new conversation."""
+        self._do(self._store.begin)
+
+    def resume(self, kept: Kept) -> None:
+        """Entries recorded from now on belong to this conversation."""
+        self._do(partial(self._store.resume, kept))
+
+    def record(self, entry: Entry) -> asyncio.Future[None]:
+        """Keep an entry. It is on disk when the future is done; an OutputError says why not."""
+        self._recorded += 1
+        return self._call(partial(self._record, entry))
+
+    def find(self, id: int | None) -> asyncio.Future[Kept]:
+        """Read a conversation, by default the latest one before this. UsageError if not found."""
+        return self._call(partial(self._store.find, id))
+
+    def close(self) -> str:
+        """Write what is left, within a few seconds. Return a message if entries were lost, unless
+        none could ever be written, which the first of them said."""
+        with suppress(queue.Full):
+            self._worker.do(self._store.close)
+        self._worker.close(_CLOSING)
+        lost = self._recorded - self._finished + self._store.unwritten
+        trouble = self._store.trouble
+        is_unusable = self._store.id is None and not isinstance(trouble, HistoryBusyError)
+        if not lost or (trouble and is_unusable):
+            return ""
+        entries = "1 entry" if lost == 1 else f"{lost} entries"
+        why = trouble or f"the history did not respond for {_CLOSING:g} s"
+        return f"{entries} of the conversation could not be written: {why}"
+
+    def _record(self, entry: Entry) -> None:
+        self._finished += 1
+        self._store.record(entry)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if not self._is_full:
+            try:
+                self._worker.do(job)
+            except queue.Full:
+                self._is_full = True
+
+    def _call(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        if not self._is_full:
+            try:
+                return self._worker.call(job)
+            except queue.Full:
+                self._is_full = True
+        failed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        failed.set_exception(
+            OutputError("the history does not respond: nothing more will be written to it")
+        )
+        return failed

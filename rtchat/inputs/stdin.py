@@ -1,0 +1,172 @@
+"""Questions from a pipe: all of stdin as one, or each line as one.
+
+Reads the file descriptor itself, as a thread that waits in a buffered reader cannot be left behind
+when the program ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import select
+import threading
+from codecs import BOM_UTF8
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+
+from rtchat.core.errors import UsageError
+from rtchat.core.events import InputEnded, LocalEvent, UserSaid
+from rtchat.system.blocking import read_some
+
+SILENCE = 1.0
+"""Seconds without input after which the user is told that stdin is being read."""
+MOST = 64_000_000
+"""Bytes of one question."""
+_CHUNK = 65536
+
+
+def read_prompt(
+    prompt: str | None,
+    descriptor: int | None,
+    say: Callable[[str], None],
+    *,
+    is_all: bool = True,
+    silence: float = SILENCE,
+) -> str:
+    """The one question of `once`: the prompt, what is piped in, or both with a blank line between.
+
+    `descriptor` is stdin, None if it is a terminal or closed. It is read to its end; `say` is told
+    if that takes long. Unless `is_all` is true or the prompt is `-`, there may be no text.
+
+    Raises:
+        UsageError: there is nothing to ask, it is too large, or it is not text.
+    """
+    if prompt == "-":
+        prompt, is_all = None, True
+    if prompt is not None and not prompt.strip():
+        raise UsageError("the prompt is empty", hint='ask something: rtchat once "a question"')
+    piped = ""
+    if descriptor is not None:
+        has_other = prompt is not None or not is_all
+        data = _read(descriptor, lambda: say(_SKIP if has_other else _WAITING), silence)
+        piped = _decode(data, "stdin").rstrip("\r\n")
+    text = "\n\n".join(part for part in (prompt, piped) if part)
+    if is_all and not text.strip():
+        raise UsageError("no prompt", hint='rtchat once "a question", or pipe one in')
+    return text
+
+
+_WAITING = "waiting for the end of stdin"
+_SKIP = f"{_WAITING} (to ask without it: --no-stdin, or < /dev/null)"
+
+
+def _read(descriptor: int, on_silence: Callable[[], None], silence: float) -> bytes:
+    data = bytearray()
+    try:
+        for chunk in _chunks(descriptor, on_silence, silence):
+            data += chunk
+            if len(data) > MOST:
+                raise _too_large("stdin")
+    except OSError as error:
+        raise _unreadable(error) from error
+    return bytes(data)
+
+
+def _chunks(
+    descriptor: int, on_silence: Callable[[], None] | None = None, silence: float = SILENCE
+) -> Iterator[bytes]:
+    """All that is read; `on_silence` is called at the first pause of `silence` seconds."""
+    while True:
+        if on_silence is not None and not select.select((descriptor,), (), (), silence)[0]:
+            on_silence()
+            on_silence = None
+        chunk = read_some(descriptor, _CHUNK)
+        if not chunk:
+            return
+        yield chunk
+
+
+def _too_large(what: str) -> UsageError:
+    return UsageError(f"{what} is larger than {MOST // 1_000_000} MB", hint="ask with less text")
+
+
+def _unreadable(error: OSError) -> UsageError:
+    return UsageError(f"stdin cannot be read ({error.strerror})", hint="pipe in text, or nothing")
+
+
+def _decode(data: bytes, what: str) -> str:
+    try:
+        text = data.removeprefix(BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{what} is not UTF-8 text (byte {error.start + 1})",
+            hint="convert it, with iconv perhaps",
+        ) from error
+    if "\0" in text:
+        raise UsageError(f"{what} has a NUL byte", hint="pipe in text, not a binary file")
+    return text
+
+
+async def read_lines(
+    post: Callable[[LocalEvent], None], descriptor: int, answered: Callable[[], Awaitable[None]]
+) -> None:
+    """Post each line of stdin as a question, once the one before is `answered`; blank ones are
+    skipped.
+
+    A line that is not text, or is too long, ends the input: what came before it is still answered.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[LocalEvent] = asyncio.Queue()
+    wanted = threading.Semaphore(0)
+    is_over = threading.Event()
+
+    def read() -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            for event in _questions(descriptor):
+                wanted.acquire()
+                if is_over.is_set():
+                    return
+                loop.call_soon_threadsafe(queue.put_nowait, event)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    try:
+        while True:
+            wanted.release()
+            event = await queue.get()
+            post(event)
+            if isinstance(event, InputEnded):
+                return
+            await answered()
+    finally:
+        is_over.set()
+        wanted.release()
+
+
+def _questions(descriptor: int) -> Iterator[LocalEvent]:
+    """Each line that is not blank, and why there are no more."""
+    try:
+        for number, line in enumerate(_lines(descriptor), start=1):
+            if (text := _decode(line, f"line {number} of stdin").rstrip("\r")).strip():
+                yield UserSaid(text)
+    except UsageError as error:
+        yield InputEnded(error.problem)
+    except OSError as error:
+        # A terminal that goes away is an end like any other.
+        yield InputEnded(None if error.errno == errno.EIO else _unreadable(error).problem)
+    else:
+        yield InputEnded()
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    rest = bytearray()
+    number = 1
+    for chunk in _chunks(descriptor):
+        first, *others = chunk.split(b"\n")
+        rest += first
+        for line in others:
+            yield bytes(rest)
+            rest = bytearray(line)
+            number += 1
+        if len(rest) > MOST:
+            raise _too_large(f"line {number} of stdin")
+    yield bytes(rest)

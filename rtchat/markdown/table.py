@@ -1,0 +1,92 @@
+"""A table as lines of text: its columns are measured once, then each row is drawn by itself.
+
+That is what lets a long table be printed while it still arrives.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Literal, TypeAlias
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from rtchat.markdown import theme
+
+Row: TypeAlias = list[Text]
+Side: TypeAlias = Literal["left", "center", "right"]
+
+_GAP = 3
+NARROWEST = 5
+"""Cells of a column with its gap: for less than two of its own no glyph is sure to fit."""
+
+
+class Grid:
+    """The columns of a table. `rows`, the first one its head, say how wide they would like to be.
+
+    Each has `least` cells if there is room; all together are no wider than `width`, so cells fold.
+    Rows may lack cells at their end.
+    """
+
+    def __init__(
+        self, console: Console, rows: list[Row], justify: list[Side], width: int, *, least: int = 1
+    ) -> None:
+        self._console = console
+        self._justify = justify
+        columns = zip_longest(*rows, fillvalue=Text())
+        natural = [max(least, *map(_width, column)) for column in columns]
+        self._widths = _fit(natural, width - _GAP * (len(natural) - 1))
+
+    def head(self, cells: Row) -> list[Text]:
+        """The lines of the head and the rule below it."""
+        for cell in cells:
+            cell.stylize(theme.HEADING)
+        rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
+        return [*self.row(cells), Text(rule, theme.FRAME)]
+
+    def row(self, cells: Row) -> list[Text]:
+        """The lines of one row."""
+        folded = [self._fold(cell, width) for cell, width in zip(cells, self._widths, strict=False)]
+        return [self._line(parts) for parts in zip_longest(*folded)] or [Text()]
+
+    def _fold(self, cell: Text, width: int) -> list[Text]:
+        if cell.cell_len <= width and "\n" not in cell.plain:
+            return [cell]
+        return list(cell.wrap(self._console, width, overflow="fold"))
+
+    def _line(self, parts: tuple[Text | None, ...]) -> Text:
+        line = Text()
+        due = 0
+        for part, width, side in zip(parts, self._widths, self._justify, strict=False):
+            if part:
+                space = width - part.cell_len
+                left = {"left": 0, "center": space // 2, "right": space}[side]
+                line.append(" " * (due + left)).append_text(part)
+                due = space - left + _GAP
+            else:
+                due += width + _GAP
+        return line
+
+
+def _width(cell: Text) -> int:
+    return max(1, *map(cell_len, cell.plain.split("\n")))
+
+
+def _fit(natural: list[int], available: int) -> list[int]:
+    """Widths that together are no more than that: the widest give way first."""
+    left, count = available, len(natural)
+    for width in sorted(natural):
+        if width * count > left:
+            break
+        left -= width
+        count -= 1
+    else:
+        return natural
+    most, more = divmod(left, count)
+    widths = []
+    for width in natural:
+        one = int(width > most and more > 0)
+        more -= one
+        widths.append(min(width, most + one))
+    return widths

@@ -1,0 +1,91 @@
+"""Which engine, from the name that the command line gives it, and which voice goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from rtchat.core.errors import UsageError
+from rtchat.server import model_files
+from rtchat.server.chat_completions import UPSTREAM_SECONDS, Upstream
+from rtchat.server.engine import Engine
+from rtchat.server.llama import SMOLLM2, plain_recipe, running
+from rtchat.server.protocol import NO_VOICE
+from rtchat.server.script import EchoEngine, ScriptEngine, load_script
+from rtchat.server.tone_voice import ToneVoice
+from rtchat.server.voice import Voice
+
+_SCRIPT = "script:"
+
+
+@asynccontextmanager
+async def opened(
+    name: str,
+    *,
+    data_dir: Path,
+    environ: MutableMapping[str, str],
+    gguf: Path | None = None,
+    upstream: Upstream | None = None,
+    upstream_seconds: float = UPSTREAM_SECONDS,
+    secrets: Iterable[str] = (),
+) -> AsyncIterator[Engine]:
+    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs. `secrets` are
+    removed from what an upstream says.
+
+    Raises `UsageError` for another name, a bad script, or a part or a model that is not there.
+    """
+    if gguf is not None and name != "local":
+        raise UsageError(f"--gguf is for the engine local, not {name}")
+    if upstream is not None and name != "upstream":
+        raise UsageError(f"--upstream is for the engine upstream, not {name}")
+    if name == "upstream":
+        async with _asking(upstream, upstream_seconds, secrets) as engine:
+            yield engine
+    elif name == "echo":
+        yield EchoEngine()
+    elif name.startswith(_SCRIPT):
+        yield ScriptEngine(load_script(Path(name.removeprefix(_SCRIPT))))
+    elif name == "local":
+        recipe = SMOLLM2 if gguf is None else plain_recipe(gguf)
+        async with running(_found(data_dir, gguf), recipe, environ=environ) as llama:
+            yield llama
+    else:
+        raise UsageError(f"no engine {name}", hint="local, echo, script:FILE or upstream")
+
+
+@asynccontextmanager
+async def _asking(
+    upstream: Upstream | None, seconds: float, secrets: Iterable[str]
+) -> AsyncIterator[Engine]:
+    if upstream is None:
+        raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
+    if find_spec("httpx2") is None:
+        raise UsageError("the engine upstream needs httpx2", hint="pip install 'rtchat[upstream]'")
+    from rtchat.server.upstream import connected
+
+    async with connected(upstream, silent_seconds=seconds, secrets=secrets) as engine:
+        yield engine
+
+
+def _found(data_dir: Path, gguf: Path | None) -> Path:
+    path = model_files.find(data_dir, gguf)
+    if path is None:
+        raise UsageError("the embedded model is not installed", hint="rtchat local install")
+    return path
+
+
+def voice_of(engine: Engine) -> Voice | str:
+    """What it hears and speaks with, or what to install to that end."""
+    if isinstance(engine, EchoEngine | ScriptEngine):
+        return ToneVoice(engine.heard)
+    return local_voice()
+
+
+def local_voice() -> Voice | str:
+    """The embedded voice, or what to install to have it."""
+    from rtchat.server.local_voice import LocalVoice, missing
+
+    hint = missing()
+    return LocalVoice() if hint is None else f"{NO_VOICE}: {hint}"

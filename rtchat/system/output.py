@@ -1,0 +1,205 @@
+"""The stdout and stderr of a run on an event loop, written by threads.
+
+A reader that pauses, a full pipe or a slow disk stops the output, not the conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from io import RawIOBase, TextIOWrapper
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from rtchat.core.errors import writing_stdout
+from rtchat.system.blocking import write_all
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+LAST_CHANCE = 1.0
+"""Seconds that readers have to take what is left after an interrupt."""
+_MOST_AT_ONCE = 65_536
+
+
+class Output:
+    """Stdout and stderr of a run. Writing to `stdout` and `stderr` never waits.
+
+    The order of writes is kept, also across the two if they are the same file. A thread that is
+    stuck in a write does not keep the program from ending.
+    """
+
+    def __init__(self, stdout: int, stderr: int | None) -> None:
+        self._changed = threading.Condition()
+        self._stdout = stdout
+        self._queues: dict[int, deque[tuple[int, bytes]]] = {stdout: deque()}
+        if stderr is not None:
+            is_same = os.path.sameopenfile(stdout, stderr)
+            self._queues[stderr] = self._queues[stdout] if is_same else deque()
+        self._started: set[int] = set()
+        self._owed = 0
+        self._failures: dict[int, OSError] = {}
+        self._unreported: OSError | None = None
+        self._is_given_up = False
+        self._on_failure: Callable[[OSError], None] | None = None
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self.stdout: TextIO = _text(self, stdout)
+        self.stderr: TextIO | None = None if stderr is None else _text(self, stderr)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        is_interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.close(LAST_CHANCE if is_interrupted else None)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Wait until everything is written or given up; after the timeout, give up.
+
+        Raises:
+            BrokenPipeError: the reader of stdout is gone, and `on_failure` has not been told.
+            OutputError: the same for any other failure of stdout.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._owed, timeout)
+        self.give_up()
+        if self._unreported is not None:
+            with writing_stdout():
+                raise self._unreported
+
+    def give_up(self) -> None:
+        """Drop what has not been written, and all further output."""
+        with self._changed:
+            self._is_given_up = True
+            for queue in self._queues.values():
+                queue.clear()
+            self._owed = 0
+
+    @property
+    def owed(self) -> int:
+        """Bytes that have not been written yet."""
+        return self._owed
+
+    def put(self, descriptor: int, data: bytes) -> None:
+        """Queue these bytes. Raises OSError if earlier ones could not be written."""
+        with self._changed:
+            if (error := self._failures.get(descriptor)) is not None:
+                if descriptor == self._stdout:
+                    self._unreported = None
+                raise OSError(error.errno, error.strerror)
+            if self._is_given_up or not data:
+                return
+            queue = self._queues[descriptor]
+            queue.append((descriptor, data))
+            self._owed += len(data)
+            self._changed.notify_all()
+            if id(queue) not in self._started:
+                self._started.add(id(queue))
+                thread = threading.Thread(target=self._write, args=(queue,), daemon=True)
+                thread.start()
+
+    # ------------------------------------------------------------------------------ for event loops
+
+    def on_failure(self, report: Callable[[OSError], object]) -> None:
+        """Call this on the running loop if stdout cannot be written."""
+        with self._changed:
+            self._on_failure = _on_loop(report)
+            error, self._unreported = self._unreported, None
+        if error is not None:
+            self._on_failure(error)
+
+    def when_written(self, call: Callable[[], object], most: int = 0) -> None:
+        """Call this on the running loop once at most this many bytes are unwritten."""
+        call = _on_loop(call)
+        with self._changed:
+            if self._owed > most:
+                self._waiting.append((most, call))
+            else:
+                call()
+
+    async def written(self, most: int = 0) -> None:
+        """Wait until at most this many bytes are unwritten."""
+        is_written = asyncio.Event()
+        self.when_written(is_written.set, most)
+        await is_written.wait()
+
+    # ----------------------------------------------------------------------------------- the thread
+
+    def _write(self, queue: deque[tuple[int, bytes]]) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: queue)
+                descriptor, data = _take(queue)
+            error = None
+            if descriptor not in self._failures:
+                try:
+                    write_all(descriptor, data)
+                except OSError as failure:
+                    error = failure
+            self._wrote(descriptor, len(data), error)
+
+    def _wrote(self, descriptor: int, size: int, error: OSError | None) -> None:
+        with self._changed:
+            self._owed = max(0, self._owed - size)
+            if error is not None:
+                self._failures[descriptor] = error
+            if error is not None and descriptor == self._stdout:
+                if self._on_failure is None:
+                    self._unreported = error
+                else:
+                    self._on_failure(error)
+            due = [call for most, call in self._waiting if self._owed <= most]
+            self._waiting = [each for each in self._waiting if self._owed > each[0]]
+            for call in due:
+                call()
+            self._changed.notify_all()
+
+
+def _on_loop(call: Callable[..., object]) -> Callable[..., None]:
+    loop = asyncio.get_running_loop()
+
+    def soon(*arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the run is over
+            loop.call_soon_threadsafe(call, *arguments)
+
+    return soon
+
+
+def _take(queue: deque[tuple[int, bytes]]) -> tuple[int, bytes]:
+    """The next bytes, together with those that follow them to the same descriptor."""
+    descriptor, first = queue.popleft()
+    data, size = [first], len(first)
+    while queue and queue[0][0] == descriptor and size + len(queue[0][1]) <= _MOST_AT_ONCE:
+        data.append(queue.popleft()[1])
+        size += len(data[-1])
+    return descriptor, b"".join(data)
+
+
+def _text(output: Output, descriptor: int) -> TextIO:
+    stream = _Stream(output, descriptor)
+    return TextIOWrapper(stream, encoding="utf-8", errors="replace", write_through=True)  # type: ignore[type-var] # typeshed asks for more than is used
+
+
+class _Stream(RawIOBase):
+    """Stdout or stderr as a stream of bytes."""
+
+    def __init__(self, output: Output, descriptor: int) -> None:
+        self._output = output
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        copy = bytes(data)
+        self._output.put(self._descriptor, copy)
+        return len(copy)

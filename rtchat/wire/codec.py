@@ -1,0 +1,426 @@
+"""The client's side: commands to JSON, and what a server sends to events, in both dialects at
+once."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Literal, assert_never
+
+from rtchat.core.effects import (
+    AddItem,
+    AppendAudio,
+    Cancel,
+    ClearAudio,
+    Command,
+    CommitAudio,
+    Configure,
+    Delete,
+    Raw,
+    Reply,
+    Retrieve,
+    Truncate,
+)
+from rtchat.core.events import (
+    AudioCleared,
+    AudioCommitted,
+    ChannelDone,
+    Delta,
+    HearingFailed,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    Other,
+    OutputAdded,
+    OutputDone,
+    PartAdded,
+    PartDone,
+    RateLimit,
+    RateLimits,
+    ReplyEnded,
+    ReplyStarted,
+    ServerEvent,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCalled,
+    Unknown,
+)
+from rtchat.core.values import (
+    Channel,
+    Dialect,
+    JsonObject,
+    Modality,
+    Options,
+    Part,
+    Status,
+    Tool,
+    ToolOutput,
+    Usage,
+)
+from rtchat.wire import beta, vendors
+from rtchat.wire.audio_options import read_format
+from rtchat.wire.fields import Fields
+from rtchat.wire.items import read_item, read_part, write_item
+
+# ----------------------------------------------------------------------------------------- commands
+
+
+def encode(command: Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
+    """A command as the event that asks a server for it."""
+    data = {"event_id": event_id} | _encode(command)
+    if dialect is Dialect.GA or isinstance(command, Raw):
+        return data
+    if dialect is Dialect.XAI:
+        return vendors.to_xai(data)
+    data = beta.to_beta(data) or data
+    return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
+
+
+def _encode(command: Command) -> dict[str, object]:  # noqa: C901 - one arm a command
+    match command:
+        case Configure(options):
+            session = {"type": "realtime"} | write_options(options)
+            return {"type": "session.update", "session": session}
+        case Reply(options):
+            return {"type": "response.create", "response": write_options(options)}
+        case Cancel(response_id):
+            out: dict[str, object] = {"type": "response.cancel"}
+            return out | {"response_id": response_id} if response_id else out
+        case AddItem(item, previous):
+            out = {"type": "conversation.item.create", "item": write_item(item)}
+            return out if previous is None else out | {"previous_item_id": previous}
+        case Retrieve(item_id):
+            return {"type": "conversation.item.retrieve", "item_id": item_id}
+        case Delete(item_id):
+            return {"type": "conversation.item.delete", "item_id": item_id}
+        case Truncate(item_id, index, end):
+            out = {"type": "conversation.item.truncate", "item_id": item_id}
+            return out | {"content_index": index, "audio_end_ms": end}
+        case AppendAudio(audio):
+            return {"type": "input_audio_buffer.append", "audio": b64encode(audio).decode()}
+        case CommitAudio():
+            return {"type": "input_audio_buffer.commit"}
+        case ClearAudio():
+            return {"type": "input_audio_buffer.clear"}
+        case Raw(fields):
+            return dict(fields)
+    assert_never(command)
+
+
+def write_options(options: Options) -> dict[str, object]:
+    """What is asked of a session or a response: only what is set, as one wrong field spoils all."""
+    out: dict[str, object] = {}
+    if options.modality is not None:
+        out["output_modalities"] = [options.modality]
+    if options.instructions is not None:
+        out["instructions"] = options.instructions
+    if options.max_output_tokens is not None:
+        out["max_output_tokens"] = options.max_output_tokens
+    return out | dict(options.other)
+
+
+def ask_for(
+    modality: Modality,
+    instructions: str | None,
+    most: int | Literal["inf"] | None,
+    other: JsonObject,
+) -> Options:
+    """The options of a session of text or of audio, unless `other` wants something else of it."""
+    wanted = None if "output_modalities" in other else modality
+    return Options(instructions, wanted, most, other)
+
+
+def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
+    """The options of a session that also has these tools."""
+    own = [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        }
+        for tool in tools
+    ]
+    there = session.get("tools")
+    return (
+        {**session, "tools": [*(there if isinstance(there, list) else []), *own]}
+        if own
+        else session
+    )
+
+
+# ------------------------------------------------------------------------ the user's own events
+
+_ANSWERS: dict[str, type[ServerEvent]] = {
+    "session.update": SessionUpdated,
+    "conversation.item.create": ItemAdded,
+    "conversation.item.retrieve": ItemRetrieved,
+    "conversation.item.delete": ItemDeleted,
+    "conversation.item.truncate": ItemTruncated,
+    "input_audio_buffer.commit": AudioCommitted,
+    "input_audio_buffer.clear": AudioCleared,
+}
+
+
+def asks(data: JsonObject) -> bool:
+    """Whether the user's own event asks for a reply."""
+    return data.get("type") == "response.create"
+
+
+def answer_to(data: JsonObject) -> type[ServerEvent] | None:
+    """The type of event that confirms the user's own event, if there is one."""
+    return _ANSWERS.get(str(data.get("type")))
+
+
+def output_of(data: JsonObject) -> str:
+    """The id of the call whose output the user's own event sends, if it does."""
+    item = read_item(Fields(data, []).fields("item"))
+    return item.call_id if isinstance(item, ToolOutput) else ""
+
+
+# ------------------------------------------------------------------------------------------- events
+
+
+def decode(data: JsonObject, held: str = "") -> list[ServerEvent]:
+    """The event that a server sent, then an `Unknown` for each mistyped field of it. `held` is
+    what is held back of a delta."""
+    data = beta.to_ga(data)
+    kind = data.get("type")
+    if not isinstance(kind, str):
+        return [Unknown("", "an object without a type")]
+    read = _READERS.get(kind)
+    if read is None:
+        return [Unknown(kind, "not an event of the API as rtchat knows it")]
+    notes: list[str] = []
+    event = read(Fields(data, notes))
+    if held and isinstance(event, Delta):
+        place = event.response_id, event.item_id, event.output_index, event.content_index
+        event = Delta(event.channel, event.text, *place, held)
+    return [event, *(Unknown(kind, note) for note in notes)] if notes else [event]
+
+
+def _session(make: type[SessionCreated | SessionUpdated], fields: Fields) -> ServerEvent:
+    session = fields.fields("session")
+    return make(
+        session.text("id"),
+        session.text("model"),
+        _dialect(session.data),
+        session.number("expires_at"),
+        session.data,
+        read_format(session.data, "input"),
+        read_format(session.data, "output"),
+    )
+
+
+def _dialect(session: JsonObject) -> Dialect | None:
+    # Some GA servers still report `modalities`, so a `type` or `output_modalities` decides first.
+    if "type" in session or "output_modalities" in session:
+        return Dialect.GA
+    return Dialect.BETA if "modalities" in session else None
+
+
+_QUOTED = 2000
+"""Characters of a server's error message, which is shown, kept and quoted."""
+
+
+def _words(fields: Fields, key: str) -> str:
+    text = fields.text(key)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+
+
+def _problem(fields: Fields) -> ServerEvent:
+    error = fields.fields("error")
+    return ServerProblem(
+        _words(error, "message") or _words(error, "code") or "the server reported an error",
+        _words(error, "type"),
+        _words(error, "code"),
+        _words(error, "param"),
+        error.text("event_id"),
+    )
+
+
+def _place(fields: Fields) -> tuple[str, str, int, int]:
+    return (
+        fields.text("response_id"),
+        fields.text("item_id"),
+        fields.integer("output_index"),
+        fields.integer("content_index"),
+    )
+
+
+def _delta(channel: Channel, fields: Fields) -> ServerEvent:
+    return Delta(channel, fields.piece("delta"), *_place(fields))
+
+
+def _channel_done(channel: Channel, key: str, fields: Fields) -> ServerEvent:
+    return ChannelDone(channel, fields.text(key), *_place(fields))
+
+
+def _part(make: type[PartAdded | PartDone], fields: Fields) -> ServerEvent:
+    return make(*_place(fields), read_part(fields.fields("part")) or Part("text"))
+
+
+def _item(make: type[ItemAdded | ItemDone], fields: Fields) -> ServerEvent:
+    return make(read_item(fields.fields("item")), fields.optional("previous_item_id"))
+
+
+def _output(make: type[OutputAdded | OutputDone], fields: Fields) -> ServerEvent:
+    item = read_item(fields.fields("item"))
+    return make(fields.text("response_id"), fields.integer("output_index"), item)
+
+
+def _truncated(fields: Fields) -> ServerEvent:
+    place = fields.integer("content_index"), fields.integer("audio_end_ms")
+    return ItemTruncated(fields.text("item_id"), *place)
+
+
+def _committed(fields: Fields) -> ServerEvent:
+    return AudioCommitted(fields.text("item_id"), fields.optional("previous_item_id"))
+
+
+def _hearing_failed(fields: Fields) -> ServerEvent:
+    error = fields.fields("error")
+    message = _words(error, "message") or _words(error, "code")
+    return HearingFailed(fields.text("item_id"), message, fields.integer("content_index"))
+
+
+def _tool_called(fields: Fields) -> ServerEvent:
+    return ToolCalled(
+        fields.text("name"),
+        fields.text("call_id"),
+        fields.text("arguments"),
+        fields.text("response_id"),
+        fields.text("item_id"),
+        fields.integer("output_index"),
+    )
+
+
+def _reply_started(fields: Fields) -> ServerEvent:
+    response = fields.fields("response")
+    return ReplyStarted(response.text("id"), response.optional("conversation_id"))
+
+
+_STATUSES = {status.value: status for status in Status} | {"": Status.COMPLETED}
+
+
+def _reply_ended(fields: Fields) -> ServerEvent:
+    response = fields.fields("response")
+    word = response.text("status")
+    # xAI sends a bare string here, and the numbers beside the response instead of in it.
+    details = Fields({}, [])
+    if isinstance(response.data.get("status_details"), dict):
+        details = response.fields("status_details")
+    error = details.fields("error")
+    usage = _usage(response.fields("usage")) or _usage(fields.fields("usage"))
+    return ReplyEnded(
+        response.text("id"),
+        _STATUSES.get(word, Status.FAILED),
+        _words(details, "reason"),
+        _words(error, "code") or _words(error, "type"),
+        _words(error, "message") or ("" if word in _STATUSES else f"unknown status {word[:40]!r}"),
+        tuple(read_item(entry) for entry in response.list("output")),
+        usage,
+        response.optional("conversation_id"),
+    )
+
+
+def _usage(fields: Fields) -> Usage | None:
+    if not any(fields.data.values()):
+        return None
+    details = fields.fields("input_token_details")
+    cached = details.fields("cached_tokens_details")
+    return Usage(
+        fields.integer("input_tokens"),
+        details.integer("cached_tokens"),
+        fields.integer("output_tokens"),
+        fields.integer("total_tokens"),
+        details.integer("audio_tokens"),
+        cached.integer("audio_tokens"),
+        fields.fields("output_token_details").integer("audio_tokens"),
+        details.integer("image_tokens"),
+        cached.integer("image_tokens"),
+    )
+
+
+def _rate_limits(fields: Fields) -> ServerEvent:
+    return RateLimits(
+        tuple(
+            RateLimit(
+                line.text("name"),
+                line.integer("limit"),
+                line.integer("remaining"),
+                line.number("reset_seconds") or 0.0,
+            )
+            for line in fields.list("rate_limits")
+        )
+    )
+
+
+_HEARD = "conversation.item.input_audio_transcription"
+
+_READERS: dict[str, Callable[[Fields], ServerEvent]] = {
+    "error": _problem,
+    "session.created": partial(_session, SessionCreated),
+    "session.updated": partial(_session, SessionUpdated),
+    "conversation.item.added": partial(_item, ItemAdded),
+    "conversation.item.done": partial(_item, ItemDone),
+    "conversation.item.retrieved": lambda fields: ItemRetrieved(read_item(fields.fields("item"))),
+    "conversation.item.deleted": lambda fields: ItemDeleted(fields.text("item_id")),
+    "conversation.item.truncated": _truncated,
+    f"{_HEARD}.delta": partial(_delta, Channel.HEARD),
+    f"{_HEARD}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
+    f"{_HEARD}.failed": _hearing_failed,
+    "input_audio_buffer.committed": _committed,
+    "input_audio_buffer.cleared": lambda fields: AudioCleared(),
+    "input_audio_buffer.speech_started": lambda fields: SpeechStarted(
+        fields.text("item_id"), fields.integer("audio_start_ms")
+    ),
+    "input_audio_buffer.speech_stopped": lambda fields: SpeechStopped(
+        fields.text("item_id"), fields.integer("audio_end_ms")
+    ),
+    "rate_limits.updated": _rate_limits,
+    "response.created": _reply_started,
+    "response.done": _reply_ended,
+    "response.output_item.added": partial(_output, OutputAdded),
+    "response.output_item.done": partial(_output, OutputDone),
+    "response.content_part.added": partial(_part, PartAdded),
+    "response.content_part.done": partial(_part, PartDone),
+    "response.output_text.delta": partial(_delta, Channel.TEXT),
+    "response.output_text.done": partial(_channel_done, Channel.TEXT, "text"),
+    "response.output_audio_transcript.delta": partial(_delta, Channel.TRANSCRIPT),
+    "response.output_audio_transcript.done": partial(
+        _channel_done, Channel.TRANSCRIPT, "transcript"
+    ),
+    "response.output_audio.delta": partial(_delta, Channel.AUDIO),
+    "response.output_audio.done": partial(_channel_done, Channel.AUDIO, "audio"),
+    "response.function_call_arguments.delta": partial(_delta, Channel.ARGUMENTS),
+    "response.function_call_arguments.done": _tool_called,
+}
+
+_OTHERS = (
+    "conversation.created",
+    f"{_HEARD}.segment",
+    "input_audio_buffer.timeout_triggered",
+    "input_audio_buffer.dtmf_event_received",
+    "output_audio_buffer.started",
+    "output_audio_buffer.stopped",
+    "output_audio_buffer.cleared",
+    "mcp_list_tools.in_progress",
+    "mcp_list_tools.completed",
+    "mcp_list_tools.failed",
+    "response.mcp_call_arguments.delta",
+    "response.mcp_call_arguments.done",
+    "response.mcp_call.in_progress",
+    "response.mcp_call.completed",
+    "response.mcp_call.failed",
+    "ping",
+)
+"""Events of the API (and xAI's `ping`) that a text conversation needs nothing from."""
+
+_READERS |= {kind: lambda fields: Other(fields.text("type")) for kind in _OTHERS}

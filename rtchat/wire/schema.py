@@ -1,0 +1,290 @@
+"""The shapes of the events that a client may send, in today's dialect, as strict as OpenAI's.
+
+Source: the GA reference and `openai.types.realtime`. One table a level: events, session, response,
+item, content part.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+
+from rtchat.wire.validators import (
+    Check,
+    FieldError,
+    anything,
+    array,
+    boolean,
+    by_type,
+    json_object,
+    mapping,
+    nullable,
+    number,
+    one_of,
+    record,
+    tagged,
+    text,
+)
+
+_text = text(10 * 1024 * 1024)
+"""As long as OpenAI accepts."""
+_data = text()
+"""Base64, up to the length of a frame."""
+_optional_text = nullable(str, _text)
+_COUNT = 10**9
+_TOKENS = number(0, _COUNT, whole=True)
+
+# ------------------------------------------------------------------------------------- parts, items
+
+_INPUT_TEXT = record({"type": _text, "text": _text})
+_AUDIO = record({"type": _text}, {"audio": _data, "transcript": _optional_text})
+_USER_PARTS = {
+    "input_text": _INPUT_TEXT,
+    "input_audio": _AUDIO,
+    "input_image": record(
+        {"type": _text, "image_url": _data}, {"detail": one_of("auto", "low", "high")}
+    ),
+}
+_ASSISTANT_PARTS = {"output_text": _INPUT_TEXT, "output_audio": _AUDIO}
+
+_COMMON = {
+    "id": text(512),
+    "object": one_of("realtime.item"),
+    "status": one_of("completed", "incomplete", "in_progress"),
+}
+
+
+def _message(parts: dict[str, Check]) -> Check:
+    fields = {"type": _text, "role": _text, "content": array(tagged("type", parts))}
+    return record(fields, {**_COMMON, "phase": _text})
+
+
+_ITEMS: dict[str, Check] = {
+    "message": tagged(
+        "role",
+        {
+            "system": _message({"input_text": _INPUT_TEXT}),
+            "user": _message(_USER_PARTS),
+            "assistant": _message(_ASSISTANT_PARTS),
+        },
+    ),
+    "function_call": record(
+        {"type": _text, "name": _text, "arguments": _text}, {**_COMMON, "call_id": _text}
+    ),
+    "function_call_output": record({"type": _text, "call_id": _text, "output": _text}, _COMMON),
+    "mcp_list_tools": record(
+        {"type": _text, "server_label": _text, "tools": array(json_object)}, _COMMON
+    ),
+    "mcp_call": record(
+        {"type": _text, "id": _text, "server_label": _text, "name": _text, "arguments": _text},
+        {"output": _optional_text, "approval_request_id": _optional_text, "error": anything},
+    ),
+    "mcp_approval_request": record(
+        {"type": _text, "id": _text, "server_label": _text, "name": _text, "arguments": _text}
+    ),
+    "mcp_approval_response": record(
+        {"type": _text, "id": _text, "approval_request_id": _text, "approve": boolean},
+        {"reason": _optional_text},
+    ),
+}
+_ITEM = tagged("type", _ITEMS)
+_INPUT_ITEM = tagged("type", {**_ITEMS, "item_reference": record({"type": _text, "id": _text})})
+
+# ------------------------------------------------------------------------------- session, response
+
+_FORMAT = tagged(
+    "type",
+    {
+        "audio/pcm": record({"type": _text}, {"rate": number(24000, 24000, whole=True)}),
+        "audio/pcmu": record({"type": _text}),
+        "audio/pcma": record({"type": _text}),
+    },
+)
+_VOICE = by_type({str: _text, dict: record({"id": _text})})
+_BOTH_BOOLEANS = {"create_response": boolean, "interrupt_response": boolean}
+_MILLISECONDS = number(0, 10**6, whole=True)
+_TURN_DETECTION = tagged(
+    "type",
+    {
+        "server_vad": record(
+            {"type": _text},
+            {
+                "threshold": number(0, 1),
+                "prefix_padding_ms": _MILLISECONDS,
+                "silence_duration_ms": _MILLISECONDS,
+                "idle_timeout_ms": nullable(int, _MILLISECONDS),
+                **_BOTH_BOOLEANS,
+            },
+        ),
+        "semantic_vad": record(
+            {"type": _text},
+            {"eagerness": one_of("low", "medium", "high", "auto"), **_BOTH_BOOLEANS},
+        ),
+    },
+)
+_AUDIO_INPUT = record(
+    {},
+    {
+        "format": _FORMAT,
+        "transcription": nullable(
+            dict,
+            record(
+                {},
+                {
+                    "model": _text,
+                    "language": _text,
+                    "prompt": _text,
+                    "delay": _text,
+                    "keywords": array(_text),
+                    "languages": array(_text),
+                },
+            ),
+        ),
+        "noise_reduction": nullable(
+            dict,
+            record({}, {"type": one_of("near_field", "far_field"), "strength": anything}),
+        ),
+        "turn_detection": nullable(dict, _TURN_DETECTION),
+    },
+)
+_AUDIO_OUTPUT = {"format": _FORMAT, "voice": _VOICE}
+_TOOL = tagged(
+    "type",
+    {
+        "function": record(
+            {"type": _text, "name": _text}, {"description": _text, "parameters": json_object}
+        ),
+        "mcp": record(
+            {"type": _text, "server_label": _text},
+            {
+                "server_url": _text,
+                "connector_id": _text,
+                "tunnel_id": _text,
+                "authorization": _text,
+                "headers": nullable(dict, json_object),
+                "allowed_tools": anything,
+                "require_approval": anything,
+                "server_description": _text,
+                "defer_loading": boolean,
+                "allowed_callers": anything,
+            },
+        ),
+    },
+)
+_TOOL_CHOICE = by_type(
+    {
+        str: one_of("none", "auto", "required"),
+        dict: tagged(
+            "type",
+            {
+                "function": record({"type": _text, "name": _text}),
+                "mcp": record({"type": _text, "server_label": _text}, {"name": _optional_text}),
+            },
+        ),
+    }
+)
+
+
+def _modalities(value: object, path: str) -> None:
+    array(one_of("text", "audio"))(value, path)
+    if value not in (["text"], ["audio"]):
+        # Audio brings its transcript, so both at once is not a thing.
+        message = f"Invalid value for '{path}'. Supported values are: ['text'] and ['audio']."
+        raise FieldError("invalid_value", message, path)
+
+
+_BOTH: dict[str, Check] = {
+    "output_modalities": _modalities,
+    "instructions": _text,
+    "max_output_tokens": by_type({int: number(1, 4096, whole=True), str: one_of("inf")}),
+    "tools": array(_TOOL),
+    "tool_choice": _TOOL_CHOICE,
+    "parallel_tool_calls": boolean,
+    "reasoning": record({}, {"effort": one_of("minimal", "low", "medium", "high", "xhigh")}),
+    "prompt": nullable(
+        dict,
+        record({"id": _text}, {"version": _optional_text, "variables": nullable(dict, anything)}),
+    ),
+}
+"""What a session and a single response can both be asked."""
+
+_INCLUDE = nullable(list, array(one_of("item.input_audio_transcription.logprobs")))
+SESSION = record(
+    {"type": one_of("realtime")},
+    {
+        **_BOTH,
+        "model": _text,
+        "truncation": by_type(
+            {
+                str: one_of("auto", "disabled"),
+                dict: record(
+                    {"type": one_of("retention_ratio"), "retention_ratio": number(0, 1)},
+                    {"token_limits": record({}, {"post_instructions": _TOKENS})},
+                ),
+            }
+        ),
+        "tracing": by_type(
+            {
+                NoneType: anything,
+                str: one_of("auto"),
+                dict: record(
+                    {}, {"workflow_name": _text, "group_id": _text, "metadata": json_object}
+                ),
+            }
+        ),
+        "include": _INCLUDE,
+        "audio": record(
+            {},
+            {
+                "input": _AUDIO_INPUT,
+                "output": record({}, {**_AUDIO_OUTPUT, "speed": number(0.25, 1.5)}),
+            },
+        ),
+    },
+)
+RESPONSE = record(
+    {},
+    {
+        **_BOTH,
+        "conversation": one_of("auto", "none"),
+        "input": array(_INPUT_ITEM),
+        "metadata": nullable(dict, mapping(text(512), most=16, longest_key=64)),
+        "audio": record({}, {"output": record({}, _AUDIO_OUTPUT)}),
+    },
+)
+
+# ------------------------------------------------------------------------------------------- events
+
+
+def _event(required: dict[str, Check], optional: dict[str, Check] | None = None) -> Check:
+    return record({"type": _text, **required}, {"event_id": text(512), **(optional or {})})
+
+
+COMMANDS: dict[str, Check] = {
+    "session.update": _event({"session": SESSION}),
+    "conversation.item.create": _event({"item": _ITEM}, {"previous_item_id": _optional_text}),
+    "conversation.item.retrieve": _event({"item_id": _text}),
+    "conversation.item.delete": _event({"item_id": _text}),
+    "conversation.item.truncate": _event(
+        {
+            "item_id": _text,
+            "content_index": number(0, _COUNT, whole=True),
+            "audio_end_ms": number(0, _COUNT, whole=True),
+        }
+    ),
+    "response.create": _event({}, {"response": RESPONSE}),
+    "response.cancel": _event({}, {"response_id": _text}),
+    "input_audio_buffer.append": _event({"audio": _data}),
+    "input_audio_buffer.commit": _event({}),
+    "input_audio_buffer.clear": _event({}),
+    "output_audio_buffer.clear": _event({}),
+}
+"""Every event that a client may send."""
+TRANSCRIPTION = _event(
+    {
+        "session": record(
+            {"type": one_of("transcription")},
+            {"audio": record({}, {"input": _AUDIO_INPUT}), "include": _INCLUDE},
+        )
+    }
+)
+"""The `session.update` of a session that is for transcription."""

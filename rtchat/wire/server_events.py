@@ -1,0 +1,325 @@
+"""What a server says, as JSON."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TypeAlias, assert_never
+
+from rtchat.core.events import (
+    AudioCleared,
+    AudioCommitted,
+    ChannelDone,
+    Delta,
+    HearingFailed,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    Other,
+    OutputAdded,
+    OutputDone,
+    PartAdded,
+    PartDone,
+    RateLimits,
+    ReplyEnded,
+    ReplyStarted,
+    ServerEvent,
+    ServerProblem,
+    SessionCreated,
+    SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCalled,
+    Unknown,
+)
+from rtchat.core.values import Channel, Dialect, Item, JsonObject, Options, Status, Usage, value
+from rtchat.wire import beta
+from rtchat.wire.client_events import merged_fields
+from rtchat.wire.items import write_item, write_part
+from rtchat.wire.session_object import PCM
+
+
+@value
+class ArgumentsDelta:
+    """A `Delta` of a function call's arguments, with the id of the call, that no client needs."""
+
+    text: str
+    call_id: str
+    response_id: str
+    item_id: str
+    output_index: int
+
+
+@value
+class Transcribed:
+    """The `ChannelDone` of what was heard, with how much audio that was, which is its price."""
+
+    item_id: str
+    content_index: int
+    text: str
+    seconds: float
+
+
+Said: TypeAlias = ServerEvent | ArgumentsDelta | Transcribed
+"""What a server may say."""
+
+
+def encode_event(
+    event: Said,
+    event_id: str,
+    dialect: Dialect = Dialect.GA,
+    options: Options = Options(),  # noqa: B008 - a frozen value
+) -> JsonObject | None:
+    """An event as JSON; None where the dialect has no such event, or we know too little of it.
+
+    `options` are those of the response, which its first and its last event repeat.
+    """
+    out = _encode(event, options)
+    if out is None:
+        return None
+    data = {"type": out["type"], "event_id": event_id} | out
+    return data if dialect is Dialect.GA else beta.to_beta(data)
+
+
+def _encode(event: Said, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
+    match event:
+        case SessionCreated():
+            return {"type": "session.created", "session": dict(event.fields)}
+        case SessionUpdated():
+            return {"type": "session.updated", "session": dict(event.fields)}
+        case ItemAdded(item, previous):
+            return _item("added", item) | {"previous_item_id": previous}
+        case ItemDone(item, previous):
+            return _item("done", item) | {"previous_item_id": previous}
+        case ItemRetrieved(item):
+            return _item("retrieved", item)
+        case ItemDeleted(item_id):
+            return {"type": "conversation.item.deleted", "item_id": item_id}
+        case ItemTruncated(item_id, index, end):
+            out = {"type": "conversation.item.truncated", "item_id": item_id}
+            return out | {"content_index": index, "audio_end_ms": end}
+        case ReplyStarted():
+            return {"type": "response.created", "response": _started(event, options)}
+        case ReplyEnded():
+            return {"type": "response.done", "response": _ended(event, options)}
+        case OutputAdded():
+            return {"type": "response.output_item.added"} | _output(event)
+        case OutputDone():
+            return {"type": "response.output_item.done"} | _output(event)
+        case PartAdded():
+            return {"type": "response.content_part.added", **_place(event), "part": _part(event)}
+        case PartDone():
+            return {"type": "response.content_part.done", **_place(event), "part": _part(event)}
+        case Delta() | ChannelDone():
+            return _channel(event)
+        case ArgumentsDelta():
+            return _arguments(event)
+        case Transcribed():
+            return _transcribed(event)
+        case ToolCalled():
+            return _tool_called(event)
+        case SpeechStarted(item_id, start):
+            kind = "input_audio_buffer.speech_started"
+            return {"type": kind, "item_id": item_id, "audio_start_ms": start}
+        case SpeechStopped(item_id, end):
+            kind = "input_audio_buffer.speech_stopped"
+            return {"type": kind, "item_id": item_id, "audio_end_ms": end}
+        case AudioCommitted(item_id, previous):
+            kind = "input_audio_buffer.committed"
+            return {"type": kind, "item_id": item_id, "previous_item_id": previous}
+        case AudioCleared():
+            return {"type": "input_audio_buffer.cleared"}
+        case HearingFailed(item_id, message, index):
+            kind = "conversation.item.input_audio_transcription.failed"
+            error = {"type": "transcription_error", "message": message}
+            return {"type": kind, "item_id": item_id, "content_index": index, "error": error}
+        case RateLimits():
+            return _rate_limits(event)
+        case ServerProblem():
+            return _problem(event)
+        case Other() | Unknown():
+            return None
+    assert_never(event)
+
+
+def _item(what: str, item: Item) -> dict[str, object]:
+    return {"type": f"conversation.item.{what}", "item": write_item(item)}
+
+
+def _output(event: OutputAdded | OutputDone) -> dict[str, object]:
+    return {
+        "response_id": event.response_id,
+        "output_index": event.output_index,
+        "item": write_item(event.item),
+    }
+
+
+def _place(event: PartAdded | PartDone | Delta | ChannelDone) -> dict[str, object]:
+    return {
+        "response_id": event.response_id,
+        "item_id": event.item_id,
+        "output_index": event.output_index,
+        "content_index": event.content_index,
+    }
+
+
+def _part(event: PartAdded | PartDone) -> JsonObject:
+    match event.part.kind:
+        case "text":  # not `output_text`, as an item has it
+            return {"type": "text", "text": event.part.text}
+        case "audio":
+            transcript = {"transcript": event.part.text}
+            return write_part(event.part, "assistant") | transcript | {"type": "audio"}
+        case "image":
+            return write_part(event.part, "user")
+
+
+_STREAMS = {
+    Channel.TEXT: ("response.output_text", "text"),
+    Channel.TRANSCRIPT: ("response.output_audio_transcript", "transcript"),
+    Channel.AUDIO: ("response.output_audio", ""),
+    Channel.ARGUMENTS: ("response.function_call_arguments", ""),
+    Channel.HEARD: ("conversation.item.input_audio_transcription", "transcript"),
+}
+"""The stem of a channel's event names, and where its last event has the whole text."""
+_MISSING = {
+    Channel.ARGUMENTS: ("content_index",),
+    Channel.HEARD: ("response_id", "output_index"),
+}
+
+
+def _channel(event: Delta | ChannelDone) -> dict[str, object] | None:
+    stem, whole = _STREAMS[event.channel]
+    missing = _MISSING.get(event.channel, ())
+    place = {key: field for key, field in _place(event).items() if key not in missing}
+    if isinstance(event, Delta):
+        return {"type": f"{stem}.delta", **place, "delta": event.text}
+    if event.channel is Channel.ARGUMENTS:  # its last event has a name, too: `ToolCalled`
+        return None
+    if event.channel is Channel.HEARD:
+        return {"type": f"{stem}.completed", **place, whole: event.text}
+    return {"type": f"{stem}.done", **place} | ({whole: event.text} if whole else {})
+
+
+def _transcribed(event: Transcribed) -> dict[str, object]:
+    return {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "item_id": event.item_id,
+        "content_index": event.content_index,
+        "transcript": event.text,
+        "usage": {"type": "duration", "seconds": event.seconds},
+    }
+
+
+def write_audio(audio: bytes) -> str:
+    """Audio as a `Delta` of it has it."""
+    return b64encode(audio).decode("ascii")
+
+
+def _arguments(event: ArgumentsDelta) -> dict[str, object]:
+    return {
+        "type": "response.function_call_arguments.delta",
+        "response_id": event.response_id,
+        "item_id": event.item_id,
+        "output_index": event.output_index,
+        "call_id": event.call_id,
+        "delta": event.text,
+    }
+
+
+def _tool_called(event: ToolCalled) -> dict[str, object]:
+    return {
+        "type": "response.function_call_arguments.done",
+        "response_id": event.response_id,
+        "item_id": event.item_id,
+        "output_index": event.output_index,
+        "call_id": event.call_id,
+        "name": event.name,
+        "arguments": event.arguments,
+    }
+
+
+def _rate_limits(event: RateLimits) -> dict[str, object]:
+    lines = [
+        {
+            "name": line.name,
+            "limit": line.limit,
+            "remaining": line.remaining,
+            "reset_seconds": line.reset_seconds,
+        }
+        for line in event.limits
+    ]
+    return {"type": "rate_limits.updated", "rate_limits": lines}
+
+
+def _problem(event: ServerProblem) -> dict[str, object]:
+    error = {
+        "type": event.kind,
+        "code": event.code or None,
+        "message": event.message,
+        "param": event.param or None,
+        "event_id": event.event_id or None,
+    }
+    return {"type": "error", "error": error}
+
+
+def _started(event: ReplyStarted, options: Options) -> JsonObject:
+    known = _response(event.response_id, "in_progress", event.conversation_id, options)
+    return known | {"status_details": None, "output": [], "usage": None}
+
+
+def _ended(event: ReplyEnded, options: Options) -> JsonObject:
+    known = _response(event.response_id, event.status.value, event.conversation_id, options)
+    return known | {
+        "status_details": _status_details(event),
+        "output": [write_item(item) for item in event.items],
+        "usage": _usage(event.usage),
+    }
+
+
+def _response(
+    response_id: str, status: str, conversation_id: str | None, options: Options
+) -> dict[str, object]:
+    asked = merged_fields({"audio": {"output": _SESSION_VOICE}}, options.other)
+    return {
+        "object": "realtime.response",
+        "id": response_id,
+        "status": status,
+        "conversation_id": conversation_id,
+        "output_modalities": [options.modality or "audio"],
+        "max_output_tokens": options.max_output_tokens or "inf",
+        "audio": asked["audio"],
+        "metadata": asked.get("metadata"),
+    }
+
+
+_SESSION_VOICE: JsonObject = {"format": PCM, "voice": "marin"}
+
+
+def _status_details(event: ReplyEnded) -> JsonObject | None:
+    details: dict[str, object] = {"type": event.status.value}
+    if event.reason:
+        details["reason"] = event.reason
+    if event.status is Status.FAILED or event.code or event.message:
+        kind = {"type": "server_error"} if event.code else {}
+        details["error"] = kind | {"code": event.code, "message": event.message}
+    return details if len(details) > 1 else None
+
+
+def _usage(usage: Usage | None) -> JsonObject | None:
+    if usage is None:
+        return None
+    by_kind = {"audio_tokens": 0, "image_tokens": 0}
+    return {
+        "total_tokens": usage.total,
+        "input_tokens": usage.input,
+        "output_tokens": usage.output,
+        "input_token_details": {
+            "text_tokens": usage.input,
+            **by_kind,
+            "cached_tokens": usage.cached,
+            "cached_tokens_details": {"text_tokens": usage.cached, **by_kind},
+        },
+        "output_token_details": {"text_tokens": usage.output, "audio_tokens": 0},
+    }

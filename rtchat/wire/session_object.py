@@ -1,0 +1,87 @@
+"""A whole session, as a server tells its client of it: the defaults, and what was asked for."""
+
+from __future__ import annotations
+
+from rtchat.core.values import JsonObject, Options
+from rtchat.wire.client_events import merged_fields
+from rtchat.wire.codec import write_options
+from rtchat.wire.fields import Fields
+
+PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
+_SESSION_DEFAULTS: JsonObject = {
+    "output_modalities": ["audio"],
+    "tools": [],
+    "tool_choice": "auto",
+    "max_output_tokens": "inf",
+    "tracing": None,
+    "truncation": "auto",
+    "prompt": None,
+    "include": None,
+    "audio": {
+        "input": {
+            "format": PCM,
+            "transcription": None,
+            "noise_reduction": None,
+            "turn_detection": {"type": "server_vad"},
+        },
+        "output": {"format": PCM, "voice": "marin", "speed": 1.0},
+    },
+}
+"""What OpenAI's server reports of a session that nobody has configured."""
+_DETECTIONS: dict[object, JsonObject] = {
+    "server_vad": {
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "idle_timeout_ms": None,
+    },
+    "semantic_vad": {"eagerness": "auto"},
+}
+"""What a turn detection is that is asked for by its type only."""
+_RESPONSES: JsonObject = {"create_response": True, "interrupt_response": True}
+
+
+def write_session(*, session_id: str, model: str, expires_at: int, options: Options) -> JsonObject:
+    """A whole session, as `SessionCreated.fields`: the defaults, changed by `options`."""
+    fixed = {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": session_id,
+        "model": model,
+        "expires_at": expires_at,
+    }
+    session = merged_fields(_SESSION_DEFAULTS, write_options(options)) | {"model": model}
+    return fixed | _with_whole_detection(session, _RESPONSES)
+
+
+def write_transcription(*, session_id: str, expires_at: int, options: Options) -> JsonObject:
+    """The same of a session that is for transcription."""
+    fixed = {
+        "type": "transcription",
+        "object": "realtime.transcription_session",
+        "id": session_id,
+        "expires_at": expires_at,
+    }
+    return fixed | _with_whole_detection(merged_fields(_TRANSCRIPTION, options.other), {})
+
+
+_TRANSCRIPTION: JsonObject = {
+    "include": None,
+    "audio": {
+        "input": {
+            "format": PCM,
+            "transcription": None,
+            "noise_reduction": None,
+            "turn_detection": {"type": "server_vad"},
+        }
+    },
+}
+
+
+def _with_whole_detection(session: dict[str, object], more: JsonObject) -> dict[str, object]:
+    detection = Fields(session, []).fields("audio").fields("input").fields("turn_detection").data
+    if not detection:
+        return session
+    kind = detection.get("type")
+    whole = {"type": kind, **_DETECTIONS.get(kind, {}), **more, **detection}
+    return merged_fields(session, {"audio": {"input": {"turn_detection": whole}}})
