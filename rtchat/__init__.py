@@ -8,14 +8,14 @@ reads keys, `server` is `rtchat serve`, and `cli` puts it all together.
 The Python API is `connect`, which gives a `Connection`; see `rtchat.client.transport`.
 """
 
-from rtchat._version import __version__
+from rtchat._version import __version__ as __version__
 
 TYPE_CHECKING = False  # as `typing` has it, without the cost of importing that at every start
 if TYPE_CHECKING:
     from rtchat.client.transport import Connection, connect
     from rtchat.core.errors import RealtimeError, RtchatError
 
-__all__ = ["Connection", "RealtimeError", "RtchatError", "__version__", "connect"]
+__all__ = ["Connection", "RealtimeError", "RtchatError", "connect"]
 
 _HOMES = {
     "Connection": "rtchat.client.transport",

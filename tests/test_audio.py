@@ -328,7 +328,7 @@ def test_who_has_heard_enough_leaves_no_thread_behind(tmp_path: Path) -> None:
 
 def test_a_program_can_end_while_a_pipe_is_silent() -> None:
     program = (
-        "import asyncio\nfrom rtchat.sound.audio import arriving\n"
+        "import asyncio\nfrom rtchat.audio.files import arriving\n"
         "async def main():\n async for piece in arriving(0):\n  print(len(piece)); return\n"
         "asyncio.run(main())\n"
     )

@@ -34,7 +34,9 @@ def _named_in_the_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 names |= set(re.findall(r"^(?:[A-Z][A-Z0-9]*_[A-Z0-9_]+|TERM)$", node.value))
-    profiles = tomllib.loads((_ROOT / "rtchat" / "profiles.toml").read_text(encoding="utf-8"))
+    profiles = tomllib.loads(
+        (_ROOT / "rtchat" / "config" / "profiles.toml").read_text(encoding="utf-8")
+    )
     for profile in profiles.values():
         names |= {*profile.get("key_env", ()), *re.findall(r"\{([A-Z_]+)\}", str(profile))}
     return names

@@ -340,7 +340,7 @@ def test_the_real_keyring_takes_a_key(tmp_path: Path) -> None:
     )
     (tmp_path / "memory.py").write_text(backend)
     program = (
-        "import sys\nfrom pathlib import Path\nfrom rtchat.keys import KeyStore\n"
+        "import sys\nfrom pathlib import Path\nfrom rtchat.config.keys import KeyStore\n"
         "store = KeyStore(Path(sys.argv[1]))\n"
         "print(store.set('a', 'key'), store.get('a'), store.remove('a'), store.get('a'))\n"
     )

@@ -39,7 +39,7 @@ def test_a_damaged_mp3_is_told_of_by_us_alone(tmp_path: Path) -> None:
     soundfile.write(path, samples, 24000, format="MP3", subtype="MPEG_LAYER_III")
     data = path.read_bytes()
     path.write_bytes(data[:2000] + bytes(1000) + data[3000:])
-    imports = "from pathlib import Path; from rtchat.sound.audio import read"
+    imports = "from pathlib import Path; from rtchat.audio.files import read"
     program = f"{imports}; read(Path({str(path)!r}))"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -15,11 +15,14 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_map_names_every_file_and_no_other() -> None:
+def test_the_map_names_every_folder_and_where_to_start() -> None:
     section = README.partition("## How it is built")[2]
-    named = set(re.findall(r"`(?:[a-z]+/)*([a-z_]+\.py)`", section))
-    there = {path.name for path in (ROOT / "rtchat").rglob("*.py")}
-    assert named - {"test_conversation.py"} == there
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| `(\w+\.py)` \|$", section, re.M)
+    assert {folder for folder, _ in rows} == {
+        path.name for path in (ROOT / "rtchat").iterdir() if (path / "__init__.py").exists()
+    }
+    for folder, start in rows:
+        assert (ROOT / "rtchat" / folder / start).exists()
 
 
 def test_the_python_example_is_the_tested_one() -> None:

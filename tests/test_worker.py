@@ -144,7 +144,7 @@ def test_the_program_ends_while_a_job_hangs() -> None:
     script = (
         "import sys, threading; from rtchat import cli, __main__\n"
         "def run(_):\n"
-        "    from rtchat.worker import Worker\n"
+        "    from rtchat.system.worker import Worker\n"
         "    Worker('test').do(threading.Event().wait); return 7\n"
         "cli.run = run; sys.exit(__main__.main())"
     )

@@ -24,15 +24,15 @@ from rtchat.core.text import on_a_line
 _COMMANDS = {
     "talk": "chat.talk",
     "once": "chat.once",
-    "transcribe": "sound.transcribe",
-    "serve": "serving.serve",
+    "transcribe": "audio.transcribe",
+    "serve": "serve.serve",
     "replay": "diagnose.replay",
     "doctor": "diagnose.doctor",
-    "devices": "sound.devices",
+    "devices": "audio.devices",
     "history": "history.app",
     "keys": "configure.keys",
     "config": "configure.config",
-    "local": "serving.local",
+    "local": "serve.local",
 }
 """The commands, and where each is."""
 
