@@ -11,9 +11,9 @@ from itertools import count
 from typing import Any
 
 from rtchat.core.values import Dialect
-from rtchat.server.audio_input import Hear
+from rtchat.server.audio_input import Transcribe
 from rtchat.server.engine import CallPiece, Engine, Finish
-from rtchat.server.protocol import NO_VOICE, Begin, Dialogue, Halt, Output
+from rtchat.server.protocol import NO_VOICE, Output, ProtocolSession, StartResponse, StopResponse
 from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
 from rtchat.server.voice import Voice
@@ -32,7 +32,7 @@ class Desk:
         transcribes: bool = False,
     ) -> None:
         numbers = count(1)
-        self.dialogue = Dialogue(
+        self.protocol = ProtocolSession(
             engine or EchoEngine(),
             new_id=lambda prefix: f"{prefix}_{next(numbers)}",
             now=1000.0,
@@ -42,23 +42,23 @@ class Desk:
             transcribes=transcribes,
         )
         self.is_ga = dialect is Dialect.GA
-        self.begun: list[Begin] = []
+        self.begun: list[StartResponse] = []
         self.halted: list[str] = []
         self.speaks: list[Speak] = []
-        self.hears: list[Hear] = []
+        self.hears: list[Transcribe] = []
 
     def send(self, *events: dict[str, object]) -> list[dict[str, Any]]:
         """What these events are answered with."""
         return self.read(
-            [output for event in events for output in self.dialogue.receive(as_json(event))]
+            [output for event in events for output in self.protocol.receive(as_json(event))]
         )
 
     def read(self, outputs: Sequence[Output]) -> list[dict[str, Any]]:
         """The events among these; the rest is noted."""
-        self.begun += [output for output in outputs if isinstance(output, Begin)]
+        self.begun += [output for output in outputs if isinstance(output, StartResponse)]
         self.speaks += [output for output in outputs if isinstance(output, Speak)]
-        self.hears += [output for output in outputs if isinstance(output, Hear)]
-        self.halted += [output.reply_id for output in outputs if isinstance(output, Halt)]
+        self.hears += [output for output in outputs if isinstance(output, Transcribe)]
+        self.halted += [output.reply_id for output in outputs if isinstance(output, StopResponse)]
         read = [json.loads(output) for output in outputs if isinstance(output, str)]
         if self.is_ga:
             for event in read:
@@ -67,27 +67,27 @@ class Desk:
 
     def say(self, piece: str | CallPiece) -> list[dict[str, Any]]:
         """The engine of the last reply says this."""
-        return self.read(self.dialogue.say(self.begun[-1].reply_id, piece))
+        return self.read(self.protocol.say(self.begun[-1].reply_id, piece))
 
     def finish(self, finish: Finish) -> list[dict[str, Any]]:
         """It has said all."""
-        return self.read(self.dialogue.finish(self.begun[-1].reply_id, finish))
+        return self.read(self.protocol.finish(self.begun[-1].reply_id, finish))
 
     def sound(self, audio: bytes) -> list[dict[str, Any]]:
         """The voice says this for the last sentence."""
-        return self.read(self.dialogue.sound(self.speaks[-1].reply_id, audio))
+        return self.read(self.protocol.sound(self.speaks[-1].reply_id, audio))
 
     def spoken(self, failure: str = "") -> list[dict[str, Any]]:
         """It has said that sentence."""
-        return self.read(self.dialogue.spoken(self.speaks[-1].reply_id, failure))
+        return self.read(self.protocol.spoken(self.speaks[-1].reply_id, failure))
 
     def heard(
-        self, text: str, failure: str = "", *, hear: Hear | None = None
+        self, text: str, failure: str = "", *, hear: Transcribe | None = None
     ) -> list[dict[str, Any]]:
         """These were the words of the last recording, unless it is another."""
         item_id = (hear or self.hears[-1]).item_id
-        outputs = self.dialogue.hear(item_id, text)
-        return self.read([*outputs, *self.dialogue.heard(item_id, failure)])
+        outputs = self.protocol.hear(item_id, text)
+        return self.read([*outputs, *self.protocol.heard(item_id, failure)])
 
 
 def as_json(event: dict[str, object]) -> str:

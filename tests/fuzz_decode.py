@@ -23,8 +23,8 @@ from rtchat import wire
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Connect, Stop
 from rtchat.core.events import (
-    Lost,
-    Opened,
+    ConnectionLost,
+    ConnectionOpened,
     ServerEvent,
     SessionCreated,
     SessionUpdated,
@@ -80,34 +80,34 @@ class Mutator:
     """Makes frames out of events. The same seed makes the same frames."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._events = seeds()
         self._frames = [json.dumps(event) for event in self._events]
 
     def frame(self) -> str | bytes:
         """The next one."""
-        chance = self._chance
-        if chance.random() < 0.7:
-            event = json.loads(chance.choice(self._frames))
-            for _ in range(chance.randrange(1, 4)):
+        rng = self._rng
+        if rng.random() < 0.7:
+            event = json.loads(rng.choice(self._frames))
+            for _ in range(rng.randrange(1, 4)):
                 event = self._spoil_json(event)
-            return json.dumps(event, ensure_ascii=chance.random() < 0.5)
-        data = chance.choice(self._frames)
-        for _ in range(chance.randrange(1, 5)):
-            data = chance.choice(self._spoilers)(self, data)
-        return data.encode(errors="surrogatepass") if chance.random() < 0.02 else data
+            return json.dumps(event, ensure_ascii=rng.random() < 0.5)
+        data = rng.choice(self._frames)
+        for _ in range(rng.randrange(1, 5)):
+            data = rng.choice(self._spoilers)(self, data)
+        return data.encode(errors="surrogatepass") if rng.random() < 0.02 else data
 
     def _spoil_json(self, value: Json) -> Json:
         """Change one place in it, at any depth."""
-        chance = self._chance
-        if not isinstance(value, dict | list) or not value or chance.random() < 0.1:
-            return deepcopy(chance.choice((*VALUES, chance.choice(self._events))))
-        key: Any = chance.choice(list(value) if isinstance(value, dict) else range(len(value)))
-        act = chance.random()
+        rng = self._rng
+        if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
+            return deepcopy(rng.choice((*VALUES, rng.choice(self._events))))
+        key: Any = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        act = rng.random()
         if act < 0.15:
             del value[key]
         elif act < 0.3 and isinstance(value, dict):
-            value[chance.choice(("type", "id", "response", "item", "delta", "status"))] = value[key]
+            value[rng.choice(("type", "id", "response", "item", "delta", "status"))] = value[key]
         elif act < 0.35:
             value[key] = [value[key]]
         else:
@@ -115,31 +115,29 @@ class Mutator:
         return value
 
     def _flip(self, data: str) -> str:
-        at = self._chance.randrange(len(data) or 1)
-        return (
-            data[:at] + chr(self._chance.choice((34, 44, 92, 123, 48, 0xD800, 7))) + data[at + 1 :]
-        )
+        at = self._rng.randrange(len(data) or 1)
+        return data[:at] + chr(self._rng.choice((34, 44, 92, 123, 48, 0xD800, 7))) + data[at + 1 :]
 
     def _drop(self, data: str) -> str:
-        at = self._chance.randrange(len(data) or 1)
-        return data[:at] + data[at + self._chance.randrange(1, 30) :]
+        at = self._rng.randrange(len(data) or 1)
+        return data[:at] + data[at + self._rng.randrange(1, 30) :]
 
     def _insert(self, data: str) -> str:
-        at = self._chance.randrange(len(data) or 1)
-        return data[:at] + self._chance.choice(TOKENS) + data[at:]
+        at = self._rng.randrange(len(data) or 1)
+        return data[:at] + self._rng.choice(TOKENS) + data[at:]
 
     def _replace(self, data: str) -> str:
         """A whole JSON value by another."""
-        at = data.find(":", self._chance.randrange(len(data) or 1)) + 1
+        at = data.find(":", self._rng.randrange(len(data) or 1)) + 1
         end = min((place for mark in ",}" if (place := data.find(mark, at)) > 0), default=at)
-        return data[:at] + self._chance.choice(TOKENS) + data[end:]
+        return data[:at] + self._rng.choice(TOKENS) + data[end:]
 
     def _cut(self, data: str) -> str:
-        return data[: self._chance.randrange(len(data) or 1)]
+        return data[: self._rng.randrange(len(data) or 1)]
 
     def _splice(self, data: str) -> str:
-        other = self._chance.choice(self._frames)
-        return self._cut(data) + other[self._chance.randrange(len(other)) :]
+        other = self._rng.choice(self._frames)
+        return self._cut(data) + other[self._rng.randrange(len(other)) :]
 
     _spoilers: tuple[Callable[[Mutator, str], str], ...] = (
         *(_flip, _drop, _insert, _replace, _replace),
@@ -176,7 +174,7 @@ class Reader:
         for event in (Started(), *_HELLO, UserSaid("hi")):
             self._conversation.handle(event)
 
-    def _tell(self, event: ServerEvent | TimerFired | Lost) -> None:
+    def _tell(self, event: ServerEvent | TimerFired | ConnectionLost) -> None:
         effects = self._conversation.handle(event)
         self._left -= 1
         if self._left == 0 or any(isinstance(effect, Stop) for effect in effects):
@@ -189,7 +187,7 @@ class Reader:
             self._conversation.handle(UserSaid("And?"))
 
 
-_HELLO = (Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+_HELLO = (ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
 
 
 def fuzz(frames: int, seed: int) -> Counter[str]:

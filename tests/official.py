@@ -22,7 +22,7 @@ from openai.types.realtime import (
 
 from rtchat.server.engine import Engine
 from rtchat.server.protocol import NO_VOICE
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.server.voice import Voice
 
 PATIENCE = 60.0
@@ -47,7 +47,7 @@ async def connected(
 ) -> AsyncIterator[AsyncRealtimeConnection]:
     """A connection to a server with this engine and voice."""
     async with (
-        serving(engine, voice=voice, api_key="sesame") as url,
+        run_server(engine, voice=voice, api_key="sesame") as url,
         client(url).realtime.connect(model="any") as connection,
     ):
         yield connection

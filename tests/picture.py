@@ -15,7 +15,7 @@ from pathlib import Path
 from pyte.screens import Char
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
@@ -75,7 +75,7 @@ def svg(rows: list[list[Char]]) -> str:
 def main() -> None:
     """Hold the session and draw it."""
     engine = ScriptEngine(read_script(SCRIPT))
-    with tempfile.TemporaryDirectory() as home, background(lambda: serving(engine)) as url:
+    with tempfile.TemporaryDirectory() as home, background(lambda: run_server(engine)) as url:
         program = Program(Path(home))
         program.environ["RTCHAT_URL"] = url
         terminal = Terminal(program, [], {})

@@ -2,7 +2,7 @@
 
 `>> event` hands an event to the machine; `<< effects` says exactly what it must do about it.
 `.at(seconds)` moves the clock. What a playbook does not state (the effects after the last `>>`)
-fails too, at `.end()`. What is recorded of a conversation is left out, but with `keeps`.
+fails too, at `.end()`. What is recorded of a conversation is left out, but with `stores_audio`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import Begin, ClearTimer, Effect, Record, SetTimer
+from rtchat.core.effects import ClearTimer, Effect, Record, SetTimer, StartRecord
 from rtchat.core.events import Event, Timer
 
 QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE)
@@ -23,9 +23,9 @@ class Playbook:
 
     opened: ClassVar[list[Playbook]] = []
 
-    def __init__(self, conversation: Conversation, *, keeps: bool = False) -> None:
+    def __init__(self, conversation: Conversation, *, stores_audio: bool = False) -> None:
         self.conversation = conversation
-        self._keeps = keeps
+        self._keeps = stores_audio
         self._now = 0.0
         self._done: list[Effect] = []
         self._last: Event | None = None
@@ -71,7 +71,7 @@ class Playbook:
 
 def _is_of_keeping(effect: Effect) -> bool:
     match effect:
-        case Begin() | Record() | SetTimer(Timer.SAVE) | ClearTimer(Timer.SAVE):
+        case StartRecord() | Record() | SetTimer(Timer.SAVE) | ClearTimer(Timer.SAVE):
             return True
         case _:
             return False

@@ -17,7 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from rtchat.client.transport import explain_close
 from rtchat.core.effects import Update
-from rtchat.core.events import Lost
+from rtchat.core.events import ConnectionLost
 from rtchat.core.values import JsonObject
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class ScriptedLink:
         self.closed = True
         self._moved.set()
 
-    def explain(self) -> Lost:
+    def explain(self) -> ConnectionLost:
         return explain_close(self._code, self._reason)
 
     def left(self) -> list[Step]:

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it is in 
 
 from rtchat.core.values import Entry, Message
 from rtchat.history.store import FILE, Store
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.server.sockets import serving
+from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.server.sockets import run_server
 from tests.faulty import End, connection, connections
 from tests.program import Program, background
 
@@ -60,10 +60,10 @@ class Recorder:
         self.prompts: list[list[str]] = []
         """For each time that it was asked, all that the user had said."""
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         said = [item for item in prompt.items if isinstance(item, Message)]
         self.prompts.append([item.text for item in said if item.role == "user"])
         for word in prompt.question.split(" "):
@@ -85,7 +85,7 @@ class Proxy:
 
     def __init__(self, target: str, seed: int) -> None:
         self._target = urlsplit(target)
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self.mishaps: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -96,17 +96,15 @@ class Proxy:
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with connection(self._target.hostname, self._target.port) as there:
-            await _Passage((reader, writer), there, self._chance, self.mishaps).run()
+            await _Passage((reader, writer), there, self._rng, self.mishaps).run()
 
 
 class _Passage:
     """One connection through the proxy."""
 
-    def __init__(
-        self, client: End, server: End, chance: random.Random, mishaps: Counter[str]
-    ) -> None:
+    def __init__(self, client: End, server: End, rng: random.Random, mishaps: Counter[str]) -> None:
         self._client, self._server = client, server
-        self._chance, self._mishaps = chance, mishaps
+        self._rng, self._mishaps = rng, mishaps
         self._flows = asyncio.Event()
         self._flows.set()
         self._spoils = ""
@@ -141,14 +139,14 @@ class _Passage:
 
         What a client sends is masked, and only its head can be told.
         """
-        at = self._chance.randrange(len(data)) if direction == "down" else 0
+        at = self._rng.randrange(len(data)) if direction == "down" else 0
         return data[:at] + b"\xff" + data[at + 1 :]
 
     async def _harm(self) -> None:
         while True:
-            await asyncio.sleep(self._chance.expovariate(1 / BETWEEN))
+            await asyncio.sleep(self._rng.expovariate(1 / BETWEEN))
             kinds = ("reset", "close", "stall", "hiccup", "spoil up", "spoil down")
-            kind = self._chance.choices(kinds, (4, 4, 2, 4, 1, 1))[0]
+            kind = self._rng.choices(kinds, (4, 4, 2, 4, 1, 1))[0]
             self._mishaps[kind] += 1
             match kind:
                 case "reset":
@@ -164,7 +162,7 @@ class _Passage:
                     self._flows.clear()
                 case "hiccup":
                     self._flows.clear()
-                    await asyncio.sleep(self._chance.uniform(0.1, 1.0))
+                    await asyncio.sleep(self._rng.uniform(0.1, 1.0))
                     self._flows.set()
                 case _:
                     self._spoils = kind.removeprefix("spoil ")
@@ -183,7 +181,7 @@ class Side:
         self._program.environ["RTCHAT_URL"] = url
         self._recorder = recorder
         self._until = until
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self.states: Counter[str] = Counter()
         self.runs = 0
         self.chapters = 0
@@ -207,7 +205,7 @@ class Side:
         self._check(questions[: len(replies)], replies)
 
     def _question(self, number: int) -> str:
-        words = " ".join("lorem" for _ in range(self._chance.randrange(80)))
+        words = " ".join("lorem" for _ in range(self._rng.randrange(80)))
         return f"question {self.chapters}-{number} {words}".strip()
 
     def _run(self, questions: list[str], replies: list[dict[str, Any]]) -> None:
@@ -222,7 +220,7 @@ class Side:
             lines = _lines(process)
             small = 0
             while not process.stdin.closed:
-                ahead = len(replies) + self._chance.randrange(1, 4)
+                ahead = len(replies) + self._rng.randrange(1, 4)
                 with suppress(BrokenPipeError):
                     for question in questions[fed:ahead]:
                         fed += 1
@@ -334,7 +332,7 @@ def soak(folder: Path, seconds: float, seed: int) -> list[str]:
 
 def _side(home: Path, name: str, delay: float, until: float, seed: int) -> list[str]:
     recorder = Recorder(name, delay)
-    with background(lambda: serving(recorder)) as target:
+    with background(lambda: run_server(recorder)) as target:
         proxy = Proxy(target, seed)
         with background(proxy.serve) as url:
             side = Side(home, url, recorder, until=until, seed=seed)

@@ -22,7 +22,7 @@ from rtchat.client.endpoint import Auth
 from rtchat.client.transport import ConnectError
 from rtchat.core.errors import ExitCode, LinkError
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import breaking, saying, sockets
 
 EXAMPLE_URL = "ws://127.0.0.1:8765/v1/realtime"
@@ -94,7 +94,7 @@ def test_the_example_of_the_readme() -> None:
     assert EXAMPLE_URL in EXAMPLE
 
     async def run() -> tuple[bytes, int | None]:
-        async with serving(EchoEngine()) as url:
+        async with run_server(EchoEngine()) as url:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-W", "error", "-c", EXAMPLE.replace(EXAMPLE_URL, url)),
                 stdout=asyncio.subprocess.PIPE,
@@ -114,7 +114,7 @@ def test_a_conversation_with_our_own_server() -> None:
     settings = {"type": "realtime", "output_modalities": ["text"]}
 
     async def run() -> None:
-        async with serving(EchoEngine()) as url, rtchat.connect("some-model", url=url) as rt:
+        async with run_server(EchoEngine()) as url, rtchat.connect("some-model", url=url) as rt:
             assert isinstance(rt, rtchat.Connection)
             assert isinstance(rt.socket, ClientConnection)
             assert rt.url == f"{url}?model=some-model"
@@ -174,7 +174,7 @@ def test_sending_while_somebody_reads() -> None:
 @pytest.mark.parametrize("auth", ["header", "subprotocol"])
 def test_both_ways_of_a_key(auth: Auth) -> None:
     async def run() -> None:
-        async with serving(EchoEngine(), api_key="ek_0123456789") as url:
+        async with run_server(EchoEngine(), api_key="ek_0123456789") as url:
             async with rtchat.connect(url=url, api_key="ek_0123456789", auth=auth) as rt:
                 assert (await anext(rt))["type"] == "session.created"
                 expected = "realtime" if auth == "subprotocol" else None

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.core.text import MARK
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.asked import question
 from tests.faulty import HELLO, READY, begun, done, frame, perform, said, sockets
 from tests.program import Program, background
@@ -93,7 +93,7 @@ SCRIPT: dict[str, object] = {
 def program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path)
     (tmp_path / "tools.py").write_text(TOOLS, encoding="utf-8")
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script(SCRIPT)))) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached
 from rtchat.core.values import Message, Part
-from rtchat.inputs.attachments import MOST_TEXT, attach, dropped, read, read_all
-from rtchat.server.engine import Answer, Prompt
+from rtchat.inputs.attachments import MOST_TEXT, attach, paths_from_drop, read, read_all
+from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.oracle import assert_client_event
 from tests.program import PATIENCE, Program, background
 from tests.samples import BY, JPEG, png, refusal, write
@@ -181,7 +181,7 @@ def test_a_path_is_found_however_it_is_pasted(
         if pasted == f"'{path}'" and "'" in name:
             continue
         assert attach(pasted) == read(path)
-        assert dropped(f"{pasted} ") == (str(path),)
+        assert paths_from_drop(f"{pasted} ") == (str(path),)
 
 
 def test_home_and_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,18 +189,22 @@ def test_home_and_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "~", b"tilde")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert dropped("~/my notes") == dropped("'~/my notes'") == (str(tmp_path / "my notes"),)
-    assert dropped("./my notes") == ("my notes",)
+    assert (
+        paths_from_drop("~/my notes")
+        == paths_from_drop("'~/my notes'")
+        == (str(tmp_path / "my notes"),)
+    )
+    assert paths_from_drop("./my notes") == ("my notes",)
     assert attach("~/my\\ notes") == attach("my notes") == read(tmp_path / "my notes")
     assert attach("./~") == read(tmp_path / "~")
-    assert dropped("my notes") == ()
+    assert paths_from_drop("my notes") == ()
 
 
 def test_several_are_dropped_at_once(tmp_path: Path) -> None:
     paths = tuple(str(write(tmp_path, name, b"x")) for name in ("one", "number two", "file:three"))
-    assert dropped(" ".join(map(shlex.quote, paths))) == paths
-    assert dropped(" ".join(f"file://{quote(path)}" for path in paths)) == paths
-    assert dropped(f"{paths[0]} {tmp_path}/no") == ()
+    assert paths_from_drop(" ".join(map(shlex.quote, paths))) == paths
+    assert paths_from_drop(" ".join(f"file://{quote(path)}" for path in paths)) == paths
+    assert paths_from_drop(f"{paths[0]} {tmp_path}/no") == ()
 
 
 @pytest.mark.parametrize(
@@ -224,13 +228,13 @@ def test_several_are_dropped_at_once(tmp_path: Path) -> None:
 )
 def test_what_is_no_path_of_a_file_is_a_line_like_any_other(tmp_path: Path, entry: str) -> None:
     file = write(tmp_path, "file", b"x")
-    assert dropped(entry.format(file=file, folder=tmp_path)) == ()
+    assert paths_from_drop(entry.format(file=file, folder=tmp_path)) == ()
 
 
 @given(st.text())
 def test_no_line_is_a_fault(line: str) -> None:
-    assert isinstance(dropped(line), tuple)
-    assert isinstance(dropped(f"/{line}"), tuple)
+    assert isinstance(paths_from_drop(line), tuple)
+    assert isinstance(paths_from_drop(f"/{line}"), tuple)
     try:
         attach(f"/no such folder/{line}")
     except UsageError:
@@ -245,9 +249,9 @@ class _Recorder(EchoEngine):
     """Echoes, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.prompts: list[Prompt] = []
+        self.prompts: list[ModelInput] = []
 
-    def answer(self, prompt: Prompt) -> Answer:
+    def answer(self, prompt: ModelInput) -> Answer:
         self.prompts.append(prompt)
         return super().answer(prompt)
 
@@ -265,7 +269,7 @@ def engine() -> _Recorder:
 
 @pytest.fixture
 def program(tmp_path: Path, engine: _Recorder) -> Iterator[Program]:
-    with background(lambda: serving(engine)) as url:
+    with background(lambda: run_server(engine)) as url:
         program = Program(tmp_path)
         program.environ["RTCHAT_URL"] = url
         yield program
@@ -469,15 +473,15 @@ def test_after_a_lost_connection_pictures_are_told_again(tmp_path: Path) -> None
     script: dict[str, object] = {
         "rule": [{"match": "cut", "times": 1, "close": {"code": 1006}}, {"text": "Seen."}]
     }
-    asked: list[Prompt] = []
+    asked: list[ModelInput] = []
 
     class Recorder(ScriptEngine):
-        def answer(self, prompt: Prompt) -> Any:
+        def answer(self, prompt: ModelInput) -> Any:
             asked.append(prompt)
             return super().answer(prompt)
 
     write(tmp_path, "a.png", png())
-    with background(lambda: serving(Recorder(read_script(script)))) as url:
+    with background(lambda: run_server(Recorder(read_script(script)))) as url:
         program = Program(tmp_path)
         ran = program.run("once", "cut", "-q", "-a", "a.png", "--url", url)
     assert (ran.code, ran.text) == (0, "Seen.\n")

@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 
 from rtchat.core.conversation import Conversation, Mode
-from rtchat.core.effects import AddItem, Asked, Notice, Send, Show
+from rtchat.core.effects import AddItem, Notice, QuestionAsked, Send, Show
 from rtchat.core.events import (
     Attached,
     AttachmentsAsked,
+    ConnectionOpened,
+    ConversationLoaded,
     DetachAsked,
     EntryAbandoned,
     Event,
-    Opened,
-    Recalled,
+    NewConversationAsked,
     SessionCreated,
     SessionUpdated,
     Started,
-    StartedOver,
     UserSaid,
 )
-from rtchat.core.values import Kept, Message, Options, Part
+from rtchat.core.values import Message, Options, Part, StoredConversation
 from tests.playbook import Playbook
 
 ONE = Attached("a.png (1 kB)", Part("image", data="data:image/png;base64,AA=="))
 TWO = Attached("notes.txt (4.2 kB)", Part("text", "File: notes.txt"))
-READY = (Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+READY = (ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
 
 
 def attached(*files: Attached) -> Playbook:
@@ -88,8 +88,8 @@ def test_one_of_several_is_detached() -> None:
     [
         (DetachAsked(), ()),
         (EntryAbandoned(), ()),
-        (StartedOver(), READY),
-        (Recalled(Kept(1, "title", 0.0, 0.0, "m", 0)), READY),
+        (NewConversationAsked(), READY),
+        (ConversationLoaded(StoredConversation(1, "title", 0.0, 0.0, "m", 0)), READY),
     ],
     ids=["/detach", "Ctrl-C", "/new", "/resume"],
 )
@@ -104,5 +104,5 @@ def test_what_is_no_longer_attached_is_said_and_not_sent(
 
 def test_nothing_is_said_where_nothing_was_attached() -> None:
     play = attached() >> EntryAbandoned()
-    play >> UserSaid("hi") << Show(Asked("hi", "m"))
+    play >> UserSaid("hi") << Show(QuestionAsked("hi", "m"))
     play.skip()

@@ -10,16 +10,16 @@ from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import (
     AddItem,
-    Asked,
     Cancel,
     ClearTimer,
     Connect,
     Connecting,
+    CreateResponse,
     Disconnect,
     Notice,
+    QuestionAsked,
     Ready,
     Record,
-    Reply,
     ReplyOver,
     RunTool,
     Send,
@@ -37,12 +37,12 @@ from rtchat.core.effects import (
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
     CancelPressed,
+    ConnectionLost,
+    ConnectionOpened,
     Delta,
     Event,
     InputEnded,
     LeaveAsked,
-    Lost,
-    Opened,
     OutputDone,
     RawSaid,
     ReplyEnded,
@@ -61,7 +61,7 @@ from rtchat.core.events import (
 )
 from rtchat.core.server_errors import exceeded
 from rtchat.core.server_errors import unavailable as unavailable_problem
-from rtchat.core.tool_calls import Call, Permissions
+from rtchat.core.tool_calls import Call, ToolPolicy
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -87,16 +87,20 @@ ROME = ToolCall("weather", "c2", '{"city": "Rome"}')
 CLOCK = ToolCall("clock", "c3", "{}")
 STALL = SetTimer(Timer.STALL, 60)
 CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
-LOST = Lost(Problem(ExitCode.LINK, "connection lost (1006)"), Retry.ALWAYS)
+LOST = ConnectionLost(Problem(ExitCode.LINK, "connection lost (1006)"), Retry.ALWAYS)
 
 
-def asked(mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, keeps: bool = False) -> Playbook:
-    permissions = Permissions(
+def asked(
+    mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, stores_audio: bool = False
+) -> Playbook:
+    tool_policy = ToolPolicy(
         ["weather", "clock"], allowed, asks=mode is Mode.CHAT, limits=Limits(rounds)
     )
-    conversation = Conversation("m", TEXT, mode=mode, permissions=permissions)
-    play = Playbook(conversation, keeps=keeps)
-    return play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    conversation = Conversation("m", TEXT, mode=mode, tool_policy=tool_policy)
+    play = Playbook(conversation, stores_audio=stores_audio)
+    return play.skip(
+        Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1")
+    )
 
 
 def calls(*items: Item, reply: str = "r1", usage: Usage | None = None) -> ReplyEnded:
@@ -120,7 +124,7 @@ def test_an_allowed_tool_runs_and_the_model_goes_on_with_what_it_gave_back() -> 
         << [
             Show(ToolEnded(OSLO, "sunny")),
             send(4, "c1", "sunny"),
-            Send("rtchat_5", Reply(TEXT)),
+            Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -175,7 +179,7 @@ def test_each_item_is_kept() -> None:
         return Record(Entry(1, index, item, state, "m"))
 
     play = (
-        asked(Mode.ONCE, "clock", keeps=True)
+        asked(Mode.ONCE, "clock", stores_audio=True)
         >> calls(message("Wait."), CLOCK)
         << [
             Show(TextArrived("Wait.")),
@@ -228,7 +232,7 @@ def test_several_calls_run_side_by_side_and_are_answered_together_in_their_order
             Show(ToolEnded(OSLO, "sunny")),
             send(4, "c1", "sunny"),
             send(5, "c3", "noon"),
-            Send("rtchat_6", Reply(TEXT)),
+            Send("rtchat_6", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -251,7 +255,7 @@ def test_a_person_is_asked_for_each_call_in_turn() -> None:
             Show(ToolEnded(OSLO, "sunny")),
             send(4, "c1", "sunny"),
             send(5, "c3", refused),
-            Send("rtchat_6", Reply(TEXT)),
+            Send("rtchat_6", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -292,7 +296,7 @@ def test_off_a_terminal_only_what_was_named_runs() -> None:
             Show(Notice("warning", "clock was not run: --allow-tool clock allows it")),
             Show(ToolEnded(CLOCK, why)),
             send(4, "c3", why),
-            Send("rtchat_5", Reply(TEXT)),
+            Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -309,7 +313,7 @@ def test_a_tool_that_there_is_not_is_said_to_the_model() -> None:
             ClearTimer(Timer.STALL),
             Show(ToolEnded(call, why)),
             send(4, "c1", why),
-            Send("rtchat_5", Reply(TEXT)),
+            Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -330,9 +334,11 @@ def unavailable(*items: ToolCall) -> ReplyOver:
     )
 
 
-def ready(mode: Mode = Mode.CHAT, permissions: Permissions | None = None) -> Playbook:
-    play = Playbook(Conversation("m", TEXT, mode=mode, permissions=permissions))
-    return play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+def ready(mode: Mode = Mode.CHAT, tool_policy: ToolPolicy | None = None) -> Playbook:
+    play = Playbook(Conversation("m", TEXT, mode=mode, tool_policy=tool_policy))
+    return play.skip(
+        Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1")
+    )
 
 
 def test_without_tools_of_our_own_calls_are_reported_as_not_available() -> None:
@@ -344,9 +350,9 @@ def test_without_tools_of_our_own_calls_are_reported_as_not_available() -> None:
         << [
             send(4, "c1", "error: this tool is not available"),
             send(5, "c3", "error: this tool is not available"),
-            Show(Asked("and", "m")),
+            Show(QuestionAsked("and", "m")),
             Send("rtchat_6", AddItem(Message("user", (Part("text", "and"),)))),
-            Send("rtchat_7", Reply(TEXT)),
+            Send("rtchat_7", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -357,7 +363,7 @@ def test_without_tools_of_our_own_calls_are_reported_as_not_available() -> None:
 
 
 def test_calls_that_others_make_leave_a_reply_complete() -> None:
-    play = ready(permissions=Permissions(elsewhere=True)) >> calls(CLOCK)
+    play = ready(tool_policy=ToolPolicy(elsewhere=True)) >> calls(CLOCK)
     timing = Timing(0.0, None, 0.0)
     over = ReplyOver(
         Status.COMPLETED, "", "m", response_id="r1", timing=timing, tool_calls=(CLOCK,)
@@ -369,8 +375,8 @@ def test_asking_again_gives_the_calls_of_the_first_reply_an_output() -> None:
     play = ready().skip(calls(CLOCK)) >> RetryAsked()
     play << [
         send(4, "c3", "error: this tool is not available"),
-        Show(Asked("hi", "m")),
-        Send("rtchat_5", Reply(TEXT)),
+        Show(QuestionAsked("hi", "m")),
+        Send("rtchat_5", CreateResponse(TEXT)),
         STALL,
     ]
 
@@ -399,7 +405,7 @@ def test_a_turn_has_so_many_rounds_and_then_must_be_text() -> None:
             ClearTimer(Timer.STALL),
             Show(ToolEnded(again, why)),
             send(6, "c4", why),
-            Send("rtchat_7", Reply(ONLY_TEXT)),
+            Send("rtchat_7", CreateResponse(ONLY_TEXT)),
             STALL,
         ]
     )
@@ -420,7 +426,7 @@ def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
     )
     play >> calls(again, reply="r2")
     play << [ClearTimer(Timer.STALL), Show(over), *QUIET, Show(Connecting("m")), Connect("m")]
-    play.skip(Opened(), CREATED) >> UPDATED
+    play.skip(ConnectionOpened(), CREATED) >> UPDATED
     question = Message("user", (Part("text", "hi"),))
     output = "error: no more calls in this turn; answer with what there is"
     play << [
@@ -434,10 +440,10 @@ def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
 
 def limited(*events: Event, limits: Limits) -> list[ReplyOver]:
     """How the turn ended, if it did."""
-    permissions = Permissions(["weather", "clock"], ["weather", "clock"], limits=limits)
+    tool_policy = ToolPolicy(["weather", "clock"], ["weather", "clock"], limits=limits)
     speech = SpeechOptions(speaks=True)
-    play = Playbook(Conversation("m", TEXT, permissions=permissions, speech=speech))
-    play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy, speech=speech))
+    play.skip(Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     effects = [effect for event in events for effect in play.conversation.handle(event)]
     shown = [effect.update for effect in effects if isinstance(effect, Show)]
     return [update for update in shown if isinstance(update, ReplyOver)]
@@ -486,8 +492,8 @@ def test_what_is_within_the_limits_goes_on() -> None:
 
 
 def test_a_reply_that_is_beyond_a_limit_is_stopped_and_a_new_session_begun() -> None:
-    permissions = Permissions(limits=Limits(reply_bytes=4))
-    play = ready(permissions=permissions) >> Delta(Channel.TEXT, "12345", "r1", "i")
+    tool_policy = ToolPolicy(limits=Limits(reply_bytes=4))
+    play = ready(tool_policy=tool_policy) >> Delta(Channel.TEXT, "12345", "r1", "i")
     over = ReplyOver(
         Status.INCOMPLETE,
         "1234",
@@ -531,15 +537,15 @@ def test_a_server_that_makes_calls_that_came_too_late_is_left_after_many() -> No
 
 
 def test_after_many_calls_that_are_not_available_a_new_session_is_asked() -> None:
-    play = ready(permissions=Permissions(limits=Limits(calls=1))).skip(calls(OSLO))
+    play = ready(tool_policy=ToolPolicy(limits=Limits(calls=1))).skip(calls(OSLO))
     play.skip(UserSaid("and"), ReplyStarted("r2"), calls(CLOCK, reply="r2"))
     effects = play.conversation.handle(UserSaid("so"))
     assert Connect("m") in effects
-    assert not [e for e in effects if isinstance(e, Send) and isinstance(e.command, Reply)]
-    play.skip(Opened(), CREATED)
+    assert not [e for e in effects if isinstance(e, Send) and isinstance(e.command, CreateResponse)]
+    play.skip(ConnectionOpened(), CREATED)
     effects = play.conversation.handle(UPDATED)
     commands = [effect.command for effect in effects if isinstance(effect, Send)]
-    assert commands[-2:] == [AddItem(Message("user", (Part("text", "so"),))), Reply(TEXT)]
+    assert commands[-2:] == [AddItem(Message("user", (Part("text", "so"),))), CreateResponse(TEXT)]
 
 
 def test_a_remote_server_is_answered_with_an_approval() -> None:
@@ -550,7 +556,7 @@ def test_a_remote_server_is_answered_with_an_approval() -> None:
         >> ToolAnswered("yes")
         << [
             Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=True))),
-            Send("rtchat_5", Reply(TEXT)),
+            Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -565,7 +571,7 @@ def test_off_a_terminal_a_remote_server_is_refused() -> None:
             ClearTimer(Timer.STALL),
             Show(Notice("warning", "docs/search was not run: --allow-tool docs/search allows it")),
             Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
-            Send("rtchat_5", Reply(TEXT)),
+            Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -590,7 +596,7 @@ def test_a_permission_is_for_one_tool_and_not_for_another_of_the_same_name() -> 
 
 
 def test_a_remote_tool_is_allowed_by_its_server_and_its_name() -> None:
-    permissions = Permissions(["weather"], ["docs/search", "weather"])
+    tool_policy = ToolPolicy(["weather"], ["docs/search", "weather"])
     allowed: list[Call] = [Approval("1", "search", "{}", "docs"), OSLO]
     refused: list[Call] = [
         Approval("2", "search", "{}", "other"),
@@ -598,14 +604,14 @@ def test_a_remote_tool_is_allowed_by_its_server_and_its_name() -> None:
         Approval("4", "weather", "{}"),
         ToolCall("docs/search", "c", "{}"),
     ]
-    assert [permissions.allows(call) for call in allowed] == [True] * 2
-    assert [permissions.allows(call) for call in refused] == [False] * 4
+    assert [tool_policy.allows(call) for call in allowed] == [True] * 2
+    assert [tool_policy.allows(call) for call in refused] == [False] * 4
 
 
 def test_what_is_asked_names_the_local_server() -> None:
-    permissions = Permissions(["weather", "clock"], servers={"weather": "sky"}, asks=True)
-    play = Playbook(Conversation("m", TEXT, permissions=permissions))
-    play.skip(Started(), Opened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    tool_policy = ToolPolicy(["weather", "clock"], servers={"weather": "sky"}, asks=True)
+    play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy))
+    play.skip(Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     play >> calls(OSLO, CLOCK) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO, "sky"))]
     play.skip(ToolAnswered("always"))
     lines = "clock\nweather of the MCP server sky (allowed)"
@@ -613,9 +619,9 @@ def test_what_is_asked_names_the_local_server() -> None:
 
 
 def test_the_tools_include_the_remote_ones_that_are_allowed() -> None:
-    permissions = Permissions(["clock"], ["docs/search\n"], servers={"search": "sky"})
-    assert permissions.describe() == "clock\ndocs/search (allowed)"
-    assert Permissions().describe() == "there are no tools"
+    tool_policy = ToolPolicy(["clock"], ["docs/search\n"], servers={"search": "sky"})
+    assert tool_policy.describe() == "clock\ndocs/search (allowed)"
+    assert ToolPolicy().describe() == "there are no tools"
 
 
 def test_an_answer_that_comes_too_late_is_none() -> None:
@@ -658,7 +664,7 @@ def test_a_turn_that_is_stopped_leaves_no_call_without_an_answer() -> None:
         ]
     )
     play >> ToolFinished("c3", "late") >> ToolAnswered("yes")
-    play >> UserSaid("and") << [Show(Asked("and", "m"))]
+    play >> UserSaid("and") << [Show(QuestionAsked("and", "m"))]
     play.skip()
 
 
@@ -726,9 +732,9 @@ def test_calls_that_are_not_available_have_one_output_however_often_they_come() 
         >> UserSaid("and")
         << [
             send(4, "c1", "error: this tool is not available"),
-            Show(Asked("and", "m")),
+            Show(QuestionAsked("and", "m")),
             Send("rtchat_5", AddItem(Message("user", (Part("text", "and"),)))),
-            Send("rtchat_6", Reply(TEXT)),
+            Send("rtchat_6", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -764,7 +770,7 @@ def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:
     play >> ToolFinished("c3", "noon") << Show(ToolEnded(CLOCK, "noon"))
     play >> TimerFired(Timer.RETRY) << [*QUIET, Show(Connecting("m")), Connect("m")]
     (
-        play.skip(Opened(), CREATED)
+        play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
@@ -772,7 +778,7 @@ def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:
             Send("rtchat_5", AddItem(Message("user", (Part("text", "hi"),)))),
             Send("rtchat_6", AddItem(CLOCK)),
             send(7, "c3", "noon"),
-            Send("rtchat_8", Reply(TEXT)),
+            Send("rtchat_8", CreateResponse(TEXT)),
             STALL,
         ]
     )
@@ -780,7 +786,7 @@ def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:
 
 def test_a_tool_may_take_longer_than_a_new_connection() -> None:
     play = asked(Mode.CHAT, "clock").skip(
-        calls(CLOCK), LOST, TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED
+        calls(CLOCK), LOST, TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED
     )
     (
         play
@@ -788,14 +794,14 @@ def test_a_tool_may_take_longer_than_a_new_connection() -> None:
         << [
             Show(ToolEnded(CLOCK, "noon")),
             send(7, "c3", "noon"),
-            Send("rtchat_8", Reply(TEXT)),
+            Send("rtchat_8", CreateResponse(TEXT)),
             STALL,
         ]
     )
 
 
 def test_a_tool_is_stopped_when_no_connection_is_to_be_had() -> None:
-    refused = Lost(Problem(ExitCode.REFUSED, "no"), Retry.NEVER)
+    refused = ConnectionLost(Problem(ExitCode.REFUSED, "no"), Retry.NEVER)
     effects = asked(Mode.ONCE, "clock").skip(calls(CLOCK)).conversation.handle(refused)
     assert StopTools() in effects
     assert [effect for effect in effects if isinstance(effect, Stop)] == [Stop(ExitCode.REFUSED)]

@@ -15,7 +15,7 @@ import pytest
 
 from rtchat.core.effects import Copy, Notice
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.ui.clipboard import Clipboard
 from tests.program import PATIENCE, Program, background
 from tests.terminal import PROMPT, Terminal
@@ -101,7 +101,7 @@ def screen(tmp_path: Path) -> Iterator[tuple[Terminal, Path]]:
     )
     xclip.chmod(0o700)
     program = Program(tmp_path / "bin")
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         path = f"{folder}:{os.environ['PATH']}"
         environ = {"RTCHAT_URL": url, "DISPLAY": ":77", "PATH": path, "SSH_CONNECTION": ""}
         terminal = Terminal(program, [], environ)

@@ -11,13 +11,13 @@ from rtchat.core.events import (
     CopyAsked,
     DetachAsked,
     LeaveAsked,
+    LocalNotice,
     MicrophoneToggled,
     ModelSet,
+    NewConversationAsked,
     ResumeAsked,
     RetryAsked,
-    StartedOver,
     SystemSet,
-    Told,
     UsageAsked,
     UserSaid,
 )
@@ -57,10 +57,10 @@ Ctrl-X Ctrl-E       write it in $EDITOR
         ("//help", UserSaid("/help")),
         ("//", UserSaid("/")),
         ("///", UserSaid("//")),
-        ("/help", Told(_HELP)),
+        ("/help", LocalNotice(_HELP)),
         ("/exit", LeaveAsked()),
         ("/exit  ", LeaveAsked()),
-        ("/new", StartedOver()),
+        ("/new", NewConversationAsked()),
         ("/usage\n", UsageAsked()),
         ("/resume", ResumeAsked()),
         ("/resume 12", ResumeAsked(12)),
@@ -104,7 +104,7 @@ def test_a_line_is_a_question_or_a_command(line: str, event: Meaning) -> None:
     ],
 )
 def test_a_mistake_says_what_to_do(line: str, words: str) -> None:
-    assert parse(line) == Told(words, is_error=True)
+    assert parse(line) == LocalNotice(words, is_error=True)
 
 
 @given(st.text())

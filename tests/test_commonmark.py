@@ -13,7 +13,7 @@ import tarfile
 import pytest
 
 from rtchat.core.text import visible
-from rtchat.markdown.render import Drawing, Stream
+from rtchat.markdown.render import Drawing, MarkdownStream
 from rtchat.markdown.splitter import Piece
 from tests.screen import Screen
 from tests.test_scrollback import at_once, streamed
@@ -48,7 +48,7 @@ def lines_at_once(text: str, width: int) -> list[str]:
 
 def lines_streamed(deltas: list[str], width: int) -> list[str]:
     """The lines of a stream."""
-    stream = Stream(Screen().console)
+    stream = MarkdownStream(Screen().console)
     lines = []
     for delta in deltas:
         stream.add(visible(delta), width)

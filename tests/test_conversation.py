@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core.backoff import Patience
+from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import (
     AddItem,
-    Asked,
     Cancel,
     ClearTimer,
     Configure,
     Connect,
     Connecting,
     Copy,
+    CreateResponse,
     Disconnect,
     Effect,
     Notice,
+    QuestionAsked,
     Ready,
-    Reply,
     ReplyOver,
     Send,
     SetTimer,
@@ -34,15 +34,17 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
     CancelPressed,
     ChannelDone,
+    ConnectionLost,
+    ConnectionOpened,
     CopyAsked,
     Delta,
     Event,
     InputEnded,
     ItemAdded,
     LeaveAsked,
-    Lost,
+    LocalNotice,
     ModelSet,
-    Opened,
+    NewConversationAsked,
     Other,
     PartDone,
     RateLimits,
@@ -53,11 +55,9 @@ from rtchat.core.events import (
     SessionCreated,
     SessionUpdated,
     Started,
-    StartedOver,
     SystemSet,
     Timer,
     TimerFired,
-    Told,
     Unknown,
     UsageAsked,
     UserSaid,
@@ -68,7 +68,7 @@ from tests.playbook import QUIET, Playbook
 OPTIONS = Options("Be brief.", "text")
 TEXT = Options(modality="text")
 GONE = Problem(ExitCode.LINK, "connection lost (1006)", code="1006")
-LOST = Lost(GONE, Retry.ALWAYS)
+LOST = ConnectionLost(GONE, Retry.ALWAYS)
 CREATED = SessionCreated("sess_1", "m")
 UPDATED = SessionUpdated("sess_1", "m")
 
@@ -96,7 +96,7 @@ def connecting() -> list[Effect]:
 def ready(mode: Mode = Mode.CHAT) -> Playbook:
     """A conversation whose session took the settings, at second 1."""
     play = Playbook(Conversation("m", OPTIONS, mode=mode))
-    return play.skip(Started(), Opened(), CREATED).at(1.0).skip(UPDATED)
+    return play.skip(Started(), ConnectionOpened(), CREATED).at(1.0).skip(UPDATED)
 
 
 def asked(mode: Mode = Mode.CHAT) -> Playbook:
@@ -116,18 +116,18 @@ def over(status: Status, text: str = "", **more: object) -> Show:
 
 
 def test_a_turn_from_the_first_moment_to_the_stats() -> None:
-    play = Playbook(Conversation("m", OPTIONS, patience=Patience(10, 60)))
+    play = Playbook(Conversation("m", OPTIONS, timeouts=Timeouts(10, 60)))
     play >> Started() << connecting()
-    play >> Opened() << SetTimer(Timer.START, 10)
+    play >> ConnectionOpened() << SetTimer(Timer.START, 10)
     play >> CREATED << Send("rtchat_1", Configure(OPTIONS))
     play.at(0.5) >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.5))]
     (
         play.at(2.0)
         >> UserSaid("hi")
         << [
-            Show(Asked("hi", "m")),
+            Show(QuestionAsked("hi", "m")),
             Send("rtchat_2", AddItem(user("hi"))),
-            Send("rtchat_3", Reply(TEXT)),
+            Send("rtchat_3", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -159,16 +159,16 @@ def test_a_turn_from_the_first_moment_to_the_stats() -> None:
 
 def test_what_is_said_while_connecting_is_asked_in_order_once_ready() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started())
-    play >> UserSaid("one") >> UserSaid("two") >> Opened() << SetTimer(Timer.START, 10)
+    play >> UserSaid("one") >> UserSaid("two") >> ConnectionOpened() << SetTimer(Timer.START, 10)
     (
         play.skip(CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
             Show(Ready("m", 0.0)),
-            Show(Asked("one", "m")),
+            Show(QuestionAsked("one", "m")),
             Send("rtchat_2", AddItem(user("one"))),
-            Send("rtchat_3", Reply(TEXT)),
+            Send("rtchat_3", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -178,9 +178,9 @@ def test_what_is_said_while_connecting_is_asked_in_order_once_ready() -> None:
         << [
             ClearTimer(Timer.STALL),
             over(Status.COMPLETED, response_id="r1", timing=Timing(0.0, None, 0.0)),
-            Show(Asked("two", "m")),
+            Show(QuestionAsked("two", "m")),
             Send("rtchat_4", AddItem(user("two"))),
-            Send("rtchat_5", Reply(TEXT)),
+            Send("rtchat_5", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -257,7 +257,7 @@ def test_a_reply_that_fails_says_why_and_the_conversation_goes_on() -> None:
             ),
         ]
     )
-    play >> UserSaid("again") << Show(Asked("again", "m"))
+    play >> UserSaid("again") << Show(QuestionAsked("again", "m"))
     play.skip()
 
 
@@ -330,7 +330,11 @@ def test_a_short_rate_limit_is_waited_out_once() -> None:
             SetTimer(Timer.LIMIT, 7.5),
         ]
     )
-    play >> TimerFired(Timer.LIMIT) << [Send("rtchat_4", Reply(TEXT)), SetTimer(Timer.STALL, 60)]
+    (
+        play
+        >> TimerFired(Timer.LIMIT)
+        << [Send("rtchat_4", CreateResponse(TEXT)), SetTimer(Timer.STALL, 60)]
+    )
     play.skip(ReplyStarted("r2"))
     effects = play.conversation.handle(
         ReplyEnded("r2", Status.FAILED, code="rate_limit_exceeded", message="try again in 1s")
@@ -373,9 +377,9 @@ def test_a_cancel_keeps_what_came_and_drops_what_comes_late() -> None:
         >> ReplyEnded("r1", Status.CANCELLED, "client_cancelled", usage=Usage(1, 0, 2, 3))
         << [
             ClearTimer(Timer.STALL),
-            Show(Asked("next", "m")),
+            Show(QuestionAsked("next", "m")),
             Send("rtchat_5", AddItem(user("next"))),
-            Send("rtchat_6", Reply(TEXT)),
+            Send("rtchat_6", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -406,7 +410,7 @@ def test_a_server_that_ignores_a_cancel_is_left_for_a_new_connection() -> None:
             SetTimer(Timer.RETRY, 0.5, jitter=0.25),
         ]
     )
-    play.skip(TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED)
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED)
     assert play.conversation.handle(ReplyStarted("r2")) == []
     play >> delta("Hi", "r2") << Show(TextArrived("Hi"))
 
@@ -418,7 +422,7 @@ def test_a_cancel_that_comes_too_late_is_no_error() -> None:
         >> ServerProblem("none", code="response_cancel_not_active", event_id="rtchat_4")
         << (ClearTimer(Timer.STALL))
     )
-    play >> UserSaid("next") << Show(Asked("next", "m"))
+    play >> UserSaid("next") << Show(QuestionAsked("next", "m"))
     play.skip()
 
 
@@ -470,7 +474,7 @@ def test_an_error_event_is_shown_and_the_reply_goes_on() -> None:
 
 
 def test_refused_settings_at_the_start_name_the_field() -> None:
-    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), Opened(), CREATED)
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened(), CREATED)
     (
         play
         >> ServerProblem(
@@ -544,7 +548,7 @@ def test_a_refused_reply_that_was_cancelled_frees_the_conversation() -> None:
         >> ServerProblem("No.", event_id="rtchat_3")
         << [
             ClearTimer(Timer.STALL),
-            Show(Asked("next", "m")),
+            Show(QuestionAsked("next", "m")),
         ]
     )
     play.skip()
@@ -565,7 +569,7 @@ def test_a_refused_question_is_not_answered_by_something_else() -> None:
 
 def test_a_wrong_key_ends_the_program_at_once() -> None:
     play = Playbook(Conversation("m", OPTIONS, mode=Mode.ONCE))
-    play.skip(Started(), UserSaid("hi"), InputEnded(), Opened())
+    play.skip(Started(), UserSaid("hi"), InputEnded(), ConnectionOpened())
     problem = Problem(ExitCode.REFUSED, "Bad key.", "check OPENAI_API_KEY", "invalid_api_key")
     (
         play
@@ -584,7 +588,7 @@ def test_an_error_before_the_close_explains_it() -> None:
     play = ready().skip(ServerProblem("No credit.", code="insufficient_quota"))
     (
         play
-        >> Lost(Problem(ExitCode.LINK, "connection lost (1013)"), Retry.ALWAYS)
+        >> ConnectionLost(Problem(ExitCode.LINK, "connection lost (1013)"), Retry.ALWAYS)
         << [
             *QUIET,
             Disconnect(),
@@ -622,7 +626,7 @@ def test_a_question_without_an_answer_is_asked_again_on_the_new_connection() -> 
         ]
     )
     play >> UserSaid("queued") >> TimerFired(Timer.RETRY) << connecting()
-    play.skip(Opened()) >> CREATED << Send("rtchat_6", Configure(OPTIONS))
+    play.skip(ConnectionOpened()) >> CREATED << Send("rtchat_6", Configure(OPTIONS))
     (
         play
         >> UPDATED
@@ -632,7 +636,7 @@ def test_a_question_without_an_answer_is_asked_again_on_the_new_connection() -> 
             Send("rtchat_7", AddItem(user("first"))),
             Send("rtchat_8", AddItem(assistant("One."))),
             Send("rtchat_9", AddItem(user("hi"))),
-            Send("rtchat_10", Reply(TEXT)),
+            Send("rtchat_10", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -642,7 +646,7 @@ def test_a_question_without_an_answer_is_asked_again_on_the_new_connection() -> 
         << [
             ClearTimer(Timer.STALL),
             over(Status.COMPLETED, "Two.", response_id="r1", timing=Timing(0.0, 0.0, 0.0)),
-            Show(Asked("queued", "m")),
+            Show(QuestionAsked("queued", "m")),
         ]
     )
     play.skip()
@@ -672,7 +676,7 @@ def test_a_partial_answer_is_kept_and_not_asked_again() -> None:
         ]
     )
     (
-        play.skip(TimerFired(Timer.RETRY), Opened(), CREATED)
+        play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
@@ -732,9 +736,9 @@ def test_the_delays_double_up_to_eight_seconds_and_end() -> None:
 
 
 def test_a_completed_reply_starts_the_count_again_but_a_mere_connection_does_not() -> None:
-    play = ready().skip(LOST, TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED)
+    play = ready().skip(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED)
     play >> LOST << [*QUIET, Show(Waiting("connection lost (1006)", 1.0))]
-    play.skip(TimerFired(Timer.RETRY), Opened(), CREATED, UPDATED, UserSaid("hi"), done())
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), done())
     play >> LOST << [*QUIET, Show(Waiting("connection lost (1006)", 0.5))]
     play.skip()
 
@@ -743,7 +747,7 @@ def test_the_end_of_a_session_is_followed_by_a_new_one_at_once() -> None:
     expired = Problem(ExitCode.LINK, "connection lost (1001)")
     (
         ready()
-        >> Lost(expired, Retry.ALWAYS, at_once=True)
+        >> ConnectionLost(expired, Retry.ALWAYS, at_once=True)
         << [
             *QUIET,
             Show(Waiting("connection lost (1001)", 0.0)),
@@ -755,7 +759,7 @@ def test_the_end_of_a_session_is_followed_by_a_new_one_at_once() -> None:
 def test_a_server_that_asks_for_time_gets_it() -> None:
     (
         ready()
-        >> Lost(GONE, Retry.ALWAYS, retry_after=20.0)
+        >> ConnectionLost(GONE, Retry.ALWAYS, retry_after=20.0)
         << [
             *QUIET,
             Show(Waiting("connection lost (1006)", 20.0)),
@@ -767,7 +771,7 @@ def test_a_server_that_asks_for_time_gets_it() -> None:
 def test_a_server_that_asks_for_too_much_time_is_given_up() -> None:
     (
         ready()
-        >> Lost(GONE, Retry.ALWAYS, retry_after=31.0)
+        >> ConnectionLost(GONE, Retry.ALWAYS, retry_after=31.0)
         << [
             *QUIET,
             Disconnect(),
@@ -780,7 +784,7 @@ def test_a_server_that_asks_for_too_much_time_is_given_up() -> None:
 def test_a_server_that_never_worked_ends_the_program(retry: Retry) -> None:
     (
         Playbook(Conversation("m", OPTIONS)).skip(Started())
-        >> Lost(GONE, retry)
+        >> ConnectionLost(GONE, retry)
         << [
             *QUIET,
             Disconnect(),
@@ -794,7 +798,7 @@ def test_a_server_that_never_worked_ends_the_program(retry: Retry) -> None:
 def test_a_refusal_later_leaves_the_person_at_the_prompt() -> None:
     (
         ready()
-        >> Lost(GONE, Retry.NEVER)
+        >> ConnectionLost(GONE, Retry.NEVER)
         << [
             *QUIET,
             Disconnect(),
@@ -808,7 +812,7 @@ def test_a_loss_that_comes_twice_counts_once() -> None:
 
 
 def test_silence_before_the_session_is_a_failure_that_says_so() -> None:
-    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), Opened())
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened())
     hint = "check --url, or give it longer with --timeout and --connect-timeout"
     (
         play
@@ -848,7 +852,7 @@ def test_a_cancelled_question_is_not_asked_again_after_a_loss() -> None:
         ]
     )
     (
-        play.skip(TimerFired(Timer.RETRY), Opened(), CREATED)
+        play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
@@ -874,7 +878,7 @@ def test_another_model_is_another_session_with_the_same_items() -> None:
         ]
     )
     (
-        play.skip(Opened(), CREATED)
+        play.skip(ConnectionOpened(), CREATED)
         >> SessionUpdated("s", "m2")
         << [
             ClearTimer(Timer.START),
@@ -887,17 +891,23 @@ def test_another_model_is_another_session_with_the_same_items() -> None:
 
 def test_a_new_conversation_forgets_what_was_said() -> None:
     play = asked().skip(ReplyStarted("r1"), delta("Yes."), done())
-    play >> StartedOver() << [Show(Notice("info", "a new conversation")), *connecting()]
-    play.skip(Opened(), CREATED) >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.0))]
+    play >> NewConversationAsked() << [Show(Notice("info", "a new conversation")), *connecting()]
+    (
+        play.skip(ConnectionOpened(), CREATED)
+        >> UPDATED
+        << [ClearTimer(Timer.START), Show(Ready("m", 0.0))]
+    )
 
 
 def test_instructions_while_connecting_go_with_the_first_settings() -> None:
-    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), SystemSet("Sing."), Opened())
+    play = Playbook(Conversation("m", OPTIONS)).skip(
+        Started(), SystemSet("Sing."), ConnectionOpened()
+    )
     play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
 
 
 def test_instructions_while_settings_are_on_their_way_wait_for_both_answers() -> None:
-    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), Opened(), CREATED)
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened(), CREATED)
     (
         play
         >> SystemSet("Sing.")
@@ -911,8 +921,8 @@ def test_instructions_while_settings_are_on_their_way_wait_for_both_answers() ->
 
 def test_what_the_program_tells_is_shown() -> None:
     play = ready()
-    play >> Told("help") << Show(Notice("info", "help"))
-    play >> Told("no such", is_error=True) << Show(Notice("error", "no such"))
+    play >> LocalNotice("help") << Show(Notice("info", "help"))
+    play >> LocalNotice("no such", is_error=True) << Show(Notice("error", "no such"))
 
 
 def test_input_that_ends_badly_is_said_and_decides_the_code() -> None:
@@ -972,7 +982,11 @@ def test_copy_is_of_the_last_reply_even_on_a_new_connection() -> None:
 
 def test_a_session_that_is_over_is_replaced_without_an_error() -> None:
     play = replying() >> ServerProblem("Your session hit the maximum.", code="session_expired")
-    play.skip(Lost(GONE, Retry.ALWAYS, at_once=True)) >> TimerFired(Timer.RETRY) << connecting()
+    (
+        play.skip(ConnectionLost(GONE, Retry.ALWAYS, at_once=True))
+        >> TimerFired(Timer.RETRY)
+        << connecting()
+    )
 
 
 def test_a_person_is_told_how_to_ask_again_after_a_rate_limit() -> None:

@@ -13,10 +13,10 @@ from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import ClearTimer, Notice, Record, ReplyOver, Show, Stop, Timing, Totals
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import (
+    ConnectionOpened,
     Event,
     InputEnded,
     ModelSet,
-    Opened,
     RateLimit,
     RateLimits,
     ReplyEnded,
@@ -29,10 +29,10 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
-from rtchat.core.pricing import DATE, PRICES, Costs, Rate, cost, known_rates
+from rtchat.core.pricing import DATE, PRICES, Budget, Rate, cost, known_rates
 from rtchat.core.values import Entry, Message, Options, Part, State, Status, Usage
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.ui import messages
 from rtchat.ui.json_view import as_json
 from rtchat.wire import decode
@@ -120,7 +120,7 @@ def test_the_list_has_a_date_and_sound_prices() -> None:
     ],
 )
 def test_the_rate_of_a_model(model: str, rate: Rate | None) -> None:
-    assert Costs(PRICES).rate(model) == rate
+    assert Budget(PRICES).rate(model) == rate
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_one_s_own_prices_outrank_the_list(tmp_path: Path) -> None:
         "mine": Rate(4.0, 0.4, 24.0, 32.0),
     }
     rates = known_rates(settings.url, settings.prices)
-    assert Costs(rates).rate("gpt-realtime-2.1") == Rate(1.0, 1.0, 2.0)
+    assert Budget(rates).rate("gpt-realtime-2.1") == Rate(1.0, 1.0, 2.0)
     assert resolve({"profile": "p"}, key, config=config).prices["mine"] == Rate(3.0, 3.0, 5.0)
 
 
@@ -193,12 +193,14 @@ def test_a_budget_that_will_not_do(bad: str) -> None:
 
 _USAGE = Usage(100_000, 0, 10_000, 110_000)
 _PRICE = 0.64
-_COSTS = Costs({"m": _SIMPLE}, most=1.0)
+_COSTS = Budget({"m": _SIMPLE}, most=1.0)
 
 
-def _ready(mode: Mode = Mode.CHAT, costs: Costs = _COSTS) -> Playbook:
-    play = Playbook(Conversation("m", Options(None, "text"), mode=mode, costs=costs))
-    return play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+def _ready(mode: Mode = Mode.CHAT, budget: Budget = _COSTS) -> Playbook:
+    play = Playbook(Conversation("m", Options(None, "text"), mode=mode, budget=budget))
+    return play.skip(
+        Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m")
+    )
 
 
 def _turn(number: int, usage: Usage | None = _USAGE) -> tuple[Event, Event, Event]:
@@ -238,7 +240,7 @@ def test_a_reply_has_its_price_and_a_run_its_sum() -> None:
 
 def test_a_model_without_a_price_has_tokens_only() -> None:
     question, started, ended = _turn(1)
-    play = _ready(costs=Costs()).skip(question, started)
+    play = _ready(budget=Budget()).skip(question, started)
     play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, None)]
     play >> UsageAsked() << Show(Totals(1, _USAGE, None))
 
@@ -252,8 +254,8 @@ def test_a_person_is_told_and_the_question_kept() -> None:
 
 
 def test_a_question_that_was_refused_is_not_lost() -> None:
-    play = Playbook(Conversation("m", Options(None, "text"), costs=_COSTS), keeps=True)
-    play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+    play = Playbook(Conversation("m", Options(None, "text"), budget=_COSTS), stores_audio=True)
+    play.skip(Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
     play.skip(*_turn(1), *_turn(2))
     question = Message("user", (Part("text", "once more"),))
     record = Record(Entry(3, 0, question, State.FAILED, "m", _SPENT.message))
@@ -261,7 +263,7 @@ def test_a_question_that_was_refused_is_not_lost() -> None:
 
 
 def test_what_was_asked_is_answered_though_it_costs_more() -> None:
-    play = _ready(costs=Costs({"m": _SIMPLE}, most=0.1))
+    play = _ready(budget=Budget({"m": _SIMPLE}, most=0.1))
     question, started, ended = _turn(1)
     play.skip(question, started)
     play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, _PRICE)]
@@ -293,13 +295,13 @@ def test_a_budget_says_which_model_it_cannot_count() -> None:
     first, second = Notice("info", "model x"), Notice("warning", warning)
     play << [Show(first), Show(second)]
     play.skip()
-    play = _ready(costs=Costs({"m": _SIMPLE})) >> ModelSet("x")
+    play = _ready(budget=Budget({"m": _SIMPLE})) >> ModelSet("x")
     play << Show(first)
     play.skip()
 
 
 def test_the_limits_are_those_of_the_last_word() -> None:
-    play = _ready(costs=Costs())
+    play = _ready(budget=Budget())
     play >> RateLimits((RateLimit("tokens", 10, 5, 9.0),))
     limits = (RateLimit("requests", 100, 99, 2.0), RateLimit("tokens", 10, 5, 60.0))
     play.at(10.0) >> RateLimits(limits)
@@ -368,7 +370,7 @@ _REPLY = (50_000 * 4 + 50_000 * 0.4 + 10_000 * 24) / 1e6
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with background(lambda: serving(ScriptEngine(read_script(_SCRIPT)))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script(_SCRIPT)))) as url:
         yield url
 
 

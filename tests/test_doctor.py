@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.app.doctor import STAGES
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import Talk, certificate, http, saying, sockets, tcp, unused_port
 from tests.program import Program, Ran, background
 from tests.test_proxies import PASSWORD, Proxy
@@ -64,7 +64,7 @@ def stage(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_a_line_for_each_stage(program: Program) -> None:
-    with background(lambda: serving(EchoEngine(), api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url)
     lines = [line for line in ran.text.splitlines() if not line.startswith("  ")]
     assert (ran.code, ran.err) == (0, "")
@@ -82,7 +82,7 @@ def test_a_line_for_each_stage(program: Program) -> None:
 
 def test_settings_say_where_they_come_from(program: Program) -> None:
     (program.home / ".env").write_text("RTCHAT_TIMEOUT=5\n")
-    with background(lambda: serving(EchoEngine(), api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url, "-H", "X-Secret: hunter2", "-m", "other")
     lines = [line.strip() for line in ran.text.splitlines() if line.startswith("  ")]
     assert ran.code == 0
@@ -102,7 +102,7 @@ def test_settings_say_where_they_come_from(program: Program) -> None:
 
 
 def test_json_is_one_object(program: Program) -> None:
-    with background(lambda: serving(EchoEngine(), api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url, "--json")
     found = as_json(ran)
     assert (ran.code, ran.err) == (0, "")
@@ -137,7 +137,7 @@ def test_it_costs_one_question_and_few_tokens(program: Program) -> None:
 
 
 def test_the_older_dialect(program: Program) -> None:
-    with background(lambda: serving(EchoEngine(), api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         found = as_json(examined(program, url, "--dialect", "beta", "--json"))
     assert found["ok"]
     assert ", dialect beta, " in stage(found, "session_created")["detail"]
@@ -145,7 +145,7 @@ def test_the_older_dialect(program: Program) -> None:
 
 def test_a_reply_that_thinks_too_long_is_one(program: Program) -> None:
     rule = {"text": "", "incomplete": "max_output_tokens"}
-    with background(lambda: serving(ScriptEngine(read_script({"rule": [rule]})))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script({"rule": [rule]})))) as url:
         found = as_json(examined(program, url, "--json"))
     assert found["ok"]
     assert stage(found, "first_token")["detail"].startswith("incomplete, ")
@@ -192,7 +192,7 @@ def test_nobody_listens(program: Program) -> None:
 
 def test_tls_that_is_trusted(program: Program) -> None:
     file, context = certificate(program.home, "IP:127.0.0.1")
-    with background(lambda: serving(EchoEngine(), api_key=KEY, ssl=context)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY, ssl=context)) as url:
         by_option = as_json(examined(program, url, "--ca-bundle", str(file), "--json"))
         by_environment = as_json(examined(program, url, "--json", SSL_CERT_FILE=str(file)))
     for found in (by_option, by_environment):
@@ -203,7 +203,7 @@ def test_tls_that_is_trusted(program: Program) -> None:
 
 def test_tls_that_is_not(program: Program) -> None:
     _, context = certificate(program.home, "IP:127.0.0.1")
-    with background(lambda: serving(EchoEngine(), ssl=context)) as url:
+    with background(lambda: run_server(EchoEngine(), ssl=context)) as url:
         ran = examined(program, url, "--json")
     name, detail = failing(as_json(ran))
     assert (ran.code, name) == (4, "tls")
@@ -212,7 +212,7 @@ def test_tls_that_is_not(program: Program) -> None:
 
 def test_tls_that_has_expired(program: Program) -> None:
     file, context = _expired(program.home)
-    with background(lambda: serving(EchoEngine(), ssl=context)) as url:
+    with background(lambda: run_server(EchoEngine(), ssl=context)) as url:
         ran = examined(program, url, "--ca-bundle", str(file), "--json")
     name, detail = failing(as_json(ran))
     assert (ran.code, name) == (4, "tls")
@@ -233,7 +233,7 @@ def _expired(folder: Path) -> tuple[Path, Any]:
 
 
 def test_no_tls_where_it_is_expected(program: Program) -> None:
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = examined(program, url.replace("ws:", "wss:"), "--json")
     found = as_json(ran)
     assert (ran.code, failing(found)[0]) == (4, "tls")
@@ -245,7 +245,7 @@ def test_no_tls_where_it_is_expected(program: Program) -> None:
 
 def test_a_proxy_takes_over_what_is_its_business(program: Program) -> None:
     async def run() -> tuple[Ran, list[str]]:
-        async with serving(EchoEngine(), api_key=KEY) as url:
+        async with run_server(EchoEngine(), api_key=KEY) as url:
             port = int(url.split(":")[2].split("/")[0])
             async with Proxy(port, password=PASSWORD).serving() as proxy:
                 where = f"http://me:hunter2%2F%40@{proxy.address}"
@@ -410,9 +410,9 @@ def _done(status: str, **error: str) -> dict[str, Any]:
 def test_a_session_that_fails(
     program: Program, talk: Talk, code: int, failed: str, said: str
 ) -> None:
-    patience = ("--connect-timeout", "2", "--timeout", "2")
+    timeouts = ("--connect-timeout", "2", "--timeout", "2")
     with background(lambda: sockets(talk)) as url:
-        ran = examined(program, url, *patience, "--json")
+        ran = examined(program, url, *timeouts, "--json")
     assert ran.code == code
     assert failing(as_json(ran)) == (failed, said)
     assert said.rstrip(".") in ran.error
@@ -446,13 +446,13 @@ def _created(session: Mapping[str, object]) -> str:
 
 
 def test_a_reader_that_has_gone_away(program: Program, gone: int) -> None:
-    with background(lambda: serving(EchoEngine(), api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = program.run("doctor", "--url", url, stdout=gone)
     assert (ran.code, ran.err) == (141, "")
 
 
 def test_an_output_that_is_full(program: Program) -> None:
-    with background(lambda: serving(EchoEngine(), api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = program.shell(f"rtchat doctor --url {url} >/dev/full")
     assert ran.code == 6
     assert ran.error.startswith("rtchat: stdout cannot be written (No space left on device)")

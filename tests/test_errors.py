@@ -14,7 +14,7 @@ from rtchat.core.errors import (
     RefusedError,
     RtchatError,
     UsageError,
-    as_error,
+    to_exception,
 )
 
 _CLASSES = {
@@ -45,14 +45,14 @@ def test_a_message_without_a_hint_ends_there() -> None:
 @pytest.mark.parametrize("code", ExitCode)
 def test_a_problem_survives_being_an_exception(code: ExitCode) -> None:
     problem = Problem(code, "what happened", "what to do", "c")
-    assert as_error(problem).problem == problem
+    assert to_exception(problem).problem == problem
 
 
 @pytest.mark.parametrize(("cls", "code"), _CLASSES.items())
 def test_a_problem_becomes_the_exception_of_its_exit_code(
     cls: type[RtchatError], code: int
 ) -> None:
-    assert type(as_error(Problem(ExitCode(code), "m"))) is cls
+    assert type(to_exception(Problem(ExitCode(code), "m"))) is cls
 
 
 def test_an_error_event_says_all_that_the_server_said() -> None:

@@ -18,12 +18,12 @@ from rtchat import __version__
 from rtchat.core.values import (
     Entry,
     Item,
-    Kept,
     Message,
     OtherItem,
     Part,
     Role,
     State,
+    StoredConversation,
     ToolCall,
     ToolOutput,
     Usage,
@@ -35,9 +35,9 @@ def _said(role: Role, text: str) -> Message:
     return Message(role, (Part("text", text),))
 
 
-def _kept(*items: Item, state: State = State.COMPLETED, title: str = "Hi?") -> Kept:
+def _kept(*items: Item, state: State = State.COMPLETED, title: str = "Hi?") -> StoredConversation:
     entries = tuple(Entry(1, index, item, state) for index, item in enumerate(items))
-    return Kept(7, title, 1795384632.0, 1795384700.5, "m1", 1, entries)
+    return StoredConversation(7, title, 1795384632.0, 1795384700.5, "m1", 1, entries)
 
 
 _REPLY = """A **WebSocket**:
@@ -46,7 +46,7 @@ _REPLY = """A **WebSocket**:
 print("<b>")
 ```"""
 _PIXEL = "data:image/png;base64,QQ=="
-_ALL = Kept(
+_ALL = StoredConversation(
     7,
     "What is *it*?",
     1795384632.0,
@@ -356,7 +356,7 @@ def test_nor_does_anything_else_from_a_server(attack: str) -> None:
         Entry(1, 3, OtherItem(attack, attack, {}), State.COMPLETED, attack),
         Entry(1, 4, Message("assistant", (Part("image", "", attack),)), State.COMPLETED, attack),
     )
-    page = _is_harmless(export(Kept(1, "", 0.0, 0.0, attack, 1, entries), "html"))
+    page = _is_harmless(export(StoredConversation(1, "", 0.0, 0.0, attack, 1, entries), "html"))
     assert page.values("src") == page.values("href") == []
 
 

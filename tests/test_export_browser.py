@@ -17,7 +17,7 @@ from shutil import which
 
 import pytest
 
-from rtchat.core.values import Entry, Kept, Message, Part, State
+from rtchat.core.values import Entry, Message, Part, State, StoredConversation
 from rtchat.history.export import export
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
@@ -37,7 +37,7 @@ def page_of(reply: str, question: str = "Hi?") -> str:
         Entry(1, 0, Message("user", (Part("text", question),)), State.COMPLETED),
         Entry(1, 1, Message("assistant", (Part("text", reply),)), State.COMPLETED, "m"),
     )
-    return export(Kept(7, question, 0.0, 0.0, "m", 1, entries), "html")
+    return export(StoredConversation(7, question, 0.0, 0.0, "m", 1, entries), "html")
 
 
 class Dom(HTMLParser):
@@ -278,7 +278,7 @@ def test_a_page_with_a_picture_shows_it(tmp_path: Path) -> None:
         "DwADhgGAWjR9awAAAABJRU5ErkJggg=="
     )
     message = Message("user", (Part("image", "", url), Part("text", "What is it?")))
-    kept = Kept(7, "x", 0.0, 0.0, "m", 1, (Entry(1, 0, message, State.COMPLETED),))
+    kept = StoredConversation(7, "x", 0.0, 0.0, "m", 1, (Entry(1, 0, message, State.COMPLETED),))
     dom = seen(tmp_path, export(kept, "html"))
     assert dom.values("img", "src") == [url]
     assert "What is it?" in dom.texts("main")[0]

@@ -23,7 +23,6 @@ from tests.faults import (
     Row,
     Server,
     asked_again,
-    by_hand,
     cut,
     cut_off,
     failed,
@@ -32,6 +31,7 @@ from tests.faults import (
     given_up,
     nobody,
     nowhere,
+    push_to_talk,
     refused,
     refusing,
     replayed,
@@ -56,13 +56,13 @@ PATIENCE = "check --url, or give it longer with --timeout and --connect-timeout"
 
 def odd(*frames: str | bytes) -> Server:
     """Frames in the middle of a reply that are of no use to it."""
-    return by_hand((begun(), said("Be"), *frames, said("gin"), done()))
+    return push_to_talk((begun(), said("Be"), *frames, said("gin"), done()))
 
 
 def turned_away(code: str, message: str, close: int) -> Server:
     """A server that opens the socket, says what it has against us, and closes it."""
     reason = f"invalid_request_error.{code}"
-    return by_hand(greetings=((error(code, message), Close(close, reason)),))
+    return push_to_talk(greetings=((error(code, message), Close(close, reason)),))
 
 
 def close_rows() -> Iterator[Row]:
@@ -77,8 +77,8 @@ def close_rows() -> Iterator[Row]:
     for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013, 3000, 4000, 4004):
         lost = f"connection lost ({code} a reason)"
         before, during = (
-            by_hand((Close(code, "a reason"),)),
-            by_hand((*HALF, Close(code, "a reason"))),
+            push_to_talk((Close(code, "a reason"),)),
+            push_to_talk((*HALF, Close(code, "a reason"))),
         )
         if code in kinds:
             exit_code, hint = kinds[code]
@@ -112,19 +112,21 @@ CONNECTING = (
     ),
     Row(
         "101, then silence",
-        by_hand(greetings=((Mishap.SILENCE,),)),
+        push_to_talk(greetings=((Mishap.SILENCE,),)),
         given_up(4, f"the server sent no session.created: {PATIENCE}"),
         QUICK,
     ),
     Row(
         "no answer to the settings",
-        by_hand(ready=(Mishap.SILENCE,)),
+        push_to_talk(ready=(Mishap.SILENCE,)),
         given_up(4, f"the server sent no answer to session.update: {PATIENCE}"),
         QUICK,
     ),
     Row(
         "the settings are refused",
-        by_hand(ready=(error("unknown_parameter", "Unknown: x.", param="x", event_id="rtchat_1"),)),
+        push_to_talk(
+            ready=(error("unknown_parameter", "Unknown: x.", param="x", event_id="rtchat_1"),)
+        ),
         refused(
             2,
             "the server refused x: Unknown: x: "
@@ -205,48 +207,50 @@ CONNECTING = (
     ),
 )
 BREAKING = (
-    Row("reset before the reply", by_hand((Mishap.RESET,)), replayed("connection lost (1006)")),
+    Row(
+        "reset before the reply", push_to_talk((Mishap.RESET,)), replayed("connection lost (1006)")
+    ),
     Row(
         "reset before the reply, twice",
-        by_hand((begun(), Mishap.RESET), (Mishap.RESET,)),
+        push_to_talk((begun(), Mishap.RESET), (Mishap.RESET,)),
         replayed("connection lost (1006)", times=2),
     ),
     Row(
         "reset in mid reply, once",
-        by_hand((*HALF, Mishap.RESET)),
+        push_to_talk((*HALF, Mishap.RESET)),
         cut("connection lost (1006)", "check the network, then try again"),
     ),
     Row(
         "the session is over before the reply",
-        by_hand(EXPIRED),
+        push_to_talk(EXPIRED),
         replayed(f"connection lost (1001 {HOUR})"),
     ),
     Row(
         "the session is over in mid reply",
-        by_hand((*HALF, *EXPIRED)),
+        push_to_talk((*HALF, *EXPIRED)),
         cut(f"connection lost (1001 {HOUR})", AGAIN),
     ),
     Row(
         "half-open before the reply",
-        by_hand((Mishap.FREEZE,)),
+        push_to_talk((Mishap.FREEZE,)),
         replayed("no word from the server for 2 s"),
         SILENT,
     ),
     Row(
         "half-open in mid reply",
-        by_hand((*HALF, Mishap.FREEZE)),
+        push_to_talk((*HALF, Mishap.FREEZE)),
         cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "stall in mid reply",
-        by_hand((*HALF, Mishap.SILENCE)),
+        push_to_talk((*HALF, Mishap.SILENCE)),
         cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "a frame beyond the limit",
-        by_hand((*HALF, said("x" * 70_000_000))),
+        push_to_talk((*HALF, said("x" * 70_000_000))),
         cut_off(
             4,
             "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes): "
@@ -269,22 +273,24 @@ REPLYING = (
     ),
     Row(
         "events twice",
-        by_hand((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
+        push_to_talk((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
         fine("Begin"),
     ),
     Row(
         "events out of order",
-        by_hand((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
+        push_to_talk((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
         fine("Begin"),
     ),
     Row(
         "another response.created in mid reply",
-        by_hand((*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))),
+        push_to_talk(
+            (*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))
+        ),
         fine("Half a word."),
     ),
     Row(
         "an error before the reply",
-        by_hand((error("server_error", "Odd."), begun(), said("Begin"), done())),
+        push_to_talk((error("server_error", "Odd."), begun(), said("Begin"), done())),
         fine("Begin", "rtchat: the server reports: Odd."),
     ),
     Row(
@@ -294,22 +300,22 @@ REPLYING = (
     ),
     Row(
         "an error instead of the reply",
-        by_hand((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
+        push_to_talk((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
         failed(1, "", "failed", "Not that."),
     ),
     Row(
         "the question is refused",
-        by_hand((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
+        push_to_talk((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
         failed(1, "", "failed", "Not that."),
     ),
     Row(
         "failed",
-        by_hand(failing("server_error", "Oh no.", *HALF)),
+        push_to_talk(failing("server_error", "Oh no.", *HALF)),
         failed(1, "Half", "failed", "the reply failed: Oh no."),
     ),
     Row(
         "failed, no quota",
-        by_hand(failing("insufficient_quota", "No credit.")),
+        push_to_talk(failing("insufficient_quota", "No credit.")),
         failed(
             5,
             "",
@@ -319,12 +325,12 @@ REPLYING = (
     ),
     Row(
         "a short rate limit",
-        by_hand(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
+        push_to_talk(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
         asked_again("rate limit, again in N s"),
     ),
     Row(
         "a long rate limit",
-        by_hand(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
+        push_to_talk(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
         failed(
             5,
             "",
@@ -334,7 +340,7 @@ REPLYING = (
     ),
     Row(
         "incomplete, too long",
-        by_hand((*HALF, done("incomplete", reason="max_output_tokens"))),
+        push_to_talk((*HALF, done("incomplete", reason="max_output_tokens"))),
         failed(
             1,
             "Half",
@@ -344,12 +350,12 @@ REPLYING = (
     ),
     Row(
         "incomplete, filtered",
-        by_hand((*HALF, done("incomplete", reason="content_filter"))),
+        push_to_talk((*HALF, done("incomplete", reason="content_filter"))),
         failed(1, "Half", "incomplete", "the reply was stopped by the content filter"),
     ),
     Row(
         "cancelled by the server",
-        by_hand((*HALF, done("cancelled", reason="turn_detected"))),
+        push_to_talk((*HALF, done("cancelled", reason="turn_detected"))),
         failed(1, "Half", "cancelled", "the reply was interrupted by speech"),
     ),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.system.folders import make_private, why_unreachable
 from rtchat.ui.prompt import _File
 from tests.program import PATIENCE, Program, Ran, background
@@ -89,7 +89,7 @@ def test_every_folder_of_a_user_is_private(program: Program, mask: str) -> None:
     made = program.home / "x"
     assert modes(made) == [0o700] * 6
     other = environ | {"XDG_DATA_HOME": f"{program.home}/y/data", "OPENAI_API_KEY": KEY}
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.shell(f"umask {mask}; rtchat once -q hi --url {url}", other)
     assert (ran.code, ran.text) == (0, "hi\n")
     assert modes(program.home / "y") == [0o700] * 2
@@ -139,7 +139,7 @@ def test_a_home_that_cannot_be_read_has_no_settings(
     environ = {variable: place}
     has_no_history = variable in ("HOME", "XDG_DATA_HOME")
     is_noted = variable != "XDG_STATE_HOME"
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, "-q", environ=environ)
         assert (ran.code, ran.text, details(ran)) == (0, "hi\n", [])
         told = [text for text in ran.err.splitlines() if text.startswith("rtchat: the history ")]
@@ -154,7 +154,7 @@ def test_a_home_that_cannot_be_read_has_no_settings(
 def test_no_command_takes_such_a_home_for_a_fault(program: Program) -> None:
     write_wav(program.home / "q.wav", tone(440, 0.2))
     environ = {"HOME": "/dev/null", "VISUAL": "true"}
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         talked = program.run("talk", "--url", url, "-q", stdin=b"hi\n", environ=environ)
         assert (talked.code, talked.text) == (0, "hi\n")
         assert program.run("doctor", "--url", url, environ=environ).code == 0
@@ -204,7 +204,7 @@ def test_a_config_file_that_is_there_counts(program: Program) -> None:
 
 def test_a_file_of_keys_that_cannot_be_read_is_no_key(program: Program) -> None:
     (program.home / ".local" / "share" / "rtchat" / "keys.json").mkdir(parents=True)
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, "-v", "--no-history")
     assert (ran.code, len(details(ran))) == (0, 1)
     assert "keys.json cannot be read (Is a directory)" in ran.err
@@ -251,7 +251,7 @@ def test_a_home_without_permission(program: Program, environ: dict[str, str]) ->
     line = f"{program.home} cannot be read (Permission denied)"
     program.home.chmod(0)
     try:
-        with background(lambda: serving(EchoEngine())) as url:
+        with background(lambda: run_server(EchoEngine())) as url:
             ran = without_rights(program, _OBEYS, environ, "once", "hi", "--url", url, "-v")
         assert (ran.code, ran.text, details(ran)) == (0, "hi\n", [line])
         assert "rtchat: the history " in ran.err
@@ -273,7 +273,7 @@ def test_a_dotenv_without_permission_is_a_warning(
         path.chmod(0o700)
         pytest.skip("only root can begin in a folder that it may not enter")
     try:
-        with background(lambda: serving(EchoEngine())) as url:
+        with background(lambda: run_server(EchoEngine())) as url:
             arguments = ("once", "hi", "--url", url, "-q")
             ran = without_rights(program, _OBEYS, environ, *arguments, cwd=program.home / "folder")
     finally:
@@ -287,7 +287,7 @@ def test_a_user_without_a_home(program: Program, environ: dict[str, str]) -> Non
         pytest.skip("only root can become a user whom the system does not know")
     del environ["HOME"]
     drop = "--reuid=424242 --clear-groups"
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = without_rights(program, drop, environ, "once", "hi", "--url", url, "-v")
     assert (ran.code, ran.text) == (0, "hi\n")
     assert details(ran) == ["/dev/null cannot be read (Not a directory)"]

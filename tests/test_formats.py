@@ -16,9 +16,9 @@ from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Disconnect, Play, ReplyOver, Show
 from rtchat.core.events import (
+    ConnectionOpened,
     Delta,
     Event,
-    Opened,
     ReplyEnded,
     ReplyStarted,
     SessionCreated,
@@ -112,7 +112,7 @@ def hearing(*events: Event) -> list[Any]:
     """What a conversation with a speaker does about these after a reply has begun."""
     speech = SpeechOptions(speaks=True, output_rate=24000)
     conversation = Conversation("m", Options(modality="audio"), mode=Mode.LINES, speech=speech)
-    start = (Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+    start = (Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
     for event in (*start, UserSaid("hi"), ReplyStarted("r")):
         conversation.handle(event)
     return [effect for event in events for effect in conversation.handle(event)]

@@ -22,15 +22,14 @@ from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
     ChannelDone,
+    ConnectionOpened,
     Delta,
     Event,
-    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
     ItemRetrieved,
     ItemTruncated,
-    Opened,
     Other,
     OutputAdded,
     OutputDone,
@@ -50,10 +49,11 @@ from rtchat.core.events import (
     Started,
     SystemSet,
     ToolCalled,
+    TranscriptionFailed,
     Unknown,
     UserSaid,
 )
-from rtchat.core.tool_calls import Permissions
+from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.wire import decode, read_frame
 
@@ -116,7 +116,7 @@ KINDS: dict[str, Callable[[int], ServerEvent]] = {
     "called": lambda n: ToolCalled("f", f"c{n}", "{}", "r1", f"i{n}"),
     "heard": lambda n: ChannelDone(Channel.HEARD, "x", item_id=f"u{n}"),
     "heard in pieces": lambda n: Delta(Channel.HEARD, "x", item_id=f"u{n}"),
-    "not heard": lambda n: HearingFailed(f"u{n}", "no"),
+    "not heard": lambda n: TranscriptionFailed(f"u{n}", "no"),
     "speech started": lambda n: SpeechStarted(f"u{n}", n),
     "speech stopped": lambda n: SpeechStopped(f"u{n}", n),
     "audio committed": lambda n: AudioCommitted(f"u{n}"),
@@ -130,10 +130,17 @@ WHEN = ("ready", "asked", "replying", "calling", "stopped", "after /raw")
 
 
 def machine(when: str, *, is_spoken: bool) -> Conversation:
-    speech = SpeechOptions(speaks=is_spoken, has_microphone=is_spoken, by_hand=False, keeps=True)
-    tools = Permissions(["f"], ["f"])
-    made = Conversation("m", Options(), mode=Mode.CHAT, permissions=tools, speech=speech)
-    events: list[Event] = [Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m")]
+    speech = SpeechOptions(
+        speaks=is_spoken, has_microphone=is_spoken, push_to_talk=False, stores_audio=True
+    )
+    tools = ToolPolicy(["f"], ["f"])
+    made = Conversation("m", Options(), mode=Mode.CHAT, tool_policy=tools, speech=speech)
+    events: list[Event] = [
+        Started(),
+        ConnectionOpened(),
+        SessionCreated("s", "m"),
+        SessionUpdated("s", "m"),
+    ]
     if is_spoken:
         events.append(AudioCaptured(bytes(9600)))
     if when == "after /raw":

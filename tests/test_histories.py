@@ -17,28 +17,28 @@ from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import (
     AddItem,
-    Asked,
-    Begin,
     Cancel,
     ClearTimer,
     Command,
     Configure,
     Connect,
+    CreateResponse,
     Delete,
     Disconnect,
     Effect,
-    Microphone,
+    LoadConversation,
+    MicrophoneStatus,
     Notice,
     Play,
+    QuestionAsked,
     Raw,
-    Recall,
     Record,
-    Reply,
     ReplyOver,
     RunTool,
     Send,
     SetTimer,
     Show,
+    StartRecord,
     Stop,
     StopPlaying,
     StopTools,
@@ -52,20 +52,21 @@ from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
     ChannelDone,
+    ConnectionLost,
+    ConnectionOpened,
+    ConversationLoaded,
     Delta,
     DetachAsked,
     EntryAbandoned,
     Event,
     InputEnded,
     LeaveAsked,
-    Lost,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
-    Opened,
+    NewConversationAsked,
     PlaybackCut,
     RawSaid,
-    Recalled,
     ReplyEnded,
     ReplyStarted,
     ResumeAsked,
@@ -77,7 +78,6 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     Started,
-    StartedOver,
     SystemSet,
     Timer,
     TimerFired,
@@ -87,18 +87,18 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.server_errors import BUSY
-from rtchat.core.tool_calls import STOPPED, Permissions
+from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.values import (
     Channel,
     Entry,
     Item,
-    Kept,
     Limits,
     Message,
     Options,
     Part,
     State,
     Status,
+    StoredConversation,
     ToolCall,
     ToolOutput,
 )
@@ -115,8 +115,8 @@ NOTHING_TO_ASK = (
 class World:
     """What surrounds the machine, and what must always be true of the two."""
 
-    def __init__(self, mode: Mode, chance: random.Random, *, is_spoken: bool = False) -> None:
-        self.chance = chance
+    def __init__(self, mode: Mode, rng: random.Random, *, is_spoken: bool = False) -> None:
+        self.rng = rng
         self.is_spoken = is_spoken
         self.is_configured = False
         self.playing = ""
@@ -133,19 +133,19 @@ class World:
         self.speech = SpeechOptions(
             speaks=True,
             has_microphone=is_spoken,
-            by_hand=False,
-            replies=chance.random() < 0.8,
-            interrupts=chance.random() < 0.8,
+            push_to_talk=False,
+            replies=rng.random() < 0.8,
+            interrupts=rng.random() < 0.8,
         )
-        self.unheard: list[str] = []
+        self.awaiting_transcript: list[str] = []
         """What was said aloud and the server has not written down."""
-        limits = Limits(3, calls=chance.choice((3, 100)))
-        permissions = Permissions(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=limits)
+        limits = Limits(3, calls=rng.choice((3, 100)))
+        tool_policy = ToolPolicy(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=limits)
         self.conversation = Conversation(
             "m",
             Options(modality="text"),
             mode=mode,
-            permissions=permissions,
+            tool_policy=tool_policy,
             speech=self.speech,
         )
         self.mode = mode
@@ -200,8 +200,8 @@ class World:
                 self.timers.discard(timer)
             case Show(update):
                 self.shows(update)
-            case Begin() | Record() | Recall():
-                self.keeps(effect)
+            case StartRecord() | Record() | LoadConversation():
+                self.stores_audio(effect)
             case RunTool(call):
                 self.running.append(call.call_id)
             case StopTools():
@@ -212,7 +212,7 @@ class World:
             case StopPlaying():
                 item_id, self.playing = self.playing, ""
                 if item_id:
-                    self.tell(PlaybackCut(item_id, 0, self.chance.choice((0, 400, 2000))))
+                    self.tell(PlaybackCut(item_id, 0, self.rng.choice((0, 400, 2000))))
             case Stop(code):
                 self.stopped = code
 
@@ -225,15 +225,15 @@ class World:
                 self.files.remove(id)
             case AddItem(item):
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
-                is_told = isinstance(item, Message) and item.text in said
-                kept = is_told or item in self.items() or getattr(item, "output", "") == STOPPED
+                in_session = isinstance(item, Message) and item.text in said
+                kept = in_session or item in self.items() or getattr(item, "output", "") == STOPPED
                 assert kept, f"{command} was sent before it was kept"
                 if isinstance(item, ToolCall):
                     self.unanswered.add(item.call_id)
                 elif isinstance(item, ToolOutput):
                     assert item.call_id in self.unanswered, "a call was answered twice"
                     self.unanswered.remove(item.call_id)
-            case Reply():
+            case CreateResponse():
                 assert not self.unanswered, "a reply was asked for before all calls were answered"
             case _:
                 pass
@@ -243,9 +243,9 @@ class World:
         match update:
             case ToolAsked():
                 self.asking = True
-            case Asked(text, spoken=False) if text:  # else it is of /raw
+            case QuestionAsked(text, spoken=False) if text:  # else it is of /raw
                 self.asked.append(text)
-            case Microphone(is_on):
+            case MicrophoneStatus(is_on):
                 self.is_muted = not is_on
             case ReplyOver(text=text):
                 self.over += 1
@@ -254,16 +254,16 @@ class World:
             case _:
                 pass
 
-    def keeps(self, effect: Begin | Record | Recall) -> None:
+    def stores_audio(self, effect: StartRecord | Record | LoadConversation) -> None:
         match effect:
-            case Begin():
+            case StartRecord():
                 self.kept.append({})
             case Record(entry):
                 self.kept[-1][entry.turn, entry.index] = entry
-            case Recall():
+            case LoadConversation():
                 self.kept.append(self.kept.pop(0))
                 entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
-                self.tell(Recalled(Kept(1, "", 0.0, 0.0, "m", 0, entries)))
+                self.tell(ConversationLoaded(StoredConversation(1, "", 0.0, 0.0, "m", 0, entries)))
 
     def items(self) -> list[Item]:
         return [entry.item for entry in self.kept[-1].values()]
@@ -280,9 +280,9 @@ class World:
             case Configure():
                 self.is_configured = self.is_spoken
                 self.tell(SessionUpdated("s", "m"))
-            case Reply() if self.active and self.is_spoken:
+            case CreateResponse() if self.active and self.is_spoken:
                 self.tell(ServerProblem("Busy.", code=BUSY, event_id=event_id))
-            case Reply():
+            case CreateResponse():
                 assert not self.active, "a second reply was asked for while one was being made"
                 self.begins()
             case Raw({"type": "response.create"}) if not self.active:
@@ -303,7 +303,7 @@ class World:
         self.replies += 1
         self.active = f"r{self.replies}"
         effects = self.tell(ReplyStarted(self.active))
-        self.said += any(Show(Asked("", model)) in effects for model in ("m", "m2"))
+        self.said += any(Show(QuestionAsked("", model)) in effects for model in ("m", "m2"))
 
     @property
     def waiting(self) -> int:
@@ -322,7 +322,7 @@ class World:
             reply, self.active = self.active, ""
             self.past = reply
             made = []
-            for name in self.chance.choice((["f"], ["g"], ["f", "g"], ["f", "f", "h"])):
+            for name in self.rng.choice((["f"], ["g"], ["f", "g"], ["f", "f", "h"])):
                 self.calls += 1
                 made.append(ToolCall(name, f"c{self.calls}", "{}"))
             self.unanswered |= {call.call_id for call in made}
@@ -336,11 +336,11 @@ class World:
 
     def answers(self) -> None:
         self.asking = False
-        self.tell(ToolAnswered(self.chance.choice(("yes", "no", "always"))))
+        self.tell(ToolAnswered(self.rng.choice(("yes", "no", "always"))))
 
     def finishes(self) -> None:
         if self.running:
-            call = self.running.pop(self.chance.randrange(len(self.running)))
+            call = self.running.pop(self.rng.randrange(len(self.running)))
             self.tell(ToolFinished(call, "7"))
 
     def speaks(self) -> None:
@@ -356,20 +356,20 @@ class World:
     def opens(self) -> None:
         if self.link == "connecting":
             self.link = "open"
-            self.tell(Opened())
+            self.tell(ConnectionOpened())
             self.tell(SessionCreated("s", "m", seconds_left=3600.0))
 
     def loses(self, retry: Retry) -> None:
         if self.link != "none":
             self.forgets("none")
-            self.tell(Lost(GONE, retry))
+            self.tell(ConnectionLost(GONE, retry))
 
     def forgets(self, link: str) -> None:
         """A connection's state is gone with it."""
         self.link, self.active, self.past = link, "", ""
         self.is_configured = False
         self.speaking, self.late, self.called = "", None, None
-        self.unheard.clear()
+        self.awaiting_transcript.clear()
         self.files.clear()
         self.unanswered.clear()
         self.to_server.clear()
@@ -385,7 +385,7 @@ class World:
         if interrupted:
             self.active = ""
             self.late = ReplyEnded(interrupted, Status.CANCELLED, "turn_detected")
-            if self.chance.random() < 0.7:
+            if self.rng.random() < 0.7:
                 self.says_late()
 
     def hushes(self) -> None:
@@ -394,7 +394,7 @@ class World:
             return
         item, self.speaking = self.speaking, ""
         self.tell(SpeechStopped(item, 100))
-        self.unheard.append(item)
+        self.awaiting_transcript.append(item)
         self.said += 1
         self.files.clear()
         self.tell(AudioCommitted(item))
@@ -411,9 +411,9 @@ class World:
             self.tell(late)
 
     def writes(self) -> None:
-        if self.unheard:
-            item = self.unheard.pop(self.chance.randrange(len(self.unheard)))
-            words = self.chance.choice((f"words of {item}", ""))
+        if self.awaiting_transcript:
+            item = self.awaiting_transcript.pop(self.rng.randrange(len(self.awaiting_transcript)))
+            words = self.rng.choice((f"words of {item}", ""))
             self.tell(ChannelDone(Channel.HEARD, words, item_id=item))
 
     def hears_itself(self) -> None:
@@ -440,7 +440,7 @@ class World:
         self.tell(Attached("picture", Part("image", data="data:image/png;base64,AA==")))
 
     def detaches(self) -> None:
-        self.tell(self.chance.choice((EntryAbandoned(), DetachAsked(), DetachAsked(1))))
+        self.tell(self.rng.choice((EntryAbandoned(), DetachAsked(), DetachAsked(1))))
         self.tell(EntryAbandoned())
         assert not self.files, "the server was left with what is no longer attached"
 
@@ -516,7 +516,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "refused": lambda world: world.loses(Retry.NEVER),
     "timer": World.fires,
     "model": lambda world: world.tell(ModelSet("m2")),
-    "new": lambda world: world.tell(StartedOver()),
+    "new": lambda world: world.tell(NewConversationAsked()),
     "resume": lambda world: world.tell(ResumeAsked()),
     "retry": World.asks_again,
     "system": lambda world: world.tell(SystemSet("Sing.")),
@@ -558,19 +558,19 @@ CHUNKS, HISTORIES = 10, 10_000
 
 
 def live(seed: int) -> None:
-    chance = random.Random(seed)
-    mode = chance.choice(list(Mode))
-    is_spoken = mode is not Mode.ONCE and chance.random() < 0.5
+    rng = random.Random(seed)
+    mode = rng.choice(list(Mode))
+    is_spoken = mode is not Mode.ONCE and rng.random() < 0.5
     left_out = set() if mode is Mode.CHAT else CHAT_ONLY
     left_out |= set() if is_spoken else SPOKEN_ONLY
     names = [name for name in ACTIONS if name not in left_out]
     weights = [WEIGHTS.get(name, 1) for name in names]
-    world = World(mode, chance, is_spoken=is_spoken)
-    for action in chance.choices(names, weights, k=chance.randrange(60)):
+    world = World(mode, rng, is_spoken=is_spoken)
+    for action in rng.choices(names, weights, k=rng.randrange(60)):
         if world.stopped is None:
             ACTIONS[action](world)
             world.check()
-    last = chance.choice(["", "end", "leave"])
+    last = rng.choice(["", "end", "leave"])
     if last == "end" and world.stopped is None:
         world.tell(InputEnded())
         if is_spoken and mode is Mode.LINES and world.stopped is None:

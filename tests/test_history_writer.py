@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.client.session import Keeper, Post, Session, Source, Tap
-from rtchat.core.backoff import Patience
+from rtchat.client.session import History, Post, Session, Source, Tap
+from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Notice, ReplyOver
 from rtchat.core.errors import ExitCode, OutputError
@@ -21,15 +21,15 @@ from rtchat.core.events import (
     InputEnded,
     LeaveAsked,
     LocalEvent,
+    NewConversationAsked,
     ResumeAsked,
-    StartedOver,
     UserSaid,
 )
-from rtchat.core.values import Entry, JsonObject, Kept, Message, Options, Part, State
+from rtchat.core.values import Entry, JsonObject, Message, Options, Part, State, StoredConversation
 from rtchat.history.store import FILE, Store
 from rtchat.history.writer import HistoryWriter
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Expect, Screen, ScriptedServer, answer, run_fast
 from tests.terminal import PROMPT, Terminal
@@ -171,12 +171,12 @@ def asks(*events: LocalEvent) -> Source:
 def session(
     server: ScriptedServer,
     view: Screen,
-    keeper: Keeper,
+    keeper: History,
     *,
-    patience: Patience = Patience(),  # noqa: B008 - a frozen value
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
     tap: Tap = lambda _direction, _data: None,
 ) -> Session:
-    conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES, patience=patience)
+    conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES, timeouts=timeouts)
     return Session(
         conversation,
         view,
@@ -241,13 +241,13 @@ class Hanging:
     def begin(self) -> None:
         pass
 
-    def resume(self, kept: Kept) -> None:
+    def resume(self, kept: StoredConversation) -> None:
         raise AssertionError
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
-    def find(self, id: int | None) -> asyncio.Future[Kept]:
+    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
         return asyncio.get_running_loop().create_future()
 
 
@@ -267,7 +267,7 @@ def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
 def test_the_server_is_not_blamed_for_the_wait() -> None:
     view = Screen()
     server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
-    held = session(server, view, Hanging(), patience=Patience(10, 1))
+    held = session(server, view, Hanging(), timeouts=Timeouts(10, 1))
     assert run_fast(lambda: held.run(asks(UserSaid("a")))) is ExitCode.OK
     assert replies(view) == ["One"]
     assert len(warnings(view)) == 1
@@ -316,7 +316,7 @@ def test_a_new_conversation_right_after_a_question(path: Path) -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Yes")))
     writer = HistoryWriter(Store(path))
     held = session(server, view, writer)
-    events = (UserSaid("old"), StartedOver(), UserSaid("new"))
+    events = (UserSaid("old"), NewConversationAsked(), UserSaid("new"))
     assert asyncio.run(held.run(asks(*events))) is ExitCode.OK
     assert writer.close() == ""
     assert said(path) == [["old"], ["new", "Yes"]]
@@ -328,7 +328,7 @@ def test_a_new_conversation_right_after_a_question(path: Path) -> None:
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path)
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

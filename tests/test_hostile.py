@@ -22,12 +22,12 @@ from rich.console import Console
 from rtchat.client.session import Post, Session, View
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.core.conversation import Conversation, Mode
-from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.events import InputEnded, UserSaid
 from rtchat.core.values import Options, Status
 from rtchat.markdown.links import LinkingConsole
 from rtchat.ui.live_view import LiveView
-from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.plain_view import PlainView, StatusWriter
 from tests.faulty import Hand, frame, http, sockets, tcp
 from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Emit, End, ScriptedServer, Step, answer, run_fast
@@ -96,7 +96,9 @@ class Terminal:
         return LiveView(self.console, self.console, banner=True, verbose=True)
 
     def plain(self) -> View:
-        return PlainView(self._bytes, Aside(self._file, verbose=True, banner=True), raw=False)
+        return PlainView(
+            self._bytes, StatusWriter(self._file, verbose=True, banner=True), raw=False
+        )
 
     @property
     def written(self) -> str:
@@ -104,7 +106,7 @@ class Terminal:
 
 
 def show(view: View, deltas: list[str]) -> None:
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     for delta in deltas:
         view.show(TextArrived(delta))
         view.tick()
@@ -132,7 +134,7 @@ def test_where_links_can_be_pressed_too(text: str) -> None:
 @each
 def test_a_pipe_gets_the_text_as_it_is(text: str) -> None:
     out = io.BytesIO()
-    show(PlainView(out, Aside(None), raw=True), ["before ", *text, " after\n"])
+    show(PlainView(out, StatusWriter(None), raw=True), ["before ", *text, " after\n"])
     assert out.getvalue() == f"before {text} after\n".encode()
 
 
@@ -148,7 +150,7 @@ def converse(view: View, *scripts: tuple[Step, ...]) -> None:
 
     async def run() -> None:
         now = asyncio.get_running_loop().time
-        await Session(conversation, view, server.connect, now=now, chance=lambda: 1.0).run(ask)
+        await Session(conversation, view, server.connect, now=now, rng=lambda: 1.0).run(ask)
 
     run_fast(run)
 

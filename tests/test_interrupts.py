@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
@@ -23,7 +23,7 @@ MANY = 60
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path)
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script(SCRIPT)))) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

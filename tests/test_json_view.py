@@ -7,11 +7,18 @@ from io import BytesIO, StringIO
 
 import pytest
 
-from rtchat.core.effects import Asked, Heard, Notice, ReplyOver, TextArrived, Timing
+from rtchat.core.effects import (
+    Notice,
+    QuestionAsked,
+    ReplyOver,
+    TextArrived,
+    Timing,
+    UserTranscript,
+)
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.values import Status, ToolCall, Usage
 from rtchat.ui.json_view import JsonView, as_json
-from rtchat.ui.plain_view import Aside
+from rtchat.ui.plain_view import StatusWriter
 
 _FULL = ReplyOver(
     Status.FAILED,
@@ -81,8 +88,14 @@ def test_an_error_without_a_code_or_a_hint() -> None:
 
 def test_a_line_for_each_reply_and_nothing_else() -> None:
     out, err = BytesIO(), StringIO()
-    view = JsonView(out, Aside(err))
-    for update in (Asked("q", "m"), TextArrived("Ä"), _FULL, Notice("info", "a line"), _BARE):
+    view = JsonView(out, StatusWriter(err))
+    for update in (
+        QuestionAsked("q", "m"),
+        TextArrived("Ä"),
+        _FULL,
+        Notice("info", "a line"),
+        _BARE,
+    ):
         view.show(update)
         view.tick()
     first, second, end = out.getvalue().split(b"\n")
@@ -97,9 +110,18 @@ def test_a_line_for_each_reply_and_nothing_else() -> None:
 
 def test_what_was_heard_is_of_its_own_reply_only() -> None:
     out, err = BytesIO(), StringIO()
-    view = JsonView(out, Aside(err))
-    spoken, late = Asked("", "m", spoken=True), Heard("much too\nlate")
-    for update in (spoken, Heard("is it?"), _BARE, spoken, _BARE, late, Asked("q", "m"), _BARE):
+    view = JsonView(out, StatusWriter(err))
+    spoken, late = QuestionAsked("", "m", spoken=True), UserTranscript("much too\nlate")
+    for update in (
+        spoken,
+        UserTranscript("is it?"),
+        _BARE,
+        spoken,
+        _BARE,
+        late,
+        QuestionAsked("q", "m"),
+        _BARE,
+    ):
         view.show(update)
     heard = [json.loads(line)["heard"] for line in out.getvalue().splitlines()]
     assert (heard, err.getvalue()) == (
@@ -111,5 +133,5 @@ def test_what_was_heard_is_of_its_own_reply_only() -> None:
 def test_a_name_that_is_no_unicode() -> None:
     """The command line hands over bytes that are not UTF-8 as lone surrogates."""
     out = BytesIO()
-    JsonView(out, Aside(None)).show(ReplyOver(Status.COMPLETED, "", "m\udcff"))
+    JsonView(out, StatusWriter(None)).show(ReplyOver(Status.COMPLETED, "", "m\udcff"))
     assert json.loads(out.getvalue()) == _BARE_JSON | {"model": "m�"}

@@ -7,22 +7,22 @@ import pytest
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import (
     AddItem,
-    Asked,
-    Begin,
     ClearTimer,
     Configure,
     Connect,
     Connecting,
+    CreateResponse,
     Effect,
+    LoadConversation,
     Notice,
+    QuestionAsked,
     Ready,
-    Recall,
     Record,
-    Reply,
     ReplyOver,
     Send,
     SetTimer,
     Show,
+    StartRecord,
     Stop,
     TextArrived,
     Timing,
@@ -31,11 +31,12 @@ from rtchat.core.effects import (
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
     CancelPressed,
+    ConnectionLost,
+    ConnectionOpened,
+    ConversationLoaded,
     Delta,
     InputEnded,
-    Lost,
-    Opened,
-    Recalled,
+    NewConversationAsked,
     ReplyEnded,
     ReplyStarted,
     ResumeAsked,
@@ -44,7 +45,6 @@ from rtchat.core.events import (
     SessionCreated,
     SessionUpdated,
     Started,
-    StartedOver,
     SystemSet,
     Timer,
     TimerFired,
@@ -54,13 +54,13 @@ from rtchat.core.values import (
     Channel,
     Entry,
     Item,
-    Kept,
     Message,
     Options,
     Part,
     Role,
     State,
     Status,
+    StoredConversation,
     ToolCall,
     ToolOutput,
     Usage,
@@ -69,8 +69,8 @@ from tests.playbook import Playbook
 
 TEXT = Options(modality="text")
 GONE = Problem(ExitCode.LINK, "connection lost (1006)")
-LOST = Lost(GONE, Retry.ALWAYS)
-REFUSED = Lost(GONE, Retry.NEVER)
+LOST = ConnectionLost(GONE, Retry.ALWAYS)
+REFUSED = ConnectionLost(GONE, Retry.NEVER)
 CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
 DONE = ReplyEnded("r1", Status.COMPLETED)
 ALL_QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
@@ -93,22 +93,22 @@ def delta(text: str) -> Delta:
     return Delta(Channel.TEXT, text, "r1", "i1")
 
 
-def begun(options: Options = TEXT, past: Kept | None = None) -> Playbook:
+def begun(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
     conversation = Conversation("m", options, mode=Mode.CHAT, past=past)
-    return Playbook(conversation, keeps=True).skip(Started())
+    return Playbook(conversation, stores_audio=True).skip(Started())
 
 
-def ready(options: Options = TEXT, past: Kept | None = None) -> Playbook:
-    return begun(options, past).skip(Opened(), CREATED, UPDATED)
+def ready(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
+    return begun(options, past).skip(ConnectionOpened(), CREATED, UPDATED)
 
 
 def answered() -> Playbook:
     return ready().skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), DONE)
 
 
-def kept(*entries: tuple[int, int, Item, State]) -> Kept:
+def kept(*entries: tuple[int, int, Item, State]) -> StoredConversation:
     made = tuple(Entry(turn, index, item, state, "m") for turn, index, item, state in entries)
-    return Kept(7, "A talk", 1.0, 2.0, "m", 2, made)
+    return StoredConversation(7, "A talk", 1.0, 2.0, "m", 2, made)
 
 
 PAST = kept(
@@ -133,9 +133,9 @@ def test_a_question_is_recorded_before_it_is_sent_and_its_reply_meanwhile_and_at
         << [
             Record(Entry(0, 0, message("system", "Sing."), State.COMPLETED)),
             question(1, "hi", State.ASKED),
-            Show(Asked("hi", "m")),
+            Show(QuestionAsked("hi", "m")),
             Send("rtchat_2", AddItem(message("user", "hi"))),
-            Send("rtchat_3", Reply(TEXT)),
+            Send("rtchat_3", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -187,7 +187,7 @@ def test_what_is_entered_before_it_can_be_asked_is_recorded_at_once() -> None:
     play >> UserSaid("hi") << question(1, "hi", State.QUEUED)
     play >> UserSaid("and") << question(2, "and", State.QUEUED)
     (
-        play.skip(Opened(), CREATED)
+        play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
@@ -225,7 +225,7 @@ def test_questions_that_nobody_will_answer_are_recorded_as_such() -> None:
 
 
 def test_a_kept_conversation_is_told_to_the_new_session() -> None:
-    play = begun(past=PAST).skip(Opened())
+    play = begun(past=PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
     (
         play
@@ -245,16 +245,16 @@ def test_a_kept_conversation_is_told_to_the_new_session() -> None:
 
 
 def test_own_instructions_outrank_those_that_were_kept() -> None:
-    play = begun(Options("Dance.", "text"), PAST).skip(Opened())
+    play = begun(Options("Dance.", "text"), PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Dance.", "text")))
 
 
 def test_resume_goes_on_with_another_conversation() -> None:
     play = answered()
-    play >> ResumeAsked(7) << Recall(7)
+    play >> ResumeAsked(7) << LoadConversation(7)
     (
         play
-        >> Recalled(PAST)
+        >> ConversationLoaded(PAST)
         << [
             Show(Notice("info", "conversation 7: A talk")),
             *ALL_QUIET,
@@ -262,7 +262,11 @@ def test_resume_goes_on_with_another_conversation() -> None:
             Connect("m"),
         ]
     )
-    play.skip(Opened()) >> CREATED << Send("rtchat_4", Configure(Options("Sing.", "text")))
+    (
+        play.skip(ConnectionOpened())
+        >> CREATED
+        << Send("rtchat_4", Configure(Options("Sing.", "text")))
+    )
     play >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.0, 2))]
     play.skip()
 
@@ -271,16 +275,20 @@ def test_a_new_conversation_is_recorded_as_one() -> None:
     play = answered()
     (
         play
-        >> StartedOver()
+        >> NewConversationAsked()
         << [
-            Begin(),
+            StartRecord(),
             Show(Notice("info", "a new conversation")),
             *ALL_QUIET,
             Show(Connecting("m")),
             Connect("m"),
         ]
     )
-    play.skip(Opened(), CREATED, UPDATED) >> UserSaid("hi") << question(1, "hi", State.ASKED)
+    (
+        play.skip(ConnectionOpened(), CREATED, UPDATED)
+        >> UserSaid("hi")
+        << question(1, "hi", State.ASKED)
+    )
     play.skip()
 
 
@@ -294,8 +302,8 @@ def test_a_question_without_an_answer_is_asked_again_without_being_said_again() 
         play
         >> RetryAsked()
         << [
-            Show(Asked("hi", "m")),
-            Send("rtchat_4", Reply(TEXT)),
+            Show(QuestionAsked("hi", "m")),
+            Send("rtchat_4", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -315,13 +323,13 @@ def test_a_question_without_an_answer_is_asked_again_without_being_said_again() 
 
 def test_a_question_that_has_its_answer_is_asked_once_more() -> None:
     play = answered() >> RetryAsked() << question(2, "hi", State.ASKED)
-    play << [Show(Asked("hi", "m")), Send("rtchat_4", AddItem(message("user", "hi")))]
+    play << [Show(QuestionAsked("hi", "m")), Send("rtchat_4", AddItem(message("user", "hi")))]
     play.skip()
 
 
 def test_a_question_that_never_left_is_asked_on_a_new_connection() -> None:
-    play = begun().skip(UserSaid("hi"), CancelPressed(), Opened(), CREATED, UPDATED)
-    play >> RetryAsked() << [question(1, "hi", State.ASKED), Show(Asked("hi", "m"))]
+    play = begun().skip(UserSaid("hi"), CancelPressed(), ConnectionOpened(), CREATED, UPDATED)
+    play >> RetryAsked() << [question(1, "hi", State.ASKED), Show(QuestionAsked("hi", "m"))]
     play.skip()
 
 
@@ -331,20 +339,20 @@ def test_a_question_lost_with_the_connection_brings_a_new_one() -> None:
         play
         >> RetryAsked()
         << [
-            Show(Asked("hi", "m")),
+            Show(QuestionAsked("hi", "m")),
             *ALL_QUIET,
             Show(Connecting("m")),
             Connect("m"),
         ]
     )
     (
-        play.skip(Opened(), CREATED)
+        play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
             Show(Ready("m", 0.0, 1)),
             Send("rtchat_5", AddItem(message("user", "hi"))),
-            Send("rtchat_6", Reply(TEXT)),
+            Send("rtchat_6", CreateResponse(TEXT)),
             SetTimer(Timer.STALL, 60),
         ]
     )
@@ -352,7 +360,7 @@ def test_a_question_lost_with_the_connection_brings_a_new_one() -> None:
 
 def test_the_last_question_of_a_kept_conversation_can_be_asked_again() -> None:
     past = kept((1, 0, message("user", "one"), State.ASKED))
-    play = ready(past=past) >> RetryAsked() << Show(Asked("one", "m"))
+    play = ready(past=past) >> RetryAsked() << Show(QuestionAsked("one", "m"))
     play.skip()
 
 
@@ -368,7 +376,7 @@ HOUR = SessionCreated("s", "m", seconds_left=3600.0)
 
 
 def test_a_session_is_renewed_before_it_ends() -> None:
-    play = begun().skip(Opened())
+    play = begun().skip(ConnectionOpened())
     play >> HOUR << [Send("rtchat_1", Configure(TEXT)), SetTimer(Timer.RENEW, 3540.0)]
     (
         play.skip(UPDATED)
@@ -382,13 +390,13 @@ def test_a_session_is_renewed_before_it_ends() -> None:
 
 
 def test_a_session_is_not_renewed_in_mid_reply() -> None:
-    play = begun().skip(Opened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    play = begun().skip(ConnectionOpened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     play.skip(UserSaid("and")) >> TimerFired(Timer.RENEW)
     play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
     play << [Show(over), *ALL_QUIET, Show(Connecting("m")), Connect("m")]
     (
-        play.skip(Opened(), CREATED)
+        play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
         << [
             ClearTimer(Timer.START),
@@ -402,7 +410,9 @@ def test_a_session_is_not_renewed_in_mid_reply() -> None:
 
 def test_the_end_of_the_input_needs_no_new_session() -> None:
     conversation = Conversation("m", TEXT, mode=Mode.LINES)
-    play = Playbook(conversation, keeps=True).skip(Started(), Opened(), HOUR, UPDATED)
+    play = Playbook(conversation, stores_audio=True).skip(
+        Started(), ConnectionOpened(), HOUR, UPDATED
+    )
     play.skip(UserSaid("hi"), ReplyStarted("r1"), TimerFired(Timer.RENEW), InputEnded())
     play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
@@ -411,12 +421,12 @@ def test_the_end_of_the_input_needs_no_new_session() -> None:
 
 @pytest.mark.parametrize("seconds", [None, -5.0, 0.0, 90.0])
 def test_an_end_that_cannot_be_meant_or_is_near_is_not_waited_for(seconds: float | None) -> None:
-    play = begun().skip(Opened())
+    play = begun().skip(ConnectionOpened())
     play >> SessionCreated("s", "m", seconds_left=seconds) << Send("rtchat_1", Configure(TEXT))
 
 
 def test_a_renewal_that_fails_is_a_lost_connection() -> None:
-    play = begun().skip(Opened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
+    play = begun().skip(ConnectionOpened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
     (
         play
         >> LOST

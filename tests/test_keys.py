@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.config.keys import KeyStore, ask, last_four
+from rtchat.config.keys import KeyStore, last_four, run_key_command
 from rtchat.core.errors import UsageError
 from tests.program import PATIENCE, Program, Ran
 
@@ -380,7 +380,7 @@ def python(code: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("printed", [KEY, f"{KEY}\n", f" {KEY}\r\nuser: me\n"])
 def test_the_first_line_of_a_command_is_the_key(printed: str) -> None:
-    assert ask(python(f"print({printed!r}, end='')")) == KEY
+    assert run_key_command(python(f"print({printed!r}, end='')")) == KEY
 
 
 @pytest.mark.parametrize(
@@ -403,13 +403,15 @@ def test_the_first_line_of_a_command_is_the_key(printed: str) -> None:
 )
 def test_a_command_that_gives_no_key(command: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        ask(command)
+        run_key_command(command)
     assert str(caught.value) == f"api_key_command {message}"
 
 
 def test_a_command_has_its_time() -> None:
     with pytest.raises(UsageError) as caught:
-        ask(python(f"import time; print({KEY!r}, flush=True); time.sleep(600)"), timeout=0.5)
+        run_key_command(
+            python(f"import time; print({KEY!r}, flush=True); time.sleep(600)"), timeout=0.5
+        )
     assert caught.value.__cause__ is None
     assert str(caught.value) == (
         f"api_key_command {sys.executable} gave no key within 0.5 s: unlock it, then try again"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from rtchat.core.values import Entry, Message, State
 from rtchat.history.store import FILE, Store
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.server.sockets import serving
+from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.server.sockets import run_server
 from tests.program import PATIENCE, Program, background
 
 KILLS = int(os.environ.get("RTCHAT_TEST_KILLS", "200"))
@@ -43,10 +43,10 @@ class Slow:
     instructions = ""
     asked: list[str] = field(default_factory=list)
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         self.asked.append(prompt.question)
         for number in range(random.Random(prompt.question).randrange(1, 150)):
             await asyncio.sleep(0.01)
@@ -98,8 +98,8 @@ def killed(home: Path, url: str, number: int) -> Killed:
     home.mkdir()
     program = Program(home)
     program.environ["RTCHAT_URL"] = url
-    chance = random.Random(SEED + number).random()
-    moment = time.monotonic() + (PATIENCE if number % 4 else EARLY * chance)
+    rng = random.Random(SEED + number).random()
+    moment = time.monotonic() + (PATIENCE if number % 4 else EARLY * rng)
     arrived: list[tuple[float, bytes]] = []
     with program.start("talk", "-q") as process:
         assert process.stdin is not None
@@ -110,7 +110,7 @@ def killed(home: Path, url: str, number: int) -> Killed:
             if select.select((process.stdout,), (), (), left)[0]:
                 arrived.append((time.monotonic(), os.read(process.stdout.fileno(), 65536)))
                 if number % 4 and len(arrived) == 1:
-                    moment = time.monotonic() + LATE * chance
+                    moment = time.monotonic() + LATE * rng
         process.kill()
         process.stdin.close()
         assert process.wait() == -9
@@ -120,7 +120,7 @@ def killed(home: Path, url: str, number: int) -> Killed:
 
 def test_nothing_that_was_shown_is_missing_but_the_last_second(tmp_path: Path) -> None:
     slow = Slow()
-    with background(lambda: serving(slow)) as url, ThreadPoolExecutor(AT_ONCE) as pool:
+    with background(lambda: run_server(slow)) as url, ThreadPoolExecutor(AT_ONCE) as pool:
         runs = list(pool.map(lambda n: killed(tmp_path / str(n), url, n), range(KILLS)))
     for run in runs:
         run.check(slow.asked)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.style import Style
 
-from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
 from rtchat.markdown.links import LinkingConsole, link, takes_links
 from rtchat.ui.live_view import LiveView
@@ -31,7 +31,7 @@ def written(text: str, kind: type[Console] = LinkingConsole, width: int = 80) ->
         _environ={},
     )
     view = LiveView(console, console, now=lambda: 0.0)
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     view.show(TextArrived(text))
     file.seek(0)
     file.truncate()

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from rtchat.core.effects import (
-    Asked,
     Connecting,
-    Heard,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     TextArrived,
     Timing,
     Totals,
+    UserTranscript,
     Waiting,
 )
 from rtchat.core.errors import ExitCode, Problem
@@ -61,7 +61,7 @@ class Show:
 
     def stream(self, *deltas: str, status: Status = Status.COMPLETED) -> list[str]:
         """The scrollback after a reply in these deltas."""
-        self.view.show(Asked("?", MODEL))
+        self.view.show(QuestionAsked("?", MODEL))
         for delta in deltas:
             self.clock.now += 0.1
             self.view.show(TextArrived(delta))
@@ -75,7 +75,7 @@ def test_the_panel_says_what_is_being_waited_for_and_for_how_long() -> None:
     show.view.show(Connecting(MODEL))
     connecting = show.screen.visible()
     show.view.show(Ready(MODEL, 0.3))
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.clock.now += 1.26
     show.view.tick()
     assert (connecting, show.screen.visible()) == (
@@ -94,7 +94,7 @@ def test_the_panel_says_what_is_being_waited_for_and_for_how_long() -> None:
 
 def test_the_first_text_is_painted_at_once_and_the_next_with_the_tick() -> None:
     show = Show(50, 12)
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one"))
     first = show.screen.visible()[1]
     show.view.show(TextArrived(" two"))
@@ -109,7 +109,7 @@ def test_the_first_text_is_painted_at_once_and_the_next_with_the_tick() -> None:
 
 def test_a_tick_without_news_writes_nothing() -> None:
     show = Show()
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one"))
     show.screen.rows()
     before = show.screen.written
@@ -120,7 +120,7 @@ def test_a_tick_without_news_writes_nothing() -> None:
 
 def test_what_is_final_stands_above_the_panel_without_a_frame() -> None:
     show = Show(50, 12)
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one\n\ntwo *three*\n\nfo"))
     show.clock.now += 2
     show.view.show(TextArrived("ur"))
@@ -139,7 +139,7 @@ def test_a_turn_of_a_conversation() -> None:
     show = Show(90, 12, banner=True)
     show.view.show(Connecting(MODEL))
     show.view.show(Ready(MODEL, 0.31))
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("Hello."))
     show.view.show(
         ReplyOver(
@@ -174,7 +174,7 @@ def test_a_turn_of_a_conversation() -> None:
 )
 def test_how_a_reply_ends(over: ReplyOver, last: list[str]) -> None:
     show = Show()
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("Hel"))
     show.view.show(over)
     assert show.screen.rows() == last
@@ -182,14 +182,14 @@ def test_how_a_reply_ends(over: ReplyOver, last: list[str]) -> None:
 
 def test_a_reply_without_deltas_is_shown_whole() -> None:
     show = Show()
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(ReplyOver(Status.COMPLETED, "*all* of it", MODEL))
     assert show.screen.rows() == ["all of it"]
 
 
 def test_notices_go_above_the_panel() -> None:
     show = Show(50, 12)
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(Notice("warning", "mind the \x1b[31mgap"))
     show.view.show(Notice("detail", "not for everyone"))
     show.view.show(Totals(2, Usage(3, 0, 4, 7)))
@@ -311,7 +311,7 @@ def test_a_long_answer_leaves_each_line_once(width: int, height: int) -> None:
 
 def test_the_panel_is_never_as_tall_as_the_screen() -> None:
     show = Show(40, 10)
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     for index in range(40):
         show.view.show(TextArrived(f"| row {index} | cell |\n" + "|---|---|\n" * (not index)))
         show.view.tick()
@@ -321,7 +321,7 @@ def test_the_panel_is_never_as_tall_as_the_screen() -> None:
 
 def test_a_window_that_becomes_narrower_in_mid_reply() -> None:
     show = Show(80, 20)
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one\n\ntwo"))
     show.screen.rows()
     show.screen.resize(40, 20)
@@ -379,7 +379,7 @@ def test_a_terminal_that_can_do_nothing_is_not_painted_twice() -> None:
         file=file, force_terminal=True, color_system=None, width=60, _environ={"TERM": "dumb"}
     )
     view = LiveView(console, console, quiet=True)
-    view.show(Asked("?", MODEL))
+    view.show(QuestionAsked("?", MODEL))
     view.show(TextArrived("*one*"))
     view.tick()
     view.show(ReplyOver(Status.COMPLETED, "*one*", MODEL))
@@ -391,21 +391,21 @@ def test_without_a_conversation_what_was_heard_is_beside_the_reply(quiet: bool, 
     files = io.StringIO(), io.StringIO()
     out, beside = (Console(file=file, force_terminal=False, _environ={}) for file in files)
     view = LiveView(out, beside, quiet=quiet)
-    view.show(Asked("", MODEL, spoken=True))
-    view.show(Heard("Is it?"))
+    view.show(QuestionAsked("", MODEL, spoken=True))
+    view.show(UserTranscript("Is it?"))
     view.show(ReplyOver(Status.COMPLETED, "*Yes*", MODEL))
     assert [file.getvalue() for file in files] == ["Yes\n", err]
 
 
 def test_what_was_heard_stands_where_a_typed_question_would() -> None:
     show = Show(banner=True, quiet=True)
-    show.view.show(Asked("", MODEL, spoken=True))
-    show.view.show(Heard("Is it\nlate? \u202e"))
+    show.view.show(QuestionAsked("", MODEL, spoken=True))
+    show.view.show(UserTranscript("Is it\nlate? \u202e"))
     heard = show.screen.visible()
     show.view.show(ReplyOver(Status.COMPLETED, "Yes", MODEL))
-    show.view.show(Asked("", MODEL, spoken=True))
+    show.view.show(QuestionAsked("", MODEL, spoken=True))
     show.view.show(ReplyOver(Status.COMPLETED, "No", MODEL))
-    show.view.show(Heard(""))
+    show.view.show(UserTranscript(""))
     question = ["\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Is it", "  late? <U+202E>"]
     assert heard[:2] == question
     assert show.screen.rows() == [
@@ -418,7 +418,7 @@ def test_rendered_into_a_pipe_nothing_moves_the_cursor() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=False, width=60, _environ={})
     view = LiveView(console, console, quiet=True)
-    view.show(Asked("?", MODEL))
+    view.show(QuestionAsked("?", MODEL))
     for character in "# Title\n\n- **one**\n- two\n":
         view.show(TextArrived(character))
         view.tick()
@@ -430,7 +430,7 @@ def test_each_paint_is_one_update_of_the_screen() -> None:
     show = Show(50, 12)
     file = io.StringIO()
     show.screen.console.file = file
-    show.view.show(Asked("?", MODEL))
+    show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one\n\ntwo"))
     written = file.getvalue()
     assert written.count("\x1b[?2026h") == written.count("\x1b[?2026l") == 2

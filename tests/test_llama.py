@@ -15,18 +15,18 @@ import pytest
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Item, Message, Part, Role, Status, Usage
-from rtchat.server.engine import Finish, Piece, Prompt
-from rtchat.server.factory import opened
+from rtchat.server.engine import Finish, ModelInput, OutputPiece
+from rtchat.server.factory import open_engine
 from rtchat.server.llama import (
     SMOLLM2,
     LlamaEngine,
-    Recipe,
-    plain_recipe,
+    ModelConfig,
+    load_model,
+    plain_config,
     read_chunk,
     recent,
-    running,
 )
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.loopback import ready, reply, text_of, user
 
 TIMINGS = {"cache_n": 3, "prompt_n": 4, "predicted_n": 2}
@@ -79,13 +79,13 @@ class StandIn:
         return [[line["content"] for line in request["messages"][1:]] for request in self.requests]
 
 
-PLAIN = Recipe("m", context=1000, budget=400, longest_answer=100, sampling={"temperature": 0})
+PLAIN = ModelConfig("m", context=1000, budget=400, longest_answer=100, sampling={"temperature": 0})
 
 
 def with_engine(
     model: StandIn,
     check: Callable[[LlamaEngine], Awaitable[None]],
-    recipe: Recipe = PLAIN,
+    recipe: ModelConfig = PLAIN,
 ) -> None:
     async def main() -> None:
         with ThreadPoolExecutor(1) as worker:
@@ -96,8 +96,8 @@ def with_engine(
 
 async def collect(
     engine: LlamaEngine, *items: Item, most: int | None = None, is_spoken: bool = False
-) -> list[Piece]:
-    prompt = Prompt("Be brief.", items, most, is_spoken=is_spoken)
+) -> list[OutputPiece]:
+    prompt = ModelInput("Be brief.", items, most, is_spoken=is_spoken)
     return [piece async for piece in engine.answer(prompt)]
 
 
@@ -106,9 +106,9 @@ def ask(
     *items: Item,
     most: int | None = None,
     is_spoken: bool = False,
-    recipe: Recipe = PLAIN,
-) -> list[Piece]:
-    pieces: list[Piece] = []
+    recipe: ModelConfig = PLAIN,
+) -> list[OutputPiece]:
+    pieces: list[OutputPiece] = []
 
     async def check(engine: LlamaEngine) -> None:
         pieces.extend(await collect(engine, *items, most=most, is_spoken=is_spoken))
@@ -149,7 +149,9 @@ def test_a_limit_makes_the_reply_incomplete() -> None:
         ("one two three four five six", ["one", "two", "three", "four", "five", TOO_LONG]),
     ],
 )
-def test_an_answer_that_is_read_aloud_ends_with_a_sentence(text: str, spoken: list[Piece]) -> None:
+def test_an_answer_that_is_read_aloud_ends_with_a_sentence(
+    text: str, spoken: list[OutputPiece]
+) -> None:
     recipe = replace(PLAIN, longest_aloud=5)
     assert ask(StandIn(), said(text), is_spoken=True, recipe=recipe) == spoken
     written = [*text.split(), Finish(usage=USAGE)]
@@ -172,7 +174,7 @@ def test_the_examples_come_first_and_a_warm_up_reads_them() -> None:
 
 
 def test_the_users_own_model_gets_no_examples() -> None:
-    recipe = plain_recipe(Path("models/big.gguf"))
+    recipe = plain_config(Path("models/big.gguf"))
     assert (recipe.model, recipe.examples, recipe.sampling) == ("big", (), {})
 
 
@@ -266,7 +268,7 @@ def test_a_reply_that_nobody_wants_any_more_stops_and_the_next_in_the_queue_is_a
     model.turn = threading.Semaphore(1)
 
     async def check(engine: LlamaEngine) -> None:
-        first = engine.answer(Prompt("", (said("one two three"),)))
+        first = engine.answer(ModelInput("", (said("one two three"),)))
         assert await anext(first) == "one"
         waiting = [asyncio.ensure_future(collect(engine, said(text))) for text in ("b", "c")]
         await asyncio.to_thread(model.is_busy.wait)
@@ -293,7 +295,7 @@ def test_a_file_that_is_no_model_is_a_usage_error(
         path.write_bytes(contents)
 
     async def main() -> None:
-        async with running(path, PLAIN, environ={}):
+        async with load_model(path, PLAIN, environ={}):
             pass
 
     with pytest.raises(UsageError, match=message):
@@ -314,7 +316,7 @@ def test_an_engine_that_cannot_be_had_is_a_usage_error(
     tmp_path: Path, name: str, gguf: Path | None, message: str
 ) -> None:
     async def main() -> None:
-        async with opened(name, data_dir=tmp_path, environ={}, gguf=gguf):
+        async with open_engine(name, data_dir=tmp_path, environ={}, gguf=gguf):
             pass
 
     with pytest.raises(UsageError, match=message):
@@ -328,7 +330,7 @@ def test_an_engine_is_opened_by_its_name(tmp_path: Path) -> None:
     async def main() -> list[str]:
         models = []
         for name in ("echo", f"script:{path}"):
-            async with opened(name, data_dir=tmp_path, environ={}) as engine:
+            async with open_engine(name, data_dir=tmp_path, environ={}) as engine:
                 models.append(engine.model)
         return models
 
@@ -346,7 +348,7 @@ def test_a_damaged_model_is_a_usage_error(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + bytes(100))
 
     async def main() -> None:
-        async with running(path, PLAIN, environ={}):
+        async with load_model(path, PLAIN, environ={}):
             pass
 
     with pytest.raises(UsageError, match="cannot load the model"):
@@ -360,8 +362,8 @@ def test_the_real_model_holds_a_conversation(
 
     async def main() -> None:
         async with (
-            opened("local", data_dir=data_home / "rtchat", environ=environ) as engine,
-            serving(engine) as url,
+            open_engine("local", data_dir=data_home / "rtchat", environ=environ) as engine,
+            run_server(engine) as url,
             ready(url) as peer,
         ):
             await peer.send(user("What is the capital of France?"), reply())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core.effects import Microphone
+from rtchat.core.effects import MicrophoneStatus
 from rtchat.ui.meter import Meter
 
 
@@ -37,10 +37,10 @@ def _line(meter: Meter) -> str:
     ],
 )
 def test_whether_it_is_on_and_what_it_hears(
-    is_on: bool, by_hand: bool, width: int, line: str
+    is_on: bool, push_to_talk: bool, width: int, line: str
 ) -> None:
     meter = Meter(_Meters(1.0, 0.0, 0.25, 0.5, 1.0), lambda: width)
-    meter.turn(Microphone(is_on, by_hand))
+    meter.turn(MicrophoneStatus(is_on, push_to_talk))
     for _ in range(5):
         meter.look()
     assert _line(meter) == line
@@ -48,13 +48,13 @@ def test_whether_it_is_on_and_what_it_hears(
 
 def test_what_is_to_be_heard_can_be_stopped() -> None:
     meter = Meter(_Meters(is_playing=True), lambda: 80)
-    meter.turn(Microphone(is_on=False, by_hand=False))
+    meter.turn(MicrophoneStatus(is_on=False, push_to_talk=False))
     assert _line(meter) == "○ muted · Ctrl-T listens · Esc stops the voice"
 
 
 def test_one_that_is_gone_is_not_muted() -> None:
     meter = Meter(_Meters(), lambda: 80)
-    meter.turn(Microphone(is_on=False, by_hand=False, is_there=False))
+    meter.turn(MicrophoneStatus(is_on=False, push_to_talk=False, is_there=False))
     assert _line(meter) == "○ no microphone"
 
 
@@ -64,7 +64,7 @@ def test_before_there_is_a_microphone_it_is_empty() -> None:
 
 def test_it_is_painted_only_when_it_has_changed() -> None:
     meter = Meter(_Meters(0.0, 0.01, 0.5, 0.5), lambda: 80)
-    meter.turn(Microphone(is_on=True, by_hand=False))
+    meter.turn(MicrophoneStatus(is_on=True, push_to_talk=False))
     meter.paint()
     changed = []
     for _ in range(10):
@@ -76,8 +76,8 @@ def test_it_is_painted_only_when_it_has_changed() -> None:
 
 def test_a_microphone_that_was_off_shows_nothing_of_before() -> None:
     meter = Meter(_Meters(1.0), lambda: 80)
-    meter.turn(Microphone(is_on=True, by_hand=False))
+    meter.turn(MicrophoneStatus(is_on=True, push_to_talk=False))
     meter.look()
-    meter.turn(Microphone(is_on=False, by_hand=False))
-    meter.turn(Microphone(is_on=True, by_hand=False))
+    meter.turn(MicrophoneStatus(is_on=False, push_to_talk=False))
+    meter.turn(MicrophoneStatus(is_on=True, push_to_talk=False))
     assert _line(meter) == "● listening ▁▁▁▁ · Ctrl-T mutes"

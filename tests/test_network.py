@@ -20,9 +20,9 @@ from websockets.http11 import Response
 
 from rtchat.client.transport import ConnectError, endpoint, explain, open_connection
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import Lost, Retry
+from rtchat.core.events import ConnectionLost, Retry
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import certificate, http, tcp, unused_port
 from tests.program import Program, Ran, background
 
@@ -52,7 +52,7 @@ async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> st
     return out.decode().strip()
 
 
-async def refused(url: str) -> Lost:
+async def refused(url: str) -> ConnectionLost:
     """How opening a connection fails here, whatever the environment."""
     with pytest.raises(ConnectError) as caught:
         async with open_connection(endpoint(url=url), open_timeout=30.0):
@@ -67,7 +67,7 @@ def test_the_certificate_file_of_the_environment_is_trusted(tmp_path: Path) -> N
     file, context = certificate(tmp_path, "IP:127.0.0.1")
 
     async def run() -> None:
-        async with serving(EchoEngine(), ssl=context) as url:
+        async with run_server(EchoEngine(), ssl=context) as url:
             assert await in_a_process(url, SSL_CERT_FILE=str(file)) == "connected"
 
     asyncio.run(run())
@@ -99,7 +99,7 @@ class Trusting:
         self.program.environ["OPENAI_API_KEY"] = "sk-0123456789abcdef"
 
     def once(self, *arguments: str, **environ: str) -> Ran:
-        with background(lambda: serving(EchoEngine(), ssl=self._context)) as url:
+        with background(lambda: run_server(EchoEngine(), ssl=self._context)) as url:
             return self.program.run("once", "hi", "--url", url, *arguments, environ=environ)
 
 
@@ -187,7 +187,7 @@ def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
 
 def test_what_tls_needs_is_nothing_to_a_connection_without(tmp_path: Path) -> None:
     program = Program(tmp_path)
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, environ={"SSL_CERT_FILE": "nowhere.pem"})
         assert (ran.code, ran.text) == (0, "hi\n")
         (tmp_path / "b.pem").touch()
@@ -281,13 +281,13 @@ def test_what_the_library_says_of_a_proxy(
     error: Exception, message: str, hint: str, retry: Retry
 ) -> None:
     lost = explain(error, endpoint(url="wss://a.example"))
-    assert lost == Lost(Problem(ExitCode.LINK, message, hint), retry)
+    assert lost == ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
 
 
 def test_a_proxy_may_come_back() -> None:
     lost = explain(ProxyError("http://me:hunter2@b.example"), endpoint(url="wss://a.example"))
     problem = Problem(ExitCode.LINK, "the proxy to a.example cannot be used", HINT)
-    assert lost == Lost(problem, Retry.IF_IT_WORKED)
+    assert lost == ConnectionLost(problem, Retry.IF_IT_WORKED)
 
 
 def test_which_proxy_is_asked() -> None:
@@ -310,7 +310,7 @@ def test_which_proxy_is_asked() -> None:
 
 def test_this_machine_is_reached_without_the_proxy() -> None:
     async def run() -> None:
-        async with tcp(http("407 Proxy Authentication")) as proxy, serving(EchoEngine()) as url:
+        async with tcp(http("407 Proxy Authentication")) as proxy, run_server(EchoEngine()) as url:
             address = f"http://{proxy.address}"
             assert await in_a_process(url, HTTPS_PROXY=address, ALL_PROXY=address) == "connected"
             assert proxy.heads == []

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server.engine import CallPiece
 from rtchat.server.script import Rule, Script, ScriptEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS, ToneVoice
 from tests.official import (
     ask,
@@ -147,7 +147,7 @@ def test_a_transcription() -> None:
     async def main() -> None:
         voice = ToneVoice(("word for word",))
         async with (
-            serving(script(), voice=voice, api_key="sesame") as url,
+            run_server(script(), voice=voice, api_key="sesame") as url,
             client(url).realtime.connect(extra_query={"intent": "transcription"}) as connection,
         ):
             await connection.session.update(
@@ -202,7 +202,7 @@ def test_an_error() -> None:
 
 def test_a_wrong_key() -> None:
     async def main() -> None:
-        async with serving(script(), api_key="sesame") as url:
+        async with run_server(script(), api_key="sesame") as url:
             with pytest.raises(InvalidStatus) as caught:
                 async with client(url, "wrong").realtime.connect(model="any"):
                     pass

@@ -13,15 +13,15 @@ from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.dotted_keys import described, flat, has, merged, nested, without
 from rtchat.core.effects import (
     AddItem,
-    Asked,
     ClearTimer,
     Command,
     Configure,
     Connect,
     Connecting,
+    CreateResponse,
     Notice,
+    QuestionAsked,
     Raw,
-    Reply,
     ReplyOver,
     Send,
     SetTimer,
@@ -30,8 +30,10 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import (
+    ConnectionOpened,
     LocalEvent,
-    Opened,
+    LocalNotice,
+    NewConversationAsked,
     OptionsAsked,
     OptionSet,
     RawSaid,
@@ -41,15 +43,13 @@ from rtchat.core.events import (
     SessionCreated,
     SessionUpdated,
     Started,
-    StartedOver,
     SystemSet,
     Timer,
-    Told,
     UserSaid,
 )
 from rtchat.core.values import Dialect, JsonObject, Message, Options, Part, Status
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.ui.slash_commands import parse
 from rtchat.wire import ask_for, encode
 from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
@@ -204,7 +204,7 @@ def _configured(settings: Settings, dialect: Dialect = Dialect.GA) -> Mapping[st
 
 
 def _requested(settings: Settings, dialect: Dialect = Dialect.GA) -> Mapping[str, object]:
-    event = encode(Reply(Options(None, "text", None, settings.response)), "e", dialect)
+    event = encode(CreateResponse(Options(None, "text", None, settings.response)), "e", dialect)
     if dialect is Dialect.GA:
         assert_client_event(event)
     response = event["response"]
@@ -556,7 +556,7 @@ def test_a_typed_line(line: str, event: LocalEvent) -> None:
     ],
 )
 def test_a_typed_line_that_will_not_do(line: str, words: str) -> None:
-    assert parse(line) == Told(words, is_error=True)
+    assert parse(line) == LocalNotice(words, is_error=True)
 
 
 _OPTIONS = Options(None, "text", None, {"tracing": "auto"})
@@ -565,7 +565,9 @@ _VOICE = {"audio": {"output": {"voice": "ash"}}}
 
 def _ready(response: Options = Options()) -> Playbook:  # noqa: B008 - a frozen value
     play = Playbook(Conversation("m", _OPTIONS, mode=Mode.CHAT, response=response))
-    return play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+    return play.skip(
+        Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m")
+    )
 
 
 def _info(text: str) -> Show:
@@ -613,7 +615,7 @@ def test_what_is_taken_back_takes_a_new_session_once_nobody_waits() -> None:
     play = _ready()
     renewed = [*QUIET, Show(Connecting("m")), Connect("m")]
     play >> OptionSet("session", "tracing") << [_info("tracing taken back"), *renewed]
-    play >> Opened() << SetTimer(Timer.START, 10)
+    play >> ConnectionOpened() << SetTimer(Timer.START, 10)
     bare = Options(None, "text")
     play >> SessionCreated("s2", "m") << Send("rtchat_2", Configure(bare))
     play.skip(SessionUpdated("s2", "m"), UserSaid("hi"), ReplyStarted("r"))
@@ -635,9 +637,9 @@ def test_an_option_of_replies_is_in_the_next_one() -> None:
     asked = Options(None, "text", None, {"conversation": "auto", **change})
     play >> UserSaid("hi")
     play << [
-        Show(Asked("hi", "m")),
+        Show(QuestionAsked("hi", "m")),
         Send("rtchat_2", AddItem(Message("user", (Part("text", "hi"),)))),
-        Send("rtchat_3", Reply(asked)),
+        Send("rtchat_3", CreateResponse(asked)),
         SetTimer(Timer.STALL, 60),
     ]
     problem = Problem(ExitCode.REPLY, "response.metadata: Too long.", code="x")
@@ -655,7 +657,7 @@ def test_without_a_session_it_waits_for_the_next() -> None:
     play >> OptionsAsked() << _info("no option is set: /set KEY VALUE sets one")
     play >> OptionSet("session", "tracing", {"tracing": "auto"}) << _info("tracing set")
     play >> RawSaid({"type": "x"}) << _error("there is no session to send it to")
-    play >> Opened() << SetTimer(Timer.START, 10)
+    play >> ConnectionOpened() << SetTimer(Timer.START, 10)
     play >> SessionCreated("s", "m") << Send("rtchat_1", Configure(_OPTIONS))
 
 
@@ -667,7 +669,7 @@ def test_in_mid_reply_the_session_is_told_too() -> None:
 
 
 def test_options_outlive_a_new_conversation() -> None:
-    play = _ready().skip(StartedOver(), Opened())
+    play = _ready().skip(NewConversationAsked(), ConnectionOpened())
     play >> SessionCreated("s", "m") << Send("rtchat_2", Configure(_OPTIONS))
 
 
@@ -724,7 +726,7 @@ def test_what_may_be_long_or_secret_is_not_shown() -> None:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         yield url
 
 

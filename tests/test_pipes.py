@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import http, tcp
 from tests.program import Program, background
 
@@ -45,7 +45,9 @@ SCRIPT: dict[str, object] = {
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A scripted server; what a rule may do once it may do once in this module."""
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)), api_key="sk-good")) as url:
+    with background(
+        lambda: run_server(ScriptEngine(read_script(SCRIPT)), api_key="sk-good")
+    ) as url:
         yield url
 
 

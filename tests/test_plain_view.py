@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from rtchat import __version__
 from rtchat.core.effects import (
-    Asked,
     Connecting,
-    Heard,
-    Microphone,
+    MicrophoneStatus,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     TextArrived,
     Timing,
     Totals,
     Update,
+    UserTranscript,
     Waiting,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.values import Status, Usage
-from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.plain_view import PlainView, StatusWriter
 
 
 class _Deaf(StringIO):
@@ -41,7 +41,7 @@ def _over(status: Status = Status.COMPLETED, problem: Problem | None = None) -> 
 
 def _stdout(*updates: Update, raw: bool = True) -> bytes:
     out = BytesIO()
-    view = PlainView(out, Aside(None), raw=raw)
+    view = PlainView(out, StatusWriter(None), raw=raw)
     for update in updates:
         view.show(update)
         view.tick()
@@ -63,7 +63,7 @@ def _stdout(*updates: Update, raw: bool = True) -> bytes:
     ],
 )
 def test_a_pipe_gets_the_text_as_it_is_and_one_newline(pieces: list[str], written: bytes) -> None:
-    assert _stdout(Asked("q", "m"), *map(TextArrived, pieces), _over()) == written
+    assert _stdout(QuestionAsked("q", "m"), *map(TextArrived, pieces), _over()) == written
 
 
 def test_replies_follow_each_other() -> None:
@@ -93,9 +93,9 @@ _ALL: list[Update] = [
     Ready("m", 0.31),
     Ready("m", 0.5, 3),
     Waiting("connection lost", 1.5),
-    Microphone(is_on=True, by_hand=False),
-    Asked("q", "m", spoken=True),
-    Heard("What is\n\x1b[31mit?"),
+    MicrophoneStatus(is_on=True, push_to_talk=False),
+    QuestionAsked("q", "m", spoken=True),
+    UserTranscript("What is\n\x1b[31mit?"),
     TextArrived("text"),
     ReplyOver(Status.COMPLETED, "text", "m", usage=Usage(5, 0, 6), timing=Timing(None, 0.2, 1.9)),
     _over(Status.CANCELLED),
@@ -104,8 +104,8 @@ _ALL: list[Update] = [
     Notice("info", "some\ninformation"),
     Notice("warning", "a warning"),
     Notice("error", "an error\nof two lines"),
-    Heard(" "),
-    Microphone(is_on=False, by_hand=False),
+    UserTranscript(" "),
+    MicrophoneStatus(is_on=False, push_to_talk=False),
     Totals(2, Usage(10, 0, 12)),
 ]
 _TOTALS = [
@@ -154,7 +154,7 @@ def test_what_is_about_the_replies_goes_to_stderr(
     quiet: bool, verbose: bool, lines: list[str]
 ) -> None:
     err = StringIO()
-    aside = Aside(err, quiet=quiet, verbose=verbose)
+    aside = StatusWriter(err, quiet=quiet, verbose=verbose)
     for update in _ALL:
         aside.show(update)
         aside.tick()
@@ -164,14 +164,14 @@ def test_what_is_about_the_replies_goes_to_stderr(
 @pytest.mark.parametrize(("quiet", "text"), [(True, ""), (False, "a line\n")])
 def test_a_line_for_whoever_wants_to_know(quiet: bool, text: str) -> None:
     err = StringIO()
-    Aside(err, quiet=quiet).say("a line")
+    StatusWriter(err, quiet=quiet).say("a line")
     assert err.getvalue() == text
 
 
 @pytest.mark.parametrize("err", [None, _Deaf()])
 def test_nobody_has_to_listen(err: StringIO | None) -> None:
     out = BytesIO()
-    view = PlainView(out, Aside(err, verbose=True), raw=True)
+    view = PlainView(out, StatusWriter(err, verbose=True), raw=True)
     for update in _ALL:
         view.show(update)
     assert out.getvalue() == b"text\n"
@@ -179,8 +179,8 @@ def test_nobody_has_to_listen(err: StringIO | None) -> None:
 
 def test_what_ends_every_question_that_waits_is_said_once() -> None:
     err = StringIO()
-    aside = Aside(err)
+    aside = StatusWriter(err)
     gone = ReplyOver(Status.FAILED, "", "m", problem=Problem(ExitCode.REFUSED, "no", "why"))
-    for update in (Asked("1", "m"), gone, gone, gone, Asked("2", "m"), gone):
+    for update in (QuestionAsked("1", "m"), gone, gone, gone, QuestionAsked("2", "m"), gone):
         aside.show(update)
     assert err.getvalue() == "rtchat: no: why\n" * 2

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
 from rtchat.app.chat import server_of
-from rtchat.app.frontend import Surroundings
+from rtchat.app.frontend import Environment
 from rtchat.client.endpoint import Endpoint, endpoint
 from rtchat.config.file import Config, all_profiles
 from rtchat.config.settings import Secret, Settings, resolve
@@ -195,8 +195,8 @@ def test_a_handshake_over_a_real_socket(tmp_path: Path, name: str) -> None:
     assert {header: sent[header] for header in about_us & sent.keys()} == expected
 
 
-def _streams(folder: Path) -> Surroundings:
-    return Surroundings(None, StringIO(), None, folder, folder, {})
+def _streams(folder: Path) -> Environment:
+    return Environment(None, StringIO(), None, folder, folder, {})
 
 
 def test_every_inworld_session_is_a_new_one() -> None:

@@ -17,7 +17,7 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
 
 from rtchat.core.errors import UsageError
-from rtchat.core.events import Attached, LeaveAsked, LocalEvent, Told
+from rtchat.core.events import Attached, LeaveAsked, LocalEvent, LocalNotice
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
@@ -153,7 +153,7 @@ class Hanging:
     def may_be_dropped(self, entry: str) -> bool:
         return entry.startswith("/tmp")
 
-    def dropped(self, entry: str) -> Sequence[str]:
+    def paths_from_drop(self, entry: str) -> Sequence[str]:
         self.on_read()
         self.answers.wait()
         return ()
@@ -188,7 +188,7 @@ def test_a_file_that_does_not_come_is_not_waited_for(entry: str, means: str, sto
 
             def post(event: LocalEvent) -> None:
                 posted.append(event)
-                if isinstance(event, Told):
+                if isinstance(event, LocalNotice):
                     keys.send_text("\x04")
 
             files.on_read = lambda: keys.send_text(stop)
@@ -198,6 +198,6 @@ def test_a_file_that_does_not_come_is_not_waited_for(entry: str, means: str, sto
     asyncio.run(run())
     files.answers.set()
     told, left = posted
-    assert isinstance(told, Told)
+    assert isinstance(told, LocalNotice)
     assert told.text.startswith(means)
     assert left == LeaveAsked()

@@ -23,7 +23,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import certificate, connection, connections, sockets, unused_port
 from tests.program import Program, Ran, background
 
@@ -169,7 +169,7 @@ class Client:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     file, context = certificate(tmp_path_factory.mktemp("tls"), "DNS:realtime.test", "IP:127.0.0.1")
-    with background(lambda: serving(EchoEngine(), ssl=context, api_key=KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), ssl=context, api_key=KEY)) as url:
         yield Authority(file, context, urlsplit(url).port or 0)
 
 

@@ -13,13 +13,13 @@ from websockets.asyncio.server import ServerConnection
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import (
     AddItem,
-    Asked,
     Cancel,
     ClearTimer,
+    CreateResponse,
     Notice,
+    QuestionAsked,
     Raw,
     Record,
-    Reply,
     ReplyOver,
     Send,
     SetTimer,
@@ -32,6 +32,8 @@ from rtchat.core.events import (
     AudioCleared,
     AudioCommitted,
     CancelPressed,
+    ConnectionLost,
+    ConnectionOpened,
     Delta,
     Event,
     InputEnded,
@@ -39,8 +41,6 @@ from rtchat.core.events import (
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
-    Lost,
-    Opened,
     RawSaid,
     ReplyEnded,
     ReplyStarted,
@@ -54,17 +54,17 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
-from rtchat.core.log import Minutes
-from rtchat.core.pricing import Costs, Rate
+from rtchat.core.log import ConversationLog
+from rtchat.core.pricing import Budget, Rate
 from rtchat.core.values import (
     Channel,
     Entry,
-    Kept,
     Message,
     Options,
     Part,
     State,
     Status,
+    StoredConversation,
     ToolCall,
     ToolOutput,
     Usage,
@@ -79,7 +79,7 @@ TEXT = Options(modality="text")
 FIELDS = {"type": "response.create"}
 ASK = RawSaid(FIELDS, asks=True)
 USAGE = Usage(100_000, 0, 10_000, 110_000)
-COSTS = Costs({"m": Rate(4.0, 0.4, 24.0)}, most=0.5)
+COSTS = Budget({"m": Rate(4.0, 0.4, 24.0)}, most=0.5)
 STALL = SetTimer(Timer.STALL, 60)
 SPENT = Problem(
     ExitCode.LIMIT,
@@ -89,9 +89,13 @@ SPENT = Problem(
 )
 
 
-def ready(costs: Costs = Costs(), *, keeps: bool = False) -> Playbook:  # noqa: B008 - a frozen value
-    play = Playbook(Conversation("m", TEXT, mode=Mode.CHAT, costs=costs), keeps=keeps)
-    return play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+def ready(budget: Budget = Budget(), *, stores_audio: bool = False) -> Playbook:  # noqa: B008 - a frozen value
+    play = Playbook(
+        Conversation("m", TEXT, mode=Mode.CHAT, budget=budget), stores_audio=stores_audio
+    )
+    return play.skip(
+        Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m")
+    )
 
 
 def shown(play: Playbook, event: Event) -> list[object]:
@@ -105,8 +109,8 @@ def info(text: str) -> Notice:
 
 
 def test_a_reply_that_is_asked_for_is_a_turn_and_is_kept_without_a_question() -> None:
-    play = ready(COSTS, keeps=True) >> ASK
-    play << [Show(info("sent response.create")), Show(Asked("", "m"))]
+    play = ready(COSTS, stores_audio=True) >> ASK
+    play << [Show(info("sent response.create")), Show(QuestionAsked("", "m"))]
     play << [Send("rtchat_2", Raw(FIELDS)), STALL]
     play.skip(ReplyStarted("r1"), Delta(Channel.TEXT, "Raw.", "r1", "i"))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED, usage=USAGE))
@@ -145,28 +149,30 @@ def test_one_that_is_refused_ends_its_turn() -> None:
 def test_one_that_is_refused_after_it_was_stopped_leaves_the_way_free() -> None:
     play = ready().skip(ASK, CancelPressed(), UserSaid("hi"))
     play >> ServerProblem("Not so.", event_id="rtchat_2")
-    play << [ClearTimer(Timer.STALL), Show(Asked("hi", "m"))]
+    play << [ClearTimer(Timer.STALL), Show(QuestionAsked("hi", "m"))]
     play.skip()
 
 
 def test_calls_in_it_are_followed_by_a_reply_of_the_usual_kind() -> None:
     from rtchat.core.events import ToolFinished
-    from rtchat.core.tool_calls import Permissions
+    from rtchat.core.tool_calls import ToolPolicy
 
-    conversation = Conversation("m", TEXT, permissions=Permissions(["f"], ["f"]))
+    conversation = Conversation("m", TEXT, tool_policy=ToolPolicy(["f"], ["f"]))
     play = Playbook(conversation)
-    play.skip(Started(), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"), ASK)
+    play.skip(
+        Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"), ASK
+    )
     play.skip(ReplyStarted("r1"))
     call = ToolCall("f", "c1", "{}")
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(call,)))
     effects = play.conversation.handle(ToolFinished("c1", "7"))
     sent = [effect.command for effect in effects if isinstance(effect, Send)]
-    assert sent == [AddItem(ToolOutput("c1", "7")), Reply(TEXT)]
+    assert sent == [AddItem(ToolOutput("c1", "7")), CreateResponse(TEXT)]
 
 
 def test_what_the_server_replies_to_another_event_is_a_turn_too() -> None:
     play = ready().skip(RawSaid({"type": "x"})) >> ReplyStarted("r1")
-    play << [Show(Asked("", "m")), STALL]
+    play << [Show(QuestionAsked("", "m")), STALL]
     play >> Delta(Channel.TEXT, "Yes?", "r1", "i") << Show(TextArrived("Yes?"))
     over = shown(play, ReplyEnded("r1", Status.COMPLETED, usage=USAGE))[0]
     assert isinstance(over, ReplyOver)
@@ -186,7 +192,7 @@ def test_it_is_stopped_if_the_run_has_cost_enough() -> None:
 
 def test_it_is_not_asked_for_on_another_connection() -> None:
     play = ready().skip(RawSaid({"type": "x"}), ReplyStarted("r1"))
-    lost = Lost(Problem(ExitCode.LINK, "lost"), Retry.ALWAYS)
+    lost = ConnectionLost(Problem(ExitCode.LINK, "lost"), Retry.ALWAYS)
     over = shown(play, lost)[0]
     assert isinstance(over, ReplyOver)
     assert over.reason == "connection_lost"
@@ -278,7 +284,7 @@ def test_a_turn_without_a_question_is_read_again() -> None:
         Entry(1, 2, reply, State.COMPLETED),
         Entry(2, 1, reply, State.COMPLETED),
     )
-    minutes = Minutes(Kept(1, "", 0.0, 0.0, "m", 2, entries))
+    minutes = ConversationLog(StoredConversation(1, "", 0.0, 0.0, "m", 2, entries))
     assert minutes.items == [question, reply, reply, reply]
     assert minutes.last is not None
     assert (minutes.last.turn, minutes.last.entries) == (1, 3)

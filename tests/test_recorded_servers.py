@@ -18,7 +18,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.wire.beta import to_ga
 from tests.program import Program, background
 from tests.test_recordings import read, spoken
@@ -179,7 +179,7 @@ def test_a_recorded_conversation_that_was_begun_elsewhere(name: str, tmp_path: P
     program = Program(tmp_path)
     first, answer = (turn[2] for turn in turns(sent(lines))[:2])
     script = ScriptEngine(read_script({"rule": [{"text": answer}]}))
-    with background(lambda: serving(script)) as url:
+    with background(lambda: run_server(script)) as url:
         assert program.run("once", first, "--url", url).text == f"{answer}\n"
     report, heard = ask(program, name, lines, "--continue")
     assert report == told(lines)

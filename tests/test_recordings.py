@@ -13,7 +13,7 @@ import pytest
 
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Effect, ReplyOver, Show, TextArrived
-from rtchat.core.events import Opened, Started, UserSaid
+from rtchat.core.events import ConnectionOpened, Started, UserSaid
 from rtchat.core.values import Options, Status, Usage
 from rtchat.wire import decode
 
@@ -52,7 +52,7 @@ def test_a_recorded_turn(name: str) -> None:
     conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
     effects: list[Effect] = [
         *conversation.handle(Started()),
-        *conversation.handle(Opened()),
+        *conversation.handle(ConnectionOpened()),
     ]
     for index, (direction, data) in enumerate(lines):
         if index == asked:

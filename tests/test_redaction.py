@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.core.redaction import INSTEAD, Redactor, Stream, is_secret
+from rtchat.core.redaction import INSTEAD, Redactor, StreamRedactor, is_secret
 
 KEY = "sk-0123456789/abc+def&Z"
 _LETTERS = 'ab-/&\\"%u0s😀é'
@@ -64,7 +64,7 @@ def cases(draw: st.DrawFn) -> tuple[list[str], list[str]]:
 def test_it_does_not_matter_how_a_text_was_cut(case: tuple[list[str], list[str]]) -> None:
     secrets, pieces = case
     redactor = Redactor(secrets)
-    stream = Stream(redactor)
+    stream = StreamRedactor(redactor)
     whole = redactor.redact("".join(pieces))
     given_out, so_far = "", ""
     for piece in pieces:
@@ -87,7 +87,7 @@ def test_no_key_is_left(case: tuple[list[str], list[str]]) -> None:
 @given(cases())
 def test_a_text_without_keys_stays_as_it_is(case: tuple[list[str], list[str]]) -> None:
     _, pieces = case
-    stream = Stream(Redactor(["another-key"]))
+    stream = StreamRedactor(Redactor(["another-key"]))
     assert "".join(map(stream.feed, pieces)) + stream.end() == "".join(pieces)
 
 
@@ -100,7 +100,7 @@ def test_each_character_may_be_written_in_any_way(key: str, ways: list[int], tex
 @given(st.text("abk-s", max_size=40))
 def test_no_more_is_held_back_than_begins_a_key(text: str) -> None:
     key = "sk-ab"
-    stream = Stream(Redactor([key]))
+    stream = StreamRedactor(Redactor([key]))
     stream.feed(text)
     assert stream.held == "" or (key.startswith(stream.held) and stream.held != key)
     longest = max(n for n in range(len(key)) if text.endswith(key[:n]))
@@ -126,7 +126,7 @@ def test_what_servers_make_of_keys_is_found_wherever_it_is_cut(form: str) -> Non
     whole = redactor.redact(f"It is {form}.")
     assert INSTEAD in whole
     for at in range(len(form)):
-        stream = Stream(redactor)
+        stream = StreamRedactor(redactor)
         said = stream.feed(f"It is {form[:at]}") + stream.feed(f"{form[at:]}.") + stream.end()
         assert said == whole
         assert redactor.may_be_in_json(f'"{form}"')
@@ -135,7 +135,7 @@ def test_what_servers_make_of_keys_is_found_wherever_it_is_cut(form: str) -> Non
 def test_the_longest_key_counts() -> None:
     redactor = Redactor(["key-1", "key-1-and-more"])
     assert redactor.redact("key-1, key-1-and-more, key-1-and") == "[key], [key], [key]-and"
-    stream = Stream(redactor)
+    stream = StreamRedactor(redactor)
     assert stream.feed("key-1-and") == ""
     assert stream.end() == "[key]-and"
 
@@ -146,7 +146,7 @@ def test_what_is_no_secret_stays() -> None:
 
 
 def test_a_text_that_goes_on_after_its_end_gives_no_key_away() -> None:
-    stream = Stream(Redactor(["sk-secret"]))
+    stream = StreamRedactor(Redactor(["sk-secret"]))
     said = stream.feed("sk-sec") + stream.end()
     assert said == "sk-sec"
     assert stream.feed("ret!") == "[key]!"
@@ -157,7 +157,7 @@ def test_a_text_that_goes_on_after_its_end_gives_no_key_away() -> None:
 
 
 def test_a_surrogate_pair_of_a_key_may_be_cut() -> None:
-    stream = Stream(Redactor(["a-😀-b"]))
+    stream = StreamRedactor(Redactor(["a-😀-b"]))
     assert stream.feed("xa-\ud83d") == "x"
     assert stream.feed("\ude00-") == ""
     assert stream.feed("b") == "[key]"

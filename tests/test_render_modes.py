@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import PATIENCE, Program, background
 
 SOURCE = "# Title\n\nSome **bold** and `code`, <https://a.example>.\n"
@@ -30,7 +30,7 @@ _LINK = re.compile(r"\x1b\]8;[^\x1b]*\x1b\\")
 def url() -> Iterator[str]:
     """A server that always says the same."""
     script = read_script({"rule": [{"text": SOURCE}]})
-    with background(lambda: serving(ScriptEngine(script))) as url:
+    with background(lambda: run_server(ScriptEngine(script))) as url:
         yield url
 
 

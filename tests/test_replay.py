@@ -18,7 +18,7 @@ import pytest
 
 from rtchat.app.replay import report
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.trace.recording import Recorded, Recording
 from rtchat.trace.simulate import Rerun
 from tests.program import Program, Ran, background
@@ -46,7 +46,7 @@ SCRIPT: dict[str, object] = {
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script(SCRIPT)))) as url:
         yield url
 
 
@@ -454,19 +454,19 @@ def _spoken(response: dict[str, Any]) -> Iterator[str]:
 @pytest.mark.parametrize("seed", range(40))
 def test_no_recording_is_too_strange(seed: int) -> None:
     """Lines lost, doubled, exchanged and turned around."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     lines = [*_turn(0.0, 0.1), *_turn(1.0, 0.1), *_failed(2.0), *_turn(3.0, 0.1)]
     lines.append({"t": 3.5, "direction": "lost", "raw": "gone"})
     lines.append(_sent({"type": "response.cancel"}))
     for _ in range(30):
-        lines = chance.choices(lines, k=len(lines)) if chance.random() < 0.5 else lines
-        chance.shuffle(lines)
+        lines = rng.choices(lines, k=len(lines)) if rng.random() < 0.5 else lines
+        rng.shuffle(lines)
         events = [
             Recorded(
                 number,
                 None,
-                line["direction"] if chance.random() < 0.9 else chance.choice(("sent", "received")),
-                _mangled(line.get("data", line.get("raw")), chance),
+                line["direction"] if rng.random() < 0.9 else rng.choice(("sent", "received")),
+                _mangled(line.get("data", line.get("raw")), rng),
             )
             for number, line in enumerate(lines, start=1)
         ]
@@ -474,11 +474,11 @@ def test_no_recording_is_too_strange(seed: int) -> None:
         report(Recording("", events))
 
 
-def _mangled(data: Any, chance: random.Random) -> Any:
-    if chance.random() < 0.9 or not isinstance(data, dict):
+def _mangled(data: Any, rng: random.Random) -> Any:
+    if rng.random() < 0.9 or not isinstance(data, dict):
         return data
-    junk: Any = chance.choice((None, 5, "x", [], {}, [{}]))
-    return data | {chance.choice(list(data)): junk}
+    junk: Any = rng.choice((None, 5, "x", [], {}, [{}]))
+    return data | {rng.choice(list(data)): junk}
 
 
 # ------------------------------------------------------------------------------------------- traces

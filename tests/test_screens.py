@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from rtchat.core.effects import (
-    Asked,
     Connecting,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     TextArrived,
@@ -25,7 +25,7 @@ from rtchat.core.effects import (
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.values import Status, Usage
 from rtchat.ui.live_view import LiveView
-from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.plain_view import PlainView, StatusWriter
 from tests.documents import ANSWER
 from tests.screen import Screen
 
@@ -58,7 +58,7 @@ class Stage:
     def begin(self) -> None:
         self.view.show(Connecting(MODEL))
         self.view.show(Ready(MODEL, 0.31))
-        self.view.show(Asked("?", MODEL))
+        self.view.show(QuestionAsked("?", MODEL))
 
     def says(self, text: str) -> None:
         for word in text.split(" "):
@@ -127,9 +127,9 @@ def wide() -> list[str]:
 def plain() -> list[str]:
     out = io.BytesIO()
     err = io.TextIOWrapper(out, write_through=True)
-    view = PlainView(out, Aside(err, banner=True), raw=False)
+    view = PlainView(out, StatusWriter(err, banner=True), raw=False)
     view.show(Ready(MODEL, 0.31))
-    view.show(Asked("?", MODEL))
+    view.show(QuestionAsked("?", MODEL))
     view.show(TextArrived("# A title\n\n*Markdown* stays as it is, \x1b[31mred is not red."))
     view.show(OVER)
     return out.getvalue().decode().splitlines()

@@ -13,7 +13,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import Item, Message, OtherItem, Part, Status, ToolCall, ToolOutput, Usage
 from rtchat.server import script
-from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt
+from rtchat.server.engine import Answer, CallPiece, CloseConnection, Finish, ModelInput, OutputPiece
 from rtchat.server.factory import voice_of
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
@@ -22,16 +22,18 @@ from rtchat.wire.validators import FieldError
 from tests.sounds import tone, words_in
 
 
-def prompt(text: str, *, most: int | None = None) -> Prompt:
-    return Prompt("Be brief.", (Message("user", (Part("text", text),)),), most)
+def prompt(text: str, *, most: int | None = None) -> ModelInput:
+    return ModelInput("Be brief.", (Message("user", (Part("text", text),)),), most)
 
 
-def answers(engine: ScriptEngine | EchoEngine, asked: Prompt) -> list[Piece] | ServerProblem:
+def answers(
+    engine: ScriptEngine | EchoEngine, asked: ModelInput
+) -> list[OutputPiece] | ServerProblem:
     answer = engine.answer(asked)
     if isinstance(answer, ServerProblem):
         return answer
 
-    async def collect() -> list[Piece]:
+    async def collect() -> list[OutputPiece]:
         return [piece async for piece in answer]
 
     return asyncio.run(collect())
@@ -105,10 +107,10 @@ def test_the_delay_is_waited_before_each_delta() -> None:
             Finish(Status.FAILED, code="c", message="m"),
             Finish(Status.FAILED, code="c", message="m", usage=Usage(1, 0, 1, 2)),
         ),
-        (HangUp(1001, "bye"), HangUp(1001, "bye")),
+        (CloseConnection(1001, "bye"), CloseConnection(1001, "bye")),
     ],
 )
-def test_a_reply_ends_as_the_rule_says(end: Finish | HangUp, last: Piece) -> None:
+def test_a_reply_ends_as_the_rule_says(end: Finish | CloseConnection, last: OutputPiece) -> None:
     rule = Rule(deltas=("a",), usage=Usage(1, 0, 1, 2), end=end)
     assert answers(engine(rule), prompt("hi")) == ["a", last]
 
@@ -119,8 +121,12 @@ def test_an_error_comes_instead_of_a_reply() -> None:
 
 
 def test_a_connection_meets_the_next_entry_until_there_is_none() -> None:
-    scripted = ScriptEngine(Script(connects=(HangUp(1013), HangUp(1001))))
-    assert [scripted.greet() for _ in range(3)] == [HangUp(1013), HangUp(1001), None]
+    scripted = ScriptEngine(Script(connects=(CloseConnection(1013), CloseConnection(1001))))
+    assert [scripted.greet() for _ in range(3)] == [
+        CloseConnection(1013),
+        CloseConnection(1001),
+        None,
+    ]
 
 
 def test_every_kind_of_item_counts_as_input() -> None:
@@ -130,16 +136,16 @@ def test_every_kind_of_item_counts_as_input() -> None:
         ToolOutput("c", "d e f"),
         OtherItem("x"),
     )
-    pieces = answers(engine(Rule(deltas=("y",))), Prompt("", items))
+    pieces = answers(engine(Rule(deltas=("y",))), ModelInput("", items))
     assert pieces == ["y", Finish(usage=Usage(input=7, output=1, total=8))]
 
 
-def after(*outputs: str) -> Prompt:
+def after(*outputs: str) -> ModelInput:
     """What an engine is asked once tools have given these back."""
     asked = Message("user", (Part("text", "Weather?"),))
     calls = tuple(ToolCall("f", f"c{number}", "{}") for number, _ in enumerate(outputs))
     given = tuple(ToolOutput(f"c{number}", output) for number, output in enumerate(outputs))
-    return Prompt("", (asked, *calls, *given))
+    return ModelInput("", (asked, *calls, *given))
 
 
 def test_a_tool_s_output_is_answered_by_the_rules_for_outputs_only() -> None:
@@ -244,11 +250,11 @@ def test_a_script_says_all_this(tmp_path: Path) -> None:
                 calls=(CallPiece(0, '{"n":', "f"), CallPiece(0, " 1}"), CallPiece(1, "", "g")),
             ),
             Rule(end=Finish(Status.INCOMPLETE, "content_filter")),
-            Rule(end=HangUp(1006)),
+            Rule(end=CloseConnection(1006)),
             Rule(end=None),
             Rule(end=ServerProblem("m", "t", "c", "p")),
         ),
-        (HangUp(1013, "busy", ServerProblem("Busy.", "server_error", "server_busy")),),
+        (CloseConnection(1013, "busy", ServerProblem("Busy.", "server_error", "server_busy")),),
         "scripted",
         ("Hello.", "More."),
     )
@@ -336,10 +342,10 @@ class Thinker:
     model = "m"
     instructions = ""
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         yield Finish()
 
 

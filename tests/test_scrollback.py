@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.text import visible
 from rtchat.core.values import Status
 from rtchat.markdown.render import Drawing
@@ -44,7 +44,7 @@ def streamed(deltas: list[str], width: int, height: int, *, clusters: bool = Tru
     screen = Screen(width, height, clusters=clusters)
     now = [0.0]
     view = LiveView(screen.console, screen.console, now=lambda: now[0])
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     for delta in deltas:
         now[0] += 0.1
         view.show(TextArrived(delta))

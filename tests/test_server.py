@@ -15,11 +15,19 @@ from websockets.exceptions import InvalidStatus
 from rtchat.core.errors import UsageError
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import Dialect, Message, Part, Status, Tool, Usage
-from rtchat.server.engine import Answer, CallPiece, Engine, Finish, HangUp, Piece, Prompt
-from rtchat.server.protocol import MOST_ITEMS, Begin, Dialogue
+from rtchat.server.engine import (
+    Answer,
+    CallPiece,
+    CloseConnection,
+    Engine,
+    Finish,
+    ModelInput,
+    OutputPiece,
+)
+from rtchat.server.protocol import MOST_ITEMS, ProtocolSession, StartResponse
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
-from rtchat.server.sockets import serving
-from rtchat.wire.client_events import Tools
+from rtchat.server.sockets import run_server
+from rtchat.wire.client_events import ToolSettings
 from tests.desk import Desk, as_json, types
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
 
@@ -50,7 +58,7 @@ def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def test_the_whole_of_a_turn() -> None:
     desk = Desk()
-    opened = desk.read(desk.dialogue.open())
+    opened = desk.read(desk.protocol.open())
     assert opened[0]["session"]["expires_at"] == 4600
     desk.send(configure(output_modalities=["text"]))
     asked = desk.send(user("hi", id="q1"), reply(metadata={"k": "v"}))
@@ -136,7 +144,7 @@ def test_the_whole_of_a_turn() -> None:
 
 def test_the_whole_of_a_beta_turn() -> None:
     desk = Desk(dialect=Dialect.BETA)
-    events = desk.read(desk.dialogue.open())
+    events = desk.read(desk.protocol.open())
     events += desk.send(_text_session(Dialect.BETA), user("hi"), reply())
     events += desk.say("Hello") + desk.finish(Finish())
     assert types(events) == [
@@ -221,8 +229,8 @@ def test_a_cancel_keeps_what_was_said_and_drops_what_comes_late() -> None:
     }
     reply_id = desk.begun[0].reply_id
     assert desk.halted == [reply_id]
-    assert desk.dialogue.say(reply_id, "lo") == []
-    assert desk.dialogue.finish(reply_id, Finish()) == []
+    assert desk.protocol.say(reply_id, "lo") == []
+    assert desk.protocol.finish(reply_id, Finish()) == []
     item_id = events[-1]["response"]["output"][0]["id"]
     (got,) = desk.send({"type": "conversation.item.retrieve", "item_id": item_id})
     assert got["item"]["content"] == [{"type": "output_text", "text": "Hel"}]
@@ -231,7 +239,7 @@ def test_a_cancel_keeps_what_was_said_and_drops_what_comes_late() -> None:
 
 def test_the_audio_default_is_reported_and_fails_honestly() -> None:
     desk = Desk()
-    (opened,) = desk.read(desk.dialogue.open())
+    (opened,) = desk.read(desk.protocol.open())
     assert opened["session"]["output_modalities"] == ["audio"]
     created, done = desk.send(user("hi"), reply())[2:]
     assert created["response"]["output_modalities"] == ["audio"]
@@ -346,30 +354,30 @@ def test_the_engine_is_given_the_session_s_tools_or_the_response_s_own() -> None
     desk.send(configure(tools=[function, remote], parallel_tool_calls=False))
     forced = {"type": "function", "name": "f"}
     tool = Tool("f", "F.", schema)
-    assert heard(desk).tools == Tools((tool,), parallel=False)
-    assert heard(Desk()).tools == Tools()
+    assert heard(desk).tools == ToolSettings((tool,), parallel=False)
+    assert heard(Desk()).tools == ToolSettings()
     desk = Desk()
     desk.send(configure(tools=[function], tool_choice="none"))
-    assert heard(desk, tool_choice=forced).tools == Tools((tool,), forced="f")
+    assert heard(desk, tool_choice=forced).tools == ToolSettings((tool,), forced="f")
     desk = Desk()
     desk.send(configure(tools=[function], tool_choice=forced))
     prompt = heard(desk, tools=[{"type": "function", "name": "g"}], tool_choice="required")
-    assert prompt.tools == Tools((Tool("g"),), "required")
+    assert prompt.tools == ToolSettings((Tool("g"),), "required")
 
 
 # ------------------------------------------------------------------------------------- conversation
 
 
-def heard(desk: Desk, **response: object) -> Prompt:
+def heard(desk: Desk, **response: object) -> ModelInput:
     """What the engine is asked."""
-    prompts: list[Prompt] = []
+    prompts: list[ModelInput] = []
 
     class Listening(EchoEngine):
-        def answer(self, prompt: Prompt) -> Answer:
+        def answer(self, prompt: ModelInput) -> Answer:
             prompts.append(prompt)
             return super().answer(prompt)
 
-    desk.dialogue._engine = Listening()
+    desk.protocol._engine = Listening()
     desk.send(reply(output_modalities=["text"], **response))
     return prompts[0]
 
@@ -378,12 +386,12 @@ def test_the_engine_is_given_the_session_and_the_items() -> None:
     desk = Desk()
     desk.send(configure(instructions="Be brief.", max_output_tokens=7), user("hi", id="q"))
     question = Message("user", (Part("text", "hi"),), "q", "completed")
-    assert heard(desk) == Prompt("Be brief.", (question,), 7)
+    assert heard(desk) == ModelInput("Be brief.", (question,), 7)
 
 
 def test_a_response_can_have_its_own_instructions_and_limit() -> None:
     prompt = heard(Desk(), instructions="In French.", max_output_tokens="inf")
-    assert prompt == Prompt("In French.", ())
+    assert prompt == ModelInput("In French.", ())
 
 
 def test_empty_instructions_change_nothing() -> None:
@@ -452,21 +460,21 @@ def test_items_go_where_they_are_put() -> None:
 def test_a_session_holds_so_many_items() -> None:
     desk = Desk()
     for _ in range(MOST_ITEMS):
-        desk.dialogue.receive(as_json(user("x")))
+        desk.protocol.receive(as_json(user("x")))
     assert error(desk.send(user("x")))["code"] == "session_too_large"
 
 
 def test_what_is_held_is_what_is_there() -> None:
     desk = talking()
-    before = desk.dialogue.held
+    before = desk.protocol.held
     desk.send(user("x" * 1000, id="long"))
-    assert before + 1000 < desk.dialogue.held < before + 2000
+    assert before + 1000 < desk.protocol.held < before + 2000
     desk.send({"type": "conversation.item.delete", "item_id": "long"})
-    assert desk.dialogue.held == before
+    assert desk.protocol.held == before
     desk.say("y" * 1000)
-    assert before + 1000 < desk.dialogue.held < before + 2000
-    desk.dialogue.forget()
-    assert desk.dialogue.held == 0
+    assert before + 1000 < desk.protocol.held < before + 2000
+    desk.protocol.forget()
+    assert desk.protocol.held == 0
 
 
 def test_a_deleted_item_is_gone() -> None:
@@ -573,11 +581,11 @@ def test_a_cancel_of_nothing_is_an_error() -> None:
 
 
 def test_a_model_can_be_called_by_its_alias() -> None:
-    dialogue = Dialogue(
+    protocol = ProtocolSession(
         EchoEngine(), new_id=lambda prefix: prefix, now=0.0, model="gpt-realtime-2025-08-28"
     )
     answers = {
-        name: json.loads(str(dialogue.receive(as_json(configure(model=name)))[0]))["type"]
+        name: json.loads(str(protocol.receive(as_json(configure(model=name)))[0]))["type"]
         for name in ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-real", "gpt-realtime-2")
     }
     assert answers == {
@@ -635,12 +643,12 @@ additions = st.dictionaries(
 def test_whatever_a_client_sends_is_answered(frames: list[str | bytes], dialect: Dialect) -> None:
     desk = Desk(dialect=dialect)
     for frame in frames:
-        outputs = desk.dialogue.receive(frame)
+        outputs = desk.protocol.receive(frame)
         assert len(outputs) > 0
         desk.read(outputs)
         for output in outputs:
-            if isinstance(output, Begin):
-                desk.read(desk.dialogue.say(output.reply_id, "x"))
+            if isinstance(output, StartResponse):
+                desk.read(desk.protocol.say(output.reply_id, "x"))
 
 
 # ------------------------------------------------------------------------------------------ sockets
@@ -652,7 +660,7 @@ def serve(
     """Run a check against a server."""
 
     async def main() -> None:
-        async with serving(engine or EchoEngine(), **arguments) as url:
+        async with run_server(engine or EchoEngine(), **arguments) as url:
             await check(url)
 
     asyncio.run(main())
@@ -798,10 +806,10 @@ class Slow:
         self.go_on = asyncio.Event()
         self.stopped = asyncio.Event()
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         try:
             yield f"{prompt.question}, "
             await self.go_on.wait()
@@ -814,7 +822,7 @@ class Slow:
 def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
     async def main() -> None:
         engine = Slow()
-        async with serving(engine) as url, ready(url) as peer:
+        async with run_server(engine) as url, ready(url) as peer:
             await peer.send(user("one"), reply())
             await peer.until("response.output_text.delta")
             await peer.send({"type": "response.cancel"})
@@ -832,7 +840,7 @@ def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
 def test_a_client_that_vanishes_stops_the_engine(is_polite: bool) -> None:
     async def main() -> None:
         engine = Slow()
-        async with serving(engine) as url, ready(url) as peer:
+        async with run_server(engine) as url, ready(url) as peer:
             await peer.send(user("one"), reply())
             await peer.until("response.output_text.delta")
             if is_polite:
@@ -847,7 +855,7 @@ def test_a_client_that_vanishes_stops_the_engine(is_polite: bool) -> None:
 def test_several_clients_do_not_hear_each_other() -> None:
     async def main() -> None:
         engine = Slow()
-        async with serving(engine) as url, ready(url) as one, ready(url) as two:
+        async with run_server(engine) as url, ready(url) as one, ready(url) as two:
             for peer, text in ((one, "one"), (two, "two")):
                 await peer.send(user(text), reply())
                 await peer.until("response.output_text.delta")
@@ -862,7 +870,7 @@ def test_several_clients_do_not_hear_each_other() -> None:
 def test_a_server_that_stops_says_goodbye() -> None:
     async def main() -> None:
         engine = Slow()
-        async with serving(engine) as url:
+        async with run_server(engine) as url:
             peer = await entered(url)
             await peer.send(configure(output_modalities=["text"]), user("hi"), reply())
             await peer.until("response.output_text.delta")
@@ -875,10 +883,10 @@ def test_a_server_that_stops_says_goodbye() -> None:
 class Faulty(EchoEngine):
     """An engine with a fault of its own."""
 
-    def __init__(self, *pieces: Piece) -> None:
+    def __init__(self, *pieces: OutputPiece) -> None:
         self._pieces = pieces
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         for piece in self._pieces:
             yield piece
         if not self._pieces:
@@ -917,7 +925,7 @@ def test_a_taken_port_is_a_usage_error() -> None:
     async def check(url: str) -> None:
         port = int(url.split(":")[2].split("/")[0])
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with serving(EchoEngine(), port=port):
+            async with run_server(EchoEngine(), port=port):
                 pass
 
     serve(check)
@@ -926,7 +934,7 @@ def test_a_taken_port_is_a_usage_error() -> None:
 # ------------------------------------------------------------------------------------------- faults
 
 
-def script(*rules: Rule, connects: tuple[HangUp, ...] = ()) -> ScriptEngine:
+def script(*rules: Rule, connects: tuple[CloseConnection, ...] = ()) -> ScriptEngine:
     return ScriptEngine(Script(rules, connects))
 
 
@@ -956,7 +964,7 @@ def test_a_connection_can_be_dropped_in_mid_reply(code: int, seen: tuple[int, st
             await peer.until("response.output_text.delta")
             assert await peer.closed() == seen
 
-    serve(check, script(Rule(deltas=("part",), end=HangUp(code, "busy"))))
+    serve(check, script(Rule(deltas=("part",), end=CloseConnection(code, "busy"))))
 
 
 def test_a_connection_can_be_dropped_before_its_session() -> None:
@@ -968,7 +976,7 @@ def test_a_connection_can_be_dropped_before_its_session() -> None:
             assert (await peer.receive())["type"] == "session.created"
 
     problem = ServerProblem("None left.", "insufficient_quota", "insufficient_quota")
-    first = HangUp(1013, "insufficient_quota.insufficient_quota", problem)
+    first = CloseConnection(1013, "insufficient_quota.insufficient_quota", problem)
     serve(check, script(connects=(first,)))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from rtchat.core.values import BYTES_A_MS
-from rtchat.server.limits import Limits
+from rtchat.server.limits import ServerLimits
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS, LoudnessDetector, ToneVoice
 from tests.loopback import Peer, configure, joined, reply, text_of, user
 from tests.test_server_voice import (
@@ -43,7 +43,7 @@ async def stream(peer: Peer, audio: bytes, ms: int = 20) -> None:
 def test_a_spoken_question_gets_a_spoken_answer() -> None:
     async def main() -> None:
         voice = ToneVoice(("How are you? I am well.",))
-        async with serving(EchoEngine(), voice=voice) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(listen(VAD, transcription={"model": "whisper-1"}))
             await stream(peer, TURN)
             events = await peer.until("response.done")
@@ -62,7 +62,7 @@ def test_a_spoken_question_gets_a_spoken_answer() -> None:
 def test_speech_stops_an_engine_and_a_voice() -> None:
     async def main() -> None:
         engine = ScriptEngine(Script((Rule("long", deltas=("One. ",), end=None), Rule())))
-        async with serving(engine, voice=ToneVoice()) as url, joined(url) as peer:
+        async with run_server(engine, voice=ToneVoice()) as url, joined(url) as peer:
             await peer.send(listen(VAD), user("long"), reply())
             await peer.until("response.output_audio.delta")
             await stream(peer, SPEECH)
@@ -90,7 +90,7 @@ class Endless(ToneVoice):
 def test_a_cancel_is_quick_however_much_is_to_be_said() -> None:
     async def main() -> None:
         voice = Endless()
-        async with serving(EchoEngine(), voice=voice) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
             await peer.send({"type": "response.cancel"})
@@ -108,7 +108,7 @@ def test_a_cancel_is_quick_however_much_is_to_be_said() -> None:
 def test_a_client_that_vanishes_stops_the_voice() -> None:
     async def main() -> None:
         voice = Endless()
-        async with serving(EchoEngine(), voice=voice) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
             peer.socket.transport.abort()
@@ -131,7 +131,7 @@ class Broken(ToneVoice):
 
 def test_a_voice_s_fault_is_a_failed_reply() -> None:
     async def main() -> None:
-        async with serving(EchoEngine(), voice=Broken()) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=Broken()) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             done = (await peer.until("response.done"))[-1]["response"]
             problem = done["status_details"]["error"]
@@ -163,7 +163,7 @@ class Gate(ToneVoice):
 def test_a_client_waits_while_too_much_is_to_be_heard() -> None:
     async def main() -> None:
         voice = Gate()
-        async with serving(EchoEngine(), voice=voice) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(listen(None))
             for _ in range(20):
                 await peer.send(append(sound(100)), COMMIT)
@@ -181,8 +181,8 @@ def test_a_client_waits_while_too_much_is_to_be_heard() -> None:
 def test_a_client_waits_rather_than_be_refused_what_it_says() -> None:
     async def main() -> None:
         voice = Gate()
-        limits = Limits(session_bytes=40_000)  # of which recordings take 4,800 each
-        async with serving(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
+        limits = ServerLimits(session_bytes=40_000)  # of which recordings take 4,800 each
+        async with run_server(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
             await peer.send(listen(None, transcription={}))
             for _ in range(20):
                 await peer.send(append(sound(100)), COMMIT)
@@ -209,8 +209,8 @@ def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
 
     async def main() -> None:
         voice = Listener()
-        limits = Limits(client_seconds=1)
-        async with serving(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
+        limits = ServerLimits(client_seconds=1)
+        async with run_server(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
             await peer.send(listen(None))
             for _ in range(recordings):
                 await peer.send(append(sound(100)), COMMIT)
@@ -224,7 +224,7 @@ def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
 
 def test_bad_audio_is_an_error_each_and_the_conversation_goes_on() -> None:
     async def main() -> None:
-        async with serving(EchoEngine(), voice=ToneVoice()) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=ToneVoice()) as url, joined(url) as peer:
             await peer.send(configure(output_modalities=["text"]), listen(None))
             for event, code in (
                 (append(bytes(16_000_000)), "invalid_value"),
@@ -258,7 +258,7 @@ def test_much_audio_at_once_keeps_nobody_else_waiting() -> None:
             def detector(self) -> LoudnessDetector:
                 return Slow()
 
-        async with serving(EchoEngine(), voice=Careful()) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=Careful()) as url, joined(url) as peer:
             await peer.send(append(sound(1100, QUIET)), append(bytes(15_000_000)))
             await peer.send({"type": "response.cancel"})
             await peer.until("error")
@@ -281,7 +281,7 @@ def test_a_session_for_transcription() -> None:
     async def main() -> None:
         voice = ToneVoice(("one", "two"))
         async with (
-            serving(EchoEngine(), voice=voice) as url,
+            run_server(EchoEngine(), voice=voice) as url,
             joined(f"{url}?intent=transcription") as peer,
         ):
             await check(peer)
@@ -292,7 +292,7 @@ def test_a_session_for_transcription() -> None:
 @pytest.mark.parametrize("query", ["?intent=other", "?model=transcription", ""])
 def test_other_sessions_are_realtime(query: str) -> None:
     async def main() -> None:
-        async with serving(EchoEngine()) as url, joined(url + query) as peer:
+        async with run_server(EchoEngine()) as url, joined(url + query) as peer:
             assert (await peer.receive())["session"]["type"] == "realtime"
 
     asyncio.run(main())

@@ -9,12 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.values import BYTES_A_MS, Options
-from rtchat.server.turn_detection import LONGEST_MS, Began, Ears, Ended, Mark, Turns, read_turns
+from rtchat.server.turn_detection import (
+    LONGEST_MS,
+    TurnBegan,
+    TurnBoundary,
+    TurnDetector,
+    TurnEnded,
+    TurnOptions,
+    read_turn_options,
+)
 from rtchat.server.voice import FRAME_MS
 from rtchat.wire.session_object import write_session
 
 FRAME = FRAME_MS * BYTES_A_MS
-PLAIN = Turns(padding_ms=64, silence_ms=96)
+PLAIN = TurnOptions(padding_ms=64, silence_ms=96)
 
 
 class Percent:
@@ -35,28 +43,28 @@ def frames(*percents: int) -> bytes:
     return b"".join(percent.to_bytes(2, "little") + bytes(FRAME - 2) for percent in percents)
 
 
-def ears(turns: Turns | None = PLAIN) -> Ears:
-    made = Ears(Percent)
+def ears(turns: TurnOptions | None = PLAIN) -> TurnDetector:
+    made = TurnDetector(Percent)
     made.listen_for(turns)
     return made
 
 
-def marks(listening: Ears, *percents: int) -> list[Mark]:
+def marks(listening: TurnDetector, *percents: int) -> list[TurnBoundary]:
     return [*listening.hear(frames(*percents))]
 
 
 def test_a_turn_has_its_padding_its_speech_and_the_silence_that_ended_it() -> None:
     said = (0, 1, 2, 90, 91, 92, 3, 4, 5, 6)
     assert marks(ears(), *said) == [
-        Began(1 * FRAME_MS),
-        Ended(9 * FRAME_MS, frames(1, 2, 90, 91, 92, 3, 4, 5)),
+        TurnBegan(1 * FRAME_MS),
+        TurnEnded(9 * FRAME_MS, frames(1, 2, 90, 91, 92, 3, 4, 5)),
     ]
 
 
 def test_the_padding_ends_where_the_audio_or_the_last_turn_does() -> None:
-    listening = ears(Turns(padding_ms=1000, silence_ms=32))
-    assert marks(listening, 90, 90, 0) == [Began(0), Ended(3 * FRAME_MS, frames(90, 90, 0))]
-    assert marks(listening, 1, 90, 90)[0] == Began(3 * FRAME_MS)
+    listening = ears(TurnOptions(padding_ms=1000, silence_ms=32))
+    assert marks(listening, 90, 90, 0) == [TurnBegan(0), TurnEnded(3 * FRAME_MS, frames(90, 90, 0))]
+    assert marks(listening, 1, 90, 90)[0] == TurnBegan(3 * FRAME_MS)
 
 
 def test_a_click_is_no_speech() -> None:
@@ -64,20 +72,23 @@ def test_a_click_is_no_speech() -> None:
 
 
 def test_speech_may_falter() -> None:
-    assert marks(ears(), 50, 50, 36, 0, 0, 36, 0, 0) == [Began(0)]
-    assert marks(ears(Turns(0.01, 0, 32)), 1, 1, 0) == [Began(0), Ended(96, frames(1, 1, 0))]
+    assert marks(ears(), 50, 50, 36, 0, 0, 36, 0, 0) == [TurnBegan(0)]
+    assert marks(ears(TurnOptions(0.01, 0, 32)), 1, 1, 0) == [
+        TurnBegan(0),
+        TurnEnded(96, frames(1, 1, 0)),
+    ]
 
 
 @pytest.mark.parametrize(("percent", "is_speech"), [(79, False), (80, True)])
 def test_the_threshold_is_what_speech_must_be_at_least(percent: int, is_speech: bool) -> None:
-    found = marks(ears(Turns(threshold=0.8, padding_ms=0)), percent, percent)
-    assert found == ([Began(0)] if is_speech else [])
+    found = marks(ears(TurnOptions(threshold=0.8, padding_ms=0)), percent, percent)
+    assert found == ([TurnBegan(0)] if is_speech else [])
 
 
 def test_a_silence_of_nothing_is_one_frame() -> None:
-    assert marks(ears(Turns(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
-        Began(0),
-        Ended(4 * FRAME_MS, frames(90, 90, 90, 0)),
+    assert marks(ears(TurnOptions(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
+        TurnBegan(0),
+        TurnEnded(4 * FRAME_MS, frames(90, 90, 90, 0)),
     ]
 
 
@@ -95,18 +106,18 @@ def test_what_is_not_speech_is_forgotten() -> None:
     for _ in range(1000):
         assert marks(listening, 0) == []
     assert listening.milliseconds == PLAIN.padding_ms
-    assert marks(listening, 90, 90) == [Began(1000 * FRAME_MS - PLAIN.padding_ms)]
+    assert marks(listening, 90, 90) == [TurnBegan(1000 * FRAME_MS - PLAIN.padding_ms)]
 
 
 def test_a_turn_that_will_not_end_is_ended() -> None:
     listening = ears()
     most = LONGEST_MS // FRAME_MS
     found = marks(listening, *[90] * (most + 5))
-    assert found[0] == Began(0)
-    assert isinstance(found[1], Ended)
+    assert found[0] == TurnBegan(0)
+    assert isinstance(found[1], TurnEnded)
     assert len(found[1].audio) >= LONGEST_MS * BYTES_A_MS
     assert found[1].end_ms == len(found[1].audio) // BYTES_A_MS
-    assert found[2] == Began(found[1].end_ms)
+    assert found[2] == TurnBegan(found[1].end_ms)
 
 
 def test_without_turns_all_is_kept_until_it_is_taken() -> None:
@@ -140,22 +151,22 @@ def test_there_is_room_for_a_quarter_of_an_hour() -> None:
 
 def test_a_turn_that_is_taken_is_over() -> None:
     listening = ears()
-    assert marks(listening, 90, 90) == [Began(0)]
+    assert marks(listening, 90, 90) == [TurnBegan(0)]
     assert listening.take() == frames(90, 90)
     assert marks(listening, 0, 0, 0, 0, 0) == []
-    assert marks(listening, 90, 90)[0] == Began(5 * FRAME_MS)
+    assert marks(listening, 90, 90)[0] == TurnBegan(5 * FRAME_MS)
 
 
 def test_turns_can_be_turned_off_and_on_in_the_middle() -> None:
     listening = ears()
-    assert marks(listening, 90, 90) == [Began(0)]
+    assert marks(listening, 90, 90) == [TurnBegan(0)]
     listening.listen_for(None)
     assert marks(listening, 90, 0, 0, 0) == []
     listening.listen_for(PLAIN)
-    assert marks(listening, 90, 90)[0] == Began(4 * FRAME_MS)
-    listening.listen_for(Turns(silence_ms=32))
+    assert marks(listening, 90, 90)[0] == TurnBegan(4 * FRAME_MS)
+    listening.listen_for(TurnOptions(silence_ms=32))
     found = marks(listening, 0)
-    assert [type(mark) for mark in found] == [Ended]
+    assert [type(mark) for mark in found] == [TurnEnded]
 
 
 def test_no_detector_is_made_before_there_is_audio() -> None:
@@ -165,7 +176,7 @@ def test_no_detector_is_made_before_there_is_audio() -> None:
         made.append(1)
         return Percent()
 
-    listening = Ears(make)
+    listening = TurnDetector(make)
     listening.listen_for(PLAIN)
     assert made == []
     assert [*listening.hear(b"\0\0")] == []
@@ -183,7 +194,7 @@ def test_turns_never_overlap_and_nothing_of_them_is_lost(
         at += size
     begins, before = None, 0
     for mark in found:
-        if isinstance(mark, Began):
+        if isinstance(mark, TurnBegan):
             assert begins is None
             assert mark.start_ms >= before
             begins = mark.start_ms
@@ -196,23 +207,25 @@ def test_turns_never_overlap_and_nothing_of_them_is_lost(
 # -------------------------------------------------------------------------------------- settings
 
 
-def turns_of(detection: object) -> Turns | None:
+def turns_of(detection: object) -> TurnOptions | None:
     other = {"audio": {"input": {"turn_detection": detection}}}
-    return read_turns(
+    return read_turn_options(
         write_session(session_id="s", model="m", expires_at=1, options=Options(other=other))
     )
 
 
 def test_a_session_that_asks_for_nothing_has_the_defaults() -> None:
     session = write_session(session_id="s", model="m", expires_at=1, options=Options())
-    assert read_turns(session) == Turns(0.5, 300, 500, creates=True, interrupts=True)
+    assert read_turn_options(session) == TurnOptions(
+        0.5, 300, 500, auto_respond=True, interrupts=True
+    )
 
 
 @pytest.mark.parametrize(
     ("detection", "turns"),
     [
         (None, None),
-        ({"type": "server_vad"}, Turns()),
+        ({"type": "server_vad"}, TurnOptions()),
         (
             {
                 "type": "server_vad",
@@ -221,16 +234,16 @@ def test_a_session_that_asks_for_nothing_has_the_defaults() -> None:
                 "silence_duration_ms": 200,
                 "create_response": False,
             },
-            Turns(0.0, 0, 200, creates=False),
+            TurnOptions(0.0, 0, 200, auto_respond=False),
         ),
-        ({"type": "server_vad", "interrupt_response": False}, Turns(interrupts=False)),
-        ({"type": "semantic_vad"}, Turns(silence_ms=1000)),
-        ({"type": "semantic_vad", "eagerness": "low"}, Turns(silence_ms=2000)),
+        ({"type": "server_vad", "interrupt_response": False}, TurnOptions(interrupts=False)),
+        ({"type": "semantic_vad"}, TurnOptions(silence_ms=1000)),
+        ({"type": "semantic_vad", "eagerness": "low"}, TurnOptions(silence_ms=2000)),
         (
             {"type": "semantic_vad", "eagerness": "high", "create_response": False},
-            Turns(silence_ms=600, creates=False),
+            TurnOptions(silence_ms=600, auto_respond=False),
         ),
     ],
 )
-def test_a_session_s_turn_detection_is_read(detection: object, turns: Turns | None) -> None:
+def test_a_session_s_turn_detection_is_read(detection: object, turns: TurnOptions | None) -> None:
     assert turns_of(detection) == turns

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.values import BYTES_A_MS
-from rtchat.server.sentences import Mouth, Spoken, cut_to
+from rtchat.server.sentences import SentenceQueue, SpokenText, cut_to
 from rtchat.server.tone_voice import LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import FRAME_MS
 from tests.sounds import silence, tone, words_in
@@ -20,7 +20,7 @@ LONG = "a " * 19 + "a"
 
 def sentences(*texts: str) -> list[str]:
     """What a mouth says of these, and all of what it was given."""
-    mouth, said = Mouth(), []
+    mouth, said = SentenceQueue(), []
     for text in texts:
         mouth.add(text)
     mouth.end()
@@ -73,7 +73,7 @@ def test_nothing_of_a_text_is_lost_and_pieces_make_no_difference(texts: list[str
 
 
 def test_a_long_first_sentence_is_said_as_soon_as_there_is_a_pause_in_it() -> None:
-    mouth = Mouth()
+    mouth = SentenceQueue()
     mouth.add(f"{LONG}, and")
     assert mouth.next() == f"{LONG},"
     mouth.pause()
@@ -82,7 +82,7 @@ def test_a_long_first_sentence_is_said_as_soon_as_there_is_a_pause_in_it() -> No
 
 
 def test_a_mouth_says_one_thing_at_a_time() -> None:
-    mouth = Mouth()
+    mouth = SentenceQueue()
     assert (mouth.next(), mouth.is_silent) == (None, True)
     mouth.add("One. Two. Thr")
     assert (mouth.next(), mouth.next()) == ("One.", None)
@@ -92,13 +92,13 @@ def test_a_mouth_says_one_thing_at_a_time() -> None:
     assert mouth.next() == "Two."
     mouth.pause()
     assert (mouth.next(), mouth.is_silent) == (None, False)
-    assert mouth.spoken == [Spoken("One. ", 20), Spoken("Two. ")]
+    assert mouth.spoken == [SpokenText("One. ", 20), SpokenText("Two. ")]
 
 
 def test_a_sentence_without_audio_is_kept_if_what_is_before_it_was_heard() -> None:
-    spoken = [Spoken("One. ", 100 * BYTES_A_MS), Spoken("\n"), Spoken("Two.", 48)]
-    assert cut_to(spoken, 100) == [*spoken[:2], Spoken("")]
-    assert cut_to(spoken, 99) == [Spoken("", 99 * BYTES_A_MS)]
+    spoken = [SpokenText("One. ", 100 * BYTES_A_MS), SpokenText("\n"), SpokenText("Two.", 48)]
+    assert cut_to(spoken, 100) == [*spoken[:2], SpokenText("")]
+    assert cut_to(spoken, 99) == [SpokenText("", 99 * BYTES_A_MS)]
     assert cut_to([], 5) == []
 
 

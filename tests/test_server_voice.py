@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import BYTES_A_MS, Dialect, Message, Part, Status, ToolOutput
-from rtchat.server.audio_input import Hear
-from rtchat.server.engine import Answer, CallPiece, Finish, Prompt
+from rtchat.server.audio_input import Transcribe
+from rtchat.server.engine import Answer, CallPiece, Finish, ModelInput
 from rtchat.server.protocol import MOST_REPLIES
 from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
@@ -51,7 +51,7 @@ def desk(*events: dict[str, object], **arguments: Any) -> Desk:
     return made
 
 
-def by_hand(**audio_input: object) -> Desk:
+def push_to_talk(**audio_input: object) -> Desk:
     """A desk whose client commits."""
     return desk(configure(output_modalities=["text"]), listen(**audio_input))
 
@@ -67,9 +67,9 @@ class Curious(EchoEngine):
     """An engine that remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.prompts: list[Prompt] = []
+        self.prompts: list[ModelInput] = []
 
-    def answer(self, prompt: Prompt) -> Answer:
+    def answer(self, prompt: ModelInput) -> Answer:
         self.prompts.append(prompt)
         return super().answer(prompt)
 
@@ -78,7 +78,7 @@ class Curious(EchoEngine):
 
 
 def test_a_commit_makes_an_item_that_is_heard() -> None:
-    at = by_hand(transcription={"model": "whisper-1"})
+    at = push_to_talk(transcription={"model": "whisper-1"})
     assert at.send(append(sound(50)), append(sound(70))) == []
     events = at.send(COMMIT)
     item_id = events[0]["item_id"]
@@ -104,7 +104,7 @@ def test_a_commit_makes_an_item_that_is_heard() -> None:
         },
         {"type": "conversation.item.done", "event_id": "", "item": item, "previous_item_id": None},
     ]
-    assert at.hears == [Hear(item_id, sound(120))]
+    assert at.hears == [Transcribe(item_id, sound(120))]
     place = {"event_id": "", "item_id": item_id, "content_index": 0}
     stem = "conversation.item.input_audio_transcription"
     assert [{**event, "event_id": ""} for event in at.heard("hello")] == [
@@ -121,14 +121,14 @@ def test_a_commit_makes_an_item_that_is_heard() -> None:
 
 
 def test_nothing_heard_is_an_empty_transcript() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     at.send(append(sound(100)), COMMIT)
     (completed,) = at.heard("")
     assert completed["transcript"] == ""
 
 
 def test_who_asked_for_no_transcription_is_told_of_none() -> None:
-    at = by_hand()
+    at = push_to_talk()
     at.send(append(sound(100)), COMMIT)
     assert at.heard("hello") == []
     item = at.send({"type": "conversation.item.retrieve", "item_id": at.hears[0].item_id})
@@ -136,7 +136,7 @@ def test_who_asked_for_no_transcription_is_told_of_none() -> None:
 
 
 def test_a_clear_forgets_what_was_appended() -> None:
-    at = by_hand()
+    at = push_to_talk()
     (cleared,) = at.send(append(sound(500)), CLEAR)
     assert cleared["type"] == "input_audio_buffer.cleared"
     assert error(at.send(COMMIT))["code"] == "input_audio_buffer_commit_empty"
@@ -144,7 +144,7 @@ def test_a_clear_forgets_what_was_appended() -> None:
 
 @pytest.mark.parametrize(("ms", "named"), [(0, "0.00 ms"), (99, "99.00 ms")])
 def test_an_empty_commit_is_an_error_that_says_how_much_there_was(ms: int, named: str) -> None:
-    at = by_hand()
+    at = push_to_talk()
     problem = error(at.send(append(sound(ms)), {**COMMIT, "event_id": "mine"}))
     assert (problem["code"], problem["event_id"]) == ("input_audio_buffer_commit_empty", "mine")
     assert named in problem["message"]
@@ -152,7 +152,7 @@ def test_an_empty_commit_is_an_error_that_says_how_much_there_was(ms: int, named
 
 
 def test_a_sample_may_be_cut_in_two_and_a_lone_byte_is_dropped() -> None:
-    at = by_hand()
+    at = push_to_talk()
     whole = sound(100)
     assert at.send(append(whole[:3]), append(whole[3:]), append(b"\x07")) == []
     at.send(COMMIT, append(whole), COMMIT)
@@ -161,7 +161,7 @@ def test_a_sample_may_be_cut_in_two_and_a_lone_byte_is_dropped() -> None:
 
 @pytest.mark.parametrize("audio", ["AAA", "!!!!", "AA=A", "äöüß"])
 def test_wrong_base64_is_an_error(audio: str) -> None:
-    at = by_hand()
+    at = push_to_talk()
     event = append(b"") | {"audio": audio, "event_id": "mine"}
     problem = error(at.send(event))
     assert (problem["code"], problem["param"]) == ("invalid_value", "audio")
@@ -170,14 +170,14 @@ def test_wrong_base64_is_an_error(audio: str) -> None:
 
 
 def test_there_is_a_most_that_can_be_appended_at_once() -> None:
-    at = by_hand()
+    at = push_to_talk()
     assert at.send(append(bytes(15 * 1024 * 1024))) == []
     problem = error(at.send(append(bytes(15 * 1024 * 1024 + 1))))
     assert (problem["code"], problem["param"]) == ("invalid_value", "audio")
 
 
 def test_a_full_buffer_takes_no_more_and_can_be_committed() -> None:
-    at = by_hand()
+    at = push_to_talk()
     step = bytes(60_000 * BYTES_A_MS)
     for _ in range(LONGEST_MS // 60_000):
         assert at.send(append(step)) == []
@@ -228,7 +228,7 @@ def test_a_turn_is_committed_and_answered_by_the_server() -> None:
         started[0]["item_id"]
     }
     assert events[0]["audio_end_ms"] == 448
-    assert at.hears == [Hear(started[0]["item_id"], TURN[32 * BYTES_A_MS :])]
+    assert at.hears == [Transcribe(started[0]["item_id"], TURN[32 * BYTES_A_MS :])]
     assert at.begun == []
     assert types(at.heard("hello")) == [
         "conversation.item.input_audio_transcription.delta",
@@ -383,7 +383,7 @@ def test_turning_detection_off_in_mid_speech_leaves_it_to_the_client() -> None:
 
 
 def test_what_was_said_goes_behind_what_was_written() -> None:
-    at = by_hand()
+    at = push_to_talk()
     at.send(user("first", id="q1"), append(sound(100)))
     assert at.send(COMMIT)[0]["previous_item_id"] == "q1"
 
@@ -405,14 +405,14 @@ def test_a_response_waits_for_the_words_it_answers() -> None:
     ]
 
 
-def messages(prompt: Prompt) -> Iterator[Message]:
+def messages(prompt: ModelInput) -> Iterator[Message]:
     for item in prompt.items:
         assert isinstance(item, Message)
         yield item
 
 
 def test_a_response_waits_for_all_of_it() -> None:
-    at = by_hand()
+    at = push_to_talk()
     at.send(append(sound(100)), COMMIT, append(sound(100)), COMMIT, reply())
     first, second = at.hears
     at.heard("two", hear=second)
@@ -422,7 +422,7 @@ def test_a_response_waits_for_all_of_it() -> None:
 
 
 def test_ears_that_fail_end_the_response_that_waits() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     at.send(append(sound(100)), COMMIT, reply())
     failed, done = at.heard("", "The ears failed: out of memory")
     assert failed["type"] == "conversation.item.input_audio_transcription.failed"
@@ -436,7 +436,7 @@ def test_ears_that_fail_end_the_response_that_waits() -> None:
 
 
 def test_a_response_that_waits_can_be_cancelled() -> None:
-    at = by_hand()
+    at = push_to_talk()
     at.send(append(sound(100)), COMMIT, reply())
     assert types(at.send({"type": "response.cancel"})) == ["response.done"]
     assert at.heard("late") == []
@@ -448,7 +448,7 @@ def test_a_response_that_waits_can_be_cancelled() -> None:
 class Refusing(EchoEngine):
     """An engine with an error instead of an answer."""
 
-    def answer(self, prompt: Prompt) -> Answer:
+    def answer(self, prompt: ModelInput) -> Answer:
         refusal: Any = ServerProblem("No.", "server_error", "c")
         answer: Answer = refusal
         return answer
@@ -467,14 +467,14 @@ def test_an_engine_may_refuse_what_it_is_asked_late() -> None:
 
 
 def test_a_deleted_item_is_heard_for_nothing() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     at.send(append(sound(100)), COMMIT)
     at.send({"type": "conversation.item.delete", "item_id": at.hears[0].item_id})
     assert at.heard("hello") == []
 
 
 def test_no_item_takes_the_id_of_one_that_is_still_being_heard() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     item = spoken_item({"audio": b64encode(sound(40)).decode()}, id="a")
     at.send(item)
     at.send({"type": "conversation.item.delete", "item_id": "a"})
@@ -495,12 +495,12 @@ def test_no_item_takes_the_id_of_one_that_is_being_spoken() -> None:
 
 
 def test_a_long_recording_is_written_down_piece_by_piece() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     at.send(append(sound(100)), COMMIT)
     item_id = at.hears[0].item_id
-    told = [at.read(at.dialogue.hear(item_id, piece)) for piece in ("One.", "", " Two.")]
+    told = [at.read(at.protocol.hear(item_id, piece)) for piece in ("One.", "", " Two.")]
     assert [[event["delta"] for event in events] for events in told] == [["One."], [], [" Two."]]
-    (completed,) = at.read(at.dialogue.heard(item_id))
+    (completed,) = at.read(at.protocol.heard(item_id))
     assert completed["transcript"] == "One. Two."
 
 
@@ -529,27 +529,27 @@ def spoken_item(*parts: dict[str, object], **item: object) -> dict[str, object]:
 
 
 def test_an_item_with_audio_is_heard() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     audio = b64encode(sound(40)).decode()
     known: dict[str, object] = {"audio": audio, "transcript": "so "}
     events = at.send(spoken_item(known, {"audio": audio}, {"audio": audio}, id="said"))
     assert types(events) == ["conversation.item.added", "conversation.item.done"]
     assert events[0]["item"]["content"][0] == {"type": "input_audio", "transcript": "so "}
-    assert at.hears == [Hear("said", sound(80))]
+    assert at.hears == [Transcribe("said", sound(80))]
     delta, completed = at.heard("hello")
     assert (delta["content_index"], completed["content_index"]) == (1, 1)
     assert completed["usage"] == {"type": "duration", "seconds": 0.08}
 
 
 def test_an_item_whose_words_are_known_is_not_heard() -> None:
-    at = by_hand()
+    at = push_to_talk()
     at.send(spoken_item({"audio": "AAAA", "transcript": "so"}), spoken_item({"transcript": "so"}))
     at.send(spoken_item({}))
     assert at.hears == []
 
 
 def test_an_item_with_wrong_audio_is_refused() -> None:
-    at = by_hand()
+    at = push_to_talk()
     problem = error(at.send(spoken_item({"transcript": "a"}, {"audio": "?"}, id="x")))
     assert (problem["code"], problem["param"]) == ("invalid_value", "item.content[1].audio")
     problem = error(at.send({"type": "conversation.item.retrieve", "item_id": "x"}))
@@ -682,9 +682,9 @@ def test_a_cancel_keeps_what_made_a_sound(was_said: int, kept: str) -> None:
     texts = [item["content"][0].get("transcript") for item in events[-1]["response"]["output"]]
     assert "".join(texts) == kept
     assert at.halted == [at.begun[0].reply_id]
-    assert at.read(at.dialogue.sound(at.begun[0].reply_id, sound(10))) == []
-    assert at.read(at.dialogue.spoken(at.begun[0].reply_id)) == []
-    assert at.read(at.dialogue.spoken(at.begun[0].reply_id, "late")) == []
+    assert at.read(at.protocol.sound(at.begun[0].reply_id, sound(10))) == []
+    assert at.read(at.protocol.spoken(at.begun[0].reply_id)) == []
+    assert at.read(at.protocol.spoken(at.begun[0].reply_id, "late")) == []
 
 
 def test_a_voice_that_fails_ends_the_reply() -> None:
@@ -869,7 +869,7 @@ def test_a_beta_client_is_told_of_a_wrong_format_by_the_name_it_has_there() -> N
 
 
 def test_ears_that_fail_name_the_part_that_they_were_for() -> None:
-    at = by_hand(transcription={})
+    at = push_to_talk(transcription={})
     spoken = {"type": "input_audio", "audio": b64encode(sound(40)).decode()}
     at.send(spoken_item(content=[{"type": "input_text", "text": "Listen:"}, spoken]))
     (failed,) = at.heard("", "The ears failed: out of memory")
@@ -878,7 +878,7 @@ def test_ears_that_fail_name_the_part_that_they_were_for() -> None:
 
 def test_a_session_can_be_for_transcription() -> None:
     at = desk(transcribes=True)
-    (created,) = at.read(at.dialogue.open())
+    (created,) = at.read(at.protocol.open())
     session = created["session"]
     assert session == {
         "type": "transcription",
@@ -951,7 +951,7 @@ def test_a_realtime_session_stays_one() -> None:
 
 def test_a_beta_transcription_session() -> None:
     at = desk(dialect=Dialect.BETA, transcribes=True)
-    assert types(at.read(at.dialogue.open())) == ["transcription_session.created"]
+    assert types(at.read(at.protocol.open())) == ["transcription_session.created"]
     session = {"input_audio_transcription": {"model": "whisper-1"}, "turn_detection": None}
     (updated,) = at.send({"type": "transcription_session.update", "session": session})
     assert updated["type"] == "transcription_session.updated"
@@ -998,15 +998,15 @@ def test_nothing_raises_in_any_order(
             continue
         for begun in at.begun[-2:]:
             if step == "say":
-                at.read(at.dialogue.say(begun.reply_id, "One. Two"))
+                at.read(at.protocol.say(begun.reply_id, "One. Two"))
             if step == "finish":
-                at.read(at.dialogue.finish(begun.reply_id, Finish()))
+                at.read(at.protocol.finish(begun.reply_id, Finish()))
         for speak in at.speaks[-1:]:
             if step == "sound" and speak.reply_id not in at.halted:
-                at.read(at.dialogue.sound(speak.reply_id, sound(10)))
+                at.read(at.protocol.sound(speak.reply_id, sound(10)))
             if step in ("spoken", "hoarse"):
                 at.speaks.remove(speak)
-                at.read(at.dialogue.spoken(speak.reply_id, "x" if step == "hoarse" else ""))
+                at.read(at.protocol.spoken(speak.reply_id, "x" if step == "hoarse" else ""))
         if at.hears and step in ("heard", "deaf"):
             hear = at.hears.pop(0)
             at.heard("words", "x" if step == "deaf" else "", hear=hear)

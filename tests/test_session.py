@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from rtchat.client.session import LONGEST_SHOW, SLICE, Keeper, Link, Post, Session, Source, Tap
+from rtchat.client.session import LONGEST_SHOW, SLICE, History, Link, Post, Session, Source, Tap
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
@@ -23,9 +23,9 @@ from rtchat.core.events import (
     InputEnded,
     LeaveAsked,
     LocalEvent,
+    NewConversationAsked,
     PlaybackCut,
     ResumeAsked,
-    StartedOver,
     UserSaid,
 )
 from rtchat.core.redaction import Redactor
@@ -33,12 +33,12 @@ from rtchat.core.values import (
     Dialect,
     Entry,
     JsonObject,
-    Kept,
     Message,
     Options,
     Part,
     State,
     Status,
+    StoredConversation,
 )
 from rtchat.ui.slash_commands import parse
 from tests.scripted import (
@@ -72,8 +72,8 @@ def make(
     mode: Mode = Mode.ONCE,
     dialect: Dialect | None = None,
     taps: tuple[Tap, ...] = (),
-    keeper: Keeper | None = None,
-    wall: Callable[[], float] | None = None,
+    keeper: History | None = None,
+    wall_clock: Callable[[], float] | None = None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=mode)
     return Session(
@@ -85,8 +85,8 @@ def make(
         taps=taps,
         keeper=keeper,
         now=lambda: asyncio.get_running_loop().time(),
-        wall=wall or (lambda: asyncio.get_running_loop().time()),
-        chance=lambda: 1.0,
+        wall_clock=wall_clock or (lambda: asyncio.get_running_loop().time()),
+        rng=lambda: 1.0,
     )
 
 
@@ -383,7 +383,7 @@ def test_a_server_that_cannot_be_started_says_why() -> None:
 class Notebook:
     """A store in memory; it cannot be written while it is `full`."""
 
-    def __init__(self, *kept: Kept, full: bool = False) -> None:
+    def __init__(self, *kept: StoredConversation, full: bool = False) -> None:
         self._kept = kept
         self._full = full
         self.written: list[Entry | None] = []
@@ -391,7 +391,7 @@ class Notebook:
     def begin(self) -> None:
         self.written.append(None)
 
-    def resume(self, kept: Kept) -> None:
+    def resume(self, kept: StoredConversation) -> None:
         self.written.append(None)
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
@@ -404,8 +404,8 @@ class Notebook:
             done.set_result(None)
         return done
 
-    def find(self, id: int | None) -> asyncio.Future[Kept]:
-        found: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
+        found: asyncio.Future[StoredConversation] = asyncio.get_running_loop().create_future()
         if self._kept:
             found.set_result(self._kept[0])
         else:
@@ -413,7 +413,7 @@ class Notebook:
         return found
 
 
-PAST = Kept(
+PAST = StoredConversation(
     9,
     "A talk",
     0.0,
@@ -485,7 +485,7 @@ def test_resume_replays_what_the_store_has() -> None:
         (None, "nothing is kept: there is no history to go back to"),
     ],
 )
-def test_resume_may_find_nothing(keeper: Keeper | None, line: str) -> None:
+def test_resume_may_find_nothing(keeper: History | None, line: str) -> None:
     view = Screen()
     session = make(ScriptedServer(()), view, mode=Mode.LINES, keeper=keeper)
     assert asyncio.run(session.run(says(ResumeAsked(9)))) is ExitCode.OK
@@ -495,7 +495,7 @@ def test_resume_may_find_nothing(keeper: Keeper | None, line: str) -> None:
 def test_a_new_conversation_is_one_in_the_store_too() -> None:
     keeper = Notebook()
     session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, keeper=keeper)
-    assert asyncio.run(session.run(says(StartedOver()))) is ExitCode.OK
+    assert asyncio.run(session.run(says(NewConversationAsked()))) is ExitCode.OK
     assert keeper.written == [None]
 
 
@@ -561,7 +561,7 @@ def test_a_session_is_renewed_by_the_clock_on_the_wall() -> None:
     short = (Emit({**created.event, "session": session}), update, updated)
     server = ScriptedServer((*short, Wait(3600)), (*HELLO, *QUESTION, *answer("Hello")))
     view = Screen()
-    made = make(server, view, mode=Mode.LINES, wall=lambda: 1_000_000.0)
+    made = make(server, view, mode=Mode.LINES, wall_clock=lambda: 1_000_000.0)
 
     async def source(post: Post) -> None:
         await asyncio.sleep(545)
@@ -578,7 +578,7 @@ def test_a_computer_that_slept_has_lost_its_connection() -> None:
     view = Screen()
     slept = [0.0]
 
-    def wall() -> float:
+    def wall_clock() -> float:
         return asyncio.get_running_loop().time() + slept[0]
 
     async def source(post: Post) -> None:
@@ -587,7 +587,7 @@ def test_a_computer_that_slept_has_lost_its_connection() -> None:
         await asyncio.sleep(12)
         slept[0] = 3600.0
 
-    assert run_fast(lambda: make(server, view, wall=wall).run(source)) is ExitCode.OK
+    assert run_fast(lambda: make(server, view, wall_clock=wall_clock).run(source)) is ExitCode.OK
     waits = [update for update in view.updates if isinstance(update, Waiting)]
     assert waits == [Waiting("the computer slept for 3600 s", 0.0)]
     assert texts(view) == "Hello"
@@ -597,11 +597,14 @@ def test_a_clock_that_is_set_is_no_sleep() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, Wait(30), *answer("Hello")))
     clock = [0.0]
 
-    def wall() -> float:
+    def wall_clock() -> float:
         clock[0] -= 1.0
         return asyncio.get_running_loop().time() + clock[0]
 
-    assert run_fast(lambda: make(server, Screen(), wall=wall).run(asks("hi"))) is ExitCode.OK
+    assert (
+        run_fast(lambda: make(server, Screen(), wall_clock=wall_clock).run(asks("hi")))
+        is ExitCode.OK
+    )
 
 
 # -------------------------------------------------------------------------------------- a long text

@@ -18,7 +18,7 @@ from typing import IO
 import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import PATIENCE, Program, background
 
 MUCH = "A line of a long reply.\n" * 12_500
@@ -36,7 +36,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script(SCRIPT)))) as url:
         yield url
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from rtchat.server.factory import voice_of
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import sockets
 from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
@@ -41,7 +41,7 @@ SCRIPT: dict[str, object] = {
 def program(tmp_path: Path) -> Iterator[Program]:
     engine = ScriptEngine(read_script(SCRIPT))
     program = Program(tmp_path)
-    with background(lambda: serving(engine, voice=voice_of(engine))) as url:
+    with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

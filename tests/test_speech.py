@@ -13,21 +13,20 @@ from rtchat.core.conversation import LAST_TURN, WORDS_LOST, Conversation, Mode
 from rtchat.core.effects import (
     AddItem,
     AppendAudio,
-    Asked,
     Cancel,
     ClearTimer,
     Command,
     CommitAudio,
     Connect,
     Connecting,
+    CreateResponse,
     Delete,
     Effect,
-    Heard,
-    Microphone,
+    MicrophoneStatus,
     Notice,
     Play,
+    QuestionAsked,
     Record,
-    Reply,
     ReplyOver,
     Send,
     SetTimer,
@@ -37,6 +36,7 @@ from rtchat.core.effects import (
     TextArrived,
     ToolBegan,
     Truncate,
+    UserTranscript,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -47,19 +47,19 @@ from rtchat.core.events import (
     AudioSaid,
     CancelPressed,
     ChannelDone,
+    ConnectionLost,
+    ConnectionOpened,
+    ConversationLoaded,
     Delta,
     DetachAsked,
     EntryAbandoned,
     Event,
-    HearingFailed,
     InputEnded,
-    Lost,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
-    Opened,
+    NewConversationAsked,
     PlaybackCut,
-    Recalled,
     ReplyEnded,
     ReplyStarted,
     Retry,
@@ -70,24 +70,24 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     Started,
-    StartedOver,
     Timer,
     TimerFired,
+    TranscriptionFailed,
     UserSaid,
 )
-from rtchat.core.pricing import Costs, Rate
-from rtchat.core.tool_calls import STOPPED, Permissions
+from rtchat.core.pricing import Budget, Rate
+from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.turn import WORDS_LATE
 from rtchat.core.values import (
     BYTES_A_MS,
     Channel,
     Entry,
-    Kept,
     Message,
     Options,
     Part,
     State,
     Status,
+    StoredConversation,
     ToolCall,
     ToolOutput,
     Usage,
@@ -95,12 +95,12 @@ from rtchat.core.values import (
 from tests.playbook import Playbook
 
 ALOUD = Options(modality="audio")
-OPEN = SpeechOptions(speaks=True, has_microphone=True, by_hand=False)
-KEY = SpeechOptions(speaks=True, has_microphone=True, by_hand=True)
+OPEN = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=False)
+KEY = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=True)
 FILE = SpeechOptions()
-LOST = Lost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
+LOST = ConnectionLost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
 GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
-NO_MICROPHONE = Microphone(is_on=False, by_hand=False, is_there=False)
+NO_MICROPHONE = MicrophoneStatus(is_on=False, push_to_talk=False, is_there=False)
 MANY = tuple(ToolCall("f", f"c{number}", "{}") for number in range(101))
 LIMITED = ReplyEnded(
     "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."
@@ -116,14 +116,16 @@ def text64(audio: bytes) -> str:
     return b64encode(audio).decode()
 
 
-def talking(options: SpeechOptions, mode: Mode = Mode.CHAT, *, keeps: bool = False) -> Playbook:
+def talking(
+    options: SpeechOptions, mode: Mode = Mode.CHAT, *, stores_audio: bool = False
+) -> Playbook:
     """A session that is ready."""
-    play = Playbook(Conversation("m", ALOUD, mode=mode, speech=options), keeps=keeps)
+    play = Playbook(Conversation("m", ALOUD, mode=mode, speech=options), stores_audio=stores_audio)
     return reopened(play.skip(Started()))
 
 
 def reopened(play: Playbook) -> Playbook:
-    return play.skip(Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+    return play.skip(ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
 
 
 def heard(text: str, item: str = "u1") -> ChannelDone:
@@ -172,7 +174,7 @@ def test_the_microphone_is_on_and_all_of_it_is_sent() -> None:
     (
         play
         >> Started()
-        << [Show(Microphone(is_on=True, by_hand=False))]
+        << [Show(MicrophoneStatus(is_on=True, push_to_talk=False))]
         + [ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE]
         + [Show(Connecting("m")), Connect("m")]
     )
@@ -184,10 +186,10 @@ def test_a_spoken_turn_from_the_first_word_to_the_last() -> None:
     (
         play
         >> AudioCommitted("u1")
-        << [StopPlaying(), Show(Asked("", "m", spoken=True)), SetTimer(Timer.STALL, 60)]
+        << [StopPlaying(), Show(QuestionAsked("", "m", spoken=True)), SetTimer(Timer.STALL, 60)]
     )
     play >> ReplyStarted("r1")
-    play >> heard("What time is it?") << Show(Heard("What time is it?"))
+    play >> heard("What time is it?") << Show(UserTranscript("What time is it?"))
     play >> word("Noon.") << Show(TextArrived("Noon."))
     play >> sound(ms(10)) << Play("a1", 0, ms(10))
     (play >> ChannelDone(Channel.AUDIO, "", "r1", "a1") << Play("a1", 0, b"", is_last=True))
@@ -204,7 +206,7 @@ def test_a_reply_waits_for_the_words_that_it_replies_to() -> None:
     (
         play
         >> heard("When?")
-        << [Show(Heard("When?")), ClearTimer(Timer.HEARD), Show(TextArrived("Noon."))]
+        << [Show(UserTranscript("When?")), ClearTimer(Timer.HEARD), Show(TextArrived("Noon."))]
     )
     play >> word(" Sharp.") << Show(TextArrived(" Sharp."))
 
@@ -215,7 +217,7 @@ def test_words_that_are_late_stand_after_the_reply() -> None:
     assert after(play, heard("When?")) == []
     *_, over, late = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
     assert isinstance(over, ReplyOver)
-    assert late == Heard("When?")
+    assert late == UserTranscript("When?")
 
 
 def test_a_short_reply_is_shown_before_its_question_is_written_down() -> None:
@@ -223,7 +225,7 @@ def test_a_short_reply_is_shown_before_its_question_is_written_down() -> None:
     first, over = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
     assert first == TextArrived("No")
     assert isinstance(over, ReplyOver)
-    assert after(play, heard("When?")) == [Show(Heard("When?"))]
+    assert after(play, heard("When?")) == [Show(UserTranscript("When?"))]
 
 
 def test_speech_of_which_nothing_was_understood_is_no_line() -> None:
@@ -235,17 +237,17 @@ def test_speech_of_which_nothing_was_understood_is_no_line() -> None:
 def test_what_cannot_be_written_down_is_said() -> None:
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("No"))
     why = Notice("warning", "what was said could not be written down: noise")
-    assert after(play, HearingFailed("u1", "noise")) == [Show(why), Show(TextArrived("No"))]
+    assert after(play, TranscriptionFailed("u1", "noise")) == [Show(why), Show(TextArrived("No"))]
 
 
 def test_pieces_of_what_was_heard_wait_for_the_whole() -> None:
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"))
     play >> Delta(Channel.HEARD, "Wh", item_id="u1")
-    play >> heard("When?") << Show(Heard("When?"))
+    play >> heard("When?") << Show(UserTranscript("When?"))
 
 
 def test_without_transcription_nothing_waits() -> None:
-    play = talking(replace(OPEN, writes_down=False)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(replace(OPEN, transcribes=False)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
     play.skip(ReplyStarted("r1")) >> word("No") << Show(TextArrived("No"))
 
 
@@ -254,19 +256,19 @@ def test_a_server_that_never_writes_anything_down_is_not_remembered_for_ever() -
     for number in range(20):
         play.skip(AudioCommitted(f"u{number}"))
     assert after(play, heard("old", "u0")) == []
-    assert shown(after(play, heard("new", "u19"))) == [Heard("new")]
+    assert shown(after(play, heard("new", "u19"))) == [UserTranscript("new")]
 
 
 def test_where_the_server_does_not_reply_by_itself_a_reply_is_asked_for() -> None:
     play = talking(replace(OPEN, replies=False)).skip(*SPOKEN_TURN)
-    assert sent(after(play, AudioCommitted("u1"))) == [Reply(ALOUD)]
+    assert sent(after(play, AudioCommitted("u1"))) == [CreateResponse(ALOUD)]
 
 
 def test_a_muted_microphone_sends_silence_so_that_a_turn_can_end() -> None:
     play = talking(OPEN)
-    play >> MicrophoneToggled() << Show(Microphone(is_on=False, by_hand=False))
+    play >> MicrophoneToggled() << Show(MicrophoneStatus(is_on=False, push_to_talk=False))
     assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(bytes(20 * BYTES_A_MS), True)]
-    play >> MicrophoneToggled() << Show(Microphone(is_on=True, by_hand=False))
+    play >> MicrophoneToggled() << Show(MicrophoneStatus(is_on=True, push_to_talk=False))
     assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(ms(20), True)]
 
 
@@ -281,7 +283,7 @@ def test_a_microphone_that_vanishes_is_said_and_the_text_goes_on() -> None:
     play = talking(OPEN)
     gone = Problem(ExitCode.LINK, "the microphone is gone", "plug it in")
     play >> MicrophoneLost(gone) << [Show(Notice("error", str(gone))), Show(NO_MICROPHONE)]
-    assert Asked("hi", "m") in shown(after(play, UserSaid("hi")))
+    assert QuestionAsked("hi", "m") in shown(after(play, UserSaid("hi")))
     play >> MicrophoneLost(gone) << Show(Notice("error", str(gone)))
 
 
@@ -327,7 +329,7 @@ def test_a_server_that_says_late_that_a_reply_was_interrupted_is_understood() ->
     over, asked = shown(after(play, AudioCommitted("u2")))
     assert isinstance(over, ReplyOver)
     assert (over.status, over.reason) == (Status.CANCELLED, "turn_detected")
-    assert asked == Asked("", "m", spoken=True)
+    assert asked == QuestionAsked("", "m", spoken=True)
     assert after(play, ReplyEnded("r1", Status.CANCELLED, "turn_detected")) == []
     play.skip(ReplyStarted("r2"), heard("Sure?", "u2"))
     assert after(play, word("Yes", "r2")) == [Show(TextArrived("Yes"))]
@@ -348,21 +350,21 @@ def test_a_line_that_is_asked_while_the_user_speaks_is_answered_before_what_is_s
     assert after(play, word("lo.")) == [Show(TextArrived("lo."))]
     play.skip(heard("When?"))
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
-    assert shown(effects)[1:] == [Asked("", "m", spoken=True), Heard("When?")]
-    assert sent(effects) == [Reply(ALOUD)]
+    assert shown(effects)[1:] == [QuestionAsked("", "m", spoken=True), UserTranscript("When?")]
+    assert sent(effects) == [CreateResponse(ALOUD)]
 
 
 def test_a_turn_that_a_server_was_too_busy_to_answer_is_answered_when_it_is_not() -> None:
     play = talking(OPEN).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
     play.skip(ReplyStarted("r1"), SpeechStopped("u1", 900), AudioCommitted("u1"))
     play.skip(ServerProblem("Busy.", code="conversation_already_has_active_response"))
-    assert sent(after(play, ReplyEnded("r1", Status.CANCELLED))) == [Reply(ALOUD)]
+    assert sent(after(play, ReplyEnded("r1", Status.CANCELLED))) == [CreateResponse(ALOUD)]
 
 
 def test_what_is_said_while_tools_run_is_answered_by_the_server() -> None:
-    permissions = Permissions(["f"], ["f"])
+    tool_policy = ToolPolicy(["f"], ["f"])
     options = replace(OPEN, interrupts=False)
-    conversation = Conversation("m", ALOUD, speech=options, permissions=permissions)
+    conversation = Conversation("m", ALOUD, speech=options, tool_policy=tool_policy)
     play = reopened(Playbook(conversation).skip(Started()))
     play.skip(UserSaid("hi"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
@@ -376,12 +378,12 @@ def test_what_was_said_and_will_not_be_answered_is_shown() -> None:
     play.skip(word("No"), AudioCommitted("u2"), heard("Sure?", "u2"), AudioCommitted("u2"))
     play.skip(CancelPressed())
     words, over = shown(after(play, CancelPressed()))
-    assert words == Heard("Sure?")
+    assert words == UserTranscript("Sure?")
     assert isinstance(over, ReplyOver)
-    play.skip(LOST, TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     play.skip(SessionUpdated("s", "m"))
     asked = AddItem(Message("user", (Part("text", "Sure?"),)))
-    assert sent(after(play, RetryAsked())) == [asked, Reply(ALOUD)]
+    assert sent(after(play, RetryAsked())) == [asked, CreateResponse(ALOUD)]
 
 
 def test_and_is_answered_after_the_reply() -> None:
@@ -394,18 +396,18 @@ def test_and_is_answered_after_the_reply() -> None:
     assert after(play, word("on.")) == [Show(TextArrived("on."))]
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
     _, asked, words = shown(effects)
-    assert (asked, words) == (Asked("", "m", spoken=True), Heard("Sure?"))
-    assert sent(effects) == [Reply(ALOUD)]
+    assert (asked, words) == (QuestionAsked("", "m", spoken=True), UserTranscript("Sure?"))
+    assert sent(effects) == [CreateResponse(ALOUD)]
 
 
 def test_unless_the_connection_is_lost_before_it_is_told_once() -> None:
     options = replace(OPEN, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(word("No"), AudioCommitted("u2"), heard("Sure?", "u2"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     *_, told, reply = sent(after(play, SessionUpdated("s", "m")))
     assert told == AddItem(Message("user", (Part("text", "Sure?"),)))
-    assert reply == Reply(ALOUD)
+    assert reply == CreateResponse(ALOUD)
 
 
 def test_a_key_stops_the_sound_that_outlasts_the_reply() -> None:
@@ -422,7 +424,10 @@ def test_a_key_stops_reply_and_sound() -> None:
 
 def test_what_is_being_said_by_hand_can_be_dropped() -> None:
     play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
-    off, dropped = Microphone(is_on=False, by_hand=True), Notice("info", "what was said is dropped")
+    off, dropped = (
+        MicrophoneStatus(is_on=False, push_to_talk=True),
+        Notice("info", "what was said is dropped"),
+    )
     play >> CancelPressed() << [StopPlaying(), Show(off), Show(dropped)]
     play.skip(MicrophoneToggled(), AudioCaptured(ms(200, 2)))
     assert sent(after(play, MicrophoneToggled()))[0] == AppendAudio(ms(200, 2))
@@ -431,7 +436,7 @@ def test_what_is_being_said_by_hand_can_be_dropped() -> None:
 def test_what_was_said_by_hand_before_the_microphone_vanished_is_a_question() -> None:
     play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
     effects = after(play, MicrophoneLost(GONE))
-    assert sent(effects) == [AppendAudio(ms(300)), CommitAudio(), Reply(ALOUD)]
+    assert sent(effects) == [AppendAudio(ms(300)), CommitAudio(), CreateResponse(ALOUD)]
     (notice,) = shown(after(play, MicrophoneToggled()))
     assert isinstance(notice, Notice)
     assert notice.level == "error"
@@ -447,7 +452,7 @@ def test_a_key_stops_the_sound_of_a_server_that_names_no_response() -> None:
 
 def test_a_turn_that_is_spoken_before_a_stopped_reply_is_over_is_answered() -> None:
     play = speaking().skip(CancelPressed(), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
-    assert Asked("", "m", spoken=True) in shown(after(play, AudioCommitted("u2")))
+    assert QuestionAsked("", "m", spoken=True) in shown(after(play, AudioCommitted("u2")))
     assert after(play, ReplyEnded("r1", Status.CANCELLED)) == []
     play.skip(ReplyStarted("r2"), heard("Sure?", "u2"))
     assert after(play, word("Yes", "r2")) == [Show(TextArrived("Yes"))]
@@ -465,13 +470,18 @@ def test_a_typed_question_is_heard_instead_of_what_was_being_said() -> None:
     play = speaking().skip(ReplyEnded("r1", Status.COMPLETED))
     effects = after(play, UserSaid("hi"))
     assert effects[0] == StopPlaying()
-    assert sent(effects) == [AddItem(Message("user", (Part("text", "hi"),))), Reply(ALOUD)]
+    assert sent(effects) == [AddItem(Message("user", (Part("text", "hi"),))), CreateResponse(ALOUD)]
 
 
 def test_a_cut_of_what_no_session_knows_is_nobodys_business() -> None:
     play = speaking().skip(LOST)
     assert after(play, PlaybackCut("a1", 0, 240)) == []
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
+    play.skip(
+        TimerFired(Timer.RETRY),
+        ConnectionOpened(),
+        SessionCreated("s", "m"),
+        SessionUpdated("s", "m"),
+    )
     assert after(play, PlaybackCut("a1", 0, 240)) == []
 
 
@@ -482,8 +492,8 @@ def test_a_server_that_cannot_cut_says_so_only_to_who_asks() -> None:
 
 
 def test_a_turn_stops_the_tools_of_the_one_before() -> None:
-    permissions = Permissions(["f"], ["f"])
-    conversation = Conversation("m", ALOUD, speech=OPEN, permissions=permissions)
+    tool_policy = ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", ALOUD, speech=OPEN, tool_policy=tool_policy)
     play = reopened(Playbook(conversation).skip(Started()))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
@@ -497,25 +507,29 @@ def test_a_turn_stops_the_tools_of_the_one_before() -> None:
 def test_what_is_said_between_two_presses_is_a_question() -> None:
     play = talking(KEY)
     play >> AudioCaptured(ms(500))
-    play >> MicrophoneToggled() << [Show(Microphone(is_on=True, by_hand=True)), StopPlaying()]
+    (
+        play
+        >> MicrophoneToggled()
+        << [Show(MicrophoneStatus(is_on=True, push_to_talk=True)), StopPlaying()]
+    )
     play >> AudioCaptured(ms(300)) >> AudioCaptured(ms(400, 2))
     effects = after(play, MicrophoneToggled())
-    assert shown(effects) == [Microphone(False, True), Asked("", "m", spoken=True)]
+    assert shown(effects) == [MicrophoneStatus(False, True), QuestionAsked("", "m", spoken=True)]
     said = ms(300) + ms(400, 2)
     assert sent(effects) == [
         AppendAudio(said[:24_000]),
         AppendAudio(said[24_000:]),
         CommitAudio(),
-        Reply(ALOUD),
+        CreateResponse(ALOUD),
     ]
     play >> AudioCommitted("u1") >> ReplyStarted("r1")
-    play >> heard("Well?") << Show(Heard("Well?"))
+    play >> heard("Well?") << Show(UserTranscript("Well?"))
 
 
 def test_nothing_said_is_no_question() -> None:
     play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(90)))
     off, notice = shown(after(play, MicrophoneToggled()))
-    assert off == Microphone(False, True)
+    assert off == MicrophoneStatus(False, True)
     assert isinstance(notice, Notice)
     assert notice.text.startswith("nothing was said")
 
@@ -529,11 +543,13 @@ def test_to_talk_stops_the_reply() -> None:
 def test_what_was_asked_while_there_is_no_connection_is_not_dropped_by_talking() -> None:
     play = talking(KEY).skip(LOST, UserSaid("hi"))
     play.skip(MicrophoneToggled(), AudioCaptured(ms(200)), MicrophoneToggled())
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
-    asked = [u for u in shown(after(play, SessionUpdated("s", "m"))) if isinstance(u, Asked)]
-    assert asked == [Asked("hi", "m")]
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
+    asked = [
+        u for u in shown(after(play, SessionUpdated("s", "m"))) if isinstance(u, QuestionAsked)
+    ]
+    assert asked == [QuestionAsked("hi", "m")]
     play.skip(ReplyStarted("r1"))
-    assert Asked("", "m", True) in shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
+    assert QuestionAsked("", "m", True) in shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
 
 
 def test_a_turn_that_the_server_will_not_have_is_over() -> None:
@@ -556,10 +572,10 @@ def test_what_is_attached_is_there_before_the_server_ends_a_spoken_turn() -> Non
     play >> SpeechStarted("u1", 500) << [Send("rtchat_3", TOLD), StopPlaying()]
     play.skip(SpeechStopped("u1", 1500))
     assert sent(after(play, AudioCommitted("u1"))) == []
-    play.skip(heard("What is it?"), LOST, TimerFired(Timer.RETRY), Opened())
+    play.skip(heard("What is it?"), LOST, TimerFired(Timer.RETRY), ConnectionOpened())
     play.skip(SessionCreated("s", "m"))
     again = AddItem(Message("user", (IMAGE, Part("text", "What is it?"))))
-    assert told(after(play, SessionUpdated("s", "m"))) == [again, Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [again, CreateResponse(ALOUD)]
 
 
 def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
@@ -570,7 +586,7 @@ def test_what_is_attached_while_the_user_speaks_is_told_at_once() -> None:
 
 def test_what_is_attached_goes_before_speech_that_waited_for_a_session() -> None:
     play = talking(OPEN).skip(Attached("a.png", IMAGE), LOST, AudioCaptured(ms(900)))
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     assert sent(after(play, SessionUpdated("s", "m"))) == [TOLD, AppendAudio(ms(900))]
 
 
@@ -584,7 +600,7 @@ def test_what_is_attached_goes_with_a_typed_question_if_that_is_first() -> None:
     play = talking(OPEN).skip(Attached("a.png", IMAGE))
     assert sent(after(play, UserSaid("hi"))) == [
         AddItem(Message("user", (IMAGE, Part("text", "hi")))),
-        Reply(ALOUD),
+        CreateResponse(ALOUD),
     ]
     assert sent(after(play, SpeechStarted("u1", 0))) == []
 
@@ -600,9 +616,9 @@ def test_what_is_detached_is_deleted_where_the_server_was_told_of_it() -> None:
     assert sent(after(play, DetachAsked(1))) == [Delete("files_1"), left]
     assert sent(after(play, EntryAbandoned())) == [Delete("files_2")]
     play.skip(SpeechStopped("u1", 1500), AudioCommitted("u1"), heard("What?"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     question = AddItem(Message("user", (Part("text", "What?"),)))
-    assert told(after(play, SessionUpdated("s", "m"))) == [question, Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [question, CreateResponse(ALOUD)]
 
 
 def test_what_is_detached_while_there_is_no_session_is_not_told_to_the_next() -> None:
@@ -649,16 +665,19 @@ def test_a_server_that_takes_no_audio_is_asked_in_text() -> None:
     (again,) = shown(after(play, deaf))
     assert isinstance(again, Notice)
     assert again.level == "detail"
-    assert Asked("hi", "m") in shown(after(play, UserSaid("hi")))
+    assert QuestionAsked("hi", "m") in shown(after(play, UserSaid("hi")))
 
 
 def test_without_any_connection_nobody_is_listened_to_until_the_key_is_pressed() -> None:
     play = talking(OPEN).skip(AudioCaptured(ms(20)))
-    updates = shown(after(play, Lost(GONE, Retry.NEVER)))
-    assert updates == [Microphone(is_on=False, by_hand=False), Notice("error", str(GONE))]
+    updates = shown(after(play, ConnectionLost(GONE, Retry.NEVER)))
+    assert updates == [
+        MicrophoneStatus(is_on=False, push_to_talk=False),
+        Notice("error", str(GONE)),
+    ]
     assert after(play, AudioCaptured(ms(20))) == []
     assert Connect("m") in after(play, MicrophoneToggled())
-    play.skip(AudioCaptured(ms(20, 2)), Opened(), SessionCreated("s", "m"))
+    play.skip(AudioCaptured(ms(20, 2)), ConnectionOpened(), SessionCreated("s", "m"))
     assert sent(after(play, SessionUpdated("s", "m"))) == [AppendAudio(ms(20, 2))]
 
 
@@ -674,7 +693,7 @@ def test_what_a_lost_microphone_heard_is_told_to_the_next_session() -> None:
     play = talking(OPEN, Mode.LINES).skip(InputEnded(), LOST, AudioCaptured(ms(900)))
     tail = bytes(TAIL_MS * BYTES_A_MS)
     assert Stop(ExitCode.USAGE) not in after(play, MicrophoneLost(GONE))
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     effects = play.conversation.handle(SessionUpdated("s", "m"))
     assert sent(effects) == [AppendAudio(ms(900)), AppendAudio(tail)]
     assert SetTimer(Timer.INPUT, LAST_TURN) in effects
@@ -687,12 +706,12 @@ def test_what_a_lost_microphone_heard_is_told_to_the_next_session() -> None:
 def test_a_recording_is_a_question_and_what_is_written_goes_before_it() -> None:
     play = talking(FILE, Mode.ONCE)
     effects = after(play, AudioSaid(ms(100), "In French:"))
-    assert shown(effects) == [Asked("In French:", "m", spoken=True)]
+    assert shown(effects) == [QuestionAsked("In French:", "m", spoken=True)]
     assert sent(effects) == [
         AddItem(Message("user", (Part("text", "In French:"),))),
         AppendAudio(ms(100)),
         CommitAudio(),
-        Reply(ALOUD),
+        CreateResponse(ALOUD),
     ]
 
 
@@ -702,7 +721,7 @@ def test_the_program_waits_a_little_for_what_it_heard() -> None:
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
     assert SetTimer(Timer.HEARD, WORDS_LOST) in effects
     effects = after(play, heard("When?"))
-    assert effects == [Show(Heard("When?")), Stop(ExitCode.OK)]
+    assert effects == [Show(UserTranscript("When?")), Stop(ExitCode.OK)]
 
 
 def test_the_program_does_not_wait_for_ever_for_what_it_heard() -> None:
@@ -713,11 +732,11 @@ def test_the_program_does_not_wait_for_ever_for_what_it_heard() -> None:
 
 def test_a_recording_is_asked_again_on_the_next_connection() -> None:
     play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
-    told = [AppendAudio(ms(100)), CommitAudio(), Reply(ALOUD)]
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
+    told = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(ALOUD)]
     assert sent(after(play, SessionUpdated("s", "m"))) == told
     play.skip(AudioCommitted("u2"), ReplyStarted("r1"))
-    assert after(play, heard("When?", "u2")) == [Show(Heard("When?"))]
+    assert after(play, heard("When?", "u2")) == [Show(UserTranscript("When?"))]
 
 
 # ----------------------------------------------------------------------------- the sound of a reply
@@ -764,7 +783,7 @@ def test_nobody_listens_to_a_conversation_in_text() -> None:
 
 def test_what_is_said_while_there_is_no_session_is_for_the_next_one() -> None:
     play = talking(OPEN).skip(LOST, AudioCaptured(ms(20)), TimerFired(Timer.RETRY))
-    play.skip(AudioCaptured(ms(20, 2)), Opened(), SessionCreated("s", "m"))
+    play.skip(AudioCaptured(ms(20, 2)), ConnectionOpened(), SessionCreated("s", "m"))
     play.skip(AudioCaptured(ms(20, 3)))
     said = [AppendAudio(ms(20, n)) for n in (1, 2, 3)]
     assert sent(after(play, SessionUpdated("s", "m"))) == said
@@ -773,7 +792,7 @@ def test_what_is_said_while_there_is_no_session_is_for_the_next_one() -> None:
 def test_speech_that_a_lost_connection_cut_is_told_to_the_next_from_its_beginning() -> None:
     play = talking(OPEN).skip(AudioCaptured(ms(2000)), AudioCaptured(ms(1000, 2)))
     play.skip(SpeechStarted("u1", 1990), LOST, AudioCaptured(ms(20, 3)), TimerFired(Timer.RETRY))
-    play.skip(Opened(), SessionCreated("s", "m"))
+    play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     assert sent(after(play, SessionUpdated("s", "m"))) == [
         AppendAudio(ms(10) + ms(1000, 2)),
         AppendAudio(ms(20, 3)),
@@ -782,37 +801,37 @@ def test_speech_that_a_lost_connection_cut_is_told_to_the_next_from_its_beginnin
 
 def test_what_a_lost_session_had_not_taken_for_speech_yet_is_told_to_the_next() -> None:
     play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 9)], LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     last = b"".join(ms(1000, n) for n in range(9 - BEFORE_MS // 1000, 9))
     assert sent(after(play, SessionUpdated("s", "m"))) == [AppendAudio(last)]
 
 
 def test_what_nobody_takes_is_not_held_for_ever() -> None:
     play = talking(OPEN).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     held = sent(after(play, SessionUpdated("s", "m")))
     assert held == [AppendAudio(ms(1000, n)) for n in range(71 - HELD_MS // 1000, 71)]
 
 
 def test_a_spoken_question_that_was_lost_is_asked_again_in_words_if_they_are_known() -> None:
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("text", "When?"),))
-    assert told(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), CreateResponse(ALOUD)]
 
 
 def test_and_as_it_was_said_if_they_are_not() -> None:
     play = talking(OPEN).skip(AudioCaptured(ms(400)), AudioCaptured(ms(1600, 2)))
     play.skip(SpeechStarted("u1", 300), SpeechStopped("u1", 500), AudioCommitted("u1"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("audio", data=text64(ms(100) + ms(100, 2))),))
-    assert told(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), Reply(ALOUD)]
+    assert told(after(play, SessionUpdated("s", "m"))) == [AddItem(asked), CreateResponse(ALOUD)]
 
 
 def test_what_was_said_long_before_anybody_spoke_is_forgotten() -> None:
     play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 31)])
     play.skip(SpeechStarted("u1", 0), SpeechStopped("u1", 29_000), AudioCommitted("u1"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     add, _ = told(after(play, SessionUpdated("s", "m")))
     first = 31 - BEFORE_MS // 1000
     said = b"".join(ms(1000, n) for n in range(first, 30))
@@ -835,7 +854,7 @@ def test_what_is_said_before_a_session_is_renewed_comes_after_the_outputs_of_cal
     play.skip(TimerFired(Timer.RENEW))
     late = after(play, ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
     assert sent(late) == [AddItem(ToolOutput("c1", STOPPED))]
-    asked = [] if replies else [Reply(ALOUD)]
+    asked = [] if replies else [CreateResponse(ALOUD)]
     assert sent(after(play.skip(SpeechStopped("u1", 1500)), AudioCommitted("u1"))) == asked
 
 
@@ -845,10 +864,10 @@ def test_a_new_session_answers_what_is_said_after_too_many_calls(replies: bool) 
     play.skip(UserSaid("hi"), ReplyStarted("r1"), CancelPressed(), SpeechStarted("u1", 500))
     play.skip(ReplyEnded("r9", Status.COMPLETED, items=MANY), SpeechStopped("u1", 1500))
     assert Connect("m") in after(play, AudioCommitted("u1"))
-    play.skip(Opened(), SessionCreated("s", "m"))
+    play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     said = Message("user", (Part("audio", data=text64(ms(1000))),))
     commands = told(after(play, SessionUpdated("s", "m")))
-    assert commands[-2:] == [AddItem(said), Reply(ALOUD)]
+    assert commands[-2:] == [AddItem(said), CreateResponse(ALOUD)]
 
 
 def test_and_a_turn_that_the_old_one_was_too_busy_to_answer() -> None:
@@ -863,7 +882,7 @@ def test_too_many_calls_end_a_session_also_while_somebody_speaks() -> None:
     play = talking(OPEN).skip(AudioCaptured(ms(2000)), UserSaid("hi"), ReplyStarted("r1"))
     play.skip(CancelPressed(), SpeechStarted("u1", 500))
     assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED, items=MANY))
-    play.skip(Opened(), SessionCreated("s", "m"))
+    play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     audio = [
         c.audio for c in sent(after(play, SessionUpdated("s", "m"))) if isinstance(c, AppendAudio)
     ]
@@ -877,7 +896,12 @@ def test_a_reply_of_which_only_sound_came_is_not_asked_for_again(end: Event) -> 
 
 
 @pytest.mark.parametrize(
-    "event", [StartedOver(), Recalled(Kept(1, "", 0.0, 0.0, "m", 0, ())), ModelSet("n")]
+    "event",
+    [
+        NewConversationAsked(),
+        ConversationLoaded(StoredConversation(1, "", 0.0, 0.0, "m", 0, ())),
+        ModelSet("n"),
+    ],
 )
 def test_another_conversation_or_model_is_silent_at_first(event: Event) -> None:
     assert StopPlaying() in after(speaking(), event)
@@ -896,11 +920,13 @@ def test_half_a_sample_of_a_lost_connection_is_no_part_of_the_next() -> None:
     assert after(play, sound(b"\1\2")) == [Play("a1", 0, b"\1\2")]
 
 
-@pytest.mark.parametrize("end", [heard(""), HearingFailed("u1", "noise")], ids=["empty", "failed"])
+@pytest.mark.parametrize(
+    "end", [heard(""), TranscriptionFailed("u1", "noise")], ids=["empty", "failed"]
+)
 def test_what_cannot_be_written_down_is_told_again_as_it_sounded(end: Event) -> None:
     play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), end, LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
-    told = [AppendAudio(ms(100)), CommitAudio(), Reply(ALOUD)]
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
+    told = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(ALOUD)]
     assert sent(after(play, SessionUpdated("s", "m"))) == told
     play.skip(AudioCommitted("u2"), ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
 
@@ -908,7 +934,7 @@ def test_what_cannot_be_written_down_is_told_again_as_it_sounded(end: Event) -> 
 def test_once_it_is_answered_it_is_told_no_more() -> None:
     play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard(""), ReplyStarted("r1"))
     play.skip(word("What?"), ReplyEnded("r1", Status.COMPLETED), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     known = [AddItem(Message("assistant", (Part("text", "What?"),)))]
     assert told(after(play, SessionUpdated("s", "m"))) == known
 
@@ -920,9 +946,9 @@ def test_a_long_speech_that_nobody_wrote_down_is_told_in_items_that_a_server_tak
     for number in range(5):
         play.skip(AudioCaptured(ms(minutes // 5, number)))
     play.skip(SpeechStopped("u1", minutes), AudioCommitted("u1"), LOST)
-    play.skip(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "m"))
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     *added, reply = sent(after(play, SessionUpdated("s", "m")))
-    assert reply == Reply(ALOUD)
+    assert reply == CreateResponse(ALOUD)
     items = [each.item for each in added if isinstance(each, AddItem)]
     parts = [item.parts for item in items if isinstance(item, Message)]
     assert parts.pop(0) == (IMAGE,)
@@ -933,8 +959,8 @@ def test_a_long_speech_that_nobody_wrote_down_is_told_in_items_that_a_server_tak
 
 
 def test_a_reply_with_calls_is_shown_and_heard_to_its_end_before_they_are_made() -> None:
-    permissions = Permissions(["f"], ["f"])
-    conversation = Conversation("m", ALOUD, speech=OPEN, permissions=permissions)
+    tool_policy = ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", ALOUD, speech=OPEN, tool_policy=tool_policy)
     play = reopened(Playbook(conversation).skip(Started()))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), word("Let me see."))
     play.skip(sound(ms(10)))
@@ -978,7 +1004,7 @@ def test_words_that_come_after_the_reply_are_kept_too() -> None:
 
 
 def test_where_it_is_wanted_the_sound_is_kept_as_well() -> None:
-    play = talking(replace(OPEN, keeps=True)).skip(*SPOKEN_TURN)
+    play = talking(replace(OPEN, stores_audio=True)).skip(*SPOKEN_TURN)
     handle = play.conversation.handle
     said = ms(1000)
     asked = Entry(1, 0, spoken("", said), State.ASKED, "m")
@@ -992,23 +1018,27 @@ def test_where_it_is_wanted_the_sound_is_kept_as_well() -> None:
 
 
 def test_the_sound_of_a_reply_without_words_is_kept_and_not_told_again() -> None:
-    play = talking(replace(OPEN, keeps=True)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(replace(OPEN, stores_audio=True)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
     play.skip(heard("When?"), ReplyStarted("r1"), sound(ms(10)))
     answer, _ = records(play.conversation.handle(ReplyEnded("r1", Status.COMPLETED)))
     assert answer.item == Message("assistant", (Part("audio", "", text64(ms(10))),))
-    kept = Kept(1, "", 0.0, 0.0, "m", 1, (Entry(1, 0, spoken("When?"), State.COMPLETED), answer))
-    play.skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
+    kept = StoredConversation(
+        1, "", 0.0, 0.0, "m", 1, (Entry(1, 0, spoken("When?"), State.COMPLETED), answer)
+    )
+    play.skip(ConversationLoaded(kept), ConnectionOpened(), SessionCreated("s", "m"))
     known = [AddItem(Message("user", (Part("text", "When?"),)))]
     assert told(after(play, SessionUpdated("s", "m"))) == known
 
 
 def test_what_was_not_answered_is_not_forgotten() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), HearingFailed("u1", "noise"))
+    play = talking(OPEN).skip(
+        *SPOKEN_TURN, AudioCommitted("u1"), TranscriptionFailed("u1", "noise")
+    )
     play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.FAILED), ModelSet("n"))
-    play.skip(Opened(), SessionCreated("s", "n"))
+    play.skip(ConnectionOpened(), SessionCreated("s", "n"))
     known = [AddItem(spoken("", ms(1000)))]
     assert told(after(play, SessionUpdated("s", "n"))) == known
-    assert sent(after(play, RetryAsked())) == [Reply(ALOUD)]
+    assert sent(after(play, RetryAsked())) == [CreateResponse(ALOUD)]
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -1019,15 +1049,17 @@ def test_of_what_nobody_knows_nothing_is_asked_again(is_answered: bool) -> None:
         entries = [Entry(1, 0, asked, State.COMPLETED)]
         answer = Message("assistant", (Part("text", "A cat."),))
         entries.append(Entry(1, 1, answer, State.COMPLETED))
-    kept = Kept(1, "", 0.0, 0.0, "m", 1, tuple(entries))
-    play = talking(OPEN).skip(Recalled(kept), Opened(), SessionCreated("s", "m"))
+    kept = StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))
+    play = talking(OPEN).skip(
+        ConversationLoaded(kept), ConnectionOpened(), SessionCreated("s", "m")
+    )
     play.skip(SessionUpdated("s", "m"))
     assert shown(after(play, RetryAsked())) == [Notice("error", "nobody knows what was said")]
 
 
 def test_the_sound_before_a_call_is_kept() -> None:
-    speech, permissions = replace(OPEN, keeps=True), Permissions(["f"], ["f"])
-    conversation = Conversation("m", ALOUD, speech=speech, permissions=permissions)
+    speech, tool_policy = replace(OPEN, stores_audio=True), ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", ALOUD, speech=speech, tool_policy=tool_policy)
     play = reopened(Playbook(conversation).skip(Started()))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), word("Let me see."), sound(ms(10)))
     call = ToolCall("f", "c1", "{}")
@@ -1049,30 +1081,37 @@ def test_a_spoken_question_is_asked_again_in_its_words_or_as_it_was_said() -> No
 def test_a_kept_conversation_goes_on_in_words() -> None:
     known = Entry(1, 0, spoken("When?", ms(10)), State.COMPLETED)
     unknown = Entry(2, 0, spoken(), State.COMPLETED)
-    kept = Kept(1, "", 0.0, 0.0, "m", 2, (known, unknown))
-    play = Playbook(Conversation("m", ALOUD, speech=OPEN, past=kept)).skip(Started(), Opened())
+    kept = StoredConversation(1, "", 0.0, 0.0, "m", 2, (known, unknown))
+    play = Playbook(Conversation("m", ALOUD, speech=OPEN, past=kept)).skip(
+        Started(), ConnectionOpened()
+    )
     play.skip(SessionCreated("s", "m"))
     told = [AddItem(Message("user", (Part("text", "When?"),)))]
     assert sent(after(play, SessionUpdated("s", "m"))) == told
-    play.skip(StartedOver(), Recalled(kept), Opened(), SessionCreated("s", "m"))
+    play.skip(
+        NewConversationAsked(),
+        ConversationLoaded(kept),
+        ConnectionOpened(),
+        SessionCreated("s", "m"),
+    )
     assert sent(after(play, SessionUpdated("s", "m"))) == told
 
 
 def test_a_conversation_that_has_cost_enough_is_not_listened_to() -> None:
-    costs = Costs({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
-    play = reopened(Playbook(Conversation("m", ALOUD, speech=OPEN, costs=costs)).skip(Started()))
+    budget = Budget({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
+    play = reopened(Playbook(Conversation("m", ALOUD, speech=OPEN, budget=budget)).skip(Started()))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
     updates = shown(after(play, AudioCommitted("u2")))
-    assert Microphone(is_on=False, by_hand=False) in updates
+    assert MicrophoneStatus(is_on=False, push_to_talk=False) in updates
     assert any(isinstance(update, ReplyOver) and update.problem for update in updates)
     assert sent(after(play, ReplyStarted("r2"))) == [Cancel("r2")]
 
 
 @pytest.mark.parametrize("mode", [Mode.CHAT, Mode.LINES])
 def test_nor_once_a_line_was_refused_for_it(mode: Mode) -> None:
-    costs = Costs({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
-    conversation = Conversation("m", ALOUD, mode=mode, speech=OPEN, costs=costs)
+    budget = Budget({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
+    conversation = Conversation("m", ALOUD, mode=mode, speech=OPEN, budget=budget)
     play = reopened(Playbook(conversation).skip(Started(), UserSaid("hi")))
     play.skip(ReplyStarted("r1"), AudioCaptured(ms(20)))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
@@ -1081,7 +1120,7 @@ def test_nor_once_a_line_was_refused_for_it(mode: Mode) -> None:
     assert isinstance(over, ReplyOver)
     assert over.problem is not None
     if mode is Mode.CHAT:
-        assert Show(Microphone(is_on=False, by_hand=False)) in effects
+        assert Show(MicrophoneStatus(is_on=False, push_to_talk=False)) in effects
     else:
         assert [e for e in effects if isinstance(e, Stop)] == [Stop(ExitCode.LIMIT)]
 
@@ -1092,7 +1131,7 @@ def test_nor_once_a_line_was_refused_for_it(mode: Mode) -> None:
 def muted(effects: list[Effect]) -> bool:
     """Whether the microphone was muted, and why was said."""
     updates = shown(effects)
-    is_off = Microphone(is_on=False, by_hand=False) in updates
+    is_off = MicrophoneStatus(is_on=False, push_to_talk=False) in updates
     notices = [update.text for update in updates if isinstance(update, Notice)]
     assert is_off == any("headphones" in text for text in notices)
     return is_off
@@ -1111,13 +1150,15 @@ def echo(play: Playbook, number: int, words: str | None, *, played_ms: int | Non
 
 
 @pytest.mark.parametrize("writes_down", [True, False])
-def test_three_replies_in_a_row_that_are_cut_at_once_mute_the_microphone(writes_down: bool) -> None:
-    play = talking(replace(OPEN, writes_down=writes_down))
-    words = "No." if writes_down else None
+def test_three_replies_in_a_row_that_are_cut_at_once_mute_the_microphone(transcribes: bool) -> None:
+    play = talking(replace(OPEN, transcribes=transcribes))
+    words = "No." if transcribes else None
     assert [muted(echo(play, n, words, played_ms=400)) for n in (1, 2, 3)] == [False, False, True]
     assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(bytes(len(ms(20))), live=True)]
     # It can be turned on again, and is counted anew.
-    assert Microphone(is_on=True, by_hand=False) in shown(after(play, MicrophoneToggled()))
+    assert MicrophoneStatus(is_on=True, push_to_talk=False) in shown(
+        after(play, MicrophoneToggled())
+    )
     assert not muted(echo(play, 4, words, played_ms=400))
 
 
@@ -1155,7 +1196,7 @@ def test_what_could_not_be_written_down_may_have_been_words() -> None:
     play = talking(OPEN)
     for n in range(1, 9):
         assert not muted(echo(play, n, None, played_ms=None))
-        assert not muted(after(play, HearingFailed(f"u{n}", "Too noisy.")))
+        assert not muted(after(play, TranscriptionFailed(f"u{n}", "Too noisy.")))
 
 
 @pytest.mark.parametrize("between", ["a reply that ran its course", "a typed question"])

@@ -23,17 +23,17 @@ from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.values import (
     Entry,
     Item,
-    Kept,
     Message,
     OtherItem,
     Part,
     State,
+    StoredConversation,
     ToolCall,
     ToolOutput,
     Usage,
 )
 from rtchat.history import schema
-from rtchat.history.store import HistoryError, Hit, Store
+from rtchat.history.store import HistoryError, SearchHit, Store
 
 
 def _question(turn: int, text: str, state: State = State.ASKED) -> Entry:
@@ -100,7 +100,7 @@ def test_what_is_recorded_is_read_again(store: Store, clock: Clock, path: Path) 
     for entry in entries:
         clock.now += 1
         store.record(entry)
-    kept = Kept(1, "Hi?", 1002.0, 1004.0, "m1", 2, entries)
+    kept = StoredConversation(1, "Hi?", 1002.0, 1004.0, "m1", 2, entries)
     assert store.read(1) == kept
     assert store.id == 1
     with closing(Store(path)) as other:
@@ -173,7 +173,7 @@ def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
     store.record(_question(1, "one", State.COMPLETED))
     store.record(_question(2, "more"))
     entries = (_question(1, "one", State.COMPLETED), _question(2, "more"))
-    assert store.read(1) == Kept(1, "one", 1001.0, 1004.0, "m1", 2, entries)
+    assert store.read(1) == StoredConversation(1, "one", 1001.0, 1004.0, "m1", 2, entries)
     assert [kept.id for kept in store.conversations()] == [1, 3, 2]
 
 
@@ -339,7 +339,7 @@ def test_a_search_finds_items_that_have_all_words(
 def test_a_hit_says_where_it_is(store: Store) -> None:
     store.record(_question(1, "one " * 50 + "\n\nneedle " + "two " * 50))
     snippet = "…" + "one " * 7 + "needle" + " two" * 8 + "…"
-    assert store.search("needle") == [Hit(store.conversations()[0], 1, snippet)]
+    assert store.search("needle") == [SearchHit(store.conversations()[0], 1, snippet)]
 
 
 def test_the_newest_hits_come_first_and_no_more_than_wanted(store: Store) -> None:
@@ -375,14 +375,12 @@ def _bytes(path: Path) -> bytes:
 
 
 def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path) -> None:
-    chance = random.Random(4)
+    rng = random.Random(4)
     doomed: list[str] = []
     for number in range(1, 21):
         store.begin()
         for turn in range(1, 11):
-            words = [
-                "".join(chance.choices("bcdfghjk", k=10)) for _ in range(chance.choice((3, 300)))
-            ]
+            words = ["".join(rng.choices("bcdfghjk", k=10)) for _ in range(rng.choice((3, 300)))]
             store.record(_question(turn, " ".join(words)))
             store.record(_reply(turn, " ".join(words[:50]), State.STREAMING))
             store.record(_reply(turn, " ".join(words)))
@@ -808,11 +806,11 @@ with closing(Store(Path(sys.argv[1]))) as store:
 
 
 def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
-    chance = random.Random(9)
+    rng = random.Random(9)
     for _ in range(30):
         with _start(_TALKING, path) as process:
             assert process.stdout is not None
-            for _ in range(chance.randrange(1, 200)):
+            for _ in range(rng.randrange(1, 200)):
                 process.stdout.readline()
             process.send_signal(signal.SIGKILL)
             said = process.stdout.read()

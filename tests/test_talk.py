@@ -14,9 +14,9 @@ import pytest
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import Message
 from rtchat.history.store import Store
-from rtchat.server.engine import Answer, Prompt
+from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
@@ -42,7 +42,7 @@ class Engine(ScriptEngine):
         super().__init__(read_script(SCRIPT))
         self.may_go_on = threading.Event()
 
-    def answer(self, prompt: Prompt) -> Answer | ServerProblem:
+    def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
         answer = super().answer(prompt)
         if prompt.question != "slow" or isinstance(answer, ServerProblem):
             return answer
@@ -63,7 +63,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def url(engine: Engine) -> Iterator[str]:
-    with background(lambda: serving(engine)) as url:
+    with background(lambda: run_server(engine)) as url:
         yield url
 
 

@@ -19,7 +19,7 @@ from time import monotonic
 import pytest
 from rich.console import Console
 
-from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
 from rtchat.ui.live_view import LiveView
 from tests.program import PATIENCE
@@ -104,7 +104,7 @@ def _stream(pipe: Path) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
     console = Console(force_terminal=True, legacy_windows=False)
     view = LiveView(console, console)
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     size = -(-len(TEXT) // 40)
     with pipe.open() as go:
         for step, start in enumerate(range(0, len(TEXT), size)):

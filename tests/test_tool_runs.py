@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
@@ -63,7 +63,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path)
     tools = TOOLS + 'def again() -> str:\n    """Wants more."""\n    return "again"\n'
     (tmp_path / "tools.py").write_text(tools, encoding="utf-8")
-    with background(lambda: serving(ScriptEngine(read_script(SCRIPT)))) as url:
+    with background(lambda: run_server(ScriptEngine(read_script(SCRIPT)))) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

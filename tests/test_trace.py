@@ -17,7 +17,7 @@ from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import JsonObject
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.trace.recording import Recorded, Recording, Trace, read_trace
 from rtchat.wire import decode
 from tests.faulty import saying, sockets
@@ -98,7 +98,7 @@ def test_recordings_that_begin_at_once_do_not_share_a_file(tmp_path: Path, is_th
 
 def test_the_user_is_told_where_a_second_recording_is(tmp_path: Path) -> None:
     program = Program(tmp_path)
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         program.environ["RTCHAT_URL"] = url
         first = program.run("once", "one", "--trace", "bug.jsonl")
         second = program.run("once", "two", "--trace", "bug.jsonl")
@@ -310,7 +310,7 @@ LONG = "words" * 100_000
 def echo(tmp_path: Path) -> Iterator[Program]:
     """The program with a server that answers with the question."""
     program = Program(tmp_path)
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from rtchat.core.values import Approval, ApprovalAnswer, Entry, Item, Kept, Message, Part, State
+from rtchat.core.values import (
+    Approval,
+    ApprovalAnswer,
+    Entry,
+    Item,
+    Message,
+    Part,
+    State,
+    StoredConversation,
+)
 from rtchat.history.transcript import plain
 
 
@@ -17,7 +26,9 @@ def test_what_was_said_aloud_and_what_was_asked_about_can_be_read() -> None:
     ]
     entries = [Entry(1, index, item, State.COMPLETED) for index, item in enumerate(said)]
     prompt = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
-    assert plain(Kept(1, "", 0.0, 0.0, "m", 1, tuple(entries))).rstrip("\n").split("\n\n") == [
+    assert plain(StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))).rstrip("\n").split(
+        "\n\n"
+    ) == [
         f"{prompt} In French:\n  When?",
         f"{prompt} (spoken)",
         "(spoken)",

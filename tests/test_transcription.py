@@ -32,14 +32,13 @@ from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
     ChannelDone,
+    ConnectionLost,
+    ConnectionOpened,
     Delta,
     Event,
-    HearingFailed,
     InputEnded,
     LeaveAsked,
-    Lost,
     MicrophoneLost,
-    Opened,
     Retry,
     ServerProblem,
     SessionCreated,
@@ -49,6 +48,7 @@ from rtchat.core.events import (
     Started,
     Timer,
     TimerFired,
+    TranscriptionFailed,
     Unknown,
 )
 from rtchat.core.transcription import LATE, Transcription
@@ -56,7 +56,7 @@ from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")
-LOST = Lost(GONE, Retry.ALWAYS)
+LOST = ConnectionLost(GONE, Retry.ALWAYS)
 
 
 def ms(count: int, sample: int = 1) -> bytes:
@@ -69,7 +69,9 @@ class Play:
     def __init__(self, *, has_turns: bool = True, ready: bool = True) -> None:
         self.machine = Transcription("w", OPTIONS, has_turns=has_turns)
         if ready:
-            self.tell(Started(), Opened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+            self.tell(
+                Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w")
+            )
 
     def tell(self, *events: Event) -> list[Effect]:
         """What the last of these led to."""
@@ -109,7 +111,7 @@ TURN = (SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
 def test_a_transcription_from_the_first_sound_to_the_last_word() -> None:
     play = Play(ready=False)
     assert play.tell(Started()) == [Show(Connecting("w")), Connect("w")]
-    assert play.machine.handle(Opened(), 0.0) == [SetTimer(Timer.START, 10.0)]
+    assert play.machine.handle(ConnectionOpened(), 0.0) == [SetTimer(Timer.START, 10.0)]
     assert play.sends(SessionCreated("s", "w")) == [Configure(OPTIONS)]
     assert play.tell(SessionUpdated("s", "w")) == [Show(Ready("w", 0.0))]
     assert play.sends(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]
@@ -189,7 +191,9 @@ def test_what_has_no_end_is_a_turn_from_time_to_time() -> None:
 
 def test_a_server_that_is_started_again_hears_the_rest() -> None:
     play = Play()
-    refused = Lost(Problem(ExitCode.LINK, "nothing listens", "start it"), Retry.IF_IT_WORKED)
+    refused = ConnectionLost(
+        Problem(ExitCode.LINK, "nothing listens", "start it"), Retry.IF_IT_WORKED
+    )
     assert Show(Waiting("nothing listens", 0.5)) in play.tell(refused)
     fresh = Play(ready=False)
     fresh.tell(Started())
@@ -222,7 +226,7 @@ def test_what_is_left_at_the_end_is_a_turn() -> None:
 
 def test_what_cannot_be_written_down_is_said_and_counts() -> None:
     play = Play()
-    effects = play.tell(*TURN, HearingFailed("u1", "noise"))
+    effects = play.tell(*TURN, TranscriptionFailed("u1", "noise"))
     said = Notice("error", "what was said could not be written down: noise")
     assert effects == [Show(said)]
     assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
@@ -265,7 +269,13 @@ def test_a_microphone_that_vanishes_ends_it() -> None:
 
 def test_an_end_before_the_session_is_there_waits_for_it() -> None:
     play = Play(ready=False)
-    play.tell(Started(), AudioCaptured(ms(100)), InputEnded(), Opened(), SessionCreated("s", "w"))
+    play.tell(
+        Started(),
+        AudioCaptured(ms(100)),
+        InputEnded(),
+        ConnectionOpened(),
+        SessionCreated("s", "w"),
+    )
     assert play.sends(SessionUpdated("s", "w")) == [
         AppendAudio(ms(100)),
         CommitAudio(),
@@ -296,7 +306,7 @@ def test_a_pipe_that_ends_by_the_same_ctrl_c_is_not_the_second(is_first: bool) -
 def test_ctrl_c_ends_the_input_of_a_connection_that_is_lost_as_well() -> None:
     play = Play()
     play.tell(AudioCaptured(ms(500)), SpeechStarted("u1", 0), CancelPressed(), LOST)
-    play.tell(TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "w"))
+    play.tell(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
     assert play.sends(SessionUpdated("s", "w")) == [
         AppendAudio(ms(500)),
         CommitAudio(),
@@ -314,7 +324,7 @@ def test_ctrl_c_twice_waits_for_nothing(first: Event) -> None:
 
 def test_settings_that_are_refused_are_the_end() -> None:
     play = Play(ready=False)
-    play.tell(Started(), Opened(), SessionCreated("s", "w"))
+    play.tell(Started(), ConnectionOpened(), SessionCreated("s", "w"))
     over, code = play.ends(ServerProblem("No such model.", param="session.audio"))
     assert over.status is Status.INCOMPLETE
     assert over.problem is not None
@@ -326,18 +336,22 @@ def test_what_nobody_has_written_down_is_told_to_the_next_connection() -> None:
     play.tell(AudioCaptured(ms(1000)), *TURN, AudioCaptured(ms(1000, 2)))
     play.tell(SpeechStarted("u2", 1000), AudioCaptured(ms(100, 3)))
     assert play.tell(LOST) == [Show(Waiting("gone", 0.5))]
-    assert play.tell(Lost(GONE, Retry.ALWAYS)) == []
+    assert play.tell(ConnectionLost(GONE, Retry.ALWAYS)) == []
     play.tell(AudioCaptured(ms(100, 4)))
     assert play.tell(TimerFired(Timer.RETRY))[-1] == Connect("w")
-    play.tell(Opened(), SessionCreated("s", "w"))
+    play.tell(ConnectionOpened(), SessionCreated("s", "w"))
     said = [ms(900), ms(1000, 2) + ms(100, 3), ms(100, 4)]
     assert play.sends(SessionUpdated("s", "w")) == [AppendAudio(audio) for audio in said]
 
 
 @pytest.mark.parametrize(
-    ("has_turns", "lost"), [(False, LOST), (True, Lost(GONE, Retry.NEVER))], ids=["turns", "retry"]
+    ("has_turns", "lost"),
+    [(False, LOST), (True, ConnectionLost(GONE, Retry.NEVER))],
+    ids=["turns", "retry"],
 )
-def test_a_lost_connection_is_the_end_where_there_is_no_way_on(has_turns: bool, lost: Lost) -> None:
+def test_a_lost_connection_is_the_end_where_there_is_no_way_on(
+    has_turns: bool, lost: ConnectionLost
+) -> None:
     play = Play(has_turns=has_turns)
     play.tell(piece("Good "))
     over, code = play.ends(lost)
@@ -347,7 +361,7 @@ def test_a_lost_connection_is_the_end_where_there_is_no_way_on(has_turns: bool, 
 def test_a_connection_that_is_lost_again_and_again_is_given_up() -> None:
     play = Play()
     for _ in range(5):
-        play.tell(LOST, TimerFired(Timer.RETRY), Opened(), SessionCreated("s", "w"))
+        play.tell(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
     assert play.ends(LOST)[1] is ExitCode.LINK
 
 
@@ -376,7 +390,7 @@ def test_what_is_held_back_is_shown_when_nothing_more_comes() -> None:
 def test_a_format_that_was_not_asked_for_is_the_end() -> None:
     play = Play(ready=False)
     play.machine = Transcription("w", OPTIONS, has_turns=True, input_rate=24_000)
-    play.tell(Started(), Opened(), SessionCreated("s", "w"))
+    play.tell(Started(), ConnectionOpened(), SessionCreated("s", "w"))
     ulaw = AudioFormat("audio/pcmu", is_pcm=False)
     over, code = play.ends(SessionUpdated("s", "w", input_format=ulaw))
     assert over.problem is not None

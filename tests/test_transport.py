@@ -32,7 +32,7 @@ from rtchat.client.transport import (
     open_connection,
 )
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import Lost, Retry
+from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import visible
 from tests.faulty import Talk, breaking, http, saying, sockets, tcp, unused_port
 
@@ -40,7 +40,7 @@ KEY = "sk-0123456789abcdef"
 LINK = ExitCode.LINK
 
 
-async def refused(where: Endpoint, open_timeout: float = 30.0) -> Lost:
+async def refused(where: Endpoint, open_timeout: float = 30.0) -> ConnectionLost:
     """How opening a connection fails."""
     with pytest.raises(ConnectError) as caught:
         async with open_connection(where, open_timeout=open_timeout):
@@ -49,7 +49,7 @@ async def refused(where: Endpoint, open_timeout: float = 30.0) -> Lost:
     return caught.value.lost
 
 
-async def ended(talk: Talk) -> Lost:
+async def ended(talk: Talk) -> ConnectionLost:
     """How a connection to such a server ends."""
     async with sockets(talk) as url, open_connection(endpoint(url=url)) as connection:
         while await connection.receive() is not None:
@@ -57,9 +57,9 @@ async def ended(talk: Talk) -> Lost:
         return connection.explain()
 
 
-def failure(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Lost:
+def failure(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
     """A failure of the network."""
-    return Lost(Problem(LINK, message, hint), retry)
+    return ConnectionLost(Problem(LINK, message, hint), retry)
 
 
 # --------------------------------------------------------------------------------- there is nothing
@@ -132,7 +132,7 @@ def error_body(message: object) -> bytes:
     [
         (
             http("400 Bad Request", error_body("The deployment\n does not exist.")),
-            Lost(
+            ConnectionLost(
                 Problem(
                     LINK,
                     "the server answered HTTP 400 (The deployment does not exist.)",
@@ -144,7 +144,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("401 Unauthorized", error_body(f"Incorrect API key provided: {KEY}.")),
-            Lost(
+            ConnectionLost(
                 Problem(
                     ExitCode.REFUSED,
                     "the server answered HTTP 401 (Incorrect API key provided: [key].)",
@@ -156,7 +156,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("403 Forbidden"),
-            Lost(
+            ConnectionLost(
                 Problem(
                     ExitCode.REFUSED,
                     "the server answered HTTP 403",
@@ -168,7 +168,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("404 Not Found", b"<html>\r\n<h1>Not\tFound</h1>\r\n</html>\r\n"),
-            Lost(
+            ConnectionLost(
                 Problem(
                     LINK,
                     "the server answered HTTP 404 (<html> <h1>Not Found</h1> </html>)",
@@ -180,7 +180,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("200 OK", b"\x1b[31mred\x00\xff\xfe"),
-            Lost(
+            ConnectionLost(
                 Problem(
                     LINK,
                     "the server answered HTTP 200 (␛[31mred␀\ufffd\ufffd)",
@@ -192,7 +192,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("500 Internal Server Error", b"x" * 100_000),
-            Lost(
+            ConnectionLost(
                 Problem(
                     LINK,
                     f"the server answered HTTP 500 ({'x' * 499}…)",
@@ -204,7 +204,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("503 Service Unavailable", error_body("y" * 100_000), "Retry-After: 7"),
-            Lost(
+            ConnectionLost(
                 Problem(
                     LINK,
                     f"the server answered HTTP 503 ({'y' * 499}…)",
@@ -217,7 +217,7 @@ def error_body(message: object) -> bytes:
         ),
         (
             http("502 Bad Gateway", b"z" * 490 + KEY.encode() * 2),
-            Lost(
+            ConnectionLost(
                 Problem(
                     LINK,
                     f"the server answered HTTP 502 ({'z' * 490}[key][key])",
@@ -230,7 +230,7 @@ def error_body(message: object) -> bytes:
     ],
     ids=lambda value: value[9:12].decode() if isinstance(value, bytes) else "",
 )
-def test_an_http_error(reply: bytes, lost: Lost) -> None:
+def test_an_http_error(reply: bytes, lost: ConnectionLost) -> None:
     async def run() -> None:
         async with tcp(reply) as port:
             assert await refused(endpoint(url=f"ws://{port.address}/", api_key=KEY)) == lost
@@ -265,7 +265,7 @@ def test_a_rate_limit_can_name_its_wait(headers: tuple[str, ...], seconds: float
             hint = "wait a little, or check the plan of your account"
             problem = Problem(ExitCode.LIMIT, "the server answered HTTP 429", hint, "429")
             lost = await refused(endpoint(url=f"ws://{port.address}/"))
-            assert lost == Lost(problem, Retry.ALWAYS, seconds)
+            assert lost == ConnectionLost(problem, Retry.ALWAYS, seconds)
 
     asyncio.run(run())
 
@@ -281,7 +281,7 @@ def test_a_redirect_is_not_followed(status: str, elsewhere: bool) -> None:
                 shown = place.replace(KEY, "[key]")
                 message = f"the server answered HTTP {status[:3]}, a redirect to {shown}"
                 hint = "if that is the right place, name it with --url"
-                assert lost == Lost(Problem(LINK, message, hint, status[:3]), Retry.NEVER)
+                assert lost == ConnectionLost(Problem(LINK, message, hint, status[:3]), Retry.NEVER)
                 assert (len(port.heads), other.heads) == (1, [])
 
     asyncio.run(run())
@@ -352,7 +352,7 @@ AGAIN, NEVER = Retry.ALWAYS, Retry.NEVER
 def test_a_close(code: int, exit_code: ExitCode, hint: str, retry: Retry) -> None:
     problem = Problem(exit_code, f"connection lost ({code} for a reason)", hint, str(code))
     lost = asyncio.run(ended(saying(code=code, reason="for a\n reason")))
-    assert lost == Lost(problem, retry, at_once=code == 1001)
+    assert lost == ConnectionLost(problem, retry, at_once=code == 1001)
 
 
 def test_a_close_without_a_reason() -> None:
@@ -361,14 +361,14 @@ def test_a_close_without_a_reason() -> None:
 
 def test_a_close_without_a_farewell() -> None:
     problem = Problem(LINK, "connection lost (1006)", "check the network, then try again", "1006")
-    assert asyncio.run(ended(breaking)) == Lost(problem, Retry.ALWAYS)
+    assert asyncio.run(ended(breaking)) == ConnectionLost(problem, Retry.ALWAYS)
 
 
 def test_a_close_over_the_quota() -> None:
     hint = "check the plan and the billing of your account"
     reason = "insufficient_quota.insufficient_quota"
     problem = Problem(ExitCode.LIMIT, f"connection lost (1013 {reason})", hint, "1013")
-    assert explain_close(1013, reason) == Lost(problem, Retry.NEVER)
+    assert explain_close(1013, reason) == ConnectionLost(problem, Retry.NEVER)
 
 
 def test_a_close_that_quotes_the_key() -> None:

@@ -23,7 +23,7 @@ from rtchat.config.settings import ENVIRONMENT, Settings, resolve
 from rtchat.config.sources import FROM_DOTENV, Sources
 from rtchat.core.errors import UsageError
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.faulty import done, sockets
 from tests.program import PATIENCE, Program, Ran, background
 
@@ -227,7 +227,7 @@ def test_what_others_read_does_not_come_from_a_dotenv(tmp_path: Path) -> None:
         (tmp_path / f"{name}.toml").parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.toml").write_text("model = 'evil'\n")
     (tmp_path / ".env").write_text("".join(f"{k}={v}\n" for k, v in _BY_PROCESSES.items()))
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, "-q")
     assert (ran.code, ran.text, ran.err) == (0, "hi\n", "")
     edited = program.run("config", "edit", environ={"VISUAL": "true"})
@@ -661,7 +661,7 @@ def test_a_folder_replaces_no_file(program: Program) -> None:
     victim = program.home / "victim.txt"
     victim.write_text("mine\n")
     write(program, "RTCHAT_TRACE=victim.txt")
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "-q", "--url", url)
     assert (ran.code, ran.text, victim.read_text()) == (0, "hi\n", "mine\n")
     assert ran.error.startswith("rtchat: RTCHAT_TRACE in .env is ignored")
@@ -748,7 +748,7 @@ def test_a_dotenv_that_cannot_be_used_is_a_warning(
 ) -> None:
     assert callable(make)
     make(program.home / ".env")
-    with background(lambda: serving(EchoEngine())) as url:
+    with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, "-q")
         assert (ran.code, ran.text) == (0, "hi\n")
         assert ran.error == f"rtchat: .env is ignored ({why})"
@@ -794,7 +794,7 @@ def test_a_value_of_a_dotenv_that_will_not_do_says_where_it_is(program: Program)
 
 
 def test_the_key_of_a_dotenv_goes_to_its_host(program: Program) -> None:
-    with background(lambda: serving(EchoEngine(), api_key=OTHER_KEY)) as url:
+    with background(lambda: run_server(EchoEngine(), api_key=OTHER_KEY)) as url:
         write(program, f"RTCHAT_URL={url}", f"OPENAI_API_KEY={OTHER_KEY}")
         ran = program.run("once", "hi", "-q", environ={"OPENAI_API_KEY": KEY})
     assert (ran.code, ran.text) == (0, "hi\n")

@@ -30,10 +30,10 @@ from rtchat.core.values import (
     Usage,
 )
 from rtchat.server.chat_completions import Upstream, upstream, write_request
-from rtchat.server.engine import CallPiece, Finish, Piece, Prompt
-from rtchat.server.sockets import serving
+from rtchat.server.engine import CallPiece, Finish, ModelInput, OutputPiece
+from rtchat.server.sockets import run_server
 from rtchat.server.upstream import connected
-from rtchat.wire.client_events import Tools
+from rtchat.wire.client_events import ToolSettings
 from tests import aimock
 from tests.completions import (
     CLOSING,
@@ -63,7 +63,7 @@ def said(role: Any, *parts: str) -> Message:
 
 def chat(*items: Item) -> object:
     """The messages that these items become."""
-    return write_request(Prompt("", items), "m")["messages"]
+    return write_request(ModelInput("", items), "m")["messages"]
 
 
 def a_call(call_id: str, arguments: str = "{}", name: str = "f") -> dict[str, object]:
@@ -72,8 +72,10 @@ def a_call(call_id: str, arguments: str = "{}", name: str = "f") -> dict[str, ob
 
 
 def test_a_question_is_a_request() -> None:
-    tools = Tools((Tool("f", "F.", {"type": "object"}), Tool("g")), "required", parallel=False)
-    prompt = Prompt("Be brief.", (said("user", "hi"),), 7, tools)
+    tools = ToolSettings(
+        (Tool("f", "F.", {"type": "object"}), Tool("g")), "required", parallel=False
+    )
+    prompt = ModelInput("Be brief.", (said("user", "hi"),), 7, tools)
     described = {"name": "f", "description": "F.", "parameters": {"type": "object"}}
     bare = {"name": "g", "description": "", "parameters": {"type": "object", "properties": {}}}
     assert write_request(prompt, "m") == {
@@ -97,14 +99,16 @@ def test_a_question_is_a_request() -> None:
 @pytest.mark.parametrize(
     ("tools", "choice"),
     [
-        (Tools((Tool("f"),)), None),
-        (Tools((Tool("f"),), "none"), "none"),
-        (Tools((Tool("f"),), forced="f"), {"type": "function", "function": {"name": "f"}}),
-        (Tools((), "required"), None),
+        (ToolSettings((Tool("f"),)), None),
+        (ToolSettings((Tool("f"),), "none"), "none"),
+        (ToolSettings((Tool("f"),), forced="f"), {"type": "function", "function": {"name": "f"}}),
+        (ToolSettings((), "required"), None),
     ],
 )
-def test_a_choice_of_tools_is_passed_on_with_tools_only(tools: Tools, choice: object) -> None:
-    assert write_request(Prompt("", (), tools=tools), "m").get("tool_choice") == choice
+def test_a_choice_of_tools_is_passed_on_with_tools_only(
+    tools: ToolSettings, choice: object
+) -> None:
+    assert write_request(ModelInput("", (), tools=tools), "m").get("tool_choice") == choice
 
 
 def test_a_conversation_becomes_messages() -> None:
@@ -229,10 +233,10 @@ def test_a_key_crosses_a_network_in_the_open_only_if_told_to() -> None:
 # ------------------------------------------------------------------------------------- what it says
 
 
-def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> list[Piece]:
+def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> list[OutputPiece]:
     """The pieces of an answer to "hi"."""
 
-    async def main() -> list[Piece]:
+    async def main() -> list[OutputPiece]:
         async with completions(respond) as url:
             where = upstream(url, "m", key)
             async with connected(where, silent_seconds=silent_seconds) as engine:
@@ -241,7 +245,7 @@ def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> li
     return asyncio.run(main())
 
 
-QUESTION = Prompt("", (said("user", "hi"),))
+QUESTION = ModelInput("", (said("user", "hi"),))
 
 
 def test_text_and_usage() -> None:
@@ -480,7 +484,7 @@ def test_silence_ends_a_reply() -> None:
 
 
 def test_nobody_there_is_a_failed_reply() -> None:
-    async def main() -> list[Piece]:
+    async def main() -> list[OutputPiece]:
         async with completions(_never) as url:
             pass
         async with connected(upstream(url, "m")) as engine:
@@ -506,7 +510,7 @@ def test_a_connection_that_the_server_gave_up_is_made_anew() -> None:
         else:
             await asked.stream(delta("stop", content="Hello"))
 
-    async def main() -> list[Piece]:
+    async def main() -> list[OutputPiece]:
         async with completions(respond) as url, connected(upstream(url, "m")) as engine:
             first = [piece async for piece in engine.answer(QUESTION)]
             return first + [piece async for piece in engine.answer(QUESTION)]
@@ -516,10 +520,10 @@ def test_a_connection_that_the_server_gave_up_is_made_anew() -> None:
 
 
 def test_what_was_said_aloud_is_not_sent() -> None:
-    async def main() -> list[Piece]:
+    async def main() -> list[OutputPiece]:
         async with completions(_never) as url, connected(upstream(url, "m")) as engine:
             spoken = Message("user", (Part("audio", data="AAAA"),))
-            return [piece async for piece in engine.answer(Prompt("", (spoken,)))]
+            return [piece async for piece in engine.answer(ModelInput("", (spoken,)))]
 
     message = "The upstream reads text and images, no audio."
     assert asyncio.run(main()) == [failure(message, "audio_not_supported")]
@@ -534,7 +538,7 @@ async def fronted(respond: Respond) -> AsyncIterator[str]:
     async with (
         completions(respond) as url,
         connected(upstream(url, "m")) as engine,
-        serving(engine) as front,
+        run_server(engine) as front,
     ):
         yield front
 
@@ -753,7 +757,7 @@ def test_aimock_through_the_official_client(aimock_api: str) -> None:
 
 
 def test_a_wrong_key_of_aimock_is_a_failed_reply(aimock_api: str) -> None:
-    async def main() -> list[Piece]:
+    async def main() -> list[OutputPiece]:
         async with connected(upstream(aimock_api, "gpt", "sk-wrong-0123456789")) as engine:
             return [piece async for piece in engine.answer(QUESTION)]
 
@@ -798,7 +802,7 @@ def llama_api(data_home: Path) -> Iterator[str]:
 def test_llama_cpp_s_own_server(llama_api: str) -> None:
     async def main() -> None:
         where = upstream(llama_api, "smollm2", KEY)
-        async with connected(where) as engine, serving(engine) as url, ready(url) as peer:
+        async with connected(where) as engine, run_server(engine) as url, ready(url) as peer:
             await peer.send(user("What is the capital of France?"), reply(max_output_tokens=4))
             events = await peer.until("response.done")
             short = events[-1]["response"]
@@ -820,7 +824,7 @@ def test_llama_cpp_s_own_server(llama_api: str) -> None:
 
 
 def test_a_wrong_key_of_llama_cpp_s_server(llama_api: str) -> None:
-    async def main() -> list[Piece]:
+    async def main() -> list[OutputPiece]:
         async with connected(upstream(llama_api, "smollm2", "sk-wrong")) as engine:
             return [piece async for piece in engine.answer(QUESTION)]
 

@@ -24,7 +24,7 @@ import pytest
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server.factory import voice_of
 from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS
 from tests.program import Program, background
 from tests.sounds import QUIET, SECOND, heard, tone, wav_audio, words_in
@@ -60,7 +60,7 @@ def sound() -> Iterator[SoundServer]:
 def program(tmp_path: Path) -> Iterator[Program]:
     engine = ScriptEngine(read_script(SCRIPT))
     program = Program(tmp_path)
-    with background(lambda: serving(engine, voice=voice_of(engine))) as url:
+    with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

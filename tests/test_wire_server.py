@@ -18,8 +18,8 @@ from rtchat.core.effects import (
     ClearAudio,
     CommitAudio,
     Configure,
+    CreateResponse,
     Delete,
-    Reply,
     Retrieve,
     Truncate,
 )
@@ -122,7 +122,7 @@ def options(others: dict[str, Any]) -> st.SearchStrategy[Options]:
 
 commands = st.one_of(
     st.builds(Configure, options(session_others)),
-    st.builds(Reply, options(response_others)),
+    st.builds(CreateResponse, options(response_others)),
     st.builds(Cancel, words),
     st.builds(AddItem, items, st.none() | names),
     st.builds(Retrieve, names),
@@ -234,7 +234,7 @@ answers = st.one_of(
     st.builds(events.SpeechStopped, names, counts),
     st.builds(events.AudioCommitted, names, st.none() | names),
     st.builds(events.AudioCleared),
-    st.builds(events.HearingFailed, names, words.filter(bool)),
+    st.builds(events.TranscriptionFailed, names, words.filter(bool)),
     st.builds(events.ServerProblem, names, words, words, words, words),
 )
 

@@ -10,10 +10,10 @@ from rtchat.wire import encode
 from rtchat.wire.audio_options import (
     Vad,
     other_formats,
+    transcribes,
     turn_ends,
     with_transcription,
     with_voice,
-    writes_down,
 )
 from tests.oracle import assert_client_event
 
@@ -51,14 +51,14 @@ def test_what_is_set_counts() -> None:
         "output": {"format": PCM, "voice": "marin"},
     }
     assert turn_ends(session) == (True, False, False)
-    assert not writes_down(session)
+    assert not transcribes(session)
 
 
 def test_but_no_turn_detection_where_the_user_ends_turns() -> None:
     own: JsonObject = {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}
     session = with_voice(own, hears=True, speaks=False, vad="off")
     assert turn_ends(session) == (False, True, True)
-    assert writes_down(session)
+    assert transcribes(session)
 
 
 @pytest.mark.parametrize(

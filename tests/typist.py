@@ -16,8 +16,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rtchat.core.effects import Asked, Connecting, Notice, Ready, ReplyOver, TextArrived
-from rtchat.core.events import CancelPressed, EntryAbandoned, LeaveAsked, LocalEvent, Told, UserSaid
+from rtchat.core.effects import Connecting, Notice, QuestionAsked, Ready, ReplyOver, TextArrived
+from rtchat.core.events import (
+    CancelPressed,
+    EntryAbandoned,
+    LeaveAsked,
+    LocalEvent,
+    LocalNotice,
+    UserSaid,
+)
 from rtchat.core.values import Status
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
@@ -98,7 +105,7 @@ async def _talk(history: Path, events: int) -> None:
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
 
     def reply(text: str) -> None:
-        terminal.show(Asked(text, "model"))
+        terminal.show(QuestionAsked(text, "model"))
         terminal.show(TextArrived(f"You said {text!r}."))
         if not text.startswith("wait"):
             terminal.show(ReplyOver(Status.COMPLETED, f"You said {text!r}.", "model"))
@@ -110,7 +117,7 @@ async def _talk(history: Path, events: int) -> None:
                 loop.call_soon(reply, text)
             case CancelPressed():
                 loop.call_soon(terminal.show, ReplyOver(Status.CANCELLED, "", "model"))
-            case Told(text):
+            case LocalNotice(text):
                 loop.call_soon(terminal.show, Notice("info", text))
             case _:
                 assert isinstance(event, LeaveAsked | EntryAbandoned)

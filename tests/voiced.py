@@ -30,7 +30,7 @@ from rtchat.core.events import LocalEvent
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
-from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.plain_view import PlainView, StatusWriter
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Screen, Terminal
 from tests.program import PATIENCE
@@ -154,7 +154,9 @@ class _Meters:
 def _screen(*, plain: bool) -> Screen:
     if plain:
         out = sys.stdout.buffer
-        return PlainView(out, Aside(TextIOWrapper(out, write_through=True), banner=True), raw=False)
+        return PlainView(
+            out, StatusWriter(TextIOWrapper(out, write_through=True), banner=True), raw=False
+        )
     console = Console(force_terminal=True, legacy_windows=False)
     return LiveView(console, console, banner=True)
 

@@ -7,8 +7,8 @@ from rtchat.core.effects import (
     Cancel,
     Command,
     Configure,
+    CreateResponse,
     Delete,
-    Reply,
     Retrieve,
     Truncate,
 )
@@ -17,7 +17,6 @@ from rtchat.core.events import (
     AudioCommitted,
     ChannelDone,
     Delta,
-    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -39,6 +38,7 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    TranscriptionFailed,
     Unknown,
 )
 from rtchat.core.values import (
@@ -100,9 +100,9 @@ COMMANDS: list[tuple[Command, Json, Json | None]] = [
             },
         },
     ),
-    (Reply(), {"type": "response.create", "response": {}}, None),
+    (CreateResponse(), {"type": "response.create", "response": {}}, None),
     (
-        Reply(Options(None, "text", "inf")),
+        CreateResponse(Options(None, "text", "inf")),
         {
             "type": "response.create",
             "response": {"output_modalities": ["text"], "max_output_tokens": "inf"},
@@ -351,7 +351,7 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
             "content_index": 2,
             "error": {"message": "Too loud."},
         },
-        HearingFailed("i", "Too loud.", 2),
+        TranscriptionFailed("i", "Too loud.", 2),
     ),
     (
         {"type": "input_audio_buffer.committed", "item_id": "i", "previous_item_id": "h"},

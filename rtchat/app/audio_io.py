@@ -17,7 +17,7 @@ from rtchat.config.settings import Settings
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
 from rtchat.core.errors import OutputError, Problem, UsageError
-from rtchat.core.events import AudioCaptured, MicrophoneLost, PlaybackCut, Told
+from rtchat.core.events import AudioCaptured, LocalNotice, MicrophoneLost, PlaybackCut
 from rtchat.core.values import JsonObject, Message, Part, value
 from rtchat.system.worker import Worker
 from rtchat.wire import audio_options as options
@@ -31,7 +31,7 @@ _CLOSING = 5.0
 
 
 @value
-class Sound:
+class AudioSettings:
     """What a run hears and says besides text."""
 
     audio_in: str | None = None
@@ -54,14 +54,14 @@ class Sound:
         return self.is_live or self.audio_out is not None
 
 
-def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]:
+def audio_config(settings: Settings, sound: AudioSettings) -> tuple[JsonObject, SpeechOptions]:
     """The options of a session with this sound, and how the conversation is spoken.
 
     Raises:
         UsageError: the settings ask for a format other than PCM.
     """
     if not (sound.hears or sound.speaks):
-        return settings.session, SpeechOptions(keeps=settings.keep_audio)
+        return settings.session, SpeechOptions(stores_audio=settings.keep_audio)
     refuse_formats(settings)
     vad = (settings.vad or "server") if sound.is_live else "off"
     session = options.with_voice(settings.session, hears=sound.hears, speaks=sound.speaks, vad=vad)
@@ -69,11 +69,11 @@ def spoken(settings: Settings, sound: Sound) -> tuple[JsonObject, SpeechOptions]
     return session, SpeechOptions(
         speaks=sound.speaks,
         has_microphone=sound.is_live,
-        by_hand=not has_turns,
+        push_to_talk=not has_turns,
         replies=replies,
         interrupts=interrupts,
-        writes_down=sound.hears and options.writes_down(session),
-        keeps=settings.keep_audio,
+        transcribes=sound.hears and options.transcribes(session),
+        stores_audio=settings.keep_audio,
         input_rate=options.input_rate(settings.forced_dialect) if sound.hears else 0,
         output_rate=options.OUTPUT_RATE if sound.speaks else 0,
     )
@@ -153,7 +153,7 @@ class Recorder:
         self._on_failure = lambda: loop.call_soon_threadsafe(failed.set)
         await failed.wait()
         self.is_failure_said = True
-        post(Told(str(self.failure), is_error=True))
+        post(LocalNotice(str(self.failure), is_error=True))
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Write it."""
@@ -207,7 +207,7 @@ class Recorder:
         self._item = None
 
 
-class Voice:
+class LiveAudio:
     """The microphone and the speaker of a conversation: a source of what is said, a player of what
     is to be heard, and meters for whoever shows them.
 
@@ -249,7 +249,7 @@ class Voice:
         mute = self._open_speaker(post) if self._speaks else None
         deaf = self._open_microphone(post)
         if mute is not None and mute != deaf:
-            post(Told(str(mute), is_error=True))
+            post(LocalNotice(str(mute), is_error=True))
         if deaf is not None:
             post(MicrophoneLost(deaf))
         try:
@@ -263,7 +263,7 @@ class Voice:
         try:
             self._speaker = Speaker(
                 find(self._settings.output_device, "output"),
-                on_lost=lambda problem: post(Told(str(problem), is_error=True)),
+                on_lost=lambda problem: post(LocalNotice(str(problem), is_error=True)),
                 loop=asyncio.get_running_loop(),
             )
         except UsageError as error:
@@ -297,7 +297,7 @@ class Voice:
         return f"sound: {late} underruns of the speaker, {lost} overruns of the microphone"
 
 
-class Both:
+class TeePlayer:
     """Two players as one: what counts as heard is what the first says."""
 
     def __init__(self, heard: Player, recorded: Player) -> None:

@@ -1,4 +1,4 @@
-"""One run of `talk` or `once`: settings and streams in, an exit code out.
+"""One run of `talk` or `run_once`: settings and streams in, an exit code out.
 
 Chooses the view, the source of questions and the way to a server, and hands them to a `Session`.
 """
@@ -20,26 +20,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
-from rtchat.app.audio_io import Both, Recorder, Sound, Voice, input_rate, spoken
+from rtchat.app.audio_io import (
+    AudioSettings,
+    LiveAudio,
+    Recorder,
+    TeePlayer,
+    audio_config,
+    input_rate,
+)
 from rtchat.app.frontend import (
+    Environment,
     Shape,
-    Surroundings,
-    aside_of,
     renders,
+    status_writer_of,
     terminal_of,
     unblocked,
     unechoed,
     view_of,
 )
 from rtchat.client.endpoint import trust
-from rtchat.client.session import MOST_OWED, Keeper, Link, Player, Post, Session, Source, Tap, View
+from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
 from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
-from rtchat.core.backoff import Patience
+from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Notice, ReplyOver, Update
-from rtchat.core.errors import ExitCode, Problem, UsageError, as_error
+from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
     AudioSaid,
     CancelPressed,
@@ -48,14 +55,14 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
-from rtchat.core.pricing import Costs, known_rates
+from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.redaction import Redactor
 from rtchat.core.text import write_json
-from rtchat.core.tool_calls import Permissions
-from rtchat.core.values import JsonObject, Kept, Limits, Options
+from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
-from rtchat.ui.plain_view import Aside
+from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
@@ -67,18 +74,18 @@ Past: TypeAlias = int | Literal["latest"] | None
 """The kept conversation to go on with."""
 
 
-def once(
+def run_once(
     prompt: str | None,
     settings: Settings,
     shape: Shape,
-    streams: Surroundings,
+    streams: Environment,
     past: Past = None,
     files: Sequence[str] = (),
-    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """One question, with files, and one reply."""
     with unblocked(streams) as streams:
-        aside = aside_of(settings, streams)
+        status = status_writer_of(settings, streams)
         descriptor = None if streams.stdin_is_terminal else streams.stdin
         attached = _attached(files, descriptor)
         if "-" in files:
@@ -87,9 +94,9 @@ def once(
                 hint = 'rtchat once --attach - "a question"'
                 raise UsageError("no prompt: --attach - takes stdin", hint=hint)
         if sound.audio_in is None:
-            question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, aside.say))
+            question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
         else:
-            question = _said(sound.audio_in, prompt, descriptor, aside.say)
+            question = _recorded_question(sound.audio_in, prompt, descriptor, status.say)
 
         async def ask(post: Post) -> None:
             await asyncio.sleep(0)  # start to connect first, as that takes longer
@@ -102,12 +109,12 @@ def once(
 
                 await asyncio.to_thread(preload)
 
-        prepare(settings, streams, aside, sound)
-        view = view_of(settings, shape, streams, aside)
+        prepare(settings, streams, status, sound)
+        view = view_of(settings, shape, streams, status)
         return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
 
 
-def _said(
+def _recorded_question(
     audio_in: str, prompt: str | None, stdin: int | None, tell: Callable[[str], None]
 ) -> LocalEvent:
     """A question that was recorded, and what was written besides."""
@@ -124,28 +131,30 @@ def _said(
 def talk(
     settings: Settings,
     shape: Shape,
-    streams: Surroundings,
+    streams: Environment,
     past: Past = None,
     files: Sequence[str] = (),
-    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """A conversation: with a person at a terminal, or with each line of a pipe, and with whoever
     speaks. Files go with its first question."""
-    aside = aside_of(settings, streams)
-    voice = Voice(settings) if sound.is_live else None
+    status = status_writer_of(settings, streams)
+    voice = LiveAudio(settings) if sound.is_live else None
     if "-" in files:
         raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
     attached = _attached(files, None)
     is_chat = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
-    if voice is not None and not is_chat and spoken(settings, sound)[1].by_hand:
+    if voice is not None and not is_chat and audio_config(settings, sound)[1].push_to_talk:
         raise UsageError("to end a turn by Ctrl-T takes a terminal", hint="--vad server needs none")
-    prepare(settings, streams, aside, sound)
+    prepare(settings, streams, status, sound)
     if is_chat:
         view, source = terminal_of(settings, streams, voice)
         source = partial(_after, attached, source)
         return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
     with unblocked(streams) as streams:
-        view = _Paced(view_of(settings, shape, streams, aside_of(settings, streams)), streams)
+        view = _Paced(
+            view_of(settings, shape, streams, status_writer_of(settings, streams)), streams
+        )
         source = _no_lines
         if streams.stdin is not None:
             source = partial(read_lines, descriptor=streams.stdin, answered=view.answered)
@@ -157,7 +166,7 @@ class _Paced:
     """A view that tells when to ask the next question: once the last one was answered, and most of
     the answer has been written."""
 
-    def __init__(self, view: View, streams: Surroundings) -> None:
+    def __init__(self, view: View, streams: Environment) -> None:
         self._view = view
         self._output = streams.output
         self._is_over = asyncio.Event()
@@ -201,22 +210,22 @@ async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> 
 
 def prepare(
     settings: Settings,
-    streams: Surroundings,
-    aside: Aside,
-    sound: Sound = Sound(),  # noqa: B008 - a frozen value
+    streams: Environment,
+    status: StatusWriter,
+    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> None:
     """Say where settings come from; see to it that the embedded model is there."""
     if settings.dotenv is not None:
-        aside.show(Notice("detail", f"settings from {settings.dotenv}"))
+        status.show(Notice("detail", f"settings from {settings.dotenv}"))
     if not settings.local:
-        aside.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
+        status.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
     if settings.local:
         from rtchat.app.serve import prepare_local, prepare_voice
 
         if sound.hears or sound.speaks:
-            prepare_voice(aside.say)
+            prepare_voice(status.say)
         if not sound.transcribes:
-            prepare_local(streams.data_dir, aside.say)
+            prepare_local(streams.data_dir, status.say)
 
 
 async def _no_lines(post: Post) -> None:
@@ -230,23 +239,23 @@ def _run(
     settings: Settings,
     mode: Mode,
     shape: Shape,
-    streams: Surroundings,
+    streams: Environment,
     view: View,
     source: Source,
     past: Past,
-    sound: Sound,
-    voice: Voice | None = None,
+    sound: AudioSettings,
+    voice: LiveAudio | None = None,
 ) -> ExitCode:
     with ExitStack() as stack:
-        aside = aside_of(settings, streams)
-        keeper, kept = _history(settings, streams, past, aside, stack)
+        status = status_writer_of(settings, streams)
+        keeper, kept = _history(settings, streams, past, status, stack)
         if kept is not None:
             view.show(Notice("info", messages.conversation(kept)))
         player: Player | None = voice
         recorder = None
         if sound.audio_out is not None:
             recorder = stack.enter_context(_recorder(mode, sound.audio_out))
-            player = recorder if voice is None else Both(voice, recorder)
+            player = recorder if voice is None else TeePlayer(voice, recorder)
             source = partial(_together, source, recorder.watch)
         if voice is not None:
             source = partial(_together, source, voice.listen)
@@ -255,18 +264,18 @@ def _run(
         )
         code = asyncio.run(held)
         if voice is not None:
-            aside.show(Notice("detail", voice.describe()))
+            status.show(Notice("detail", voice.describe()))
         if recorder is not None:
-            code = _recorded(recorder, code, aside)
+            code = _recorded(recorder, code, status)
         if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
             message = f"the reply has no sound: {sound.audio_out} was not written"
-            raise as_error(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
+            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
         return code
 
 
 def _history(
-    settings: Settings, streams: Surroundings, past: Past, aside: Aside, stack: ExitStack
-) -> tuple[Keeper | None, Kept | None]:
+    settings: Settings, streams: Environment, past: Past, status: StatusWriter, stack: ExitStack
+) -> tuple[History | None, StoredConversation | None]:
     """Returns what keeps this conversation, and the earlier one that it continues. That one is read
     now, as a session begins with it."""
     if not settings.history and past is None:
@@ -276,25 +285,25 @@ def _history(
 
     store = Store(streams.data_dir / FILE)
     writer = HistoryWriter(store)
-    stack.callback(_close_history, writer, aside)
+    stack.callback(_close_history, writer, status)
     kept = None
     if past is not None:
         kept = store.recall(None if past == "latest" else past)
     return (writer if settings.history else None), kept
 
 
-def _close_history(writer: HistoryWriter, aside: Aside) -> None:
+def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
     if unwritten := writer.close():
-        aside.show(Notice("warning", unwritten))
+        status.show(Notice("warning", unwritten))
 
 
-def _recorded(recorder: Recorder, code: ExitCode, aside: Aside) -> ExitCode:
+def _recorded(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
     """End the recording of replies; its failure sets the exit code if nothing else failed."""
     recorder.close()
     if recorder.failure is None:
         return code
     if not recorder.is_failure_said:
-        aside.show(Notice("error", str(recorder.failure)))
+        status.show(Notice("error", str(recorder.failure)))
     return recorder.failure.exit if code is ExitCode.OK else code
 
 
@@ -324,13 +333,13 @@ async def _hold(
     settings: Settings,
     mode: Mode,
     shape: Shape,
-    streams: Surroundings,
+    streams: Environment,
     view: View,
     source: Source,
-    kept: Kept | None,
-    keeper: Keeper | None,
+    kept: StoredConversation | None,
+    keeper: History | None,
     *,
-    sound: Sound,
+    sound: AudioSettings,
     player: Player | None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
@@ -408,15 +417,19 @@ async def _toolbox(
 
 
 def _conversation(
-    settings: Settings, mode: Mode, kept: Kept | None, toolbox: Toolbox | None, sound: Sound
+    settings: Settings,
+    mode: Mode,
+    kept: StoredConversation | None,
+    toolbox: Toolbox | None,
+    sound: AudioSettings,
 ) -> Conversation:
     model = model_of(settings)
-    session, speech = spoken(settings, sound)
+    session, speech = audio_config(settings, sound)
     tools = toolbox.tools if toolbox else ()
-    costs = Costs(known_rates(settings.url, settings.prices), settings.max_cost)
+    budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
     if settings.local:
-        costs = Costs()
-    elif costs.most is not None and costs.rate(model) is None:
+        budget = Budget()
+    elif budget.most is not None and budget.rate(model) is None:
         hint = f'give one in the config file: [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
     return Conversation(
@@ -428,12 +441,12 @@ def _conversation(
             with_tools(session, tools),
         ),
         mode=mode,
-        patience=Patience(settings.connect_timeout, settings.timeout),
+        timeouts=Timeouts(settings.connect_timeout, settings.timeout),
         past=kept,
         response=Options(other=settings.response),
         speech=speech,
-        costs=costs,
-        permissions=Permissions(
+        budget=budget,
+        tool_policy=ToolPolicy(
             [tool.name for tool in tools],
             settings.allow_tools,
             servers=toolbox.servers if toolbox else {},
@@ -476,7 +489,7 @@ def model_of(settings: Settings) -> str:
 
 
 def server_of(
-    settings: Settings, streams: Surroundings, stack: AsyncExitStack, *, transcribes: bool = False
+    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
 ) -> tuple[Connect, Redactor]:
     """Returns what connects to the server, and what removes the user's keys from its events."""
     if settings.local:

@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 
 from rtchat import wire
 from rtchat.app.chat import model_of, prepare, server_of
-from rtchat.app.frontend import Surroundings, aside_of
+from rtchat.app.frontend import Environment, status_writer_of
 from rtchat.client.endpoint import Endpoint, shown_url, trust
 from rtchat.client.probe import GOODBYE, Probe
 from rtchat.client.session import Link
 from rtchat.client.transport import proxy_of
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
-from rtchat.core.effects import AddItem, Command, Configure, Reply
-from rtchat.core.errors import ExitCode, Problem, RtchatError, as_error, writing_stdout
+from rtchat.core.effects import AddItem, Command, Configure, CreateResponse
+from rtchat.core.errors import ExitCode, Problem, RtchatError, to_exception, writing_stdout
 from rtchat.core.events import (
     Delta,
     ReplyEnded,
@@ -76,12 +76,12 @@ class Stage:
 def doctor(
     resolve: Callable[[], Settings],
     describe: Callable[[Settings], Described],
-    streams: Surroundings,
+    streams: Environment,
     *,
     as_json: bool,
 ) -> ExitCode:
     """Try every stage up to the first that fails, whose error is raised once all is printed."""
-    examination = _Examination(streams, describe, tell=None if as_json else _teller(streams))
+    examination = _DoctorRun(streams, describe, tell=None if as_json else _teller(streams))
     error: RtchatError | None = None
     try:
         asyncio.run(examination.run(resolve))
@@ -95,11 +95,11 @@ def doctor(
     return ExitCode.OK
 
 
-def _teller(streams: Surroundings) -> Callable[[str], None]:
+def _teller(streams: Environment) -> Callable[[str], None]:
     return lambda line: _print(streams, visible(line))
 
 
-def _print(streams: Surroundings, line: str) -> None:
+def _print(streams: Environment, line: str) -> None:
     with writing_stdout():
         streams.stdout.write(f"{line}\n")
         streams.stdout.flush()
@@ -114,12 +114,12 @@ class _Note:
     """If not all of the time that it took counts."""
 
 
-class _Examination:
+class _DoctorRun:
     """One run through the stages; `tell` is given each line as it is known."""
 
     def __init__(
         self,
-        streams: Surroundings,
+        streams: Environment,
         describe: Callable[[Settings], Described],
         tell: Callable[[str], None] | None,
     ) -> None:
@@ -134,7 +134,7 @@ class _Examination:
         async with AsyncExitStack() as stack:
             with self._stage("settings") as note:
                 settings = resolve()
-                prepare(settings, self._streams, aside_of(settings, self._streams))
+                prepare(settings, self._streams, status_writer_of(settings, self._streams))
                 connect, redactor = server_of(settings, self._streams, stack)
                 self._described = self._describe(settings)
                 note.detail = f"{model_of(settings)} at {_place(settings)}"
@@ -273,7 +273,7 @@ class _Examination:
             note.detail = "accepted"
         with self._stage("first token") as note:
             await talk.send(AddItem(Message("user", (Part("text", QUESTION),))))
-            await talk.send(Reply(Options(modality="text", max_output_tokens=MOST_TOKENS)))
+            await talk.send(CreateResponse(Options(modality="text", max_output_tokens=MOST_TOKENS)))
             began = time.monotonic()
             ended = await talk.wait(
                 ReplyEnded, settings.timeout, "said no word", server_errors.of_error
@@ -300,7 +300,7 @@ def _described_reply(ended: ReplyEnded) -> str:
     """Raises RtchatError if the reply is none."""
     problem = server_errors.of_reply(ended)
     if problem is not None and problem.code != "max_output_tokens":
-        raise as_error(problem)
+        raise to_exception(problem)
     usage = ended.usage
     cost = f"{usage.input} tokens in, {usage.output} out" if usage else "usage not said"
     return f"{ended.status}, {cost}" if ended.status is not Status.COMPLETED else cost
@@ -339,7 +339,7 @@ class _Talk:
     async def wait(
         self,
         kind: type[_E],
-        patience: float,
+        timeouts: float,
         lapse: str,
         blame: Callable[[ServerProblem], Problem],
     ) -> _E:
@@ -350,7 +350,7 @@ class _Talk:
             RtchatError: it does not come.
         """
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeouts):
                 while True:
                     event = await self._next()
                     if isinstance(event, kind):
@@ -358,15 +358,15 @@ class _Talk:
                     self._look_at(event, blame)
         except TimeoutError:
             said = f"; it said: {self._last_error.message}" if self._last_error else ""
-            message = f"the server {lapse} within {patience:g} s{said}"
-            raise as_error(Problem(ExitCode.LINK, message, _HINT)) from None
+            message = f"the server {lapse} within {timeouts:g} s{said}"
+            raise to_exception(Problem(ExitCode.LINK, message, _HINT)) from None
 
     def _look_at(self, event: ServerEvent, blame: Callable[[ServerProblem], Problem]) -> None:
         match event:
             case ServerProblem():
                 self._last_error = event
                 if event.event_id in self._sent or server_errors.is_fatal(event):
-                    raise as_error(blame(event))
+                    raise to_exception(blame(event))
             case Delta(channel=Channel.TEXT | Channel.TRANSCRIPT) if self.first_token is None:
                 self.first_token = time.monotonic()
             case _:
@@ -377,7 +377,7 @@ class _Talk:
             await asyncio.sleep(0)  # or frames that have all come would hold up the clock
             frame = await self._link.receive()
             if frame is None:
-                raise as_error(self._loss())
+                raise to_exception(self._loss())
             data = wire.read_frame(frame)
             if isinstance(data, Unknown):
                 self._events.append(data)

@@ -17,7 +17,7 @@ from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
 from rtchat.core.values import value
 from rtchat.system.output import Output
-from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ Shape: TypeAlias = Literal["text", "json", "events"]
 
 
 @value
-class Surroundings:
+class Environment:
     """The three streams, what is at their other ends, and where things are kept."""
 
     stdin: int | None
@@ -48,43 +48,43 @@ class Surroundings:
 
 
 @contextmanager
-def unblocked(streams: Surroundings) -> Iterator[Surroundings]:
+def unblocked(streams: Environment) -> Iterator[Environment]:
     """The same, with streams that threads write to. At the end, wait for them."""
     err = streams.stderr
     with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
         yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
 
 
-def aside_of(settings: Settings, streams: Surroundings) -> Aside:
+def status_writer_of(settings: Settings, streams: Environment) -> StatusWriter:
     """What is said on stderr."""
-    return Aside(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
+    return StatusWriter(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
 
 
-def view_of(settings: Settings, shape: Shape, streams: Surroundings, aside: Aside) -> View:
+def view_of(settings: Settings, shape: Shape, streams: Environment, status: StatusWriter) -> View:
     """What replies are seen through, where nobody types."""
     if shape == "events":
-        return aside
+        return status
     if shape == "json":
         from rtchat.ui.json_view import JsonView
 
-        return JsonView(streams.stdout.buffer, aside)
+        return JsonView(streams.stdout.buffer, status)
     if renders(settings, streams):
         from rtchat.ui.live_view import LiveView
 
         return LiveView(
             *consoles(settings, streams), verbose=settings.verbose, quiet=settings.quiet
         )
-    return PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal)
+    return PlainView(streams.stdout.buffer, status, raw=not streams.stdout_is_terminal)
 
 
-def renders(settings: Settings, streams: Surroundings) -> bool:
+def renders(settings: Settings, streams: Environment) -> bool:
     """Whether Markdown is shown as such."""
     if settings.render == "auto":
         return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
     return settings.render == "always"
 
 
-def _colors(settings: Settings, streams: Surroundings, is_terminal: bool) -> bool:
+def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool:
     """Whether to colour a stream: the option, then NO_COLOR, FORCE_COLOR and TERM, then what it
     is."""
     if settings.color != "auto":
@@ -96,7 +96,7 @@ def _colors(settings: Settings, streams: Surroundings, is_terminal: bool) -> boo
     return is_terminal and streams.environ.get("TERM") != "dumb"
 
 
-def consoles(settings: Settings, streams: Surroundings) -> tuple[Console, Console]:
+def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console]:
     """Where to draw: stdout and stderr."""
     from rich.console import Console
 
@@ -122,7 +122,7 @@ def consoles(settings: Settings, streams: Surroundings) -> tuple[Console, Consol
     return out, console(err, streams.stderr_is_terminal)
 
 
-class _Later:
+class _DeferredView:
     """A view that is not there yet: keeps what it is told until it is.
 
     Should the program end before, `otherwise` is told: an error may be among it.
@@ -174,23 +174,23 @@ def unechoed(terminal: int) -> Iterator[None]:
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-def screen_of(settings: Settings, streams: Surroundings) -> Screen:
+def screen_of(settings: Settings, streams: Environment) -> Screen:
     """What a conversation is seen on: a screen reader's, `--plain`, is never painted twice."""
     verbose, quiet = settings.verbose, settings.quiet
     if not renders(settings, streams):
-        aside = Aside(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
-        return PlainView(streams.stdout.buffer, aside, raw=False)
+        status = StatusWriter(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
+        return PlainView(streams.stdout.buffer, status, raw=False)
     from rtchat.ui.live_view import LiveView
 
     return LiveView(*consoles(settings, streams), banner=True, verbose=verbose, quiet=quiet)
 
 
 def terminal_of(
-    settings: Settings, streams: Surroundings, meters: Meters | None = None
+    settings: Settings, streams: Environment, meters: Meters | None = None
 ) -> tuple[View, Source]:
     """A prompt and a live view; `meters` are those of a voice conversation. They take longer to
     import than a connection to be made, so both happen at once."""
-    later = _Later(aside_of(settings, streams))
+    later = _DeferredView(status_writer_of(settings, streams))
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")

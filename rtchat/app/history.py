@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.core.text import on_a_line, visible, write_json
-from rtchat.core.values import JsonObject, Kept, Message
+from rtchat.core.values import JsonObject, Message, StoredConversation
 from rtchat.history.export import Format, export, summary, when
 from rtchat.history.store import FILE, Store
 from rtchat.history.transcript import plain
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Surroundings
+    from rtchat.app.frontend import Environment
 
 Say = Callable[[str], None]
 
@@ -37,7 +37,7 @@ _FORMATS: dict[str, Format] = {
 """By file extension."""
 
 
-def listing(streams: Surroundings, say: Say, *, limit: int | None, json: bool) -> ExitCode:
+def listing(streams: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
     """The latest conversations, newest first."""
     with _opened(streams) as store:
         found = store.conversations(limit)
@@ -48,14 +48,14 @@ def listing(streams: Surroundings, say: Say, *, limit: int | None, json: bool) -
     return _columns(streams, [_line(streams, kept) for kept in found])
 
 
-def _line(streams: Surroundings, kept: Kept) -> tuple[str, ...]:
+def _line(streams: Environment, kept: StoredConversation) -> tuple[str, ...]:
     turns = str(kept.turns)
     if streams.stdout_is_terminal:
         turns += " turn" if kept.turns == 1 else " turns"
     return str(kept.id), when(kept.updated), turns, kept.model, kept.title
 
 
-def search(streams: Surroundings, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
+def search(streams: Environment, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
     """The latest places that have all these words."""
     with _opened(streams) as store:
         hits = store.search(words, limit)
@@ -74,7 +74,7 @@ def search(streams: Surroundings, say: Say, words: str, *, limit: int, json: boo
     )
 
 
-def show(streams: Surroundings, id: int | None) -> ExitCode:
+def show(streams: Environment, id: int | None) -> ExitCode:
     """A conversation, the latest if none is named, as `talk` left it on the screen."""
     kept = _read(streams, id)
     if not _draws(streams):
@@ -86,7 +86,7 @@ def show(streams: Surroundings, id: int | None) -> ExitCode:
 
 
 def save(
-    streams: Surroundings,
+    streams: Environment,
     say: Say,
     id: int | None,
     *,
@@ -117,7 +117,7 @@ def _format_of(file: Path | None) -> Format:
     return chosen
 
 
-def save_audio(streams: Surroundings, say: Say, id: int | None, folder: Path) -> ExitCode:
+def save_audio(streams: Environment, say: Say, id: int | None, folder: Path) -> ExitCode:
     """Write what is kept of a conversation's audio to a folder: a WAV for each message, numbered
     in their order."""
     kept = _read(streams, id)
@@ -138,7 +138,7 @@ def save_audio(streams: Surroundings, say: Say, id: int | None, folder: Path) ->
     return ExitCode.OK
 
 
-def _messages(kept: Kept) -> Iterator[Message]:
+def _messages(kept: StoredConversation) -> Iterator[Message]:
     return (entry.item for entry in kept.entries if isinstance(entry.item, Message))
 
 
@@ -166,7 +166,7 @@ def _wav(audio: bytes) -> bytes:
 
 
 def delete(
-    streams: Surroundings, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
+    streams: Environment, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
 ) -> None:
     """Delete these conversations, or all if none is named, for good; `confirm` is asked first."""
     with _opened(streams) as store:
@@ -180,32 +180,32 @@ def delete(
             say("nothing was deleted")
 
 
-def _naming(conversations: Sequence[Kept]) -> str:
+def _naming(conversations: Sequence[StoredConversation]) -> str:
     if len(conversations) > 1:
         return f"{len(conversations)} conversations"
     return f"conversation {conversations[0].id}, {conversations[0].title!r}"
 
 
 @contextmanager
-def _opened(streams: Surroundings) -> Iterator[Store]:
+def _opened(streams: Environment) -> Iterator[Store]:
     with closing(Store(streams.data_dir / FILE)) as store:
         yield store
 
 
-def _read(streams: Surroundings, id: int | None) -> Kept:
+def _read(streams: Environment, id: int | None) -> StoredConversation:
     with _opened(streams) as store:
         return store.recall(id)
 
 
-def _draws(streams: Surroundings) -> bool:
+def _draws(streams: Environment) -> bool:
     return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
 
 
-def _objects(streams: Surroundings, found: Sequence[JsonObject]) -> ExitCode:
+def _objects(streams: Environment, found: Sequence[JsonObject]) -> ExitCode:
     return _write(streams, "".join(write_json(one) + "\n" for one in found))
 
 
-def _columns(streams: Surroundings, rows: Sequence[Sequence[str]]) -> ExitCode:
+def _columns(streams: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
     cleaned = [[on_a_line(cell) for cell in row] for row in rows]
     if not cleaned or not _draws(streams):
         return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
@@ -215,7 +215,7 @@ def _columns(streams: Surroundings, rows: Sequence[Sequence[str]]) -> ExitCode:
     return ExitCode.OK
 
 
-def _write(streams: Surroundings, text: str) -> ExitCode:
+def _write(streams: Environment, text: str) -> ExitCode:
     shown = visible(text) if streams.stdout_is_terminal else text
     with writing_stdout():
         streams.stdout.buffer.write(shown.encode())

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rtchat.app.frontend import Surroundings, aside_of, screen_of, unblocked, view_of
+from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
 from rtchat.client.session import MOST_OWED, TICK, View
 from rtchat.config.settings import Settings
 from rtchat.core.effects import (
-    Asked,
-    Heard,
-    Microphone,
+    MicrophoneStatus,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     Timing,
     Update,
+    UserTranscript,
     Waiting,
 )
 from rtchat.core.errors import ExitCode, writing_stdout
@@ -38,7 +38,7 @@ _SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMIN
 _LONGEST_QUOTE = 60
 
 
-def replay(trace: str, speed: float, settings: Settings, streams: Surroundings) -> ExitCode:
+def replay(trace: str, speed: float, settings: Settings, streams: Environment) -> ExitCode:
     """Show a recording, `speed` times as fast as it was; infinity is at once."""
     recording = _read(trace, streams)
     is_timed = any(event.time is not None for event in recording.events)
@@ -46,12 +46,12 @@ def replay(trace: str, speed: float, settings: Settings, streams: Surroundings) 
         if streams.stdout_is_terminal:
             view: View = screen_of(settings, streams)
         else:
-            view = view_of(settings, "text", streams, aside_of(settings, streams))
+            view = view_of(settings, "text", streams, status_writer_of(settings, streams))
         player = _Player(view, speed, streams.output, is_timed=is_timed)
         return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
 
 
-def check(trace: str, streams: Surroundings) -> ExitCode:
+def check(trace: str, streams: Environment) -> ExitCode:
     """Say what this program would have done; OK if every reply is complete and nothing unknown."""
     lines, is_sound = report(_read(trace, streams))
     with writing_stdout():
@@ -60,9 +60,9 @@ def check(trace: str, streams: Surroundings) -> ExitCode:
     return ExitCode.OK if is_sound else ExitCode.REPLY
 
 
-def _read(trace: str, streams: Surroundings) -> Recording:
+def _read(trace: str, streams: Environment) -> Recording:
     def warn(text: str) -> None:
-        aside_of(Settings(), streams).show(Notice("warning", text))
+        status_writer_of(Settings(), streams).show(Notice("warning", text))
 
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
@@ -150,7 +150,7 @@ class _Player:
 
     def _show(self, update: Update) -> None:
         match update:
-            case Asked(text):
+            case QuestionAsked(text):
                 self._due = True
                 if text:  # else it was spoken, and is there once it was heard
                     self._tell(Notice("info", f"\u203a {text}"))
@@ -159,7 +159,7 @@ class _Player:
                 update = update if self._is_timed else replace(update, timing=Timing())
             case Ready() if not self._is_timed:
                 return
-            case Microphone():
+            case MicrophoneStatus():
                 return
             case _:
                 pass
@@ -212,9 +212,9 @@ def _told(update: Update) -> str:
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
         case Waiting():
             return messages.waiting(update)
-        case Asked(text, spoken=is_spoken):
+        case QuestionAsked(text, spoken=is_spoken):
             return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
-        case Heard(text):
+        case UserTranscript(text):
             return f"heard: {_quoted(text)}"
         case ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]

@@ -21,10 +21,10 @@ from rtchat.client.transport import Connection, Endpoint, endpoint, open_connect
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.server import model_files
 from rtchat.server.chat_completions import Upstream, upstream
-from rtchat.server.factory import local_voice, opened, voice_of
-from rtchat.server.limits import Limits
+from rtchat.server.factory import local_voice, open_engine, voice_of
+from rtchat.server.limits import ServerLimits
 from rtchat.server.llama import LABEL, SMOLLM2
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 
 Say = Callable[[str], None]
 
@@ -102,11 +102,11 @@ class LocalServer:
         if self._where is None:
             name = "echo" if self._transcribes else "local"
             engine = await self._stack.enter_async_context(
-                opened(name, data_dir=self._data_dir, environ=self._environ)
+                open_engine(name, data_dir=self._data_dir, environ=self._environ)
             )
             key = secrets.token_urlsafe()
             url = await self._stack.enter_async_context(
-                serving(engine, voice=local_voice(), api_key=key)
+                run_server(engine, voice=local_voice(), api_key=key)
             )
             self._where = endpoint(model, url=url, api_key=key, transcribes=self._transcribes)
         async with open_connection(self._where) as connection:
@@ -142,7 +142,7 @@ def serve(
     api_key_file: Path | None,
     tls: tuple[Path, Path | None] | None,
     allow_origins: Sequence[str],
-    limits: Limits,
+    limits: ServerLimits,
     upstream_seconds: float,
     grace: float,
     data_dir: Path,
@@ -165,7 +165,7 @@ def serve(
         for number, code in _SIGNALS.items():
             loop.add_signal_handler(number, _stop, stopped, code)
         async with (
-            opened(
+            open_engine(
                 name,
                 data_dir=data_dir,
                 environ=environ,
@@ -174,7 +174,7 @@ def serve(
                 upstream_seconds=upstream_seconds,
                 secrets=_secrets(upstream, key),
             ) as answering,
-            serving(
+            run_server(
                 answering,
                 voice=voice_of(answering),
                 host=host,

@@ -7,12 +7,12 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.app.audio_io import Sound, Voice, input_rate, refuse_formats
+from rtchat.app.audio_io import AudioSettings, LiveAudio, input_rate, refuse_formats
 from rtchat.app.chat import finish, prepare, server_of, trace_of
-from rtchat.app.frontend import Surroundings, aside_of, unblocked
+from rtchat.app.frontend import Environment, status_writer_of, unblocked
 from rtchat.client.session import Post, Session
 from rtchat.config.settings import Settings
-from rtchat.core.backoff import Patience
+from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
@@ -27,29 +27,35 @@ LOCAL_MODEL = "whisper-tiny.en"
 
 
 def transcribe(
-    file: str | None, settings: Settings, streams: Surroundings, model: str | None
+    file: str | None, settings: Settings, streams: Environment, model: str | None
 ) -> ExitCode:
     """Write down what a file, stdin (`-`) or, without either, the microphone has."""
     refuse_formats(settings)
-    aside = aside_of(settings, streams)
+    status = status_writer_of(settings, streams)
     if file is None and not streams.stdin_is_terminal:
         file = "-"
     if file == "-" and streams.stdin is None:
         raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
-    prepare(settings, streams, aside, Sound(transcribes=True))
+    prepare(settings, streams, status, AudioSettings(transcribes=True))
     with unblocked(streams) as streams:
-        aside = aside_of(settings, streams)
-        view = _Gate(PlainView(streams.stdout.buffer, aside, raw=not streams.stdout_is_terminal))
+        status = status_writer_of(settings, streams)
+        view = _ReadyGateView(
+            PlainView(streams.stdout.buffer, status, raw=not streams.stdout_is_terminal)
+        )
         return asyncio.run(_hold(file, settings, streams, model, view))
 
 
 async def _hold(
-    file: str | None, settings: Settings, streams: Surroundings, model: str | None, view: _Gate
+    file: str | None,
+    settings: Settings,
+    streams: Environment,
+    model: str | None,
+    view: _ReadyGateView,
 ) -> ExitCode:
     model = model or (LOCAL_MODEL if settings.local else MODEL)
     options = with_transcription(settings.session, model=model, vad=settings.vad)
     has_turns = turn_ends(options.other)[0]
-    patience = Patience(settings.connect_timeout, settings.timeout)
+    timeouts = Timeouts(settings.connect_timeout, settings.timeout)
     async with AsyncExitStack() as stack:
         connect, redactor = server_of(settings, streams, stack, transcribes=True)
         trace = trace_of(settings, redactor, stack, view)
@@ -60,7 +66,7 @@ async def _hold(
                 has_turns=has_turns,
                 from_file=file is not None,
                 input_rate=rate_taken(settings.forced_dialect),
-                patience=patience,
+                timeouts=timeouts,
             ),
             view,
             connect,
@@ -73,7 +79,7 @@ async def _hold(
 
         async def read(post: Post) -> None:
             if file is None:
-                await Voice(settings, speaks=False).listen(post)
+                await LiveAudio(settings, speaks=False).listen(post)
             else:
                 await _read(file, streams, session, view, post)
 
@@ -85,7 +91,7 @@ async def _hold(
 
 
 async def _read(
-    file: str, streams: Surroundings, session: Session, gate: _Gate, post: Post
+    file: str, streams: Environment, session: Session, gate: _ReadyGateView, post: Post
 ) -> None:
     """A file as fast as the server takes it."""
     from rtchat.audio.files import arriving
@@ -111,7 +117,7 @@ def _signals(stop: LocalEvent) -> dict[int, LocalEvent]:
     }
 
 
-class _Gate:
+class _ReadyGateView:
     """A view that knows when the server takes audio: a file need not be read before."""
 
     def __init__(self, view: PlainView) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rtchat.audio.files import RATE, level, resampler
 from rtchat.audio.playback import Playback
-from rtchat.audio.portaudio import Kind, Stream, library
+from rtchat.audio.portaudio import AudioStream, Kind, library
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
@@ -125,7 +125,7 @@ class Microphone:
         self._blocks: deque[bytes] = deque(maxlen=_MOST_LATE)
         self._last = b""
         self._is_awake = False
-        self._stream = Stream("input", device.index, device.name, loop)
+        self._stream = AudioStream("input", device.index, device.name, loop)
         self._resample = resampler(
             self._stream.rate, RATE, f"the device has {self._stream.rate} Hz"
         )
@@ -192,7 +192,7 @@ class Speaker:
         self._last = b""
         self._late = 0
         self._item: tuple[str, int] | None = None
-        self._stream = Stream("output", device.index, device.name, loop)
+        self._stream = AudioStream("output", device.index, device.name, loop)
         self._rate = self._stream.rate
         self._resample = resampler(RATE, self._rate, f"the device has {self._rate} Hz")
         self._playback = Playback(self._rate)

@@ -216,7 +216,7 @@ def shown_as(source: Source) -> str:
 
 
 @value
-class _Form:
+class _WavFormat:
     """How the samples of a WAV are written. `kind` is i or f and the bytes of a sample; `length` is
     in bytes, None where it ends with the file."""
 
@@ -237,7 +237,7 @@ _RATES = range(1000, 768_001)
 _CHANNELS = range(1, 65)
 
 
-def _wav(file: _Input) -> _Form | None:
+def _wav(file: _Input) -> _WavFormat | None:
     """What the header says, with all of it read; None where the samples are encoded otherwise.
 
     Raises:
@@ -257,7 +257,7 @@ def _wav(file: _Input) -> _Form | None:
         raise _damaged(file.shown, "it does not say its format")
     file.head = None
     known = 0 < size < _ENDLESS
-    return _Form(form.kind, form.rate, form.channels, size if known else None)
+    return _WavFormat(form.kind, form.rate, form.channels, size if known else None)
 
 
 def _whole(file: _Input, size: int) -> bytes:
@@ -266,7 +266,7 @@ def _whole(file: _Input, size: int) -> bytes:
     raise _damaged(file.shown, "it ends in its header")
 
 
-def _form(body: bytes, shown: str) -> _Form | None:
+def _form(body: bytes, shown: str) -> _WavFormat | None:
     if len(body) < 16:
         raise _damaged(shown, "it does not say its format")
     tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", body)
@@ -280,7 +280,7 @@ def _form(body: bytes, shown: str) -> _Form | None:
     fits = align == channels * width and 0 < bits <= 8 * width
     if rate not in _RATES or channels not in _CHANNELS or not fits:
         raise _damaged(shown, f"{channels} channels, {rate} Hz, {bits} bits")
-    return _Form(kind, rate, channels)
+    return _WavFormat(kind, rate, channels)
 
 
 def _damaged(shown: str, why: str) -> UsageError:
@@ -289,7 +289,7 @@ def _damaged(shown: str, why: str) -> UsageError:
     )
 
 
-def _samples(file: _Input, form: _Form, warn: Warn) -> Iterator[bytes]:
+def _samples(file: _Input, form: _WavFormat, warn: Warn) -> Iterator[bytes]:
     plain = (form.kind, form.rate, form.channels) == ("i2", RATE, 1)
     convert = None if plain else _converter(form, file.shown)
     left = form.length
@@ -306,7 +306,7 @@ def _samples(file: _Input, form: _Form, warn: Warn) -> Iterator[bytes]:
         warn(f"{file.shown} is cut off: {seconds:.1f} s less than its header says")
 
 
-def _mono(data: bytes, form: _Form) -> Samples:
+def _mono(data: bytes, form: _WavFormat) -> Samples:
     import numpy as np
 
     match form.kind:
@@ -329,7 +329,7 @@ def _mono(data: bytes, form: _Form) -> Samples:
 # -------------------------------------------------------------------------------- what needs extras
 
 
-def _converter(form: _Form, shown: str) -> Callable[[Samples | None], bytes]:
+def _converter(form: _WavFormat, shown: str) -> Callable[[Samples | None], bytes]:
     """Makes PCM at our rate of samples as they come; of None what is left at their end."""
     try:
         import numpy as np
@@ -357,7 +357,7 @@ def _decoded(file: _Input) -> Iterator[bytes]:
     silence_libraries()
     try:
         with file.whole() as whole, soundfile.SoundFile(whole) as sound:
-            form = _Form("f4", sound.samplerate, sound.channels)
+            form = _WavFormat("f4", sound.samplerate, sound.channels)
             convert = _converter(form, file.shown)
             # It seeks to where it is after each read, and an MP3 is then another from there on.
             sound.seekable = lambda: False

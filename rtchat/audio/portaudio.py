@@ -47,7 +47,7 @@ def library() -> Any:
     return sounddevice
 
 
-class Stream:
+class AudioStream:
     """An open device that is watched: `lost` is called once if it goes away."""
 
     def __init__(self, kind: Kind, index: int, name: str, loop: asyncio.AbstractEventLoop) -> None:

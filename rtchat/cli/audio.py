@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rtchat.cli import chat
-from rtchat.cli.environment import surroundings
+from rtchat.cli.environment import environment_of
 
 Vad = Annotated[
     str | None,
@@ -42,7 +42,7 @@ def transcribe(
     """What is said in a file, a pipe or, without either, at the microphone, as text."""
     from rtchat.app.transcribe import transcribe
 
-    return transcribe(file, chat.settings_of(ctx.params), surroundings(), model)
+    return transcribe(file, chat.settings_of(ctx.params), environment_of(), model)
 
 
 def devices() -> int:

@@ -1,4 +1,4 @@
-"""`talk` and `once`: their options, and the settings that come of them."""
+"""`talk` and `run_once`: their options, and the settings that come of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.environment import settled, surroundings
+from rtchat.cli.environment import environment_of, load_settings
 from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -195,19 +195,19 @@ def talk(
     no_env: NoEnv = False,
 ) -> int:
     """A conversation. From a pipe, each line is a turn."""
-    from rtchat.app.audio_io import Sound
+    from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import talk
 
-    settings, around = settings_of(ctx.params), surroundings()
+    settings, around = settings_of(ctx.params), environment_of()
     # Where it is only a habit, a pipe still is one.
-    sound = Sound(
+    sound = AudioSettings(
         audio_out=audio_out, is_live=voice or (settings.voice and around.stdin_is_terminal)
     )
     past = _past(ctx.params)
     return talk(settings, _shape(ctx.params), around, past, attach or (), sound)
 
 
-def once(
+def run_once(
     ctx: typer.Context,
     prompt: Annotated[Text, typer.Argument(metavar="[PROMPT]", show_default=False)] = None,
     model: Model = None,
@@ -252,18 +252,18 @@ def once(
     no_env: NoEnv = False,
 ) -> int:
     """One question, one reply. "-", or no PROMPT: the question is what is piped in."""
-    from rtchat.app.audio_io import Sound
-    from rtchat.app.chat import once
+    from rtchat.app.audio_io import AudioSettings
+    from rtchat.app.chat import run_once
 
     settings = settings_of(ctx.params)
     past = _past(ctx.params)
-    sound = Sound(audio_in, audio_out)
-    streams = surroundings()
+    sound = AudioSettings(audio_in, audio_out)
+    streams = environment_of()
     if no_stdin:
         if "-" in (prompt, audio_in, *(attach or ())):
             raise UsageError("--no-stdin and - contradict each other", hint="leave out one of them")
         streams = replace(streams, stdin=None)
-    return once(prompt, settings, _shape(ctx.params), streams, past, attach or (), sound)
+    return run_once(prompt, settings, _shape(ctx.params), streams, past, attach or (), sound)
 
 
 def settings_of(params: Mapping[str, object]) -> Settings:
@@ -275,7 +275,7 @@ def settings_of(params: Mapping[str, object]) -> Settings:
         options["render"] = "never"
     if params.get("no_history"):
         options["history"] = False
-    return settled(options, no_env=bool(params.get("no_env")))
+    return load_settings(options, no_env=bool(params.get("no_env")))
 
 
 _RENAMED = {"header": "headers", "allow_tool": "allow_tools", "set_": "set"}

@@ -17,8 +17,8 @@ from rtchat.cli.environment import (
     data_dir,
     dotenv_file,
     is_terminal,
+    load_settings,
     say,
-    settled,
     warn,
 )
 from rtchat.core.errors import OutputError, UsageError
@@ -114,7 +114,7 @@ def config_show(
     no_env: NoEnv = False,
 ) -> int:
     """Every setting of a run, and where it comes from; no keys."""
-    settings = settled({"profile": profile}, needs_key=False, no_env=no_env)
+    settings = load_settings({"profile": profile}, needs_key=False, no_env=no_env)
     _print_rows(
         (name, shown_setting(name, settings), settings.origins.get(name, "nowhere"))
         for name in (*settings.names(), "key")

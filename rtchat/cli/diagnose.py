@@ -22,7 +22,7 @@ from rtchat.cli.chat import (
     Url,
     Verbose,
 )
-from rtchat.cli.environment import settled, surroundings
+from rtchat.cli.environment import environment_of, load_settings
 from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def replay(
     if not speed > 0:
         raise UsageError(f"--speed {speed:g} is not valid", hint="it must be more than 0, or inf")
     if check:
-        return replay.check(trace, surroundings())
+        return replay.check(trace, environment_of())
     settings = Settings(render="never" if plain else "auto", quiet=quiet, verbose=verbose)
-    return replay.replay(trace, speed, settings, surroundings())
+    return replay.replay(trace, speed, settings, environment_of())
 
 
 def doctor(
@@ -90,4 +90,6 @@ def doctor(
             for name in SETTINGS
         }
 
-    return doctor(lambda: settled(options, no_env=no_env), describe, surroundings(), as_json=json)
+    return doctor(
+        lambda: load_settings(options, no_env=no_env), describe, environment_of(), as_json=json
+    )

@@ -15,7 +15,7 @@ from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Surroundings
+    from rtchat.app.frontend import Environment
     from rtchat.config.settings import Settings
 
 
@@ -35,15 +35,15 @@ def open_streams() -> None:
         sys.stderr = opened(2, line_buffering=True)
 
 
-def surroundings() -> Surroundings:
+def environment_of() -> Environment:
     """The streams and folders of this process."""
     from platformdirs import user_state_path
 
-    from rtchat.app.frontend import Surroundings
+    from rtchat.app.frontend import Environment
 
     if sys.stdout is None:
         raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
-    return Surroundings(
+    return Environment(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
         stdout=sys.stdout,
         stderr=sys.stderr,
@@ -56,7 +56,7 @@ def surroundings() -> Surroundings:
     )
 
 
-def settled(
+def load_settings(
     options: Mapping[str, object], *, needs_key: bool = True, no_env: bool = False
 ) -> Settings:
     """The settings from these options, the environment and this folder. What is ignored of its

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli.environment import is_terminal, say, surroundings
+from rtchat.cli.environment import environment_of, is_terminal, say
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line
 
@@ -26,7 +26,7 @@ def list_(
     """Id, time, turns, model and title of each, newest first."""
     from rtchat.app.history import listing
 
-    return listing(surroundings(), say, limit=limit, json=json)
+    return listing(environment_of(), say, limit=limit, json=json)
 
 
 @app.command()
@@ -34,7 +34,7 @@ def show(id: Id = None) -> int:
     """Show a conversation."""
     from rtchat.app.history import show
 
-    return show(surroundings(), id)
+    return show(environment_of(), id)
 
 
 @app.command()
@@ -46,7 +46,7 @@ def search(
     """Find words: id, time, turn and what is around them."""
     from rtchat.app.history import search
 
-    return search(surroundings(), say, " ".join(words), limit=limit, json=json)
+    return search(environment_of(), say, " ".join(words), limit=limit, json=json)
 
 
 @app.command()
@@ -76,8 +76,8 @@ def export(
     if audio is not None:
         if format or output or force:
             raise UsageError("--audio writes its own files", hint="export the text by itself")
-        return save_audio(surroundings(), say, id, audio)
-    return save(surroundings(), say, id, format=format, file=output, force=force)
+        return save_audio(environment_of(), say, id, audio)
+    return save(environment_of(), say, id, format=format, file=output, force=force)
 
 
 @app.command()
@@ -93,7 +93,7 @@ def delete(
         raise UsageError("which conversations?", hint="name their ids, or --all")
     if not yes and not is_terminal(sys.stdin):
         raise UsageError("nobody is there to be asked", hint="--yes deletes without asking")
-    delete(surroundings(), say, ids or [], lambda question: yes or _confirm(question))
+    delete(environment_of(), say, ids or [], lambda question: yes or _confirm(question))
     return 0
 
 

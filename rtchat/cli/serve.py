@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli.environment import data_dir, say, surroundings
+from rtchat.cli.environment import data_dir, environment_of, say
 
 
 def serve(
@@ -88,9 +88,9 @@ def serve(
 ) -> int:
     """A Realtime server: a tiny model of its own, or before another engine. Prints its URL."""
     from rtchat.app.serve import read_upstream, serve
-    from rtchat.server.limits import MB, Limits
+    from rtchat.server.limits import MB, ServerLimits
 
-    around = surroundings()
+    around = environment_of()
     return serve(
         engine,
         host=host,
@@ -106,7 +106,7 @@ def serve(
         api_key_file=api_key_file,
         tls=(tls_cert, tls_key) if tls_cert else None,
         allow_origins=allow_origin or [],
-        limits=Limits(
+        limits=ServerLimits(
             sessions=max_sessions,
             session_bytes=max_session_mb * MB,
             total_bytes=max_total_mb * MB,

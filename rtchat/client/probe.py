@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from rtchat.client.endpoint import Endpoint
 from rtchat.client.transport import ConnectError, explain
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import Lost, Retry
+from rtchat.core.events import ConnectionLost, Retry
 
 GOODBYE = 2.0
 """Seconds that a server has to answer a farewell."""
@@ -23,12 +23,12 @@ GOODBYE = 2.0
 class Probe:
     """A bare connection, stage by stage. Every failure is what `transport` makes of it."""
 
-    def __init__(self, where: Endpoint, patience: float) -> None:
+    def __init__(self, where: Endpoint, timeouts: float) -> None:
         url = urlsplit(where.url)
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "wss" else 80)
         self._where = where
-        self._patience = patience
+        self._timeouts = timeouts
         self._addresses: list[str] = []
         self._writer: asyncio.StreamWriter | None = None
 
@@ -37,13 +37,13 @@ class Probe:
         try:
             yield
         except (OSError, UnicodeError) as error:
-            raise ConnectError(explain(error, self._where, self._patience)) from error
+            raise ConnectError(explain(error, self._where, self._timeouts)) from error
 
     async def find(self) -> str:
         """Look the name up; its addresses."""
         loop = asyncio.get_running_loop()
         with self._explained():
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeouts):
                 found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         return ", ".join(self._addresses)
@@ -52,7 +52,7 @@ class Probe:
         """Connect to the first address that answers."""
         refused = 0
         with self._explained():
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeouts):
                 for address in self._addresses:
                     try:
                         _, self._writer = await asyncio.open_connection(address, self._port)
@@ -69,12 +69,12 @@ class Probe:
         assert self._writer is not None
         with self._explained():
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._timeouts):
                     await self._writer.start_tls(context, server_hostname=self._host)
             except ConnectionError as error:
                 message = f"no TLS with {self._host} (it hung up)"
                 problem = Problem(ExitCode.LINK, message, "is it ws:// instead of wss://?")
-                raise ConnectError(Lost(problem, Retry.NEVER)) from error
+                raise ConnectError(ConnectionLost(problem, Retry.NEVER)) from error
         tls = self._writer.get_extra_info("ssl_object")
         return ", ".join((tls.version(), *_described_certificate(tls.getpeercert())))
 

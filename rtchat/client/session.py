@@ -20,22 +20,22 @@ from rtchat import wire
 from rtchat.client.transport import ConnectError
 from rtchat.core.effects import (
     AppendAudio,
-    Asked,
-    Begin,
     ClearTimer,
     Command,
     Connect,
     Disconnect,
     Effect,
+    LoadConversation,
     Notice,
     Play,
-    Recall,
+    QuestionAsked,
     Record,
     ReplyOver,
     RunTool,
     Send,
     SetTimer,
     Show,
+    StartRecord,
     Stop,
     StopPlaying,
     StopTools,
@@ -44,24 +44,32 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode, LinkError, OutputError, Problem, RtchatError
 from rtchat.core.events import (
+    ConnectionLost,
+    ConnectionOpened,
+    ConversationLoaded,
     Event,
     LeaveAsked,
     LocalEvent,
-    Lost,
-    Opened,
+    LocalNotice,
     PlaybackCut,
-    Recalled,
     Retry,
     SessionCreated,
     Started,
     Timer,
     TimerFired,
-    Told,
     ToolFinished,
     Unknown,
 )
 from rtchat.core.redaction import Redactor
-from rtchat.core.values import BYTES_A_MS, Dialect, Entry, JsonObject, Kept, State, ToolCall
+from rtchat.core.values import (
+    BYTES_A_MS,
+    Dialect,
+    Entry,
+    JsonObject,
+    State,
+    StoredConversation,
+    ToolCall,
+)
 from rtchat.system.output import LAST_CHANCE, Output
 
 TICK = 1 / 12
@@ -101,24 +109,24 @@ class Link(Protocol):
     async def close(self) -> None:
         """Close it with 1000."""
 
-    def explain(self) -> Lost:
+    def explain(self) -> ConnectionLost:
         """Why it is over."""
 
 
-class Keeper(Protocol):
+class History(Protocol):
     """Keeps a conversation, as `history_writer.HistoryWriter` does. No call blocks; a failure is an
     OutputError of the future."""
 
     def begin(self) -> None:
         """What is recorded from here on is another conversation."""
 
-    def resume(self, kept: Kept) -> None:
+    def resume(self, kept: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
         """Keep an entry. It is on disk when the future is done."""
 
-    def find(self, id: int | None) -> asyncio.Future[Kept]:
+    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
         """Read a conversation, by default the latest one before this. UsageError if not found."""
 
 
@@ -201,13 +209,13 @@ class Session:
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         fit: Callable[[Command], Iterable[Command]] | None = None,
         taps: tuple[Tap, ...] = (),
-        keeper: Keeper | None = None,
+        keeper: History | None = None,
         tools: Tools | None = None,
         player: Player | None = None,
         output: Output | None = None,
         now: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        wall_clock: Callable[[], float] = time.time,
+        rng: Callable[[], float] = random.random,
     ) -> None:
         self._conversation = conversation
         self._view = view
@@ -227,7 +235,7 @@ class Session:
         """Done once the last question is on disk; it is not sent earlier."""
         self._waits_for_history = False
         """A question is held back until it is on disk."""
-        self._search: asyncio.Future[Kept] | None = None
+        self._search: asyncio.Future[StoredConversation] | None = None
         """/resume is looking for a conversation; events are handled after that."""
         self._tools = tools
         self._player = player
@@ -238,8 +246,8 @@ class Session:
         self._unplayed: OutputError | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._now = now
-        self._wall = wall
-        self._chance = chance
+        self._wall_clock = wall_clock
+        self._rng = rng
         self._inbox: deque[Event] = deque()
         self._busy = False
         self._outbox: Outbox = asyncio.Queue()
@@ -249,7 +257,7 @@ class Session:
         self._link: asyncio.Task[None] | None = None
         self._open = False
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
-        self._patience = 0.0
+        self._timeouts = 0.0
         self._last_word = 0.0
         self._ticker: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -397,10 +405,10 @@ class Session:
                     data = wire.encode(each, event_id, self._dialect)
                     self._outbox.put_nowait((data, self._question_kept))
             case SetTimer(timer, seconds, jitter):
-                self._set_timer(timer, seconds * (1 - jitter * self._chance()))
+                self._set_timer(timer, seconds * (1 - jitter * self._rng()))
             case ClearTimer(timer):
                 self._clear_timer(timer)
-            case Begin() | Record() | Recall():
+            case StartRecord() | Record() | LoadConversation():
                 self._keep(effect)
             case RunTool(call):
                 task = self._tasks.create_task(self._run_tool(call))
@@ -424,8 +432,8 @@ class Session:
             async with self._connect(model) as link:
                 self._open = True
                 self._events = events = wire.EventRedactor(self._redactor)
-                self._watch_clocks(self._wall() - self._now())
-                self.post(Opened())
+                self._watch_clocks(self._wall_clock() - self._now())
+                self.post(ConnectionOpened())
                 writing = self._tasks.create_task(self._write(link, outbox))
                 try:
                     read = 0
@@ -443,7 +451,7 @@ class Session:
         except ConnectError as error:
             lost = error.lost
         except RtchatError as error:  # the server of `--local` has reasons of its own
-            lost = Lost(error.problem, Retry.NEVER)
+            lost = ConnectionLost(error.problem, Retry.NEVER)
         self._link = None
         self._drop_link()
         if self._exit is None:
@@ -466,7 +474,7 @@ class Session:
                 if isinstance(event, SessionCreated):
                     self._dialect = self._forced or event.dialect or Dialect.GA
                     if event.expires_at is not None:
-                        event = replace(event, seconds_left=event.expires_at - self._wall())
+                        event = replace(event, seconds_left=event.expires_at - self._wall_clock())
                 self.post(event)
 
     async def drained(self) -> None:
@@ -513,20 +521,22 @@ class Session:
 
     # ------------------------------------------------------------------------------------ the store
 
-    def _keep(self, effect: Begin | Record | Recall) -> None:
+    def _keep(self, effect: StartRecord | Record | LoadConversation) -> None:
         if self._keeper is None:
-            if isinstance(effect, Recall):
-                self.post(Told("nothing is kept: there is no history to go back to", is_error=True))
+            if isinstance(effect, LoadConversation):
+                self.post(
+                    LocalNotice("nothing is kept: there is no history to go back to", is_error=True)
+                )
             return
         match effect:
-            case Begin():
+            case StartRecord():
                 self._keeper.begin()
             case Record(entry):
                 recorded = self._keeper.record(entry)
                 recorded.add_done_callback(self._recorded)
                 if entry.state is State.ASKED:
                     self._question_kept = None if self._history_fails else recorded
-            case Recall(number):
+            case LoadConversation(number):
                 self._search = search = self._keeper.find(number)
                 search.add_done_callback(self._found)
                 self._loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
@@ -559,7 +569,7 @@ class Session:
             seconds = f"{HISTORY_TIMEOUT:g}"
             self._complain_of_history(f"the history did not respond for {seconds} s: continuing")
 
-    def _found(self, search: asyncio.Future[Kept]) -> None:
+    def _found(self, search: asyncio.Future[StoredConversation]) -> None:
         error = search.exception()
         if search is not self._search:
             return  # given up
@@ -567,18 +577,18 @@ class Session:
         if error is None:
             assert self._keeper is not None
             self._keeper.resume(search.result())
-            self._inbox.appendleft(Recalled(search.result()))
+            self._inbox.appendleft(ConversationLoaded(search.result()))
         elif isinstance(error, RtchatError):
-            self._inbox.appendleft(Told(str(error), is_error=True))
+            self._inbox.appendleft(LocalNotice(str(error), is_error=True))
         else:
             self._fail(error)
         self._handle_inbox()
 
-    def _give_up_search(self, search: asyncio.Future[Kept]) -> None:
+    def _give_up_search(self, search: asyncio.Future[StoredConversation]) -> None:
         if search is self._search:
             self._search = None
             message = f"the history did not respond for {HISTORY_TIMEOUT:g} s"
-            self._inbox.appendleft(Told(message, is_error=True))
+            self._inbox.appendleft(LocalNotice(message, is_error=True))
             self._handle_inbox()
 
     # ---------------------------------------------------------------------------------------- sound
@@ -621,7 +631,7 @@ class Session:
     def _set_timer(self, timer: Timer, seconds: float) -> None:
         self._clear_timer(timer)
         if timer is Timer.STALL:
-            self._patience = seconds
+            self._timeouts = seconds
             self._last_word = self._now()
         self._start_timer(timer, seconds)
 
@@ -640,7 +650,7 @@ class Session:
         if timer is Timer.STALL:
             if self._waits_for_history:  # the server was not asked yet
                 self._last_word = now
-            left = self._last_word + self._patience - now
+            left = self._last_word + self._timeouts - now
         if now - due > STOOD_STILL and timer in WAITS_FOR_SERVER:
             # What the server sent meanwhile is not read yet.
             left = max(left, min(now - due, seconds))
@@ -652,13 +662,13 @@ class Session:
     def _watch_clocks(self, ahead: float) -> None:
         """While a computer sleeps its wall clock runs on and the other stands still; afterwards the
         connection is a stranger to the server, which this side would be the last to learn."""
-        slept = self._wall() - self._now() - ahead
+        slept = self._wall_clock() - self._now() - ahead
         if slept < SLEPT:
             self._watch = self._loop.call_later(LOOK_EVERY, self._watch_clocks, ahead + slept)
             return
         self._drop_link()
         problem = Problem(ExitCode.LINK, f"the computer slept for {slept:.0f} s", "try again")
-        self.post(Lost(problem, Retry.ALWAYS, at_once=True))
+        self.post(ConnectionLost(problem, Retry.ALWAYS, at_once=True))
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
@@ -701,7 +711,7 @@ class Session:
                 return
 
     def _show_one(self, update: Update) -> None:
-        if isinstance(update, Asked) and self._ticker is None:
+        if isinstance(update, QuestionAsked) and self._ticker is None:
             self._ticker = self._loop.call_later(TICK, self._tick)
         if isinstance(update, ReplyOver) and self._ticker is not None:
             self._ticker.cancel()

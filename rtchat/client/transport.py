@@ -1,7 +1,7 @@
 """A WebSocket to a Realtime server: the public Python API, and what the command line is built on.
 
 `connect` opens one connection; `Connection` sends and yields events as plain dicts, as on the wire.
-`explain` turns every way in which a connection can fail or end into a `Lost` value, with its exit
+`explain` turns every way in which a connection can fail or end into a `ConnectionLost` value, with its exit
 code and whether it is worth trying again.
 """
 
@@ -38,7 +38,7 @@ from websockets.typing import Subprotocol
 from rtchat._version import __version__
 from rtchat.client.endpoint import Auth, Endpoint, endpoint, is_loopback
 from rtchat.core.errors import ExitCode, LinkError, Problem, RealtimeError
-from rtchat.core.events import Lost, Retry, Unknown
+from rtchat.core.events import ConnectionLost, Retry, Unknown
 from rtchat.core.text import compact_json, on_a_line
 from rtchat.core.values import OPENAI_URL
 from rtchat.wire import EventRedactor, read_error_body, read_frame
@@ -123,7 +123,7 @@ class Connection:
             self._end = error
             return None
 
-    def explain(self) -> Lost:
+    def explain(self) -> ConnectionLost:
         """Why the connection ended."""
         code, reason = self._first_close()
         return explain_close(code, self._endpoint.redact(reason))
@@ -276,7 +276,7 @@ def connect(
 class ConnectError(LinkError):
     """A connection could not be made, or was lost; `lost` says whether to try again."""
 
-    def __init__(self, lost: Lost) -> None:
+    def __init__(self, lost: ConnectionLost) -> None:
         problem = lost.problem
         super().__init__(problem.message, hint=problem.hint, code=problem.code)
         self.exit = problem.exit
@@ -292,7 +292,7 @@ _CLOSE_HINTS = {
 }
 
 
-def explain_close(code: int, reason: str) -> Lost:
+def explain_close(code: int, reason: str) -> ConnectionLost:
     """What a close code means (RFC 6455 §7.4; 3000 and 4000 up are OpenAI's)."""
     retry = Retry.NEVER if code in _NEVER_AGAIN else Retry.ALWAYS
     exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
@@ -304,10 +304,10 @@ def explain_close(code: int, reason: str) -> Lost:
         hint = "check the plan and the billing of your account"
     because = f" {quoted}" if (quoted := _quote(reason)) else ""
     problem = Problem(exit_code, f"connection lost ({code}{because})", hint, str(code))
-    return Lost(problem, retry, at_once=code == 1001)
+    return ConnectionLost(problem, retry, at_once=code == 1001)
 
 
-def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) -> Lost:
+def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) -> ConnectionLost:
     """Why a connection could not be made."""
     if isinstance(error, InvalidStatus):
         return _explain_status(error.response, endpoint)
@@ -344,8 +344,8 @@ _DISTRUST = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
 codes (x509_vfy.h)."""
 
 
-def _lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Lost:
-    return Lost(Problem(ExitCode.LINK, message, hint), retry)
+def _lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
+    return ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
 
 
 def _is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
@@ -357,7 +357,7 @@ def _is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
     return isinstance(error, OSError | ValueError) and proxy_of(endpoint) is not None
 
 
-def _explain_proxy(error: Exception, host: str) -> Lost:
+def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
     # What the library says of a proxy can quote its URL, and that a password.
     hint, retry = "check HTTPS_PROXY and ALL_PROXY", Retry.NEVER
     match error:
@@ -387,7 +387,7 @@ _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {
 }
 
 
-def _explain_status(response: Response, endpoint: Endpoint) -> Lost:
+def _explain_status(response: Response, endpoint: Endpoint) -> ConnectionLost:
     status = response.status_code
     exit_code, hint, retry = _STATUSES.get(status, (ExitCode.LINK, "check --url", Retry.NEVER))
     if status >= 500:
@@ -401,7 +401,7 @@ def _explain_status(response: Response, endpoint: Endpoint) -> Lost:
     elif gist := _quote(endpoint.redact(read_error_body(body) or body.decode(errors="replace"))):
         message = f"{message} ({gist})"
     problem = Problem(exit_code, message, hint, str(status))
-    return Lost(problem, retry, retry_after=_retry_after(response))
+    return ConnectionLost(problem, retry, retry_after=_retry_after(response))
 
 
 def _quote(text: str) -> str:

@@ -259,10 +259,10 @@ def _no_key(variables: tuple[str, ...], profile: str, by_dotenv: str | None) -> 
 def _kept_key(profile: str, command: Given | None, stored: Stored | None) -> tuple[str, str]:
     """The key from a password manager or the key store, and its origin; both empty without one."""
     if command is not None:
-        from rtchat.config.keys import ask
+        from rtchat.config.keys import run_key_command
 
         words, origin = command
-        key = ask(cast("tuple[str, ...]", words))
+        key = run_key_command(cast("tuple[str, ...]", words))
         return header_value(key, "the key of api_key_command"), f"api_key_command of {origin}"
     key, origin = (stored and stored(profile or DEFAULT_PROFILE)) or ("", "")
     return header_value(key, f"the key in {origin}"), origin

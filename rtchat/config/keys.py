@@ -27,11 +27,11 @@ COMMAND_TIMEOUT = 10.0
 KEYRING = "the system keyring"
 _SERVICE = "rtchat"
 
-_Kept: TypeAlias = dict[str, str | None]
+_StoredKeys: TypeAlias = dict[str, str | None]
 """The key of each profile; None if it is in the keyring."""
 
 
-def ask(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) -> str:
+def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) -> str:
     """The key that a command prints, on its first line.
 
     Raises:
@@ -106,7 +106,7 @@ class KeyStore:
             return True
         return was_in_keyring
 
-    def _read(self) -> _Kept:
+    def _read(self) -> _StoredKeys:
         try:
             data = json.loads(self._path.read_bytes())
         except FileNotFoundError:
@@ -124,7 +124,7 @@ class KeyStore:
             raise UsageError(f"{self._path} is not a file of keys", hint="repair or remove it")
         return data
 
-    def _write(self, kept: _Kept) -> None:
+    def _write(self, kept: _StoredKeys) -> None:
         """All of it or nothing, and at no time readable by others."""
         import tempfile
 

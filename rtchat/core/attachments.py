@@ -17,7 +17,7 @@ class Attachments:
 
     def __init__(self) -> None:
         self._files: list[Attached] = []
-        self._untold: list[Attached] = []
+        self._unsent: list[Attached] = []
         self._told: list[str] = []
         """The ids of this session's items that hold attached files."""
         self._items = 0
@@ -38,26 +38,26 @@ class Attachments:
     def add(self, file: Attached) -> None:
         """Attach another file."""
         self._files.append(file)
-        self._untold.append(file)
+        self._unsent.append(file)
 
     def take(self) -> tuple[Part, ...]:
         """Return all files for a question that is asked now, and forget them."""
         parts = tuple(file.part for file in self._files)
-        self._files, self._untold, self._told = [], [], []
+        self._files, self._unsent, self._told = [], [], []
         return parts
 
     def begin_session(self) -> None:
         """A new session has none of them yet."""
-        self._untold, self._told, self._items = [*self._files], [], 0
+        self._unsent, self._told, self._items = [*self._files], [], 0
 
     def tell(self) -> AddItem | None:
         """The item with the files that the session does not have yet, if any."""
-        if not self._untold:
+        if not self._unsent:
             return None
         self._items += 1
-        item = Message("user", tuple(file.part for file in self._untold), f"files_{self._items}")
+        item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
         self._told.append(item.id)
-        self._untold = []
+        self._unsent = []
         return AddItem(item)
 
     def remove(self, number: int | None = None) -> list[Delete]:
@@ -68,5 +68,5 @@ class Attachments:
         else:
             del self._files[number - 1]
         told, self._told = self._told, []
-        self._untold = [*self._files]
+        self._unsent = [*self._files]
         return [Delete(item_id) for item_id in told]

@@ -23,7 +23,7 @@ HELD_MS = 60_000
 TAIL_MS = 3_000
 """The silence that lets a server end a turn whose microphone is gone; few are asked to wait for
 more."""
-UNHEARD = 8
+AWAITING_TRANSCRIPT = 8
 """How many turns may wait to be written down."""
 PLAYED = 1000
 """How many of the last items with sound are remembered by their ids."""
@@ -50,15 +50,15 @@ class SpeechOptions:
     speaks: bool = False
     """Replies are to be heard."""
     has_microphone: bool = False
-    by_hand: bool = True
+    push_to_talk: bool = True
     """The user ends a turn; else the server does, that listens all the time."""
     replies: bool = True
     """The server replies by itself to a turn that it has ended."""
     interrupts: bool = True
     """The user's speech stops a reply."""
-    writes_down: bool = True
+    transcribes: bool = True
     """The server says what it has heard."""
-    keeps: bool = False
+    stores_audio: bool = False
     """The audio itself is kept on disk."""
     input_rate: int = 0
     """Samples per second of the PCM that the server is sent; 0 for none."""
@@ -80,7 +80,7 @@ class Speech:
         self.is_there = options.has_microphone
         """Whether there is a microphone, and not gone."""
         self.is_on = self.listens
-        self.unheard: dict[str, Question] = {}
+        self.awaiting_transcript: dict[str, Question] = {}
         """What was said and is not written down yet, by the id of its item."""
         self._formats: list[AudioFormat] = [AudioFormat(), AudioFormat()]
         """What this session's server says that it takes, and sends."""
@@ -125,7 +125,7 @@ class Speech:
     @property
     def listens(self) -> bool:
         """Whether the server hears all that the microphone gives, and says when a turn is over."""
-        return self.options.has_microphone and not self.options.by_hand
+        return self.options.has_microphone and not self.options.push_to_talk
 
     @property
     def has_audio(self) -> bool:
@@ -146,7 +146,7 @@ class Speech:
         """The next audio, and what the server is to be told of it."""
         if not self.is_there:
             return None
-        if self.options.by_hand:
+        if self.options.push_to_talk:
             if self.is_on:
                 self._turn += audio
                 del self._turn[: -MOST_MS * BYTES_A_MS]
@@ -178,7 +178,7 @@ class Speech:
     def toggle(self) -> bytes | None:
         """The microphone's key. By hand the second time ends a turn, and this is it."""
         self.is_on = not self.is_on
-        if not self.options.by_hand or self.is_on:
+        if not self.options.push_to_talk or self.is_on:
             return None
         audio = bytes(self._turn)
         self._turn.clear()
@@ -194,7 +194,7 @@ class Speech:
 
     def drop(self) -> bool:
         """What is being said of a turn that is made by hand is not meant; whether there was any."""
-        is_talking = self.options.by_hand and self.is_on
+        is_talking = self.options.push_to_talk and self.is_on
         if is_talking:
             self.toggle()
         return is_talking
@@ -232,9 +232,9 @@ class Speech:
 
     def expect(self, item_id: str, question: Question) -> None:
         """What was said will be written down; a server that never does is not waited for."""
-        self.unheard[item_id] = question
-        if len(self.unheard) > UNHEARD:
-            del self.unheard[next(iter(self.unheard))]
+        self.awaiting_transcript[item_id] = question
+        if len(self.awaiting_transcript) > AWAITING_TRANSCRIPT:
+            del self.awaiting_transcript[next(iter(self.awaiting_transcript))]
 
     def closed(self) -> None:
         """There is no session any more. What was said and made no turn is for the next, also what
@@ -246,7 +246,7 @@ class Speech:
         self._formats = [AudioFormat(), AudioFormat()]
         self._forgotten = self._turns = 0
         self._played.clear()
-        self.unheard.clear()
+        self.awaiting_transcript.clear()
 
     def hold_first(self, said: Iterable[bytes]) -> None:
         """Before all else the next session is told this."""
@@ -254,7 +254,7 @@ class Speech:
 
     def opened(self) -> Iterator[AppendAudio]:
         """There is a session; it is told what was said meanwhile."""
-        while self._held and not self.options.by_hand:
+        while self._held and not self.options.push_to_talk:
             held = self._held.popleft()
             for start in range(0, len(held), PIECE_MS * BYTES_A_MS):
                 piece = held[start : start + PIECE_MS * BYTES_A_MS]
@@ -355,7 +355,7 @@ def _adts_frame(audio: bytes) -> int:
     return (audio[3] & 3) << 11 | audio[4] << 3 | audio[5] >> 5
 
 
-class EchoWatch:
+class EchoDetector:
     """Notices a microphone that picks up the loudspeaker: several replies in a row were cut short
     by speech as soon as they were heard, or answer no words."""
 
@@ -371,14 +371,14 @@ class EchoWatch:
         """Whether there were enough such replies."""
         return self._count >= MOST_ECHOES
 
-    def asked(self, question: Question, *, writes_down: bool) -> None:
+    def asked(self, question: Question, *, transcribes: bool) -> None:
         """The next question. A typed one is no echo; nor is the last one if it has words, as far as
         that is known, and its reply was complete."""
         last, self._last = self._last, question if question.is_spoken else None
         if not question.is_spoken:
             self._count = 0
         elif last is not None and last.is_answered and last is not self._counted:
-            self._count = self._count if writes_down and not last.words.strip() else 0
+            self._count = self._count if transcribes and not last.words.strip() else 0
 
     def cut(self, played_ms: int) -> None:
         """Speech cut the last reply after this much of its sound."""

@@ -12,7 +12,7 @@ LONGEST_LIMIT_WAIT = 30.0
 
 
 @value
-class Patience:
+class Timeouts:
     """How long to wait, in seconds."""
 
     start: float = 10.0
@@ -21,7 +21,7 @@ class Patience:
     """Without a word from the server while a reply is due."""
 
 
-def back_off(attempts: int, retry_after: float | None) -> float | None:
+def backoff(attempts: int, retry_after: float | None) -> float | None:
     """The seconds before connecting again after so many attempts; None if it is to be given up."""
     least = retry_after or 0.0
     if attempts >= RETRIES or least > LONGEST_LIMIT_WAIT:

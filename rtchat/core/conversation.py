@@ -23,29 +23,29 @@ from rtchat.core.attachments import Attachments
 from rtchat.core.audio_state import (
     SHORTEST_MS,
     TAIL_MS,
-    EchoWatch,
+    EchoDetector,
     FormatError,
     Speech,
     SpeechOptions,
 )
-from rtchat.core.backoff import LONGEST_LIMIT_WAIT, Patience, back_off
+from rtchat.core.backoff import LONGEST_LIMIT_WAIT, Timeouts, backoff
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.log import Minutes, Question, add
-from rtchat.core.options import Wishes
-from rtchat.core.pricing import Costs
-from rtchat.core.tool_calls import STOPPED, UNAVAILABLE, Permissions, Round
+from rtchat.core.log import ConversationLog, Question, add
+from rtchat.core.options import SessionOptions
+from rtchat.core.pricing import Budget
+from rtchat.core.tool_calls import STOPPED, UNAVAILABLE, ToolCallBatch, ToolPolicy
 from rtchat.core.turn import Turn
-from rtchat.core.usage import Account
+from rtchat.core.usage import UsageMeter
 from rtchat.core.values import (
     BYTES_A_MS,
     Approval,
     Channel,
     Item,
     JsonObject,
-    Kept,
     Message,
     Options,
     Status,
+    StoredConversation,
     ToolCall,
     ToolOutput,
 )
@@ -113,30 +113,30 @@ class Conversation:
         options: Options,
         *,
         mode: Mode = Mode.CHAT,
-        patience: Patience = Patience(),  # noqa: B008 - a frozen value
-        past: Kept | None = None,
-        permissions: Permissions | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
+        past: StoredConversation | None = None,
+        tool_policy: ToolPolicy | None = None,
         response: Options = Options(),  # noqa: B008 - a frozen value
-        costs: Costs = Costs(),  # noqa: B008 - a frozen value
+        budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
     ) -> None:
         """`past` is a kept conversation to go on with, under its own instructions if `options` has
         none. `response` is what every reply is asked to be besides."""
         self._model = model
         self._speech = Speech(speech)
-        self._echo = EchoWatch()
+        self._echo = EchoDetector()
         self._is_cut_by_speech = False
         """Whether speech into the microphone cut short the last reply."""
-        self._late: list[fx.Heard] = []
+        self._late_transcripts: list[fx.UserTranscript] = []
         """What was written down while the text of a reply was shown."""
-        self._minutes = Minutes(past, keeps_audio=speech.keeps)
+        self._log = ConversationLog(past, stores_audio=speech.stores_audio)
         if options.instructions is None:
-            options = replace(options, instructions=self._minutes.instructions)
-        self._wishes = Wishes(options, response)
-        self._account = Account(costs)
-        self._permissions = permissions or Permissions()
+            options = replace(options, instructions=self._log.instructions)
+        self._options = SessionOptions(options, response)
+        self._usage = UsageMeter(budget)
+        self._policy = tool_policy or ToolPolicy()
         self._mode = mode
-        self._patience = patience
+        self._timeouts = timeouts
         self._phase = Phase.DOWN
         self._queue: deque[Question] = deque()
         self._attachments = Attachments()
@@ -146,7 +146,7 @@ class Conversation:
         """The microphone is gone, and the server may still make a turn of what it heard."""
         self._exit = ExitCode.OK
         self._attempt = 0
-        self._worked = False
+        self._ever_connected = False
         self._connect_began = 0.0
         self._connect_seconds: float | None = None
         self._unanswered: dict[str, fx.Command] = {}
@@ -155,7 +155,7 @@ class Conversation:
         self._errors = 0
         """How many harmless errors came since the last turn."""
         self._ending_id = ""
-        self._past: deque[str] = deque(maxlen=8)
+        self._stale_response_ids: deque[str] = deque(maxlen=8)
         """The last responses that are over, or not ours; their events may still come."""
         self._cancel_owed = False
         self._ending_until = 0.0
@@ -233,34 +233,34 @@ class Conversation:
             case ev.OptionSet():
                 self._set_option(event)
             case ev.OptionsAsked():
-                self._notice("info", self._wishes.describe())
+                self._notice("info", self._options.describe())
             case ev.RawSaid():
                 self._send_raw(event)
             case ev.ModelSet(model):
                 self._change_model(model)
-            case ev.StartedOver():
+            case ev.NewConversationAsked():
                 self._start_over()
             case ev.ResumeAsked(number):
                 self._recall(number)
-            case ev.Recalled(kept):
+            case ev.ConversationLoaded(kept):
                 self._resume(kept)
             case ev.RetryAsked():
                 self._ask_again()
             case ev.ToolsAsked():
-                self._notice("info", self._permissions.describe())
+                self._notice("info", self._policy.describe())
             case ev.ToolAnswered(answer):
                 self._go_on(lambda calls: calls.answer(answer))
             case ev.ToolFinished(call_id, output):
                 self._go_on(lambda calls: calls.finish(call_id, output))
             case ev.UsageAsked():
-                self._show(self._account.totals(self._now))
+                self._show(self._usage.totals(self._now))
             case ev.CopyAsked(block):
                 self._copy(block)
-            case ev.Told(text, is_error):
+            case ev.LocalNotice(text, is_error):
                 self._notice("error" if is_error else "info", text)
-            case ev.Opened():
-                self._do(fx.SetTimer(ev.Timer.START, self._patience.start))
-            case ev.Lost():
+            case ev.ConnectionOpened():
+                self._do(fx.SetTimer(ev.Timer.START, self._timeouts.start))
+            case ev.ConnectionLost():
                 self._lost(event)
             case ev.TimerFired(timer):
                 self._timer(timer)
@@ -288,11 +288,11 @@ class Conversation:
                 self._speech.stopped(end_ms)
             case ev.AudioCommitted(item_id):
                 self._committed(item_id)
-            case ev.HearingFailed(item_id, message):
+            case ev.TranscriptionFailed(item_id, message):
                 self._notice("warning", f"what was said could not be written down: {message}")
                 self._heard(item_id, "", is_known=False)
             case ev.RateLimits(limits):
-                self._account.limit(limits, self._now)
+                self._usage.limit(limits, self._now)
             case ev.Unknown(kind, why):
                 self._notice("detail", f"passed over {kind or 'a frame'}: {why}")
             case (
@@ -317,13 +317,13 @@ class Conversation:
         self._close_speech()
         self._attachments.begin_session()
         asked = None if self._turn is None else self._turn.question
-        for question in filter(None, (asked, self._minutes.last, *self._queue)):
+        for question in filter(None, (asked, self._log.last, *self._queue)):
             question.forget_session()
         self._phase = Phase.CONNECTING
         self._connect_began = self._now
         self._last_error = None
         self._renewal_due = self._is_spoiled = False
-        self._past.clear()
+        self._stale_response_ids.clear()
         self._unanswered.clear()
         self._open_calls, self._refused = (), 0
         self._seen_calls.clear()
@@ -337,7 +337,7 @@ class Conversation:
         if self._phase is not Phase.CONNECTING:
             return
         self._phase = Phase.CONFIGURING
-        self._send(fx.Configure(self._wishes.session))
+        self._send(fx.Configure(self._options.session))
         if seconds_left is not None and seconds_left > 2 * RENEW_BEFORE:
             self._do(fx.SetTimer(ev.Timer.RENEW, seconds_left - RENEW_BEFORE))
 
@@ -348,15 +348,15 @@ class Conversation:
         if outstanding:
             key, taken = outstanding[0]
             del self._unanswered[key]
-            self._wishes.took(taken.options)
+            self._options.took(taken.options)
         if self._phase is not Phase.CONFIGURING or len(outstanding) > 1:
             return
         self._do(fx.ClearTimer(ev.Timer.START))
         self._connect_seconds = self._now - self._connect_began
-        self._worked = True
+        self._ever_connected = True
         self._phase = Phase.READY
-        self._show(fx.Ready(model or self._model, self._connect_seconds, self._minutes.turns))
-        for item in self._minutes.told():
+        self._show(fx.Ready(model or self._model, self._connect_seconds, self._log.turns))
+        for item in self._log.told():
             for command in self._telling(item):
                 self._send(command)
         if self._speech.holds:
@@ -375,7 +375,7 @@ class Conversation:
             return add(item)
         return question.telling(listens=self._speech.listens)
 
-    def _lost(self, lost: ev.Lost) -> None:
+    def _lost(self, lost: ev.ConnectionLost) -> None:
         if self._phase in (Phase.DOWN, Phase.RETRYING):
             return
         self._clear_timers()
@@ -383,18 +383,20 @@ class Conversation:
         self._phase = Phase.DOWN
         problem, retry = self._explain(lost)
         turn = self._turn
-        is_told = turn is not None and (turn.has_begun or turn.question.raw == {})
-        if is_told:
+        in_session = turn is not None and (turn.has_begun or turn.question.raw == {})
+        if in_session:
             self._over(Status.INCOMPLETE, "connection_lost", problem, next_question=False)
         if self._phase is Phase.STOPPED:
             return
         if self._turn is None and not self._queue and self._all_is_said:
             self._stop(self._exit)
             return
-        worth_it = retry is ev.Retry.ALWAYS or (retry is ev.Retry.IF_IT_WORKED and self._worked)
-        delay = back_off(self._attempt, lost.retry_after)
+        worth_it = retry is ev.Retry.ALWAYS or (
+            retry is ev.Retry.IF_IT_WORKED and self._ever_connected
+        )
+        delay = backoff(self._attempt, lost.retry_after)
         if not worth_it or delay is None:
-            self._give_up(problem, is_told=is_told)
+            self._give_up(problem, in_session=in_session)
             return
         if lost.at_once and self._attempt == 0:
             delay = lost.retry_after or 0.0
@@ -403,7 +405,7 @@ class Conversation:
         self._show(fx.Waiting(problem.message, delay))
         self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
 
-    def _explain(self, lost: ev.Lost) -> tuple[Problem, ev.Retry]:
+    def _explain(self, lost: ev.ConnectionLost) -> tuple[Problem, ev.Retry]:
         """The loss, in the light of the error event that came before it."""
         error = self._last_error
         if error is None or error.code == server_errors.EXPIRED:
@@ -413,8 +415,8 @@ class Conversation:
         message = f"{lost.problem.message}; the server said: {error.message}"
         return replace(lost.problem, message=message), lost.retry
 
-    def _give_up(self, problem: Problem, *, is_told: bool = False) -> None:
-        """No connection can be made, or none would help; `is_told` if a reply just ended with this
+    def _give_up(self, problem: Problem, *, in_session: bool = False) -> None:
+        """No connection can be made, or none would help; `in_session` if a reply just ended with this
         problem."""
         self._attempt = 0
         self._do(fx.Disconnect())
@@ -426,14 +428,14 @@ class Conversation:
             if self._phase is Phase.STOPPED:
                 return
         over = fx.ReplyOver(Status.FAILED, "", self._model, problem=problem)
-        if self._turn is None and not self._queue and not is_told:
+        if self._turn is None and not self._queue and not in_session:
             self._notice("error", str(problem))
         if self._turn is not None:
             question, self._turn = self._turn.question, None
             self._end(question, over)
         while self._queue:
             self._end_unasked(self._queue.popleft(), over)
-        if self._mode is not Mode.CHAT or not self._worked:
+        if self._mode is not Mode.CHAT or not self._ever_connected:
             self._stop(problem.exit)
 
     def _renew(self) -> None:
@@ -447,12 +449,12 @@ class Conversation:
         self._queue.append(question)
         self._next()
         if question in self._queue and question.raw is None:
-            self._do(self._minutes.queued(question, self._model))
+            self._do(self._log.queued(question, self._model))
 
     def _next(self) -> None:
         """Whatever is due, if it can be done now."""
         idle = self._turn is None and not self._queue
-        if idle and self._all_is_said and self._speech.unheard and self._has_session:
+        if idle and self._all_is_said and self._speech.awaiting_transcript and self._has_session:
             self._do(fx.SetTimer(ev.Timer.HEARD, WORDS_LOST))
         elif idle and self._all_is_said:
             self._stop(self._exit)
@@ -476,7 +478,7 @@ class Conversation:
         return self._input_ended and not (is_heard and self._mode is Mode.LINES)
 
     def _ask(self, question: Question) -> None:
-        spent = self._account.overdrawn()
+        spent = self._usage.over_budget()
         if spent is not None:
             self._refuse(question, spent)
             return
@@ -487,11 +489,11 @@ class Conversation:
 
     def _begin(self, question: Question) -> None:
         self._silence(by_speech=question.is_spoken)
-        self._echo.asked(question, writes_down=self._speech.options.writes_down)
+        self._echo.asked(question, transcribes=self._speech.options.transcribes)
         self._close_calls()
-        self._turn = Turn(question, self._now, self._permissions.limits)
-        self._out += self._minutes.asked(question, self._model, self._wishes.session.instructions)
-        self._show(fx.Asked(question.text, self._model, question.is_spoken))
+        self._turn = Turn(question, self._now, self._policy.limits)
+        self._out += self._log.asked(question, self._model, self._options.session.instructions)
+        self._show(fx.QuestionAsked(question.text, self._model, question.is_spoken))
         self._show_words(question)
 
     def _close_calls(self) -> None:
@@ -502,7 +504,7 @@ class Conversation:
     def _show_words(self, question: Question) -> None:
         """What was said aloud and written down before it was its turn."""
         if question.words.strip():
-            self._show(fx.Heard(question.words))
+            self._show(fx.UserTranscript(question.words))
 
     def _refuse(self, question: Question, problem: Problem) -> None:
         """Neither this question nor any that waits is asked."""
@@ -520,19 +522,19 @@ class Conversation:
         if self._is_spoiled:
             self._connect()
             return
-        self._turn.begin_reply(is_shielded=self._speech.is_speaking)
+        self._turn.begin_reply(not_interruptible=self._speech.is_speaking)
         self._phase = Phase.ASKED
         raw = None if self._turn.has_called else self._turn.question.raw
         self._raw_reply = raw
         if raw:
             self._send(fx.Raw(raw))
         else:
-            self._send(fx.Reply(self._wishes.reply(may_call=may_call)))
-        self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+            self._send(fx.CreateResponse(self._options.reply(may_call=may_call)))
+        self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
 
     def _started(self, event: ev.ReplyStarted) -> None:
         self._last_error = None
-        self._answered(fx.AddItem, fx.CommitAudio, fx.Reply)
+        self._answered(fx.AddItem, fx.CommitAudio, fx.CreateResponse)
         if self._phase is Phase.ENDING and self._cancel_owed:
             self._cancel_owed = False
             self._ending_id = event.response_id
@@ -543,22 +545,22 @@ class Conversation:
             self._phase = Phase.REPLYING
             turn.announced = True
             turn.reply.id = event.response_id
-        elif event.response_id in self._past:
+        elif event.response_id in self._stale_response_ids:
             pass
         elif turn is None and self._phase is Phase.READY and self._unasked_left:
             self._begin_unasked(event)
         elif turn is None or event.response_id != turn.reply.id:
-            self._past.append(event.response_id)  # nobody here asked for it
+            self._stale_response_ids.append(event.response_id)  # nobody here asked for it
 
     def _begin_unasked(self, event: ev.ReplyStarted) -> None:
         """The server replies to an event that the user sent by /raw."""
         self._unasked_left -= 1
-        spent = self._account.overdrawn()
-        self._begin(self._minutes.enter_raw({}))
+        spent = self._usage.over_budget()
+        self._begin(self._log.enter_raw({}))
         assert self._turn is not None
         self._turn.reply.id, self._turn.announced = event.response_id, True
         self._phase = Phase.REPLYING
-        self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+        self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
         if spent is not None:
             self._stop_reply()
             self._over(Status.FAILED, "", spent)
@@ -597,31 +599,35 @@ class Conversation:
             return None
         if not response_id:
             return turn
-        expected = response_id == turn.reply.id if turn.reply.id else response_id not in self._past
+        expected = (
+            response_id == turn.reply.id
+            if turn.reply.id
+            else response_id not in self._stale_response_ids
+        )
         return turn if expected else None
 
     def _show_text(self, turn: Turn, text: str) -> None:
-        waits = turn.question.item_id in self._speech.unheard
+        waits = turn.question.item_id in self._speech.awaiting_transcript
         self._out += turn.show(text, self._now, waits=waits)
 
     def _save(self) -> None:
         turn = self._turn
         if turn is not None and turn.reply.text:
             turn.saving = False
-            self._do(self._minutes.streaming(turn.question, turn.reply.text, self._model))
+            self._do(self._log.streaming(turn.question, turn.reply.text, self._model))
 
     def _ended(self, event: ev.ReplyEnded) -> None:
-        self._account.add(event.usage, self._model)
+        self._usage.add(event.usage, self._model)
         if self._phase is Phase.ENDING:
             self._refuse_calls(event.items)
             if self._is_ending(event.response_id):
-                self._past.append(event.response_id)
+                self._stale_response_ids.append(event.response_id)
                 self._cancelled()
             return
         turn = self._current(event.response_id)
         if turn is None:
             self._refuse_calls(event.items)
-            if self._turn is not None and self._turn.is_left_to_us:
+            if self._turn is not None and self._turn.server_was_busy:
                 self._ask_reply()
             return
         self._show_text(turn, turn.reply.finish(event.items))
@@ -630,12 +636,12 @@ class Conversation:
         if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:
             self._wait_for_limit(turn, wait)
             return
-        turn.pay(event.usage)
+        turn.add_usage(event.usage)
         if turn.reply.exceeded:
             self._cut_off(turn, event)
             return
         calls = turn.reply.calls
-        if self._permissions.elsewhere and not self._permissions.concern(calls):
+        if self._policy.elsewhere and not self._policy.concern(calls):
             calls = []
         if event.status is Status.COMPLETED and calls:
             self._called_at_the_end(turn, event)
@@ -651,10 +657,10 @@ class Conversation:
             return True
         if self._ending_id:
             return response_id == self._ending_id
-        return response_id not in self._past
+        return response_id not in self._stale_response_ids
 
     def _called_at_the_end(self, turn: Turn, event: ev.ReplyEnded) -> None:
-        if not self._permissions.concern(turn.reply.calls):
+        if not self._policy.concern(turn.reply.calls):
             self._open_calls = tuple(turn.reply.calls)
             self._note_calls(self._open_calls)
             problem = server_errors.unavailable(call.name for call in self._open_calls)
@@ -669,7 +675,7 @@ class Conversation:
         """The reply exceeds a limit. The turn ends, and so does the session: its next question
         would follow calls without outputs, and everything else that was too much."""
         limit = turn.reply.exceeded
-        problem = server_errors.exceeded(limit, self._permissions.limits)
+        problem = server_errors.exceeded(limit, self._policy.limits)
         self._is_spoiled = True
         if ended is None:
             self._stop_reply()
@@ -692,14 +698,14 @@ class Conversation:
     def _send_refusals(self, calls: Sequence[ToolCall], output: str) -> None:
         """Send their outputs; after too many of them, begin a new session instead."""
         self._refused += len(calls)
-        self._is_spoiled |= self._refused > self._permissions.limits.calls
+        self._is_spoiled |= self._refused > self._policy.limits.calls
         if not self._is_spoiled:
             for call in calls:
                 self._send(fx.AddItem(ToolOutput(call.call_id, output)))
 
     def _wait_for_limit(self, turn: Turn, seconds: float) -> None:
         turn.waited = True
-        self._past.append(turn.reply.id)
+        self._stale_response_ids.append(turn.reply.id)
         self._phase = Phase.LIMITED
         self._do(fx.ClearTimer(ev.Timer.STALL))
         self._show(fx.Waiting("rate limit", seconds))
@@ -732,7 +738,7 @@ class Conversation:
         self._out += self._speech.finish()
         if status is Status.COMPLETED:
             self._attempt = 0
-            self._account.replies += 1
+            self._usage.replies += 1
         over = turn.over(
             status,
             reason,
@@ -741,10 +747,10 @@ class Conversation:
             model=self._model,
             connect=self._connect_seconds,
             now=self._now,
-            bill=self._account.bill(turn.usage, self._model),
+            bill=self._usage.bill(turn.usage, self._model),
         )
         self._end(turn.question, over, turn.reply.text, b"".join(turn.audio))
-        self._past.append(turn.reply.id)
+        self._stale_response_ids.append(turn.reply.id)
         self._count(problem)
         if self._phase in (Phase.ASKED, Phase.REPLYING, Phase.CALLING):
             self._phase = Phase.READY
@@ -757,11 +763,11 @@ class Conversation:
         self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
     ) -> None:
         """A question is done with, and it is kept how; `last` is the text of its last reply."""
-        self._out += self._minutes.over(question, over, last, audio)
+        self._out += self._log.over(question, over, last, audio)
         self._show(over)
-        for heard in self._late:
+        for heard in self._late_transcripts:
             self._show(heard)
-        self._late.clear()
+        self._late_transcripts.clear()
 
     def _end_unasked(self, question: Question, over: fx.ReplyOver) -> None:
         """The same of one that waited; what was said aloud is to be seen."""
@@ -781,7 +787,7 @@ class Conversation:
 
     def _enter(self, text: str, audio: bytes | None = None) -> Question:
         """A question, and what goes with it."""
-        return self._minutes.enter(text, self._attachments.take(), audio)
+        return self._log.enter(text, self._attachments.take(), audio)
 
     def _attach(self, file: ev.Attached) -> None:
         self._attachments.add(file)
@@ -834,7 +840,7 @@ class Conversation:
         self._show_microphone()
         if self._speech.is_on and self._phase is Phase.DOWN:
             self._connect()
-        if options.by_hand and self._speech.is_on:
+        if options.push_to_talk and self._speech.is_on:
             self._silence()
             if self._phase in _CUT_SHORT:
                 self._cancel()
@@ -871,14 +877,14 @@ class Conversation:
 
     def _show_microphone(self) -> None:
         speech = self._speech
-        self._show(fx.Microphone(speech.is_on, speech.options.by_hand, speech.is_there))
+        self._show(fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_there))
 
     def _speak(self, start_ms: int) -> None:
         """The user began to."""
         self._speech.started(start_ms)
         self._tell_attached()
         if self._turn is not None and self._phase is Phase.ASKED:
-            self._turn.is_shielded = self._turn.is_asked_for
+            self._turn.not_interruptible = self._turn.is_asked_for
         if self._speech.options.interrupts:
             self._silence(by_speech=True)
 
@@ -916,12 +922,12 @@ class Conversation:
             question.item_id = item_id
         else:
             return
-        if self._speech.options.writes_down:
+        if self._speech.options.transcribes:
             self._speech.expect(item_id, question)
         if not self._speech.listens:
             return
         if turn is not None and self._goes_on(turn):
-            question.is_told = True  # and is answered when that is over
+            question.in_session = True  # and is answered when that is over
             self._say(question)
         else:
             self._begin_spoken(question)
@@ -930,25 +936,25 @@ class Conversation:
         """Whether a turn is not interrupted by what the user said meanwhile."""
         options = self._speech.options
         is_server_busy = self._phase in _REPLY_DUE or not options.replies
-        return is_server_busy and (turn.is_shielded or not options.interrupts)
+        return is_server_busy and (turn.not_interruptible or not options.interrupts)
 
     def _begin_spoken(self, question: Question) -> None:
         """The server has ended a turn of the user's, and replies to it."""
         if self._turn is not None:
             self._over(Status.CANCELLED, "turn_detected", None, next_question=False)
         if self._phase is Phase.ENDING:  # what it owes there is of the past
-            self._past.append(self._ending_id)
+            self._stale_response_ids.append(self._ending_id)
             self._cancel_owed = False
             self._answered(fx.Cancel)
-        self._answered(fx.Reply)  # one that was asked for in this moment is overtaken
+        self._answered(fx.CreateResponse)  # one that was asked for in this moment is overtaken
         self._begin(question)
-        spent = self._account.overdrawn()
+        spent = self._usage.over_budget()
         is_ours = self._is_spoiled or not self._speech.options.replies
         if is_ours and spent is None:
             self._ask_reply()
             return
         self._phase = Phase.ASKED
-        self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+        self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
         if spent is not None:
             self._stop_reply()
             self._over(Status.FAILED, "", spent, next_question=False)
@@ -956,18 +962,18 @@ class Conversation:
 
     def _heard(self, item_id: str, text: str, *, is_known: bool = True) -> None:
         """The transcript of what was said has come, or never will."""
-        question = self._speech.unheard.pop(item_id, None)
+        question = self._speech.awaiting_transcript.pop(item_id, None)
         if question is None:
             return
         question.is_wordless = is_known and not text.strip()
-        self._out += self._minutes.heard(question, text)
+        self._out += self._log.heard(question, text)
         turn = self._turn
         if question in self._queue:
             pass  # it is shown when it is asked
         elif text.strip() and turn is not None and turn.is_shown:
-            self._late.append(fx.Heard(text))
+            self._late_transcripts.append(fx.UserTranscript(text))
         elif text.strip():
-            self._show(fx.Heard(text))
+            self._show(fx.UserTranscript(text))
         if turn is not None and turn.question is question:
             self._out += turn.release()
             question.has_reply |= turn.has_begun
@@ -987,19 +993,19 @@ class Conversation:
             self._notice("error", str(turn.problem))
             return
         except ValueError as error:
-            self._notice("detail" if turn.is_garbled else "warning", str(error))
-            turn.is_garbled = True
+            self._notice("detail" if turn.bad_audio_reported else "warning", str(error))
+            turn.bad_audio_reported = True
             return
-        if self._speech.parts > self._permissions.limits.parts:
+        if self._speech.parts > self._policy.limits.parts:
             turn.reply.exceeded = "parts"
         if play is None:
             return
         turn.is_heard = True
         turn.audio_bytes += len(play.audio)
-        if turn.audio_bytes > self._permissions.limits.audio_bytes:
+        if turn.audio_bytes > self._policy.limits.audio_bytes:
             turn.reply.exceeded = "audio"
         self._do(play)
-        if self._speech.options.keeps:
+        if self._speech.options.stores_audio:
             turn.audio.append(play.audio)
 
     def _silence(self, *, by_speech: bool = False) -> None:
@@ -1031,16 +1037,14 @@ class Conversation:
         self._out += turn.release()
         self._out += self._speech.finish()
         reply, audio = turn.reply, b"".join(turn.audio)
-        self._out += self._minutes.called(
-            turn.question, reply.text, reply.calls, self._model, audio
-        )
-        self._past.append(reply.id)
+        self._out += self._log.called(turn.question, reply.text, reply.calls, self._model, audio)
+        self._stale_response_ids.append(reply.id)
         self._note_calls(reply.calls)
-        turn.begin_round(self._permissions)
+        turn.begin_round(self._policy)
         self._phase = Phase.CALLING
-        self._go_on(Round.begin)
+        self._go_on(ToolCallBatch.begin)
 
-    def _go_on(self, step: Callable[[Round], list[fx.Effect]]) -> None:
+    def _go_on(self, step: Callable[[ToolCallBatch], list[fx.Effect]]) -> None:
         """Something happened to the calls; once all have their answers the server gets those."""
         turn = self._turn
         if turn is None or turn.round is None:
@@ -1062,7 +1066,7 @@ class Conversation:
 
     def _answer_calls(self, turn: Turn) -> None:
         answers = turn.end_round()
-        self._out += self._minutes.answered(turn.question, answers, self._model)
+        self._out += self._log.answered(turn.question, answers, self._model)
         if self._phase in (Phase.CALLING, Phase.READY):  # else they are replayed
             for answer in answers:
                 self._send(fx.AddItem(answer))
@@ -1096,7 +1100,7 @@ class Conversation:
         # A cancel that arrives before the reply exists is lost, so it waits for the reply's id.
         self._cancel_owed = self._phase is Phase.ASKED
         self._phase = Phase.ENDING
-        self._ending_until = self._now + self._patience.reply
+        self._ending_until = self._now + self._timeouts.reply
         if not self._cancel_owed:
             self._send(fx.Cancel(self._ending_id))
 
@@ -1129,7 +1133,7 @@ class Conversation:
         match command:
             case fx.Configure():
                 self._settings_refused(error)
-            case fx.Reply():
+            case fx.CreateResponse():
                 self._reply_refused(error)
             case fx.Raw(fields) if fields is self._raw_reply:
                 self._reply_refused(error)
@@ -1161,14 +1165,14 @@ class Conversation:
         if self._errors > ERRORS:
             self._errors = 0
             self._do(fx.Disconnect())
-            self._lost(ev.Lost(server_errors.too_many(ERRORS), ev.Retry.NEVER))
+            self._lost(ev.ConnectionLost(server_errors.too_many(ERRORS), ev.Retry.NEVER))
         elif self._phase in (Phase.CONNECTING, Phase.CONFIGURING) and server_errors.is_fatal(error):
             self._clear_timers()
             self._give_up(server_errors.of_error(error))
         elif error.code != server_errors.EXPIRED:  # the close that follows says the same
             was_overtaken = error.code == server_errors.BUSY and not is_known
             if was_overtaken and self._turn is not None and self._phase is Phase.ASKED:
-                self._turn.is_left_to_us = not self._turn.is_asked_for
+                self._turn.server_was_busy = not self._turn.is_asked_for
             is_repeated = before is not None and before.message == error.message
             level: fx.Level = "detail" if was_overtaken or is_repeated else "error"
             self._notice(level, f"the server reports: {error.message}")
@@ -1179,7 +1183,7 @@ class Conversation:
             self._clear_timers()
             self._give_up(problem)
             return
-        self._wishes.refused()
+        self._options.refused()
         self._notice("error", problem.message)
 
     def _reply_refused(self, error: ev.ServerProblem) -> None:
@@ -1195,24 +1199,24 @@ class Conversation:
     def _question_refused(self, error: ev.ServerProblem) -> None:
         # The reply to it is on its way all the same, and would answer something else.
         assert self._turn is not None
-        self._minutes.take_back(self._turn.question)
+        self._log.remove(self._turn.question)
         self._stop_reply()
         self._over(Status.FAILED, "", server_errors.of_error(error), next_question=False)
 
     # ------------------------------------------------------------------------ what the user changes
 
     def _set_instructions(self, instructions: str) -> None:
-        self._wishes.instruct(instructions)
+        self._options.instruct(instructions)
         self._notice("info", "instructions set")
         self._configure()
 
     def _set_option(self, option: ev.OptionSet) -> None:
         name = option.key if option.of == "session" else f"{option.of}.{option.key}"
         takes_back = option.change is None
-        if takes_back and not self._wishes.is_set(option):
+        if takes_back and not self._options.is_set(option):
             self._notice("error", f"{name} is not set")
             return
-        self._wishes.change(option)
+        self._options.change(option)
         self._notice("info", f"{name} {'taken back' if takes_back else 'set'}")
         if option.of == "session" and takes_back:
             self._renew()  # a session forgets nothing that it was told: it takes a new one
@@ -1221,15 +1225,15 @@ class Conversation:
 
     def _configure(self) -> None:
         if self._has_session:
-            self._send(fx.Configure(self._wishes.session))
+            self._send(fx.Configure(self._options.session))
 
     def _send_raw(self, raw: ev.RawSaid) -> None:
         if not self._has_session:
             self._notice("error", "there is no session to send it to")
-        elif raw.asks and (spent := self._account.overdrawn()) is not None:
+        elif raw.asks and (spent := self._usage.over_budget()) is not None:
             self._notice("error", str(spent))
         elif raw.asks:
-            question = self._minutes.enter_raw(raw.fields)
+            question = self._log.enter_raw(raw.fields)
             is_free = self._phase is Phase.READY and self._turn is None
             when = "sent" if is_free else "will be sent after this reply:"
             self._notice("info", f"{when} {raw.fields['type']}")
@@ -1274,12 +1278,12 @@ class Conversation:
             self._over(Status.CANCELLED, "client_cancelled", None, next_question=False)
         self._model = model
         self._notice("info", f"model {model}")
-        if self._account.is_blind(model):
+        if self._usage.price_unknown(model):
             self._notice("warning", server_errors.no_price(model))
         self._connect()
 
     def _copy(self, block: int) -> None:
-        reply = self._minutes.last_reply
+        reply = self._log.last_reply
         if reply is None:
             self._notice("error", "there is no reply to copy yet")
         else:
@@ -1291,8 +1295,8 @@ class Conversation:
         self._silence()
         self._drop_questions()  # they belong to what was before
         self._forget_attachments()
-        self._minutes = Minutes(keeps_audio=self._speech.options.keeps)
-        self._do(fx.Begin())
+        self._log = ConversationLog(stores_audio=self._speech.options.stores_audio)
+        self._do(fx.StartRecord())
         self._notice("info", "a new conversation")
         self._connect()
 
@@ -1300,37 +1304,37 @@ class Conversation:
         if self._turn is not None or self._queue:
             self._notice("error", "a reply is due here: stop it, or wait for it, then /resume")
         else:
-            self._do(fx.Recall(number))
+            self._do(fx.LoadConversation(number))
 
-    def _resume(self, kept: Kept) -> None:
+    def _resume(self, kept: StoredConversation) -> None:
         self._silence()
         self._forget_attachments()
-        self._minutes = Minutes(kept, keeps_audio=self._speech.options.keeps)
-        if self._minutes.instructions:
-            self._wishes.instruct(self._minutes.instructions)
+        self._log = ConversationLog(kept, stores_audio=self._speech.options.stores_audio)
+        if self._log.instructions:
+            self._options.instruct(self._log.instructions)
         self._notice("info", f"conversation {kept.id}: {kept.title}")
         self._connect()
 
     def _ask_again(self) -> None:
-        last = self._minutes.last
+        last = self._log.last
         if last is None or self._turn is not None:
             self._notice("error", "there is no question to ask again")
-        elif (spent := self._account.overdrawn()) is not None:
+        elif (spent := self._usage.over_budget()) is not None:
             self._notice("error", str(spent))
-        elif not self._minutes.was_asked(last):
+        elif not self._log.was_asked(last):
             self._say(last)
-        elif not self._minutes.is_known(last):
+        elif not self._log.is_known(last):
             self._notice("error", "nobody knows what was said")
-        elif self._minutes.items[-1] is not last.item:
-            again = self._minutes.again(last)
+        elif self._log.items[-1] is not last.item:
+            again = self._log.again(last)
             if again is None:
                 self._notice("error", "nobody knows what was said")
             else:
                 self._say(again)
         else:
             self._close_calls()
-            self._turn = Turn(last, self._now, self._permissions.limits)
-            self._show(fx.Asked(last.text, self._model, last.is_spoken))
+            self._turn = Turn(last, self._now, self._policy.limits)
+            self._show(fx.QuestionAsked(last.text, self._model, last.is_spoken))
             self._next()
 
     def _timer(self, timer: ev.Timer) -> None:  # noqa: C901 - one case a timer is the point
@@ -1355,7 +1359,7 @@ class Conversation:
                 what = "answer to session.update" if begun else "session.created"
                 self._silent(f"the server sent no {what}", ev.Retry.IF_IT_WORKED)
             case ev.Timer.STALL:
-                seconds = f"{self._patience.reply:g}"
+                seconds = f"{self._timeouts.reply:g}"
                 self._silent(f"no word from the server for {seconds} s", ev.Retry.ALWAYS)
             case _:
                 assert_never(timer)
@@ -1364,13 +1368,13 @@ class Conversation:
         if self._turn is not None:
             self._out += self._turn.release()
         else:
-            self._speech.unheard.clear()
+            self._speech.awaiting_transcript.clear()
             self._next()
 
     def _silent(self, message: str, retry: ev.Retry) -> None:
         self._do(fx.Disconnect())
         hint = "check --url, or give it longer with --timeout and --connect-timeout"
-        self._lost(ev.Lost(Problem(ExitCode.LINK, message, hint), retry))
+        self._lost(ev.ConnectionLost(Problem(ExitCode.LINK, message, hint), retry))
 
     # ---------------------------------------------------------------------------------------- small
 

@@ -42,7 +42,7 @@ class AddItem:
 
 
 @value
-class Reply:
+class CreateResponse:
     """`response.create`."""
 
     options: Options = Options()
@@ -107,7 +107,7 @@ class Raw:
 Command: TypeAlias = (
     Configure
     | AddItem
-    | Reply
+    | CreateResponse
     | Cancel
     | Retrieve
     | Delete
@@ -156,17 +156,17 @@ class Waiting:
 
 
 @value
-class Asked:
+class QuestionAsked:
     """A question is the next to be answered: from here on a reply is due."""
 
     text: str
     model: str
     spoken: bool = False
-    """It was said aloud: what was heard is in a `Heard`, later or never."""
+    """It was said aloud: what was heard is in a `UserTranscript`, later or never."""
 
 
 @value
-class Heard:
+class UserTranscript:
     """What a spoken question was heard to be. It comes before its reply's text, or, if it is late,
     after the reply."""
 
@@ -174,12 +174,12 @@ class Heard:
 
 
 @value
-class Microphone:
-    """The microphone was turned on or off, or is gone. `by_hand`: what is said between on and off
+class MicrophoneStatus:
+    """The microphone was turned on or off, or is gone. `push_to_talk`: what is said between on and off
     is a turn."""
 
     is_on: bool
-    by_hand: bool
+    push_to_talk: bool
     is_there: bool = True
 
 
@@ -192,7 +192,7 @@ class TextArrived:
 
 @value
 class ReplyOver:
-    """The reply is over, however it went; always the end of an `Asked`."""
+    """The reply is over, however it went; always the end of an `QuestionAsked`."""
 
     status: Status
     text: str
@@ -266,9 +266,9 @@ Update: TypeAlias = (
     Connecting
     | Ready
     | Waiting
-    | Asked
-    | Heard
-    | Microphone
+    | QuestionAsked
+    | UserTranscript
+    | MicrophoneStatus
     | TextArrived
     | ReplyOver
     | ToolAsked
@@ -326,7 +326,7 @@ class Show:
 
 
 @value
-class Begin:
+class StartRecord:
     """What is recorded from here on is another conversation."""
 
 
@@ -338,7 +338,7 @@ class Record:
 
 
 @value
-class Recall:
+class LoadConversation:
     """Go on with a kept conversation, the latest if `id` is None; `Recalled` brings it."""
 
     id: int | None
@@ -386,9 +386,9 @@ Effect: TypeAlias = (
     | SetTimer
     | ClearTimer
     | Show
-    | Begin
+    | StartRecord
     | Record
-    | Recall
+    | LoadConversation
     | Play
     | StopPlaying
     | RunTool

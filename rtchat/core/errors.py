@@ -145,7 +145,7 @@ def writing_stdout() -> Iterator[None]:
 _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, LimitError, OutputError)}
 
 
-def as_error(problem: Problem) -> RtchatError:
+def to_exception(problem: Problem) -> RtchatError:
     """The exception for a problem, of the class that its exit code names."""
     cls = _CLASSES.get(problem.exit, RtchatError)
     error = cls(problem.message, hint=problem.hint, code=problem.code)

@@ -17,9 +17,9 @@ from rtchat.core.values import (
     Dialect,
     Item,
     JsonObject,
-    Kept,
     Part,
     Status,
+    StoredConversation,
     Usage,
     value,
 )
@@ -231,7 +231,7 @@ class AudioCleared:
 
 
 @value
-class HearingFailed:
+class TranscriptionFailed:
     """What the user said aloud could not be written down."""
 
     item_id: str
@@ -303,7 +303,7 @@ ServerEvent: TypeAlias = (
     | SpeechStopped
     | AudioCommitted
     | AudioCleared
-    | HearingFailed
+    | TranscriptionFailed
     | RateLimits
     | ServerProblem
     | Other
@@ -471,7 +471,7 @@ class ModelSet:
 
 
 @value
-class StartedOver:
+class NewConversationAsked:
     """/new: forget everything said."""
 
 
@@ -483,10 +483,10 @@ class ResumeAsked:
 
 
 @value
-class Recalled:
+class ConversationLoaded:
     """A kept conversation was read."""
 
-    kept: Kept
+    kept: StoredConversation
 
 
 @value
@@ -530,7 +530,7 @@ class CopyAsked:
 
 
 @value
-class Told:
+class LocalNotice:
     """A line from the program to the user that needs no decision: /help, a mistyped command."""
 
     text: str
@@ -548,12 +548,12 @@ class Retry(StrEnum):
 
 
 @value
-class Opened:
+class ConnectionOpened:
     """The socket is open; the session is not there yet."""
 
 
 @value
-class Lost:
+class ConnectionLost:
     """There is no connection: it could not be made, or it ended."""
 
     problem: Problem
@@ -591,18 +591,18 @@ LocalEvent: TypeAlias = (
     | OptionsAsked
     | RawSaid
     | ModelSet
-    | StartedOver
+    | NewConversationAsked
     | ResumeAsked
-    | Recalled
+    | ConversationLoaded
     | RetryAsked
     | ToolsAsked
     | ToolAnswered
     | ToolFinished
     | UsageAsked
     | CopyAsked
-    | Told
-    | Opened
-    | Lost
+    | LocalNotice
+    | ConnectionOpened
+    | ConnectionLost
     | TimerFired
 )
 Event: TypeAlias = ServerEvent | LocalEvent

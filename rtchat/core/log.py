@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rtchat.core.effects import AddItem, AppendAudio, Command, CommitAudio, Record, ReplyOver
-from rtchat.core.values import Entry, Item, JsonObject, Kept, Message, Part, State, Status
+from rtchat.core.values import (
+    Entry,
+    Item,
+    JsonObject,
+    Message,
+    Part,
+    State,
+    Status,
+    StoredConversation,
+)
 
 APPENDED = 24_000
 """Bytes of audio in one event: half a second."""
@@ -45,7 +54,7 @@ class Question:
         self.raw = raw
         self.item_id = ""
         """What the server calls its audio."""
-        self.is_told = False
+        self.in_session = False
         """Whether the session has it before it is asked."""
         self.is_answered = False
         self.is_heard = False
@@ -66,7 +75,7 @@ class Question:
 
     def forget_session(self) -> None:
         """Another session knows nothing of it."""
-        self.is_told, self.item_id = False, ""
+        self.in_session, self.item_id = False, ""
 
     @property
     def words(self) -> str:
@@ -81,7 +90,7 @@ class Question:
     def telling(self, *, listens: bool) -> Iterator[Command]:
         """What makes it part of a session; one that listens all the time would take audio that is
         appended for what is being said."""
-        if self.is_told or self.raw is not None:
+        if self.in_session or self.raw is not None:
             return
         if listens or not self.is_spoken or self.words:
             yield from add(_told(self.item) or self.item)
@@ -95,12 +104,14 @@ class Question:
         yield CommitAudio()
 
 
-class Minutes:
-    """One conversation; `kept` is how it began, if that was another time. `keeps_audio` is whether
+class ConversationLog:
+    """One conversation; `kept` is how it began, if that was another time. `stores_audio` is whether
     what was said aloud is recorded as such, beside its words."""
 
-    def __init__(self, kept: Kept | None = None, *, keeps_audio: bool = False) -> None:
-        self._keeps_audio = keeps_audio
+    def __init__(
+        self, kept: StoredConversation | None = None, *, stores_audio: bool = False
+    ) -> None:
+        self._stores_audio = stores_audio
         self.items: list[Item] = []
         self.last: Question | None = None
         """The last question that is over."""
@@ -181,7 +192,7 @@ class Minutes:
     def _forget_audio(self, question: Question) -> None:
         """What was said aloud is needed until it is known in words; where these cannot be had,
         until it is answered: a new session would be asked nothing."""
-        if not question.is_heard or self._keeps_audio:
+        if not question.is_heard or self._stores_audio:
             return
         *before, said = question.item.parts
         if said.text or question.is_answered:
@@ -191,7 +202,7 @@ class Minutes:
         """Record a question; its audio only where that is wanted."""
         question.entry = entry
         item = question.item
-        if not self._keeps_audio:
+        if not self._stores_audio:
             parts = (replace(p, data="") if p.kind == "audio" else p for p in item.parts)
             item = replace(item, parts=tuple(parts)) if question.is_spoken else item
         return Record(replace(entry, item=item))
@@ -215,7 +226,7 @@ class Minutes:
         """Whether a new session can be told what was asked."""
         return _told(question.item) is not None
 
-    def take_back(self, question: Question) -> None:
+    def remove(self, question: Question) -> None:
         """The server would not have it: it is no part of what was said."""
         self.items = [item for item in self.items if item is not question.item]
 

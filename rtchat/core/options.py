@@ -10,7 +10,7 @@ from rtchat.core.tool_calls import NO_CALLS
 from rtchat.core.values import Options
 
 
-class Wishes:
+class SessionOptions:
     """The options of one conversation."""
 
     def __init__(self, session: Options, response: Options) -> None:

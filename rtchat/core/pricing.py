@@ -49,7 +49,7 @@ _DATE_AT_ITS_END = r"-\d{4}-\d{2}-\d{2}$"
 
 
 @value
-class Costs:
+class Budget:
     """What a conversation may know about money."""
 
     rates: Mapping[str, Rate] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Removes keys from text, however they are spelled and however the text is cut into pieces.
 
-A text that arrives in pieces goes through a `Stream`, which holds back only what could be the
+A text that arrives in pieces goes through a `StreamRedactor`, which holds back only what could be the
 beginning of a key; a complete one is a stream of one piece.
 """
 
@@ -62,7 +62,7 @@ class Redactor:
         """A complete text with the keys removed."""
         if not self.begins.search(text):
             return text
-        stream = Stream(self)
+        stream = StreamRedactor(self)
         return stream.feed(text) + stream.end()
 
     def find(self, text: str, start: int) -> tuple[int, int, bool] | None:
@@ -82,7 +82,7 @@ class Redactor:
         return None
 
 
-class Stream:
+class StreamRedactor:
     """One text in pieces. What is given out together with what is held back is never more than the
     text so far, and without its keys."""
 

@@ -35,7 +35,7 @@ Identity: TypeAlias = tuple[str | None, str]
 """What a permission covers: the remote MCP server, None for a local tool, and the tool."""
 
 
-class Permissions:
+class ToolPolicy:
     """Which calls may be made. `asks` is whether there is somebody to be asked; `elsewhere` whether
     others make all calls, as in a recording."""
 
@@ -85,13 +85,13 @@ class Permissions:
         return any(self.tools or isinstance(call, Approval) for call in calls)
 
 
-class Round:
+class ToolCallBatch:
     """One reply's calls, `number` from 1 within its turn. Methods return what is to be done."""
 
-    def __init__(self, calls: Sequence[Call], permissions: Permissions, number: int) -> None:
+    def __init__(self, calls: Sequence[Call], tool_policy: ToolPolicy, number: int) -> None:
         self.calls = tuple(calls)
-        self.is_last = number >= permissions.limits.rounds
-        self._permissions = permissions
+        self.is_last = number >= tool_policy.limits.rounds
+        self._policy = tool_policy
         self._waiting = list(calls)
         """To be allowed or not, in order."""
         self._running: dict[str, ToolCall] = {}
@@ -112,13 +112,13 @@ class Round:
         done: list[Effect] = []
         asked: list[Call] = []
         for call in self._waiting:
-            if isinstance(call, ToolCall) and call.name not in self._permissions.tools:
+            if isinstance(call, ToolCall) and call.name not in self._policy.tools:
                 done += self._refuse(call, f"error: there is no tool {call.name}")
             elif self.is_last:
                 done += self._refuse(call, _ENOUGH)
-            elif self._permissions.allows(call):
+            elif self._policy.allows(call):
                 done += self._allow(call)
-            elif self._permissions.asks:
+            elif self._policy.asks:
                 asked.append(call)
             else:
                 name = _name(call)
@@ -139,8 +139,8 @@ class Round:
             case "yes":
                 done = self._allow(call)
             case "always":
-                self._permissions.allow(call)
-                again = [other for other in self._waiting if self._permissions.allows(other)]
+                self._policy.allow(call)
+                again = [other for other in self._waiting if self._policy.allows(other)]
                 self._waiting = [other for other in self._waiting if other not in again]
                 done = [effect for one in (call, *again) for effect in self._allow(one)]
             case _:
@@ -167,7 +167,7 @@ class Round:
         if not self._waiting:
             return []
         call = self._waiting[0]
-        server = self._permissions.servers.get(call.name, "") if isinstance(call, ToolCall) else ""
+        server = self._policy.servers.get(call.name, "") if isinstance(call, ToolCall) else ""
         return [Show(ToolAsked(call, server))]
 
     def _allow(self, call: Call) -> list[Effect]:

@@ -12,7 +12,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
 from rtchat.core.audio_state import SHORTEST_MS, Speech, SpeechOptions
-from rtchat.core.backoff import Patience, back_off
+from rtchat.core.backoff import Timeouts, backoff
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ChannelDone, Delta
 from rtchat.core.reply import Reply
@@ -51,14 +51,14 @@ class Transcription:
         has_turns: bool,
         from_file: bool = False,
         input_rate: int = 0,
-        patience: Patience = Patience(),  # noqa: B008 - a frozen value
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
     ) -> None:
         self._model = model
         self._options = options
         self._has_turns = has_turns
-        self._patience = patience
+        self._timeouts = timeouts
         self._phase = _Phase.CONNECTING
-        speech = SpeechOptions(has_microphone=True, by_hand=False, input_rate=input_rate)
+        speech = SpeechOptions(has_microphone=True, push_to_talk=False, input_rate=input_rate)
         self._speech = Speech(speech, from_file=from_file)
         self._words = Reply(between="\n")
         self._before: list[str] = []
@@ -108,7 +108,7 @@ class Transcription:
                 self._hear(event)
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 self._heard(item_id, text)
-            case ev.HearingFailed(item_id, message):
+            case ev.TranscriptionFailed(item_id, message):
                 self._notice("error", f"what was said could not be written down: {message}")
                 self._exit = ExitCode.REPLY
                 self._heard(item_id, "")
@@ -123,8 +123,8 @@ class Transcription:
             case ev.Started():
                 self._began = self._now
                 self._connect()
-            case ev.Opened():
-                self._do(fx.SetTimer(ev.Timer.START, self._patience.start))
+            case ev.ConnectionOpened():
+                self._do(fx.SetTimer(ev.Timer.START, self._timeouts.start))
             case ev.SessionCreated() if self._phase is _Phase.CONNECTING:
                 self._speech.agree(event)
                 self._phase = _Phase.CONFIGURING
@@ -137,7 +137,7 @@ class Transcription:
                     self._configured()
             case ev.ServerProblem():
                 self._problem(event)
-            case ev.Lost():
+            case ev.ConnectionLost():
                 self._lost(event)
             case ev.CancelPressed():
                 self._stop_input()
@@ -169,17 +169,17 @@ class Transcription:
             self._send(audio)
         self._end()
 
-    def _lost(self, lost: ev.Lost) -> None:
+    def _lost(self, lost: ev.ConnectionLost) -> None:
         if self._phase is _Phase.RETRYING:
             return
         self._clear_timers()
         self._input_ended |= self._is_stopping
         worth_it = lost.retry is ev.Retry.ALWAYS if self._ready is None else self._is_worth_it(lost)
-        delay = back_off(self._attempt, lost.retry_after)
+        delay = backoff(self._attempt, lost.retry_after)
         if not worth_it or delay is None:
             self._over(lost.problem)
             return
-        self._turn_page()
+        self._flush_words()
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
@@ -191,7 +191,7 @@ class Transcription:
         self._show(fx.Waiting(lost.problem.message, delay))
         self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
 
-    def _is_worth_it(self, lost: ev.Lost) -> bool:
+    def _is_worth_it(self, lost: ev.ConnectionLost) -> bool:
         """Whether another connection can go on where the last one was."""
         return self._has_turns and lost.retry is not ev.Retry.NEVER
 
@@ -303,7 +303,7 @@ class Transcription:
             self._line_is_over = False
             self._show(fx.TextArrived(text))
 
-    def _turn_page(self) -> None:
+    def _flush_words(self) -> None:
         """Nothing more comes of what was heard so far."""
         self._show_words(self._words.finish())
         if self._words.text:
@@ -339,7 +339,7 @@ class Transcription:
             self._commit = self._send(fx.CommitAudio())
             # The server may be behind with turns of its own: the answer to this comes after them.
             self._clear = self._send(fx.ClearAudio())
-            self._do(fx.SetTimer(ev.Timer.STALL, self._patience.reply))
+            self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
 
     def _cleared(self) -> None:
         self._clear = ""
@@ -361,7 +361,7 @@ class Transcription:
 
     def _end_words(self, status: Status, problem: Problem | None) -> None:
         """What was heard stays."""
-        self._turn_page()
+        self._flush_words()
         timing = fx.Timing(self._ready, self._first, self._now - self._began)
         text = "\n".join(self._before)
         self._show(fx.ReplyOver(status, text, self._model, problem=problem, timing=timing))

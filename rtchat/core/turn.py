@@ -12,7 +12,7 @@ from rtchat.core import events as ev
 from rtchat.core.errors import Problem
 from rtchat.core.log import Question
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
-from rtchat.core.tool_calls import Permissions, Round
+from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
 SAVE_EVERY = 0.5
@@ -40,7 +40,7 @@ class Turn:
         """Whether a rate limit was waited out."""
         self.saving = False
         """Whether a timer runs that has the text recorded."""
-        self.round: Round | None = None
+        self.round: ToolCallBatch | None = None
         """The calls that are being made."""
         self.usage: Usage | None = None
         self.is_heard = False
@@ -49,11 +49,11 @@ class Turn:
         """Whether the rest of it is not to be heard any more."""
         self.is_asked_for = False
         """Whether the server was asked for the reply; else it replies by itself."""
-        self.is_left_to_us = False
+        self.server_was_busy = False
         """Whether it was busy when it would have."""
-        self.is_shielded = False
+        self.not_interruptible = False
         """Whether the user spoke before it began: speech interrupts a reply when speech begins."""
-        self.is_garbled = False
+        self.bad_audio_reported = False
         """Whether it was said that some of it is no audio."""
         self.audio_bytes = 0
         """Bytes of the reply's audio."""
@@ -64,7 +64,7 @@ class Turn:
         self._rounds = 0
         self._said: list[str] = []
         """The text of its replies that were followed by calls."""
-        self._joint = ""
+        self._separator = ""
         """What is shown between that and the next."""
         self._calls: list[ToolCall] = []
         self._held: list[str] | None = None
@@ -80,10 +80,14 @@ class Turn:
         """Whether text of it stands on the screen."""
         return self._held is None and self.first is not None
 
-    def begin_reply(self, *, is_shielded: bool) -> None:
+    def begin_reply(self, *, not_interruptible: bool) -> None:
         """Another reply is asked for."""
         self.reply = self._new_reply()
-        self.is_asked_for, self.is_left_to_us, self.is_shielded = True, False, is_shielded
+        self.is_asked_for, self.server_was_busy, self.not_interruptible = (
+            True,
+            False,
+            not_interruptible,
+        )
         self.announced = self.is_heard = self.is_silenced = self.saving = False
         self.audio_bytes = 0
 
@@ -98,10 +102,10 @@ class Turn:
                 self._held = []
                 done.append(fx.SetTimer(ev.Timer.HEARD, WORDS_LATE))
         if self._held is None:
-            done.append(fx.Show(fx.TextArrived(self._joint + text)))
+            done.append(fx.Show(fx.TextArrived(self._separator + text)))
         else:
-            self._held.append(self._joint + text)
-        self._joint = ""
+            self._held.append(self._separator + text)
+        self._separator = ""
         if not self.saving:
             self.saving = True
             done.append(fx.SetTimer(ev.Timer.SAVE, SAVE_EVERY))
@@ -114,20 +118,20 @@ class Turn:
             return []
         return [fx.ClearTimer(ev.Timer.HEARD), fx.Show(fx.TextArrived("".join(held)))]
 
-    def pay(self, usage: Usage | None) -> None:
+    def add_usage(self, usage: Usage | None) -> None:
         """A reply used this."""
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage + usage
 
-    def begin_round(self, permissions: Permissions) -> None:
+    def begin_round(self, tool_policy: ToolPolicy) -> None:
         """The reply was calls: its words stand, another one follows."""
         if self.reply.text:
             self._said.append(self.reply.text)
-            self._joint = BETWEEN_PARTS
+            self._separator = BETWEEN_PARTS
         self._note_calls()
         self._rounds += 1
         self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
-        self.round = Round(self.reply.calls, permissions, self._rounds)
+        self.round = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
         self.reply, self.audio = self._new_reply(), []
 
     def _new_reply(self) -> Reply:

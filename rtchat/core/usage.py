@@ -8,16 +8,16 @@ from rtchat.core import server_errors
 from rtchat.core.effects import Totals
 from rtchat.core.errors import Problem
 from rtchat.core.events import RateLimit
-from rtchat.core.pricing import Costs, cost
+from rtchat.core.pricing import Budget, cost
 from rtchat.core.values import Usage
 
 
-class Account:
+class UsageMeter:
     """The sums of one run."""
 
-    def __init__(self, costs: Costs) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.replies = 0
-        self._costs = costs
+        self._costs = budget
         self._usage = Usage()
         self._spent: float | None = None
         self._limits: tuple[RateLimit, ...] = ()
@@ -36,14 +36,14 @@ class Account:
         rate = self._costs.rate(model)
         return None if usage is None or rate is None else cost(usage, rate)
 
-    def overdrawn(self) -> Problem | None:
+    def over_budget(self) -> Problem | None:
         """Why nothing more is asked, if it has cost enough."""
         most = self._costs.most
         if most is None or self._spent is None or self._spent < most:
             return None
         return server_errors.spent(self._spent, most)
 
-    def is_blind(self, model: str) -> bool:
+    def price_unknown(self, model: str) -> bool:
         """Whether there is a budget, and no price of this model to hold it by."""
         return self._costs.most is not None and self._costs.rate(model) is None
 

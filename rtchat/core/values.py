@@ -309,7 +309,7 @@ class Entry:
 
 
 @value
-class Kept:
+class StoredConversation:
     """A kept conversation. `began` and `updated` are Unix seconds."""
 
     id: int

@@ -14,15 +14,15 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
-from rtchat.core.values import Entry, Kept, Usage
-from rtchat.history.transcript import Passage, passages
+from rtchat.core.values import Entry, StoredConversation, Usage
+from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
 
 
-def export(kept: Kept, format: Format, zone: tzinfo | None = None) -> str:
+def export(kept: StoredConversation, format: Format, zone: tzinfo | None = None) -> str:
     """A conversation in a format, its times those of `zone`, the local one if None."""
     match format:
         case "markdown":
@@ -39,12 +39,12 @@ def when(seconds: float, zone: tzinfo | None = None) -> str:
     return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M}"
 
 
-def _about(kept: Kept, zone: tzinfo | None) -> str:
+def _about(kept: StoredConversation, zone: tzinfo | None) -> str:
     turns = f"{kept.turns} turn{'' if kept.turns == 1 else 's'}"
     return " · ".join(part for part in (when(kept.began, zone), kept.model, turns) if part)
 
 
-def _heading(passage: Passage) -> str:
+def _heading(passage: TranscriptEntry) -> str:
     match passage.kind:
         case "question":
             return "You"
@@ -64,7 +64,7 @@ def _heading(passage: Passage) -> str:
 # ----------------------------------------------------------------------------------------- JSON
 
 
-def summary(kept: Kept) -> dict[str, object]:
+def summary(kept: StoredConversation) -> dict[str, object]:
     """What is to be known of a conversation without its items; times are Unix seconds."""
     return {
         "id": kept.id,
@@ -76,7 +76,7 @@ def summary(kept: Kept) -> dict[str, object]:
     }
 
 
-def _json(kept: Kept) -> str:
+def _json(kept: StoredConversation) -> str:
     entries = [_entry(entry) for entry in kept.entries]
     data = {"rtchat": __version__, "format": 1, **summary(kept), "entries": entries}
     return write_json(data, indent=2) + "\n"
@@ -116,17 +116,17 @@ def _usage(usage: Usage | None) -> dict[str, int] | None:
 # ------------------------------------------------------------------------------------- Markdown
 
 
-def _markdown(kept: Kept, zone: tzinfo | None) -> str:
+def _markdown(kept: StoredConversation, zone: tzinfo | None) -> str:
     title = _literal(kept.title or f"Conversation {kept.id}")
     blocks = [f"# {title}", _literal(_about(kept, zone))]
-    for passage in passages(kept):
+    for passage in transcript_entries(kept):
         blocks += [f"## {_literal(_heading(passage))}", *_body(passage)]
         if passage.note:
             blocks.append(f"*{_literal(passage.note)}*")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _body(passage: Passage) -> list[str]:
+def _body(passage: TranscriptEntry) -> list[str]:
     if passage.kind in ("question", "reply", "instructions"):
         text = passage.text.strip("\n")
         return [_closed(text), *["*image*"] * len(passage.pictures)]
@@ -226,12 +226,12 @@ _PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 _ODD = re.compile(r"[^\t\n -~]+")
 
 
-def _html(kept: Kept, zone: tzinfo | None) -> str:
+def _html(kept: StoredConversation, zone: tzinfo | None) -> str:
     return _PAGE.format(
         title=_safe(kept.title or f"Conversation {kept.id}"),
         style=_STYLE,
         about=_safe(_about(kept, zone)),
-        body="\n".join(_section(passage) for passage in passages(kept)),
+        body="\n".join(_section(passage) for passage in transcript_entries(kept)),
     )
 
 
@@ -239,7 +239,7 @@ def _safe(text: str) -> str:
     return escape(visible(text))
 
 
-def _section(passage: Passage) -> str:
+def _section(passage: TranscriptEntry) -> str:
     return "\n".join(
         (
             f'<section>\n<h2 class="who" dir="auto">{_safe(_heading(passage))}</h2>',
@@ -252,7 +252,7 @@ def _section(passage: Passage) -> str:
     )
 
 
-def _content(passage: Passage) -> str:
+def _content(passage: TranscriptEntry) -> str:
     match passage.kind:
         case "reply":
             return f'<div class="reply" dir="auto">\n{_rendered(passage.text)}</div>'

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rtchat.core.errors import OutputError, UsageError
-from rtchat.core.values import Entry, Kept, value
+from rtchat.core.values import Entry, StoredConversation, value
 from rtchat.history import schema
 from rtchat.history.transcript import SPOKEN
 from rtchat.system.folders import make_private
@@ -51,10 +51,10 @@ class HistoryBusyError(HistoryError):
 
 
 @value
-class Hit:
+class SearchHit:
     """A place where a search found its words."""
 
-    kept: Kept
+    kept: StoredConversation
     """Without its entries."""
     turn: int
     snippet: str
@@ -216,7 +216,7 @@ class Store:
 
     # --------------------------------------------------------------------------------- reading
 
-    def recall(self, id: int | None = None) -> Kept:
+    def recall(self, id: int | None = None) -> StoredConversation:
         """A conversation, which goes on from here: the latest but the current one if not named.
 
         UsageError if there is no such conversation.
@@ -225,7 +225,7 @@ class Store:
         self.resume(kept)
         return kept
 
-    def find(self, id: int | None) -> Kept:
+    def find(self, id: int | None) -> StoredConversation:
         """A conversation with its entries; without an id the latest before the current one.
 
         UsageError if there is no such conversation.
@@ -234,29 +234,29 @@ class Store:
             self._write()
         return self.read(self._latest() if id is None else id)
 
-    def resume(self, kept: Kept) -> None:
+    def resume(self, kept: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
         self._leave()
         self._id = kept.id
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in kept.entries}
 
-    def read(self, id: int) -> Kept:
+    def read(self, id: int) -> StoredConversation:
         """A conversation with its entries. UsageError if it is not there."""
         query = f"""SELECT turn, position, {", ".join(schema.COLUMNS[:-1])} FROM item
             WHERE conversation = ? ORDER BY turn, position"""
         with _explained(self._path):
             row = self._row(id)
             entries = tuple(schema.entry(entry) for entry in self._db.execute(query, (id,)))
-        return Kept(*row, entries)
+        return StoredConversation(*row, entries)
 
-    def conversations(self, limit: int | None = None) -> list[Kept]:
+    def conversations(self, limit: int | None = None) -> list[StoredConversation]:
         """The latest conversations, newest first, without their entries."""
         query = f"SELECT {_KEPT} FROM conversation ORDER BY updated DESC, id DESC LIMIT ?"
         with _explained(self._path):
             found = self._db.execute(query, (-1 if limit is None else limit,)).fetchall()
-        return [Kept(*row) for row in found]
+        return [StoredConversation(*row) for row in found]
 
-    def search(self, words: str, limit: int = 20) -> list[Hit]:
+    def search(self, words: str, limit: int = 20) -> list[SearchHit]:
         """Where all these words are in one item, each of them or what begins like it."""
         query = f"""SELECT {_KEPT}, item.turn, snippet(words, 0, '', '', '…', 16)
             FROM words JOIN item ON item.id = words.rowid
@@ -271,7 +271,10 @@ class Store:
             return []
         with _explained(self._path):
             found = self._db.execute(query, (wanted, limit)).fetchall()
-        return [Hit(Kept(*kept), turn, " ".join(text.split())) for *kept, turn, text in found]
+        return [
+            SearchHit(StoredConversation(*kept), turn, " ".join(text.split()))
+            for *kept, turn, text in found
+        ]
 
     def _latest(self) -> int:
         query = "SELECT id FROM conversation WHERE id IS NOT ? ORDER BY updated DESC, id DESC"

@@ -14,10 +14,10 @@ from rtchat.core.values import (
     ApprovalAnswer,
     Entry,
     Item,
-    Kept,
     Message,
     OtherItem,
     State,
+    StoredConversation,
     ToolCall,
     ToolOutput,
     value,
@@ -41,7 +41,7 @@ _NOTES = {
 
 
 @value
-class Passage:
+class TranscriptEntry:
     """One item of a conversation."""
 
     kind: Kind
@@ -55,7 +55,7 @@ class Passage:
     entry: Entry
 
 
-def passages(kept: Kept) -> Iterator[Passage]:
+def transcript_entries(kept: StoredConversation) -> Iterator[TranscriptEntry]:
     """All of it, in order."""
     for _, turn in groupby(kept.entries, lambda entry: entry.turn):
         question, *rest = turn
@@ -71,7 +71,7 @@ def _note(entry: Entry) -> str:
     return f"{note}: {' '.join(entry.reason.split())}" if note and entry.reason else note
 
 
-def _passage(kept: Kept, entry: Entry, note: str) -> Passage:
+def _passage(kept: StoredConversation, entry: Entry, note: str) -> TranscriptEntry:
     item = entry.item
     kind, name, text = _read(item)
     if kind == "reply":
@@ -79,7 +79,7 @@ def _passage(kept: Kept, entry: Entry, note: str) -> Passage:
     pictures: tuple[str, ...] = ()
     if isinstance(item, Message):
         pictures = tuple(part.data for part in item.parts if part.kind == "image")
-    return Passage(kind, name, text, note, pictures, entry)
+    return TranscriptEntry(kind, name, text, note, pictures, entry)
 
 
 def _read(item: Item) -> tuple[Kind, str, str]:
@@ -110,12 +110,12 @@ def _said(message: Message) -> str:
     return text
 
 
-def plain(kept: Kept) -> str:
+def plain(kept: StoredConversation) -> str:
     """All of it as text: questions as at the prompt, replies as they came."""
-    return "\n\n".join(_plain(passage) for passage in passages(kept)) + "\n"
+    return "\n\n".join(_plain(passage) for passage in transcript_entries(kept)) + "\n"
 
 
-def _plain(passage: Passage) -> str:
+def _plain(passage: TranscriptEntry) -> str:
     lines = [opening(passage)]
     lines += ["[image]"] * len(passage.pictures)
     if passage.note:
@@ -123,7 +123,7 @@ def _plain(passage: Passage) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def opening(passage: Passage) -> str:
+def opening(passage: TranscriptEntry) -> str:
     """Its text, and before it what kind of text that is."""
     match passage.kind:
         case "question":

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from rtchat.core.errors import OutputError
-from rtchat.core.values import Entry, Kept
+from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.store import HistoryBusyError, Store
 from rtchat.system.worker import Worker
 
@@ -41,7 +41,7 @@ class HistoryWriter:
         """Entries recorded from now on belong to a new conversation."""
         self._do(self._store.begin)
 
-    def resume(self, kept: Kept) -> None:
+    def resume(self, kept: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
         self._do(partial(self._store.resume, kept))
 
@@ -50,7 +50,7 @@ class HistoryWriter:
         self._recorded += 1
         return self._call(partial(self._record, entry))
 
-    def find(self, id: int | None) -> asyncio.Future[Kept]:
+    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
         """Read a conversation, by default the latest one before this. UsageError if not found."""
         return self._call(partial(self._store.find, id))
 

@@ -73,12 +73,12 @@ def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
 
 
 def may_be_dropped(entry: str) -> bool:
-    """Whether a line at the prompt begins like a path, so that `dropped` has to read the disk."""
+    """Whether a line at the prompt begins like a path, so that `paths_from_drop` has to read the disk."""
     line = entry.strip()
     return bool(_LOOKS_LIKE_A_PATH.match(line)) and "\n" not in line
 
 
-def dropped(entry: str) -> tuple[str, ...]:
+def paths_from_drop(entry: str) -> tuple[str, ...]:
     """The paths of the files that a line at the prompt is made of and nothing else, as terminals
     paste them when files are dropped; empty if it is a line like any other."""
     if not may_be_dropped(entry):

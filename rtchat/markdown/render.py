@@ -39,7 +39,7 @@ _MANY = 600
 """Lines and changes of style that wait for a tick: to print more at once takes too long."""
 
 
-class Stream:
+class MarkdownStream:
     """One text that arrives in deltas: lines for good, and the look of what is not yet final."""
 
     def __init__(self, console: Console) -> None:

@@ -23,8 +23,8 @@ from rtchat.core.values import (
     Usage,
     value,
 )
-from rtchat.server.engine import CallPiece, Finish, Prompt
-from rtchat.wire.client_events import Tools
+from rtchat.server.engine import CallPiece, Finish, ModelInput
+from rtchat.wire.client_events import ToolSettings
 from rtchat.wire.fields import Fields, read_json
 
 UPSTREAM_SECONDS = 300.0
@@ -88,7 +88,7 @@ def _is_loopback(host: str) -> bool:
 # ------------------------------------------------------------------------------------------ request
 
 
-def write_request(prompt: Prompt, model: str) -> JsonObject:
+def write_request(prompt: ModelInput, model: str) -> JsonObject:
     """The body of a request."""
     body: dict[str, object] = {
         "model": model,
@@ -102,7 +102,7 @@ def write_request(prompt: Prompt, model: str) -> JsonObject:
     return body | _tools(prompt.tools)
 
 
-def not_supported(prompt: Prompt) -> Finish | None:
+def not_supported(prompt: ModelInput) -> Finish | None:
     """Why it cannot be asked at all: chat completions hear no raw audio."""
     asked = [item for item in prompt.items if isinstance(item, Message) and item.role == "user"]
     parts = asked[-1].parts if asked else ()
@@ -111,7 +111,7 @@ def not_supported(prompt: Prompt) -> Finish | None:
     return failed("The upstream reads text and images, no audio.", "audio_not_supported")
 
 
-def _tools(tools: Tools) -> dict[str, object]:
+def _tools(tools: ToolSettings) -> dict[str, object]:
     if not tools.functions:
         return {}
     functions = [
@@ -134,7 +134,7 @@ def _tools(tools: Tools) -> dict[str, object]:
     return body
 
 
-def _messages(prompt: Prompt) -> list[dict[str, object]]:
+def _messages(prompt: ModelInput) -> list[dict[str, object]]:
     chat: list[dict[str, object]] = []
     if prompt.instructions:
         chat.append({"role": "system", "content": prompt.instructions})

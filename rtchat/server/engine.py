@@ -13,18 +13,18 @@ from typing import Protocol, TypeAlias
 
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import Item, Message, Status, ToolOutput, Usage, value
-from rtchat.wire.client_events import Tools
+from rtchat.wire.client_events import ToolSettings
 
 
 @value
-class Prompt:
+class ModelInput:
     """What to answer. `max_output_tokens` None means as many as the engine likes; `is_spoken` says
     that the answer is read aloud, where nobody skips what is too long."""
 
     instructions: str
     items: tuple[Item, ...]
     max_output_tokens: int | None = None
-    tools: Tools = Tools()
+    tools: ToolSettings = ToolSettings()
     is_spoken: bool = False
 
     @property
@@ -69,7 +69,7 @@ class Finish:
 
 
 @value
-class HangUp:
+class CloseConnection:
     """The end of the connection, after an `error` event if there is one. Code 1006 breaks it."""
 
     code: int
@@ -77,9 +77,9 @@ class HangUp:
     problem: ServerProblem | None = None
 
 
-Piece: TypeAlias = str | CallPiece | Finish | HangUp
-Answer: TypeAlias = AsyncGenerator[Piece, None]
-"""Text and calls, then a `Finish` or a `HangUp`, and nothing after it. Closing it early stops the
+OutputPiece: TypeAlias = str | CallPiece | Finish | CloseConnection
+Answer: TypeAlias = AsyncGenerator[OutputPiece, None]
+"""Text and calls, then a `Finish` or a `CloseConnection`, and nothing after it. Closing it early stops the
 engine."""
 
 
@@ -111,8 +111,8 @@ class Engine(Protocol):
     def instructions(self) -> str:
         """The instructions of a session that sets none."""
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         """A client has connected; what to do to it instead of opening a session, if anything."""
 
-    def answer(self, prompt: Prompt) -> Answer | ServerProblem:
+    def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
         """Answer, or refuse with an `error` event instead of a reply."""

@@ -11,7 +11,7 @@ from rtchat.core.errors import UsageError
 from rtchat.server import model_files
 from rtchat.server.chat_completions import UPSTREAM_SECONDS, Upstream
 from rtchat.server.engine import Engine
-from rtchat.server.llama import SMOLLM2, plain_recipe, running
+from rtchat.server.llama import SMOLLM2, load_model, plain_config
 from rtchat.server.protocol import NO_VOICE
 from rtchat.server.script import EchoEngine, ScriptEngine, load_script
 from rtchat.server.tone_voice import ToneVoice
@@ -21,7 +21,7 @@ _SCRIPT = "script:"
 
 
 @asynccontextmanager
-async def opened(
+async def open_engine(
     name: str,
     *,
     data_dir: Path,
@@ -41,22 +41,22 @@ async def opened(
     if upstream is not None and name != "upstream":
         raise UsageError(f"--upstream is for the engine upstream, not {name}")
     if name == "upstream":
-        async with _asking(upstream, upstream_seconds, secrets) as engine:
+        async with _upstream_of(upstream, upstream_seconds, secrets) as engine:
             yield engine
     elif name == "echo":
         yield EchoEngine()
     elif name.startswith(_SCRIPT):
         yield ScriptEngine(load_script(Path(name.removeprefix(_SCRIPT))))
     elif name == "local":
-        recipe = SMOLLM2 if gguf is None else plain_recipe(gguf)
-        async with running(_found(data_dir, gguf), recipe, environ=environ) as llama:
+        recipe = SMOLLM2 if gguf is None else plain_config(gguf)
+        async with load_model(_model_file(data_dir, gguf), recipe, environ=environ) as llama:
             yield llama
     else:
         raise UsageError(f"no engine {name}", hint="local, echo, script:FILE or upstream")
 
 
 @asynccontextmanager
-async def _asking(
+async def _upstream_of(
     upstream: Upstream | None, seconds: float, secrets: Iterable[str]
 ) -> AsyncIterator[Engine]:
     if upstream is None:
@@ -69,7 +69,7 @@ async def _asking(
         yield engine
 
 
-def _found(data_dir: Path, gguf: Path | None) -> Path:
+def _model_file(data_dir: Path, gguf: Path | None) -> Path:
     path = model_files.find(data_dir, gguf)
     if path is None:
         raise UsageError("the embedded model is not installed", hint="rtchat local install")

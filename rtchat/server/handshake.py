@@ -1,6 +1,6 @@
 """Which clients are admitted, and how their connections are read.
 
-`Door` checks handshakes: paths, origins, keys, and how many clients there are. `Link` is a
+`HandshakePolicy` checks handshakes: paths, origins, keys, and how many clients there are. `ClientConnection` is a
 connection that reads about a millisecond's worth of frames at a time, however many have arrived,
 and that notices a client which has gone without closing.
 """
@@ -22,7 +22,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 
-from rtchat.server.limits import MB, Budget, Limits, Pace
+from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits
 
 PATH = "/v1/realtime"
 _PATHS = (PATH, "/realtime")
@@ -43,11 +43,15 @@ _MOST_UNSENT = 5 * FRAGMENT
 """How many bytes may wait for a client: a fragment in UTF-8 and many pongs."""
 
 
-class Door:
+class HandshakePolicy:
     """Admits clients, and knows their connections."""
 
     def __init__(
-        self, api_key: str | None, origins: frozenset[str], limits: Limits, budget: Budget
+        self,
+        api_key: str | None,
+        origins: frozenset[str],
+        limits: ServerLimits,
+        budget: MemoryBudget,
     ) -> None:
         self._key = None if api_key is None else api_key.encode()
         self._origins = origins
@@ -55,11 +59,11 @@ class Door:
         self.budget = budget
         self.buffer = memoryview(bytearray(_MOST_READ))
         """Shared by all connections: each has used its data up before the next one reads."""
-        self._arriving: dict[Link, None] = {}
+        self._arriving: dict[ClientConnection, None] = {}
         """Connections in their handshake, oldest first."""
-        self._inside: set[Link] = set()
+        self._inside: set[ClientConnection] = set()
 
-    def judge(self, link: Link, request: Request) -> Response | None:
+    def judge(self, link: ClientConnection, request: Request) -> Response | None:
         """The response that refuses a handshake, or None to accept it."""
         refusal = self._refusal(request)
         if refusal is None:
@@ -67,13 +71,13 @@ class Door:
             self._inside.add(link)
         return refusal
 
-    def arrived(self, link: Link) -> None:
+    def arrived(self, link: ClientConnection) -> None:
         """A connection has been opened."""
         self._arriving[link] = None
         if len(self._arriving) > _MOST_ARRIVING:
             next(iter(self._arriving)).transport.abort()
 
-    def left(self, link: Link) -> None:
+    def left(self, link: ClientConnection) -> None:
         """A connection has been closed."""
         self._arriving.pop(link, None)
         self._inside.discard(link)
@@ -144,41 +148,41 @@ def _refuse(status: HTTPStatus, code: str, message: str) -> Response:
     return Response(status.value, status.phrase, headers, body)
 
 
-class Link(ServerConnection, asyncio.BufferedProtocol):
+class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
     """A connection to a client.
 
     It is a `BufferedProtocol` because that decides how much is read at a time: a quarter of a
     megabyte, which asyncio would read, has 40,000 frames of a byte.
     """
 
-    def __init__(self, *arguments: Any, door: Door, **named: Any) -> None:
+    def __init__(self, *arguments: Any, door: HandshakePolicy, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._door = door
+        self._policy = door
         self._read_size = _LEAST_READ
         self._reads = 0
         self._drains = 0
         self._incoming = 0
-        self._pings = Pace(door.limits.events_per_second, monotonic())
+        self._pings = EventRate(door.limits.events_per_second, monotonic())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._door.arrived(self)
+        self._policy.arrived(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._door.left(self)
+        self._policy.left(self)
         self.taken()
 
     # ------------------------------------------------------------------------------------ reading
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._door.buffer[: self._read_size]
+        return self._policy.buffer[: self._read_size]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._reads += 1
         self._count(self._incoming + nbytes)
         began = perf_counter()
-        self.data_received(bytes(self._door.buffer[:nbytes]))
+        self.data_received(bytes(self._policy.buffer[:nbytes]))
         took = perf_counter() - began
         if took > _READ_SECONDS:
             self._read_size = max(_LEAST_READ, self._read_size // 2)
@@ -191,13 +195,13 @@ class Link(ServerConnection, asyncio.BufferedProtocol):
         self._count(0)
 
     def _count(self, incoming: int) -> None:
-        self._door.budget.held += incoming - self._incoming
+        self._policy.budget.held += incoming - self._incoming
         self._incoming = incoming
 
     def _check(self) -> None:
         if self.transport.get_write_buffer_size() > _MOST_UNSENT:
             self.transport.abort()  # it sends pings but does not read the pongs
-        elif self._incoming > MB and self._door.budget.is_overdrawn:
+        elif self._incoming > MB and self._policy.budget.is_exceeded:
             self._fail(CloseCode.TRY_AGAIN_LATER, "The server is out of memory.")
             self.taken()
 

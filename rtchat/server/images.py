@@ -10,7 +10,7 @@ import re
 from base64 import b64decode
 
 from rtchat.core.values import Item, Message
-from rtchat.server.items import RefusedError
+from rtchat.server.items import InvalidItemError
 
 _DATA_URL = re.compile(r"data:image/(png|jpeg|webp|gif);base64,", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?://", re.IGNORECASE)
@@ -23,7 +23,7 @@ _MAGIC = {
 
 
 def check_images(item: Item, path: str, *, allow_urls: bool) -> None:
-    """Raises `RefusedError` for an image that is not a PNG, JPEG, WebP or GIF as a data URL."""
+    """Raises `InvalidItemError` for an image that is not a PNG, JPEG, WebP or GIF as a data URL."""
     if not isinstance(item, Message):
         return
     for index, part in enumerate(item.parts):
@@ -34,7 +34,7 @@ def check_images(item: Item, path: str, *, allow_urls: bool) -> None:
             if allow_urls:
                 wanted += ", or an http or https URL"
             where = f"{path}.content[{index}].image_url"
-            raise RefusedError("invalid_value", f"Invalid '{where}': expected {wanted}.", where)
+            raise InvalidItemError("invalid_value", f"Invalid '{where}': expected {wanted}.", where)
 
 
 def _is_picture(url: str) -> bool:

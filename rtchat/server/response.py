@@ -27,8 +27,8 @@ from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall
 from rtchat.server.engine import CallPiece, Finish
 from rtchat.server.items import Items
 from rtchat.server.limits import size_of
-from rtchat.server.sentences import Mouth
-from rtchat.wire.server_events import ArgumentsDelta, Said, write_audio
+from rtchat.server.sentences import SentenceQueue
+from rtchat.wire.server_events import ArgumentsDelta, ServerMessage, write_audio
 
 
 @value
@@ -39,7 +39,7 @@ class Speak:
     text: str
 
 
-Step: TypeAlias = Said | Speak
+BuildStep: TypeAlias = ServerMessage | Speak
 
 
 @dataclass
@@ -49,7 +49,7 @@ class _Output:
     begins: CallPiece | None
     """None: it is the message."""
     call_id: str
-    mouth: Mouth | None
+    mouth: SentenceQueue | None
     """None: it is written."""
     previous_item_id: str | None = None
     pieces: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Output:
         return Message("assistant", parts, self.item_id, status)
 
 
-class GrowingReply:
+class ResponseBuilder:
     """One reply. What it says joins `items`, unless it stays out of the conversation."""
 
     def __init__(
@@ -90,7 +90,7 @@ class GrowingReply:
         self._new_id = new_id
         self._outputs: dict[int | None, _Output] = {}
         """By the number of the call; the message has none."""
-        self._mouth = Mouth()
+        self._sentences = SentenceQueue()
         self._finish: Finish | None = None
         """How it ends, once all is said."""
 
@@ -99,7 +99,7 @@ class GrowingReply:
         """Whether the conversation never hears of it."""
         return self.conversation_id is None
 
-    def add(self, piece: str | CallPiece) -> Iterator[Step]:
+    def add(self, piece: str | CallPiece) -> Iterator[BuildStep]:
         """The next piece."""
         call = piece if isinstance(piece, CallPiece) else None
         output = self._outputs.get(call.number if call else None)
@@ -121,43 +121,43 @@ class GrowingReply:
             output.mouth.add(text)
             yield from self._go_on()
 
-    def sound(self, audio: bytes) -> Iterator[Step]:
+    def sound(self, audio: bytes) -> Iterator[BuildStep]:
         """The next audio of what it says."""
         output = self._outputs[None]
-        self._mouth.sound(len(audio))
+        self._sentences.sound(len(audio))
         yield Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
 
-    def spoken(self) -> Iterator[Step]:
+    def spoken(self) -> Iterator[BuildStep]:
         """What was to be said has been said."""
-        self._mouth.pause()
+        self._sentences.pause()
         yield from self._go_on()
 
-    def end(self, finish: Finish) -> Iterator[Step]:
+    def end(self, finish: Finish) -> Iterator[BuildStep]:
         """The end, however it came, as soon as all is said. Only the first one counts."""
         if self._finish is not None:
             return
         if finish.status is Status.COMPLETED and not self._outputs:
             yield from self._begin(self._open(None))
         self._finish = finish
-        self._mouth.end()
+        self._sentences.end()
         yield from self._go_on()
 
-    def cut(self, finish: Finish) -> Iterator[Step]:
+    def cut(self, finish: Finish) -> Iterator[BuildStep]:
         """The end at once. What was not said aloud was not said."""
         message = self._outputs.get(None)
         if message and message.mouth:
-            self._mouth.stop()
-            message.pieces = [sentence.text for sentence in self._mouth.spoken]
+            self._sentences.stop()
+            message.pieces = [sentence.text for sentence in self._sentences.spoken]
         yield from self._end(finish)
 
-    def _go_on(self) -> Iterator[Step]:
-        sentence = self._mouth.next()
+    def _go_on(self) -> Iterator[BuildStep]:
+        sentence = self._sentences.next()
         if sentence is not None:
             yield Speak(self.id, sentence)
-        elif self._finish is not None and self._mouth.is_silent:
+        elif self._finish is not None and self._sentences.is_silent:
             yield from self._end(self._finish)
 
-    def _end(self, finish: Finish) -> Iterator[Step]:
+    def _end(self, finish: Finish) -> Iterator[BuildStep]:
         self.is_over = True
         for output in self._outputs.values():
             yield from self._complete(output, finish.status)
@@ -176,12 +176,12 @@ class GrowingReply:
         item_id = self._new_id("item")
         call_id = "" if call is None else call.call_id or self._new_id("call")
         is_spoken = call is None and self.options.modality == "audio"
-        mouth = self._mouth if is_spoken else None
+        mouth = self._sentences if is_spoken else None
         output = _Output(len(self._outputs), item_id, call, call_id, mouth)
         self._outputs[None if call is None else call.number] = output
         return output
 
-    def _begin(self, output: _Output) -> Iterator[Said]:
+    def _begin(self, output: _Output) -> Iterator[ServerMessage]:
         item = output.item("in_progress")
         yield OutputAdded(self.id, output.index, item)
         if not self.is_out_of_band:
@@ -190,7 +190,7 @@ class GrowingReply:
         if output.begins is None:
             yield PartAdded(self.id, output.item_id, output.index, 0, output.part)
 
-    def _complete(self, output: _Output, status: Status) -> Iterator[Said]:
+    def _complete(self, output: _Output, status: Status) -> Iterator[ServerMessage]:
         item = output.item(_word(status))
         if isinstance(item, Message):
             yield from self._complete_part(output)
@@ -202,7 +202,7 @@ class GrowingReply:
             yield ItemDone(item, output.previous_item_id)
         yield OutputDone(self.id, output.index, item)
 
-    def _complete_part(self, output: _Output) -> Iterator[Said]:
+    def _complete_part(self, output: _Output) -> Iterator[ServerMessage]:
         place, part = (self.id, output.item_id, output.index), output.part
         if output.mouth is None:
             yield ChannelDone(Channel.TEXT, part.text, *place)

@@ -54,7 +54,7 @@ from rtchat.core.values import (
     Usage,
     value,
 )
-from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Prompt
+from rtchat.server.engine import Answer, CallPiece, CloseConnection, Finish, ModelInput
 from rtchat.wire.fields import Fields
 from rtchat.wire.validators import (
     FieldError,
@@ -88,10 +88,10 @@ class Rule:
     calls: tuple[CallPiece, ...] = ()
     delay: float = 0.0
     usage: Usage | None = None
-    end: Finish | HangUp | ServerProblem | None = Finish()
+    end: Finish | CloseConnection | ServerProblem | None = Finish()
     """None: it never ends. A `ServerProblem` comes instead of a reply."""
 
-    def fits(self, prompt: Prompt) -> bool:
+    def fits(self, prompt: ModelInput) -> bool:
         """Whether it answers this."""
         if (self.match_output is not None) != bool(prompt.outputs):
             return False
@@ -108,7 +108,7 @@ class Script:
     """What a script file says."""
 
     rules: tuple[Rule, ...] = ()
-    connects: tuple[HangUp, ...] = ()
+    connects: tuple[CloseConnection, ...] = ()
     model: str = "script"
     heard: tuple[str, ...] = ()
 
@@ -125,16 +125,16 @@ class ScriptEngine:
         self._left: list[tuple[Rule, int | None]] = [(rule, rule.times) for rule in script.rules]
         self._connects = list(script.connects)
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return self._connects.pop(0) if self._connects else None
 
-    def answer(self, prompt: Prompt) -> Answer | ServerProblem:
+    def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
         rule = self._take(prompt)
         if isinstance(rule.end, ServerProblem):
             return rule.end
         return _speak(rule, prompt, self._sleep)
 
-    def _take(self, prompt: Prompt) -> Rule:
+    def _take(self, prompt: ModelInput) -> Rule:
         for index, (rule, left) in enumerate(self._left):
             if left == 0 or not rule.fits(prompt):
                 continue
@@ -152,10 +152,10 @@ class EchoEngine:
     heard = ()
     instructions = "You repeat what the user says."
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    def answer(self, prompt: Prompt) -> Answer:
+    def answer(self, prompt: ModelInput) -> Answer:
         text = prompt.question
         rule = Rule(deltas=cut(text, max(_CHUNK, len(text) // _MOST_PIECES)))
         return _speak(rule, prompt, asyncio.sleep)
@@ -166,7 +166,7 @@ def cut(whole: str, size: int) -> tuple[str, ...]:
     return tuple(whole[start : start + size] for start in range(0, len(whole), size))
 
 
-async def _speak(rule: Rule, prompt: Prompt, sleep: Sleep) -> Answer:
+async def _speak(rule: Rule, prompt: ModelInput, sleep: Sleep) -> Answer:
     pieces: tuple[str | CallPiece, ...] = (*rule.deltas, *rule.calls)
     said = pieces[: prompt.max_output_tokens]
     for piece in said:
@@ -181,11 +181,11 @@ async def _speak(rule: Rule, prompt: Prompt, sleep: Sleep) -> Answer:
     elif isinstance(end, Finish):
         usage = rule.usage or _count(prompt, len(said))
         yield Finish(end.status, end.reason, end.code, end.message, usage)
-    elif isinstance(end, HangUp):
+    elif isinstance(end, CloseConnection):
         yield end
 
 
-def _count(prompt: Prompt, said: int) -> Usage:
+def _count(prompt: ModelInput, said: int) -> Usage:
     # Count spaces: splitting megabytes would keep other clients waiting.
     texts = (prompt.instructions, *map(_text, prompt.items))
     heard = sum(text.count(" ") + 1 for text in texts if text)
@@ -327,7 +327,7 @@ def _usage(fields: Fields) -> Usage:
     return Usage(heard, fields.integer("cached"), said, heard + said)
 
 
-def _end(fields: Fields) -> Finish | HangUp | ServerProblem | None:
+def _end(fields: Fields) -> Finish | CloseConnection | ServerProblem | None:
     data = fields.data
     if data.get("stall") is True:
         return None
@@ -343,9 +343,9 @@ def _end(fields: Fields) -> Finish | HangUp | ServerProblem | None:
     return Finish()
 
 
-def _hang_up(fields: Fields) -> HangUp:
+def _hang_up(fields: Fields) -> CloseConnection:
     problem = _problem(fields.fields("error")) if "error" in fields.data else None
-    return HangUp(fields.integer("code"), fields.text("reason"), problem)
+    return CloseConnection(fields.integer("code"), fields.text("reason"), problem)
 
 
 def _problem(fields: Fields) -> ServerProblem:

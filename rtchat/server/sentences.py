@@ -24,7 +24,7 @@ _SOON = 40
 
 
 @value
-class Spoken:
+class SpokenText:
     """A sentence that was said aloud, or as much of it as there was time for."""
 
     text: str
@@ -36,12 +36,12 @@ class Spoken:
         return self.size / BYTES_A_MS
 
 
-class Mouth:
+class SentenceQueue:
     """The sentences of one message, the first of them up to a pause if it is long. `spoken` are
     those that were begun, in order: joined, they are the beginning of its text."""
 
     def __init__(self) -> None:
-        self.spoken: list[Spoken] = []
+        self.spoken: list[SpokenText] = []
         self._text = ""
         self._sentences: deque[str] = deque()
         self._is_busy = False
@@ -69,7 +69,7 @@ class Mouth:
         """What to say aloud now; None while something is being said, or there is nothing."""
         while self._sentences and not self._is_busy:
             sentence = self._sentences.popleft()
-            self.spoken.append(Spoken(sentence))
+            self.spoken.append(SpokenText(sentence))
             if any(letter.isalnum() for letter in sentence):
                 self._is_busy = True
                 return sentence.strip()
@@ -78,7 +78,7 @@ class Mouth:
     def sound(self, size: int) -> None:
         """So many bytes of it were said."""
         last = self.spoken[-1]
-        self.spoken[-1] = Spoken(last.text, last.size + size)
+        self.spoken[-1] = SpokenText(last.text, last.size + size)
 
     def pause(self) -> None:
         """It was said to its end."""
@@ -106,15 +106,15 @@ class Mouth:
         self._text = text[start:]
 
 
-def cut_to(spoken: Sequence[Spoken], end_ms: int) -> list[Spoken]:
+def cut_to(spoken: Sequence[SpokenText], end_ms: int) -> list[SpokenText]:
     """What was heard of it until then; of the sentence that was cut, the words in proportion."""
-    kept: list[Spoken] = []
+    kept: list[SpokenText] = []
     left = end_ms * BYTES_A_MS
     for sentence in spoken:
         if sentence.size > left:
             share = sentence.text[: len(sentence.text) * left // sentence.size]
             words = re.match(r".*\s", share, re.DOTALL)
-            return [*kept, Spoken(words.group().rstrip() if words else "", left)]
+            return [*kept, SpokenText(words.group().rstrip() if words else "", left)]
         kept.append(sentence)
         left -= sentence.size
     return kept

@@ -30,11 +30,18 @@ from rtchat.core.effects import AppendAudio
 from rtchat.core.errors import UsageError
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import BYTES_A_MS, Dialect, Status
-from rtchat.server.audio_input import Hear
-from rtchat.server.engine import Answer, Engine, Finish, HangUp, limited
-from rtchat.server.handshake import FRAGMENT, PATH, Door, Link, offered
-from rtchat.server.limits import MB, Budget, Limits, Pace, return_memory
-from rtchat.server.protocol import NO_VOICE, SESSION_SECONDS, Begin, Dialogue, Halt, Output
+from rtchat.server.audio_input import Transcribe
+from rtchat.server.engine import Answer, CloseConnection, Engine, Finish, limited
+from rtchat.server.handshake import FRAGMENT, PATH, ClientConnection, HandshakePolicy, offered
+from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits, return_memory
+from rtchat.server.protocol import (
+    NO_VOICE,
+    SESSION_SECONDS,
+    Output,
+    ProtocolSession,
+    StartResponse,
+    StopResponse,
+)
 from rtchat.server.response import Speak
 from rtchat.server.voice import Voice
 
@@ -58,7 +65,7 @@ _MOST_ASKED = 4
 """How many responses of one client an engine generates at once; others wait."""
 _MUCH = 8 * MB
 """From this many bytes on it pays to return memory to the system."""
-_DEFAULTS = Limits()
+_DEFAULTS = ServerLimits()
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _BROKEN = 1006
 """Not a code that can be sent: it stands for a connection that broke."""
@@ -71,7 +78,7 @@ def random_id(prefix: str) -> str:
 
 
 @asynccontextmanager
-async def serving(
+async def run_server(
     engine: Engine,
     *,
     voice: Voice | str = NO_VOICE,
@@ -81,7 +88,7 @@ async def serving(
     allow_origins: Sequence[str] = (),
     ssl: SSLContext | None = None,
     session_seconds: float = SESSION_SECONDS,
-    limits: Limits = _DEFAULTS,
+    limits: ServerLimits = _DEFAULTS,
     grace: float = 0.0,
 ) -> AsyncIterator[str]:
     """Serve while the block runs; the value is the URL. `voice` may be why there is none.
@@ -90,12 +97,12 @@ async def serving(
     origin is in `allow_origins`. When the block ends, responses have `grace` seconds to finish.
     Raises `UsageError` if the address cannot be had.
     """
-    house = _House(engine, voice, session_seconds, limits)
-    door = Door(api_key, frozenset(allow_origins), limits, house.budget)
+    house = _Shared(engine, voice, session_seconds, limits)
+    door = HandshakePolicy(api_key, frozenset(allow_origins), limits, house.budget)
     clients: set[_Client] = set()
 
     async def meet(socket: ServerConnection) -> None:
-        assert isinstance(socket, Link)
+        assert isinstance(socket, ClientConnection)
         client = _Client(socket, house)
         clients.add(client)
         try:
@@ -108,17 +115,17 @@ async def serving(
             meet,
             host,
             port,
-            process_request=door.judge,  # type: ignore[arg-type] # it is a `Link`, made below
+            process_request=door.judge,  # type: ignore[arg-type] # it is a `ClientConnection`, made below
             select_subprotocol=_choose_protocol,
             compression=None,
             max_size=_MAX_FRAME,
             max_queue=_MOST_QUEUED,
             open_timeout=min(_HANDSHAKE_SECONDS, limits.client_seconds),
             close_timeout=_CLOSE_SECONDS,
-            ping_interval=None,  # see `Link.keep_alive`
-            create_connection=partial(Link, door=door),  # type: ignore[arg-type] # as good as a class
+            ping_interval=None,  # see `ClientConnection.keep_alive`
+            create_connection=partial(ClientConnection, door=door),  # type: ignore[arg-type] # as good as a class
             ssl=ssl,
-            logger=_silent(),
+            logger=_null_logger(),
         )
     except OSError as error:
         hint = "--port 0 takes a free one" if port else "another --host"
@@ -135,15 +142,17 @@ async def serving(
                 await server.wait_closed()
 
 
-class _House:
+class _Shared:
     """What all clients of a server share."""
 
-    def __init__(self, engine: Engine, voice: Voice | str, seconds: float, limits: Limits) -> None:
+    def __init__(
+        self, engine: Engine, voice: Voice | str, seconds: float, limits: ServerLimits
+    ) -> None:
         self.engine = engine
         self.voice = voice
         self.seconds = seconds
         self.limits = limits
-        self.budget = Budget(limits.total_bytes)
+        self.budget = MemoryBudget(limits.total_bytes)
         self.reading = asyncio.Lock()
         """Only one long event is decoded at a time: the interpreter cannot do more, and each takes
         several times its size in memory."""
@@ -155,7 +164,7 @@ def _url(server: Server, host: str, *, secure: bool) -> str:
     return f"{'wss' if secure else 'ws'}://{shown}:{port}{PATH}"
 
 
-def _silent() -> logging.Logger:
+def _null_logger() -> logging.Logger:
     # Unless somebody listens, a logger writes to stderr, which is the terminal of a conversation.
     logger = logging.getLogger("rtchat.server")
     logger.addHandler(logging.NullHandler())
@@ -179,16 +188,16 @@ def _dialect(request: Request) -> Dialect:
 class _Client:
     """One connection."""
 
-    def __init__(self, socket: Link, house: _House) -> None:
+    def __init__(self, socket: ClientConnection, house: _Shared) -> None:
         request = socket.request
         assert request is not None  # the handshake is over
         asked = parse_qs(urlsplit(request.path).query)
         self._socket = socket
-        self._house = house
+        self._shared = house
         self._engine = house.engine
         self._voice = house.voice
         self._budget = house.budget
-        self._dialogue = Dialogue(
+        self._protocol = ProtocolSession(
             house.engine,
             new_id=random_id,
             now=time.time(),
@@ -202,7 +211,7 @@ class _Client:
         )
         self._held = self._most_held = 0
         """The bytes of the dialogue that the budget has counted, and the most it has held."""
-        self._pace = Pace(house.limits.events_per_second, time.monotonic())
+        self._pace = EventRate(house.limits.events_per_second, time.monotonic())
         self._is_slowed = False
         self._order = asyncio.Lock()
         self._group = asyncio.TaskGroup()
@@ -220,7 +229,7 @@ class _Client:
                 hang_up = self._engine.greet()
                 if hang_up is None:
                     try:
-                        async with asyncio.timeout(self._house.seconds):
+                        async with asyncio.timeout(self._shared.seconds):
                             await self._converse()
                     except TimeoutError:
                         hang_up = _EXPIRED
@@ -229,7 +238,7 @@ class _Client:
             await self._close(_NORMAL)
         finally:
             self._socket.transport.abort()
-            self._dialogue.forget()
+            self._protocol.forget()
             self._settle()
             if self._most_held > _MUCH:
                 return_memory()
@@ -254,7 +263,7 @@ class _Client:
             gone = self._group.create_task(self._socket.wait_closed())
             watch = self._group.create_task(self._watch())
             try:
-                await self._perform(self._dialogue.open())
+                await self._perform(self._protocol.open())
                 async for frame in self._socket:
                     self._socket.taken()
                     async with self._order:
@@ -273,41 +282,41 @@ class _Client:
 
     async def _watch(self) -> None:
         with suppress(ConnectionClosed):
-            await self._socket.keep_alive(self._house.limits.client_seconds)
+            await self._socket.keep_alive(self._shared.limits.client_seconds)
 
     async def _slow_down(self) -> None:
         """Wait until the client may send its next event; in any case let others run."""
         seconds = self._pace.take(time.monotonic())
         if seconds and not self._is_slowed:
             async with self._order:
-                await self._perform(self._dialogue.refuse(self._too_fast()))
+                await self._perform(self._protocol.refuse(self._too_fast()))
         self._is_slowed = seconds > 0
         await asyncio.sleep(seconds)
 
     def _too_fast(self) -> ServerProblem:
-        rate = self._house.limits.events_per_second
+        rate = self._shared.limits.events_per_second
         message = f"You send more than {rate} events per second: they are read more slowly."
         return ServerProblem(message, "rate_limit_error", "rate_limit_exceeded")
 
     def _hears_enough(self) -> bool:
-        most = self._house.limits.session_bytes // 4
-        return len(self._hearing) >= _MOST_UNHEARD or self._dialogue.unheard_bytes > most
+        most = self._shared.limits.session_bytes // 4
+        return len(self._hearing) >= _MOST_UNHEARD or self._protocol.untranscribed_bytes > most
 
     async def _receive(self, frame: str | bytes) -> Sequence[Output]:
         if len(frame) <= _LONG_FRAME:
-            return self._dialogue.receive(frame)
+            return self._protocol.receive(frame)
         if len(frame) <= _HUGE_FRAME:
-            return await asyncio.to_thread(self._dialogue.receive, frame)
-        async with self._house.reading:
-            asked = await asyncio.to_thread(self._dialogue.decode, frame)
+            return await asyncio.to_thread(self._protocol.receive, frame)
+        async with self._shared.reading:
+            asked = await asyncio.to_thread(self._protocol.decode, frame)
             if not isinstance(asked.command, AppendAudio):
-                return await asyncio.to_thread(self._dialogue.obey, asked)
+                return await asyncio.to_thread(self._protocol.obey, asked)
         # A long recording is analysed throughout: other clients should not wait for that.
-        return await asyncio.to_thread(self._dialogue.obey, asked)
+        return await asyncio.to_thread(self._protocol.obey, asked)
 
     def _settle(self) -> None:
         """Tell the budget what the dialogue holds."""
-        held = self._dialogue.held
+        held = self._protocol.held
         self._most_held = max(self._most_held, held)
         self._budget.held += held - self._held
         self._held = held
@@ -334,17 +343,17 @@ class _Client:
         # In fragments if it is long: encoding and copying it at once would keep others waiting.
         await self._socket.send(frame if len(frame) <= FRAGMENT else _fragments(frame))
 
-    def _do(self, output: Begin | Speak | Hear | Halt) -> None:
+    def _do(self, output: StartResponse | Speak | Transcribe | StopResponse) -> None:
         match output:
-            case Begin(reply_id, answer):
+            case StartResponse(reply_id, answer):
                 self._start(reply_id, self._reply(reply_id, answer))
             case Speak(reply_id, text):
                 self._start(reply_id, self._speak(reply_id, text))
-            case Hear(item_id, audio):
+            case Transcribe(item_id, audio):
                 task = self._group.create_task(self._hear(item_id, audio))
                 self._hearing.add(task)
                 task.add_done_callback(self._hearing.discard)
-            case Halt(reply_id):
+            case StopResponse(reply_id):
                 for task in self._replies.get(reply_id, ()):
                     task.cancel()
             case _:
@@ -362,19 +371,19 @@ class _Client:
             del self._replies[reply_id]
 
     async def _reply(self, reply_id: str, answer: Answer) -> None:
-        seconds = self._house.limits.response_seconds
+        seconds = self._shared.limits.response_seconds
         late = replace(_BROKE_OFF, message=f"The response was not complete after {seconds:g} s.")
         with suppress(ConnectionClosed):
             async with self._asking, aclosing(limited(_guarded(answer), seconds, late)) as pieces:
                 async for piece in pieces:
                     match piece:
-                        case HangUp():
+                        case CloseConnection():
                             await self._hang_up(piece)
                             return
                         case Finish():
-                            await self._pass_on(self._dialogue.finish, reply_id, piece)
+                            await self._pass_on(self._protocol.finish, reply_id, piece)
                         case _:
-                            await self._pass_on(self._dialogue.say, reply_id, piece)
+                            await self._pass_on(self._protocol.say, reply_id, piece)
 
     async def _speak(self, reply_id: str, text: str) -> None:
         assert not isinstance(self._voice, str)  # else nothing is spoken
@@ -385,8 +394,8 @@ class _Client:
                     if isinstance(piece, str):
                         failure = f"The voice failed: {piece}"
                     else:
-                        await self._pass_on(self._dialogue.sound, reply_id, piece)
-            await self._pass_on(self._dialogue.spoken, reply_id, failure)
+                        await self._pass_on(self._protocol.sound, reply_id, piece)
+            await self._pass_on(self._protocol.spoken, reply_id, failure)
 
     async def _hear(self, item_id: str, audio: bytes) -> None:
         assert not isinstance(self._voice, str)  # else nothing is heard
@@ -395,12 +404,12 @@ class _Client:
             try:
                 async with self._ear, aclosing(self._voice.hear(audio)) as pieces:
                     async for piece in pieces:
-                        await self._pass_on(self._dialogue.hear, item_id, piece)
+                        await self._pass_on(self._protocol.hear, item_id, piece)
             except ConnectionClosed:
                 return
             except Exception as error:
                 failure = f"The ears failed: {type(error).__name__}: {error}"
-            await self._pass_on(self._dialogue.heard, item_id, failure)
+            await self._pass_on(self._protocol.heard, item_id, failure)
 
     async def _pass_on(
         self, tell: Callable[_P, Sequence[Output]], *args: _P.args, **named: _P.kwargs
@@ -408,11 +417,11 @@ class _Client:
         async with self._order:
             await self._perform(tell(*args, **named))
 
-    async def _hang_up(self, hang_up: HangUp) -> None:
+    async def _hang_up(self, hang_up: CloseConnection) -> None:
         if hang_up.problem is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_SECONDS), self._order:
-                    await self._perform(self._dialogue.refuse(hang_up.problem))
+                    await self._perform(self._protocol.refuse(hang_up.problem))
         if hang_up.code == _BROKEN:
             self._socket.transport.abort()
         else:
@@ -451,5 +460,7 @@ async def _pieces(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes | 
 
 
 _BROKE_OFF = Finish(Status.FAILED, code="server_error", message="The engine broke off.")
-_OVER = f"Your session hit the maximum duration of {SESSION_SECONDS // 60} minutes."
-_EXPIRED = HangUp(1001, _OVER, ServerProblem(_OVER, "invalid_request_error", "session_expired"))
+_SHUTTING_DOWN = f"Your session hit the maximum duration of {SESSION_SECONDS // 60} minutes."
+_EXPIRED = CloseConnection(
+    1001, _SHUTTING_DOWN, ServerProblem(_SHUTTING_DOWN, "invalid_request_error", "session_expired")
+)

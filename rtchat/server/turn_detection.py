@@ -27,19 +27,19 @@ _EAGERNESS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 600}
 
 
 @value
-class Turns:
-    """How turns are told apart. `creates` and `interrupts` say what they do to responses."""
+class TurnOptions:
+    """How turns are told apart. `auto_respond` and `interrupts` say what they do to responses."""
 
     threshold: float = 0.5
     padding_ms: int = 300
     """How much from before a turn belongs to it."""
     silence_ms: int = 500
     """How long it is quiet when a turn is over."""
-    creates: bool = True
+    auto_respond: bool = True
     interrupts: bool = True
 
 
-def read_turns(session: JsonObject) -> Turns | None:
+def read_turn_options(session: JsonObject) -> TurnOptions | None:
     """The turn detection of a whole session as it is told to the client; None if it has none.
 
     An idle timeout has no effect: this server does not speak first.
@@ -47,39 +47,39 @@ def read_turns(session: JsonObject) -> Turns | None:
     fields = Fields(session, []).fields("audio").fields("input").fields("turn_detection")
     if not fields.data:
         return None
-    creates = fields.data.get("create_response") is not False
+    auto_respond = fields.data.get("create_response") is not False
     interrupts = fields.data.get("interrupt_response") is not False
     if fields.text("type") == "semantic_vad":
         silence = _EAGERNESS.get(fields.text("eagerness"), _EAGERNESS["auto"])
-        return Turns(silence_ms=silence, creates=creates, interrupts=interrupts)
-    return Turns(
+        return TurnOptions(silence_ms=silence, auto_respond=auto_respond, interrupts=interrupts)
+    return TurnOptions(
         fields.number("threshold") or 0.0,
         fields.integer("prefix_padding_ms"),
         fields.integer("silence_duration_ms"),
-        creates,
+        auto_respond,
         interrupts,
     )
 
 
 @value
-class Began:
+class TurnBegan:
     """A turn began, so many milliseconds after the first audio, its padding included."""
 
     start_ms: int
 
 
 @value
-class Ended:
+class TurnEnded:
     """It is over; `audio` is all of it."""
 
     end_ms: int
     audio: bytes
 
 
-Mark: TypeAlias = Began | Ended
+TurnBoundary: TypeAlias = TurnBegan | TurnEnded
 
 
-class Ears:
+class TurnDetector:
     """The audio of one client that nothing was made of yet. Without `turns` it waits for `take`.
 
     Positions are bytes since the first audio of the session.
@@ -88,7 +88,7 @@ class Ears:
     def __init__(self, make_detector: Callable[[], Detector]) -> None:
         self._make_detector = make_detector
         self._detector: Detector | None = None
-        self._turns: Turns | None = None
+        self._turns: TurnOptions | None = None
         self._audio = bytearray()
         self._first = 0
         """Where that begins."""
@@ -113,7 +113,7 @@ class Ears:
         """How many bytes it holds."""
         return len(self._audio)
 
-    def listen_for(self, turns: Turns | None) -> None:
+    def listen_for(self, turns: TurnOptions | None) -> None:
         """How to tell turns apart from here on. One that has begun goes on, unless this is None."""
         self._turns = turns
         if turns is None:
@@ -124,7 +124,7 @@ class Ears:
         """Whether it can be heard at all."""
         return self._turns is not None or len(self._audio) + len(audio) <= _LONGEST
 
-    def hear(self, audio: bytes) -> Iterator[Mark]:
+    def hear(self, audio: bytes) -> Iterator[TurnBoundary]:
         """More audio, of any number of bytes."""
         whole = self._half + audio
         even = len(whole) // 2 * 2
@@ -150,14 +150,14 @@ class Ears:
         self._be_quiet()
         return audio
 
-    def _judge(self, likely: float, turns: Turns) -> Iterator[Mark]:
+    def _judge(self, likely: float, turns: TurnOptions) -> Iterator[TurnBoundary]:
         if self._began is None:
             self._run = self._run + 1 if likely >= turns.threshold else 0
             if self._run == _ONSET:
                 onset = self._judged - _ONSET * _FRAME
                 self._began = max(self._first, onset - _padding(turns))
                 self._forget_before(self._began)
-                yield Began(self._began // BYTES_A_MS)
+                yield TurnBegan(self._began // BYTES_A_MS)
             return
         is_speech = likely >= max(turns.threshold - _FALTERING, 0.01)
         self._quiet = 0 if is_speech else self._quiet + _FRAME
@@ -166,7 +166,7 @@ class Ears:
             audio = bytes(self._audio[: self._judged - self._first])
             self._forget_before(self._judged)
             self._be_quiet()
-            yield Ended(self._judged // BYTES_A_MS, audio)
+            yield TurnEnded(self._judged // BYTES_A_MS, audio)
 
     def _be_quiet(self) -> None:
         self._began = None
@@ -179,5 +179,5 @@ class Ears:
             self._first = position
 
 
-def _padding(turns: Turns) -> int:
+def _padding(turns: TurnOptions) -> int:
     return min(turns.padding_ms, LONGEST_MS) * BYTES_A_MS

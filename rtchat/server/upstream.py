@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import httpx2
 
-from rtchat.core.redaction import Redactor, Stream
+from rtchat.core.redaction import Redactor, StreamRedactor
 from rtchat.core.text import compact_json
 from rtchat.server.chat_completions import (
     UPSTREAM_SECONDS,
@@ -27,7 +27,15 @@ from rtchat.server.chat_completions import (
     read_error,
     write_request,
 )
-from rtchat.server.engine import Answer, CallPiece, Finish, HangUp, Piece, Prompt, limited
+from rtchat.server.engine import (
+    Answer,
+    CallPiece,
+    CloseConnection,
+    Finish,
+    ModelInput,
+    OutputPiece,
+    limited,
+)
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_ERROR = 64 * 1024
@@ -51,10 +59,10 @@ class UpstreamEngine:
         self._upstream = upstream
         self._client = client
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    async def answer(self, prompt: Prompt) -> Answer:
+    async def answer(self, prompt: ModelInput) -> Answer:
         redacting = _Redacting(self._redactor)
         # The HTTP client's own timeout counts any bytes, even if they are only comments.
         silent = failed("The upstream fell silent.")
@@ -64,7 +72,7 @@ class UpstreamEngine:
                 for redacted in redacting.read(piece):
                     yield redacted
 
-    async def _ask(self, prompt: Prompt) -> Answer:
+    async def _ask(self, prompt: ModelInput) -> Answer:
         if (unable := not_supported(prompt)) is not None:
             yield unable
             return
@@ -101,7 +109,7 @@ class UpstreamEngine:
         finally:
             await response.aclose()
 
-    def _body(self, prompt: Prompt) -> bytes:
+    def _body(self, prompt: ModelInput) -> bytes:
         # Message by message: encoding a long conversation at once would stop all other threads.
         request = {**write_request(prompt, self.model)}
         messages = request.pop("messages")
@@ -115,10 +123,12 @@ class _Redacting:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._streams: defaultdict[int | None, Stream] = defaultdict(lambda: Stream(redactor))
+        self._streams: defaultdict[int | None, StreamRedactor] = defaultdict(
+            lambda: StreamRedactor(redactor)
+        )
         """The text, and the arguments of each call by its number."""
 
-    def read(self, piece: Piece) -> Iterator[Piece]:
+    def read(self, piece: OutputPiece) -> Iterator[OutputPiece]:
         """The pieces to pass on."""
         match piece:
             case str():
@@ -134,7 +144,7 @@ class _Redacting:
                     if last := stream.end():
                         yield last if key is None else CallPiece(key, last)
                 yield replace(piece, message=self._redactor.redact(piece.message))
-            case HangUp():
+            case CloseConnection():
                 yield piece
 
 

@@ -69,7 +69,7 @@ def weights() -> Path:
 
 
 @value
-class Guess:
+class Hypothesis:
     """What the model made of a window."""
 
     text: str
@@ -117,7 +117,7 @@ class Whisper:
                 return guess.words
         return self._guess(window, _LONG).words
 
-    def _guess(self, window: Samples, seconds: int) -> Guess:
+    def _guess(self, window: Samples, seconds: int) -> Hypothesis:
         features = ctranslate2.StorageView.from_array(mel(window, seconds)[np.newaxis])
         most = _TOKENS + int(_TOKENS_A_SECOND * len(window) / RATE)
         (result,) = self._model.generate(
@@ -129,7 +129,7 @@ class Whisper:
             return_no_speech_prob=True,
         )
         text = detokenize(result.sequences[0])
-        return Guess(text, float(result.scores[0]), float(result.no_speech_prob))
+        return Hypothesis(text, float(result.scores[0]), float(result.no_speech_prob))
 
 
 def windows(audio: Samples) -> Iterator[Samples]:

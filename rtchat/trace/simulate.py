@@ -17,13 +17,13 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     AppendAudio,
-    Asked,
     Cancel,
     Command,
     CommitAudio,
     Configure,
     Connect,
-    Reply,
+    CreateResponse,
+    QuestionAsked,
     ReplyOver,
     Send,
     Show,
@@ -35,14 +35,15 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
     AudioSaid,
     CancelPressed,
+    ConnectionLost,
+    ConnectionOpened,
+    ConversationLoaded,
     Event,
     InputEnded,
     LocalEvent,
-    Lost,
     ModelSet,
-    Opened,
+    NewConversationAsked,
     PlaybackCut,
-    Recalled,
     ReplyStarted,
     Retry,
     RetryAsked,
@@ -50,19 +51,27 @@ from rtchat.core.events import (
     ServerProblem,
     SessionCreated,
     Started,
-    StartedOver,
     SystemSet,
     Timer,
     TimerFired,
     Unknown,
     UserSaid,
 )
-from rtchat.core.tool_calls import Permissions
+from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription
-from rtchat.core.values import Entry, Item, Kept, Message, Options, State, ToolOutput, value
+from rtchat.core.values import (
+    Entry,
+    Item,
+    Message,
+    Options,
+    State,
+    StoredConversation,
+    ToolOutput,
+    value,
+)
 from rtchat.trace.diff import Ledger, read_sent
 from rtchat.trace.recording import Recorded
-from rtchat.wire.audio_options import is_transcription, turn_ends, writes_down
+from rtchat.wire.audio_options import is_transcription, transcribes, turn_ends
 
 _SPOKEN, _TOOL_OUTPUT = "(spoken)", "(tool output)"
 """Questions that nobody typed: the reply was to these. They are never sent."""
@@ -100,7 +109,7 @@ class _Session:
                 self.options = self.options or options
             case AddItem(item):
                 self.items.append(item)
-            case Reply():
+            case CreateResponse():
                 self.was_asked = True
             case _:
                 pass
@@ -156,7 +165,7 @@ class Rerun:
             yield self._step(event.time)
         if self._due:
             words = "the recording ends before the reply does"
-            self._post(Lost(Problem(ExitCode.LINK, words), Retry.NEVER))
+            self._post(ConnectionLost(Problem(ExitCode.LINK, words), Retry.NEVER))
         self.ledger.close()
         yield self._step(None)
 
@@ -185,8 +194,8 @@ class Rerun:
                         self.ledger.would_send(self._line, data)
                 case Show(update):
                     self._updates.append(update)
-                    if isinstance(update, Asked | ReplyOver):
-                        self._due = isinstance(update, Asked)
+                    if isinstance(update, QuestionAsked | ReplyOver):
+                        self._due = isinstance(update, QuestionAsked)
                 case Stop(code) if code is not ExitCode.OK:
                     self.exit = code
                 case _:
@@ -223,14 +232,14 @@ class Rerun:
         self._items.clear()
         self._requested = 0
         self.ledger.close()
-        self._post(Opened())
+        self._post(ConnectionOpened())
 
     def _dial(self, session: _Session | None = None) -> None:
         """Have the program connect, for the likeliest reason."""
         reasons: list[LocalEvent] = []
         if session is not None and self._open:
             reasons = self._commands(session)
-        lost = Lost(Problem(ExitCode.LINK, "connection lost"), Retry.ALWAYS)
+        lost = ConnectionLost(Problem(ExitCode.LINK, "connection lost"), Retry.ALWAYS)
         for event in (
             *reasons,
             TimerFired(Timer.RENEW),
@@ -249,7 +258,7 @@ class Rerun:
         if self._due or not session.was_asked or session.items[:1] == self._first_item:
             return []
         past = _kept(session.past)
-        return [Recalled(past) if past else StartedOver()]
+        return [ConversationLoaded(past) if past else NewConversationAsked()]
 
     def _lose(self, words: str) -> None:
         """A connection is over, or there is none to be had."""
@@ -258,7 +267,7 @@ class Rerun:
         is_last = self._line == self._events[-1].line
         self._connecting = self._open = False
         retry = Retry.NEVER if is_last else Retry.ALWAYS
-        self._post(Lost(Problem(ExitCode.LINK, words), retry))
+        self._post(ConnectionLost(Problem(ExitCode.LINK, words), retry))
 
     # ------------------------------------------------------------------------------- what was sent
 
@@ -266,11 +275,11 @@ class Rerun:
         if isinstance(event.data, str):
             return
         command = read_sent(event.data)
-        self._requested += isinstance(command, Reply)
+        self._requested += isinstance(command, CreateResponse)
         if self.ledger.expects(event.line, event.data):
             return
         match command:
-            case Reply():
+            case CreateResponse():
                 self._request()
             case Cancel():
                 self._post(CancelPressed())
@@ -322,14 +331,14 @@ def _machine(session: _Session) -> Machine:
     speech = SpeechOptions(
         speaks=options.modality == "audio",
         has_microphone=session.is_spoken_to and has_turns,
-        by_hand=not has_turns,
+        push_to_talk=not has_turns,
         replies=replies,
         interrupts=interrupts,
-        writes_down=session.is_spoken_to and writes_down(options.other),
+        transcribes=session.is_spoken_to and transcribes(options.other),
     )
-    others = Permissions(elsewhere=True)
+    others = ToolPolicy(elsewhere=True)
     past = _kept(session.past)
-    return Conversation(model, options, past=past, speech=speech, permissions=others)
+    return Conversation(model, options, past=past, speech=speech, tool_policy=others)
 
 
 def _decoded(event: Recorded) -> list[ServerEvent]:
@@ -378,7 +387,7 @@ def _is_made_up(command: Command) -> bool:
             return False
 
 
-def _kept(items: Sequence[Item]) -> Kept | None:
+def _kept(items: Sequence[Item]) -> StoredConversation | None:
     """Items as a conversation that was kept."""
     entries: list[Entry] = []
     turn, index = 0, 0
@@ -386,4 +395,4 @@ def _kept(items: Sequence[Item]) -> Kept | None:
         turn, index = (turn + 1, 0) if _is_question(item) or not turn else (turn, index + 1)
         entries.append(Entry(turn, index, item, State.COMPLETED))
     title = next((_words(item) for item in items if _is_question(item)), "")
-    return Kept(0, title, 0.0, 0.0, "", turn, tuple(entries)) if entries else None
+    return StoredConversation(0, title, 0.0, 0.0, "", turn, tuple(entries)) if entries else None

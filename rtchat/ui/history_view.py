@@ -11,10 +11,10 @@ from rich.text import Text
 
 from rtchat.core.effects import ReplyOver, Timing
 from rtchat.core.text import visible
-from rtchat.core.values import Entry, Kept, Status
-from rtchat.history.transcript import Passage, opening, passages
+from rtchat.core.values import Entry, Status, StoredConversation
+from rtchat.history.transcript import TranscriptEntry, opening, transcript_entries
 from rtchat.markdown import theme
-from rtchat.markdown.render import Stream
+from rtchat.markdown.render import MarkdownStream
 from rtchat.ui import messages
 
 
@@ -30,9 +30,9 @@ def console(out: TextIO, environ: Mapping[str, str]) -> Console:
     )
 
 
-def show(kept: Kept, console: Console) -> None:
+def show(kept: StoredConversation, console: Console) -> None:
     """A conversation, drawn as it was when it was held."""
-    for number, passage in enumerate(passages(kept)):
+    for number, passage in enumerate(transcript_entries(kept)):
         if number:
             _print(console, Text())
         for line in _opening(passage, console):
@@ -41,15 +41,15 @@ def show(kept: Kept, console: Console) -> None:
             _print(console, line)
 
 
-def _opening(passage: Passage, console: Console) -> list[Text]:
+def _opening(passage: TranscriptEntry, console: Console) -> list[Text]:
     if passage.kind == "reply":
-        stream = Stream(console)
+        stream = MarkdownStream(console)
         stream.add(visible(passage.text), console.width)
         return stream.finish(console.width)
     return [Text(visible(opening(passage)), "" if passage.kind == "question" else theme.DIM)]
 
 
-def _closing(passage: Passage) -> list[Text]:
+def _closing(passage: TranscriptEntry) -> list[Text]:
     lines = [Text("[image]", theme.DIM) for _ in passage.pictures]
     if passage.note:
         lines.append(Text(visible(passage.note), theme.NOTICES["warning"]))

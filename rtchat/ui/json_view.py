@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.core.effects import Asked, Heard, ReplyOver, Timing, Update
+from rtchat.core.effects import QuestionAsked, ReplyOver, Timing, Update, UserTranscript
 from rtchat.core.text import write_json
 from rtchat.core.values import ToolCall, Usage
-from rtchat.ui.plain_view import Aside
+from rtchat.ui.plain_view import StatusWriter
 
 
 class JsonView:
-    """Replies as JSON lines on `out`, everything else to `aside`."""
+    """Replies as JSON lines on `out`, everything else to `status`."""
 
-    def __init__(self, out: BinaryIO, aside: Aside) -> None:
+    def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
         self._out = out
-        self._aside = aside
+        self._status_writer = status
         self._heard: str | None = None
 
     def show(self, update: Update) -> None:
         """Write a reply once it is over. A reader of lines waits for it: what is heard later than
         that is on stderr only."""
         match update:
-            case Asked():
+            case QuestionAsked():
                 self._heard = None
-            case Heard(text):
+            case UserTranscript(text):
                 self._heard = text
             case ReplyOver():
                 self._out.write((write_json(as_json(update, self._heard)) + "\n").encode())
@@ -32,7 +32,7 @@ class JsonView:
                 self._heard = None
             case _:
                 pass
-        self._aside.show(update)
+        self._status_writer.show(update)
 
     def tick(self) -> None:
         """Nothing is painted."""

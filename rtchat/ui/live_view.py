@@ -14,12 +14,11 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from rtchat.core.effects import (
-    Asked,
     Connecting,
     Copy,
-    Heard,
-    Microphone,
+    MicrophoneStatus,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     TextArrived,
@@ -28,6 +27,7 @@ from rtchat.core.effects import (
     ToolEnded,
     Totals,
     Update,
+    UserTranscript,
     Waiting,
 )
 from rtchat.core.text import visible
@@ -37,8 +37,8 @@ from rtchat.ui import messages
 if TYPE_CHECKING:
     from rich.panel import Panel
 
-    from rtchat.markdown.render import Stream
-    from rtchat.ui.panel import Panelled
+    from rtchat.markdown.render import MarkdownStream
+    from rtchat.ui.panel import LivePanel
 
 
 def preload() -> None:
@@ -78,10 +78,10 @@ class LiveView:
         self._model = ""
         self._status = "connecting…"
         self._was_ready = False
-        self._microphone: Microphone | None = None
+        self._microphone: MicrophoneStatus | None = None
         self._is_due = False
         """Whether a question was asked and its reply is not over."""
-        self._panel: Panelled | None = None
+        self._panel: LivePanel | None = None
         self._painted: tuple[str, int] | None = None
         """The title and the width of the last frame."""
         self._since = 0.0
@@ -91,7 +91,7 @@ class LiveView:
         """How many characters of the reply came."""
         self._begun = False
         """Whether any of the reply is in the scrollback."""
-        self._stream: Stream | None = None
+        self._stream: MarkdownStream | None = None
 
     def show(self, update: Update) -> None:  # noqa: C901 - one arm an update
         """Show what happened."""
@@ -104,13 +104,13 @@ class LiveView:
                 self._say("waiting")
             case Waiting():
                 self._wait(update)
-            case Asked(model=model):
+            case QuestionAsked(model=model):
                 self._model, self._is_due = model, True
                 self._say("waiting", opens=True)
                 self._since = self._now()
-            case Heard(text=text):
+            case UserTranscript(text=text):
                 self._hear(text)
-            case Microphone():
+            case MicrophoneStatus():
                 self._microphone = update
             case TextArrived(text=text):
                 self._add(text)
@@ -126,7 +126,7 @@ class LiveView:
                 self._say("waiting")
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
             case Totals():
-                self._aside(messages.totals(update))
+                self._status_writer(messages.totals(update))
             case Notice(level=level, text=text):
                 self._notice(level, text)
             case Copy():
@@ -178,18 +178,18 @@ class LiveView:
         """Put the panel up, where there is a screen to put it on."""
         if self._panel is not None or not self._out.is_terminal or self._out.is_dumb_terminal:
             return
-        from rtchat.ui.panel import Panelled
+        from rtchat.ui.panel import LivePanel
 
         self._since = self._now()
-        self._panel = Panelled(self._out)
+        self._panel = LivePanel(self._out)
         self._panel.start()
 
     def _add(self, text: str) -> None:
         self._open()
         if self._stream is None:
-            from rtchat.markdown.render import Stream
+            from rtchat.markdown.render import MarkdownStream
 
-            self._stream = Stream(self._out)
+            self._stream = MarkdownStream(self._out)
         self._stream.add(visible(text), self._out.width)
         self._shown += len(text)
         self._deltas += 1
@@ -303,7 +303,7 @@ class LiveView:
     def _hear(self, text: str) -> None:
         """What was said aloud, as a question that was typed; late, after the reply to it."""
         if not self._banner:
-            self._notice("info", messages.heard(Heard(text)))
+            self._notice("info", messages.heard(UserTranscript(text)))
             return
         said = visible(text.strip() or messages.NOTHING).replace("\n", "\n  ")
         line = Text(f"› {said}")  # noqa: RUF001 # as at the prompt
@@ -314,9 +314,9 @@ class LiveView:
     def _notice(self, level: str, text: str) -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
         if text and not hidden:
-            self._aside(text, theme.NOTICES[level])
+            self._status_writer(text, theme.NOTICES[level])
 
-    def _aside(self, text: str, style: str = theme.DIM) -> None:
+    def _status_writer(self, text: str, style: str = theme.DIM) -> None:
         """A line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
         _print(console, Text(visible(text), style), soft_wrap=not console.is_terminal)

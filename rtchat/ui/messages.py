@@ -9,10 +9,18 @@ from __future__ import annotations
 from typing import assert_never
 
 from rtchat._version import __version__
-from rtchat.core.effects import Heard, Microphone, Ready, ReplyOver, ToolEnded, Totals, Waiting
+from rtchat.core.effects import (
+    MicrophoneStatus,
+    Ready,
+    ReplyOver,
+    ToolEnded,
+    Totals,
+    UserTranscript,
+    Waiting,
+)
 from rtchat.core.events import RateLimit
 from rtchat.core.text import on_a_line
-from rtchat.core.values import Kept, Status, ToolCall, Usage
+from rtchat.core.values import Status, StoredConversation, ToolCall, Usage
 from rtchat.ui.approval import as_code
 
 NOTHING = "(nothing understood)"
@@ -38,7 +46,7 @@ def connected_again(ready: Ready) -> str:
     return _DOT.join(parts)
 
 
-def conversation(kept: Kept) -> str:
+def conversation(kept: StoredConversation) -> str:
     """Which kept conversation goes on."""
     noun = "turn" if kept.turns == 1 else "turns"
     return _DOT.join((f"conversation {kept.id}", kept.title, f"{kept.turns} {noun}"))
@@ -49,21 +57,21 @@ def waiting(update: Waiting) -> str:
     return f"{update.why}, again in {update.seconds:.1f} s"
 
 
-def heard(update: Heard) -> str:
+def heard(update: UserTranscript) -> str:
     """What was said aloud, for whom it does not stand where questions do."""
     return f"heard: {' '.join(update.text.split()) or NOTHING}"
 
 
-def microphone(update: Microphone) -> str:
+def microphone(update: MicrophoneStatus) -> str:
     """Whether it is on, for whom cannot see it."""
     return f"microphone {'on' if update.is_on else 'off'}"
 
 
-def stopping(microphone: Microphone | None) -> str:
+def stopping(microphone: MicrophoneStatus | None) -> str:
     """What stops a reply."""
     if microphone is None or not microphone.is_there:
         return "Ctrl-C stops"
-    if microphone.by_hand:
+    if microphone.push_to_talk:
         return "Ctrl-T or Ctrl-C stops"
     return "speak or Ctrl-C stops" if microphone.is_on else "Ctrl-C stops"
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-from rtchat.core.effects import Microphone
+from rtchat.core.effects import MicrophoneStatus
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 4
@@ -34,11 +34,11 @@ class Meter:
     def __init__(self, meters: Meters, width: Callable[[], int]) -> None:
         self._meters = meters
         self._width = width
-        self._microphone: Microphone | None = None
+        self._microphone: MicrophoneStatus | None = None
         self._heights = deque([0] * _SHOWN, maxlen=_SHOWN)
         self._painted: StyleAndTextTuples = []
 
-    def turn(self, microphone: Microphone) -> None:
+    def turn(self, microphone: MicrophoneStatus) -> None:
         """It was turned on or off."""
         self._microphone = microphone
         self._heights.extend([0] * _SHOWN)
@@ -62,10 +62,10 @@ class Meter:
         text = "".join(parts)
         return [(_ON if self._microphone.is_on else _DIM, text[:1]), (_DIM, text[1:])]
 
-    def _parts(self, microphone: Microphone) -> list[str]:
+    def _parts(self, microphone: MicrophoneStatus) -> list[str]:
         """What the line says; where there is no room the last goes first."""
         bars = " " + "".join(_BARS[height] for height in self._heights)
-        match microphone.is_on, microphone.by_hand:
+        match microphone.is_on, microphone.push_to_talk:
             case _ if not microphone.is_there:
                 parts = ["○ no microphone"]
             case True, True:
@@ -76,6 +76,6 @@ class Meter:
                 parts = ["○ Ctrl-T to talk"]
             case _:
                 parts = ["○ muted", " · Ctrl-T listens"]
-        if self._meters.is_playing and not (microphone.is_on and microphone.by_hand):
+        if self._meters.is_playing and not (microphone.is_on and microphone.push_to_talk):
             parts.append(" · Esc stops the voice")
         return parts

@@ -22,7 +22,7 @@ from rich.text import Text
 Row = list[Segment]
 
 
-class Panelled(Live):
+class LivePanel(Live):
     """Rows at the bottom of a console, up from `start` to `stop`."""
 
     def __init__(self, console: Console) -> None:

@@ -10,12 +10,11 @@ from contextlib import suppress
 from typing import BinaryIO, TextIO, assert_never
 
 from rtchat.core.effects import (
-    Asked,
     Connecting,
     Copy,
-    Heard,
-    Microphone,
+    MicrophoneStatus,
     Notice,
+    QuestionAsked,
     Ready,
     ReplyOver,
     TextArrived,
@@ -24,13 +23,14 @@ from rtchat.core.effects import (
     ToolEnded,
     Totals,
     Update,
+    UserTranscript,
     Waiting,
 )
 from rtchat.core.text import visible
 from rtchat.ui import messages
 
 
-class Aside:
+class StatusWriter:
     """The lines on stderr. As a view by itself it shows everything but the replies.
 
     `banner` is for a conversation with a person: it greets.
@@ -66,11 +66,11 @@ class Aside:
                 self._was_ready = True
             case Waiting():
                 self._info(messages.waiting(update))
-            case Asked():
+            case QuestionAsked():
                 self._complaint = ""
-            case Heard():
+            case UserTranscript():
                 self._info(messages.heard(update))
-            case Microphone():
+            case MicrophoneStatus():
                 self._info(messages.microphone(update))
             case TextArrived() | Copy() | ToolAsked():
                 pass
@@ -133,11 +133,11 @@ class Aside:
 
 
 class PlainView:
-    """Replies as text on `out`, everything else to `aside`. `raw` leaves the text as it is."""
+    """Replies as text on `out`, everything else to `status`. `raw` leaves the text as it is."""
 
-    def __init__(self, out: BinaryIO, aside: Aside, *, raw: bool) -> None:
+    def __init__(self, out: BinaryIO, status: StatusWriter, *, raw: bool) -> None:
         self._out = out
-        self._aside = aside
+        self._status_writer = status
         self._raw = raw
         self._last = ""
 
@@ -153,7 +153,7 @@ class PlainView:
                 self._last = ""
             case _:
                 pass
-        self._aside.show(update)
+        self._status_writer.show(update)
 
     def expect(self) -> None:
         """Nothing is said until there is something to say."""

@@ -34,7 +34,7 @@ from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.renderer import CPR_Support, print_formatted_text
 from prompt_toolkit.styles import Style
 
-from rtchat.core.effects import Microphone
+from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
 from rtchat.core.text import MARK
 from rtchat.system.folders import make_private
@@ -42,7 +42,7 @@ from rtchat.system.worker import Worker
 from rtchat.ui.approval import CHOICES, ToolQuestion
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.slash_commands import TABLE
-from rtchat.ui.typeahead import ESCAPE_SECONDS, Ahead, Typed
+from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
 
 Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
 _BEAT = 0.1
@@ -79,7 +79,7 @@ class Prompt:
     ) -> None:
         output = output or create_output(stdout)
         self._input = input or create_input()
-        self._typed = Typed()
+        self._typed = TypeaheadBuffer()
         self.on_suspend: Callable[[], None] = lambda: None
         """What Ctrl-Z does."""
         self.on_press: Callable[[Pressed], None] = lambda _: None
@@ -182,9 +182,9 @@ class Prompt:
         self._is_put_aside = app.erase_when_done = True
         app.exit(result="")
 
-    def turn(self, microphone: Microphone) -> None:
+    def turn(self, microphone: MicrophoneStatus) -> None:
         """The microphone was turned on or off."""
-        self._is_talking = microphone.is_on and microphone.by_hand
+        self._is_talking = microphone.is_on and microphone.push_to_talk
         if self._meter is not None:
             self._meter.turn(microphone)
 
@@ -299,7 +299,7 @@ class Prompt:
         }
         if self._meters is not None:
             actions[Keys.ControlT] = lambda: self.on_press(MicrophoneToggled())
-        keys = Ahead(self._input, self._typed, actions)
+        keys = TypeaheadReader(self._input, self._typed, actions)
         keys.take(get_typeahead(self._input))
         with self._input.raw_mode(), self._input.attach(keys.ready):
             try:

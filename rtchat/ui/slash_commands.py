@@ -17,16 +17,16 @@ from rtchat.core.events import (
     DetachAsked,
     LeaveAsked,
     LocalEvent,
+    LocalNotice,
     MicrophoneToggled,
     ModelSet,
+    NewConversationAsked,
     OptionsAsked,
     OptionSet,
     RawSaid,
     ResumeAsked,
     RetryAsked,
-    StartedOver,
     SystemSet,
-    Told,
     ToolsAsked,
     UsageAsked,
     UserSaid,
@@ -67,9 +67,9 @@ class Row:
 
 
 TABLE: tuple[Row, ...] = (
-    Row("help", "", "what can be typed here", lambda _: Told(help_text())),
+    Row("help", "", "what can be typed here", lambda _: LocalNotice(help_text())),
     Row("exit", "", "leave; so does Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
-    Row("new", "", "start a new conversation", lambda _: StartedOver()),
+    Row("new", "", "start a new conversation", lambda _: NewConversationAsked()),
     Row("system", "TEXT|@FILE", "instructions to the model, from now on", lambda t: _system(t)),
     Row(
         "set", "[KEY [VALUE]]", "an option from now on; KEY alone takes it back", lambda a: _set(a)
@@ -103,7 +103,7 @@ _KEYS = (
 
 
 def parse(line: str) -> Meaning:
-    """What a typed line means. Never raises: a mistake becomes a `Told` that says what to do."""
+    """What a typed line means. Never raises: a mistake becomes a `LocalNotice` that says what to do."""
     if not line.startswith("/"):
         return UserSaid(line)
     if line.startswith("//"):
@@ -114,11 +114,11 @@ def parse(line: str) -> Meaning:
     if row is None:
         near = get_close_matches(name, [row.name for row in TABLE], n=1)
         advice = f"did you mean /{near[0]}?" if near else "/help lists them"
-        return Told(f"no command /{name}: {advice} (// sends a literal /)", is_error=True)
+        return LocalNotice(f"no command /{name}: {advice} (// sends a literal /)", is_error=True)
     if row.argument and not argument and not row.argument.startswith("["):
-        return Told(f"/{name} needs {row.argument}: /{name} {row.argument}", is_error=True)
+        return LocalNotice(f"/{name} needs {row.argument}: /{name} {row.argument}", is_error=True)
     if argument and not row.argument:
-        return Told(f"/{name} takes nothing after it", is_error=True)
+        return LocalNotice(f"/{name} takes nothing after it", is_error=True)
     return row.make(argument)
 
 
@@ -126,7 +126,7 @@ def _system(text: str) -> LocalEvent | TextFileAsked:
     if not text.startswith("@"):
         return SystemSet(text)
     if text == "@":
-        return Told("/system takes a file as @FILE: /system @notes.txt", is_error=True)
+        return LocalNotice("/system takes a file as @FILE: /system @notes.txt", is_error=True)
     return TextFileAsked(text[1:], SystemSet)
 
 
@@ -135,7 +135,7 @@ def _detach(number: str) -> LocalEvent:
         return DetachAsked()
     if number.isdecimal() and int(number[:9]):
         return DetachAsked(int(number[:9]))
-    return Told("/detach takes a number that /attach lists: /detach 1", is_error=True)
+    return LocalNotice("/detach takes a number that /attach lists: /detach 1", is_error=True)
 
 
 def _copy(number: str) -> LocalEvent:
@@ -143,7 +143,7 @@ def _copy(number: str) -> LocalEvent:
         return CopyAsked()
     if number.isdecimal() and int(number[:9]):
         return CopyAsked(int(number[:9]))
-    return Told("/copy takes the number of a code block: /copy 1", is_error=True)
+    return LocalNotice("/copy takes the number of a code block: /copy 1", is_error=True)
 
 
 def _resume(number: str) -> LocalEvent:
@@ -151,7 +151,7 @@ def _resume(number: str) -> LocalEvent:
         return ResumeAsked()
     if number.isdecimal() and int(number[:15]):
         return ResumeAsked(int(number[:15]))
-    return Told("/resume takes a number of `rtchat history list`: /resume 1", is_error=True)
+    return LocalNotice("/resume takes a number of `rtchat history list`: /resume 1", is_error=True)
 
 
 def _set(argument: str) -> LocalEvent:
@@ -165,11 +165,11 @@ def _set(argument: str) -> LocalEvent:
     if not text:
         return OptionSet(of, name)
     if of == "session" and name in options.IN_A_CONVERSATION:
-        return Told(f"/set {key}: use {options.IN_A_CONVERSATION[name]}", is_error=True)
+        return LocalNotice(f"/set {key}: use {options.IN_A_CONVERSATION[name]}", is_error=True)
     try:
         change = options.change(of, name, options.read_value(text))
     except options.OptionError as error:
-        return Told(f"/set {error}", is_error=True)
+        return LocalNotice(f"/set {error}", is_error=True)
     return OptionSet(of, name, change)
 
 
@@ -179,12 +179,12 @@ def _raw(text: str) -> LocalEvent:
     try:
         data = read_json(text)
     except (ValueError, RecursionError) as error:
-        return Told(f"/raw takes an event as JSON, and this is none: {error}", is_error=True)
+        return LocalNotice(f"/raw takes an event as JSON, and this is none: {error}", is_error=True)
     if isinstance(data, dict) and isinstance(data.get("type"), str):
         from rtchat.wire import codec
 
         return RawSaid(data, codec.asks(data), codec.answer_to(data), codec.output_of(data))
-    return Told('/raw takes an object with a type: /raw {"type": "…"}', is_error=True)
+    return LocalNotice('/raw takes an object with a type: /raw {"type": "…"}', is_error=True)
 
 
 def help_text() -> str:

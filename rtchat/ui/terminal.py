@@ -12,14 +12,22 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from rtchat.core.effects import Asked, Connecting, Copy, Microphone, ReplyOver, ToolAsked, Update
+from rtchat.core.effects import (
+    Connecting,
+    Copy,
+    MicrophoneStatus,
+    QuestionAsked,
+    ReplyOver,
+    ToolAsked,
+    Update,
+)
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import (
     Attached,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
-    Told,
+    LocalNotice,
     ToolAnswered,
     UserSaid,
 )
@@ -57,7 +65,7 @@ class Files(Protocol):
     def may_be_dropped(self, entry: str) -> bool:
         """Whether an entry begins like a path."""
 
-    def dropped(self, entry: str) -> Sequence[str]:
+    def paths_from_drop(self, entry: str) -> Sequence[str]:
         """The files that an entry is the paths of and nothing else; empty if it is not."""
 
     def attach(self, entered: str) -> Attached:
@@ -80,7 +88,7 @@ class Terminal:
         """Something ends the wait for a reply: that it is over, or a call that needs permission."""
         self._is_typed_due = False
         """A question that was typed is not answered yet."""
-        self._asked: Asked | None = None
+        self._asked: QuestionAsked | None = None
         """What is being answered, typed or spoken."""
         self._call: ToolAsked | None = None
         self._is_choosing = False
@@ -96,13 +104,13 @@ class Terminal:
 
     def show(self, update: Update) -> None:
         """Show what happened, above the prompt if there is one; for a reply it makes room."""
-        if isinstance(update, Asked) and not self._prompt.is_covered:
+        if isinstance(update, QuestionAsked) and not self._prompt.is_covered:
             self._prompt.put_aside()
         if self._is_choosing and isinstance(update, ReplyOver):
             self._is_choosing = False
             self._prompt.abandon()
             self._show_held()
-        is_early = isinstance(update, Asked) and self._prompt.active
+        is_early = isinstance(update, QuestionAsked) and self._prompt.active
         if self._held or self._prompt.is_covered or is_early or self._is_choosing:
             self._held.append(update)
         else:
@@ -112,14 +120,14 @@ class Terminal:
         if isinstance(update, Copy):
             self._copies.append(self._tasks.create_task(self._copy(update)))
             return
-        if isinstance(update, Microphone):
+        if isinstance(update, MicrophoneStatus):
             self._prompt.turn(update)
         if isinstance(update, Connecting):
             self._view.show(update)  # prints nothing, so the prompt can stay where it is
         else:
             self._prompt.above(lambda: self._view.show(update))
         match update:
-            case Asked():
+            case QuestionAsked():
                 self._asked = update
             case ToolAsked():
                 self._call = update
@@ -213,8 +221,8 @@ class Terminal:
             case TextFileAsked(file, make):
                 unread = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unread)
-            case UserSaid() | Told(is_error=True) if self._files.may_be_dropped(line):
-                files = await self._from_disk(lambda: self._files.dropped(line))
+            case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
+                files = await self._from_disk(lambda: self._files.paths_from_drop(line))
                 return await self._attach(files) if files else [event]
             case _:
                 return [event]
@@ -231,9 +239,9 @@ class Terminal:
         try:
             events = await self._from_disk(read)
         except UsageError as error:
-            return [Told(str(error), is_error=True)]
+            return [LocalNotice(str(error), is_error=True)]
         if events is None:
-            return [Told(f"{unread}: reading was stopped", is_error=True)]
+            return [LocalNotice(f"{unread}: reading was stopped", is_error=True)]
         return events
 
     async def _from_disk(self, read: Callable[[], T]) -> T | None:

@@ -15,7 +15,7 @@ ESCAPE_SECONDS = 0.1
 """How long after an Esc the rest of an escape sequence may still come."""
 
 
-class Typed:
+class TypeaheadBuffer:
     """Text that was typed while nothing asked for it."""
 
     def __init__(self) -> None:
@@ -52,11 +52,11 @@ class Typed:
             buffer.insert_text(text)
 
 
-class Ahead:
+class TypeaheadReader:
     """Reads keys while there is no prompt."""
 
     def __init__(
-        self, source: Input, typed: Typed, actions: Mapping[Keys, Callable[[], None]]
+        self, source: Input, typed: TypeaheadBuffer, actions: Mapping[Keys, Callable[[], None]]
     ) -> None:
         self._source = source
         self._typed = typed

@@ -95,6 +95,6 @@ def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:
     return bool(fields), replies, fields.get("interrupt_response") is not False
 
 
-def writes_down(session: JsonObject) -> bool:
+def transcribes(session: JsonObject) -> bool:
     """Whether what is heard is to be written down."""
     return bool(Fields(session, []).fields("audio").fields("input").fields("transcription").data)

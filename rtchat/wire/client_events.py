@@ -17,8 +17,8 @@ from rtchat.core.effects import (
     ClearAudio,
     CommitAudio,
     Configure,
+    CreateResponse,
     Delete,
-    Reply,
     Retrieve,
     Truncate,
 )
@@ -32,10 +32,10 @@ from rtchat.wire.validators import FieldError, unsupported
 
 INVALID_REQUEST = "invalid_request_error"
 
-Asked: TypeAlias = (
+ClientRequest: TypeAlias = (
     Configure
     | AddItem
-    | Reply
+    | CreateResponse
     | Cancel
     | Retrieve
     | Delete
@@ -102,7 +102,7 @@ def _end_of_text(frame: str, at: int) -> int:
 
 def decode_command(
     data: JsonObject, dialect: Dialect = Dialect.GA, *, transcribes: bool = False
-) -> Asked | ServerProblem:
+) -> ClientRequest | ServerProblem:
     """What a client asks for, or the error to answer it with. `transcribes`: its session is for
     transcription."""
     event_id = data.get("event_id")
@@ -118,7 +118,7 @@ def decode_command(
         )
 
 
-def _decode(data: JsonObject, transcribes: bool) -> Asked:
+def _decode(data: JsonObject, transcribes: bool) -> ClientRequest:
     if "type" not in data:
         message = "Missing required parameter: 'type'."
         raise FieldError("missing_required_parameter", message, "type")
@@ -146,12 +146,12 @@ _SESSION_TYPES = ("transcription", "realtime")
 _NOT_TO_TRANSCRIBE = ("response.create", "response.cancel")
 
 
-def _truncate(fields: Fields) -> Asked:
+def _truncate(fields: Fields) -> ClientRequest:
     place = fields.integer("content_index"), fields.integer("audio_end_ms")
     return Truncate(fields.text("item_id"), *place)
 
 
-def _append(fields: Fields) -> Asked:
+def _append(fields: Fields) -> ClientRequest:
     return AppendAudio(read_audio(fields.text("audio"), "audio"))
 
 
@@ -172,13 +172,13 @@ def read_audio(data: str, path: str) -> bytes:
     return audio
 
 
-def _add_item(fields: Fields) -> Asked:
+def _add_item(fields: Fields) -> ClientRequest:
     return AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
 
 
-_READERS: dict[str, Callable[[Fields], Asked]] = {
+_READERS: dict[str, Callable[[Fields], ClientRequest]] = {
     "session.update": lambda fields: Configure(_options(fields.fields("session").data, "type")),
-    "response.create": lambda fields: Reply(_options(fields.fields("response").data)),
+    "response.create": lambda fields: CreateResponse(_options(fields.fields("response").data)),
     "response.cancel": lambda fields: Cancel(fields.text("response_id")),
     "conversation.item.create": _add_item,
     "conversation.item.retrieve": lambda fields: Retrieve(fields.text("item_id")),
@@ -228,7 +228,7 @@ def merged_fields(base: JsonObject, change: JsonObject) -> dict[str, object]:
 
 @value
 class Request:
-    """What a `Reply` asks that no session can: whether the reply stays out of the conversation, and
+    """What a `CreateResponse` asks that no session can: whether the reply stays out of the conversation, and
     what it answers instead of it (an item reference is an `OtherItem` with that id)."""
 
     out_of_band: bool
@@ -241,7 +241,7 @@ ITEM_REFERENCE = "item_reference"
 
 
 def read_reply(options: Options) -> Request:
-    """The options of a decoded `Reply`, taken apart."""
+    """The options of a decoded `CreateResponse`, taken apart."""
     fields = Fields(options.other, [])
     items = tuple(read_item(entry) for entry in fields.list("input"))
     rest = {key: options.other[key] for key in options.other if key not in _REQUEST_FIELDS}
@@ -256,7 +256,7 @@ _REQUEST_FIELDS = ("conversation", "input")
 
 
 @value
-class Tools:
+class ToolSettings:
     """Which functions the model may call, and whether it must."""
 
     functions: tuple[Tool, ...] = ()
@@ -267,7 +267,7 @@ class Tools:
     """Whether it may call several at once; None leaves that to the model."""
 
 
-def read_tools(options: Options) -> Tools:
+def read_tools(options: Options) -> ToolSettings:
     """The function tools among decoded options; those of other types are passed over."""
     fields = Fields(options.other, [])
     functions = tuple(
@@ -277,7 +277,7 @@ def read_tools(options: Options) -> Tools:
     )
     forced = fields.fields("tool_choice")
     parallel = options.other.get("parallel_tool_calls")
-    return Tools(
+    return ToolSettings(
         functions,
         _CHOICES.get(fields.text("tool_choice"), "auto"),
         forced.text("name") if forced.text("type") == "function" else "",

@@ -16,9 +16,9 @@ from rtchat.core.effects import (
     Command,
     CommitAudio,
     Configure,
+    CreateResponse,
     Delete,
     Raw,
-    Reply,
     Retrieve,
     Truncate,
 )
@@ -27,7 +27,6 @@ from rtchat.core.events import (
     AudioCommitted,
     ChannelDone,
     Delta,
-    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -49,6 +48,7 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    TranscriptionFailed,
     Unknown,
 )
 from rtchat.core.values import (
@@ -87,7 +87,7 @@ def _encode(command: Command) -> dict[str, object]:  # noqa: C901 - one arm a co
         case Configure(options):
             session = {"type": "realtime"} | write_options(options)
             return {"type": "session.update", "session": session}
-        case Reply(options):
+        case CreateResponse(options):
             return {"type": "response.create", "response": write_options(options)}
         case Cancel(response_id):
             out: dict[str, object] = {"type": "response.cancel"}
@@ -287,7 +287,7 @@ def _committed(fields: Fields) -> ServerEvent:
 def _hearing_failed(fields: Fields) -> ServerEvent:
     error = fields.fields("error")
     message = _words(error, "message") or _words(error, "code")
-    return HearingFailed(fields.text("item_id"), message, fields.integer("content_index"))
+    return TranscriptionFailed(fields.text("item_id"), message, fields.integer("content_index"))
 
 
 def _tool_called(fields: Fields) -> ServerEvent:

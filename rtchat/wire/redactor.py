@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from rtchat.core.redaction import Redactor, Stream
+from rtchat.core.redaction import Redactor, StreamRedactor
 from rtchat.core.values import JsonObject
 from rtchat.wire.beta import type_to_ga
 from rtchat.wire.fields import Fields
@@ -27,7 +27,7 @@ _OF_ITEMS = frozenset({_PART, "response.output_item", "conversation.item"})
 class _Text:
     """A text that arrives in deltas, and its last delta."""
 
-    stream: Stream
+    stream: StreamRedactor
     stem: str
     item_id: str
     delta: dict[str, object]
@@ -71,7 +71,7 @@ class EventRedactor:
         place = _place(event)
         text = self._texts.get(place)
         if text is None:
-            text = self._texts[place] = _Text(Stream(self._redactor), *place[:2], event)
+            text = self._texts[place] = _Text(StreamRedactor(self._redactor), *place[:2], event)
         text.delta = event
         event["delta"] = text.stream.feed(str(event["delta"]))
         if text.stream.is_idle:

@@ -10,7 +10,6 @@ from rtchat.core.events import (
     AudioCommitted,
     ChannelDone,
     Delta,
-    HearingFailed,
     ItemAdded,
     ItemDeleted,
     ItemDone,
@@ -31,6 +30,7 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    TranscriptionFailed,
     Unknown,
 )
 from rtchat.core.values import Channel, Dialect, Item, JsonObject, Options, Status, Usage, value
@@ -61,12 +61,12 @@ class Transcribed:
     seconds: float
 
 
-Said: TypeAlias = ServerEvent | ArgumentsDelta | Transcribed
+ServerMessage: TypeAlias = ServerEvent | ArgumentsDelta | Transcribed
 """What a server may say."""
 
 
 def encode_event(
-    event: Said,
+    event: ServerMessage,
     event_id: str,
     dialect: Dialect = Dialect.GA,
     options: Options = Options(),  # noqa: B008 - a frozen value
@@ -82,7 +82,7 @@ def encode_event(
     return data if dialect is Dialect.GA else beta.to_beta(data)
 
 
-def _encode(event: Said, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
+def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
     match event:
         case SessionCreated():
             return {"type": "session.created", "session": dict(event.fields)}
@@ -130,7 +130,7 @@ def _encode(event: Said, options: Options) -> dict[str, object] | None:  # noqa:
             return {"type": kind, "item_id": item_id, "previous_item_id": previous}
         case AudioCleared():
             return {"type": "input_audio_buffer.cleared"}
-        case HearingFailed(item_id, message, index):
+        case TranscriptionFailed(item_id, message, index):
             kind = "conversation.item.input_audio_transcription.failed"
             error = {"type": "transcription_error", "message": message}
             return {"type": kind, "item_id": item_id, "content_index": index, "error": error}

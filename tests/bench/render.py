@@ -36,11 +36,11 @@ from rich.console import Console
 from rtchat.client.session import SLICE, TICK, Post, Session
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.core.conversation import Conversation, Mode
-from rtchat.core.effects import Asked, ReplyOver, TextArrived
+from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.events import InputEnded, UserSaid
 from rtchat.core.values import Options, Status
-from rtchat.server.engine import Answer, Finish, HangUp, Prompt
-from rtchat.server.sockets import serving
+from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.server.sockets import run_server
 from rtchat.ui.live_view import LiveView, preload
 from tests.documents import ANSWER, BLOCKS
 
@@ -78,7 +78,7 @@ def rtchat_instant(size: int, _: str) -> dict[str, float]:
     text = document(size)
     view = LiveView(console(), console(), quiet=True)
     began, due = time.process_time(), time.monotonic() + TICK
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     for delta in deltas(text):
         view.show(TextArrived(delta))
         if time.monotonic() > due:
@@ -93,7 +93,7 @@ def rtchat_paced(size: int, _: str) -> dict[str, float]:
     preload()
     text = document(size)
     view = LiveView(console(), console(), quiet=True)
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     began = tick = time.monotonic()
     busy = time.process_time()
     last = began
@@ -212,7 +212,7 @@ def block(size: int, name: str) -> dict[str, float]:
     preload()
     text = BLOCKS[name](size)
     view = LiveView(console(), console(), quiet=True)
-    view.show(Asked("?", "model"))
+    view.show(QuestionAsked("?", "model"))
     calls: list[float] = []
 
     def timed(call: Callable[[], None]) -> None:
@@ -332,10 +332,10 @@ class Flood:
     model = "flood"
     instructions = ""
 
-    def greet(self) -> HangUp | None:
+    def greet(self) -> CloseConnection | None:
         return None
 
-    def answer(self, prompt: Prompt) -> Answer:
+    def answer(self, prompt: ModelInput) -> Answer:
         async def speak() -> Answer:
             for delta in deltas(BLOCKS.get(prompt.question, document)(200 * KB)):
                 yield delta
@@ -351,7 +351,7 @@ def flooding() -> Iterator[str]:
     urls: list[str] = []
 
     async def serve() -> None:
-        async with serving(Flood()) as url:
+        async with run_server(Flood()) as url:
             urls.append(url)
             ready.set()
             await stop.wait()

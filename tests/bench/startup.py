@@ -25,7 +25,7 @@ from websockets.asyncio.server import ServerConnection, serve
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
 from rtchat.server.script import EchoEngine
-from rtchat.server.sockets import serving
+from rtchat.server.sockets import run_server
 from tests.program import background
 
 RUNS = 15
@@ -143,7 +143,7 @@ def main() -> None:
         for arguments, goal in ((["--version"], 2.0), (["--help"], 7.0)):
             a, b, times = ratio([RTCHAT, *arguments], nothing, home)
             print_row(f"rtchat {arguments[0]} / python -c pass", a, b, times, goal)
-        with background(lambda: serving(EchoEngine())) as url:
+        with background(lambda: run_server(EchoEngine())) as url:
             bare = [python, "-c", BARE, "hi", url]
             a, b, times = ratio([RTCHAT, "once", "hi", "--url", url], bare, home)
             print_row("rtchat once hi / a bare script", a, b, times, 1.3)

@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server import model_files
-from rtchat.server.factory import opened
+from rtchat.server.factory import open_engine
 from rtchat.server.local_voice import LocalVoice, missing
-from rtchat.server.sockets import serving
-from rtchat.server.turn_detection import Ears, Ended, Turns
+from rtchat.server.sockets import run_server
+from rtchat.server.turn_detection import TurnDetector, TurnEnded, TurnOptions
 from rtchat.server.voice import Detector
 from tests.loopback import Peer, configure, joined
 from tests.sounds import words_in
@@ -140,9 +140,9 @@ async def espeak(_voice: LocalVoice, text: str) -> bytes:
 
 async def cut_out(detector: Detector, audio: bytes) -> list[bytes]:
     """The turns in it."""
-    ears = Ears(lambda: detector)
-    ears.listen_for(Turns())
-    return [mark.audio for mark in ears.hear(audio) if isinstance(mark, Ended)]
+    ears = TurnDetector(lambda: detector)
+    ears.listen_for(TurnOptions())
+    return [mark.audio for mark in ears.hear(audio) if isinstance(mark, TurnEnded)]
 
 
 async def load(voice: LocalVoice) -> None:
@@ -242,8 +242,8 @@ async def connected(voice: LocalVoice) -> AsyncIterator[Peer]:
         if model_files.find(data_dir) is None:
             model_files.install(data_dir)
         async with (
-            opened("local", data_dir=data_dir, environ=os.environ) as engine,
-            serving(engine, voice=voice) as url,
+            open_engine("local", data_dir=data_dir, environ=os.environ) as engine,
+            run_server(engine, voice=voice) as url,
             joined(url) as peer,
         ):
             await peer.send(SESSION)

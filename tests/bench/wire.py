@@ -33,7 +33,7 @@ from rtchat.client.transport import endpoint, open_connection
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.events import InputEnded, UserSaid
 from rtchat.core.values import Options
-from rtchat.ui.plain_view import Aside, PlainView
+from rtchat.ui.plain_view import PlainView, StatusWriter
 
 ROUNDS = 9
 DELTAS = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
@@ -109,7 +109,7 @@ async def with_rtchat(url: str, nowhere: BinaryIO) -> None:
 
     where = endpoint(MODEL, url=url, api_key=KEY)
     conversation = Conversation(MODEL, Options(modality="text"), mode=Mode.ONCE)
-    view = PlainView(nowhere, Aside(None), raw=True)
+    view = PlainView(nowhere, StatusWriter(None), raw=True)
     session = Session(conversation, view, lambda _: open_connection(where), redactor=where.redactor)
     assert await session.run(ask) == 0
 
