@@ -1,8 +1,8 @@
 """A WebSocket to a Realtime server: the public Python API, and what the command line is built on.
 
 `connect` opens one connection; `Connection` sends and yields events as plain dicts, as on the wire.
-`explain` turns every way in which a connection can fail or end into a `ConnectionLost` value, with its exit
-code and whether it is worth trying again.
+`explain` turns every way in which a connection can fail or end into a `ConnectionLost` value, with
+its exit code and whether it is worth trying again.
 """
 
 from __future__ import annotations

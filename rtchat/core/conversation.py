@@ -416,8 +416,8 @@ class Conversation:
         return replace(lost.problem, message=message), lost.retry
 
     def _give_up(self, problem: Problem, *, in_session: bool = False) -> None:
-        """No connection can be made, or none would help; `in_session` if a reply just ended with this
-        problem."""
+        """No connection can be made, or none would help; `in_session` if a reply just ended with
+        this problem."""
         self._attempt = 0
         self._do(fx.Disconnect())
         self._phase = Phase.DOWN

@@ -175,8 +175,8 @@ class UserTranscript:
 
 @value
 class MicrophoneStatus:
-    """The microphone was turned on or off, or is gone. `push_to_talk`: what is said between on and off
-    is a turn."""
+    """The microphone was turned on or off, or is gone. `push_to_talk`: what is said between on and
+    off is a turn."""
 
     is_on: bool
     push_to_talk: bool

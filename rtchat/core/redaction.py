@@ -1,7 +1,7 @@
 """Removes keys from text, however they are spelled and however the text is cut into pieces.
 
-A text that arrives in pieces goes through a `StreamRedactor`, which holds back only what could be the
-beginning of a key; a complete one is a stream of one piece.
+A text that arrives in pieces goes through a `StreamRedactor`, which holds back only what could be
+the beginning of a key; a complete one is a stream of one piece.
 """
 
 from __future__ import annotations

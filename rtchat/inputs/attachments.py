@@ -73,7 +73,8 @@ def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
 
 
 def may_be_dropped(entry: str) -> bool:
-    """Whether a line at the prompt begins like a path, so that `paths_from_drop` has to read the disk."""
+    """Whether a line at the prompt begins like a path, so that `paths_from_drop` has to read the
+    disk."""
     line = entry.strip()
     return bool(_LOOKS_LIKE_A_PATH.match(line)) and "\n" not in line
 

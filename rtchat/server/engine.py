@@ -79,8 +79,8 @@ class CloseConnection:
 
 OutputPiece: TypeAlias = str | CallPiece | Finish | CloseConnection
 Answer: TypeAlias = AsyncGenerator[OutputPiece, None]
-"""Text and calls, then a `Finish` or a `CloseConnection`, and nothing after it. Closing it early stops the
-engine."""
+"""Text and calls, then a `Finish` or a `CloseConnection`, and nothing after it. Closing it early
+stops the engine."""
 
 
 async def limited(answer: Answer, seconds: float, finish: Finish, *, each: bool = False) -> Answer:

@@ -1,8 +1,8 @@
 """Which clients are admitted, and how their connections are read.
 
-`HandshakePolicy` checks handshakes: paths, origins, keys, and how many clients there are. `ClientConnection` is a
-connection that reads about a millisecond's worth of frames at a time, however many have arrived,
-and that notices a client which has gone without closing.
+`HandshakePolicy` checks handshakes: paths, origins, keys, and how many clients there are.
+`ClientConnection` is a connection that reads about a millisecond's worth of frames at a time,
+however many have arrived, and that notices a client which has gone without closing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Limits for the clients of a server, so that one cannot starve the others.
 
-`ServerLimits` has the settings, `MemoryBudget` counts the memory of all sessions, and `EventRate` limits how fast a
-client may send. Deterministic and without I/O.
+`ServerLimits` has the settings, `MemoryBudget` counts the memory of all sessions, and `EventRate`
+limits how fast a client may send. Deterministic and without I/O.
 """
 
 from __future__ import annotations

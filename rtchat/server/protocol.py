@@ -316,8 +316,8 @@ class ProtocolSession:
         assert_never(command)
 
     def _check_room(self, more: int) -> None:
-        """Raises `InvalidItemError` if this many more bytes exceed the limit of the session, or of all
-        sessions together."""
+        """Raises `InvalidItemError` if this many more bytes exceed the limit of the session, or of
+        all sessions together."""
         if self.held + more > self._limits.session_bytes:
             raise InvalidItemError(_TOO_LARGE, self._too_large())
         if self._budget.held + more > self._budget.most:

@@ -103,7 +103,8 @@ _KEYS = (
 
 
 def parse(line: str) -> Meaning:
-    """What a typed line means. Never raises: a mistake becomes a `LocalNotice` that says what to do."""
+    """What a typed line means. Never raises: a mistake becomes a `LocalNotice` that says what to
+    do."""
     if not line.startswith("/"):
         return UserSaid(line)
     if line.startswith("//"):

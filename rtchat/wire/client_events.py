@@ -228,8 +228,9 @@ def merged_fields(base: JsonObject, change: JsonObject) -> dict[str, object]:
 
 @value
 class Request:
-    """What a `CreateResponse` asks that no session can: whether the reply stays out of the conversation, and
-    what it answers instead of it (an item reference is an `OtherItem` with that id)."""
+    """What a `CreateResponse` asks that no session can: whether the reply stays out of the
+    conversation, and what it answers instead of it (an item reference is an `OtherItem` with that
+    id)."""
 
     out_of_band: bool
     input: tuple[Item, ...] | None
