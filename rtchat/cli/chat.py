@@ -1,4 +1,4 @@
-"""`talk` and `run_once`: their options, and the settings that come of them."""
+"""`talk` and `once`: their options, and the settings that come of them."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def talk(
     return talk(settings, _shape(ctx.params), around, past, attach or (), sound)
 
 
-def run_once(
+def once(
     ctx: typer.Context,
     prompt: Annotated[Text, typer.Argument(metavar="[PROMPT]", show_default=False)] = None,
     model: Model = None,
