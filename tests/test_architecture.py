@@ -60,6 +60,10 @@ def _is_ours(full: str) -> bool:
     return full.partition(".")[0] == "rtchat"
 
 
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
 @cache
 def _tree(name: str) -> ast.Module:
     return ast.parse(_MODULES[name].read_text(encoding="utf-8"))
@@ -119,9 +123,9 @@ def test_no_private_name_is_used_outside_its_module() -> None:
     for name in _NAMES:
         tree = _tree(name)
         ours = {full.rpartition(".")[2] for full in _imports(tree) if _is_ours(full)}
-        assert {each for each in ours if each.startswith("_")} <= {"__version__"}, name
+        assert {each for each in ours if _is_private(each)} == set(), name
         used = {tuple(dotted.split(".")) for dotted in _dotted(tree)}
-        assert {(a, b) for a, b in used if a in ours and b.startswith("_")} == set(), name
+        assert {(a, b) for a, b in used if a in ours and _is_private(b)} == set(), name
 
 
 def test_the_package_imports_nothing_of_its_own_at_the_start() -> None:
