@@ -22,7 +22,7 @@ _MAY_IMPORT = {
     "client": "core wire system",
     "server": "core wire system",
     "config": "core wire system client",
-    "trace": "core wire system client",
+    "trace": "core wire system",
     "history": "core wire system markdown",
     "ui": "core wire system markdown history",
     "app": "core wire system client server config trace history ui audio inputs tools markdown",
@@ -35,6 +35,7 @@ _PURE_MODULES = (
     *("ui.messages", "ui.approval", "ui.slash_commands"),
     *("markdown.dialect", "markdown.splitter", "markdown.theme"),
     *("history.schema", "history.transcript"),
+    *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),
 )
 """Modules of other folders that are pure, too."""
 _AT_THE_TOP = {"__main__", "_version"}

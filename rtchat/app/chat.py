@@ -26,7 +26,7 @@ from rtchat.app.audio_io import (
     Recorder,
     TeePlayer,
     audio_config,
-    input_rate,
+    converter,
 )
 from rtchat.app.frontend import (
     Environment,
@@ -39,12 +39,14 @@ from rtchat.app.frontend import (
     view_of,
 )
 from rtchat.client.endpoint import trust
-from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
+from rtchat.client.history import History
+from rtchat.client.session import Session
 from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
+from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Mode
 from rtchat.core.effects import Notice, ReplyOver, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -55,10 +57,11 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.core.ports import Link, Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.redaction import Redactor
+from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
@@ -351,14 +354,17 @@ async def _hold(
         if trace is not None:
             taps.append(trace)
         toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        setup = _setup(settings, mode, kept, toolbox, sound)
+        if trace is not None:
+            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
-            _conversation(settings, mode, kept, toolbox, sound),
+            setup.make(),
             view,
             connect,
             tools=toolbox,
             dialect=settings.forced_dialect,
             redactor=redactor,
-            fit=input_rate(settings) if sound.hears else None,
+            fit=converter(setup.input_rate),
             taps=tuple(taps),
             keeper=keeper,
             player=player,
@@ -416,13 +422,13 @@ async def _toolbox(
     return combine(*boxes)
 
 
-def _conversation(
+def _setup(
     settings: Settings,
     mode: Mode,
     kept: StoredConversation | None,
     toolbox: Toolbox | None,
     sound: AudioSettings,
-) -> Conversation:
+) -> ConversationSetup:
     model = model_of(settings)
     session, speech = audio_config(settings, sound)
     tools = toolbox.tools if toolbox else ()
@@ -432,7 +438,7 @@ def _conversation(
     elif budget.most is not None and budget.rate(model) is None:
         hint = f'give one in the config file: [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
-    return Conversation(
+    return ConversationSetup(
         model,
         ask_for(
             "audio" if sound.speaks else "text",
@@ -446,17 +452,15 @@ def _conversation(
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,
-        tool_policy=ToolPolicy(
-            [tool.name for tool in tools],
-            settings.allow_tools,
-            servers=toolbox.servers if toolbox else {},
-            asks=mode is Mode.CHAT,
-            limits=Limits(
-                settings.max_tool_rounds,
-                settings.max_tool_calls,
-                settings.max_tool_bytes,
-                settings.max_reply_bytes,
-            ),
+        tools=tuple(tool.name for tool in tools),
+        allowed=tuple(settings.allow_tools),
+        servers=toolbox.servers if toolbox else {},
+        asks=mode is Mode.CHAT,
+        limits=Limits(
+            settings.max_tool_rounds,
+            settings.max_tool_calls,
+            settings.max_tool_bytes,
+            settings.max_reply_bytes,
         ),
     )
 
@@ -470,8 +474,10 @@ def _signals(mode: Mode) -> dict[int, LocalEvent]:
     }
 
 
-def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
-    if direction == "received" and not isinstance(data, str):
+def _print_event(
+    out: BinaryIO, direction: str, data: JsonObject | str | LocalEvent, _now: float
+) -> None:
+    if direction == "received" and isinstance(data, dict):
         out.write((write_json(data) + "\n").encode())
         out.flush()
 

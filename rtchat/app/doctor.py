@@ -22,7 +22,6 @@ from rtchat.app.chat import model_of, prepare, server_of
 from rtchat.app.frontend import Environment, status_writer_of
 from rtchat.client.endpoint import Endpoint, shown_url, trust
 from rtchat.client.probe import GOODBYE, Probe
-from rtchat.client.session import Link
 from rtchat.client.transport import proxy_of
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
@@ -37,6 +36,7 @@ from rtchat.core.events import (
     SessionUpdated,
     Unknown,
 )
+from rtchat.core.ports import Link
 from rtchat.core.redaction import Redactor
 from rtchat.core.text import visible, write_json
 from rtchat.core.values import Channel, Dialect, Message, Options, Part, Status, value

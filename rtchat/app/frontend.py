@@ -12,9 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
-from rtchat.client.session import Post, Source, View
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
+from rtchat.core.ports import Post, Source, View
 from rtchat.core.values import value
 from rtchat.system.output import Output
 from rtchat.ui.plain_view import PlainView, StatusWriter

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from rtchat.app.audio_io import converter
 from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
-from rtchat.client.session import MOST_OWED, TICK, View
+from rtchat.client.view_queue import MOST_OWED, TICK
 from rtchat.config.settings import Settings
 from rtchat.core.effects import (
     MicrophoneStatus,
@@ -25,11 +26,13 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.core.errors import ExitCode, writing_stdout
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.ports import View
+from rtchat.core.text import on_a_line, visible, whole_characters
 from rtchat.core.values import Status
 from rtchat.system.output import LAST_CHANCE, Output
-from rtchat.trace.recording import Recording, read_trace
-from rtchat.trace.simulate import Rerun, Step
+from rtchat.trace.reading import Recording, read_trace
+from rtchat.trace.replay import Replay, Step
+from rtchat.trace.wire_only import WireReplay
 from rtchat.ui import messages
 
 LONGEST_PAUSE = 3.0
@@ -48,14 +51,15 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
         else:
             view = view_of(settings, "text", streams, status_writer_of(settings, streams))
         player = _Player(view, speed, streams.output, is_timed=is_timed)
-        return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
+        return asyncio.run(_until_stopped(player, _replay_of(recording).steps()))
 
 
 def check(trace: str, streams: Environment) -> ExitCode:
-    """Say what this program would have done; OK if every reply is complete and nothing unknown."""
+    """Say what this program would have done; OK if every reply is complete, nothing is unknown, and
+    what it sends is what was sent."""
     lines, is_sound = report(_read(trace, streams))
     with writing_stdout():
-        streams.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+        streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
         streams.stdout.flush()
     return ExitCode.OK if is_sound else ExitCode.REPLY
 
@@ -67,6 +71,13 @@ def _read(trace: str, streams: Environment) -> Recording:
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
     return read_trace(Path(trace), warn)
+
+
+def _replay_of(recording: Recording) -> Replay | WireReplay:
+    setup = recording.setup
+    if setup is None:
+        return WireReplay(recording.events)
+    return Replay(setup, recording.events, converter(setup.machine.input_rate))
 
 
 # ------------------------------------------------------------------------------------------ showing
@@ -175,34 +186,38 @@ class _Player:
 
 def report(recording: Recording) -> tuple[list[str], bool]:
     """What this program would have done, line by line, and whether all of it is well."""
-    rerun = Rerun(recording.events)
+    replay = _replay_of(recording)
+    findings = replay.findings
     is_timed = any(event.time is not None for event in recording.events)
     found: list[tuple[int, str]] = []
     statuses: list[Status] = []
-    for step in rerun.steps():
+    for step in replay.steps():
         for update in step.updates:
             if isinstance(update, ReplyOver):
                 statuses.append(update.status)
                 update = update if is_timed else replace(update, timing=Timing())
             if text := _told(update):
                 found.append((step.line, text))
-    for line, unknown in rerun.unknown:
+    for line, unknown in findings.unknown:
         found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
-    found += _counted(rerun.ledger.differences)
-    if not rerun.has_session:
+    found += _counted(findings.differences)
+    if not findings.has_session:
         found.append((0, "no session in it"))
     completed = statuses.count(Status.COMPLETED)
     summary = (
         f"replies: {len(statuses)}, completed: {completed}, "
-        f"passed over: {len(rerun.unknown)}, sent otherwise: {len(rerun.ledger.differences)}"
+        f"passed over: {len(findings.unknown)}, sent otherwise: {len(findings.differences)}"
     )
-    if rerun.exit is not None:
-        summary = f"{summary}, the program would end with {rerun.exit.value}"
+    if findings.exit is not None:
+        summary = f"{summary}, the program would end with {findings.exit.value}"
     lines = [f"{line:>5}  {on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
-    is_sound = rerun.has_session and completed == len(statuses) and not rerun.unknown
+    is_complete = findings.has_session and completed == len(statuses)
+    is_same = not (findings.unknown or findings.differences) and findings.exit is None
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
-    return [head, *lines, summary], is_sound and rerun.exit is None
+    if recording.setup is None:
+        head = f"{head}; without what the user did, what was sent cannot be compared"
+    return [head, *lines, summary], is_complete and is_same
 
 
 def _told(update: Update) -> str:

@@ -140,6 +140,19 @@ def write_json(data: JsonObject, *, indent: int | None = None) -> str:
     if indent is not None:
         # From the frame, in which every text can be encoded.
         text = json.dumps(json.loads(text), ensure_ascii=False, indent=indent)
+    return _harmless(text)
+
+
+def exact_json(data: JsonObject) -> str:
+    """As `write_json` on one line, but half a surrogate pair, which no UTF-8 can hold, is escaped
+    and not replaced."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    if whole_characters(text) != text:
+        text = json.dumps(data, separators=(",", ":"))
+    return _harmless(text)
+
+
+def _harmless(text: str) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
     return _acting().sub(_escaped, text)

@@ -28,10 +28,11 @@ from websockets.frames import Frame, Opcode
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.client.session import Post, Session
+from rtchat.client.session import Session
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.ports import Post
 from rtchat.core.values import Options
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
