@@ -42,7 +42,6 @@ from rtchat.core.values import Dialect, JsonObject, value
 from rtchat.trace.diff import first_difference
 from rtchat.trace.media import with_silence, without_media
 from rtchat.trace.reading import Recorded
-from rtchat.trace.value_codec import CLASS
 
 Fit: TypeAlias = Callable[[Command], Iterable[Command]]
 
@@ -171,15 +170,13 @@ class Replay:
 
     def _take_cut(self) -> PlaybackCut | None:
         """What the player said at once, if it said anything."""
-        if self._next == len(self._events):
+        recorded = self._events[self._next] if self._next < len(self._events) else None
+        if recorded is None or recorded.direction != "local":
             return None
-        recorded = self._events[self._next]
-        is_cut = recorded.direction == "local" and isinstance(recorded.data, dict)
-        if not is_cut or recorded.data[CLASS] != PlaybackCut.__name__:  # type: ignore[index] # a dict
+        event = recorded.event
+        if not isinstance(event, PlaybackCut):
             return None
         self._next += 1
-        event = recorded.event
-        assert isinstance(event, PlaybackCut)
         return event
 
     # ---------------------------------------------------------------------------- what is sent
