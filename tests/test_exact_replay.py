@@ -391,6 +391,27 @@ def test_a_key_that_somebody_typed_or_quoted(path: Path) -> None:
 # ----------------------------------------------------------------------------------- what is not so
 
 
+def test_what_may_become_a_key_ends_where_speech_cuts_the_reply(path: Path) -> None:
+    """That it does not is known then: a new session is told of it, and so is a replay."""
+    append = Expect("input_audio_buffer.append")
+    commits = [Emit({"type": "input_audio_buffer.committed", "item_id": f"u{n}"}) for n in (1, 2)]
+    server = ScriptedServer(
+        (*HELLO, append, commits[0], *answer("It is", ends=False), commits[1], End(1006)),
+        (*HELLO, ITEM, append, Expect("response.create"), *answer("Bye.", reply="r2")),
+    )
+    machine = replace(CHAT, speech=SpeechOptions(has_microphone=True, push_to_talk=False))
+    run = Run(
+        path,
+        server,
+        *(1.0, AudioCaptured(bytes(9600)), 5.0, LeaveAsked()),
+        machine=machine,
+        redactor=Redactor([KEY]),
+    )
+    run.check()
+    first, *_ = (update for update in run.updates if isinstance(update, ReplyOver))
+    assert first.text == "It is"
+
+
 @pytest.fixture
 def recording(path: Path) -> Recording:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello.")))

@@ -47,9 +47,10 @@ class FrameReader:
         for redacted, held in self._events.redact(frame, data):
             yield Received(redacted, tuple(map(self._noted, wire.decode(redacted, held))))
 
-    def end(self) -> Iterable[JsonObject]:
-        """What is held back of all texts, which end here. The conversation has it already."""
-        return self._events.end()
+    def end(self, *, replies_only: bool = False) -> Iterable[JsonObject]:
+        """What is held back of texts that end here: of all, or of those of replies. The
+        conversation has it already."""
+        return self._events.end(replies_only=replies_only)
 
     def _noted(self, event: ServerEvent) -> ServerEvent:
         if not isinstance(event, SessionCreated):

@@ -224,17 +224,19 @@ class Session:
         """What to do about one thing that happened. All that the conversation handles passes here,
         and the taps see it in the same order."""
         now = self._clock()
-        is_frame = isinstance(happened, Received)
+        events = happened.events if isinstance(happened, Received) else (happened,)
         effects: list[Effect] = []
         try:
-            for event in happened.events if isinstance(happened, Received) else (happened,):
+            for event in events:
                 effects += self._conversation.handle(event, now)
         finally:
-            if self._taps:
-                if isinstance(happened, ConnectionLost) or any(map(_ends_reply, effects)):
-                    self._tap_held(now)
-                data = happened.data if isinstance(happened, Received) else happened
-                self._tap("received" if is_frame else "local", data, now)
+            is_frame = isinstance(happened, Received)
+            if isinstance(happened, ConnectionLost) or any(map(_ends_reply, effects)):
+                self._tap_held(now, replies_only=is_frame)
+            if isinstance(happened, Received):
+                self._tap("received", happened.data, now)
+            else:
+                self._tap("local", happened, now)
         return effects
 
     def _perform(self, effect: Effect) -> PlaybackCut | None:  # noqa: C901 - one arm an effect
@@ -338,9 +340,9 @@ class Session:
         for tap in self._taps:
             self._views.call(tap, direction, data, now)
 
-    def _tap_held(self, now: float) -> None:
+    def _tap_held(self, now: float, *, replies_only: bool = False) -> None:
         """Texts end here: what was held back of them is no part of a key."""
-        for data in self._frames.end():
+        for data in self._frames.end(replies_only=replies_only):
             self._tap("received", data, now)
 
     def _tap_end(self) -> None:

@@ -92,7 +92,8 @@ class Trace:
         if isinstance(data, str):
             self._write(line | {"raw": data})
             return
-        encoded: JsonObject = encode_value(data)  # type: ignore[assignment] # of a value, or of JSON
+        encoded = data if isinstance(data, dict) else encode_value(data)
+        assert isinstance(encoded, dict)
         is_short = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
         if not is_short:
             shortened, left_out = without_media(encoded)
