@@ -174,7 +174,7 @@ def test_taps_see_both_directions() -> None:
         "local Started",
         "local UserSaid",
         "local InputEnded",
-        "local Opened",
+        "local ConnectionOpened",
         "received session.created",
         "sent session.update",
         "received session.updated",

@@ -24,45 +24,15 @@ from rtchat.client.server_link import ServerLink
 from rtchat.client.timers import SleepWatch, Timers
 from rtchat.client.tool_runs import ToolRuns
 from rtchat.client.view_queue import ViewQueue
-from rtchat.core.effects import (
-    AppendAudio,
-    ClearTimer,
-    Command,
-    Connect,
-    Disconnect,
-    Effect,
-    Level,
-    LoadConversation,
-    Notice,
-    Play,
-    Record,
-    ReplyOver,
-    RunTool,
-    Send,
-    SetTimer,
-    Show,
-    StartRecord,
-    Stop,
-    StopPlaying,
-    StopTools,
-)
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import (
-    ConnectionLost,
-    ConnectionOpened,
-    LeaveAsked,
-    LocalEvent,
-    PlaybackCut,
-    Retry,
-    Started,
-    TimerFired,
-)
 from rtchat.core.ports import Link, Machine, Player, Source, Tap, Tools, View
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject
 from rtchat.system.output import LAST_CHANCE, Output
 
-_Inbox: TypeAlias = deque[LocalEvent | Received]
+_Inbox: TypeAlias = deque[ev.LocalEvent | Received]
 _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 
@@ -82,7 +52,7 @@ class Session:
         *,
         dialect: Dialect | None = None,
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
-        fit: Callable[[Command], Iterable[Command]] | None = None,
+        fit: Callable[[fx.Command], Iterable[fx.Command]] | None = None,
         taps: tuple[Tap, ...] = (),
         keeper: History | None = None,
         tools: Tools | None = None,
@@ -118,7 +88,7 @@ class Session:
         self._tools = ToolRuns(tools, self._tasks, self.post)
         self._audio = ReplyAudio(player, partial(self._note, "error"))
         self._timers = Timers(
-            lambda timer: self.post(TimerFired(timer)), now, lambda: self._history.is_waiting
+            lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )
         self._sleep = SleepWatch(self._slept, now, wall_clock)
         self._link = ServerLink(
@@ -133,7 +103,7 @@ class Session:
         )
 
     async def run(
-        self, source: Source, signals: Mapping[int, LocalEvent] | None = None
+        self, source: Source, signals: Mapping[int, ev.LocalEvent] | None = None
     ) -> ExitCode:
         """Hold the conversation until it stops; `source` posts what the user says.
 
@@ -150,7 +120,7 @@ class Session:
         try:
             async with self._tasks:
                 reading = self._tasks.create_task(source(self.post))
-                self.post(Started())
+                self.post(ev.Started())
                 await self._done.wait()
                 while len(self._views) and self._fault is None:  # noqa: ASYNC110 - it has its turns
                     await asyncio.sleep(0)
@@ -182,16 +152,16 @@ class Session:
 
     # ------------------------------------------------------------------------------------ the inbox
 
-    def post(self, event: LocalEvent) -> None:
+    def post(self, event: ev.LocalEvent) -> None:
         """Something happened. What happens while it is being dealt with waits its turn."""
-        if isinstance(event, LeaveAsked) and self._history.is_searching:
+        if isinstance(event, ev.LeaveAsked) and self._history.is_searching:
             self._history.stop_search()
             self._inbox.appendleft(event)
         else:
             self._inbox.append(event)
         self._handle_inbox()
 
-    def _post_first(self, event: LocalEvent) -> None:
+    def _post_first(self, event: ev.LocalEvent) -> None:
         """The answer to an effect comes before everything that waits."""
         self._inbox.appendleft(event)
         self._handle_inbox()
@@ -212,7 +182,7 @@ class Session:
     def _is_over(self) -> bool:
         return self._exit is not None or self._fault is not None
 
-    def _handle(self, happened: LocalEvent | Received) -> None:
+    def _handle(self, happened: ev.LocalEvent | Received) -> None:
         effects = deque(self._decide(happened))
         while effects:
             cut = self._perform(effects.popleft())
@@ -220,18 +190,18 @@ class Session:
                 # At once: a reply that is asked for next is to know what was heard.
                 effects.extendleft(reversed(self._decide(cut)))
 
-    def _decide(self, happened: LocalEvent | Received) -> list[Effect]:
+    def _decide(self, happened: ev.LocalEvent | Received) -> list[fx.Effect]:
         """What to do about one thing that happened. All that the conversation handles passes here,
         and the taps see it in the same order."""
         now = self._clock()
         events = happened.events if isinstance(happened, Received) else (happened,)
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         try:
             for event in events:
                 effects += self._conversation.handle(event, now)
         finally:
             is_frame = isinstance(happened, Received)
-            if isinstance(happened, ConnectionLost) or any(map(_ends_reply, effects)):
+            if isinstance(happened, ev.ConnectionLost) or any(map(_ends_reply, effects)):
                 self._tap_held(now, replies_only=is_frame)
             if isinstance(happened, Received):
                 self._tap("received", happened.data, now)
@@ -239,36 +209,36 @@ class Session:
                 self._tap("local", happened, now)
         return effects
 
-    def _perform(self, effect: Effect) -> PlaybackCut | None:  # noqa: C901 - one arm an effect
+    def _perform(self, effect: fx.Effect) -> ev.PlaybackCut | None:  # noqa: C901 - one arm an effect
         """Do it. What is returned has happened at once."""
         match effect:
-            case Show(update):  # first, as nearly all effects are
+            case fx.Show(update):  # first, as nearly all effects are
                 self._views.show(update)
-            case Connect(model):
+            case fx.Connect(model):
                 self._sleep.stop()
                 self._link.open(model)
-            case Disconnect():
+            case fx.Disconnect():
                 self._sleep.stop()
                 self._link.drop()
-            case Send(_, AppendAudio(audio, True)) if self._link.is_slow:
+            case fx.Send(_, fx.AppendAudio(audio, True)) if self._link.is_slow:
                 self._unsaid += len(audio)
-            case Play() | StopPlaying():
+            case fx.Play() | fx.StopPlaying():
                 return self._audio.perform(effect)
-            case Send(event_id, command):
+            case fx.Send(event_id, command):
                 for each in (command,) if self._fit is None else self._fit(command):
                     data = wire.encode(each, event_id, self._frames.dialect)
                     self._link.send(data, self._history.question_kept)
-            case SetTimer(timer, seconds, jitter):
+            case fx.SetTimer(timer, seconds, jitter):
                 self._timers.set(timer, seconds * (1 - jitter * self._rng()))
-            case ClearTimer(timer):
+            case fx.ClearTimer(timer):
                 self._timers.clear(timer)
-            case StartRecord() | Record() | LoadConversation():
+            case fx.StartRecord() | fx.Record() | fx.LoadConversation():
                 self._history.perform(effect)
-            case RunTool(call):
+            case fx.RunTool(call):
                 self._tools.start(call)
-            case StopTools():
+            case fx.StopTools():
                 self._tools.stop()
-            case Stop(code):
+            case fx.Stop(code):
                 self._stop(code)
             case _:
                 assert_never(effect)
@@ -283,9 +253,9 @@ class Session:
 
     # -------------------------------------------------------------------------------- what happens
 
-    def _post_of_link(self, event: LocalEvent) -> None:
+    def _post_of_link(self, event: ev.LocalEvent) -> None:
         self._sleep.stop()
-        if isinstance(event, ConnectionOpened):
+        if isinstance(event, ev.ConnectionOpened):
             self._frames.connected()
             self._sleep.start()
         self.post(event)
@@ -308,9 +278,9 @@ class Session:
     def _slept(self, seconds: float) -> None:
         self._link.drop()
         problem = Problem(ExitCode.LINK, f"the computer slept for {seconds:.0f} s", "try again")
-        self.post(ConnectionLost(problem, Retry.ALWAYS, at_once=True))
+        self.post(ev.ConnectionLost(problem, ev.Retry.ALWAYS, at_once=True))
 
-    def _signalled(self, number: int, event: LocalEvent) -> None:
+    def _signalled(self, number: int, event: ev.LocalEvent) -> None:
         """A signal is an event. Once the conversation has ended, it shortens the wait for output,
         and a second one ends it at once."""
         is_first, self._was_signalled = not self._was_signalled, True
@@ -336,7 +306,7 @@ class Session:
         """Seconds since the beginning. They are whole microseconds, as a trace has them."""
         return round(self._now() - self._began, 6)
 
-    def _tap(self, direction: str, data: JsonObject | str | LocalEvent, now: float) -> None:
+    def _tap(self, direction: str, data: JsonObject | str | ev.LocalEvent, now: float) -> None:
         for tap in self._taps:
             self._views.call(tap, direction, data, now)
 
@@ -354,8 +324,8 @@ class Session:
 
     # -------------------------------------------------------------------------------- what is wrong
 
-    def _note(self, level: Level, text: str) -> None:
-        self._views.show(Notice(level, text))
+    def _note(self, level: fx.Level, text: str) -> None:
+        self._views.show(fx.Notice(level, text))
 
     def _fail(self, error: BaseException) -> None:
         self._fault = error
@@ -373,11 +343,11 @@ class Session:
     def _lose_output(self, code: ExitCode) -> None:
         if self._exit is not None and self._exit not in _SIGNALLED:
             self._exit = code
-        self.post(LeaveAsked(code))
+        self.post(ev.LeaveAsked(code))
 
 
-def _ends_reply(effect: Effect) -> bool:
-    return isinstance(effect, Show) and isinstance(effect.update, ReplyOver)
+def _ends_reply(effect: fx.Effect) -> bool:
+    return isinstance(effect, fx.Show) and isinstance(effect.update, fx.ReplyOver)
 
 
 def _is_ours(error: Exception) -> bool:

@@ -13,28 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rtchat import wire
-from rtchat.core.effects import (
-    AppendAudio,
-    Command,
-    Connect,
-    QuestionAsked,
-    ReplyOver,
-    Send,
-    Show,
-    Stop,
-    StopPlaying,
-    Update,
-)
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import (
-    ConnectionLost,
-    Event,
-    PlaybackCut,
-    Retry,
-    ServerEvent,
-    SessionCreated,
-    Unknown,
-)
 from rtchat.core.ports import Machine
 from rtchat.core.setup import SessionSetup
 from rtchat.core.text import exact_json
@@ -43,10 +24,10 @@ from rtchat.trace.diff import first_difference
 from rtchat.trace.media import with_silence, without_media
 from rtchat.trace.reading import Recorded
 
-Fit: TypeAlias = Callable[[Command], Iterable[Command]]
+Fit: TypeAlias = Callable[[fx.Command], Iterable[fx.Command]]
 
-CUT_OFF = ConnectionLost(
-    Problem(ExitCode.LINK, "the recording ends before the reply does"), Retry.NEVER
+CUT_OFF = ev.ConnectionLost(
+    Problem(ExitCode.LINK, "the recording ends before the reply does"), ev.Retry.NEVER
 )
 
 
@@ -56,14 +37,14 @@ class Step:
 
     line: int
     time: float | None
-    updates: tuple[Update, ...]
+    updates: tuple[fx.Update, ...]
 
 
 @dataclass
 class Findings:
     """What a replay has found out besides what it shows."""
 
-    unknown: list[tuple[int, Unknown]] = field(default_factory=list)
+    unknown: list[tuple[int, ev.Unknown]] = field(default_factory=list)
     """What could not be read, and where."""
     differences: list[tuple[int, str]] = field(default_factory=list)
     """Where something else would be sent, and what."""
@@ -100,7 +81,7 @@ class Replay:
         """What this connection is to send and the recording has not sent yet."""
         self._is_comparable = True
         """Whether the recording and this program still send the same events."""
-        self._updates: list[Update] = []
+        self._updates: list[fx.Update] = []
         self._is_reply_due = False
         self._stopped: ExitCode | None = None
 
@@ -134,55 +115,55 @@ class Replay:
             case _:
                 pass
 
-    def _decode(self, recorded: Recorded) -> list[ServerEvent]:
+    def _decode(self, recorded: Recorded) -> list[ev.ServerEvent]:
         events = decode_recorded(recorded)
         for event in events:
             match event:
-                case Unknown():
+                case ev.Unknown():
                     self.findings.unknown.append((recorded.line, event))
-                case SessionCreated():
+                case ev.SessionCreated():
                     self.findings.has_session = True
                     self._dialect = self._forced or event.dialect or Dialect.GA
                 case _:
                     pass
         return events
 
-    def _handle(self, events: Iterable[Event], time: float) -> None:
+    def _handle(self, events: Iterable[ev.Event], time: float) -> None:
         if self._stopped is not None:
             return
         effects = deque(effect for event in events for effect in self._machine.handle(event, time))
         while effects:
             match effects.popleft():
-                case Show(update):
+                case fx.Show(update):
                     self._updates.append(update)
-                    if isinstance(update, QuestionAsked | ReplyOver):
-                        self._is_reply_due = isinstance(update, QuestionAsked)
-                case Connect():
+                    if isinstance(update, fx.QuestionAsked | fx.ReplyOver):
+                        self._is_reply_due = isinstance(update, fx.QuestionAsked)
+                case fx.Connect():
                     self._frames.clear()
-                case Send(event_id, command):
+                case fx.Send(event_id, command):
                     self._frames.extend(self._encode(event_id, command))
-                case StopPlaying() if (cut := self._take_cut()) is not None:
+                case fx.StopPlaying() if (cut := self._take_cut()) is not None:
                     effects.extendleft(reversed(self._machine.handle(cut, time)))
-                case Stop(code):
+                case fx.Stop(code):
                     self._stopped = code
                 case _:
                     pass
 
-    def _take_cut(self) -> PlaybackCut | None:
+    def _take_cut(self) -> ev.PlaybackCut | None:
         """What the player said at once, if it said anything."""
         recorded = self._events[self._next] if self._next < len(self._events) else None
         if recorded is None or recorded.direction != "local":
             return None
         event = recorded.event
-        if not isinstance(event, PlaybackCut):
+        if not isinstance(event, ev.PlaybackCut):
             return None
         self._next += 1
         return event
 
     # ---------------------------------------------------------------------------- what is sent
 
-    def _encode(self, event_id: str, command: Command) -> Iterator[_Frame]:
-        is_live = isinstance(command, AppendAudio) and command.live
+    def _encode(self, event_id: str, command: fx.Command) -> Iterator[_Frame]:
+        is_live = isinstance(command, fx.AppendAudio) and command.live
         for each in (command,) if self._fit is None else self._fit(command):
             data = json.loads(exact_json(wire.encode(each, event_id, self._dialect)))
             yield _Frame(event_id, data, is_live)
@@ -194,11 +175,11 @@ class Replay:
         while self._frames and self._frames[0].is_live and self._frames[0].event_id != event_id:
             self._frames.popleft()
         if not self._frames:
-            self._part(recorded.line, f"sent {kind}: this version sends nothing here")
+            self._diverge(recorded.line, f"sent {kind}: this version sends nothing here")
             return
         ours = self._frames.popleft()
         if ours.data.get("type") != kind:
-            self._part(recorded.line, f"sent {kind}: this version sends {ours.data.get('type')}")
+            self._diverge(recorded.line, f"sent {kind}: this version sends {ours.data.get('type')}")
             return
         data, left_out = without_media(ours.data) if recorded.left_out else (ours.data, {})
         difference = first_difference(recorded.data, data)
@@ -206,7 +187,7 @@ class Replay:
         if difference:
             self.findings.differences.append((recorded.line, f"sent {kind}: {difference}"))
 
-    def _part(self, line: int, text: str) -> None:
+    def _diverge(self, line: int, text: str) -> None:
         """From here on the two send different events, so that no comparison makes sense."""
         self._is_comparable = False
         text = f"{text}; what follows is not compared"
@@ -227,10 +208,10 @@ class Replay:
             self.findings.differences.append((line, text))
 
 
-def decode_recorded(recorded: Recorded) -> list[ServerEvent]:
+def decode_recorded(recorded: Recorded) -> list[ev.ServerEvent]:
     """The events of a frame that was received, with silence for what was left out."""
     if not isinstance(recorded.data, str):
         data = recorded.data
         return wire.decode(with_silence(data, recorded.left_out) if recorded.left_out else data)
     frame = wire.read_frame(recorded.data)
-    return [frame] if isinstance(frame, Unknown) else wire.decode(frame)
+    return [frame] if isinstance(frame, ev.Unknown) else wire.decode(frame)

@@ -9,43 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import (
-    AddItem,
-    Cancel,
-    Command,
-    CommitAudio,
-    Configure,
-    Connect,
-    CreateResponse,
-    QuestionAsked,
-    ReplyOver,
-    Send,
-    Show,
-    Stop,
-    Update,
-    UserTranscript,
-)
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import (
-    CancelPressed,
-    ChannelDone,
-    ConnectionLost,
-    ConnectionOpened,
-    Event,
-    InputEnded,
-    ModelSet,
-    ReplyStarted,
-    Retry,
-    ServerEvent,
-    ServerProblem,
-    SessionCreated,
-    Started,
-    Timer,
-    TimerFired,
-    Unknown,
-    UserSaid,
-)
 from rtchat.core.ports import Machine
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription
@@ -58,7 +25,7 @@ from rtchat.wire.client_events import decode_command
 
 _MOST_DROPPED = 20
 """Fields unknown to us that an event may have and still be read."""
-_LOST = ConnectionLost(Problem(ExitCode.LINK, "connection lost"), Retry.ALWAYS)
+_LOST = ev.ConnectionLost(Problem(ExitCode.LINK, "connection lost"), ev.Retry.ALWAYS)
 
 
 class WireReplay:
@@ -73,19 +40,19 @@ class WireReplay:
         """What was said since the last request for a reply."""
         self._requested = 0
         """Replies that were asked for and have not begun."""
-        self._theirs: dict[str, type[Command]] = {}
+        self._theirs: dict[str, type[fx.Command]] = {}
         """The commands that were sent, by their event ids."""
-        self._ours: dict[type[Command], str] = {}
+        self._ours: dict[type[fx.Command], str] = {}
         """The event id of our last command of each kind."""
-        self._late: list[UserTranscript] = []
+        self._late: list[fx.UserTranscript] = []
         """What was said aloud, known in words while a reply was shown."""
         self._time = 0.0
-        self._updates: list[Update] = []
+        self._updates: list[fx.Update] = []
         self._is_connecting = self._is_reply_due = False
 
     def steps(self) -> Iterator[Step]:
         """Replay all of it; a reply that the recording does not end is ended after it."""
-        self._post(Started())
+        self._post(ev.Started())
         for recorded in self._events:
             self._time = recorded.time or self._time
             self._take(recorded)
@@ -102,10 +69,12 @@ class WireReplay:
         match recorded.direction:
             case "lost":
                 is_last = recorded is self._events[-1]
-                self._connect(TimerFired(Timer.RETRY), Started())
+                self._connect(ev.TimerFired(ev.Timer.RETRY), ev.Started())
                 problem = Problem(ExitCode.LINK, str(recorded.data))
                 self._is_connecting = False
-                self._post(ConnectionLost(problem, Retry.NEVER if is_last else Retry.ALWAYS))
+                self._post(
+                    ev.ConnectionLost(problem, ev.Retry.NEVER if is_last else ev.Retry.ALWAYS)
+                )
             case "sent" if isinstance(recorded.data, dict):
                 self._take_sent(recorded.line, recorded.data)
             case "received":
@@ -114,47 +83,47 @@ class WireReplay:
             case _:
                 pass
 
-    def _post(self, event: Event) -> None:
+    def _post(self, event: ev.Event) -> None:
         for effect in self._machine.handle(event, self._time):
             match effect:
-                case Connect():
+                case fx.Connect():
                     self._is_connecting = True
-                case Send(event_id, command):
+                case fx.Send(event_id, command):
                     self._ours[type(command)] = event_id
-                case Show(update):
+                case fx.Show(update):
                     self._show(update)
-                case Stop(code) if code is not ExitCode.OK:
+                case fx.Stop(code) if code is not ExitCode.OK:
                     self.findings.exit = code
                 case _:
                     pass
 
-    def _show(self, update: Update) -> None:
+    def _show(self, update: fx.Update) -> None:
         self._updates.append(update)
-        if isinstance(update, QuestionAsked | ReplyOver):
-            self._is_reply_due = isinstance(update, QuestionAsked)
-        if isinstance(update, ReplyOver):
+        if isinstance(update, fx.QuestionAsked | fx.ReplyOver):
+            self._is_reply_due = isinstance(update, fx.QuestionAsked)
+        if isinstance(update, fx.ReplyOver):
             self._updates += self._late
             self._late.clear()
 
-    def _take_received(self, line: int, event: ServerEvent) -> None:
+    def _take_received(self, line: int, event: ev.ServerEvent) -> None:
         match event:
-            case Unknown():
+            case ev.Unknown():
                 self.findings.unknown.append((line, event))
-            case SessionCreated(model=model):
+            case ev.SessionCreated(model=model):
                 self._begin_session(model)
-            case ReplyStarted() if self._requested:
+            case ev.ReplyStarted() if self._requested:
                 self._requested -= 1
-            case ReplyStarted() if not self._is_reply_due:
+            case ev.ReplyStarted() if not self._is_reply_due:
                 self._ask("(spoken)")  # a voice was heard, or the server began by itself
-            case ServerProblem(event_id=event_id):
+            case ev.ServerProblem(event_id=event_id):
                 kind = self._theirs.get(event_id)
                 ours = "" if kind is None else self._ours.get(kind, "")
                 event = replace(event, event_id=ours)
-            case ChannelDone(Channel.HEARD, text) if text.strip() and not self._transcribes:
+            case ev.ChannelDone(Channel.HEARD, text) if text.strip() and not self._transcribes:
                 if self._is_reply_due:
-                    self._late.append(UserTranscript(text))
+                    self._late.append(fx.UserTranscript(text))
                 else:
-                    self._show(UserTranscript(text))
+                    self._show(fx.UserTranscript(text))
             case _:
                 pass
         self._post(event)
@@ -162,14 +131,14 @@ class WireReplay:
     def _begin_session(self, model: str) -> None:
         if model not in ("", self._model):
             self._model = model
-            self._connect(ModelSet(model))
-        self._connect(_LOST, TimerFired(Timer.RETRY), Started())
+            self._connect(ev.ModelSet(model))
+        self._connect(_LOST, ev.TimerFired(ev.Timer.RETRY), ev.Started())
         self._is_connecting = False
         self._requested = 0
         self.findings.has_session = True
-        self._post(ConnectionOpened())
+        self._post(ev.ConnectionOpened())
 
-    def _connect(self, *reasons: Event) -> None:
+    def _connect(self, *reasons: ev.Event) -> None:
         """See to it that the conversation connects."""
         for reason in reasons:
             if not self._is_connecting:
@@ -183,39 +152,39 @@ class WireReplay:
             return
         self._theirs[str(data.get("event_id", ""))] = type(command)
         match command:
-            case AddItem(Message(role="user") as item):
+            case fx.AddItem(Message(role="user") as item):
                 self._question = _words(item)
-            case AddItem(ToolOutput()):
+            case fx.AddItem(ToolOutput()):
                 self._question = self._question or "(tool output)"
-            case CommitAudio() if self._transcribes:
-                self._post(InputEnded())
-            case CommitAudio():
+            case fx.CommitAudio() if self._transcribes:
+                self._post(ev.InputEnded())
+            case fx.CommitAudio():
                 self._question = self._question or "(spoken)"
-            case Cancel() if self._is_reply_due:
-                self._post(CancelPressed())
-            case CreateResponse() if self._is_reply_due:
-                self._post(TimerFired(Timer.LIMIT))
-            case CreateResponse():
+            case fx.Cancel() if self._is_reply_due:
+                self._post(ev.CancelPressed())
+            case fx.CreateResponse() if self._is_reply_due:
+                self._post(ev.TimerFired(ev.Timer.LIMIT))
+            case fx.CreateResponse():
                 self._ask(self._question or "(asked again)")
             case _:
                 pass
-        if isinstance(command, CreateResponse):
+        if isinstance(command, fx.CreateResponse):
             self._question = ""
             self._requested += 1
 
     def _ask(self, question: str) -> None:
         if not self._transcribes:
-            self._post(UserSaid(question))
+            self._post(ev.UserSaid(question))
 
 
-def read_sent(data: JsonObject) -> Command | None:
+def read_sent(data: JsonObject) -> fx.Command | None:
     """What a client asked for, in either dialect; None if no server would take it."""
     data = to_ga(data)
     session = data.get("session")
     transcribes = isinstance(session, dict) and is_transcription(session)
     for _ in range(_MOST_DROPPED):
         command = decode_command(data, transcribes=transcribes)
-        if not isinstance(command, ServerProblem):
+        if not isinstance(command, ev.ServerProblem):
             return command
         if command.code != "unknown_parameter":
             return None
@@ -249,11 +218,11 @@ def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
     return Conversation(model, options, tool_policy=ToolPolicy(elsewhere=True)), model
 
 
-def _first_created(events: Sequence[Recorded]) -> SessionCreated | None:
+def _first_created(events: Sequence[Recorded]) -> ev.SessionCreated | None:
     for recorded in events:
         if recorded.direction == "received":
             for event in decode_recorded(recorded):
-                if isinstance(event, SessionCreated):
+                if isinstance(event, ev.SessionCreated):
                     return event
     return None
 
@@ -263,6 +232,6 @@ def _first_options(events: Sequence[Recorded]) -> Options:
     for recorded in events:
         if recorded.direction == "sent" and isinstance(recorded.data, dict):
             command = read_sent(recorded.data)
-            if isinstance(command, Configure):
+            if isinstance(command, fx.Configure):
                 return command.options
     return Options(modality="text")
