@@ -14,7 +14,7 @@ import pytest
 
 from rtchat.client.session import History, Post, Session, Source, Tap
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver
 from rtchat.core.errors import ExitCode, OutputError
 from rtchat.core.events import (
@@ -25,6 +25,7 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import Entry, JsonObject, Message, Options, Part, State, StoredConversation
 from rtchat.history.store import FILE, Store
 from rtchat.history.writer import HistoryWriter

@@ -15,7 +15,7 @@ import pytest
 
 from rtchat.client.session import LONGEST_SHOW, SLICE, History, Link, Post, Session, Source, Tap
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
 from rtchat.core.errors import ExitCode, OutputError, UsageError
 from rtchat.core.events import (
@@ -28,6 +28,7 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import (
     Dialect,

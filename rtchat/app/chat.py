@@ -44,7 +44,7 @@ from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_k
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -55,6 +55,7 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.redaction import Redactor
 from rtchat.core.text import write_json

@@ -5,17 +5,22 @@ As `conversation`: every event in, every effect out, no I/O and no clock of its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
+from rtchat.core import signals as sg
+from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_state import SHORTEST_MS, Speech, SpeechOptions
-from rtchat.core.backoff import Timeouts, backoff
+from rtchat.core.backoff import Timeouts
+from rtchat.core.connection import Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ChannelDone, Delta
+from rtchat.core.options import SessionOptions
 from rtchat.core.reply import Reply
+from rtchat.core.signals import Output
 from rtchat.core.values import BYTES_A_MS, Channel, Options, Status
 
 LATE = 10.0
@@ -25,16 +30,6 @@ LAST_WORDS = 0.5
 same Ctrl-C, a little sooner or later."""
 PART_MS = 600_000
 """How much is made a turn where the server makes none: ours keeps no more than 15 minutes."""
-
-
-class _Phase(StrEnum):
-    CONNECTING = "connecting"
-    CONFIGURING = "configuring"
-    RETRYING = "retrying"
-    READY = "ready"
-    ENDING = "ending"
-    """There is no more audio; some may still be written down."""
-    STOPPED = "stopped"
 
 
 class Transcription:
@@ -54,12 +49,23 @@ class Transcription:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
     ) -> None:
         self._model = model
-        self._options = options
         self._has_turns = has_turns
         self._timeouts = timeouts
-        self._phase = _Phase.CONNECTING
-        speech = SpeechOptions(has_microphone=True, push_to_talk=False, input_rate=input_rate)
+        self._time = sg.EventTime()
+        self._connection = Connection(
+            model,
+            SessionOptions(options, Options()),
+            self._time,
+            timeouts=timeouts,
+            formats=AudioFormats(input_rate, 0),
+            renews=False,
+            resumes=has_turns,
+        )
+        speech = SpeechOptions(has_microphone=True, push_to_talk=False)
         self._speech = Speech(speech, from_file=from_file)
+        self._is_ending = False
+        """Whether the server was told that there is no more audio."""
+        self._is_stopped = False
         self._words = Reply(between="\n")
         self._before: list[str] = []
         """What was heard on connections that are lost: the next may use the same ids again."""
@@ -88,15 +94,12 @@ class Transcription:
         self._began = 0.0
         self._ready: float | None = None
         self._first: float | None = None
-        self._attempt = 0
-        self._sent = 0
-        self._now = 0.0
         self._out: list[fx.Effect] = []
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
         """What to do about an event. `now` is seconds on a clock that only goes forward."""
-        self._now, self._out = now, []
-        if self._phase is not _Phase.STOPPED:
+        self._time.now, self._out = now, []
+        if not self._is_stopped:
             self._dispatch(event)
         return self._out
 
@@ -121,24 +124,17 @@ class Transcription:
             case ev.AudioCleared():
                 self._cleared()
             case ev.Started():
-                self._began = self._now
-                self._connect()
-            case ev.ConnectionOpened():
-                self._do(fx.SetTimer(ev.Timer.START, self._timeouts.start))
-            case ev.SessionCreated() if self._phase is _Phase.CONNECTING:
-                self._speech.agree(event)
-                self._phase = _Phase.CONFIGURING
-                self._send(fx.Configure(self._options))
-            case ev.SessionUpdated() if self._phase is _Phase.CONFIGURING:
-                self._speech.agree(event)
-                if problem := self._speech.wrong_format():
-                    self._over(problem)
-                else:
-                    self._configured()
+                self._began = self._time.now
+                self._perform(self._connection.handle(event))
+            case (
+                ev.ConnectionOpened()
+                | ev.SessionCreated()
+                | ev.SessionUpdated()
+                | ev.ConnectionLost()
+            ):
+                self._perform(self._connection.handle(event))
             case ev.ServerProblem():
                 self._problem(event)
-            case ev.ConnectionLost():
-                self._lost(event)
             case ev.CancelPressed():
                 self._stop_input()
             case ev.InputEnded(problem) | ev.MicrophoneLost(problem):
@@ -154,31 +150,35 @@ class Transcription:
 
     # ------------------------------------------------------------------------------- the connection
 
-    def _connect(self) -> None:
-        self._phase = _Phase.CONNECTING
-        self._show(fx.Connecting(self._model))
-        self._do(fx.Connect(self._model))
+    def _perform(self, outputs: Iterable[Output]) -> None:
+        """What the connection does, and what follows from it."""
+        for output in outputs:
+            match output:
+                case sg.SessionReady():
+                    self._begin_session()
+                case sg.SessionLost(problem, will_retry):
+                    self._lose_session(problem, will_retry=will_retry)
+                case sg.SessionUnusable(problem):
+                    self._over(problem)
+                case _ if not isinstance(output, sg.Signal):
+                    self._do(output)
+                case _:
+                    pass
 
-    def _configured(self) -> None:
-        self._phase = _Phase.READY
-        self._do(fx.ClearTimer(ev.Timer.START))
+    def _begin_session(self) -> None:
         if self._ready is None:
-            self._ready = self._now - self._began
+            self._ready = self._time.now - self._began
         self._show(fx.Ready(self._model, self._ready))
         for audio in self._speech.opened():
             self._send(audio)
         self._end()
 
-    def _lost(self, lost: ev.ConnectionLost) -> None:
-        if self._phase is _Phase.RETRYING:
-            return
-        self._clear_timers()
+    def _lose_session(self, problem: Problem, *, will_retry: bool) -> None:
         self._input_ended |= self._is_stopping
-        worth_it = lost.retry is ev.Retry.ALWAYS if self._ready is None else self._is_worth_it(lost)
-        delay = backoff(self._attempt, lost.retry_after)
-        if not worth_it or delay is None:
-            self._over(lost.problem)
+        if not will_retry:
+            self._over(problem)
             return
+        self._is_ending = False
         self._flush_words()
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
@@ -186,21 +186,13 @@ class Transcription:
         self._passed.clear()
         self._awaited = ""
         self._commit = self._clear = ""
-        self._attempt += 1
-        self._phase = _Phase.RETRYING
-        self._show(fx.Waiting(lost.problem.message, delay))
-        self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
-
-    def _is_worth_it(self, lost: ev.ConnectionLost) -> bool:
-        """Whether another connection can go on where the last one was."""
-        return self._has_turns and lost.retry is not ev.Retry.NEVER
 
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
         elif self._is_of_commit(error) and self._nothing_is_left:
             pass
-        elif self._phase in (_Phase.CONNECTING, _Phase.CONFIGURING):
+        elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
             self._over(server_errors.refused_settings(error))
         elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
             self._over(server_errors.of_error(error))
@@ -226,7 +218,7 @@ class Transcription:
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
             case ev.Timer.RETRY:
-                self._connect()
+                self._perform(self._connection.retry())
             case ev.Timer.INPUT:
                 self._end_input(None)
             case ev.Timer.HEARD:
@@ -244,7 +236,7 @@ class Transcription:
     def _captured(self, audio: bytes) -> None:
         if self._input_ended:
             return
-        command = self._speech.captured(audio, has_session=self._phase is _Phase.READY)
+        command = self._speech.captured(audio, has_session=self._connection.is_ready)
         if command is None:
             return
         self._send(replace(command, live=False))
@@ -265,7 +257,7 @@ class Transcription:
         self._show_words(self._words.add(text))
 
     def _heard(self, item_id: str, text: str) -> None:
-        self._attempt = 0
+        self._connection.works()
         self._unheard.pop(item_id, None)
         self._end_turn(item_id, text)
         self._wait_in_order()
@@ -293,7 +285,7 @@ class Transcription:
 
     def _show_words(self, text: str) -> None:
         if text and self._first is None:
-            self._first = self._now - self._began
+            self._first = self._time.now - self._began
         if text:
             joint = "" if self._is_begun or not self._before else "\n"
             self._is_begun = True
@@ -312,7 +304,7 @@ class Transcription:
 
     def _stop_input(self) -> None:
         """Nobody says any more; the second time nobody waits for what was said either."""
-        is_late = self._input_ended and self._now - self._end_came > LAST_WORDS
+        is_late = self._input_ended and self._time.now - self._end_came > LAST_WORDS
         if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)
             return
@@ -323,8 +315,9 @@ class Transcription:
     def _end_input(self, problem: Problem | None) -> None:
         if self._input_ended:
             return
-        self._input_ended, self._end_came = True, self._now
-        if problem is not None and self._phase is not _Phase.READY and not self._speech.has_audio:
+        self._input_ended, self._end_came = True, self._time.now
+        has_audio = self._connection.is_ready or self._speech.has_audio
+        if problem is not None and not has_audio:
             self._over(problem)  # there is nothing to wait for a server for
             return
         if problem is not None:
@@ -334,8 +327,8 @@ class Transcription:
 
     def _end(self) -> None:
         """Once there is no more audio, what is left of it is a turn."""
-        if self._input_ended and self._phase is _Phase.READY:
-            self._phase = _Phase.ENDING
+        if self._input_ended and self._connection.is_ready and not self._is_ending:
+            self._is_ending = True
             self._commit = self._send(fx.CommitAudio())
             # The server may be behind with turns of its own: the answer to this comes after them.
             self._clear = self._send(fx.ClearAudio())
@@ -346,7 +339,7 @@ class Transcription:
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._phase is _Phase.ENDING and not self._clear and not self._unheard:
+        if self._is_ending and not self._clear and not self._unheard:
             self._over(None)
 
     def _leave(self, exit_code: ExitCode) -> None:
@@ -362,7 +355,7 @@ class Transcription:
     def _end_words(self, status: Status, problem: Problem | None) -> None:
         """What was heard stays."""
         self._flush_words()
-        timing = fx.Timing(self._ready, self._first, self._now - self._began)
+        timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
         text = "\n".join(self._before)
         self._show(fx.ReplyOver(status, text, self._model, problem=problem, timing=timing))
 
@@ -378,15 +371,10 @@ class Transcription:
         self._show(fx.Notice(level, text))
 
     def _send(self, command: fx.Command) -> str:
-        self._sent += 1
-        event_id = f"rtchat_{self._sent}"
-        self._do(fx.Send(event_id, command))
-        return event_id
+        sent = self._connection.send(command)
+        self._do(sent)
+        return sent.event_id
 
     def _stop(self, exit_code: ExitCode) -> None:
-        self._phase = _Phase.STOPPED
-        self._clear_timers()
-        self._do(fx.Stop(exit_code))
-
-    def _clear_timers(self) -> None:
-        self._out.extend(fx.ClearTimer(timer) for timer in ev.Timer)
+        self._is_stopped = True
+        self._out += [*sg.clear_timers(), fx.Stop(exit_code)]

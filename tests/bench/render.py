@@ -35,9 +35,10 @@ from rich.console import Console
 
 from rtchat.client.session import SLICE, TICK, Post, Session
 from rtchat.client.transport import endpoint, open_connection
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.mode import Mode
 from rtchat.core.values import Options, Status
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.server.sockets import run_server
