@@ -7,20 +7,20 @@ beforehand, and deleted again if the user detaches them.
 from __future__ import annotations
 
 from rtchat.core import effects as fx
-from rtchat.core.audio_state import Speech
-from rtchat.core.connection import Connection
 from rtchat.core.events import Attached
+from rtchat.core.mode import Mode
+from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
 from rtchat.core.values import Message, Part
 
 
 class Attachments:
-    """The attached files, in order. `hint` is what the user is told when one is attached."""
+    """The attached files, in order."""
 
-    def __init__(self, connection: Connection, speech: Speech, *, hint: str) -> None:
-        self._connection = connection
-        self._speech = speech
-        self._hint = hint
+    def __init__(self, shared: SharedState) -> None:
+        self._connection = shared.connection
+        self._speech = shared.speech
+        self._mode = shared.mode
         self._files: list[Attached] = []
         self._unsent: list[Attached] = []
         self._told: list[str] = []
@@ -36,7 +36,8 @@ class Attachments:
         """Attach another file."""
         self._files.append(file)
         self._unsent.append(file)
-        shown = notice("info", f"{file.name} attached to the next question{self._hint}")
+        hint = " (/detach removes it)" if self._mode is Mode.CHAT else ""
+        shown = notice("info", f"{file.name} attached to the next question{hint}")
         return [shown, *self._tell_speaking()]
 
     def take(self) -> tuple[Part, ...]:

@@ -11,7 +11,6 @@ How a turn flows: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(Ad
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
 
 from rtchat.core import effects as fx
@@ -19,25 +18,19 @@ from rtchat.core import events as ev
 from rtchat.core import server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import Speech, SpeechOptions
+from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.backoff import Timeouts
-from rtchat.core.call_outputs import CallOutputs
-from rtchat.core.connection import Connection
 from rtchat.core.errors import Problem
-from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
-from rtchat.core.options import SessionOptions
 from rtchat.core.pricing import Budget
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.raw import RawEvents
-from rtchat.core.replies import Replies
-from rtchat.core.reply_audio import ReplyAudio
+from rtchat.core.replies import Replies, ReplyPhase
+from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.turns import Turns
-from rtchat.core.usage import UsageMeter
 from rtchat.core.values import Channel, Options, StoredConversation
 
 
@@ -59,72 +52,40 @@ class Conversation:
     ) -> None:
         """`past` is a kept conversation to go on with, under its own instructions if `options` has
         none. `response` is what every reply is asked to be besides."""
-        self._timeouts = timeouts
-        self._policy = tool_policy or ToolPolicy()
-        self._is_stopped = False
-        self._time = time = sg.EventTime()
-        self._log = log = ConversationLog(past, stores_audio=speech.stores_audio)
-        if options.instructions is None:
-            options = replace(options, instructions=log.instructions)
-        self._options = wishes = SessionOptions(options, response)
-        self._usage = usage = UsageMeter(budget)
-        self._speech = Speech(speech)
-        audio = ReplyAudio(speaks=speech.speaks)
-        formats = AudioFormats(speech.input_rate, speech.output_rate)
-        self._connection = connection = Connection(
-            model, wishes, time, timeouts=timeouts, formats=formats
-        )
-        calls = CallOutputs(connection, self._policy.limits.calls)
-        self._replies = replies = Replies(
-            connection,
-            wishes,
-            time,
+        shared = SharedState(
+            model,
+            options,
             mode=mode,
             timeouts=timeouts,
-            tool_policy=self._policy,
-            calls=calls,
-            usage=usage,
-            speech=self._speech,
-            audio=audio,
+            past=past,
+            tool_policy=tool_policy,
+            response=response,
+            budget=budget,
+            speech=speech,
         )
-        self._turns = turns = Turns(
-            connection,
-            replies,
-            log,
-            wishes,
-            time,
-            tool_policy=self._policy,
-            calls=calls,
-            usage=usage,
-            speech=self._speech,
-            audio=audio,
-        )
-        self._queue = queue = QuestionQueue(
-            connection, turns, log, mode=mode, usage=usage, speech=self._speech
-        )
-        hint = " (/detach removes it)" if mode is Mode.CHAT else ""
-        self._attachments = Attachments(connection, self._speech, hint=hint)
+        self._shared = shared
+        self._connection = shared.connection
+        self._replies = Replies(shared)
+        self._turns = Turns(shared, self._replies)
+        self._queue = QuestionQueue(shared, self._turns)
+        self._attachments = Attachments(shared)
         self._spoken = SpokenTurns(
-            connection,
-            replies,
-            turns,
-            queue,
-            log,
-            attachments=self._attachments,
-            speech=self._speech,
-            audio=audio,
+            shared, self._replies, self._turns, self._queue, self._attachments
         )
-        self._raw = RawEvents(connection, replies, turns, queue, log, calls=calls, usage=usage)
+        self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
+        self._is_stopped = False
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
         """What to do about an event. `now` is seconds on a clock that only goes forward."""
-        self._time.now = now
+        self._shared.time.now = now
         effects: list[fx.Effect] = []
         if self._is_stopped:
             return effects
         if self._replies.is_overdue():
             message = "the server did not end the reply that was stopped"
             self._collect(self._connection.silent(message), effects)
+            if isinstance(event, ev.ServerEvent):  # of the connection that was just closed
+                return effects
         self._collect(self._raw.confirm(event), effects)
         self._collect(self._route(event), effects)
         return effects
@@ -169,9 +130,11 @@ class Conversation:
             case ev.TimerFired(timer):
                 return self._timer(timer)
             case ev.UserSaid(text):
-                return self._queue.say(self._log.enter(text, self._attachments.take()))
+                return self._queue.say(self._shared.log.enter(text, self._attachments.take()))
             case ev.AudioSaid(audio, text):
-                return self._queue.say(self._log.enter(text, self._attachments.take(), audio))
+                return self._queue.say(
+                    self._shared.log.enter(text, self._attachments.take(), audio)
+                )
             case ev.RetryAsked():
                 return self._queue.ask_again()
             case ev.InputEnded(problem):
@@ -193,7 +156,7 @@ class Conversation:
             case ev.SpeechStarted(_, start_ms):
                 return self._spoken.started(start_ms)
             case ev.SpeechStopped(_, end_ms):
-                self._speech.stopped(end_ms)
+                self._shared.speech.stopped(end_ms)
                 return []
             case ev.AudioCommitted(item_id):
                 return self._spoken.committed(item_id)
@@ -208,12 +171,12 @@ class Conversation:
             case ev.EntryAbandoned():
                 return self._attachments.forget()
             case ev.SystemSet(instructions):
-                self._options.instruct(instructions)
+                self._shared.options.instruct(instructions)
                 return [notice("info", "instructions set"), *self._connection.configure()]
             case ev.OptionSet():
                 return self._set_option(event)
             case ev.OptionsAsked():
-                return [notice("info", self._options.describe())]
+                return [notice("info", self._shared.options.describe())]
             case ev.RawSaid():
                 return self._raw.send(event)
             case ev.ModelSet(model):
@@ -225,15 +188,15 @@ class Conversation:
             case ev.ConversationLoaded(kept):
                 return self._resume(kept)
             case ev.ToolsAsked():
-                return [notice("info", self._policy.describe())]
+                return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
-                return [fx.Show(self._usage.totals(self._time.now))]
+                return [fx.Show(self._shared.usage.totals(self._shared.time.now))]
             case ev.CopyAsked(block):
                 return self._copy(block)
             case ev.LocalNotice(text, is_error):
                 return [notice("error" if is_error else "info", text)]
             case ev.RateLimits(limits):
-                self._usage.limit(limits, self._time.now)
+                self._shared.usage.limit(limits, self._shared.time.now)
                 return []
             case ev.Unknown(kind, why):
                 return [notice("detail", f"passed over {kind or 'a frame'}: {why}")]
@@ -281,7 +244,7 @@ class Conversation:
     # ------------------------------------------------------------------ what concerns several units
 
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
-        yield fx.Show(fx.Ready(model, seconds, self._log.turns))
+        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns))
         yield from self._turns.session_ready()
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
@@ -330,7 +293,7 @@ class Conversation:
             case fx.CreateResponse() | fx.Raw() if self._replies.is_about(command):
                 return self._replies.refused(error)
             case fx.Cancel():
-                return self._replies.cancel_refused()
+                return self._replies.stopped()
             case fx.AddItem() | fx.CommitAudio() if self._replies.is_about(command):
                 return self._turns.question_refused(error)
             case fx.Raw(fields):
@@ -357,10 +320,11 @@ class Conversation:
             case ev.Timer.RENEW:
                 return self._connection.renew()
             case ev.Timer.STALL:
-                seconds = f"{self._timeouts.reply:g}"
+                seconds = f"{self._shared.timeouts.reply:g}"
                 return self._connection.silent(f"no word from the server for {seconds} s")
             case ev.Timer.LIMIT:
-                return self._replies.limit_is_over()
+                is_waiting = self._replies.phase is ReplyPhase.LIMITED
+                return self._replies.ask() if is_waiting else []
             case ev.Timer.SAVE:
                 return self._turns.save()
             case ev.Timer.HEARD:
@@ -375,9 +339,9 @@ class Conversation:
     def _set_option(self, option: ev.OptionSet) -> Iterable[Output]:
         name = option.key if option.of == "session" else f"{option.of}.{option.key}"
         takes_back = option.change is None
-        if takes_back and not self._options.is_set(option):
+        if takes_back and not self._shared.options.is_set(option):
             return [notice("error", f"{name} is not set")]
-        self._options.change(option)
+        self._shared.options.change(option)
         shown = notice("info", f"{name} {'taken back' if takes_back else 'set'}")
         if option.of != "session":
             return [shown]
@@ -392,12 +356,12 @@ class Conversation:
             yield from self._turns.drop()
         self._connection.model = model
         yield notice("info", f"model {model}")
-        if self._usage.price_unknown(model):
+        if self._shared.usage.price_unknown(model):
             yield notice("warning", server_errors.no_price(model))
         yield from self._connection.connect()
 
     def _copy(self, block: int) -> Iterable[Output]:
-        reply = self._log.last_reply
+        reply = self._shared.log.last_reply
         if reply is None:
             return [notice("error", "there is no reply to copy yet")]
         return [fx.Show(fx.Copy(reply, block))]
@@ -406,7 +370,7 @@ class Conversation:
         yield from self._replies.silence()
         yield from self._queue.drop()  # they belong to what was before
         yield from self._attachments.forget()
-        self._log.restart()
+        self._shared.log.restart()
         yield fx.StartRecord()
         yield notice("info", "a new conversation")
         yield from self._connection.connect()
@@ -419,8 +383,8 @@ class Conversation:
     def _resume(self, kept: StoredConversation) -> Iterable[Output]:
         yield from self._replies.silence()
         yield from self._attachments.forget()
-        self._log.restart(kept)
-        if self._log.instructions:
-            self._options.instruct(self._log.instructions)
+        self._shared.log.restart(kept)
+        if self._shared.log.instructions:
+            self._shared.options.instruct(self._shared.log.instructions)
         yield notice("info", f"conversation {kept.id}: {kept.title}")
         yield from self._connection.connect()

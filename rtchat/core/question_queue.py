@@ -6,15 +6,13 @@ from collections import deque
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.audio_state import Speech
-from rtchat.core.connection import Connection, Phase
+from rtchat.core.connection import Phase
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
 from rtchat.core.question import Question
+from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, notice, stop
-from rtchat.core.turns import Turns
-from rtchat.core.usage import UsageMeter
+from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
 
 LAST_TURN = 5.0
@@ -26,22 +24,13 @@ WORDS_LOST = 3.0
 class QuestionQueue:
     """The questions that are not asked yet, in order."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        turns: Turns,
-        log: ConversationLog,
-        *,
-        mode: Mode,
-        usage: UsageMeter,
-        speech: Speech,
-    ) -> None:
-        self._connection = connection
+    def __init__(self, shared: SharedState, turns: Turns) -> None:
         self._turns = turns
-        self._log = log
-        self._mode = mode
-        self._usage = usage
-        self._speech = speech
+        self._connection = shared.connection
+        self._log = shared.log
+        self._mode = shared.mode
+        self._usage = shared.usage
+        self._speech = shared.speech
         self._waiting: deque[Question] = deque()
         self._input_ended = False
         self._is_winding_down = False
@@ -99,10 +88,10 @@ class QuestionQueue:
             return self._connection.connect()
         if not self._turns.is_idle:
             return []
-        if self._connection.is_spoiled:
-            return self._connection.connect()
         if self._turns.current is not None:
             return self._turns.go_on()
+        if self._connection.is_spoiled:
+            return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:
             return self._connection.connect()
         return self._ask(self._waiting.popleft()) if self._waiting else []
@@ -136,7 +125,11 @@ class QuestionQueue:
     ) -> list[Output]:
         over = fx.ReplyOver(status, "", self._connection.model, reason, problem)
         dropped, self._waiting = self._waiting, deque()
-        return [out for question in dropped for out in self._turns.end_unasked(question, over)]
+        out: list[Output] = []
+        for question in dropped:
+            out += show_words(question)  # what was said aloud is to be seen
+            out += self._turns.close(question, over)
+        return out
 
     # ---------------------------------------------------------------------- the end of the program
 

@@ -6,14 +6,11 @@ from collections import deque
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.call_outputs import CallOutputs
-from rtchat.core.connection import Connection
-from rtchat.core.log import ConversationLog
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies
+from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
 from rtchat.core.turns import Turns
-from rtchat.core.usage import UsageMeter
 from rtchat.core.values import JsonObject, Message
 
 RAW = 20
@@ -26,23 +23,15 @@ class RawEvents:
     """The user's own events of one session."""
 
     def __init__(
-        self,
-        connection: Connection,
-        replies: Replies,
-        turns: Turns,
-        queue: QuestionQueue,
-        log: ConversationLog,
-        *,
-        calls: CallOutputs,
-        usage: UsageMeter,
+        self, shared: SharedState, replies: Replies, turns: Turns, queue: QuestionQueue
     ) -> None:
-        self._connection = connection
         self._replies = replies
         self._turns = turns
         self._queue = queue
-        self._log = log
-        self._calls = calls
-        self._usage = usage
+        self._connection = shared.connection
+        self._log = shared.log
+        self._calls = shared.calls
+        self._usage = shared.usage
         self._unanswered: deque[ev.RawSaid] = deque(maxlen=RAW)
         self._replies_left = 0
         """How many unrequested replies they may still cause."""

@@ -13,24 +13,17 @@ from typing import assert_never
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
-from rtchat.core.audio_state import Speech
-from rtchat.core.backoff import LONGEST_LIMIT_WAIT, Timeouts
-from rtchat.core.call_outputs import CallOutputs
-from rtchat.core.connection import Connection
+from rtchat.core.backoff import LONGEST_LIMIT_WAIT
 from rtchat.core.mode import Mode
-from rtchat.core.options import SessionOptions
-from rtchat.core.reply_audio import ReplyAudio
+from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
     CallsRequested,
-    EventTime,
     Output,
     ReplyDone,
     ReplyStopped,
     UnrequestedReply,
 )
-from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.turn import Turn
-from rtchat.core.usage import UsageMeter
 from rtchat.core.values import Channel, JsonObject, Status
 
 
@@ -50,33 +43,20 @@ class ReplyPhase(StrEnum):
 class Replies:
     """One reply after another, each to `turn`."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        options: SessionOptions,
-        time: EventTime,
-        *,
-        mode: Mode,
-        timeouts: Timeouts,
-        tool_policy: ToolPolicy,
-        calls: CallOutputs,
-        usage: UsageMeter,
-        speech: Speech,
-        audio: ReplyAudio,
-    ) -> None:
+    def __init__(self, shared: SharedState) -> None:
         self.turn: Turn | None = None
         """The turn that is being answered."""
         self.phase = ReplyPhase.IDLE
-        self._connection = connection
-        self._options = options
-        self._time = time
-        self._mode = mode
-        self._timeouts = timeouts
-        self._policy = tool_policy
-        self._calls = calls
-        self._usage = usage
-        self._speech = speech
-        self._audio = audio
+        self._connection = shared.connection
+        self._options = shared.options
+        self._time = shared.time
+        self._mode = shared.mode
+        self._timeouts = shared.timeouts
+        self._policy = shared.tool_policy
+        self._calls = shared.calls
+        self._usage = shared.usage
+        self._speech = shared.speech
+        self._audio = shared.audio
         self._stale_response_ids: deque[str] = deque(maxlen=8)
         """The last responses that are over, or not ours; their events may still come."""
         self._ending_id = ""
@@ -130,11 +110,6 @@ class Replies:
         """The server did not begin the reply that it would have begun by itself."""
         if self.turn is not None and self.phase is ReplyPhase.ASKED:
             self.turn.server_was_busy = not self.turn.is_asked_for
-
-    def user_spoke(self) -> None:
-        """The user spoke; a reply that was asked for before that has not been interrupted."""
-        if self.turn is not None and self.phase is ReplyPhase.ASKED:
-            self.turn.not_interruptible = self.turn.is_asked_for
 
     # -------------------------------------------------------------------------------- its contents
 
@@ -233,7 +208,7 @@ class Replies:
             if not self._is_ending(event.response_id):
                 return [*refused]
             self.ignore(event.response_id)
-            return [*refused, *self._stopped()]
+            return [*refused, *self.stopped()]
         turn = self._turn_of(event.response_id)
         if turn is None:
             refused = self._calls.refuse(event.items)
@@ -267,10 +242,6 @@ class Replies:
             fx.SetTimer(ev.Timer.LIMIT, seconds),
         ]
 
-    def limit_is_over(self) -> list[Output]:
-        """The wait for a rate limit is over."""
-        return self.ask() if self.phase is ReplyPhase.LIMITED else []
-
     def cut_off(self, turn: Turn, ended: ev.ReplyEnded | None = None) -> list[Output]:
         """The reply exceeds a limit. The turn ends, and so does the session: its next question
         would follow calls without outputs, and everything else that was too much."""
@@ -294,8 +265,9 @@ class Replies:
         """There is no session any more, and no reply."""
         self.phase = ReplyPhase.IDLE
 
-    def forget_past(self) -> None:
-        """There is another session, whose responses may have the same ids."""
+    def session_closed(self) -> None:
+        """The responses of another session may have the same ids."""
+        self.reset()
         self._stale_response_ids.clear()
         self._usage.forget_responses()
 
@@ -322,7 +294,7 @@ class Replies:
         """The server refused to make the reply, or to stop it."""
         match self.phase:
             case ReplyPhase.ENDING:
-                return self._stopped()
+                return self.stopped()
             case ReplyPhase.ASKED:
                 return [ReplyDone(Status.FAILED, "", server_errors.of_error(error))]
             case _:
@@ -336,11 +308,8 @@ class Replies:
             return response_id == self._ending_id
         return response_id not in self._stale_response_ids
 
-    def cancel_refused(self) -> list[Output]:
-        """Harmless: the reply was over before the cancel arrived."""
-        return self._stopped()
-
-    def _stopped(self) -> list[Output]:
+    def stopped(self) -> list[Output]:
+        """The reply that was stopped is over."""
         self._connection.accepted(fx.Cancel)
         self.phase = ReplyPhase.IDLE
         return [fx.ClearTimer(ev.Timer.STALL), ReplyStopped()]

@@ -7,14 +7,13 @@ from __future__ import annotations
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_state import SHORTEST_MS, TAIL_MS, Speech
-from rtchat.core.connection import Connection, Phase
+from rtchat.core.audio_state import SHORTEST_MS, TAIL_MS
+from rtchat.core.connection import Phase
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.log import ConversationLog
 from rtchat.core.question import Question
 from rtchat.core.question_queue import QuestionQueue
-from rtchat.core.replies import Replies
-from rtchat.core.reply_audio import ReplyAudio
+from rtchat.core.replies import Replies, ReplyPhase
+from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
 from rtchat.core.turn import Turn
 from rtchat.core.turns import Turns
@@ -26,24 +25,20 @@ class SpokenTurns:
 
     def __init__(
         self,
-        connection: Connection,
+        shared: SharedState,
         replies: Replies,
         turns: Turns,
         queue: QuestionQueue,
-        log: ConversationLog,
-        *,
         attachments: Attachments,
-        speech: Speech,
-        audio: ReplyAudio,
     ) -> None:
-        self._connection = connection
         self._replies = replies
         self._turns = turns
         self._queue = queue
-        self._log = log
         self._attachments = attachments
-        self._speech = speech
-        self._audio = audio
+        self._connection = shared.connection
+        self._log = shared.log
+        self._speech = shared.speech
+        self._audio = shared.audio
 
     # ------------------------------------------------------------------------------ the microphone
 
@@ -123,7 +118,9 @@ class SpokenTurns:
         """The server hears the user speak."""
         self._speech.started(start_ms)
         out = self._attachments.tell()
-        self._replies.user_spoke()
+        turn = self._turns.current
+        if turn is not None and self._replies.phase is ReplyPhase.ASKED:
+            turn.not_interruptible = turn.is_asked_for
         if self._speech.options.interrupts:
             out += self._replies.silence(by_speech=True)
         return out
@@ -170,9 +167,7 @@ class SpokenTurns:
             return []
         question.is_wordless = is_known and not text.strip()
         out: list[Output] = [*self._log.heard(question, text)]
-        if question not in self._queue:  # else it is shown when it is asked
-            out += self._turns.show_transcript(text)
-        out += self._turns.transcribed(question)
+        out += self._turns.transcribed(question, text, is_waiting=question in self._queue)
         self._speech.echo.replied(question)
         out += self.end_echo()
         return [*out, *self._queue.next()]

@@ -17,10 +17,10 @@ from rtchat.core.audio_state import SHORTEST_MS, Speech, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import ChannelDone, Delta
+from rtchat.core.events import Delta
 from rtchat.core.options import SessionOptions
-from rtchat.core.reply import Reply
 from rtchat.core.signals import Output
+from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import BYTES_A_MS, Channel, Options, Status
 
 LATE = 10.0
@@ -66,11 +66,7 @@ class Transcription:
         self._is_ending = False
         """Whether the server was told that there is no more audio."""
         self._is_stopped = False
-        self._words = Reply(between="\n")
-        self._before: list[str] = []
-        """What was heard on connections that are lost: the next may use the same ids again."""
-        self._is_begun = False
-        """Whether anything of `_words` was shown."""
+        self._text = TranscriptLines()
         self._unheard: dict[str, bytes] = {}
         """What was said and is not written down yet, by the id of its item."""
         self._awaited = ""
@@ -87,8 +83,6 @@ class Transcription:
         """Whether others are, by our hand."""
         self._said_error = ""
         """The last error that was shown: a server may say it of every event."""
-        self._line_is_over = False
-        """Whether what was shown last ended its line."""
         self._commit = self._clear = ""
         """The ids of our last two commands, until the server has answered the second."""
         self._began = 0.0
@@ -179,7 +173,7 @@ class Transcription:
             self._over(problem)
             return
         self._is_ending = False
-        self._flush_words()
+        self._show_text(self._text.turn_page())
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
@@ -247,14 +241,13 @@ class Transcription:
 
     def _committed(self, item_id: str) -> None:
         self._unheard[item_id] = self._speech.committed()
-        self._words.add(Delta(Channel.TEXT, "", item_id=item_id))  # the place of its words
+        self._text.make_room(item_id)
         self._wait_in_order()
 
     def _hear(self, heard: Delta) -> None:
         if heard.item_id == self._awaited:
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE))
-        text = Delta(Channel.TEXT, heard.text, item_id=heard.item_id, held=heard.held)
-        self._show_words(self._words.add(text))
+        self._show_text(self._text.add(heard))
 
     def _heard(self, item_id: str, text: str) -> None:
         self._connection.works()
@@ -264,11 +257,8 @@ class Transcription:
         self._end_if_done()
 
     def _end_turn(self, item_id: str, text: str = "") -> None:
-        done = ChannelDone(Channel.TEXT, text, item_id=item_id)
-        self._show_words(self._words.channel_done(done))
-        if self._words.is_between and self._is_begun and not self._line_is_over:
-            self._line_is_over = True  # whoever reads lines need not wait for the next
-            self._show(fx.TextArrived("\n"))
+        self._show_text(self._text.end_turn(item_id, text))
+        self._show_text(self._text.end_line())
 
     def _wait_in_order(self) -> None:
         """Servers write down several turns at once: those that are done wait for those before."""
@@ -283,24 +273,11 @@ class Transcription:
         self._end_turn(item_id)
         self._wait_in_order()
 
-    def _show_words(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         if text and self._first is None:
             self._first = self._time.now - self._began
         if text:
-            joint = "" if self._is_begun or not self._before else "\n"
-            self._is_begun = True
-            text = joint + text
-            if self._line_is_over:
-                text = text.removeprefix("\n")
-            self._line_is_over = False
             self._show(fx.TextArrived(text))
-
-    def _flush_words(self) -> None:
-        """Nothing more comes of what was heard so far."""
-        self._show_words(self._words.finish())
-        if self._words.text:
-            self._before.append(self._words.text)
-        self._words, self._is_begun = Reply(between="\n"), False
 
     def _stop_input(self) -> None:
         """Nobody says any more; the second time nobody waits for what was said either."""
@@ -343,7 +320,7 @@ class Transcription:
             self._over(None)
 
     def _leave(self, exit_code: ExitCode) -> None:
-        if self._before or self._words.text:
+        if self._text.all:
             self._end_words(Status.CANCELLED, None)
         self._stop(exit_code)
 
@@ -354,10 +331,11 @@ class Transcription:
 
     def _end_words(self, status: Status, problem: Problem | None) -> None:
         """What was heard stays."""
-        self._flush_words()
+        self._show_text(self._text.turn_page())
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
-        text = "\n".join(self._before)
-        self._show(fx.ReplyOver(status, text, self._model, problem=problem, timing=timing))
+        self._show(
+            fx.ReplyOver(status, self._text.all, self._model, problem=problem, timing=timing)
+        )
 
     # ---------------------------------------------------------------------------------------- small
 

@@ -5,54 +5,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
-from rtchat.core.audio_state import Speech
-from rtchat.core.call_outputs import CallOutputs
-from rtchat.core.connection import Connection
 from rtchat.core.errors import Problem
-from rtchat.core.log import ConversationLog
-from rtchat.core.options import SessionOptions
 from rtchat.core.question import Question, add
 from rtchat.core.replies import Replies, ReplyPhase
-from rtchat.core.reply_audio import ReplyAudio
-from rtchat.core.signals import BudgetSpent, EventTime, Output, TurnEnded, clear_timers
-from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import BudgetSpent, Output, TurnEnded, clear_timers
+from rtchat.core.tool_calls import ToolCallBatch
 from rtchat.core.turn import Turn
-from rtchat.core.usage import UsageMeter
-from rtchat.core.values import Item, Status
+from rtchat.core.values import Status
 
 
 class Turns:
     """One turn after another."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        replies: Replies,
-        log: ConversationLog,
-        options: SessionOptions,
-        time: EventTime,
-        *,
-        tool_policy: ToolPolicy,
-        calls: CallOutputs,
-        usage: UsageMeter,
-        speech: Speech,
-        audio: ReplyAudio,
-    ) -> None:
-        self._connection = connection
+    def __init__(self, shared: SharedState, replies: Replies) -> None:
         self._replies = replies
-        self._log = log
-        self._options = options
-        self._time = time
-        self._policy = tool_policy
-        self._calls = calls
-        self._usage = usage
-        self._speech = speech
-        self._audio = audio
+        self._connection = shared.connection
+        self._log = shared.log
+        self._options = shared.options
+        self._time = shared.time
+        self._policy = shared.tool_policy
+        self._calls = shared.calls
+        self._usage = shared.usage
+        self._speech = shared.speech
+        self._audio = shared.audio
         self._late_transcripts: list[fx.UserTranscript] = []
         """Transcripts that came while the text of a reply was shown."""
 
@@ -218,20 +199,16 @@ class Turns:
             now=self._time.now,
             bill=self._usage.bill(turn.usage, self._connection.model),
         )
-        out += self._close(turn.question, over, turn.reply.text, b"".join(turn.audio))
+        out += self.close(turn.question, over, turn.reply.text, b"".join(turn.audio))
         return [*out, TurnEnded(problem, asks_next)]
 
-    def _close(
+    def close(
         self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
     ) -> list[Output]:
         """Record and show how a question ended; `last` is the text of its last reply."""
         late = [fx.Show(transcript) for transcript in self._late_transcripts]
         self._late_transcripts.clear()
         return [*self._log.over(question, over, last, audio), fx.Show(over), *late]
-
-    def end_unasked(self, question: Question, over: fx.ReplyOver) -> list[Output]:
-        """A question that waited is not asked; what was said aloud is to be seen."""
-        return [*show_words(question), *self._close(question, over)]
 
     def _stop(
         self, status: Status, reason: str = "", problem: Problem | None = None, *, asks_next: bool
@@ -270,23 +247,21 @@ class Turns:
 
     # ------------------------------------------------------------------ transcripts of the question
 
-    def show_transcript(self, text: str) -> list[Output]:
-        """Show what was said aloud, after the reply if text of that is on the screen."""
-        if not text.strip():
-            return []
-        if self.current is not None and self.current.is_shown:
-            self._late_transcripts.append(fx.UserTranscript(text))
-            return []
-        return [fx.Show(fx.UserTranscript(text))]
-
-    def transcribed(self, question: Question) -> list[Output]:
-        """The transcript of a question has come, or never will."""
+    def transcribed(self, question: Question, text: str, *, is_waiting: bool) -> list[Output]:
+        """The transcript of a question has come, or never will. It is shown after the reply if text
+        of that is on the screen, and if the question waits, when it is asked."""
         turn = self.current
-        if turn is None or turn.question is not question:
-            return []
-        released = turn.release()
-        question.has_reply |= turn.has_begun
-        return [*released]
+        out: list[Output] = []
+        if is_waiting or not text.strip():
+            pass
+        elif turn is not None and turn.is_shown:
+            self._late_transcripts.append(fx.UserTranscript(text))
+        else:
+            out.append(fx.Show(fx.UserTranscript(text)))
+        if turn is not None and turn.question is question:
+            out += turn.release()
+            question.has_reply |= turn.has_begun
+        return out
 
     def save(self) -> list[Output]:
         """Record what there is of the reply."""
@@ -299,24 +274,23 @@ class Turns:
     # ------------------------------------------------------------------------------------- session
 
     def session_ready(self) -> list[Output]:
-        """Tell a new session what was said so far."""
-        commands = (command for item in self._log.told() for command in self._telling(item))
-        return [self._connection.send(command) for command in commands]
-
-    def _telling(self, item: Item) -> list[fx.Command]:
-        """A recording that is to be answered is to be written down as well."""
+        """Tell a new session what was said so far. A recording that is to be answered is to be
+        written down as well."""
         question = None if self.current is None else self.current.question
-        if question is None or item is not question.item:
-            return [*add(item)]
-        return [*question.telling(listens=self._speech.listens)]
+        out: list[Output] = []
+        for item in self._log.told():
+            commands: Iterable[fx.Command] = add(item)
+            if question is not None and item is question.item:
+                commands = question.telling(listens=self._speech.listens)
+            out += map(self._connection.send, commands)
+        return out
 
     def session_closed(self) -> None:
         """There is no session that has the question."""
         if self.current is not None:
             self.current.question.forget_session()
         self._calls.reset()
-        self._replies.reset()
-        self._replies.forget_past()
+        self._replies.session_closed()
 
     @property
     def has_begun(self) -> bool:
@@ -341,7 +315,7 @@ class Turns:
             return self.end(Status.FAILED, "", problem, asks_next=False)
         self._replies.turn = None
         over = fx.ReplyOver(Status.FAILED, "", self._connection.model, problem=problem)
-        return self._close(turn.question, over)
+        return self.close(turn.question, over)
 
 
 def show_words(question: Question) -> list[Output]:

@@ -40,12 +40,11 @@ class UsageMeter:
 
     def add(self, usage: Usage | None, model: str, response_id: str = "") -> None:
         """A reply, or a part of one, used this. A server may report the end of a response twice."""
-        if response_id and response_id in self._ended:
+        if usage is None or (response_id and response_id in self._ended):
             return
         self._ended.append(response_id)
+        self._usage += usage
         bill = self.bill(usage, model)
-        if usage is not None:
-            self._usage += usage
         if bill is not None:
             self._spent = (self._spent or 0.0) + bill
 
