@@ -81,13 +81,11 @@ class Conversation:
         effects: list[fx.Effect] = []
         if self._is_stopped:
             return effects
+        self._collect(self._raw.confirm(event), effects)
+        self._collect(self._route(event), effects)
         if self._replies.is_overdue():
             message = "the server did not end the reply that was stopped"
             self._collect(self._connection.silent(message), effects)
-            if isinstance(event, ev.ServerEvent):  # of the connection that was just closed
-                return effects
-        self._collect(self._raw.confirm(event), effects)
-        self._collect(self._route(event), effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
@@ -308,7 +306,7 @@ class Conversation:
                 return self._spoken.lose_microphone(problem, is_heard=False)
             case _:
                 if error.code == server_errors.BUSY and command is None:
-                    self._replies.server_was_busy()
+                    self._replies.note_busy()
                 return self._connection.report(error, is_known=command is not None)
 
     def _timer(self, timer: ev.Timer) -> Iterable[Output]:

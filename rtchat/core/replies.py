@@ -106,7 +106,7 @@ class Replies:
             case _:
                 return False
 
-    def server_was_busy(self) -> None:
+    def note_busy(self) -> None:
         """The server did not begin the reply that it would have begun by itself."""
         if self.turn is not None and self.phase is ReplyPhase.ASKED:
             self.turn.server_was_busy = not self.turn.is_asked_for
