@@ -1,11 +1,11 @@
 """A conversation: every event in, every effect out, no I/O, no clock of its own.
 
 `Conversation` gives each event to the unit that it concerns, and passes the signals of each unit to
-the others. What they do is in `connection`, `replies`, `turns`, `question_queue`, `spoken_turns`,
-`attachments` and `raw`; a unit calls only those that come before it in this list.
+the others. What they do is in `connection`, `replies`, `turns`, `question_queue`, `attachments`,
+`spoken_turns` and `raw`; a unit calls only those that come before it in this list.
 
-How a turn flows: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem), Send(Reply) →
-`ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next in the queue.
+How a turn flows: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
+Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next in the queue.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class Conversation:
             case _:
                 assert_never(event)
 
-    def _pass_on(self, signal: sg.Signal) -> Iterable[Output]:  # noqa: C901 - likewise
+    def _pass_on(self, signal: sg.Signal) -> Iterable[Output]:  # noqa: C901 - one case a signal
         match signal:
             case sg.SessionReady(model, seconds):
                 return self._session_ready(model, seconds)
@@ -300,7 +300,7 @@ class Conversation:
                 return [reported]
             case fx.Delete():  # a new session does not have what was not deleted
                 return [reported, *self._connection.renew()]
-            case _ if error.code == server_errors.DEAF and self._spoken.is_deaf:
+            case _ if error.code == server_errors.DEAF and self._spoken.sends_audio:
                 self._connection.last_error = error
                 problem = server_errors.of_error(error)
                 return self._spoken.lose_microphone(problem, is_heard=False)

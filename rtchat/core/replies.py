@@ -92,10 +92,10 @@ class Replies:
         self.phase = ReplyPhase.ASKED
         return fx.SetTimer(ev.Timer.STALL, self._timeouts.reply)
 
-    def is_about(self, command: fx.Command | None) -> bool:
-        """Whether a command is part of what the current reply was asked for with."""
+    def is_about(self, command: fx.CreateResponse | fx.Raw | fx.AddItem | fx.CommitAudio) -> bool:
+        """Whether a command asked for the current reply, or gave the question that it answers."""
         match command:
-            case fx.CreateResponse() | fx.Cancel():
+            case fx.CreateResponse():
                 return True
             case fx.Raw(fields):
                 return fields is self._raw
@@ -104,7 +104,7 @@ class Replies:
             case fx.CommitAudio():
                 return self.is_due and self.turn is not None
             case _:
-                return False
+                assert_never(command)
 
     def note_busy(self) -> None:
         """The server did not begin the reply that it would have begun by itself."""

@@ -108,8 +108,8 @@ class SpokenTurns:
         return [self._show_microphone(), notice("info", "what was said is dropped")]
 
     @property
-    def is_deaf(self) -> bool:
-        """Whether a server without a voice makes the microphone useless."""
+    def sends_audio(self) -> bool:
+        """Whether the server is sent all that the microphone hears."""
         return self._speech.listens and self._speech.is_there
 
     # ----------------------------------------------------------------- what the server makes of it

@@ -44,7 +44,7 @@ class Turns:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a question could be asked now."""
+        """Whether there is a session, and no reply is due in it; calls may still run."""
         return self._connection.is_ready and self._replies.phase is ReplyPhase.IDLE
 
     @property
