@@ -5,7 +5,7 @@ the others. What they do is in `connection`, `replies`, `turns`, `question_queue
 `spoken_turns` and `raw`; a unit calls only those that come before it in this list.
 
 How a turn flows: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
-Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next in the queue.
+Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
 """
 
 from __future__ import annotations
