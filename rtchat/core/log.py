@@ -32,15 +32,18 @@ class ConversationLog:
         self, kept: StoredConversation | None = None, *, stores_audio: bool = False
     ) -> None:
         self._stores_audio = stores_audio
-        self.restart(kept)
-
-    def restart(self, kept: StoredConversation | None = None) -> None:
-        """Begin another conversation: a new one, or `kept` as it was left."""
         self.items: list[Item] = []
         self.last: Question | None = None
         """The last question that is over."""
         self.instructions: str | None = None
         """As they were recorded last."""
+        self._turns = 0
+        self.restart(kept)
+
+    def restart(self, kept: StoredConversation | None = None) -> None:
+        """Begin another conversation: a new one, or `kept` as it was left."""
+        self.items = []
+        self.last = self.instructions = None
         self._turns = 0
         for entry in kept.entries if kept else ():
             self._load(entry)
