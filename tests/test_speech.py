@@ -1151,7 +1151,7 @@ def echo(play: Playbook, number: int, words: str | None, *, played_ms: int | Non
     return [*done, *(effect for event in events for effect in after(play, event))]
 
 
-@pytest.mark.parametrize("writes_down", [True, False])
+@pytest.mark.parametrize("transcribes", [True, False])
 def test_three_replies_in_a_row_that_are_cut_at_once_mute_the_microphone(transcribes: bool) -> None:
     play = talking(replace(OPEN, transcribes=transcribes))
     words = "No." if transcribes else None
