@@ -168,7 +168,7 @@ _WIRE_NAME = re.compile(
     r"\.(item\.)?[a-z_]*"
     r"(create|update|cancel|append|commit|clear|delete|retrieve|truncate|delta|done|added|output)"
 )
-_SAID = {"core.conversation": {"session.created", "answer to session.update"}}
+_SAID = {"core.connection": {"session.created", "answer to session.update"}}
 """Words to the user: what the server was waited for to say."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -62,6 +62,7 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import Channel, Message, Options, Part, Status, Usage
 from tests.playbook import QUIET, Playbook
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.config.settings import Settings, resolve
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import ClearTimer, Notice, Record, ReplyOver, Show, Stop, Timing, Totals
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import (
@@ -29,6 +29,7 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.pricing import DATE, PRICES, Budget, Rate, cost, known_rates
 from rtchat.core.values import Entry, Message, Options, Part, State, Status, Usage
 from rtchat.server.script import ScriptEngine, read_script

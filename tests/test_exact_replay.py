@@ -18,7 +18,6 @@ from rtchat.client.history import History
 from rtchat.client.session import Session
 from rtchat.client.transport import explain_close
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Mode
 from rtchat.core.effects import (
     MicrophoneStatus,
     Notice,
@@ -53,6 +52,7 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.ports import Player, Post, Source
 from rtchat.core.redaction import Redactor
 from rtchat.core.setup import ConversationSetup, MachineSetup, SessionSetup, TranscriptionSetup

@@ -14,7 +14,7 @@ from types import FunctionType, MethodType, ModuleType
 import pytest
 
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, Show
 from rtchat.core.events import (
     AudioCaptured,
@@ -53,6 +53,7 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.wire import decode, read_frame

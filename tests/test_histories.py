@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -86,6 +86,7 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.server_errors import BUSY
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.values import (

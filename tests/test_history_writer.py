@@ -15,7 +15,7 @@ import pytest
 from rtchat.client.history import History
 from rtchat.client.session import Session
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver
 from rtchat.core.errors import ExitCode, OutputError
 from rtchat.core.events import (
@@ -26,6 +26,7 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.ports import Post, Source, Tap
 from rtchat.core.values import Entry, JsonObject, Message, Options, Part, State, StoredConversation
 from rtchat.history.store import FILE, Store

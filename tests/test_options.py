@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.config.settings import Settings, resolve
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.dotted_keys import described, flat, has, merged, nested, without
 from rtchat.core.effects import (
     AddItem,
@@ -47,6 +47,7 @@ from rtchat.core.events import (
     Timer,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import Dialect, JsonObject, Message, Options, Part, Status
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server

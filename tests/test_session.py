@@ -17,7 +17,7 @@ from rtchat.client.history import History
 from rtchat.client.session import Session
 from rtchat.client.view_queue import LONGEST_SHOW, SLICE
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
 from rtchat.core.errors import ExitCode, OutputError, UsageError
 from rtchat.core.events import (
@@ -30,6 +30,7 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.ports import Link, Post, Source, Tap
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import (

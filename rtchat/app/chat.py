@@ -46,7 +46,6 @@ from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Mode
 from rtchat.core.effects import Notice, ReplyOver, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -57,6 +56,7 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.ports import Link, Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.redaction import Redactor

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
+from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription

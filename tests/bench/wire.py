@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 from rtchat.client.session import Session
 from rtchat.client.transport import endpoint, open_connection
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.mode import Mode
 from rtchat.core.ports import Post
 from rtchat.core.values import Options
 from rtchat.ui.plain_view import PlainView, StatusWriter
