@@ -319,7 +319,7 @@ def test_a_keyring_that_is_no_longer_installed(program: Program) -> None:
 def test_a_run_asks_no_keyring_without_need(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path, "locked")
     show = keyring.program.run("config", "show")
-    assert (show.code, show.text.splitlines()[-1].split()) == (0, ["key", "none", "nowhere"])
+    assert (show.code, show.text.splitlines()[-1].split()) == (0, ["key", "none", "not", "set"])
     keyring.becomes("fine")
     keyring.program.run("keys", "set", stdin=KEY.encode())
     keyring.becomes("locked")

@@ -19,7 +19,9 @@ from rtchat.app.chat import server_of
 from rtchat.app.frontend import Environment
 from rtchat.client.endpoint import Endpoint, endpoint
 from rtchat.config.file import Config, all_profiles
-from rtchat.config.settings import Secret, Settings, resolve
+from rtchat.config.resolve import resolve
+from rtchat.config.settings import Secret, Settings
+from rtchat.config.table import Values
 from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject
 from tests.program import Program
@@ -151,7 +153,7 @@ def _endpoint(settings: Settings) -> Endpoint:
 
 
 def test_every_profile_is_tried() -> None:
-    assert set(_EXPECTED) == set(all_profiles(Config({}, {})))
+    assert set(_EXPECTED) == set(all_profiles(Config(Values(), {})))
 
 
 @pytest.mark.parametrize("name", _EXPECTED)
@@ -348,10 +350,10 @@ def test_a_dotenv_may_have_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("key_env = 5", "it must be the name of a variable, or a list of such names"),
-        ("key_env = ['a b']", "it must be the name of a variable, or a list of such names"),
-        ("key_header = 'x'", "it is written 'Name: {key}', or 'Authorization: Scheme {key}'"),
-        ("key_header = 'X Y: {key}'", "it is written 'Name: {key}', or 'Authorization: Scheme"),
+        ("key_env = 5", "the name of a variable, or a list of such names"),
+        ("key_env = ['a b']", "the name of a variable, or a list of such names"),
+        ("key_header = 'x'", "'Name: {key}', or 'Authorization: Scheme {key}'"),
+        ("key_header = 'X Y: {key}'", "'Name: {key}', or 'Authorization: Scheme"),
     ],
 )
 def test_a_profile_that_will_not_do_names_the_line(tmp_path: Path, line: str, hint: str) -> None:

@@ -35,17 +35,26 @@ def open_streams() -> None:
         sys.stderr = opened(2, line_buffering=True)
 
 
+def stdout() -> TextIO:
+    """The stdout of this process.
+
+    Raises:
+        OutputError: it is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
+    return sys.stdout
+
+
 def environment_of() -> Environment:
     """The streams and folders of this process."""
     from platformdirs import user_state_path
 
     from rtchat.app.frontend import Environment
 
-    if sys.stdout is None:
-        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
     return Environment(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
-        stdout=sys.stdout,
+        stdout=stdout(),
         stderr=sys.stderr,
         data_dir=data_dir(),
         state_dir=_own(user_state_path),
@@ -61,7 +70,7 @@ def load_settings(
 ) -> Settings:
     """The settings from these options, the environment and this folder. What is ignored of its
     `.env` is reported on stderr, even with --quiet."""
-    from rtchat.config.settings import resolve
+    from rtchat.config.resolve import resolve
 
     noted: set[str] = set()
 
