@@ -252,7 +252,7 @@ def test_no_key_names_the_ways_out(place: Place, profile: str, command: str) -> 
         resolve({"profile": profile or None}, {"OPENAI_API_KEY": " "}, config=place.config)
     assert str(caught.value) == (
         "no key: set OPENAI_API_KEY (in the environment or in .env), "
-        f"keep one with rtchat {command}, or use --local"
+        f"store one with rtchat {command}, or use --local"
     )
     settings = resolve({}, {}, needs_key=False)
     assert (settings.key, settings.origins.get("key")) == (Secret(), None)

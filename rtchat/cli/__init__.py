@@ -1,8 +1,7 @@
 """The command line: argv in, an exit code out.
 
-The only place where errors become exit codes. Its modules are the only ones that read `os.environ`
-or ask whether a stream is a terminal. Heavy imports stay inside the functions: `--help` must not
-pay for a conversation.
+Errors become exit codes here. Only the modules of this folder read `os.environ`, or test whether a
+stream is a terminal. Expensive imports are inside functions, so that `--help` does not need them.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _COMMANDS = {
     "config": "configure.config",
     "local": "serve.local",
 }
-"""The commands, and where each is."""
+"""The commands, each with its module and its name there."""
 
 
 def _load(place: str) -> Callable[..., int] | typer.Typer:
@@ -107,11 +106,11 @@ def _add(
 
 
 def _nothing() -> None:
-    """Stands for a command that is only listed."""
+    """A placeholder for a command that is only listed."""
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; every way in which it can end is an exit code."""
+    """Run the command line. Every error becomes an exit code."""
     open_streams()
     try:
         code = _report(arguments)
@@ -130,9 +129,7 @@ def _report(arguments: list[str]) -> ExitCode:
     except OSError as error:
         if error.errno not in _NO_ROOM or error.filename is not None:
             return _fail(_fault(error), ExitCode.FAULT)
-        # The library failed to write to stdout: errors of files name the file.
-        message = f"stdout cannot be written ({error.strerror})"
-        return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
+        return _fail_to_write(error)  # to stdout: errors of files name the file
     except Exception as error:
         return _fail(_fault(error), ExitCode.FAULT)
 
@@ -187,9 +184,14 @@ def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
     return code
 
 
+def _fail_to_write(error: OSError) -> ExitCode:
+    message = f"stdout cannot be written ({error.strerror})"
+    return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
+
+
 def _flush(code: ExitCode) -> ExitCode:
-    """Write what is left, unless the user interrupts that. What cannot be written must not fail
-    again in the interpreter's own flush at exit."""
+    """Flush both streams, unless the user interrupts that. What cannot be written is discarded, so
+    that the interpreter's flush at exit does not fail again."""
     for number, stream in enumerate((sys.stdout, sys.stderr), start=1):
         if stream is None:
             continue
@@ -203,7 +205,8 @@ def _flush(code: ExitCode) -> ExitCode:
         except OSError as error:
             _discard(number)
             if code is ExitCode.OK and stream is sys.stdout:
-                code = ExitCode.PIPE if isinstance(error, BrokenPipeError) else ExitCode.OUTPUT
+                is_closed = isinstance(error, BrokenPipeError)
+                code = ExitCode.PIPE if is_closed else _fail_to_write(error)
     return code
 
 

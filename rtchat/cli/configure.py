@@ -45,8 +45,9 @@ def keys_set(profile: ProfileName = "default") -> int:
 
     key = header_value(_read_key(profile), "the key")
     if not key:
-        raise UsageError("no key was given", hint="nothing has changed")
-    say(f"the key of {profile} is kept in {KeyStore(data_dir()).set(profile, key)}")
+        raise UsageError("no key was given", hint="the stored keys are unchanged")
+    place = KeyStore(data_dir()).set(profile, key)
+    say(f"stored the key of {profile} in {place}")
     return 0
 
 
@@ -61,7 +62,7 @@ def _read_key(profile: str) -> str:
     try:
         return getpass(f"key of {on_a_line(profile)} (not shown): ")
     except EOFError:
-        say("")  # the prompt's line is not over
+        say("")  # end the line of the prompt
         return ""
 
 
@@ -74,12 +75,12 @@ def keys_list() -> int:
     rows = []
     for name in store.names():
         try:
-            key, where = store.get(name) or ("", f"{KEYRING}, where it is no more")
+            key, where = store.get(name) or ("", f"missing in {KEYRING}")
         except UsageError as error:
             key, where = "", str(error)
         rows.append((name, last_four(key), where))
     if not rows:
-        say("no keys are kept: rtchat keys set")
+        say("no stored keys; rtchat keys set stores one")
     _print_rows(rows)
     return 0
 
@@ -90,8 +91,10 @@ def keys_remove(profile: ProfileName = "default") -> int:
     from rtchat.config.keys import KeyStore
 
     if not KeyStore(data_dir()).remove(profile):
-        raise UsageError(f"no key of {profile} is kept", hint="rtchat keys list")
-    say(f"the key of {profile} is removed")
+        raise UsageError(
+            f"no stored key of {profile}", hint="rtchat keys list shows the stored keys"
+        )
+    say(f"removed the key of {profile}")
     return 0
 
 
@@ -114,7 +117,7 @@ def config_show(*, no_env: NoEnv = False, **options: object) -> int:
 
 
 def describe(settings: Settings) -> dict[str, tuple[str, str]]:
-    """The value of each setting, for anybody to see, and where it comes from."""
+    """The value of each setting without secrets, and where it comes from."""
     from rtchat.config.keys import last_four
     from rtchat.config.settings import attributes
 
@@ -139,7 +142,7 @@ def config_profiles(no_env: NoEnv = False) -> int:
         is_openai = Settings.url not in values
         names = values[Settings.key_env] if is_openai or Settings.key_env in values else ()
         command = API_KEY_COMMAND.name if API_KEY_COMMAND in values else ""
-        key = " or ".join(names) or command or "a kept key"
+        key = " or ".join(names) or command or "a stored key"
         lines.append((name, shown_url(values[Settings.url]), key, values[Settings.dialect]))
     _print_rows(lines)
     return 0
@@ -185,7 +188,7 @@ def _config_path(no_env: bool) -> Path:
 
 
 def _begin(path: Path) -> None:
-    """Make sure that there is a file to edit; nobody else can read it."""
+    """Create the file if it does not exist, readable by the user alone."""
     from rtchat.config.file import template
 
     try:

@@ -1,4 +1,4 @@
-"""What is around a run: the streams, the environment, the folders. `cli` alone reads them."""
+"""The streams, the variables and the folders of this process. Only `cli` reads them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def open_streams() -> None:
-    """Make stdout and stderr accept any text, and write all of it. Python's own streams lose some
-    if a descriptor is non-blocking or PYTHONUNBUFFERED is set."""
+    """Make stdout and stderr accept any text and write all of it. Python's own streams lose text if
+    a descriptor is non-blocking or PYTHONUNBUFFERED is set."""
 
     def opened(descriptor: int, *, line_buffering: bool) -> TextIO:
         buffer = BufferedWriter(BlockingFile(descriptor, "w"))
@@ -68,7 +68,7 @@ def environment_of() -> Environment:
 def load_settings(
     options: Mapping[str, object], *, needs_key: bool = True, no_env: bool = False
 ) -> Settings:
-    """The settings from these options, the environment and this folder. What is ignored of its
+    """The settings from these options, the environment and this folder. What is ignored in its
     `.env` is reported on stderr, even with --quiet."""
     from rtchat.config.resolve import resolve
 
@@ -108,27 +108,27 @@ def dotenv_file(no_env: bool) -> Path | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the other end."""
+    """Whether a stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def config_file() -> Path:
-    """Where the settings are, unless RTCHAT_CONFIG says otherwise."""
+    """The path of the config file, unless RTCHAT_CONFIG names another."""
     from platformdirs import user_config_path
 
     return _own(user_config_path) / "config.toml"
 
 
 def data_dir() -> Path:
-    """Where conversations, keys and the embedded model are."""
+    """The folder of conversations, keys and the built-in model."""
     from platformdirs import user_data_path
 
     return _own(user_data_path)
 
 
 def _own(find: Callable[..., Path]) -> Path:
-    """One of the user's folders. Without a home it is one that cannot exist, never one in the
-    working directory."""
+    """One of the user's folders. Without a home folder, it is a path that cannot exist, and never
+    one in the working directory."""
     try:
         path = find("rtchat", appauthor=False)
     except RuntimeError:  # nothing names a home
@@ -137,12 +137,12 @@ def _own(find: Callable[..., Path]) -> Path:
 
 
 def warn(text: str) -> None:
-    """A line on stderr that --quiet does not hide."""
+    """Write a warning to stderr, even with --quiet."""
     say(f"rtchat: {text}")
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
+    """Write a line to stderr."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(f"{on_a_line(text)}\n")

@@ -1,9 +1,9 @@
 """Where a run connects to, and which keys and headers may be sent there.
 
 A key goes only to a host that a source at least as trusted as the key's has named. Options, the
-environment, the config file and kept keys are all the user's own, and so is what comes with rtchat;
-the `.env` of the working directory is not. So a host that `.env` names gets no key, nor anything
-that may contain one, except from `.env` itself.
+environment, the config file and the stored keys belong to the user, and the built-in profiles are
+trusted likewise; the `.env` of the working directory is not. So a host that `.env` names gets no
+key, and nothing that may contain one, except from `.env` itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from rtchat.config.table import Setting, Values
 from rtchat.core.errors import UsageError
 
 DEFAULT_PROFILE = "default"
-"""The name of the key that is kept for runs without a profile."""
+"""The name under which the key for runs without a profile is stored."""
 
 Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
-"""Returns the key kept for a profile and where it is kept, or None."""
+"""Returns the stored key of a profile and where it is stored, or None."""
 
 _PLACEHOLDER = r"\{([A-Z][A-Z0-9_]*)\}"
 _ACCOUNT = {
@@ -71,25 +71,27 @@ def add_base_url(values: Values, sources: Sources) -> None:
 
 
 def fill(values: Values, sources: Sources) -> None:
-    """Replace the placeholders in the URL and the model by the variables that they name.
+    """Replace the placeholders in the URL and in the model by the variables that they name.
 
-    What `.env` gives, or gives the host of, is filled from `.env` alone: anything else could be a
+    If `.env` sets the value, or the host, only variables of `.env` are used: others may contain a
     key.
     """
     if Settings.url in values:
         _fill_url(values, sources)
     if Settings.model in values:
-        url, model, origin = (
-            values[Settings.url],
-            values[Settings.model],
-            values.origin(Settings.model),
-        )
-        only_dotenv = isinstance(origin, DotenvOrigin) or host_origin(values) is not None
-        model = _filled(Settings.model, model, origin, sources, only_dotenv=only_dotenv)
-        values.set(Settings.model, model, origin)
-        if "{model}" in _head(url) and only_dotenv:
-            url = url.replace("{model}", quote(model, safe=""))
-            values.set(Settings.url, url, values.origin(Settings.url))
+        _fill_model(values, sources)
+
+
+def _fill_model(values: Values, sources: Sources) -> None:
+    origin = values.origin(Settings.model)
+    only_dotenv = isinstance(origin, DotenvOrigin) or host_origin(values) is not None
+    model = values[Settings.model]
+    model = _filled(Settings.model, model, origin, sources, only_dotenv=only_dotenv)
+    values.set(Settings.model, model, origin)
+    url = values[Settings.url]
+    if "{model}" in _head(url) and only_dotenv:
+        url = url.replace("{model}", quote(model, safe=""))
+        values.set(Settings.url, url, values.origin(Settings.url))
 
 
 def _fill_url(values: Values, sources: Sources) -> None:
@@ -108,14 +110,14 @@ def _fill_url(values: Values, sources: Sources) -> None:
 
 
 def own_url(values: Values, profile: str, sources: Sources) -> str:
-    """The address without `.env`, if that is easy to tell; `values` are those of the files."""
+    """The address without `.env`, from the values of the files; empty if it is hard to tell."""
     if profile or (Settings.url not in values and sources.is_outer(variables.BASE_URL.name)):
         return ""
     return values[Settings.url]
 
 
-def recognise(values: Values, own: str) -> None:
-    """Trust a `.env` that only names the host that would be used anyway."""
+def trust_own_host(values: Values, own: str) -> None:
+    """Trust a `.env` that names the host that would be used without it."""
     origin = host_origin(values)
     url = values[Settings.url]
     if origin is not None and own and _host(own) == _host(url):
@@ -163,11 +165,11 @@ def _filled(
 
 
 def set_headers(values: Values, sources: Sources, *, is_foreign: bool) -> None:
-    """Add the headers of the account, unless the profile is for another vendor, and leave out what
-    is not meant for a host that `.env` names."""
+    """Add the headers of the OpenAI account, unless the profile is for another vendor. If `.env`
+    names the host, leave out the headers that it must not get."""
     by_dotenv = host_origin(values) is not None
     if by_dotenv:
-        _withhold(values, sources)
+        _leave_out_headers(values, sources)
     if is_foreign:
         return
     account = tuple(
@@ -179,15 +181,13 @@ def set_headers(values: Values, sources: Sources, *, is_foreign: bool) -> None:
     )
     if account:
         own = values[Settings.headers]
-        origins = filter(
-            None, (*(origin for *_, origin in account), values.origin(Settings.headers))
-        )
+        origins = [*(origin for *_, origin in account), values.origin(Settings.headers)]
         both = (*((name, text) for name, text, _ in account), *own)
-        values.set(Settings.headers, both, ", ".join(origins))
+        values.set(Settings.headers, both, ", ".join(filter(None, origins)))
 
 
-def _withhold(values: Values, sources: Sources) -> None:
-    """Leave out the headers of the config file; refuse options of this run that contain a key."""
+def _leave_out_headers(values: Values, sources: Sources) -> None:
+    """Leave out the headers of the config file. Raise UsageError if an option contains a key."""
     headers, origin = values[Settings.headers], values.origin(Settings.headers)
     if headers and origin != Settings.headers.option:
         values.remove(Settings.headers)
@@ -201,7 +201,7 @@ def _withhold(values: Values, sources: Sources) -> None:
 
 
 def _carries_key(name: str, values: Values) -> bool:
-    key_header = values[Settings.key_header].partition(":")[0]
+    key_header, _, _ = values[Settings.key_header].partition(":")
     return names_a_key(name) or name.lower() == key_header.lower()
 
 
@@ -218,10 +218,10 @@ def _has_key(value: object) -> bool:
 def ask_before_tools(values: Values, sources: Sources) -> None:
     """Ask before every tool call if `.env` sets the server, the profile or the instructions."""
     origins = (host_origin(values), values.origin(Settings.system), values.origin(PROFILE))
-    culprit = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
-    if culprit is not None and Settings.allow_tools in values:
+    cause = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
+    if cause is not None and Settings.allow_tools in values:
         values.remove(Settings.allow_tools)
-        sources.warn(f"allowed tools still need your approval, because of {culprit}")
+        sources.warn(f"allowed tools still need your approval, because of {cause}")
 
 
 # --------------------------------------------------------------------------------------------- keys
@@ -245,7 +245,7 @@ def find_key(
     if values[Settings.local]:
         return "", ""
     if by_dotenv is None:
-        key, origin = _kept_key(values, stored)
+        key, origin = _stored_key(values, stored)
         if key:
             return key, origin
     if not needs_key:
@@ -262,19 +262,18 @@ def _no_key(values: Values, by_dotenv: str | None) -> UsageError:
     place = "in .env" if by_dotenv else "in the environment or in .env"
     ways = [f"set {' or '.join(names)} ({place})"] if names else []
     if not by_dotenv:
-        ways.append(f"keep one with rtchat keys set {values[PROFILE]}".rstrip())
+        ways.append(f"store one with rtchat keys set {values[PROFILE]}".rstrip())
     return UsageError("no key", hint=", ".join([*ways, "or use --local"]))
 
 
-def _kept_key(values: Values, stored: Stored | None) -> tuple[str, str]:
+def _stored_key(values: Values, stored: Stored | None) -> tuple[str, str]:
     """The key from a password manager or the key store, and its origin; both empty without one."""
     if API_KEY_COMMAND in values:
         from rtchat.config.keys import run_key_command
 
         command = values[API_KEY_COMMAND]
-        return header_value(
-            run_key_command(command), "the key of api_key_command"
-        ), _command_origin(values)
+        key = header_value(run_key_command(command), "the key of api_key_command")
+        return key, _command_origin(values)
     key, origin = (stored and stored(values[PROFILE] or DEFAULT_PROFILE)) or ("", "")
     return header_value(key, f"the key in {origin}"), origin
 
@@ -284,19 +283,19 @@ def _command_origin(values: Values) -> str:
 
 
 def _refuse_own_key(values: Values, stored: Stored | None, sources: Sources) -> None:
-    """Say why the user's key for this run is not sent. `api_key_command` is not run to find out."""
+    """Raise UsageError if the user has a key for this run. `api_key_command` is not run."""
     names = values[Settings.key_env]
     owner = next(filter(sources.find, names), "")  # in the environment, as `.env` has none
     if not owner and API_KEY_COMMAND in values:
         owner = _command_origin(values)
     elif not owner:
-        _, owner = _kept_key(values, stored)
+        _, owner = _stored_key(values, stored)
     if owner:
         raise _refusal(f"the key from {owner}", values)
 
 
 def _wants_key(values: Values) -> bool:
-    """Whether the server is sure to need a key, as far as that can be known."""
+    """Whether the server is known to need a key."""
     if Settings.url not in values:
         return True
     is_key_named = Settings.key_env in values and bool(values[Settings.key_env])
@@ -318,18 +317,17 @@ def _refusal(what: str, values: Values) -> UsageError:
     )
 
 
-def tell_profile(values: Values, sources: Sources) -> None:
-    """Say that `.env` chose the profile that gives the address."""
+def warn_of_profile(values: Values, sources: Sources) -> None:
+    """Warn that `.env` chose the profile that sets the address."""
     origin = values.origin(PROFILE)
-    if isinstance(origin, DotenvOrigin) and not isinstance(
-        values.origin(Settings.url), DotenvOrigin
-    ):
+    is_told_elsewhere = isinstance(values.origin(Settings.url), DotenvOrigin)
+    if isinstance(origin, DotenvOrigin) and not is_told_elsewhere:
         url = shown_url(values[Settings.url])
         sources.warn(f"{origin} sets the address to {url}, that of profile {values[PROFILE]}")
 
 
-def tell_host(values: Values, sources: Sources) -> None:
-    """Say that `.env` set the address."""
+def warn_of_host(values: Values, sources: Sources) -> None:
+    """Warn that `.env` set the address."""
     origin = values.origin(Settings.url)
     if isinstance(origin, DotenvOrigin) and not values[Settings.local]:
         rule = ": your own keys are not sent there (use --url to allow that)"

@@ -44,8 +44,8 @@ def resolve(
     """The settings of a run. An option that was not given is absent, or None.
 
     `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
-    `stored` is asked for a key only if nothing else gives one. `warn` is told, once each, what of
-    the `.env` is ignored and what follows from it, `note` what cannot be read.
+    `stored` is called only if nothing else gives a key. `warn` is called once for each thing that
+    is ignored in the `.env` or follows from it, `note` if a folder cannot be read.
 
     Raises:
         UsageError: a value is not valid, or the settings cannot work. The message names where the
@@ -62,13 +62,13 @@ def resolve(
     _set_options(values)
     destination.add_base_url(values, sources)
     destination.fill(values, sources)
-    destination.recognise(values, own_url)
+    destination.trust_own_host(values, own_url)
     if leads:
-        destination.tell_profile(values, sources)
+        destination.warn_of_profile(values, sources)
     destination.set_headers(values, sources, is_foreign=is_foreign)
     destination.ask_before_tools(values, sources)
     key, key_origin = destination.find_key(values, sources, stored, needs_key=needs_key)
-    destination.tell_host(values, sources)
+    destination.warn_of_host(values, sources)
     origins = {row.name: values.origin(row) or DEFAULT for row in attributes(schema)}
     return schema(
         **{row.name: values[row] for row in attributes(schema)},
@@ -89,7 +89,7 @@ def _from_options(options: Mapping[str, object], schema: type[Settings]) -> Valu
 
 
 def _from_environment(sources: Sources, schema: type[Settings]) -> Values:
-    """What the environment and `.env` give."""
+    """The values of the environment and of `.env`."""
     out = Values()
     for row in rows(schema):
         if row.variable is not None and (text := sources.get(row.variable)):
@@ -118,7 +118,7 @@ def _reachable(path: Path | None, note: Tell) -> Path | None:
 def _from_files(
     given: Values, path: Path | None, schema: type[Settings], *, is_named: bool
 ) -> tuple[Values, bool]:
-    """What the config file and the profile say, and whether the profile gives the address."""
+    """The values of the config file and the profile, and whether the profile sets the address."""
     profile = given[PROFILE]
     if not (profile or is_named or (path is not None and path.exists())):
         return Values(), False

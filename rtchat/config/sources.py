@@ -1,9 +1,9 @@
-"""The environment and the `.env` of the working directory, and which of their values count.
+"""The variables of the environment and of the `.env` of the working directory.
 
-A `.env` may be somebody else's: it may have come with a folder that was cloned or unpacked. So it
-is trusted less than the options, the environment, the user's config file and kept keys. It may
-change settings, but not name a file to read, write, execute or trust (`Variable.dotenv`), and it
-cannot refer to variables of the environment. A problem with it is a warning.
+A `.env` may come from somebody else, with a folder that was cloned or unpacked. So it is trusted
+less than the options, the environment, the user's config file and the stored keys. It may change
+settings, but not name a file to read, write, execute or trust (`Variable.dotenv`), and it cannot
+refer to variables of the environment. A problem with it is a warning.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rtchat.config.table import Variable
 from rtchat.core.errors import UsageError
 
 Tell: TypeAlias = Callable[[str], None]
-"""Takes a line for the user."""
+"""Shows a line to the user."""
 
 _LARGEST = 2**20
 """Bytes; a larger `.env` is ignored."""
 
 
 class DotenvOrigin(str):
-    """The origin of a value that comes from a `.env`, in words."""
+    """The origin of a value that comes from a `.env`, for people."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ def is_dotenv_wanted(environ: Mapping[str, str]) -> bool:
 
 
 class Sources:
-    """The environment, then a `.env`, which may be missing. `warn` is told what it ignores."""
+    """The environment, then a `.env`, which may be missing. `warn` gets what is ignored in it."""
 
     def __init__(self, environ: Mapping[str, str], dotenv: Path | None, warn: Tell) -> None:
         self._environ = environ
@@ -56,13 +56,13 @@ class Sources:
             self._file, self._open_references = _parse(text, self.warn)
 
     def warn(self, text: str) -> None:
-        """Tell the user, once."""
+        """Warn the user, once."""
         if text not in self._warned:
             self._warned.add(text)
             self._warn(text)
 
     def get(self, variable: Variable) -> str:
-        """The value of a variable; empty if it is not set, or set in a `.env` that must not."""
+        """The value of a variable; empty if it is not set where it may be set."""
         if text := self._environ.get(variable.name):
             return text
         text = self._from_dotenv(variable.name)
@@ -85,7 +85,7 @@ class Sources:
         return bool(self._environ.get(variable))
 
     def origin(self, variable: str, *, only_dotenv: bool = False) -> str:
-        """Where a variable is set, in words."""
+        """Where a variable is set, for people."""
         if (self.is_outer(variable) and not only_dotenv) or not self._file.get(variable):
             return variable
         return DotenvOrigin(f"{variable} in .env")
