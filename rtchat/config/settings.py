@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rtchat.client.endpoint import BEARER, shown_url
 from rtchat.config import parsers
 from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
-from rtchat.core.pricing import Rate
 from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
+
+if TYPE_CHECKING:
+    from rtchat.core.pricing import Rate
 
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
 When: TypeAlias = Literal["auto", "always", "never"]
