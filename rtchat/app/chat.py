@@ -221,7 +221,8 @@ def prepare(
     if settings.dotenv is not None:
         status.show(Notice("detail", f"settings from {settings.dotenv}"))
     if not settings.local:
-        status.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
+        origin = settings.origins.get("key")
+        status.show(Notice("detail", f"key from {origin}" if origin else "key not set"))
     if settings.local:
         from rtchat.app.serve import prepare_local, prepare_voice
 

@@ -45,11 +45,6 @@ STAGES = (
     *("settings", "proxy", "dns", "tcp", "tls"),
     *("handshake", "session created", "session update", "first token", "close"),
 )
-SETTINGS = (
-    *("model", "url", "dialect", "connect_timeout", "timeout", "headers"),
-    *("ca_bundle", "insecure", "local", "key"),
-)
-"""Those that decide about a connection."""
 QUESTION = "Say the one word: ready."
 MOST_TOKENS = 50
 """What the reply may cost; a model that thinks first may get no further."""
