@@ -18,7 +18,7 @@ _MAY_IMPORT = {
     "markdown": "core",
     "audio": "core system",
     "inputs": "core system",
-    "tools": "core wire",
+    "tools": "core wire system",
     "client": "core wire system",
     "server": "core wire system",
     "config": "core wire system client",

@@ -18,6 +18,7 @@ from rtchat.audio.portaudio import AudioStream, Kind, library
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
+from rtchat.system.loop import post_to
 
 _MOST_LATE = 100
 """Blocks that the loop may be late by."""
@@ -138,8 +139,7 @@ class Microphone:
         if self._is_awake:
             return
         self._is_awake = True
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._deliver)
+        post_to(self._loop, self._deliver)
 
     def _deliver(self) -> None:
         self._is_awake = False

@@ -13,7 +13,7 @@ import struct
 import threading
 from array import array
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from io import BytesIO
 from math import log10, sqrt
 from pathlib import Path
@@ -23,6 +23,7 @@ from rtchat.audio.c_stderr import silence_libraries
 from rtchat.core.errors import UsageError
 from rtchat.core.values import value
 from rtchat.system.blocking import read_some
+from rtchat.system.loop import post_to
 
 if TYPE_CHECKING:
     import numpy
@@ -104,12 +105,10 @@ async def arriving(source: Source, warn: Warn = _say_nothing) -> AsyncGenerator[
 
     def tell(piece: bytes | Exception) -> None:
         room.acquire()
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(queue.put_nowait, piece)
+        post_to(loop, queue.put_nowait, piece)
 
     def warn_there(text: str) -> None:
-        with suppress(RuntimeError):  # as above
-            loop.call_soon_threadsafe(warn, text)
+        post_to(loop, warn, text)
 
     def run() -> None:
         try:
