@@ -98,24 +98,11 @@ def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool
 
 def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console]:
     """Where to draw: stdout and stderr."""
-    from rich.console import Console
-
-    from rtchat.markdown.links import LinkingConsole, takes_links
+    from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
         colors = _colors(settings, streams, is_terminal)
-        # The 16 colours of the terminal's own palette read on any background; without colours a
-        # terminal still has bold and underline.
-        styled = colors or (is_terminal and streams.environ.get("TERM") != "dumb")
-        kind = LinkingConsole if is_terminal and takes_links(streams.environ) else Console
-        return kind(
-            file=file,
-            force_terminal=is_terminal,
-            color_system="standard" if styled else None,
-            no_color=not colors,
-            legacy_windows=False,
-            _environ=dict(streams.environ),
-        )
+        return make_console(file, streams.environ, is_terminal=is_terminal, colors=colors)
 
     err = streams.stderr or StringIO()  # closed: nobody is to be told
     out = console(streams.stdout, streams.stdout_is_terminal)

@@ -22,6 +22,8 @@ from rtchat.history.transcript import plain
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rtchat.app.frontend import Environment
 
 Say = Callable[[str], None]
@@ -81,7 +83,7 @@ def show(streams: Environment, id: int | None) -> ExitCode:
         return _write(streams, plain(kept))
     from rtchat.ui import history_view
 
-    history_view.show(kept, history_view.console(streams.stdout, streams.environ))
+    history_view.show(kept, _console(streams))
     return ExitCode.OK
 
 
@@ -201,6 +203,13 @@ def _draws(streams: Environment) -> bool:
     return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
 
 
+def _console(streams: Environment) -> Console:
+    from rtchat.ui.console import make_console
+
+    colors = not streams.environ.get("NO_COLOR")
+    return make_console(streams.stdout, streams.environ, is_terminal=True, colors=colors)
+
+
 def _objects(streams: Environment, found: Sequence[JsonObject]) -> ExitCode:
     return _write(streams, "".join(write_json(one) + "\n" for one in found))
 
@@ -211,7 +220,7 @@ def _columns(streams: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
         return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
     from rtchat.ui import history_view
 
-    history_view.table(cleaned, history_view.console(streams.stdout, streams.environ))
+    history_view.table(cleaned, _console(streams))
     return ExitCode.OK
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TextIO
+from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -16,18 +15,6 @@ from rtchat.history.transcript import TranscriptEntry, opening, transcript_entri
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
 from rtchat.ui import messages
-
-
-def console(out: TextIO, environ: Mapping[str, str]) -> Console:
-    """What to draw on: a terminal, in the 16 colours of its palette unless NO_COLOR is set."""
-    return Console(
-        file=out,
-        force_terminal=True,
-        color_system="standard",
-        no_color=bool(environ.get("NO_COLOR")),
-        legacy_windows=False,
-        _environ=dict(environ),
-    )
 
 
 def show(kept: StoredConversation, console: Console) -> None:
