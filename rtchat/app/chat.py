@@ -6,7 +6,6 @@ Chooses the view, the source of questions and the way to a server, and hands the
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -38,6 +37,7 @@ from rtchat.app.frontend import (
     unechoed,
     view_of,
 )
+from rtchat.app.signals import signal_events
 from rtchat.client.endpoint import trust
 from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
 from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
@@ -365,7 +365,8 @@ async def _hold(
             output=streams.output,
         )
         with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
-            code = await session.run(source, _signals(mode))
+            interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
+            code = await session.run(source, signal_events(interrupt))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
             return ExitCode.HANGUP  # the terminal was gone before the signal that says so
         await finish(trace, code)
@@ -459,15 +460,6 @@ def _conversation(
             ),
         ),
     )
-
-
-def _signals(mode: Mode) -> dict[int, LocalEvent]:
-    stop = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
 
 
 def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:

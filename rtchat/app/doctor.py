@@ -38,7 +38,7 @@ from rtchat.core.events import (
     Unknown,
 )
 from rtchat.core.redaction import Redactor
-from rtchat.core.text import visible, write_json
+from rtchat.core.text import shortened, visible, write_json
 from rtchat.core.values import Channel, Dialect, Message, Options, Part, Status, value
 
 STAGES = (
@@ -207,9 +207,8 @@ class _DoctorRun:
             self._add(Stage(name, True, None, why))
 
     def _add(self, stage: Stage) -> None:
-        detail = " ".join(stage.detail.split())
-        if len(detail) > LONGEST_DETAIL:  # a server may send anything, of any length
-            detail = detail[: LONGEST_DETAIL - 1] + "…"
+        # A server may send anything, of any length.
+        detail = shortened(" ".join(stage.detail.split()), LONGEST_DETAIL)
         self._stages.append(replace(stage, detail=detail))
         if self._tell is None:
             return

@@ -9,10 +9,10 @@ import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
@@ -22,8 +22,6 @@ from rtchat.history.transcript import plain
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rtchat.app.frontend import Environment
 
 Say = Callable[[str], None]
@@ -83,7 +81,7 @@ def show(streams: Environment, id: int | None) -> ExitCode:
         return _write(streams, plain(kept))
     from rtchat.ui import history_view
 
-    history_view.show(kept, _console(streams))
+    history_view.show(kept, history_view.console(streams.stdout, streams.environ))
     return ExitCode.OK
 
 
@@ -134,7 +132,7 @@ def save_audio(streams: Environment, say: Say, id: int | None, folder: Path) -> 
     with _explained(folder):
         make_private(folder)
     for name, (_, audio) in zip(names, sounds, strict=True):
-        _save(folder / name, _wav(audio), force=False)
+        _save(folder / name, header(len(audio)) + audio, force=False)
     noun = "file" if len(names) == 1 else "files"
     say(f"{len(names)} {noun} written to {folder}")
     return ExitCode.OK
@@ -152,19 +150,6 @@ def _audio(message: Message) -> bytes:
             with suppress(ValueError):
                 audio += b64decode(part.data)
     return bytes(audio[: len(audio) // 2 * 2])
-
-
-def _wav(audio: bytes) -> bytes:
-    """PCM16, mono, 24 kHz, as a file."""
-    import wave
-
-    out = BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(24_000)
-        file.writeframes(audio)
-    return out.getvalue()
 
 
 def delete(
@@ -203,13 +188,6 @@ def _draws(streams: Environment) -> bool:
     return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
 
 
-def _console(streams: Environment) -> Console:
-    from rtchat.ui.console import make_console
-
-    colors = not streams.environ.get("NO_COLOR")
-    return make_console(streams.stdout, streams.environ, is_terminal=True, colors=colors)
-
-
 def _objects(streams: Environment, found: Sequence[JsonObject]) -> ExitCode:
     return _write(streams, "".join(write_json(one) + "\n" for one in found))
 
@@ -220,7 +198,7 @@ def _columns(streams: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
         return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
     from rtchat.ui import history_view
 
-    history_view.table(cleaned, _console(streams))
+    history_view.table(cleaned, history_view.console(streams.stdout, streams.environ))
     return ExitCode.OK
 
 

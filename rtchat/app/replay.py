@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
+from rtchat.app.signals import EXIT_CODES
 from rtchat.client.session import MOST_OWED, TICK, View
 from rtchat.config.settings import Settings
 from rtchat.core.effects import (
@@ -25,7 +25,7 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.core.errors import ExitCode, writing_stdout
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.text import on_a_line, shortened, visible
 from rtchat.core.values import Status
 from rtchat.system.output import LAST_CHANCE, Output
 from rtchat.trace.recording import Recording, read_trace
@@ -34,7 +34,6 @@ from rtchat.ui import messages
 
 LONGEST_PAUSE = 3.0
 """Seconds between two turns that are waited out; a user may have gone for lunch."""
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 _LONGEST_QUOTE = 60
 
 
@@ -83,7 +82,7 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
         stopped.append(code)
         playing.cancel()
 
-    for number, code in _SIGNALS.items():
+    for number, code in EXIT_CODES.items():
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     try:
         try:
@@ -237,5 +236,4 @@ def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
 
 
 def _quoted(text: str) -> str:
-    line = on_a_line(text)
-    return line if len(line) <= _LONGEST_QUOTE else f"{line[: _LONGEST_QUOTE - 1]}…"
+    return shortened(on_a_line(text), _LONGEST_QUOTE)

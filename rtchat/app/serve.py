@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from rtchat.app.signals import EXIT_CODES
 from rtchat.client.endpoint import keys_of_query
 from rtchat.client.transport import Connection, Endpoint, endpoint, open_connection
 from rtchat.core.errors import ExitCode, UsageError
@@ -162,7 +163,7 @@ def serve(
         loop.set_exception_handler(_Faults(say).handle)
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns about lost clients
         stopped: asyncio.Future[ExitCode] = loop.create_future()
-        for number, code in _SIGNALS.items():
+        for number, code in EXIT_CODES.items():
             loop.add_signal_handler(number, _stop, stopped, code)
         async with (
             open_engine(
@@ -199,14 +200,11 @@ def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:
     return [*keys_of_query(query), *([key] if key else [])]
 
 
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-
-
 def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
     if not stopped.done():
         stopped.set_result(code)
     loop = stopped.get_loop()
-    for number, ending in _SIGNALS.items():
+    for number, ending in EXIT_CODES.items():
         # A second signal ends the process whatever the loop is doing.
         loop.remove_signal_handler(number)
         signal.signal(number, lambda *_, ending=ending: os._exit(ending))

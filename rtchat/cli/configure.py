@@ -22,7 +22,7 @@ from rtchat.cli.environment import (
     warn,
 )
 from rtchat.core.errors import OutputError, UsageError
-from rtchat.core.text import on_a_line
+from rtchat.core.text import on_a_line, shortened
 from rtchat.system.blocking import BlockingFile
 from rtchat.system.folders import make_private
 
@@ -277,7 +277,7 @@ def shown_setting(name: str, settings: Settings) -> str:
             return f"{value:g}"
         case _:
             line = on_a_line(str(value))
-    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+    return shortened(line, _WIDEST)
 
 
 _WIDEST = 60

@@ -36,11 +36,12 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from rtchat._version import __version__
-from rtchat.client.endpoint import Auth, Endpoint, endpoint, is_loopback
+from rtchat.client.endpoint import Auth, Endpoint, endpoint
 from rtchat.core.errors import ExitCode, LinkError, Problem, RealtimeError
 from rtchat.core.events import ConnectionLost, Retry, Unknown
-from rtchat.core.text import compact_json, on_a_line
+from rtchat.core.text import compact_json, on_a_line, shortened
 from rtchat.core.values import OPENAI_URL
+from rtchat.system.network import is_loopback
 from rtchat.wire import EventRedactor, read_error_body, read_frame
 
 __all__ = [
@@ -89,17 +90,33 @@ class Connection:
 
     async def send(self, event: Mapping[str, object]) -> None:
         """Send a client event. Raises `ConnectError` if the connection is gone."""
+        frame = compact_json(event)
         try:
-            await self.socket.send(compact_json(event))
+            await self.socket.send(frame)
         except ConnectionClosed as error:
             self._end = error
             raise ConnectError(self.explain()) from error
-        except AttributeError as error:  # of asyncio: the socket was closed in mid write
+        except AttributeError as error:
+            if not self._is_gone:
+                raise
             raise ConnectError(self.explain()) from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection; a server that does not answer is left after 2 seconds."""
-        await self.socket.close(code, reason)
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self.socket.close(code, reason)
+        except TimeoutError:  # the library waits for a server that reads nothing
+            self.socket.transport.abort()
+        except AttributeError:
+            if not self._is_gone:
+                raise
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether the socket is closed. When the library then aborts it, asyncio raises an
+        AttributeError."""
+        return self.socket.transport.is_closing()
 
     def on(self, type: str, callback: Listener) -> None:
         """Call back for each event of a type, before the loop yields it; `event` stands for all.
@@ -189,7 +206,7 @@ class _Connect(open_socket):
 def proxy_of(endpoint: Endpoint) -> str | None:
     """The environment's proxy for an endpoint. What stays on this machine is nobody's to see."""
     url = urlsplit(endpoint.url)
-    if is_loopback(url) or proxy_bypass(url.netloc):
+    if is_loopback(url.hostname) or proxy_bypass(url.netloc):
         return None
     proxies = getproxies()
     return proxies.get("https") or proxies.get("all")  # the library would not look at ALL_PROXY
@@ -237,14 +254,11 @@ async def open_connection(
         # What failed at a proxy can quote its URL, and that a password: no trace of it is kept.
         cause = None if _is_of_proxy(error, endpoint) else error
         raise ConnectError(explain(error, endpoint, open_timeout)) from cause
+    connection = Connection(socket, endpoint)
     try:
-        yield Connection(socket, endpoint)
+        yield connection
     finally:
-        try:
-            async with asyncio.timeout(CLOSING):
-                await socket.close()
-        except TimeoutError:  # the library waits for a server that reads nothing
-            socket.transport.abort()
+        await connection.close()
 
 
 def connect(
@@ -406,8 +420,7 @@ def _explain_status(response: Response, endpoint: Endpoint) -> ConnectionLost:
 
 def _quote(text: str) -> str:
     """What a server said, on one line, harmless and not too long. Redact it before it is cut."""
-    line = on_a_line(text)
-    return line if len(line) <= MOST_QUOTED else line[: MOST_QUOTED - 1] + "…"
+    return shortened(on_a_line(text), MOST_QUOTED)
 
 
 def _header(response: Response, name: str) -> str:

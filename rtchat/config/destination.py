@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rtchat.client.endpoint import BEARER, is_loopback, names_a_key, shown_url
+from rtchat.client.endpoint import BEARER, names_a_key, shown_url
 from rtchat.config.parsers import Headers, header_value
 from rtchat.config.sources import DotenvOrigin, Sources
 from rtchat.core.errors import UsageError
 from rtchat.core.values import OPENAI_URL
+from rtchat.system.network import is_loopback
 
 if TYPE_CHECKING:
     from rtchat.config.file import Given, Table
@@ -295,7 +296,7 @@ def _wants_key(values: Table) -> bool:
 
 def _is_remote(values: Table) -> bool:
     try:
-        return not is_loopback(urlsplit(str(values["url"][0])))
+        return not is_loopback(urlsplit(str(values["url"][0])).hostname)
     except ValueError:
         return False  # reported elsewhere
 

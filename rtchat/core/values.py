@@ -253,6 +253,15 @@ class Usage:
     image_input: int = 0
     image_cached: int = 0
 
+    def as_json(self) -> dict[str, int]:
+        """The sums, as scripts read them."""
+        return {
+            "input_tokens": self.input,
+            "cached_tokens": self.cached,
+            "output_tokens": self.output,
+            "total_tokens": self.total,
+        }
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))  # type: ignore[operator] # all are numbers
 

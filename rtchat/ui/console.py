@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
+from rich.text import Text
 
 from rtchat.markdown.links import LinkingConsole, takes_links
 
@@ -27,3 +28,8 @@ def make_console(
         no_color=not colors,
         legacy_windows=False,
     )
+
+
+def print_text(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
+    """Print text as it is: Rich changes nothing in it."""
+    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -15,17 +16,24 @@ from rtchat.history.transcript import TranscriptEntry, opening, transcript_entri
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
 from rtchat.ui import messages
+from rtchat.ui.console import make_console, print_text
+
+
+def console(out: TextIO, environ: Mapping[str, str]) -> Console:
+    """What to draw on: a terminal."""
+    colors = not environ.get("NO_COLOR")
+    return make_console(out, environ, is_terminal=True, colors=colors)
 
 
 def show(kept: StoredConversation, console: Console) -> None:
     """A conversation, drawn as it was when it was held."""
     for number, passage in enumerate(transcript_entries(kept)):
         if number:
-            _print(console, Text())
+            print_text(console, Text())
         for line in _opening(passage, console):
-            _print(console, line)
+            print_text(console, line)
         for line in _closing(passage):
-            _print(console, line)
+            print_text(console, line)
 
 
 def _opening(passage: TranscriptEntry, console: Console) -> list[Text]:
@@ -60,8 +68,4 @@ def table(rows: Sequence[Sequence[str]], console: Console) -> None:
         line = Text("  ".join((*sized, last)))
         line.truncate(console.width, overflow="ellipsis")
         line.stylize(theme.DIM, 0, sum(map(len, sized)))
-        _print(console, line)
-
-
-def _print(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        print_text(console, line)

@@ -33,6 +33,7 @@ from rtchat.core.effects import (
 from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
+from rtchat.ui.console import print_text
 
 if TYPE_CHECKING:
     from rich.panel import Panel
@@ -244,7 +245,7 @@ class LiveView:
         if self._banner and not self._begun:
             lines = [Text(), *lines]
         self._begun = True
-        _print(self._out, Text("\n").join(lines))
+        print_text(self._out, Text("\n").join(lines))
 
     # ------------------------------------------------------------------------------- the panel
 
@@ -309,7 +310,7 @@ class LiveView:
         line = Text(f"› {said}")  # noqa: RUF001 # as at the prompt
         if not self._is_due:
             line.append(" (answered above)", theme.DIM)
-        _print(self._out, line)
+        print_text(self._out, line)
 
     def _notice(self, level: str, text: str) -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
@@ -319,8 +320,4 @@ class LiveView:
     def _status_writer(self, text: str, style: str = theme.DIM) -> None:
         """A line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
-        _print(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
-
-
-def _print(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
-    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+        print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)

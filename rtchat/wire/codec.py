@@ -51,6 +51,7 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
+from rtchat.core.text import shortened
 from rtchat.core.values import (
     Channel,
     Dialect,
@@ -230,8 +231,7 @@ _QUOTED = 2000
 
 
 def _words(fields: Fields, key: str) -> str:
-    text = fields.text(key)
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+    return shortened(fields.text(key), _QUOTED)
 
 
 def _problem(fields: Fields) -> ServerEvent:

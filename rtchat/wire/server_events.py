@@ -35,9 +35,9 @@ from rtchat.core.events import (
 )
 from rtchat.core.values import Channel, Dialect, Item, JsonObject, Options, Status, Usage, value
 from rtchat.wire import beta
+from rtchat.wire.audio_options import PCM
 from rtchat.wire.client_events import merged_fields
 from rtchat.wire.items import write_item, write_part
-from rtchat.wire.session_object import PCM
 
 
 @value
