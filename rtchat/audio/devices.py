@@ -250,16 +250,6 @@ class Speaker:
         too slow."""
         return self._playback.underruns + self._late
 
-    @property
-    def dropped(self) -> int:
-        """Bytes that came in spite of half an hour waiting already."""
-        return self._playback.dropped
-
-    @property
-    def level(self) -> float:
-        """How loud it is, 0 to 1."""
-        return level(self._last)
-
     def _lose(self) -> None:
         self._last = b""
         self._playback.stop()

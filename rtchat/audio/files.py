@@ -378,16 +378,7 @@ def _extra(message: str, package: str) -> UsageError:
     return UsageError(f"{message}, which takes {package}", hint=hint)
 
 
-# ------------------------------------------------------------------------------------------- pieces
-
-
-def chunks(audio: bytes, ms: int) -> Iterator[bytes]:
-    """Audio in pieces of so many milliseconds; the last may be shorter, and half a sample at the
-    end is dropped."""
-    size = RATE * ms // 1000 * WIDTH
-    end = len(audio) - len(audio) % WIDTH
-    for start in range(0, end, size):
-        yield audio[start : min(start + size, end)]
+# ------------------------------------------------------------------------------------------- meters
 
 
 def level(audio: bytes) -> float:
