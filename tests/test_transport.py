@@ -21,10 +21,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
+from rtchat.client.failures import MOST_QUOTED
 from rtchat.client.transport import (
     CLOSING,
     LARGEST_FRAME,
-    MOST_QUOTED,
     ConnectError,
     Endpoint,
     endpoint,

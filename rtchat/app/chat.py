@@ -39,8 +39,9 @@ from rtchat.app.frontend import (
 )
 from rtchat.app.signals import signal_events
 from rtchat.client.endpoint import trust
+from rtchat.client.proxies import proxy_keys
 from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
-from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
+from rtchat.client.transport import Endpoint, endpoint, open_connection
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts

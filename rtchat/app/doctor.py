@@ -22,8 +22,8 @@ from rtchat.app.chat import model_of, prepare, server_of
 from rtchat.app.frontend import Environment, status_writer_of
 from rtchat.client.endpoint import Endpoint, shown_url, trust
 from rtchat.client.probe import GOODBYE, Probe
+from rtchat.client.proxies import proxy_of
 from rtchat.client.session import Link
-from rtchat.client.transport import proxy_of
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.effects import AddItem, Command, Configure, CreateResponse
