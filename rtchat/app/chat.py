@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     ExitStack,
-    closing,
     contextmanager,
     nullcontext,
 )
@@ -27,21 +25,11 @@ from rtchat.app.audio_io import (
     audio_config,
     input_rate,
 )
-from rtchat.app.frontend import (
-    Environment,
-    Shape,
-    renders,
-    status_writer_of,
-    terminal_of,
-    unblocked,
-    unechoed,
-    view_of,
-)
+from rtchat.app.environment import Environment, Shape, unblocked
+from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
 from rtchat.app.signals import signal_events
-from rtchat.client.endpoint import trust
-from rtchat.client.proxies import proxy_keys
-from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
-from rtchat.client.transport import Endpoint, endpoint, open_connection
+from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
+from rtchat.client.session import MOST_OWED, History, Player, Post, Session, Source, Tap, View
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
@@ -57,7 +45,6 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.pricing import Budget, known_rates
-from rtchat.core.redaction import Redactor
 from rtchat.core.text import write_json
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
@@ -69,7 +56,6 @@ from rtchat.wire import ask_for, with_tools
 if TYPE_CHECKING:
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
-    from rtchat.trace.recording import Trace
 
 Past: TypeAlias = int | Literal["latest"] | None
 """The kept conversation to go on with."""
@@ -209,26 +195,6 @@ async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> 
     await source(post)
 
 
-def prepare(
-    settings: Settings,
-    streams: Environment,
-    status: StatusWriter,
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
-) -> None:
-    """Say where settings come from; see to it that the embedded model is there."""
-    if settings.dotenv is not None:
-        status.show(Notice("detail", f"settings from {settings.dotenv}"))
-    if not settings.local:
-        status.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
-    if settings.local:
-        from rtchat.app.serve import prepare_local, prepare_voice
-
-        if sound.hears or sound.speaks:
-            prepare_voice(status.say)
-        if not sound.transcribes:
-            prepare_local(streams.data_dir, status.say)
-
-
 async def _no_lines(post: Post) -> None:
     post(InputEnded())
 
@@ -351,7 +317,7 @@ async def _hold(
         trace = trace_of(settings, redactor, stack, view)
         if trace is not None:
             taps.append(trace)
-        toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        toolbox = await open_toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
         session = Session(
             _conversation(settings, mode, kept, toolbox, sound),
             view,
@@ -372,50 +338,6 @@ async def _hold(
             return ExitCode.HANGUP  # the terminal was gone before the signal that says so
         await finish(trace, code)
         return code
-
-
-def trace_of(
-    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
-) -> Trace | None:
-    """The recording of this run, if one is wanted."""
-    if settings.trace is None:
-        return None
-    from rtchat.trace.recording import Trace
-
-    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
-    if trace.path != settings.trace:
-        text = f"{settings.trace} exists: recording to {trace.path}"
-        view.show(Notice("info", text))
-    return stack.enter_context(closing(trace))
-
-
-async def finish(trace: Trace | None, code: ExitCode) -> None:
-    """End a trace; its failure is raised if nothing else failed."""
-    if trace is not None:
-        await asyncio.to_thread(trace.close)
-        if trace.failure is not None and code is ExitCode.OK:
-            raise trace.failure
-
-
-async def _toolbox(
-    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
-) -> Toolbox | None:
-    """What the model may call; `say` is told what tools print."""
-    if not (settings.tools or settings.mcp):
-        return None
-    from rtchat.tools.toolbox import combine, printing_to
-
-    stack.enter_context(printing_to(say))
-    boxes: list[Toolbox] = []
-    if settings.tools:
-        from rtchat.tools.functions import load
-
-        boxes += [load(path) for path in settings.tools]
-    if settings.mcp:
-        from rtchat.tools.mcp import open_servers
-
-        boxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
-    return combine(*boxes)
 
 
 def _conversation(
@@ -467,46 +389,3 @@ def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
     if direction == "received" and not isinstance(data, str):
         out.write((write_json(data) + "\n").encode())
         out.flush()
-
-
-Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
-
-
-def model_of(settings: Settings) -> str:
-    """The model that is asked."""
-    if settings.local:
-        from rtchat.app.serve import LOCAL_MODEL
-
-        return LOCAL_MODEL
-    return settings.model
-
-
-def server_of(
-    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
-) -> tuple[Connect, Redactor]:
-    """Returns what connects to the server, and what removes the user's keys from its events."""
-    if settings.local:
-        from rtchat.app.serve import LocalServer
-
-        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
-        return server.connect, Redactor()
-
-    def where(model: str) -> Endpoint:
-        return endpoint(
-            model,
-            url=settings.url,
-            transcribes=transcribes,
-            api_key=settings.key.reveal(),
-            headers=settings.headers,
-            key_header=settings.key_header,
-            beta=settings.dialect == "beta",
-            insecure=settings.insecure,
-        )
-
-    def connect(model: str) -> AbstractAsyncContextManager[Link]:
-        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
-
-    # What cannot work is said now, before anything is asked.
-    first = where(settings.model)
-    tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
-    return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -18,8 +18,9 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from rtchat import wire
-from rtchat.app.chat import model_of, prepare, server_of
-from rtchat.app.frontend import Environment, status_writer_of
+from rtchat.app.environment import Environment
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.wiring import model_of, prepare, server_of
 from rtchat.client.endpoint import Endpoint, shown_url, trust
 from rtchat.client.probe import GOODBYE, Probe
 from rtchat.client.proxies import proxy_of

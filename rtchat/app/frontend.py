@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import termios
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib import import_module
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO
 
+from rtchat.app.environment import Environment, Shape
 from rtchat.client.session import Post, Source, View
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
-from rtchat.core.values import value
-from rtchat.system.output import Output
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
@@ -24,35 +21,6 @@ if TYPE_CHECKING:
 
     from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Screen
-
-Shape: TypeAlias = Literal["text", "json", "events"]
-"""What goes to stdout: replies as text, as JSON, or every server event."""
-
-
-@value
-class Environment:
-    """The three streams, what is at their other ends, and where things are kept."""
-
-    stdin: int | None
-    """The descriptor; None if it is closed."""
-    stdout: TextIO
-    stderr: TextIO | None
-    data_dir: Path
-    state_dir: Path
-    environ: MutableMapping[str, str]
-    stdin_is_terminal: bool = False
-    stdout_is_terminal: bool = False
-    stderr_is_terminal: bool = False
-    output: Output | None = None
-    """What `stdout` and `stderr` write through; None if writing to them may block."""
-
-
-@contextmanager
-def unblocked(streams: Environment) -> Iterator[Environment]:
-    """The same, with streams that threads write to. At the end, wait for them."""
-    err = streams.stderr
-    with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
-        yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
 
 
 def status_writer_of(settings: Settings, streams: Environment) -> StatusWriter:

@@ -22,7 +22,7 @@ from rtchat.history.transcript import plain
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
 
 Say = Callable[[str], None]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import screen_of, status_writer_of, view_of
 from rtchat.app.signals import EXIT_CODES
 from rtchat.client.session import MOST_OWED, TICK, View
 from rtchat.config.settings import Settings

