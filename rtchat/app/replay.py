@@ -14,17 +14,7 @@ from rtchat.app.frontend import screen_of, status_writer_of, view_of
 from rtchat.app.signals import EXIT_CODES
 from rtchat.client.session import MOST_OWED, TICK, View
 from rtchat.config.settings import Settings
-from rtchat.core.effects import (
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    Timing,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, writing_stdout
 from rtchat.core.text import on_a_line, shortened, visible
 from rtchat.core.values import Status
@@ -62,7 +52,7 @@ def check(trace: str, streams: Environment) -> ExitCode:
 
 def _read(trace: str, streams: Environment) -> Recording:
     def warn(text: str) -> None:
-        status_writer_of(Settings(), streams).show(Notice("warning", text))
+        status_writer_of(Settings(), streams).show(fx.Notice("warning", text))
 
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
@@ -148,24 +138,24 @@ class _Player:
             if left <= TICK:
                 return
 
-    def _show(self, update: Update) -> None:
+    def _show(self, update: fx.Update) -> None:
         match update:
-            case QuestionAsked(text):
+            case fx.QuestionAsked(text):
                 self._due = True
                 if text:  # else it was spoken, and is there once it was heard
-                    self._tell(Notice("info", f"\u203a {text}"))
-            case ReplyOver():
+                    self._tell(fx.Notice("info", f"\u203a {text}"))
+            case fx.ReplyOver():
                 self._due = False
-                update = update if self._is_timed else replace(update, timing=Timing())
-            case Ready() if not self._is_timed:
+                update = update if self._is_timed else replace(update, timing=fx.Timing())
+            case fx.Ready() if not self._is_timed:
                 return
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 return
             case _:
                 pass
         self._tell(update)
 
-    def _tell(self, update: Update) -> None:
+    def _tell(self, update: fx.Update) -> None:
         with writing_stdout():
             self._view.show(update)
 
@@ -181,9 +171,9 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     statuses: list[Status] = []
     for step in rerun.steps():
         for update in step.updates:
-            if isinstance(update, ReplyOver):
+            if isinstance(update, fx.ReplyOver):
                 statuses.append(update.status)
-                update = update if is_timed else replace(update, timing=Timing())
+                update = update if is_timed else replace(update, timing=fx.Timing())
             if text := _told(update):
                 found.append((step.line, text))
     for line, unknown in rerun.unknown:
@@ -205,23 +195,23 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     return [head, *lines, summary], is_sound and rerun.exit is None
 
 
-def _told(update: Update) -> str:
+def _told(update: fx.Update) -> str:
     """An update in words; nothing if it is not worth a line."""
     match update:
-        case Ready(model, _, replayed):
+        case fx.Ready(model, _, replayed):
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
-        case Waiting():
+        case fx.Waiting():
             return messages.waiting(update)
-        case QuestionAsked(text, spoken=is_spoken):
+        case fx.QuestionAsked(text, spoken=is_spoken):
             return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
-        case UserTranscript(text):
+        case fx.UserTranscript(text):
             return f"heard: {_quoted(text)}"
-        case ReplyOver(status, text):
+        case fx.ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
             parts.append(messages.remark(update) if update.problem else "")
             return " · ".join(filter(None, parts))
-        case Notice(level, text) if level != "detail":
+        case fx.Notice(level, text) if level != "detail":
             return f"{level}: {text}"
         case _:
             return ""
