@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    closing,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from typing import TYPE_CHECKING, TypeAlias
 
-from rtchat.app.audio_io import (
-    AudioSettings,
-)
+from rtchat.app.audio_io import AudioSettings
 from rtchat.app.environment import Environment
 from rtchat.client.endpoint import trust
 from rtchat.client.proxies import proxy_keys
