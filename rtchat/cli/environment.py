@@ -15,7 +15,7 @@ from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
     from rtchat.config.settings import Settings
 
 
@@ -50,7 +50,7 @@ def environment_of() -> Environment:
     """The streams and folders of this process."""
     from platformdirs import user_state_path
 
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
 
     return Environment(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
