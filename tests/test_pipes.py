@@ -136,8 +136,9 @@ def test_a_trace_has_both_directions_and_no_key(program: Program) -> None:
     text = (program.home / "trace.jsonl").read_text()
     header, *lines = [json.loads(line) for line in text.splitlines()]
     assert ran.code == 0
-    assert header["format"] == 1
-    assert {line["direction"] for line in lines} == {"sent", "received"}
+    assert header["format"] == 2
+    directions = {"setup", "local", "sent", "received", "end"}
+    assert {line["direction"] for line in lines} == directions
     assert "sk-good" not in text
 
 
