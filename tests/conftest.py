@@ -26,6 +26,17 @@ settings.register_profile(
 settings.load_profile("rtchat")
 
 
+_FULL = {"data_home", "time_server", "sound"}
+"""Fixtures that install what others made, or start a sound server."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the full suite whatever needs such a fixture."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _FULL & {*item.fixturenames}:
+            item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture(autouse=True)
 def _playbooks_said_everything() -> Iterator[None]:
     yield

@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -32,6 +33,7 @@ AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "TYPER_", "COVERAGE", "WEBSOCK
 STARTED_WITH = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | {
     name: text for name, text in os.environ.items() if name.startswith("COVERAGE")
 }
+_ONE_AT_A_TIME = threading.Lock()
 _IMPORTED = (
     *(f"rtchat.cli.{name}" for name in ("chat", "audio", "serve", "diagnose", "history")),
     *("rtchat.cli.configure", "rtchat.__main__", "rtchat.app.chat", "rtchat.app.serve"),
@@ -45,7 +47,7 @@ _IMPORTED = (
 
 
 def is_possible(environ: Mapping[str, str]) -> bool:
-    """Whether a run with this environment may be a fork: it has nothing to say to Python's start."""
+    """Whether a run with this environment may be a fork: Python starts the same with it."""
     return {
         name: text for name, text in environ.items() if name.startswith(AT_START)
     } == STARTED_WITH
@@ -68,9 +70,9 @@ class Forked(subprocess.Popen[bytes]):
         shell: object,
         *streams_and_more: Any,
     ) -> None:
-        streams = p2cread, p2cwrite, c2pread, c2pwrite, _errread, errwrite = streams_and_more[:6]
+        streams = streams_and_more[:6]
         self._ended, end = os.pipe()
-        given = [p2cread, c2pwrite, errwrite]
+        given = (streams[0], streams[3], streams[5])
         descriptors = [n if fd == -1 else fd for n, fd in enumerate(given)]
         is_session = preexec_fn is take_terminal
         request = json.dumps([args, str(cwd), dict(env), is_session]).encode(
@@ -82,7 +84,6 @@ class Forked(subprocess.Popen[bytes]):
         server.sendall(request)
         os.close(end)
         self._close_pipe_fds(*streams)  # type: ignore[attr-defined]  # not in the type's stubs
-        (self.pid,) = struct.unpack("i", server.recv(4, socket.MSG_WAITALL))
         self._child_created = True
 
     def _try_wait(self, flags: int) -> tuple[int, int]:

@@ -50,8 +50,8 @@ class ViewQueue:
         self._draining: asyncio.Handle | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._is_written = asyncio.Event()
-        self._is_given_up = False
         """All output is written, or has been given up."""
+        self._is_given_up = False
         self.lost_with: ExitCode | None = None
         """The exit code that says why nothing can be shown any more."""
 
