@@ -47,8 +47,10 @@ class Terminal:
         *,
         verb: str = "talk",
         shell: bool = False,
+        ignores: bool = False,
     ) -> None:
-        """With `shell`, a shell is there first, and is given the command."""
+        """With `shell`, a shell is there first, and is given the command. With `ignores`, SIGINT
+        and SIGHUP are ignored at the start, as `nohup` and the background of a script have it."""
         self.screen = Emulator(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
@@ -56,9 +58,11 @@ class Terminal:
         self._terminal, slave = pty.openpty()
         opened: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
         full = {**program.environ, "TERM": "xterm-256color", **environ}
-        if shell:
+        command = program.command(verb, *arguments)
+        if shell or ignores:
+            ignore = ["/bin/bash", "-c", "trap '' INT HUP; exec \"$@\"", "bash", *command]
             self.process = subprocess.Popen(
-                ["/bin/bash", "--norc", "-i"],
+                ignore if ignores else ["/bin/bash", "--norc", "-i"],
                 **opened,
                 env=full,
                 cwd=program.home,
@@ -69,7 +73,7 @@ class Terminal:
         os.close(slave)
         self.resizes(24)
         if shell:
-            self.types(shlex.join(program.command(verb, *arguments)) + "\r")
+            self.types(shlex.join(command) + "\r")
 
     def types(self, text: str) -> None:
         os.write(self._terminal, text.encode())
