@@ -53,7 +53,16 @@ def is_possible(environ: Mapping[str, str]) -> bool:
     } == STARTED_WITH
 
 
-class Forked(subprocess.Popen[bytes]):
+class Process(subprocess.Popen[bytes]):
+    """A process that does not outlive a block that fails: nobody would wait for it in vain."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
+class Forked(Process):
     """A run of `python -m rtchat` with these arguments."""
 
     def _execute_child(
@@ -75,13 +84,13 @@ class Forked(subprocess.Popen[bytes]):
         given = (streams[0], streams[3], streams[5])
         descriptors = [n if fd == -1 else fd for n, fd in enumerate(given)]
         is_session = preexec_fn is take_terminal
-        request = json.dumps([args, str(cwd), dict(env), is_session]).encode(
-            "utf-8", "surrogatepass"
-        )
-        server = _server()
+        request = json.dumps([args, str(cwd), dict(env), is_session]).encode()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*descriptors, end]))
-        server.sendmsg([struct.pack("I", len(request))], [rights])
-        server.sendall(request)
+        with _ONE_AT_A_TIME:
+            server = _server()
+            server.sendmsg([struct.pack("I", len(request))], [rights])
+            server.sendall(request)
+            (self.pid,) = struct.unpack("i", server.recv(4))
         os.close(end)
         self._close_pipe_fds(*streams)  # type: ignore[attr-defined]  # not in the type's stubs
         self._child_created = True
@@ -181,7 +190,10 @@ def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
     (length,) = struct.unpack("I", size)
     descriptors = array.array("i")
     descriptors.frombytes(rights[0][2])
-    return server.recv(length, socket.MSG_WAITALL), descriptors.tolist()
+    data = b""
+    while len(data) < length:  # a run that ends interrupts the wait for all at once
+        data += server.recv(length - len(data))
+    return data, descriptors.tolist()
 
 
 def _become(

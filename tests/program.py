@@ -20,7 +20,7 @@ from typing import IO, TypeVar
 import pytest
 
 from tests import forking
-from tests.forking import Forked, take_terminal
+from tests.forking import Forked, Process, take_terminal
 
 PATIENCE = 30
 """Seconds after which a run has failed."""
@@ -110,11 +110,7 @@ class Program:
         is_text = isinstance(stdin, bytes)
         source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
         with self.start(*arguments, stdin=source, stdout=stdout, environ=environ) as process:
-            try:
-                out, err = process.communicate(stdin if is_text else None, timeout=PATIENCE)
-            except BaseException:
-                process.kill()
-                raise
+            out, err = process.communicate(stdin if is_text else None, timeout=PATIENCE)
         return Ran(process.returncode, out or b"", err.decode())
 
     def shell(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:
@@ -138,12 +134,12 @@ class Program:
         stderr: int | IO[bytes] = subprocess.PIPE,
         environ: Mapping[str, str] | None = None,
         on_terminal: bool = False,
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """Start it, with pipes at all three streams. `on_terminal`: `stdin` is a terminal that it
         has for itself."""
         command = self.command(*arguments)
         full = {**self.environ, **(environ or {})}
-        kind: type[subprocess.Popen[bytes]] = subprocess.Popen
+        kind: type[Process] = Process
         if command[:3] == _PYTHON_M_RTCHAT and forking.is_possible(full):
             kind, command = Forked, command[3:]
         return kind(
