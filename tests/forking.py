@@ -25,8 +25,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "TYPER_", "COVERAGE", "WEBSOCKETS_")
 """What variables begin with that matter while Python starts or imports the program."""
@@ -163,7 +164,7 @@ def _serve(server: socket.socket) -> None:
                 server.detach()
                 waking.detach()
                 woken.detach()
-                _become(*json.loads(data), descriptors[:3])
+                _become(json.loads(data), descriptors[:3])
                 return
             ends[pid] = descriptors[3]
             for descriptor in descriptors[:3]:
@@ -196,14 +197,9 @@ def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
     return data, descriptors.tolist()
 
 
-def _become(
-    arguments: list[str],
-    folder: str,
-    environ: dict[str, str],
-    is_session: bool,
-    streams: list[int],
-) -> None:
+def _become(request: tuple[list[str], str, dict[str, str], bool], streams: list[int]) -> None:
     """Be as a Python that has just started with these."""
+    arguments, folder, environ, is_session = request
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
     os.closerange(3, 1024)
@@ -221,12 +217,12 @@ def _become(
     sys.stderr = sys.__stderr__ = _opened(2, "w")  # type: ignore[misc]  # Python sets it likewise
 
 
-def _opened(descriptor: int, mode: str) -> IO[str]:
-    line_buffering = descriptor == 2
-    errors = "backslashreplace" if line_buffering else "surrogateescape"
-    stream = open(descriptor, mode, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
-    stream.reconfigure(line_buffering=line_buffering or stream.isatty())
-    return stream
+def _opened(descriptor: int, mode: str) -> TextIOWrapper:
+    is_errors = descriptor == 2
+    buffer = open(descriptor, f"{mode}b", closefd=False)  # noqa: SIM115 - it stays open
+    errors = "backslashreplace" if is_errors else "surrogateescape"
+    is_line = is_errors or buffer.isatty()
+    return TextIOWrapper(buffer, encoding="utf-8", errors=errors, line_buffering=is_line)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ class Program:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.may_fork = True
+        """Whether it may be started by a fork, which has the command line of its parent."""
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -107,10 +109,10 @@ class Program:
         environ: Mapping[str, str] | None = None,
     ) -> Ran:
         """Run it to its end."""
-        is_text = isinstance(stdin, bytes)
+        text = stdin if isinstance(stdin, bytes) else None
         source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
         with self.start(*arguments, stdin=source, stdout=stdout, environ=environ) as process:
-            out, err = process.communicate(stdin if is_text else None, timeout=PATIENCE)
+            out, err = process.communicate(text, PATIENCE)
         return Ran(process.returncode, out or b"", err.decode())
 
     def shell(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:
@@ -140,7 +142,7 @@ class Program:
         command = self.command(*arguments)
         full = {**self.environ, **(environ or {})}
         kind: type[Process] = Process
-        if command[:3] == _PYTHON_M_RTCHAT and forking.is_possible(full):
+        if self.may_fork and command[:3] == _PYTHON_M_RTCHAT and forking.is_possible(full):
             kind, command = Forked, command[3:]
         return kind(
             command,

@@ -118,8 +118,9 @@ def test_stdin_may_be_closed(program: Program) -> None:
 def prompted(program: Program, typed: str) -> tuple[int, str]:
     """The exit code and the terminal after typing that at the prompt."""
     terminal, theirs = pty.openpty()
-    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    with program.start("keys", "set", "work", **streams, on_terminal=True) as process:
+    with program.start(
+        *("keys", "set", "work"), stdin=theirs, stdout=theirs, stderr=theirs, on_terminal=True
+    ) as process:
         os.close(theirs)
         seen = b""
         while select.select((terminal,), (), (), PATIENCE)[0]:

@@ -415,6 +415,7 @@ def test_a_signal_keeps_what_arrived(program: Program, number: int, code: int) -
 
 
 def test_the_key_is_in_no_process_list(program: Program) -> None:
+    program.may_fork = False
     with program.start("once", "forever", "--no-stdin") as process:
         assert process.stdout is not None
         process.stdout.read(1)
