@@ -35,7 +35,7 @@ def pytest_configure() -> None:
             signal.signal(number, lambda *_: None)
 
 
-_FULL = {"data_home", "time_server", "sound"}
+_FULL = {"data_home", "time_server", "everything", "sound"}
 """Fixtures that install what others made, or start a sound server."""
 
 

@@ -27,6 +27,7 @@ from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "TYPER_", "COVERAGE", "WEBSOCKETS_")
@@ -35,13 +36,12 @@ STARTED_WITH = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | {
     name: text for name, text in os.environ.items() if name.startswith("COVERAGE")
 }
 _ONE_AT_A_TIME = threading.Lock()
-_IMPORTED = (
-    *(f"rtchat.cli.{name}" for name in ("chat", "audio", "serve", "diagnose", "history")),
-    *("rtchat.cli.configure", "rtchat.__main__", "rtchat.app.chat", "rtchat.app.serve"),
-    *("rtchat.app.replay", "rtchat.app.doctor", "rtchat.app.history", "rtchat.ui.live_view"),
-    *("rtchat.ui.prompt", "rtchat.history.store", "rtchat.history.export", "rtchat.server.script"),
-    *("dotenv", "platformdirs", "websockets.asyncio.client", "websockets.asyncio.server"),
+_FOLDERS = (
+    *("app", "cli", "client", "config", "core", "history", "inputs", "markdown", "system"),
+    *("tools", "trace", "ui", "wire"),
 )
+"""Whose modules a run may import."""
+_LIBRARIES = ("dotenv", "platformdirs", "websockets.asyncio.client", "msgspec")
 
 
 # ------------------------------------------------------------------------------------- for a test
@@ -225,9 +225,19 @@ def _opened(descriptor: int, mode: str) -> TextIOWrapper:
     return TextIOWrapper(buffer, encoding="utf-8", errors=errors, line_buffering=is_line)
 
 
+def _import() -> None:
+    """What a run would import."""
+    for folder in _FOLDERS:
+        package = import_module(f"rtchat.{folder}")
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    for library in _LIBRARIES:
+        with suppress(ImportError):  # some come with extras
+            import_module(library)
+
+
 if __name__ == "__main__":
-    for module in _IMPORTED:
-        import_module(module)
+    _import()
     main = import_module("rtchat.__main__").main
     gc.collect()
     gc.freeze()

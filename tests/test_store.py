@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import stat
@@ -389,7 +390,9 @@ def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path
     assert doomed[0].encode() in _bytes(path)
     store.delete(*range(1, 21, 2))
     left = _bytes(path)
-    assert [word for word in doomed if word.encode() in left] == []
+    runs = re.findall(rb"[bcdfghjk]{10,}", left)
+    there = {run[at : at + 10] for run in runs for at in range(len(run) - 9)}
+    assert [word for word in doomed if word.encode() in there] == []
     assert [word for word in doomed[::100] if store.search(word)] == []
     assert [kept.id for kept in store.conversations()] == list(range(20, 0, -2))
     assert store.read(2) == before
