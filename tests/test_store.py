@@ -808,9 +808,10 @@ with closing(Store(Path(sys.argv[1]))) as store:
 """
 
 
-def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.full)])
+def test_nothing_acknowledged_is_missing_after_kill_9(path: Path, kills: int) -> None:
     rng = random.Random(9)
-    for _ in range(30):
+    for _ in range(kills):
         with _start(_TALKING, path) as process:
             assert process.stdout is not None
             for _ in range(rng.randrange(1, 200)):
