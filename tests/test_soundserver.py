@@ -27,6 +27,8 @@ from tests.soundserver import (
     sound_server,
 )
 
+pytestmark = pytest.mark.full
+
 PROGRAM = """
 import asyncio, json, sys, time
 from pathlib import Path
