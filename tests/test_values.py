@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from rtchat.core.values import Approval, OtherItem, Part
+from rtchat.core.values import Approval, Message, OtherItem, Part
 
 
 def test_values_are_what_their_fields_are() -> None:
@@ -32,6 +34,11 @@ def test_a_copy_may_differ_in_a_field() -> None:
     part = Part("text", "hi")
     assert replace(part, text="ho") == Part("text", "ho")
     assert part == Part("text", "hi")
+
+
+def test_a_copy_is_equal() -> None:
+    one = Message("user", (Part("text", "Hi!"),))
+    assert copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
 
 
 def test_a_default_is_made_for_each_object() -> None:

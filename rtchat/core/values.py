@@ -30,6 +30,7 @@ def value(cls: type[_T]) -> type[_T]:
     made.__eq__ = _equal  # type: ignore[method-assign] # set on the class, as dataclass does
     made.__hash__ = _hash  # type: ignore[method-assign]
     made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]
+    made.__reduce__ = _reduce  # type: ignore[method-assign]
     if "__repr__" not in cls.__dict__:
         made.__repr__ = _repr  # type: ignore[method-assign]
     return made
@@ -70,6 +71,16 @@ def _fields(of: object) -> tuple[object, ...]:
 
 def _refuse(self: object, name: str, *_: object) -> None:
     raise FrozenInstanceError(f"cannot change {type(self).__name__}.{name}")
+
+
+def _reduce(self: object) -> tuple[Callable[..., object], tuple[type, dict[str, object]]]:
+    """For `pickle` and `copy`, which would set the fields one by one."""
+    names = self.__dataclass_fields__  # type: ignore[attr-defined] # by dataclass
+    return _rebuild, (type(self), {name: getattr(self, name) for name in names})
+
+
+def _rebuild(cls: type, fields: dict[str, object]) -> object:
+    return cls(**fields)
 
 
 def _equal(self: object, other: object) -> bool:
