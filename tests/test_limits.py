@@ -1,8 +1,7 @@
-"""Models and servers that do not stop, through the real program: it says which limit was exceeded,
-ends with 1, keeps nothing beyond the limit, and answers the next question.
+"""Endless models and servers, with the real program: it reports which limit was exceeded, exits
+with 1, stores nothing beyond the limit, and answers the next question.
 
-Not here: what one reply keeps of what it is sent (`test_reply`), and what a turn does at each step
-(`test_calls`).
+The limits of a single reply are tested in `test_reply`, the steps of a turn in `test_calls`.
 """
 
 from __future__ import annotations
@@ -57,12 +56,12 @@ def loop() -> list:
 CALLS = ("--tools", "tools.py", "--allow-tool", "again")
 
 Frames: TypeAlias = Callable[[str], Iterable[str]]
-"""What is sent of a reply with this id; the first that asks for it is number 1."""
+"""Makes the frames of the response with this id. The first response has number 1."""
 
 
 class Stubborn:
-    """A server whose replies are all alike, whatever it is asked for, and that counts what it was
-    sent. It says "Fine." to a question with that word in it."""
+    """A server that sends the same response to every request and records what it receives. It
+    answers "Fine." to questions that contain "fine"."""
 
     def __init__(self, frames: Frames, *, cancels: bool = True) -> None:
         self._frames = frames
@@ -70,12 +69,12 @@ class Stubborn:
         self.sent: list[dict[str, Any]] = []
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """The events of a type that it was sent."""
+        """The received events of a type."""
         return [event for event in self.sent if event["type"] == kind]
 
     @property
     def asked(self) -> int:
-        """How many replies it was asked for."""
+        """The number of responses requested."""
         return len(self.of("response.create"))
 
     async def talk(self, client: ServerConnection) -> None:
@@ -129,7 +128,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def history(program: Program) -> int:
-    """Bytes that the history takes, its log included."""
+    """The size of the history in bytes, including its log."""
     folder = program.home / ".local" / "share" / "rtchat"
     return sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))
 
@@ -140,7 +139,7 @@ def call(number: int, name: str = "again", arguments: str = "{}") -> dict[str, o
 
 
 def whole(id: str, *items: dict[str, object], usage: dict[str, int] | None = None) -> str:
-    """A reply that is complete, with these items."""
+    """A completed response with these items."""
     response = {"id": id, "status": "completed", "output": items, "usage": usage}
     return frame("response.done", response=response)
 
@@ -241,7 +240,7 @@ OPTIONS = (*CALLS, "--max-tool-rounds", "3")
 
 
 @attacks
-def test_once_ends_with_1_and_says_why(
+def test_once_exits_with_1_and_the_reason(
     program: Program, frames: Frames, asked: int, why: str
 ) -> None:
     with serving(program, frames) as server:
@@ -268,7 +267,7 @@ def test_the_next_line_of_a_pipe_is_answered(
     assert f"{first['error']['message']}: {first['error']['hint']}".removesuffix(": None") == why
 
 
-def test_a_server_that_goes_on_after_a_cancel_is_left_for_a_new_session(program: Program) -> None:
+def test_a_server_that_ignores_a_cancel_gets_a_new_session(program: Program) -> None:
     options = ("--timeout", "3", "--max-reply-bytes", "1000")
     with serving(program, talking_for_ever, cancels=False) as server:
         ran = program.run("talk", "--json", *options, stdin=b"hi\nfine?\n")
@@ -280,7 +279,7 @@ def test_a_server_that_goes_on_after_a_cancel_is_left_for_a_new_session(program:
 
 
 @pytest.mark.parametrize("frames", [failing_for_ever, failing_in_a_reply])
-def test_a_server_that_reports_errors_for_ever_is_left(program: Program, frames: Frames) -> None:
+def test_endless_errors_end_the_connection(program: Program, frames: Frames) -> None:
     why = "stopped: the server reported more than 1000 errors; the server said: No 1000."
     with serving(program, frames):
         ran = program.run("once", "hi")
@@ -304,7 +303,7 @@ def test_a_server_that_reports_errors_for_ever_is_left(program: Program, frames:
 
 
 @pytest.mark.parametrize("frames", [talking_for_ever, in_parts_for_ever, calling_for_ever])
-def test_ctrl_c_stops_what_does_not_end(program: Program, frames: Frames) -> None:
+def test_ctrl_c_stops_an_endless_reply(program: Program, frames: Frames) -> None:
     (program.home / "config.toml").write_text(
         "max_reply_bytes = 100000000000\nmax_tool_calls = 999999\nmax_tool_bytes = 1000000000\n"
     )
@@ -327,7 +326,7 @@ def test_ctrl_c_stops_what_does_not_end(program: Program, frames: Frames) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "Let me see."])
-def test_a_call_that_is_not_available_is_said(program: Program, text: str) -> None:
+def test_a_call_of_an_unavailable_tool_is_an_error(program: Program, text: str) -> None:
     def frames(id: str) -> Iterable[str]:
         return begun(id), *([said(text, id)] if text else []), whole(id, call(1, "clock"))
 
@@ -343,7 +342,7 @@ def test_a_call_that_is_not_available_is_said(program: Program, text: str) -> No
     assert f"{reply['error']['message']}: {reply['error']['hint']}" == why
 
 
-def test_a_call_that_is_not_available_has_an_output_before_the_next_question(
+def test_a_call_of_an_unavailable_tool_has_an_output_before_the_next_question(
     program: Program,
 ) -> None:
     with serving(program, lambda id: (begun(id), whole(id, call(1, "clock")))) as server:
@@ -357,7 +356,7 @@ def test_a_call_that_is_not_available_has_an_output_before_the_next_question(
 
 
 def once_then_fine(name: str) -> Frames:
-    """The first reply calls a tool, the next is text."""
+    """The first response calls a tool, the next is text."""
 
     def frames(id: str) -> Iterable[str]:
         if id == "r1":
@@ -381,7 +380,7 @@ def outputs(server: Stubborn) -> list[str]:
         ("loop", "[[", "]]"),
     ],
 )
-def test_what_a_function_gives_back_is_limited(
+def test_the_output_of_a_function_is_limited(
     program: Program, name: str, start: str, end: str
 ) -> None:
     with serving(program, once_then_fine(name)) as server:
@@ -482,7 +481,7 @@ def mcp(program: Program, how: str) -> list[str]:
         ),
     ],
 )
-def test_what_an_mcp_server_gives_back_is_limited(
+def test_the_output_of_an_mcp_tool_is_limited(
     program: Program, how: str, start: str, end: str
 ) -> None:
     with serving(program, once_then_fine("give")) as server:

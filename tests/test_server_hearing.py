@@ -1,4 +1,4 @@
-"""When the user speaks: a detector's word for each frame in, turns out."""
+"""Turn detection: speech probabilities in, turns out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.values import BYTES_A_MS, Options
 from rtchat.server.turn_detection import (
-    LONGEST_MS,
+    MAX_TURN_MS,
     TurnBegan,
     TurnBoundary,
     TurnDetector,
@@ -26,7 +26,7 @@ PLAIN = TurnOptions(padding_ms=64, silence_ms=96)
 
 
 class Percent:
-    """A detector that is told: the first sample of a frame is how likely it is, in percent."""
+    """A detector that reads the probability, in percent, from the first sample of each frame."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -45,15 +45,15 @@ def frames(*percents: int) -> bytes:
 
 def ears(turns: TurnOptions | None = PLAIN) -> TurnDetector:
     made = TurnDetector(Percent)
-    made.listen_for(turns)
+    made.configure(turns)
     return made
 
 
 def marks(listening: TurnDetector, *percents: int) -> list[TurnBoundary]:
-    return [*listening.hear(frames(*percents))]
+    return [*listening.feed(frames(*percents))]
 
 
-def test_a_turn_has_its_padding_its_speech_and_the_silence_that_ended_it() -> None:
+def test_a_turn_includes_padding_and_final_silence() -> None:
     said = (0, 1, 2, 90, 91, 92, 3, 4, 5, 6)
     assert marks(ears(), *said) == [
         TurnBegan(1 * FRAME_MS),
@@ -61,17 +61,17 @@ def test_a_turn_has_its_padding_its_speech_and_the_silence_that_ended_it() -> No
     ]
 
 
-def test_the_padding_ends_where_the_audio_or_the_last_turn_does() -> None:
+def test_padding_is_limited_to_audio_after_the_last_turn() -> None:
     listening = ears(TurnOptions(padding_ms=1000, silence_ms=32))
     assert marks(listening, 90, 90, 0) == [TurnBegan(0), TurnEnded(3 * FRAME_MS, frames(90, 90, 0))]
     assert marks(listening, 1, 90, 90)[0] == TurnBegan(3 * FRAME_MS)
 
 
-def test_a_click_is_no_speech() -> None:
+def test_a_single_frame_is_not_speech() -> None:
     assert marks(ears(), 0, 90, 0, 90, 0, 0, 0, 0) == []
 
 
-def test_speech_may_falter() -> None:
+def test_the_threshold_is_lower_during_speech() -> None:
     assert marks(ears(), 50, 50, 36, 0, 0, 36, 0, 0) == [TurnBegan(0)]
     assert marks(ears(TurnOptions(0.01, 0, 32)), 1, 1, 0) == [
         TurnBegan(0),
@@ -80,28 +80,28 @@ def test_speech_may_falter() -> None:
 
 
 @pytest.mark.parametrize(("percent", "is_speech"), [(79, False), (80, True)])
-def test_the_threshold_is_what_speech_must_be_at_least(percent: int, is_speech: bool) -> None:
+def test_the_threshold_is_the_minimum_probability(percent: int, is_speech: bool) -> None:
     found = marks(ears(TurnOptions(threshold=0.8, padding_ms=0)), percent, percent)
     assert found == ([TurnBegan(0)] if is_speech else [])
 
 
-def test_a_silence_of_nothing_is_one_frame() -> None:
+def test_zero_silence_means_one_frame() -> None:
     assert marks(ears(TurnOptions(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
         TurnBegan(0),
         TurnEnded(4 * FRAME_MS, frames(90, 90, 90, 0)),
     ]
 
 
-def test_audio_comes_in_pieces_of_any_size() -> None:
+def test_turns_do_not_depend_on_the_size_of_pieces() -> None:
     whole = frames(0, 0, 0, 90, 90, 90, 0, 0, 0, 0, 0)
-    at_once = [*ears().hear(whole)]
+    at_once = [*ears().feed(whole)]
     for size in (1, 7, 1000):
         listening = ears()
         pieces = (whole[at : at + size] for at in range(0, len(whole), size))
-        assert [mark for piece in pieces for mark in listening.hear(piece)] == at_once
+        assert [mark for piece in pieces for mark in listening.feed(piece)] == at_once
 
 
-def test_what_is_not_speech_is_forgotten() -> None:
+def test_audio_without_speech_is_discarded() -> None:
     listening = ears()
     for _ in range(1000):
         assert marks(listening, 0) == []
@@ -109,47 +109,47 @@ def test_what_is_not_speech_is_forgotten() -> None:
     assert marks(listening, 90, 90) == [TurnBegan(1000 * FRAME_MS - PLAIN.padding_ms)]
 
 
-def test_a_turn_that_will_not_end_is_ended() -> None:
+def test_the_length_of_a_turn_is_limited() -> None:
     listening = ears()
-    most = LONGEST_MS // FRAME_MS
+    most = MAX_TURN_MS // FRAME_MS
     found = marks(listening, *[90] * (most + 5))
     assert found[0] == TurnBegan(0)
     assert isinstance(found[1], TurnEnded)
-    assert len(found[1].audio) >= LONGEST_MS * BYTES_A_MS
+    assert len(found[1].audio) >= MAX_TURN_MS * BYTES_A_MS
     assert found[1].end_ms == len(found[1].audio) // BYTES_A_MS
     assert found[2] == TurnBegan(found[1].end_ms)
 
 
-def test_without_turns_all_is_kept_until_it_is_taken() -> None:
+def test_without_turn_detection_audio_is_buffered_until_taken() -> None:
     listening = ears(None)
     assert marks(listening, 90, 90, 0) == []
-    assert [*listening.hear(b"\x05")] == []
+    assert [*listening.feed(b"\x05")] == []
     assert listening.milliseconds == 3 * FRAME_MS
     assert listening.take() == frames(90, 90, 0)
     assert (listening.milliseconds, listening.take()) == (0, b"")
-    assert [*listening.hear(b"\x01\x00\x02")] == []
+    assert [*listening.feed(b"\x01\x00\x02")] == []
     assert listening.take() == b"\x01\x00"
 
 
-def test_half_a_sample_waits_for_its_other_half() -> None:
+def test_an_incomplete_sample_waits_for_the_next_piece() -> None:
     listening = ears(None)
     for piece in (b"\x01", b"\x02\x03", b"\x04\x05"):
-        assert [*listening.hear(piece)] == []
+        assert [*listening.feed(piece)] == []
     assert listening.take() == b"\x01\x02\x03\x04"
 
 
-def test_there_is_room_for_a_quarter_of_an_hour() -> None:
+def test_the_buffer_is_limited_without_turn_detection() -> None:
     listening = ears(None)
-    assert [*listening.hear(bytes(LONGEST_MS * BYTES_A_MS))] == []
+    assert [*listening.feed(bytes(MAX_TURN_MS * BYTES_A_MS))] == []
     assert listening.has_room_for(b"")
     assert not listening.has_room_for(b"\0\0")
-    listening.listen_for(PLAIN)
+    listening.configure(PLAIN)
     assert listening.has_room_for(b"\0\0")
     assert marks(listening, 0) == []
     assert listening.milliseconds == PLAIN.padding_ms
 
 
-def test_a_turn_that_is_taken_is_over() -> None:
+def test_take_ends_the_turn() -> None:
     listening = ears()
     assert marks(listening, 90, 90) == [TurnBegan(0)]
     assert listening.take() == frames(90, 90)
@@ -157,19 +157,19 @@ def test_a_turn_that_is_taken_is_over() -> None:
     assert marks(listening, 90, 90)[0] == TurnBegan(5 * FRAME_MS)
 
 
-def test_turns_can_be_turned_off_and_on_in_the_middle() -> None:
+def test_turn_detection_can_be_switched_off_and_on_during_speech() -> None:
     listening = ears()
     assert marks(listening, 90, 90) == [TurnBegan(0)]
-    listening.listen_for(None)
+    listening.configure(None)
     assert marks(listening, 90, 0, 0, 0) == []
-    listening.listen_for(PLAIN)
+    listening.configure(PLAIN)
     assert marks(listening, 90, 90)[0] == TurnBegan(4 * FRAME_MS)
-    listening.listen_for(TurnOptions(silence_ms=32))
+    listening.configure(TurnOptions(silence_ms=32))
     found = marks(listening, 0)
     assert [type(mark) for mark in found] == [TurnEnded]
 
 
-def test_no_detector_is_made_before_there_is_audio() -> None:
+def test_the_detector_is_created_with_the_first_audio() -> None:
     made = []
 
     def make() -> Percent:
@@ -177,20 +177,20 @@ def test_no_detector_is_made_before_there_is_audio() -> None:
         return Percent()
 
     listening = TurnDetector(make)
-    listening.listen_for(PLAIN)
+    listening.configure(PLAIN)
     assert made == []
-    assert [*listening.hear(b"\0\0")] == []
-    assert [*listening.hear(b"\0\0")] == []
+    assert [*listening.feed(b"\0\0")] == []
+    assert [*listening.feed(b"\0\0")] == []
     assert made == [1]
 
 
 @given(st.lists(st.integers(0, 100), max_size=60), st.lists(st.integers(1, 5000), max_size=20))
-def test_turns_never_overlap_and_nothing_of_them_is_lost(
+def test_turns_do_not_overlap_and_are_complete(
     percents: Sequence[int], sizes: Sequence[int]
 ) -> None:
     listening, whole, found, at = ears(), frames(*percents), [], 0
     for size in (*sizes, len(whole)):
-        found += [*listening.hear(whole[at : at + size])]
+        found += [*listening.feed(whole[at : at + size])]
         at += size
     begins, before = None, 0
     for mark in found:
@@ -204,7 +204,7 @@ def test_turns_never_overlap_and_nothing_of_them_is_lost(
             begins, before = None, mark.end_ms
 
 
-# -------------------------------------------------------------------------------------- settings
+# ---------------------------------------------------------------------------------------- settings
 
 
 def turns_of(detection: object) -> TurnOptions | None:
@@ -214,7 +214,7 @@ def turns_of(detection: object) -> TurnOptions | None:
     )
 
 
-def test_a_session_that_asks_for_nothing_has_the_defaults() -> None:
+def test_default_turn_detection() -> None:
     session = write_session(session_id="s", model="m", expires_at=1, options=Options())
     assert read_turn_options(session) == TurnOptions(
         0.5, 300, 500, auto_respond=True, interrupts=True
@@ -245,5 +245,7 @@ def test_a_session_that_asks_for_nothing_has_the_defaults() -> None:
         ),
     ],
 )
-def test_a_session_s_turn_detection_is_read(detection: object, turns: TurnOptions | None) -> None:
+def test_turn_detection_is_read_from_the_session(
+    detection: object, turns: TurnOptions | None
+) -> None:
     assert turns_of(detection) == turns

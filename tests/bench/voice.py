@@ -109,7 +109,7 @@ class Clock:
         return f"{self.work / self.sound:.3f}" if self.sound else "-"
 
 
-# ----------------------------------------------------------------------------------------- speakers
+# ---------------------------------------------------------------------------------------- speakers
 
 
 async def hibari(voice: LocalVoice, text: str) -> bytes:
@@ -135,14 +135,14 @@ async def espeak(_voice: LocalVoice, text: str) -> bytes:
     return bytes(np.interp(times, np.arange(len(samples)), samples).astype("<i2").tobytes())
 
 
-# -------------------------------------------------------------------------------------------- parts
+# ------------------------------------------------------------------------------------------- parts
 
 
 async def cut_out(detector: Detector, audio: bytes) -> list[bytes]:
     """The turns in it."""
     ears = TurnDetector(lambda: detector)
-    ears.listen_for(TurnOptions())
-    return [mark.audio for mark in ears.hear(audio) if isinstance(mark, TurnEnded)]
+    ears.configure(TurnOptions())
+    return [mark.audio for mark in ears.feed(audio) if isinstance(mark, TurnEnded)]
 
 
 async def load(voice: LocalVoice) -> None:
@@ -181,7 +181,7 @@ async def measure(
         note(error)
 
 
-# -------------------------------------------------------------------------------------- whole turns
+# ------------------------------------------------------------------------------------- whole turns
 
 
 def end_of_speech(audio: bytes) -> float:
