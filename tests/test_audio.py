@@ -219,7 +219,7 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 def test_an_unreadable_descriptor_is_a_usage_error(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert "stdin (Is a directory)" in refusal(descriptor)
+        assert refusal(descriptor) == "stdin cannot be read (Is a directory)"
     finally:
         os.close(descriptor)
 

@@ -362,10 +362,10 @@ def test_a_device_that_cannot_be_opened_is_a_usage_error(monkeypatch: pytest.Mon
     async def main() -> None:
         monkeypatch.setattr(Stream, "cannot_start", True)
         message = refusal(Callbacks().speaker)
-        assert message == f"cannot open {name} (Device unavailable)"
+        assert message == f"{name} cannot be opened (Device unavailable)"
         assert Stream.made[0].is_closed
         monkeypatch.setattr(Stream, "refused", {RATE, 48000})
         message = refusal(Callbacks().microphone)
-        assert message == f"cannot open {name} (Invalid sample rate)"
+        assert message == f"{name} cannot be opened (Invalid sample rate)"
 
     asyncio.run(main())

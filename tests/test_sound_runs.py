@@ -255,7 +255,7 @@ def test_a_failed_recording_at_a_terminal_sets_the_exit_code(program: Program) -
     terminal.shows("connected in", PROMPT)
     (program.home / "said").rmdir()
     terminal.types("the time?\r")
-    terminal.shows("cannot write")  # before, during or after the reply
+    terminal.shows("cannot be written")  # before, during or after the reply
     terminal.shows("It is noon.", "first token", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 6

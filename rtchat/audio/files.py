@@ -204,7 +204,7 @@ def _unreadable(shown: str, error: OSError | ValueError) -> UsageError:
     if isinstance(error, FileNotFoundError):
         return UsageError(f"file not found: {shown}", hint="check its name")
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"cannot read {shown} ({why})", hint="check its name and permissions")
+    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and permissions")
 
 
 def display_name(source: Source) -> str:

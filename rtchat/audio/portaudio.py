@@ -159,5 +159,5 @@ class AudioStream:
 
 
 def _open_error(name: str, error: Exception) -> UsageError:
-    message = f"cannot open {name} ({error})"
+    message = f"{name} cannot be opened ({error})"
     return UsageError(message, hint="rtchat devices lists the devices")

@@ -125,5 +125,5 @@ def prepare(folder: Path) -> None:
 
 def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
     why = error.strerror if isinstance(error, OSError) else str(error)
-    message = f"cannot write {display_name(path)} ({why})"
+    message = f"{display_name(path)} cannot be written ({why})"
     return OutputError(message, hint="use another path")
