@@ -29,19 +29,19 @@ def silence(seconds: float) -> bytes:
     return bytes(2 * round(seconds * RATE))
 
 
-async def words_in(voice: Voice, audio: bytes) -> str:
+async def transcript_of(voice: Voice, audio: bytes) -> str:
     """The complete transcript of the audio."""
     return "".join([piece async for piece in voice.transcribe(audio)])
 
 
-def heard(audio: bytes, *, above: int = 1000) -> bytes:
+def trim_silence(audio: bytes, *, above: int = 1000) -> bytes:
     """Audio without the silence before and after it."""
     samples = array("h", audio)
     loud = [number for number, sample in enumerate(samples) if abs(sample) > above]
     return samples[loud[0] : loud[-1] + 1].tobytes() if loud else b""
 
 
-def sounding(audio: bytes | bytearray) -> bytes:
+def without_silence(audio: bytes | bytearray) -> bytes:
     """Audio without any silence."""
     frames = (bytes(audio[start : start + 2]) for start in range(0, len(audio), 2))
     return b"".join(frame for frame in frames if frame != b"\0\0")

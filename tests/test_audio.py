@@ -178,7 +178,7 @@ def test_float_samples_are_clipped_and_nan_is_silence(tmp_path: Path) -> None:
 
 # ----------------------------------------------------------------------------------- invalid files
 
-WRONG = {
+INVALID = {
     b"": "empty",
     wav()[:11]: "not an audio file",
     wav()[:30]: "damaged WAV file (incomplete header)",
@@ -196,16 +196,16 @@ WRONG = {
 
 
 @needs_audio
-@pytest.mark.parametrize("data", WRONG)
+@pytest.mark.parametrize("data", INVALID)
 def test_invalid_files_are_usage_errors_of_one_line(tmp_path: Path, data: bytes) -> None:
     path = file_with(tmp_path, data)
     message = refusal(path)
     assert message.startswith(f"{path} ")
-    assert WRONG[data] in message
+    assert INVALID[data] in message
     with piped(data) as pipe:
         message = refusal(pipe)
         assert message.startswith("stdin ")
-        assert WRONG[data] in message
+        assert INVALID[data] in message
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
@@ -308,15 +308,15 @@ def test_a_non_blocking_pipe_is_waited_for() -> None:
         assert read(pipe) == TONE
 
 
-async def gathered(source: Path | int) -> bytes:
+async def collect(source: Path | int) -> bytes:
     return b"".join([piece async for piece in stream_async(source)])
 
 
 def test_async_streaming_does_not_block_the_loop(tmp_path: Path) -> None:
     whole = TONE * 40  # more than is read ahead
-    assert asyncio.run(gathered(file_with(tmp_path, wav(whole)))) == whole
+    assert asyncio.run(collect(file_with(tmp_path, wav(whole)))) == whole
     with pytest.raises(UsageError, match="is a folder"):
-        asyncio.run(gathered(tmp_path))
+        asyncio.run(collect(tmp_path))
 
 
 def test_closing_the_stream_ends_its_thread(tmp_path: Path) -> None:

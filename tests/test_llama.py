@@ -34,32 +34,32 @@ USAGE = Usage(7, 3, 2, 9)
 TOO_LONG = Finish(Status.INCOMPLETE, "max_output_tokens", usage=USAGE)
 
 
-def said(text: str, role: Role = "user") -> Message:
+def text_message(text: str, role: Role = "user") -> Message:
     return Message(role, (Part("text", text),))
 
 
-class StandIn:
+class FakeModel:
     """A runtime that answers with the words of the question, with a context of `room` words."""
 
-    def __init__(self, room: int = 10**6) -> None:
-        self.room = room
+    def __init__(self, context: int = 10**6) -> None:
+        self.context = context
         self.requests: list[dict[str, Any]] = []
         self.turn = threading.Semaphore(10**6)
         self.is_busy = threading.Event()
 
     def handle_chat_completions(
-        self, request: dict[str, Any], tell: Callable[[dict[str, object]], bool]
+        self, request: dict[str, Any], emit: Callable[[dict[str, object]], bool]
     ) -> object:
         self.requests.append(request)
         chat = request["messages"]
         size = sum(len(line["content"].split()) for line in chat)
-        if size > self.room:
+        if size > self.context:
             error = {
                 "type": "exceed_context_size_error",
                 "n_prompt_tokens": size,
-                "n_ctx": self.room,
+                "n_ctx": self.context,
             }
-            tell({"error": error})
+            emit({"error": error})
             return None
         words = chat[-1]["content"].split()
         for word in words[: request["max_tokens"]]:
@@ -67,10 +67,10 @@ class StandIn:
             self.turn.acquire()
             choices = [{"finish_reason": None, "delta": {"content": word}}]
             timings = TIMINGS if request["timings_per_token"] else {}
-            if tell({"choices": choices, "timings": timings}):
+            if emit({"choices": choices, "timings": timings}):
                 return None
         reason = "length" if len(words) > request["max_tokens"] else "stop"
-        tell({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})
+        emit({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})
         return None
 
     @property
@@ -83,7 +83,7 @@ PLAIN = ModelConfig("m", context=1000, budget=400, max_tokens=100, sampling={"te
 
 
 def with_engine(
-    model: StandIn,
+    model: FakeModel,
     check: Callable[[LlamaEngine], Awaitable[None]],
     config: ModelConfig = PLAIN,
 ) -> None:
@@ -102,7 +102,7 @@ async def collect(
 
 
 def ask(
-    model: StandIn,
+    model: FakeModel,
     *items: Item,
     most: int | None = None,
     is_spoken: bool = False,
@@ -118,8 +118,8 @@ def ask(
 
 
 def test_a_question_is_answered_with_its_usage() -> None:
-    model = StandIn()
-    assert ask(model, said("one two")) == ["one", "two", Finish(usage=USAGE)]
+    model = FakeModel()
+    assert ask(model, text_message("one two")) == ["one", "two", Finish(usage=USAGE)]
     assert model.requests == [
         {
             "messages": [
@@ -135,7 +135,7 @@ def test_a_question_is_answered_with_its_usage() -> None:
 
 
 def test_a_limit_makes_the_response_incomplete() -> None:
-    assert ask(StandIn(), said("one two"), most=1) == ["one", TOO_LONG]
+    assert ask(FakeModel(), text_message("one two"), most=1) == ["one", TOO_LONG]
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,18 @@ def test_a_limit_makes_the_response_incomplete() -> None:
 )
 def test_a_spoken_answer_ends_with_a_sentence(text: str, spoken: list[OutputPiece]) -> None:
     config = replace(PLAIN, max_spoken_tokens=5)
-    assert ask(StandIn(), said(text), is_spoken=True, config=config) == spoken
+    assert ask(FakeModel(), text_message(text), is_spoken=True, config=config) == spoken
     written = [*text.split(), Finish(usage=USAGE)]
-    assert ask(StandIn(), said(text), config=config) == written
-    assert ask(StandIn(), said(text), is_spoken=True) == written
+    assert ask(FakeModel(), text_message(text), config=config) == written
+    assert ask(FakeModel(), text_message(text), is_spoken=True) == written
 
 
 def test_the_examples_come_first_and_are_warmed_up() -> None:
-    model = StandIn()
+    model = FakeModel()
 
     async def check(engine: LlamaEngine) -> None:
         engine.warm_up()
-        await collect(engine, said("hi"))
+        await collect(engine, text_message("hi"))
 
     with_engine(model, check, SMOLLM2)
     warm, asked = (request["messages"] for request in model.requests)
@@ -195,11 +195,13 @@ def test_a_long_question_shortens_the_history() -> None:
 
 
 def test_a_shortened_history_is_processed_before_the_next_question() -> None:
-    model = StandIn()
+    model = FakeModel()
     roles: tuple[Role, Role] = "user", "assistant"
-    lines = [said(char * 90, roles[n % 2]) for n, char in enumerate("0123456789a")]
+    lines = [text_message(char * 90, roles[n % 2]) for n, char in enumerate("0123456789a")]
     ask(model, *lines)
-    ask(model, *lines, said("a" * 90, "assistant"), said("next"))  # the answer of the first request
+    ask(
+        model, *lines, text_message("a" * 90, "assistant"), text_message("next")
+    )  # the answer of the first request
     first, ahead, asked = model.asked
     assert [chat[0][0] for chat in (first, ahead, asked)] == ["0", "8", "8"]
     assert (ahead[:-1], model.requests[1]["max_tokens"]) == (asked[:-1], 1)
@@ -211,8 +213,12 @@ def test_the_last_turn_is_kept_whatever_its_length() -> None:
 
 
 def test_more_turns_are_dropped_if_the_prompt_does_not_fit() -> None:
-    model = StandIn(room=8)
-    items = [item for n in range(4) for item in (said(f"q{n} a b"), said(f"a{n}", "assistant"))]
+    model = FakeModel(context=8)
+    items = [
+        item
+        for n in range(4)
+        for item in (text_message(f"q{n} a b"), text_message(f"a{n}", "assistant"))
+    ]
     pieces = ask(model, *items[:-1])
     assert pieces[-1] == Finish(usage=Usage(7, 3, 2, 9))
     assert model.asked[0][0] == "q0 a b"
@@ -220,7 +226,7 @@ def test_more_turns_are_dropped_if_the_prompt_does_not_fit() -> None:
 
 
 def test_a_question_longer_than_the_context_fails() -> None:
-    (finish,) = ask(StandIn(room=5), said("a " * 50))
+    (finish,) = ask(FakeModel(context=5), text_message("a " * 50))
     assert isinstance(finish, Finish)
     assert (finish.status, finish.code) == (Status.FAILED, "context_length_exceeded")
     assert "52" in finish.message
@@ -229,17 +235,17 @@ def test_a_question_longer_than_the_context_fails() -> None:
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
 def test_input_other_than_text_fails(kind: Any) -> None:
-    (finish,) = ask(StandIn(), Message("user", (Part("text", "this?"), Part(kind, data="x"))))
+    (finish,) = ask(FakeModel(), Message("user", (Part("text", "this?"), Part(kind, data="x"))))
     assert isinstance(finish, Finish)
     assert (finish.status, finish.code) == (Status.FAILED, f"{kind}_not_supported")
 
 
 def test_a_runtime_exception_fails_the_response() -> None:
-    class Broken(StandIn):
-        def handle_chat_completions(self, request: Any, tell: Any) -> object:
+    class Broken(FakeModel):
+        def handle_chat_completions(self, request: Any, emit: Any) -> object:
             raise RuntimeError("out of memory")
 
-    assert ask(Broken(), said("hi")) == [
+    assert ask(Broken(), text_message("hi")) == [
         Finish(Status.FAILED, code="server_error", message="The model failed: out of memory")
     ]
 
@@ -262,13 +268,15 @@ def test_chunks_without_text_are_ignored() -> None:
 
 
 def test_a_cancelled_answer_stops_and_the_next_request_is_answered() -> None:
-    model = StandIn()
+    model = FakeModel()
     model.turn = threading.Semaphore(1)
 
     async def check(engine: LlamaEngine) -> None:
-        first = engine.answer(ModelInput("", (said("one two three"),)))
+        first = engine.answer(ModelInput("", (text_message("one two three"),)))
         assert await anext(first) == "one"
-        waiting = [asyncio.ensure_future(collect(engine, said(text))) for text in ("b", "c")]
+        waiting = [
+            asyncio.ensure_future(collect(engine, text_message(text))) for text in ("b", "c")
+        ]
         await asyncio.to_thread(model.is_busy.wait)
         waiting[0].cancel()
         await asyncio.wait(waiting[:1])

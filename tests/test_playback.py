@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rtchat.audio.files import RATE
 from rtchat.audio.playback import MAX_QUEUED_SECONDS, Playback
 from rtchat.core.events import PlaybackCut
-from tests.sounds import sounding
+from tests.sounds import without_silence
 
 BLOCK = RATE // 50
 """Frames of 20 ms."""
@@ -199,9 +199,9 @@ def test_all_audio_is_played_once_and_in_order(
             out += block
     for item in "abc":
         playback.end(item)
-    assert playback.is_playing() == (len(sounding(out)) < len(put))
+    assert playback.is_playing() == (len(without_silence(out)) < len(put))
     out += playback.feed(len(put) // 2 + 1)
-    assert sounding(out) == bytes(put)
+    assert without_silence(out) == bytes(put)
     assert not playback.is_playing()
 
 
@@ -227,7 +227,7 @@ def test_two_threads_lose_nothing(seconds: int) -> None:
     def device() -> None:
         size = 0
         while size < seconds * RATE * 2:
-            block = sounding(playback.feed(BLOCK))
+            block = without_silence(playback.feed(BLOCK))
             size += len(block)
             out.append(block)
         full.set()

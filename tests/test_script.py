@@ -19,7 +19,7 @@ from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire.validators import FieldError
-from tests.sounds import tone, words_in
+from tests.sounds import tone, transcript_of
 
 
 def prompt(text: str, *, limit: int | None = None) -> ModelInput:
@@ -66,8 +66,8 @@ def test_the_first_matching_rule_answers_the_last_message() -> None:
         Rule(match="WEATHER", deltas=("where?",)),
         Rule(deltas=("what?",)),
     )
-    said = [answers(scripted, prompt(text)) for text in ("weather in Oslo", "Weather", "hi")]
-    assert [pieces[0] for pieces in said if isinstance(pieces, list)] == [
+    results = [answers(scripted, prompt(text)) for text in ("weather in Oslo", "Weather", "hi")]
+    assert [pieces[0] for pieces in results if isinstance(pieces, list)] == [
         "sunny",
         "where?",
         "what?",
@@ -158,8 +158,8 @@ def test_tool_outputs_are_answered_by_output_rules_only() -> None:
         Rule(match_output="", deltas=("whatever",)),
     )
     asked = (prompt("Weather?"), after("12", "sunny, 21"), after("12", "rain"), after(""))
-    said = [answers(scripted, one) for one in asked]
-    assert [pieces[0] for pieces in said if isinstance(pieces, list)] == [
+    results = [answers(scripted, one) for one in asked]
+    assert [pieces[0] for pieces in results if isinstance(pieces, list)] == [
         "a call",
         "good",
         "whatever",
@@ -331,14 +331,14 @@ def test_engines_without_a_model_use_the_tone_voice() -> None:
     async def main() -> list[str]:
         voice = voice_of(ScriptEngine(Script(heard=("one",))))
         assert isinstance(voice, ToneVoice)
-        said = tone(440, 0.1)
-        return [await words_in(voice, audio) for audio in (bytes(4800), said, said)]
+        speech = tone(440, 0.1)
+        return [await transcript_of(voice, audio) for audio in (bytes(4800), speech, speech)]
 
     assert asyncio.run(main()) == ["", "one", ""]
     assert isinstance(voice_of(EchoEngine()), ToneVoice)
 
 
-class Thinker:
+class ModelEngine:
     """An engine with a model."""
 
     model = "m"
@@ -352,7 +352,7 @@ class Thinker:
 
 
 def test_other_engines_use_the_local_voice_or_say_how_to_install_it() -> None:
-    voice, hint = voice_of(Thinker()), missing()
+    voice, hint = voice_of(ModelEngine()), missing()
     if hint is None:
         assert isinstance(voice, LocalVoice)
     else:

@@ -22,7 +22,7 @@ from tests.completions import CompletionRequest, completions, delta
 from tests.faulty import certificate
 from tests.loopback import joined
 from tests.program import Program
-from tests.test_server_aloud import spoken
+from tests.test_server_audio import spoken
 from tests.test_server_voice import QUIET, TURN, append, pcm
 
 

@@ -32,7 +32,7 @@ from tests.loopback import Peer, configure, entered, joined, ready, reply, text_
 from tests.protocol_driver import ProtocolDriver, as_json, types
 
 
-def talking(dialect: Dialect = Dialect.GA) -> ProtocolDriver:
+def active_driver(dialect: Dialect = Dialect.GA) -> ProtocolDriver:
     """A driver with an active response to "hi" that has no output yet."""
     driver = ProtocolDriver(dialect=dialect)
     driver.send(_text_session(dialect), user("hi", id="q1"), reply())
@@ -167,7 +167,7 @@ def test_events_of_a_beta_turn() -> None:
 
 
 def test_an_empty_response_has_an_empty_message() -> None:
-    assert types(talking().finish(Finish())) == [
+    assert types(active_driver().finish(Finish())) == [
         "response.output_item.added",
         "conversation.item.added",
         "response.content_part.added",
@@ -180,7 +180,9 @@ def test_an_empty_response_has_an_empty_message() -> None:
 
 
 def test_a_response_that_fails_at_once_has_no_output() -> None:
-    (done,) = talking().finish(Finish(Status.FAILED, code="rate_limit_exceeded", message="Wait."))
+    (done,) = active_driver().finish(
+        Finish(Status.FAILED, code="rate_limit_exceeded", message="Wait.")
+    )
     assert done["type"] == "response.done"
     assert done["response"]["output"] == []
     assert done["response"]["status_details"] == {
@@ -203,7 +205,7 @@ def test_a_response_that_fails_at_once_has_no_output() -> None:
     ],
 )
 def test_an_unfinished_response_keeps_its_text(finish: Finish, details: object) -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("Hel")
     done = driver.finish(finish)[-1]["response"]
     assert done["status_details"] == details
@@ -213,7 +215,7 @@ def test_an_unfinished_response_keeps_its_text(finish: Finish, details: object) 
 
 
 def test_a_cancel_keeps_the_text_so_far_and_drops_later_pieces() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("Hel")
     events = driver.send({"type": "response.cancel", "event_id": "mine"})
     assert types(events) == [
@@ -252,7 +254,7 @@ def test_audio_is_the_default_modality_and_fails_without_a_voice() -> None:
 
 
 def test_events_of_a_function_call() -> None:
-    driver = talking()
+    driver = active_driver()
     events = driver.say(CallPiece(0, "", "f", "call_a")) + driver.say(CallPiece(0, '{"n"'))
     events += driver.say(CallPiece(0, ":1}")) + driver.finish(Finish())
     item_id = events[0]["item"]["id"]
@@ -287,7 +289,7 @@ def test_events_of_a_function_call() -> None:
 
 
 def test_events_of_a_beta_function_call() -> None:
-    driver = talking(Dialect.BETA)
+    driver = active_driver(Dialect.BETA)
     events = driver.say(CallPiece(0, "{}", "f", "call_a")) + driver.finish(Finish())
     assert types(events) == [
         "response.output_item.added",
@@ -301,7 +303,7 @@ def test_events_of_a_beta_function_call() -> None:
 
 
 def test_text_and_several_calls_may_interleave() -> None:
-    driver = talking()
+    driver = active_driver()
     pieces = (
         "Let me ",
         CallPiece(7, "{", "f", "a"),
@@ -322,7 +324,7 @@ def test_text_and_several_calls_may_interleave() -> None:
     assert [(call["name"], call["arguments"]) for call in (one, two)] == [("f", "{}"), ("g", "{}")]
     assert one["call_id"] == "a"
     assert two["call_id"].startswith("call_")
-    items = [item.id for item in heard(driver).items]
+    items = [item.id for item in prompt_of(driver).items]
     assert items == ["q1", message["id"], one["id"], two["id"]]
 
 
@@ -334,7 +336,7 @@ def test_text_and_several_calls_may_interleave() -> None:
     ],
 )
 def test_an_incomplete_call_is_not_reported_as_done(finish: Finish) -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say(CallPiece(0, '{"n', "f"))
     events = driver.finish(finish)
     assert types(events) == [
@@ -354,30 +356,30 @@ def test_the_prompt_has_the_tools_of_the_response_or_session() -> None:
     driver.send(configure(tools=[function, remote], parallel_tool_calls=False))
     forced = {"type": "function", "name": "f"}
     tool = Tool("f", "F.", schema)
-    assert heard(driver).tools == ToolSettings((tool,), parallel=False)
-    assert heard(ProtocolDriver()).tools == ToolSettings()
+    assert prompt_of(driver).tools == ToolSettings((tool,), parallel=False)
+    assert prompt_of(ProtocolDriver()).tools == ToolSettings()
     driver = ProtocolDriver()
     driver.send(configure(tools=[function], tool_choice="none"))
-    assert heard(driver, tool_choice=forced).tools == ToolSettings((tool,), forced="f")
+    assert prompt_of(driver, tool_choice=forced).tools == ToolSettings((tool,), forced="f")
     driver = ProtocolDriver()
     driver.send(configure(tools=[function], tool_choice=forced))
-    prompt = heard(driver, tools=[{"type": "function", "name": "g"}], tool_choice="required")
+    prompt = prompt_of(driver, tools=[{"type": "function", "name": "g"}], tool_choice="required")
     assert prompt.tools == ToolSettings((Tool("g"),), "required")
 
 
 # ------------------------------------------------------------------------------------ conversation
 
 
-def heard(driver: ProtocolDriver, **response: object) -> ModelInput:
+def prompt_of(driver: ProtocolDriver, **response: object) -> ModelInput:
     """The prompt that the engine gets."""
     prompts: list[ModelInput] = []
 
-    class Listening(EchoEngine):
+    class RecordingEngine(EchoEngine):
         def answer(self, prompt: ModelInput) -> Answer:
             prompts.append(prompt)
             return super().answer(prompt)
 
-    driver.protocol._engine = Listening()
+    driver.protocol._engine = RecordingEngine()
     driver.send(reply(output_modalities=["text"], **response))
     return prompts[0]
 
@@ -386,11 +388,11 @@ def test_the_prompt_has_the_session_settings_and_items() -> None:
     driver = ProtocolDriver()
     driver.send(configure(instructions="Be brief.", max_output_tokens=7), user("hi", id="q"))
     question = Message("user", (Part("text", "hi"),), "q", "completed")
-    assert heard(driver) == ModelInput("Be brief.", (question,), 7)
+    assert prompt_of(driver) == ModelInput("Be brief.", (question,), 7)
 
 
 def test_a_response_can_have_its_own_instructions_and_limit() -> None:
-    prompt = heard(ProtocolDriver(), instructions="In French.", max_output_tokens="inf")
+    prompt = prompt_of(ProtocolDriver(), instructions="In French.", max_output_tokens="inf")
     assert prompt == ModelInput("In French.", ())
 
 
@@ -402,7 +404,7 @@ def test_empty_instructions_change_nothing() -> None:
 
 
 def test_out_of_band_responses_do_not_change_the_conversation() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("Hel")
     asked = driver.send(
         reply(
@@ -434,11 +436,11 @@ def test_response_input_replaces_the_conversation() -> None:
     driver = ProtocolDriver()
     driver.send(user("one", id="a"), user("two", id="b"))
     text = [{"type": "input_text", "text": "three"}]
-    given = [
+    response_input = [
         {"type": "item_reference", "id": "a"},
         {"type": "message", "role": "user", "content": text},
     ]
-    prompt = heard(driver, input=given)
+    prompt = prompt_of(driver, input=response_input)
     assert [item.text for item in prompt.items if isinstance(item, Message)] == ["one", "three"]
 
 
@@ -454,7 +456,7 @@ def test_items_are_inserted_after_the_previous_item() -> None:
         )
     ]
     assert added == [None, "a", "a", None]
-    assert [item.id for item in heard(driver).items] == ["d", "a", "c", "b"]
+    assert [item.id for item in prompt_of(driver).items] == ["d", "a", "c", "b"]
 
 
 def test_the_number_of_items_is_limited() -> None:
@@ -465,7 +467,7 @@ def test_the_number_of_items_is_limited() -> None:
 
 
 def test_held_is_the_size_of_items_and_responses() -> None:
-    driver = talking()
+    driver = active_driver()
     before = driver.protocol.held
     driver.send(user("x" * 1000, id="long"))
     assert before + 1000 < driver.protocol.held < before + 2000
@@ -473,7 +475,7 @@ def test_held_is_the_size_of_items_and_responses() -> None:
     assert driver.protocol.held == before
     driver.say("y" * 1000)
     assert before + 1000 < driver.protocol.held < before + 2000
-    driver.protocol.forget()
+    driver.protocol.release()
     assert driver.protocol.held == 0
 
 
@@ -482,7 +484,7 @@ def test_an_item_can_be_deleted() -> None:
     driver.send(user("1", id="a"), user("2", id="b"))
     (deleted,) = driver.send({"type": "conversation.item.delete", "item_id": "a"})
     assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", "a")
-    assert [item.id for item in heard(driver).items] == ["b"]
+    assert [item.id for item in prompt_of(driver).items] == ["b"]
 
 
 def test_other_items_are_stored_unchanged() -> None:
@@ -497,11 +499,11 @@ def test_other_items_are_stored_unchanged() -> None:
 
 
 def test_the_item_of_an_active_response_can_be_deleted() -> None:
-    driver = talking()
+    driver = active_driver()
     item_id = driver.say("Hel")[0]["item"]["id"]
     driver.send({"type": "conversation.item.delete", "item_id": item_id})
     assert types(driver.finish(Finish()))[-1] == "response.done"
-    assert [item.id for item in heard(driver).items] == ["q1"]
+    assert [item.id for item in prompt_of(driver).items] == ["q1"]
 
 
 @pytest.mark.parametrize(
@@ -563,15 +565,15 @@ def test_the_item_of_an_active_response_can_be_deleted() -> None:
 def test_invalid_commands_return_an_error_with_the_event_id(
     event: dict[str, object], code: str, param: str | None
 ) -> None:
-    driver = talking()
+    driver = active_driver()
     problem = error(driver.send({**event, "event_id": "mine"}))
     assert (problem["type"], problem["code"]) == ("invalid_request_error", code)
     assert (problem["param"], problem["event_id"]) == (param, "mine")
-    assert types(driver.say("on")) == types(talking().say("on"))
+    assert types(driver.say("on")) == types(active_driver().say("on"))
 
 
 def test_a_second_response_is_refused_with_the_id_of_the_active_one() -> None:
-    driver = talking()
+    driver = active_driver()
     assert driver.started[0].response_id in error(driver.send(reply()))["message"]
 
 
@@ -796,7 +798,7 @@ def test_frame_size_is_limited() -> None:
     serve(check)
 
 
-class Slow:
+class SlowEngine:
     """An engine that sends one piece and then waits until it may continue or is stopped."""
 
     model = "slow"
@@ -821,7 +823,7 @@ class Slow:
 
 def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url, ready(url) as peer:
             await peer.send(user("one"), reply())
             await peer.until("response.output_text.delta")
@@ -839,7 +841,7 @@ def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
 @pytest.mark.parametrize("is_polite", [True, False])
 def test_a_client_that_disconnects_stops_the_engine(is_polite: bool) -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url, ready(url) as peer:
             await peer.send(user("one"), reply())
             await peer.until("response.output_text.delta")
@@ -854,7 +856,7 @@ def test_a_client_that_disconnects_stops_the_engine(is_polite: bool) -> None:
 
 def test_clients_are_independent() -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url, ready(url) as one, ready(url) as two:
             for peer, text in ((one, "one"), (two, "two")):
                 await peer.send(user(text), reply())
@@ -869,7 +871,7 @@ def test_clients_are_independent() -> None:
 
 def test_stopping_the_server_closes_connections() -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url:
             peer = await entered(url)
             await peer.send(configure(output_modalities=["text"]), user("hi"), reply())
@@ -880,7 +882,7 @@ def test_stopping_the_server_closes_connections() -> None:
     asyncio.run(main())
 
 
-class Faulty(EchoEngine):
+class FaultyEngine(EchoEngine):
     """An engine that yields the given pieces, or raises an exception if there are none."""
 
     def __init__(self, *pieces: OutputPiece) -> None:
@@ -896,8 +898,8 @@ class Faulty(EchoEngine):
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        (Faulty(), "The engine failed: ValueError: broken"),
-        (Faulty("some"), "The engine ended without finishing its response."),
+        (FaultyEngine(), "The engine failed: ValueError: broken"),
+        (FaultyEngine("some"), "The engine ended without finishing its response."),
     ],
 )
 def test_an_engine_error_fails_the_response(engine: Engine, message: str) -> None:

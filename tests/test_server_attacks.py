@@ -133,7 +133,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("come", CLIENTS, ids=[*NAMES, "floods", "floods and reads nothing"])
+@pytest.mark.parametrize("connect", CLIENTS, ids=[*NAMES, "floods", "floods and reads nothing"])
 def test_sigterm_stops_the_server_with_any_client(
     program: Program, connect: Callable[[ExitStack, str], None]
 ) -> None:
@@ -197,7 +197,7 @@ FLOODS = {
     "empty frames": (frame(b"") * 5000,) * 2,
     "binary frames": (frame(b"x", 2) * 5000,) * 2,
     "pings": (frame(b"", PING) * 5000,) * 2,
-    "fragments without end": (
+    "endless fragments": (
         frame(b"{", ends=False),
         frame(b"x", CONTINUATION, ends=False) * 5000,
     ),
@@ -207,7 +207,7 @@ FLOODS = {
     "audio": (event("input_audio_buffer.append", audio="AAAA" * 2000) * 50,) * 2,
     "objects": (frame(b'{"a":[' + b"{}," * 3_000_000 + b"{}]}"),) * 2,
     "depth": (frame(b'{"a":' + b"[" * 10_000_000),) * 2,
-    "no JSON": (frame(b"x" * 20_000_000),) * 2,
+    "invalid JSON": (frame(b"x" * 20_000_000),) * 2,
 }
 
 
@@ -246,7 +246,7 @@ def test_too_many_pings_close_the_connection(program: Program) -> None:
 
 
 NONSENSE = {
-    "no JSON": "invalid_json",
+    "invalid JSON": "invalid_json",
     "depth": "invalid_json",
     "objects": "invalid_json",
     "bytes": "invalid_json",
@@ -269,7 +269,7 @@ def test_invalid_frames_of_any_size_are_error_events(program: Program) -> None:
 # -------------------------------------------------------------------------------------- handshakes
 
 
-@pytest.mark.parametrize("begins", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-A: "])
+@pytest.mark.parametrize("start", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-A: "])
 def test_an_unfinished_handshake_times_out(program: Program, start: bytes) -> None:
     with ExitStack() as stack:
         url, _ = stack.enter_context(scripted(program, "--client-timeout", "0.5"))

@@ -40,7 +40,7 @@ COMMIT: dict[str, object] = {"type": "input_audio_buffer.commit"}
 CLEAR: dict[str, object] = {"type": "input_audio_buffer.clear"}
 
 
-def listen(turn_detection: object = None, **audio_input: object) -> dict[str, object]:
+def configure_input(turn_detection: object = None, **audio_input: object) -> dict[str, object]:
     """An update of the audio input settings."""
     return configure(audio={"input": {"turn_detection": turn_detection, **audio_input}})
 
@@ -53,7 +53,7 @@ def make_driver(*events: dict[str, object], **arguments: Any) -> ProtocolDriver:
 
 def push_to_talk(**audio_input: object) -> ProtocolDriver:
     """A driver without turn detection."""
-    return make_driver(configure(output_modalities=["text"]), listen(**audio_input))
+    return make_driver(configure(output_modalities=["text"]), configure_input(**audio_input))
 
 
 def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -217,7 +217,9 @@ TURN = SPEECH + pcm(64, QUIET)
 
 
 def test_the_server_commits_and_answers_a_turn() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD, transcription={}))
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD, transcription={})
+    )
     started = driver.send(append(SPEECH))
     assert types(started) == ["input_audio_buffer.speech_started"]
     assert started[0]["audio_start_ms"] == 32
@@ -245,7 +247,9 @@ def test_the_server_commits_and_answers_a_turn() -> None:
 
 @pytest.mark.parametrize("words", ["", " \n"])
 def test_a_turn_without_words_gets_no_response(words: str) -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD, transcription={}))
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD, transcription={})
+    )
     driver.send(append(TURN))
     heard = driver.end_transcript(words)
     assert heard[-1]["type"] == "conversation.item.input_audio_transcription.completed"
@@ -254,7 +258,9 @@ def test_a_turn_without_words_gets_no_response(words: str) -> None:
 
 
 def test_a_failed_transcription_fails_the_response() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD, transcription={}))
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD, transcription={})
+    )
     driver.send(append(TURN))
     events = driver.end_transcript("", "Speech recognition failed: out of memory")
     assert types(events) == [
@@ -273,7 +279,7 @@ def test_a_failed_transcription_fails_the_response() -> None:
 def test_consecutive_turns_get_one_response_if_any_has_words(
     first: str, second: str, answered: int, late: bool
 ) -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD))
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
     driver.send(append(TURN))
     before = [] if late else driver.send(append(SPEECH))  # the user continues before the transcript
     names = types(driver.end_transcript(first)) if not late else []
@@ -291,34 +297,36 @@ def test_consecutive_turns_get_one_response_if_any_has_words(
 
 
 def test_a_turn_is_answered_when_the_next_one_is_cleared() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD))
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
     driver.send(append(TURN), append(SPEECH))
     assert driver.end_transcript("one") == []
     assert types(driver.send(CLEAR)) == ["input_audio_buffer.cleared", "response.created"]
 
 
 def test_a_turn_is_answered_when_turn_detection_is_switched_off() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD))
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
     driver.send(append(TURN), append(SPEECH))
     driver.end_transcript("one")
-    assert types(driver.send(listen(None))) == ["session.updated", "response.created"]
+    assert types(driver.send(configure_input(None))) == ["session.updated", "response.created"]
 
 
 def test_a_turn_whose_item_is_deleted_gets_no_response() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD))
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
     driver.send(append(TURN))
     driver.send({"type": "conversation.item.delete", "item_id": driver.transcriptions[0].item_id})
     assert driver.end_transcript("hello") == []
 
 
 def test_the_client_may_create_the_response() -> None:
-    driver = make_driver(listen({**VAD, "create_response": False}))
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
     assert types(driver.send(append(TURN)))[-1] == "conversation.item.done"
     assert types(driver.send(reply(output_modalities=["text"]))) == ["response.created"]
 
 
 def test_speech_interrupts_the_response() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD), user("hi"), reply())
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD), user("hi"), reply()
+    )
     driver.say("Well ")
     events = driver.send(append(SPEECH))
     assert types(events) == [
@@ -338,7 +346,9 @@ def test_speech_interrupts_the_response() -> None:
 
 def test_without_interruption_speech_gets_no_second_response() -> None:
     vad = {**VAD, "interrupt_response": False}
-    driver = make_driver(configure(output_modalities=["text"]), listen(vad), user("hi"), reply())
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(vad), user("hi"), reply()
+    )
     assert types(driver.send(append(TURN)))[-1] == "conversation.item.done"
     events = driver.end_transcript("hello")
     assert types(events) == ["error"]
@@ -349,13 +359,13 @@ def test_without_interruption_speech_gets_no_second_response() -> None:
 
 def test_speech_does_not_interrupt_out_of_band_responses() -> None:
     driver = make_driver(
-        configure(output_modalities=["text"]), listen(VAD), reply(conversation="none")
+        configure(output_modalities=["text"]), configure_input(VAD), reply(conversation="none")
     )
     assert types(driver.send(append(SPEECH))) == ["input_audio_buffer.speech_started"]
 
 
 def test_speech_interrupts_a_response_that_waits_for_a_transcript() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD))
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
     driver.send(append(TURN), reply())
     events = driver.send(append(SPEECH))
     assert types(events) == ["input_audio_buffer.speech_started", "response.done"]
@@ -365,14 +375,14 @@ def test_speech_interrupts_a_response_that_waits_for_a_transcript() -> None:
 
 
 def test_several_turns_in_one_append() -> None:
-    driver = make_driver(listen({**VAD, "create_response": False}))
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
     names = types(driver.send(append(TURN * 3)))
     assert names.count("input_audio_buffer.speech_started") == 3
     assert names.count("input_audio_buffer.committed") == 3
 
 
 def test_a_client_may_commit_or_clear_during_speech() -> None:
-    driver = make_driver(listen({**VAD, "create_response": False}))
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
     (started,) = driver.send(append(SPEECH))
     assert driver.send(COMMIT)[0]["item_id"] == started["item_id"]
     assert driver.send(append(pcm(320, QUIET))) == []
@@ -383,9 +393,9 @@ def test_a_client_may_commit_or_clear_during_speech() -> None:
 
 
 def test_switching_turn_detection_off_ends_the_current_speech() -> None:
-    driver = make_driver(listen(VAD))
+    driver = make_driver(configure_input(VAD))
     (started,) = driver.send(append(SPEECH))
-    driver.send(listen(None))
+    driver.send(configure_input(None))
     assert driver.send(append(pcm(320, QUIET))) == []
     assert driver.send(COMMIT)[0]["item_id"] != started["item_id"]
 
@@ -401,7 +411,7 @@ def test_a_spoken_item_follows_earlier_text() -> None:
 
 def test_a_response_waits_for_the_transcript() -> None:
     engine = RecordingEngine()
-    driver = make_driver(configure(output_modalities=["text"]), listen(), engine=engine)
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(), engine=engine)
     driver.send(append(pcm(100)), COMMIT)
     assert types(driver.send(reply())) == ["response.created"]
     assert (driver.started, engine.prompts) == ([], [])
@@ -453,7 +463,7 @@ def test_a_waiting_response_can_be_cancelled() -> None:
     assert len(driver.started) == 1
 
 
-class Refusing(EchoEngine):
+class RefusingEngine(EchoEngine):
     """An engine that refuses every prompt with an error."""
 
     def answer(self, prompt: ModelInput) -> Answer:
@@ -463,13 +473,17 @@ class Refusing(EchoEngine):
 
 
 def test_an_engine_may_refuse_a_waiting_response() -> None:
-    driver = make_driver(configure(output_modalities=["text"]), listen(), engine=Refusing())
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(), engine=RefusingEngine()
+    )
     driver.send(append(pcm(100)), COMMIT, reply())
     (done,) = driver.end_transcript("hello")
     assert done["response"]["status"] == "failed"
     assert done["response"]["status_details"]["error"]["code"] == "c"
     assert error(driver.send(reply()))["code"] == "c"
-    driver = make_driver(configure(output_modalities=["text"]), listen(VAD), engine=Refusing())
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD), engine=RefusingEngine()
+    )
     driver.send(append(TURN))
     assert error(driver.end_transcript("hello"))["code"] == "c"
 
@@ -493,7 +507,7 @@ def test_the_id_of_an_item_being_transcribed_is_reserved() -> None:
 
 
 def test_the_id_of_an_item_being_spoken_is_reserved() -> None:
-    driver = make_driver(listen({**VAD, "create_response": False}))
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
     begun = driver.send(append(pcm(200)))
     assert types(begun) == ["input_audio_buffer.speech_started"]
     (taken,) = driver.send(user("hi", id=begun[0]["item_id"]))
@@ -506,18 +520,18 @@ def test_a_long_recording_is_transcribed_in_pieces() -> None:
     driver = push_to_talk(transcription={})
     driver.send(append(pcm(100)), COMMIT)
     item_id = driver.transcriptions[0].item_id
-    told = [
+    deltas = [
         driver.read(driver.protocol.add_transcript(item_id, piece))
         for piece in ("One.", "", " Two.")
     ]
-    assert [[event["delta"] for event in events] for events in told] == [["One."], [], [" Two."]]
+    assert [[event["delta"] for event in events] for events in deltas] == [["One."], [], [" Two."]]
     (completed,) = driver.read(driver.protocol.end_transcript(item_id))
     assert completed["transcript"] == "One. Two."
 
 
 def test_response_input_may_reuse_the_id_of_an_item_being_transcribed() -> None:
     engine = RecordingEngine()
-    driver = make_driver(configure(output_modalities=["text"]), listen(), engine=engine)
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(), engine=engine)
     driver.send(append(pcm(100)), COMMIT)
     own = user("my own text", id=driver.transcriptions[0].item_id)["item"]
     driver.send(reply(conversation="none", input=[own]))
@@ -572,7 +586,7 @@ def test_an_item_with_invalid_audio_is_refused() -> None:
 def test_response_input_is_transcribed_first() -> None:
     engine = RecordingEngine()
     driver = make_driver(
-        configure(output_modalities=["text"]), listen(transcription={}), engine=engine
+        configure(output_modalities=["text"]), configure_input(transcription={}), engine=engine
     )
     item = spoken_item({"audio": b64encode(pcm(40)).decode()})["item"]
     asked_with = reply(conversation="none", input=[item, user("then")["item"]])
@@ -596,7 +610,7 @@ def test_the_number_of_active_responses_is_limited() -> None:
 # ---------------------------------------------------------------------------------- spoken replies
 
 
-def talking(*, engine: EchoEngine | None = None) -> ProtocolDriver:
+def active_driver(*, engine: EchoEngine | None = None) -> ProtocolDriver:
     """A driver with an active spoken response that has no output yet."""
     return make_driver(user("hi", id="q1"), reply(), engine=engine)
 
@@ -604,7 +618,7 @@ def talking(*, engine: EchoEngine | None = None) -> ProtocolDriver:
 _RECORDED = Path(__file__).parents[2] / "shared" / "recordings" / "openai-text-in-audio-out.jsonl"
 
 
-@pytest.mark.skipif(not _RECORDED.is_file(), reason="the recordings are not beside the checkout")
+@pytest.mark.skipif(not _RECORDED.is_file(), reason="the recordings are not available")
 def test_events_of_a_spoken_response_match_the_recording() -> None:
     lines = [json.loads(line) for line in _RECORDED.read_text(encoding="utf-8").splitlines()]
     recorded = [line["data"] for line in lines if line["direction"] == "received"]
@@ -623,7 +637,7 @@ def test_events_of_a_spoken_response_match_the_recording() -> None:
 
 
 def test_sentences_are_spoken_in_order_as_they_are_completed() -> None:
-    driver = talking()
+    driver = active_driver()
     events = driver.say("One is here. Two ")
     assert types(events)[-1] == "response.output_audio_transcript.delta"
     assert [speak.text for speak in driver.speaks] == ["One is here."]
@@ -648,7 +662,7 @@ def test_sentences_are_spoken_in_order_as_they_are_completed() -> None:
 
 
 def test_a_response_is_active_until_it_is_spoken() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("One.")
     driver.finish(Finish())
     assert error(driver.send(reply()))["code"] == "conversation_already_has_active_response"
@@ -657,18 +671,18 @@ def test_a_response_is_active_until_it_is_spoken() -> None:
 
 
 def test_text_without_words_is_not_spoken() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("— … \n\n")
     events = driver.finish(Finish())
     assert driver.speaks == []
     assert events[-1]["response"]["output"][0]["content"] == [
         {"type": "output_audio", "transcript": "— … \n\n"}
     ]
-    assert types(talking().finish(Finish()))[-1] == "response.done"
+    assert types(active_driver().finish(Finish()))[-1] == "response.done"
 
 
 def test_a_failed_response_speaks_its_text_first() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("It is")
     assert driver.finish(Finish(Status.FAILED, code="c", message="m")) == []
     assert driver.finish(Finish(Status.INCOMPLETE)) == []
@@ -676,7 +690,7 @@ def test_a_failed_response_speaks_its_text_first() -> None:
 
 
 def test_calls_are_sent_during_speech() -> None:
-    driver = talking()
+    driver = active_driver()
     events = driver.say("I look. ") + driver.say(CallPiece(0, "{}", "f", "call"))
     assert types(events)[-1] == "response.function_call_arguments.delta"
     assert driver.finish(Finish()) == []
@@ -686,7 +700,7 @@ def test_calls_are_sent_during_speech() -> None:
 
 @pytest.mark.parametrize(("was_said", "kept"), [(0, ""), (1, "One. "), (2, "One. ")])
 def test_a_cancel_keeps_only_spoken_text(was_said: int, kept: str) -> None:
-    driver = talking()
+    driver = active_driver()
     if was_said:
         driver.say("One. Two. Three")
         driver.add_audio(pcm(10))
@@ -703,7 +717,7 @@ def test_a_cancel_keeps_only_spoken_text(was_said: int, kept: str) -> None:
 
 
 def test_a_failed_voice_ends_the_response() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("One. Two.")
     done = driver.end_speech("Speech synthesis failed: hoarse")[-1]["response"]
     assert done["status_details"]["error"]["message"] == "Speech synthesis failed: hoarse"
@@ -721,7 +735,7 @@ def test_without_a_voice_spoken_responses_fail_with_the_reason() -> None:
 
 def test_the_engine_gets_spoken_messages_as_text() -> None:
     engine = RecordingEngine()
-    driver = talking(engine=engine)
+    driver = active_driver(engine=engine)
     driver.say("Hello.")
     driver.finish(Finish())
     driver.end_speech()
@@ -772,7 +786,7 @@ def truncate(item_id: str, ms: int, index: int = 0) -> dict[str, object]:
 
 def spoken_response() -> tuple[ProtocolDriver, str]:
     """A driver with a response of two spoken sentences (1000 and 2000 ms), and its item id."""
-    driver = talking()
+    driver = active_driver()
     driver.say("One is short. Two is quite a bit longer.")
     driver.add_audio(pcm(1000))
     driver.end_speech()
@@ -826,7 +840,7 @@ def test_only_audio_of_completed_responses_can_be_truncated() -> None:
 
 
 def test_an_interrupted_item_can_be_truncated() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("One is short. Two is quite a bit longer.")
     driver.add_audio(pcm(1000))
     driver.end_speech()
@@ -848,7 +862,7 @@ def transcribe(**session: object) -> dict[str, object]:
 
 
 def test_a_truncate_with_a_wrong_content_index_is_refused() -> None:
-    driver = talking()
+    driver = active_driver()
     driver.say("One. ")
     driver.add_audio(pcm(100))
     driver.end_speech()
@@ -984,10 +998,10 @@ _STEPS = st.one_of(
         [
             COMMIT,
             CLEAR,
-            listen(VAD),
-            listen({"type": "semantic_vad"}),
-            listen(None),
-            listen(VAD, transcription={}),
+            configure_input(VAD),
+            configure_input({"type": "semantic_vad"}),
+            configure_input(None),
+            configure_input(VAD, transcription={}),
             configure(output_modalities=["text"]),
             configure(output_modalities=["audio"]),
             user("hi"),

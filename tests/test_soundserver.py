@@ -19,7 +19,7 @@ import pytest
 from rtchat.audio.files import RATE
 from rtchat.audio.wav import WavWriter
 from tests.program import PATIENCE
-from tests.sounds import SECOND, frequency, sounding, tone, write_wav
+from tests.sounds import SECOND, frequency, tone, without_silence, write_wav
 from tests.soundserver import (
     Recording,
     SoundServer,
@@ -102,14 +102,14 @@ def running(
             child.kill()
 
 
-def asked(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
+def send_command(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
     assert child.stdin is not None
     child.stdin.write(f"{what}\n".encode())
     child.stdin.flush()
-    return said(child.stdout)
+    return read_json(child.stdout)
 
 
-def said(file: IO[bytes] | None) -> dict[str, Any]:
+def read_json(file: IO[bytes] | None) -> dict[str, Any]:
     assert file is not None
     answer = json.loads(file.readline())
     assert isinstance(answer, dict)
@@ -132,14 +132,14 @@ def is_over(audio: bytes) -> bool:
 
 def is_whole(audio: bytes) -> bool:
     """Whether the complete tone was played, ignoring gaps made by a busy machine."""
-    return is_over(audio) and len(sounding(audio)) > 2.8 * SECOND
+    return is_over(audio) and len(without_silence(audio)) > 2.8 * SECOND
 
 
 def test_played_audio_reaches_the_device(server: SoundServer, wav: Path) -> None:
     with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
-        assert {"pulse", "default"} <= set(said(child.stdout)["devices"])
-        recording.waits(lambda _: not asked(child, "")["playing"])
-        audio = sounding(recording.waits(is_whole))
+        assert {"pulse", "default"} <= set(read_json(child.stdout)["devices"])
+        recording.waits(lambda _: not send_command(child, "")["playing"])
+        audio = without_silence(recording.waits(is_whole))
     assert len(audio) / SECOND == pytest.approx(3, abs=0.2)
     assert frequency(audio) == pytest.approx(440, rel=0.02)
 
@@ -147,11 +147,11 @@ def test_played_audio_reaches_the_device(server: SoundServer, wav: Path) -> None
 def test_stop_silences_the_device(server: SoundServer, wav: Path) -> None:
     write_wav(wav, tone(440, 3) * 10)
     with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
-        said(child.stdout)
+        read_json(child.stdout)
         recording.waits(lambda audio: len(audio) > RATE and any(audio[-RATE : -RATE + 100]))
-        stopped = asked(child, "stop")
+        stopped = send_command(child, "stop")
         audio = recording.waits(is_over)
-    played = len(sounding(audio)) / SECOND
+    played = len(without_silence(audio)) / SECOND
     end = len(audio.rstrip(b"\0"))
     silent = next(moment for moment, size in recording.arrivals if size >= end) - stopped["at"]
     figures = f"silent {silent * 1000:.0f} ms after stop(), which said {stopped['cut']} ms"
@@ -165,7 +165,7 @@ def test_a_microphone_captures_audio(server: SoundServer, wav: Path) -> None:
         recording = Recording(child)
         recording.waits(bool)
         with server.play(wav):
-            audio = sounding(recording.waits(is_whole))
+            audio = without_silence(recording.waits(is_whole))
         assert child.stdin is not None
         child.stdin.close()
         recording.join()
@@ -177,8 +177,8 @@ def test_a_crashed_sound_server_is_reported_once(wav: Path) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
     with sound_server() as server, running(server, PROGRAM, str(wav)) as child:
-        said(child.stdout)
+        read_json(child.stdout)
         server.dies()
-        lost = {said(child.stdout)["lost"], said(child.stdout)["lost"]}
+        lost = {read_json(child.stdout)["lost"], read_json(child.stdout)["lost"]}
         assert lost == {"lost the speaker pulse", "lost the microphone default"}
-        assert asked(child, "")["playing"] is False
+        assert send_command(child, "")["playing"] is False

@@ -57,7 +57,7 @@ KEY = "sk-upstream-0123456789"
 # ---------------------------------------------------------------------------------------- requests
 
 
-def said(role: Any, *parts: str) -> Message:
+def text_message(role: Any, *parts: str) -> Message:
     return Message(role, tuple(Part("text", part) for part in parts))
 
 
@@ -75,7 +75,7 @@ def test_the_request_of_a_question() -> None:
     tools = ToolSettings(
         (Tool("f", "F.", {"type": "object"}), Tool("g")), "required", parallel=False
     )
-    prompt = ModelInput("Be brief.", (said("user", "hi"),), 7, tools)
+    prompt = ModelInput("Be brief.", (text_message("user", "hi"),), 7, tools)
     described = {"name": "f", "description": "F.", "parameters": {"type": "object"}}
     bare = {"name": "g", "description": "", "parameters": {"type": "object", "properties": {}}}
     assert write_request(prompt, "m") == {
@@ -113,9 +113,9 @@ def test_the_messages_of_a_conversation() -> None:
     picture = Part("image", data="data:image/png;base64,AA==")
     spoken = Message("user", (Part("audio", "aloud"),))
     assert chat(
-        said("system", "Now in French."),
-        said("user", "one", "two"),
-        said("assistant", ""),
+        text_message("system", "Now in French."),
+        text_message("user", "one", "two"),
+        text_message("assistant", ""),
         Message("user", (Part("text", "see"), picture, Part("text"))),
         spoken,
         OtherItem("mcp_list_tools"),
@@ -135,10 +135,10 @@ def test_the_messages_of_a_conversation() -> None:
 
 def test_calls_join_the_previous_text_and_outputs_follow_them() -> None:
     assert chat(
-        said("assistant", "Let me see."),
+        text_message("assistant", "Let me see."),
         ToolCall("f", "a", '{"n": 1}'),
         ToolCall("g", "b", "{}"),
-        said("user", "Well?"),
+        text_message("user", "Well?"),
         ToolOutput("b", "two"),
         ToolOutput("a", "one"),
         ToolOutput("nobody", "asked"),
@@ -223,9 +223,9 @@ def test_without_httpx2_the_error_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_a_key_is_sent_unencrypted_only_with_insecure() -> None:
-    where = upstream("http://host/v1", "m", KEY, insecure=True)
-    assert where.key == KEY
-    assert KEY not in repr(where)
+    target = upstream("http://host/v1", "m", KEY, insecure=True)
+    assert target.key == KEY
+    assert KEY not in repr(target)
     assert upstream("http://localhost/v1", "m", KEY).is_local
 
 
@@ -237,14 +237,14 @@ def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> li
 
     async def main() -> list[OutputPiece]:
         async with completions(respond) as url:
-            where = upstream(url, "m", key)
-            async with connect_upstream(where, silent_seconds=silent_seconds) as engine:
+            target = upstream(url, "m", key)
+            async with connect_upstream(target, silent_seconds=silent_seconds) as engine:
                 return [piece async for piece in engine.answer(QUESTION)]
 
     return asyncio.run(main())
 
 
-QUESTION = ModelInput("", (said("user", "hi"),))
+QUESTION = ModelInput("", (text_message("user", "hi"),))
 
 
 def test_text_and_usage() -> None:
@@ -358,34 +358,34 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def an_error(message: str, **fields: object) -> bytes:
+def error_body(message: str, **fields: object) -> bytes:
     return json.dumps({"error": {"message": message, **fields}}).encode()
 
 
 EARLY = failure("The upstream closed the stream before the end of the response.")
-TOO_LONG = an_error("Too long.", type="exceed_context_size_error", code=400)
+TOO_LONG = error_body("Too long.", type="exceed_context_size_error", code=400)
 
 
 @pytest.mark.parametrize(
     ("written", "finish"),
     [
         (
-            http("401 No", an_error(f"Wrong key: {KEY}.", code="invalid_api_key")),
+            http("401 No", error_body(f"Wrong key: {KEY}.", code="invalid_api_key")),
             failure("The upstream returned HTTP 401: Wrong key: [key]."),
         ),
         (
-            http("404 No", an_error("model 'm' not found", code="model_not_found")),
+            http("404 No", error_body("model 'm' not found", code="model_not_found")),
             failure("The upstream returned HTTP 404: model 'm' not found."),
         ),
         (
-            http("429 Slow", an_error("Slow down."), "Retry-After: 3"),
+            http("429 Slow", error_body("Slow down."), "Retry-After: 3"),
             failure(
                 "The upstream returned HTTP 429: Slow down. Please try again in 3s.",
                 "rate_limit_exceeded",
             ),
         ),
         (
-            http("429 Pay", an_error("Pay first.", code="insufficient_quota")),
+            http("429 Pay", error_body("Pay first.", code="insufficient_quota")),
             failure("The upstream returned HTTP 429: Pay first.", "insufficient_quota"),
         ),
         (
@@ -532,7 +532,7 @@ def test_audio_input_is_refused() -> None:
 
 
 @asynccontextmanager
-async def fronted(respond: Respond) -> AsyncIterator[str]:
+async def serve_upstream(respond: Respond) -> AsyncIterator[str]:
     """Run the server with that upstream. Yields its URL."""
     async with (
         completions(respond) as url,
@@ -549,7 +549,7 @@ async def turn(peer: Peer, asked: str) -> list[dict[str, Any]]:
 
 def test_a_cancel_closes_the_upstream_request() -> None:
     async def main() -> None:
-        gone = asyncio.Event()
+        closed = asyncio.Event()
 
         async def respond(request: CompletionRequest) -> None:
             if request.body["messages"][-1]["content"] == "go on":
@@ -559,16 +559,16 @@ def test_a_cancel_closes_the_upstream_request() -> None:
                 return
             await request.write(OPENING, event(delta(content="Once ")))
             await request.wait_closed()
-            gone.set()
+            closed.set()
             request.close()
 
-        async with fronted(respond) as url, ready(url) as peer:
+        async with serve_upstream(respond) as url, ready(url) as peer:
             await peer.send(user("long"), reply())
             await peer.until("response.output_text.delta")
             await peer.send({"type": "response.cancel"})
             ended = (await peer.until("response.done"))[-1]["response"]
             assert ended["status"] == "cancelled"
-            await asyncio.wait_for(gone.wait(), 20)
+            await asyncio.wait_for(closed.wait(), 20)
             assert text_of(await turn(peer, "go on")) == "on"
 
     asyncio.run(main())
@@ -577,21 +577,21 @@ def test_a_cancel_closes_the_upstream_request() -> None:
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_a_disconnect_closes_the_upstream_request(has_begun: bool) -> None:
     async def main() -> None:
-        asked_it, gone = asyncio.Event(), asyncio.Event()
+        requested, closed = asyncio.Event(), asyncio.Event()
 
         async def respond(request: CompletionRequest) -> None:
             if has_begun:
                 await request.write(OPENING, event(delta(content="Once ")))
-            asked_it.set()
+            requested.set()
             await request.wait_closed()
-            gone.set()
+            closed.set()
             request.close()
 
-        async with fronted(respond) as url:
+        async with serve_upstream(respond) as url:
             async with ready(url) as peer:
                 await peer.send(user("long"), reply())
-                await asyncio.wait_for(asked_it.wait(), 20)
-            await asyncio.wait_for(gone.wait(), 20)
+                await asyncio.wait_for(requested.wait(), 20)
+            await asyncio.wait_for(closed.wait(), 20)
 
     asyncio.run(main())
 
@@ -600,11 +600,11 @@ def test_a_failed_response_does_not_change_the_session() -> None:
     async def main() -> None:
         async def respond(request: CompletionRequest) -> None:
             if len(request.body["messages"]) == 1:
-                await request.write(http("503 Busy", an_error("Busy."), "Retry-After: 2"))
+                await request.write(http("503 Busy", error_body("Busy."), "Retry-After: 2"))
             else:
                 await request.stream(delta("length", content="He"), USAGE)
 
-        async with fronted(respond) as url, ready(url) as peer:
+        async with serve_upstream(respond) as url, ready(url) as peer:
             failed = (await turn(peer, "hi"))[-1]["response"]
             assert (failed["status"], failed["output"], failed["usage"]) == ("failed", [], None)
             assert failed["status_details"]["error"] == {
@@ -635,7 +635,7 @@ def test_two_tool_calls_and_their_outputs() -> None:
 
     async def main() -> None:
         function = {"type": "function", "name": "f", "parameters": {"type": "object"}}
-        async with fronted(respond) as url, ready(url) as peer:
+        async with serve_upstream(respond) as url, ready(url) as peer:
             await peer.send(configure(tools=[function], instructions="Be brief."))
             calls = (await turn(peer, "weather"))[-1]["response"]["output"]
             for number, made in enumerate(calls):
@@ -682,7 +682,11 @@ def test_fifty_concurrent_sessions_are_independent() -> None:
                     heard = text_of(await turn(peer, asked))
                     assert heard == f"{2 * index + 1} {asked}"
 
-        async with fronted(respond) as url, asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with (
+            serve_upstream(respond) as url,
+            asyncio.timeout(60),
+            asyncio.TaskGroup() as group,
+        ):
             for number in range(many):
                 group.create_task(talk(url, number))
 
@@ -800,8 +804,12 @@ def llama_api(data_home: Path) -> Iterator[str]:
 
 def test_llama_cpp_s_own_server(llama_api: str) -> None:
     async def main() -> None:
-        where = upstream(llama_api, "smollm2", KEY)
-        async with connect_upstream(where) as engine, run_server(engine) as url, ready(url) as peer:
+        target = upstream(llama_api, "smollm2", KEY)
+        async with (
+            connect_upstream(target) as engine,
+            run_server(engine) as url,
+            ready(url) as peer,
+        ):
             await peer.send(user("What is the capital of France?"), reply(max_output_tokens=4))
             events = await peer.until("response.done")
             short = events[-1]["response"]

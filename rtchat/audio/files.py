@@ -83,7 +83,7 @@ def stream(source: Source, warn: Warn = _ignore_warning) -> Generator[bytes]:
     with _open(source) as file:
         head = file.read(12)
         if not head:
-            raise UsageError(f"{file.shown} is empty", hint="use a file with audio")
+            raise UsageError(f"{file.name} is empty", hint="use a file with audio")
         wav_format = _read_header(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
         pieces = _decode(file) if wav_format is None else _read_samples(file, wav_format, warn)
         has_audio = False
@@ -91,7 +91,7 @@ def stream(source: Source, warn: Warn = _ignore_warning) -> Generator[bytes]:
             has_audio = True
             yield piece
         if not has_audio:
-            raise UsageError(f"{file.shown} contains no audio", hint="use a file with audio")
+            raise UsageError(f"{file.name} contains no audio", hint="use a file with audio")
 
 
 async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGenerator[bytes]:
@@ -137,9 +137,9 @@ async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGen
 class _Input:
     """A file descriptor, and the data read from it before its format is known."""
 
-    def __init__(self, descriptor: int, shown: str, *, piped: bool) -> None:
+    def __init__(self, descriptor: int, name: str, *, piped: bool) -> None:
         self.descriptor = descriptor
-        self.shown = shown
+        self.name = name
         self.piped = piped
         self.head: bytearray | None = bytearray()
 
@@ -156,7 +156,7 @@ class _Input:
         try:
             return read_some(self.descriptor, size)
         except OSError as error:
-            raise _unreadable(self.shown, error) from error
+            raise _unreadable(self.name, error) from error
 
     def as_file(self) -> BinaryIO:
         """The whole input as a seekable file.
@@ -171,7 +171,7 @@ class _Input:
         self.head = None
         rest = self.read(_MAX_PIPED_BYTES + 1 - len(before))
         if len(before) + len(rest) > _MAX_PIPED_BYTES:
-            message = f"{self.shown} is larger than {_MAX_PIPED_BYTES // 1_000_000} MB"
+            message = f"{self.name} is larger than {_MAX_PIPED_BYTES // 1_000_000} MB"
             raise UsageError(message, hint="name the file instead, or pipe in a WAV")
         return BytesIO(before + rest)
 
@@ -181,30 +181,30 @@ def _open(source: Source) -> Iterator[_Input]:
     if isinstance(source, int):
         yield _Input(source, _STDIN, piped=True)
         return
-    shown = display_name(source)
+    name = display_name(source)
     try:
         mode = source.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise UsageError(f"{shown} is a folder", hint="use a file in it")
+            raise UsageError(f"{name} is a folder", hint="use a file in it")
         if not stat.S_ISREG(mode):
             raise UsageError(
-                f"{shown} is not a regular file", hint="pipe it in and use - as the name"
+                f"{name} is not a regular file", hint="pipe it in and use - as the name"
             )
         # Non-blocking, in case the file has been replaced by a FIFO without a writer.
         descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:  # ValueError: NUL in a name
-        raise _unreadable(shown, error) from error
+        raise _unreadable(name, error) from error
     try:
-        yield _Input(descriptor, shown, piped=False)
+        yield _Input(descriptor, name, piped=False)
     finally:
         os.close(descriptor)
 
 
-def _unreadable(shown: str, error: OSError | ValueError) -> UsageError:
+def _unreadable(name: str, error: OSError | ValueError) -> UsageError:
     if isinstance(error, FileNotFoundError):
-        return UsageError(f"file not found: {shown}", hint="check its name")
+        return UsageError(f"file not found: {name}", hint="check its name")
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and permissions")
+    return UsageError(f"{name} cannot be read ({why})", hint="check its name and permissions")
 
 
 def display_name(source: Source) -> str:
@@ -252,11 +252,11 @@ def _read_header(file: _Input) -> _WavFormat | None:
             break
         body = _read_exactly(file, size + size % 2)
         if name == b"fmt ":
-            wav_format = _read_format(body, file.shown)
+            wav_format = _read_format(body, file.name)
             if wav_format is None:
                 return None
     if wav_format is None:
-        raise _damaged(file.shown, "no format in its header")
+        raise _damaged(file.name, "no format in its header")
     file.head = None
     known = 0 < size < _MIN_UNKNOWN_LENGTH
     return _WavFormat(
@@ -267,12 +267,12 @@ def _read_header(file: _Input) -> _WavFormat | None:
 def _read_exactly(file: _Input, size: int) -> bytes:
     if size <= _MAX_PIPED_BYTES and len(data := file.read(size)) == size:
         return data
-    raise _damaged(file.shown, "incomplete header")
+    raise _damaged(file.name, "incomplete header")
 
 
-def _read_format(body: bytes, shown: str) -> _WavFormat | None:
+def _read_format(body: bytes, name: str) -> _WavFormat | None:
     if len(body) < 16:
-        raise _damaged(shown, "no format in its header")
+        raise _damaged(name, "no format in its header")
     tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", body)
     if tag == _EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
@@ -283,19 +283,19 @@ def _read_format(body: bytes, shown: str) -> _WavFormat | None:
         return None
     is_consistent = align == channels * width and 0 < bits <= 8 * width
     if rate not in _RATES or channels not in _CHANNELS or not is_consistent:
-        raise _damaged(shown, f"{channels} channels, {rate} Hz, {bits} bits")
+        raise _damaged(name, f"{channels} channels, {rate} Hz, {bits} bits")
     return _WavFormat(kind, rate, channels)
 
 
-def _damaged(shown: str, why: str) -> UsageError:
+def _damaged(name: str, why: str) -> UsageError:
     return UsageError(
-        f"{shown} is a damaged WAV file ({why})", hint="save it again with another program"
+        f"{name} is a damaged WAV file ({why})", hint="save it again with another program"
     )
 
 
 def _read_samples(file: _Input, wav_format: _WavFormat, warn: Warn) -> Iterator[bytes]:
     is_plain = (wav_format.kind, wav_format.rate, wav_format.channels) == ("i2", RATE, 1)
-    convert = None if is_plain else _converter(wav_format, file.shown)
+    convert = None if is_plain else _converter(wav_format, file.name)
     left = wav_format.length
     piece = max(1, round(wav_format.rate * _PIECE_SECONDS)) * wav_format.frame
     while data := file.read(piece if left is None else min(piece, left)):
@@ -307,7 +307,7 @@ def _read_samples(file: _Input, wav_format: _WavFormat, warn: Warn) -> Iterator[
         yield convert(None)
     if left:
         seconds = left / wav_format.frame / wav_format.rate
-        warn(f"{file.shown} is truncated: {seconds:.1f} s shorter than its header says")
+        warn(f"{file.name} is truncated: {seconds:.1f} s shorter than its header says")
 
 
 def _mono(data: bytes, wav_format: _WavFormat) -> Samples:
@@ -333,13 +333,13 @@ def _mono(data: bytes, wav_format: _WavFormat) -> Samples:
 # -------------------------------------------------------------------------------------- conversion
 
 
-def _converter(wav_format: _WavFormat, shown: str) -> Callable[[Samples | None], bytes]:
+def _converter(wav_format: _WavFormat, name: str) -> Callable[[Samples | None], bytes]:
     """Returns a function that converts samples to PCM16 at `RATE`; None flushes the rest."""
     try:
         import numpy as np
         import soxr
     except ImportError as error:
-        raise _missing_package(f"{shown} is not 24 kHz mono 16-bit audio", "soxr") from error
+        raise _missing_package(f"{name} is not 24 kHz mono 16-bit audio", "soxr") from error
 
     resampler = None if wav_format.rate == RATE else soxr.ResampleStream(wav_format.rate, RATE, 1)
 
@@ -358,13 +358,13 @@ def _decode(file: _Input) -> Iterator[bytes]:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: without libsndfile
         raise _missing_package(
-            f"{file.shown} is not an uncompressed WAV file", "soundfile"
+            f"{file.name} is not an uncompressed WAV file", "soundfile"
         ) from error
     silence_libraries()
     try:
         with file.as_file() as seekable, soundfile.SoundFile(seekable) as audio_file:
             wav_format = _WavFormat("f4", audio_file.samplerate, audio_file.channels)
-            convert = _converter(wav_format, file.shown)
+            convert = _converter(wav_format, file.name)
             # Prevents a seek after each read, which would change the decoded audio of an MP3.
             audio_file.seekable = lambda: False
             size = max(1, round(wav_format.rate * _PIECE_SECONDS))
@@ -372,7 +372,7 @@ def _decode(file: _Input) -> Iterator[bytes]:
                 yield convert(block.mean(axis=1))
             yield convert(None)
     except (soundfile.SoundFileError, ValueError) as error:
-        message = f"{file.shown} is not an audio file, or is damaged"
+        message = f"{file.name} is not an audio file, or is damaged"
         raise UsageError(message, hint="use a WAV, FLAC, OGG or MP3 file") from error
 
 

@@ -30,7 +30,7 @@ class _Item:
     content_index: int
     pieces: deque[memoryview] = field(default_factory=deque)
     waiting: int = 0
-    given: int = 0
+    fed: int = 0
     complete: bool = False
     started: bool = False
 
@@ -76,20 +76,18 @@ class Playback:
             if item is None or (item.item_id, item.content_index) != (item_id, content_index):
                 if item is not None:
                     item.complete = True
-                item = _Item(
-                    item_id, content_index, given=self._frames_given(item_id, content_index)
-                )
+                item = _Item(item_id, content_index, fed=self._frames_fed(item_id, content_index))
                 self._items.append(item)
             item.complete = False
             item.pieces.append(memoryview(audio)[: frames * WIDTH])
             item.waiting += frames
             self._waiting += frames
 
-    def _frames_given(self, item_id: str, content_index: int) -> int:
+    def _frames_fed(self, item_id: str, content_index: int) -> int:
         """How many frames were already fed: an item may continue after it seemed complete."""
         for span in reversed(self._spans):
             if (span.item.item_id, span.item.content_index) == (item_id, content_index):
-                return span.item.given
+                return span.item.fed
         return 0
 
     def end(self, item_id: str) -> None:
@@ -111,7 +109,7 @@ class Playback:
             while missing and (item := self._next()) is not None:
                 taken = min(missing, item.waiting)
                 at = self._fed + frames - missing
-                self._spans.append(_Span(item, at, at + taken, item.given))
+                self._spans.append(_Span(item, at, at + taken, item.fed))
                 self._take(item, taken, out)
                 missing -= taken
             self._fed += frames
@@ -140,7 +138,7 @@ class Playback:
 
     def _take(self, item: _Item, frames: int, out: list[bytes | memoryview]) -> None:
         item.waiting -= frames
-        item.given += frames
+        item.fed += frames
         self._waiting -= frames
         missing = frames * WIDTH
         while missing:
@@ -172,7 +170,7 @@ class Playback:
         for span in self._spans:
             if span.end > played:
                 return self._cut(span.item, span.offset + max(0, played - span.start))
-        return self._cut(self._items[0], self._items[0].given) if self._items else None
+        return self._cut(self._items[0], self._items[0].fed) if self._items else None
 
     def _cut(self, item: _Item, frames: int) -> PlaybackCut:
         return PlaybackCut(item.item_id, item.content_index, frames * 1000 // self._rate)

@@ -35,7 +35,9 @@ _CUTOFF = 7000
 def missing() -> str | None:
     """How to install missing packages; None if there are none. Imports none of them."""
     absent = [name for name in _MODULES if find_spec(name) is None]
-    return f"pip install 'rtchat[voice-local]' ({', '.join(absent)})" if absent else None
+    if not absent:
+        return None
+    return f"pip install 'rtchat[voice-local]' (missing: {', '.join(absent)})"
 
 
 class LocalVoice:

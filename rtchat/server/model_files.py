@@ -79,8 +79,8 @@ def find(data_dir: Path, explicit: Path | None = None) -> Path | None:
     return explicit or _gguf_in(folder(data_dir)) or _in_distribution()
 
 
-def _gguf_in(work_dir: Path) -> Path | None:
-    return min(work_dir.glob("*.gguf"), default=None)
+def _gguf_in(directory: Path) -> Path | None:
+    return min(directory.glob("*.gguf"), default=None)
 
 
 def _in_distribution() -> Path | None:

@@ -168,7 +168,7 @@ class ProtocolSession:
         """The size of the audio not yet transcribed."""
         return self._audio_input.untranscribed_bytes
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Free the memory of the session after the client has disconnected."""
         self._items = Items()
         self._options = _NOTHING

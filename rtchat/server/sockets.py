@@ -239,7 +239,7 @@ class _Client:
             await self._close(_NORMAL)
         finally:
             self._socket.transport.abort()
-            self._protocol.forget()
+            self._protocol.release()
             self._update_budget()
             if self._max_held > _TRIM_BYTES:
                 return_memory()
@@ -369,9 +369,9 @@ class _Client:
     def _start(self, response_id: str, work: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(work)
         self._responses.setdefault(response_id, set()).add(task)
-        task.add_done_callback(partial(self._forget, response_id))
+        task.add_done_callback(partial(self._remove_task, response_id))
 
-    def _forget(self, response_id: str, task: asyncio.Task[None]) -> None:
+    def _remove_task(self, response_id: str, task: asyncio.Task[None]) -> None:
         tasks = self._responses[response_id]
         tasks.remove(task)
         if not tasks:

@@ -64,16 +64,16 @@ class UpstreamEngine:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:
-        redacting = _Redacting(self._redactor)
+        redactor = _AnswerRedactor(self._redactor)
         # The HTTP client's own timeout is reset by any bytes, even SSE comments.
         timed_out = failed(_TIMED_OUT)
-        answer = limited(self._ask(prompt), self._silent_seconds, timed_out, each=True)
+        answer = limited(self._request(prompt), self._silent_seconds, timed_out, each=True)
         async with aclosing(answer) as pieces:
             async for piece in pieces:
-                for redacted in redacting.read(piece):
+                for redacted in redactor.read(piece):
                     yield redacted
 
-    async def _ask(self, prompt: ModelInput) -> Answer:
+    async def _request(self, prompt: ModelInput) -> Answer:
         if (unsupported := not_supported(prompt)) is not None:
             yield unsupported
             return
@@ -118,7 +118,7 @@ class UpstreamEngine:
         return b'%s,"messages":[%s]}' % (compact_json(request).encode()[:-1], chat)
 
 
-class _Redacting:
+class _AnswerRedactor:
     """Redacts the server's keys in the pieces of an answer, because an upstream may echo them."""
 
     def __init__(self, redactor: Redactor) -> None:

@@ -22,7 +22,7 @@ from tests.test_server_voice import (
     TURN,
     VAD,
     append,
-    listen,
+    configure_input,
     pcm,
     transcribe,
 )
@@ -44,7 +44,7 @@ def test_a_spoken_question_gets_a_spoken_answer() -> None:
     async def main() -> None:
         voice = ToneVoice(("How are you? I am well.",))
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
-            await peer.send(listen(VAD, transcription={"model": "whisper-1"}))
+            await peer.send(configure_input(VAD, transcription={"model": "whisper-1"}))
             await stream(peer, TURN)
             events = await peer.until("response.done")
             assert events[-1]["response"]["status_details"] is None
@@ -63,7 +63,7 @@ def test_speech_stops_the_engine_and_the_voice() -> None:
     async def main() -> None:
         engine = ScriptEngine(Script((Rule("long", deltas=("One. ",), end=None), Rule())))
         async with run_server(engine, voice=ToneVoice()) as url, joined(url) as peer:
-            await peer.send(listen(VAD), user("long"), reply())
+            await peer.send(configure_input(VAD), user("long"), reply())
             await peer.until("response.output_audio.delta")
             await stream(peer, SPEECH)
             events = await peer.until("response.done")
@@ -72,7 +72,7 @@ def test_speech_stops_the_engine_and_the_voice() -> None:
     asyncio.run(main())
 
 
-class Endless(ToneVoice):
+class EndlessVoice(ToneVoice):
     """A voice that speaks endlessly and records when it is stopped."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Endless(ToneVoice):
 
 def test_a_cancel_stops_endless_speech() -> None:
     async def main() -> None:
-        voice = Endless()
+        voice = EndlessVoice()
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
@@ -107,7 +107,7 @@ def test_a_cancel_stops_endless_speech() -> None:
 
 def test_a_client_that_disconnects_stops_the_voice() -> None:
     async def main() -> None:
-        voice = Endless()
+        voice = EndlessVoice()
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
@@ -117,7 +117,7 @@ def test_a_client_that_disconnects_stops_the_voice() -> None:
     asyncio.run(main())
 
 
-class Broken(ToneVoice):
+class BrokenVoice(ToneVoice):
     """A voice that raises exceptions."""
 
     async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
@@ -131,13 +131,13 @@ class Broken(ToneVoice):
 
 def test_a_voice_error_fails_the_response() -> None:
     async def main() -> None:
-        async with run_server(EchoEngine(), voice=Broken()) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=BrokenVoice()) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             done = (await peer.until("response.done"))[-1]["response"]
             problem = done["status_details"]["error"]
             assert problem["code"] == "server_error"
             assert "ValueError: hoarse" in problem["message"]
-            await peer.send(listen(None, transcription={}), append(pcm(100)), COMMIT)
+            await peer.send(configure_input(None, transcription={}), append(pcm(100)), COMMIT)
             failed = (await peer.until("conversation.item.input_audio_transcription.failed"))[-1]
             assert "ValueError: deaf" in failed["error"]["message"]
             await peer.send(configure(output_modalities=["text"]), user("still here"))
@@ -147,7 +147,7 @@ def test_a_voice_error_fails_the_response() -> None:
     asyncio.run(main())
 
 
-class Gate(ToneVoice):
+class WaitingVoice(ToneVoice):
     """A voice whose transcriptions wait for an event."""
 
     def __init__(self) -> None:
@@ -163,9 +163,9 @@ class Gate(ToneVoice):
 
 def test_pending_transcriptions_pause_reading() -> None:
     async def main() -> None:
-        voice = Gate()
+        voice = WaitingVoice()
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
-            await peer.send(listen(None))
+            await peer.send(configure_input(None))
             for _ in range(20):
                 await peer.send(append(pcm(100)), COMMIT)
             for _ in range(8):
@@ -181,10 +181,10 @@ def test_pending_transcriptions_pause_reading() -> None:
 
 def test_pending_audio_pauses_reading_before_the_limit_is_reached() -> None:
     async def main() -> None:
-        voice = Gate()
+        voice = WaitingVoice()
         limits = ServerLimits(session_bytes=40_000)  # each recording takes 4,800 bytes
         async with run_server(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
-            await peer.send(listen(None, transcription={}))
+            await peer.send(configure_input(None, transcription={}))
             for _ in range(20):
                 await peer.send(append(pcm(100)), COMMIT)
             await peer.until("conversation.item.done")
@@ -198,7 +198,7 @@ def test_pending_audio_pauses_reading_before_the_limit_is_reached() -> None:
 
 @pytest.mark.parametrize("recordings", [1, 10])
 def test_a_disconnect_stops_transcriptions(recordings: int) -> None:
-    class Listener(Gate):
+    class CountingVoice(WaitingVoice):
         async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
             try:
                 async for piece in super().transcribe(audio):
@@ -209,10 +209,10 @@ def test_a_disconnect_stops_transcriptions(recordings: int) -> None:
                     self.opened.set()
 
     async def main() -> None:
-        voice = Listener()
+        voice = CountingVoice()
         limits = ServerLimits(client_seconds=1)
         async with run_server(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
-            await peer.send(listen(None))
+            await peer.send(configure_input(None))
             for _ in range(recordings):
                 await peer.send(append(pcm(100)), COMMIT)
             for _ in range(min(recordings, 8)):
@@ -226,7 +226,7 @@ def test_a_disconnect_stops_transcriptions(recordings: int) -> None:
 def test_invalid_audio_is_an_error_and_the_session_continues() -> None:
     async def main() -> None:
         async with run_server(EchoEngine(), voice=ToneVoice()) as url, joined(url) as peer:
-            await peer.send(configure(output_modalities=["text"]), listen(None))
+            await peer.send(configure(output_modalities=["text"]), configure_input(None))
             for event, code in (
                 (append(bytes(16_000_000)), "invalid_value"),
                 (append(bytes(16 * 1024 * 1024)), "invalid_value"),
@@ -250,16 +250,16 @@ def test_processing_much_audio_does_not_block_the_loop() -> None:
         async def nothing() -> None:
             """Runs only if the loop is not blocked."""
 
-        class Slow(LoudnessDetector):
+        class SlowDetector(LoudnessDetector):
             def feed(self, audio: bytes) -> list[float]:
                 asyncio.run_coroutine_threadsafe(nothing(), loop).result(20)
                 return super().feed(audio)
 
-        class Careful(ToneVoice):
+        class SlowVoice(ToneVoice):
             def detector(self) -> LoudnessDetector:
-                return Slow()
+                return SlowDetector()
 
-        async with run_server(EchoEngine(), voice=Careful()) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=SlowVoice()) as url, joined(url) as peer:
             await peer.send(append(pcm(1100, QUIET)), append(bytes(15_000_000)))
             await peer.send({"type": "response.cancel"})
             await peer.until("error")

@@ -25,7 +25,7 @@ FRAME = FRAME_MS * BYTES_A_MS
 PLAIN = TurnOptions(padding_ms=64, silence_ms=96)
 
 
-class Percent:
+class FakeDetector:
     """A detector that reads the probability, in percent, from the first sample of each frame."""
 
     def __init__(self) -> None:
@@ -43,37 +43,40 @@ def frames(*percents: int) -> bytes:
     return b"".join(percent.to_bytes(2, "little") + bytes(FRAME - 2) for percent in percents)
 
 
-def ears(turns: TurnOptions | None = PLAIN) -> TurnDetector:
-    made = TurnDetector(Percent)
+def make_detector(turns: TurnOptions | None = PLAIN) -> TurnDetector:
+    made = TurnDetector(FakeDetector)
     made.configure(turns)
     return made
 
 
-def marks(listening: TurnDetector, *percents: int) -> list[TurnBoundary]:
-    return [*listening.feed(frames(*percents))]
+def boundaries(detector: TurnDetector, *percents: int) -> list[TurnBoundary]:
+    return [*detector.feed(frames(*percents))]
 
 
 def test_a_turn_includes_padding_and_final_silence() -> None:
-    said = (0, 1, 2, 90, 91, 92, 3, 4, 5, 6)
-    assert marks(ears(), *said) == [
+    percents = (0, 1, 2, 90, 91, 92, 3, 4, 5, 6)
+    assert boundaries(make_detector(), *percents) == [
         TurnBegan(1 * FRAME_MS),
         TurnEnded(9 * FRAME_MS, frames(1, 2, 90, 91, 92, 3, 4, 5)),
     ]
 
 
 def test_padding_is_limited_to_audio_after_the_last_turn() -> None:
-    listening = ears(TurnOptions(padding_ms=1000, silence_ms=32))
-    assert marks(listening, 90, 90, 0) == [TurnBegan(0), TurnEnded(3 * FRAME_MS, frames(90, 90, 0))]
-    assert marks(listening, 1, 90, 90)[0] == TurnBegan(3 * FRAME_MS)
+    detector = make_detector(TurnOptions(padding_ms=1000, silence_ms=32))
+    assert boundaries(detector, 90, 90, 0) == [
+        TurnBegan(0),
+        TurnEnded(3 * FRAME_MS, frames(90, 90, 0)),
+    ]
+    assert boundaries(detector, 1, 90, 90)[0] == TurnBegan(3 * FRAME_MS)
 
 
 def test_a_single_frame_is_not_speech() -> None:
-    assert marks(ears(), 0, 90, 0, 90, 0, 0, 0, 0) == []
+    assert boundaries(make_detector(), 0, 90, 0, 90, 0, 0, 0, 0) == []
 
 
 def test_the_threshold_is_lower_during_speech() -> None:
-    assert marks(ears(), 50, 50, 36, 0, 0, 36, 0, 0) == [TurnBegan(0)]
-    assert marks(ears(TurnOptions(0.01, 0, 32)), 1, 1, 0) == [
+    assert boundaries(make_detector(), 50, 50, 36, 0, 0, 36, 0, 0) == [TurnBegan(0)]
+    assert boundaries(make_detector(TurnOptions(0.01, 0, 32)), 1, 1, 0) == [
         TurnBegan(0),
         TurnEnded(96, frames(1, 1, 0)),
     ]
@@ -81,12 +84,12 @@ def test_the_threshold_is_lower_during_speech() -> None:
 
 @pytest.mark.parametrize(("percent", "is_speech"), [(79, False), (80, True)])
 def test_the_threshold_is_the_minimum_probability(percent: int, is_speech: bool) -> None:
-    found = marks(ears(TurnOptions(threshold=0.8, padding_ms=0)), percent, percent)
+    found = boundaries(make_detector(TurnOptions(threshold=0.8, padding_ms=0)), percent, percent)
     assert found == ([TurnBegan(0)] if is_speech else [])
 
 
 def test_zero_silence_means_one_frame() -> None:
-    assert marks(ears(TurnOptions(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
+    assert boundaries(make_detector(TurnOptions(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
         TurnBegan(0),
         TurnEnded(4 * FRAME_MS, frames(90, 90, 90, 0)),
     ]
@@ -94,25 +97,25 @@ def test_zero_silence_means_one_frame() -> None:
 
 def test_turns_do_not_depend_on_the_size_of_pieces() -> None:
     whole = frames(0, 0, 0, 90, 90, 90, 0, 0, 0, 0, 0)
-    at_once = [*ears().feed(whole)]
+    at_once = [*make_detector().feed(whole)]
     for size in (1, 7, 1000):
-        listening = ears()
+        detector = make_detector()
         pieces = (whole[at : at + size] for at in range(0, len(whole), size))
-        assert [mark for piece in pieces for mark in listening.feed(piece)] == at_once
+        assert [boundary for piece in pieces for boundary in detector.feed(piece)] == at_once
 
 
 def test_audio_without_speech_is_discarded() -> None:
-    listening = ears()
+    detector = make_detector()
     for _ in range(1000):
-        assert marks(listening, 0) == []
-    assert listening.milliseconds == PLAIN.padding_ms
-    assert marks(listening, 90, 90) == [TurnBegan(1000 * FRAME_MS - PLAIN.padding_ms)]
+        assert boundaries(detector, 0) == []
+    assert detector.milliseconds == PLAIN.padding_ms
+    assert boundaries(detector, 90, 90) == [TurnBegan(1000 * FRAME_MS - PLAIN.padding_ms)]
 
 
 def test_the_length_of_a_turn_is_limited() -> None:
-    listening = ears()
-    most = MAX_TURN_MS // FRAME_MS
-    found = marks(listening, *[90] * (most + 5))
+    detector = make_detector()
+    max_frames = MAX_TURN_MS // FRAME_MS
+    found = boundaries(detector, *[90] * (max_frames + 5))
     assert found[0] == TurnBegan(0)
     assert isinstance(found[1], TurnEnded)
     assert len(found[1].audio) >= MAX_TURN_MS * BYTES_A_MS
@@ -121,66 +124,66 @@ def test_the_length_of_a_turn_is_limited() -> None:
 
 
 def test_without_turn_detection_audio_is_buffered_until_taken() -> None:
-    listening = ears(None)
-    assert marks(listening, 90, 90, 0) == []
-    assert [*listening.feed(b"\x05")] == []
-    assert listening.milliseconds == 3 * FRAME_MS
-    assert listening.take() == frames(90, 90, 0)
-    assert (listening.milliseconds, listening.take()) == (0, b"")
-    assert [*listening.feed(b"\x01\x00\x02")] == []
-    assert listening.take() == b"\x01\x00"
+    detector = make_detector(None)
+    assert boundaries(detector, 90, 90, 0) == []
+    assert [*detector.feed(b"\x05")] == []
+    assert detector.milliseconds == 3 * FRAME_MS
+    assert detector.take() == frames(90, 90, 0)
+    assert (detector.milliseconds, detector.take()) == (0, b"")
+    assert [*detector.feed(b"\x01\x00\x02")] == []
+    assert detector.take() == b"\x01\x00"
 
 
 def test_an_incomplete_sample_waits_for_the_next_piece() -> None:
-    listening = ears(None)
+    detector = make_detector(None)
     for piece in (b"\x01", b"\x02\x03", b"\x04\x05"):
-        assert [*listening.feed(piece)] == []
-    assert listening.take() == b"\x01\x02\x03\x04"
+        assert [*detector.feed(piece)] == []
+    assert detector.take() == b"\x01\x02\x03\x04"
 
 
 def test_the_buffer_is_limited_without_turn_detection() -> None:
-    listening = ears(None)
-    assert [*listening.feed(bytes(MAX_TURN_MS * BYTES_A_MS))] == []
-    assert listening.has_room_for(b"")
-    assert not listening.has_room_for(b"\0\0")
-    listening.configure(PLAIN)
-    assert listening.has_room_for(b"\0\0")
-    assert marks(listening, 0) == []
-    assert listening.milliseconds == PLAIN.padding_ms
+    detector = make_detector(None)
+    assert [*detector.feed(bytes(MAX_TURN_MS * BYTES_A_MS))] == []
+    assert detector.has_room_for(b"")
+    assert not detector.has_room_for(b"\0\0")
+    detector.configure(PLAIN)
+    assert detector.has_room_for(b"\0\0")
+    assert boundaries(detector, 0) == []
+    assert detector.milliseconds == PLAIN.padding_ms
 
 
 def test_take_ends_the_turn() -> None:
-    listening = ears()
-    assert marks(listening, 90, 90) == [TurnBegan(0)]
-    assert listening.take() == frames(90, 90)
-    assert marks(listening, 0, 0, 0, 0, 0) == []
-    assert marks(listening, 90, 90)[0] == TurnBegan(5 * FRAME_MS)
+    detector = make_detector()
+    assert boundaries(detector, 90, 90) == [TurnBegan(0)]
+    assert detector.take() == frames(90, 90)
+    assert boundaries(detector, 0, 0, 0, 0, 0) == []
+    assert boundaries(detector, 90, 90)[0] == TurnBegan(5 * FRAME_MS)
 
 
 def test_turn_detection_can_be_switched_off_and_on_during_speech() -> None:
-    listening = ears()
-    assert marks(listening, 90, 90) == [TurnBegan(0)]
-    listening.configure(None)
-    assert marks(listening, 90, 0, 0, 0) == []
-    listening.configure(PLAIN)
-    assert marks(listening, 90, 90)[0] == TurnBegan(4 * FRAME_MS)
-    listening.configure(TurnOptions(silence_ms=32))
-    found = marks(listening, 0)
-    assert [type(mark) for mark in found] == [TurnEnded]
+    detector = make_detector()
+    assert boundaries(detector, 90, 90) == [TurnBegan(0)]
+    detector.configure(None)
+    assert boundaries(detector, 90, 0, 0, 0) == []
+    detector.configure(PLAIN)
+    assert boundaries(detector, 90, 90)[0] == TurnBegan(4 * FRAME_MS)
+    detector.configure(TurnOptions(silence_ms=32))
+    found = boundaries(detector, 0)
+    assert [type(boundary) for boundary in found] == [TurnEnded]
 
 
 def test_the_detector_is_created_with_the_first_audio() -> None:
     made = []
 
-    def make() -> Percent:
+    def make() -> FakeDetector:
         made.append(1)
-        return Percent()
+        return FakeDetector()
 
-    listening = TurnDetector(make)
-    listening.configure(PLAIN)
+    detector = TurnDetector(make)
+    detector.configure(PLAIN)
     assert made == []
-    assert [*listening.feed(b"\0\0")] == []
-    assert [*listening.feed(b"\0\0")] == []
+    assert [*detector.feed(b"\0\0")] == []
+    assert [*detector.feed(b"\0\0")] == []
     assert made == [1]
 
 
@@ -188,26 +191,26 @@ def test_the_detector_is_created_with_the_first_audio() -> None:
 def test_turns_do_not_overlap_and_are_complete(
     percents: Sequence[int], sizes: Sequence[int]
 ) -> None:
-    listening, whole, found, at = ears(), frames(*percents), [], 0
+    detector, whole, found, at = make_detector(), frames(*percents), [], 0
     for size in (*sizes, len(whole)):
-        found += [*listening.feed(whole[at : at + size])]
+        found += [*detector.feed(whole[at : at + size])]
         at += size
     begins, before = None, 0
-    for mark in found:
-        if isinstance(mark, TurnBegan):
+    for boundary in found:
+        if isinstance(boundary, TurnBegan):
             assert begins is None
-            assert mark.start_ms >= before
-            begins = mark.start_ms
+            assert boundary.start_ms >= before
+            begins = boundary.start_ms
         else:
             assert begins is not None
-            assert mark.audio == whole[begins * BYTES_A_MS : mark.end_ms * BYTES_A_MS]
-            begins, before = None, mark.end_ms
+            assert boundary.audio == whole[begins * BYTES_A_MS : boundary.end_ms * BYTES_A_MS]
+            begins, before = None, boundary.end_ms
 
 
 # ---------------------------------------------------------------------------------------- settings
 
 
-def turns_of(detection: object) -> TurnOptions | None:
+def turn_options_of(detection: object) -> TurnOptions | None:
     other = {"audio": {"input": {"turn_detection": detection}}}
     return read_turn_options(
         write_session(session_id="s", model="m", expires_at=1, options=Options(other=other))
@@ -248,4 +251,4 @@ def test_default_turn_detection() -> None:
 def test_turn_detection_is_read_from_the_session(
     detection: object, turns: TurnOptions | None
 ) -> None:
-    assert turns_of(detection) == turns
+    assert turn_options_of(detection) == turns

