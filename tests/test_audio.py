@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtchat.audio.files import MAX_MINUTES, RATE, chunks, level, read, stream, stream_async
+from rtchat.audio.files import MAX_MINUTES, RATE, level, read, stream, stream_async
 from rtchat.core.errors import UsageError
 from tests.sounds import frequency, tone
 
@@ -349,12 +349,7 @@ def test_the_program_can_exit_while_a_pipe_is_silent() -> None:
         assert child.wait(30) == 0
 
 
-# ------------------------------------------------------------------------------------------ pieces
-
-
-def test_audio_is_split_into_chunks() -> None:
-    assert list(chunks(bytes(2400) + b"\1\2\3", 40)) == [bytes(1920), bytes(480) + b"\1\2"]
-    assert list(chunks(b"\1", 20)) == []
+# ------------------------------------------------------------------------------------------- level
 
 
 def test_the_level_is_linear_in_decibels() -> None:

@@ -263,16 +263,14 @@ def test_a_speaker_plays_and_reports_the_position_when_stopped() -> None:
         with callbacks.speaker() as speaker:
             (stream,) = Stream.made
             speaker.play("a", 0, tone(440, 1))
-            assert (speaker.playing, speaker.level) == (True, 0)
+            assert speaker.playing
             out = b""
             for _ in range(10):
                 out += stream.play_block()
                 stream.time += 0.02
             assert out == tone(440, 1)[: len(out)]
-            assert speaker.level > 0.8
-            assert speaker.stop() == PlaybackCut(
-                "a", 0, 160
-            )  # 200 ms minus 40 ms in the device's buffer
+            cut = speaker.stop()
+            assert cut == PlaybackCut("a", 0, 160)  # 200 ms minus 40 ms in the device's buffer
             assert stream.play_block() == bytes(960)
             assert (speaker.playing, speaker.stop(), speaker.underruns) == (False, None, 0)
 
@@ -303,7 +301,7 @@ def test_device_underflows_count_as_underruns() -> None:
             speaker.play("a", 0, tone(440, 1))
             Stream.made[0].play_block()
             Stream.made[0].play_block(underflow=True)
-            assert (speaker.underruns, speaker.dropped) == (1, 0)
+            assert speaker.underruns == 1
 
     asyncio.run(main())
 

@@ -199,4 +199,4 @@ def test_a_frame_with_too_many_values_is_not_decoded() -> None:
 
 def test_a_long_error_message_is_truncated() -> None:
     error = {"type": "error", "error": {"message": "x" * 5000, "code": "c"}}
-    assert decode(error) == [ServerProblem("x" * 2000 + "…", code="c")]
+    assert decode(error) == [ServerProblem("x" * 1999 + "…", code="c")]

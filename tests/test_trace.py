@@ -311,7 +311,7 @@ def test_a_device_is_a_place(place: str) -> None:
     assert (trace.path, trace.failure) == (Path(place), None)
 
 
-LONG = "words" * 100_000
+LONG = "words" * 20_000
 """More than a pipe holds."""
 
 

@@ -342,3 +342,10 @@ def test_a_reply_without_an_id_always_counts() -> None:
     for _ in range(2):
         units.replies.ended(ev.ReplyEnded("", Status.COMPLETED, usage=Usage(total=7)))
     assert total(units) == 14
+
+
+def test_without_a_reply_there_is_nothing_to_record() -> None:
+    units = ready()
+    assert units.turns.save() == []
+    units.asked()
+    assert units.turns.save() == []

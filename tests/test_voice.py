@@ -171,6 +171,7 @@ def test_the_microphone_is_written_down_until_ctrl_c(program: Program, sound: So
     assert terminal.ends() == 0
 
 
+@pytest.mark.full
 def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)

@@ -19,6 +19,7 @@ from rtchat.core.errors import OutputError, Problem, UsageError
 from rtchat.core.events import AudioCaptured, LocalNotice, MicrophoneLost, PlaybackCut
 from rtchat.core.ports import Player, Post
 from rtchat.core.values import JsonObject, Message, Part, value
+from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 from rtchat.wire import audio_options as options
 
@@ -150,7 +151,7 @@ class Recorder:
     async def watch(self, post: Post) -> None:
         """Report a failure of the recording to this function."""
         failed, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._on_failure = lambda: loop.call_soon_threadsafe(failed.set)
+        self._on_failure = lambda: post_to(loop, failed.set)
         await failed.wait()
         self.is_failure_said = True
         post(LocalNotice(str(self.failure), is_error=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,23 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from rtchat.app.audio_io import converter
-from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import screen_of, status_writer_of, view_of
+from rtchat.app.signals import EXIT_CODES
 from rtchat.client.view_queue import MOST_OWED, TICK
 from rtchat.config.settings import Settings
-from rtchat.core.effects import (
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    Timing,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, writing_stdout
 from rtchat.core.ports import View
-from rtchat.core.text import on_a_line, visible, whole_characters
+from rtchat.core.text import on_a_line, shortened, visible, whole_characters
 from rtchat.core.values import Status
 from rtchat.system.output import LAST_CHANCE, Output
 from rtchat.trace.reading import Recording, read_trace
@@ -37,7 +28,6 @@ from rtchat.ui import messages
 
 LONGEST_PAUSE = 3.0
 """Seconds between two turns that are waited out; a user may have gone for lunch."""
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 _LONGEST_QUOTE = 60
 
 
@@ -66,7 +56,7 @@ def check(trace: str, streams: Environment) -> ExitCode:
 
 def _read(trace: str, streams: Environment) -> Recording:
     def warn(text: str) -> None:
-        status_writer_of(Settings(), streams).show(Notice("warning", text))
+        status_writer_of(Settings(), streams).show(fx.Notice("warning", text))
 
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
@@ -94,7 +84,7 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
         stopped.append(code)
         playing.cancel()
 
-    for number, code in _SIGNALS.items():
+    for number, code in EXIT_CODES.items():
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     try:
         try:
@@ -159,24 +149,24 @@ class _Player:
             if left <= TICK:
                 return
 
-    def _show(self, update: Update) -> None:
+    def _show(self, update: fx.Update) -> None:
         match update:
-            case QuestionAsked(text):
+            case fx.QuestionAsked(text):
                 self._due = True
                 if text:  # else it was spoken, and is there once it was heard
-                    self._tell(Notice("info", f"\u203a {text}"))
-            case ReplyOver():
+                    self._tell(fx.Notice("info", f"\u203a {text}"))
+            case fx.ReplyOver():
                 self._due = False
-                update = update if self._is_timed else replace(update, timing=Timing())
-            case Ready() if not self._is_timed:
+                update = update if self._is_timed else replace(update, timing=fx.Timing())
+            case fx.Ready() if not self._is_timed:
                 return
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 return
             case _:
                 pass
         self._tell(update)
 
-    def _tell(self, update: Update) -> None:
+    def _tell(self, update: fx.Update) -> None:
         with writing_stdout():
             self._view.show(update)
 
@@ -193,9 +183,9 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     statuses: list[Status] = []
     for step in replay.steps():
         for update in step.updates:
-            if isinstance(update, ReplyOver):
+            if isinstance(update, fx.ReplyOver):
                 statuses.append(update.status)
-                update = update if is_timed else replace(update, timing=Timing())
+                update = update if is_timed else replace(update, timing=fx.Timing())
             if text := _told(update):
                 found.append((step.line, text))
     for line, unknown in findings.unknown:
@@ -220,23 +210,23 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     return [head, *lines, summary], is_complete and is_same
 
 
-def _told(update: Update) -> str:
+def _told(update: fx.Update) -> str:
     """An update in words; nothing if it is not worth a line."""
     match update:
-        case Ready(model, _, replayed):
+        case fx.Ready(model, _, replayed):
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
-        case Waiting():
+        case fx.Waiting():
             return messages.waiting(update)
-        case QuestionAsked(text, spoken=is_spoken):
+        case fx.QuestionAsked(text, spoken=is_spoken):
             return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
-        case UserTranscript(text):
+        case fx.UserTranscript(text):
             return f"heard: {_quoted(text)}"
-        case ReplyOver(status, text):
+        case fx.ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
             parts.append(messages.remark(update) if update.problem else "")
             return " · ".join(filter(None, parts))
-        case Notice(level, text) if level != "detail":
+        case fx.Notice(level, text) if level != "detail":
             return f"{level}: {text}"
         case _:
             return ""
@@ -252,5 +242,4 @@ def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
 
 
 def _quoted(text: str) -> str:
-    line = on_a_line(text)
-    return line if len(line) <= _LONGEST_QUOTE else f"{line[: _LONGEST_QUOTE - 1]}…"
+    return shortened(on_a_line(text), _LONGEST_QUOTE)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rtchat.app.audio_io import AudioSettings, LiveAudio, converter, refuse_formats
-from rtchat.app.chat import finish, prepare, server_of, trace_of
-from rtchat.app.frontend import Environment, status_writer_of, unblocked
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, prepare, server_of, trace_of
 from rtchat.client.session import Session
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
-from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
+from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
 from rtchat.core.ports import Post
 from rtchat.core.setup import SessionSetup, TranscriptionSetup
 from rtchat.ui.plain_view import PlainView
@@ -88,7 +89,7 @@ async def _hold(
 
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
-        code = await session.run(read, _signals(stop))
+        code = await session.run(read, signal_events(stop))
         await finish(trace, code)
         return code
 
@@ -110,14 +111,6 @@ async def _read(
         post(InputEnded(error.problem))
     else:
         post(InputEnded())
-
-
-def _signals(stop: LocalEvent) -> dict[int, LocalEvent]:
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
 
 
 class _ReadyGateView:

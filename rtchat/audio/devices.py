@@ -18,6 +18,7 @@ from rtchat.audio.portaudio import AudioStream, Kind, library
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
+from rtchat.system.loop import post_to
 
 _MAX_LATE_BLOCKS = 100
 """The number of blocks kept if the event loop is late."""
@@ -142,8 +143,7 @@ class Microphone:
         if self._is_delivery_scheduled:
             return
         self._is_delivery_scheduled = True
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._deliver)
+        post_to(self._loop, self._deliver)
 
     def _deliver(self) -> None:
         self._is_delivery_scheduled = False
@@ -253,16 +253,6 @@ class Speaker:
         """The number of gaps in the middle of an item, because the network or this machine was too
         slow."""
         return self._playback.underruns + self._late_underruns
-
-    @property
-    def dropped(self) -> int:
-        """Bytes dropped because half an hour of audio was already queued."""
-        return self._playback.dropped
-
-    @property
-    def level(self) -> float:
-        """The current level, 0 to 1."""
-        return level(self._last)
 
     def _on_stream_lost(self) -> None:
         self._last = b""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 import struct
 import threading
 from array import array
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from io import BytesIO
 from math import log10, sqrt
 from pathlib import Path
@@ -23,6 +22,8 @@ from rtchat.audio.c_stderr import silence_libraries
 from rtchat.core.errors import UsageError
 from rtchat.core.values import value
 from rtchat.system.blocking import read_some
+from rtchat.system.files import open_regular, shown_name, unreadable
+from rtchat.system.loop import post_to
 
 if TYPE_CHECKING:
     import numpy
@@ -72,7 +73,8 @@ def read(source: Source, warn: Warn = _ignore_warning) -> bytes:
     for piece in stream(source, warn):
         audio += piece
         if len(audio) > MAX_MINUTES * 60 * RATE * WIDTH:
-            message = f"{display_name(source)} is longer than {MAX_MINUTES} minutes"
+            name = _STDIN if isinstance(source, int) else shown_name(source)
+            message = f"{name} is longer than {MAX_MINUTES} minutes"
             raise UsageError(message, hint="use a shorter part of it, or rtchat transcribe")
     return bytes(audio)
 
@@ -104,12 +106,10 @@ async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGen
 
     def put(piece: bytes | Exception) -> None:
         room.acquire()
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(queue.put_nowait, piece)
+        post_to(loop, queue.put_nowait, piece)
 
     def warn_on_loop(text: str) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(warn, text)
+        post_to(loop, warn, text)
 
     def run() -> None:
         try:
@@ -156,7 +156,7 @@ class _Input:
         try:
             return read_some(self.descriptor, size)
         except OSError as error:
-            raise _unreadable(self.name, error) from error
+            raise unreadable(self.name, error) from error
 
     def as_file(self) -> BinaryIO:
         """The whole input as a seekable file.
@@ -181,37 +181,12 @@ def _open(source: Source) -> Iterator[_Input]:
     if isinstance(source, int):
         yield _Input(source, _STDIN, piped=True)
         return
-    name = display_name(source)
-    try:
-        mode = source.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{name} is a folder", hint="use a file in it")
-        if not stat.S_ISREG(mode):
-            raise UsageError(
-                f"{name} is not a regular file", hint="pipe it in and use - as the name"
-            )
-        # Non-blocking, in case the file has been replaced by a FIFO without a writer.
-        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:  # ValueError: NUL in a name
-        raise _unreadable(name, error) from error
-    try:
-        yield _Input(descriptor, name, piped=False)
-    finally:
-        os.close(descriptor)
-
-
-def _unreadable(name: str, error: OSError | ValueError) -> UsageError:
-    if isinstance(error, FileNotFoundError):
-        return UsageError(f"file not found: {name}", hint="check its name")
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{name} cannot be read ({why})", hint="check its name and permissions")
-
-
-def display_name(source: Source) -> str:
-    """The name of a source without unprintable characters."""
-    if isinstance(source, int):
-        return _STDIN
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(source))
+    with open_regular(
+        source,
+        folder_hint="use a file in it",
+        special_hint="pipe it in and use - as the name",
+    ) as descriptor:
+        yield _Input(descriptor, shown_name(source), piped=False)
 
 
 # --------------------------------------------------------------------------------------------- WAV
@@ -409,16 +384,7 @@ def _missing_package(message: str, package: str) -> UsageError:
     return UsageError(f"{message}, so it needs the package {package}", hint=hint)
 
 
-# ------------------------------------------------------------------------------------------ pieces
-
-
-def chunks(audio: bytes, ms: int) -> Iterator[bytes]:
-    """Split audio into pieces of `ms` milliseconds. The last may be shorter; an incomplete sample
-    at the end is dropped."""
-    size = RATE * ms // 1000 * WIDTH
-    end = len(audio) - len(audio) % WIDTH
-    for start in range(0, end, size):
-        yield audio[start : min(start + size, end)]
+# ------------------------------------------------------------------------------------------- level
 
 
 def level(audio: bytes) -> float:

@@ -60,8 +60,6 @@ class Playback:
         self._waiting = 0
         self.underruns = 0
         """The number of gaps in the middle of an item."""
-        self.dropped = 0
-        """Bytes dropped because the queue was full."""
 
     def put(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Queue PCM16 mono. A different item completes the previous one."""
@@ -70,7 +68,6 @@ class Playback:
             return
         with self._lock:
             if self._waiting + frames > MAX_QUEUED_SECONDS * self._rate:
-                self.dropped += len(audio)
                 return
             item = self._items[-1] if self._items else None
             if item is None or (item.item_id, item.content_index) != (item_id, content_index):

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.files import RATE
 from rtchat.core.errors import UsageError
+from rtchat.system.loop import post_to
 
 BLOCK_SECONDS = 0.02
 """The length of audio passed to or from a device at a time."""
@@ -114,8 +115,7 @@ class AudioStream:
     def _finished(self) -> None:
         if self._is_restarting:
             return
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._handle_lost)
+        post_to(self._loop, self._handle_lost)
 
     def _check(self) -> None:
         """Counts checks, not time, so that suspending the process does not count as a loss."""

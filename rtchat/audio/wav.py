@@ -10,8 +10,9 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from rtchat.audio.files import RATE, WIDTH, display_name
+from rtchat.audio.files import RATE, WIDTH
 from rtchat.core.errors import OutputError
+from rtchat.system.files import shown_name
 from rtchat.system.folders import make_private
 
 
@@ -36,9 +37,7 @@ class WavWriter:
         mode = os.fstat(self._file).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
             os.close(self._file)
-            raise OutputError(
-                f"{display_name(path)} is not a regular file", hint="use another name"
-            )
+            raise OutputError(f"{shown_name(path)} is not a regular file", hint="use another name")
 
     @classmethod
     def next_in(cls, folder: Path) -> WavWriter:
@@ -57,10 +56,10 @@ class WavWriter:
         try:
             if not self._size:
                 self._truncate()
-                self._write_at(_header(0), 0)
+                self._write_at(header(0), 0)
             self._write_at(audio, _HEADER + self._size)
             self._size += len(audio)
-            self._write_at(_header(self._size), 0)
+            self._write_at(header(self._size), 0)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -106,7 +105,8 @@ def _open(path: Path, *, new: bool) -> tuple[int, bool]:
 _HEADER = 44
 
 
-def _header(size: int) -> bytes:
+def header(size: int) -> bytes:
+    """The header of a WAV file with `size` bytes of audio: PCM16, mono, 24 kHz."""
     size = min(size, 0xFFFF_FFFF - _HEADER)  # 24 hours
     return struct.pack(
         *("<4sI4s4sIHHIIHH4sI", b"RIFF", size + _HEADER - 8, b"WAVE", b"fmt ", 16, 1, 1),
@@ -125,5 +125,5 @@ def prepare(folder: Path) -> None:
 
 def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
     why = error.strerror if isinstance(error, OSError) else str(error)
-    message = f"{display_name(path)} cannot be written ({why})"
+    message = f"{shown_name(path)} cannot be written ({why})"
     return OutputError(message, hint="use another path")

@@ -14,7 +14,7 @@ from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
     from rtchat.app.chat import Past
-    from rtchat.app.frontend import Shape
+    from rtchat.app.environment import Shape
 
 Attach = Annotated[
     list[str] | None,

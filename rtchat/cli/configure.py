@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtchat.cli.environment import (
+    asking,
     config_file,
     data_dir,
     dotenv_file,
@@ -60,7 +61,8 @@ def _read_key(profile: str) -> str:
     from getpass import getpass
 
     try:
-        return getpass(f"key of {on_a_line(profile)} (not shown): ")
+        with asking():
+            return getpass(f"key of {on_a_line(profile)} (not shown): ")
     except EOFError:
         say("")  # end the line of the prompt
         return ""

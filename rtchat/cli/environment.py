@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import termios
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from rtchat.core.errors import OutputError
+import typer
+
+from rtchat.core.errors import ExitCode, OutputError
 from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
     from rtchat.config.settings import Settings
 
 
@@ -50,7 +54,7 @@ def environment_of() -> Environment:
     """The streams and folders of this process."""
     from platformdirs import user_state_path
 
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
 
     return Environment(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
@@ -110,6 +114,29 @@ def dotenv_file(no_env: bool) -> Path | None:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal."""
     return stream is not None and stream.isatty()
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """While the user is asked at the terminal. Ctrl-C interrupts, even if the program was started
+    with that signal ignored; a terminal that goes away ends the command as a hangup does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except Exception:
+        if not _has_terminal():
+            raise typer.Exit(ExitCode.HANGUP) from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _has_terminal() -> bool:
+    try:
+        termios.tcgetattr(sys.stdin)
+    except termios.error:
+        return False
+    return True
 
 
 def config_file() -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli.environment import environment_of, is_terminal, say
+from rtchat.cli.environment import asking, environment_of, is_terminal, say
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line
 
@@ -106,4 +106,5 @@ def delete(
 
 
 def _confirm(question: str) -> bool:
-    return typer.confirm(on_a_line(question), err=True)
+    with asking():
+        return typer.confirm(on_a_line(question), err=True)

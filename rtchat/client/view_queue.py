@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from rtchat.core.effects import Notice, QuestionAsked, ReplyOver, TextArrived, Update
 from rtchat.core.errors import ExitCode
@@ -52,6 +51,7 @@ class ViewQueue:
         self._ticker: asyncio.TimerHandle | None = None
         self._is_written = asyncio.Event()
         """All output is written, or has been given up."""
+        self._is_given_up = False
         self.lost_with: ExitCode | None = None
         """The exit code that says why nothing can be shown any more."""
 
@@ -117,19 +117,22 @@ class ViewQueue:
         if self._output is None:
             return
         self._output.when_written(self._is_written.set)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(timeout):
                 await self._is_written.wait()
-        if self._output.owed:
+        except TimeoutError:
+            self._is_given_up = True
+        if self._is_given_up and self._output.owed:
             self._output.give_up()
         self._show_rest()  # it may be that writing failed
 
     def give_up_soon(self) -> None:
         """Shorten the wait for output."""
-        asyncio.get_running_loop().call_later(LAST_CHANCE, self._is_written.set)
+        asyncio.get_running_loop().call_later(LAST_CHANCE, self.give_up)
 
     def give_up(self) -> None:
         """End the wait for output."""
+        self._is_given_up = True
         self._is_written.set()
 
     def _lose(self, code: ExitCode, message: str = "") -> None:

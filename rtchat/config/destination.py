@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rtchat.client.endpoint import is_loopback, names_a_key, shown_url
+from rtchat.client.endpoint import names_a_key, shown_url
 from rtchat.config import variables
 from rtchat.config.parsers import header_value
 from rtchat.config.settings import API_KEY_COMMAND, PROFILE, Settings
 from rtchat.config.sources import DotenvOrigin, Sources
 from rtchat.config.table import Setting, Values
 from rtchat.core.errors import UsageError
+from rtchat.system.network import is_loopback
 
 DEFAULT_PROFILE = "default"
 """The name under which the key for runs without a profile is stored."""
@@ -304,7 +305,7 @@ def _wants_key(values: Values) -> bool:
 
 def _is_remote(values: Values) -> bool:
     try:
-        return not is_loopback(urlsplit(values[Settings.url]))
+        return not is_loopback(urlsplit(values[Settings.url]).hostname)
     except ValueError:
         return False  # reported elsewhere
 

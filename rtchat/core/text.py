@@ -95,6 +95,11 @@ def on_a_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and … if it has more characters than `most`."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 _BLANK = {"\x7f", "\u2800", *map(chr, range(0xFE00, 0xFE10))}
 """Characters that `visible` keeps or replaces, and `exact` escapes."""
 _MOST_MARKS = 2

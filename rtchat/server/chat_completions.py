@@ -5,7 +5,6 @@ Source: OpenAI's reference of `/v1/chat/completions`. Comments note where engine
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit, urlunsplit
@@ -23,6 +22,7 @@ from rtchat.core.values import (
     value,
 )
 from rtchat.server.engine import CallPiece, Finish, ModelInput
+from rtchat.system.network import is_loopback
 from rtchat.wire.client_events import ToolSettings
 from rtchat.wire.fields import Fields, read_json
 
@@ -47,7 +47,7 @@ class Upstream:
     @property
     def is_local(self) -> bool:
         """Whether the engine runs on this machine."""
-        return _is_loopback(urlsplit(self.url).hostname or "")
+        return is_loopback(urlsplit(self.url).hostname)
 
 
 def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> Upstream:
@@ -66,7 +66,7 @@ def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> 
         raise UsageError(message, hint=hint)
     if not (key.isascii() and key.isprintable()):
         raise UsageError("the upstream's key contains invalid characters")
-    if key and parts.scheme == "http" and not (insecure or _is_loopback(parts.hostname or "")):
+    if key and parts.scheme == "http" and not (insecure or is_loopback(parts.hostname)):
         message = f"the upstream's key would be sent unencrypted to {parts.hostname}"
         raise UsageError(message, hint="use https://, or --insecure on a trusted network")
     path = parts.path.rstrip("/") or "/v1"
@@ -76,13 +76,6 @@ def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> 
 
 
 _ENDPOINT = "/chat/completions"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 # ----------------------------------------------------------------------------------------- request

@@ -22,6 +22,7 @@ from typing import Literal, Protocol, TypeAlias
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.system.loop import post_to
 from rtchat.wire.fields import Fields
 
 LABEL = "SmolLM2-135M, a tiny model for trying out the interface (do not rely on its answers)"
@@ -127,7 +128,7 @@ class LlamaEngine:
 
         def emit(piece: str | Finish) -> None:
             if not stop.is_set():
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                post_to(loop, pieces.put_nowait, piece)
 
         self._worker.submit(self._run, prompt, emit, stop)
         try:

@@ -12,30 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, assert_never
 
-from rtchat.core.effects import (
-    AddItem,
-    AppendAudio,
-    Cancel,
-    ClearAudio,
-    CommitAudio,
-    Configure,
-    CreateResponse,
-    Delete,
-    Retrieve,
-    Truncate,
-)
-from rtchat.core.events import (
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    ReplyStarted,
-    ServerProblem,
-    SessionCreated,
-    SessionUpdated,
-    SpeechStarted,
-)
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.text import compact_json
 from rtchat.core.values import Dialect, Item, JsonObject, Message, Options, OtherItem, Status, value
 from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, as_text, check_formats
@@ -97,7 +75,7 @@ Output: TypeAlias = str | StartResponse | Speak | Transcribe | StopResponse
 class Decoded:
     """A client's event: the command, or the problem with it."""
 
-    command: ClientRequest | ServerProblem
+    command: ClientRequest | ev.ServerProblem
     event_id: str = ""
 
 
@@ -155,7 +133,7 @@ class ProtocolSession:
 
     def open(self) -> list[Output]:
         """The first frames for the client."""
-        return [*self._write([self._session_event(SessionCreated)])]
+        return [*self._write([self._session_event(ev.SessionCreated)])]
 
     @property
     def held(self) -> int:
@@ -184,7 +162,7 @@ class ProtocolSession:
     def decode(self, frame: str | bytes) -> Decoded:
         """Decode an event. The first half of `receive`."""
         data = read_request(frame)
-        if isinstance(data, ServerProblem):
+        if isinstance(data, ev.ServerProblem):
             return Decoded(data)
         event_id = data.get("event_id")
         command = decode_command(data, self._dialect, transcribes=self._transcribes)
@@ -193,7 +171,7 @@ class ProtocolSession:
     def execute(self, decoded: Decoded) -> Sequence[Output]:
         """Carry out a decoded command. The second half of `receive`."""
         command = decoded.command
-        if isinstance(command, ServerProblem):
+        if isinstance(command, ev.ServerProblem):
             return self.refuse(command)
         try:
             return [*self._execute(command)]
@@ -203,7 +181,7 @@ class ProtocolSession:
                 param = param_to_beta(param)
             return self.refuse(replace(refused.problem, event_id=decoded.event_id, param=param))
 
-    def refuse(self, problem: ServerProblem) -> list[Output]:
+    def refuse(self, problem: ev.ServerProblem) -> list[Output]:
         """The frames of an `error` event."""
         return [*self._write([problem])]
 
@@ -294,26 +272,26 @@ class ProtocolSession:
 
     def _execute(self, command: ClientRequest) -> Iterable[Output]:
         match command:
-            case Configure(options):
+            case fx.Configure(options):
                 return self._configure(options)
-            case AddItem(item, previous):
+            case fx.AddItem(item, previous):
                 return self._add_item(item, previous)
-            case CreateResponse(options):
+            case fx.CreateResponse(options):
                 return self._create_response(read_reply(options))
-            case Cancel(response_id):
+            case fx.Cancel(response_id):
                 return self._cancel(response_id)
-            case Retrieve(item_id):
-                return self._write([ItemRetrieved(self._items.find(item_id, "retrieve"))])
-            case Delete(item_id):
+            case fx.Retrieve(item_id):
+                return self._write([ev.ItemRetrieved(self._items.find(item_id, "retrieve"))])
+            case fx.Delete(item_id):
                 self._items.delete(item_id)
-                return self._write([ItemDeleted(item_id)])
-            case Truncate(item_id, index, end):
+                return self._write([ev.ItemDeleted(item_id)])
+            case fx.Truncate(item_id, index, end):
                 self._items.truncate(item_id, index, end)
-                return self._write([ItemTruncated(item_id, index, end)])
-            case AppendAudio(audio):
+                return self._write([ev.ItemTruncated(item_id, index, end)])
+            case fx.AppendAudio(audio):
                 self._check_room(len(audio))
                 return self._handle_audio(self._audio_input.execute(command))
-            case CommitAudio() | ClearAudio():
+            case fx.CommitAudio() | fx.ClearAudio():
                 return self._handle_audio(self._audio_input.execute(command))
         assert_never(command)
 
@@ -343,7 +321,7 @@ class ProtocolSession:
         self._options = merge_options(self._options, options)
         self._options_size = size_of(self._options)
         self._audio_input.configure(self._session())
-        yield from self._write([self._session_event(SessionUpdated)])
+        yield from self._write([self._session_event(ev.SessionUpdated)])
         yield from self._answer_turns()
 
     def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
@@ -358,7 +336,7 @@ class ProtocolSession:
             raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
         item, audio = self._audio_input.split_audio(item, "item")
         before = self._items.insert(item, previous)
-        yield from self._write([ItemAdded(item, before), ItemDone(item, before)])
+        yield from self._write([ev.ItemAdded(item, before), ev.ItemDone(item, before)])
         if audio:
             yield self._audio_input.start_transcription(item, audio)
 
@@ -373,7 +351,7 @@ class ProtocolSession:
                 case _:
                     yield from self._write([step])
             active = self._active()
-            if isinstance(step, SpeechStarted) and self._audio_input.interrupts and active:
+            if isinstance(step, ev.SpeechStarted) and self._audio_input.interrupts and active:
                 yield from self._abort(active, "turn_detected")
         yield from self._answer_turns()
 
@@ -415,7 +393,7 @@ class ProtocolSession:
         answer: Answer | None = None
         if not awaiting_transcript and not isinstance(voice, str):
             answered = self._engine.answer(self._with_transcripts(prompt))
-            if isinstance(answered, ServerProblem):
+            if isinstance(answered, ev.ServerProblem):
                 raise InvalidItemError(
                     answered.code, answered.message, answered.param, answered.kind
                 )
@@ -423,7 +401,7 @@ class ProtocolSession:
         self._responses[response.id] = response
         if not request.out_of_band:
             self._turns.clear()  # this response answers all of them
-        yield from self._write([ReplyStarted(response.id, response.conversation_id)], options)
+        yield from self._write([ev.ReplyStarted(response.id, response.conversation_id)], options)
         if isinstance(voice, str):
             yield from self.finish(response.id, _no_voice(voice))
         elif answer is not None:
@@ -481,7 +459,7 @@ class ProtocolSession:
 
     def _start_late(self, response_id: str, prompt: ModelInput) -> list[Output]:
         answered = self._engine.answer(self._with_transcripts(prompt))
-        if isinstance(answered, ServerProblem):
+        if isinstance(answered, ev.ServerProblem):
             finish = Finish(Status.FAILED, code=answered.code, message=answered.message)
             return self.finish(response_id, finish)
         return [StartResponse(response_id, answered)]
@@ -519,8 +497,8 @@ class ProtocolSession:
         )
 
     def _session_event(
-        self, make: type[SessionCreated | SessionUpdated]
-    ) -> SessionCreated | SessionUpdated:
+        self, make: type[ev.SessionCreated | ev.SessionUpdated]
+    ) -> ev.SessionCreated | ev.SessionUpdated:
         model = "" if self._transcribes else self._model
         return make(self._session_id, model, self._dialect, self._expires_at, self._session())
 
