@@ -102,11 +102,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path} is a folder: attach files, one by one"
     assert refusal(fifo) == f"{fifo} is not a regular file: {hint}"
     assert refusal(Path("/dev/zero")) == f"/dev/zero is not a regular file: {hint}"
-    assert refusal(tmp_path / "no") == f"there is no file {tmp_path}/no: check its name"
+    assert refusal(tmp_path / "no").startswith(f"file not found: {tmp_path}/no")
     assert refusal(Path("a\0b")).startswith("a\N{REPLACEMENT CHARACTER}b cannot be read (")
-    assert refusal(Path("x" * 300)).endswith(
-        "cannot be read (File name too long): check its name and who may read it"
-    )
+    assert "cannot be read (File name too long)" in refusal(Path("x" * 300))
     empty = write(tmp_path, "empty", b"")
     assert refusal(empty) == "empty is empty: choose a file that is not empty"
 
@@ -132,7 +130,7 @@ def test_sizes(tmp_path: Path) -> None:
 def test_all_or_none(tmp_path: Path) -> None:
     good = str(write(tmp_path, "good", b"x"))
     assert len(read_all([good, good], None)) == 2
-    with pytest.raises(UsageError, match="there is no file"):
+    with pytest.raises(UsageError, match="file not found"):
         read_all([good, str(tmp_path / "no")], None)
     long = str(write(tmp_path, "long", b"x" * MOST_TEXT))
     with pytest.raises(UsageError, match=r"attached is 20.0 MB as it is sent, more than 15.0 MB"):
@@ -414,7 +412,7 @@ def test_instructions_come_from_a_file(program: Program, engine: _Recorder) -> N
     terminal = Terminal(program, [], {})
     terminal.shows("connected in", PROMPT)
     for entered, said in (
-        ("@no.txt", "there is no file no.txt: check its name"),
+        ("@no.txt", "file not found: no.txt"),
         ("@.", ". is a folder"),
         ("@binary", "binary is neither text (UTF-8), PNG nor JPEG"),
         ("@", "/system takes a file as @FILE"),
@@ -439,7 +437,7 @@ def test_a_mistake_at_the_prompt_is_said_and_loses_nothing(
     terminal = Terminal(program, ["-a", "a.png"], {})
     terminal.shows(f"a.png (3{BY}2, ", "connected in", PROMPT)
     terminal.types("/attach no.png\r")
-    terminal.shows("there is no file no.png: check its name", PROMPT)
+    terminal.shows("file not found: no.png", PROMPT)
     terminal.types(f"{good} {gif}\r")
     terminal.shows("b.gif is a GIF image, and models take PNG and JPEG", PROMPT)
     terminal.types("/no/such\r")

@@ -45,7 +45,7 @@ class Slow:
     instructions = ""
     asked: list[str] = field(default_factory=list)
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:

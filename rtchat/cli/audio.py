@@ -28,9 +28,9 @@ def transcribe(
 
 def devices() -> int:
     """List the microphones and speakers for --input-device and --output-device."""
-    from rtchat.audio.devices import listing
+    from rtchat.audio.devices import list_devices
 
-    for device in listing():
+    for device in list_devices():
         marks = [
             *(["input"] if device.inputs else []),
             *(["output"] if device.outputs else []),

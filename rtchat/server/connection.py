@@ -1,7 +1,7 @@
-"""One connection of the server, and a task for all that takes time.
+"""One client's connection: runs engines and voices in tasks.
 
-Frames leave in the order in which the protocol made them: a lock is held from the one to the other,
-and so a client that reads slowly slows its own engine only.
+A lock is held from the creation of frames until they are sent, so that they leave in order. A
+client that reads slowly therefore slows down only its own engine.
 """
 
 from __future__ import annotations
@@ -40,34 +40,34 @@ from rtchat.server.response import Speak
 from rtchat.server.voice import Voice
 
 _P = ParamSpec("_P")
-_LONG_FRAME = 16 * 1024
-"""Decoding a longer frame takes more time than other clients should wait."""
-_HUGE_FRAME = MB
-"""Frames this long are images, files or attacks: only one is decoded at a time."""
-_MOST_UNHEARD = 8
-"""Recordings that a client may have waiting to be heard before it has to wait itself."""
-_PIECE = 100 * BYTES_A_MS
-"""Of audio, sent at a time: what comes between two of them is a cancel, perhaps."""
+_THREAD_FRAME = 16 * 1024
+"""Longer frames are decoded in a thread, so that other clients do not have to wait."""
+_LOCK_FRAME = MB
+"""Of longer frames (images, files or attacks), only one is decoded at a time."""
+_MAX_PENDING_TRANSCRIPTIONS = 8
+"""The number of pending transcriptions after which the server stops reading from the client."""
+_AUDIO_PIECE = 100 * BYTES_A_MS
+"""Bytes of audio sent at a time. A cancel can take effect between two pieces."""
 CLOSE_SECONDS = 2.0
-"""How long a client has to answer a close."""
-_MOST_ASKED = 4
-"""How many responses of one client an engine generates at once; others wait."""
-_MUCH = 8 * MB
-"""From this many bytes on it pays to return memory to the system."""
+"""The maximum time to wait for the closing handshake."""
+_MAX_GENERATIONS = 4
+"""The maximum number of responses generated for a client at once; others wait."""
+_TRIM_BYTES = 8 * MB
+"""Sessions that used more than this many bytes return memory to the system at their end."""
 _NORMAL, _GOING_AWAY = 1000, 1001
-_BROKEN = 1006
-"""Not a code that can be sent: it stands for a connection that broke."""
+_ABNORMAL = 1006
+"""The code of a connection that ended without a close frame. It cannot be sent."""
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _ALPHABET = string.ascii_letters + string.digits
 
 
 def random_id(prefix: str) -> str:
-    """An id as OpenAI's server makes them."""
+    """An id in the format of OpenAI's server."""
     return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(21))}"
 
 
 class Shared:
-    """What all clients of a server share."""
+    """The state that all clients of a server share."""
 
     def __init__(
         self, engine: Engine, voice: Voice | str, seconds: float, limits: ServerLimits
@@ -78,78 +78,81 @@ class Shared:
         self.limits = limits
         self.budget = MemoryBudget(limits.total_bytes)
         self.reading = asyncio.Lock()
-        """Only one long event is decoded at a time: the interpreter cannot do more, and each takes
-        several times its size in memory."""
+        """Held while a long event is decoded. Decoding several at once is not faster, and each
+        takes several times its size in memory."""
 
 
 class Client:
     """One client, served until either side closes."""
 
-    def __init__(self, socket: ClientConnection, house: Shared) -> None:
+    def __init__(self, socket: ClientConnection, shared: Shared) -> None:
         request = socket.request
         assert request is not None  # the handshake is over
-        asked = parse_qs(urlsplit(request.path).query)
+        query = parse_qs(urlsplit(request.path).query)
         self._socket = socket
-        self._shared = house
-        self._engine = house.engine
-        self._voice = house.voice
-        self._budget = house.budget
+        self._shared = shared
+        self._engine = shared.engine
+        self._voice = shared.voice
+        self._budget = shared.budget
         self._protocol = ProtocolSession(
-            house.engine,
+            shared.engine,
             new_id=random_id,
             now=time.time(),
-            voice=house.voice,
-            model=asked.get("model", [""])[0],
+            voice=shared.voice,
+            model=query.get("model", [""])[0],
             dialect=_dialect(request),
-            seconds=house.seconds,
-            transcribes=asked.get("intent") == ["transcription"],
-            limits=house.limits,
-            budget=house.budget,
+            seconds=shared.seconds,
+            transcribes=query.get("intent") == ["transcription"],
+            limits=shared.limits,
+            budget=shared.budget,
         )
-        self._held = self._most_held = 0
-        """The bytes of the dialogue that the budget has counted, and the most it has held."""
-        self._pace = EventRate(house.limits.events_per_second, time.monotonic())
+        self._held = self._max_held = 0
+        """The bytes of this session counted in the budget, and their maximum so far."""
+        self._event_rate = EventRate(shared.limits.events_per_second, time.monotonic())
         self._is_slowed = False
-        self._order = asyncio.Lock()
+        self._send_lock = asyncio.Lock()
         self._group = asyncio.TaskGroup()
-        self._replies: dict[str, set[asyncio.Task[None]]] = {}
-        """What is done for each reply: its engine, and its voice."""
-        self._asking = asyncio.Semaphore(_MOST_ASKED)
-        self._hearing: set[asyncio.Task[None]] = set()
-        self._ear = asyncio.Lock()
-        """One client's recordings are heard one after the other, several clients' in turn."""
+        self._responses: dict[str, set[asyncio.Task[None]]] = {}
+        """The running tasks of each response: its engine and its voice."""
+        self._generation_slots = asyncio.Semaphore(_MAX_GENERATIONS)
+        self._transcriptions: set[asyncio.Task[None]] = set()
+        self._transcription_lock = asyncio.Lock()
+        """One client's recordings are transcribed in order; clients take turns."""
 
     async def run(self) -> None:
-        """Serve until either side closes."""
+        """Serve the client until either side closes."""
         try:
             with suppress(ConnectionClosed):
-                hang_up = self._engine.greet()
-                if hang_up is None:
+                close = self._engine.on_connect()
+                if close is None:
                     try:
                         async with asyncio.timeout(self._shared.seconds):
                             await self._converse()
                     except TimeoutError:
-                        hang_up = _EXPIRED
-                if hang_up is not None:
-                    await self._hang_up(hang_up)
+                        close = _EXPIRED
+                if close is not None:
+                    await self._close_early(close)
             await self._close(_NORMAL)
         finally:
             self._socket.transport.abort()
-            self._protocol.forget()
-            self._settle()
-            if self._most_held > _MUCH:
+            self._protocol.release()
+            self._update_budget()
+            if self._max_held > _TRIM_BYTES:
                 return_memory()
 
-    async def leave(self, grace: float) -> None:
-        """Give responses this many seconds to finish, then close."""
+    async def shut_down(self, grace: float) -> None:
+        """Give responses `grace` seconds to finish, then close."""
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                while work := {*self._hearing, *chain.from_iterable(self._replies.values())}:
+                while work := {
+                    *self._transcriptions,
+                    *chain.from_iterable(self._responses.values()),
+                }:
                     await asyncio.wait(work)
         await self._close(_GOING_AWAY)
 
     async def _close(self, code: int, reason: str = "") -> None:
-        """Close the connection; break it if the client does not take part."""
+        """Close the connection. Drop it if the client does not complete the closing handshake."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._socket.close(code, reason)
@@ -157,172 +160,181 @@ class Client:
 
     async def _converse(self) -> None:
         async with self._group:
-            gone = self._group.create_task(self._socket.wait_closed())
-            watch = self._group.create_task(self._watch())
+            closed = self._group.create_task(self._socket.wait_closed())
+            keep_alive = self._group.create_task(self._keep_alive())
             try:
                 await self._perform(self._protocol.open())
                 async for frame in self._socket:
-                    self._socket.taken()
-                    async with self._order:
+                    self._socket.message_taken()
+                    async with self._send_lock:
                         await self._perform(await self._receive(frame))
-                    del frame  # it may be long, and the next one may take a while
+                    del frame  # free it: it may be long, and the next one may take a while
                     await self._slow_down()
-                    while self._hears_enough() and not gone.done():
+                    while self._has_transcription_backlog() and not closed.done():
                         first = asyncio.FIRST_COMPLETED
-                        await asyncio.wait({gone, *self._hearing}, return_when=first)
+                        await asyncio.wait({closed, *self._transcriptions}, return_when=first)
             except ConnectionClosed:
                 return
             finally:
-                replies = chain.from_iterable(self._replies.values())
-                for task in (gone, watch, *self._hearing, *replies):
+                responses = chain.from_iterable(self._responses.values())
+                for task in (closed, keep_alive, *self._transcriptions, *responses):
                     task.cancel()
 
-    async def _watch(self) -> None:
+    async def _keep_alive(self) -> None:
         with suppress(ConnectionClosed):
             await self._socket.keep_alive(self._shared.limits.client_seconds)
 
     async def _slow_down(self) -> None:
-        """Wait until the client may send its next event; in any case let others run."""
-        seconds = self._pace.take(time.monotonic())
+        """Wait until the client may send its next event. Always yields to other tasks."""
+        seconds = self._event_rate.count(time.monotonic())
         if seconds and not self._is_slowed:
-            async with self._order:
+            async with self._send_lock:
                 await self._perform(self._protocol.refuse(self._too_fast()))
         self._is_slowed = seconds > 0
         await asyncio.sleep(seconds)
 
     def _too_fast(self) -> ServerProblem:
         rate = self._shared.limits.events_per_second
-        message = f"You send more than {rate} events per second: they are read more slowly."
+        message = f"Rate limit of {rate} events per second exceeded. Events are read more slowly."
         return ServerProblem(message, "rate_limit_error", "rate_limit_exceeded")
 
-    def _hears_enough(self) -> bool:
-        most = self._shared.limits.session_bytes // 4
-        return len(self._hearing) >= _MOST_UNHEARD or self._protocol.untranscribed_bytes > most
+    def _has_transcription_backlog(self) -> bool:
+        max_bytes = self._shared.limits.session_bytes // 4
+        return (
+            len(self._transcriptions) >= _MAX_PENDING_TRANSCRIPTIONS
+            or self._protocol.untranscribed_bytes > max_bytes
+        )
 
     async def _receive(self, frame: str | bytes) -> Sequence[Output]:
-        if len(frame) <= _LONG_FRAME:
+        if len(frame) <= _THREAD_FRAME:
             return self._protocol.receive(frame)
-        if len(frame) <= _HUGE_FRAME:
+        if len(frame) <= _LOCK_FRAME:
             return await asyncio.to_thread(self._protocol.receive, frame)
         async with self._shared.reading:
-            asked = await asyncio.to_thread(self._protocol.decode, frame)
-            if not isinstance(asked.command, AppendAudio):
-                return await asyncio.to_thread(self._protocol.obey, asked)
-        # A long recording is analysed throughout: other clients should not wait for that.
-        return await asyncio.to_thread(self._protocol.obey, asked)
+            decoded = await asyncio.to_thread(self._protocol.decode, frame)
+            if not isinstance(decoded.command, AppendAudio):
+                return await asyncio.to_thread(self._protocol.execute, decoded)
+        # Analyzing a long recording takes time: do it without the lock.
+        return await asyncio.to_thread(self._protocol.execute, decoded)
 
-    def _settle(self) -> None:
-        """Tell the budget what the dialogue holds."""
+    def _update_budget(self) -> None:
+        """Update the budget with the session's current size."""
         held = self._protocol.held
-        self._most_held = max(self._most_held, held)
-        self._budget.held += held - self._held
+        self._max_held = max(self._max_held, held)
+        self._budget.used += held - self._held
         self._held = held
 
     async def _perform(self, outputs: Sequence[Output]) -> None:
-        self._settle()
+        self._update_budget()
         left = deque(outputs)
-        del outputs  # free each as soon as it is sent
+        del outputs  # so that each is freed as soon as it is sent
         unsent = sum(len(output) for output in left if isinstance(output, str))
-        self._budget.held += unsent
+        self._budget.used += unsent
         try:
             while left:
                 output = left.popleft()
                 if isinstance(output, str):
                     await self._send(output)
                     unsent -= len(output)
-                    self._budget.held -= len(output)
+                    self._budget.used -= len(output)
                 else:
-                    self._do(output)
+                    self._start_work(output)
         finally:
-            self._budget.held -= unsent
+            self._budget.used -= unsent
 
     async def _send(self, frame: str) -> None:
-        # In fragments if it is long: encoding and copying it at once would keep others waiting.
+        # Send long frames in fragments: encoding them at once would block other clients.
         await self._socket.send(frame if len(frame) <= FRAGMENT else _fragments(frame))
 
-    def _do(self, output: StartResponse | Speak | Transcribe | StopResponse) -> None:
+    def _start_work(self, output: StartResponse | Speak | Transcribe | StopResponse) -> None:
         match output:
-            case StartResponse(reply_id, answer):
-                self._start(reply_id, self._reply(reply_id, answer))
-            case Speak(reply_id, text):
-                self._start(reply_id, self._speak(reply_id, text))
+            case StartResponse(response_id, answer):
+                self._start(response_id, self._generate(response_id, answer))
+            case Speak(response_id, text):
+                self._start(response_id, self._speak(response_id, text))
             case Transcribe(item_id, audio):
-                task = self._group.create_task(self._hear(item_id, audio))
-                self._hearing.add(task)
-                task.add_done_callback(self._hearing.discard)
-            case StopResponse(reply_id):
-                for task in self._replies.get(reply_id, ()):
+                task = self._group.create_task(self._transcribe(item_id, audio))
+                self._transcriptions.add(task)
+                task.add_done_callback(self._transcriptions.discard)
+            case StopResponse(response_id):
+                for task in self._responses.get(response_id, ()):
                     task.cancel()
             case _:
                 assert_never(output)
 
-    def _start(self, reply_id: str, work: Coroutine[None, None, None]) -> None:
+    def _start(self, response_id: str, work: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(work)
-        self._replies.setdefault(reply_id, set()).add(task)
-        task.add_done_callback(partial(self._forget, reply_id))
+        self._responses.setdefault(response_id, set()).add(task)
+        task.add_done_callback(partial(self._remove_task, response_id))
 
-    def _forget(self, reply_id: str, task: asyncio.Task[None]) -> None:
-        tasks = self._replies[reply_id]
+    def _remove_task(self, response_id: str, task: asyncio.Task[None]) -> None:
+        tasks = self._responses[response_id]
         tasks.remove(task)
         if not tasks:
-            del self._replies[reply_id]
+            del self._responses[response_id]
 
-    async def _reply(self, reply_id: str, answer: Answer) -> None:
+    async def _generate(self, response_id: str, answer: Answer) -> None:
         seconds = self._shared.limits.response_seconds
-        late = replace(_BROKE_OFF, message=f"The response was not complete after {seconds:g} s.")
+        late = replace(_ENDED_EARLY, message=f"The response timed out after {seconds:g} s.")
         with suppress(ConnectionClosed):
-            async with self._asking, aclosing(limited(_guarded(answer), seconds, late)) as pieces:
+            async with (
+                self._generation_slots,
+                aclosing(limited(_catch_engine_errors(answer), seconds, late)) as pieces,
+            ):
                 async for piece in pieces:
                     match piece:
                         case CloseConnection():
-                            await self._hang_up(piece)
+                            await self._close_early(piece)
                             return
                         case Finish():
-                            await self._pass_on(self._protocol.finish, reply_id, piece)
+                            await self._feed_protocol(self._protocol.finish, response_id, piece)
                         case _:
-                            await self._pass_on(self._protocol.say, reply_id, piece)
+                            await self._feed_protocol(self._protocol.add_piece, response_id, piece)
 
-    async def _speak(self, reply_id: str, text: str) -> None:
-        assert not isinstance(self._voice, str)  # else nothing is spoken
+    async def _speak(self, response_id: str, text: str) -> None:
+        assert not isinstance(self._voice, str)  # otherwise nothing is spoken
         failure = ""
         with suppress(ConnectionClosed):
-            async with aclosing(_pieces(self._voice.speak(text))) as pieces:
+            async with aclosing(_audio_pieces(self._voice.speak(text))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
-                        failure = f"The voice failed: {piece}"
+                        failure = f"Speech synthesis failed: {piece}"
                     else:
-                        await self._pass_on(self._protocol.sound, reply_id, piece)
-            await self._pass_on(self._protocol.spoken, reply_id, failure)
+                        await self._feed_protocol(self._protocol.add_audio, response_id, piece)
+            await self._feed_protocol(self._protocol.end_speech, response_id, failure)
 
-    async def _hear(self, item_id: str, audio: bytes) -> None:
-        assert not isinstance(self._voice, str)  # else nothing is heard
+    async def _transcribe(self, item_id: str, audio: bytes) -> None:
+        assert not isinstance(self._voice, str)  # otherwise nothing is transcribed
         failure = ""
         with suppress(ConnectionClosed):
             try:
-                async with self._ear, aclosing(self._voice.hear(audio)) as pieces:
+                async with (
+                    self._transcription_lock,
+                    aclosing(self._voice.transcribe(audio)) as pieces,
+                ):
                     async for piece in pieces:
-                        await self._pass_on(self._protocol.hear, item_id, piece)
+                        await self._feed_protocol(self._protocol.add_transcript, item_id, piece)
             except ConnectionClosed:
                 return
             except Exception as error:
-                failure = f"The ears failed: {type(error).__name__}: {error}"
-            await self._pass_on(self._protocol.heard, item_id, failure)
+                failure = f"Speech recognition failed: {type(error).__name__}: {error}"
+            await self._feed_protocol(self._protocol.end_transcript, item_id, failure)
 
-    async def _pass_on(
-        self, tell: Callable[_P, Sequence[Output]], *args: _P.args, **named: _P.kwargs
+    async def _feed_protocol(
+        self, method: Callable[_P, Sequence[Output]], *args: _P.args, **kwargs: _P.kwargs
     ) -> None:
-        async with self._order:
-            await self._perform(tell(*args, **named))
+        async with self._send_lock:
+            await self._perform(method(*args, **kwargs))
 
-    async def _hang_up(self, hang_up: CloseConnection) -> None:
-        if hang_up.problem is not None:
+    async def _close_early(self, close: CloseConnection) -> None:
+        if close.problem is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS), self._order:
-                    await self._perform(self._protocol.refuse(hang_up.problem))
-        if hang_up.code == _BROKEN:
+                async with asyncio.timeout(CLOSE_SECONDS), self._send_lock:
+                    await self._perform(self._protocol.refuse(close.problem))
+        if close.code == _ABNORMAL:
             self._socket.transport.abort()
         else:
-            await self._close(hang_up.code, hang_up.reason)
+            await self._close(close.code, close.reason)
 
 
 async def _fragments(frame: str) -> AsyncGenerator[str, None]:
@@ -331,40 +343,44 @@ async def _fragments(frame: str) -> AsyncGenerator[str, None]:
         await asyncio.sleep(0)
 
 
-async def _guarded(answer: Answer) -> Answer:
-    """The same pieces; an engine's fault is the end of one reply, not of the server."""
+async def _catch_engine_errors(answer: Answer) -> Answer:
+    """Pass the pieces through. An error in the engine ends the response, not the server."""
     try:
         async with aclosing(answer):
             async for piece in answer:
                 yield piece
     except Exception as error:
         message = f"The engine failed: {type(error).__name__}: {error}"
-        yield replace(_BROKE_OFF, message=message)
+        yield replace(_ENDED_EARLY, message=message)
     else:
-        yield _BROKE_OFF  # it comes to nothing after a `Finish`
+        yield _ENDED_EARLY  # ignored after a `Finish`
 
 
-async def _pieces(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes | str, None]:
-    """The same audio in short pieces; a voice's fault is the last of them."""
+async def _audio_pieces(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes | str, None]:
+    """Pass the audio through in short pieces. If the voice fails, the last piece is the error."""
     try:
         async with aclosing(audio):
             async for whole in audio:
-                for start in range(0, len(whole), _PIECE):
-                    yield whole[start : start + _PIECE]
-                    await asyncio.sleep(0)  # a voice may be quick, and a socket too
+                for start in range(0, len(whole), _AUDIO_PIECE):
+                    yield whole[start : start + _AUDIO_PIECE]
+                    await asyncio.sleep(0)  # otherwise a fast voice and socket would never yield
     except Exception as error:
         yield f"{type(error).__name__}: {error}"
 
 
-_BROKE_OFF = Finish(Status.FAILED, code="server_error", message="The engine broke off.")
-_SHUTTING_DOWN = f"Your session hit the maximum duration of {SESSION_SECONDS // 60} minutes."
+_ENDED_EARLY = Finish(
+    Status.FAILED, code="server_error", message="The engine ended without finishing its response."
+)
+_EXPIRED_MESSAGE = f"Your session hit the maximum duration of {SESSION_SECONDS // 60} minutes."
 _EXPIRED = CloseConnection(
-    1001, _SHUTTING_DOWN, ServerProblem(_SHUTTING_DOWN, "invalid_request_error", "session_expired")
+    1001,
+    _EXPIRED_MESSAGE,
+    ServerProblem(_EXPIRED_MESSAGE, "invalid_request_error", "session_expired"),
 )
 
 
 def _dialect(request: Request) -> Dialect:
-    asked = request.headers.get_all("OpenAI-Beta")
-    if _BETA_PROTOCOL in offered(request) or any("realtime=v1" in line for line in asked):
+    versions = request.headers.get_all("OpenAI-Beta")
+    if _BETA_PROTOCOL in offered(request) or any("realtime=v1" in line for line in versions):
         return Dialect.BETA
     return Dialect.GA

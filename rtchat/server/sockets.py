@@ -1,4 +1,4 @@
-"""The server on its sockets: from where it listens to what ends when it stops."""
+"""The WebSocket server: listens, accepts connections and shuts down."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from rtchat.server.protocol import NO_VOICE, SESSION_SECONDS
 from rtchat.server.voice import Voice
 
 _MAX_FRAME = 24 * 1024 * 1024
-"""It has room for more audio than may be sent at once, so that a client is told what is wrong."""
-_MOST_QUEUED = 1
-"""How many messages may wait to be read; each may be as long as a frame."""
+"""Larger than the audio limit of an event, so that a client that exceeds it gets an error event."""
+_MAX_QUEUED = 1
+"""The maximum number of received messages in the queue; each may have the maximum frame size."""
 _HANDSHAKE_SECONDS = 10.0
 _DEFAULTS = ServerLimits()
 
@@ -42,19 +42,20 @@ async def run_server(
     limits: ServerLimits = _DEFAULTS,
     grace: float = 0.0,
 ) -> AsyncIterator[str]:
-    """Serve while the block runs; the value is the URL. `voice` may be why there is none.
+    """Serve for the duration of the block. Yields the URL. `voice` may be the reason for refusing
+    audio.
 
-    Without `api_key` anybody who reaches the port is served. A browser's page is refused unless its
-    origin is in `allow_origins`. When the block ends, responses have `grace` seconds to finish.
-    Raises `UsageError` if the address cannot be had.
+    Without `api_key`, every client that reaches the port is accepted. Web pages are refused unless
+    their origin is in `allow_origins`. When the block ends, responses get `grace` seconds to
+    finish. Raises `UsageError` if the server cannot listen on the address.
     """
-    house = Shared(engine, voice, session_seconds, limits)
-    door = HandshakePolicy(api_key, frozenset(allow_origins), limits, house.budget)
+    shared = Shared(engine, voice, session_seconds, limits)
+    policy = HandshakePolicy(api_key, frozenset(allow_origins), limits, shared.budget)
     clients: set[Client] = set()
 
-    async def meet(socket: ServerConnection) -> None:
+    async def handle(socket: ServerConnection) -> None:
         assert isinstance(socket, ClientConnection)
-        client = Client(socket, house)
+        client = Client(socket, shared)
         clients.add(client)
         try:
             await client.run()
@@ -63,31 +64,31 @@ async def run_server(
 
     try:
         server = await serve(
-            meet,
+            handle,
             host,
             port,
-            process_request=door.judge,  # type: ignore[arg-type] # it is a `ClientConnection`, made below
+            process_request=policy.check,  # type: ignore[arg-type] # always a `ClientConnection`, see below
             select_subprotocol=_choose_protocol,
             compression=None,
             max_size=_MAX_FRAME,
-            max_queue=_MOST_QUEUED,
+            max_queue=_MAX_QUEUED,
             open_timeout=min(_HANDSHAKE_SECONDS, limits.client_seconds),
             close_timeout=CLOSE_SECONDS,
             ping_interval=None,  # see `ClientConnection.keep_alive`
-            create_connection=partial(ClientConnection, door=door),  # type: ignore[arg-type] # as good as a class
+            create_connection=partial(ClientConnection, policy=policy),  # type: ignore[arg-type] # a partial works like the class
             ssl=ssl,
             logger=_null_logger(),
         )
     except OSError as error:
-        hint = "--port 0 takes a free one" if port else "another --host"
+        hint = "use --port 0 for any free port" if port else "use another --host"
         message = f"cannot listen on {host}:{port}: {error.strerror or error}"
         raise UsageError(message, hint=hint) from error
     try:
         yield _url(server, host, secure=ssl is not None)
     finally:
-        server.close(close_connections=False)  # it would wait for a client that does not read
-        await asyncio.gather(*(client.leave(grace) for client in clients))
-        door.abort()
+        server.close(close_connections=False)  # `True` would wait for clients that do not read
+        await asyncio.gather(*(client.shut_down(grace) for client in clients))
+        policy.abort()
         with suppress(TimeoutError):  # connections without a TLS handshake
             async with asyncio.timeout(CLOSE_SECONDS):
                 await server.wait_closed()
@@ -100,7 +101,7 @@ def _url(server: Server, host: str, *, secure: bool) -> str:
 
 
 def _null_logger() -> logging.Logger:
-    # Unless somebody listens, a logger writes to stderr, which is the terminal of a conversation.
+    # A logger without a handler writes to stderr, which may be the terminal of a conversation.
     logger = logging.getLogger("rtchat.server")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False

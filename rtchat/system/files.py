@@ -1,4 +1,4 @@
-"""Open and name the files that a user asks for, with errors that say what is wrong."""
+"""Open the files that a user names, with errors that state the cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rtchat.core.errors import UsageError
 
 
 def shown_name(name: object) -> str:
-    """A file's name as one line, which a user or a model can be shown."""
+    """A file name with unprintable characters replaced, to show to a user or a model."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(name)
     )
@@ -20,11 +20,11 @@ def shown_name(name: object) -> str:
 
 @contextmanager
 def open_regular(path: Path, *, folder_hint: str, special_hint: str) -> Iterator[int]:
-    """A descriptor to read a regular file from.
+    """Open a regular file for reading; the context is its descriptor.
 
     Raises:
-        UsageError: it is a folder, which `folder_hint` is about, a pipe or a device, which
-            `special_hint` is about, or it cannot be opened.
+        UsageError: it is a folder (the hint is `folder_hint`), a pipe or a device (`special_hint`),
+            or it cannot be opened.
     """
     shown = shown_name(path)
     try:
@@ -33,7 +33,7 @@ def open_regular(path: Path, *, folder_hint: str, special_hint: str) -> Iterator
             raise UsageError(f"{shown} is a folder", hint=folder_hint)
         if not stat.S_ISREG(mode):
             raise UsageError(f"{shown} is not a regular file", hint=special_hint)
-        # If it has become a FIFO since, the open must not wait for a writer.
+        # Non-blocking, in case it has become a FIFO meanwhile.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
         raise unreadable(shown, error) from error
@@ -46,6 +46,6 @@ def open_regular(path: Path, *, folder_hint: str, special_hint: str) -> Iterator
 def unreadable(shown: str, error: OSError | ValueError) -> UsageError:
     """The error to raise for a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return UsageError(f"there is no file {shown}", hint="check its name")
+        return UsageError(f"file not found: {shown}", hint="check the file name")
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and who may read it")
+    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and permissions")

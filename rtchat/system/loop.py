@@ -1,4 +1,4 @@
-"""Calls into an event loop from another thread."""
+"""Calls to an event loop from other threads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Ts = TypeVarTuple("Ts")
 def post_to(
     loop: asyncio.AbstractEventLoop, call: Callable[[*Ts], object], *arguments: *Ts
 ) -> None:
-    """Call a function on the loop's thread, soon. Does nothing if the loop is closed."""
+    """Schedule a call on the thread of the loop. Does nothing if the loop is closed."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)

@@ -1,4 +1,4 @@
-"""What can be told about an address without asking the network."""
+"""Checks of network addresses that need no network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Whether a host name or address refers to this machine."""
     if host == "localhost":
         return True
     try:

@@ -335,7 +335,7 @@ class Flood:
     model = "flood"
     instructions = ""
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     def answer(self, prompt: ModelInput) -> Answer:
