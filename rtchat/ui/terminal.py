@@ -191,8 +191,12 @@ class Terminal:
 
     async def _converse(self, post: Callable[[LocalEvent], None]) -> None:
         while True:
-            await self._replies(post)
-            for event in await self._next():
+            try:
+                await self._replies(post)
+                events = await self._next()
+            except OSError:  # the terminal is gone; the signal that says so may come later
+                events = [LeaveAsked(ExitCode.HANGUP)]
+            for event in events:
                 if isinstance(event, UserSaid):
                     self._is_typed_due = True
                 if isinstance(event, LeaveAsked):
@@ -202,12 +206,8 @@ class Terminal:
                     return
 
     async def _next(self) -> Sequence[LocalEvent]:
-        """The meaning of the next entry, of which a reply that is due may leave nothing; a terminal
-        that went away means to leave, before the signal that says so."""
-        try:
-            line = await self._prompt.read()
-        except OSError:
-            return [LeaveAsked(ExitCode.HANGUP)]
+        """The meaning of the next entry, of which a reply that is due may leave nothing."""
+        line = await self._prompt.read()
         if line is None:
             return [LeaveAsked()]
         return await self._meaning(line) if line.strip() else ()
