@@ -32,7 +32,7 @@ def arguments(lines: Iterable[str]) -> object:
     first, *rest = lines
     if first == "no arguments":
         return {}
-    if first.endswith("exactly as the model wrote them:"):
+    if first.endswith("shown exactly as received:"):
         return json.loads(rest[0])
     given = {}
     for line in (first, *rest):

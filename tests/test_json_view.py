@@ -126,7 +126,7 @@ def test_what_was_heard_is_of_its_own_reply_only() -> None:
     heard = [json.loads(line)["heard"] for line in out.getvalue().splitlines()]
     assert (heard, err.getvalue()) == (
         ["is it?", None, None],
-        "heard: is it?\nheard: much too late\n",
+        "you said: is it?\nyou said: much too late\n",
     )
 
 

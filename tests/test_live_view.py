@@ -197,7 +197,7 @@ def test_notices_go_above_the_panel() -> None:
         "mind the ␛[31mgap",
         "replies        2",
         "input          3  tokens",
-        "cached         0  of these",
+        "cached         0  of the input",
         "output         4  tokens",
         "cost     unknown",
         "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
@@ -213,7 +213,7 @@ def test_quiet_and_verbose() -> None:
         show.view.show(Waiting("the connection was lost", 2))
     assert (quiet.screen.rows(), verbose.screen.rows()) == (
         [],
-        ["info", "detail", "the connection was lost, again in 2.0 s"],
+        ["info", "detail", "the connection was lost; retrying in 2.0 s"],
     )
 
 
@@ -221,7 +221,7 @@ def test_a_later_connection_is_told_apart() -> None:
     show = Show(80, banner=True)
     show.view.show(Ready(MODEL, 0.3))
     show.view.show(Ready(MODEL, 0.3, 4))
-    assert show.screen.rows()[1:] == ["connected again in 0.3 s · 4 turns replayed"]
+    assert show.screen.rows()[1:] == ["reconnected in 0.3 s · 4 turns replayed"]
 
 
 def test_an_answer_as_it_is_left_in_the_scrollback() -> None:
@@ -386,7 +386,7 @@ def test_a_terminal_that_can_do_nothing_is_not_painted_twice() -> None:
     assert file.getvalue() == "one\n"
 
 
-@pytest.mark.parametrize(("quiet", "err"), [(False, "heard: Is it?\n"), (True, "")])
+@pytest.mark.parametrize(("quiet", "err"), [(False, "you said: Is it?\n"), (True, "")])
 def test_without_a_conversation_what_was_heard_is_beside_the_reply(quiet: bool, err: str) -> None:
     files = io.StringIO(), io.StringIO()
     out, beside = (Console(file=file, force_terminal=False, _environ={}) for file in files)
@@ -410,7 +410,7 @@ def test_what_was_heard_stands_where_a_typed_question_would() -> None:
     assert heard[:2] == question
     assert show.screen.rows() == [
         *(*question, "", "Yes", "", "", "No", ""),
-        f"{question[0][0]} (nothing understood) (answered above)",
+        f"{question[0][0]} (no words recognized) (answered above)",
     ]
 
 
@@ -438,7 +438,7 @@ def test_each_paint_is_one_update_of_the_screen() -> None:
 
 def test_closing_takes_the_panel_down() -> None:
     show = Show()
-    show.view.expect()
+    show.view.show_waiting()
     up = len(show.screen.visible())
     show.view.close()
     assert (up, show.screen.rows()) == (3, [])

@@ -205,7 +205,7 @@ def test_a_connection_lost_before_the_reply_is_made_again(program: Program) -> N
 def test_a_short_rate_limit_is_waited_out(program: Program) -> None:
     ran = program.run("once", "soon")
     assert (ran.code, ran.text) == (0, "Hello there.\n")
-    assert "rate limit, again in 0.1 s" in ran.err
+    assert "rate limit; retrying in 0.1 s" in ran.err
 
 
 def test_a_server_that_goes_silent_in_mid_reply(program: Program) -> None:

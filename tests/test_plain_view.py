@@ -111,7 +111,7 @@ _ALL: list[Update] = [
 _TOTALS = [
     "replies        2",
     "input         10  tokens",
-    "cached         0  of these",
+    "cached         0  of the input",
     "output        12  tokens",
     "cost     unknown",
 ]
@@ -122,10 +122,10 @@ _QUIET = [
     *_TOTALS,
 ]
 _NORMAL = [
-    "connected again in 0.5 s · 3 turns replayed",
-    "connection lost, again in 1.5 s",
+    "reconnected in 0.5 s · 3 turns replayed",
+    "connection lost; retrying in 1.5 s",
     "microphone on",
-    "heard: What is ␛[31mit?",
+    "you said: What is ␛[31mit?",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",
     "rtchat: the reply failed: boom␛: try again",
@@ -133,7 +133,7 @@ _NORMAL = [
     "information",
     "rtchat: a warning",
     "rtchat: an error of two lines",
-    "heard: (nothing understood)",
+    "you said: (no words recognized)",
     "microphone off",
     *_TOTALS,
 ]

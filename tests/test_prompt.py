@@ -102,7 +102,7 @@ def test_a_history_that_cannot_be_kept_is_kept_in_memory(tmp_path: Path) -> None
 def test_printing_without_a_prompt_is_just_printing() -> None:
     async def use(prompt: Prompt, keys: PipeInput) -> list[str]:
         printed: list[str] = []
-        prompt.above(lambda: printed.append("now"))
+        prompt.print_above(lambda: printed.append("now"))
         return printed
 
     assert with_prompt(None, use) == ["now"]
@@ -135,7 +135,7 @@ def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
                 raw.append(not termios.tcgetattr(inner)[3] & termios.ICANON)
                 os.write(outer, b"hello\r")
 
-            asyncio.get_running_loop().call_later(0.05, prompt.above, show)
+            asyncio.get_running_loop().call_later(0.05, prompt.print_above, show)
             entry = await prompt.read()
         os.close(outer)
         return raw == [True], entry

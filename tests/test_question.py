@@ -90,7 +90,7 @@ def test_each_argument_has_a_line() -> None:
         f'{MARK}   path: "/tmp/a b"',
         f'{MARK}   deep: {{"x": [1, 2.50, 1e400, true, null]}}',
         f'{MARK}   "odd key": "y"',
-        f"{MARK} [a]lways: any call of f, with any arguments, until rtchat exits",
+        f"{MARK} [a]lways: allow every call of f, with any arguments, until rtchat exits",
     ]
 
 
@@ -102,8 +102,8 @@ def test_a_call_without_arguments(given: str) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ('{"path": "safe", "path": "evil"}', "a key is repeated"),
-        ('{"deep": [{"a": 1, "a": 2}]}', "a key is repeated"),
+        ('{"path": "safe", "path": "evil"}', "duplicate key"),
+        ('{"deep": [{"a": 1, "a": 2}]}', "duplicate key"),
         ('["ls"]', "not a JSON object"),
         ('{"path": "cut o', "not valid JSON"),
         ('{"n": NaN}', "not valid JSON"),
@@ -113,7 +113,7 @@ def test_a_call_without_arguments(given: str) -> None:
 )
 def test_what_could_be_read_in_two_ways_is_shown_as_it_came(given: str, why: str) -> None:
     first, raw = body(rows(given))
-    assert first == f"{why}; exactly as the model wrote them:"
+    assert first == f"{why}; shown exactly as received:"
     assert json.loads(raw) == given
 
 
@@ -129,12 +129,12 @@ def test_a_long_line_goes_on_under_a_sign_and_a_line_end_begins_a_row() -> None:
 
 def test_what_does_not_fit_is_told_by_its_length() -> None:
     asked = ToolQuestion(ToolAsked(ToolCall("f", "c", json.dumps({"a": "x" * 5000}))))
-    assert asked.short(80, "above") == [
+    assert asked.summary(80, "above") == [
         f"{MARK} Run f?",
         f"{MARK} Arguments: 5,009 characters, 69 lines, above",
-        f"{MARK} [a]lways: any call of f, with any arguments, until rtchat exits",
+        f"{MARK} [a]lways: allow every call of f, with any arguments, until rtchat exits",
     ]
-    whole = asked.whole(80)
+    whole = asked.details(80)
     assert whole[:2] == [f"{MARK} Run f?", f"{MARK} Arguments, 5,009 characters:"]
     assert len(whole) == 71
 

@@ -70,7 +70,7 @@ class Stage:
 def connecting() -> list[str]:
     stage = Stage()
     stage.view.show(Connecting(MODEL))
-    stage.view.expect()
+    stage.view.show_waiting()
     stage.now += 0.7
     stage.view.tick()
     return stage.screen.visible()

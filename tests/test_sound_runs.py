@@ -58,7 +58,7 @@ def test_a_question_in_a_file_is_answered_in_text(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "--audio-in", "question.wav")
     assert (ran.code, ran.text) == (0, "It is noon.\n")
-    assert "heard: What is the time?" in ran.err
+    assert "you said: What is the time?" in ran.err
 
 
 def test_a_question_in_text_is_answered_aloud(program: Program) -> None:
@@ -189,7 +189,7 @@ def test_a_recording_of_what_was_said_and_heard_plays_again(program: Program) ->
     checked = program.run("replay", "--check", "t.jsonl")
     assert checked.code == 0
     assert "question: Well:" in checked.text
-    assert "heard: What is the time?" in checked.text
+    assert "you said: What is the time?" in checked.text
     assert "sent otherwise: 0" in checked.text
     shown = program.run("replay", "--speed", "1000", "t.jsonl")
     assert (shown.code, shown.text) == (0, "It is noon.\n")

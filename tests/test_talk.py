@@ -157,7 +157,7 @@ def test_a_connection_lost_in_mid_reply_is_made_again(program: Program) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("cut\r")
-    terminal.shows("Half", "connection lost (1006)", "connected again in ", PROMPT)
+    terminal.shows("Half", "connection lost (1006)", "reconnected in ", PROMPT)
     terminal.types("hello\r")
     terminal.shows("Some bold text.", PROMPT)
     assert leave(terminal) == 0
@@ -185,7 +185,7 @@ def test_commands(program: Program) -> None:
     terminal.types("/model other\r")
     terminal.shows("model other", "1 turn replayed", PROMPT)
     terminal.types("/new\r")
-    terminal.shows("model other", "a new conversation", "connected again in", PROMPT)
+    terminal.shows("model other", "a new conversation", "reconnected in", PROMPT)
     terminal.types("/nwe\r")
     terminal.shows("no command /nwe: did you mean /new?", PROMPT)
     terminal.types("/exit\r")

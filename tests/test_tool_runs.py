@@ -149,7 +149,7 @@ def test_always_asks_no_more(program: Program) -> None:
     terminal = Terminal(program, ["--tools", "tools.py"], {})
     terminal.shows(PROMPT)
     terminal.types("weather?\r")
-    terminal.shows("[a]lways: any call of weather, with any arguments, until rtchat exits")
+    terminal.shows("[a]lways: allow every call of weather, with any arguments, until rtchat exits")
     terminal.shows("[y]es")
     terminal.types("a\r")
     terminal.shows("It is sunny in Oslo.", "first token", PROMPT)
@@ -170,7 +170,7 @@ def test_ctrl_c_stops_a_turn_that_calls(program: Program, when: str) -> None:
     terminal.shows("Run slow?", "no arguments", "[y]es")
     if when == "running":
         terminal.types("y\r")
-        terminal.shows("│ slow runs")
+        terminal.shows("│ running slow")
     terminal.types("\x03")
     terminal.shows("interrupted", PROMPT)
     terminal.types("hello\r")

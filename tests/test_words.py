@@ -19,17 +19,17 @@ def test_the_first_line() -> None:
 @pytest.mark.parametrize(
     ("replayed", "line"),
     [
-        (0, "connected again in 0.3 s"),
-        (1, "connected again in 0.3 s · 1 turn replayed"),
-        (5, "connected again in 0.3 s · 5 turns replayed"),
+        (0, "reconnected in 0.3 s"),
+        (1, "reconnected in 0.3 s · 1 turn replayed"),
+        (5, "reconnected in 0.3 s · 5 turns replayed"),
     ],
 )
 def test_a_new_connection(replayed: int, line: str) -> None:
-    assert messages.connected_again(Ready("m", 0.312, replayed)) == line
+    assert messages.reconnected(Ready("m", 0.312, replayed)) == line
 
 
 def test_waiting() -> None:
-    assert messages.waiting(Waiting("connection lost", 1.5)) == "connection lost, again in 1.5 s"
+    assert messages.waiting(Waiting("connection lost", 1.5)) == "connection lost; retrying in 1.5 s"
 
 
 _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
@@ -47,7 +47,7 @@ _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
     ],
 )
 def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:
-    assert messages.remark(over) == line
+    assert messages.ending(over) == line
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_what_is_known_of_a_reply(timing: Timing, usage: Usage | None, line: str
 
 def test_the_sums_of_a_run() -> None:
     assert messages.totals(Totals(1, Usage(5, 4, 6))) == (
-        "replies        1\ninput          5  tokens\ncached         4  of these\n"
+        "replies        1\ninput          5  tokens\ncached         4  of the input\n"
         "output         6  tokens\ncost     unknown"
     )

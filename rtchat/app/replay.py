@@ -219,7 +219,7 @@ def _told(update: Update) -> str:
         case ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
-            parts.append(messages.remark(update) if update.problem else "")
+            parts.append(messages.ending(update) if update.problem else "")
             return " · ".join(filter(None, parts))
         case Notice(level, text) if level != "detail":
             return f"{level}: {text}"

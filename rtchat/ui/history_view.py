@@ -1,4 +1,4 @@
-"""Kept conversations on a terminal: one as `talk` left it, or a line for each."""
+"""Saved conversations on a terminal: one in full, or a table with a line for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rtchat.ui import messages
 
 
 def console(out: TextIO, environ: Mapping[str, str]) -> Console:
-    """What to draw on: a terminal, in the 16 colours of its palette unless NO_COLOR is set."""
+    """A terminal to draw on, in the 16 colours of its palette unless NO_COLOR is set."""
     return Console(
         file=out,
         force_terminal=True,
@@ -30,30 +30,30 @@ def console(out: TextIO, environ: Mapping[str, str]) -> Console:
     )
 
 
-def show(kept: StoredConversation, console: Console) -> None:
-    """A conversation, drawn as it was when it was held."""
-    for number, passage in enumerate(transcript_entries(kept)):
+def show(conversation: StoredConversation, console: Console) -> None:
+    """Print a conversation as `talk` printed it."""
+    for number, entry in enumerate(transcript_entries(conversation)):
         if number:
             _print(console, Text())
-        for line in _opening(passage, console):
+        for line in _main_lines(entry, console):
             _print(console, line)
-        for line in _closing(passage):
+        for line in _extra_lines(entry):
             _print(console, line)
 
 
-def _opening(passage: TranscriptEntry, console: Console) -> list[Text]:
-    if passage.kind == "reply":
+def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
+    if entry.kind == "reply":
         stream = MarkdownStream(console)
-        stream.add(visible(passage.text), console.width)
+        stream.add(visible(entry.text), console.width)
         return stream.finish(console.width)
-    return [Text(visible(opening(passage)), "" if passage.kind == "question" else theme.DIM)]
+    return [Text(visible(opening(entry)), "" if entry.kind == "question" else theme.DIM)]
 
 
-def _closing(passage: TranscriptEntry) -> list[Text]:
-    lines = [Text("[image]", theme.DIM) for _ in passage.pictures]
-    if passage.note:
-        lines.append(Text(visible(passage.note), theme.NOTICES["warning"]))
-    if passage.kind == "reply" and (stats := _stats(passage.entry)):
+def _extra_lines(entry: TranscriptEntry) -> list[Text]:
+    lines = [Text("[image]", theme.DIM) for _ in entry.pictures]
+    if entry.note:
+        lines.append(Text(visible(entry.note), theme.NOTICES["warning"]))
+    if entry.kind == "reply" and (stats := _stats(entry.entry)):
         lines += [Text(), Text(visible(stats), theme.DIM)]
     return lines
 
@@ -65,7 +65,7 @@ def _stats(entry: Entry) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], console: Console) -> None:
-    """Rows in columns, none wider than the terminal: the last column is what gives way."""
+    """Print rows in columns. The last column is truncated to the width of the terminal."""
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:

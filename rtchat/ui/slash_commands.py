@@ -1,7 +1,6 @@
-"""The /commands of a conversation: one table of name, argument, help and the event that each one
-is.
+"""The /commands of a conversation, in one table: name, argument, help text and resulting event.
 
-Only what a person types is read for commands; a line from a pipe is always a question.
+Only typed lines are parsed for commands; a line from a pipe is always a question.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ from rtchat.core.values import value
 
 @value
 class AttachAsked:
-    """/attach: the caller reads the file and makes an `Attached` of it.
+    """/attach: the caller reads the file and turns it into an `Attached`.
 
-    `file` is a path as it was typed or pasted, with the quotation marks of a shell perhaps.
+    `file` is a path as it was typed or pasted; it may be quoted as in a shell.
     """
 
     file: str
@@ -46,7 +45,7 @@ class AttachAsked:
 
 @value
 class TextFileAsked:
-    """The text of a command is in a file: the caller reads it and passes it to `make`."""
+    """The text of a command is in a file. The caller reads it and passes it to `make`."""
 
     file: str
     make: Callable[[str], LocalEvent]
@@ -57,8 +56,8 @@ Meaning: TypeAlias = LocalEvent | AttachAsked | TextFileAsked
 
 @value
 class Row:
-    """One command. `argument` is how the help names it, in brackets where it may be left out; a
-    command without one takes none."""
+    """One command. `argument` is its name in the help, in brackets if it is optional, and empty if
+    the command takes none."""
 
     name: str
     argument: str
@@ -67,44 +66,44 @@ class Row:
 
 
 TABLE: tuple[Row, ...] = (
-    Row("help", "", "what can be typed here", lambda _: LocalNotice(help_text())),
-    Row("exit", "", "leave; so does Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
+    Row("help", "", "list the commands and keys", lambda _: LocalNotice(help_text())),
+    Row("exit", "", "leave; same as Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
     Row("new", "", "start a new conversation", lambda _: NewConversationAsked()),
-    Row("system", "TEXT|@FILE", "instructions to the model, from now on", lambda t: _system(t)),
+    Row("system", "TEXT|@FILE", "change the instructions to the model", lambda t: _system(t)),
     Row(
-        "set", "[KEY [VALUE]]", "an option from now on; KEY alone takes it back", lambda a: _set(a)
+        "set", "[KEY [VALUE]]", "set an option; KEY alone resets it; alone: list", lambda a: _set(a)
     ),
-    Row("model", "NAME", "another model, same conversation", ModelSet),
-    Row("resume", "[ID]", "go on with a kept conversation, else the latest", lambda n: _resume(n)),
+    Row("model", "NAME", "switch to another model in this conversation", ModelSet),
+    Row("resume", "[ID]", "continue a saved conversation, or the latest", lambda n: _resume(n)),
     Row(
         "attach",
         "[FILE]",
-        "attach a PNG, JPEG or text file, or drop it here; alone: list the files",
+        "attach a PNG, JPEG or text file (or drop it here); alone: list the files",
         lambda file: AttachAsked(file) if file else AttachmentsAsked(),
     ),
-    Row("detach", "[N]", "remove all attached files, or only file N", lambda n: _detach(n)),
-    Row("mute", "", "the microphone on or off, as Ctrl-T", lambda _: MicrophoneToggled()),
+    Row("detach", "[N]", "remove file N, or all attached files", lambda n: _detach(n)),
+    Row("mute", "", "turn the microphone on or off, like Ctrl-T", lambda _: MicrophoneToggled()),
     Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
-    Row("tools", "", "what the model may call", lambda _: ToolsAsked()),
-    Row("usage", "", "tokens and cost of this run, and limits", lambda _: UsageAsked()),
+    Row("tools", "", "list the tools that the model can call", lambda _: ToolsAsked()),
+    Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: UsageAsked()),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
 )
 
 _KEYS = (
     ("Enter", "send"),
-    ("Alt-Enter, Ctrl-J", "a new line"),
-    ("Up, Ctrl-R", "earlier input"),
-    ("Ctrl-C, Esc", "stop the reply; at the prompt Ctrl-C clears the text, Up brings it back"),
-    ("Ctrl-T", "the microphone on or off, with --voice"),
-    ("Ctrl-X Ctrl-E", "write it in $EDITOR"),
-    ("//", "a line that starts with a literal /"),
+    ("Alt-Enter, Ctrl-J", "start a new line"),
+    ("Up, Ctrl-R", "search earlier input"),
+    ("Ctrl-C, Esc", "stop the reply; at the prompt, Ctrl-C clears the text and Up restores it"),
+    ("Ctrl-T", "with --voice: turn the microphone on or off"),
+    ("Ctrl-X Ctrl-E", "edit the text in $EDITOR"),
+    ("//", "start a line with a literal /"),
 )
 
 
 def parse(line: str) -> Meaning:
-    """What a typed line means. Never raises: a mistake becomes a `LocalNotice` that says what to
-    do."""
+    """The meaning of a typed line. Does not raise: a mistake becomes a `LocalNotice` that says what
+    to do."""
     if not line.startswith("/"):
         return UserSaid(line)
     if line.startswith("//"):
@@ -114,12 +113,16 @@ def parse(line: str) -> Meaning:
     row = next((row for row in TABLE if row.name == name), None)
     if row is None:
         near = get_close_matches(name, [row.name for row in TABLE], n=1)
-        advice = f"did you mean /{near[0]}?" if near else "/help lists them"
-        return LocalNotice(f"no command /{name}: {advice} (// sends a literal /)", is_error=True)
+        advice = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+        return LocalNotice(
+            f"unknown command /{name}; {advice} (// sends a literal /)", is_error=True
+        )
     if row.argument and not argument and not row.argument.startswith("["):
-        return LocalNotice(f"/{name} needs {row.argument}: /{name} {row.argument}", is_error=True)
+        return LocalNotice(
+            f"/{name}: missing argument (usage: /{name} {row.argument})", is_error=True
+        )
     if argument and not row.argument:
-        return LocalNotice(f"/{name} takes nothing after it", is_error=True)
+        return LocalNotice(f"/{name} takes no argument", is_error=True)
     return row.make(argument)
 
 
@@ -127,7 +130,9 @@ def _system(text: str) -> LocalEvent | TextFileAsked:
     if not text.startswith("@"):
         return SystemSet(text)
     if text == "@":
-        return LocalNotice("/system takes a file as @FILE: /system @notes.txt", is_error=True)
+        return LocalNotice(
+            "/system: missing file name (example: /system @notes.txt)", is_error=True
+        )
     return TextFileAsked(text[1:], SystemSet)
 
 
@@ -136,7 +141,9 @@ def _detach(number: str) -> LocalEvent:
         return DetachAsked()
     if number.isdecimal() and int(number[:9]):
         return DetachAsked(int(number[:9]))
-    return LocalNotice("/detach takes a number that /attach lists: /detach 1", is_error=True)
+    return LocalNotice(
+        f"/detach: invalid number {number!r} (/attach lists the numbers)", is_error=True
+    )
 
 
 def _copy(number: str) -> LocalEvent:
@@ -144,7 +151,9 @@ def _copy(number: str) -> LocalEvent:
         return CopyAsked()
     if number.isdecimal() and int(number[:9]):
         return CopyAsked(int(number[:9]))
-    return LocalNotice("/copy takes the number of a code block: /copy 1", is_error=True)
+    return LocalNotice(
+        f"/copy: invalid number {number!r} (expected that of a code block)", is_error=True
+    )
 
 
 def _resume(number: str) -> LocalEvent:
@@ -152,11 +161,14 @@ def _resume(number: str) -> LocalEvent:
         return ResumeAsked()
     if number.isdecimal() and int(number[:15]):
         return ResumeAsked(int(number[:15]))
-    return LocalNotice("/resume takes a number of `rtchat history list`: /resume 1", is_error=True)
+    return LocalNotice(
+        f"/resume: invalid id {number!r} (`rtchat history list` lists the ids)",
+        is_error=True,
+    )
 
 
 def _set(argument: str) -> LocalEvent:
-    from rtchat.wire import options  # a prompt should not wait for its tables
+    from rtchat.wire import options  # imported late: its tables would delay the prompt
 
     found = re.match(r"([^\s=]+)\s*=?\s*(.*)", argument, re.DOTALL)
     if found is None:
@@ -180,15 +192,17 @@ def _raw(text: str) -> LocalEvent:
     try:
         data = read_json(text)
     except (ValueError, RecursionError) as error:
-        return LocalNotice(f"/raw takes an event as JSON, and this is none: {error}", is_error=True)
+        return LocalNotice(f"/raw: invalid JSON ({error})", is_error=True)
     if isinstance(data, dict) and isinstance(data.get("type"), str):
         from rtchat.wire import codec
 
         return RawSaid(data, codec.asks(data), codec.answer_to(data), codec.output_of(data))
-    return LocalNotice('/raw takes an object with a type: /raw {"type": "…"}', is_error=True)
+    return LocalNotice(
+        '/raw: not an object with a type (example: /raw {"type": "…"})', is_error=True
+    )
 
 
 def help_text() -> str:
-    """The commands and the keys, a line each."""
+    """The commands and the keys, one line each."""
     rows = [(f"/{row.name} {row.argument}".rstrip(), row.help) for row in TABLE]
     return "\n".join(f"{left:<18}  {right}" for left, right in (*rows, *_KEYS))
