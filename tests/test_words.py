@@ -1,4 +1,4 @@
-"""The lines beside a conversation."""
+"""The status lines about a conversation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rtchat.core.values import Status, Usage
 from rtchat.ui import messages
 
 
-def test_the_first_line() -> None:
+def test_the_greeting() -> None:
     line = f"rtchat {__version__} · m · connected in 0.31 s · /help"
     assert messages.greeting(Ready("m", 0.312)) == line
 
@@ -24,11 +24,11 @@ def test_the_first_line() -> None:
         (5, "reconnected in 0.3 s · 5 turns replayed"),
     ],
 )
-def test_a_new_connection(replayed: int, line: str) -> None:
+def test_a_reconnection(replayed: int, line: str) -> None:
     assert messages.reconnected(Ready("m", 0.312, replayed)) == line
 
 
-def test_waiting() -> None:
+def test_waiting_to_retry() -> None:
     assert messages.waiting(Waiting("connection lost", 1.5)) == "connection lost; retrying in 1.5 s"
 
 
@@ -66,12 +66,12 @@ def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:
         (Timing(None, 0.2, 9.0), Usage(5), "m · first token 0.20 s · 9.0 s · 5 in · 0 out"),
     ],
 )
-def test_what_is_known_of_a_reply(timing: Timing, usage: Usage | None, line: str) -> None:
+def test_the_statistics_of_a_reply(timing: Timing, usage: Usage | None, line: str) -> None:
     over = ReplyOver(Status.COMPLETED, "hi", "m", usage=usage, timing=timing)
     assert messages.stats(over) == line
 
 
-def test_the_sums_of_a_run() -> None:
+def test_the_totals() -> None:
     assert messages.totals(Totals(1, Usage(5, 4, 6))) == (
         "replies        1\ninput          5  tokens\ncached         4  of the input\n"
         "output         6  tokens\ncost     unknown"
