@@ -149,7 +149,7 @@ def test_a_large_image_that_cannot_be_decoded(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 4096, 4096, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", b"no zlib"), (b"IEND", b""))
     data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
-    assert refusal(write(tmp_path, "odd", data)).startswith("odd cannot be read as a prepared (")
+    assert refusal(write(tmp_path, "odd", data)).startswith("odd cannot be read as an image (")
 
 
 def test_without_pillow_only_small_images_can_be_attached(

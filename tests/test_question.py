@@ -1,4 +1,4 @@
-"""The question before a tool runs shows the details call, and no other text looks like it."""
+"""The question before a tool runs shows the whole call, and no other text looks like it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_each_argument_has_its_own_line() -> None:
         f'{MARK}   path: "/tmp/a b"',
         f'{MARK}   deep: {{"x": [1, 2.50, 1e400, true, null]}}',
         f'{MARK}   "odd key": "y"',
-        f"{MARK} [a]lways: allow every call of f, with any arguments, until rtchat exits",
+        f"{MARK} [a]lways: every call of f, with any arguments, until rtchat exits",
     ]
 
 
@@ -119,7 +119,7 @@ def test_ambiguous_or_invalid_arguments_are_shown_unparsed(given: str, why: str)
 
 def test_long_lines_are_folded_and_newlines_end_a_row() -> None:
     shown = rows(json.dumps({"a": "one\n" + "x" * 50 + f"   \n{MARK} [y]es"}), 40)
-    assert shown[1:-3] == [
+    assert shown[1:-2] == [
         f'{MARK}   a: "one\\n↩',
         f"{MARK}     {'x' * 33}↩",
         f"{MARK}     {'x' * 17}   \\n↩",
@@ -132,7 +132,7 @@ def test_the_summary_has_the_length_of_the_arguments() -> None:
     assert asked.summary(80, "above") == [
         f"{MARK} Run f?",
         f"{MARK} Arguments: 5,009 characters, 69 lines, above",
-        f"{MARK} [a]lways: allow every call of f, with any arguments, until rtchat exits",
+        f"{MARK} [a]lways: every call of f, with any arguments, until rtchat exits",
     ]
     details = asked.details(80)
     assert details[:2] == [f"{MARK} Run f?", f"{MARK} Arguments, 5,009 characters:"]

@@ -149,7 +149,7 @@ def test_always_allows_later_calls(program: Program) -> None:
     terminal = Terminal(program, ["--tools", "tools.py"], {})
     terminal.shows(PROMPT)
     terminal.types("weather?\r")
-    terminal.shows("[a]lways: allow every call of weather, with any arguments, until rtchat exits")
+    terminal.shows("[a]lways: every call of weather, with any arguments, until rtchat exits")
     terminal.shows("[y]es")
     terminal.types("a\r")
     terminal.shows("It is sunny in Oslo.", "first token", PROMPT)

@@ -27,7 +27,7 @@ from rtchat.core.effects import (
 from rtchat.core.errors import ExitCode, writing_stdout
 from rtchat.core.text import on_a_line, visible
 from rtchat.core.values import Status
-from rtchat.system.output import LAST_CHANCE, Output
+from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 from rtchat.trace.recording import Recording, read_trace
 from rtchat.trace.simulate import Rerun, Step
 from rtchat.ui import messages
@@ -94,7 +94,7 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
     except asyncio.CancelledError:
         if not stopped:
             raise
-        await player.written(LAST_CHANCE)
+        await player.written(INTERRUPT_TIMEOUT)
     return stopped[0] if stopped else ExitCode.OK
 
 
@@ -131,7 +131,7 @@ class _Player:
                 async with asyncio.timeout(timeout):
                     await self._output.written()
             except TimeoutError:
-                self._output.give_up()
+                self._output.discard()
 
     async def _wait(self, at: float) -> None:
         gap, self._at = at - self._at, at

@@ -70,7 +70,7 @@ from rtchat.core.values import (
     StoredConversation,
     ToolCall,
 )
-from rtchat.system.output import LAST_CHANCE, Output
+from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
 TICK = 1 / 12
 """Seconds between two looks at whether the view has something to paint."""
@@ -318,10 +318,10 @@ class Session:
         output.when_written(self._is_written.set)
         is_interrupted = self._exit is not None and self._exit in _SIGNALLED
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_CHANCE if is_interrupted else None):
+            async with asyncio.timeout(INTERRUPT_TIMEOUT if is_interrupted else None):
                 await self._is_written.wait()
-        if output.owed:
-            output.give_up()
+        if output.unwritten:
+            output.discard()
         self._show_rest()  # it may be that writing failed
 
     def _signalled(self, number: int, event: LocalEvent) -> None:
@@ -331,10 +331,10 @@ class Session:
         if self._exit is None:
             self.post(event)
             return
-        if self._output is not None and self._output.owed:
+        if self._output is not None and self._output.unwritten:
             self._exit = ExitCode(128 + number)
         if is_first:
-            self._loop.call_later(LAST_CHANCE, self._is_written.set)
+            self._loop.call_later(INTERRUPT_TIMEOUT, self._is_written.set)
         else:
             self._is_written.set()
             if self._link is not None:
@@ -672,7 +672,7 @@ class Session:
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK, self._tick)
-        if self._output is None or self._output.owed <= MOST_OWED:
+        if self._output is None or self._output.unwritten <= MOST_OWED:
             self._try_view(self._view.tick)
 
     def _stop_clocks(self) -> None:

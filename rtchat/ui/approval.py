@@ -65,7 +65,7 @@ class ToolQuestion:
 
     def _scope(self, width: int) -> list[str]:
         scope = f"every call of {self._tool}, with any arguments, until rtchat exits"
-        return _wrap(f"[a]lways: allow {scope}", width)
+        return _wrap(f"[a]lways: {scope}", width)
 
     def _body(self, width: int) -> list[str]:
         if width not in self._rows_by_width:
