@@ -12,7 +12,7 @@ from rich.style import Style
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
-from rtchat.markdown.links import LinkingConsole, link, takes_links
+from rtchat.markdown.links import LinkingConsole, link, supports_links
 from rtchat.ui.live_view import LiveView
 
 _LINK = re.compile(r"\x1b\]8;id=[^;]*;([^\x1b]+)\x1b\\(.*?)\x1b\]8;;\x1b\\", re.DOTALL)
@@ -127,4 +127,4 @@ def test_other_terminals_get_no_links() -> None:
     ],
 )
 def test_which_terminals_support_links(environ: Mapping[str, str], expected: bool) -> None:
-    assert takes_links(environ) is expected
+    assert supports_links(environ) is expected

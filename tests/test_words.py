@@ -43,7 +43,7 @@ _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
         (ReplyOver(Status.FAILED, "", "m", problem=_PROBLEM), "the reply failed: boom: try again"),
         (ReplyOver(Status.INCOMPLETE, "hi", "m", "connection_lost"), "connection_lost"),
         (ReplyOver(Status.INCOMPLETE, "hi", "m"), "the reply is incomplete"),
-        (ReplyOver(Status.FAILED, "", "m"), "the reply is failed"),
+        (ReplyOver(Status.FAILED, "", "m"), "the reply failed"),
     ],
 )
 def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:

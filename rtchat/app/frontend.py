@@ -100,14 +100,14 @@ def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console
     """Where to draw: stdout and stderr."""
     from rich.console import Console
 
-    from rtchat.markdown.links import LinkingConsole, takes_links
+    from rtchat.markdown.links import LinkingConsole, supports_links
 
     def console(file: TextIO, is_terminal: bool) -> Console:
         colors = _colors(settings, streams, is_terminal)
         # The 16 colours of the terminal's own palette read on any background; without colours a
         # terminal still has bold and underline.
         styled = colors or (is_terminal and streams.environ.get("TERM") != "dumb")
-        kind = LinkingConsole if is_terminal and takes_links(streams.environ) else Console
+        kind = LinkingConsole if is_terminal and supports_links(streams.environ) else Console
         return kind(
             file=file,
             force_terminal=is_terminal,

@@ -26,7 +26,7 @@ class LinkingConsole(Console):
     """A console on a terminal that supports links."""
 
 
-def takes_links(environ: Mapping[str, str]) -> bool:
+def supports_links(environ: Mapping[str, str]) -> bool:
     """Whether the environment names a terminal that supports links."""
     term = environ.get("TERM", "")
     if term == "dumb" or term.startswith(("screen", "tmux")) or "TMUX" in environ:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool
-from rtchat.tools.toolbox import Handle, Toolbox, combine, free_name
+from rtchat.tools.toolbox import Handle, Toolbox, combine, unique_name
 from rtchat.wire.fields import DEEPEST, read_json
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _with_unique_labels(servers: Sequence[Sequence[Handle]]) -> list[Toolbox]:
     boxes: list[Toolbox] = []
     taken: set[str] = set()
     for handles in servers:
-        label = free_name(handles[0].server, taken) if handles else ""
+        label = unique_name(handles[0].server, taken) if handles else ""
         taken.add(label)
         boxes.append(Toolbox(replace(handle, server=label) for handle in handles))
     return boxes

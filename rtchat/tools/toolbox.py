@@ -104,14 +104,14 @@ def combine(*boxes: Toolbox) -> Toolbox:
     named = []
     for handle in handles:
         if handle.server and uses[handle.tool.name] > 1:
-            name = free_name(f"{handle.server}__{handle.tool.name}", taken)
+            name = unique_name(f"{handle.server}__{handle.tool.name}", taken)
             taken.add(name)
             handle = replace(handle, tool=replace(handle.tool, name=name))
         named.append(handle)
     return Toolbox(named)
 
 
-def free_name(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
     """The name, shortened or numbered if necessary: not taken, and valid for the API."""
     candidate, number = name[:64], 1
     while candidate in taken:

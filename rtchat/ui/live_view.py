@@ -158,13 +158,8 @@ class LiveView:
         if self._panel is not None:
             self._panel.stop()
             self._panel = None
-        self._stream, self._shown, self._has_printed, self._first_at, self._deltas = (
-            None,
-            0,
-            False,
-            None,
-            0,
-        )
+        self._stream, self._first_at, self._has_printed = None, None, False
+        self._shown = self._deltas = 0
 
     # ------------------------------------------------------------------------------- the reply
 
@@ -295,11 +290,11 @@ class LiveView:
         )
 
     def _footer(self, width: int) -> str:
-        """The keys that stop the reply, or the shortest form if there is no room."""
+        """What stops the reply, in the shortest form if there is no room."""
         footer = messages.stop_keys(self._microphone)
         return footer if len(footer) <= width else messages.stop_keys(None)
 
-    # ------------------------------------------------------------------------- beside the reply
+    # ------------------------------------------------------------------------- other lines
 
     def _greet(self, ready: Ready) -> None:
         if self._banner:

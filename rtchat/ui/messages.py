@@ -82,8 +82,10 @@ def ending(over: ReplyOver) -> str:
             return ""
         case Status.CANCELLED:
             return str(over.problem or "interrupted")
-        case Status.INCOMPLETE | Status.FAILED:
-            return str(over.problem or over.reason or f"the reply is {over.status}")
+        case Status.INCOMPLETE:
+            return str(over.problem or over.reason or "the reply is incomplete")
+        case Status.FAILED:
+            return str(over.problem or over.reason or "the reply failed")
         case _:
             assert_never(over.status)
 

@@ -175,7 +175,7 @@ def _joined(rows: list[Row]) -> list[Segment]:
 
 
 def _changes(old: list[Row], new: list[Row]) -> list[Segment]:
-    """What turns the old rows into as many new ones."""
+    """The output that turns the old rows into the new ones, which are as many."""
     segments: list[Segment] = []
     at = 0
     for index, (before, after) in enumerate(zip(old, new, strict=True)):

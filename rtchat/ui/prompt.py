@@ -258,7 +258,7 @@ class Prompt:
         else:
             self._typed.press(key)
 
-    def abandon(self) -> None:
+    def dismiss_question(self) -> None:
         """Remove the question: it no longer needs an answer."""
         self._is_asking = False
         app = self._choices.app
@@ -333,7 +333,7 @@ class Prompt:
                 self._advise(event.app.output)
 
         @keys.add("up", filter=typing & Condition(lambda: bool(self._cleared)))
-        def bring_back(event: KeyPressEvent) -> None:
+        def restore(event: KeyPressEvent) -> None:
             event.current_buffer.auto_up()
             if not event.current_buffer.text:  # the history has not been reloaded yet
                 event.current_buffer.insert_text(self._cleared)

@@ -108,7 +108,7 @@ class Terminal:
             self._prompt.set_aside()
         if self._is_choosing and isinstance(update, ReplyOver):
             self._is_choosing = False
-            self._prompt.abandon()
+            self._prompt.dismiss_question()
             self._show_held()
         is_early = isinstance(update, QuestionAsked) and self._prompt.active
         if self._held or self._prompt.is_in_editor or is_early or self._is_choosing:
@@ -145,7 +145,7 @@ class Terminal:
         if self._asked is None or not self._asked.spoken:
             self._is_typed_pending = False
         self._asked = self._call = None
-        self._prompt.abandon()
+        self._prompt.dismiss_question()
         self._changed.set()
 
     def _show_held(self) -> None:
