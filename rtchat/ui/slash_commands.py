@@ -71,14 +71,19 @@ TABLE: tuple[Row, ...] = (
     Row("new", "", "start a new conversation", lambda _: NewConversationAsked()),
     Row("system", "TEXT|@FILE", "change the instructions to the model", lambda t: _system(t)),
     Row(
-        "set", "[KEY [VALUE]]", "set an option; KEY alone resets it; alone: list", lambda a: _set(a)
+        "set",
+        "[KEY [VALUE]]",
+        "set option KEY, reset it (no VALUE), or list all (no KEY)",
+        lambda a: _set(a),
     ),
     Row("model", "NAME", "switch to another model in this conversation", ModelSet),
-    Row("resume", "[ID]", "continue a saved conversation, or the latest", lambda n: _resume(n)),
+    Row(
+        "resume", "[ID]", "continue saved conversation ID, or the latest one", lambda n: _resume(n)
+    ),
     Row(
         "attach",
         "[FILE]",
-        "attach a PNG, JPEG or text file (or drop it here); alone: list the files",
+        "attach a PNG, JPEG or text file (or drop it here); no FILE: list them",
         lambda file: AttachAsked(file) if file else AttachmentsAsked(),
     ),
     Row("detach", "[N]", "remove file N, or all attached files", lambda n: _detach(n)),
@@ -178,11 +183,12 @@ def _set(argument: str) -> LocalEvent:
     if not text:
         return OptionSet(of, name)
     if of == "session" and name in options.IN_A_CONVERSATION:
-        return LocalNotice(f"/set {key}: use {options.IN_A_CONVERSATION[name]}", is_error=True)
+        instead = options.IN_A_CONVERSATION[name]
+        return LocalNotice(f"/set: {key} cannot be set here (use {instead})", is_error=True)
     try:
         change = options.change(of, name, options.read_value(text))
     except options.OptionError as error:
-        return LocalNotice(f"/set {error}", is_error=True)
+        return LocalNotice(f"/set: {error}", is_error=True)
     return OptionSet(of, name, change)
 
 
