@@ -23,7 +23,7 @@ PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 send."""
 _INCOMPLETE = rb"\x1b(\[[?\d]*)?\Z"
 _UPDATE = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_INCOMPLETE, _INCOMPLETE), re.DOTALL)
-"""Matches output up to the end of a synchronized update, or up to an incomplete sequence."""
+"""Matches output up to the end of a synchronised update, or up to an incomplete sequence."""
 
 
 class Emulator(pyte.HistoryScreen):
@@ -95,7 +95,7 @@ class Terminal:
         return all(any(text in line for line in lines) for text in texts)
 
     def _reads(self) -> bool:
-        """Read at most one synchronized update, so that the caller sees every intermediate screen.
+        """Read at most one synchronised update, so that the caller sees every intermediate screen.
         Returns whether there was more output."""
         while not (update := _UPDATE.match(self._unseen)):
             ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)

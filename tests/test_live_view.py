@@ -410,7 +410,7 @@ def test_a_transcript_is_shown_like_a_typed_question() -> None:
     assert transcript[:2] == question
     assert show.screen.rows() == [
         *(*question, "", "Yes", "", "", "No", ""),
-        f"{question[0][0]} (no words recognized) (answered above)",
+        f"{question[0][0]} (no words recognised) (answered above)",
     ]
 
 
@@ -426,7 +426,7 @@ def test_rendered_output_to_a_pipe_does_not_move_the_cursor() -> None:
     assert file.getvalue() == "Title\n\n\N{BULLET} one\n\N{BULLET} two\n"
 
 
-def test_each_paint_is_one_synchronized_update() -> None:
+def test_each_paint_is_one_synchronised_update() -> None:
     show = Show(50, 12)
     file = io.StringIO()
     show.screen.console.file = file

@@ -133,7 +133,7 @@ _NORMAL = [
     "information",
     "rtchat: a warning",
     "rtchat: an error of two lines",
-    "you said: (no words recognized)",
+    "you said: (no words recognised)",
     "microphone off",
     *_TOTALS,
 ]

@@ -22,7 +22,7 @@ from rtchat.core.text import on_a_line
 from rtchat.core.values import Status, StoredConversation, ToolCall, Usage
 from rtchat.ui.approval import as_code
 
-NO_WORDS = "(no words recognized)"
+NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
 _SEPARATOR = " · "
 _MAX_SHOWN = 200

@@ -130,7 +130,7 @@ def _code(text: str) -> Segment:
 
 
 _BEGIN, _END = _code("[?2026h"), _code("[?2026l")
-"""Around output that is to appear at once (synchronized output). Terminals ignore private modes
+"""Around output that is to appear at once (synchronised output). Terminals ignore private modes
 that they do not support."""
 _FINISH = Segments([_END])
 _SAVE, _RESTORE = _code("7"), _code("8")
