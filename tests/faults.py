@@ -215,7 +215,9 @@ def observe(home: Path, row: Row, command: str) -> Seen:
         ran = program.run(*arguments, "--url", url, *row.options, stdin=stdin)
     assert "Traceback" not in ran.err
     err = re.sub(
-        r"retrying in [\d.]+ s", "retrying in N s", ran.err.replace(urlsplit(url).netloc, "HERE")
+        r"(retrying|reconnected) in [\d.]+ s",
+        r"\1 in N s",
+        ran.err.replace(urlsplit(url).netloc, "HERE"),
     )
     said = tuple(line for line in err.splitlines() if " · first token " not in line)
     states = [f"{text} {state}" for text, state in kept(program)]

@@ -355,8 +355,8 @@ def test_in_talk_they_are_sent_with_the_first_question_and_saved(
     assert program.run("history", "show", "1").text.startswith(f"{PROMPT} one\n[image]\n")
     html = program.run("history", "export", "1", "--format", "html").text
     assert f'<img src="{image(png()).data}"' in html
-    kept = program.run("history", "export", "1", "--format", "json").text
-    assert image(png()).data in kept
+    exported = program.run("history", "export", "1", "--format", "json").text
+    assert image(png()).data in exported
 
 
 # ------------------------------------------------------------------------------------ at the prompt
@@ -417,7 +417,7 @@ def test_instructions_can_be_read_from_a_file(program: Program, engine: _Recorde
     write(program.home, "binary", b"\0")
     terminal = Terminal(program, [], {})
     terminal.shows("connected in", PROMPT)
-    for entered, said in (
+    for entered, notice in (
         ("@no.txt", "file not found: no.txt"),
         ("@.", ". is a folder"),
         ("@binary", "binary is not UTF-8 text"),
@@ -425,7 +425,7 @@ def test_instructions_can_be_read_from_a_file(program: Program, engine: _Recorde
         ("@~/brief me.txt", "instructions set"),
     ):
         terminal.types(f"/system {entered}\r")
-        terminal.shows(f"/system {entered}", said, PROMPT)
+        terminal.shows(f"/system {entered}", notice, PROMPT)
     terminal.types("hi\r")
     terminal.shows("instructions set", "first token", PROMPT)
     assert engine.prompts[-1].instructions == "Be brief.\nBe kind.\n"

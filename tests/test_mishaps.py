@@ -165,7 +165,7 @@ def test_a_connection_that_died_in_silence_is_noticed_between_questions(program:
         process.stderr.readline()
         lost = process.stderr.readline().decode()
         out, _ = process.communicate(b"two\n", timeout=30)
-    assert lost == "connection lost (1011 keepalive ping timeout), again in 0.5 s\n"
+    assert lost == "connection lost (1011 keepalive ping timeout); retrying in 0.5 s\n"
     assert (process.returncode, out) == (0, b"Fine.\n")
     assert hand.told == [["one"], ["one", "Begin", "two"]]
     assert [state for _, state in kept(program)] == ["completed"] * 4

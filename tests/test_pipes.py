@@ -199,7 +199,7 @@ def test_a_connection_lost_in_mid_reply_keeps_what_arrived(program: Program) -> 
 def test_a_connection_lost_before_the_reply_is_made_again(program: Program) -> None:
     ran = program.run("once", "again")
     assert (ran.code, ran.text) == (0, "Hello there.\n")
-    assert "connection lost (1011 oops), again in 0.5 s" in ran.err
+    assert "connection lost (1011 oops); retrying in 0.5 s" in ran.err
 
 
 def test_a_short_rate_limit_is_waited_out(program: Program) -> None:

@@ -303,9 +303,9 @@ def test_closing_the_window_ends_it_and_the_conversation_is_saved(
     terminal.shows("one" if question == "slow" else "48 out")
     assert terminal.goes_away() == 129
     with closing(Store(program.home / ".local" / "share" / "rtchat" / "history.db")) as store:
-        (kept,) = store.conversations()
-        said = [entry.item for entry in store.read(kept.id).entries]
-    assert [item.role for item in said if isinstance(item, Message)] == ["user", "assistant"]
+        (saved,) = store.conversations()
+        items = [entry.item for entry in store.read(saved.id).entries]
+    assert [item.role for item in items if isinstance(item, Message)] == ["user", "assistant"]
 
 
 def test_a_saved_conversation_can_be_continued(program: Program, engine: Engine) -> None:

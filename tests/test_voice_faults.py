@@ -182,7 +182,7 @@ def observe(
         ran = program.run(*arguments, "--url", url, *options, stdin=stdin)
     assert "Traceback" not in ran.err
     err = ran.err.replace(urlsplit(url).netloc, "HERE")
-    err = re.sub(r"retrying in [\d.]+ s", "retrying in N s", err)
+    err = re.sub(r"(retrying|reconnected) in [\d.]+ s", r"\1 in N s", err)
     lines = tuple(line for line in err.splitlines() if " · first token " not in line)
     files = sorted((home / "said").iterdir())
     states = [f"{text} {state}" for text, state in kept(program)] if command in TALKS else []
