@@ -477,7 +477,11 @@ def mcp(program: Program, how: str) -> list[str]:
             "error: the MCP server mine failed to run the tool: a message of ",
             " is too large",
         ),
-        ("deep", "error: the MCP server mine failed to run the tool: ", "more than 100000 objects"),
+        (
+            "deep",
+            "error: the MCP server mine failed to run the tool: ",
+            "more than 100000 objects and arrays",
+        ),
         ("rather deep", "error: the MCP server mine failed to run the tool: ", "nested too deeply"),
         (
             "80 MB, id first",
