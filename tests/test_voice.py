@@ -27,7 +27,7 @@ from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS
 from tests.program import Program, background
-from tests.sounds import QUIET, SECOND, heard, tone, wav_audio, words_in
+from tests.sounds import QUIET, SECOND, tone, transcript_of, trim_silence, wav_audio
 from tests.soundserver import SoundServer, reason_to_skip, sound_server
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
@@ -86,7 +86,9 @@ def sounds_for(audio: bytes) -> float:
 
 def is_over(audio: bytes) -> bool:
     """Something was heard, and then nothing for half a second."""
-    return bool(heard(audio, above=QUIET)) and not heard(audio[-SECOND // 2 :], above=QUIET)
+    return bool(trim_silence(audio, above=QUIET)) and not trim_silence(
+        audio[-SECOND // 2 :], above=QUIET
+    )
 
 
 def is_short(audio: bytes) -> bool:
@@ -142,7 +144,7 @@ def test_a_microphone_that_hears_the_loudspeaker_is_muted(
     terminal.types("\x04")
     assert terminal.ends() == 0
     lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    kinds = [event["data"]["type"] for event in map(json.loads, lines)]
+    kinds = [event["data"].get("type") for event in map(json.loads, lines)]
     assert 4 <= kinds.count("response.created") <= 6
 
 
@@ -169,6 +171,7 @@ def test_the_microphone_is_written_down_until_ctrl_c(program: Program, sound: So
     assert terminal.ends() == 0
 
 
+@pytest.mark.full
 def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
@@ -176,12 +179,12 @@ def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) 
         terminal = Terminal(program, ["--voice"], sound.environ)
         terminal.shows("connected in", "listening")
         sound.dies()
-        terminal.shows("is gone", "is gone", PROMPT, "○ no microphone")
+        terminal.shows("lost the ", "lost the ", PROMPT, "○ no microphone")
         terminal.types("the time?\r")
         lines = terminal.shows("the time?", SHORT, "first token", "○ no microphone")
         terminal.types("\x04")
         assert terminal.ends() == 0
-    assert sum(line.startswith("rtchat: ") or "is gone" in line for line in lines) == 2
+    assert sum(line.startswith("rtchat: ") or "lost the " in line for line in lines) == 2
 
 
 def test_without_any_device_the_text_goes_on(program: Program) -> None:
@@ -240,4 +243,4 @@ def test_a_spoken_question_gets_a_spoken_answer_without_a_network(
         sound.says(question, tmp_path)
         terminal.shows("What is the capital of France?", "Paris", "Ctrl-T")
         recorded = speaker.waits(is_over)
-    assert "Paris" in asyncio.run(words_in(voice, heard(recorded, above=QUIET)))
+    assert "Paris" in asyncio.run(transcript_of(voice, trim_silence(recorded, above=QUIET)))

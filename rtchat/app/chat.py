@@ -6,13 +6,10 @@ Chooses the view, the source of questions and the way to a server, and hands the
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     ExitStack,
-    closing,
     contextmanager,
     nullcontext,
 )
@@ -26,25 +23,18 @@ from rtchat.app.audio_io import (
     Recorder,
     TeePlayer,
     audio_config,
-    input_rate,
+    converter,
 )
-from rtchat.app.frontend import (
-    Environment,
-    Shape,
-    renders,
-    status_writer_of,
-    terminal_of,
-    unblocked,
-    unechoed,
-    view_of,
-)
-from rtchat.client.endpoint import trust
-from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
-from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
+from rtchat.app.environment import Environment, Shape, unblocked
+from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
+from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
+from rtchat.client.history import History
+from rtchat.client.session import Session
+from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Notice, ReplyOver, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -55,10 +45,11 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
-from rtchat.core.redaction import Redactor
+from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
@@ -68,7 +59,6 @@ from rtchat.wire import ask_for, with_tools
 if TYPE_CHECKING:
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
-    from rtchat.trace.recording import Trace
 
 Past: TypeAlias = int | Literal["latest"] | None
 """The kept conversation to go on with."""
@@ -208,26 +198,6 @@ async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> 
     await source(post)
 
 
-def prepare(
-    settings: Settings,
-    streams: Environment,
-    status: StatusWriter,
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
-) -> None:
-    """Say where settings come from; see to it that the embedded model is there."""
-    if settings.dotenv is not None:
-        status.show(Notice("detail", f"settings from {settings.dotenv}"))
-    if not settings.local:
-        status.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
-    if settings.local:
-        from rtchat.app.serve import prepare_local, prepare_voice
-
-        if sound.hears or sound.speaks:
-            prepare_voice(status.say)
-        if not sound.transcribes:
-            prepare_local(streams.data_dir, status.say)
-
-
 async def _no_lines(post: Post) -> None:
     post(InputEnded())
 
@@ -350,79 +320,39 @@ async def _hold(
         trace = trace_of(settings, redactor, stack, view)
         if trace is not None:
             taps.append(trace)
-        toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        toolbox = await open_toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        setup = _setup(settings, mode, kept, toolbox, sound)
+        if trace is not None:
+            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
-            _conversation(settings, mode, kept, toolbox, sound),
+            setup.make(),
             view,
             connect,
             tools=toolbox,
             dialect=settings.forced_dialect,
             redactor=redactor,
-            fit=input_rate(settings) if sound.hears else None,
+            fit=converter(setup.input_rate),
             taps=tuple(taps),
             keeper=keeper,
             player=player,
             output=streams.output,
         )
         with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
-            code = await session.run(source, _signals(mode))
+            interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
+            code = await session.run(source, signal_events(interrupt))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
             return ExitCode.HANGUP  # the terminal was gone before the signal that says so
         await finish(trace, code)
         return code
 
 
-def trace_of(
-    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
-) -> Trace | None:
-    """The recording of this run, if one is wanted."""
-    if settings.trace is None:
-        return None
-    from rtchat.trace.recording import Trace
-
-    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
-    if trace.path != settings.trace:
-        text = f"{settings.trace} exists: recording to {trace.path}"
-        view.show(Notice("info", text))
-    return stack.enter_context(closing(trace))
-
-
-async def finish(trace: Trace | None, code: ExitCode) -> None:
-    """End a trace; its failure is raised if nothing else failed."""
-    if trace is not None:
-        await asyncio.to_thread(trace.close)
-        if trace.failure is not None and code is ExitCode.OK:
-            raise trace.failure
-
-
-async def _toolbox(
-    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
-) -> Toolbox | None:
-    """What the model may call; `say` is told what tools print."""
-    if not (settings.tools or settings.mcp):
-        return None
-    from rtchat.tools.toolbox import combine, printing_to
-
-    stack.enter_context(printing_to(say))
-    boxes: list[Toolbox] = []
-    if settings.tools:
-        from rtchat.tools.functions import load
-
-        boxes += [load(path) for path in settings.tools]
-    if settings.mcp:
-        from rtchat.tools.mcp import open_servers
-
-        boxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
-    return combine(*boxes)
-
-
-def _conversation(
+def _setup(
     settings: Settings,
     mode: Mode,
     kept: StoredConversation | None,
     toolbox: Toolbox | None,
     sound: AudioSettings,
-) -> Conversation:
+) -> ConversationSetup:
     model = model_of(settings)
     session, speech = audio_config(settings, sound)
     tools = toolbox.tools if toolbox else ()
@@ -432,7 +362,7 @@ def _conversation(
     elif budget.most is not None and budget.rate(model) is None:
         hint = f'give one in the config file: [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
-    return Conversation(
+    return ConversationSetup(
         model,
         ask_for(
             "audio" if sound.speaks else "text",
@@ -446,74 +376,22 @@ def _conversation(
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,
-        tool_policy=ToolPolicy(
-            [tool.name for tool in tools],
-            settings.allow_tools,
-            servers=toolbox.servers if toolbox else {},
-            asks=mode is Mode.CHAT,
-            limits=Limits(
-                settings.max_tool_rounds,
-                settings.max_tool_calls,
-                settings.max_tool_bytes,
-                settings.max_reply_bytes,
-            ),
+        tools=tuple(tool.name for tool in tools),
+        allowed=tuple(settings.allow_tools),
+        servers=toolbox.servers if toolbox else {},
+        asks=mode is Mode.CHAT,
+        limits=Limits(
+            settings.max_tool_rounds,
+            settings.max_tool_calls,
+            settings.max_tool_bytes,
+            settings.max_reply_bytes,
         ),
     )
 
 
-def _signals(mode: Mode) -> dict[int, LocalEvent]:
-    stop = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
-
-
-def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
-    if direction == "received" and not isinstance(data, str):
+def _print_event(
+    out: BinaryIO, direction: str, data: JsonObject | str | LocalEvent, _now: float
+) -> None:
+    if direction == "received" and isinstance(data, dict):
         out.write((write_json(data) + "\n").encode())
         out.flush()
-
-
-Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
-
-
-def model_of(settings: Settings) -> str:
-    """The model that is asked."""
-    if settings.local:
-        from rtchat.app.serve import LOCAL_MODEL
-
-        return LOCAL_MODEL
-    return settings.model
-
-
-def server_of(
-    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
-) -> tuple[Connect, Redactor]:
-    """Returns what connects to the server, and what removes the user's keys from its events."""
-    if settings.local:
-        from rtchat.app.serve import LocalServer
-
-        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
-        return server.connect, Redactor()
-
-    def where(model: str) -> Endpoint:
-        return endpoint(
-            model,
-            url=settings.url,
-            transcribes=transcribes,
-            api_key=settings.key.reveal(),
-            headers=settings.headers,
-            key_header=settings.key_header,
-            beta=settings.dialect == "beta",
-            insecure=settings.insecure,
-        )
-
-    def connect(model: str) -> AbstractAsyncContextManager[Link]:
-        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
-
-    # What cannot work is said now, before anything is asked.
-    first = where(settings.model)
-    tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
-    return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -9,11 +9,13 @@ from rtchat.core.dotted_keys import flat, merged, nested
 from rtchat.core.values import AudioFormat, Dialect, JsonObject, Options
 from rtchat.wire.fields import Fields
 
+PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
+"""The format of all audio that the program sends, plays and serves."""
+
 Vad: TypeAlias = Literal["server", "semantic", "off"]
 """Who says that a turn is over: the server by its length of silence, or by what was said, or the
 user."""
 
-_PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
 _WRITER = "gpt-4o-mini-transcribe"
 _TURNS = "audio.input.turn_detection"
 _ENDED_BY_HAND = ("gpt-live-transcribe", "gpt-realtime-whisper")
@@ -25,11 +27,11 @@ def with_voice(session: JsonObject, *, hears: bool, speaks: bool, vad: Vad) -> J
     but for turn detection if `vad` is off."""
     out: JsonObject = {}
     if hears:
-        out = merged(out, nested("audio.input.format", _PCM))
+        out = merged(out, nested("audio.input.format", PCM))
         out = merged(out, nested("audio.input.transcription", {"model": _WRITER}))
         out = merged(out, nested(_TURNS, {"type": f"{vad}_vad"}))
     if speaks:
-        out = merged(out, nested("audio.output.format", _PCM))
+        out = merged(out, nested("audio.output.format", PCM))
     out = merged(out, session)
     return merged(out, nested(_TURNS, None)) if hears and vad == "off" else out
 
@@ -54,7 +56,7 @@ def other_formats(session: JsonObject) -> list[str]:
     return [
         str(format)
         for key, format in flat(session)
-        if key.startswith("audio.") and key.endswith(".format.type") and format != _PCM["type"]
+        if key.startswith("audio.") and key.endswith(".format.type") and format != PCM["type"]
     ]
 
 

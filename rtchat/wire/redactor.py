@@ -62,10 +62,11 @@ class EventRedactor:
             return (*((end, "") for end in self._ended_by(event)), (event, ""))
         return ((event, ""),)
 
-    def end(self) -> Iterator[dict[str, object]]:
-        """The connection is over: return what was held back."""
+    def end(self, *, replies_only: bool = False) -> Iterator[dict[str, object]]:
+        """All texts end here, or those of replies: return what was held back."""
         for place in list(self._texts):
-            yield from self._end(place)
+            if not replies_only or place[0].startswith("response."):
+                yield from self._end(place)
 
     def _read_delta(self, event: dict[str, object]) -> tuple[dict[str, object], str]:
         place = _place(event)
