@@ -7,32 +7,32 @@ from collections.abc import Iterable, Iterator
 
 from rtchat.core.text import MARK
 
-NEXT_ROW = "\N{LEFTWARDS ARROW WITH HOOK}"
+CONTINUED = "\N{LEFTWARDS ARROW WITH HOOK}"
 
 
 def unfold(rows: Iterable[str], indent: str = "  ") -> Iterator[str]:
-    """The lines that these rows of a question were made of."""
-    line, goes_on = "", False
+    """The lines that were folded into these rows of a question."""
+    line, is_continued = "", False
     for row in rows:
         assert row.startswith(f"{MARK} {indent}"), row
         text = row.removeprefix(f"{MARK} {indent}").rstrip(" ")
-        if goes_on:
+        if is_continued:
             assert text.startswith("  "), row
             text = text.removeprefix("  ")
-        goes_on = text.endswith(NEXT_ROW)
-        line += text.removesuffix(NEXT_ROW)
-        if not goes_on:
+        is_continued = text.endswith(CONTINUED)
+        line += text.removesuffix(CONTINUED)
+        if not is_continued:
             yield line
             line = ""
-    assert not goes_on
+    assert not is_continued
 
 
 def arguments(lines: Iterable[str]) -> object:
-    """What the lines of a question say the arguments are; text if they are shown as they came."""
+    """The arguments, read back from the lines of a question; text if they are shown unparsed."""
     first, *rest = lines
     if first == "no arguments":
         return {}
-    if first.endswith("exactly as the model wrote them:"):
+    if first.endswith("shown exactly as received:"):
         return json.loads(rest[0])
     given = {}
     for line in (first, *rest):
@@ -50,14 +50,14 @@ def _named(line: str) -> tuple[str, str]:
 
 
 def body(rows: list[str]) -> list[str]:
-    """The lines between the heading of a question, which is a row, and what its answers mean."""
+    """The lines between the heading of a question, which is one row, and the row about [a]lways."""
     end = next(index for index, row in enumerate(rows) if row.startswith(f"{MARK} [a]lways"))
     return list(unfold(rows[1:end]))
 
 
 def question(lines: list[str]) -> tuple[str, object]:
-    """The heading and the arguments of the last question on a screen; if they did not fit, those
-    that were printed above it."""
+    """The heading and the arguments of the last question on a screen. Arguments that did not fit
+    are read from where they were printed above it."""
     rows = [row for row in lines if row.startswith(MARK)]
     *before, last = (index for index, row in enumerate(rows) if row.startswith(f"{MARK} Run "))
     heading = rows[last].removeprefix(f"{MARK} ").rstrip()

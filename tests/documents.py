@@ -1,7 +1,4 @@
-"""Documents to stream: what models write, what nobody would, and what somebody did to do harm.
-
-Not here: tests.
-"""
+"""Markdown documents to stream: typical, random and malicious ones."""
 
 from __future__ import annotations
 
@@ -96,7 +93,7 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "spaces": _block(" "),
     "escapes": _block("\x1b[2J"),
 }
-"""One block each, as long as one likes: what holds up a program that waits for its end."""
+"""Makers of one block of any size. A program that waits for the end of a block would be delayed."""
 
 _ATOMS = (
     *(
@@ -135,7 +132,7 @@ _SPACES = (
 )
 
 RANDOM = st.lists(st.sampled_from((*_ATOMS, *_SPACES)), max_size=40).map("".join)
-"""Markdown of every kind, with its marks in all the wrong places; no link references."""
+"""Random sequences of Markdown syntax, without link references."""
 
 
 _WORDS = st.sampled_from(
@@ -148,13 +145,13 @@ _WORDS = st.sampled_from(
         *("😀", "👩\u200d💻", "❤\ufe0f", "👍🏽", "🇩🇪", "👨\u200d👩\u200d👧\u200d👦"),
     )
 )
-_JOINTS = st.sampled_from((" ",) * 8 + ("\n", "\n", "  \n", "\\\n", "  "))
+_SEPARATORS = st.sampled_from((" ",) * 8 + ("\n", "\n", "  \n", "\\\n", "  "))
 
 
 @st.composite
 def _prose(draw: st.DrawFn) -> str:
-    words = draw(st.lists(st.tuples(_WORDS, _JOINTS), min_size=1, max_size=14))
-    return "".join(word + joint for word, joint in words).strip()
+    words = draw(st.lists(st.tuples(_WORDS, _SEPARATORS), min_size=1, max_size=14))
+    return "".join(word + separator for word, separator in words).strip()
 
 
 _LINE = _prose().map(lambda text: " ".join(text.split()))
@@ -228,12 +225,12 @@ _LONG = st.tuples(
     st.integers(10, 400),
     st.sampled_from(("", "| a | b |\n|---|--:|\n", "<!--\n", "<div>\n", "```\n", "[x]: /u '")),
     st.sampled_from(("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "")),
-).map(lambda made: made[2] + _numbered(made[0], made[1])[:6_500] + made[3])
+).map(lambda parts: parts[2] + _numbered(parts[0], parts[1])[:6_500] + parts[3])
 _LONG_LINE = st.tuples(
     st.sampled_from(("", "", "# ", "```\n", "| a |\n|---|\n|", "    ", "<b>", "- a\n\n  ")),
     st.sampled_from(("word ", "x", "漢字 ", "[a](b) ", "a|b", "**b** ", "\tx", "👩\u200d💻")),
     st.sampled_from((5_500, 9_990, 10_000, 10_010, 12_000)),
-).map(lambda made: made[0] + (made[1] * made[2])[: made[2]])
+).map(lambda parts: parts[0] + (parts[1] * parts[2])[: parts[2]])
 
 
 def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -242,7 +239,9 @@ def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     items = st.lists(inner, min_size=1, max_size=4)
     loose = st.sampled_from(("\n", "\n\n"))
     lists = st.tuples(marks, items, loose).map(
-        lambda made: made[2].join(made[0] + _indent(item, " " * len(made[0])) for item in made[1])
+        lambda parts: parts[2].join(
+            parts[0] + _indent(item, " " * len(parts[0])) for item in parts[1]
+        )
     )
     return st.one_of(lists, inner.map(lambda text: "> " + _indent(text, "> ")))
 
@@ -257,19 +256,19 @@ LONG = st.lists(
     ),
     min_size=1,
     max_size=3,
-).map(lambda blocks: "".join(block + joint for block, joint in blocks))
-"""With blocks beyond the limits of the dialect, and of what is shown of a line."""
+).map(lambda blocks: "".join(block + separator for block, separator in blocks))
+"""Documents with blocks that exceed the limits of the dialect and of lines."""
 
 DOCUMENTS = st.lists(
     st.tuples(
         st.recursive(_LEAF, _nest, max_leaves=6), st.sampled_from(("\n\n", "\n\n", "\n", "\n\n\n"))
     ),
     max_size=8,
-).map(lambda blocks: "".join(block + joint for block, joint in blocks))
-"""What models write, in every combination."""
+).map(lambda blocks: "".join(block + separator for block, separator in blocks))
+"""Documents of typical blocks, in every combination."""
 
 
 def cut(text: str, places: list[int]) -> list[str]:
-    """A text as deltas, cut at these places (modulo its length)."""
+    """Split a text into deltas at these positions (modulo its length)."""
     at = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
     return [text[start:end] for start, end in pairwise(at)]

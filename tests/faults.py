@@ -143,7 +143,7 @@ def asked_again(*notes: str) -> tuple[Seen, Seen]:
 def replayed(lost: str, times: int = 1) -> tuple[Seen, Seen]:
     """Lost before the reply: asked again on another connection."""
     return asked_again(
-        *(f"{lost}, again in N s", "connected again in N s · 1 turn replayed") * times
+        *(f"{lost}; retrying in N s", "reconnected in N s · 1 turn replayed") * times
     )
 
 
@@ -151,7 +151,7 @@ def cut(lost: str, hint: str) -> tuple[Seen, Seen]:
     """Lost in mid reply: it is kept as it is, and the next question goes to another connection."""
     kept = "one interrupted | Half interrupted"
     err = f"rtchat: {lost}: {hint}"
-    again = (f"{lost}, again in N s", "connected again in N s · 1 turn replayed")
+    again = (f"{lost}; retrying in N s", "reconnected in N s · 1 turn replayed")
     talk = Seen(1, "Half\nFine.\n", (err, *again), f"{kept} | {TWO}")
     return Seen(4, "Half\n", (err,), kept), talk
 
@@ -215,7 +215,9 @@ def observe(home: Path, row: Row, command: str) -> Seen:
         ran = program.run(*arguments, "--url", url, *row.options, stdin=stdin)
     assert "Traceback" not in ran.err
     err = re.sub(
-        r"again in [\d.]+ s", "again in N s", ran.err.replace(urlsplit(url).netloc, "HERE")
+        r"(retrying|reconnected) in [\d.]+ s",
+        r"\1 in N s",
+        ran.err.replace(urlsplit(url).netloc, "HERE"),
     )
     said = tuple(line for line in err.splitlines() if " · first token " not in line)
     states = [f"{text} {state}" for text, state in kept(program)]

@@ -1,8 +1,7 @@
-"""Draws the picture of the README, `tests/picture.svg`, from a real session: `python -m
-tests.picture`.
+"""Draw the README's screenshot, `tests/picture.svg`: run `python -m tests.picture`.
 
-The program runs in a terminal against a scripted server; what is on the screen in mid reply is the
-picture.
+The program runs in a terminal against a scripted server. The screenshot is taken while a reply
+streams.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ WIDTH, HEIGHT = 8.4, 19
 
 
 def svg(rows: list[list[Char]]) -> str:
-    """The rows of a terminal as a picture."""
+    """The rows of a terminal as an SVG image."""
     width, height = len(rows[0]) * WIDTH + 24, len(rows) * HEIGHT + 24
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}">',
@@ -60,7 +59,7 @@ def svg(rows: list[list[Char]]) -> str:
         for style, cells in groupby(row, key=lambda cell: (cell.fg, cell.bold)):
             text = "".join(cell.data for cell in cells)
             if text.strip():
-                # A place for each character: no two monospaced fonts have the same width.
+                # A position for each character: monospaced fonts differ in width.
                 xs = " ".join(f"{12 + (column + i) * WIDTH:.1f}" for i in range(len(text)))
                 y = 12 + (number + 0.75) * HEIGHT
                 color, weight = COLORS.get(style[0], style[0]), "bold" if style[1] else "normal"
@@ -73,7 +72,7 @@ def svg(rows: list[list[Char]]) -> str:
 
 
 def main() -> None:
-    """Hold the session and draw it."""
+    """Run the session and draw the screen."""
     engine = ScriptEngine(read_script(SCRIPT))
     with tempfile.TemporaryDirectory() as home, background(lambda: run_server(engine)) as url:
         program = Program(Path(home))

@@ -1,7 +1,4 @@
-"""A terminal that never scrolls anything away, for tests that judge what a person would see.
-
-Not here: a pty, or what anything should look like.
-"""
+"""An emulated terminal with unlimited scrollback, for tests of what the user sees."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ _GLYPH = re.compile(
     "[\U0001f1e6-\U0001f1ff]{2}|.(?:[\u0300-\u036f\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*",
     re.DOTALL,
 )
-"""A character with what is drawn into the same place."""
+"""A character with those that are drawn in the same cell."""
 
 
 class _Terminal(pyte.HistoryScreen):
-    """Does with wide and zero-width characters what terminals do; pyte drops or splits some.
+    """Handles wide and zero-width characters as terminals do; pyte drops or splits some.
 
-    `clusters`: glyphs of several characters take two cells, as in new terminals; else each of their
-    characters takes its own, as in older ones.
+    With `clusters`, a glyph of several characters takes two cells, as in newer terminals. Without,
+    each of its characters takes its own cells, as in older ones.
     """
 
     def __init__(self, width: int, height: int, *, clusters: bool) -> None:
@@ -52,14 +49,14 @@ class _Terminal(pyte.HistoryScreen):
         if not width:
             return
         if width == 2 and self.cursor.x == self.columns - 1:
-            self.cursor.x = self.columns  # it does not fit: the next row
+            self.cursor.x = self.columns  # it does not fit: move to the next row
         super().draw(glyph[0] if width == wcwidth(glyph[0]) else "\uff0a")
         cells = self.buffer[self.cursor.y]
         cells[self.cursor.x - width] = cells[self.cursor.x - width]._replace(data=glyph)
 
 
 class Screen:
-    """A Rich console whose output a terminal emulator reads."""
+    """A Rich console whose output goes to a terminal emulator."""
 
     def __init__(self, width: int = 60, height: int = 20, *, clusters: bool = True) -> None:
         self._pyte = _Terminal(width, height, clusters=clusters)
@@ -67,7 +64,7 @@ class Screen:
         self._stream = pyte.Stream(self._pyte)
         self._file = io.StringIO()
         self.written = 0
-        """How many bytes went to the terminal."""
+        """The number of bytes written to the terminal."""
         self.console = Console(
             file=self._file,
             force_terminal=True,
@@ -79,17 +76,17 @@ class Screen:
         )
 
     def resize(self, width: int, height: int) -> None:
-        """Make the window another size."""
+        """Change the size of the window."""
         self._pyte.resize(height, width)
         self.console.size = (width, height)
 
     def rows(self) -> list[str]:
-        """Everything from the first line ever written, without the empty rows at the end."""
+        """All rows of the scrollback and the screen, without the empty rows at the end."""
         self._read()
         return self._text([*self._pyte.history.top, *self._lines()])
 
     def visible(self) -> list[str]:
-        """What is on the screen now, without the empty rows at the end."""
+        """The rows of the screen, without the empty rows at the end."""
         self._read()
         return self._text(self._lines())
 

@@ -193,7 +193,7 @@ class Screen:
     def tick(self) -> None:
         self.ticks += 1
 
-    def expect(self) -> None:
+    def show_waiting(self) -> None:
         pass
 
     def hide(self) -> None:

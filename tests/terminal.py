@@ -1,4 +1,4 @@
-"""A terminal with the program in it, judged by what is on its screen."""
+"""Runs the program in a terminal and reads its screen."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from tests.forking import take_terminal
 from tests.program import PATIENCE, Program
 
 PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
-"""Where it stands the program reads keys: what is typed earlier waits, and Enter asks nothing."""
-_CUT_OFF = rb"\x1b(\[[?\d]*)?\Z"
-_PAINTING = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_CUT_OFF, _CUT_OFF), re.DOTALL)
-"""Up to where a painting ends, or else all but a sequence of which only the beginning came."""
+"""When this is shown, the program reads entries. Earlier keys are typeahead, which Enter does not
+send."""
+_INCOMPLETE = rb"\x1b(\[[?\d]*)?\Z"
+_UPDATE = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_INCOMPLETE, _INCOMPLETE), re.DOTALL)
+"""Matches output up to the end of a synchronised update, or up to an incomplete sequence."""
 
 
 class Emulator(pyte.HistoryScreen):
-    """A screen that answers when it is asked where the cursor is."""
+    """A screen that answers requests for the cursor position."""
 
     answers: Callable[[str], None]
 
@@ -37,7 +38,7 @@ class Emulator(pyte.HistoryScreen):
 
 
 class Terminal:
-    """A terminal of 24 rows and 80 columns with the program in it."""
+    """A terminal of 24 rows and 80 columns that runs the program."""
 
     def __init__(
         self,
@@ -49,8 +50,8 @@ class Terminal:
         shell: bool = False,
         ignores: bool = False,
     ) -> None:
-        """With `shell`, a shell is there first, and is given the command. With `ignores`, SIGINT
-        and SIGHUP are ignored at the start, as `nohup` and the background of a script have it."""
+        """With `shell`, start a shell and type the command into it. With `ignores`, SIGINT and
+        SIGHUP are ignored at the start, as after `nohup` and in the background of a script."""
         self.screen = Emulator(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
@@ -79,13 +80,13 @@ class Terminal:
         os.write(self._terminal, text.encode())
 
     def resizes(self, rows: int) -> None:
-        """Make the window so many rows high."""
+        """Change the height of the window."""
         self.screen.resize(rows, 80)
         size = struct.pack("HHHH", rows, 80, 0, 0)
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
 
     def lines(self) -> list[str]:
-        """All that scrolled away and all that is there, without the empty rows at the end."""
+        """All rows of the scrollback and the screen, without the empty rows at the end."""
         above = [
             "".join(row[x].data for x in range(80)).rstrip() for row in self.screen.history.top
         ]
@@ -96,10 +97,10 @@ class Terminal:
         )
 
     def shows(self, *texts: str) -> list[str]:
-        """Wait until each of these stands on a line of its own, or within one, in this order."""
+        """Wait until each of these texts is in a line of its own, in this order."""
         until = monotonic() + PATIENCE
         while not self._has(texts):
-            has_more = self._reads() and monotonic() < until  # a meter may be painted for ever
+            has_more = self._reads() and monotonic() < until  # a meter may be painted forever
             assert has_more, f"{texts} is not on the screen:\n" + "\n".join(self.lines())
         return self.lines()
 
@@ -108,8 +109,9 @@ class Terminal:
         return all(any(text in line for line in lines) for text in texts)
 
     def _reads(self) -> bool:
-        """See at most one painting more, so that none is missed by who comes late."""
-        while not (painting := _PAINTING.match(self._unseen)):
+        """Read at most one synchronised update, so that the caller sees every intermediate screen.
+        Returns whether there was more output."""
+        while not (update := _UPDATE.match(self._unseen)):
             ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
             try:
                 data = os.read(self._terminal, 65536) if ready else b""
@@ -118,17 +120,17 @@ class Terminal:
             if not data:
                 return False
             self._unseen += data
-        self._stream.feed(painting[0])
-        self._unseen = self._unseen[painting.end() :]
+        self._stream.feed(update[0])
+        self._unseen = self._unseen[update.end() :]
         return True
 
     def goes_away(self) -> int:
-        """Close the window; the exit code of the program."""
+        """Close the window. Returns the exit code of the program."""
         os.close(self._terminal)
         return self.process.wait(PATIENCE)
 
     def ends(self) -> int:
-        """Wait for the end of the program; its exit code."""
+        """Wait for the program to exit. Returns its exit code."""
         until = monotonic() + PATIENCE
         while self._reads() and monotonic() < until:
             pass

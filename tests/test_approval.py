@@ -1,4 +1,4 @@
-"""What a person approves is what runs: the question as it stands on the screen of the program."""
+"""What the user approves is what runs: the question on the screen of the program."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def leave(terminal: Terminal) -> None:
 
 
 def ran(program: Program) -> list[object]:
-    """What the tool was given, each time."""
+    """The arguments of each call that ran."""
     file = program.home / "ran"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -143,17 +143,14 @@ def is_object(text: str) -> bool:
         return False
 
 
-def test_what_does_not_fit_is_above_with_its_length(program: Program) -> None:
+def test_arguments_that_do_not_fit_are_printed_above(program: Program) -> None:
     terminal = started(program)
     number = next(n for n, given in enumerate(ALL) if "xxxxx" in given)
     terminal.types(f"case {number};\r")
     lines = terminal.shows("[y]es, [a]lways, [n]o")
     length = f"{len(ALL[number]):,} characters"
     assert sum(f"{MARK} Arguments, {length}:" in line for line in lines) == 1
-    assert any(
-        f"Arguments: {length}, 69 lines, all above: scroll up to read them" in line
-        for line in lines
-    )
+    assert any(f"Arguments: {length}, 69 lines, printed above" in line for line in lines)
     assert any('; touch PWNED"' in line for line in lines)
     terminal.types("n\r")
     terminal.shows("Done.", PROMPT)
@@ -161,13 +158,13 @@ def test_what_does_not_fit_is_above_with_its_length(program: Program) -> None:
     leave(terminal)
 
 
-def test_a_window_that_becomes_too_small_has_all_of_it_above(program: Program) -> None:
+def test_in_a_window_that_becomes_too_small_they_are_printed_above(program: Program) -> None:
     terminal = started(program)
     number = next(n for n, given in enumerate(ALL) if "harmless" in given)
     terminal.types(f"case {number};\r")
     assert question(terminal.shows(f"{MARK} Run shell?", *ANSWERS))[1] == json.loads(ALL[number])
     terminal.resizes(8)
-    lines = terminal.shows("Arguments, 305", "Run shell?", "all above", "[n]o")
+    lines = terminal.shows("Arguments, 305", "Run shell?", "printed above", "[n]o")
     assert question(lines) == ("Run shell?", json.loads(ALL[number]))
     terminal.types("n\r")
     terminal.shows("Done.", PROMPT)
@@ -175,8 +172,8 @@ def test_a_window_that_becomes_too_small_has_all_of_it_above(program: Program) -
     leave(terminal)
 
 
-def test_nothing_that_others_write_looks_like_the_question(program: Program) -> None:
-    """Neither what the model says, nor what a tool prints while the next call is asked about."""
+def test_no_other_text_looks_like_the_question(program: Program) -> None:
+    """Neither the model's text, nor what a tool prints while the user is asked about the next."""
     terminal = started(program)
     terminal.types("fake\r")
     lines = terminal.shows("Run shell?", "Run shell?", "first token", PROMPT)
@@ -195,7 +192,7 @@ def test_nothing_that_others_write_looks_like_the_question(program: Program) -> 
 
 
 def reversed_rows(terminal: Terminal) -> set[str]:
-    """The rows with anything in reverse video."""
+    """The rows that contain reverse video."""
     rows = [*terminal.screen.history.top, *terminal.screen.buffer.values()]
     return {
         "".join(row[x].data for x in range(80)).rstrip()
@@ -204,7 +201,7 @@ def reversed_rows(terminal: Terminal) -> set[str]:
     }
 
 
-def test_what_was_typed_before_the_question_does_not_answer_it(program: Program) -> None:
+def test_typeahead_does_not_answer_the_question(program: Program) -> None:
     terminal = started(program)
     terminal.types("case 0;\ry\ry\r")
     terminal.shows(f"{MARK} Run shell?", "[n]o")
@@ -215,7 +212,7 @@ def test_what_was_typed_before_the_question_does_not_answer_it(program: Program)
     leave(terminal)
 
 
-def test_nor_does_what_was_typed_before_a_terminal_far_away_has_shown_it(program: Program) -> None:
+def test_nor_do_keys_typed_before_a_slow_terminal_has_shown_it(program: Program) -> None:
     terminal = started(program)
     answers: list[str] = []
     terminal.screen.answers = answers.append
@@ -243,7 +240,7 @@ def test_esc_and_ctrl_c_stop_the_reply(program: Program, key: str, typed: str) -
     leave(terminal)
 
 
-def test_ctrl_z_stops_it_at_the_question_and_fg_asks_again(program: Program) -> None:
+def test_ctrl_z_suspends_it_at_the_question_and_fg_asks_again(program: Program) -> None:
     terminal = Terminal(program, ["--tools", "tools.py"], {}, shell=True)
     terminal.shows("connected in", PROMPT)
     terminal.types("case 0;\r")
@@ -318,7 +315,7 @@ server.run()
 '''
 
 
-def test_a_permission_for_a_tool_is_none_for_another_of_the_same_name(program: Program) -> None:
+def test_permission_does_not_cover_another_tool_of_the_same_name(program: Program) -> None:
     pytest.importorskip("mcp", reason="the extra mcp is not installed")
     server = program.home / "server.py"
     server.write_text(MCP, encoding="utf-8")

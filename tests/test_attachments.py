@@ -1,4 +1,4 @@
-"""Files for the next question: listed, detached, and never sent in another conversation."""
+"""Attachments of the next question: listed, detached, never sent in another conversation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def error(text: str) -> Show:
 
 
 def sent_with(play: Playbook) -> tuple[Part, ...]:
-    """What a question that is asked now has besides its words."""
+    """The attachments that are sent with a question that is asked now."""
     play.skip()
     effects = play.conversation.handle(UserSaid("hi"))
     (item,) = (
@@ -55,26 +55,26 @@ def sent_with(play: Playbook) -> tuple[Part, ...]:
     return item.parts[:-1]
 
 
-def test_a_file_is_said_with_how_to_detach_it_before_anything_is_sent() -> None:
+def test_a_notice_names_the_file_and_how_to_detach_it() -> None:
     play = attached()
     play >> TWO << info("notes.txt (4.2 kB) attached to the next question (/detach removes it)")
     assert sent_with(play) == (TWO.part,)
 
 
-def test_off_a_terminal_there_is_nothing_to_detach_it_with() -> None:
+def test_without_a_terminal_the_notice_does_not_mention_detach() -> None:
     conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
     play = Playbook(conversation).skip(Started(), *READY)
     play >> TWO << info("notes.txt (4.2 kB) attached to the next question")
 
 
-def test_what_is_attached_is_listed_until_it_is_sent() -> None:
+def test_attachments_are_listed_until_they_are_sent() -> None:
     play = attached(ONE, TWO)
     play >> AttachmentsAsked() << info("1  a.png (1 kB)\n2  notes.txt (4.2 kB)")
     play.skip(UserSaid("hi")) >> AttachmentsAsked() << info("nothing is attached")
     play >> DetachAsked() << error("nothing is attached")
 
 
-def test_one_of_several_is_detached() -> None:
+def test_one_of_several_can_be_detached() -> None:
     play = attached(ONE, TWO)
     play >> DetachAsked(3) << error("there is no attachment 3: /attach lists them")
     play >> DetachAsked(1) << info("no longer attached: a.png (1 kB)")
@@ -94,7 +94,7 @@ def test_one_of_several_is_detached() -> None:
     ],
     ids=["/detach", "Ctrl-C", "/new", "/resume"],
 )
-def test_what_is_no_longer_attached_is_said_and_not_sent(
+def test_dropped_attachments_are_reported_and_not_sent(
     event: Event, then: tuple[Event, ...]
 ) -> None:
     play = attached(ONE, TWO)
@@ -103,7 +103,7 @@ def test_what_is_no_longer_attached_is_said_and_not_sent(
     assert sent_with(play.skip(*then)) == ()
 
 
-def test_nothing_is_said_where_nothing_was_attached() -> None:
+def test_without_attachments_there_is_no_notice() -> None:
     play = attached() >> EntryAbandoned()
     play >> UserSaid("hi") << Show(QuestionAsked("hi", "m"))
     play.skip()

@@ -1,4 +1,4 @@
-"""`/copy`: what is copied, and by what."""
+"""`/copy`: what is copied, and how."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPLY = "One:\n\n```py\nprint(1)\n```\n\n- two:\n\n      x\x1b[2J\n"
 
 
 def by_terminal(asked: Copy) -> tuple[Notice, str]:
-    """What was told, and what the terminal was handed."""
+    """The notice, and the text that the terminal was asked to copy."""
     terminal = io.StringIO()
     notice = asyncio.run(Clipboard(terminal, {}).copy(asked))
     _, _, data = terminal.getvalue().rpartition(";")
@@ -40,17 +40,17 @@ def by_terminal(asked: Copy) -> tuple[Notice, str]:
     ],
 )
 def test_without_a_command_the_terminal_is_asked(block: int, what: str, copied: str) -> None:
-    told = Notice("info", f"{what} was handed to the terminal to copy")
-    assert by_terminal(Copy(REPLY, block)) == (told, copied)
+    notice = Notice("info", f"asked the terminal to copy {what}")
+    assert by_terminal(Copy(REPLY, block)) == (notice, copied)
 
 
-def test_a_block_that_is_not_there() -> None:
-    told = Notice("error", "the reply has 2 code blocks")
-    assert by_terminal(Copy(REPLY, 3)) == (told, "")
+@pytest.mark.parametrize(("reply", "count"), [(REPLY, "2 code blocks"), ("hi", "no code blocks")])
+def test_a_missing_code_block_is_an_error(reply: str, count: str) -> None:
+    assert by_terminal(Copy(reply, 3)) == (Notice("error", f"the reply has {count}"), "")
 
 
 def command(folder: Path, script: str) -> dict[str, str]:
-    """An environment whose screen has a clipboard."""
+    """An environment with a clipboard command that runs this script."""
     program = folder / "wl-copy"
     program.write_text(f"#!/bin/sh\n{script}\n" if script else "#!/nowhere\n")
     program.chmod(0o700)
@@ -60,10 +60,10 @@ def command(folder: Path, script: str) -> dict[str, str]:
 def test_the_command_of_the_platform(tmp_path: Path) -> None:
     terminal = io.StringIO()
     clipboard = Clipboard(terminal, command(tmp_path, f"/bin/cat > {tmp_path / 'copied'}"))
-    told = asyncio.run(clipboard.copy(Copy("ü", 0)))
+    notice = asyncio.run(clipboard.copy(Copy("ü", 0)))
     copied = (tmp_path / "copied").read_text("utf-8")
-    expected = Notice("info", "the reply is on the clipboard")
-    assert (told, copied, terminal.getvalue()) == (expected, "ü", "")
+    expected = Notice("info", "copied the reply to the clipboard")
+    assert (notice, copied, terminal.getvalue()) == (expected, "ü", "")
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,18 @@ def test_the_command_of_the_platform(tmp_path: Path) -> None:
     [
         ("exit 0", {"SSH_CONNECTION": "10.0.0.1"}, ""),
         ("exit 0", {"PATH": "/nowhere"}, ""),
-        ("exit 1", {}, "wl-copy failed: "),
-        ("", {}, "wl-copy does not start: "),
-        ("/bin/cat; /bin/sleep 1000", {}, "wl-copy did not end within 2 s: "),
+        ("exit 1", {}, "wl-copy failed; "),
+        ("", {}, "wl-copy could not be started; "),
+        ("/bin/cat; /bin/sleep 1000", {}, "wl-copy timed out after 2 s; "),
     ],
 )
-def test_where_the_command_does_not_do_the_terminal_does(
+def test_if_the_command_fails_the_terminal_is_asked(
     tmp_path: Path, script: str, change: dict[str, str], why: str
 ) -> None:
     terminal = io.StringIO()
     clipboard = Clipboard(terminal, command(tmp_path, script) | change)
     notice = asyncio.run(clipboard.copy(Copy("hi", 0)))
-    assert notice.text == f"{why}the reply was handed to the terminal to copy"
+    assert notice.text == f"{why}asked the terminal to copy the reply"
     assert terminal.getvalue() == "\x1b]52;c;aGk=\x07"
 
 
@@ -91,7 +91,7 @@ def test_where_the_command_does_not_do_the_terminal_does(
 
 @pytest.fixture
 def screen(tmp_path: Path) -> Iterator[tuple[Terminal, Path]]:
-    """A conversation with a reply, whose `xclip` says when it began and waits until it may go."""
+    """A conversation with a reply. Its `xclip` creates the file `begun`, then waits for `go`."""
     folder = tmp_path / "bin"
     folder.mkdir()
     xclip = folder / "xclip"
@@ -119,28 +119,28 @@ def wait_for(file: Path) -> None:
         select.select([], [], [], 0.01)
 
 
-def test_the_prompt_takes_keys_while_xclip_hangs(screen: tuple[Terminal, Path]) -> None:
+def test_keys_work_while_xclip_hangs(screen: tuple[Terminal, Path]) -> None:
     terminal, folder = screen
     wait_for(folder / "begun")
     terminal.types("still here")
     terminal.shows("/copy", "still here")
-    (folder / "go").touch()  # had the keys waited for xclip, it would have been ended by now
-    terminal.shows("the reply is on the clipboard", "still here")
+    (folder / "go").touch()  # had the keys waited for xclip, it would have timed out by now
+    terminal.shows("copied the reply to the clipboard", "still here")
     assert (folder / "copied").read_text() == "copy me"
     terminal.types("\x03\x04")
     assert terminal.ends() == 0
 
 
-def test_an_xclip_that_hangs_for_ever_is_one_line(screen: tuple[Terminal, Path]) -> None:
+def test_an_xclip_that_hangs_is_reported_on_one_line(screen: tuple[Terminal, Path]) -> None:
     terminal, _ = screen
-    line = "xclip did not end within 2 s: the reply was handed to the terminal to copy"
+    line = "xclip timed out after 2 s; asked the terminal to copy the reply"
     lines = terminal.shows(line, PROMPT)
     assert "".join(lines).count("xclip") == 1
     terminal.types("\x04")
     assert terminal.ends() == 0
 
 
-def test_leaving_right_after_a_copy_does_not_lose_it(screen: tuple[Terminal, Path]) -> None:
+def test_leaving_right_after_a_copy_waits_for_it(screen: tuple[Terminal, Path]) -> None:
     terminal, folder = screen
     wait_for(folder / "begun")
     terminal.types("\x04")

@@ -1,7 +1,7 @@
-"""The examples of the CommonMark specification as things a model might stream.
+"""The examples of the CommonMark specification, streamed.
 
-They come from the npm package `commonmark-spec`, fetched into a folder for this test run alone.
-Judged is that cuts do not matter, not how an example looks: rtchat draws no HTML.
+They come from the npm package `commonmark-spec`, which is downloaded into a temporary folder. The
+tests check that deltas make no difference, not what an example looks like: rtchat renders no HTML.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def lines_at_once(text: str, width: int) -> list[str]:
-    """The lines of one render, before they reach a terminal."""
+    """The lines of the whole text rendered at once, before they reach a terminal."""
     drawing = Drawing(Screen().console)
     return [line.plain for line in drawing.draw(Piece(visible(text)), width)]
 
 
 def lines_streamed(deltas: list[str], width: int) -> list[str]:
-    """The lines of a stream."""
+    """The lines of a stream, before they reach a terminal."""
     stream = MarkdownStream(Screen().console)
     lines = []
     for delta in deltas:
@@ -59,7 +59,7 @@ def lines_streamed(deltas: list[str], width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [20, 80])
-def test_each_alone(examples: list[str], width: int) -> None:
+def test_each_example(examples: list[str], width: int) -> None:
     different = {
         number: text
         for number, text in enumerate(examples, 1)
@@ -68,15 +68,15 @@ def test_each_alone(examples: list[str], width: int) -> None:
     assert (len(examples), different) == (652, {})
 
 
-@pytest.mark.parametrize("joint", ["", "\n", "\n\n"])
+@pytest.mark.parametrize("separator", ["", "\n", "\n\n"])
 @pytest.mark.parametrize("size", [1, 7, 64])
-def test_all_concatenated(examples: list[str], joint: str, size: int) -> None:
-    text = joint.join(examples)
+def test_all_examples_joined(examples: list[str], separator: str, size: int) -> None:
+    text = separator.join(examples)
     deltas = [text[start : start + size] for start in range(0, len(text), size)]
     assert lines_streamed(deltas, 80) == lines_at_once(text, 80)
 
 
-def test_each_on_a_terminal(examples: list[str]) -> None:
+def test_each_example_on_a_terminal(examples: list[str]) -> None:
     different = {
         number: text
         for number, text in enumerate(examples, 1)
@@ -85,7 +85,7 @@ def test_each_on_a_terminal(examples: list[str]) -> None:
     assert different == {}
 
 
-def test_all_on_a_terminal(examples: list[str]) -> None:
+def test_all_examples_on_a_terminal(examples: list[str]) -> None:
     text = "\n".join(examples)
     deltas = [text[start : start + 30] for start in range(0, len(text), 30)]
     assert streamed(deltas, 100, 24) == at_once(text, 100)

@@ -353,11 +353,11 @@ def test_the_table_of_a_run() -> None:
     assert messages.totals(Totals(2, Usage(458, 400, 68, 526), 0.0312, limits)) == (
         "replies                 2\n"
         "input                 458  tokens\n"
-        "cached                400  of these\n"
+        "cached                400  of the input\n"
         "output                 68  tokens\n"
         "cost              $0.0312\n"
         "limit: tokens    14998954  left of 15000000\n"
-        "limit: requests         1  left of 9, again in 61 s"
+        "limit: requests         1  left of 9, resets in 61 s"
     )
 
 

@@ -151,7 +151,7 @@ CONNECTING = (
     Row(
         "429, a short wait",
         refusing((429, "0.2")),
-        asked_again("the server answered HTTP 429, again in N s"),
+        asked_again("the server answered HTTP 429; retrying in N s"),
     ),
     Row(
         "429, a long wait",
@@ -161,11 +161,11 @@ CONNECTING = (
             "the server answered HTTP 429: wait a little, or check the plan of your account",
         ),
     ),
-    Row("500", refusing((500, "")), asked_again("the server answered HTTP 500, again in N s")),
+    Row("500", refusing((500, "")), asked_again("the server answered HTTP 500; retrying in N s")),
     Row(
         "503 twice",
         refusing((503, ""), (503, "")),
-        asked_again(*("the server answered HTTP 503, again in N s",) * 2),
+        asked_again(*("the server answered HTTP 503; retrying in N s",) * 2),
     ),
     Row(
         "503, a long wait",
@@ -326,7 +326,7 @@ REPLYING = (
     Row(
         "a short rate limit",
         push_to_talk(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
-        asked_again("rate limit, again in N s"),
+        asked_again("rate limit; retrying in N s"),
     ),
     Row(
         "a long rate limit",

@@ -1,4 +1,4 @@
-"""The user's folders: those that rtchat makes are private, and a run can do without them."""
+"""The user's folders: rtchat creates them as private, and runs without them if it cannot."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def mode(path: Path) -> int:
 
 
 def modes(path: Path) -> list[int]:
-    """Of all folders in a folder."""
+    """The modes of all folders inside a folder."""
     return [mode(Path(place)) for place, _, _ in os.walk(path)][1:]
 
 
-# ------------------------------------------------------------------------------------- made private
+# ---------------------------------------------------------------------------------- private folders
 
 
 def test_missing_parents_are_private_too(tmp_path: Path, umask: int) -> None:
@@ -52,7 +52,7 @@ def test_missing_parents_are_private_too(tmp_path: Path, umask: int) -> None:
     assert (modes(tmp_path), mode(tmp_path)) == ([0o700] * 3, 0o755)
 
 
-def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a").chmod(0o755)
     make_private(tmp_path / "a")
@@ -60,7 +60,7 @@ def test_a_folder_that_exists_stays_as_it_is(tmp_path: Path) -> None:
     assert (mode(tmp_path / "a"), modes(tmp_path / "a")) == (0o755, [0o700])
 
 
-def test_what_is_in_the_way_is_an_error(tmp_path: Path) -> None:
+def test_a_file_or_a_broken_link_in_the_way_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
@@ -69,7 +69,7 @@ def test_what_is_in_the_way_is_an_error(tmp_path: Path) -> None:
             make_private(tmp_path / name)
 
 
-def test_nothing_else_makes_folders() -> None:
+def test_no_other_module_creates_folders() -> None:
     root = Path(__file__).parents[1] / "rtchat"
     for path in root.rglob("*.py"):
         names = {
@@ -102,7 +102,7 @@ def test_the_folder_of_the_input_history_is_private(tmp_path: Path, umask: int) 
     assert modes(tmp_path) == [0o700] * 2
 
 
-# --------------------------------------------------------------------------- homes without settings
+# ------------------------------------------------------------------------------- unreadable folders
 
 _VARIABLES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 _PLACES = {
@@ -116,7 +116,7 @@ _PLACES = {
 
 @pytest.fixture
 def bad_places(tmp_path: Path) -> dict[str, tuple[str, str]]:
-    """Where no folder can be, and what is said of it."""
+    """Paths at which no folder can be, and the message about each."""
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     return {
@@ -126,32 +126,33 @@ def bad_places(tmp_path: Path) -> dict[str, tuple[str, str]]:
 
 
 def details(ran: Ran) -> list[str]:
-    """Lines that only --verbose shows, of places that cannot be read."""
+    """The lines about paths that cannot be read, which only --verbose shows."""
     return [line for line in ran.err.splitlines() if "cannot be read (" in line]
 
 
 @pytest.mark.parametrize("name", _PLACES)
 @pytest.mark.parametrize("variable", _VARIABLES)
-def test_a_home_that_cannot_be_read_has_no_settings(
+def test_a_home_that_cannot_be_read_is_like_an_empty_one(
     program: Program, bad_places: dict[str, tuple[str, str]], variable: str, name: str
 ) -> None:
-    place, line = bad_places[name]
+    place, detail = bad_places[name]
     environ = {variable: place}
     has_no_history = variable in ("HOME", "XDG_DATA_HOME")
     is_noted = variable != "XDG_STATE_HOME"
     with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, "-q", environ=environ)
         assert (ran.code, ran.text, details(ran)) == (0, "hi\n", [])
-        told = [text for text in ran.err.splitlines() if text.startswith("rtchat: the history ")]
-        assert len(told) == has_no_history
+        notices = [line for line in ran.err.splitlines() if line.startswith("rtchat: the history ")]
+        assert len(notices) == has_no_history
         assert len(ran.err.splitlines()) == has_no_history
         ran = program.run("once", "hi", "--url", url, "-v", "--no-history", environ=environ)
-        assert (ran.code, details(ran)) == (0, [line] if is_noted else [])
+        assert (ran.code, details(ran)) == (0, [detail] if is_noted else [])
     ran = program.run("once", "hi", environ=environ)
-    assert (ran.code, ran.error.startswith("rtchat: no key: set OPENAI_API_KEY")) == (2, True)
+    assert ran.code == 2
+    assert "no key" in ran.error
 
 
-def test_no_command_takes_such_a_home_for_a_fault(program: Program) -> None:
+def test_without_a_home_no_command_has_an_internal_error(program: Program) -> None:
     write_wav(program.home / "q.wav", tone(440, 0.2))
     environ = {"HOME": "/dev/null", "VISUAL": "true"}
     with background(lambda: run_server(EchoEngine())) as url:
@@ -176,13 +177,11 @@ def test_no_command_takes_such_a_home_for_a_fault(program: Program) -> None:
         assert (command, ran.code) == (command, code)
         assert code == 0 or ran.error
     ran = program.run("keys", "set", stdin=KEY.encode(), environ=environ)
-    assert ran.error == (
-        "rtchat: /dev/null cannot be read (Not a directory): check HOME and XDG_DATA_HOME"
-    )
+    assert ran.error.startswith("rtchat: /dev/null cannot be read (Not a directory)")
 
 
 @pytest.mark.parametrize("name", _PLACES)
-def test_the_input_history_can_do_without_a_place(
+def test_the_input_history_works_without_a_folder(
     bad_places: dict[str, tuple[str, str]], name: str
 ) -> None:
     history = InputHistory(Path(bad_places[name][0]) / "rtchat" / "input_history")
@@ -190,19 +189,19 @@ def test_the_input_history_can_do_without_a_place(
     assert list(history.load_history_strings()) == []
 
 
-def test_a_config_file_that_is_there_counts(program: Program) -> None:
-    """It may say where to connect and what to keep: to go on without it is no way out."""
+def test_a_config_file_that_cannot_be_read_is_an_error(program: Program) -> None:
+    """It may set where to connect and what to save, so it cannot be ignored."""
     config = program.home / ".config" / "rtchat" / "config.toml"
     config.mkdir(parents=True)
     ran = program.run("once", "hi")
-    words = f"rtchat: {config} cannot be read (Is a directory): repair or remove it"
-    assert (ran.code, ran.error) == (2, words)
+    assert ran.code == 2
+    assert ran.error.startswith(f"rtchat: {config} cannot be read (Is a directory)")
     for named in ("/dev/null/c.toml", "missing.toml", "."):
         ran = program.run("once", "hi", environ={"RTCHAT_CONFIG": named})
         assert (ran.code, ran.error.startswith(f"rtchat: {named} cannot be read (")) == (2, True)
 
 
-def test_a_file_of_keys_that_cannot_be_read_is_no_key(program: Program) -> None:
+def test_a_key_file_that_cannot_be_read_is_ignored(program: Program) -> None:
     (program.home / ".local" / "share" / "rtchat" / "keys.json").mkdir(parents=True)
     with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, "-v", "--no-history")
@@ -239,11 +238,11 @@ def without_rights(
 
 @pytest.fixture
 def environ(program: Program) -> dict[str, str]:
-    """Without what makes the program write a file for coverage."""
+    """The environment without coverage, which would write a file."""
     return {name: text for name, text in program.environ.items() if "COVERAGE" not in name}
 
 
-_OBEYS = "--bounding-set=-dac_override,-dac_read_search"
+_WITHOUT_OVERRIDE = "--bounding-set=-dac_override,-dac_read_search"
 """What makes permissions apply to root."""
 
 
@@ -252,11 +251,14 @@ def test_a_home_without_permission(program: Program, environ: dict[str, str]) ->
     program.home.chmod(0)
     try:
         with background(lambda: run_server(EchoEngine())) as url:
-            ran = without_rights(program, _OBEYS, environ, "once", "hi", "--url", url, "-v")
+            ran = without_rights(
+                program, _WITHOUT_OVERRIDE, environ, "once", "hi", "--url", url, "-v"
+            )
         assert (ran.code, ran.text, details(ran)) == (0, "hi\n", [line])
         assert "rtchat: the history " in ran.err
-        ran = without_rights(program, _OBEYS, environ, "once", "hi")
-        assert (ran.code, ran.error.startswith("rtchat: no key: ")) == (2, True)
+        ran = without_rights(program, _WITHOUT_OVERRIDE, environ, "once", "hi")
+        assert ran.code == 2
+        assert "no key" in ran.error
     finally:
         program.home.chmod(0o700)
 
@@ -271,20 +273,23 @@ def test_a_dotenv_without_permission_is_a_warning(
     path.chmod(0)
     if name == "." and os.getuid() != 0:
         path.chmod(0o700)
-        pytest.skip("only root can begin in a folder that it may not enter")
+        pytest.skip("only root can start in a folder without permission to enter it")
     try:
         with background(lambda: run_server(EchoEngine())) as url:
             arguments = ("once", "hi", "--url", url, "-q")
-            ran = without_rights(program, _OBEYS, environ, *arguments, cwd=program.home / "folder")
+            ran = without_rights(
+                program, _WITHOUT_OVERRIDE, environ, *arguments, cwd=program.home / "folder"
+            )
     finally:
         path.chmod(0o700)
     assert (ran.code, ran.text) == (0, "hi\n")
-    assert ran.error == "rtchat: .env is ignored (Permission denied)"
+    assert ".env" in ran.error
+    assert "(Permission denied)" in ran.error
 
 
 def test_a_user_without_a_home(program: Program, environ: dict[str, str]) -> None:
     if os.getuid() != 0:
-        pytest.skip("only root can become a user whom the system does not know")
+        pytest.skip("only root can become an unknown user")
     del environ["HOME"]
     drop = "--reuid=424242 --clear-groups"
     with background(lambda: run_server(EchoEngine())) as url:
@@ -294,7 +299,7 @@ def test_a_user_without_a_home(program: Program, environ: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "message"),
     [
         (".", ""),
         ("missing/a/b", ""),
@@ -302,7 +307,7 @@ def test_a_user_without_a_home(program: Program, environ: dict[str, str]) -> Non
         ("loop/a/b", "%s/loop cannot be read (Too many levels of symbolic links)"),
     ],
 )
-def test_what_keeps_a_file_from_being_found(tmp_path: Path, path: str, words: str) -> None:
+def test_why_a_path_cannot_be_reached(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    assert why_unreachable(tmp_path / path) == words.replace("%s", str(tmp_path))
+    assert why_unreachable(tmp_path / path) == message.replace("%s", str(tmp_path))

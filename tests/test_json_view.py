@@ -72,7 +72,7 @@ _BARE_JSON: dict[str, object] = {
 
 
 @pytest.mark.parametrize(("over", "data"), [(_FULL, _FULL_JSON), (_BARE, _BARE_JSON)])
-def test_a_reply_as_an_object(over: ReplyOver, data: dict[str, object]) -> None:
+def test_the_object_of_a_reply(over: ReplyOver, data: dict[str, object]) -> None:
     assert as_json(over) == data
     assert list(as_json(over)) == list(data)
 
@@ -86,7 +86,7 @@ def test_an_error_without_a_code_or_a_hint() -> None:
     }
 
 
-def test_a_line_for_each_reply_and_nothing_else() -> None:
+def test_stdout_has_one_line_per_reply_and_nothing_else() -> None:
     out, err = BytesIO(), StringIO()
     view = JsonView(out, StatusWriter(err))
     for update in (
@@ -108,7 +108,7 @@ def test_a_line_for_each_reply_and_nothing_else() -> None:
     )
 
 
-def test_what_was_heard_is_of_its_own_reply_only() -> None:
+def test_a_transcript_belongs_to_its_own_reply_only() -> None:
     out, err = BytesIO(), StringIO()
     view = JsonView(out, StatusWriter(err))
     spoken, late = QuestionAsked("", "m", spoken=True), UserTranscript("much too\nlate")
@@ -126,12 +126,12 @@ def test_what_was_heard_is_of_its_own_reply_only() -> None:
     heard = [json.loads(line)["heard"] for line in out.getvalue().splitlines()]
     assert (heard, err.getvalue()) == (
         ["is it?", None, None],
-        "heard: is it?\nheard: much too late\n",
+        "you said: is it?\nyou said: much too late\n",
     )
 
 
-def test_a_name_that_is_no_unicode() -> None:
-    """The command line hands over bytes that are not UTF-8 as lone surrogates."""
+def test_a_model_name_that_is_not_valid_unicode() -> None:
+    """Python turns bytes of the command line that are not UTF-8 into lone surrogates."""
     out = BytesIO()
     JsonView(out, StatusWriter(None)).show(ReplyOver(Status.COMPLETED, "", "m\udcff"))
     assert json.loads(out.getvalue()) == _BARE_JSON | {"model": "m�"}

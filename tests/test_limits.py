@@ -374,7 +374,7 @@ def outputs(server: EndlessServer) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "start", "end"),
     [
-        ("large", "x" * 32_000, "[cut: this is the beginning of 80000000 bytes]"),
+        ("large", "x" * 32_000, "[truncated: the output has 80000000 bytes]"),
         ("deep", "error: RecursionError: ", ""),
         ("deep_async", "error: RecursionError: ", ""),
         ("loop", "[[", "]]"),
@@ -470,13 +470,21 @@ def mcp(program: Program, how: str) -> list[str]:
 @pytest.mark.parametrize(
     ("how", "start", "end"),
     [
-        ("8 MB", "x" * 32_000, "[cut: this is the beginning of 8000000 bytes]"),
-        ("80 MB", "error: the MCP server mine did not run it: a message of ", " is too large"),
-        ("deep", "error: the MCP server mine did not run it: ", "more than 100000 objects"),
-        ("rather deep", "error: the MCP server mine did not run it: ", "nested too deeply"),
+        ("8 MB", "x" * 32_000, "[truncated: the output has 8000000 bytes]"),
+        (
+            "80 MB",
+            "error: the MCP server mine failed to run the tool: a message of ",
+            " is too large",
+        ),
+        (
+            "deep",
+            "error: the MCP server mine failed to run the tool: ",
+            "more than 100000 objects and arrays",
+        ),
+        ("rather deep", "error: the MCP server mine failed to run the tool: ", "nested too deeply"),
         (
             "80 MB, id first",
-            "error: the MCP server mine did not run it: a message of ",
+            "error: the MCP server mine failed to run the tool: a message of ",
             "too large",
         ),
     ],
@@ -518,7 +526,7 @@ def test_the_tools_of_an_mcp_server_are_limited(program: Program, how: str, used
         ran = program.run(*mcp(program, how))
     assert (ran.code, ran.text) == (0, "Done.\n")
     assert outputs(server) == ["given"]
-    assert f"mine: {used} of its tools are used: the rest are too many or too large" in ran.err
+    assert f"mine: only {used} of its tools are used" in ran.err
     (update,) = server.of("session.update")
     assert len(update["session"]["tools"]) == used
     assert len(json.dumps(update)) < 1_100_000

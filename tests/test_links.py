@@ -1,4 +1,4 @@
-"""Links that can be pressed: where, which, and what of them."""
+"""Clickable links: which targets, on which terminals, and which text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.style import Style
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
-from rtchat.markdown.links import LinkingConsole, link, takes_links
+from rtchat.markdown.links import LinkingConsole, link, supports_links
 from rtchat.ui.live_view import LiveView
 
 _LINK = re.compile(r"\x1b\]8;id=[^;]*;([^\x1b]+)\x1b\\(.*?)\x1b\]8;;\x1b\\", re.DOTALL)
@@ -39,56 +39,56 @@ def written(text: str, kind: type[Console] = LinkingConsole, width: int = 80) ->
     return file.getvalue()
 
 
-def pressed(text: str, width: int = 80) -> list[tuple[str, str]]:
-    """Where each stretch of text leads that can be pressed, and its words."""
+def links(text: str, width: int = 80) -> list[tuple[str, str]]:
+    """The target and the text of each clickable link."""
     found = _LINK.findall(written(text, width=width))
     return [(href, _STYLE.sub("", shown)) for href, shown in found]
 
 
-def test_only_the_printed_target_can_be_pressed() -> None:
-    assert pressed("[x](https://a.example/b) and <https://c.example>") == [
+def test_only_the_printed_target_is_clickable() -> None:
+    assert links("[x](https://a.example/b) and <https://c.example>") == [
         ("https://a.example/b", "https://a.example/b"),
         ("https://c.example", "https://c.example"),
     ]
 
 
-def test_a_label_that_looks_like_another_target_cannot() -> None:
-    assert pressed("[https://good.example](https://evil.example)") == [
+def test_a_label_that_looks_like_a_target_is_not_clickable() -> None:
+    assert links("[https://good.example](https://evil.example)") == [
         ("https://evil.example", "https://evil.example")
     ]
 
 
-def test_a_link_of_several_rows_leads_to_the_same_place_from_each() -> None:
+def test_a_link_of_several_rows_has_the_same_target_in_each() -> None:
     href = "https://a.example/" + "x" * 40
-    assert pressed(f"<{href}>", width=30) == [(href, href[:30]), (href, href[30:])]
+    assert links(f"<{href}>", width=30) == [(href, href[:30]), (href, href[30:])]
 
 
 @pytest.mark.parametrize(
     "target",
     ["javascript:x", "file:///a", "mailto:a@b.example", "/a", "ftp://a", "https://" + "a" * 2001],
 )
-def test_no_other_target_can(target: str) -> None:
-    assert pressed(f"[x](<{target}>)") == []
+def test_other_targets_are_not_clickable(target: str) -> None:
+    assert links(f"[x](<{target}>)") == []
 
 
-def test_what_is_not_ascii_is_encoded_first() -> None:
-    assert pressed("[x](<https://a.example/ä b>)") == [
+def test_non_ascii_characters_are_percent_encoded() -> None:
+    assert links("[x](<https://a.example/ä b>)") == [
         ("https://a.example/%C3%A4%20b", "https://a.example/%C3%A4%20b")
     ]
 
 
 @pytest.mark.parametrize("end", ["\x1b\\", "\x07", "\x9c", " ", "\n", "\u202e", "ä"])
-def test_nothing_that_could_end_the_sequence_is_in_it(end: str) -> None:
+def test_a_target_that_could_end_the_sequence_is_not_linked(end: str) -> None:
     assert link(f"https://a.example/{end}x") is None
 
 
-def test_it_is_the_same_link_at_every_repaint() -> None:
+def test_the_same_target_is_the_same_link() -> None:
     first = link("https://a.example/1")
     assert isinstance(first, Style)
     assert link("https://a.example/1") is first
 
 
-def test_a_repaint_does_not_write_it_again() -> None:
+def test_a_repaint_does_not_write_a_link_again() -> None:
     file = io.StringIO()
     console = LinkingConsole(
         file=file, force_terminal=True, color_system="standard", width=60, height=24, _environ={}
@@ -101,7 +101,7 @@ def test_a_repaint_does_not_write_it_again() -> None:
     assert ("more" in file.getvalue(), "a.example" in file.getvalue()) == (True, False)
 
 
-def test_other_terminals_get_none() -> None:
+def test_other_terminals_get_no_links() -> None:
     assert "\x1b]" not in written("<https://a.example>", Console)
 
 
@@ -126,5 +126,5 @@ def test_other_terminals_get_none() -> None:
         ({"TERM": "dumb", "WT_SESSION": "1"}, False),
     ],
 )
-def test_which_terminals_take_them(environ: Mapping[str, str], expected: bool) -> None:
-    assert takes_links(environ) is expected
+def test_which_terminals_support_links(environ: Mapping[str, str], expected: bool) -> None:
+    assert supports_links(environ) is expected

@@ -1,4 +1,4 @@
-"""What a person sees while a reply streams, and what is left of it in the scrollback."""
+"""The screen while a reply streams, and the scrollback after it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODEL = "gpt-realtime-2.1"
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -60,7 +60,7 @@ class Show:
         )
 
     def stream(self, *deltas: str, status: Status = Status.COMPLETED) -> list[str]:
-        """The scrollback after a reply in these deltas."""
+        """Stream a reply in these deltas. Returns the scrollback after it."""
         self.view.show(QuestionAsked("?", MODEL))
         for delta in deltas:
             self.clock.now += 0.1
@@ -70,7 +70,7 @@ class Show:
         return self.screen.rows()
 
 
-def test_the_panel_says_what_is_being_waited_for_and_for_how_long() -> None:
+def test_the_panel_shows_the_status_and_the_time() -> None:
     show = Show(50, 12)
     show.view.show(Connecting(MODEL))
     connecting = show.screen.visible()
@@ -92,7 +92,7 @@ def test_the_panel_says_what_is_being_waited_for_and_for_how_long() -> None:
     )
 
 
-def test_the_first_text_is_painted_at_once_and_the_next_with_the_tick() -> None:
+def test_the_first_text_is_painted_at_once_and_later_text_with_the_tick() -> None:
     show = Show(50, 12)
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one"))
@@ -107,7 +107,7 @@ def test_the_first_text_is_painted_at_once_and_the_next_with_the_tick() -> None:
     ]
 
 
-def test_a_tick_without_news_writes_nothing() -> None:
+def test_a_tick_without_changes_writes_nothing() -> None:
     show = Show()
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one"))
@@ -118,7 +118,7 @@ def test_a_tick_without_news_writes_nothing() -> None:
     assert show.screen.written == before
 
 
-def test_what_is_final_stands_above_the_panel_without_a_frame() -> None:
+def test_final_text_is_above_the_panel_without_a_frame() -> None:
     show = Show(50, 12)
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one\n\ntwo *three*\n\nfo"))
@@ -180,7 +180,7 @@ def test_how_a_reply_ends(over: ReplyOver, last: list[str]) -> None:
     assert show.screen.rows() == last
 
 
-def test_a_reply_without_deltas_is_shown_whole() -> None:
+def test_a_reply_without_deltas_is_shown_in_full() -> None:
     show = Show()
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(ReplyOver(Status.COMPLETED, "*all* of it", MODEL))
@@ -197,7 +197,7 @@ def test_notices_go_above_the_panel() -> None:
         "mind the ␛[31mgap",
         "replies        2",
         "input          3  tokens",
-        "cached         0  of these",
+        "cached         0  of the input",
         "output         4  tokens",
         "cost     unknown",
         "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
@@ -213,18 +213,18 @@ def test_quiet_and_verbose() -> None:
         show.view.show(Waiting("the connection was lost", 2))
     assert (quiet.screen.rows(), verbose.screen.rows()) == (
         [],
-        ["info", "detail", "the connection was lost, again in 2.0 s"],
+        ["info", "detail", "the connection was lost; retrying in 2.0 s"],
     )
 
 
-def test_a_later_connection_is_told_apart() -> None:
+def test_a_reconnection_has_its_own_line() -> None:
     show = Show(80, banner=True)
     show.view.show(Ready(MODEL, 0.3))
     show.view.show(Ready(MODEL, 0.3, 4))
-    assert show.screen.rows()[1:] == ["connected again in 0.3 s · 4 turns replayed"]
+    assert show.screen.rows()[1:] == ["reconnected in 0.3 s · 4 turns replayed"]
 
 
-def test_an_answer_as_it_is_left_in_the_scrollback() -> None:
+def test_the_scrollback_of_a_reply() -> None:
     rows = Show(70).stream(*cut(ANSWER, list(range(0, len(ANSWER), 4))))
     assert rows == [
         "WebSockets in practice",
@@ -275,7 +275,7 @@ def test_an_answer_as_it_is_left_in_the_scrollback() -> None:
     ]
 
 
-def test_no_line_ends_in_a_space_and_no_escape_comes_from_the_text() -> None:
+def test_no_line_ends_in_a_space_or_contains_an_escape_from_the_text() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=False, width=50, _environ={})
     view = LiveView(console, console)
@@ -295,7 +295,7 @@ def test_no_line_ends_in_a_space_and_no_escape_comes_from_the_text() -> None:
     width=st.integers(20, 200),
     height=st.integers(5, 60),
 )
-def test_the_scrollback_is_that_of_the_whole_text_at_once(
+def test_the_scrollback_equals_that_of_the_whole_text_at_once(
     text: str, places: list[int], width: int, height: int
 ) -> None:
     streamed = Show(width, height).stream(*cut(text, places))
@@ -303,13 +303,13 @@ def test_the_scrollback_is_that_of_the_whole_text_at_once(
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (40, 8), (80, 24), (200, 60)])
-def test_a_long_answer_leaves_each_line_once(width: int, height: int) -> None:
+def test_a_long_reply_leaves_each_line_once(width: int, height: int) -> None:
     text = "\n\n".join(f"## Part {index}\n\n{ANSWER}" for index in range(4))
     streamed = Show(width, height).stream(*cut(text, list(range(0, len(text), 7))))
     assert streamed == Show(width, 60).stream(text)
 
 
-def test_the_panel_is_never_as_tall_as_the_screen() -> None:
+def test_the_panel_is_always_shorter_than_the_screen() -> None:
     show = Show(40, 10)
     show.view.show(QuestionAsked("?", MODEL))
     for index in range(40):
@@ -319,7 +319,7 @@ def test_the_panel_is_never_as_tall_as_the_screen() -> None:
     assert show.screen.visible()[-2].strip("│ ").split() == ["row", "39", "cell"]
 
 
-def test_a_window_that_becomes_narrower_in_mid_reply() -> None:
+def test_a_window_that_becomes_narrower_during_a_reply() -> None:
     show = Show(80, 20)
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one\n\ntwo"))
@@ -331,7 +331,7 @@ def test_a_window_that_becomes_narrower_in_mid_reply() -> None:
     assert show.screen.rows() == ["one", "", "two"]
 
 
-def test_a_link_knows_the_references_above_it_however_the_text_was_cut() -> None:
+def test_a_link_resolves_references_above_it_whatever_the_deltas() -> None:
     text = "[a] and [b]\n\n[a]: /above\n\n[a] and [b]\n\n[b]: /below\n"
     expected = ["[a] and [b]", "", "a (/above) and [b]"]
     assert [Show().stream(*cut(text, list(range(0, 99, size)))) for size in (1, 9, 99)] == [
@@ -339,7 +339,7 @@ def test_a_link_knows_the_references_above_it_however_the_text_was_cut() -> None
     ] * 3
 
 
-def test_a_long_table_is_as_wide_as_its_first_rows_make_it() -> None:
+def test_the_first_rows_set_the_widths_of_a_long_table() -> None:
     table = "|n|name|\n|--:|---|\n" + "|1|some row|\n" * 300 + "|2000000|a later row|\n"
     rows = Show().stream(*cut(table, list(range(0, len(table), 40))))
     assert [rows[0], rows[2], *rows[-2:]] == [
@@ -350,7 +350,7 @@ def test_a_long_table_is_as_wide_as_its_first_rows_make_it() -> None:
     ]
 
 
-def test_rows_of_a_long_table_do_not_wait_for_its_end() -> None:
+def test_rows_of_a_long_table_are_printed_before_its_end() -> None:
     show = Show()
     show.view.show(TextArrived("| name | n |\n|---|--:|\n"))
     for row in range(300):
@@ -359,13 +359,13 @@ def test_rows_of_a_long_table_do_not_wait_for_its_end() -> None:
     assert any(row.startswith("row 290 ") for row in show.screen.rows())
 
 
-@pytest.mark.parametrize("joint", [" ", "\n"])
-def test_a_paragraph_without_end_is_shown_as_written(joint: str) -> None:
-    text = joint.join(["some *marked* words"] * 400)
+@pytest.mark.parametrize("separator", [" ", "\n"])
+def test_an_endless_paragraph_is_shown_as_written(separator: str) -> None:
+    text = separator.join(["some *marked* words"] * 400)
     assert " ".join(Show(200).stream(text)).startswith("some *marked* words some *marked*")
 
 
-def test_what_is_final_is_not_kept_for_the_next_tick_if_it_is_much() -> None:
+def test_much_final_text_is_printed_without_waiting_for_a_tick() -> None:
     show = Show()
     show.view.show(TextArrived("- item\n"))
     for _ in range(400):
@@ -373,7 +373,7 @@ def test_what_is_final_is_not_kept_for_the_next_tick_if_it_is_much() -> None:
     assert show.screen.rows().count("\N{BULLET} item") > 100
 
 
-def test_a_terminal_that_can_do_nothing_is_not_painted_twice() -> None:
+def test_a_dumb_terminal_is_never_repainted() -> None:
     file = io.StringIO()
     console = Console(
         file=file, force_terminal=True, color_system=None, width=60, _environ={"TERM": "dumb"}
@@ -386,8 +386,8 @@ def test_a_terminal_that_can_do_nothing_is_not_painted_twice() -> None:
     assert file.getvalue() == "one\n"
 
 
-@pytest.mark.parametrize(("quiet", "err"), [(False, "heard: Is it?\n"), (True, "")])
-def test_without_a_conversation_what_was_heard_is_beside_the_reply(quiet: bool, err: str) -> None:
+@pytest.mark.parametrize(("quiet", "err"), [(False, "you said: Is it?\n"), (True, "")])
+def test_without_a_conversation_a_transcript_goes_to_stderr(quiet: bool, err: str) -> None:
     files = io.StringIO(), io.StringIO()
     out, beside = (Console(file=file, force_terminal=False, _environ={}) for file in files)
     view = LiveView(out, beside, quiet=quiet)
@@ -397,24 +397,24 @@ def test_without_a_conversation_what_was_heard_is_beside_the_reply(quiet: bool, 
     assert [file.getvalue() for file in files] == ["Yes\n", err]
 
 
-def test_what_was_heard_stands_where_a_typed_question_would() -> None:
+def test_a_transcript_is_shown_like_a_typed_question() -> None:
     show = Show(banner=True, quiet=True)
     show.view.show(QuestionAsked("", MODEL, spoken=True))
     show.view.show(UserTranscript("Is it\nlate? \u202e"))
-    heard = show.screen.visible()
+    transcript = show.screen.visible()
     show.view.show(ReplyOver(Status.COMPLETED, "Yes", MODEL))
     show.view.show(QuestionAsked("", MODEL, spoken=True))
     show.view.show(ReplyOver(Status.COMPLETED, "No", MODEL))
     show.view.show(UserTranscript(""))
     question = ["\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Is it", "  late? <U+202E>"]
-    assert heard[:2] == question
+    assert transcript[:2] == question
     assert show.screen.rows() == [
         *(*question, "", "Yes", "", "", "No", ""),
-        f"{question[0][0]} (nothing understood) (answered above)",
+        f"{question[0][0]} (no words recognised) (answered above)",
     ]
 
 
-def test_rendered_into_a_pipe_nothing_moves_the_cursor() -> None:
+def test_rendered_output_to_a_pipe_does_not_move_the_cursor() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=False, width=60, _environ={})
     view = LiveView(console, console, quiet=True)
@@ -426,7 +426,7 @@ def test_rendered_into_a_pipe_nothing_moves_the_cursor() -> None:
     assert file.getvalue() == "Title\n\n\N{BULLET} one\n\N{BULLET} two\n"
 
 
-def test_each_paint_is_one_update_of_the_screen() -> None:
+def test_each_paint_is_one_synchronised_update() -> None:
     show = Show(50, 12)
     file = io.StringIO()
     show.screen.console.file = file
@@ -436,9 +436,9 @@ def test_each_paint_is_one_update_of_the_screen() -> None:
     assert written.count("\x1b[?2026h") == written.count("\x1b[?2026l") == 2
 
 
-def test_closing_takes_the_panel_down() -> None:
+def test_closing_removes_the_panel() -> None:
     show = Show()
-    show.view.expect()
+    show.view.show_waiting()
     up = len(show.screen.visible())
     show.view.close()
     assert (up, show.screen.rows()) == (3, [])

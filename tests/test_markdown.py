@@ -1,4 +1,4 @@
-"""The splitter hands out what is final, all of it, and never reads it again."""
+"""The splitter returns all text once it is final, at a linear cost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.text import visible
-from rtchat.markdown.dialect import LONG
-from rtchat.markdown.splitter import LONGEST, Context, Lines, Piece, Splitter
+from rtchat.markdown.dialect import MAX_COST
+from rtchat.markdown.splitter import MAX_LINE, Context, Lines, Piece, Splitter
 from tests.documents import ANSWER, BLOCKS, RANDOM, cut
 
 
@@ -25,7 +25,7 @@ def sources(*deltas: str) -> list[str]:
 
 
 @given(RANDOM | st.text(), st.lists(st.integers(0, 1000)))
-def test_nothing_is_lost_however_the_text_was_cut(text: str, places: list[int]) -> None:
+def test_nothing_is_lost_whatever_the_deltas(text: str, places: list[int]) -> None:
     assert "".join(sources(*cut(text, places))) == text
 
 
@@ -48,18 +48,18 @@ def test_nothing_is_lost_however_the_text_was_cut(text: str, places: list[int]) 
         (["a\u2028b\x0cc\n", "\nd\n"], ["a\u2028b\x0cc\n", "\nd\n"]),
     ],
 )
-def test_it_hands_out(deltas: list[str], expected: list[str]) -> None:
+def test_the_final_pieces(deltas: list[str], expected: list[str]) -> None:
     assert sources(*deltas) == expected
 
 
-def test_an_item_that_begins_with_indented_code_keeps_what_follows() -> None:
+def test_an_item_that_begins_with_indented_code_stays_open() -> None:
     assert pieces("1.     code\n", "\n   text\n", "\n       more\n")[1:] == [
         Piece("\n   text\n", Context("1. #\n", (1,))),
         Piece("\n       more\n", Context("1. #\n", (1,))),
     ]
 
 
-def test_a_piece_carries_what_is_open_where_it_starts() -> None:
+def test_the_context_reopens_the_blocks_around_a_piece() -> None:
     assert pieces("7. a\n", "   > - b\n", "   > - c\n", "8. d\n") == [
         Piece("7. a\n"),
         Piece("   > - b\n", Context("7. #\n", (7,))),
@@ -68,14 +68,14 @@ def test_a_piece_carries_what_is_open_where_it_starts() -> None:
     ]
 
 
-def test_the_tail_is_what_may_still_change() -> None:
+def test_the_tail_is_the_text_that_is_not_final() -> None:
     splitter = Splitter()
     splitter.feed("one\n\ntwo\nthr")
     assert splitter.tail == Piece("\ntwo\nthr")
 
 
 @pytest.mark.parametrize("block", ["word\n", "|a|b|\n|-|-|\n" + "|1|2|\n" * 2, "- a\n", "> a\n"])
-def test_twenty_times_the_text_does_not_cost_a_hundred_times_as_much(block: str) -> None:
+def test_the_cost_is_linear(block: str) -> None:
     def seconds(times: int) -> float:
         before = time.process_time()
         pieces(*[line + "\n" for line in (block * times).split("\n")])
@@ -86,38 +86,38 @@ def test_twenty_times_the_text_does_not_cost_a_hundred_times_as_much(block: str)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_no_block_keeps_much_waiting_nor_hands_out_much_at_once(name: str) -> None:
+def test_no_block_holds_back_or_returns_much_at_once(name: str) -> None:
     splitter = Splitter()
     text = visible(BLOCKS[name](60_000))
-    waiting, handed = [], []
+    waiting, returned = [], []
     for start in range(0, len(text), 500):
         piece = splitter.feed(text[start : start + 500])
         waiting.append(len(splitter.tail.source))
-        handed.append(len(piece.source) if piece else 0)
-    assert max(waiting) <= 2 * LONGEST + LONG
-    assert max(handed) <= 2 * LONGEST + LONG
-    assert sum(handed) > len(text) // 3 or not text.strip("\n> `x")
+        returned.append(len(piece.source) if piece else 0)
+    assert max(waiting) <= 2 * MAX_LINE + MAX_COST
+    assert max(returned) <= 2 * MAX_LINE + MAX_COST
+    assert sum(returned) > len(text) // 3 or not text.strip("\n> `x")
 
 
-def test_a_line_without_end_is_cut_at_a_space_where_there_is_one() -> None:
+def test_an_endless_line_is_split_at_a_space_if_possible() -> None:
     words, word = "word " * 3_000, "x" * 12_000
     lines = Lines()
     assert [len(line) for line in lines.feed(f"{words}\n{word}")] == [10_001, 5_001, 10_001]
     assert lines.rest == "x" * 2_000
 
 
-def test_of_many_empty_lines_the_rest_is_left_out() -> None:
+def test_too_many_empty_lines_are_dropped() -> None:
     assert Lines().feed("a\n" + "\n> \n" * 300 + "b\n" + "\n" * 3) == [
         *("a\n", *["\n", "> \n"] * 50, "b\n"),
         *["\n"] * 3,
     ]
 
 
-@pytest.mark.parametrize("whole", [ANSWER, ANSWER.replace("\n", "\n   ")])
-def test_an_answer_leaves_little_unfinished(whole: str) -> None:
+@pytest.mark.parametrize("text", [ANSWER, ANSWER.replace("\n", "\n   ")])
+def test_little_of_a_reply_is_held_back(text: str) -> None:
     splitter = Splitter()
     longest = 0
-    for line in whole.split("\n"):
+    for line in text.split("\n"):
         splitter.feed(line + "\n")
         longest = max(longest, len(splitter.tail.source))
     assert longest < 300

@@ -65,7 +65,7 @@ def ran(program: Program, hand: Hand, *arguments: str, stdin: bytes = b"") -> Ra
 
 def test_what_outlasts_the_retries(tmp_path: Path) -> None:
     """Six attempts, of some 13 s together, so these share them."""
-    connected = "connected again in N s · 1 turn replayed"
+    connected = "reconnected in N s · 1 turn replayed"
     faults: list[tuple[Server, str, str, tuple[str, ...]]] = [
         (
             always(Mishap.RESET),
@@ -78,7 +78,7 @@ def test_what_outlasts_the_retries(tmp_path: Path) -> None:
     ]
     rows = []
     for server, why, hint, after in faults:
-        err = (*(f"{why}, again in N s", *after) * 5, f"rtchat: {why}: {hint}")
+        err = (*(f"{why}; retrying in N s", *after) * 5, f"rtchat: {why}: {hint}")
         seen = Seen(4, "", err, "one failed")
         rows.append(Row(why, server, (seen, seen)))
     assert together(tmp_path, [(row, "once") for row in rows]) == [row.ends[0] for row in rows]
@@ -165,7 +165,7 @@ def test_a_connection_that_died_in_silence_is_noticed_between_questions(program:
         process.stderr.readline()
         lost = process.stderr.readline().decode()
         out, _ = process.communicate(b"two\n", timeout=30)
-    assert lost == "connection lost (1011 keepalive ping timeout), again in 0.5 s\n"
+    assert lost == "connection lost (1011 keepalive ping timeout); retrying in 0.5 s\n"
     assert (process.returncode, out) == (0, b"Fine.\n")
     assert hand.told == [["one"], ["one", "Begin", "two"]]
     assert [state for _, state in kept(program)] == ["completed"] * 4
@@ -268,11 +268,11 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
 @pytest.mark.parametrize(
     ("mishap", "shows"),
     [
-        ((*HALF, Mishap.RESET), ("Half", "connection lost (1006)", "connected again in")),
-        ((*HALF, *EXPIRED), ("Half", "connection lost (1001", "connected again in")),
+        ((*HALF, Mishap.RESET), ("Half", "connection lost (1006)", "reconnected in")),
+        ((*HALF, *EXPIRED), ("Half", "connection lost (1001", "reconnected in")),
         (
             (*HALF, Mishap.SILENCE),
-            ("Half", "no word from the server for 2 s", "connected again in"),
+            ("Half", "no word from the server for 2 s", "reconnected in"),
         ),
         (failing("server_error", "Oh no.", *HALF), ("Half", "the reply failed: Oh no.")),
         (

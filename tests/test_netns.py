@@ -122,7 +122,7 @@ def test_a_cable_that_is_pulled_in_mid_reply(cable: Cable, url: str, tmp_path: P
     terminal.shows("│ word word word")
     cable.pull()
     pulled = time.monotonic()
-    terminal.shows("again in")
+    terminal.shows("retrying in")
     terminal.watch(pulled + CABLE)
     cable.put_back()
     terminal.types("next\r")

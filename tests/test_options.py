@@ -543,22 +543,22 @@ def test_a_typed_line(line: str, event: LocalEvent) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "named"),
     [
-        ("/set instructions x", "/set instructions: use /system"),
-        ("/set output_modalities audio", "/set output_modalities: use --set, at the start"),
-        (
-            "/set tracin auto",
-            "/set no option tracin: did you mean tracing? (/raw sends any event)",
-        ),
-        ("/raw", "/raw needs JSON: /raw JSON"),
-        ("/raw []", '/raw takes an object with a type: /raw {"type": "…"}'),
-        ('/raw {"type": 5}', '/raw takes an object with a type: /raw {"type": "…"}'),
-        ("/raw [1e999]", "/raw takes an event as JSON, and this is none: a number is out of range"),
+        ("/set instructions x", ["/set", "instructions", "/system"]),
+        ("/set output_modalities audio", ["/set", "output_modalities", "--set"]),
+        ("/set tracin auto", ["/set", "tracin", "tracing?", "/raw"]),
+        ("/raw", ["/raw", "missing", "JSON"]),
+        ("/raw []", ["/raw", "an object with a type"]),
+        ('/raw {"type": 5}', ["/raw", "an object with a type"]),
+        ("/raw [1e999]", ["/raw", "invalid JSON", "out of range"]),
     ],
 )
-def test_a_typed_line_that_will_not_do(line: str, words: str) -> None:
-    assert parse(line) == LocalNotice(words, is_error=True)
+def test_a_typed_line_with_a_mistake(line: str, named: list[str]) -> None:
+    notice = parse(line)
+    assert isinstance(notice, LocalNotice)
+    assert notice.is_error
+    assert [name for name in named if name not in notice.text] == []
 
 
 _OPTIONS = Options(None, "text", None, {"tracing": "auto"})

@@ -1,4 +1,4 @@
-"""What is owed to stdout and stderr: written in order and whole, and waited for by nobody else."""
+"""Output to stdout and stderr is written completely and in order, without blocking the loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MUCH = 300_000
 
 @contextmanager
 def pipe(*, is_blocking: bool = True) -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe that holds little; a test may close one."""
+    """Both ends of a small pipe. A test may close one."""
     reading, writing = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
@@ -41,15 +41,16 @@ def pipe(*, is_blocking: bool = True) -> Iterator[tuple[int, int]]:
 
 
 def read(descriptor: int, size: int) -> bytes:
-    """So many bytes."""
+    """Read exactly `size` bytes."""
     data = b""
     while len(data) < size:
         data += os.read(descriptor, size - len(data))
     return data
 
 
-def read_what_is_stuck(descriptor: int) -> None:
-    """Let a thread end that is stuck in a write: it would go on in the next pipe of this number."""
+def read_the_rest(descriptor: int) -> None:
+    """Let a thread that is stuck in a write finish. Otherwise it would write to the next pipe with
+    the same descriptor."""
     read(descriptor, MUCH - 1)
 
 
@@ -58,17 +59,17 @@ def numbers(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("is_blocking", [True, False])
-def test_all_is_written_in_order_however_late_it_is_read(is_blocking: bool) -> None:
+def test_everything_is_written_in_order_even_if_read_late(is_blocking: bool) -> None:
     lines = numbers(20_000)
     with pipe(is_blocking=is_blocking) as (reading, writing):
         output = Output(writing, None)
         for line in lines:
             output.stdout.write(line)
         expected = "".join(lines).encode()
-        assert output.owed > len(expected) - 65_536
+        assert output.unwritten > len(expected) - 65_536
         assert read(reading, len(expected)) == expected
         output.close()
-        assert output.owed == 0
+        assert output.unwritten == 0
 
 
 def test_two_streams_to_one_file_keep_their_order() -> None:
@@ -95,7 +96,7 @@ def test_one_stream_does_not_wait_for_the_other() -> None:
         output.close()
 
 
-def test_a_loop_goes_on_while_nobody_reads_and_learns_when_all_is_written() -> None:
+def test_the_loop_is_not_blocked_and_is_told_when_all_is_written() -> None:
     async def converse(output: Output, reading: int) -> None:
         output.stdout.write("x" * MUCH)
         written: list[str] = []
@@ -105,14 +106,14 @@ def test_a_loop_goes_on_while_nobody_reads_and_learns_when_all_is_written() -> N
         assert written == []
         await asyncio.to_thread(read, reading, MUCH)
         await output.written()
-        await output.written()  # and now as well
+        await output.written()  # returns at once
         assert written == ["most", "all"]
 
     with pipe() as (reading, writing):
         asyncio.run(asyncio.wait_for(converse(Output(writing, None), reading), PATIENCE))
 
 
-def test_a_reader_that_is_gone_is_reported_on_the_loop_and_then_raised() -> None:
+def test_a_closed_stdout_is_reported_on_the_loop_and_then_raised() -> None:
     async def converse(output: Output, reading: int) -> OSError:
         reports: asyncio.Queue[OSError] = asyncio.Queue()
         output.on_failure(reports.put_nowait)
@@ -131,7 +132,7 @@ def test_a_reader_that_is_gone_is_reported_on_the_loop_and_then_raised() -> None
         output.close()  # it was reported
 
 
-def test_a_failure_before_the_loop_listens_is_reported_when_it_does() -> None:
+def test_a_failure_before_on_failure_is_set_is_reported_then() -> None:
     async def listen(output: Output) -> OSError:
         reports: asyncio.Queue[OSError] = asyncio.Queue()
         output.on_failure(reports.put_nowait)
@@ -148,7 +149,7 @@ def test_a_failure_before_the_loop_listens_is_reported_when_it_does() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_failure_that_was_not_reported_is_raised_at_the_end() -> None:
+def test_a_failure_that_was_not_reported_is_raised_on_close() -> None:
     with open("/dev/full", "wb") as full:
         output = Output(full.fileno(), None)
         output.stdout.write("x")
@@ -156,7 +157,7 @@ def test_a_failure_that_was_not_reported_is_raised_at_the_end() -> None:
             output.close()
 
 
-def test_a_failure_of_stderr_is_nobodys_business() -> None:
+def test_a_failure_of_stderr_is_ignored() -> None:
     with pipe() as (reading, writing), pipe() as (other_reading, other_writing):
         os.close(other_reading)
         output = Output(writing, other_writing)
@@ -168,34 +169,34 @@ def test_a_failure_of_stderr_is_nobodys_business() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.0, None])
-def test_what_is_given_up_keeps_nobody(timeout: float | None) -> None:
+def test_discarded_output_does_not_delay_close(timeout: float | None) -> None:
     with pipe() as (reading, writing):
         output = Output(writing, None)
         output.stdout.write("x" * MUCH)
-        read(reading, 1)  # the thread is at it
+        read(reading, 1)  # the thread is in its write
         if timeout is None:
-            output.give_up()
+            output.discard()
         output.close(timeout)
-        output.stdout.write("and this neither")
+        output.stdout.write("discarded, too")
         output.close()
-        read_what_is_stuck(reading)
+        read_the_rest(reading)
 
 
-def test_an_interrupted_run_does_not_wait_for_its_reader() -> None:
+def test_after_an_interrupt_it_does_not_wait_for_the_reader() -> None:
     def interrupted(output: Output, reading: int) -> None:
         with output:
             output.stdout.write("x" * MUCH)
-            read(reading, 1)  # the thread is at it
+            read(reading, 1)  # the thread is in its write
             raise KeyboardInterrupt
 
     with pipe() as (reading, writing):
         with pytest.raises(KeyboardInterrupt):
             interrupted(Output(writing, None), reading)
-        read_what_is_stuck(reading)
+        read_the_rest(reading)
 
 
-def test_a_stream_that_waits() -> None:
-    """Both ends are non-blocking, and each is as slow as the other."""
+def test_a_blocking_file_waits_for_non_blocking_descriptors() -> None:
+    """Both ends are non-blocking, and each waits for the other."""
     with pipe(is_blocking=False) as (reading, writing):
         os.set_blocking(reading, False)
         data = os.urandom(MUCH)

@@ -200,13 +200,13 @@ def test_a_connection_lost_in_mid_reply_keeps_what_arrived(program: Program) -> 
 def test_a_connection_lost_before_the_reply_is_made_again(program: Program) -> None:
     ran = program.run("once", "again")
     assert (ran.code, ran.text) == (0, "Hello there.\n")
-    assert "connection lost (1011 oops), again in 0.5 s" in ran.err
+    assert "connection lost (1011 oops); retrying in 0.5 s" in ran.err
 
 
 def test_a_short_rate_limit_is_waited_out(program: Program) -> None:
     ran = program.run("once", "soon")
     assert (ran.code, ran.text) == (0, "Hello there.\n")
-    assert "rate limit, again in 0.1 s" in ran.err
+    assert "rate limit; retrying in 0.1 s" in ran.err
 
 
 def test_a_server_that_goes_silent_in_mid_reply(program: Program) -> None:
@@ -292,7 +292,7 @@ def test_wrong_usage_is_a_line_and_2(program: Program, arguments: list[str], say
     ("data", "says"),
     [
         (b"caf\xe9", "stdin is not UTF-8 text (byte 4)"),
-        (b"a\0b", "stdin has a NUL byte"),
+        (b"a\0b", "stdin contains a NUL byte"),
         (b"\n", "no prompt"),
     ],
 )

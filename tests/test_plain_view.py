@@ -1,4 +1,4 @@
-"""Replies as plain text: what goes to stdout, byte for byte, and what to stderr."""
+"""Replies as plain text: what goes to stdout and what to stderr."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from rtchat.core.values import Status, Usage
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 
-class _Deaf(StringIO):
-    """A stderr that nobody reads."""
+class _ClosedPipe(StringIO):
+    """A stderr whose reader is gone."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -62,7 +62,7 @@ def _stdout(*updates: Update, raw: bool = True) -> bytes:
         (["é😀\u2028"], "é😀\u2028\n".encode()),
     ],
 )
-def test_a_pipe_gets_the_text_as_it_is_and_one_newline(pieces: list[str], written: bytes) -> None:
+def test_a_pipe_gets_the_exact_text_and_one_newline(pieces: list[str], written: bytes) -> None:
     assert _stdout(QuestionAsked("q", "m"), *map(TextArrived, pieces), _over()) == written
 
 
@@ -75,13 +75,13 @@ def test_text_is_written_when_it_arrives() -> None:
     assert _stdout(TextArrived("Hel")) == b"Hel"
 
 
-def test_a_terminal_gets_nothing_that_it_would_act_on() -> None:
+def test_a_terminal_gets_no_control_characters() -> None:
     shown = _stdout(TextArrived("\x1b[31mred\x9b1m\r\n\u202ex"), _over(), raw=False)
     assert shown == "␛[31mred<U+009B>1m\n<U+202E>x\n".encode()
 
 
 @given(st.lists(st.text(max_size=9), max_size=5))
-def test_it_does_not_matter_how_a_text_was_cut(pieces: list[str]) -> None:
+def test_the_output_does_not_depend_on_the_deltas(pieces: list[str]) -> None:
     text = "".join(pieces)
     newline = "\n" if text and not text.endswith("\n") else ""
     assert _stdout(*map(TextArrived, pieces), _over()) == (text + newline).encode()
@@ -111,7 +111,7 @@ _ALL: list[Update] = [
 _TOTALS = [
     "replies        2",
     "input         10  tokens",
-    "cached         0  of these",
+    "cached         0  of the input",
     "output        12  tokens",
     "cost     unknown",
 ]
@@ -122,10 +122,10 @@ _QUIET = [
     *_TOTALS,
 ]
 _NORMAL = [
-    "connected again in 0.5 s · 3 turns replayed",
-    "connection lost, again in 1.5 s",
+    "reconnected in 0.5 s · 3 turns replayed",
+    "connection lost; retrying in 1.5 s",
     "microphone on",
-    "heard: What is ␛[31mit?",
+    "you said: What is ␛[31mit?",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",
     "rtchat: the reply failed: boom␛: try again",
@@ -133,7 +133,7 @@ _NORMAL = [
     "information",
     "rtchat: a warning",
     "rtchat: an error of two lines",
-    "heard: (nothing understood)",
+    "you said: (no words recognised)",
     "microphone off",
     *_TOTALS,
 ]
@@ -150,26 +150,26 @@ _VERBOSE = [
     ("quiet", "verbose", "lines"),
     [(True, False, _QUIET), (False, False, _NORMAL), (False, True, _VERBOSE)],
 )
-def test_what_is_about_the_replies_goes_to_stderr(
+def test_everything_about_the_replies_goes_to_stderr(
     quiet: bool, verbose: bool, lines: list[str]
 ) -> None:
     err = StringIO()
-    aside = StatusWriter(err, quiet=quiet, verbose=verbose)
+    status = StatusWriter(err, quiet=quiet, verbose=verbose)
     for update in _ALL:
-        aside.show(update)
-        aside.tick()
+        status.show(update)
+        status.tick()
     assert err.getvalue() == "".join(f"{line}\n" for line in lines)
 
 
 @pytest.mark.parametrize(("quiet", "text"), [(True, ""), (False, "a line\n")])
-def test_a_line_for_whoever_wants_to_know(quiet: bool, text: str) -> None:
+def test_say_writes_a_line_unless_quiet(quiet: bool, text: str) -> None:
     err = StringIO()
     StatusWriter(err, quiet=quiet).say("a line")
     assert err.getvalue() == text
 
 
-@pytest.mark.parametrize("err", [None, _Deaf()])
-def test_nobody_has_to_listen(err: StringIO | None) -> None:
+@pytest.mark.parametrize("err", [None, _ClosedPipe()])
+def test_stderr_may_be_closed(err: StringIO | None) -> None:
     out = BytesIO()
     view = PlainView(out, StatusWriter(err, verbose=True), raw=True)
     for update in _ALL:
@@ -177,10 +177,10 @@ def test_nobody_has_to_listen(err: StringIO | None) -> None:
     assert out.getvalue() == b"text\n"
 
 
-def test_what_ends_every_question_that_waits_is_said_once() -> None:
+def test_a_problem_that_ends_every_queued_question_is_shown_once() -> None:
     err = StringIO()
-    aside = StatusWriter(err)
+    status = StatusWriter(err)
     gone = ReplyOver(Status.FAILED, "", "m", problem=Problem(ExitCode.REFUSED, "no", "why"))
     for update in (QuestionAsked("1", "m"), gone, gone, gone, QuestionAsked("2", "m"), gone):
-        aside.show(update)
+        status.show(update)
     assert err.getvalue() == "rtchat: no: why\n" * 2

@@ -1,4 +1,4 @@
-"""The line editor, without a terminal; `test_terminal` presses its keys on a real one."""
+"""The line editor, with keys from a pipe. `test_terminal` uses a real terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def with_prompt(history: Path | None, use: Callable[[Prompt, PipeInput], Awaitable[T]]) -> T:
-    """Use a prompt whose keys come from a pipe."""
+    """Run `use` with a prompt whose keys come from a pipe."""
 
     async def run() -> T:
         with create_pipe_input() as keys:
@@ -51,7 +51,7 @@ def entries(history: Path | None, *typed: str) -> list[str | None]:
     return with_prompt(history, use)
 
 
-def test_an_entry_can_be_begun_for_the_user() -> None:
+def test_an_entry_can_begin_with_a_default() -> None:
     async def use(prompt: Prompt, keys: PipeInput) -> str | None:
         keys.send_text("!\r")
         return await prompt.read("well begun")
@@ -75,34 +75,34 @@ def test_searching_earlier_input() -> None:
     assert entries(None, "apples\r", "pears\r", "\x12app\r\r") == ["apples", "pears", "apples"]
 
 
-def test_history_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_history(tmp_path: Path) -> None:
     path = tmp_path / "state" / "history"
     entries(path, "a secret\r")
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-def test_history_survives_with_its_lines(tmp_path: Path) -> None:
+def test_history_keeps_entries_of_several_lines(tmp_path: Path) -> None:
     path = tmp_path / "history"
     entries(path, "one\ntwo ü\u2028\r", "three\r")
     assert entries(path, "\x1b[A\x1b[A\x1b[A\r") == ["one\ntwo ü\u2028"]
 
 
-def test_a_corrupt_history_is_passed_over(tmp_path: Path) -> None:
+def test_corrupt_lines_of_the_history_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "history"
     path.write_bytes(b'"good"\n\xff\xfe{not json\n[1]\n' + b"[" * 100_000 + b"\n")
     assert entries(path, "\x1b[A\r") == ["good"]
 
 
-def test_a_history_that_cannot_be_kept_is_kept_in_memory(tmp_path: Path) -> None:
+def test_a_history_that_cannot_be_written_is_kept_in_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of a folder")
     path = tmp_path / "file" / "history"
     assert entries(path, "one\r", "\x1b[A\r") == ["one", "one"]
 
 
-def test_printing_without_a_prompt_is_just_printing() -> None:
+def test_without_a_prompt_print_above_prints_at_once() -> None:
     async def use(prompt: Prompt, keys: PipeInput) -> list[str]:
         printed: list[str] = []
-        prompt.above(lambda: printed.append("now"))
+        prompt.print_above(lambda: printed.append("now"))
         return printed
 
     assert with_prompt(None, use) == ["now"]
@@ -123,7 +123,7 @@ def test_an_entry_that_is_cancelled_leaves_the_prompt_usable() -> None:
 
 
 def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
-    """Else an Enter that is typed in that moment would come as a new line."""
+    """Otherwise an Enter typed at that moment would be read as a new line."""
 
     async def use() -> tuple[bool, str | None]:
         outer, inner = os.openpty()
@@ -135,7 +135,7 @@ def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
                 raw.append(not termios.tcgetattr(inner)[3] & termios.ICANON)
                 os.write(outer, b"hello\r")
 
-            asyncio.get_running_loop().call_later(0.05, prompt.above, show)
+            asyncio.get_running_loop().call_later(0.05, prompt.print_above, show)
             entry = await prompt.read()
         os.close(outer)
         return raw == [True], entry
@@ -144,7 +144,7 @@ def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
 
 
 class Hanging:
-    """Files on a disk that does not answer, until it does. `on_read` is called meanwhile."""
+    """Files on a disk that hangs until `answers` is set. `on_read` is called before it hangs."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()
@@ -161,24 +161,24 @@ class Hanging:
     def attach(self, entered: str) -> Attached:
         self.on_read()
         self.answers.wait()
-        raise UsageError("that came late")
+        raise UsageError("too late")
 
     def text(self, entered: str) -> str:
         self.on_read()
         self.answers.wait()
-        return "that came late"
+        return "too late"
 
 
 @pytest.mark.parametrize("stop", ["\x03", "\x1b"])
 @pytest.mark.parametrize(
-    ("entry", "means"),
+    ("entry", "named"),
     [
-        ("/attach slow.png", "nothing was attached: reading was stopped"),
-        ("/system @slow.txt", "the instructions were not changed: reading was stopped"),
-        ("/tmp/slow.png", "no command /tmp/slow.png"),
+        ("/attach slow.png", "nothing was attached"),
+        ("/system @slow.txt", "the instructions were not changed"),
+        ("/tmp/slow.png", "unknown command /tmp/slow.png"),
     ],
 )
-def test_a_file_that_does_not_come_is_not_waited_for(entry: str, means: str, stop: str) -> None:
+def test_reading_a_file_can_be_stopped(entry: str, named: str, stop: str) -> None:
     files, posted = Hanging(), list[LocalEvent]()
 
     async def run() -> None:
@@ -197,7 +197,8 @@ def test_a_file_that_does_not_come_is_not_waited_for(entry: str, means: str, sto
 
     asyncio.run(run())
     files.answers.set()
-    told, left = posted
-    assert isinstance(told, LocalNotice)
-    assert told.text.startswith(means)
+    notice, left = posted
+    assert isinstance(notice, LocalNotice)
+    assert notice.is_error
+    assert named in notice.text
     assert left == LeaveAsked()

@@ -1,4 +1,4 @@
-"""What is shown before a tool runs is all of what would run, and nothing else looks like it."""
+"""The question before a tool runs shows the whole call, and no other text looks like it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_any_arguments_can_be_read_back_from_the_rows(
 
 
 @given(_TEXT.filter(str.strip), st.integers(60, 200))
-def test_what_is_no_object_is_shown_as_it_came(text: str, width: int) -> None:
+def test_arguments_that_are_no_object_are_shown_unparsed(text: str, width: int) -> None:
     shown = rows(text, width)
     assert all(row.startswith(f"{MARK} ") for row in shown)
     try:
@@ -48,7 +48,7 @@ def test_what_is_no_object_is_shown_as_it_came(text: str, width: int) -> None:
 
 
 @given(st.dictionaries(_TEXT, _TEXT), st.integers(10, 100))
-def test_no_row_acts_on_a_terminal_or_is_too_wide(given: dict[str, str], width: int) -> None:
+def test_no_row_controls_the_terminal_or_is_too_wide(given: dict[str, str], width: int) -> None:
     for row in rows(json.dumps(given), width):
         assert not {"Cc", "Cf", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, row))
         assert row.count(MARK) == 1
@@ -56,7 +56,7 @@ def test_no_row_acts_on_a_terminal_or_is_too_wide(given: dict[str, str], width: 
 
 
 @given(_TEXT)
-def test_an_exact_text_can_be_read_back_and_hides_nothing(text: str) -> None:
+def test_exact_text_can_be_read_back_and_hides_nothing(text: str) -> None:
     shown = exact(text)
     assert json.loads(shown) == text
     assert visible(shown) == shown
@@ -80,18 +80,18 @@ def test_an_exact_text_can_be_read_back_and_hides_nothing(text: str) -> None:
         ('say "hi" \\', r'"say \"hi\" \\"'),
     ],
 )
-def test_only_what_can_be_seen_is_shown_as_it_is(text: str, shown: str) -> None:
+def test_exact_text_escapes_everything_that_is_invisible(text: str, shown: str) -> None:
     assert exact(text) == shown
 
 
-def test_each_argument_has_a_line() -> None:
+def test_each_argument_has_its_own_line() -> None:
     given = '{"path": "/tmp/a b", "deep": {"x": [1, 2.50, 1e400, true, null]}, "odd key": "y"}'
     assert rows(given) == [
         f"{MARK} Run f?",
         f'{MARK}   path: "/tmp/a b"',
         f'{MARK}   deep: {{"x": [1, 2.50, 1e400, true, null]}}',
         f'{MARK}   "odd key": "y"',
-        f"{MARK} [a]lways: any call of f, with any arguments, until rtchat exits",
+        f"{MARK} [a]lways: every call of f, with any arguments, until rtchat exits",
     ]
 
 
@@ -103,8 +103,8 @@ def test_a_call_without_arguments(given: str) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ('{"path": "safe", "path": "evil"}', "a key is repeated"),
-        ('{"deep": [{"a": 1, "a": 2}]}', "a key is repeated"),
+        ('{"path": "safe", "path": "evil"}', "duplicate key"),
+        ('{"deep": [{"a": 1, "a": 2}]}', "duplicate key"),
         ('["ls"]', "not a JSON object"),
         ('{"path": "cut o', "not valid JSON"),
         ('{"n": NaN}', "not valid JSON"),
@@ -112,13 +112,13 @@ def test_a_call_without_arguments(given: str) -> None:
         ('\N{NO-BREAK SPACE}{"a": 1}', "not valid JSON"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_shown_as_it_came(given: str, why: str) -> None:
+def test_ambiguous_or_invalid_arguments_are_shown_unparsed(given: str, why: str) -> None:
     first, raw = body(rows(given))
-    assert first == f"{why}; exactly as the model wrote them:"
+    assert first == f"{why}; shown exactly as received:"
     assert json.loads(raw) == given
 
 
-def test_a_long_line_goes_on_under_a_sign_and_a_line_end_begins_a_row() -> None:
+def test_long_lines_are_folded_and_newlines_end_a_row() -> None:
     shown = rows(json.dumps({"a": "one\n" + "x" * 50 + f"   \n{MARK} [y]es"}), 40)
     assert shown[1:-2] == [
         f'{MARK}   a: "one\\n↩',
@@ -128,19 +128,19 @@ def test_a_long_line_goes_on_under_a_sign_and_a_line_end_begins_a_row() -> None:
     ]
 
 
-def test_what_does_not_fit_is_told_by_its_length() -> None:
+def test_the_summary_has_the_length_of_the_arguments() -> None:
     asked = ToolQuestion(ToolAsked(ToolCall("f", "c", json.dumps({"a": "x" * 5000}))))
-    assert asked.short(80, "above") == [
+    assert asked.summary(80, "above") == [
         f"{MARK} Run f?",
         f"{MARK} Arguments: 5,009 characters, 69 lines, above",
-        f"{MARK} [a]lways: any call of f, with any arguments, until rtchat exits",
+        f"{MARK} [a]lways: every call of f, with any arguments, until rtchat exits",
     ]
-    whole = asked.whole(80)
-    assert whole[:2] == [f"{MARK} Run f?", f"{MARK} Arguments, 5,009 characters:"]
-    assert len(whole) == 71
+    details = asked.details(80)
+    assert details[:2] == [f"{MARK} Run f?", f"{MARK} Arguments, 5,009 characters:"]
+    assert len(details) == 71
 
 
-def test_the_server_of_a_tool_is_named_and_no_name_can_pretend() -> None:
+def test_the_server_is_named_and_look_alike_names_are_escaped() -> None:
     assert rows("{}", name="add", server="math")[0] == f"{MARK} Run add of the MCP server math?"
     asked = ToolAsked(Approval("a", "se\u0430rch", "{}", "docs\n? [y]es"))
     assert ToolQuestion(asked).rows(60)[:2] == [

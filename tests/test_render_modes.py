@@ -1,6 +1,6 @@
-"""Rendered or raw, coloured or not, moving or not: by option, environment and what stdout is.
+"""Rendering, colours and cursor movement, depending on options, environment and stdout.
 
-Through the program, in a terminal and in a pipe. Not here: what replies look like (`test_screens`).
+The tests run the program in a terminal and in a pipe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LINK = re.compile(r"\x1b\]8;[^\x1b]*\x1b\\")
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server that always says the same."""
+    """A server that always sends the same reply."""
     script = read_script({"rule": [{"text": SOURCE}]})
     with background(lambda: run_server(ScriptEngine(script))) as url:
         yield url
@@ -42,7 +42,7 @@ def program(tmp_path: Path, url: str) -> Program:
 
 
 def in_terminal(program: Program, *arguments: str, environ: Mapping[str, str]) -> str:
-    """All that is written to a terminal."""
+    """Run the program in a terminal. Returns everything that it writes."""
     here, there = pty.openpty()
     started = subprocess.Popen(
         program.command(*arguments),
@@ -65,7 +65,7 @@ def in_terminal(program: Program, *arguments: str, environ: Mapping[str, str]) -
 
 
 def kinds(written: str) -> set[str]:
-    """What is in it."""
+    """The kinds of text and escape sequences in the output."""
     bare = re.sub(r"\x1b\[[\d;]*m", "", _LINK.sub("", _MOVES.sub("", written)))
     found = {
         "source": SOURCE in bare,
@@ -76,7 +76,7 @@ def kinds(written: str) -> set[str]:
         "link": bool(_LINK.search(written)),
     }
     assert found["link"] or "\x1b]" not in written
-    return {name for name, is_there in found.items() if is_there}
+    return {name for name, is_found in found.items() if is_found}
 
 
 LIVE = {"rendered", "weight", "movement"}

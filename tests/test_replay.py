@@ -254,7 +254,7 @@ def test_a_sound_recording(program: Program) -> None:
         ("cut", "reply incomplete · 7 characters", "completed: 0"),
         ("hi\ncut\nhi", "turns replayed: 2", "replies: 3, completed: 2"),
         ("hi\nagain\nhi", "turns replayed: 2", "replies: 3, completed: 3"),
-        ("soon", "rate limit, again in 0.1 s", "completed: 1"),
+        ("soon", "rate limit; retrying in 0.1 s", "completed: 1"),
         ("hi\nbroken\nsoon\ncut\nagain", "question: again", "replies: 5, completed: 3"),
     ],
 )
@@ -314,7 +314,7 @@ def test_what_the_words_of_a_loss_say(program: Program) -> None:
     lost = {"t": 0.0, "direction": "lost", "raw": "nothing listens at a.example"}
     _write(program.home / "trace.jsonl", lost, *_turn(1.0, 0.0), lost)
     lines = checked(program)
-    assert "    1  nothing listens at a.example, again in 0.5 s" in lines
+    assert "    1  nothing listens at a.example; retrying in 0.5 s" in lines
     assert "   10  error: nothing listens at a.example" in lines
     (program.home / "trace.jsonl").write_text(json.dumps(lost))
     assert checked(program) == [
@@ -443,7 +443,7 @@ def test_a_limit_that_was_waited_for(program: Program) -> None:
     assert told(*_hello(0.0), *ask, limited, _sent(_ASK), *_answer(0.0, 0.0, "Hello.")) == [
         "ready: m",
         "question: hello",
-        "rate limit, again in 0.5 s",
+        "rate limit; retrying in 0.5 s",
         "reply completed · 6 characters · m · first token 0.00 s · 0.0 s",
     ]
 

@@ -1,4 +1,4 @@
-"""What reaches a terminal from outside can be seen and does nothing."""
+"""Text from outside is escaped, so that it cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.text import visible, write_json
 
-HARMLESS = {"\n", "\t", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
+ALLOWED = {"\n", "\t", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
 
 
 @pytest.mark.parametrize(
@@ -30,38 +30,38 @@ HARMLESS = {"\n", "\t", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
         ("👩\u200d💻 ❤\ufe0f क\u200cष", "👩\u200d💻 ❤\ufe0f क\u200cष"),
     ],
 )
-def test_it_shows(text: str, shown: str) -> None:
+def test_control_characters_are_shown_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_nothing_is_left_to_act_on_a_terminal(text: str) -> None:
-    acting = {
+def test_no_control_characters_are_left(text: str) -> None:
+    unsafe = {
         character
         for character in visible(text)
         if unicodedata.category(character) in {"Cc", "Cs"}
         or character in "\u202e\u200b\u2066\ufeff"
     }
-    assert acting <= HARMLESS
+    assert unsafe <= ALLOWED
 
 
 @given(st.text(st.characters(exclude_categories=())), st.integers(0, 20))
-def test_it_does_not_matter_how_a_text_was_cut(text: str, at: int) -> None:
+def test_the_result_does_not_depend_on_the_deltas(text: str, at: int) -> None:
     assert visible(text[:at]) + visible(text[at:]) == visible(text)
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_once_is_enough(text: str) -> None:
+def test_escaping_is_idempotent(text: str) -> None:
     assert visible(visible(text)) == visible(text)
 
 
 @given(st.dictionaries(st.text(), st.text(st.characters(exclude_categories=()))))
-def test_json_is_the_same_and_does_nothing_to_a_terminal(data: dict[str, str]) -> None:
-    whole = json.loads(json.dumps(data).encode("utf-16", "surrogatepass").decode("utf-16"))
+def test_json_is_equivalent_and_safe_for_a_terminal(data: dict[str, str]) -> None:
+    expected = json.loads(json.dumps(data).encode("utf-16", "surrogatepass").decode("utf-16"))
     for indent in (None, 2):
         text = write_json(data, indent=indent)
         assert visible(text) == text
-        assert json.loads(text).keys() == whole.keys()
+        assert json.loads(text).keys() == expected.keys()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_json_is_the_same_and_does_nothing_to_a_terminal(data: dict[str, str]) -
         ("\ud800", "�"),
     ],
 )
-def test_in_json_it_is_escaped(text: str, written: str) -> None:
+def test_control_characters_are_escaped_in_json(text: str, written: str) -> None:
     assert write_json({"a": text}) == f'{{"a":"{written}"}}'
     assert json.loads(write_json({"a": text}, indent=1))["a"] == text.replace("\ud800", "�")

@@ -1,6 +1,6 @@
-"""A few real screens, as text beside this file in `screens/`: read them to see what rtchat shows.
+"""A few screens, stored as text in `screens/`: read them to see what rtchat shows.
 
-`RTCHAT_UPDATE_SCREENS=1` writes them anew; the difference is then for a person to judge.
+`RTCHAT_UPDATE_SCREENS=1` rewrites the files; review the difference.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WIDE = """\
 
 
 class Stage:
-    """A view of a conversation in which no time passes unless it is told to."""
+    """A view of a conversation, with a clock that only the test moves."""
 
     def __init__(self, width: int = 72, height: int = 20) -> None:
         self.now = 0.0
@@ -60,7 +60,7 @@ class Stage:
         self.view.show(Ready(MODEL, 0.31))
         self.view.show(QuestionAsked("?", MODEL))
 
-    def says(self, text: str) -> None:
+    def stream(self, text: str) -> None:
         for word in text.split(" "):
             self.now += 0.02
             self.view.show(TextArrived(word + " "))
@@ -70,7 +70,7 @@ class Stage:
 def connecting() -> list[str]:
     stage = Stage()
     stage.view.show(Connecting(MODEL))
-    stage.view.expect()
+    stage.view.show_waiting()
     stage.now += 0.7
     stage.view.tick()
     return stage.screen.visible()
@@ -88,14 +88,14 @@ def retrying() -> list[str]:
 def streaming() -> list[str]:
     stage = Stage()
     stage.begin()
-    stage.says(ANSWER[:700])
+    stage.stream(ANSWER[:700])
     return stage.screen.visible()
 
 
 def done() -> list[str]:
     stage = Stage()
     stage.begin()
-    stage.says(ANSWER)
+    stage.stream(ANSWER)
     stage.view.show(OVER)
     return stage.screen.rows()
 
@@ -103,7 +103,7 @@ def done() -> list[str]:
 def stopped() -> list[str]:
     stage = Stage()
     stage.begin()
-    stage.says("A reply that was never")
+    stage.stream("A reply that was never")
     stage.view.show(ReplyOver(Status.CANCELLED, "A reply that was never", MODEL))
     return stage.screen.rows()
 
@@ -120,7 +120,7 @@ def failed() -> list[str]:
 def wide() -> list[str]:
     stage = Stage(48, 24)
     stage.begin()
-    stage.says(WIDE + "漢" * 60)
+    stage.stream(WIDE + "漢" * 60)
     return stage.screen.visible()
 
 

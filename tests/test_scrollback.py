@@ -1,8 +1,8 @@
-"""Whatever the cuts, the window and the document: the scrollback is that of the whole text at once.
+"""For any document, deltas and window, the scrollback equals that of the whole text at once.
 
-The oracle draws the document in one go, without the splitter and without a panel, on a terminal of
-its own. Cases are random; a failure prints the seed, which `RTCHAT_TEST_SEED` takes, and the
-smallest case that hypothesis finds. Not here: what documents look like (`test_screens`).
+The oracle renders the document at once, without the splitter and the panel, on a terminal of its
+own. Cases are random. A failure prints the seed, which `RTCHAT_TEST_SEED` sets, and the smallest
+case that hypothesis finds.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from tests.screen import Screen
 
 CHUNKS, CASES, LONG_CASES = 16, 140, 10
 SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
-"""The same cases every time, so that a failure is the change's; another seed hunts for more."""
+"""The cases are the same in every run, so that a failure comes from a change. Other seeds give
+other cases."""
 
 
 def at_once(text: str, width: int, *, clusters: bool = True) -> list[str]:
-    """The scrollback after one render."""
+    """The scrollback after the whole text is rendered at once."""
     screen = Screen(width, 60, clusters=clusters)
     gate = Lines()
     source = "".join(gate.feed(visible(text))) + gate.rest
@@ -54,14 +55,14 @@ def streamed(deltas: list[str], width: int, height: int, *, clusters: bool = Tru
     return screen.rows()
 
 
-def test_an_emoji_that_looks_as_wide_as_it_is_long_is_not_taken_for_two_letters() -> None:
+def test_an_emoji_of_two_characters_and_two_cells() -> None:
     text = "a shade of skin 👍🏽\n\n"
     for width in (20, 21):
         shown = streamed([text], width, 5, clusters=False)
         assert shown == at_once(text, width, clusters=False)
 
 
-def test_an_html_block_that_ends_in_mid_line_is_drawn() -> None:
+def test_an_html_block_that_ends_within_a_line_is_rendered() -> None:
     text = "> 1. <!-- a\n>    \n>    comment -->\n>    \n>    word\n\n"
     for end in range(len(text)):
         assert streamed([text[:end], text[end:]], 20, 5) == at_once(text, 20)
@@ -86,7 +87,7 @@ def test_a_line_of_ten_thousand_characters(start: str, character: str) -> None:
     [(st.one_of(DOCUMENTS, DOCUMENTS, RANDOM), CASES), (LONG, LONG_CASES)],
     ids=["short", "long"],
 )
-def test_streamed_is_as_at_once(chunk: int, texts: st.SearchStrategy[str], cases: int) -> None:
+def test_streamed_equals_at_once(chunk: int, texts: st.SearchStrategy[str], cases: int) -> None:
     sys.stdout.write(f"RTCHAT_TEST_SEED={SEED}\n")
 
     @seed(SEED + chunk)

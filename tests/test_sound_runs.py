@@ -57,7 +57,7 @@ def test_a_spoken_question_is_answered_in_text(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "--audio-in", "question.wav")
     assert (ran.code, ran.text) == (0, "It is noon.\n")
-    assert "heard: What is the time?" in ran.err
+    assert "you said: What is the time?" in ran.err
 
 
 def test_a_text_question_is_answered_in_speech(program: Program) -> None:
@@ -188,7 +188,7 @@ def test_a_trace_of_a_spoken_conversation_can_be_replayed(program: Program) -> N
     checked = program.run("replay", "--check", "t.jsonl")
     assert checked.code == 0
     assert "question: Well:" in checked.text
-    assert "heard: What is the time?" in checked.text
+    assert "you said: What is the time?" in checked.text
     assert "sent otherwise: 0" in checked.text
     shown = program.run("replay", "--speed", "1000", "t.jsonl")
     assert (shown.code, shown.text) == (0, "It is noon.\n")

@@ -1,4 +1,4 @@
-"""`rtchat talk` as a person has it: the program in a terminal, judged by what is on the screen."""
+"""`rtchat talk` in a terminal, judged by what is on the screen."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCRIPT: dict[str, object] = {
 
 
 class Engine(ScriptEngine):
-    """Says the beginning of what is slow; the rest waits until it may go on."""
+    """Holds back the rest of the reply to "slow" until `may_go_on` is set."""
 
     def __init__(self) -> None:
         super().__init__(read_script(SCRIPT))
@@ -103,9 +103,7 @@ def test_a_conversation(program: Program) -> None:
     assert leave(terminal) == 0
 
 
-def test_the_panel_is_up_while_it_streams_and_gone_afterwards(
-    program: Program, engine: Engine
-) -> None:
+def test_the_panel_is_shown_while_a_reply_streams(program: Program, engine: Engine) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("slow\r")
@@ -117,7 +115,7 @@ def test_the_panel_is_up_while_it_streams_and_gone_afterwards(
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x1b"], ids=["Ctrl-C", "Esc"])
-def test_a_key_stops_the_reply_and_the_conversation_goes_on(program: Program, key: str) -> None:
+def test_a_key_stops_the_reply_and_the_conversation_continues(program: Program, key: str) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("slow\r")
@@ -130,7 +128,7 @@ def test_a_key_stops_the_reply_and_the_conversation_goes_on(program: Program, ke
     assert leave(terminal) == 0
 
 
-def test_what_is_typed_meanwhile_is_in_the_next_prompt(program: Program, engine: Engine) -> None:
+def test_text_typed_during_a_reply_is_in_the_next_prompt(program: Program, engine: Engine) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("slow\r")
@@ -143,7 +141,7 @@ def test_what_is_typed_meanwhile_is_in_the_next_prompt(program: Program, engine:
     assert leave(terminal) == 0
 
 
-def test_a_reply_that_fails_is_said_and_the_conversation_goes_on(program: Program) -> None:
+def test_a_failed_reply_is_reported_and_the_conversation_continues(program: Program) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("broken\r")
@@ -153,11 +151,11 @@ def test_a_reply_that_fails_is_said_and_the_conversation_goes_on(program: Progra
     assert leave(terminal) == 0
 
 
-def test_a_connection_lost_in_mid_reply_is_made_again(program: Program) -> None:
+def test_a_connection_lost_during_a_reply_is_restored(program: Program) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("cut\r")
-    terminal.shows("Half", "connection lost (1006)", "connected again in ", PROMPT)
+    terminal.shows("Half", "connection lost (1006)", "reconnected in ", PROMPT)
     terminal.types("hello\r")
     terminal.shows("Some bold text.", PROMPT)
     assert leave(terminal) == 0
@@ -185,14 +183,14 @@ def test_commands(program: Program) -> None:
     terminal.types("/model other\r")
     terminal.shows("model other", "1 turn replayed", PROMPT)
     terminal.types("/new\r")
-    terminal.shows("model other", "a new conversation", "connected again in", PROMPT)
+    terminal.shows("model other", "a new conversation", "reconnected in", PROMPT)
     terminal.types("/nwe\r")
-    terminal.shows("no command /nwe: did you mean /new?", PROMPT)
+    terminal.shows("unknown command /nwe; did you mean /new?", PROMPT)
     terminal.types("/exit\r")
     assert terminal.ends() == 0
 
 
-def test_input_is_remembered_for_the_next_time(program: Program) -> None:
+def test_input_history_is_saved(program: Program) -> None:
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("hello there\r")
@@ -218,16 +216,16 @@ def test_no_color_has_no_colours(program: Program) -> None:
     assert leave(terminal) == 0
 
 
-def test_a_server_that_is_not_there_ends_it(program: Program) -> None:
+def test_if_no_server_listens_it_exits(program: Program) -> None:
     terminal = talk(program, RTCHAT_URL="ws://127.0.0.1:1/v1/realtime")
     terminal.shows("nothing listens at 127.0.0.1:1: check --url, or start the server")
     assert terminal.ends() == 4
 
 
-# ---------------------------------------------------------------------------- what a terminal does
+# ---------------------------------------------------------------------------------- terminal events
 
 
-def test_ctrl_z_stops_it_at_the_prompt_and_fg_brings_it_back(program: Program) -> None:
+def test_ctrl_z_suspends_it_at_the_prompt_and_fg_continues_it(program: Program) -> None:
     terminal = Terminal(program, [], {}, shell=True)
     terminal.shows("connected in", PROMPT)
     terminal.types("hel")
@@ -246,7 +244,7 @@ def test_ctrl_z_stops_it_at_the_prompt_and_fg_brings_it_back(program: Program) -
     assert terminal.ends() == 0
 
 
-def test_ctrl_z_stops_it_in_mid_reply(program: Program, engine: Engine) -> None:
+def test_ctrl_z_suspends_it_during_a_reply(program: Program, engine: Engine) -> None:
     terminal = Terminal(program, [], {}, shell=True)
     terminal.shows("connected in", PROMPT)
     terminal.types("slow\r")
@@ -268,7 +266,7 @@ def test_ctrl_z_stops_it_in_mid_reply(program: Program, engine: Engine) -> None:
 
 
 class Broken(Program):
-    """One whose line editor has a fault."""
+    """A program with a bug in its line editor."""
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", BROKEN, *arguments]
@@ -283,7 +281,7 @@ sys.exit(main())
 """
 
 
-def test_a_fault_of_ours_ends_it_with_a_line(tmp_path: Path, url: str) -> None:
+def test_an_internal_error_ends_it_with_one_line(tmp_path: Path, url: str) -> None:
     program = Broken(tmp_path)
     program.environ["RTCHAT_URL"] = url
     terminal = Terminal(program, [], {})
@@ -296,7 +294,7 @@ def test_a_fault_of_ours_ends_it_with_a_line(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("question", ["hello", "slow"])
-def test_a_window_that_is_closed_ends_it_and_the_conversation_is_kept(
+def test_closing_the_window_ends_it_and_the_conversation_is_saved(
     program: Program, question: str
 ) -> None:
     terminal = talk(program)
@@ -305,12 +303,12 @@ def test_a_window_that_is_closed_ends_it_and_the_conversation_is_kept(
     terminal.shows("one" if question == "slow" else "48 out")
     assert terminal.goes_away() == 129
     with closing(Store(program.home / ".local" / "share" / "rtchat" / "history.db")) as store:
-        (kept,) = store.conversations()
-        said = [entry.item for entry in store.read(kept.id).entries]
-    assert [item.role for item in said if isinstance(item, Message)] == ["user", "assistant"]
+        (saved,) = store.conversations()
+        items = [entry.item for entry in store.read(saved.id).entries]
+    assert [item.role for item in items if isinstance(item, Message)] == ["user", "assistant"]
 
 
-def test_a_conversation_goes_on_another_day(program: Program, engine: Engine) -> None:
+def test_a_saved_conversation_can_be_continued(program: Program, engine: Engine) -> None:
     engine.may_go_on.set()
     first = talk(program)
     first.shows(PROMPT)

@@ -1,4 +1,4 @@
-"""Keys and turns on a real pty."""
+"""The keys of `talk` on a real pty."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def typist(tmp_path: Path) -> Iterator[Typist]:
         typist.process.wait()
 
 
-def test_enter_sends_and_the_reply_stands_between_empty_lines(typist: Typist) -> None:
+def test_enter_sends_and_empty_lines_surround_the_reply(typist: Typist) -> None:
     typist.types("hello\r")
     assert typist.means() == "UserSaid(text='hello')"
     typist.sees("\r\nYou said 'hello'.\r\n\r\n")
@@ -65,12 +65,12 @@ def test_ctrl_c_clears_the_text_and_at_an_empty_prompt_says_how_to_leave(typist:
 
 
 @pytest.mark.parametrize("keys", ["\x04", "/exit\r"])
-def test_leaving_gives_the_terminal_back_as_it_was(typist: Typist, keys: str) -> None:
+def test_leaving_restores_the_terminal(typist: Typist, keys: str) -> None:
     typist.types(keys)
     assert (typist.means(), typist.process.wait(20), typist.modes_now()) == (LEAVE, 0, typist.modes)
 
 
-def test_a_blank_entry_is_none(typist: Typist) -> None:
+def test_a_blank_entry_is_ignored(typist: Typist) -> None:
     typist.types("\r  \r\nx\r")
     assert typist.means() == r"UserSaid(text='\nx')"
 
@@ -93,7 +93,7 @@ def test_ctrl_c_and_esc_stop_a_reply(typist: Typist, key: str) -> None:
     typist.sees(SYMBOL)
 
 
-def test_arrows_do_not_stop_a_reply_and_what_is_typed_ahead_waits(typist: Typist) -> None:
+def test_arrows_do_not_stop_a_reply_and_typeahead_is_kept(typist: Typist) -> None:
     typist.types("wait\r")
     typist.means()
     typist.sees("You said")
@@ -107,7 +107,7 @@ def test_arrows_do_not_stop_a_reply_and_what_is_typed_ahead_waits(typist: Typist
     assert ("next" in while_replying, typist.means()) == (False, r"UserSaid(text='next\nline')")
 
 
-def test_a_burst_of_lines_is_not_sent_behind_ones_back(typist: Typist) -> None:
+def test_lines_typed_during_a_reply_are_not_sent(typist: Typist) -> None:
     typist.types("one\rtwo\rthree\r")
     first = typist.means()
     typist.sees("You said")
@@ -116,7 +116,7 @@ def test_a_burst_of_lines_is_not_sent_behind_ones_back(typist: Typist) -> None:
     assert (first, typist.means()) == ("UserSaid(text='one')", r"UserSaid(text='two\nthree!')")
 
 
-def test_earlier_input_comes_back_with_its_lines(typist: Typist, tmp_path: Path) -> None:
+def test_up_restores_an_entry_of_several_lines(typist: Typist, tmp_path: Path) -> None:
     typist.types("first\nentry\r")
     typist.means()
     typist.sees("You said")
@@ -135,7 +135,7 @@ def test_earlier_input_comes_back_with_its_lines(typist: Typist, tmp_path: Path)
     later.process.wait(20)
 
 
-def test_a_window_that_is_closed_means_to_leave(typist: Typist) -> None:
+def test_closing_the_window_leaves(typist: Typist) -> None:
     typist.hangs_up()
     assert typist.means() == repr(LeaveAsked(ExitCode.HANGUP))
     typist.process.wait(20)

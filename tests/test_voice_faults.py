@@ -183,7 +183,7 @@ def observe(
         ran = program.run(*arguments, "--url", url, *options, stdin=stdin)
     assert "Traceback" not in ran.err
     err = ran.err.replace(urlsplit(url).netloc, "HERE")
-    err = re.sub(r"again in [\d.]+ s", "again in N s", err)
+    err = re.sub(r"(retrying|reconnected) in [\d.]+ s", r"\1 in N s", err)
     lines = tuple(line for line in err.splitlines() if " · first token " not in line)
     files = sorted((home / "said").iterdir())
     states = [f"{text} {state}" for text, state in kept(program)] if command in TALKS else []
@@ -196,13 +196,13 @@ APPEND, COMMIT = "input_audio_buffer.append", "input_audio_buffer.commit"
 UPDATE, CREATE = "session.update", "response.create"
 LOST = "connection lost (1006)"
 BROKEN = f"rtchat: {LOST}: check the network, then try again"
-AGAIN = f"{LOST}, again in N s"
-BACK = "connected again in N s"
+AGAIN = f"{LOST}; retrying in N s"
+BACK = "reconnected in N s"
 CLOSED = "rtchat: connection lost (1011): try again"
-CLOSED_AGAIN = "connection lost (1011), again in N s"
+CLOSED_AGAIN = "connection lost (1011); retrying in N s"
 NO_SOUND = "rtchat: the reply has no sound: said/a.wav was not written: choose a model that speaks"
 REPLAYED = f"{BACK} · 1 turn replayed"
-HEARD = "heard: When?"
+HEARD = "you said: When?"
 HOUR = "connection lost (1001 Your session hit the maximum duration of 60 minutes.)"
 HALF: Steps = (heard("When?"), begun(), words("Half"), sound())
 
@@ -303,15 +303,15 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     "the hour is over": (
         {COMMIT: [tuple(EXPIRED)], CREATE: [tuple(EXPIRED)]},
         {
-            "talk": fine_lines(f"{HOUR}, again in N s", REPLAYED),
-            "turns": wrote(f"{HOUR}, again in N s", BACK),
+            "talk": fine_lines(f"{HOUR}; retrying in N s", REPLAYED),
+            "turns": wrote(f"{HOUR}; retrying in N s", BACK),
         },
     ),
     "a rate limit": (
         {CREATE: [(begun(), done("failed", error=LIMIT))]},
         {
-            "once": fine("rate limit, again in N s", HEARD),
-            "talk": fine_lines("rate limit, again in N s"),
+            "once": fine("rate limit; retrying in N s", HEARD),
+            "talk": fine_lines("rate limit; retrying in N s"),
         },
     ),
     "a reply that fails": (
@@ -354,7 +354,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     ),
     "words after the reply": (
         {CREATE: [(*reply(hears=False), heard("Late?"))]},
-        {"once": fine("heard: Late?", said="Late?")},
+        {"once": fine("you said: Late?", said="Late?")},
     ),
     "words twice": (
         {COMMIT: [(taken(), heard("When?"), heard("When again?"))]},

@@ -315,7 +315,7 @@ def test_without_voice_ctrl_t_is_what_it_is_everywhere() -> None:
 def test_what_is_still_to_be_heard_can_be_stopped_at_the_prompt(keys: str, then: str) -> None:
     with conversation() as voiced:
         voiced.measures(is_playing=True)
-        voiced.shows("Esc stops the voice")
+        voiced.shows("Esc stops playback")
         voiced.types(keys)
         assert voiced.means() == CANCELLED
         voiced.measures()
@@ -325,7 +325,7 @@ def test_what_is_still_to_be_heard_can_be_stopped_at_the_prompt(keys: str, then:
 @pytest.mark.parametrize(("keys", "then"), [("\x03", ""), ("\x1b", ""), ("draft\x1b", "draft")])
 def test_what_is_being_said_by_hand_can_be_dropped(keys: str, then: str) -> None:
     with conversation(microphone=ON_HAND) as voiced:
-        voiced.shows("Ctrl-T sends · Esc drops it")
+        voiced.shows("Ctrl-T sends · Esc discards")
         voiced.types(keys)
         assert voiced.means() == CANCELLED
         voiced.happens(OFF_HAND)
@@ -335,7 +335,7 @@ def test_what_is_being_said_by_hand_can_be_dropped(keys: str, then: str) -> None
 def test_ctrl_c_clears_the_text_first_and_at_last_says_how_to_leave() -> None:
     with conversation() as voiced:
         voiced.measures(is_playing=True)
-        voiced.shows("Esc stops the voice")
+        voiced.shows("Esc stops playback")
         voiced.types("draft\x03one\x1b\rtwo\r")
         assert voiced.means() == r"UserSaid(text='one\ntwo')"
         voiced.measures()
@@ -383,9 +383,9 @@ def test_a_screen_reader_is_told_in_lines() -> None:
     with conversation("plain") as voiced:
         voiced.types("draft")
         voiced.happens(MUTED, *BEGUN, *REST)
-        after = voiced.shows("heard: Is it late?", "It is late.", f"{PROMPT} draft")
+        after = voiced.shows("you said: Is it late?", "It is late.", f"{PROMPT} draft")
     assert after[1:] == [
-        *("microphone on", "microphone off", "heard: Is it late?"),
+        *("microphone on", "microphone off", "you said: Is it late?"),
         *("It is late.", f"{PROMPT} draft"),
     ]
 

@@ -50,7 +50,7 @@ class _Screen:
         if isinstance(update, ReplyOver):
             self.replies.append(update.text)
 
-    def expect(self) -> None:
+    def show_waiting(self) -> None:
         assert self.is_free()
 
     def tick(self) -> None:

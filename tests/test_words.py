@@ -1,4 +1,4 @@
-"""The lines beside a conversation."""
+"""The status lines about a conversation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rtchat.core.values import Status, Usage
 from rtchat.ui import messages
 
 
-def test_the_first_line() -> None:
+def test_the_greeting() -> None:
     line = f"rtchat {__version__} · m · connected in 0.31 s · /help"
     assert messages.greeting(Ready("m", 0.312)) == line
 
@@ -19,17 +19,17 @@ def test_the_first_line() -> None:
 @pytest.mark.parametrize(
     ("replayed", "line"),
     [
-        (0, "connected again in 0.3 s"),
-        (1, "connected again in 0.3 s · 1 turn replayed"),
-        (5, "connected again in 0.3 s · 5 turns replayed"),
+        (0, "reconnected in 0.3 s"),
+        (1, "reconnected in 0.3 s · 1 turn replayed"),
+        (5, "reconnected in 0.3 s · 5 turns replayed"),
     ],
 )
-def test_a_new_connection(replayed: int, line: str) -> None:
-    assert messages.connected_again(Ready("m", 0.312, replayed)) == line
+def test_a_reconnection(replayed: int, line: str) -> None:
+    assert messages.reconnected(Ready("m", 0.312, replayed)) == line
 
 
-def test_waiting() -> None:
-    assert messages.waiting(Waiting("connection lost", 1.5)) == "connection lost, again in 1.5 s"
+def test_waiting_to_retry() -> None:
+    assert messages.waiting(Waiting("connection lost", 1.5)) == "connection lost; retrying in 1.5 s"
 
 
 _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
@@ -43,11 +43,11 @@ _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
         (ReplyOver(Status.FAILED, "", "m", problem=_PROBLEM), "the reply failed: boom: try again"),
         (ReplyOver(Status.INCOMPLETE, "hi", "m", "connection_lost"), "connection_lost"),
         (ReplyOver(Status.INCOMPLETE, "hi", "m"), "the reply is incomplete"),
-        (ReplyOver(Status.FAILED, "", "m"), "the reply is failed"),
+        (ReplyOver(Status.FAILED, "", "m"), "the reply failed"),
     ],
 )
 def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:
-    assert messages.remark(over) == line
+    assert messages.ending(over) == line
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_how_a_reply_ended(over: ReplyOver, line: str) -> None:
         (Timing(None, 0.2, 9.0), Usage(5), "m · first token 0.20 s · 9.0 s · 5 in · 0 out"),
     ],
 )
-def test_what_is_known_of_a_reply(timing: Timing, usage: Usage | None, line: str) -> None:
+def test_the_statistics_of_a_reply(timing: Timing, usage: Usage | None, line: str) -> None:
     over = ReplyOver(Status.COMPLETED, "hi", "m", usage=usage, timing=timing)
     assert messages.stats(over) == line
 
 
-def test_the_sums_of_a_run() -> None:
+def test_the_totals() -> None:
     assert messages.totals(Totals(1, Usage(5, 4, 6))) == (
-        "replies        1\ninput          5  tokens\ncached         4  of these\n"
+        "replies        1\ninput          5  tokens\ncached         4  of the input\n"
         "output         6  tokens\ncost     unknown"
     )

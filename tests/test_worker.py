@@ -1,4 +1,4 @@
-"""A thread for what may block."""
+"""A thread for jobs that may block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from rtchat.system.worker import Worker, is_any_busy
 
 
-def test_jobs_are_done_in_order_beside_the_loop() -> None:
+def test_jobs_run_in_order_without_blocking_the_loop() -> None:
     done: list[int] = []
 
     async def main() -> None:
@@ -22,14 +22,14 @@ def test_jobs_are_done_in_order_beside_the_loop() -> None:
         may_begin = threading.Event()
         first = worker.call(may_begin.wait)
         others = [worker.call(partial(done.append, number)) for number in range(10)]
-        may_begin.set()  # the loop is free to say so
+        may_begin.set()  # the loop is not blocked
         await asyncio.gather(first, *others)
 
     asyncio.run(main())
     assert done == list(range(10))
 
 
-def test_what_a_job_raises_its_caller_gets_and_the_next_is_done() -> None:
+def test_an_exception_goes_to_the_caller_and_the_next_job_runs() -> None:
     async def main() -> int:
         worker = Worker("test")
         with pytest.raises(ZeroDivisionError):
@@ -39,7 +39,7 @@ def test_what_a_job_raises_its_caller_gets_and_the_next_is_done() -> None:
     assert asyncio.run(main()) == 7
 
 
-def test_a_job_that_nobody_waits_for_any_more_is_left_out() -> None:
+def test_a_cancelled_job_is_skipped() -> None:
     done: list[str] = []
 
     async def main() -> None:
@@ -56,7 +56,7 @@ def test_a_job_that_nobody_waits_for_any_more_is_left_out() -> None:
     assert done == ["last"]
 
 
-def test_there_is_an_end_to_what_may_wait() -> None:
+def test_the_number_of_waiting_jobs_is_limited() -> None:
     worker = Worker("test", limit=2)
     begun, may_end = threading.Event(), threading.Event()
     done: list[int] = []
@@ -77,7 +77,7 @@ def test_there_is_an_end_to_what_may_wait() -> None:
 
 
 @pytest.mark.parametrize("waiting", [0, 1])
-def test_there_is_an_end_to_the_wait_for_what_hangs(waiting: int) -> None:
+def test_close_does_not_wait_long_for_a_job_that_hangs(waiting: int) -> None:
     worker = Worker("test", limit=1)
     begun, may_end = threading.Event(), threading.Event()
 
@@ -90,7 +90,7 @@ def test_there_is_an_end_to_the_wait_for_what_hangs(waiting: int) -> None:
     for _ in range(waiting):
         worker.do(lambda: None)
     assert not worker.close(0.01)
-    assert not worker.close(1000)  # not again
+    assert not worker.close(1000)  # does not wait a second time
     assert worker.is_busy
     assert is_any_busy()
     may_end.set()
@@ -98,7 +98,7 @@ def test_there_is_an_end_to_the_wait_for_what_hangs(waiting: int) -> None:
     assert not worker.is_busy
 
 
-def test_a_result_that_comes_after_the_loop_is_nobodys() -> None:
+def test_a_result_after_the_end_of_the_loop_is_dropped() -> None:
     worker = Worker("test")
     may_end = threading.Event()
 
@@ -110,7 +110,7 @@ def test_a_result_that_comes_after_the_loop_is_nobodys() -> None:
     assert worker.close(60)
 
 
-def test_a_worker_that_is_not_used_has_no_thread() -> None:
+def test_an_unused_worker_has_no_thread() -> None:
     before = threading.active_count()
     worker = Worker("test")
     assert worker.close(0)
@@ -118,7 +118,7 @@ def test_a_worker_that_is_not_used_has_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_stopping_leaves_out_what_has_not_begun() -> None:
+def test_stopping_drops_jobs_that_have_not_started() -> None:
     worker = Worker("test")
     begun, may_end = threading.Event(), threading.Event()
     done: list[str] = []
@@ -140,7 +140,7 @@ def test_stopping_leaves_out_what_has_not_begun() -> None:
     assert done == ["first"]
 
 
-def test_the_program_ends_while_a_job_hangs() -> None:
+def test_the_program_exits_while_a_job_hangs() -> None:
     script = (
         "import sys, threading; from rtchat import cli, __main__\n"
         "def run(_):\n"

@@ -1,6 +1,6 @@
-"""A person at a real terminal: types into a pty, reads the screen, and sees what was meant by it.
+"""A user at a real terminal: types into a pty, reads the screen and the events that result.
 
-Run as a program it is the other end: a `Terminal` whose replies are made up here. Not here: tests.
+Run as a program, this module is the other end: a `Terminal` with made-up replies.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Typist:
         os.write(self._master, keys.encode())
 
     def sees(self, text: str) -> str:
-        """Wait until this was written; everything since the last time, up to there."""
+        """Wait until this text is written. Returns everything written before it since the last
+        call."""
         while text not in self._seen:
             self._wait(self._master)
             self._seen += os.read(self._master, 65536).decode(errors="replace")
@@ -71,7 +72,7 @@ class Typist:
         return before
 
     def means(self) -> str:
-        """Wait for the next event that what was typed led to."""
+        """Wait for the next event that the terminal posts."""
         while b"\n" not in self._lines:
             self._wait(self._events)
             self._lines += os.read(self._events, 65536) or b"gone\n"
@@ -79,7 +80,7 @@ class Typist:
         return line.decode()
 
     def modes_now(self) -> list[object]:
-        """How the terminal is set."""
+        """The current modes of the terminal."""
         return termios.tcgetattr(self._slave)
 
     def hangs_up(self) -> None:
@@ -93,7 +94,7 @@ class Typist:
             ready, _, _ = select.select([source, *self._screen], [], [], PATIENCE)
             if source in ready:
                 return
-            assert ready, f"nothing came any more after {self._seen!r}"
+            assert ready, f"timed out; the last output was {self._seen!r}"
             self._seen += os.read(self._master, 65536).decode(errors="replace")
 
 

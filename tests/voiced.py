@@ -1,7 +1,6 @@
-"""A voice conversation at a real terminal: the test says what happens, types, and sees the screen.
+"""A voice conversation at a real terminal: the test sends updates, types, and reads the screen.
 
-Run as a program it is the other end: a `Terminal` that is told what to show. Not here: tests, or
-sound.
+Run as a program, this module is the other end: a `Terminal` that shows the updates.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class Voiced:
             os.close(end)
 
     def ends(self) -> None:
-        """No more of it."""
+        """Kill the program and close the terminal."""
         self.process.kill()
         self.process.wait()
         for end in (self._master, self._orders, self._events):
@@ -86,18 +85,18 @@ class Voiced:
         os.write(self._master, keys.encode())
 
     def happens(self, *updates: Update) -> None:
-        """Let the terminal be told these, in one go."""
+        """Send these updates to the terminal at once."""
         self._order(*updates)
 
     def measures(self, level: float = 0.0, *, is_playing: bool = False) -> None:
-        """Let the devices be like this."""
+        """Set what the devices report."""
         self._order((level, is_playing))
 
     def _order(self, *orders: Update | tuple[float, bool]) -> None:
         os.write(self._orders, b"".join(map(pickle.dumps, orders)))
 
     def means(self) -> str:
-        """Wait for the next event that what was typed led to."""
+        """Wait for the next event that the terminal posts."""
         while b"\n" not in self._lines:
             self._wait_until(self._has_event, self._events)
             self._lines += os.read(self._events, 65536) or b"gone\n"
@@ -108,21 +107,22 @@ class Voiced:
         return bool(select.select([self._events], [], [], 0)[0])
 
     def lines(self) -> list[str]:
-        """All that scrolled away and all that is there, without the empty rows at the end."""
+        """All rows of the scrollback and the screen, without the empty rows at the end."""
         columns = range(self.screen.columns)
         above = ["".join(row[x].data for x in columns).rstrip() for row in self.screen.history.top]
         rows = [*above, *(line.rstrip() for line in self.screen.display)]
         return "\n".join(rows).rstrip().split("\n")
 
     def shows(self, *texts: str) -> list[str]:
-        """Wait until each of these is in a line of its own, in this order, and nothing changes."""
+        """Wait until each of these texts is in a line of its own, in this order, and the screen no
+        longer changes."""
         self._wait_until(lambda: self._has(texts))
         self._settles()
         assert self._has(texts), f"{texts} has gone from the screen:\n" + "\n".join(self.lines())
         return self.lines()
 
     def stops_showing(self, text: str) -> list[str]:
-        """Wait until no line has this."""
+        """Wait until no line contains this text."""
         self._wait_until(lambda: not self._has((text,)))
         return self.lines()
 
@@ -136,12 +136,12 @@ class Voiced:
     def _read(self) -> None:
         self._stream.feed(os.read(self._master, 65536))
 
-    def _wait_until(self, is_so: Callable[[], bool], *others: int) -> None:
-        """See what is painted meanwhile, however much it is; the `others` can make it so, too."""
+    def _wait_until(self, condition: Callable[[], bool], *others: int) -> None:
+        """Read the screen until the condition is true. Input on `others` also triggers a check."""
         until = monotonic() + PATIENCE
-        while not is_so():
+        while not condition():
             ready, _, _ = select.select([self._master, *others], [], [], PATIENCE)
-            assert monotonic() < until, "it has not come:\n" + "\n".join(self.lines())
+            assert monotonic() < until, "timed out:\n" + "\n".join(self.lines())
             if self._master in ready:
                 self._read()
 
@@ -174,9 +174,9 @@ async def _talk(orders: int, events: int, options: list[str]) -> None:
     loop = asyncio.get_running_loop()
 
     def obey() -> None:
-        told = BytesIO(os.read(orders, 1 << 16))
-        while told.tell() < len(told.getvalue()):
-            match pickle.load(told):  # from the test
+        received = BytesIO(os.read(orders, 1 << 16))
+        while received.tell() < len(received.getvalue()):
+            match pickle.load(received):  # from the test
                 case (level, is_playing):
                     meters.level, meters.is_playing = level, is_playing
                 case update:

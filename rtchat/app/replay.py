@@ -20,7 +20,7 @@ from rtchat.core.errors import ExitCode, writing_stdout
 from rtchat.core.ports import View
 from rtchat.core.text import on_a_line, shortened, visible, whole_characters
 from rtchat.core.values import Status
-from rtchat.system.output import LAST_CHANCE, Output
+from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 from rtchat.trace.reading import Recording, read_trace
 from rtchat.trace.replay import Replay, Step
 from rtchat.trace.wire_only import WireReplay
@@ -95,7 +95,7 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
     except asyncio.CancelledError:
         if not stopped:
             raise
-        await player.written(LAST_CHANCE)
+        await player.written(INTERRUPT_TIMEOUT)
     return stopped[0] if stopped else ExitCode.OK
 
 
@@ -132,7 +132,7 @@ class _Player:
                 async with asyncio.timeout(timeout):
                     await self._output.written()
             except TimeoutError:
-                self._output.give_up()
+                self._output.discard()
 
     async def _wait(self, at: float) -> None:
         gap, self._at = at - self._at, at
@@ -224,7 +224,7 @@ def _told(update: fx.Update) -> str:
         case fx.ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
-            parts.append(messages.remark(update) if update.problem else "")
+            parts.append(messages.ending(update) if update.problem else "")
             return " · ".join(filter(None, parts))
         case fx.Notice(level, text) if level != "detail":
             return f"{level}: {text}"

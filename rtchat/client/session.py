@@ -30,7 +30,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.ports import Link, Machine, Player, Source, Tap, Tools, View
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject
-from rtchat.system.output import LAST_CHANCE, Output
+from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
 _Inbox: TypeAlias = deque[ev.LocalEvent | Received]
 _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
@@ -132,7 +132,7 @@ class Session:
         finally:
             self._stop_clocks()
             self._views.close()
-            await self._views.write_rest(LAST_CHANCE if self._exit in _SIGNALLED else None)
+            await self._views.write_rest(INTERRUPT_TIMEOUT if self._exit in _SIGNALLED else None)
             for number in signals:
                 loop.remove_signal_handler(number)
             loop.set_exception_handler(handler)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from rtchat.core.effects import Notice, QuestionAsked, ReplyOver, TextArrived, Update
 from rtchat.core.errors import ExitCode
 from rtchat.core.ports import View
-from rtchat.system.output import LAST_CHANCE, Output
+from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
 TICK = 1 / 12
 """Seconds between two looks at whether the view has something to paint."""
@@ -61,7 +61,7 @@ class ViewQueue:
     @property
     def owes(self) -> bool:
         """Whether some output waits to be written."""
-        return self._output is not None and self._output.owed > 0
+        return self._output is not None and self._output.unwritten > 0
 
     def start(self) -> None:
         """Notice from now on that output cannot be written."""
@@ -122,13 +122,13 @@ class ViewQueue:
                 await self._is_written.wait()
         except TimeoutError:
             self._is_given_up = True
-        if self._is_given_up and self._output.owed:
-            self._output.give_up()
+        if self._is_given_up and self._output.unwritten:
+            self._output.discard()
         self._show_rest()  # it may be that writing failed
 
     def give_up_soon(self) -> None:
         """Shorten the wait for output."""
-        asyncio.get_running_loop().call_later(LAST_CHANCE, self.give_up)
+        asyncio.get_running_loop().call_later(INTERRUPT_TIMEOUT, self.give_up)
 
     def give_up(self) -> None:
         """End the wait for output."""
@@ -168,5 +168,5 @@ class ViewQueue:
 
     def _tick(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(TICK, self._tick)
-        if self._output is None or self._output.owed <= MOST_OWED:
+        if self._output is None or self._output.unwritten <= MOST_OWED:
             self.call(self._view.tick)

@@ -1,4 +1,4 @@
-"""What the user hands over besides typed lines: stdin, files, images.
+"""Input other than typed lines: stdin, files, images.
 
 May import `rtchat.core` and `rtchat.system`. Start at `stdin.py`.
 """

@@ -1,7 +1,7 @@
-"""Files for a model: what goes with a question, read, checked and made into a part of it.
+"""Attachments: read files, check them, and turn them into parts of a question.
 
-A PNG or a JPEG is known by its content, never by its name, and goes as an image; anything else goes
-as text if it is text.
+A PNG or JPEG file is recognised by its content, never by its name, and is sent as an image. Any
+other file is sent as text if it is UTF-8.
 """
 
 from __future__ import annotations
@@ -24,69 +24,69 @@ from rtchat.inputs import images
 from rtchat.system.blocking import read_some
 from rtchat.system.files import open_regular, shown_name, unreadable
 
-MOST_TEXT = 5_000_000
+MAX_TEXT = 5_000_000
 """Bytes of a text file."""
-MOST_TOGETHER = 15_000_000
-"""Characters of all that goes with one question: it is one message, and for sound the API names
-15 MiB as the most that one may have."""
-_MOST_READ = 64_000_000
-"""Bytes of a picture's file, before it is scaled."""
+MAX_TOTAL = 15_000_000
+"""Characters of all attachments of one question. They are sent in one message; for audio, the API
+documents 15 MiB as its maximum size."""
+_MAX_READ = 64_000_000
+"""Bytes of a file, before an image in it is scaled."""
 _CHUNK = 1 << 20
 _STDIN = "stdin"
 
 
 def read(path: Path) -> Attached:
-    """A file as it goes with a question, under a name that also says how large it is.
+    """Read a file as an attachment. Its name also says how large it is.
 
     Raises:
-        UsageError: it cannot be read, or a model takes nothing of its kind or size.
+        UsageError: it cannot be read, or its kind or size is not supported.
     """
     return _part(_contents(path), shown_name(path.name))
 
 
 def attach(entered: str) -> Attached:
-    """The file that somebody means: a path or a `file://` URL, perhaps as a shell would have it
-    quoted. Raises UsageError as `read` does."""
-    return read(_meant(entered))
+    """Read the file that the user entered: a path or a `file://` URL, which may be quoted as in a
+    shell. Raises UsageError as `read` does."""
+    return read(_entered_path(entered))
 
 
 def text(entered: str) -> str:
-    """The content of the text file that the user entered. Raises UsageError if it cannot be read,
-    is empty or is not text."""
-    path = _meant(entered)
+    """Read the text file that the user entered. Raises UsageError if it cannot be read, is empty or
+    is not text."""
+    path = _entered_path(entered)
     return _text(_contents(path), shown_name(path.name))
 
 
 def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
-    """Files from a command line, all or none; `-` is the descriptor `stdin`, None if there is no
-    pipe. Raises UsageError as `read` does."""
+    """Read the files of a command line, all or none. `-` means the descriptor `stdin`, which is
+    None if there is no pipe. Raises UsageError as `read` does."""
     if paths.count("-") > 1:
-        raise UsageError("--attach - was given twice", hint="stdin can be read only once")
-    attached = tuple(_piped(stdin) if path == "-" else read(_local(path)) for path in paths)
-    together = sum(len(file.part.data or file.part.text) for file in attached)
-    if together > MOST_TOGETHER:
-        size, limit = images.amount(together), images.amount(MOST_TOGETHER)
+        raise UsageError("stdin is attached more than once", hint="use --attach - only once")
+    attached = tuple(_piped(stdin) if path == "-" else read(_to_path(path)) for path in paths)
+    total = sum(len(file.part.data or file.part.text) for file in attached)
+    if total > MAX_TOTAL:
+        size, limit = images.format_size(total), images.format_size(MAX_TOTAL)
         raise UsageError(
-            f"what is attached is {size} as it is sent, more than {limit}",
-            hint="attach some of it to another question",
+            f"the attachments are too large ({size} as sent; the limit is {limit})",
+            hint="attach some of them to another question",
         )
     return attached
 
 
 def may_be_dropped(entry: str) -> bool:
-    """Whether a line at the prompt begins like a path, so that `paths_from_drop` has to read the
+    """Whether a line at the prompt begins like a path. Only then does `paths_from_drop` read the
     disk."""
     line = entry.strip()
     return bool(_LOOKS_LIKE_A_PATH.match(line)) and "\n" not in line
 
 
 def paths_from_drop(entry: str) -> tuple[str, ...]:
-    """The paths of the files that a line at the prompt is made of and nothing else, as terminals
-    paste them when files are dropped; empty if it is a line like any other."""
+    """The paths of existing files in a line that consists only of such paths, as terminals paste
+    them when files are dropped. Empty for any other line."""
     if not may_be_dropped(entry):
         return ()
-    for words in ([entry.strip()], _words(entry)):
-        paths = [_local(word) for word in words if _LOOKS_LIKE_A_PATH.match(word)]
+    for words in ([entry.strip()], _split_words(entry)):
+        paths = [_to_path(word) for word in words if _LOOKS_LIKE_A_PATH.match(word)]
         if words and len(paths) == len(words) and all(map(_is_file, paths)):
             return tuple(map(str, paths))
     return ()
@@ -95,27 +95,26 @@ def paths_from_drop(entry: str) -> tuple[str, ...]:
 _LOOKS_LIKE_A_PATH = re.compile(r"""['"]?(/(?!/)|~/|\./|file:///|file://localhost/)""")
 
 
-def _meant(entered: str) -> Path:
-    literal = _local(entered)
-    words = _words(entered)
+def _entered_path(entered: str) -> Path:
+    literal = _to_path(entered)
+    words = _split_words(entered)
     if len(words) != 1 or os.path.lexists(literal):
         return literal
-    return _local(words[0])
+    return _to_path(words[0])
 
 
-def _words(text: str) -> list[str]:
-    """As a shell would split it; nothing if a quotation mark has no partner."""
+def _split_words(text: str) -> list[str]:
+    """Split a text into words as a shell does. Empty if a quotation mark is not closed."""
     with suppress(ValueError):
         return shlex.split(text)
     return []
 
 
-def _local(word: str) -> Path:
+def _to_path(word: str) -> Path:
     if word.startswith(("file:///", "file://localhost/")):
         return Path(os.fsdecode(unquote_to_bytes(urlsplit(word).path)))
-    return Path(
-        os.path.expanduser(word)
-    )  # before `Path` takes the ./ off a name that begins with ~
+    # `Path` first would remove the ./ that protects a name beginning with ~.
+    return Path(os.path.expanduser(word))
 
 
 def _is_file(path: Path) -> bool:
@@ -131,50 +130,52 @@ def _is_file(path: Path) -> bool:
 def _contents(path: Path) -> bytes:
     with open_regular(
         path,
-        folder_hint="attach files, one by one",
-        special_hint="name a file; rtchat once --attach - takes what is piped in",
+        folder_hint="attach its files one by one",
+        special_hint="name a regular file; rtchat once --attach - attaches piped input",
     ) as file:
         return _bytes(file, shown_name(path))
 
 
 def _piped(descriptor: int | None) -> Attached:
     if descriptor is None:
-        raise UsageError("--attach - wants a file piped in", hint="rtchat once -a - … < FILE")
+        raise UsageError(
+            "--attach - needs piped input", hint="for example: rtchat once -a - … < FILE"
+        )
     return _part(_bytes(descriptor, _STDIN), _STDIN)
 
 
 def _bytes(file: int, shown: str) -> bytes:
     data = bytearray()
     try:
-        while len(data) <= _MOST_READ:
+        while len(data) <= _MAX_READ:
             chunk = read_some(file, _CHUNK)
             if not chunk:
                 return bytes(data)
             data += chunk
     except OSError as error:
         raise unreadable(shown, error) from error
-    limit = images.amount(_MOST_READ)
-    raise UsageError(f"{shown} is larger than {limit}", hint="attach something smaller")
+    limit = images.format_size(_MAX_READ)
+    raise UsageError(f"{shown} is larger than {limit}", hint="attach a smaller file")
 
 
-# ------------------------------------------------------------------------------------------- a part
+# ------------------------------------------------------------------------------------------ content
 
 
 def _part(data: bytes, name: str) -> Attached:
     kind = images.kind(data)
     if kind in ("PNG", "JPEG"):
-        picture = images.picture(data, name)
-        url = f"data:{picture.mime};base64,{b64encode(picture.data).decode()}"
-        return Attached(f"{name} ({images.about(picture)})", Part("image", data=url))
+        image = images.prepare(data, name)
+        url = f"data:{image.mime};base64,{b64encode(image.data).decode()}"
+        return Attached(f"{name} ({images.describe(image)})", Part("image", data=url))
     if kind:
         raise UsageError(
-            f"{name} is a {kind} image, and models take PNG and JPEG", hint="convert it"
+            f"{name} is a {kind} image, which is not supported", hint="convert it to PNG or JPEG"
         )
-    return Attached(f"{name} ({images.amount(len(data))})", Part("text", _quoted(data, name)))
+    return Attached(f"{name} ({images.format_size(len(data))})", Part("text", _fenced(data, name)))
 
 
-def _quoted(data: bytes, name: str) -> str:
-    """A text under its name, in a fence that nothing inside can close."""
+def _fenced(data: bytes, name: str) -> str:
+    """A text with its name, in a code fence that the text cannot close."""
     text = _text(data, name)
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -184,22 +185,21 @@ def _quoted(data: bytes, name: str) -> str:
 
 def _text(data: bytes, name: str) -> str:
     if not data:
-        raise UsageError(f"{name} is empty", hint="choose a file that is not empty")
+        raise UsageError(f"{name} is empty", hint="attach a file that is not empty")
     if b"\0" in data:
-        raise _no_text(name)
+        raise _unsupported(name)
     try:
         text = data.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        raise _no_text(name) from error
-    if len(data) > MOST_TEXT:
-        size, limit = images.amount(len(data)), images.amount(MOST_TEXT)
+        raise _unsupported(name) from error
+    if len(data) > MAX_TEXT:
+        size, limit = images.format_size(len(data)), images.format_size(MAX_TEXT)
         raise UsageError(
-            f"{name} has {size} of text, more than {limit}", hint="use a smaller part of it"
+            f"{name} is too large ({size}; the limit for text is {limit})",
+            hint="attach a part of it",
         )
     return text
 
 
-def _no_text(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is neither text (UTF-8), PNG nor JPEG", hint="convert it to one of these"
-    )
+def _unsupported(name: str) -> UsageError:
+    return UsageError(f"{name} is not UTF-8 text, PNG or JPEG", hint="convert it to one of these")

@@ -1,7 +1,7 @@
-"""Pictures for a model: what some bytes are, whether they are whole, and how they get small enough.
+"""Images for a model: recognise a format, check that a file is complete, and scale it down.
 
-PNG and JPEG are checked by their structure alone, with or without Pillow (the extra `images`),
-which is loaded only to scale.
+PNG and JPEG files are checked by their structure alone. Pillow (the extra `images`) is imported
+only to scale an image.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rtchat.core.values import value
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LONGEST_SIDE = 2048
-"""Pixels of the longer side of what is sent: models look at no more."""
-MOST_BYTES = 4_000_000
-"""Bytes of what is sent, before base64: connections have ended over large pictures
-(openai-agents-js #501), and the API documents no limit."""
-MOST_PIXELS = 89_000_000
-"""Of a picture that is scaled; Pillow takes more for an attack."""
+MAX_SIDE = 2048
+"""Pixels of the longer side of an image that is sent: models use no more."""
+MAX_BYTES = 4_000_000
+"""Bytes of an image that is sent, before base64. The API documents no limit, but servers have
+closed the connection over large images (openai-agents-js #501)."""
+MAX_PIXELS = 89_000_000
+"""Pixels of an image that is scaled: Pillow treats more as a decompression bomb."""
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -40,8 +40,9 @@ _QUALITIES = (85, 60, 30)
 
 
 @value
-class Picture:
-    """A picture to send. `original` is its width and height before it was scaled, if it was."""
+class PreparedImage:
+    """An image to send. `size` is its width and height; `original` is the size before scaling, None
+    if it was not scaled."""
 
     mime: str
     data: bytes
@@ -50,11 +51,12 @@ class Picture:
 
 
 class DamagedError(Exception):
-    """It is not what it begins as, or not all of it."""
+    """A PNG or JPEG file is damaged or incomplete."""
 
 
 def kind(data: bytes) -> str:
-    """PNG, JPEG, GIF, TIFF, WebP, BMP, HEIC or AVIF by its content; empty if it is none."""
+    """The format, recognised by content: PNG, JPEG, GIF, TIFF, WebP, BMP, HEIC or AVIF. Empty if it
+    is none of these."""
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
@@ -65,8 +67,8 @@ def kind(data: bytes) -> str:
     return _BRANDS.get(data[8:12], "") if data[4:8] == b"ftyp" else ""
 
 
-def picture(data: bytes, name: str) -> Picture:
-    """What to send of a PNG or a JPEG: itself, or a smaller one.
+def prepare(data: bytes, name: str) -> PreparedImage:
+    """Check a PNG or JPEG file, and scale it down if it is too large to send.
 
     Raises:
         UsageError: it is damaged, or too large and cannot be scaled.
@@ -77,20 +79,21 @@ def picture(data: bytes, name: str) -> Picture:
     except DamagedError as error:
         hint = "open it in another program and save it again"
         raise UsageError(
-            f"{name} is a damaged {'PNG' if is_png else 'JPEG'} ({error})", hint=hint
+            f"{name} is a damaged {'PNG' if is_png else 'JPEG'} file ({error})", hint=hint
         ) from error
-    if len(data) <= MOST_BYTES and max(size) <= LONGEST_SIDE:
-        return Picture("image/png" if is_png else "image/jpeg", data, size)
-    if size[0] * size[1] > MOST_PIXELS:
+    if len(data) <= MAX_BYTES and max(size) <= MAX_SIDE:
+        return PreparedImage("image/png" if is_png else "image/jpeg", data, size)
+    if size[0] * size[1] > MAX_PIXELS:
         raise UsageError(
-            f"{name} has too many pixels ({_by(size)})",
-            hint=f"scale it down to {LONGEST_SIDE} a side",
+            f"{name} has too many pixels ({_dimensions(size)})",
+            hint=f"scale it down to {MAX_SIDE} pixels a side",
         )
     return _scaled(data, size, name)
 
 
 def png_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a PNG whose chunks are all there, in order and as they were written."""
+    """Width and height of a PNG file. Raises DamagedError unless all chunks are complete and have
+    the right checksum."""
     names: list[bytes] = []
     size = 0, 0
     for name, body in _chunks(data):
@@ -109,29 +112,30 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     name = b""
     while name != b"IEND":
         if len(data) < place + 12:
-            raise DamagedError("it ends too early")
+            raise DamagedError("the file is cut off")
         (length,) = struct.unpack_from(">I", data, place)
         end = place + 12 + length
         if len(data) < end:
-            raise DamagedError("it ends too early")
+            raise DamagedError("the file is cut off")
         name, body = data[place + 4 : place + 8], data[place + 8 : end - 4]
         if struct.unpack_from(">I", data, end - 4) != (zlib.crc32(body, zlib.crc32(name)),):
-            raise DamagedError("a checksum is wrong")
+            raise DamagedError("wrong checksum")
         yield name, body
         place = end
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG that has a frame, a scan and an end."""
+    """Width and height of a JPEG file. Raises DamagedError unless it has a frame, a scan and an
+    end."""
     place = 2
     size = 0, 0
     while True:
         if len(data) < place + 4:
-            raise DamagedError("it ends too early")
+            raise DamagedError("the file is cut off")
         if data[place] != 0xFF:
-            raise DamagedError("no marker where there should be one")
+            raise DamagedError("missing marker")
         marker = data[place + 1]
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # padding
             place += 1
             continue
         (length,) = struct.unpack_from(">H", data, place + 2)
@@ -143,85 +147,87 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
             break
     if 0 in size:
         raise DamagedError("no pixels")
-    if data.find(b"\xff\xd9", place) < 0:  # some cameras append to it
-        raise DamagedError("it ends too early")
+    if data.find(b"\xff\xd9", place) < 0:  # not at the end: some cameras append data
+        raise DamagedError("the file is cut off")
     return size
 
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def _scaled(data: bytes, size: tuple[int, int], name: str) -> Picture:
+def _scaled(data: bytes, size: tuple[int, int], name: str) -> PreparedImage:
     try:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        limit = f"{LONGEST_SIDE} pixels a side, {MOST_BYTES // 1_000_000} MB"
+        limit = f"{MAX_SIDE} pixels a side, {MAX_BYTES // 1_000_000} MB"
         raise UsageError(
-            f"{name} is larger than {limit} ({_by(size)}, {amount(len(data))})",
-            hint="pip install 'rtchat[images]' has it scaled down",
+            f"{name} is larger than {limit} ({_dimensions(size)}, {format_size(len(data))})",
+            hint="pip install 'rtchat[images]' to have it scaled down",
         ) from error
     try:
-        # What Pillow warns of is checked here already, or makes no difference to a smaller picture.
+        # Pillow's warnings are about what was checked above, or do not matter for a scaled image.
         with (
             warnings.catch_warnings(action="ignore"),
             PIL.Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image,
         ):
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # spares most of decoding a JPEG
-            small = _flat(PIL.ImageOps.exif_transpose(image))
-    except Exception as error:  # of many kinds: it is no interface of Pillow's
+            image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a JPEG at reduced size
+            small = _normalised(PIL.ImageOps.exif_transpose(image))
+    except Exception as error:  # Pillow does not document which exceptions it raises
         hint = "open it in another program and save it again"
-        raise UsageError(f"{name} cannot be read as a picture ({error})", hint=hint) from error
-    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    mime, smaller = _written(small, as_png=kind(data) == "PNG")
-    return Picture(mime, smaller, small.size, None if small.size == size else size)
+        raise UsageError(f"{name} cannot be read as an image ({error})", hint=hint) from error
+    small.thumbnail((MAX_SIDE, MAX_SIDE))
+    mime, smaller = _encode(small, as_png=kind(data) == "PNG")
+    return PreparedImage(mime, smaller, small.size, None if small.size == size else size)
 
 
-def _flat(image: Image) -> Image:
-    """With eight bits a channel, and transparent only if it was."""
-    if image.mode.startswith("I"):  # 16 bits of grey
+def _normalised(image: Image) -> Image:
+    """The image in a mode with 8 bits per channel; with an alpha channel only if it has
+    transparency."""
+    if image.mode.startswith("I"):  # 16-bit greyscale
         return image.point(lambda level: level / 256).convert("L")
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image if image.mode == "L" else image.convert("RGB")
 
 
-def _written(image: Image, *, as_png: bool) -> tuple[str, bytes]:
-    """As PNG, which keeps lines of text sharp, if that is not too large."""
+def _encode(image: Image, *, as_png: bool) -> tuple[str, bytes]:
+    """The MIME type and bytes of the image: as PNG, which keeps text sharp, if requested and not
+    too large, otherwise as JPEG."""
     if as_png:
         out = BytesIO()
         image.save(out, "PNG")
-        if out.tell() <= MOST_BYTES:
+        if out.tell() <= MAX_BYTES:
             return "image/png", out.getvalue()
     if image.mode == "RGBA":
         import PIL.Image
 
-        paper = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(paper, image).convert("RGB")
+        background = PIL.Image.new("RGBA", image.size, "white")
+        image = PIL.Image.alpha_composite(background, image).convert("RGB")
     data = b""
     for quality in _QUALITIES:
         out = BytesIO()
         image.save(out, "JPEG", quality=quality)
         data = out.getvalue()
-        if len(data) <= MOST_BYTES:
+        if len(data) <= MAX_BYTES:
             break
     return "image/jpeg", data
 
 
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"  # noqa: RUF001 # the sign between two sides
+def _dimensions(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"  # noqa: RUF001 # a multiplication sign
 
 
-def about(picture: Picture) -> str:
-    """Its size as the user is told it."""
-    size = _by(picture.size)
-    if picture.original is not None:
-        size = f"{_by(picture.original)} scaled to {size}"
-    return f"{size}, {amount(len(picture.data))}"
+def describe(image: PreparedImage) -> str:
+    """The dimensions and the size in bytes, for the user."""
+    size = _dimensions(image.size)
+    if image.original is not None:
+        size = f"{_dimensions(image.original)} scaled to {size}"
+    return f"{size}, {format_size(len(image.data))}"
 
 
-def amount(size: int) -> str:
-    """So many bytes, in round numbers."""
+def format_size(size: int) -> str:
+    """A number of bytes, rounded: "12 kB"."""
     if size < 1000:
         return f"{size} B"
     return f"{size / 1000:.0f} kB" if size < 999_500 else f"{size / 1_000_000:.1f} MB"

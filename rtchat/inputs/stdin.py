@@ -1,7 +1,7 @@
-"""Questions from a pipe: all of stdin as one, or each line as one.
+"""Questions from a pipe: all of stdin as one question, or each line as one.
 
-Reads the file descriptor itself, as a thread that waits in a buffered reader cannot be left behind
-when the program ends.
+Reads the file descriptor directly: a thread that waits in a buffered reader would block the exit of
+the program.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rtchat.core.events import InputEnded, LocalEvent, UserSaid
 from rtchat.system.blocking import read_some
 from rtchat.system.loop import post_to
 
-SILENCE = 1.0
+SILENCE_SECONDS = 1.0
 """Seconds without input after which the user is told that stdin is being read."""
-MOST = 64_000_000
+MAX_QUESTION = 64_000_000
 """Bytes of one question."""
 _CHUNK = 65536
 
@@ -31,20 +31,21 @@ def read_prompt(
     say: Callable[[str], None],
     *,
     is_all: bool = True,
-    silence: float = SILENCE,
+    silence: float = SILENCE_SECONDS,
 ) -> str:
-    """The one question of `once`: the prompt, what is piped in, or both with a blank line between.
+    """The question of `once`: the prompt, the piped text, or both separated by a blank line.
 
-    `descriptor` is stdin, None if it is a terminal or closed. It is read to its end; `say` is told
-    if that takes long. Unless `is_all` is true or the prompt is `-`, there may be no text.
+    `descriptor` is stdin, None if it is a terminal or closed. It is read to its end. `say` is
+    called with a message if `silence` seconds pass without input. The text may be empty only if
+    `is_all` is false (the question has other parts) and the prompt is not `-`.
 
     Raises:
-        UsageError: there is nothing to ask, it is too large, or it is not text.
+        UsageError: there is no question, it is too large, or it is not text.
     """
     if prompt == "-":
         prompt, is_all = None, True
     if prompt is not None and not prompt.strip():
-        raise UsageError("the prompt is empty", hint='ask something: rtchat once "a question"')
+        raise UsageError("the prompt is empty", hint='for example: rtchat once "a question"')
     piped = ""
     if descriptor is not None:
         has_other = prompt is not None or not is_all
@@ -52,12 +53,12 @@ def read_prompt(
         piped = _decode(data, "stdin").rstrip("\r\n")
     text = "\n\n".join(part for part in (prompt, piped) if part)
     if is_all and not text.strip():
-        raise UsageError("no prompt", hint='rtchat once "a question", or pipe one in')
+        raise UsageError("no prompt", hint='use rtchat once "a question", or pipe one in')
     return text
 
 
 _WAITING = "waiting for the end of stdin"
-_SKIP = f"{_WAITING} (to ask without it: --no-stdin, or < /dev/null)"
+_SKIP = f"{_WAITING} (to skip it, use --no-stdin or < /dev/null)"
 
 
 def _read(descriptor: int, on_silence: Callable[[], None], silence: float) -> bytes:
@@ -65,7 +66,7 @@ def _read(descriptor: int, on_silence: Callable[[], None], silence: float) -> by
     try:
         for chunk in _chunks(descriptor, on_silence, silence):
             data += chunk
-            if len(data) > MOST:
+            if len(data) > MAX_QUESTION:
                 raise _too_large("stdin")
     except OSError as error:
         raise _unreadable(error) from error
@@ -73,9 +74,10 @@ def _read(descriptor: int, on_silence: Callable[[], None], silence: float) -> by
 
 
 def _chunks(
-    descriptor: int, on_silence: Callable[[], None] | None = None, silence: float = SILENCE
+    descriptor: int, on_silence: Callable[[], None] | None = None, silence: float = SILENCE_SECONDS
 ) -> Iterator[bytes]:
-    """All that is read; `on_silence` is called at the first pause of `silence` seconds."""
+    """Chunks of input until its end. `on_silence` is called at the first pause of `silence`
+    seconds."""
     while True:
         if on_silence is not None and not select.select((descriptor,), (), (), silence)[0]:
             on_silence()
@@ -87,11 +89,11 @@ def _chunks(
 
 
 def _too_large(what: str) -> UsageError:
-    return UsageError(f"{what} is larger than {MOST // 1_000_000} MB", hint="ask with less text")
+    return UsageError(f"{what} is larger than {MAX_QUESTION // 1_000_000} MB", hint="use less text")
 
 
 def _unreadable(error: OSError) -> UsageError:
-    return UsageError(f"stdin cannot be read ({error.strerror})", hint="pipe in text, or nothing")
+    return UsageError(f"stdin cannot be read ({error.strerror})", hint="use a pipe or a file")
 
 
 def _decode(data: bytes, what: str) -> str:
@@ -100,30 +102,30 @@ def _decode(data: bytes, what: str) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{what} is not UTF-8 text (byte {error.start + 1})",
-            hint="convert it, with iconv perhaps",
+            hint="convert it, for example with iconv",
         ) from error
     if "\0" in text:
-        raise UsageError(f"{what} has a NUL byte", hint="pipe in text, not a binary file")
+        raise UsageError(f"{what} contains a NUL byte", hint="use text, not a binary file")
     return text
 
 
 async def read_lines(
     post: Callable[[LocalEvent], None], descriptor: int, answered: Callable[[], Awaitable[None]]
 ) -> None:
-    """Post each line of stdin as a question, once the one before is `answered`; blank ones are
+    """Post each line of stdin as a question, once the previous one is `answered`. Blank lines are
     skipped.
 
-    A line that is not text, or is too long, ends the input: what came before it is still answered.
+    A line that is not text or is too long ends the input; the lines before it are still answered.
     """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[LocalEvent] = asyncio.Queue()
     wanted = threading.Semaphore(0)
-    is_over = threading.Event()
+    is_stopped = threading.Event()
 
     def read() -> None:
         for event in _questions(descriptor):
             wanted.acquire()
-            if is_over.is_set():
+            if is_stopped.is_set():
                 return
             post_to(loop, queue.put_nowait, event)
 
@@ -137,12 +139,12 @@ async def read_lines(
                 return
             await answered()
     finally:
-        is_over.set()
+        is_stopped.set()
         wanted.release()
 
 
 def _questions(descriptor: int) -> Iterator[LocalEvent]:
-    """Each line that is not blank, and why there are no more."""
+    """Each line that is not blank, then how the input ended."""
     try:
         for number, line in enumerate(_lines(descriptor), start=1):
             if (text := _decode(line, f"line {number} of stdin").rstrip("\r")).strip():
@@ -150,7 +152,7 @@ def _questions(descriptor: int) -> Iterator[LocalEvent]:
     except UsageError as error:
         yield InputEnded(error.problem)
     except OSError as error:
-        # A terminal that goes away is an end like any other.
+        # A lost terminal is a normal end of input.
         yield InputEnded(None if error.errno == errno.EIO else _unreadable(error).problem)
     else:
         yield InputEnded()
@@ -166,6 +168,6 @@ def _lines(descriptor: int) -> Iterator[bytes]:
             yield bytes(rest)
             rest = bytearray(line)
             number += 1
-        if len(rest) > MOST:
+        if len(rest) > MAX_QUESTION:
             raise _too_large(f"line {number} of stdin")
     yield bytes(rest)

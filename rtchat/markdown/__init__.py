@@ -1,5 +1,5 @@
-"""Markdown for a terminal, block by block while it streams. It knows nothing of conversations.
+"""Markdown for a terminal, rendered block by block while it streams.
 
-May import only the safe text of `rtchat.core`. Start at `splitter.py`, which finds the blocks that
-are complete, then `render.py`, which turns a block into lines.
+May import only `rtchat.core`, for safe text and values. Start at `splitter.py`, which finds the
+complete blocks, then `render.py`, which turns a block into lines.
 """

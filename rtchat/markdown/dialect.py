@@ -1,10 +1,11 @@
-"""The Markdown that models write: CommonMark with tables and strikethrough, and its limits.
+"""The Markdown dialect: CommonMark with tables and strikethrough, and limits.
 
-A stream has no time for a block without end, so there are four rules more, the same for a whole
-text: a paragraph or heading that costs more than `LONG` to read is `long`, shown as written; what
-exceeds it by itself is no heading, head of a table or run of link references, but a paragraph;
-tables have `_COLUMNS` at most; quotes and lists deeper than `_DEEPEST` are text. A link knows the
-references above it only: by the time of one below it is in the scrollback.
+The limits keep an endless block from delaying a stream. They also apply to text rendered at once:
+- A paragraph whose parsing cost exceeds `MAX_COST` becomes a `long` token, shown as written.
+- A heading, table head or run of link references that exceeds it is parsed as a paragraph.
+- A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
+  text.
+- A link is resolved only by references above it: it is printed before any below it arrive.
 """
 
 from __future__ import annotations
@@ -30,42 +31,42 @@ from markdown_it.token import Token
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
-LONG = 5_000
-"""In characters of prose: what takes 10 ms to read and to draw."""
+MAX_COST = 5_000
+"""The cost, in characters of prose, of text that takes 10 ms to parse and render."""
 LONG_MARK = "\x1a"
-"""As the first line of a paragraph: it is long already. `visible` lets nobody else write it."""
+"""The first line of the continuation of a `long` paragraph. `visible` removes it from all input."""
 _BRACKET, _LINE, _REFERENCE, _MARK = 30, 10, 20, 3
-"""In characters: to look for a link that may open, for the end of a paragraph, to note a link, to
-pair what may be a mark."""
+"""Costs in characters of prose: a bracket that may open a link, a line, a link reference, a
+character that may be markup."""
 _MARKS = "*_~`<&\\!"
 _NOT_TABLES = ["paragraph", "reference", "blockquote"]
-"""What quotes, lists and headings may end."""
-_COLUMNS = 30
-_DEEPEST = 20
-_INLINE_DEEPEST = 20
+"""The blocks that a quote, a list or a heading can interrupt."""
+_MAX_COLUMNS = 30
+_MAX_DEPTH = 20
+_MAX_INLINE_DEPTH = 20
 
 
 def cost(source: str) -> int:
-    """What reading running text costs, in characters of prose."""
+    """The cost of parsing inline text, in characters of prose."""
     marks = sum(map(source.count, _MARKS))
     return len(source) + _BRACKET * source.count("[") + _LINE * source.count("\n") + _MARK * marks
 
 
 def is_long(paragraph: str) -> bool:
-    """Whether it is to be shown as written."""
-    return paragraph.startswith(LONG_MARK) or cost(paragraph) > LONG
+    """Whether a paragraph is shown as written."""
+    return paragraph.startswith(LONG_MARK) or cost(paragraph) > MAX_COST
 
 
 def parser() -> MarkdownIt:
-    """A parser. Its `env` needs "references" for a parse of more than blocks."""
-    markdown = MarkdownIt("commonmark", {"maxNesting": _INLINE_DEEPEST})
+    """Create a parser. To parse inline text too, its `env` needs "references"."""
+    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_INLINE_DEPTH})
     markdown.core.ruler.after("normalize", "last_line", _end_last_line)
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])
     block = markdown.block.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
-    block.at("blockquote", partial(_shallow, quote_rule), {"alt": [*_NOT_TABLES, "list"]})
-    block.at("list", partial(_shallow, list_rule), {"alt": _NOT_TABLES})
+    block.at("blockquote", partial(_within_depth, quote_rule), {"alt": [*_NOT_TABLES, "list"]})
+    block.at("list", partial(_within_depth, list_rule), {"alt": _NOT_TABLES})
     block.at("reference", _reference)
     block.at("heading", _heading, {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
@@ -74,13 +75,13 @@ def parser() -> MarkdownIt:
 
 
 def references(known: dict[str, Any]) -> ChainMap[str, Any]:
-    """What a parse is to know of link references; those that it finds go into the first map."""
+    """The `env` value "references" for a parse: known link references, and a first map to which the
+    parse adds those that it finds."""
     return ChainMap({}, known)
 
 
 def with_cells(tokens: Iterable[Token]) -> Iterator[Token]:
-    """The tokens of a parse for a web page: with cells in the rows of tables, which the terminal
-    does not need."""
+    """Add cell tokens to the rows of tables. A web page needs them, the terminal does not."""
     heads: list[Token] = []
     is_body = False
     left = iter(tokens)
@@ -102,7 +103,7 @@ def with_cells(tokens: Iterable[Token]) -> Iterator[Token]:
 
 
 def _cells(row: Iterable[Token], heads: Sequence[Token]) -> Iterator[Token]:
-    """A row with its cells aligned like the heads; one cell spans all that are missing."""
+    """The cells of a row, aligned like the head. One cell spans all missing columns."""
     missing = len(heads)
     for inline, head in zip(row, heads, strict=False):
         yield Token("td_open", "td", 1, attrs=head.attrs, block=True)
@@ -114,13 +115,13 @@ def _cells(row: Iterable[Token], heads: Sequence[Token]) -> Iterator[Token]:
 
 
 def _end_last_line(state: StateCore) -> None:
-    # markdown-it reads past the end of a text whose last line is an HTML block's and has no end.
+    # markdown-it reads past the end of a text that ends in an HTML block without a newline.
     if not state.src.endswith("\n"):
         state.src += "\n"
 
 
 def _inline(state: StateCore) -> None:
-    """Read running text. It sees the link references above it only: a stream has no others."""
+    """Parse inline text. It sees only the link references above it, as in a stream."""
     found = state.env["references"].maps[0]
     below = deque(found.items())
     found.clear()
@@ -135,20 +136,20 @@ def _inline(state: StateCore) -> None:
     found.update(below)
 
 
-# -------------------------------------------------------------------------------- rules for blocks
+# -------------------------------------------------------------------------------------- block rules
 
 
 def _source(state: StateBlock, line: int) -> str:
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 
 
-def _shallow(rule: _Rule, state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    # One of these opens two levels. At the parser's own limit it would drop what is inside.
-    return state.level + 2 < _DEEPEST and rule(state, line, end, silent)
+def _within_depth(rule: _Rule, state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    # Each of these opens two levels. At its own limit the parser would drop the content.
+    return state.level + 2 < _MAX_DEPTH and rule(state, line, end, silent)
 
 
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    if not heading_rule(state, line, end, True) or cost(_source(state, line)) > LONG:
+    if not heading_rule(state, line, end, True) or cost(_source(state, line)) > MAX_COST:
         return False
     return silent or heading_rule(state, line, end, False)
 
@@ -157,7 +158,7 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     if not table_rule(state, line, end, True):
         return False
     head = _source(state, line)
-    if head.count("|") > _COLUMNS or cost(head) > LONG:
+    if head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
         return False
     if not silent:
         _read_table(state, line, end)
@@ -165,8 +166,8 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _read_table(state: StateBlock, line: int, end: int) -> None:
-    """A table whose rows have the cells that they have: the parser's own adds what they lack, so
-    that two characters become a cell for each column."""
+    """Read a table without padding its rows. markdown-it's rule adds missing cells, so that a row
+    of two characters becomes a cell for each column."""
     before = len(state.tokens)
     table_rule(state, line, line + 2, False)
     opening, closing = state.tokens[before], state.tokens.pop()
@@ -211,7 +212,7 @@ def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     before, parent = len(state.tokens), state.parentType
     found = underline_rule(state, line, end, silent)
-    state.parentType = parent  # the rule forgets to do this where it finds nothing
+    state.parentType = parent  # the rule does not restore it if it finds nothing
     if found and is_long(state.tokens[before + 1].content):
         state.line = line
         del state.tokens[before:]
@@ -220,22 +221,22 @@ def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    """A link reference, from no more than `LONG`, nor together with those right above it."""
+    """Read a link reference. It and the references directly above it cost at most `MAX_COST`."""
     if not _source(state, line).startswith("["):
         return False
     blocks, spent = state.env.get("run", (0, 0))
     if blocks != len(state.tokens):
         spent = 0
-    everything = state.lineMax
+    line_max = state.lineMax
     start = state.bMarks[line]
     last = line
-    while last < everything and state.eMarks[last] - start + _LINE * (last - line) <= LONG:
+    while last < line_max and state.eMarks[last] - start + _LINE * (last - line) <= MAX_COST:
         last += 1
-    if spent > LONG or last == line:
+    if spent > MAX_COST or last == line:
         return False
     state.lineMax = last
     found = reference_rule(state, line, end, silent)
-    state.lineMax = everything
+    state.lineMax = line_max
     if found:
         spent += state.bMarks[state.line] - start + _REFERENCE
         state.env["run"] = len(state.tokens), spent

@@ -1,7 +1,7 @@
-"""Colours for code, line by line: what a lexer knows at the end of one piece it knows in the next.
+"""Syntax highlighting, line by line: the lexer's state at the end of a piece continues in the next.
 
-A comment that spans lines may lose its colour in languages whose lexer takes it in one bite; it is
-never worth waiting for.
+In some languages a comment of several lines may lose its colour, because the lexer matches it as a
+whole. Waiting for its end would delay the stream.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped] # pygments ships no types
 
 
-_LONGEST = 1_000
-"""Characters of a line that are still coloured: longer ones nobody reads, and they take long."""
+_MAX_LINE = 1_000
+"""Characters of a line that is coloured. Longer lines take too long."""
 
 
 class Highlighter:
@@ -31,16 +31,16 @@ class Highlighter:
         self.stack: tuple[str, ...] = ("root",)
 
     def copy(self) -> Highlighter:
-        """One that goes on from here by itself."""
+        """An independent highlighter with the same state."""
         other = Highlighter(self.language)
         other.stack = self.stack
         return other
 
     def lines(self, code: str) -> list[Text]:
-        """The lines of the next code of this fence."""
+        """Colour the next code of this fence. Returns its lines."""
         lexer = _lexer(self.language)
         lines: list[Text] = []
-        for is_plain, group in groupby(code.split("\n"), lambda line: len(line) > _LONGEST):
+        for is_plain, group in groupby(code.split("\n"), lambda line: len(line) > _MAX_LINE):
             if lexer is None or is_plain:
                 lines += map(Text, group)
             else:
@@ -62,8 +62,8 @@ class Highlighter:
                 (_style(kind), part) for _, kind, part in lexer.get_tokens_unprocessed(code)
             )
             return
-        # An extended lexer takes its state from outside and leaves it there; its loop will do for
-        # any lexer of rules, but for the few whose rules call functions of one argument less.
+        # An extended lexer takes its state from a context and stores it there. Its loop works for
+        # every regex lexer, except the few whose callbacks take one argument less.
         context = LexerContext(code, 0, list(self.stack))
         parts: list[tuple[str, str]] = []
         try:
@@ -94,7 +94,7 @@ def _lexer(language: str) -> Lexer | None:
 
 @cache
 def _style(kind: object) -> str:
-    """The style of the nearest type above that has one."""
+    """The style of a token type, or that of its nearest ancestor with a style."""
     name = str(kind)
     while name and name not in theme.SYNTAX:
         name = name.rpartition(".")[0]

@@ -1,6 +1,6 @@
-"""Links that can be pressed: OSC 8, written by us alone, where a terminal is known to take it.
+"""Clickable links (OSC 8), on terminals that are known to support them.
 
-What a link leads to is always printed too, and only what is printed can be pressed.
+The target of a link is always printed, and only the printed target is clickable.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from rich.style import Style
 
 from rtchat.core.text import visible
 
-_CLEAN = re.compile(r"https?://[!-~]{1,2000}")
-"""No space, nothing that is not ASCII, and so no control character that could end the sequence."""
+_SAFE_URL = re.compile(r"https?://[!-~]{1,2000}")
+"""Matches URLs of printable ASCII: no character can end the escape sequence."""
 _PROGRAMS = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio"}
 _TERMS = ("xterm-kitty", "xterm-ghostty", "alacritty", "foot", "contour", "wezterm")
 _VERSIONS = {"VTE_VERSION": 5001, "KONSOLE_VERSION": 201200}
-"""From these on; VTE 0.50.0 crashed on links."""
+"""The minimum versions. VTE 0.50.0 crashed on links."""
 
 
 class LinkingConsole(Console):
-    """A console on a terminal that takes links."""
+    """A console on a terminal that supports links."""
 
 
-def takes_links(environ: Mapping[str, str]) -> bool:
-    """Whether the terminal says of itself that it is one of those that take links."""
+def supports_links(environ: Mapping[str, str]) -> bool:
+    """Whether the environment names a terminal that supports links."""
     term = environ.get("TERM", "")
     if term == "dumb" or term.startswith(("screen", "tmux")) or "TMUX" in environ:
         return False
@@ -35,7 +35,7 @@ def takes_links(environ: Mapping[str, str]) -> bool:
         environ.get("TERM_PROGRAM") in _PROGRAMS
         or term.startswith(_TERMS)
         or any(environ.get(name) for name in ("KITTY_WINDOW_ID", "WT_SESSION", "DOMTERM"))
-        or any(_number(environ.get(name, "")) >= least for name, least in _VERSIONS.items())
+        or any(_number(environ.get(name, "")) >= minimum for name, minimum in _VERSIONS.items())
     )
 
 
@@ -45,7 +45,8 @@ def _number(text: str) -> int:
 
 @lru_cache(maxsize=256)
 def link(href: str) -> Style | None:
-    """What makes text lead there, if it is harmless. The same object each time: it has an id."""
-    if not _CLEAN.fullmatch(href) or visible(href) != href:
+    """The style that links text to a target; None if the target is not safe. The same target gets
+    the same object, which contains the link's id."""
+    if not _SAFE_URL.fullmatch(href) or visible(href) != href:
         return None
     return Style(link=href)

@@ -1,8 +1,8 @@
-"""Markdown as terminal lines, a piece at a time; the pieces of a text give the lines of all of it.
+"""Render Markdown as terminal lines, piece by piece. The result equals rendering the whole text.
 
-Made to be copied: nothing stands to the left of code, nothing is padded to the right, long code
-lines are left to the terminal to wrap. Inside lists and quotes blocks are apart where they are
-apart in the source, which is what makes a list drawable item by item.
+Output can be copied: code has nothing to its left, no line is padded on the right, and the terminal
+wraps long lines of code. Inside lists and quotes, an empty line separates blocks only if the source
+has one; therefore a list can be rendered item by item.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from rich.text import Span, Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
-from rtchat.markdown.dialect import LONG, parser, references
+from rtchat.markdown.dialect import MAX_COST, parser, references
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.links import LinkingConsole, link
 from rtchat.markdown.splitter import Piece, Splitter, end_line, rows_that_set_widths, start_number
-from rtchat.markdown.table import NARROWEST, Grid, Row, Side
+from rtchat.markdown.table import MIN_WIDTH, Grid, Row, Side
 
-_NARROWEST = 8
+_MIN_WIDTH = 8
 _RULE = 40
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 _SLICE = 500
-"""How much is read at once, at the least, in characters of prose."""
+"""The minimum to read at once, in characters of prose."""
 _LINE = 10
-"""What each line costs beside its text."""
-_ROOM = 8
-"""Cells of a column of a long table at the least: for the numbers of later rows."""
-_MANY = 600
-"""Lines and changes of style that wait for a tick: to print more at once takes too long."""
+"""The cost of a line besides its text, in characters of prose."""
+_MIN_LONG_WIDTH = 8
+"""Minimum cells of a column in a long table: later rows may have longer numbers."""
+_MAX_PARTS = 600
+"""Lines and style changes that may wait for a tick. Printing more at once takes too long."""
 
 
 class MarkdownStream:
-    """One text that arrives in deltas: lines for good, and the look of what is not yet final."""
+    """Renders one text that arrives in deltas: final lines, and a preview of the rest."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -52,7 +52,7 @@ class MarkdownStream:
         self._parts = 0
 
     def add(self, delta: str, width: int) -> None:
-        """Take the next text. So much is read at a time that nobody waits for it long."""
+        """Add text. It is read in slices, so that no single call takes long."""
         self._new.append(delta)
         self._size += len(delta) + _LINE * delta.count("\n")
         if self._size > _SLICE:
@@ -60,11 +60,11 @@ class MarkdownStream:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is final that it should be printed now."""
-        return self._parts > _MANY
+        """Whether enough lines are final that they should be printed now."""
+        return self._parts > _MAX_PARTS
 
     def settled(self, width: int) -> list[Text] | None:
-        """The lines that became final; None if there was no new text at all."""
+        """The lines that became final since the last call; None if there was no new text."""
         if self._new:
             self._read(width)
         lines, self._lines, self._parts = self._lines, None, 0
@@ -81,15 +81,15 @@ class MarkdownStream:
             self._parts += sum(3 + len(line.spans) for line in lines)
 
     def finish(self, width: int) -> list[Text]:
-        """There is no more text: all lines that are still due."""
+        """End the text. Returns all remaining lines."""
         lines = self.settled(width) or []
         piece = self._splitter.finish()
         return lines + self._drawing.draw(piece, width) if piece else lines
 
     def preview(self, width: int, rows: int) -> list[Text]:
-        """The last rows of what is not final yet, none wider than `width`."""
+        """The last `rows` rows of the text that is not final yet, none wider than `width`."""
         piece = self._splitter.tail
-        if len(piece.source) > LONG:
+        if len(piece.source) > MAX_COST:
             lines = [Text(piece.source[-rows * width :].expandtabs(4))]
         else:
             lines = self._drawing.preview(piece, width)
@@ -100,20 +100,20 @@ class MarkdownStream:
 
 
 class Drawing:
-    """Draws the pieces of one text, in order."""
+    """Renders the pieces of one text, in order."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.highlighter = Highlighter("")
         self.started = False
-        """Whether anything was drawn, so that an empty line is due before the next block."""
+        """Whether anything was rendered: then an empty line precedes the next block."""
         self.grid: Grid | None = None
         """The columns of the last table."""
         self._parser = parser()
         self._references: dict[str, Any] = {}
 
     def draw(self, piece: Piece, width: int) -> list[Text]:
-        """The lines of the next piece, with the empty line that parts it from the one before."""
+        """The lines of the next piece, with the empty line that separates it from the previous."""
         known = references(self._references)
         tokens = self._parser.parse(piece.context.source + piece.source, {"references": known})
         self._references |= known.maps[0]
@@ -124,7 +124,7 @@ class Drawing:
         return lines
 
     def preview(self, piece: Piece, width: int) -> list[Text]:
-        """What `draw` would give, without going on from there."""
+        """The result of `draw`, without advancing to the next piece."""
         before = self.started, self._references, self.highlighter, self.grid
         self._references = dict(self._references)
         self.highlighter = self.highlighter.copy()
@@ -134,21 +134,21 @@ class Drawing:
 
 
 class _Blocks:
-    """Draws the block tokens of one piece."""
+    """Renders the block tokens of one piece."""
 
     def __init__(self, drawing: Drawing, piece: Piece) -> None:
         self._drawing = drawing
         self._console = drawing.console
         self._lines = (piece.context.source + piece.source).split("\n")
         self._end = 0
-        """Where the last leaf ended."""
+        """The line at which the last leaf ended."""
         self._quotes = 0
         self._skip = piece.context.height
         self._numbers = piece.context.numbers
         self._depth = 0
 
     def top(self, tokens: Iterator[Token], width: int) -> list[Text]:
-        """The blocks of the document itself: always an empty line apart."""
+        """The top-level blocks, always separated by an empty line."""
         lines: list[Text] = []
         for token in tokens:
             drawn = self._block(token, tokens, width)
@@ -158,7 +158,7 @@ class _Blocks:
         return lines
 
     def _children(self, tokens: Iterator[Token], closing: str, width: int) -> list[Text]:
-        """The blocks of a quote or an item: apart where the source has them apart."""
+        """The blocks of a quote or an item, separated by an empty line if the source has one."""
         lines: list[Text] = []
         first = True
         for token in tokens:
@@ -197,7 +197,7 @@ class _Blocks:
                 return []
 
     def _is_new(self, token: Token) -> bool:
-        """Whether a block starts in this piece, not in the context it is read in."""
+        """Whether a block starts in this piece, not in its context."""
         return token.map is not None and token.map[0] >= self._skip
 
     def _gap(self, token: Token, *, first: bool) -> list[Text]:
@@ -208,7 +208,7 @@ class _Blocks:
         self._end = end_line(token, self._lines, self._quotes)
 
     def _wrap(self, text: Text, width: int) -> list[Text]:
-        return list(text.wrap(self._console, max(width, _NARROWEST), overflow="fold"))
+        return list(text.wrap(self._console, max(width, _MIN_WIDTH), overflow="fold"))
 
     def _text(self, token: Token, inline: Token, width: int) -> list[Text]:
         if not self._is_new(token):
@@ -285,13 +285,15 @@ class _Blocks:
                     pass
         start, end = token.map or (0, 0)
         new = self._is_new(token)
-        if len(justify) * NARROWEST > width:
+        if len(justify) * MIN_WIDTH > width:
             source = self._lines[start if new else self._skip : end]
             return self._wrap(Text(visible("\n".join(source))), width) if source else []
         if new or self._drawing.grid is None:
             known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
-            least = _ROOM if known < len(rows) else 1
-            self._drawing.grid = Grid(self._console, rows[:known], justify, width, least=least)
+            min_width = _MIN_LONG_WIDTH if known < len(rows) else 1
+            self._drawing.grid = Grid(
+                self._console, rows[:known], justify, width, min_width=min_width
+            )
         grid = self._drawing.grid
         head = grid.head(rows[0]) if new else []
         return head + [line for row in rows[1:] for line in grid.row(row)]
@@ -311,14 +313,14 @@ def _justify(token: Token) -> Side:
 
 
 class _Inline:
-    """Draws running text."""
+    """Renders inline text."""
 
     def __init__(self, *, links: bool) -> None:
         self._text = Text()
         self._links = links
 
     def draw(self, inline: Token, style: str) -> Text:
-        """A token with its children, in one style."""
+        """Render an inline token with its children, in one style."""
         text = self._text
         styles = [style] if style else []
         targets: list[tuple[str, int]] = []
@@ -327,21 +329,21 @@ class _Inline:
                 case "link_open":
                     targets.append((str(token.attrs.get("href", "")), len(text)))
                 case "link_close":
-                    self._target(*targets.pop())
+                    self._end_link(*targets.pop())
                 case "image":
                     start = len(text)
                     text.append(visible(token.content), " ".join(styles))
-                    self._target(str(token.attrs.get("src", "")), start)
+                    self._end_link(str(token.attrs.get("src", "")), start)
                 case _ if token.tag in _MARKS and token.nesting > 0:
                     styles.append(_MARKS[token.tag])
                 case _ if token.tag in _MARKS:
                     styles.pop()
                 case _:
-                    self._words(token, styles)
+                    self._add_text(token, styles)
         return text
 
-    def _words(self, token: Token, styles: list[str]) -> None:
-        """Add a token that is text. Entities were read only now: it goes through the gate again."""
+    def _add_text(self, token: Token, styles: list[str]) -> None:
+        """Add a text token. It is escaped again: the parser has decoded entities by now."""
         match token.type:
             case "softbreak":
                 self._text.append(" ")
@@ -356,12 +358,12 @@ class _Inline:
             case _:
                 self._text.append(visible(token.content), " ".join(styles))
 
-    def _target(self, href: str, start: int) -> None:
-        """Where a link leads, behind its label, unless that says the same."""
+    def _end_link(self, href: str, start: int) -> None:
+        """Print the target of a link after its label, unless they are the same."""
         text, label = self._text, self._text.plain[start:]
         if label != href and f"mailto:{label}" != href:
             start = len(text) + 2
             text.append(f" ({visible(href)})", theme.LINK)
-        pressed = link(href) if self._links else None
-        if pressed is not None:
-            text.stylize(pressed, start, start + len(href))
+        clickable = link(href) if self._links else None
+        if clickable is not None:
+            text.stylize(clickable, start, start + len(href))

@@ -1,9 +1,9 @@
-"""Streamed Markdown, cut into pieces that will not change any more, at a cost linear in the text.
+"""Split streamed Markdown into final pieces, at a cost that is linear in the text.
 
-Only the last leaf of a Markdown document (a paragraph, a table, a fence ...) is open: what comes
-next cannot change the leaves before it. They are handed out as a `Piece` of source; of code, HTML,
-long tables and `long` paragraphs each line is. A piece that starts inside lists, quotes or such a
-leaf carries their opening lines as its `context`, so it can be parsed by itself.
+Only the last leaf of a Markdown document (a paragraph, a table, a fence ...) is open: later text
+cannot change the leaves before it. Those are returned as a `Piece` of source. Code, HTML, long
+tables and `long` paragraphs are returned line by line. A piece that starts inside a list, a quote
+or such a leaf has their opening lines as its `context`, so that it can be parsed by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import accumulate, takewhile, zip_longest
 from markdown_it.token import Token
 
 from rtchat.core.values import value
-from rtchat.markdown.dialect import LONG, LONG_MARK, cost, is_long, parser
+from rtchat.markdown.dialect import LONG_MARK, MAX_COST, cost, is_long, parser
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
 _QUOTE = re.compile(r"[ \t]*>[ \t]?")
@@ -27,20 +27,21 @@ _LEAVES = frozenset(
         *("fence", "code_block", "html_block", "hr"),
     }
 )
-_WIDEST = 4
-"""Columns from the mark of an item to its text; from more on the text is indented code."""
-LONGEST = 10_000
-_LONGEST_WORD = 200
+_MAX_INDENT = 4
+"""Columns from the mark of an item to its text. After more, the text is indented code."""
+MAX_LINE = 10_000
+_MAX_WORD = 200
 _SHORT = 300
-"""Characters that are read again with each line."""
-_MOST_BLANK = 100
+"""Characters of an open block that may be parsed again with each line."""
+_MAX_BLANK = 100
 _ROW = 30
-"""In characters of prose: what a row of a table costs beside its text."""
+"""The cost of a row of a table besides its text, in characters of prose."""
 
 
 @value
 class Context:
-    """What is open where a piece starts: source lines that open it again, with `#` for content."""
+    """The blocks that are open where a piece starts: source lines that reopen them, with `#` as
+    content."""
 
     source: str = ""
     numbers: tuple[int, ...] = ()
@@ -54,7 +55,7 @@ class Context:
 
 @value
 class Piece:
-    """A stretch of source. Joined, the sources of all pieces are the text."""
+    """A part of the source. The sources of all pieces, joined, are the text."""
 
     source: str
     context: Context = Context()
@@ -62,19 +63,19 @@ class Piece:
 
 @value
 class _Leaf:
-    """A block that holds no blocks: its token, its lines, and the lists and quotes around it."""
+    """A block that contains no blocks: its token, its lines, and the lists and quotes around it."""
 
     token: Token
     start: int
     end: int
-    """Before its trailing blank lines."""
+    """The line after its last one, without trailing blank lines."""
     path: tuple[Token, ...]
     """The open quotes and list items, outermost first."""
     numbers: tuple[int, ...]
 
 
 def end_line(token: Token, lines: list[str], quotes: int) -> int:
-    """Where a leaf inside so many quotes ends, without its blank lines: they are space after it."""
+    """The line at which a leaf inside `quotes` quotes ends, without trailing blank lines."""
     start, end = token.map or (0, 0)
     if token.type not in {"fence", "html_block"}:
         return start + 1 if token.type in _CONTAINERS else end
@@ -98,11 +99,11 @@ def _is_blank(line: str, quotes: int) -> bool:
 
 
 class Lines:
-    """Takes the deltas of one text and gives back its lines, none of them without end.
+    """Turns the deltas of one text into lines of limited length.
 
-    A line longer than `LONGEST` becomes several, if it can at a space. Of more than `_MOST_BLANK`
-    lines in a row with nothing in them (or with the marks of quotes), or spaces in such a line, the
-    rest is left out.
+    A line longer than `MAX_LINE` is split, at a space if possible. After `_MAX_BLANK` blank lines
+    in a row (or lines with only quote marks), the others are dropped; a blank line is cut to
+    `_MAX_BLANK` characters.
     """
 
     def __init__(self) -> None:
@@ -112,16 +113,16 @@ class Lines:
 
     @property
     def rest(self) -> str:
-        """The line that has no end yet."""
+        """The last line, which has no newline yet."""
         return "".join(self._rest)
 
     def feed(self, delta: str) -> list[str]:
-        """The lines that are complete now, with their ends."""
+        """Add a delta. Returns the lines that are complete now, with their newlines."""
         self._rest.append(delta)
         self._size += len(delta)
-        if "\n" not in delta and self._size <= LONGEST:
+        if "\n" not in delta and self._size <= MAX_LINE:
             return []
-        # Not `splitlines`, which also cuts at U+2028, form feeds ...
+        # Not `splitlines`, which also splits at U+2028, form feeds ...
         *lines, rest = (part for line in self.rest.split("\n") for part in _parts(line))
         self._rest, self._size = [rest], len(rest)
         return [kept + "\n" for line in lines if (kept := self._keep(line)) is not None]
@@ -131,63 +132,63 @@ class Lines:
             self._blank = 0
             return line
         self._blank += 1
-        return line[:_MOST_BLANK] if self._blank <= _MOST_BLANK else None
+        return line[:_MAX_BLANK] if self._blank <= _MAX_BLANK else None
 
 
 def _parts(line: str) -> Iterator[str]:
-    while len(line) > LONGEST:
-        space = line.rfind(" ", LONGEST - _LONGEST_WORD, LONGEST)
-        at = space + 1 or LONGEST
+    while len(line) > MAX_LINE:
+        space = line.rfind(" ", MAX_LINE - _MAX_WORD, MAX_LINE)
+        at = space + 1 or MAX_LINE
         yield line[:at]
         line = line[at:]
     yield line
 
 
 class Splitter:
-    """Takes the deltas of one text and gives back the pieces that are final."""
+    """Turns the deltas of one text into final pieces."""
 
     def __init__(self) -> None:
         self._parser = parser()
         self._context = Context()
-        self._gate = Lines()
+        self._input = Lines()
         self._lines: list[str] = []
-        self._size = self._due = 0
-        """How many characters the lines have, and with how many they are read again."""
+        self._size = self._next_parse = 0
+        """The number of characters of the lines, and the number at which they are parsed again."""
 
     @property
     def tail(self) -> Piece:
-        """What is not final yet."""
-        return Piece("".join((*self._lines, self._gate.rest)), self._context)
+        """The text that is not final yet."""
+        return Piece("".join((*self._lines, self._input.rest)), self._context)
 
     def feed(self, delta: str) -> Piece | None:
-        """Take the next text; what became final by it, if anything did."""
-        new = self._gate.feed(delta)
+        """Add a delta. Returns the text that has become final, if any."""
+        new = self._input.feed(delta)
         self._lines += new
         self._size += sum(map(len, new))
-        if not new or self._size < self._due:
+        if not new or self._size < self._next_parse:
             return None
         piece = self._cut()
-        # A block that stays open is read again only after it has grown by a good part of itself:
-        # that keeps the cost linear for a table or a paragraph without end.
+        # An open block is parsed again only after it has grown by an eighth. This keeps the cost of
+        # an endless table or paragraph linear.
         self._size = sum(map(len, self._lines))
-        self._due = self._size + (self._size // 8 if self._size > _SHORT else 0)
+        self._next_parse = self._size + (self._size // 8 if self._size > _SHORT else 0)
         return piece
 
     def finish(self) -> Piece | None:
-        """There is no more text: the rest of it, if any."""
+        """End the text. Returns the rest of it, if any."""
         piece = self.tail
-        self._gate, self._lines, self._context = Lines(), [], Context()
-        self._size = self._due = 0
+        self._input, self._lines, self._context = Lines(), [], Context()
+        self._size = self._next_parse = 0
         return piece if piece.source else None
 
     def _cut(self) -> Piece | None:
-        """Take what is final off the front of the complete lines."""
+        """Remove and return the final part of the complete lines."""
         skip = self._context.height
         lines = [*_lines(self._context.source), *self._lines]
         tokens: list[Token] = []
         self._parser.block.parse("".join(lines), self._parser, {}, tokens)
         leaves = list(_leaves(tokens, lines, self._context))
-        cut, context = _place(leaves, lines, skip)
+        cut, context = _cut_position(leaves, lines, skip)
         if cut <= skip:
             return None
         piece = Piece("".join(lines[skip:cut]), self._context)
@@ -196,15 +197,15 @@ class Splitter:
 
 
 def _lines(text: str) -> list[str]:
-    """Its lines with their ends."""
+    """The lines of a text, with their newlines."""
     return [line + "\n" for line in text.split("\n")[:-1]]
 
 
 def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator[_Leaf]:
-    """All leaves in order; an empty quote or item counts as one."""
+    """All leaves in order. An empty quote or item counts as a leaf."""
     path: list[Token] = []
     numbers: list[int] = []
-    for token, after in zip_longest(tokens, tokens[1:]):
+    for token, following in zip_longest(tokens, tokens[1:]):
         start = token.map[0] if token.map else 0
         match token.type:
             case "bullet_list_open" | "ordered_list_open":
@@ -222,22 +223,22 @@ def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator
                 path.append(token)
             case _:
                 pass
-        is_empty = token.type in _CONTAINERS and after is not None and after.nesting < 0
+        is_empty = token.type in _CONTAINERS and following is not None and following.nesting < 0
         if is_empty or token.type in _LEAVES:
             quotes = sum(outer.type == "blockquote_open" for outer in path)
             end = end_line(token, lines, quotes)
             yield _Leaf(token, start, end, tuple(path), tuple(numbers))
 
 
-def _place(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Context]:
-    """Before which line to cut, and what is open there; a line up to `skip` means nowhere."""
+def _cut_position(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Context]:
+    """The line before which to cut, and the context there. A line up to `skip` means no cut."""
     if not leaves:
         return 0, Context()
     last = leaves[-1]
-    final = _final(last, lines, goes_on=last.start < skip)
+    final = _final(last, lines, is_continued=last.start < skip)
     if final > max(skip, last.start + _opening(last)):
         return final, _context(last, lines, inside=True)
-    # Not at the start of the last leaf: a link reference before it may still swallow its lines.
+    # Not at the start of the last leaf: a link reference before it may still continue there.
     closed = leaves if _is_closed(last, lines) else leaves[:-1]
     if not closed or closed[-1].end <= skip:
         return 0, Context()
@@ -245,28 +246,28 @@ def _place(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Conte
 
 
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
-    """Whether the next line can no longer belong to this leaf. In doubt it can."""
+    """Whether the next line cannot belong to this leaf. False if uncertain."""
     if leaf.token.type in {"paragraph_open", "table_open", "long"}:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
 
 
-def _final(leaf: _Leaf, lines: list[str], *, goes_on: bool) -> int:
-    """Up to which line an open leaf is as it will be; 0 if nothing of it is.
+def _final(leaf: _Leaf, lines: list[str], *, is_continued: bool) -> int:
+    """The line up to which an open leaf is final; 0 if none of it is.
 
-    If it `goes_on`, it was handed out in part before.
+    If `is_continued`, a part of it was returned before.
     """
     match leaf.token.type:
         case "fence" if _is_open_fence(leaf, lines):
             return leaf.end
         case "code_block":
             return leaf.end
-        case "html_block":  # without its last line: in doubt that was its end
+        case "html_block":  # without its last line, which may have ended it
             quotes = sum(token.type == "blockquote_open" for token in leaf.path)
             return _without_blanks(lines, leaf.start, leaf.end - 1, quotes)
         case "table_open" if leaf.end == len(lines):
             rows = lines[leaf.start + 2 : leaf.end]
-            return leaf.end if goes_on or rows_that_set_widths(rows) < len(rows) else 0
+            return leaf.end if is_continued or rows_that_set_widths(rows) < len(rows) else 0
         case "long" if leaf.end == len(lines):  # its last line may become the head of a table
             before = leaf.token.content.rpartition("\n")[0].strip()
             return leaf.end - 1 if is_long(before) else 0
@@ -275,18 +276,19 @@ def _final(leaf: _Leaf, lines: list[str], *, goes_on: bool) -> int:
 
 
 def _opening(leaf: _Leaf) -> int:
-    """How many of its own lines open a leaf again."""
+    """How many of its own lines are needed to reopen a leaf."""
     return {"long": 0, "table_open": 2}.get(leaf.token.type, 1)
 
 
 def rows_that_set_widths(rows: list[str]) -> int:
-    """How many rows of a table say how wide its columns are: so many that nobody waits for long."""
-    spent = accumulate((_ROW + cost(row.rstrip("\n")) for row in rows[:-1]), initial=0)
-    return sum(1 for _ in takewhile(lambda before: before <= LONG, spent)) if rows else 0
+    """How many rows of a table set the widths of its columns: those within `MAX_COST`, so that
+    printing need not wait long."""
+    costs = accumulate((_ROW + cost(row.rstrip("\n")) for row in rows[:-1]), initial=0)
+    return sum(1 for _ in takewhile(lambda before: before <= MAX_COST, costs)) if rows else 0
 
 
 def _is_open_fence(leaf: _Leaf, lines: list[str]) -> bool:
-    """Whether the next line may still belong to this fence. In doubt it may not."""
+    """Whether the next line may belong to this fence. False if uncertain."""
     end = leaf.token.map[1] if leaf.token.map else 0
     if leaf.token.type != "fence" or end < len(lines):
         return False
@@ -296,7 +298,7 @@ def _is_open_fence(leaf: _Leaf, lines: list[str]) -> bool:
 
 
 def _context(leaf: _Leaf, lines: list[str], *, inside: bool = False) -> Context:
-    """What is open after a leaf or, with `inside`, in the middle of it."""
+    """The context after a leaf or, with `inside`, in the middle of it."""
     opened = dict.fromkeys(token.map[0] for token in leaf.path if token.map)
     source = {start: _prefix(lines[start], start, leaf.path) for start in opened}
     first = lines[leaf.start]
@@ -306,7 +308,7 @@ def _context(leaf: _Leaf, lines: list[str], *, inside: bool = False) -> Context:
         text = leaf.token.content.partition("\n")[0].rstrip()
         source[leaf.start] = first.rstrip().removesuffix(text) + LONG_MARK + "\n"
     elif inside:
-        # Without pipes: with the next line it might be read as the head of a table.
+        # Without pipes: together with the next line it might be parsed as the head of a table.
         source[leaf.start] = first.replace("|", " ")
     elif leaf.token.type in _CONTAINERS:
         source[leaf.start] = first
@@ -314,7 +316,7 @@ def _context(leaf: _Leaf, lines: list[str], *, inside: bool = False) -> Context:
 
 
 def _prefix(line: str, start: int, path: tuple[Token, ...]) -> str:
-    """The quote and item marks of a line, with an empty heading (it closes itself) for content."""
+    """The quote and item marks of a line, and an empty heading as content (it needs no closing)."""
     position = 0
     for token in path:
         opened = token.map[0] if token.map else 0
@@ -328,8 +330,8 @@ def _prefix(line: str, start: int, path: tuple[Token, ...]) -> str:
             mark = found.group().rstrip()
             marked = found.start() + len(mark)
             columns = len(line[:position].expandtabs(4)) - len(line[:marked].expandtabs(4))
-            if pattern is _ITEM and columns > _WIDEST:
+            if pattern is _ITEM and columns > _MAX_INDENT:
                 return f"{line[:marked]} #\n"
-    if not line[position:].strip():  # an item without text has its content one space on
+    if not line[position:].strip():  # the content of an empty item begins after one space
         return line[:position].rstrip() + " #\n"
     return line[:position] + "#\n"

@@ -1,6 +1,6 @@
-"""A table as lines of text: its columns are measured once, then each row is drawn by itself.
+"""A table as lines of text: the columns are measured once, then each row is rendered separately.
 
-That is what lets a long table be printed while it still arrives.
+This way a long table can be printed while it still arrives.
 """
 
 from __future__ import annotations
@@ -18,28 +18,34 @@ Row: TypeAlias = list[Text]
 Side: TypeAlias = Literal["left", "center", "right"]
 
 _GAP = 3
-NARROWEST = 5
-"""Cells of a column with its gap: for less than two of its own no glyph is sure to fit."""
+MIN_WIDTH = 5
+"""Cells of a column including its gap. With fewer than two of its own, some glyphs do not fit."""
 
 
 class Grid:
-    """The columns of a table. `rows`, the first one its head, say how wide they would like to be.
+    """The columns of a table. Their widths come from `rows`, of which the first is the head.
 
-    Each has `least` cells if there is room; all together are no wider than `width`, so cells fold.
-    Rows may lack cells at their end.
+    Each column has at least `min_width` cells if there is room. All together are at most `width`
+    wide; longer cells are folded. Rows may lack cells at their end.
     """
 
     def __init__(
-        self, console: Console, rows: list[Row], justify: list[Side], width: int, *, least: int = 1
+        self,
+        console: Console,
+        rows: list[Row],
+        justify: list[Side],
+        width: int,
+        *,
+        min_width: int = 1,
     ) -> None:
         self._console = console
         self._justify = justify
         columns = zip_longest(*rows, fillvalue=Text())
-        natural = [max(least, *map(_width, column)) for column in columns]
+        natural = [max(min_width, *map(_width, column)) for column in columns]
         self._widths = _fit(natural, width - _GAP * (len(natural) - 1))
 
     def head(self, cells: Row) -> list[Text]:
-        """The lines of the head and the rule below it."""
+        """The lines of the head, and the rule below it."""
         for cell in cells:
             cell.stylize(theme.HEADING)
         rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
@@ -57,15 +63,15 @@ class Grid:
 
     def _line(self, parts: tuple[Text | None, ...]) -> Text:
         line = Text()
-        due = 0
+        padding = 0
         for part, width, side in zip(parts, self._widths, self._justify, strict=False):
             if part:
                 space = width - part.cell_len
                 left = {"left": 0, "center": space // 2, "right": space}[side]
-                line.append(" " * (due + left)).append_text(part)
-                due = space - left + _GAP
+                line.append(" " * (padding + left)).append_text(part)
+                padding = space - left + _GAP
             else:
-                due += width + _GAP
+                padding += width + _GAP
         return line
 
 
@@ -74,7 +80,7 @@ def _width(cell: Text) -> int:
 
 
 def _fit(natural: list[int], available: int) -> list[int]:
-    """Widths that together are no more than that: the widest give way first."""
+    """Widths whose sum is at most `available`. The widest columns are reduced first."""
     left, count = available, len(natural)
     for width in sorted(natural):
         if width * count > left:
@@ -83,10 +89,10 @@ def _fit(natural: list[int], available: int) -> list[int]:
         count -= 1
     else:
         return natural
-    most, more = divmod(left, count)
+    limit, remainder = divmod(left, count)
     widths = []
     for width in natural:
-        one = int(width > most and more > 0)
-        more -= one
-        widths.append(min(width, most + one))
+        extra = int(width > limit and remainder > 0)
+        remainder -= extra
+        widths.append(min(width, limit + extra))
     return widths

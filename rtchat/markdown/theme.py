@@ -1,6 +1,6 @@
-"""How things look: Rich style names, from the 16 colours that the user's own palette defines.
+"""Rich styles, in the 16 colours of the terminal's own palette.
 
-One accent colour for what can be pressed or typed, dim for what is about a reply.
+One accent colour; dim for everything about a reply.
 """
 
 from __future__ import annotations
@@ -31,4 +31,4 @@ SYNTAX = {
     "Token.Generic.Deleted": "red",
     "Token.Generic.Inserted": "green",
 }
-"""Token types of pygments; a type without a row looks like the nearest one above it."""
+"""Styles of Pygments token types. Types not listed have the style of their nearest ancestor."""

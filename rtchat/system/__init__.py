@@ -1,5 +1,4 @@
-"""What the other folders need of the operating system: private folders, threads, output that may
-block.
+"""Operating-system helpers: private folders, worker threads, and output that never blocks.
 
-May import only `rtchat.core`. Start at `worker.py`: one thread that performs calls in order.
+May import only `rtchat.core`. Start at `worker.py`: a thread that runs jobs in order.
 """

@@ -1,7 +1,7 @@
-"""Read and write descriptors that may be non-blocking, as if they were not.
+"""Read and write non-blocking descriptors as if they were blocking.
 
-A parent process may have made them so, and Python's own streams then lose data: a write is cut
-short, and a read looks like the end.
+A parent process may have made a descriptor non-blocking. Python's own streams then lose data: a
+write is cut short, and a read looks like the end of the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BlockingFile(FileIO):
-    """A descriptor, which it does not close. Give it a buffered reader or writer."""
+    """A file for a descriptor, which it does not close. Wrap it in a buffered reader or writer."""
 
     def __init__(self, descriptor: int, mode: str) -> None:
         super().__init__(descriptor, mode, closefd=False)
@@ -32,20 +32,20 @@ class BlockingFile(FileIO):
         return data
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read what is there, or wait until there is something; 0 at the end."""
+        """Read what is available, waiting if there is nothing. Returns 0 at the end."""
         while (size := super().readinto(buffer)) is None:
             select.select((self.fileno(),), (), ())
         return size
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write as much as fits now; wait if nothing does."""
+        """Write as much as fits, waiting if nothing does. Returns the number of bytes."""
         while (size := super().write(data)) is None:
             select.select((), (self.fileno(),), ())
         return size
 
 
 def read_some(descriptor: int, size: int) -> bytes:
-    """Read up to `size` bytes, or wait until there are some; empty at the end."""
+    """Read up to `size` bytes, waiting if there are none. Returns b"" at the end."""
     while True:
         try:
             return os.read(descriptor, size)
@@ -54,7 +54,7 @@ def read_some(descriptor: int, size: int) -> bytes:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write everything, in one piece if there is room for it."""
+    """Write all bytes, in one write if there is room."""
     left = memoryview(data)
     while left:
         try:

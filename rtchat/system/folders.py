@@ -1,4 +1,4 @@
-"""Make private folders, and say why a path cannot be reached."""
+"""Create private folders, and explain why a path cannot be reached."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and its missing parents. New ones are for the user alone, whatever the umask;
-    existing ones are not changed. Raises OSError."""
+    """Create a folder and its missing parents. Only the user can access new folders, whatever the
+    umask. Existing ones are not changed. Raises OSError."""
     try:
         folder.mkdir(mode=0o700)
     except FileNotFoundError:
@@ -22,13 +22,13 @@ def make_private(folder: Path) -> None:
 
 
 def why_unreachable(path: Path) -> str:
-    """Why it is not known whether a file exists, in words; empty if it is known."""
+    """The reason why it is unknown whether a file exists; empty if it is known."""
     problem = _stat_error(path)
     if problem is None:
         return ""
-    while (above := _stat_error(path.parent)) is not None:
-        path, problem = path.parent, above
-    if problem.errno in (errno.EACCES, errno.ENOTDIR):  # because of the folder that contains it
+    while (parent_problem := _stat_error(path.parent)) is not None:
+        path, problem = path.parent, parent_problem
+    if problem.errno in (errno.EACCES, errno.ENOTDIR):  # caused by the folder that contains it
         path = path.parent
     return f"{path} cannot be read ({problem.strerror})"
 

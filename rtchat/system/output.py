@@ -1,4 +1,4 @@
-"""The stdout and stderr of a run on an event loop, written by threads.
+"""Stdout and stderr for a program on an event loop, written by threads.
 
 A reader that pauses, a full pipe or a slow disk stops the output, not the conversation.
 """
@@ -21,16 +21,17 @@ from rtchat.system.loop import post_to
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-LAST_CHANCE = 1.0
-"""Seconds that readers have to take what is left after an interrupt."""
-_MOST_AT_ONCE = 65_536
+INTERRUPT_TIMEOUT = 1.0
+"""Seconds to wait for readers to take the rest of the output after an interrupt."""
+_MAX_WRITE = 65_536
+"""Bytes to which several queued writes are joined."""
 
 
 class Output:
-    """Stdout and stderr of a run. Writing to `stdout` and `stderr` never waits.
+    """Stdout and stderr. Writing to `stdout` and `stderr` never blocks.
 
-    The order of writes is kept, also across the two if they are the same file. A thread that is
-    stuck in a write does not keep the program from ending.
+    The order of writes is kept, also between the two if they are the same file. A thread that is
+    stuck in a write does not prevent the program from exiting.
     """
 
     def __init__(self, stdout: int, stderr: int | None) -> None:
@@ -41,10 +42,10 @@ class Output:
             is_same = os.path.sameopenfile(stdout, stderr)
             self._queues[stderr] = self._queues[stdout] if is_same else deque()
         self._started: set[int] = set()
-        self._owed = 0
+        self._unwritten = 0
         self._failures: dict[int, OSError] = {}
         self._unreported: OSError | None = None
-        self._is_given_up = False
+        self._is_discarding = False
         self._on_failure: Callable[[OSError], None] | None = None
         self._waiting: list[tuple[int, Callable[[], None]]] = []
         self.stdout: TextIO = _text(self, stdout)
@@ -57,47 +58,47 @@ class Output:
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         is_interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
-        self.close(LAST_CHANCE if is_interrupted else None)
+        self.close(INTERRUPT_TIMEOUT if is_interrupted else None)
 
     def close(self, timeout: float | None = None) -> None:
-        """Wait until everything is written or given up; after the timeout, give up.
+        """Wait until everything is written or discarded. After `timeout` seconds, discard the rest.
 
         Raises:
-            BrokenPipeError: the reader of stdout is gone, and `on_failure` has not been told.
+            BrokenPipeError: the reader of stdout is gone, and `on_failure` was not called.
             OutputError: the same for any other failure of stdout.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._owed, timeout)
-        self.give_up()
+            self._changed.wait_for(lambda: not self._unwritten, timeout)
+        self.discard()
         if self._unreported is not None:
             with writing_stdout():
                 raise self._unreported
 
-    def give_up(self) -> None:
-        """Drop what has not been written, and all further output."""
+    def discard(self) -> None:
+        """Discard what has not been written, and all further output."""
         with self._changed:
-            self._is_given_up = True
+            self._is_discarding = True
             for queue in self._queues.values():
                 queue.clear()
-            self._owed = 0
+            self._unwritten = 0
 
     @property
-    def owed(self) -> int:
+    def unwritten(self) -> int:
         """Bytes that have not been written yet."""
-        return self._owed
+        return self._unwritten
 
     def put(self, descriptor: int, data: bytes) -> None:
-        """Queue these bytes. Raises OSError if earlier ones could not be written."""
+        """Queue bytes. Raises OSError if earlier ones could not be written."""
         with self._changed:
             if (error := self._failures.get(descriptor)) is not None:
                 if descriptor == self._stdout:
                     self._unreported = None
                 raise OSError(error.errno, error.strerror)
-            if self._is_given_up or not data:
+            if self._is_discarding or not data:
                 return
             queue = self._queues[descriptor]
             queue.append((descriptor, data))
-            self._owed += len(data)
+            self._unwritten += len(data)
             self._changed.notify_all()
             if id(queue) not in self._started:
                 self._started.add(id(queue))
@@ -107,26 +108,26 @@ class Output:
     # ------------------------------------------------------------------------------ for event loops
 
     def on_failure(self, report: Callable[[OSError], object]) -> None:
-        """Call this on the running loop if stdout cannot be written."""
+        """Call `report` on the running loop if stdout cannot be written."""
         with self._changed:
             self._on_failure = _on_loop(report)
             error, self._unreported = self._unreported, None
         if error is not None:
             self._on_failure(error)
 
-    def when_written(self, call: Callable[[], object], most: int = 0) -> None:
-        """Call this on the running loop once at most this many bytes are unwritten."""
+    def when_written(self, call: Callable[[], object], max_unwritten: int = 0) -> None:
+        """Call `call` on the running loop as soon as at most `max_unwritten` bytes are left."""
         call = _on_loop(call)
         with self._changed:
-            if self._owed > most:
-                self._waiting.append((most, call))
+            if self._unwritten > max_unwritten:
+                self._waiting.append((max_unwritten, call))
             else:
                 call()
 
-    async def written(self, most: int = 0) -> None:
-        """Wait until at most this many bytes are unwritten."""
+    async def written(self, max_unwritten: int = 0) -> None:
+        """Wait until at most `max_unwritten` bytes are left."""
         is_written = asyncio.Event()
-        self.when_written(is_written.set, most)
+        self.when_written(is_written.set, max_unwritten)
         await is_written.wait()
 
     # ----------------------------------------------------------------------------------- the thread
@@ -146,7 +147,7 @@ class Output:
 
     def _wrote(self, descriptor: int, size: int, error: OSError | None) -> None:
         with self._changed:
-            self._owed = max(0, self._owed - size)
+            self._unwritten = max(0, self._unwritten - size)
             if error is not None:
                 self._failures[descriptor] = error
             if error is not None and descriptor == self._stdout:
@@ -154,9 +155,9 @@ class Output:
                     self._unreported = error
                 else:
                     self._on_failure(error)
-            due = [call for most, call in self._waiting if self._owed <= most]
-            self._waiting = [each for each in self._waiting if self._owed > each[0]]
-            for call in due:
+            ready = [call for limit, call in self._waiting if self._unwritten <= limit]
+            self._waiting = [each for each in self._waiting if self._unwritten > each[0]]
+            for call in ready:
                 call()
             self._changed.notify_all()
 
@@ -171,10 +172,10 @@ def _on_loop(call: Callable[..., object]) -> Callable[..., None]:
 
 
 def _take(queue: deque[tuple[int, bytes]]) -> tuple[int, bytes]:
-    """The next bytes, together with those that follow them to the same descriptor."""
+    """The next bytes, joined with those that follow for the same descriptor."""
     descriptor, first = queue.popleft()
     data, size = [first], len(first)
-    while queue and queue[0][0] == descriptor and size + len(queue[0][1]) <= _MOST_AT_ONCE:
+    while queue and queue[0][0] == descriptor and size + len(queue[0][1]) <= _MAX_WRITE:
         data.append(queue.popleft()[1])
         size += len(data[-1])
     return descriptor, b"".join(data)
@@ -182,7 +183,7 @@ def _take(queue: deque[tuple[int, bytes]]) -> tuple[int, bytes]:
 
 def _text(output: Output, descriptor: int) -> TextIO:
     stream = _Stream(output, descriptor)
-    return TextIOWrapper(stream, encoding="utf-8", errors="replace", write_through=True)  # type: ignore[type-var] # typeshed asks for more than is used
+    return TextIOWrapper(stream, encoding="utf-8", errors="replace", write_through=True)  # type: ignore[type-var] # typeshed requires methods that are not used
 
 
 class _Stream(RawIOBase):

@@ -1,8 +1,8 @@
-"""A thread for work that may block, such as writing to a disk, to a pipe or to another program.
+"""A thread for work that may block, such as writing to a disk, a pipe or another program.
 
-The event loop hands jobs over and goes on; they run one at a time, in order. The threads are
-daemons: `close` waits for a limited time. If one is still busy after that, the program exits
-without the interpreter's shutdown, during which native code would crash.
+The event loop queues jobs and continues. They run one at a time, in order. The threads are daemons,
+and `close` waits for a limited time. If a thread is still busy after that, the program exits
+without the interpreter's shutdown, during which native code could crash.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs jobs in a thread of its own, which starts with the first of them.
+    """Runs jobs in a thread of its own, which starts with the first job.
 
-    `limit` is how many jobs may wait. Further ones are refused with `queue.Full`.
+    At most `limit` jobs may wait. For further ones, `queue.Full` is raised.
     """
 
     def __init__(self, name: str, *, limit: int = 1000) -> None:
@@ -40,14 +40,14 @@ class Worker:
         return self._thread.is_alive() and self._jobs.unfinished_tasks > 0
 
     def do(self, job: Callable[[], object]) -> None:
-        """Run a job that handles its own failures."""
+        """Queue a job that handles its own errors. Raises `queue.Full`."""
         self._jobs.put_nowait(job)
         if self._thread.ident is None:
             self._thread.start()
 
     def call(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Run a job; the future has its result, or what it raises. A job whose future is cancelled
-        before it begins is skipped."""
+        """Queue a job. The future gets its result or exception. A job whose future is cancelled
+        before it starts is skipped. Raises `queue.Full`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -64,8 +64,8 @@ class Worker:
         return future
 
     def close(self, timeout: float) -> bool:
-        """Finish all jobs within `timeout` seconds; return whether that succeeded. A second call
-        does not wait again."""
+        """Wait up to `timeout` seconds for all jobs to finish; return whether they did. A second
+        call does not wait again."""
         if self._thread.ident is None:
             return True
         if self._is_closed:
@@ -78,7 +78,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Finish the job that is running, however long it takes, and drop the others."""
+        """Wait for the running job, however long it takes, and drop the others."""
         with suppress(queue.Empty):
             while True:
                 self._jobs.get_nowait()

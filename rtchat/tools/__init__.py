@@ -1,4 +1,4 @@
-"""The functions that a model may call: from a Python file or from MCP servers.
+"""Tools that a model can call: functions of a Python file, and tools of MCP servers.
 
 May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start at `toolbox.py`, which holds
 tools of any source.

@@ -8,17 +8,17 @@ from functools import cache
 
 from rtchat.wire.fields import DEEPEST, read_json
 
-_MESSAGE = 16 * 2**20
-"""Characters; a longer message of a server is not read."""
-_OBJECTS = 100_000
-"""How many objects and arrays a message may have: the package uses much memory for each."""
+_MAX_MESSAGE = 16 * 2**20
+"""Characters of a message. Longer ones are not read."""
+_MAX_OBJECTS = 100_000
+"""Objects and arrays in a message: the package uses much memory for each."""
 _ENDS = 200
-"""Characters at either end of a message that are searched for its id."""
+"""Characters at each end of a message that are searched for its id."""
 _ID = r'"id"\s*:\s*(\d{1,15}|"[^"\\]{1,100}")'
 _ID_AT_THE_START = r'^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID
 _ID_AT_THE_END = _ID + r"\s*\}\s*$"
-_UNREADABLE = -32603
-"""The code of errors that are made here."""
+_INTERNAL_ERROR = -32603
+"""The JSON-RPC code of the errors that replace unreadable messages."""
 
 
 @cache
@@ -28,11 +28,11 @@ def limit_messages() -> None:
     from mcp.client import stdio
 
     class Limited(TextReceiveStream):
-        """A server's output in whole lines, each of them a message. An answer that cannot be read
-        is replaced by an error, so that its request does not wait for ever."""
+        """A server's output in complete lines, each of them a message. A response that cannot be
+        read is replaced by an error, so that its request does not wait forever."""
 
         _size = 0
-        """The length of the line so far; `_pieces` holds all of it unless it is too long."""
+        """The length of the line so far. `_pieces` holds the line unless it is too long."""
         _start = _end = ""
         """The first and the last characters of the line."""
 
@@ -54,7 +54,7 @@ def limit_messages() -> None:
             self._size += len(piece)
             self._start = self._start or piece[:_ENDS]
             self._end = (self._end + piece[-_ENDS:])[-_ENDS:]
-            if self._size <= _MESSAGE:
+            if self._size <= _MAX_MESSAGE:
                 self._pieces.append(piece)
             else:
                 self._pieces = []
@@ -63,25 +63,25 @@ def limit_messages() -> None:
             size, start, end = self._size, self._start, self._end
             line = "".join(self._pieces)
             self._size, self._start, self._end, self._pieces = 0, "", "", []
-            if not (fault := _fault(line, size)):
+            if not (problem := _problem(line, size)):
                 return f"{line}\n"
             found = re.search(_ID_AT_THE_END, end) or re.search(_ID_AT_THE_START, start)
             if found is None:
                 return ""
-            error = {"code": _UNREADABLE, "message": fault}
+            error = {"code": _INTERNAL_ERROR, "message": problem}
             answer = {"jsonrpc": "2.0", "id": json.loads(found[1]), "error": error}
             return f"{json.dumps(answer)}\n"
 
-    setattr(stdio, "TextReceiveStream", Limited)  # noqa: B010 # a name that it does not export
+    setattr(stdio, "TextReceiveStream", Limited)  # noqa: B010 # not exported, so mypy rejects `=`
 
 
-def _fault(line: str, size: int) -> str:
+def _problem(line: str, size: int) -> str:
     """Why a message of a server cannot be read; empty if it can."""
-    if size > _MESSAGE:
+    if size > _MAX_MESSAGE:
         return f"a message of {size} characters is too large"
     brackets = line.count("{") + line.count("[")
-    if brackets > _OBJECTS:
-        return f"a message has more than {_OBJECTS} objects"
+    if brackets > _MAX_OBJECTS:
+        return f"a message has more than {_MAX_OBJECTS} objects and arrays"
     try:
         if brackets > DEEPEST:
             read_json(line)

@@ -1,7 +1,6 @@
-"""What a model may call: the toolbox, and where what its tools print goes.
+"""The toolbox, which holds the tools that a model can call, and the redirection of their output.
 
-Whatever a tool does, `Toolbox.call` gives text back: a result, or what went wrong, for the model to
-act on.
+`Toolbox.call` always returns text for the model: the result, or an error message.
 """
 
 from __future__ import annotations
@@ -21,27 +20,28 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool, value
 from rtchat.system.loop import post_to
 
-LIMIT = 32 * 1024
-"""Bytes of UTF-8 that an output may have."""
+MAX_OUTPUT = 32 * 1024
+"""Bytes of UTF-8 in the output of a call."""
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""The names of tools that the API takes."""
-THREAD = "rtchat tool"
+"""The tool names that the API accepts."""
+THREAD_NAME = "rtchat tool"
 """The name of the threads that tools run in."""
-_LINE = 2000
-"""Characters of a printed line that are passed on at once."""
-_PENDING = 100
-"""Printed lines that wait for the event loop; whoever prints faster waits too."""
+_MAX_LINE = 2000
+"""Characters of a printed line; a longer one is split."""
+_MAX_PENDING = 100
+"""Printed lines that wait for the event loop. A thread that prints faster is blocked."""
 
 Run: TypeAlias = Callable[[str], Awaitable[str]]
-"""From arguments, JSON as the model wrote it, to the output. What it raises becomes the output."""
+"""Runs a tool: takes the arguments, JSON as the model wrote it, and returns the output. An
+exception becomes the output."""
 Say: TypeAlias = Callable[[str], None]
 
 
 @value
 class Handle:
-    """A tool with how it is run, for `timeout` seconds at the most.
+    """A tool and how to run it, for at most `timeout` seconds.
 
-    `server` is the name of the MCP server that has it; empty for one of a file.
+    `server` is the name of the tool's MCP server; empty for a function of a file.
     """
 
     tool: Tool
@@ -51,7 +51,7 @@ class Handle:
 
 
 class Toolbox:
-    """What a session can call. Each name stands for one tool."""
+    """The tools of a session, under unique names."""
 
     def __init__(self, handles: Iterable[Handle] = ()) -> None:
         self.handles = tuple(handles)
@@ -59,40 +59,42 @@ class Toolbox:
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """Its tools, as the server is told of them."""
+        """The declarations of the tools, for the Realtime server."""
         return tuple(handle.tool for handle in self.handles)
 
     @property
     def servers(self) -> dict[str, str]:
-        """The MCP server of each tool that has one."""
+        """The name of the MCP server of each tool that has one."""
         return {handle.tool.name: handle.server for handle in self.handles if handle.server}
 
     async def call(self, name: str, arguments: str) -> str:
-        """The output of a tool, or what went wrong. Raises CancelledError if the call is
-        cancelled, and nothing else."""
+        """Call a tool. Returns its output or an error message. Raises only CancelledError, if the
+        call is cancelled."""
         handle = self._by_name.get(name)
         if handle is None:
-            return cut(f"error: there is no tool {name}; there are: {', '.join(self._by_name)}")
-        patience = asyncio.timeout(handle.timeout)
+            available = ", ".join(self._by_name)
+            return truncate(f"error: unknown tool {name}; available tools: {available}")
+        timeout = asyncio.timeout(handle.timeout)
         try:
-            async with patience:
-                return cut(await handle.run(arguments))
+            async with timeout:
+                return truncate(await handle.run(arguments))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return failure(error)  # the tool cancelled itself: nobody asked for it
-        except GeneratorExit:  # this very coroutine is being thrown away
+            return format_error(error)  # raised by the tool, not by a cancellation of this task
+        except GeneratorExit:  # this coroutine is being closed
             raise
         except BaseException as error:  # also SystemExit: a tool does not end the program
-            if patience.expired():
-                return f"error: {name} took longer than {handle.timeout:g} s and was stopped"
-            return cut(failure(error))
+            if timeout.expired():
+                return f"error: {name} timed out after {handle.timeout:g} s and was stopped"
+            return truncate(format_error(error))
 
 
 def combine(*boxes: Toolbox) -> Toolbox:
-    """One toolbox with all tools. Where names clash, a server's tool is prefixed with its name, so
-    that permission for one tool is never permission for another."""
+    """One toolbox with all tools. Where names clash, a server's tools are prefixed with the name of
+    the server, so that permission for one tool never covers another. Raises UsageError if two
+    functions have the same name."""
     handles = [handle for box in boxes for handle in box.handles]
     uses = Counter(handle.tool.name for handle in handles)
     taken = {handle.tool.name for handle in handles if not handle.server}
@@ -103,15 +105,15 @@ def combine(*boxes: Toolbox) -> Toolbox:
     named = []
     for handle in handles:
         if handle.server and uses[handle.tool.name] > 1:
-            name = free_name(f"{handle.server}__{handle.tool.name}", taken)
+            name = unique_name(f"{handle.server}__{handle.tool.name}", taken)
             taken.add(name)
             handle = replace(handle, tool=replace(handle.tool, name=name))
         named.append(handle)
     return Toolbox(named)
 
 
-def free_name(name: str, taken: set[str]) -> str:
-    """A name that is not taken and that the API accepts."""
+def unique_name(name: str, taken: set[str]) -> str:
+    """The name, shortened or numbered if necessary: not taken, and valid for the API."""
     candidate, number = name[:64], 1
     while candidate in taken:
         number += 1
@@ -119,74 +121,74 @@ def free_name(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def cut(output: str) -> str:
-    """An output that can be sent: of legal Unicode, and within the limit."""
+def truncate(output: str) -> str:
+    """An output that can be sent: valid Unicode of at most `MAX_OUTPUT` bytes."""
     data = output.encode("utf-8", "replace")
-    if len(data) <= LIMIT:
+    if len(data) <= MAX_OUTPUT:
         return data.decode()
-    note = f"\n[cut: this is the beginning of {len(data)} bytes]"
-    return data[: LIMIT - len(note)].decode("utf-8", "ignore") + note
+    note = f"\n[truncated: the output has {len(data)} bytes]"
+    return data[: MAX_OUTPUT - len(note)].decode("utf-8", "ignore") + note
 
 
-def failure(error: BaseException) -> str:
-    """An exception as an output."""
+def format_error(error: BaseException) -> str:
+    """An exception as output for the model."""
     try:
         message = str(error)
-    except Exception:  # its class is the tool's as well
+    except Exception:  # the tool may define the class
         message = ""
     kind = type(error).__name__
     return f"error: {kind}: {message}" if message else f"error: {kind}"
 
 
-# ---------------------------------------------------------------------------------- what is printed
+# ---------------------------------------------------------------------------------- printed output
 
 
 @contextmanager
 def printing_to(say: Say) -> Iterator[None]:
-    """Whatever is printed while the block runs goes to `say`, line by line, in the event loop.
+    """Pass what is printed while the block runs to `say`, line by line, in the event loop.
 
-    Stdout is the reply's and the terminal is the view's, so tools get neither. To be entered in
-    the loop, before `load`. Does not catch what a child process writes that inherits them.
+    Tools must write neither to stdout, which is for replies, nor to the terminal, which the view
+    paints. Enter this in the loop, before `load`. Output of child processes is not redirected.
     """
     lines = _Lines(say)
-    # The two take care of logging and of threads as well: all look `sys.stdout` up.
+    # This covers logging and other threads, which all use the current `sys.stdout`.
     with redirect_stdout(lines), redirect_stderr(lines):
         try:
             yield
         finally:
-            lines.rest()
-            left = any(thread.name == THREAD for thread in threading.enumerate())
+            lines.flush_partial()
+            left = any(thread.name == THREAD_NAME for thread in threading.enumerate())
     if left:
-        sys.stdout, sys.stderr = _ours(sys.stdout), _ours(sys.stderr)
+        sys.stdout, sys.stderr = _for_this_thread(sys.stdout), _for_this_thread(sys.stderr)
 
 
-def _ours(stream: TextIO) -> TextIO:
-    """A stream to which this thread alone writes: a tool that was given up and prints on meets its
-    end, instead of writing into what the program has yet to say."""
-    home = threading.get_ident()
+def _for_this_thread(stream: TextIO) -> TextIO:
+    """A stream to which only this thread can write. In the thread of a cancelled tool, `print`
+    raises SystemExit instead of mixing with the program's further output."""
+    this_thread = threading.get_ident()
 
-    class Ours:
+    class ThisThreadOnly:
         def write(self, text: str) -> int:
-            if threading.get_ident() != home:
+            if threading.get_ident() != this_thread:
                 raise SystemExit
             return stream.write(text)
 
         def __getattr__(self, name: str) -> object:
             return getattr(stream, name)
 
-    return cast("TextIO", Ours())
+    return cast("TextIO", ThisThreadOnly())
 
 
 class _Lines(TextIOBase):
-    """A stream whose lines are said in the event loop, whichever thread writes them."""
+    """A stream that passes its lines to `say` in the event loop. Any thread may write to it."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._loop = asyncio.get_running_loop()
-        self._home = threading.get_ident()
+        self._loop_thread = threading.get_ident()
         self._lock = threading.Lock()
-        self._room = threading.Semaphore(_PENDING)
-        self._begun = ""
+        self._room = threading.Semaphore(_MAX_PENDING)
+        self._partial = ""
 
     encoding = "utf-8"
 
@@ -195,23 +197,23 @@ class _Lines(TextIOBase):
 
     def write(self, text: str) -> int:
         with self._lock:
-            *lines, self._begun = re.split(r"[\r\n]", self._begun + text)
-            while len(self._begun) > _LINE:
-                lines.append(self._begun[:_LINE])
-                self._begun = self._begun[_LINE:]
+            *lines, self._partial = re.split(r"[\r\n]", self._partial + text)
+            while len(self._partial) > _MAX_LINE:
+                lines.append(self._partial[:_MAX_LINE])
+                self._partial = self._partial[_MAX_LINE:]
         for line in filter(str.strip, lines):
             self._pass_on(line)
         return len(text)
 
-    def rest(self) -> None:
-        """Say the line that was begun."""
-        if self._begun.strip():
-            self._say(self._begun)
+    def flush_partial(self) -> None:
+        """Pass on the last line, which has no newline."""
+        if self._partial.strip():
+            self._say(self._partial)
 
     def _pass_on(self, line: str) -> None:
-        if threading.get_ident() == self._home:
+        if threading.get_ident() == self._loop_thread:
             self._say(line)
-        # A tool that prints without end waits here; not for ever, as the loop may wait for it.
+        # Slows down a tool that prints endlessly. With a timeout: the loop may wait for the tool.
         elif self._room.acquire(timeout=5):
             post_to(self._loop, self._from_thread, line)
 

@@ -1,6 +1,5 @@
-"""What draws, and what reads keys.
+"""Terminal output and keyboard input.
 
-May import `rtchat.history`, `rtchat.markdown` and what is below them. Start
-at `live_view.py` for the screen, at `terminal.py` for the keyboard; the sentences that people read
-stand in `messages.py`.
+May import `rtchat.history`, `rtchat.markdown` and the layers below them. Start at `live_view.py`
+for the screen and at `terminal.py` for the keyboard. Text for people is in `messages.py`.
 """

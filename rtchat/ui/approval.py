@@ -1,8 +1,8 @@
-"""The question before a tool runs, as rows of text: what would run, and what the answers mean.
+"""The question before a tool runs, as rows of text: the call, and the possible answers.
 
-Every row begins with a mark that no other text on the screen can contain. What the model wrote is
-in JSON strings, so that it can neither end a row nor begin one. `prompt` draws the rows and reads
-the answer; `round` decides which calls are asked about.
+Every row begins with a mark that no other text on the screen can contain. Text from the model is
+shown as JSON strings, so it can neither end a row nor begin one. `prompt` draws the rows and reads
+the answer; `core.tool_calls` decides which calls need permission.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from rtchat.core.text import MARK, exact
 from rtchat.core.values import Approval
 
 CHOICES = "[y]es, [a]lways, [n]o"
-_NEXT_ROW = "↩"
-"""Ends a row that is continued in the next one."""
+_CONTINUED = "↩"
+"""Ends a row that continues in the next one."""
 _UNIT = re.compile(r"\\u[0-9a-f]{4}|\\.|.", re.DOTALL)
-"""What is never split: an escape, or a character."""
-_NARROWEST = 8
+"""Matches an escape sequence or a character: rows are never split inside one."""
+_MIN_WIDTH = 8
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class ToolQuestion:
-    """The question about one call."""
+    """The question about one tool call."""
 
     def __init__(self, asked: ToolAsked) -> None:
         self._asked = asked
-        self._folded: dict[int, list[str]] = {}
-        """The rows of the arguments, cached by screen width: there may be many."""
+        self._rows_by_width: dict[int, list[str]] = {}
+        """The rows of the arguments, cached by screen width."""
 
     def rows(self, width: int) -> list[str]:
-        """All rows but that of the choices, for a screen of `width` columns."""
+        """All rows except the one with the choices, for a screen of `width` columns."""
         return [*self._heading(width), *self._body(width), *self._scope(width)]
 
-    def short(self, width: int, where: str) -> list[str]:
-        """The same without the arguments; `where` says where those are."""
+    def summary(self, width: int, where: str) -> list[str]:
+        """The same without the arguments; `where` says where to find them."""
         characters = f"{len(self._asked.call.arguments):,}"
         count = f"{len(self._body(width)):,}"
         text = f"Arguments: {characters} characters, {count} lines, {where}"
         return [*self._heading(width), *_wrap(text, width), *self._scope(width)]
 
-    def whole(self, width: int) -> list[str]:
+    def details(self, width: int) -> list[str]:
         """The call and its arguments, with their length."""
         characters = f"{len(self._asked.call.arguments):,}"
         length = _wrap(f"Arguments, {characters} characters:", width)
@@ -64,29 +64,29 @@ class ToolQuestion:
         return _wrap(f"Run {self._tool}?", width)
 
     def _scope(self, width: int) -> list[str]:
-        scope = f"any call of {self._tool}, with any arguments, until rtchat exits"
+        scope = f"every call of {self._tool}, with any arguments, until rtchat exits"
         return _wrap(f"[a]lways: {scope}", width)
 
     def _body(self, width: int) -> list[str]:
-        if width not in self._folded:
-            self._folded[width] = [row for line in self._lines for row in _fold(line, width)]
-        return self._folded[width]
+        if width not in self._rows_by_width:
+            self._rows_by_width[width] = [row for line in self._lines for row in _fold(line, width)]
+        return self._rows_by_width[width]
 
     @cached_property
     def _lines(self) -> list[str]:
-        return list(_arguments(self._asked.call.arguments))
+        return list(_argument_lines(self._asked.call.arguments))
 
 
 def as_code(name: str, arguments: str) -> str:
     """A call on one line, exactly: `weather({"city": "Oslo"})`."""
     try:
-        return f"{_name(name)}({_value(_read(arguments))})"
+        return f"{_name(name)}({_format(_parse(arguments))})"
     except (ValueError, RecursionError):
         return f"{_name(name)}({exact(arguments) if arguments else ''})"
 
 
 def _name(name: str) -> str:
-    """A name as it is if it is unambiguous, otherwise escaped to ASCII: letters of other alphabets
+    """The name itself if it is unambiguous, otherwise escaped to ASCII: letters of other alphabets
     can look the same."""
     return name if _PLAIN_NAME.fullmatch(name) else json.dumps(name).replace("\x7f", "\\u007f")
 
@@ -95,56 +95,55 @@ def _name(name: str) -> str:
 
 
 class _Number(str):
-    """A number as it was written."""
+    """A number, as the model wrote it."""
 
 
 class _RepeatedKeyError(ValueError):
-    """An object has a key twice."""
+    """An object has a duplicate key."""
 
 
-def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     read = dict(pairs)
     if len(read) < len(pairs):
         raise _RepeatedKeyError
     return read
 
 
-def _refuse(constant: str) -> object:
+def _reject_constant(constant: str) -> object:
     raise ValueError(constant)
 
 
-def _read(text: str) -> object:
+def _parse(text: str) -> object:
     return json.loads(
         text,
-        object_pairs_hook=_pairs,
+        object_pairs_hook=_unique_keys,
         parse_int=_Number,
         parse_float=_Number,
-        parse_constant=_refuse,
+        parse_constant=_reject_constant,
     )
 
 
-def _arguments(text: str) -> Iterator[str]:
-    """A line for each argument. Arguments that could be read in more ways than one are shown as
-    they came."""
+def _argument_lines(text: str) -> Iterator[str]:
+    """One line for each argument. Ambiguous or invalid arguments are shown unparsed."""
     if not text.strip(" \t\r\n"):
         yield "no arguments"
         return
     try:
-        read = _read(text)
+        read = _parse(text)
         if isinstance(read, dict):
-            lines = [f"{_name(key)}: {_value(value)}" for key, value in read.items()]
+            lines = [f"{_name(key)}: {_format(value)}" for key, value in read.items()]
             yield from lines or ["no arguments"]
             return
         why = "not a JSON object"
     except _RepeatedKeyError:
-        why = "a key is repeated"
+        why = "duplicate key"
     except (ValueError, RecursionError):
         why = "not valid JSON"
-    yield f"{why}; exactly as the model wrote them:"
+    yield f"{why}; shown exactly as received:"
     yield exact(text)
 
 
-def _value(value: object) -> str:
+def _format(value: object) -> str:
     match value:
         case _Number():
             return str.__str__(value)
@@ -152,10 +151,10 @@ def _value(value: object) -> str:
             return exact(value)
         case dict():
             return (
-                f"{{{', '.join(f'{exact(key)}: {_value(each)}' for key, each in value.items())}}}"
+                f"{{{', '.join(f'{exact(key)}: {_format(each)}' for key, each in value.items())}}}"
             )
         case list():
-            return f"[{', '.join(map(_value, value))}]"
+            return f"[{', '.join(map(_format, value))}]"
         case _:
             return json.dumps(value)
 
@@ -164,22 +163,23 @@ def _value(value: object) -> str:
 
 
 def _wrap(sentence: str, width: int) -> list[str]:
-    """Rows of a sentence of this program, which is all ASCII."""
-    room = max(width - len(f"{MARK}   {_NEXT_ROW}"), _NARROWEST)
+    """Split one of this program's own sentences, which are ASCII, into rows."""
+    room = max(width - len(f"{MARK}   {_CONTINUED}"), _MIN_WIDTH)
     *lines, last = wrap(sentence, room, drop_whitespace=False, break_on_hyphens=False)
-    rows = [*(f"{line}{_NEXT_ROW}" for line in lines), last]
+    rows = [*(f"{line}{_CONTINUED}" for line in lines), last]
     return [f"{MARK} {rows[0]}", *(f"{MARK}   {row}" for row in rows[1:])]
 
 
 def _fold(line: str, width: int) -> Iterator[str]:
-    """Rows that fit; all but the last end with a sign. An escaped newline also ends a row."""
-    room = max(width - len(f"{MARK}     {_NEXT_ROW}"), _NARROWEST)
+    """Split a line into rows that fit. All but the last end with `_CONTINUED`. An escaped newline
+    also ends a row."""
+    room = max(width - len(f"{MARK}     {_CONTINUED}"), _MIN_WIDTH)
     indent = "  "
     row, used, ends = "", 0, False
     for unit in _UNIT.findall(line):
         cells = sum(map(_cells, unit))
         if row and (ends or used + cells > room) and category(unit[0])[0] != "M":
-            yield f"{MARK} {indent}{row}{_NEXT_ROW}"
+            yield f"{MARK} {indent}{row}{_CONTINUED}"
             indent = "    "
             row, used = "", 0
         row, used, ends = row + unit, used + cells, unit == r"\n"
@@ -187,6 +187,6 @@ def _fold(line: str, width: int) -> Iterator[str]:
 
 
 def _cells(character: str) -> int:
-    """The most cells that a terminal may use for it."""
+    """The maximum number of cells that a terminal uses for this character."""
     is_wide = character >= "\U0001f000" or east_asian_width(character) in "WFA"
     return 2 if is_wide and not character.isascii() else 1

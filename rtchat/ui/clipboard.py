@@ -1,8 +1,9 @@
-"""`/copy`: a reply, or one of its code blocks, on the clipboard of the person at the terminal.
+"""`/copy`: copy a reply, or one of its code blocks, to the user's clipboard.
 
-The platform's own command where there is one on the same machine, else OSC 52, which asks the
-terminal: it works over ssh, and there is no telling whether the terminal obeys. The command runs in
-a thread, as it may hang. Control characters are made visible, for a shell runs what is pasted.
+Uses the platform's clipboard command if the user's screen is on this machine, otherwise OSC 52,
+which asks the terminal to copy. OSC 52 works over ssh but does not report success. The command runs
+in a thread because it may hang. Control characters are made visible: a shell would execute them
+when they are pasted.
 """
 
 from __future__ import annotations
@@ -23,35 +24,37 @@ from rtchat.markdown.dialect import parser, references
 from rtchat.system.worker import Worker
 
 _TIMEOUT = 2.0
-"""Seconds that a command may take."""
+"""Seconds that a clipboard command may take."""
 
 
 class Clipboard:
-    """The clipboard that can be reached from a terminal; `environ` says what there is."""
+    """The clipboard of a terminal's user. `environ` tells which commands can reach it."""
 
     def __init__(self, terminal: TextIO, environ: Mapping[str, str]) -> None:
         self._terminal = terminal
         self._environ = environ
         self._worker = Worker("clipboard")
 
-    async def copy(self, asked: Copy) -> Notice:
-        """Copy what was asked for; what to tell about it."""
-        text, what = asked.text, "the reply"
-        if asked.block:
-            blocks = _code_blocks(visible(asked.text))
-            if asked.block > len(blocks):
-                return Notice("error", f"the reply has {len(blocks)} code blocks")
-            text, what = blocks[asked.block - 1], f"code block {asked.block} of {len(blocks)}"
+    async def copy(self, request: Copy) -> Notice:
+        """Copy the requested text and return a notice about the result."""
+        text, what = request.text, "the reply"
+        if request.block:
+            blocks = _code_blocks(visible(request.text))
+            if request.block > len(blocks):
+                noun = "code block" if len(blocks) == 1 else "code blocks"
+                return Notice("error", f"the reply has {len(blocks) or 'no'} {noun}")
+            text, what = blocks[request.block - 1], f"code block {request.block} of {len(blocks)}"
         text = visible(text)
         failed = await self._worker.call(partial(self._run, text))
         if failed is None:
-            return Notice("info", f"{what} is on the clipboard")
+            return Notice("info", f"copied {what} to the clipboard")
         self._terminal.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
         self._terminal.flush()
-        return Notice("info", f"{failed}{what} was handed to the terminal to copy")
+        return Notice("info", f"{failed}asked the terminal to copy {what}")
 
     def _run(self, text: str) -> str | None:
-        """Pass it to the platform's command. None if that worked, else the start of a message."""
+        """Pass the text to the platform's command. Returns None on success, otherwise the
+        beginning of a message: empty if there is no command, or why it failed."""
         command = self._command()
         if command is None:
             return ""
@@ -63,17 +66,17 @@ class Clipboard:
                 command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
             )
         except OSError:
-            return f"{name} does not start: "
+            return f"{name} could not be started; "
         with process:
             try:
                 process.communicate(data, _TIMEOUT)
             except TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)  # and its children
-                return f"{name} did not end within {_TIMEOUT:g} s: "
-        return f"{name} failed: " if process.returncode else None
+                return f"{name} timed out after {_TIMEOUT:g} s; "
+        return f"{name} failed; " if process.returncode else None
 
     def _command(self) -> list[str] | None:
-        """The first command that is installed and leads to the user's own screen."""
+        """The first installed command that reaches the user's own screen."""
         if self._environ.get("SSH_CONNECTION"):
             return None
         commands = (
@@ -83,8 +86,8 @@ class Clipboard:
             ("DISPLAY" in self._environ, ["xclip", "-selection", "clipboard"]),
             ("DISPLAY" in self._environ, ["xsel", "--clipboard", "--input"]),
         )
-        for is_here, (name, *arguments) in commands:
-            found = which(name, path=self._environ.get("PATH", "")) if is_here else None
+        for is_usable, (name, *arguments) in commands:
+            found = which(name, path=self._environ.get("PATH", "")) if is_usable else None
             if found:
                 return [found, *arguments]
         return None

@@ -1,4 +1,4 @@
-"""What Tab completes at the prompt: names of /commands, and paths after those that take one."""
+"""Completion at the prompt: names of /commands, and paths after those that take a file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TAKES_PATH = ("/attach ", "/system @")
 
 
 class CommandCompleter(Completer):
-    """Completes the names of /commands, and of files after those that take one. A thread reads
-    folders."""
+    """Completes the names of /commands, and paths after those that take a file. Folders are read in
+    a thread."""
 
     def __init__(self) -> None:
         self._worker = Worker("completion")
@@ -46,14 +46,14 @@ class CommandCompleter(Completer):
 
 
 def _paths(typed: str) -> Iterator[Completion]:
-    """How a path may go on: hidden files only after a dot."""
-    folder, slash, begun = typed.rpartition("/")
+    """Completions of a path. Hidden files are offered only after a dot."""
+    folder, slash, start = typed.rpartition("/")
     with (
         suppress(OSError, ValueError),
         os.scandir(os.path.expanduser(folder + slash) or ".") as found,
     ):
         for entry in sorted(found, key=lambda entry: entry.name):
             name = entry.name
-            if name.startswith(begun) and (begun or not name.startswith(".")):
+            if name.startswith(start) and (start or not name.startswith(".")):
                 end = "/" if entry.is_dir() else ""
-                yield Completion(name + end, start_position=-len(begun))
+                yield Completion(name + end, start_position=-len(start))

@@ -1,4 +1,4 @@
-"""Rich consoles, as all of the program's screens use them."""
+"""Rich consoles for everything that the program shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from rtchat.markdown.links import LinkingConsole, takes_links
+from rtchat.markdown.links import LinkingConsole, supports_links
 
 
 def make_console(
@@ -20,7 +20,7 @@ def make_console(
     Without colours, a terminal still shows bold and underlined text.
     """
     styled = colors or (is_terminal and environ.get("TERM") != "dumb")
-    kind = LinkingConsole if is_terminal and takes_links(environ) else Console
+    kind = LinkingConsole if is_terminal and supports_links(environ) else Console
     return kind(
         file=out,
         force_terminal=is_terminal,
@@ -31,5 +31,5 @@ def make_console(
 
 
 def print_text(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
-    """Print text as it is: Rich changes nothing in it."""
+    """Print text unchanged: Rich interprets nothing in it."""
     console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

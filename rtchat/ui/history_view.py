@@ -1,4 +1,4 @@
-"""Kept conversations on a terminal: one as `talk` left it, or a line for each."""
+"""Saved conversations on a terminal: one in full, or a table with a line for each."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from rtchat.ui.console import make_console, print_text
 
 
 def console(out: TextIO, environ: Mapping[str, str]) -> Console:
-    """What to draw on: a terminal."""
+    """A console that draws on a terminal, with colours unless NO_COLOR is set."""
     colors = not environ.get("NO_COLOR")
     return make_console(out, environ, is_terminal=True, colors=colors)
 
 
-def show(kept: StoredConversation, console: Console) -> None:
-    """A conversation, drawn as it was when it was held."""
-    for number, passage in enumerate(transcript_entries(kept)):
+def show(conversation: StoredConversation, console: Console) -> None:
+    """Print a conversation as `talk` printed it."""
+    for number, entry in enumerate(transcript_entries(conversation)):
         if number:
             print_text(console, Text())
-        for line in _opening(passage, console):
+        for line in _main_lines(entry, console):
             print_text(console, line)
-        for line in _closing(passage):
+        for line in _extra_lines(entry):
             print_text(console, line)
 
 
-def _opening(passage: TranscriptEntry, console: Console) -> list[Text]:
-    if passage.kind == "reply":
+def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
+    if entry.kind == "reply":
         stream = MarkdownStream(console)
-        stream.add(visible(passage.text), console.width)
+        stream.add(visible(entry.text), console.width)
         return stream.finish(console.width)
-    return [Text(visible(opening(passage)), "" if passage.kind == "question" else theme.DIM)]
+    return [Text(visible(opening(entry)), "" if entry.kind == "question" else theme.DIM)]
 
 
-def _closing(passage: TranscriptEntry) -> list[Text]:
-    lines = [Text("[image]", theme.DIM) for _ in passage.pictures]
-    if passage.note:
-        lines.append(Text(visible(passage.note), theme.NOTICES["warning"]))
-    if passage.kind == "reply" and (stats := _stats(passage.entry)):
+def _extra_lines(entry: TranscriptEntry) -> list[Text]:
+    lines = [Text("[image]", theme.DIM) for _ in entry.pictures]
+    if entry.note:
+        lines.append(Text(visible(entry.note), theme.NOTICES["warning"]))
+    if entry.kind == "reply" and (stats := _stats(entry.entry)):
         lines += [Text(), Text(visible(stats), theme.DIM)]
     return lines
 
@@ -60,7 +60,7 @@ def _stats(entry: Entry) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], console: Console) -> None:
-    """Rows in columns, none wider than the terminal: the last column is what gives way."""
+    """Print rows in columns. The last column is truncated to the width of the terminal."""
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:

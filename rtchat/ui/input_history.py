@@ -1,6 +1,6 @@
-"""What was entered before: a file of JSON strings, one a line.
+"""The input history: a file of JSON strings, one per line.
 
-Without a file, or when it cannot be read or written, the history lasts as long as the program.
+Without a file, or if it cannot be read or written, history lasts until the program exits.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from rtchat.system.folders import make_private
 from rtchat.system.worker import Worker
 
 _HISTORY_TIMEOUT = 1.0
-"""Seconds to wait until the input history is read, or written at the end."""
-_KEPT = 2_000
-"""Entries of the history file that are read."""
+"""Seconds to wait for the input history to be read, or to be written at the end."""
+_MAX_HISTORY = 2_000
+"""How many of the last lines of the history file are read."""
 
 
 class InputHistory(History):
-    """Entries in a file that only its owner may read. A thread reads and writes it; failures are
-    ignored."""
+    """Entries in a file that only its owner may read. It is read and written in a thread; errors
+    are ignored."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class InputHistory(History):
         self._read: list[str] = []
 
     async def ready(self) -> None:
-        """Wait until it is read, but not for long if its disk hangs."""
+        """Wait until the file is read, for at most `_HISTORY_TIMEOUT`: its disk may hang."""
         if self._path is not None and self._reading is None:
             self._reading = self._worker.call(partial(self._load, self._path))
             await asyncio.wait((self._reading,), timeout=_HISTORY_TIMEOUT)
@@ -45,7 +45,7 @@ class InputHistory(History):
     def _load(self, path: Path) -> None:
         lines: list[str] = []
         with suppress(OSError):
-            lines = path.read_text("utf-8", errors="replace").split("\n")[-_KEPT:]
+            lines = path.read_text("utf-8", errors="replace").split("\n")[-_MAX_HISTORY:]
         for line in reversed(lines):
             with suppress(ValueError, RecursionError):
                 if line.startswith('"'):
@@ -68,5 +68,5 @@ class InputHistory(History):
                 stream.write(line.encode())
 
     def close(self) -> None:
-        """Write what is left, but do not wait long if its disk hangs."""
+        """Finish writing, for at most `_HISTORY_TIMEOUT`: the disk may hang."""
         self._worker.close(_HISTORY_TIMEOUT)

@@ -1,4 +1,4 @@
-"""`--json`: one object on stdout for each reply; all else on stderr as always."""
+"""`--json`: one object on stdout for each reply; everything else goes to stderr as usual."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ class JsonView:
     def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
         self._out = out
         self._status_writer = status
-        self._heard: str | None = None
+        self._transcript: str | None = None
 
     def show(self, update: Update) -> None:
-        """Write a reply once it is over. A reader of lines waits for it: what is heard later than
-        that is on stderr only."""
+        """Write a reply once it is over. Readers wait for that line, so a transcript that arrives
+        later goes to stderr only."""
         match update:
             case QuestionAsked():
-                self._heard = None
+                self._transcript = None
             case UserTranscript(text):
-                self._heard = text
+                self._transcript = text
             case ReplyOver():
-                self._out.write((write_json(as_json(update, self._heard)) + "\n").encode())
+                self._out.write((write_json(as_json(update, self._transcript)) + "\n").encode())
                 self._out.flush()
-                self._heard = None
+                self._transcript = None
             case _:
                 pass
         self._status_writer.show(update)
 
     def tick(self) -> None:
-        """Nothing is painted."""
+        """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: this view holds nothing open."""
 
 
 def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
-    """A reply, and the spoken question, as the object that scripts rely on; null where a thing is
-    not known."""
+    """The JSON object for a reply; `heard` is the transcript of a spoken question. Unknown values
+    are null."""
     problem = over.problem
     error = problem and {
         "code": problem.code or None,

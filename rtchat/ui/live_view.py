@@ -1,6 +1,6 @@
-"""The view for a terminal: finished Markdown in the scrollback, a panel for what may still change.
+"""The view for a terminal: final Markdown in the scrollback, a panel for what may still change.
 
-The panel is the only thing that is painted twice.
+Only the panel is ever repainted.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ if TYPE_CHECKING:
 
 
 def preload() -> None:
-    """Import what drawing needs: long enough to be done in a thread, before there is any text."""
+    """Import the modules for drawing. It takes long: call it in a thread, before text arrives."""
     for module in ("rich.panel", "rich.table", "rtchat.markdown.render", "rtchat.ui.panel"):
         import_module(module)
     from rtchat.markdown.highlight import Highlighter
 
-    for language in ("python", "bash", "js"):  # the first words in one cost 25 ms
+    for language in ("python", "bash", "js"):  # the first use of each takes 25 ms
         Highlighter(language).lines("")
 
 
 class LiveView:
     """Shows updates on a terminal.
 
-    `out` takes the replies, `err` all that is about them; where both are terminals they are taken
-    to be the same one, and notices go around a panel that is up. `banner` is for a conversation: it
-    greets when the session is ready and parts each reply from the line above. `now` gives seconds.
+    Replies go to `out`, everything about them to `err`. If both are terminals they are assumed to
+    be the same one, and notices are printed above the panel while it is up. `banner` is for a
+    conversation: it prints a greeting when the session is ready, and an empty line above each
+    reply. `now` returns seconds.
     """
 
     def __init__(
@@ -64,37 +65,37 @@ class LiveView:
         self._status = "connecting…"
         self._was_ready = False
         self._microphone: fx.MicrophoneStatus | None = None
-        self._is_due = False
-        """Whether a question was asked and its reply is not over."""
+        self._is_pending = False
+        """Whether a question was asked whose reply is not over."""
         self._panel: LivePanel | None = None
         self._painted: tuple[str, int] | None = None
-        """The title and the width of the last frame."""
-        self._since = 0.0
-        self._first: float | None = None
+        """The title and the width of the frame painted last."""
+        self._asked_at = 0.0
+        self._first_at: float | None = None
         self._deltas = 0
         self._shown = 0
-        """How many characters of the reply came."""
-        self._begun = False
-        """Whether any of the reply is in the scrollback."""
+        """How many characters of the reply have arrived."""
+        self._has_printed = False
+        """Whether any of the reply has been printed to the scrollback."""
         self._stream: MarkdownStream | None = None
 
-    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm an update
-        """Show what happened."""
+    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
+        """Show an update."""
         match update:
             case fx.Connecting(model=model):
                 self._model = model
-                self._say("connecting…", opens=not self._banner)
+                self._set_status("connecting…", open_panel=not self._banner)
             case fx.Ready():
                 self._greet(update)
-                self._say("waiting")
+                self._set_status("waiting")
             case fx.Waiting():
                 self._wait(update)
             case fx.QuestionAsked(model=model):
-                self._model, self._is_due = model, True
-                self._say("waiting", opens=True)
-                self._since = self._now()
+                self._model, self._is_pending = model, True
+                self._set_status("waiting", open_panel=True)
+                self._asked_at = self._now()
             case fx.UserTranscript(text=text):
-                self._hear(text)
+                self._print_question(text)
             case fx.MicrophoneStatus():
                 self._microphone = update
             case fx.TextArrived(text=text):
@@ -102,70 +103,71 @@ class LiveView:
             case fx.ReplyOver():
                 self._finish(update)
             case fx.ToolAsked():
-                self._settle()
+                self._end_block()
             case fx.ToolBegan(call):
-                self._settle()
-                self._say(f"{call.name} runs")
+                self._end_block()
+                self._set_status(f"running {call.name}")
                 self._notice("info", messages.call(call, in_full=self._verbose))
             case fx.ToolEnded():
-                self._say("waiting")
+                self._set_status("waiting")
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
             case fx.Totals():
-                self._status_writer(messages.totals(update))
+                self._print_status(messages.totals(update))
             case fx.Notice(level=level, text=text):
                 self._notice(level, text)
             case fx.Copy():
-                pass  # `Terminal` does it
+                pass  # `Terminal` handles it
             case _:
                 assert_never(update)
 
     def tick(self) -> None:
-        """Repaint the panel if anything in it changed."""
+        """Repaint the panel if anything in it has changed."""
         settled = self._stream.settled(self._out.width) if self._stream else None
         if self._panel is None:
             self._print(settled or [])
         elif settled is not None or self._painted != (self._title(), self._out.width):
             self._paint(settled or [])
 
-    def expect(self) -> None:
-        """A question was asked: put the panel up, even if nothing can be sent yet."""
-        self._say(self._status, opens=True)
+    def show_waiting(self) -> None:
+        """A question was asked: show the panel, even if nothing can be sent yet."""
+        self._set_status(self._status, open_panel=True)
 
     def hide(self) -> None:
-        """Take the panel off the screen, until the next tick."""
+        """Remove the panel from the screen until the next tick."""
         if self._panel is not None:
             self._panel.clear()
             self._painted = None
 
     def close(self) -> None:
-        """Take the panel down, whatever it shows."""
+        """Remove the panel and forget the reply."""
         if self._panel is not None:
             self._panel.stop()
             self._panel = None
-        self._stream, self._shown, self._begun, self._first, self._deltas = None, 0, False, None, 0
+        self._stream, self._first_at, self._has_printed = None, None, False
+        self._shown = self._deltas = 0
 
     # ------------------------------------------------------------------------------- the reply
 
-    def _say(self, status: str, *, opens: bool = False) -> None:
-        """What the panel says until there is text."""
+    def _set_status(self, status: str, *, open_panel: bool = False) -> None:
+        """Set what the panel shows until there is text."""
         self._status = visible(status)
-        if opens:
+        if open_panel:
             self._open()
         if self._panel is not None:
             self._paint([])
 
     def _wait(self, update: fx.Waiting) -> None:
-        self._say(messages.waiting(update))
+        self._set_status(messages.waiting(update))
         if self._panel is None:
             self._notice("info", self._status)
 
     def _open(self) -> None:
-        """Put the panel up, where there is a screen to put it on."""
+        """Show the panel, if the terminal can."""
         if self._panel is not None or not self._out.is_terminal or self._out.is_dumb_terminal:
             return
         from rtchat.ui.panel import LivePanel
 
-        self._since = self._now()
+        self._asked_at = self._now()
         self._panel = LivePanel(self._out)
         self._panel.start()
 
@@ -178,68 +180,68 @@ class LiveView:
         self._stream.add(visible(text), self._out.width)
         self._shown += len(text)
         self._deltas += 1
-        if self._first is None:
-            self._first = self._now()
+        if self._first_at is None:
+            self._first_at = self._now()
             self.tick()
         elif self._stream.is_full:
             self.tick()
 
-    def _settle(self) -> None:
-        """The model calls a tool: what it said before is all of that, and what follows is apart."""
+    def _end_block(self) -> None:
+        """The model calls a tool: the text so far is final, and text after it is a new block."""
         lines = self._stream.finish(self._out.width) if self._stream else []
         self._stream = None
         if self._panel is None:
             self._print(lines)
         else:
             self._paint(lines)
-        self._begun = False
+        self._has_printed = False
 
     def _finish(self, over: fx.ReplyOver) -> None:
-        """The rest of the text, then how it went."""
+        """Print the rest of the text, then how the reply ended."""
         if len(over.text) > self._shown:
             self._add(over.text[self._shown :])
         lines = self._stream.finish(self._out.width) if self._stream else []
         if self._panel is not None:
             self._panel.stop()
         self._print(lines)
-        begun = self._begun
+        has_printed = self._has_printed
         self.close()
-        self._is_due = False
+        self._is_pending = False
         if self._banner:
             self._out.print()
-        elif begun and self._err.is_terminal and not self._quiet:
+        elif has_printed and self._err.is_terminal and not self._quiet:
             self._err.print()
-        self._notice("error" if over.problem else "info", messages.remark(over))
+        self._notice("error" if over.problem else "info", messages.ending(over))
         self._notice("info", messages.stats(over))
 
     def _paint(self, settled: list[Text]) -> None:
-        """Print what is final and paint the panel below it."""
+        """Print final lines and paint the panel below them."""
         assert self._panel is not None
         frame = self._frame()
         if not settled:
             self._panel.paint(frame)
             return
-        self._panel.want(frame)
+        self._panel.set_content(frame)
         self._print(settled)
 
     def _print(self, lines: list[Text]) -> None:
-        """Print lines of the reply, in a conversation with an empty one before the first."""
+        """Print lines of the reply. In a conversation, an empty line precedes the first."""
         if not lines:
             return
-        if self._banner and not self._begun:
+        if self._banner and not self._has_printed:
             lines = [Text(), *lines]
-        self._begun = True
+        self._has_printed = True
         print_text(self._out, Text("\n").join(lines))
 
     # ------------------------------------------------------------------------------- the panel
 
     def _title(self) -> str:
-        """The right side of the frame: `1.2 s · ~84 tok/s`."""
+        """The title on the right of the frame: `1.2 s · ~84 tok/s`."""
         now = self._now()
-        title = f"{now - self._since:.1f} s"
-        if self._first is None or self._deltas < 2 or now <= self._first:
+        title = f"{now - self._asked_at:.1f} s"
+        if self._first_at is None or self._deltas < 2 or now <= self._first_at:
             return title
-        return f"{title} · ~{self._deltas / (now - self._first):.0f} tok/s"
+        return f"{title} · ~{self._deltas / (now - self._first_at):.0f} tok/s"
 
     def _frame(self) -> Panel | Group:
         from rich import box
@@ -273,35 +275,36 @@ class LiveView:
         )
 
     def _footer(self, width: int) -> str:
-        """What stops the reply, as far as there is room for it."""
-        footer = messages.stopping(self._microphone)
-        return footer if len(footer) <= width else messages.stopping(None)
+        """What stops the reply, in the shortest form if there is no room."""
+        footer = messages.stop_keys(self._microphone)
+        return footer if len(footer) <= width else messages.stop_keys(None)
 
-    # ------------------------------------------------------------------------- beside the reply
+    # ------------------------------------------------------------------------- other lines
 
     def _greet(self, ready: fx.Ready) -> None:
         if self._banner:
-            line = messages.connected_again(ready) if self._was_ready else messages.greeting(ready)
+            line = messages.reconnected(ready) if self._was_ready else messages.greeting(ready)
             self._notice("info", line)
         self._was_ready = True
 
-    def _hear(self, text: str) -> None:
-        """What was said aloud, as a question that was typed; late, after the reply to it."""
+    def _print_question(self, text: str) -> None:
+        """Print a spoken question like a typed one. If its transcript is late, the reply is
+        above."""
         if not self._banner:
-            self._notice("info", messages.heard(fx.UserTranscript(text)))
+            self._notice("info", messages.transcript(fx.UserTranscript(text)))
             return
-        said = visible(text.strip() or messages.NOTHING).replace("\n", "\n  ")
-        line = Text(f"› {said}")  # noqa: RUF001 # as at the prompt
-        if not self._is_due:
+        question = visible(text.strip() or messages.NO_WORDS).replace("\n", "\n  ")
+        line = Text(f"› {question}")  # noqa: RUF001 # as at the prompt
+        if not self._is_pending:
             line.append(" (answered above)", theme.DIM)
         print_text(self._out, line)
 
     def _notice(self, level: str, text: str) -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
         if text and not hidden:
-            self._status_writer(text, theme.NOTICES[level])
+            self._print_status(text, theme.NOTICES[level])
 
-    def _status_writer(self, text: str, style: str = theme.DIM) -> None:
-        """A line about the conversation, above the panel if there is one."""
+    def _print_status(self, text: str, style: str = theme.DIM) -> None:
+        """Print a line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
         print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)

@@ -1,7 +1,6 @@
-"""The lines beside a conversation, as plain words: the same on a terminal, in a pipe and in tests.
+"""Status lines about a conversation, as plain text.
 
-Parts of a line may hold what a server sent: whoever writes one to a terminal makes it `visible`
-first.
+A line may contain text from a server. Pass it through `visible` before writing it to a terminal.
 """
 
 from __future__ import annotations
@@ -23,51 +22,51 @@ from rtchat.core.text import on_a_line
 from rtchat.core.values import Status, StoredConversation, ToolCall, Usage
 from rtchat.ui.approval import as_code
 
-NOTHING = "(nothing understood)"
-"""In the place of what was heard without words in it."""
-_DOT = " · "
-_MOST_SHOWN = 200
+NO_WORDS = "(no words recognised)"
+"""Shown instead of an empty transcript."""
+_SEPARATOR = " · "
+_MAX_SHOWN = 200
 """Characters of arguments and outputs that are shown without `--verbose`."""
 
 
 def greeting(ready: Ready) -> str:
     """The first line of a conversation."""
-    return _DOT.join(
+    return _SEPARATOR.join(
         (f"rtchat {__version__}", ready.model, f"connected in {ready.seconds:.2f} s", "/help")
     )
 
 
-def connected_again(ready: Ready) -> str:
-    """A connection that replaces a lost one."""
-    parts = [f"connected again in {ready.seconds:.1f} s"]
+def reconnected(ready: Ready) -> str:
+    """The line about a connection that replaces a lost one."""
+    parts = [f"reconnected in {ready.seconds:.1f} s"]
     if ready.replayed:
         noun = "turn" if ready.replayed == 1 else "turns"
         parts.append(f"{ready.replayed} {noun} replayed")
-    return _DOT.join(parts)
+    return _SEPARATOR.join(parts)
 
 
-def conversation(kept: StoredConversation) -> str:
-    """Which kept conversation goes on."""
-    noun = "turn" if kept.turns == 1 else "turns"
-    return _DOT.join((f"conversation {kept.id}", kept.title, f"{kept.turns} {noun}"))
+def conversation(stored: StoredConversation) -> str:
+    """The line about the saved conversation that is continued."""
+    noun = "turn" if stored.turns == 1 else "turns"
+    return _SEPARATOR.join((f"conversation {stored.id}", stored.title, f"{stored.turns} {noun}"))
 
 
 def waiting(update: Waiting) -> str:
-    """Why nothing happens, and for how long."""
-    return f"{update.why}, again in {update.seconds:.1f} s"
+    """Why the program waits, and for how long."""
+    return f"{update.why}; retrying in {update.seconds:.1f} s"
 
 
-def heard(update: UserTranscript) -> str:
-    """What was said aloud, for whom it does not stand where questions do."""
-    return f"heard: {' '.join(update.text.split()) or NOTHING}"
+def transcript(update: UserTranscript) -> str:
+    """The transcript of a spoken question on one line, for views that do not show questions."""
+    return f"you said: {' '.join(update.text.split()) or NO_WORDS}"
 
 
 def microphone(update: MicrophoneStatus) -> str:
-    """Whether it is on, for whom cannot see it."""
+    """Whether the microphone is on, for views without a status line."""
     return f"microphone {'on' if update.is_on else 'off'}"
 
 
-def stopping(microphone: MicrophoneStatus | None) -> str:
+def stop_keys(microphone: MicrophoneStatus | None) -> str:
     """What stops a reply."""
     if microphone is None or not microphone.is_there:
         return "Ctrl-C stops"
@@ -76,21 +75,24 @@ def stopping(microphone: MicrophoneStatus | None) -> str:
     return "speak or Ctrl-C stops" if microphone.is_on else "Ctrl-C stops"
 
 
-def remark(over: ReplyOver) -> str:
-    """How a reply ended that did not just complete; "" if it did."""
+def ending(over: ReplyOver) -> str:
+    """Why a reply ended early or failed; "" if it completed."""
     match over.status:
         case Status.COMPLETED:
             return ""
         case Status.CANCELLED:
             return str(over.problem or "interrupted")
-        case Status.INCOMPLETE | Status.FAILED:
-            return str(over.problem or over.reason or f"the reply is {over.status}")
+        case Status.INCOMPLETE:
+            return str(over.problem or over.reason or "the reply is incomplete")
+        case Status.FAILED:
+            return str(over.problem or over.reason or "the reply failed")
         case _:
             assert_never(over.status)
 
 
 def stats(over: ReplyOver) -> str:
-    """What is known about a reply: model, times, rate, tokens, cost. "" if it never began."""
+    """A reply's model, times, token rate, tokens and cost, as far as known. "" if it never
+    began."""
     first, total, usage = over.timing.first_token, over.timing.total, over.usage
     if first is None and usage is None:
         return ""
@@ -102,40 +104,40 @@ def stats(over: ReplyOver) -> str:
     if first is not None and total is not None and usage and usage.output and total - first > 0.05:
         parts.append(f"{usage.output / (total - first):.0f} tok/s")
     parts += _tokens(usage) if usage else ()
-    return _DOT.join(parts if over.cost is None else (*parts, dollars(over.cost)))
+    return _SEPARATOR.join(parts if over.cost is None else (*parts, dollars(over.cost)))
 
 
 def dollars(cost: float) -> str:
-    """An amount of money, as small as those of replies are."""
+    """An amount in US dollars, which may be a small fraction of a cent."""
     if 0 < cost < 0.0001:
         return "<$0.0001"
     return f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
 
 
 def call(call: ToolCall, *, in_full: bool) -> str:
-    """A call as code shows one, exactly: `weather({"city": "Oslo"})`."""
+    """A call in code notation, exactly: `weather({"city": "Oslo"})`."""
     return _short(as_code(call.name, call.arguments), in_full=in_full)
 
 
 def outcome(ended: ToolEnded, *, in_full: bool) -> str:
-    """What came of it, on a line."""
+    """The output of a tool call, on one line."""
     output = _short(" ".join(ended.output.split()), in_full=in_full)
     return f"{on_a_line(ended.call.name)} → {output}"
 
 
 def _short(text: str, *, in_full: bool) -> str:
-    if in_full or len(text) <= _MOST_SHOWN:
+    if in_full or len(text) <= _MAX_SHOWN:
         return text
-    return f"{text[:_MOST_SHOWN]}… ({len(text)} characters)"
+    return f"{text[:_MAX_SHOWN]}… ({len(text)} characters)"
 
 
 def totals(update: Totals) -> str:
-    """The sums of a run, and what is left of the limits: a table."""
+    """The `/usage` table: totals since the program started, and what is left of the rate limits."""
     usage = update.usage
     rows = [
         ("replies", f"{update.replies}", ""),
         ("input", f"{usage.input}", "tokens"),
-        ("cached", f"{usage.cached}", "of these"),
+        ("cached", f"{usage.cached}", "of the input"),
         ("output", f"{usage.output}", "tokens"),
         ("cost", "unknown" if update.cost is None else dollars(update.cost), ""),
         *(_limit(limit) for limit in update.limits),
@@ -147,8 +149,8 @@ def totals(update: Totals) -> str:
 
 
 def _limit(limit: RateLimit) -> tuple[str, str, str]:
-    again = f", again in {limit.reset_seconds:.0f} s" if limit.reset_seconds >= 0.5 else ""
-    return f"limit: {limit.name}", f"{limit.remaining}", f"left of {limit.limit}{again}"
+    reset = f", resets in {limit.reset_seconds:.0f} s" if limit.reset_seconds >= 0.5 else ""
+    return f"limit: {limit.name}", f"{limit.remaining}", f"left of {limit.limit}{reset}"
 
 
 def _tokens(usage: Usage) -> tuple[str, str]:

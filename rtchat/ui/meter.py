@@ -12,24 +12,24 @@ from rtchat.core.effects import MicrophoneStatus
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 4
-"""Levels, the latest of those that were looked at."""
+"""How many of the latest levels are shown."""
 _ON, _DIM = "fg:ansicyan", "fg:ansibrightblack"
 
 
 class Meters(Protocol):
-    """What can be read at any time from the devices of a voice conversation."""
+    """The state of a voice conversation's audio devices. It can be read at any time."""
 
     @property
     def level(self) -> float:
-        """How loud the microphone is, from 0 to 1, even in decibels."""
+        """The microphone's input level, from 0 to 1 on a decibel scale."""
 
     @property
     def is_playing(self) -> bool:
-        """Whether something of a reply is yet to be heard."""
+        """Whether audio of a reply is still to be played."""
 
 
 class Meter:
-    """The line. `width` gives the columns of the terminal."""
+    """The status line. `width` returns the number of columns of the terminal."""
 
     def __init__(self, meters: Meters, width: Callable[[], int]) -> None:
         self._meters = meters
@@ -38,18 +38,18 @@ class Meter:
         self._heights = deque([0] * _SHOWN, maxlen=_SHOWN)
         self._painted: StyleAndTextTuples = []
 
-    def turn(self, microphone: MicrophoneStatus) -> None:
-        """It was turned on or off."""
+    def set_microphone(self, microphone: MicrophoneStatus) -> None:
+        """Show this microphone state."""
         self._microphone = microphone
         self._heights.extend([0] * _SHOWN)
 
-    def look(self) -> bool:
-        """Look at the level; whether the line is another than the one painted last."""
+    def poll(self) -> bool:
+        """Read the input level. Returns whether the line differs from the one painted last."""
         self._heights.append(min(int(self._meters.level * len(_BARS)), len(_BARS) - 1))
         return self._line() != self._painted
 
     def paint(self) -> StyleAndTextTuples:
-        """The line as it is now."""
+        """The current line."""
         self._painted = self._line()
         return self._painted
 
@@ -63,19 +63,19 @@ class Meter:
         return [(_ON if self._microphone.is_on else _DIM, text[:1]), (_DIM, text[1:])]
 
     def _parts(self, microphone: MicrophoneStatus) -> list[str]:
-        """What the line says; where there is no room the last goes first."""
+        """The parts of the line. Where there is no room, the last ones are dropped first."""
         bars = " " + "".join(_BARS[height] for height in self._heights)
         match microphone.is_on, microphone.push_to_talk:
             case _ if not microphone.is_there:
                 parts = ["○ no microphone"]
             case True, True:
-                parts = ["● talking", bars, " · Ctrl-T sends", " · Esc drops it"]
+                parts = ["● recording", bars, " · Ctrl-T sends", " · Esc discards"]
             case True, False:
                 parts = ["● listening", bars, " · Ctrl-T mutes"]
             case False, True:
                 parts = ["○ Ctrl-T to talk"]
             case _:
-                parts = ["○ muted", " · Ctrl-T listens"]
+                parts = ["○ muted", " · Ctrl-T unmutes"]
         if self._meters.is_playing and not (microphone.is_on and microphone.push_to_talk):
-            parts.append(" · Esc stops the voice")
+            parts.append(" · Esc stops playback")
         return parts

@@ -1,9 +1,9 @@
-"""A few rows at the bottom of the screen that are painted again and again, and print above them.
+"""Rows at the bottom of the screen that are repainted, while other text is printed above them.
 
-Unlike Rich's `Live`, this writes only the cells that changed, and moves rows that only moved. The
-cursor rests on their first cell: to erase them nothing need be known about their number or about
-how a terminal wrapped them after a resize. No scroll regions and no absolute positions, which lose
-lines of the scrollback: room is made by newlines at the bottom.
+Unlike Rich's `Live`, this writes only cells that changed, and moves rows that only moved. The
+cursor stays on the first cell of the rows, so they can be erased without knowing how many there are
+or how the terminal wrapped them after a resize. Space is made by newlines at the bottom: scroll
+regions and absolute positions would lose lines of the scrollback.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ Row = list[Segment]
 
 
 class LivePanel(RenderHook):
-    """Rows at the bottom of a console, up from `start` to `stop`."""
+    """Rows at the bottom of a console, shown from `start` to `stop`."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._is_started = False
-        self._wanted: list[Row] = []
+        self._content: list[Row] = []
         self._shown: list[Row] = []
         self._width = console.width
 
     def start(self) -> None:
-        """Show the rows from now on, in place of the cursor."""
+        """Hide the cursor and show the rows from now on."""
         self._is_started = True
         self.console.show_cursor(False)
         self.console.push_render_hook(self)
 
     def paint(self, renderable: RenderableType) -> None:
-        """Make the rows show this."""
-        self.want(renderable)
+        """Repaint the rows with this content."""
+        self.set_content(renderable)
         self.console.print(Control(), crop=False)
 
-    def want(self, renderable: RenderableType) -> None:
-        """What to show when something is printed next."""
+    def set_content(self, renderable: RenderableType) -> None:
+        """Set what the rows show after the next print."""
         rows = self.console.render_lines(renderable, pad=False)
-        self._wanted = [_firm(row, self.console.width) for row in rows]
+        self._content = [_with_fixed_border(row, self.console.width) for row in rows]
 
     def clear(self) -> None:
-        """Take the rows away; more may be painted later."""
-        self._wanted = []
+        """Remove the rows; others may be painted later."""
+        self._content = []
         self.console.print(Control(), crop=False)
 
     def stop(self) -> None:
-        """Take the rows away for good."""
+        """Remove the rows and show the cursor again."""
         if not self._is_started:
             return
         self._is_started = False
@@ -62,14 +62,14 @@ class LivePanel(RenderHook):
         self.console.show_cursor(True)
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Rich calls this with whatever is to be printed while the rows are up."""
-        old, new, width = self._shown, self._wanted, self.console.width
+        """Rich calls this with everything to be printed while the rows are shown."""
+        old, new, width = self._shown, self._content, self.console.width
         same = bool(old and new) and self._width == width
         self._shown, self._width = new, width
         count = _height(renderables, width) if same else None
         if count is None or count + max(len(old), len(new)) > self.console.height:
             erase = [_ERASE] if old else []
-            return [Segments([_BEGIN, *erase]), *renderables, Segments([*_all(new), _END])]
+            return [Segments([_BEGIN, *erase]), *renderables, Segments([*_joined(new), _END])]
         room = _room(len(old), len(new) + count)
         insert = [_code(f"[{count}L")] if count else []
         painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
@@ -77,27 +77,34 @@ class LivePanel(RenderHook):
 
 
 def fold(line: Text, width: int) -> list[Text]:
-    """A line as rows that no terminal wraps, whatever it makes of emoji and vowel signs."""
+    """Split a line into rows that no terminal wraps, whatever width it gives emoji and vowel
+    signs."""
     if line.plain.isascii():
         return [line]
-    ends = [index for index, most in enumerate(accumulate(map(_most, line.plain))) if most > width]
+    ends = [
+        index
+        for index, cells in enumerate(accumulate(map(_max_cells, line.plain)))
+        if cells > width
+    ]
     if not ends:
         return [line]
     first, rest = line.divide([max(ends[0], 1)])
     return [first, *(fold(rest, width) if rest else [])]
 
 
-def _most(character: str) -> int:
-    """In how many cells a terminal may show a character: they differ on what joins what."""
+def _max_cells(character: str) -> int:
+    """The maximum number of cells that a terminal uses for a character. Terminals differ in which
+    characters they combine."""
     if "\U0001f1e6" <= character <= "\U0001f1ff" or "\U0001f3fb" <= character <= "\U0001f3ff":
-        return 2  # letters of flags, and shades of skin
+        return 2  # regional indicators and skin tones
     return cell_len(character) or int(character == "\ufe0f" or category(character) == "Mc")
 
 
-def _firm(row: Row, width: int) -> Row:
-    """The same row with its right border in its column even if its text is not as wide as held."""
+def _with_fixed_border(row: Row, width: int) -> Row:
+    """The same row, with its right border in the right column whatever width a terminal gives the
+    text."""
     text = "".join(part.text for part in row)
-    if text.isascii() or sum(map(_most, text)) == cell_len(text):
+    if text.isascii() or sum(map(_max_cells, text)) == cell_len(text):
         return row
     inner = [part for part in row[:-1] if part.text.strip()]
     erase = Control((ControlType.ERASE_IN_LINE, 0)).segment
@@ -106,7 +113,7 @@ def _firm(row: Row, width: int) -> Row:
 
 
 def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
-    """How many rows something takes, where there can be no doubt about it."""
+    """How many rows these take; None if that is not certain."""
     height = 0
     for each in renderables:
         if isinstance(each, Control) and not each.segment.text:
@@ -116,7 +123,7 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
         for line in each.plain.split("\n"):
             if len(line) >= width:
                 return None
-            if not (line.isascii() or len(line) == cell_len(line) == sum(map(_most, line))):
+            if not (line.isascii() or len(line) == cell_len(line) == sum(map(_max_cells, line))):
                 return None
             height += 1
     return height
@@ -127,21 +134,23 @@ def _code(text: str) -> Segment:
 
 
 _BEGIN, _END = _code("[?2026h"), _code("[?2026l")
-"""Around what is to appear at once. A terminal that does not know a private mode passes over it."""
+"""Around output that is to appear at once (synchronised output). Terminals ignore private modes
+that they do not support."""
 _FINISH = Segments([_END])
 _SAVE, _RESTORE = _code("7"), _code("8")
 
 
 def _room(rows: int, needed: int) -> list[Segment]:
-    """Rows below so many: where there are none the screen scrolls, as for any text."""
+    """Make sure that there are `needed` rows, of which `rows` exist. The screen scrolls if there is
+    no room below."""
     if needed <= rows:
         return []
     down = Segment("\n" * (needed - 1), None, [(ControlType.CURSOR_DOWN, needed - 1)])
-    return [down, *_back(needed - 1)]
+    return [down, *_first_cell(needed - 1)]
 
 
 def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
-    """Make old rows as many as new ones, changing `old` to what is then on the screen."""
+    """Insert or delete rows until there are as many as in `new`; `old` is updated to match."""
     count = len(new) - len(old)
     if not count:
         return []
@@ -158,19 +167,19 @@ def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
 
 
 _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])
-"""From the first cell down. Not `[J` alone: tmux takes that, in the first cell of the screen, for
-`clear` and moves all of it to the scrollback."""
+"""Erases from the first cell down. Not `[J` alone: in the first cell of the screen tmux treats that
+as `clear` and moves the whole screen to the scrollback."""
 
 
-def _all(rows: list[Row]) -> list[Segment]:
+def _joined(rows: list[Row]) -> list[Segment]:
     segments: list[Segment] = []
     for row in rows:
         segments += [*row, Segment.line()]
-    return [*segments[:-1], *_back(len(rows) - 1)]
+    return [*segments[:-1], *_first_cell(len(rows) - 1)]
 
 
 def _changes(old: list[Row], new: list[Row]) -> list[Segment]:
-    """What turns the old rows into as many new ones."""
+    """The output that turns the old rows into the new ones, which are as many."""
     segments: list[Segment] = []
     at = 0
     for index, (before, after) in enumerate(zip(old, new, strict=True)):
@@ -184,14 +193,15 @@ def _changes(old: list[Row], new: list[Row]) -> list[Segment]:
     return [_SAVE, *segments, _RESTORE] if segments else []
 
 
-def _back(rows: int) -> list[Segment]:
-    """From anywhere in a row to the first cell of one so many rows up."""
+def _first_cell(rows: int) -> list[Segment]:
+    """Move from anywhere in a row to the first cell of the row that is `rows` rows up."""
     up = [Control((ControlType.CURSOR_UP, rows)).segment] if rows > 0 else []
     return [Control(ControlType.CARRIAGE_RETURN).segment, *up]
 
 
 def _change(before: Row, after: Row) -> tuple[int, list[Segment]]:
-    """From which column to write what. Whole rows where characters are not one cell each."""
+    """The column to write at, and what to write: the whole row unless every character is one cell
+    wide."""
     if any(part.cell_length != len(part.text) for part in (*before, *after)):
         return 0, [*after, Control((ControlType.ERASE_IN_LINE, 0)).segment]
     old, new = _cells(before), _cells(after)

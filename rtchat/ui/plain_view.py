@@ -1,7 +1,7 @@
-"""The views without a screen: the reply as raw text on stdout, all that is about it on stderr.
+"""Views that repaint nothing: the reply as text on stdout, everything about it on stderr.
 
-Off a terminal the text goes out byte for byte as it arrives; on one (`--plain`) it is made harmless
-first. Nothing is ever painted twice.
+In a pipe or a file the text is written byte for byte as it arrives. On a terminal (`--plain`)
+control characters are escaped first.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from rtchat.ui import messages
 
 
 class StatusWriter:
-    """The lines on stderr. As a view by itself it shows everything but the replies.
+    """Writes status lines to stderr. Used alone, it is a view of everything except the replies.
 
-    `banner` is for a conversation with a person: it greets.
+    `banner` is for a conversation with a person: it prints a greeting.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class StatusWriter:
         self._verbose = verbose
         self._quiet = quiet
         self._was_ready = False
-        self._complaint = ""
+        self._last_error = ""
 
-    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm an update
-        """Show what is about the replies."""
+    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
+        """Show an update, except the text of a reply."""
         match update:
             case fx.Connecting(model):
                 self._detail(f"connecting to {model}")
             case fx.Ready():
                 if self._was_ready:
-                    self._info(messages.connected_again(update))
+                    self._info(messages.reconnected(update))
                 elif self._banner:
                     self._info(messages.greeting(update))
                 else:
@@ -51,9 +51,9 @@ class StatusWriter:
             case fx.Waiting():
                 self._info(messages.waiting(update))
             case fx.QuestionAsked():
-                self._complaint = ""
+                self._last_error = ""
             case fx.UserTranscript():
-                self._info(messages.heard(update))
+                self._info(messages.transcript(update))
             case fx.MicrophoneStatus():
                 self._info(messages.microphone(update))
             case fx.TextArrived() | fx.Copy() | fx.ToolAsked():
@@ -72,22 +72,22 @@ class StatusWriter:
                 assert_never(update)
 
     def tick(self) -> None:
-        """Nothing is painted."""
+        """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: this view holds nothing open."""
 
     def say(self, text: str) -> None:
-        """A line for whoever wants to know what happens."""
+        """Write a line, unless `quiet`."""
         self._info(text)
 
     def _ended(self, over: fx.ReplyOver) -> None:
-        remark = messages.remark(over)
+        ending = messages.ending(over)
         if over.problem is None:
-            self._info(remark)
-        elif remark != self._complaint:  # else it ends every question that waits, and was said
-            self._complaint = remark
-            self._complain(remark)
+            self._info(ending)
+        elif ending != self._last_error:  # the same problem may end every queued question
+            self._last_error = ending
+            self._error(ending)
         self._info(messages.stats(over))
 
     def _notice(self, level: str, text: str) -> None:
@@ -96,10 +96,10 @@ class StatusWriter:
         elif level == "info":
             self._info(text)
         else:
-            self._complain(text)
+            self._error(text)
 
-    def _complain(self, text: str) -> None:
-        self._line(f"rtchat: {' '.join(text.split())}")  # what a server says may have many lines
+    def _error(self, text: str) -> None:
+        self._line(f"rtchat: {' '.join(text.split())}")  # a server's message may have many lines
 
     def _detail(self, text: str) -> None:
         if self._verbose:
@@ -111,13 +111,13 @@ class StatusWriter:
 
     def _line(self, text: str) -> None:
         if self._err is not None:
-            with suppress(OSError):  # there is nobody left to tell
+            with suppress(OSError):  # the reader of stderr is gone
                 self._err.write(visible(text) + "\n")
                 self._err.flush()
 
 
 class PlainView:
-    """Replies as text on `out`, everything else to `status`. `raw` leaves the text as it is."""
+    """Replies as text on `out`, everything else to `status`. `raw` leaves the text unchanged."""
 
     def __init__(self, out: BinaryIO, status: StatusWriter, *, raw: bool) -> None:
         self._out = out
@@ -126,7 +126,7 @@ class PlainView:
         self._last = ""
 
     def show(self, update: fx.Update) -> None:
-        """Write what arrived, at once."""
+        """Write text as soon as it arrives."""
         match update:
             case fx.TextArrived(text):
                 self._write(text)
@@ -139,17 +139,17 @@ class PlainView:
                 pass
         self._status_writer.show(update)
 
-    def expect(self) -> None:
-        """Nothing is said until there is something to say."""
+    def show_waiting(self) -> None:
+        """Do nothing: this view shows no progress."""
 
     def hide(self) -> None:
-        """Nothing is painted."""
+        """Do nothing: this view repaints nothing."""
 
     def tick(self) -> None:
-        """Nothing is painted."""
+        """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: this view holds nothing open."""
 
     def _write(self, text: str) -> None:
         self._last = text[-1:] or self._last

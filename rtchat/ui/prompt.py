@@ -1,7 +1,6 @@
-"""The line editor: one entry at a time, and what is typed while a reply streams.
+"""The line editor: reads one entry at a time, and what is typed while a reply streams.
 
-Everything about keys is here and nothing else is: what an entry means is for `slash_commands`, when
-to ask for one is for `terminal`.
+`slash_commands` interprets entries, and `terminal` decides when to read one.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from rtchat.ui.shown_question import ShownQuestion
 from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
 
 Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
-_BEAT = 0.1
-"""Seconds between two looks at the microphone's level."""
-_FARTHEST = 2.0
-"""Seconds that a terminal may take to show a question and to report that."""
+_METER_SECONDS = 0.1
+"""Seconds between two readings of the microphone's level."""
+_QUESTION_TIMEOUT = 2.0
+"""Seconds that a terminal may take to show a question and report the cursor position."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 _STYLE = {"bottom-toolbar": "noreverse"}
@@ -47,9 +46,9 @@ _PLAIN = Style([])
 
 
 class Prompt:
-    """Reads entries from a terminal. `history` None keeps them in memory only.
+    """Reads entries from a terminal. If `history` is None, they are kept in memory only.
 
-    `meters` are there in a voice conversation, and are shown below the entry if `paints_meter`.
+    `meters` is for voice conversations; it is shown below the entry if `paints_meter`.
     """
 
     def __init__(
@@ -67,28 +66,28 @@ class Prompt:
         self._input = input or create_input()
         self._typed = TypeaheadBuffer()
         self.on_suspend: Callable[[], None] = lambda: None
-        """What Ctrl-Z does."""
+        """Called on Ctrl-Z."""
         self.on_press: Callable[[Pressed], None] = lambda _: None
-        """What the keys do that are about sound."""
+        """Called for a key that the conversation handles."""
         self.on_return: Callable[[], None] = lambda: None
-        """What happens once an $EDITOR is closed."""
+        """Called when $EDITOR is closed."""
         self._meters = meters
         self._meter: Meter | None = None
         if meters is not None and paints_meter:
             self._meter = Meter(meters, lambda: output.get_size().columns)
         self._editor: asyncio.Task[None] | None = None
-        self._is_put_aside = False
+        self._is_set_aside = False
         self._is_asking = False
         self._early_until = 0.0
-        """When keys answer the question at the latest, by the clock of the loop."""
+        """The loop time from which keys are answers, even without a report from the terminal."""
         self._cleared = ""
-        """The text that Ctrl-C cleared last, until Up is pressed."""
+        """The text that Ctrl-C cleared last; Up restores it."""
         self._is_advised = False
-        """The last line above the entry says how to leave."""
-        self._is_talking = False
-        """A turn is being spoken that the user will end."""
+        """Whether the last line above the entry says how to leave."""
+        self._is_recording = False
+        """Whether the microphone records a push-to-talk turn."""
         self._suspension: Awaitable[None] | None = None
-        """Held only because the loop itself would let it be collected."""
+        """A reference that keeps the task from being garbage-collected."""
         self._history = InputHistory(history)
         self._session: PromptSession[str] = PromptSession(
             "› ",  # noqa: RUF001 # the prompt is meant to look like this
@@ -119,7 +118,7 @@ class Prompt:
 
     @property
     def active(self) -> bool:
-        """Whether something is being edited right now."""
+        """Whether an entry or an answer is being edited."""
         return self._running is not None
 
     @property
@@ -128,81 +127,81 @@ class Prompt:
         return next((app for app in apps if app.is_running), None)
 
     @property
-    def is_covered(self) -> bool:
-        """Whether the screen is that of an $EDITOR."""
+    def is_in_editor(self) -> bool:
+        """Whether $EDITOR has the screen."""
         return self._editor is not None
 
     def without_echo(self) -> AbstractContextManager[None]:
-        """While this lasts, keys that are pressed between one entry and the next are not shown."""
+        """A context in which keys pressed between two entries are not echoed."""
         return self._input.raw_mode()
 
     async def read(self, default: str = "") -> str | None:
-        """One entry, begun with `default` and what was typed ahead, or with the one that was put
-        aside. None: the user leaves; empty also if it is put aside.
+        """Read one entry. It begins with `default` and the typeahead, or with the entry that was
+        set aside. Returns None if the user leaves, and "" if the entry is set aside.
 
-        What fails is the session's: the library would show a traceback, and wait for Enter.
+        Exceptions are raised to the caller: the library would print a traceback and wait for Enter.
         """
         await self._history.ready()
         session, self._session.app.erase_when_done = self._session, False
         self._is_advised, self._cleared = False, ""
-        with self._beating():
+        with self._updating_meter():
             try:
-                if not self._is_put_aside:
+                if not self._is_set_aside:
                     default += self._typed.take()
                     return await session.prompt_async(
                         default=default, handle_sigint=False, set_exception_handler=False
                     )
-                self._is_put_aside = False
-                self._typed.go_on(session.default_buffer)
+                self._is_set_aside = False
+                self._typed.apply_to(session.default_buffer)
                 return await session.app.run_async(handle_sigint=False, set_exception_handler=False)
             except EOFError:
                 return None
 
-    def put_aside(self) -> None:
-        """Take down the entry that is edited; the next one goes on with it."""
+    def set_aside(self) -> None:
+        """Remove the entry from the screen; the next `read` continues it."""
         app = self._session.app
         if not app.is_running or app.is_done:
             return
         self._session.search_buffer.reset()
         self._session.layout.focus(DEFAULT_BUFFER)
-        self._is_put_aside = app.erase_when_done = True
+        self._is_set_aside = app.erase_when_done = True
         app.exit(result="")
 
-    def turn(self, microphone: MicrophoneStatus) -> None:
-        """The microphone was turned on or off."""
-        self._is_talking = microphone.is_on and microphone.push_to_talk
+    def set_microphone(self, microphone: MicrophoneStatus) -> None:
+        """Show this microphone state."""
+        self._is_recording = microphone.is_on and microphone.push_to_talk
         if self._meter is not None:
-            self._meter.turn(microphone)
+            self._meter.set_microphone(microphone)
 
     @contextmanager
-    def _beating(self) -> Iterator[None]:
-        """Repaint the meter while this lasts, whenever it shows something else."""
+    def _updating_meter(self) -> Iterator[None]:
+        """A context in which the meter is repainted whenever it changes."""
         if (meter := self._meter) is None:
             yield
             return
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle
 
-        def beat() -> None:
+        def update() -> None:
             nonlocal timer
-            timer = loop.call_later(_BEAT, beat)
-            if meter.look():
+            timer = loop.call_later(_METER_SECONDS, update)
+            if meter.poll():
                 self._session.app.invalidate()
 
-        timer = loop.call_later(_BEAT, beat)
+        timer = loop.call_later(_METER_SECONDS, update)
         try:
             yield
         finally:
             timer.cancel()
 
     def close(self) -> None:
-        """Write what is left of the input history."""
+        """Finish writing the input history."""
         self._history.close()
 
     async def choose(self, question: ToolQuestion) -> Answer | None:
-        """Ask until the answer is yes, always or no; None: stop the reply.
+        """Ask until the answer is yes, always or no. Returns None if the reply is to be stopped.
 
-        Keys that were pressed before the question was on the screen stay for the next entry.
+        Keys that were pressed before the question was on the screen go to the next entry.
         """
         app = self._choices.app
         app.renderer.cpr_support = self._session.app.renderer.cpr_support
@@ -215,7 +214,7 @@ class Prompt:
             app.before_render += self._before_question
             try:
                 typed = await self._choices.prompt_async(
-                    lambda: shown.message(self.above),
+                    lambda: shown.message(self.print_above),
                     handle_sigint=False,
                     set_exception_handler=False,
                 )
@@ -227,15 +226,16 @@ class Prompt:
         return None
 
     def _before_question(self, app: Application[str]) -> None:
-        """The question is about to appear: whatever can be read now was typed before."""
+        """The question is about to appear: input that can be read now was typed before it."""
         app.before_render -= self._before_question
-        self._early_until = asyncio.get_running_loop().time() + _FARTHEST
+        self._early_until = asyncio.get_running_loop().time() + _QUESTION_TIMEOUT
         while keys := self._input.read_keys():
             for key in keys:
-                self._early(app, key)
+                self._handle_early_key(app, key)
 
-    def _early(self, app: Application[str], key: KeyPress) -> None:
-        """A key that was pressed before the question was shown stops the reply or is text."""
+    def _handle_early_key(self, app: Application[str], key: KeyPress) -> None:
+        """Handle a key pressed before the question was shown: Ctrl-C stops the reply, other keys
+        are typeahead."""
         if key.key is Keys.CPRResponse:
             app.renderer.report_absolute_cursor_row(int(key.data[2:].partition(";")[0]))
         elif key.key is Keys.ControlC and not app.is_done:
@@ -243,19 +243,19 @@ class Prompt:
         else:
             self._typed.press(key)
 
-    def abandon(self) -> None:
-        """The question needs no answer any more: remove it."""
+    def dismiss_question(self) -> None:
+        """Remove the question: it no longer needs an answer."""
         self._is_asking = False
         app = self._choices.app
         if app.is_running and not app.is_done:
             app.erase_when_done = True
             app.exit(exception=EOFError)
 
-    def above(self, show: Callable[[], None]) -> None:
-        """Let `show` print above the entry being edited, or at once if none is.
+    def print_above(self, show: Callable[[], None]) -> None:
+        """Call `show`, which prints above the entry that is being edited, if there is one.
 
-        The terminal stays raw meanwhile (the library's own way would not leave it so): an Enter
-        that is typed in this very moment must not become a new line.
+        The terminal stays in raw mode, which `run_in_terminal` would leave: otherwise an Enter
+        typed at this moment would become a new line.
         """
         self._is_advised = False
         app = self._running
@@ -267,8 +267,8 @@ class Prompt:
         app.renderer.request_absolute_cursor_position()
         app.invalidate()
 
-    def suspended(self, stop: Callable[[], None]) -> None:
-        """Call `stop` with the terminal as the shell left it, and go on afterwards."""
+    def suspend(self, stop: Callable[[], None]) -> None:
+        """Call `stop` with the terminal in its original mode, then continue."""
         if self.active:
             self._suspension = run_in_terminal(stop)
         else:
@@ -277,7 +277,7 @@ class Prompt:
 
     @contextmanager
     def replying(self, on_cancel: Callable[[], None]) -> Iterator[None]:
-        """While this lasts Ctrl-C and Esc call `on_cancel` and other text is kept, unseen."""
+        """A context in which Ctrl-C and Esc call `on_cancel`; other keys are typeahead."""
         actions = {
             Keys.Escape: on_cancel,
             Keys.ControlC: on_cancel,
@@ -311,23 +311,23 @@ class Prompt:
             if text := event.current_buffer.text:
                 event.current_buffer.reset(append_to_history=True)
                 self._cleared = text
-            elif self._has_sound:
+            elif self._can_be_silenced:
                 self.on_press(CancelPressed())
             else:
                 self.on_press(EntryAbandoned())
                 self._advise(event.app.output)
 
         @keys.add("up", filter=typing & Condition(lambda: bool(self._cleared)))
-        def bring_back(event: KeyPressEvent) -> None:
+        def restore(event: KeyPressEvent) -> None:
             event.current_buffer.auto_up()
-            if not event.current_buffer.text:  # the history is not loaded again yet
+            if not event.current_buffer.text:  # the history has not been reloaded yet
                 event.current_buffer.insert_text(self._cleared)
             self._cleared = ""
 
         @keys.add("c-x", "c-e", filter=typing)
         def edit(event: KeyPressEvent) -> None:
             self._editor = event.current_buffer.open_in_editor()
-            self._editor.add_done_callback(self._returned)
+            self._editor.add_done_callback(self._on_editor_closed)
 
         return keys
 
@@ -336,8 +336,8 @@ class Prompt:
 
         @Condition
         def is_early() -> bool:
-            """A slow terminal may not have shown the question yet. Its report of the cursor
-            position comes after all that was typed before, but may also get lost."""
+            """Whether the terminal may not have shown the question yet. Its report of the cursor
+            position follows everything typed before, but may get lost."""
             renderer = get_app().renderer
             is_waiting = renderer.waiting_for_cpr and renderer.cpr_support is CPR_Support.SUPPORTED
             return is_waiting and asyncio.get_running_loop().time() < self._early_until
@@ -345,16 +345,16 @@ class Prompt:
         @keys.add(Keys.Any, filter=is_early, eager=True)
         def keep(event: KeyPressEvent) -> None:
             for key in event.key_sequence:
-                self._early(event.app, key)
+                self._handle_early_key(event.app, key)
 
-        @keys.add("escape", eager=_is_alone)
+        @keys.add("escape", eager=_is_single_key)
         def stop(event: KeyPressEvent) -> None:
             event.app.exit(exception=KeyboardInterrupt)
 
         return keys
 
     def _common_keys(self) -> KeyBindings:
-        """The keys of both an entry and a question."""
+        """The keys for both entries and questions."""
         keys = KeyBindings()
 
         @keys.add("c-z")
@@ -365,30 +365,30 @@ class Prompt:
         def toggle(event: KeyPressEvent) -> None:
             self.on_press(MicrophoneToggled())
 
-        @keys.add("escape", filter=Condition(lambda: self._has_sound), eager=_is_alone)
+        @keys.add("escape", filter=Condition(lambda: self._can_be_silenced), eager=_is_single_key)
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
 
         return keys
 
     def _advise(self, output: Output) -> None:
-        """Say how to leave, unless the last line above does."""
+        """Print how to leave, unless the last line above already says so."""
         if not self._is_advised:
             advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE), ("", "\n")])
-            self.above(lambda: print_formatted_text(output, advice, _PLAIN))
+            self.print_above(lambda: print_formatted_text(output, advice, _PLAIN))
             self._is_advised = True
 
     @property
-    def _has_sound(self) -> bool:
-        """Whether there is something to stop: what is heard, or what is being said."""
-        return self._is_talking or (self._meters is not None and self._meters.is_playing)
+    def _can_be_silenced(self) -> bool:
+        """Whether there is playback or a recording to stop."""
+        return self._is_recording or (self._meters is not None and self._meters.is_playing)
 
-    def _returned(self, editor: asyncio.Task[None]) -> None:
+    def _on_editor_closed(self, editor: asyncio.Task[None]) -> None:
         self._editor = None
         self.on_return()
 
 
 @Condition
-def _is_alone() -> bool:
-    """No other key came with it: it is Esc, not Alt."""
+def _is_single_key() -> bool:
+    """Whether no other key arrived with this one: Esc, not Alt."""
     return not get_app().key_processor.input_queue

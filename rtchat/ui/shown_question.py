@@ -18,8 +18,7 @@ _PLAIN = Style([])
 
 
 class ShownQuestion:
-    """A question as it is shown: all of it or, if that does not fit on the screen, without its
-    arguments, which are printed above."""
+    """Shows a question. If it does not fit on the screen, its arguments are printed above it."""
 
     def __init__(self, question: ToolQuestion, output: Output) -> None:
         self._question = question
@@ -29,15 +28,15 @@ class ShownQuestion:
         if self._is_printed:
             self._print()
 
-    def message(self, above: Callable[[Callable[[], None]], None]) -> FormattedText:
-        """The text before the answer; `above` prints the arguments if the window is too small."""
+    def message(self, print_above: Callable[[Callable[[], None]], None]) -> FormattedText:
+        """The text before the answer. `print_above` prints the arguments if they do not fit."""
         self._size = self._output.get_size()
         if not self._is_printed and not self._fits():
             self._is_printed = True
-            asyncio.get_running_loop().call_soon(above, self._print)
+            asyncio.get_running_loop().call_soon(print_above, self._print)
         width = self._size.columns
         if self._is_printed:
-            rows = self._question.short(width, "all above: scroll up to read them")
+            rows = self._question.summary(width, "printed above (scroll up to read them)")
         else:
             rows = self._question.rows(width)
         return FormattedText([*_styled(rows), ("bold", f"{MARK} "), ("", f"{CHOICES} › ")])  # noqa: RUF001 # as the prompt
@@ -46,12 +45,12 @@ class ShownQuestion:
         return len(self._question.rows(self._size.columns)) + 3 <= self._size.rows
 
     def _print(self) -> None:
-        rows = _styled(self._question.whole(self._size.columns))
+        rows = _styled(self._question.details(self._size.columns))
         print_formatted_text(self._output, FormattedText(rows), _PLAIN)
 
 
 def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
-    """The rows of a question; the first is in a style that no other text has."""
+    """The rows of a question. The first one has a style that no other text has."""
     styles = chain(("bold reverse",), repeat(""))
     return [
         part

@@ -1,4 +1,4 @@
-"""What is typed while nothing asks for it: kept, unseen, for the next entry."""
+"""Typeahead: text typed while there is no prompt. It is not echoed, and begins the next entry."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
 ESCAPE_SECONDS = 0.1
-"""How long after an Esc the rest of an escape sequence may still come."""
+"""How long the rest of an escape sequence may take to follow an Esc."""
 
 
 class TypeaheadBuffer:
-    """Text that was typed while nothing asked for it."""
+    """Text typed while there is no prompt."""
 
     def __init__(self) -> None:
         self._text = ""
-        self._erased = 0
-        """Characters that were taken back of what stood there before."""
+        self._backspaces = 0
+        """Backspaces beyond the start of the buffer: they delete from the entry before it."""
 
     def press(self, key: KeyPress) -> None:
-        """Take a key that is not a command."""
+        """Handle a key that has no action."""
         match key.key:
             case Keys.ControlM | Keys.ControlJ:
                 self._text += "\n"
             case Keys.ControlH:
-                self._erased += not self._text
+                self._backspaces += not self._text
                 self._text = self._text[:-1]
             case Keys.ControlU:
                 self._text = ""
@@ -41,13 +41,13 @@ class TypeaheadBuffer:
                 self._text += text
 
     def take(self) -> str:
-        """All of it, once. An Enter at its end asked for nothing more than this."""
-        text, self._text, self._erased = self._text.removesuffix("\n"), "", 0
+        """Remove and return the text. An Enter at its end is dropped."""
+        text, self._text, self._backspaces = self._text.removesuffix("\n"), "", 0
         return text
 
-    def go_on(self, buffer: Buffer) -> None:
-        """Do to an entry what would have been done to it."""
-        buffer.delete_before_cursor(self._erased)
+    def apply_to(self, buffer: Buffer) -> None:
+        """Apply the typed text and backspaces to an entry."""
+        buffer.delete_before_cursor(self._backspaces)
         if text := self.take():
             buffer.insert_text(text)
 
@@ -64,26 +64,30 @@ class TypeaheadReader:
         self._flush: asyncio.TimerHandle | None = None
 
     def ready(self) -> None:
-        """There is something to read."""
+        """Read the keys that are available. Called when there is input."""
         self.stop()
         self.take(self._source.read_keys())
         if not self._source.closed:
-            # An Esc by itself is one only once nothing has followed it.
+            # An Esc is a key of its own only if nothing follows it.
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(
                 ESCAPE_SECONDS, lambda: self.take(self._source.flush_keys())
             )
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting for the rest of an escape sequence."""
         if self._flush is not None:
             self._flush.cancel()
 
     def take(self, keys: list[KeyPress]) -> None:
-        """Act on keys that came together: an Esc before another key is that key with Alt."""
+        """Handle keys that arrived together. Esc before another key means Alt and that key."""
         alt = False
-        for key, after in zip_longest(keys, keys[1:]):
-            if key.key is Keys.Escape and after is not None and after.key is not Keys.Escape:
+        for key, following in zip_longest(keys, keys[1:]):
+            if (
+                key.key is Keys.Escape
+                and following is not None
+                and following.key is not Keys.Escape
+            ):
                 alt = True
                 continue
             if isinstance(key.key, Keys) and key.key in self._actions:
