@@ -285,7 +285,7 @@ def test_half_characters_and_nul_are_no_trouble(store: Store) -> None:
 
 
 def _found(store: Store, words: str) -> list[tuple[int, int]]:
-    return [(hit.kept.id, hit.turn) for hit in store.search(words)]
+    return [(hit.conversation.id, hit.turn) for hit in store.search(words)]
 
 
 @pytest.fixture
@@ -364,7 +364,7 @@ def test_any_words_can_be_searched(shared: Store, words: str) -> None:
     shared.record(_question(1, words))
     plain = words.replace('"', " ").split()
     if words.isascii() and words.isalnum():
-        assert shared.id in {hit.kept.id for hit in shared.search(plain[0], 10**6)}
+        assert shared.id in {hit.conversation.id for hit in shared.search(plain[0], 10**6)}
 
 
 # --------------------------------------------------------------------------------------- deleting

@@ -62,13 +62,13 @@ def search(streams: Environment, say: Say, words: str, *, limit: int, json: bool
     if not hits:
         say("nothing has these words")
     if json:
-        found = [summary(hit.kept) | {"turn": hit.turn, "snippet": hit.snippet} for hit in hits]
+        found = [summary(hit.conversation) | {"turn": hit.turn, "snippet": hit.snippet} for hit in hits]
         return _objects(streams, found)
     turn = "turn " if streams.stdout_is_terminal else ""
     return _columns(
         streams,
         [
-            (str(hit.kept.id), when(hit.kept.updated), f"{turn}{hit.turn}", hit.snippet)
+            (str(hit.conversation.id), when(hit.conversation.updated), f"{turn}{hit.turn}", hit.snippet)
             for hit in hits
         ],
     )

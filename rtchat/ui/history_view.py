@@ -50,7 +50,7 @@ def _opening(passage: TranscriptEntry, console: Console) -> list[Text]:
 
 
 def _closing(passage: TranscriptEntry) -> list[Text]:
-    lines = [Text("[image]", theme.DIM) for _ in passage.pictures]
+    lines = [Text("[image]", theme.DIM) for _ in passage.images]
     if passage.note:
         lines.append(Text(visible(passage.note), theme.NOTICES["warning"]))
     if passage.kind == "reply" and (stats := _stats(passage.entry)):
