@@ -42,7 +42,7 @@ from rtchat.core.values import (
 from rtchat.wire import decode, encode
 from rtchat.wire.audio_options import read_format
 from rtchat.wire.client_events import (
-    MOST_VALUES,
+    MAX_VALUES,
     decode_command,
     merge_options,
     read_reply,
@@ -567,7 +567,7 @@ def test_the_oracle_is_strict_about_clients(event: dict[str, object]) -> None:
 
 # ------------------------------------------------------------------------------------- large frames
 
-_COMMAS = MOST_VALUES + 1
+_COMMAS = MAX_VALUES + 1
 
 
 @pytest.mark.parametrize(
@@ -600,7 +600,7 @@ def test_an_event_has_only_so_many_values(frame: str) -> None:
     problem = read_request(frame)
     assert isinstance(problem, ServerProblem)
     assert problem.code == "invalid_json"
-    assert problem.message.startswith(f"The event has more than {MOST_VALUES} values")
+    assert problem.message.startswith(f"Invalid event: more than {MAX_VALUES} values")
 
 
 def test_a_long_text_without_an_end_is_not_json() -> None:
