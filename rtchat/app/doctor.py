@@ -21,7 +21,7 @@ from rtchat import wire
 from rtchat.app.chat import model_of, prepare, server_of
 from rtchat.app.frontend import Environment, status_writer_of
 from rtchat.client.endpoint import Endpoint, shown_url, trust
-from rtchat.client.probe import GOODBYE, Probe
+from rtchat.client.probe import CLOSE_TIMEOUT, Probe
 from rtchat.client.session import Link
 from rtchat.client.transport import proxy_of
 from rtchat.config.settings import Settings
@@ -309,7 +309,7 @@ def _described_reply(ended: ReplyEnded) -> str:
 async def _close(link: Link) -> str:
     await link.close()
     with suppress(TimeoutError):
-        async with asyncio.timeout(GOODBYE):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             while await link.receive() is not None:
                 pass
     return f"code {link.explain().problem.code}"

@@ -23,7 +23,7 @@ def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
     try:
         data = read_json(frame)
     except (ValueError, RecursionError) as error:
-        return Unknown("", f"not JSON: {error}")
+        return Unknown("", f"invalid JSON: {error}")
     if not isinstance(data, dict):
         return Unknown("", "not a JSON object")
     if not isinstance(data.get("type"), str):
