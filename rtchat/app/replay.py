@@ -1,4 +1,4 @@
-"""A recorded session again: shown through the views of `talk` at its own pace, or told in lines."""
+"""`replay`: shows a recorded session in the views of `talk` at its own pace, or checks it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from rtchat.trace.recording import Recording, read_trace
 from rtchat.trace.simulate import Rerun, Step
 from rtchat.ui import messages
 
-LONGEST_PAUSE = 3.0
-"""Seconds between two turns that are waited out; a user may have gone for lunch."""
+MAX_PAUSE = 3.0
+"""The longest pause between two turns, in seconds. Longer ones are shortened."""
 _SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-_LONGEST_QUOTE = 60
+_MAX_QUOTE = 60
 
 
 def replay(trace: str, speed: float, settings: Settings, streams: Environment) -> ExitCode:
-    """Show a recording, `speed` times as fast as it was; infinity is at once."""
+    """Show a recording, `speed` times as fast as the original; infinity means without pauses."""
     recording = _read(trace, streams)
     is_timed = any(event.time is not None for event in recording.events)
     with unblocked(streams) as streams:
@@ -48,11 +48,11 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
         else:
             view = view_of(settings, "text", streams, status_writer_of(settings, streams))
         player = _Player(view, speed, streams.output, is_timed=is_timed)
-        return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
+        return asyncio.run(_play_until_signal(player, Rerun(recording.events).steps()))
 
 
 def check(trace: str, streams: Environment) -> ExitCode:
-    """Say what this program would have done; OK if every reply is complete and nothing unknown."""
+    """Print a report. The exit code is OK if every reply is complete and every event is known."""
     lines, is_sound = report(_read(trace, streams))
     with writing_stdout():
         streams.stdout.write("".join(f"{visible(line)}\n" for line in lines))
@@ -72,9 +72,9 @@ def _read(trace: str, streams: Environment) -> Recording:
 # ------------------------------------------------------------------------------------------ showing
 
 
-async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
-    """Play to the end or to a signal. Then the view is closed, and the output written if its reader
-    accepts it."""
+async def _play_until_signal(player: _Player, steps: Iterator[Step]) -> ExitCode:
+    """Play to the end or until a signal. Then close the view, and write the remaining output if its
+    reader accepts it."""
     playing = asyncio.current_task()
     assert playing is not None
     stopped: list[ExitCode] = []
@@ -99,33 +99,33 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
 
 
 class _Player:
-    """Hands updates to a view when they are due, and lets it paint meanwhile."""
+    """Shows updates in a view at their times, and redraws it in between."""
 
     def __init__(self, view: View, speed: float, output: Output | None, *, is_timed: bool) -> None:
         self._view = view
         self._output = output
         self._speed = speed
         self._is_timed = is_timed
-        self._due = False
-        self._at = 0.0
+        self._is_replying = False
+        self._time = 0.0
         self._deadline = self._next_tick = time.monotonic()
 
     async def play(self, steps: Iterable[Step]) -> None:
-        """Show all of it."""
+        """Show all steps."""
         for step in steps:
-            await self._wait(self._at if step.time is None else step.time)
+            await self._wait(self._time if step.time is None else step.time)
             for update in step.updates:
                 self._show(update)
             if self._output is not None:
                 await self._output.written(MOST_OWED)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Close the view, which restores the terminal."""
         with writing_stdout():
             self._view.close()
 
     async def written(self, timeout: float | None = None) -> None:
-        """Wait until the output is written; after a timeout it is dropped."""
+        """Wait until the output is written. After `timeout` seconds the rest is discarded."""
         if self._output is not None:
             try:
                 async with asyncio.timeout(timeout):
@@ -134,14 +134,16 @@ class _Player:
                 self._output.give_up()
 
     async def _wait(self, at: float) -> None:
-        gap, self._at = at - self._at, at
-        if not self._due:
-            gap = min(gap, LONGEST_PAUSE)
+        gap, self._time = at - self._time, at
+        if not self._is_replying:
+            gap = min(gap, MAX_PAUSE)
         self._deadline += gap / self._speed
         while True:
             left = self._deadline - time.monotonic()
-            await asyncio.sleep(max(0.0, min(left, TICK)))  # even if nothing is: for signals
-            if time.monotonic() >= self._next_tick and self._due:
+            await asyncio.sleep(
+                max(0.0, min(left, TICK))
+            )  # even without a wait, so that signals are handled
+            if time.monotonic() >= self._next_tick and self._is_replying:
                 self._next_tick = time.monotonic() + TICK
                 with writing_stdout():
                     self._view.tick()
@@ -151,11 +153,11 @@ class _Player:
     def _show(self, update: Update) -> None:
         match update:
             case QuestionAsked(text):
-                self._due = True
-                if text:  # else it was spoken, and is there once it was heard
-                    self._tell(Notice("info", f"\u203a {text}"))
+                self._is_replying = True
+                if text:  # else it was spoken, and its transcript follows
+                    self._show_update(Notice("info", f"\u203a {text}"))
             case ReplyOver():
-                self._due = False
+                self._is_replying = False
                 update = update if self._is_timed else replace(update, timing=Timing())
             case Ready() if not self._is_timed:
                 return
@@ -163,9 +165,9 @@ class _Player:
                 return
             case _:
                 pass
-        self._tell(update)
+        self._show_update(update)
 
-    def _tell(self, update: Update) -> None:
+    def _show_update(self, update: Update) -> None:
         with writing_stdout():
             self._view.show(update)
 
@@ -174,7 +176,7 @@ class _Player:
 
 
 def report(recording: Recording) -> tuple[list[str], bool]:
-    """What this program would have done, line by line, and whether all of it is well."""
+    """What this program would have done, line by line, and whether there were no problems."""
     rerun = Rerun(recording.events)
     is_timed = any(event.time is not None for event in recording.events)
     found: list[tuple[int, str]] = []
@@ -184,11 +186,11 @@ def report(recording: Recording) -> tuple[list[str], bool]:
             if isinstance(update, ReplyOver):
                 statuses.append(update.status)
                 update = update if is_timed else replace(update, timing=Timing())
-            if text := _told(update):
+            if text := _describe(update):
                 found.append((step.line, text))
     for line, unknown in rerun.unknown:
         found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
-    found += _counted(rerun.ledger.differences)
+    found += _merge_differences(rerun.ledger.differences)
     if not rerun.has_session:
         found.append((0, "no session in it"))
     completed = statuses.count(Status.COMPLETED)
@@ -205,8 +207,8 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     return [head, *lines, summary], is_sound and rerun.exit is None
 
 
-def _told(update: Update) -> str:
-    """An update in words; nothing if it is not worth a line."""
+def _describe(update: Update) -> str:
+    """An update as text; empty if the report omits it."""
     match update:
         case Ready(model, _, replayed):
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
@@ -227,8 +229,8 @@ def _told(update: Update) -> str:
             return ""
 
 
-def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Each difference once, where it was first seen, and how often it was."""
+def _merge_differences(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Each difference once, at its first line, with the number of times it occurs."""
     differences = sorted(differences)
     counts = Counter(text for _, text in differences)
     first = {text: line for line, text in reversed(differences)}
@@ -238,4 +240,4 @@ def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
 
 def _quoted(text: str) -> str:
     line = on_a_line(text)
-    return line if len(line) <= _LONGEST_QUOTE else f"{line[: _LONGEST_QUOTE - 1]}…"
+    return line if len(line) <= _MAX_QUOTE else f"{line[: _MAX_QUOTE - 1]}…"
