@@ -184,7 +184,7 @@ def test_both_ways_of_a_key(auth: Auth) -> None:
                     pass
             assert caught.value.exit is ExitCode.REFUSED
             assert str(caught.value) == (
-                "the server answered HTTP 401 (Incorrect API key provided.): check OPENAI_API_KEY"
+                "the server responded with HTTP 401 (Incorrect API key provided.): check OPENAI_API_KEY"
             )
 
     asyncio.run(run())

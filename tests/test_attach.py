@@ -318,7 +318,7 @@ def test_stdin_is_the_question_or_what_is_attached(program: Program, engine: _Re
     hint = 'rtchat once --attach - "a question"'
     assert (ran.code, ran.error) == (2, f"rtchat: no prompt: --attach - takes stdin: {hint}")
     ran = program.run("talk", "-a", "-", stdin=png())
-    assert ran.error.startswith("rtchat: stdin is the questions here: ")
+    assert ran.error.startswith("rtchat: --attach -: talk reads its questions from stdin: ")
 
 
 def test_nothing_is_asked_when_one_of_them_is_wrong(program: Program, engine: _Recorder) -> None:

@@ -174,8 +174,8 @@ def test_a_name_that_nobody_has(program: Program) -> None:
     name, detail = failing(as_json(ran))
     assert (ran.code, name) == (4, "dns")
     assert detail in (
-        "rtchat.invalid cannot be found",
-        "no answer from rtchat.invalid within 5 s",  # a resolver that is far away
+        "host rtchat.invalid not found",
+        "timed out: no response from rtchat.invalid for 5 s",  # a resolver that is far away
     )
 
 
@@ -185,8 +185,10 @@ def test_nobody_listens(program: Program) -> None:
         ran = examined(program, f"ws://{address}/v1/realtime")
     lines = [line for line in ran.text.splitlines() if not line.startswith("  ")]
     assert ran.code == 4
-    assert ran.error == (f"rtchat: nothing listens at {address}: check --url, or start the server")
-    assert re.fullmatch(rf"tcp +failed +\d+ ms  nothing listens at {address}", lines[3])
+    assert ran.error == (
+        f"rtchat: {address} refused the connection: check --url, or start the server"
+    )
+    assert re.fullmatch(rf"tcp +failed +\d+ ms  {address} refused the connection", lines[3])
     assert [line.split("  ")[-1].strip() for line in lines[4:]] == ["not tried"] * 6
 
 
@@ -237,7 +239,7 @@ def test_no_tls_where_it_is_expected(program: Program) -> None:
         ran = examined(program, url.replace("ws:", "wss:"), "--json")
     found = as_json(ran)
     assert (ran.code, failing(found)[0]) == (4, "tls")
-    assert found["error"]["hint"] == "is it ws:// instead of wss://?"
+    assert found["error"]["hint"] == "the server may need ws:// instead of wss://"
 
 
 # -------------------------------------------------------------------------------------------- proxy
@@ -262,9 +264,7 @@ def test_a_proxy_takes_over_what_is_its_business(program: Program) -> None:
     found = as_json(ran)
     assert (found["ok"], target) == (True, "realtime.test:80")
     assert stage(found, "proxy")["detail"] == f"http://[key]@{address} (HTTPS_PROXY)"
-    assert {stage(found, name)["detail"] for name in ("dns", "tcp", "tls")} == {
-        "the proxy's business"
-    }
+    assert {stage(found, name)["detail"] for name in ("dns", "tcp", "tls")} == {"done by the proxy"}
     assert "hunter2" not in ran.text
 
 
@@ -286,7 +286,7 @@ def test_a_proxy_that_refuses(program: Program) -> None:
     [
         ("401 Unauthorized", 3, "check OPENAI_API_KEY"),
         ("404 Not Found", 4, "check --url and --model"),
-        ("429 Too Many", 5, "wait a little, or check the plan of your account"),
+        ("429 Too Many", 5, "wait and try again, or check your account's plan"),
         ("503 Busy", 4, "try again later"),
     ],
 )
@@ -297,10 +297,10 @@ def test_a_handshake_that_is_refused(program: Program, status: str, code: int, h
     found = as_json(ran)
     number = status.split()[0]
     assert ran.code == code
-    assert failing(found) == ("handshake", f"the server answered HTTP {number} (No, [key].)")
+    assert failing(found) == ("handshake", f"the server responded with HTTP {number} (No, [key].)")
     assert found["error"] == {
         "code": number,
-        "message": f"the server answered HTTP {number} (No, [key].)",
+        "message": f"the server responded with HTTP {number} (No, [key].)",
         "hint": hint,
     }
 
@@ -309,7 +309,10 @@ def test_a_handshake_that_hangs(program: Program) -> None:
     with background(lambda: tcp(b"", stays=True)) as port:
         ran = examined(program, f"ws://{port.address}/v1", "--connect-timeout", "0.3", "--json")
     assert ran.code == 4
-    assert failing(as_json(ran)) == ("handshake", f"no answer from {port.address} within 0.3 s")
+    assert failing(as_json(ran)) == (
+        "handshake",
+        f"timed out: no response from {port.address} for 0.3 s",
+    )
 
 
 # -------------------------------------------------------------------------------------- the session
@@ -352,7 +355,7 @@ def _done(status: str, **error: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("talk", "code", "failed", "said"),
     [
-        (silent, 4, "session_created", "the server began no session within 2 s"),
+        (silent, 4, "session_created", "timed out: the server did not start a session within 2 s"),
         (
             saying(json.dumps(_error(message=f"Bad {KEY}", code="invalid_api_key"))),
             3,
@@ -363,20 +366,21 @@ def _done(status: str, **error: str) -> dict[str, Any]:
             saying(json.dumps(_error(message="Too busy")), code=1013, reason="busy"),
             4,
             "session_created",
-            "connection lost (1013 busy); the server said: Too busy",
+            "connection lost (1013 busy); the server's last error: Too busy",
         ),
         (saying("<html>", b"\0"), 4, "session_created", "connection lost (1000)"),
         (
             conversing(),
             4,
             "session_update",
-            "the server did not answer our settings within 2 s",
+            "timed out: the server did not respond to the session settings within 2 s",
         ),
         (
             conversing(_error(message="Who?")),
             4,
             "session_update",
-            "the server did not answer our settings within 2 s; it said: Who?",
+            "timed out: the server did not respond to the session settings within 2 s; "
+            "its last error: Who?",
         ),
         (
             conversing(_error(message="No such.", param="session.x", event_id="THEIRS")),
@@ -404,7 +408,7 @@ def _done(status: str, **error: str) -> dict[str, Any]:
             "first_token",
             "the reply failed: No credit.",
         ),
-        (conversing(UPDATED), 4, "first_token", "the server said no word within 2 s"),
+        (conversing(UPDATED), 4, "first_token", "timed out: the server did not reply within 2 s"),
     ],
 )
 def test_a_session_that_fails(

@@ -57,7 +57,7 @@ def test_what_is_no_websocket_url_is_said_so(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(url=url)
     assert str(caught.value) == (
-        f"{url!r} is not a WebSocket URL: write it as wss://host/path, or ws:// for this machine"
+        f"{url!r} is not a WebSocket URL: use wss://host/path, or ws:// for this machine"
     )
 
 
@@ -65,7 +65,7 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(url="wss://me:hunter2@a.example:99999/")
     assert str(caught.value) == (
-        "the URL has a name or a password in it, which would be shown: "
+        "the URL contains a user name or password, which would be shown: "
         "send it with --header 'Authorization: Basic …'"
     )
 
@@ -86,7 +86,7 @@ def test_a_key_crosses_no_network_unencrypted(host: str) -> None:
     name = host.strip("[]")
     message = (
         f"refusing to send a key over plain ws:// to {name}: "
-        "use wss://, or --insecure if that network is yours"
+        "use wss://, or --insecure on a trusted network"
     )
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, api_key=KEY)
@@ -135,11 +135,11 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(spoilt: str)
     with pytest.raises(UsageError) as caught:
         endpoint(api_key=KEY + spoilt)
     assert str(caught.value) == (
-        "the header 'Authorization' has a character that cannot be sent: check the key"
+        "the header 'Authorization' contains an invalid character: check the key"
     )
     with pytest.raises(UsageError) as caught:
         endpoint(api_key=KEY + spoilt, auth="subprotocol")
-    assert str(caught.value) == "the key has a character that no sub-protocol has: check the key"
+    assert str(caught.value) == "the key contains an invalid character: check the key"
 
 
 @pytest.mark.parametrize("header", [("X-Name", "日本"), ("X-Name", "a\nb"), ("X Name", "a")])
@@ -147,7 +147,7 @@ def test_a_header_that_cannot_be_sent_is_refused(header: tuple[str, str]) -> Non
     with pytest.raises(UsageError) as caught:
         endpoint(headers=[header])
     assert str(caught.value) == (
-        f"the header {header[0]!r} has a character that cannot be sent: check --header"
+        f"the header {header[0]!r} contains an invalid character: check --header"
     )
 
 

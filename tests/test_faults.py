@@ -69,7 +69,7 @@ def close_rows() -> Iterator[Row]:
     """Each close code, before a reply and in the middle of it."""
     kinds = {
         1008: (4, "check --url and --model"),
-        1009: (4, "a message was too large: send, or ask for, less at a time"),
+        1009: (4, "a message was too large; send or request less at a time"),
         3000: (3, "check OPENAI_API_KEY"),
         4000: (4, "check --url and --model"),
         4004: (4, "check --url and --model"),
@@ -90,25 +90,31 @@ def close_rows() -> Iterator[Row]:
 
 
 CONNECTING = (
-    Row("refused", nobody, refused(4, "nothing listens at HERE: check --url, or start the server")),
+    Row(
+        "refused",
+        nobody,
+        refused(4, "HERE refused the connection: check --url, or start the server"),
+    ),
     Row(
         "no such name",
         nowhere,
-        refused(4, "HERE cannot be found: check --url and the network"),
+        refused(4, "host HERE not found: check --url and the network"),
         ("--connect-timeout", "20"),
     ),
     Row(
         "a handshake that hangs",
         saying_bytes(b"", stays=True),
         given_up(
-            4, "no answer from HERE within 2 s: check the network, or raise --connect-timeout"
+            4,
+            "timed out: no response from HERE for 2 s: "
+            "check the network, or increase --connect-timeout",
         ),
         QUICK,
     ),
     Row(
         "another protocol",
         saying_bytes(b"SSH-2.0-OpenSSH_9.2\r\n"),
-        refused(4, "HERE does not answer as a WebSocket server: check --url"),
+        refused(4, "HERE is not a WebSocket server: check --url"),
     ),
     Row(
         "101, then silence",
@@ -136,41 +142,45 @@ CONNECTING = (
     Row(
         "401",
         refusing((401, "")),
-        refused(3, "the server answered HTTP 401: check OPENAI_API_KEY"),
+        refused(3, "the server responded with HTTP 401: check OPENAI_API_KEY"),
     ),
     Row(
         "403",
         refusing((403, "")),
-        refused(3, "the server answered HTTP 403: check that the key may use this model"),
+        refused(
+            3, "the server responded with HTTP 403: check that your key has access to this model"
+        ),
     ),
     Row(
         "404",
         refusing((404, "")),
-        refused(4, "the server answered HTTP 404: check --url and --model"),
+        refused(4, "the server responded with HTTP 404: check --url and --model"),
     ),
     Row(
         "429, a short wait",
         refusing((429, "0.2")),
-        asked_again("the server answered HTTP 429, again in N s"),
+        asked_again("the server responded with HTTP 429, again in N s"),
     ),
     Row(
         "429, a long wait",
         refusing((429, "31")),
         refused(
             5,
-            "the server answered HTTP 429: wait a little, or check the plan of your account",
+            "the server responded with HTTP 429: wait and try again, or check your account's plan",
         ),
     ),
-    Row("500", refusing((500, "")), asked_again("the server answered HTTP 500, again in N s")),
+    Row(
+        "500", refusing((500, "")), asked_again("the server responded with HTTP 500, again in N s")
+    ),
     Row(
         "503 twice",
         refusing((503, ""), (503, "")),
-        asked_again(*("the server answered HTTP 503, again in N s",) * 2),
+        asked_again(*("the server responded with HTTP 503, again in N s",) * 2),
     ),
     Row(
         "503, a long wait",
         refusing((503, "31")),
-        refused(4, "the server answered HTTP 503: try again later"),
+        refused(4, "the server responded with HTTP 503: try again later"),
     ),
     Row(
         "a certificate that nobody signed",
@@ -178,7 +188,7 @@ CONNECTING = (
         refused(
             4,
             "the certificate of HERE is not trusted (self-signed certificate): "
-            "name the authority that signed it with --ca-bundle or SSL_CERT_FILE",
+            "add its certificate authority with --ca-bundle or SSL_CERT_FILE",
         ),
     ),
     Row(
@@ -187,7 +197,7 @@ CONNECTING = (
         refused(
             4,
             "the certificate of HERE is not trusted (certificate has expired): "
-            "tell whoever runs the server, or set this computer's clock",
+            "contact the server's operator, or check this computer's clock",
         ),
     ),
     Row(
@@ -254,7 +264,7 @@ BREAKING = (
         cut_off(
             4,
             "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes): "
-            "a message was too large: send, or ask for, less at a time",
+            "a message was too large; send or request less at a time",
         ),
     ),
     *close_rows(),

@@ -156,17 +156,17 @@ def test_a_list_as_json(filled: Program) -> None:
 
 def test_where_nothing_is_kept(program: Program) -> None:
     for arguments, words in (
-        (("list",), "no conversation is kept\n"),
-        (("list", "--json"), "no conversation is kept\n"),
-        (("search", "x"), "nothing has these words\n"),
-        (("delete", "--all", "--yes"), "no conversation is kept\n"),
+        (("list",), "no saved conversations\n"),
+        (("list", "--json"), "no saved conversations\n"),
+        (("search", "x"), "no matches\n"),
+        (("delete", "--all", "--yes"), "no saved conversations\n"),
     ):
         ran = program.run("history", *arguments)
         assert (ran.code, ran.out, ran.err) == (0, b"", words)
     for command in ("show", "export"):
         ran = program.run("history", command)
         assert (ran.code, ran.out) == (2, b"")
-        assert ran.error == "rtchat: there is no conversation to go back to"
+        assert ran.error == "rtchat: there are no saved conversations"
 
 
 def test_a_search_says_where(filled: Program) -> None:
@@ -257,14 +257,14 @@ def test_kept_audio_is_exported_as_wav_files(spoken: Program) -> None:
     files[0].unlink()
     again = spoken.run("history", "export", "1", "--audio", "new/sound")
     assert again.code == 2
-    there = "new/sound/002-user.wav is there already"
+    there = "new/sound/002-user.wav already exists"
     assert again.error == f"rtchat: {there}: name another folder"
     assert not files[0].exists()
 
 
 def test_audio_that_nobody_kept(spoken: Program) -> None:
     ran = spoken.run("history", "export", "--audio", "sound")
-    words = "no audio of conversation 2 is kept: talk and once keep it with --keep-audio"
+    words = "conversation 2 has no saved audio: talk and once save audio with --keep-audio"
     assert (ran.code, ran.out, ran.error) == (2, b"", f"rtchat: {words}")
     assert not (spoken.home / "sound").exists()
 
@@ -274,7 +274,7 @@ def test_audio_that_nobody_kept(spoken: Program) -> None:
     [
         (("-o", "a.md"), 2, "--audio writes its own files: export the text by itself"),
         (("-f", "json"), 2, "--audio writes its own files: export the text by itself"),
-        ((), 6, "file/sound cannot be written (Not a directory): choose another place"),
+        ((), 6, "file/sound cannot be written (Not a directory): use another path"),
     ],
 )
 def test_audio_that_cannot_be_exported(
@@ -369,7 +369,7 @@ def test_no_color_is_no_colour(filled: Program) -> None:
 @pytest.mark.parametrize("number", ["3", "0", "99999999999999999999"])
 def test_one_that_is_not_there(filled: Program, command: tuple[str, ...], number: str) -> None:
     ran = filled.run("history", *command, number)
-    hint = "rtchat history list shows those that are kept"
+    hint = "rtchat history list shows the saved conversations"
     assert (ran.code, ran.out) == (2, b"")
     assert ran.error == f"rtchat: there is no conversation {number}: {hint}"
 
@@ -431,7 +431,7 @@ def test_a_file_is_not_overwritten_unasked(filled: Program) -> None:
     file = filled.home / "a.md"
     file.write_text("mine" * 10_000)
     ran = filled.run("history", "export", "1", "-o", "a.md")
-    assert (ran.code, ran.error) == (2, "rtchat: a.md is there already: --force overwrites it")
+    assert (ran.code, ran.error) == (2, "rtchat: a.md already exists: --force overwrites it")
     assert file.read_text() == "mine" * 10_000
     assert filled.run("history", "export", "1", "-o", "a.md", "--force").code == 0
     assert file.read_text() == filled.run("history", "export", "1").text
@@ -441,7 +441,7 @@ def test_a_file_that_cannot_be_written(filled: Program) -> None:
     ran = filled.run("history", "export", "1", "-o", "none/a.md")
     assert ran.code == 6
     reason = "No such file or directory"
-    assert ran.error == f"rtchat: none/a.md cannot be written ({reason}): choose another place"
+    assert ran.error == f"rtchat: none/a.md cannot be written ({reason}): use another path"
     ran = filled.run("history", "export", "1", "-o", "/dev/full", "--force")
     assert (ran.code, ran.out) == (6, b"")
 
@@ -525,6 +525,6 @@ def test_a_damaged_file_is_left_alone(program: Program, path: Path) -> None:
     for command in ("list", "show", "export", "search x", "delete 1 --yes"):
         ran = program.run("history", *command.split())
         assert (ran.code, ran.out) == (6, b"")
-        what = f"the history {path} is damaged, or not one of rtchat's"
-        assert ran.error == f"rtchat: {what}: move it away: {path}"
+        what = f"the history {path} is damaged or is not an rtchat history"
+        assert ran.error == f"rtchat: {what}: move {path} elsewhere"
     assert path.read_bytes() == b"not a database" * 100

@@ -34,7 +34,7 @@ from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Expect, Screen, ScriptedServer, answer, run_fast
 from tests.terminal import PROMPT, Terminal
 
-LOCKED = "is locked by another program: wait for it, or end it"
+LOCKED = "is locked by another program: wait until it has finished, or quit it"
 
 
 @pytest.fixture
@@ -144,10 +144,10 @@ def test_a_file_that_takes_no_end_of_time_gets_no_more_than_it_can_hold(path: Pa
         writer = HistoryWriter(Store(path))
         with locked(path):
             written = [writer.record(entry(turn, 0, "hi")) for turn in range(1, 1500)]
-            with pytest.raises(OutputError, match="does not respond"):
+            with pytest.raises(OutputError, match="is not responding"):
                 await written[-1]
             writer.begin()
-            with pytest.raises(OutputError, match="does not respond"):
+            with pytest.raises(OutputError, match="is not responding"):
                 await writer.find(None)
             message = writer.close()
         await asyncio.gather(*written, return_exceptions=True)

@@ -74,7 +74,7 @@ def test_what_outlasts_the_retries(tmp_path: Path) -> None:
             (connected,),
         ),
         (always(Close(1011, "oops")), "connection lost (1011 oops)", AGAIN, (connected,)),
-        (refusing(*[(503, "")] * 6), "the server answered HTTP 503", "try again later", ()),
+        (refusing(*[(503, "")] * 6), "the server responded with HTTP 503", "try again later", ()),
     ]
     rows = []
     for server, why, hint, after in faults:
@@ -306,7 +306,7 @@ def test_a_person_is_told_and_goes_on(
     ("server", "line", "code"),
     [
         (nobody, "check --url, or start the server", 4),
-        (refusing((401, "")), "the server answered HTTP 401: check OPENAI_API_KEY", 3),
+        (refusing((401, "")), "the server responded with HTTP 401: check OPENAI_API_KEY", 3),
     ],
     ids=["refused", "401"],
 )

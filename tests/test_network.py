@@ -103,7 +103,7 @@ class Trusting:
             return self.program.run("once", "hi", "--url", url, *arguments, environ=environ)
 
 
-NOT_TRUSTED = "is not trusted (self-signed certificate): name the authority that signed it with"
+NOT_TRUSTED = "is not trusted (self-signed certificate): add its certificate authority with"
 
 
 @pytest.mark.parametrize("how", ["option", "environment", "config"])
@@ -151,13 +151,13 @@ def test_no_option_trusts_everybody(tmp_path: Path, arguments: list[str]) -> Non
     [
         (None, "cannot be read (No such file or directory)"),
         ("a folder", "cannot be read (Is a directory)"),
-        ("", "holds no certificate"),
-        ("some text", "holds no certificate"),
+        ("", "contains no certificates"),
+        ("some text", "contains no certificates"),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            "holds no certificate",
+            "contains no certificates",
         ),
-        ("the private key", "holds no certificate"),
+        ("the private key", "contains no certificates"),
     ],
 )
 @pytest.mark.parametrize("named", ["the CA bundle", "SSL_CERT_FILE"])
@@ -180,7 +180,7 @@ def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
         assert (ran.code, ran.text, ran.error) == (
             2,
             "",
-            f"rtchat: {named} {file} {words}: name a PEM file of certificate authorities",
+            f"rtchat: {named} {file} {words}: use a PEM file of certificate authorities",
         )
         assert port.heads == []
 
@@ -200,8 +200,8 @@ def test_tls_where_there_is_none() -> None:
         async with tcp(http("400 Bad Request"), at_once=True) as port:
             lost = await refused(f"wss://{port.address}/")
             # What went wrong has another name in every version of OpenSSL.
-            assert lost.problem.message.startswith(f"no TLS with {port.address} (")
-            assert lost.problem.hint == "is it ws:// instead of wss://?"
+            assert lost.problem.message.startswith(f"TLS with {port.address} failed (")
+            assert lost.problem.hint == "the server may need ws:// instead of wss://"
             assert lost.retry is Retry.NEVER
 
     asyncio.run(run())
@@ -253,7 +253,7 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
     [
         (
             ImportError("connecting through a SOCKS proxy requires python-socks"),
-            "the proxy to a.example speaks SOCKS, and python-socks is not there",
+            "the proxy to a.example uses SOCKS, but python-socks is not installed",
             'pip install "rtchat[socks]"',
             Retry.NEVER,
         ),

@@ -527,12 +527,12 @@ def test_a_typed_line(line: str, event: LocalEvent) -> None:
         ("/set output_modalities audio", "/set output_modalities: use --set, at the start"),
         (
             "/set tracin auto",
-            "/set no option tracin: did you mean tracing? (/raw sends any event)",
+            "/set unknown option tracin: did you mean tracing? (/raw sends any event)",
         ),
         ("/raw", "/raw needs JSON: /raw JSON"),
         ("/raw []", '/raw takes an object with a type: /raw {"type": "…"}'),
         ('/raw {"type": 5}', '/raw takes an object with a type: /raw {"type": "…"}'),
-        ("/raw [1e999]", "/raw takes an event as JSON, and this is none: a number is out of range"),
+        ("/raw [1e999]", "/raw takes an event as JSON, and this is none: number out of range"),
     ],
 )
 def test_a_typed_line_that_will_not_do(line: str, words: str) -> None:

@@ -290,7 +290,7 @@ def test_socks_needs_a_package(client: Client, tmp_path: Path) -> None:
         ran = client.once(f"socks5h://{IN_URL}127.0.0.1:{port}", {"PYTHONPATH": path})
     assert ran.code == 4
     assert (
-        "rtchat: the proxy to realtime.test speaks SOCKS, and python-socks is not there: "
+        "rtchat: the proxy to realtime.test uses SOCKS, but python-socks is not installed: "
         'pip install "rtchat[socks]"'
     ) in ran.err.splitlines()
 

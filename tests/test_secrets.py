@@ -545,7 +545,7 @@ def test_it_is_said_where_settings_and_key_come_from(tmp_path: Path) -> None:
         assert "key from" not in program.run("once", "hi", "--url", url).err
         (tmp_path / ".env").unlink()
         none = program.run("once", "hi", "--url", url, "--verbose")
-        assert none.err.startswith("key from nowhere\n")
+        assert none.err.startswith("key not set\n")
 
 
 def test_a_dotenv_of_a_folder_above_is_not_read(tmp_path: Path) -> None:

@@ -207,9 +207,9 @@ def upstream_heard(
     ("arguments", "says"),
     [
         (["--engine", "oracle"], "no engine oracle"),
-        (["--engine", "upstream"], "which upstream?"),
-        (["--upstream-model", "m"], "which upstream?"),
-        (["--upstream", "http://127.0.0.1/v1"], "which model of the upstream?"),
+        (["--engine", "upstream"], "--upstream is missing"),
+        (["--upstream-model", "m"], "--upstream is missing"),
+        (["--upstream", "http://127.0.0.1/v1"], "--upstream-model is missing"),
         (["--upstream", "ws://127.0.0.1", "--upstream-model", "m"], "no URL of an API"),
         (
             ["--engine", "echo", "--upstream", "http://127.0.0.1", "--upstream-model", "m"],
@@ -249,7 +249,7 @@ def test_the_embedded_model_has_a_place_and_can_be_removed(
     path = program.run("local", "path", environ=environ)
     assert Path(path.text.rstrip()).is_relative_to(data_home)
     assert program.run("local", "install", environ=environ).text == path.text
-    assert program.run("local", "remove").err == "there was nothing to remove\n"
+    assert program.run("local", "remove").err == "nothing to remove\n"
 
 
 def test_a_wheel_that_is_none_is_refused(program: Program) -> None:

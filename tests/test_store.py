@@ -178,10 +178,10 @@ def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
 
 
 def test_the_latest_is_not_the_one_that_goes_on(store: Store, clock: Clock) -> None:
-    with pytest.raises(UsageError, match="there is no conversation to go back to"):
+    with pytest.raises(UsageError, match="there are no saved conversations"):
         store.recall(None)
     store.record(_question(1, "one"))
-    with pytest.raises(UsageError, match="there is no other conversation to go back to"):
+    with pytest.raises(UsageError, match="there are no other saved conversations"):
         store.recall(None)
     store.begin()
     clock.now += 1
@@ -202,7 +202,9 @@ def test_to_look_at_one_does_not_make_it_the_latest(path: Path, clock: Clock) ->
 
 @pytest.mark.parametrize("number", [0, -1, 7, 2**63, 10**30])
 def test_one_that_is_not_there(store: Store, number: int) -> None:
-    expected = f"there is no conversation {number}: rtchat history list shows those that are kept"
+    expected = (
+        f"there is no conversation {number}: rtchat history list shows the saved conversations"
+    )
     with pytest.raises(UsageError) as caught:
         store.read(number)
     assert str(caught.value) == expected
@@ -475,14 +477,14 @@ def _is_left(path: Path, message: str) -> None:
 
 
 def _damaged(path: Path) -> str:
-    return f"the history {path} is damaged, or not one of rtchat's: move it away: {path}"
+    return f"the history {path} is damaged or is not an rtchat history: move {path} elsewhere"
 
 
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     with closing(Store(path)) as store:
         store.conversations()
     _sql(path, "PRAGMA user_version = 99", "PRAGMA journal_mode = DELETE")
-    _is_left(path, f"the history {path} was written by a newer rtchat: update rtchat")
+    _is_left(path, f"the history {path} was written by a newer version of rtchat: update rtchat")
 
 
 @pytest.mark.parametrize(
@@ -537,7 +539,7 @@ def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
         with closing(Store(path)) as store:
             assert store.read(1) == kept
     monkeypatch.setattr(schema, "MIGRATIONS", first)
-    assert "was written by a newer rtchat" in _error(path)
+    assert "was written by a newer version of rtchat" in _error(path)
 
 
 # ----------------------------------------------------------------------------------------- trouble
@@ -556,7 +558,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     path = tmp_path / "data" / "history.db"
-    reason = "cannot be written (Permission denied): make it and its folder writable"
+    reason = "cannot be written (Permission denied): make the file and its folder writable"
     assert _error(path) == f"the history {path} {reason}"
 
 
@@ -569,7 +571,9 @@ def test_a_locked_file_is_waited_for_once_in_a_while(
         with pytest.raises(HistoryError) as caught:
             store.record(_reply(1, "two"))
         other.execute("ROLLBACK")
-    locked = f"the history {path} is locked by another program: wait for it, or end it"
+    locked = (
+        f"the history {path} is locked by another program: wait until it has finished, or quit it"
+    )
     assert str(caught.value) == locked
     clock.now += 4
     with pytest.raises(HistoryError, match="is locked by another program"):
@@ -718,7 +722,7 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     with _start(_FULL, path, before=[*alone, f'{mount} && exec "$@"', "sh"]) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
-    reason = "cannot be written (the disk is full): make room on it"
+    reason = "cannot be written (the disk is full): free some disk space"
     assert lines == [
         f"the history {path} {reason}",
         "[1]",

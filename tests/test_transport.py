@@ -70,17 +70,17 @@ def test_nothing_listens(host: str) -> None:
     with unused_port() as port:
         address = f"{host}:{port}"
         assert asyncio.run(refused(endpoint(url=f"ws://{address}/"))) == failure(
-            f"nothing listens at {address}", "check --url, or start the server"
+            f"{address} refused the connection", "check --url, or start the server"
         )
 
 
 def test_any_other_failure_of_the_network() -> None:
     where = endpoint(url="wss://a.example", api_key=KEY)
     assert explain(OSError(113, f"No route\nto {KEY}"), where) == failure(
-        "no connection to a.example ([Errno 113] No route to [key])", "check --url and the network"
+        "cannot connect to a.example ([Errno 113] No route to [key])", "check --url and the network"
     )
     assert explain(socket.gaierror(-3, "Temporary failure"), where) == failure(
-        "a.example cannot be found", "check --url and the network"
+        "host a.example not found", "check --url and the network"
     )
 
 
@@ -89,8 +89,8 @@ def test_silence(at_once: bool) -> None:
     async def run() -> None:
         async with tcp(b"", at_once=at_once, stays=True) as port:
             assert await refused(endpoint(url=f"ws://{port.address}/"), 0.05) == failure(
-                f"no answer from {port.address} within 0.05 s",
-                "check the network, or raise --connect-timeout",
+                f"timed out: no response from {port.address} for 0.05 s",
+                "check the network, or increase --connect-timeout",
             )
 
     asyncio.run(run())
@@ -117,7 +117,7 @@ def test_something_that_is_no_websocket_server(reply: bytes, at_once: bool) -> N
     async def run() -> None:
         async with tcp(reply, at_once=at_once) as port:
             assert await refused(endpoint(url=f"ws://{port.address}/")) == failure(
-                f"{port.address} does not answer as a WebSocket server", "check --url"
+                f"{port.address} is not a WebSocket server", "check --url"
             )
 
     asyncio.run(run())
@@ -135,7 +135,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     LINK,
-                    "the server answered HTTP 400 (The deployment does not exist.)",
+                    "the server responded with HTTP 400 (The deployment does not exist.)",
                     "check --url and --model",
                     "400",
                 ),
@@ -147,7 +147,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     ExitCode.REFUSED,
-                    "the server answered HTTP 401 (Incorrect API key provided: [key].)",
+                    "the server responded with HTTP 401 (Incorrect API key provided: [key].)",
                     "check OPENAI_API_KEY",
                     "401",
                 ),
@@ -159,8 +159,8 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     ExitCode.REFUSED,
-                    "the server answered HTTP 403",
-                    "check that the key may use this model",
+                    "the server responded with HTTP 403",
+                    "check that your key has access to this model",
                     "403",
                 ),
                 Retry.NEVER,
@@ -171,7 +171,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     LINK,
-                    "the server answered HTTP 404 (<html> <h1>Not Found</h1> </html>)",
+                    "the server responded with HTTP 404 (<html> <h1>Not Found</h1> </html>)",
                     "check --url and --model",
                     "404",
                 ),
@@ -183,7 +183,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     LINK,
-                    "the server answered HTTP 200 (␛[31mred␀\ufffd\ufffd)",
+                    "the server responded with HTTP 200 (␛[31mred␀\ufffd\ufffd)",
                     "check --url",
                     "200",
                 ),
@@ -195,7 +195,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     LINK,
-                    f"the server answered HTTP 500 ({'x' * 499}…)",
+                    f"the server responded with HTTP 500 ({'x' * 499}…)",
                     "try again later",
                     "500",
                 ),
@@ -207,7 +207,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     LINK,
-                    f"the server answered HTTP 503 ({'y' * 499}…)",
+                    f"the server responded with HTTP 503 ({'y' * 499}…)",
                     "try again later",
                     "503",
                 ),
@@ -220,7 +220,7 @@ def error_body(message: object) -> bytes:
             ConnectionLost(
                 Problem(
                     LINK,
-                    f"the server answered HTTP 502 ({'z' * 490}[key][key])",
+                    f"the server responded with HTTP 502 ({'z' * 490}[key][key])",
                     "try again later",
                     "502",
                 ),
@@ -262,8 +262,8 @@ TODAY = "Date: Sun, 22 Nov 2026 12:00:00 GMT"
 def test_a_rate_limit_can_name_its_wait(headers: tuple[str, ...], seconds: float | None) -> None:
     async def run() -> None:
         async with tcp(http("429 Too Many Requests", b"", *headers)) as port:
-            hint = "wait a little, or check the plan of your account"
-            problem = Problem(ExitCode.LIMIT, "the server answered HTTP 429", hint, "429")
+            hint = "wait and try again, or check your account's plan"
+            problem = Problem(ExitCode.LIMIT, "the server responded with HTTP 429", hint, "429")
             lost = await refused(endpoint(url=f"ws://{port.address}/"))
             assert lost == ConnectionLost(problem, Retry.ALWAYS, seconds)
 
@@ -279,8 +279,8 @@ def test_a_redirect_is_not_followed(status: str, elsewhere: bool) -> None:
             async with tcp(http(status, b"", f"Location: {place}", "Location: x")) as port:
                 lost = await refused(endpoint(url=f"ws://{port.address}/", api_key=KEY))
                 shown = place.replace(KEY, "[key]")
-                message = f"the server answered HTTP {status[:3]}, a redirect to {shown}"
-                hint = "if that is the right place, name it with --url"
+                message = f"the server responded with HTTP {status[:3]}, a redirect to {shown}"
+                hint = "if this is the right server, use its address with --url"
                 assert lost == ConnectionLost(Problem(LINK, message, hint, status[:3]), Retry.NEVER)
                 assert (len(port.heads), other.heads) == (1, [])
 
@@ -291,7 +291,9 @@ def test_a_redirect_to_nowhere() -> None:
     async def run() -> None:
         async with tcp(http("302 Found")) as port:
             lost = await refused(endpoint(url=f"ws://{port.address}/"))
-            assert lost.problem.message == "the server answered HTTP 302, a redirect to nowhere"
+            assert (
+                lost.problem.message == "the server responded with HTTP 302, a redirect to no URL"
+            )
 
     asyncio.run(run())
 
@@ -340,7 +342,7 @@ AGAIN, NEVER = Retry.ALWAYS, Retry.NEVER
         (1001, LINK, "try again", AGAIN),
         (1002, LINK, "check --url and --model", NEVER),
         (1008, LINK, "check --url and --model", NEVER),
-        (1009, LINK, "a message was too large: send, or ask for, less at a time", NEVER),
+        (1009, LINK, "a message was too large; send or request less at a time", NEVER),
         (1011, LINK, "try again", AGAIN),
         (1012, LINK, "try again", AGAIN),
         (1013, LINK, "try again", AGAIN),
@@ -398,7 +400,7 @@ def test_a_large_frame_arrives_whole() -> None:
 
 def test_a_frame_beyond_the_limit_ends_the_connection() -> None:
     lost = asyncio.run(ended(saying(b"x" * (LARGEST_FRAME + 1))))
-    assert lost.problem.hint == "a message was too large: send, or ask for, less at a time"
+    assert lost.problem.hint == "a message was too large; send or request less at a time"
     assert (lost.problem.code, lost.retry) == ("1009", Retry.NEVER)
 
 

@@ -199,7 +199,10 @@ AGAIN = f"{LOST}, again in N s"
 BACK = "connected again in N s"
 CLOSED = "rtchat: connection lost (1011): try again"
 CLOSED_AGAIN = "connection lost (1011), again in N s"
-NO_SOUND = "rtchat: the reply has no sound: said/a.wav was not written: choose a model that speaks"
+NO_SOUND = (
+    "rtchat: the reply contains no audio, so said/a.wav was not written: "
+    "choose a model with audio output"
+)
 REPLAYED = f"{BACK} · 1 turn replayed"
 HEARD = "heard: When?"
 HOUR = "connection lost (1001 Your session hit the maximum duration of 60 minutes.)"

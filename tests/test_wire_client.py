@@ -253,10 +253,13 @@ def test_a_valid_event_with_one_wrong_field_is_still_read(
         ("null", "a JSON value that is not an object"),
         ("{}", "an object without a type"),
         ('{"type": 5}', "an object without a type"),
-        ('{"type": "x", "n": NaN}', "not JSON: NaN is no number"),
-        ('{"type": "x", "n": -Infinity}', "not JSON: -Infinity is no number"),
-        ('{"type": "x", "n": 1e999}', "not JSON: a number is out of range"),
-        ('{"type": "x", "n": ' + "[" * 101 + "]" * 101 + "}", "not JSON: nested deeper than 100"),
+        ('{"type": "x", "n": NaN}', "invalid JSON: NaN is not a number"),
+        ('{"type": "x", "n": -Infinity}', "invalid JSON: -Infinity is not a number"),
+        ('{"type": "x", "n": 1e999}', "invalid JSON: number out of range"),
+        (
+            '{"type": "x", "n": ' + "[" * 101 + "]" * 101 + "}",
+            "invalid JSON: nested more than 100 levels deep",
+        ),
     ],
 )
 def test_a_frame_that_cannot_be_read_says_why(frame: str | bytes, why: str) -> None:

@@ -791,7 +791,7 @@ VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
     (
         "another service's",
         {"type": "localai.x"},
-        [Unknown("localai.x", "not an event of the API as rtchat knows it")],
+        [Unknown("localai.x", "unknown event type")],
     ),
     ("no type", {}, [Unknown("", "an object without a type")]),
     ("a type that is none", {"type": ["error"]}, [Unknown("", "an object without a type")]),

@@ -234,9 +234,7 @@ class _ErrorReporter:
         error = context.get("exception")
         if not (isinstance(error, OSError) and error.errno in _OUT_OF_FILES):
             loop.default_exception_handler(context)
-        elif (
-            loop.time() - self._reported_at >= _REPORT_INTERVAL
-        ):  # the loop reports this every second
+        elif loop.time() - self._reported_at >= _REPORT_INTERVAL:  # the loop reports it each second
             self._reported_at = loop.time()
             self._say(
                 "rtchat: too many open files; new connections must wait "

@@ -287,7 +287,7 @@ class ConnectError(LinkError):
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
 _NEVER_AGAIN = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
-    1006: "check the network and try again",
+    1006: "check the network, then try again",
     1009: "a message was too large; send or request less at a time",
     3000: "check OPENAI_API_KEY",
 }
@@ -302,7 +302,7 @@ def explain_close(code: int, reason: str) -> ConnectionLost:
     )
     if "insufficient_quota" in reason:
         exit_code, retry = ExitCode.LIMIT, Retry.NEVER
-        hint = "check your account's plan and billing"
+        hint = "check the plan and the billing of your account"
     detail = f" {quoted}" if (quoted := _quote(reason)) else ""
     problem = Problem(exit_code, f"connection lost ({code}{detail})", hint, str(code))
     return ConnectionLost(problem, retry, at_once=code == 1001)

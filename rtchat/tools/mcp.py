@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TextIO
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool
 from rtchat.tools.toolbox import Handle, Toolbox, combine, free_name
-from rtchat.wire.fields import DEEPEST, read_json
+from rtchat.wire.fields import MAX_DEPTH, read_json
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -333,7 +333,7 @@ def _fault(line: str, size: int) -> str:
     if brackets > _OBJECTS:
         return f"a message has more than {_OBJECTS} objects"
     try:
-        if brackets > DEEPEST:
+        if brackets > MAX_DEPTH:
             read_json(line)
     except RecursionError:
         return "a message is nested too deeply"
