@@ -62,7 +62,7 @@ class Row:
 # ------------------------------------------------------------------------------------------ servers
 
 
-def push_to_talk(
+def scripted(
     *replies: tuple[Step, ...],
     greetings: tuple[tuple[Step, ...], ...] = (),
     ready: tuple[Step, ...] = READY,
@@ -188,7 +188,7 @@ EXPIRED: tuple[Step, ...] = (error("session_expired", HOUR), Close(1001, HOUR))
 
 def always(step: Step) -> Server:
     """Every question ends like this."""
-    return push_to_talk(*[(step,)] * 6)
+    return scripted(*[(step,)] * 6)
 
 
 def failing(code: str, message: str, *before: Step) -> tuple[Step, ...]:

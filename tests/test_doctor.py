@@ -63,7 +63,7 @@ def stage(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------- all is well
 
 
-def test_a_line_for_each_stage(program: Program) -> None:
+def test_each_stage_is_a_line(program: Program) -> None:
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url)
     lines = [line for line in ran.text.splitlines() if not line.startswith("  ")]
@@ -80,7 +80,7 @@ def test_a_line_for_each_stage(program: Program) -> None:
     assert untimed[9].endswith("  code 1000")
 
 
-def test_settings_say_where_they_come_from(program: Program) -> None:
+def test_settings_show_their_origins(program: Program) -> None:
     (program.home / ".env").write_text("RTCHAT_TIMEOUT=5\n")
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url, "-H", "X-Secret: hunter2", "-m", "other")
@@ -114,7 +114,7 @@ def test_json_is_one_object(program: Program) -> None:
     assert found["settings"]["key"] == {"value": "…cdef", "origin": "OPENAI_API_KEY"}
 
 
-def test_it_costs_one_question_and_few_tokens(program: Program) -> None:
+def test_doctor_asks_one_question_with_few_tokens(program: Program) -> None:
     asked: list[dict[str, Any]] = []
 
     async def talk(client: ServerConnection) -> None:
@@ -143,7 +143,7 @@ def test_the_older_dialect(program: Program) -> None:
     assert ", dialect beta, " in stage(found, "session_created")["detail"]
 
 
-def test_a_reply_that_thinks_too_long_is_one(program: Program) -> None:
+def test_a_reply_cut_off_while_reasoning_counts_as_a_reply(program: Program) -> None:
     rule = {"text": "", "incomplete": "max_output_tokens"}
     with background(lambda: run_server(ScriptEngine(read_script({"rule": [rule]})))) as url:
         found = as_json(examined(program, url, "--json"))
@@ -154,7 +154,7 @@ def test_a_reply_that_thinks_too_long_is_one(program: Program) -> None:
 # ------------------------------------------------------------------------------ below the handshake
 
 
-def test_settings_that_cannot_work(tmp_path: Path) -> None:
+def test_invalid_settings(tmp_path: Path) -> None:
     ran = Program(tmp_path).run("doctor", "--json")
     found = as_json(ran)
     assert ran.code == 2
@@ -163,13 +163,13 @@ def test_settings_that_cannot_work(tmp_path: Path) -> None:
     assert ran.error.startswith("rtchat: no key: set OPENAI_API_KEY")
 
 
-def test_a_url_that_is_none(program: Program) -> None:
+def test_an_invalid_url(program: Program) -> None:
     ran = examined(program, "https://a.example", "--json")
     assert ran.code == 2
     assert failing(as_json(ran))[0] == "settings"
 
 
-def test_a_name_that_nobody_has(program: Program) -> None:
+def test_an_unknown_host(program: Program) -> None:
     ran = examined(program, "wss://rtchat.invalid/v1", "--connect-timeout", "5", "--json")
     name, detail = failing(as_json(ran))
     assert (ran.code, name) == (4, "dns")
@@ -179,7 +179,7 @@ def test_a_name_that_nobody_has(program: Program) -> None:
     )
 
 
-def test_nobody_listens(program: Program) -> None:
+def test_a_refused_connection(program: Program) -> None:
     with unused_port() as port:
         address = f"127.0.0.1:{port}"
         ran = examined(program, f"ws://{address}/v1/realtime")
@@ -192,7 +192,7 @@ def test_nobody_listens(program: Program) -> None:
     assert [line.split("  ")[-1].strip() for line in lines[4:]] == ["not tried"] * 6
 
 
-def test_tls_that_is_trusted(program: Program) -> None:
+def test_a_trusted_certificate(program: Program) -> None:
     file, context = certificate(program.home, "IP:127.0.0.1")
     with background(lambda: run_server(EchoEngine(), api_key=KEY, ssl=context)) as url:
         by_option = as_json(examined(program, url, "--ca-bundle", str(file), "--json"))
@@ -203,7 +203,7 @@ def test_tls_that_is_trusted(program: Program) -> None:
         assert re.fullmatch(r"TLSv1\.3, issued by rtchat tests, expires \d{4}-\d\d-\d\d", detail)
 
 
-def test_tls_that_is_not(program: Program) -> None:
+def test_an_untrusted_certificate(program: Program) -> None:
     _, context = certificate(program.home, "IP:127.0.0.1")
     with background(lambda: run_server(EchoEngine(), ssl=context)) as url:
         ran = examined(program, url, "--json")
@@ -212,7 +212,7 @@ def test_tls_that_is_not(program: Program) -> None:
     assert detail.endswith("is not trusted (self-signed certificate)")
 
 
-def test_tls_that_has_expired(program: Program) -> None:
+def test_an_expired_certificate(program: Program) -> None:
     file, context = _expired(program.home)
     with background(lambda: run_server(EchoEngine(), ssl=context)) as url:
         ran = examined(program, url, "--ca-bundle", str(file), "--json")
@@ -234,7 +234,7 @@ def _expired(folder: Path) -> tuple[Path, Any]:
     return old, context
 
 
-def test_no_tls_where_it_is_expected(program: Program) -> None:
+def test_a_server_without_tls(program: Program) -> None:
     with background(lambda: run_server(EchoEngine())) as url:
         ran = examined(program, url.replace("ws:", "wss:"), "--json")
     found = as_json(ran)
@@ -245,7 +245,7 @@ def test_no_tls_where_it_is_expected(program: Program) -> None:
 # -------------------------------------------------------------------------------------------- proxy
 
 
-def test_a_proxy_takes_over_what_is_its_business(program: Program) -> None:
+def test_a_proxy_replaces_dns_tcp_and_tls(program: Program) -> None:
     async def run() -> tuple[Ran, list[str]]:
         async with run_server(EchoEngine(), api_key=KEY) as url:
             port = int(url.split(":")[2].split("/")[0])
@@ -290,7 +290,7 @@ def test_a_proxy_that_refuses(program: Program) -> None:
         ("503 Busy", 4, "try again later"),
     ],
 )
-def test_a_handshake_that_is_refused(program: Program, status: str, code: int, hint: str) -> None:
+def test_a_refused_handshake(program: Program, status: str, code: int, hint: str) -> None:
     body = json.dumps({"error": {"message": f"No, {KEY}."}}).encode()
     with background(lambda: tcp(http(status, body))) as port:
         ran = examined(program, f"ws://{port.address}/v1/realtime", "--json")
@@ -305,7 +305,7 @@ def test_a_handshake_that_is_refused(program: Program, status: str, code: int, h
     }
 
 
-def test_a_handshake_that_hangs(program: Program) -> None:
+def test_a_hanging_handshake(program: Program) -> None:
     with background(lambda: tcp(b"", stays=True)) as port:
         ran = examined(program, f"ws://{port.address}/v1", "--connect-timeout", "0.3", "--json")
     assert ran.code == 4
@@ -422,7 +422,7 @@ def test_a_session_that_fails(
     assert said.rstrip(".") in ran.error
 
 
-def test_a_server_that_never_stops_talking_is_not_waited_for(program: Program) -> None:
+def test_endless_events_do_not_delay_the_timeout(program: Program) -> None:
     async def talk(client: ServerConnection) -> None:
         while True:
             await client.send('{"type": "ping"}')
@@ -433,7 +433,7 @@ def test_a_server_that_never_stops_talking_is_not_waited_for(program: Program) -
     assert failing(as_json(ran))[0] == "session_created"
 
 
-def test_what_a_server_says_is_harmless(program: Program) -> None:
+def test_server_text_is_escaped(program: Program) -> None:
     session = {"type": "realtime", "id": "\x1b[31m" + "x" * 10_000, "expires_at": 1e17}
     with background(lambda: sockets(saying(_created(session)))) as url:
         ran = examined(program, url)
@@ -455,7 +455,7 @@ def test_a_reader_that_has_gone_away(program: Program, gone: int) -> None:
     assert (ran.code, ran.err) == (141, "")
 
 
-def test_an_output_that_is_full(program: Program) -> None:
+def test_a_full_output(program: Program) -> None:
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = program.shell(f"rtchat doctor --url {url} >/dev/full")
     assert ran.code == 6

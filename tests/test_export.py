@@ -157,19 +157,19 @@ def _headings(text: str) -> list[str]:
         "text\n---",
     ],
 )
-def test_no_reply_swallows_what_comes_after_it(text: str) -> None:
+def test_a_reply_does_not_affect_what_follows_it(text: str) -> None:
     kept = _kept(_said("user", "Hi?"), _said("assistant", text), _said("user", "next"))
     headings = _headings(export(kept, "markdown"))
     assert [heading for heading in headings if heading in ("You", "m1")] == ["You", "m1", "You"]
 
 
 @given(st.text("`~<!-a \n>|#[]:*", max_size=60))
-def test_whatever_it_says(text: str) -> None:
+def test_any_reply_leaves_the_next_heading_intact(text: str) -> None:
     kept = _kept(_said("assistant", text), _said("user", "next"))
     assert _headings(export(kept, "markdown"))[-1] == "You"
 
 
-def test_a_complete_message_is_left_as_it_is() -> None:
+def test_a_complete_message_is_unchanged() -> None:
     text = "# One\n\n- a\n- b\n\n```sh\nls\n```\n\n[x]: /y"
     assert text in export(_kept(_said("assistant", text)), "markdown")
 
@@ -179,7 +179,7 @@ def test_an_open_fence_is_closed() -> None:
     assert export(kept, "markdown").endswith("See:\n~~~~sh\nls\n~~~~\n\n*cancelled*\n")
 
 
-def test_the_title_and_the_names_are_no_markup() -> None:
+def test_titles_and_names_are_escaped() -> None:
     kept = _kept(ToolCall("a_b\n# c", "", ""), title="<b> `x` [y](z)")
     lines = export(kept, "markdown", UTC).splitlines()
     assert lines[0] == r"# \<b\> \`x\` \[y\](z)"
@@ -196,7 +196,7 @@ def test_the_title_and_the_names_are_no_markup() -> None:
         (State.STREAMING, "unfinished"),
     ],
 )
-def test_what_is_not_complete_is_marked_once(state: State, note: str) -> None:
+def test_an_incomplete_turn_is_marked_once(state: State, note: str) -> None:
     alone = export(_kept(_said("user", "Hi?"), state=state), "markdown")
     assert alone.endswith(f"Hi?\n\n*{note}*\n")
     both = export(_kept(_said("user", "Hi?"), _said("assistant", "So"), state=state), "markdown")
@@ -204,14 +204,14 @@ def test_what_is_not_complete_is_marked_once(state: State, note: str) -> None:
     assert both.endswith(f"So\n\n*{note}*\n")
 
 
-def test_without_a_title_it_has_its_number() -> None:
+def test_the_default_title_is_the_number() -> None:
     assert export(_kept(title=""), "markdown").startswith("# Conversation 7\n")
 
 
 # -------------------------------------------------------------------------------------------- JSON
 
 
-def test_json_has_everything() -> None:
+def test_json_has_all_fields() -> None:
     text = export(_ALL, "json")
     data = json.loads(text)
     entries = data.pop("entries")
@@ -258,7 +258,7 @@ def test_json_has_everything() -> None:
     assert entries[7]["reason"] == "no\nquota"
 
 
-def test_json_can_be_written_whatever_was_said() -> None:
+def test_json_is_valid_for_any_text() -> None:
     data = json.loads(export(_kept(_said("user", "\ud800ä\0")), "json").encode())
     assert data["entries"][0]["item"]["content"][0]["text"] == "�ä\0"
 
@@ -342,13 +342,13 @@ _ATTACKS = [
 
 @pytest.mark.parametrize("attack", _ATTACKS)
 @pytest.mark.parametrize("role", ["assistant", "user", "system"])
-def test_nothing_of_a_message_acts_in_a_browser(attack: str, role: Role) -> None:
+def test_attacks_in_messages_are_escaped(attack: str, role: Role) -> None:
     page = _is_harmless(export(_kept(_said(role, attack), title=attack), "html"))
     assert page.values("src") == []
 
 
 @pytest.mark.parametrize("attack", _ATTACKS)
-def test_nor_does_anything_else_from_a_server(attack: str) -> None:
+def test_attacks_in_other_fields_are_escaped(attack: str) -> None:
     entries = (
         Entry(1, 0, _said("user", "Hi?"), State.FAILED, attack, attack),
         Entry(1, 1, ToolCall(attack, attack, attack), State.FAILED, attack, attack),
@@ -361,11 +361,11 @@ def test_nor_does_anything_else_from_a_server(attack: str) -> None:
 
 
 @given(st.text("<>&\"'`![]()*:/\n javscriptdtonle=#x;0", max_size=80))
-def test_whatever_it_is(text: str) -> None:
+def test_any_text_is_escaped(text: str) -> None:
     _is_harmless(export(_kept(_said("assistant", text)), "html"))
 
 
-def test_a_page_stands_alone_and_lets_nothing_in() -> None:
+def test_a_page_is_self_contained_and_loads_nothing() -> None:
     text = export(_ALL, "html", UTC)
     page = _is_harmless(text)
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -389,13 +389,13 @@ def test_a_page_stands_alone_and_lets_nothing_in() -> None:
         "",
     ],
 )
-def test_a_picture_from_elsewhere_is_only_mentioned(url: str) -> None:
+def test_a_remote_image_is_not_loaded(url: str) -> None:
     page = _Page(export(_kept(Message("user", (Part("image", "", url),))), "html"))
     assert page.values("src") == []
     assert "[image]" in page.text
 
 
-def test_what_hides_or_turns_text_is_seen() -> None:
+def test_invisible_and_bidi_characters_are_shown() -> None:
     text = export(_kept(_said("assistant", "a\u202eb &#x202e; \x1b[1m")), "html")
     assert "a&lt;U+202E&gt;b &lt;U+202E&gt; ␛[1m" in text
 
@@ -423,7 +423,7 @@ def test_a_table_has_its_cells(text: str, rows: list[list[str]], sides: list[str
     assert re.findall(r'<td style="text-align:(\w+)">', page) == sides
 
 
-def test_what_a_row_lacks_is_one_cell() -> None:
+def test_missing_cells_of_a_row_become_one_cell() -> None:
     text = f"{'| a ' * 20}|\n{'|---' * 20}|\n| 1 |"
     assert '<td colspan="19"></td>' in export(_kept(_said("assistant", text)), "html")
 
@@ -442,11 +442,11 @@ def test_what_a_row_lacks_is_one_cell() -> None:
         ("<p>a\n<b>", "<pre><code>&lt;p&gt;a\n&lt;b&gt;\n</code></pre>"),
     ],
 )
-def test_links_pictures_and_html_of_a_reply(text: str, html: str) -> None:
+def test_links_images_and_html_in_a_reply(text: str, html: str) -> None:
     assert html in export(_kept(_said("assistant", text)), "html")
 
 
-def test_a_long_paragraph_is_there_too() -> None:
+def test_a_long_paragraph_is_exported() -> None:
     text = "word " * 3000 + "end"
     page: Any = _Page(export(_kept(_said("assistant", text)), "html"))
     assert "word word end" in " ".join(page.text.split())

@@ -161,7 +161,7 @@ if a < b:
 """.replace("␠", " ")
 
 
-def test_everything_that_markdown_has_is_on_the_page(tmp_path: Path) -> None:
+def test_all_markdown_elements_are_on_the_page(tmp_path: Path) -> None:
     dom = seen(tmp_path, page_of(EVERYTHING))
     assert dom.texts("h1") == ["Hi?", "One"]
     assert dom.texts("h6") == ["Six"]
@@ -220,7 +220,7 @@ LINKS = {
 """Where each is led to; None: it is no link."""
 
 
-def test_a_link_leads_to_the_web_or_nowhere(tmp_path: Path) -> None:
+def test_only_links_to_the_web_work(tmp_path: Path) -> None:
     reply = "\n\n".join(f"[label {n}]({url})" for n, url in enumerate(LINKS))
     dom = seen(tmp_path, page_of(reply))
     expected = {f"label {n}": led for n, led in enumerate(LINKS.values()) if led}
@@ -258,7 +258,7 @@ def hostile(host: str) -> list[str]:
     ]
 
 
-def test_no_script_runs_and_no_request_leaves(tmp_path: Path) -> None:
+def test_no_script_runs_and_no_request_is_sent(tmp_path: Path) -> None:
     with counting() as (host, asked):
         control = f'<title>x</title><img src="http://{host}/control"><script>'
         seen(tmp_path, f"{control}document.title='changed'</script>")
@@ -272,7 +272,7 @@ def test_no_script_runs_and_no_request_leaves(tmp_path: Path) -> None:
     assert [tag for tag, *_ in dom.found].count("body") == 1
 
 
-def test_a_page_with_a_picture_shows_it(tmp_path: Path) -> None:
+def test_an_image_is_shown(tmp_path: Path) -> None:
     url = (
         "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9Q"
         "DwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -31,7 +31,7 @@ from tests.faults import (
     given_up,
     nobody,
     nowhere,
-    push_to_talk,
+    scripted,
     refused,
     refusing,
     replayed,
@@ -56,13 +56,13 @@ PATIENCE = "check --url, or give it longer with --timeout and --connect-timeout"
 
 def odd(*frames: str | bytes) -> Server:
     """Frames in the middle of a reply that are of no use to it."""
-    return push_to_talk((begun(), said("Be"), *frames, said("gin"), done()))
+    return scripted((begun(), said("Be"), *frames, said("gin"), done()))
 
 
 def turned_away(code: str, message: str, close: int) -> Server:
     """A server that opens the socket, says what it has against us, and closes it."""
     reason = f"invalid_request_error.{code}"
-    return push_to_talk(greetings=((error(code, message), Close(close, reason)),))
+    return scripted(greetings=((error(code, message), Close(close, reason)),))
 
 
 def close_rows() -> Iterator[Row]:
@@ -77,8 +77,8 @@ def close_rows() -> Iterator[Row]:
     for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013, 3000, 4000, 4004):
         lost = f"connection lost ({code} a reason)"
         before, during = (
-            push_to_talk((Close(code, "a reason"),)),
-            push_to_talk((*HALF, Close(code, "a reason"))),
+            scripted((Close(code, "a reason"),)),
+            scripted((*HALF, Close(code, "a reason"))),
         )
         if code in kinds:
             exit_code, hint = kinds[code]
@@ -118,19 +118,19 @@ CONNECTING = (
     ),
     Row(
         "101, then silence",
-        push_to_talk(greetings=((Mishap.SILENCE,),)),
+        scripted(greetings=((Mishap.SILENCE,),)),
         given_up(4, f"the server sent no session.created: {PATIENCE}"),
         QUICK,
     ),
     Row(
         "no answer to the settings",
-        push_to_talk(ready=(Mishap.SILENCE,)),
+        scripted(ready=(Mishap.SILENCE,)),
         given_up(4, f"the server sent no answer to session.update: {PATIENCE}"),
         QUICK,
     ),
     Row(
         "the settings are refused",
-        push_to_talk(
+        scripted(
             ready=(error("unknown_parameter", "Unknown: x.", param="x", event_id="rtchat_1"),)
         ),
         refused(
@@ -217,50 +217,48 @@ CONNECTING = (
     ),
 )
 BREAKING = (
-    Row(
-        "reset before the reply", push_to_talk((Mishap.RESET,)), replayed("connection lost (1006)")
-    ),
+    Row("reset before the reply", scripted((Mishap.RESET,)), replayed("connection lost (1006)")),
     Row(
         "reset before the reply, twice",
-        push_to_talk((begun(), Mishap.RESET), (Mishap.RESET,)),
+        scripted((begun(), Mishap.RESET), (Mishap.RESET,)),
         replayed("connection lost (1006)", times=2),
     ),
     Row(
         "reset in mid reply, once",
-        push_to_talk((*HALF, Mishap.RESET)),
+        scripted((*HALF, Mishap.RESET)),
         cut("connection lost (1006)", "check the network, then try again"),
     ),
     Row(
         "the session is over before the reply",
-        push_to_talk(EXPIRED),
+        scripted(EXPIRED),
         replayed(f"connection lost (1001 {HOUR})"),
     ),
     Row(
         "the session is over in mid reply",
-        push_to_talk((*HALF, *EXPIRED)),
+        scripted((*HALF, *EXPIRED)),
         cut(f"connection lost (1001 {HOUR})", AGAIN),
     ),
     Row(
         "half-open before the reply",
-        push_to_talk((Mishap.FREEZE,)),
+        scripted((Mishap.FREEZE,)),
         replayed("no word from the server for 2 s"),
         SILENT,
     ),
     Row(
         "half-open in mid reply",
-        push_to_talk((*HALF, Mishap.FREEZE)),
+        scripted((*HALF, Mishap.FREEZE)),
         cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "stall in mid reply",
-        push_to_talk((*HALF, Mishap.SILENCE)),
+        scripted((*HALF, Mishap.SILENCE)),
         cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "a frame beyond the limit",
-        push_to_talk((*HALF, said("x" * 70_000_000))),
+        scripted((*HALF, said("x" * 70_000_000))),
         cut_off(
             4,
             "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes): "
@@ -283,24 +281,24 @@ REPLYING = (
     ),
     Row(
         "events twice",
-        push_to_talk((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
+        scripted((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
         fine("Begin"),
     ),
     Row(
         "events out of order",
-        push_to_talk((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
+        scripted((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
         fine("Begin"),
     ),
     Row(
         "another response.created in mid reply",
-        push_to_talk(
+        scripted(
             (*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))
         ),
         fine("Half a word."),
     ),
     Row(
         "an error before the reply",
-        push_to_talk((error("server_error", "Odd."), begun(), said("Begin"), done())),
+        scripted((error("server_error", "Odd."), begun(), said("Begin"), done())),
         fine("Begin", "rtchat: the server reports: Odd."),
     ),
     Row(
@@ -310,22 +308,22 @@ REPLYING = (
     ),
     Row(
         "an error instead of the reply",
-        push_to_talk((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
+        scripted((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
         failed(1, "", "failed", "Not that."),
     ),
     Row(
         "the question is refused",
-        push_to_talk((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
+        scripted((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
         failed(1, "", "failed", "Not that."),
     ),
     Row(
         "failed",
-        push_to_talk(failing("server_error", "Oh no.", *HALF)),
+        scripted(failing("server_error", "Oh no.", *HALF)),
         failed(1, "Half", "failed", "the reply failed: Oh no."),
     ),
     Row(
         "failed, no quota",
-        push_to_talk(failing("insufficient_quota", "No credit.")),
+        scripted(failing("insufficient_quota", "No credit.")),
         failed(
             5,
             "",
@@ -335,12 +333,12 @@ REPLYING = (
     ),
     Row(
         "a short rate limit",
-        push_to_talk(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
+        scripted(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
         asked_again("rate limit, again in N s"),
     ),
     Row(
         "a long rate limit",
-        push_to_talk(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
+        scripted(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
         failed(
             5,
             "",
@@ -350,7 +348,7 @@ REPLYING = (
     ),
     Row(
         "incomplete, too long",
-        push_to_talk((*HALF, done("incomplete", reason="max_output_tokens"))),
+        scripted((*HALF, done("incomplete", reason="max_output_tokens"))),
         failed(
             1,
             "Half",
@@ -360,12 +358,12 @@ REPLYING = (
     ),
     Row(
         "incomplete, filtered",
-        push_to_talk((*HALF, done("incomplete", reason="content_filter"))),
+        scripted((*HALF, done("incomplete", reason="content_filter"))),
         failed(1, "Half", "incomplete", "the reply was stopped by the content filter"),
     ),
     Row(
         "cancelled by the server",
-        push_to_talk((*HALF, done("cancelled", reason="turn_detected"))),
+        scripted((*HALF, done("cancelled", reason="turn_detected"))),
         failed(1, "Half", "cancelled", "the reply was interrupted by speech"),
     ),
 )

@@ -123,7 +123,7 @@ def _on_a_terminal(
 # ------------------------------------------------------------------------------------ list, search
 
 
-def test_a_list_in_a_pipe_is_columns_for_programs(filled: Program) -> None:
+def test_a_list_in_a_pipe_is_separated_by_tabs(filled: Program) -> None:
     ran = filled.run("history", "list")
     title = ("An other " + "long " * 20)[:79].rstrip() + "…"
     assert ran.text == (
@@ -154,7 +154,7 @@ def test_a_list_as_json(filled: Program) -> None:
     }
 
 
-def test_where_nothing_is_kept(program: Program) -> None:
+def test_an_empty_history(program: Program) -> None:
     for arguments, words in (
         (("list",), "no saved conversations\n"),
         (("list", "--json"), "no saved conversations\n"),
@@ -169,7 +169,7 @@ def test_where_nothing_is_kept(program: Program) -> None:
         assert ran.error == "rtchat: there are no saved conversations"
 
 
-def test_a_search_says_where(filled: Program) -> None:
+def test_a_search_names_conversation_and_turn(filled: Program) -> None:
     ran = filled.run("history", "search", "TCP", "conn")
     assert ran.code == 0
     snippet = "It is **one** TCP ␛[31m connection<U+202E>. ```sh ls ```"
@@ -180,7 +180,7 @@ def test_a_search_says_where(filled: Program) -> None:
 
 
 @pytest.mark.parametrize("words", ['"', "NOT", "a*b(", "col:x", "-- -"])
-def test_no_search_is_an_error(filled: Program, words: str) -> None:
+def test_any_search_text_is_valid(filled: Program, words: str) -> None:
     assert filled.run("history", "search", "--", words).code == 0
 
 
@@ -218,7 +218,7 @@ def spoken(program: Program, path: Path) -> Program:
     return program
 
 
-def test_what_was_said_aloud_reads_as_what_was_typed(spoken: Program) -> None:
+def test_spoken_text_is_shown_like_typed_text(spoken: Program) -> None:
     listed = spoken.run("history", "list").text.splitlines()
     assert [line.split("\t")[-1] for line in listed] == ["(spoken)", "Is it late?"]
     assert spoken.run("history", "search", "late").text.endswith("\tIs it late?\n")
@@ -232,7 +232,7 @@ def test_what_was_said_aloud_reads_as_what_was_typed(spoken: Program) -> None:
     ]
 
 
-def test_what_was_said_aloud_is_exported_as_text(spoken: Program) -> None:
+def test_spoken_text_is_exported_as_text(spoken: Program) -> None:
     markdown = spoken.run("history", "export", "1").text
     assert "## You\n\nIs it late?\n\n## m\n\nVery.\n\n## You\n\n(spoken)\n" in markdown
     page = spoken.run("history", "export", "1", "-f", "html").text
@@ -243,7 +243,7 @@ def test_what_was_said_aloud_is_exported_as_text(spoken: Program) -> None:
     ]
 
 
-def test_kept_audio_is_exported_as_wav_files(spoken: Program) -> None:
+def test_saved_audio_is_exported_as_wav_files(spoken: Program) -> None:
     ran = spoken.run("history", "export", "1", "--audio", "new/sound")
     assert (ran.code, ran.out, ran.err) == (0, b"", "3 files written to new/sound\n")
     folder = spoken.home / "new" / "sound"
@@ -262,7 +262,7 @@ def test_kept_audio_is_exported_as_wav_files(spoken: Program) -> None:
     assert not files[0].exists()
 
 
-def test_audio_that_nobody_kept(spoken: Program) -> None:
+def test_a_conversation_without_saved_audio(spoken: Program) -> None:
     ran = spoken.run("history", "export", "--audio", "sound")
     words = "conversation 2 has no saved audio: talk and once save audio with --keep-audio"
     assert (ran.code, ran.out, ran.error) == (2, b"", f"rtchat: {words}")
@@ -310,14 +310,14 @@ So
 """  # noqa: RUF001 # the prompt looks like this
 
 
-def test_a_conversation_in_a_pipe_is_the_text_as_it_came(filled: Program) -> None:
+def test_a_conversation_in_a_pipe_is_the_original_text(filled: Program) -> None:
     ran = filled.run("history", "show", "1")
     assert (ran.code, ran.err) == (0, "")
     assert ran.text.replace("› \n", "›\n") == _SHOWN  # noqa: RUF001
     assert filled.run("history", "show").text.startswith("› An\tother long")  # noqa: RUF001
 
 
-def test_a_conversation_on_a_terminal_looks_as_it_did(filled: Program) -> None:
+def test_a_conversation_on_a_terminal_looks_as_in_talk(filled: Program) -> None:
     code, rows, written = _on_a_terminal(filled, "show", "1")
     assert code == 0
     assert rows == [
@@ -352,13 +352,13 @@ def test_a_conversation_on_a_terminal_looks_as_it_did(filled: Program) -> None:
     assert b"\x1b[31m conn" not in written
 
 
-def test_a_terminal_that_can_do_nothing_gets_harmless_text(filled: Program) -> None:
+def test_a_dumb_terminal_gets_escaped_text(filled: Program) -> None:
     _, rows, written = _on_a_terminal(filled, "show", "1", term="dumb")
     assert "It is **one** TCP ␛[31m connection<U+202E>." in rows
     assert b"\x1b" not in written
 
 
-def test_no_color_is_no_colour(filled: Program) -> None:
+def test_no_color_disables_colours(filled: Program) -> None:
     filled.environ["NO_COLOR"] = "1"
     written = _on_a_terminal(filled, "show", "1")[2]
     assert b"\x1b[33m" not in written
@@ -367,7 +367,9 @@ def test_no_color_is_no_colour(filled: Program) -> None:
 
 @pytest.mark.parametrize("command", [("show",), ("export",), ("delete", "--yes")])
 @pytest.mark.parametrize("number", ["3", "0", "99999999999999999999"])
-def test_one_that_is_not_there(filled: Program, command: tuple[str, ...], number: str) -> None:
+def test_a_conversation_that_does_not_exist(
+    filled: Program, command: tuple[str, ...], number: str
+) -> None:
     ran = filled.run("history", *command, number)
     hint = "rtchat history list shows the saved conversations"
     assert (ran.code, ran.out) == (2, b"")
@@ -399,7 +401,7 @@ def test_export_writes_markdown_to_stdout(filled: Program) -> None:
         ("a.txt", ("--format", "markdown"), "# What"),
     ],
 )
-def test_the_name_of_a_file_says_its_format(
+def test_the_file_extension_sets_the_format(
     filled: Program, name: str, options: tuple[str, ...], start: str
 ) -> None:
     ran = filled.run("history", "export", "1", "-o", name, *options)
@@ -409,25 +411,25 @@ def test_the_name_of_a_file_says_its_format(
 
 
 @pytest.mark.parametrize("name", ["talk.pdf", "talk.docx", "talk.htmlx", "talk.1", "a.md.bak"])
-def test_an_ending_that_is_not_known(filled: Program, name: str) -> None:
+def test_an_unknown_file_extension(filled: Program, name: str) -> None:
     ran = filled.run("history", "export", "1", "-o", name)
     assert (ran.code, ran.out) == (2, b"")
     assert ".md, .markdown, .json, .html, .htm" in ran.error
     assert not (filled.home / name).exists()
 
 
-def test_what_is_no_regular_file_is_written_to(filled: Program) -> None:
+def test_a_pipe_or_device_is_written_to(filled: Program) -> None:
     whole = filled.run("history", "export", "1").text
     assert filled.run("history", "export", "1", "-o", "/dev/stdout").text == whole
     assert filled.shell("rtchat history export 1 -o >(cat)").text == whole
     assert filled.run("history", "export", "1", "-o", "/dev/null").code == 0
 
 
-def test_the_latest_is_exported_if_none_is_named(filled: Program) -> None:
+def test_the_latest_conversation_is_exported_by_default(filled: Program) -> None:
     assert json.loads(filled.run("history", "export", "-f", "json", "-o", "-").text)["id"] == 2
 
 
-def test_a_file_is_not_overwritten_unasked(filled: Program) -> None:
+def test_a_file_is_overwritten_only_with_force(filled: Program) -> None:
     file = filled.home / "a.md"
     file.write_text("mine" * 10_000)
     ran = filled.run("history", "export", "1", "-o", "a.md")
@@ -446,7 +448,7 @@ def test_a_file_that_cannot_be_written(filled: Program) -> None:
     assert (ran.code, ran.out) == (6, b"")
 
 
-def test_a_format_that_there_is_not(filled: Program) -> None:
+def test_an_unknown_format(filled: Program) -> None:
     ran = filled.run("history", "export", "--format", "pdf")
     assert ran.code == 2
     assert ran.error == "rtchat: there is no format pdf: markdown, json, html"
@@ -485,13 +487,13 @@ def test_delete_asks_on_a_terminal(filled: Program) -> None:
     assert _ids(filled) == "2 "
 
 
-def test_delete_does_not_ask_scripts(filled: Program) -> None:
+def test_delete_does_not_ask_off_a_terminal(filled: Program) -> None:
     ran = filled.run("history", "delete", "1", "2", "1", "--yes")
     assert (ran.code, ran.out, ran.err) == (0, b"", "deleted 2 conversations\n")
     assert _ids(filled) == ""
 
 
-def test_all_are_deleted(filled: Program, path: Path) -> None:
+def test_delete_all(filled: Program, path: Path) -> None:
     ran = filled.run("history", "delete", "--all", "-y")
     assert (ran.code, ran.err) == (0, "deleted 2 conversations\n")
     assert b"brief" not in path.read_bytes()
@@ -505,13 +507,13 @@ def test_all_are_deleted(filled: Program, path: Path) -> None:
         (("1", "--all"), "which conversations?: name their ids, or --all"),
     ],
 )
-def test_what_delete_does_not_do(filled: Program, arguments: tuple[str, ...], error: str) -> None:
+def test_invalid_uses_of_delete(filled: Program, arguments: tuple[str, ...], error: str) -> None:
     ran = filled.run("history", "delete", *arguments)
     assert (ran.code, ran.error) == (2, f"rtchat: {error}")
     assert _ids(filled) == "2 1 "
 
 
-def test_none_is_deleted_if_one_is_not_there(filled: Program) -> None:
+def test_nothing_is_deleted_if_one_does_not_exist(filled: Program) -> None:
     assert filled.run("history", "delete", "1", "9", "--yes").code == 2
     assert _ids(filled) == "2 1 "
 
@@ -519,7 +521,7 @@ def test_none_is_deleted_if_one_is_not_there(filled: Program) -> None:
 # ------------------------------------------------------------------------------------------ trouble
 
 
-def test_a_damaged_file_is_left_alone(program: Program, path: Path) -> None:
+def test_a_damaged_file_is_left_unchanged(program: Program, path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not a database" * 100)
     for command in ("list", "show", "export", "search x", "delete 1 --yes"):

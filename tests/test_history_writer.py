@@ -70,7 +70,7 @@ def said(path: Path) -> list[list[str]]:
 # ---------------------------------------------------------------------------------- the writer
 
 
-def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
+def test_a_locked_file_does_not_block_the_loop(path: Path) -> None:
     """Only the loop lets go of the lock: had it waited, the entry could not have been written."""
 
     async def main() -> str:
@@ -86,7 +86,7 @@ def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
     assert said(path) == [["hi"]]
 
 
-def test_what_could_not_be_written_is_said_with_the_reason(path: Path) -> None:
+def test_lost_entries_are_reported_with_the_reason(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path):
@@ -100,7 +100,7 @@ def test_what_could_not_be_written_is_said_with_the_reason(path: Path) -> None:
     assert said(path) == []
 
 
-def test_what_could_not_be_written_is_written_at_the_end(path: Path) -> None:
+def test_pending_entries_are_written_on_close(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path), pytest.raises(OutputError):
@@ -111,7 +111,7 @@ def test_what_could_not_be_written_is_written_at_the_end(path: Path) -> None:
     assert said(path) == [["hi"]]
 
 
-def test_an_old_conversation_that_is_lost_is_said_too(path: Path) -> None:
+def test_lost_entries_of_an_earlier_conversation_are_reported(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path):
@@ -139,7 +139,7 @@ def test_entries_are_written_in_order(path: Path) -> None:
     assert said(path) == [["x" * 299], ["another"]]
 
 
-def test_a_file_that_takes_no_end_of_time_gets_no_more_than_it_can_hold(path: Path) -> None:
+def test_the_queue_of_a_hanging_file_is_limited(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path):
@@ -223,7 +223,7 @@ def test_a_question_is_on_disk_before_it_is_sent(path: Path) -> None:
     assert said(path) == [["first", "One", "second", "Two"]]
 
 
-def test_a_locked_history_is_said_once_and_stops_nothing(path: Path) -> None:
+def test_a_locked_history_is_reported_once_and_blocks_nothing(path: Path) -> None:
     view = Screen()
     writer = HistoryWriter(Store(path))
     with locked(path):
@@ -251,7 +251,7 @@ class Hanging:
         return asyncio.get_running_loop().create_future()
 
 
-def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
+def test_a_hanging_history_delays_one_question_briefly() -> None:
     view = Screen()
 
     async def main() -> tuple[ExitCode, float]:
@@ -264,7 +264,7 @@ def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
     assert 4.9 < seconds < 6
 
 
-def test_the_server_is_not_blamed_for_the_wait() -> None:
+def test_the_delay_does_not_count_as_server_time() -> None:
     view = Screen()
     server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
     held = session(server, view, Hanging(), timeouts=Timeouts(10, 1))
@@ -273,7 +273,7 @@ def test_the_server_is_not_blamed_for_the_wait() -> None:
     assert len(warnings(view)) == 1
 
 
-def test_resume_from_a_history_that_hangs() -> None:
+def test_resume_from_a_hanging_history() -> None:
     view = Screen()
     server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
     held = session(server, view, Hanging())
@@ -282,7 +282,7 @@ def test_resume_from_a_history_that_hangs() -> None:
     assert replies(view) == ["One"]
 
 
-def test_leaving_does_not_wait_for_a_conversation_that_is_looked_for() -> None:
+def test_exit_does_not_wait_for_a_conversation_lookup() -> None:
     view = Screen()
 
     async def main() -> tuple[ExitCode, float]:
@@ -295,7 +295,7 @@ def test_leaving_does_not_wait_for_a_conversation_that_is_looked_for() -> None:
     assert seconds < 5
 
 
-def test_what_is_said_right_after_resume_belongs_to_that_conversation(path: Path) -> None:
+def test_a_question_right_after_resume_belongs_to_that_conversation(path: Path) -> None:
     with closing(Store(path)) as store:
         store.record(entry(1, 0, "long ago"))
         store.record(entry(1, 1, "Yes."))
@@ -340,7 +340,7 @@ def kept(program: Program) -> Path:
     return program.home / ".local" / "share" / "rtchat" / FILE
 
 
-def test_the_program_says_what_was_not_kept(program: Program, kept: Path) -> None:
+def test_the_program_reports_unsaved_entries(program: Program, kept: Path) -> None:
     with locked(kept):
         ran = program.run("talk", stdin=b"one\ntwo\n")
     assert (ran.code, ran.text) == (0, "one\ntwo\n")
@@ -350,7 +350,7 @@ def test_the_program_says_what_was_not_kept(program: Program, kept: Path) -> Non
     assert said(kept) == [["before", "before"]]
 
 
-def test_the_prompt_goes_on_with_a_locked_history(program: Program, kept: Path) -> None:
+def test_the_prompt_works_with_a_locked_history(program: Program, kept: Path) -> None:
     with locked(kept) as other:
         terminal = Terminal(program, [], {})
         terminal.shows("connected in", PROMPT)
@@ -364,7 +364,7 @@ def test_the_prompt_goes_on_with_a_locked_history(program: Program, kept: Path) 
     assert sorted(said(kept)) == [["before", "before"], ["first", "first", "second", "second"]]
 
 
-def test_an_input_history_that_hangs_holds_nothing_up(program: Program) -> None:
+def test_a_hanging_input_history_blocks_nothing(program: Program) -> None:
     """It is a pipe that nobody writes to or reads."""
     folder = program.home / ".local" / "state" / "rtchat"
     folder.mkdir(parents=True)

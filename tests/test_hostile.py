@@ -115,7 +115,7 @@ def show(view: View, deltas: list[str]) -> None:
 
 @each
 @pytest.mark.parametrize("kind", ["live", "plain"])
-def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
+def test_sequences_in_a_reply_split_anywhere(text: str, kind: str) -> None:
     for at in range(len(text) + 1):
         terminal = Terminal()
         view: View = terminal.live() if kind == "live" else terminal.plain()
@@ -124,7 +124,7 @@ def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
 
 
 @each
-def test_where_links_can_be_pressed_too(text: str) -> None:
+def test_sequences_on_a_terminal_with_links(text: str) -> None:
     for at in range(len(text) + 1):
         terminal = Terminal(LinkingConsole)
         show(terminal.live(), ["before ", text[:at], text[at:], " after"])
@@ -132,7 +132,7 @@ def test_where_links_can_be_pressed_too(text: str) -> None:
 
 
 @each
-def test_a_pipe_gets_the_text_as_it_is(text: str) -> None:
+def test_a_pipe_gets_the_text_unchanged(text: str) -> None:
     out = io.BytesIO()
     show(PlainView(out, StatusWriter(None), raw=True), ["before ", *text, " after\n"])
     assert out.getvalue() == f"before {text} after\n".encode()
@@ -207,7 +207,7 @@ def scripts(text: str) -> list[tuple[Step, ...]]:
 
 @each
 @pytest.mark.parametrize("kind", ["live", "plain"])
-def test_in_every_field_of_an_event_and_in_close_reasons(text: str, kind: str) -> None:
+def test_sequences_in_event_fields_and_close_reasons(text: str, kind: str) -> None:
     for script in scripts(text):
         terminal = Terminal()
         converse(terminal.live() if kind == "live" else terminal.plain(), script)
@@ -217,7 +217,7 @@ def test_in_every_field_of_an_event_and_in_close_reasons(text: str, kind: str) -
 
 @each
 @pytest.mark.parametrize("status", ["401 \x1b[2JUnauthorized", "404 Not Found", "200 OK"])
-def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
+def test_sequences_in_http_bodies_and_status_lines(text: str, status: str) -> None:
     terminal = Terminal()
     body = text.encode()
 
@@ -238,7 +238,7 @@ def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
 ALL = "".join(HOSTILE.values())
 
 
-def test_json_says_the_same_and_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+def test_json_output_is_escaped_and_complete(tmp_path: Path) -> None:
     program = Program(tmp_path)
     place = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
     frames = [
@@ -283,7 +283,7 @@ def strings(values: Iterable[object]) -> Iterator[str]:
                 pass
 
 
-def test_what_a_doctor_writes_in_json_does_nothing_either(tmp_path: Path) -> None:
+def test_the_json_output_of_doctor_is_escaped(tmp_path: Path) -> None:
     refused = [frame("error", error={"code": "invalid_api_key", "message": ALL})]
     with background(lambda: sockets(Hand(greetings=[refused]).talk)) as url:
         ran = Program(tmp_path).run("doctor", "--json", "--url", url)

@@ -63,7 +63,7 @@ def ran(program: Program, hand: Hand, *arguments: str, stdin: bytes = b"") -> Ra
 # -------------------------------------------------------------------------------- for a while, ever
 
 
-def test_what_outlasts_the_retries(tmp_path: Path) -> None:
+def test_faults_that_outlast_the_retries(tmp_path: Path) -> None:
     """Six attempts, of some 13 s together, so these share them."""
     connected = "connected again in N s · 1 turn replayed"
     faults: list[tuple[Server, str, str, tuple[str, ...]]] = [
@@ -84,7 +84,7 @@ def test_what_outlasts_the_retries(tmp_path: Path) -> None:
     assert together(tmp_path, [(row, "once") for row in rows]) == [row.ends[0] for row in rows]
 
 
-def test_a_pipe_has_an_answer_to_each_line_however_often_the_connection_breaks(
+def test_every_line_is_answered_however_often_the_connection_breaks(
     program: Program,
 ) -> None:
     hand = Hand(*[(*HALF, Mishap.RESET)] * 3)
@@ -96,7 +96,7 @@ def test_a_pipe_has_an_answer_to_each_line_however_often_the_connection_breaks(
     assert kept(program) == [*interrupted, ("four", "completed"), ("Fine.", "completed")]
 
 
-def test_a_reply_that_never_ends_is_stopped_and_kept(program: Program) -> None:
+def test_an_endless_reply_is_stopped_and_saved(program: Program) -> None:
     endless = Hand(chain((begun(),), repeat(said("word "))))
     with (
         background(lambda: sockets(endless.talk)) as url,
@@ -113,7 +113,7 @@ def test_a_reply_that_never_ends_is_stopped_and_kept(program: Program) -> None:
     assert kept(program) == [("one", "cancelled"), (text, "cancelled")]
 
 
-def test_a_frame_of_sixty_megabytes(program: Program) -> None:
+def test_a_frame_of_60_megabytes(program: Program) -> None:
     text = "sixty mb" * 7_500_000
     options = ("-q", "--max-reply-bytes", str(len(text)))
     done_ = ran(program, Hand((begun(), said(text), done())), "once", "one", *options)
@@ -143,7 +143,7 @@ sys.exit(main())
 """The program, with the keepalive of its first connection in a hurry once a signal came."""
 
 
-def test_a_connection_that_died_in_silence_is_noticed_between_questions(program: Program) -> None:
+def test_a_dead_connection_is_noticed_between_questions(program: Program) -> None:
     hand = Hand((begun(), said("Begin"), done(), Mishap.FREEZE))
     with background(lambda: sockets(hand.talk)) as url:
         command = [sys.executable, "-c", ALIVE, "talk", "--url", url]
@@ -286,7 +286,7 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
     ],
     ids=["reset", "expired", "stall", "failed", "limit", "filter"],
 )
-def test_a_person_is_told_and_goes_on(
+def test_the_prompt_shows_a_fault_and_continues(
     program: Program, mishap: tuple[Step, ...], shows: tuple[str, ...]
 ) -> None:
     with background(lambda: sockets(Hand(mishap).talk)) as url:
@@ -310,7 +310,7 @@ def test_a_person_is_told_and_goes_on(
     ],
     ids=["refused", "401"],
 )
-def test_a_person_is_told_why_there_is_no_connection(
+def test_the_prompt_shows_why_connecting_failed(
     program: Program, server: Server, line: str, code: int
 ) -> None:
     with background(lambda: server(program)) as url:

@@ -113,7 +113,7 @@ class Watched(Terminal):
                 assert self._reads()
 
 
-def test_a_cable_that_is_pulled_in_mid_reply(cable: Cable, url: str, tmp_path: Path) -> None:
+def test_a_network_cut_during_a_reply(cable: Cable, url: str, tmp_path: Path) -> None:
     program = Near(tmp_path, cable)
     quick = [] if CABLE else ["--timeout", "5"]
     terminal = Watched(program, ["--url", url, *quick], {})

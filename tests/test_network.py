@@ -73,7 +73,7 @@ def test_the_certificate_file_of_the_environment_is_trusted(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_a_certificate_of_somebody_else(tmp_path: Path) -> None:
+def test_a_certificate_of_another_host(tmp_path: Path) -> None:
     file, context = certificate(tmp_path, "DNS:other.example")
 
     async def run() -> None:
@@ -122,7 +122,7 @@ def test_a_ca_bundle_is_trusted(tmp_path: Path, how: str) -> None:
     assert (ran.code, ran.text) == (0, "hi\n")
 
 
-def test_a_ca_bundle_of_a_dotenv_is_not_trusted(tmp_path: Path) -> None:
+def test_a_ca_bundle_in_dotenv_is_ignored(tmp_path: Path) -> None:
     server = Trusting(tmp_path)
     (tmp_path / ".env").write_text(f"RTCHAT_CA_BUNDLE={server.file}\n")
     ran = server.once("-q")
@@ -131,7 +131,7 @@ def test_a_ca_bundle_of_a_dotenv_is_not_trusted(tmp_path: Path) -> None:
     assert NOT_TRUSTED in ran.err
 
 
-def test_a_ca_bundle_takes_the_place_of_all_other_authorities(tmp_path: Path) -> None:
+def test_a_ca_bundle_replaces_all_other_authorities(tmp_path: Path) -> None:
     server, other = Trusting(tmp_path), Trusting(tmp_path / "other")
     assert server.once(SSL_CERT_FILE=str(server.file)).code == 0
     ran = server.once("--ca-bundle", str(other.file), SSL_CERT_FILE=str(server.file))
@@ -140,7 +140,7 @@ def test_a_ca_bundle_takes_the_place_of_all_other_authorities(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("arguments", [[], ["--insecure"]])
-def test_no_option_trusts_everybody(tmp_path: Path, arguments: list[str]) -> None:
+def test_no_option_disables_verification(tmp_path: Path, arguments: list[str]) -> None:
     ran = Trusting(tmp_path).once(*arguments)
     assert (ran.code, ran.text) == (4, "")
     assert NOT_TRUSTED in ran.error
@@ -161,7 +161,7 @@ def test_no_option_trusts_everybody(tmp_path: Path, arguments: list[str]) -> Non
     ],
 )
 @pytest.mark.parametrize("named", ["the CA bundle", "SSL_CERT_FILE"])
-def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
+def test_an_invalid_ca_bundle_is_reported_before_connecting(
     tmp_path: Path, content: str | None, words: str, named: str
 ) -> None:
     file = tmp_path / "bundle.pem"
@@ -185,7 +185,7 @@ def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
         assert port.heads == []
 
 
-def test_what_tls_needs_is_nothing_to_a_connection_without(tmp_path: Path) -> None:
+def test_ssl_cert_file_is_ignored_without_tls(tmp_path: Path) -> None:
     program = Program(tmp_path)
     with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, environ={"SSL_CERT_FILE": "nowhere.pem"})
@@ -195,7 +195,7 @@ def test_what_tls_needs_is_nothing_to_a_connection_without(tmp_path: Path) -> No
         assert ran.code == 2
 
 
-def test_tls_where_there_is_none() -> None:
+def test_tls_to_a_server_without_tls() -> None:
     async def run() -> None:
         async with tcp(http("400 Bad Request"), at_once=True) as port:
             lost = await refused(f"wss://{port.address}/")
@@ -277,20 +277,20 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
         ),
     ],
 )
-def test_what_the_library_says_of_a_proxy(
+def test_proxy_errors_of_the_library(
     error: Exception, message: str, hint: str, retry: Retry
 ) -> None:
     lost = explain(error, endpoint(url="wss://a.example"))
     assert lost == ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
 
 
-def test_a_proxy_may_come_back() -> None:
+def test_a_proxy_error_is_retried() -> None:
     lost = explain(ProxyError("http://me:hunter2@b.example"), endpoint(url="wss://a.example"))
     problem = Problem(ExitCode.LINK, "the proxy to a.example cannot be used", HINT)
     assert lost == ConnectionLost(problem, Retry.IF_IT_WORKED)
 
 
-def test_which_proxy_is_asked() -> None:
+def test_the_choice_of_proxy() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, tcp(b"") as other:
             asked, unasked = f"http://{proxy.address}", f"http://{other.address}"
@@ -308,7 +308,7 @@ def test_which_proxy_is_asked() -> None:
     asyncio.run(run())
 
 
-def test_this_machine_is_reached_without_the_proxy() -> None:
+def test_loopback_is_reached_without_the_proxy() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, run_server(EchoEngine()) as url:
             address = f"http://{proxy.address}"

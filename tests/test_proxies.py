@@ -195,14 +195,14 @@ def test_a_question_goes_through_a_proxy(client: Client, variable: str) -> None:
         assert b"uthorization" not in proxy.heads[0]
 
 
-def test_a_proxy_may_be_reached_by_tls(client: Client, authority: Authority) -> None:
+def test_a_proxy_over_tls(client: Client, authority: Authority) -> None:
     with background(lambda: Proxy(client.port).serving(authority.context)) as proxy:
         ran = client.once(f"https://{proxy.address}")
         assert (ran.code, ran.text) == (0, "hi\n")
         assert proxy.targets == ["realtime.test:443"]
 
 
-def test_a_proxy_may_want_a_password(client: Client) -> None:
+def test_a_proxy_with_a_password(client: Client) -> None:
     with background(Proxy(client.port, password=PASSWORD).serving) as proxy:
         ran = client.once(f"http://{IN_URL}{proxy.address}")
         assert (ran.code, ran.text) == (0, "hi\n")
@@ -210,7 +210,7 @@ def test_a_proxy_may_want_a_password(client: Client) -> None:
 
 
 @pytest.mark.parametrize("userinfo", ["", "me:hunter2@"])
-def test_a_proxy_that_wants_another_password(client: Client, userinfo: str) -> None:
+def test_a_wrong_proxy_password(client: Client, userinfo: str) -> None:
     with background(Proxy(client.port, password=PASSWORD).serving) as proxy:
         assert client.fails(f"http://{userinfo}{proxy.address}") == (
             4,
@@ -230,12 +230,14 @@ def test_a_proxy_that_refuses(client: Client, status: int) -> None:
 
 
 @pytest.mark.parametrize("fault", ["cuts", "in the handshake"])
-def test_a_proxy_that_dies_before_there_is_a_session(client: Client, fault: Fault) -> None:
+def test_a_proxy_that_fails_before_the_session(client: Client, fault: Fault) -> None:
     with background(Proxy(client.port, fault=fault).serving) as proxy:
         assert client.fails(f"http://{IN_URL}{proxy.address}") == (4, UNUSABLE)
 
 
-def test_a_proxy_that_dies_later_is_a_connection_lost(tmp_path: Path, authority: Authority) -> None:
+def test_a_proxy_that_fails_later_is_a_lost_connection(
+    tmp_path: Path, authority: Authority
+) -> None:
     @asynccontextmanager
     async def dying() -> AsyncIterator[Proxy]:
         async def talk(socket: ServerConnection) -> None:
@@ -269,7 +271,7 @@ def test_a_proxy_that_dies_later_is_a_connection_lost(tmp_path: Path, authority:
         "me:hunter2@127.0.0.1",
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_not_repeated(client: Client, url: str) -> None:
+def test_an_unusable_proxy_is_not_retried(client: Client, url: str) -> None:
     with unused_port() as port:
         code, line = client.fails(url.format(port=port))
     assert code == 4

@@ -84,7 +84,7 @@ def _error(path: Path) -> str:
 # --------------------------------------------------------------------------------- writing, reading
 
 
-def test_what_is_recorded_is_read_again(store: Store, clock: Clock, path: Path) -> None:
+def test_recorded_entries_are_read_back(store: Store, clock: Clock, path: Path) -> None:
     reply = Entry(
         1,
         1,
@@ -107,7 +107,7 @@ def test_what_is_recorded_is_read_again(store: Store, clock: Clock, path: Path) 
         assert other.read(1) == kept
 
 
-def test_an_entry_is_written_over_by_one_of_its_place(store: Store) -> None:
+def test_an_entry_replaces_one_with_the_same_turn_and_index(store: Store) -> None:
     store.record(_question(1, "Hi?"))
     store.record(_reply(1, "He", State.STREAMING))
     store.record(_reply(1, "Hello.", State.CANCELLED))
@@ -117,7 +117,7 @@ def test_an_entry_is_written_over_by_one_of_its_place(store: Store) -> None:
     assert store.read(1).turns == 1
 
 
-def test_instructions_alone_are_no_conversation(store: Store) -> None:
+def test_instructions_alone_do_not_create_a_conversation(store: Store) -> None:
     store.record(_INSTRUCTIONS)
     assert store.id is None
     assert store.conversations() == []
@@ -125,7 +125,7 @@ def test_instructions_alone_are_no_conversation(store: Store) -> None:
     assert store.read(1).entries == (_INSTRUCTIONS, _question(1, "Hi?"))
 
 
-def test_what_is_begun_and_not_used_leaves_nothing(path: Path) -> None:
+def test_an_unused_conversation_is_not_stored(path: Path) -> None:
     with closing(Store(path)) as store:
         store.begin()
         store.record(_INSTRUCTIONS)
@@ -134,7 +134,7 @@ def test_what_is_begun_and_not_used_leaves_nothing(path: Path) -> None:
         assert store.conversations() == []
 
 
-def test_after_begin_it_is_another_conversation(store: Store) -> None:
+def test_begin_starts_a_new_conversation(store: Store) -> None:
     store.record(_question(1, "one"))
     store.begin()
     assert store.id is None
@@ -154,7 +154,7 @@ def test_after_begin_it_is_another_conversation(store: Store) -> None:
         ("a\0b \ud800", "a b �"),
     ],
 )
-def test_a_conversation_is_called_by_the_first_line_of_its_first_question(
+def test_the_title_is_the_first_line_of_the_first_question(
     store: Store, text: str, title: str
 ) -> None:
     store.record(_question(1, text))
@@ -162,7 +162,7 @@ def test_a_conversation_is_called_by_the_first_line_of_its_first_question(
     assert store.read(1).title == title
 
 
-def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
+def test_a_resumed_conversation_continues_where_it_ended(store: Store, clock: Clock) -> None:
     for title in ("one", "two", "three"):
         store.begin()
         clock.now += 1
@@ -177,7 +177,7 @@ def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
     assert [kept.id for kept in store.conversations()] == [1, 3, 2]
 
 
-def test_the_latest_is_not_the_one_that_goes_on(store: Store, clock: Clock) -> None:
+def test_the_latest_conversation_excludes_the_current_one(store: Store, clock: Clock) -> None:
     with pytest.raises(UsageError, match="there are no saved conversations"):
         store.recall(None)
     store.record(_question(1, "one"))
@@ -190,7 +190,7 @@ def test_the_latest_is_not_the_one_that_goes_on(store: Store, clock: Clock) -> N
     assert store.recall(None).title == "two"
 
 
-def test_to_look_at_one_does_not_make_it_the_latest(path: Path, clock: Clock) -> None:
+def test_reading_a_conversation_does_not_make_it_the_latest(path: Path, clock: Clock) -> None:
     with closing(Store(path, now=clock)) as store:
         store.record(_question(1, "one"))
     clock.now += 1
@@ -201,7 +201,7 @@ def test_to_look_at_one_does_not_make_it_the_latest(path: Path, clock: Clock) ->
 
 
 @pytest.mark.parametrize("number", [0, -1, 7, 2**63, 10**30])
-def test_one_that_is_not_there(store: Store, number: int) -> None:
+def test_a_conversation_that_does_not_exist(store: Store, number: int) -> None:
     expected = (
         f"there is no conversation {number}: rtchat history list shows the saved conversations"
     )
@@ -264,7 +264,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @given(st.lists(_entries, min_size=1, max_size=5, unique_by=lambda e: (e.turn, e.index)))
-def test_whatever_is_recorded_is_read_again(shared: Store, entries: list[Entry]) -> None:
+def test_any_recorded_entries_are_read_back(shared: Store, entries: list[Entry]) -> None:
     shared.begin()
     for entry in entries:
         shared.record(entry)
@@ -275,7 +275,7 @@ def test_whatever_is_recorded_is_read_again(shared: Store, entries: list[Entry])
     assert kept.turns == len({entry.turn for entry in entries})
 
 
-def test_half_characters_and_nul_are_no_trouble(store: Store) -> None:
+def test_lone_surrogates_and_nul_are_stored(store: Store) -> None:
     half = Entry(1, 0, Message("user", (Part("text", "a\ud800\0b"),)), State.FAILED, "\ud800", "\0")
     store.record(half)
     whole = Entry(1, 0, Message("user", (Part("text", "a�\0b"),)), State.FAILED, "�", "\0")
@@ -332,25 +332,25 @@ def filled(store: Store) -> Store:
         ("text:what", []),
     ],
 )
-def test_a_search_finds_items_that_have_all_words(
+def test_a_search_finds_items_with_all_words(
     filled: Store, words: str, found: list[tuple[int, int]]
 ) -> None:
     assert _found(filled, words) == found
 
 
-def test_a_hit_says_where_it_is(store: Store) -> None:
+def test_a_match_has_its_conversation_turn_and_snippet(store: Store) -> None:
     store.record(_question(1, "one " * 50 + "\n\nneedle " + "two " * 50))
     snippet = "…" + "one " * 7 + "needle" + " two" * 8 + "…"
     assert store.search("needle") == [SearchHit(store.conversations()[0], 1, snippet)]
 
 
-def test_the_newest_hits_come_first_and_no_more_than_wanted(store: Store) -> None:
+def test_the_newest_matches_come_first_up_to_the_limit(store: Store) -> None:
     for turn in range(1, 6):
         store.record(_question(turn, "same"))
     assert [hit.turn for hit in store.search("same", 3)] == [5, 4, 3]
 
 
-def test_a_search_knows_what_was_written_over(store: Store) -> None:
+def test_a_search_finds_the_replacement_of_an_entry(store: Store) -> None:
     store.record(_reply(1, "first", State.INCOMPLETE))
     store.record(_reply(1, "first again", State.INCOMPLETE))
     store.record(_reply(1, "second"))
@@ -360,7 +360,7 @@ def test_a_search_knows_what_was_written_over(store: Store) -> None:
 
 
 @given(st.text())
-def test_any_words_can_be_searched(shared: Store, words: str) -> None:
+def test_any_text_can_be_searched_for(shared: Store, words: str) -> None:
     shared.search(words)
     shared.begin()
     shared.record(_question(1, words))
@@ -376,7 +376,7 @@ def _bytes(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
-def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path) -> None:
+def test_deleted_text_is_removed_from_the_file(store: Store, path: Path) -> None:
     rng = random.Random(4)
     doomed: list[str] = []
     for number in range(1, 21):
@@ -397,14 +397,14 @@ def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path
     assert store.read(2) == before
 
 
-def test_none_is_deleted_if_one_is_not_there(store: Store) -> None:
+def test_nothing_is_deleted_if_one_does_not_exist(store: Store) -> None:
     store.record(_question(1, "one"))
     with pytest.raises(UsageError, match="there is no conversation 5"):
         store.delete(1, 5)
     assert store.read(1).entries == (_question(1, "one"),)
 
 
-def test_a_number_is_not_given_twice(store: Store) -> None:
+def test_an_id_is_not_used_twice(store: Store) -> None:
     store.record(_question(1, "one"))
     store.delete(1)
     store.begin()
@@ -412,7 +412,7 @@ def test_a_number_is_not_given_twice(store: Store) -> None:
     assert store.id == 2
 
 
-def test_what_was_deleted_meanwhile_is_not_written_again(store: Store, path: Path) -> None:
+def test_a_conversation_deleted_meanwhile_is_not_written_again(store: Store, path: Path) -> None:
     store.record(_question(1, "one"))
     with closing(Store(path)) as other:
         other.delete(1)
@@ -431,7 +431,7 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_nobody_else_may_read_it(path: Path) -> None:
+def test_only_the_owner_can_read_the_file(path: Path) -> None:
     before = os.umask(0)
     try:
         with closing(Store(path)) as store:
@@ -443,7 +443,7 @@ def test_nobody_else_may_read_it(path: Path) -> None:
     assert _mode(path.parent) == 0o700
 
 
-def test_a_folder_that_is_there_is_left_as_it_is(path: Path) -> None:
+def test_an_existing_folder_keeps_its_mode(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o750)
     with closing(Store(path)) as store:
@@ -452,7 +452,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(path: Path) -> None:
     assert _mode(path) == 0o600
 
 
-def test_a_file_that_was_only_begun_is_made(path: Path) -> None:
+def test_an_empty_file_is_initialized(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
     with closing(Store(path)) as store:
@@ -480,7 +480,7 @@ def _damaged(path: Path) -> str:
     return f"the history {path} is damaged or is not an rtchat history: move {path} elsewhere"
 
 
-def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+def test_a_file_of_a_newer_version_is_left_unchanged(path: Path) -> None:
     with closing(Store(path)) as store:
         store.conversations()
     _sql(path, "PRAGMA user_version = 99", "PRAGMA journal_mode = DELETE")
@@ -491,7 +491,7 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     "statement",
     ["CREATE TABLE notes (text)", "PRAGMA user_version = 1", "PRAGMA application_id = 5"],
 )
-def test_the_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
+def test_another_programs_database_is_left_unchanged(path: Path, statement: str) -> None:
     path.parent.mkdir()
     _sql(path, statement)
     _is_left(path, _damaged(path))
@@ -500,13 +500,13 @@ def test_the_database_of_another_program_is_left_alone(path: Path, statement: st
 @pytest.mark.parametrize(
     "content", [b"x", b"no database, but text " * 300, b"SQLite format 3\0" * 9]
 )
-def test_what_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_left_unchanged(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     _is_left(path, _damaged(path))
 
 
-def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
+def test_a_damaged_file_is_reported(path: Path) -> None:
     with closing(Store(path)) as store:
         for turn in range(1, 200):
             store.record(_question(turn, f"question {turn} " * 20))
@@ -518,7 +518,7 @@ def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize("assignment", ["json = '[1]'", "json = 'x'", "state = 'odd'"])
-def test_a_row_that_cannot_be_read_is_damage(path: Path, assignment: str) -> None:
+def test_an_unreadable_row_is_reported_as_damage(path: Path, assignment: str) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "Hi?"))
     _sql(path, f"UPDATE item SET {assignment}")
@@ -527,7 +527,7 @@ def test_a_row_that_cannot_be_read_is_damage(path: Path, assignment: str) -> Non
     assert str(caught.value) == _damaged(path)
 
 
-def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_file_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "Hi?"))
         kept = store.read(1)
@@ -562,7 +562,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert _error(path) == f"the history {path} {reason}"
 
 
-def test_a_locked_file_is_waited_for_once_in_a_while(
+def test_a_locked_file_is_retried_only_after_a_pause(
     store: Store, path: Path, clock: Clock
 ) -> None:
     store.record(_question(1, "one"))
@@ -584,7 +584,7 @@ def test_a_locked_file_is_waited_for_once_in_a_while(
     assert store.read(1).entries == entries
 
 
-def test_a_file_that_is_read_in_another_mode_is_waited_for(path: Path) -> None:
+def test_a_file_open_in_another_journal_mode_is_waited_for(path: Path) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "one"))
     _sql(path, "PRAGMA journal_mode = DELETE")
@@ -597,7 +597,7 @@ def test_a_file_that_is_read_in_another_mode_is_waited_for(path: Path) -> None:
             assert store.read(1).entries == (_question(1, "one"),)
 
 
-def test_what_could_not_be_written_is_written_at_the_end(path: Path, clock: Clock) -> None:
+def test_pending_entries_are_written_on_close(path: Path, clock: Clock) -> None:
     with closing(Store(path, now=clock)) as store:
         assert store.conversations() == []
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -609,7 +609,7 @@ def test_what_could_not_be_written_is_written_at_the_end(path: Path, clock: Cloc
         assert store.read(1).entries == (_question(1, "one"),)
 
 
-def test_a_file_that_can_be_opened_only_later_misses_nothing(path: Path, clock: Clock) -> None:
+def test_entries_recorded_before_the_file_opens_are_written(path: Path, clock: Clock) -> None:
     path.parent.write_text("in the way")
     with closing(Store(path, now=clock)) as store:
         for entry in (_INSTRUCTIONS, _question(1, "one")):
@@ -624,14 +624,14 @@ def test_a_file_that_can_be_opened_only_later_misses_nothing(path: Path, clock: 
         assert store.read(1).entries == entries
 
 
-def test_a_store_that_is_not_used_makes_nothing(path: Path) -> None:
+def test_an_unused_store_creates_no_file(path: Path) -> None:
     with closing(Store(path)) as store:
         store.begin()
         store.record(_INSTRUCTIONS)
     assert not path.parent.exists()
 
 
-def test_after_it_was_closed_it_says_so(path: Path) -> None:
+def test_a_closed_store_raises(path: Path) -> None:
     store = Store(path)
     store.conversations()
     store.close()
@@ -676,7 +676,7 @@ with closing(Store(Path(sys.argv[1]), now=clock)) as store:
 """
 
 
-def test_what_cannot_be_written_for_a_while_is_not_lost(path: Path) -> None:
+def test_entries_are_not_lost_during_a_write_failure(path: Path) -> None:
     with _start(_LIMITED, path) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
@@ -713,7 +713,7 @@ except HistoryError as error:
 """
 
 
-def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_temporarily(tmp_path: Path) -> None:
     mount = f"mount -t tmpfs -o size=512k tmpfs {tmp_path}"
     alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
     if which("unshare") is None or subprocess.run([*alone, mount], capture_output=True).returncode:
@@ -742,7 +742,7 @@ for number in range(3):
 """
 
 
-def test_several_programs_keep_their_own_conversations(path: Path) -> None:
+def test_several_programs_save_their_own_conversations(path: Path) -> None:
     processes = [_start(_OWN, path, name) for name in "abcd"]
     for process in processes:  # the file is not there yet: they make it all at once
         assert process.stdin is not None
@@ -775,7 +775,7 @@ with closing(Store(Path(sys.argv[1]))) as store:
 """
 
 
-def test_two_programs_that_go_on_with_one_conversation_lose_nothing(path: Path) -> None:
+def test_two_programs_can_resume_the_same_conversation(path: Path) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "first"))
     processes = [_start(_SAME, path, name) for name in "ab"]
@@ -809,7 +809,7 @@ with closing(Store(Path(sys.argv[1]))) as store:
 """
 
 
-def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
+def test_recorded_entries_survive_kill_9(path: Path) -> None:
     rng = random.Random(9)
     for _ in range(30):
         with _start(_TALKING, path) as process:
@@ -839,7 +839,7 @@ def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
         db.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
 
 
-def test_an_item_is_kept_in_the_shape_of_the_api(store: Store, path: Path) -> None:
+def test_an_item_is_stored_in_the_format_of_the_api(store: Store, path: Path) -> None:
     store.record(_question(1, "Hi?"))
     with closing(sqlite3.connect(path)) as db:
         (text,) = db.execute("SELECT json FROM item").fetchone()

@@ -66,7 +66,7 @@ def failure(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> Conne
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_nothing_listens(host: str) -> None:
+def test_a_refused_connection(host: str) -> None:
     with unused_port() as port:
         address = f"{host}:{port}"
         assert asyncio.run(refused(endpoint(url=f"ws://{address}/"))) == failure(
@@ -74,7 +74,7 @@ def test_nothing_listens(host: str) -> None:
         )
 
 
-def test_any_other_failure_of_the_network() -> None:
+def test_other_network_errors() -> None:
     where = endpoint(url="wss://a.example", api_key=KEY)
     assert explain(OSError(113, f"No route\nto {KEY}"), where) == failure(
         "cannot connect to a.example ([Errno 113] No route to [key])", "check --url and the network"
@@ -85,7 +85,7 @@ def test_any_other_failure_of_the_network() -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_silence(at_once: bool) -> None:
+def test_a_silent_server(at_once: bool) -> None:
     async def run() -> None:
         async with tcp(b"", at_once=at_once, stays=True) as port:
             assert await refused(endpoint(url=f"ws://{port.address}/"), 0.05) == failure(
@@ -113,7 +113,7 @@ def test_silence(at_once: bool) -> None:
     ids=["eof", "ssh", "tls", "garbage", "bare-101", "unproven-101", "endless-body"],
 )
 @pytest.mark.parametrize("at_once", [True, False])
-def test_something_that_is_no_websocket_server(reply: bytes, at_once: bool) -> None:
+def test_a_server_that_is_not_a_websocket_server(reply: bytes, at_once: bool) -> None:
     async def run() -> None:
         async with tcp(reply, at_once=at_once) as port:
             assert await refused(endpoint(url=f"ws://{port.address}/")) == failure(
@@ -259,7 +259,7 @@ TODAY = "Date: Sun, 22 Nov 2026 12:00:00 GMT"
         (("Retry-After: Sun, 22 Nov 2026 12:01:30 GMT",), None),
     ],
 )
-def test_a_rate_limit_can_name_its_wait(headers: tuple[str, ...], seconds: float | None) -> None:
+def test_a_rate_limit_with_retry_after(headers: tuple[str, ...], seconds: float | None) -> None:
     async def run() -> None:
         async with tcp(http("429 Too Many Requests", b"", *headers)) as port:
             hint = "wait and try again, or check your account's plan"
@@ -287,7 +287,7 @@ def test_a_redirect_is_not_followed(status: str, elsewhere: bool) -> None:
     asyncio.run(run())
 
 
-def test_a_redirect_to_nowhere() -> None:
+def test_a_redirect_without_a_location() -> None:
     async def run() -> None:
         async with tcp(http("302 Found")) as port:
             lost = await refused(endpoint(url=f"ws://{port.address}/"))
@@ -307,7 +307,7 @@ CONTENT = st.one_of(LATIN, st.floats().map(str), st.datetimes().map(format_datet
     body=st.binary(max_size=1000),
     headers=st.lists(st.tuples(st.sampled_from(["Retry-After", "Date", "Location"]), CONTENT)),
 )
-def test_whatever_a_server_answers_is_a_harmless_line(
+def test_any_response_is_quoted_on_one_escaped_line(
     status: int, body: bytes, headers: list[tuple[str, str]]
 ) -> None:
     error = InvalidStatus(Response(status, "", Headers(headers), body))
@@ -319,7 +319,7 @@ def test_whatever_a_server_answers_is_a_harmless_line(
     assert lost.retry_after is None or 0 <= lost.retry_after <= 3600
 
 
-def test_the_cause_is_kept() -> None:
+def test_the_cause_is_chained() -> None:
     async def run() -> None:
         async with tcp(http("404 Not Found")) as port:
             with pytest.raises(ConnectError) as caught:
@@ -361,7 +361,7 @@ def test_a_close_without_a_reason() -> None:
     assert asyncio.run(ended(saying("{}"))).problem.message == "connection lost (1000)"
 
 
-def test_a_close_without_a_farewell() -> None:
+def test_a_connection_lost_without_a_close_frame() -> None:
     problem = Problem(LINK, "connection lost (1006)", "check the network, then try again", "1006")
     assert asyncio.run(ended(breaking)) == ConnectionLost(problem, Retry.ALWAYS)
 
@@ -385,7 +385,7 @@ def test_a_close_that_quotes_the_key() -> None:
     assert asyncio.run(run()) == "connection lost (3000 Wrong: [key]): check OPENAI_API_KEY"
 
 
-def test_a_large_frame_arrives_whole() -> None:
+def test_a_large_frame_is_received() -> None:
     frame = "é" * (30 * 10**6)
 
     async def run() -> str | bytes | None:
@@ -398,13 +398,13 @@ def test_a_large_frame_arrives_whole() -> None:
     assert asyncio.run(run()) == frame
 
 
-def test_a_frame_beyond_the_limit_ends_the_connection() -> None:
+def test_a_frame_over_the_limit_ends_the_connection() -> None:
     lost = asyncio.run(ended(saying(b"x" * (LARGEST_FRAME + 1))))
     assert lost.problem.hint == "a message was too large; send or request less at a time"
     assert (lost.problem.code, lost.retry) == ("1009", Retry.NEVER)
 
 
-def test_a_server_that_reads_nothing_is_left_all_the_same() -> None:
+def test_closing_does_not_wait_for_a_server_that_stopped_reading() -> None:
     async def freeze(client: ServerConnection) -> None:
         client.transport.pause_reading()
         await client.wait_closed()

@@ -94,7 +94,7 @@ def is_short(audio: bytes) -> bool:
     return is_over(audio) and sounds_for(audio) > SHORT_MS - 150
 
 
-def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
+def test_a_spoken_question_is_answered_in_audio_and_text(
     program: Program, sound: SoundServer
 ) -> None:
     with sound.record() as speaker, talking(program, sound) as terminal:
@@ -108,7 +108,7 @@ def test_what_is_said_is_answered_aloud_and_in_the_scrollback(
     assert re.search(counts, "\n".join(terminal.lines()))  # `test_devices` knows which
 
 
-def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
+def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
     program: Program, sound: SoundServer
 ) -> None:
     options = ("--trace", "trace.jsonl")
@@ -131,7 +131,7 @@ def test_speech_cuts_a_reply_and_the_server_learns_how_much_of_it_was_heard(
     assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
 
 
-def test_a_microphone_that_hears_the_loudspeaker_is_muted(
+def test_a_microphone_that_picks_up_the_speaker_is_muted(
     program: Program, sound: SoundServer
 ) -> None:
     echoing = SoundServer(sound.process, sound.environ | {"PULSE_SOURCE": "speaker.monitor"})
@@ -146,7 +146,7 @@ def test_a_microphone_that_hears_the_loudspeaker_is_muted(
     assert 4 <= kinds.count("response.created") <= 6
 
 
-def test_what_is_said_by_hand_is_a_question(program: Program, sound: SoundServer) -> None:
+def test_push_to_talk_asks_a_question(program: Program, sound: SoundServer) -> None:
     terminal = Terminal(program, ["--voice", "--vad", "off"], sound.environ)
     terminal.shows("connected in", "Ctrl-T to talk")
     terminal.types("\x14")
@@ -158,7 +158,7 @@ def test_what_is_said_by_hand_is_a_question(program: Program, sound: SoundServer
     assert terminal.ends() == 0
 
 
-def test_the_microphone_is_written_down_until_ctrl_c(program: Program, sound: SoundServer) -> None:
+def test_the_microphone_is_transcribed_until_ctrl_c(program: Program, sound: SoundServer) -> None:
     options = ["-v", "--vad", "server"]
     terminal = Terminal(program, options, sound.environ, verb="transcribe")
     terminal.shows("connected in")
@@ -169,7 +169,7 @@ def test_the_microphone_is_written_down_until_ctrl_c(program: Program, sound: So
     assert terminal.ends() == 0
 
 
-def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) -> None:
+def test_the_text_conversation_survives_a_dead_sound_server(program: Program) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
     with sound_server() as sound:
@@ -184,7 +184,7 @@ def test_a_sound_server_that_dies_takes_nothing_but_the_sound(program: Program) 
     assert sum(line.startswith("rtchat: ") or "is gone" in line for line in lines) == 2
 
 
-def test_without_any_device_the_text_goes_on(program: Program) -> None:
+def test_the_text_conversation_works_without_audio_devices(program: Program) -> None:
     if program.run("devices").code == 0:
         pytest.skip("this machine has a sound device")
     terminal = Terminal(program, ["--voice"], {})
@@ -196,7 +196,7 @@ def test_without_any_device_the_text_goes_on(program: Program) -> None:
     assert terminal.ends() == 0
 
 
-def test_a_recorded_server_hears_the_microphone_and_is_heard(
+def test_a_recorded_session_with_microphone_and_playback(
     tmp_path: Path, sound: SoundServer
 ) -> None:
     lines = read("openai-audio-in-vad-turn")
@@ -222,7 +222,7 @@ def test_a_recorded_server_hears_the_microphone_and_is_heard(
 # --------------------------------------------------------------------------------------- for real
 
 
-def test_a_spoken_question_gets_a_spoken_answer_without_a_network(
+def test_local_speech_works_without_a_network(
     tmp_path: Path, data_home: Path, sound: SoundServer
 ) -> None:
     local_voice = pytest.importorskip("rtchat.server.local_voice")

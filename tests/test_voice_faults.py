@@ -406,7 +406,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_a_fault_leaves(name: str, tmp_path: Path) -> None:
+def test_the_results_of_each_fault(name: str, tmp_path: Path) -> None:
     on, ends = ROWS[name]
 
     def run(command: str) -> Seen:
@@ -428,19 +428,19 @@ def test_what_a_fault_leaves(name: str, tmp_path: Path) -> None:
     ],
     ids=["a short wait", "busy", "a long wait", "no key"],
 )
-def test_a_transcription_that_is_refused(
+def test_a_refused_transcription(
     tmp_path: Path, refusals: list[tuple[int, str]], code: int, out: str
 ) -> None:
     seen = observe(tmp_path, "whole", {}, refusals=refusals)
     assert (seen.code, seen.out, len(seen.err)) == (code, out, 1)
 
 
-def test_a_trace_of_a_transcription_that_cannot_be_written_counts(tmp_path: Path) -> None:
+def test_an_unwritable_trace_of_a_transcription_sets_the_exit_code(tmp_path: Path) -> None:
     seen = observe(tmp_path, "turns", {}, "--trace", "/dev/full")
     assert (seen.code, seen.out, len(seen.err)) == (6, "When?\n", 1)
 
 
-def test_what_was_heard_until_an_interruption_is_there(tmp_path: Path) -> None:
+def test_transcripts_before_an_interruption_are_printed(tmp_path: Path) -> None:
     write_wav(tmp_path / "q.wav", tone(440, QUESTION))
     server = Ear({COMMIT: [(taken(), hearing("Wh"))]})
     with background(lambda: sockets(server.talk)) as url:
@@ -472,7 +472,7 @@ class Cut(Ear):
 
 
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
-def test_a_file_is_told_again_from_where_the_server_has_got_to(tmp_path: Path, piped: bool) -> None:
+def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
     """It is sent faster than it is heard: much is on its way when the connection is lost."""
     file = write_wav(tmp_path / "long.wav", tone(440, 1.0) * 90)
     server = Cut(60 * SECOND)
@@ -495,7 +495,7 @@ def ms(count: int, sample: int = 1) -> bytes:
     return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
 
 
-def test_a_turn_that_the_user_forgets_to_end_is_not_held_for_ever() -> None:
+def test_a_turn_never_ended_by_the_user_is_not_buffered_forever() -> None:
     speech = Speech(SpeechOptions(has_microphone=True))
     speech.toggle()
     for number in range(SECONDS + 5):
@@ -506,7 +506,7 @@ def test_a_turn_that_the_user_forgets_to_end_is_not_held_for_ever() -> None:
     assert speech.toggle() == b""
 
 
-def test_a_turn_that_the_server_forgets_to_end_is_not_held_for_ever() -> None:
+def test_a_turn_never_ended_by_the_server_is_not_buffered_forever() -> None:
     speech = Speech(OPEN)
     speech.started(0)
     for number in range(SECONDS + 5):
@@ -523,9 +523,7 @@ def test_a_turn_that_the_server_forgets_to_end_is_not_held_for_ever() -> None:
         (0, -(10**15), ms(1000) + ms(1000, 2)),
     ],
 )
-def test_what_was_said_at_an_impossible_time_is_what_there_is(
-    start: int, end: int, said: bytes
-) -> None:
+def test_a_turn_with_impossible_times_is_clamped(start: int, end: int, said: bytes) -> None:
     speech = Speech(OPEN)
     for number in (1, 2):
         speech.captured(ms(1000, number), has_session=True)
@@ -534,7 +532,7 @@ def test_what_was_said_at_an_impossible_time_is_what_there_is(
     assert speech.committed() == said
 
 
-def test_what_waited_for_a_session_is_not_dropped_and_no_event_is_too_large() -> None:
+def test_audio_waiting_for_a_session_is_sent_in_limited_events() -> None:
     speech = Speech(OPEN)
     said = ms(2 * PIECE_MS) + ms(20, 2)
     speech.hold_first([said])
@@ -542,7 +540,7 @@ def test_what_waited_for_a_session_is_not_dropped_and_no_event_is_too_large() ->
     assert list(speech.opened()) == [AppendAudio(piece, live=False) for piece in pieces]
 
 
-def test_what_was_heard_of_one_session_is_not_known_to_the_next() -> None:
+def test_speech_times_of_one_session_do_not_apply_to_the_next() -> None:
     speech = Speech(SpeechOptions(speaks=True))
     audio = Delta(Channel.AUDIO, b64encode(ms(20)).decode(), "r1", "a1")
     assert speech.play(audio) == Play("a1", 0, ms(20))
