@@ -1,7 +1,6 @@
-"""The Python API, as the issue has it: `rtchat.connect`, and what the connection offers.
+"""The public Python API: `rtchat.connect` and its connection.
 
-Against our own server and small ones that say what they like. Not here: how a connection fails
-(`test_transport`).
+The servers are rtchat's own and small scripted ones. Failing connections are in `test_transport`.
 """
 
 from __future__ import annotations
@@ -64,13 +63,13 @@ ERROR_FRAME = json.dumps(ERROR)
 
 
 async def hold(client: ServerConnection) -> None:
-    """Say one thing, and stay."""
+    """Send one frame and keep the connection open."""
     await client.send(FRAMES[0])
     await client.wait_closed()
 
 
 async def echo(client: ServerConnection) -> None:
-    """Send everything back."""
+    """Echo every frame."""
     async for frame in client:
         await client.send(frame)
 
@@ -320,7 +319,7 @@ def test_an_unreadable_frame_is_an_error(frame: str | bytes, why: str) -> None:
 
 
 async def without_code(client: ServerConnection) -> None:
-    """Close as JavaScript's `socket.close()` does."""
+    """Close without a code, like JavaScript's `socket.close()`."""
     client.transport.write(b"\x88\x00")
     await client.wait_closed()
 
@@ -342,7 +341,7 @@ def test_any_other_close_is_raised_every_time() -> None:
         talk = saying(FRAMES[0], code=3000, reason="invalid_api_key")
         async with sockets(talk) as url, rtchat.connect(url=url) as rt:
             assert await anext(rt) == ONE
-            # The command line's writer goes by the class: it is this one whatever the reason.
+            # The command line relies on the class: it is the same for every reason.
             for again in (lambda: anext(rt), lambda: anext(rt), lambda: rt.send(ONE)):
                 with pytest.raises(LinkError) as caught:
                     await again()

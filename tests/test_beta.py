@@ -1,4 +1,4 @@
-"""The dialect before May 2026 and today's, translated both ways."""
+"""Translation between the dialect before May 2026 (beta) and the current one (GA)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _INPUT = st.fixed_dictionaries(
 
 
 def _full(audio: Mapping[str, object]) -> Json:
-    """Without its empty halves: beta's flat fields have nothing to say of those."""
+    """Without empty objects, which beta's flat fields cannot represent."""
     return {key: half for key, half in audio.items() if half}
 
 

@@ -1,4 +1,4 @@
-"""`rtchat doctor`: each stage of a connection, and what is said of the first that fails."""
+"""`rtchat doctor`: the stages of a connection, and the report of the first that fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def examined(program: Program, url: str, *options: str, **environ: str) -> Ran:
 
 
 def as_json(ran: Ran) -> dict[str, Any]:
-    """What `--json` printed, which is one object and holds no secret."""
+    """The output of `--json`, which is one object and contains no secret."""
     assert ran.text.count("\n") == 1
     assert KEY not in ran.text + ran.err
     found: dict[str, Any] = json.loads(ran.text)
@@ -45,7 +45,7 @@ def as_json(ran: Ran) -> dict[str, Any]:
 
 
 def failing(found: Mapping[str, Any]) -> tuple[str, str]:
-    """The stage that failed and its detail; all before it are fine, none after it was tried."""
+    """The failed stage and its detail. All stages before it succeeded; none after it was tried."""
     oks = [stage["ok"] for stage in found["stages"]]
     place = oks.index(False)
     assert oks == [True] * place + [False] + [None] * (len(oks) - place - 1)
@@ -175,7 +175,7 @@ def test_an_unknown_host(program: Program) -> None:
     assert (ran.code, name) == (4, "dns")
     assert detail in (
         "host rtchat.invalid not found",
-        "timed out: no response from rtchat.invalid for 5 s",  # a resolver that is far away
+        "timed out: no response from rtchat.invalid for 5 s",  # a slow resolver
     )
 
 
@@ -222,7 +222,7 @@ def test_an_expired_certificate(program: Program) -> None:
 
 
 def _expired(folder: Path) -> tuple[Path, Any]:
-    """A certificate that was good until yesterday."""
+    """A certificate that expired yesterday."""
     file, context = certificate(folder, "IP:127.0.0.1")
     old = folder / "old.pem"
     command = ["openssl", "x509", "-in", str(file), "-signkey", str(folder / "key.pem")]
@@ -319,12 +319,12 @@ def test_a_hanging_handshake(program: Program) -> None:
 
 
 async def silent(client: ServerConnection) -> None:
-    """A server that has nothing to say."""
+    """A server that sends nothing."""
     await client.wait_closed()
 
 
 def conversing(*answers: Mapping[str, Any] | None) -> Talk:
-    """Greet, then answer each event with the next of these; None is no answer."""
+    """Start a session, then answer each event with the next of these; None means no answer."""
 
     async def talk(client: ServerConnection) -> None:
         await client.send(json.dumps(CREATED))

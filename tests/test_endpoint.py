@@ -1,4 +1,4 @@
-"""Where a server is and how a key gets there: what is sent, and what is refused beforehand."""
+"""Endpoints: the URL, headers and keys that are sent, and what is refused before sending."""
 
 from __future__ import annotations
 

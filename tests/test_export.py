@@ -1,4 +1,4 @@
-"""Kept conversations as files for others."""
+"""Exports of saved conversations."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_json_is_valid_for_any_text() -> None:
 
 
 class _Page(HTMLParser):
-    """What a browser would be told."""
+    """The tags, attributes and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The exported web page as a real browser sees it: what is in it, and that nothing happens.
+"""The exported web page in a real browser: its contents, and that nothing is run or loaded.
 
-Needs Chromium, and is skipped with its reason where there is none.
+Skipped if Chromium is not installed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def page_of(reply: str, question: str = "Hi?") -> str:
 
 
 class Dom(HTMLParser):
-    """The elements of a page in order, each with its attributes and the text in it."""
+    """The elements of a page in order, each with its attributes and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Dom(HTMLParser):
 
 
 def seen(folder: Path, page: str) -> Dom:
-    """The page as Chromium has it once it is loaded."""
+    """The page in Chromium after it has loaded."""
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     assert CHROMIUM is not None
@@ -96,7 +96,7 @@ def seen(folder: Path, page: str) -> Dom:
 
 @contextmanager
 def counting() -> Iterator[tuple[str, list[str]]]:
-    """A server of the web, as `host:port`, and what it was asked for."""
+    """A web server, as `host:port`, and the requests that it got."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -217,7 +217,7 @@ LINKS = {
     "blob:x": None,
     "ms-settings:x": None,
 }
-"""Where each is led to; None: it is no link."""
+"""The target of each link; None if it is not a link."""
 
 
 def test_only_links_to_the_web_work(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_only_links_to_the_web_work(tmp_path: Path) -> None:
 
 
 def hostile(host: str) -> list[str]:
-    """What would ask the server for something, or change the page, if it were more than text."""
+    """Text that would send a request or change the page if it were not escaped."""
     url = f"http://{host}"
     return [
         f"![x]({url}/md.png) [![x]({url}/badge.png)]({url}/)",
@@ -262,7 +262,7 @@ def test_no_script_runs_and_no_request_is_sent(tmp_path: Path) -> None:
     with counting() as (host, asked):
         control = f'<title>x</title><img src="http://{host}/control"><script>'
         seen(tmp_path, f"{control}document.title='changed'</script>")
-        assert asked == ["/control"]  # else it would prove nothing that none came
+        assert asked == ["/control"]  # else the absence of requests would prove nothing
         reply = "\n\n".join(hostile(host))
         dom = seen(tmp_path, page_of(reply, reply))
         assert asked == ["/control"]

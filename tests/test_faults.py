@@ -31,11 +31,11 @@ from tests.faults import (
     given_up,
     nobody,
     nowhere,
-    scripted,
     refused,
     refusing,
     replayed,
     saying_bytes,
+    scripted,
     secured,
     together,
 )

@@ -1,4 +1,4 @@
-"""Spoiled frames in small: the same every time. `python tests/fuzz_decode.py` makes a million."""
+"""A small, repeatable run of `tests/fuzz_decode.py`, which reads a million damaged frames."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The commands about kept conversations, as the program; the conversations are put there by a
-store."""
+"""The `history` commands, run as a program on conversations that a store has written."""
 
 from __future__ import annotations
 
@@ -92,9 +91,9 @@ def filled(program: Program, path: Path) -> Program:
 def _on_a_terminal(
     program: Program, *arguments: str, answer: str = "", term: str = "xterm-256color"
 ) -> tuple[int, list[str], bytes]:
-    """Run it on a terminal of 60 columns: its code, the rows of the screen, and what it wrote.
+    """Run a command on a terminal of 60 columns: its exit code, screen rows and raw output.
 
-    `answer` is what is typed when it asks.
+    `answer` is typed at its prompt.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))

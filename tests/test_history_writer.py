@@ -1,5 +1,4 @@
-"""The history beside the loop: locked, slow and hanging files, and what is kept of a conversation
-then."""
+"""The history in its thread: locked, slow and hanging files, and what is saved then."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ LOCKED = "is locked by another program: wait until it has finished, or quit it"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A history that is there, and empty."""
+    """An existing, empty history."""
     path = tmp_path / FILE
     with closing(Store(path)) as store:
         store.conversations()
@@ -48,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[sqlite3.Connection]:
-    """Held by somebody else, who may let go of it earlier with a rollback."""
+    """Lock the file from another connection, which can release it early with a rollback."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield other
@@ -60,7 +59,7 @@ def entry(turn: int, index: int, text: str, state: State = State.COMPLETED) -> E
 
 
 def said(path: Path) -> list[list[str]]:
-    """What the file has: the texts of each conversation, the oldest first."""
+    """The texts of each conversation in the file, oldest first."""
     with closing(Store(path)) as store:
         kept = [store.read(found.id) for found in reversed(store.conversations())]
     items = [[entry.item for entry in each.entries] for each in kept]
@@ -71,7 +70,7 @@ def said(path: Path) -> list[list[str]]:
 
 
 def test_a_locked_file_does_not_block_the_loop(path: Path) -> None:
-    """Only the loop lets go of the lock: had it waited, the entry could not have been written."""
+    """Only the loop releases the lock: if it had waited, the entry could not be written."""
 
     async def main() -> str:
         writer = HistoryWriter(Store(path))
@@ -133,7 +132,7 @@ def test_entries_are_written_in_order(path: Path) -> None:
             _ = writer.record(entry(1, 0, "x" * length))
         writer.begin()
         _ = writer.record(entry(1, 0, "another"))
-        return writer.close()  # which waits for what nobody waited for
+        return writer.close()  # waits for the entries that were not awaited
 
     assert asyncio.run(main()) == ""
     assert said(path) == [["x" * 299], ["another"]]
@@ -200,7 +199,7 @@ def two_turns() -> ScriptedServer:
 
 
 def asked(path: Path) -> list[str]:
-    """The questions in the file that are noted as sent."""
+    """The questions in the file that are marked as sent."""
     with closing(Store(path)) as store:
         (kept,) = store.conversations()
         entries = store.read(kept.id).entries
@@ -236,7 +235,7 @@ def test_a_locked_history_is_reported_once_and_blocks_nothing(path: Path) -> Non
 
 
 class Hanging:
-    """A history whose disk never answers."""
+    """A history on a disk that never responds."""
 
     def begin(self) -> None:
         pass
@@ -335,7 +334,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 @pytest.fixture
 def kept(program: Program) -> Path:
-    """The history of the program, with one conversation."""
+    """The program's history file, with one conversation."""
     assert program.run("once", "before").code == 0
     return program.home / ".local" / "share" / "rtchat" / FILE
 
@@ -365,7 +364,7 @@ def test_the_prompt_works_with_a_locked_history(program: Program, kept: Path) ->
 
 
 def test_a_hanging_input_history_blocks_nothing(program: Program) -> None:
-    """It is a pipe that nobody writes to or reads."""
+    """The input history is a named pipe without a writer or reader."""
     folder = program.home / ".local" / "state" / "rtchat"
     folder.mkdir(parents=True)
     os.mkfifo(folder / "input_history")

@@ -1,8 +1,7 @@
-"""Nothing that a server sends acts on a terminal, wherever it sends it and however it is cut.
+"""Nothing that a server sends controls the terminal, in any field and however it is split.
 
-Judged by what is written: take away the few sequences that rtchat writes itself, and no control
-character may be left. A pipe gets the model's text byte for byte. Not here: which picture stands
-for which character (`test_safe`).
+The output is checked: apart from the few sequences that rtchat writes itself, it may contain no
+control character. A pipe gets the model's text byte for byte.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from rtchat.core.values import Options, Status
 from rtchat.markdown.links import LinkingConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import PlainView, StatusWriter
-from tests.faulty import Hand, frame, http, sockets, tcp
+from tests.faulty import FaultyServer, frame, http, sockets, tcp
 from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Emit, End, ScriptedServer, Step, answer, run_fast
 
@@ -59,25 +58,25 @@ HOSTILE = {
     "rich": "[bold][/bold][link=https://evil.example]x[/link]:smile:",
 }
 _OURS = re.compile(
-    r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # colours, of sixteen
-    r"|\x1b\[\d?\d?[ABCGLM]|\x1b\[0?K|\x1b\[J|\r"  # movements and erasures of the panel
-    r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and painting at once
+    r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # the 16 colours
+    r"|\x1b\[\d?\d?[ABCGLM]|\x1b\[0?K|\x1b\[J|\r"  # cursor movement and erasing for the panel
+    r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and synchronised output
     r"|\x1b\]8;id=\d+-?\d*;https?://[!-~]+\x1b\\|\x1b\]8;;\x1b\\"  # links to what is printed
 )
 _BAD = {"Cc", "Cs", "Cf", "Zl", "Zp"}
-_KEPT = "\n\u200d\u200c"
+_ALLOWED = "\n\u200d\u200c"
 
 each = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 
 
 def acting(written: str) -> set[str]:
-    """What a terminal, or a reader's eye, could fall for."""
+    """Sequences that control a terminal or deceive a reader."""
     rest = _OURS.sub("", written)
-    return {char for char in rest if unicodedata.category(char) in _BAD and char not in _KEPT}
+    return {char for char in rest if unicodedata.category(char) in _BAD and char not in _ALLOWED}
 
 
 class Terminal:
-    """Views on one terminal, and what was written to it."""
+    """Views on one terminal, and the output written to it."""
 
     def __init__(self, kind: type[Console] = Console) -> None:
         self._file = io.StringIO()
@@ -160,7 +159,7 @@ def session(**fields: object) -> dict[str, object]:
 
 
 def scripts(text: str) -> list[tuple[Step, ...]]:
-    """The sequence in every place of an event that this program reads."""
+    """Server scripts with the sequence in every event field that this program reads."""
     called = {"call_id": text, "item_id": text, "response_id": "r1", "output_index": 0}
     item = {"type": "function_call", "id": text, "name": text, "call_id": text, "arguments": text}
     part = {"response_id": text, "item_id": text, "output_index": 0, "content_index": 0}
@@ -248,7 +247,7 @@ def test_json_output_is_escaped_and_complete(tmp_path: Path) -> None:
     ]
 
     def run(*arguments: str) -> str:
-        with background(lambda: sockets(Hand(frames).talk)) as url:
+        with background(lambda: sockets(FaultyServer(frames).talk)) as url:
             ran = program.run(*arguments, environ={"RTCHAT_URL": url})
         assert ran.code == 0
         return ran.text
@@ -262,7 +261,7 @@ def test_json_output_is_escaped_and_complete(tmp_path: Path) -> None:
         "history export": run("history", "export", "1", "--format", "json"),
     }
     for name, text in written.items():
-        assert {char for char in text if unicodedata.category(char) in _BAD} <= set(_KEPT), name
+        assert {char for char in text if unicodedata.category(char) in _BAD} <= set(_ALLOWED), name
         lines = [text] if name == "history export" else text.splitlines()
         said = re.sub(r"\s", "", "".join(strings(map(json.loads, lines))))
         known = "owned" if name in ("history list", "history search") else re.sub(r"\s", "", ALL)
@@ -285,8 +284,8 @@ def strings(values: Iterable[object]) -> Iterator[str]:
 
 def test_the_json_output_of_doctor_is_escaped(tmp_path: Path) -> None:
     refused = [frame("error", error={"code": "invalid_api_key", "message": ALL})]
-    with background(lambda: sockets(Hand(greetings=[refused]).talk)) as url:
+    with background(lambda: sockets(FaultyServer(greetings=[refused]).talk)) as url:
         ran = Program(tmp_path).run("doctor", "--json", "--url", url)
     assert ran.code == 3
-    assert {char for char in ran.text if unicodedata.category(char) in _BAD} <= set(_KEPT)
+    assert {char for char in ran.text if unicodedata.category(char) in _BAD} <= set(_ALLOWED)
     assert "owned" in "".join(strings([json.loads(ran.text)]))

@@ -1,8 +1,6 @@
-"""What the environment decides of a connection: names, certificates and proxies.
+"""Connections that depend on the environment: DNS, certificates and proxies.
 
-Where it matters, the connection is made by a process with an environment of its own; the servers
-are here, on 127.0.0.1. Not here: what a server does wrong (`test_transport`), and names and
-certificates that will not do at all (`test_faults`).
+Some connections are made by a process with its own environment; the servers run here, on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ asyncio.run(main())
 
 
 async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> str:
-    """How opening a connection goes in this environment."""
+    """The result of opening a connection in this environment."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, url, open_timeout),
         stdout=asyncio.subprocess.PIPE,
@@ -53,7 +51,7 @@ async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> st
 
 
 async def refused(url: str) -> ConnectionLost:
-    """How opening a connection fails here, whatever the environment."""
+    """Why opening a connection fails in this process."""
     with pytest.raises(ConnectError) as caught:
         async with open_connection(endpoint(url=url), open_timeout=30.0):
             pass
@@ -90,7 +88,7 @@ def test_a_certificate_of_another_host(tmp_path: Path) -> None:
 
 
 class Trusting:
-    """A server with a certificate that nobody knows, and the program."""
+    """A server with a self-signed certificate, and the program."""
 
     def __init__(self, folder: Path, name: str = "IP:127.0.0.1") -> None:
         folder.mkdir(exist_ok=True)
@@ -199,7 +197,7 @@ def test_tls_to_a_server_without_tls() -> None:
     async def run() -> None:
         async with tcp(http("400 Bad Request"), at_once=True) as port:
             lost = await refused(f"wss://{port.address}/")
-            # What went wrong has another name in every version of OpenSSL.
+            # The reason differs between versions of OpenSSL.
             assert lost.problem.message.startswith(f"TLS with {port.address} failed (")
             assert lost.problem.hint == "the server may need ws:// instead of wss://"
             assert lost.retry is Retry.NEVER

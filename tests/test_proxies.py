@@ -1,8 +1,7 @@
-"""Through proxies, for real: HTTP CONNECT and SOCKS5, with names and passwords, and their failures.
+"""Connections through real proxies: HTTP CONNECT and SOCKS5, with passwords and with failures.
 
-What is on this machine is reached without a proxy, so the server has a name that only the proxy
-knows, as behind a company's: the proxy takes `realtime.test` to a server on 127.0.0.1. Not here:
-which proxy is asked (`test_network`).
+A proxy is not used for this machine, so the server has a name that only the proxy resolves: it
+connects `realtime.test` to a server on 127.0.0.1. The choice of proxy is in `test_network`.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ Writer: TypeAlias = asyncio.StreamWriter
 
 
 class Proxy:
-    """A proxy that knows the way to `port`, and who came to it.
+    """A proxy that connects to `port`, and the clients that connected to it.
 
-    `fault` is where it goes away: before it answers, or in the TLS handshake.
+    `fault` is when it closes the connection: before it answers, or in the TLS handshake.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Proxy:
         )
 
     async def _pump(self, source: Reader, sink: Writer, most: int | None = None) -> None:
-        """Pass on what comes, or only so many packets; then the whole way is closed."""
+        """Relay all data, or a limited number of packets, and then close both connections."""
         with suppress(OSError):
             while most != 0 and (data := await source.read(65536)):
                 most = most and most - 1
@@ -98,13 +97,13 @@ class Proxy:
         self.dies()
 
     def dies(self) -> None:
-        """Go away in the middle of everything."""
+        """Close all connections at once."""
         for writer in self._writers:
             writer.close()
 
 
 class Socks(Proxy):
-    """The same, in SOCKS5 (RFC 1928, RFC 1929)."""
+    """A SOCKS5 proxy (RFC 1928, RFC 1929)."""
 
     async def _greet(self, reader: Reader, writer: Writer) -> bool:
         _, count = await reader.readexactly(2)
@@ -133,7 +132,7 @@ class Socks(Proxy):
 
 
 class Authority(NamedTuple):
-    """The certificate of `realtime.test`, and where a server with it is."""
+    """The certificate of `realtime.test`, and the port of a server that uses it."""
 
     file: Path
     context: SSLContext
@@ -150,7 +149,7 @@ class Client:
         self.port = authority.port
 
     def once(self, proxy: str, environ: Mapping[str, str] | None = None) -> Ran:
-        """A question through a proxy; whatever happens, no password and no key is shown."""
+        """Ask a question through a proxy. No password or key may be shown, whatever happens."""
         ran = self._program.run(
             *("once", "hi", "--url", "wss://realtime.test/v1/realtime", "--verbose"),
             environ={"HTTPS_PROXY": proxy, "RTCHAT_DEBUG": "1", **(environ or {})},
@@ -243,7 +242,7 @@ def test_a_proxy_that_fails_later_is_a_lost_connection(
         async def talk(socket: ServerConnection) -> None:
             await socket.send(json.dumps({"type": "session.created", "session": {}}))
             await socket.recv()
-            proxy.status = 403  # or the program would try again and again
+            proxy.status = 403  # else the program would keep retrying
             proxy.dies()
             await socket.wait_closed()
 

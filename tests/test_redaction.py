@@ -1,5 +1,5 @@
-"""Keys are taken out of texts, however they are written and however the texts are cut; nothing else
-changes, and no more is held back than could begin a key."""
+"""Redaction of keys in texts, in any encoding and however the texts are split. Nothing else
+changes, and no more text is held back than could be the start of a key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ keys = st.text(_LETTERS, min_size=4, max_size=10).filter(is_secret)
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[list[str], list[str]]:
-    """Keys, and a text in pieces that is full of them and of their beginnings."""
+    """Keys, and a text in pieces that contains them and their beginnings."""
     secrets = draw(st.lists(keys, min_size=1, max_size=2))
     parts = []
     for _ in range(draw(st.integers(0, 5))):
@@ -74,7 +74,7 @@ def test_redaction_does_not_depend_on_how_a_text_is_split(
         given_out += stream.feed(piece)
         assert whole.startswith(given_out)
         assert so_far.endswith(stream.held)
-        # Should the text end here, this is all of it.
+        # If the text ends here, this is all of it.
         assert given_out + Redactor(secrets).redact(stream.held) == redactor.redact(so_far)
     assert given_out + stream.end() == whole
 

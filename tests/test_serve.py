@@ -1,4 +1,4 @@
-"""`rtchat serve`, `rtchat local` and `--local`: the server as its users run it."""
+"""`rtchat serve`, `rtchat local` and `--local`, run as a program."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_serve_sends_the_upstream_key(program: Program) -> None:
 
 
 async def replied(url: str, key: str) -> str:
-    """The text of a reply as it was sent: a client that takes nothing out of it."""
+    """The text of a reply as sent, read by a client without redaction."""
     text = ""
     async with connect(url, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
         content = [{"type": "input_text", "text": "hi"}]
@@ -143,7 +143,7 @@ async def replied(url: str, key: str) -> str:
 
 
 def test_clients_never_see_the_servers_keys(program: Program) -> None:
-    """Whichever it is, and in however many pieces the upstream sends it."""
+    """Neither key is sent, in however many pieces the upstream sends it."""
     keys = ("sk-up-0123456789", "sk-client-0123456789", "sk-query-0123456789")
     for name, key in zip(("up", "mine"), keys, strict=False):
         (program.home / name).write_text(key)
@@ -176,7 +176,7 @@ def upstream_heard(
     environ: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> str | None:
-    """The authorization that an upstream got, once rtchat has had an answer through `serve`."""
+    """The authorization header that an upstream got for a question through `serve`."""
     heard: list[str | None] = []
 
     async def respond(asked: Asked) -> None:

@@ -1,4 +1,4 @@
-"""The history, in real files and between real processes."""
+"""The history store, with real files and several processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _INSTRUCTIONS = Entry(0, 0, Message("system", (Part("text", "Be brief."),)), Sta
 
 
 class Clock:
-    """Unix seconds, set by hand."""
+    """A clock in Unix seconds that a test sets."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -74,7 +74,7 @@ def store(path: Path, clock: Clock) -> Iterator[Store]:
 
 
 def _error(path: Path) -> str:
-    """What opening a file fails with."""
+    """The message of the error that opening the file raises."""
     with pytest.raises(HistoryError) as caught, closing(Store(path)) as store:
         store.conversations()
     assert caught.value.exit is ExitCode.OUTPUT
@@ -468,8 +468,8 @@ def _sql(path: Path, *statements: str) -> None:
         db.commit()
 
 
-def _is_left(path: Path, message: str) -> None:
-    """Opening it fails, says this, and does not touch it."""
+def _check_unchanged(path: Path, message: str) -> None:
+    """Check that opening the file fails with this message and does not change it."""
     before = path.read_bytes()
     assert _error(path) == message
     assert path.read_bytes() == before
@@ -484,7 +484,9 @@ def test_a_file_of_a_newer_version_is_left_unchanged(path: Path) -> None:
     with closing(Store(path)) as store:
         store.conversations()
     _sql(path, "PRAGMA user_version = 99", "PRAGMA journal_mode = DELETE")
-    _is_left(path, f"the history {path} was written by a newer version of rtchat: update rtchat")
+    _check_unchanged(
+        path, f"the history {path} was written by a newer version of rtchat: update rtchat"
+    )
 
 
 @pytest.mark.parametrize(
@@ -494,7 +496,7 @@ def test_a_file_of_a_newer_version_is_left_unchanged(path: Path) -> None:
 def test_another_programs_database_is_left_unchanged(path: Path, statement: str) -> None:
     path.parent.mkdir()
     _sql(path, statement)
-    _is_left(path, _damaged(path))
+    _check_unchanged(path, _damaged(path))
 
 
 @pytest.mark.parametrize(
@@ -503,7 +505,7 @@ def test_another_programs_database_is_left_unchanged(path: Path, statement: str)
 def test_a_file_that_is_not_a_database_is_left_unchanged(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    _is_left(path, _damaged(path))
+    _check_unchanged(path, _damaged(path))
 
 
 def test_a_damaged_file_is_reported(path: Path) -> None:
@@ -533,7 +535,7 @@ def test_an_older_file_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) 
         kept = store.read(1)
     first = schema.MIGRATIONS
     monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE more (x)", "nonsense")))
-    assert "syntax error" in _error(path)  # and it is as it was
+    assert "syntax error" in _error(path)  # unchanged
     monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE more (x)",)))
     for _ in range(2):
         with closing(Store(path)) as store:
@@ -643,7 +645,7 @@ def test_a_closed_store_raises(path: Path) -> None:
 def _start(
     script: str, *arguments: str | Path, before: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """Another process, that has this file's names."""
+    """Start another process with the names of this module."""
     code = (
         f"from tests.test_store import *\nfrom tests.test_store import _question, _reply\n{script}"
     )
@@ -744,7 +746,7 @@ for number in range(3):
 
 def test_several_programs_save_their_own_conversations(path: Path) -> None:
     processes = [_start(_OWN, path, name) for name in "abcd"]
-    for process in processes:  # the file is not there yet: they make it all at once
+    for process in processes:  # the file does not exist yet: all of them create it at once
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()

@@ -1,4 +1,4 @@
-"""A kept conversation as it is read again; what a file makes of one is in `test_export`."""
+"""A saved conversation as text. Exports are in `test_export`."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def ms(count: int, sample: int = 1) -> bytes:
 
 
 class Play:
-    """A transcription, and what it does about each event; what is quiet is left out."""
+    """A transcription and its effects for each event, without silent ones."""
 
     def __init__(self, *, has_turns: bool = True, ready: bool = True) -> None:
         self.machine = Transcription("w", OPTIONS, has_turns=has_turns)
@@ -74,7 +74,7 @@ class Play:
             )
 
     def tell(self, *events: Event) -> list[Effect]:
-        """What the last of these led to."""
+        """The effects of the last of these events."""
         done: list[Effect] = []
         for event in events:
             done = self.machine.handle(event, 0.0)

@@ -1,7 +1,6 @@
-"""Every way in which a connection fails or ends: what a user reads, and whether to try again.
+"""How connections fail and end: the message, the exit code, and whether to try again.
 
-Against real servers on 127.0.0.1. Not here: endpoints (`test_endpoint`), events (`test_api`), and
-what the environment decides: names, TLS, proxies (`test_network`).
+The servers are real, on 127.0.0.1. DNS, TLS and proxies are in `test_network`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ LINK = ExitCode.LINK
 
 
 async def refused(where: Endpoint, open_timeout: float = 30.0) -> ConnectionLost:
-    """How opening a connection fails."""
+    """Why opening a connection fails."""
     with pytest.raises(ConnectError) as caught:
         async with open_connection(where, open_timeout=open_timeout):
             pass
@@ -50,7 +49,7 @@ async def refused(where: Endpoint, open_timeout: float = 30.0) -> ConnectionLost
 
 
 async def ended(talk: Talk) -> ConnectionLost:
-    """How a connection to such a server ends."""
+    """Why a connection to this server ends."""
     async with sockets(talk) as url, open_connection(endpoint(url=url)) as connection:
         while await connection.receive() is not None:
             pass
@@ -58,7 +57,7 @@ async def ended(talk: Talk) -> ConnectionLost:
 
 
 def failure(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
-    """A failure of the network."""
+    """A network error."""
     return ConnectionLost(Problem(LINK, message, hint), retry)
 
 
@@ -414,7 +413,7 @@ def test_closing_does_not_wait_for_a_server_that_stopped_reading() -> None:
             async with asyncio.timeout(5 * CLOSING):  # the library alone takes 20 s
                 with suppress(TimeoutError):
                     async with open_connection(endpoint(url=url)) as connection:
-                        while True:  # until there is no more room between the two
+                        while True:  # until the buffers between the two are full
                             async with asyncio.timeout(0.5):
                                 await connection.send({"type": "x", "much": "x" * 2**20})
 

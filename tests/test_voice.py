@@ -1,8 +1,7 @@
-"""`talk --voice` with a sound server of our own: speech goes into its microphone, what its speaker
-gives is recorded; and what becomes of it where there is no sound.
+"""`talk --voice` with a private sound server: speech is played into its microphone, and its speaker
+is recorded. Also: what happens without audio devices.
 
-Skipped, with the reason, where there can be no such server. Not here: the devices by themselves
-(`test_soundserver`), the prompt beside them (`test_voice_terminal`).
+Skipped if no such server can run. The prompt in voice mode is in `test_voice_terminal`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from tests.test_recordings import read
 
 SHORT = "It is noon. All is well."
 SHORT_MS = (len(SHORT) - 1) * CHARACTER_MS
-"""What is hummed of it: two sentences, and no space between them."""
+"""The text that is hummed: two sentences without a space between them."""
 STORY = "Once upon a time. " * 20
 LAST = "I see."
 SCRIPT: dict[str, object] = {
@@ -67,12 +66,12 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 @contextmanager
 def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Terminal]:
-    """A conversation in a terminal, that listens."""
+    """A voice conversation in a terminal."""
     terminal = Terminal(program, ["--voice", "-v", *options], sound.environ)
     try:
         terminal.shows("connected in", "listening")
         yield terminal
-        terminal.shows("connected in", "Ctrl-T")  # there is a prompt again
+        terminal.shows("connected in", "Ctrl-T")  # the prompt is shown again
     finally:
         terminal.types("\x15\x04")
         code = terminal.ends()
@@ -80,17 +79,17 @@ def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Ter
 
 
 def sounds_for(audio: bytes) -> float:
-    """Milliseconds of it that are no silence: on a machine that is busy there may be gaps."""
+    """Milliseconds of audio that are not silent. On a busy machine there may be gaps."""
     return sum(map(any, pairwise(array("h", audio)))) * 2 / BYTES_A_MS
 
 
 def is_over(audio: bytes) -> bool:
-    """Something was heard, and then nothing for half a second."""
+    """Whether something was played, followed by half a second of silence."""
     return bool(heard(audio, above=QUIET)) and not heard(audio[-SECOND // 2 :], above=QUIET)
 
 
 def is_short(audio: bytes) -> bool:
-    """`SHORT` was heard, and then nothing."""
+    """Whether `SHORT` was played, followed by silence."""
     return is_over(audio) and sounds_for(audio) > SHORT_MS - 150
 
 
@@ -105,7 +104,7 @@ def test_a_spoken_question_is_answered_in_audio_and_text(
     assert [line for line in lines if SHORT in line] == [SHORT]
     assert sounds_for(recorded) == pytest.approx(SHORT_MS, abs=150)
     counts = r"sound: \d+ underruns of the speaker, \d+ overruns of the microphone"
-    assert re.search(counts, "\n".join(terminal.lines()))  # `test_devices` knows which
+    assert re.search(counts, "\n".join(terminal.lines()))  # `test_devices` checks which
 
 
 def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
@@ -127,7 +126,9 @@ def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
         said = SHORT_MS + cut["audio_end_ms"] + len(LAST) * CHARACTER_MS
         recorded = speaker.waits(lambda audio: is_over(audio) and sounds_for(audio) > said - 150)
     assert sounds_for(recorded) == pytest.approx(said, abs=150)
-    assert cut["audio_end_ms"] < len(STORY) * CHARACTER_MS / 2  # tests/bench/duplex.py is exact
+    assert (
+        cut["audio_end_ms"] < len(STORY) * CHARACTER_MS / 2
+    )  # tests/bench/duplex.py measures exactly
     assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
 
 

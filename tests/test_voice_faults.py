@@ -1,8 +1,8 @@
-"""Servers that fail the spoken side: what a script sees of it, what is in its files, what is kept.
+"""Servers with faults in audio: the output, the audio files, and what is saved.
 
-Each row is one fault, met by `once` with a question and an answer in files, by lines from a pipe
-whose answers are recorded, and by a transcription. Not here: faults that have nothing to do with
-sound (`test_faults`), devices (`test_voice`).
+Each row is one fault, tried with `once` with audio files for question and answer, with `talk` on
+lines from a pipe whose answers are recorded, and with `transcribe`. Other faults are in
+`test_faults`.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
 
 Steps: TypeAlias = Iterable[Step]
-"""What a server does about an event."""
+"""What a server does after an event."""
 On: TypeAlias = Mapping[str, Iterable[Steps]]
-"""By the type of an event, what is done about the first, the second…; then what is right."""
+"""By event type, what the server does after the first, the second…; then it behaves correctly."""
 
 SESSION: dict[str, object] = {"type": "realtime", "id": "s", "model": "m"}
 AUDIO = tone(440, 0.2)
 
 
 def sound(audio: bytes = AUDIO, id: str = "r", item: str = "a") -> str:
-    """A piece of what is to be heard of a reply."""
+    """An audio delta of a reply."""
     text = b64encode(audio).decode()
     place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
     return frame("response.output_audio.delta", delta=text, **place)
 
 
 def words(text: str, id: str = "r", item: str = "a") -> str:
-    """A piece of it in words."""
+    """A transcript delta of a reply."""
     place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
     return frame("response.output_audio_transcript.delta", delta=text, **place)
 
@@ -61,7 +61,7 @@ def sound_done(id: str = "r", item: str = "a") -> str:
 
 
 def taken(item: str = "u") -> str:
-    """What was appended is a message."""
+    """The appended audio becomes a message."""
     return frame("input_audio_buffer.committed", item_id=item)
 
 
@@ -81,7 +81,7 @@ def awaiting_transcript(item: str = "u") -> str:
 
 
 def answer(id: str) -> Steps:
-    """How a reply ought to be."""
+    """A correct reply."""
     return (
         heard("When?"),
         begun(id),
@@ -93,14 +93,14 @@ def answer(id: str) -> Steps:
 
 
 class Ear:
-    """A server that listens and speaks by hand."""
+    """A server with audio that follows a script."""
 
     def __init__(self, on: On) -> None:
         self._on = {kind: list(each) for kind, each in on.items()}
         self._replies = 0
         self._writes_down = False
         self.appended: list[int] = []
-        """For each connection, the bytes of audio that it was told."""
+        """For each connection, the bytes of audio that it received."""
 
     async def talk(self, client: ServerConnection) -> None:
         self.appended.append(0)
@@ -145,16 +145,16 @@ class Ear:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run has left."""
+    """The results of a run."""
 
     code: int
     out: str
     err: tuple[str, ...] = ()
-    """The lines, but for those with the times of a reply; the server is HERE."""
+    """The lines on stderr, without the times of replies; the server's address is HERE."""
     kept: str = ""
-    """The items on disk and their states, in order."""
+    """The saved items and their states, in order."""
     wavs: tuple[float, ...] = ()
-    """Seconds of audio in each file that was written."""
+    """Seconds of audio in each written file."""
 
 
 QUESTION = 1.0
@@ -210,12 +210,12 @@ HALF: Steps = (heard("When?"), begun(), words("Half"), sound())
 
 
 def reply(*more: Step, hears: bool = True) -> Steps:
-    """A reply in which something is out of order."""
+    """A reply with a fault in it."""
     return (*([heard("When?")] if hears else ()), begun(), words("Noon."), sound(), *more, done())
 
 
 def fine(*err: str, said: str = "When?", wavs: tuple[float, ...] = (0.2,)) -> Seen:
-    """`once` is answered."""
+    """The result of `once` with a complete reply."""
     return Seen(0, "Noon.\n", err, f"{said} completed | Noon. completed", wavs)
 
 
@@ -223,18 +223,18 @@ BOTH = "one completed | Noon. completed | two completed | Noon. completed"
 
 
 def fine_lines(*err: str, wavs: tuple[float, ...] = (0.2, 0.2)) -> Seen:
-    """Both lines are answered."""
+    """The result of two lines with complete replies."""
     return Seen(0, "Noon.\nNoon.\n", err, BOTH, wavs)
 
 
 def bad_lines(text: str, state: str, *err: str) -> Seen:
-    """The first line's reply is not whole."""
+    """The result of two lines if the first reply is incomplete."""
     states = f"one {state} | {text} {state} | two completed | Noon. completed"
     return Seen(1, f"{text}\nNoon.\n", err, states, (0.2, 0.2))
 
 
 def wrote(*err: str, out: str = "When?\n") -> Seen:
-    """A file was written down."""
+    """The result of `transcribe` with a complete transcript."""
     return Seen(0, out, err)
 
 
@@ -251,7 +251,7 @@ OOPS = {"code": "server_error", "message": "Oops."}
 
 
 def nonsense(start: object, end: object, item: str) -> Steps:
-    """A turn at an impossible time."""
+    """A turn with impossible times."""
     return (
         frame("input_audio_buffer.speech_started", item_id=item, audio_start_ms=start),
         frame("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end),
@@ -339,7 +339,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {COMMIT: [(NO_COMMIT,)]},
         {
             "once": Seen(1, "", ("rtchat: Too small.",), " failed"),
-            "turns": wrote(out=""),  # the server had committed all that was speech
+            "turns": wrote(out=""),  # the server had committed all speech
             "whole": Seen(1, "", ("rtchat: the server reports: Too small.",)),
         },
     ),
@@ -410,7 +410,7 @@ def test_the_results_of_each_fault(name: str, tmp_path: Path) -> None:
     on, ends = ROWS[name]
 
     def run(command: str) -> Seen:
-        is_waiting = SILENT in ends[command].err  # the others have all the time of a busy machine
+        is_waiting = SILENT in ends[command].err  # the others may take long on a busy machine
         hurry = ("--timeout", "2") if is_waiting else ()
         return observe(tmp_path / command, command, on, *hurry)
 
@@ -458,7 +458,7 @@ def test_transcripts_before_an_interruption_are_printed(tmp_path: Path) -> None:
 
 
 class Cut(Ear):
-    """A server that hears nothing of what it is told, and breaks off once it has so much."""
+    """A server that processes no audio and closes the connection after a number of bytes."""
 
     def __init__(self, after: int) -> None:
         super().__init__({})
@@ -473,7 +473,7 @@ class Cut(Ear):
 
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
 def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
-    """It is sent faster than it is heard: much is on its way when the connection is lost."""
+    """A file is sent faster than it is processed, so much of it is lost with the connection."""
     file = write_wav(tmp_path / "long.wav", tone(440, 1.0) * 90)
     server = Cut(60 * SECOND)
     stdin = file.read_bytes() if piped else b""

@@ -1,4 +1,4 @@
-"""What a person sees and presses in a voice conversation, at a real terminal."""
+"""The screen and the keys of a voice conversation on a real terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def conversation(
     columns: int = 72,
     editor: str = "",
 ) -> Iterator[Voiced]:
-    """One that has begun; the line that says so is not of interest."""
+    """A conversation that has started, without its greeting."""
     voiced = Voiced(*options, columns=columns, editor=editor)
     try:
         voiced.happens(Ready("model", 0.1), *([microphone] if microphone else []))
@@ -57,7 +57,7 @@ def conversation(
 
 
 def rows(lines: list[str]) -> list[str]:
-    """What is below the greeting and above the toolbar."""
+    """The rows below the greeting and above the toolbar."""
     shown = lines[1:]
     if shown[-1][:1] in ("●", "○"):
         del shown[-1]

@@ -1,4 +1,4 @@
-"""The client's side of the wire: what is sent, and what is made of whatever a server says."""
+"""The client's codec: encoding commands, and decoding anything that a server sends."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_any_object_of_a_known_type_is_decoded_as_that_type(kind: str, data: Jso
 
 
 def _mutated(value: object, path: list[int], other: object) -> object:
-    """The value with another in place of one that the path leads to."""
+    """A copy of the value with the one at the path replaced."""
     if isinstance(value, dict) and value and path:
         key = list(value)[path[0] % len(value)]
         return value | {key: _mutated(value[key], path[1:], other)}
@@ -347,7 +347,7 @@ def test_a_recorded_session_is_decoded_completely(path: Path) -> None:
                 before = shown
                 shown += reply.finish(items)
                 assert before == shown == reply.text
-                if whole:  # xAI's reports the item without its content
+                if whole:  # xAI reports the item without its content
                     assert shown == "\n\n".join(whole)
                 texts.append(shown)
             case _:

@@ -1,5 +1,5 @@
-"""Events without keys: every string of them, and every text that arrives in deltas, whatever else
-arrives between these."""
+"""Redaction of keys in events: in every string, and in every text that arrives in deltas, even if
+other events arrive in between."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def delta(text: str, kind: str = "response.output_text.delta", **place: object) 
 
 
 def read(*events: Event, ends: bool = True) -> list[tuple[Event, str]]:
-    """What comes of these, each with what is held back."""
+    """The redacted events, each with the text that is held back."""
     events_redactor = EventRedactor(REDACTOR)
     out: list[tuple[Event, str]] = []
     for event in events:
@@ -168,7 +168,7 @@ _PIECES = (KEY[:1], KEY[:5], KEY[5:], KEY, "plain", "s", "k-", "\\u0073", "k-012
     )
 )
 def test_each_text_is_redacted_as_a_whole(history: list[tuple[str, int, str | None]]) -> None:
-    """None ends a text; what comes after that is not looked at here."""
+    """None ends a text; what follows it is not checked."""
     events: list[Event] = []
     whole: dict[tuple[str, int], str] = defaultdict(str)
     done: set[tuple[str, int]] = set()

@@ -1,4 +1,4 @@
-"""The server's half of the wire: strict about what comes in, and the client reads what goes out."""
+"""The server's codec: strict decoding of client events, and encoding that the client can read."""
 
 from __future__ import annotations
 

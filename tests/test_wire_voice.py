@@ -1,4 +1,4 @@
-"""The options of a session that is spoken."""
+"""The audio options of a session."""
 
 from __future__ import annotations
 
