@@ -293,12 +293,12 @@ def test_an_error_goes_to_its_listeners() -> None:
 @pytest.mark.parametrize(
     ("frame", "why"),
     [
-        ("hello", "not JSON: Expecting value: line 1 column 1 (char 0)"),
-        ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
-        ("[1]", "a JSON value that is not an object"),
-        ('{"kind":"x"}', "an object without a type"),
-        ('{"type":7}', "an object without a type"),
-        (b'{"type":"one"}', "a binary frame of 14 bytes"),
+        ("hello", "invalid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("", "invalid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[1]", "not a JSON object"),
+        ('{"kind":"x"}', "the object has no type"),
+        ('{"type":7}', "the object has no type"),
+        (b'{"type":"one"}', "binary frame of 14 bytes"),
         ('{"type":"error"}', "the server reported an error"),
         ('{"type":"error","error":"no"}', "the server reported an error"),
         ('{"type":"error","error":{"message":null,"code":1}}', "the server reported an error"),

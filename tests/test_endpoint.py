@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rtchat.client.endpoint import Endpoint, endpoint
@@ -56,18 +58,16 @@ def test_a_url_gets_the_model_unless_it_names_one(url: str, model: str, full: st
 def test_an_invalid_websocket_url(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(url=url)
-    assert str(caught.value) == (
-        f"{url!r} is not a WebSocket URL: use wss://host/path, or ws:// for this machine"
-    )
+    assert repr(url) in caught.value.message
+    assert "wss://" in caught.value.hint
 
 
 def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(url="wss://me:hunter2@a.example:99999/")
-    assert str(caught.value) == (
-        "the URL contains a user name or password, which would be shown: "
-        "send it with --header 'Authorization: Basic …'"
-    )
+    assert "password" in caught.value.message
+    assert "--header" in caught.value.hint
+    assert not re.search("me:|hunter2", str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -84,19 +84,18 @@ def test_a_key_may_be_sent_unencrypted_to_loopback(host: str) -> None:
 def test_a_key_is_not_sent_unencrypted_over_a_network(host: str) -> None:
     url = f"ws://{host}/r"
     name = host.strip("[]")
-    message = (
-        f"refusing to send a key over plain ws:// to {name}: "
-        "use wss://, or --insecure on a trusted network"
-    )
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, api_key=KEY)
-    assert str(caught.value) == message
+    assert name in caught.value.message
+    assert "--insecure" in caught.value.hint
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, api_key=KEY, auth="subprotocol")
-    assert str(caught.value) == message
+    assert name in caught.value.message
+    assert "--insecure" in caught.value.hint
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, headers=[("Api-Key", KEY)])
-    assert str(caught.value) == message
+    assert name in caught.value.message
+    assert "--insecure" in caught.value.hint
     assert endpoint(url=url, headers=[("X-Color", "red")]) == Endpoint(url, (("X-Color", "red"),))
     assert endpoint(url=url, api_key=KEY, insecure=True) == Endpoint(url, BEARER, (), (KEY,))
 
@@ -134,21 +133,21 @@ def test_the_older_dialect_has_a_header() -> None:
 def test_a_key_with_an_invalid_character_is_refused_and_not_shown(spoilt: str) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(api_key=KEY + spoilt)
-    assert str(caught.value) == (
-        "the header 'Authorization' contains an invalid character: check the key"
-    )
+    assert "'Authorization'" in caught.value.message
+    assert "key" in caught.value.hint
+    assert KEY not in str(caught.value)
     with pytest.raises(UsageError) as caught:
         endpoint(api_key=KEY + spoilt, auth="subprotocol")
-    assert str(caught.value) == "the key contains an invalid character: check the key"
+    assert "the key" in caught.value.message
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("header", [("X-Name", "日本"), ("X-Name", "a\nb"), ("X Name", "a")])
 def test_an_invalid_header_is_refused(header: tuple[str, str]) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(headers=[header])
-    assert str(caught.value) == (
-        f"the header {header[0]!r} contains an invalid character: check --header"
-    )
+    assert repr(header[0]) in caught.value.message
+    assert "--header" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_what_cannot_be_read_of_one_event_is_said_in_short() -> None:
 
 def test_a_frame_of_very_many_values_is_not_read() -> None:
     frame = read_frame('{"type": "x", "a": [' + "1," * 1_000_000 + "1]}")
-    assert frame == Unknown("", "not JSON: more than 1000000 values")
+    assert frame == Unknown("", "invalid JSON: more than 1000000 values")
 
 
 def test_a_long_error_is_quoted_in_part() -> None:

@@ -208,7 +208,7 @@ def test_tls_to_a_server_without_tls() -> None:
 # ------------------------------------------------------------------------------------------ proxies
 
 HINT = "check HTTPS_PROXY and ALL_PROXY"
-NAME_IT = "name it as http://name:password@host:port in HTTPS_PROXY"
+SET_PROXY = "set HTTPS_PROXY to http://name:password@host:port"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ NAME_IT = "name it as http://name:password@host:port in HTTPS_PROXY"
         ),
         (
             "http://{refusing}",
-            f"never|the proxy refused to connect to a.invalid (HTTP 407): {NAME_IT}",
+            f"never|the proxy refused to connect to a.invalid (HTTP 407): {SET_PROXY}",
         ),
         ("http://{babbling}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
     ],
@@ -292,7 +292,9 @@ def test_the_choice_of_proxy() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, tcp(b"") as other:
             asked, unasked = f"http://{proxy.address}", f"http://{other.address}"
-            by_proxy = f"4|never|the proxy refused to connect to a.invalid:1 (HTTP 407): {NAME_IT}"
+            by_proxy = (
+                f"4|never|the proxy refused to connect to a.invalid:1 (HTTP 407): {SET_PROXY}"
+            )
             for url in ("wss://a.invalid:1", "ws://a.invalid:1"):
                 assert await in_a_process(url, ALL_PROXY=asked) == by_proxy
                 assert await in_a_process(url, https_proxy=asked, ALL_PROXY=unasked) == by_proxy

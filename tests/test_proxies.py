@@ -214,7 +214,7 @@ def test_a_wrong_proxy_password(client: Client, userinfo: str) -> None:
         assert client.fails(f"http://{userinfo}{proxy.address}") == (
             4,
             "rtchat: the proxy refused to connect to realtime.test (HTTP 407): "
-            "name it as http://name:password@host:port in HTTPS_PROXY",
+            "set HTTPS_PROXY to http://name:password@host:port",
         )
         assert len(proxy.heads) == 1
 

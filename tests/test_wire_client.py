@@ -245,12 +245,12 @@ def test_a_valid_event_with_one_wrong_field_is_decoded(
 @pytest.mark.parametrize(
     ("frame", "why"),
     [
-        (b'{"type": "error"}', "a binary frame of 17 bytes"),
-        ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
-        ("[1]", "a JSON value that is not an object"),
-        ("null", "a JSON value that is not an object"),
-        ("{}", "an object without a type"),
-        ('{"type": 5}', "an object without a type"),
+        (b'{"type": "error"}', "binary frame of 17 bytes"),
+        ("", "invalid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[1]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "the object has no type"),
+        ('{"type": 5}', "the object has no type"),
         ('{"type": "x", "n": NaN}', "invalid JSON: NaN is not a number"),
         ('{"type": "x", "n": -Infinity}', "invalid JSON: -Infinity is not a number"),
         ('{"type": "x", "n": 1e999}', "invalid JSON: number out of range"),

@@ -793,7 +793,7 @@ VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
         {"type": "localai.x"},
         [Unknown("localai.x", "unknown event type")],
     ),
-    ("no type", {}, [Unknown("", "an object without a type")]),
-    ("a type that is none", {"type": ["error"]}, [Unknown("", "an object without a type")]),
+    ("no type", {}, [Unknown("", "the object has no type")]),
+    ("a type that is none", {"type": ["error"]}, [Unknown("", "the object has no type")]),
 ]
 """Events of real servers that deviate from the reference."""
