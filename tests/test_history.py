@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import stat
 import struct
 import subprocess
@@ -165,7 +166,7 @@ def test_an_empty_history(program: Program) -> None:
     for command in ("show", "export"):
         ran = program.run("history", command)
         assert (ran.code, ran.out) == (2, b"")
-        assert ran.error == "rtchat: there are no saved conversations"
+        assert "no saved conversations" in ran.err
 
 
 def test_a_search_names_conversation_and_turn(filled: Program) -> None:
@@ -256,24 +257,23 @@ def test_saved_audio_is_exported_as_wav_files(spoken: Program) -> None:
     files[0].unlink()
     again = spoken.run("history", "export", "1", "--audio", "new/sound")
     assert again.code == 2
-    there = "new/sound/002-user.wav already exists"
-    assert again.error == f"rtchat: {there}: name another folder"
+    assert "new/sound/002-user.wav already exists" in again.err
     assert not files[0].exists()
 
 
 def test_a_conversation_without_saved_audio(spoken: Program) -> None:
     ran = spoken.run("history", "export", "--audio", "sound")
-    words = "conversation 2 has no saved audio: talk and once save audio with --keep-audio"
-    assert (ran.code, ran.out, ran.error) == (2, b"", f"rtchat: {words}")
+    assert (ran.code, ran.out) == (2, b"")
+    assert re.search("conversation 2 has no saved audio.*--keep-audio", ran.err, re.DOTALL)
     assert not (spoken.home / "sound").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "code", "error"),
     [
-        (("-o", "a.md"), 2, "--audio writes its own files: export the text by itself"),
-        (("-f", "json"), 2, "--audio writes its own files: export the text by itself"),
-        ((), 6, "file/sound cannot be written (Not a directory): use another path"),
+        (("-o", "a.md"), 2, "--audio"),
+        (("-f", "json"), 2, "--audio"),
+        ((), 6, "file/sound cannot be written (Not a directory)"),
     ],
 )
 def test_audio_that_cannot_be_exported(
@@ -281,7 +281,8 @@ def test_audio_that_cannot_be_exported(
 ) -> None:
     (spoken.home / "file").touch()
     ran = spoken.run("history", "export", "1", "--audio", "file/sound", *options)
-    assert (ran.code, ran.out, ran.error) == (code, b"", f"rtchat: {error}")
+    assert (ran.code, ran.out) == (code, b"")
+    assert error in ran.err
 
 
 # --------------------------------------------------------------------------------------------- show
@@ -370,9 +371,9 @@ def test_a_conversation_that_does_not_exist(
     filled: Program, command: tuple[str, ...], number: str
 ) -> None:
     ran = filled.run("history", *command, number)
-    hint = "rtchat history list shows the saved conversations"
     assert (ran.code, ran.out) == (2, b"")
-    assert ran.error == f"rtchat: there is no conversation {number}: {hint}"
+    words = f"there is no conversation {number}.*rtchat history list"
+    assert re.search(words, ran.err, re.DOTALL)
 
 
 # ------------------------------------------------------------------------------------------- export
@@ -432,7 +433,8 @@ def test_a_file_is_overwritten_only_with_force(filled: Program) -> None:
     file = filled.home / "a.md"
     file.write_text("mine" * 10_000)
     ran = filled.run("history", "export", "1", "-o", "a.md")
-    assert (ran.code, ran.error) == (2, "rtchat: a.md already exists: --force overwrites it")
+    assert ran.code == 2
+    assert re.search("a.md already exists.*--force", ran.err, re.DOTALL)
     assert file.read_text() == "mine" * 10_000
     assert filled.run("history", "export", "1", "-o", "a.md", "--force").code == 0
     assert file.read_text() == filled.run("history", "export", "1").text
@@ -441,8 +443,7 @@ def test_a_file_is_overwritten_only_with_force(filled: Program) -> None:
 def test_a_file_that_cannot_be_written(filled: Program) -> None:
     ran = filled.run("history", "export", "1", "-o", "none/a.md")
     assert ran.code == 6
-    reason = "No such file or directory"
-    assert ran.error == f"rtchat: none/a.md cannot be written ({reason}): use another path"
+    assert "none/a.md cannot be written (No such file or directory)" in ran.err
     ran = filled.run("history", "export", "1", "-o", "/dev/full", "--force")
     assert (ran.code, ran.out) == (6, b"")
 
@@ -450,7 +451,7 @@ def test_a_file_that_cannot_be_written(filled: Program) -> None:
 def test_an_unknown_format(filled: Program) -> None:
     ran = filled.run("history", "export", "--format", "pdf")
     assert ran.code == 2
-    assert ran.error == "rtchat: there is no format pdf: markdown, json, html"
+    assert "invalid format 'pdf' (expected markdown, json, html)" in ran.err
 
 
 @pytest.mark.parametrize("command", ["list", "show", "export", "search it"])
@@ -458,8 +459,7 @@ def test_a_full_stdout(filled: Program, command: str) -> None:
     with open("/dev/full", "wb") as full:
         ran = filled.run("history", *command.split(), stdout=full)
     assert ran.code == 6
-    reason = "stdout cannot be written (No space left on device)"
-    assert ran.error == f"rtchat: {reason}: send it somewhere else"
+    assert "stdout cannot be written (No space left on device)" in ran.err
 
 
 def test_a_reader_that_has_gone_away(filled: Program, gone: int) -> None:
@@ -475,7 +475,7 @@ def _ids(program: Program) -> str:
 
 
 def test_delete_asks_on_a_terminal(filled: Program) -> None:
-    question = "Delete conversation 1, 'What is *it*?' for good? [y/N]: "
+    question = "Permanently delete conversation 1, 'What is *it*?'? [y/N]: "
     code, rows, _ = _on_a_terminal(filled, "delete", "1", answer="n")
     assert code == 0
     assert [row for row in rows if row.startswith(question)]
@@ -501,14 +501,15 @@ def test_delete_all(filled: Program, path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("1",), "nobody is there to be asked: --yes deletes without asking"),
-        ((), "which conversations?: name their ids, or --all"),
-        (("1", "--all"), "which conversations?: name their ids, or --all"),
+        (("1",), "--yes"),
+        ((), "--all"),
+        (("1", "--all"), "--all"),
     ],
 )
 def test_invalid_uses_of_delete(filled: Program, arguments: tuple[str, ...], error: str) -> None:
     ran = filled.run("history", "delete", *arguments)
-    assert (ran.code, ran.error) == (2, f"rtchat: {error}")
+    assert ran.code == 2
+    assert error in ran.err
     assert _ids(filled) == "2 1 "
 
 
@@ -517,7 +518,7 @@ def test_nothing_is_deleted_if_one_does_not_exist(filled: Program) -> None:
     assert _ids(filled) == "2 1 "
 
 
-# ------------------------------------------------------------------------------------------ trouble
+# ------------------------------------------------------------------------------------ damaged files
 
 
 def test_a_damaged_file_is_left_unchanged(program: Program, path: Path) -> None:
@@ -526,6 +527,5 @@ def test_a_damaged_file_is_left_unchanged(program: Program, path: Path) -> None:
     for command in ("list", "show", "export", "search x", "delete 1 --yes"):
         ran = program.run("history", *command.split())
         assert (ran.code, ran.out) == (6, b"")
-        what = f"the history {path} is damaged or is not an rtchat history"
-        assert ran.error == f"rtchat: {what}: move {path} elsewhere"
+        assert f"the history {path} is damaged or is not an rtchat history" in ran.err
     assert path.read_bytes() == b"not a database" * 100

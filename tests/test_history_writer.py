@@ -33,7 +33,7 @@ from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Expect, Screen, ScriptedServer, answer, run_fast
 from tests.terminal import PROMPT, Terminal
 
-LOCKED = "is locked by another program: wait until it has finished, or quit it"
+LOCKED = "is locked by another program"
 
 
 @pytest.fixture
@@ -94,8 +94,9 @@ def test_lost_entries_are_reported_with_the_reason(path: Path) -> None:
                     await writer.record(entry(turn, 0, "hi"))
             return writer.close()
 
-    history = f"the history {path} {LOCKED}"
-    assert asyncio.run(main()) == f"2 entries of the conversation could not be written: {history}"
+    message = asyncio.run(main())
+    assert message.startswith("2 entries of the conversation could not be written")
+    assert f"{path} {LOCKED}" in message
     assert said(path) == []
 
 
@@ -344,8 +345,8 @@ def test_the_program_reports_unsaved_entries(program: Program, kept: Path) -> No
         ran = program.run("talk", stdin=b"one\ntwo\n")
     assert (ran.code, ran.text) == (0, "one\ntwo\n")
     first, last = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
-    assert first == f"rtchat: the history {kept} {LOCKED}"
-    assert last.startswith("rtchat: 4 entries of the conversation could not be written: the hist")
+    assert first.startswith(f"rtchat: the history {kept} {LOCKED}")
+    assert last.startswith("rtchat: 4 entries of the conversation could not be written")
     assert said(kept) == [["before", "before"]]
 
 

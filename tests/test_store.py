@@ -33,7 +33,7 @@ from rtchat.core.values import (
     Usage,
 )
 from rtchat.history import schema
-from rtchat.history.store import HistoryError, SearchHit, Store
+from rtchat.history.store import HistoryBusyError, HistoryError, SearchHit, Store
 
 
 def _question(turn: int, text: str, state: State = State.ASKED) -> Entry:
@@ -202,12 +202,10 @@ def test_reading_a_conversation_does_not_make_it_the_latest(path: Path, clock: C
 
 @pytest.mark.parametrize("number", [0, -1, 7, 2**63, 10**30])
 def test_a_conversation_that_does_not_exist(store: Store, number: int) -> None:
-    expected = (
-        f"there is no conversation {number}: rtchat history list shows the saved conversations"
-    )
     with pytest.raises(UsageError) as caught:
         store.read(number)
-    assert str(caught.value) == expected
+    assert str(number) in caught.value.message
+    assert "rtchat history list" in caught.value.hint
     with pytest.raises(UsageError):
         store.recall(number)
     with pytest.raises(UsageError):
@@ -468,25 +466,23 @@ def _sql(path: Path, *statements: str) -> None:
         db.commit()
 
 
-def _check_unchanged(path: Path, message: str) -> None:
-    """Check that opening the file fails with this message and does not change it."""
+def _check_unchanged(path: Path, *words: str) -> None:
+    """Check that opening the file fails with these words and does not change it."""
     before = path.read_bytes()
-    assert _error(path) == message
+    _check_words(_error(path), str(path), *words)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def _damaged(path: Path) -> str:
-    return f"the history {path} is damaged or is not an rtchat history: move {path} elsewhere"
+def _check_words(message: str, *words: str) -> None:
+    assert [word for word in words if word not in message] == []
 
 
 def test_a_file_of_a_newer_version_is_left_unchanged(path: Path) -> None:
     with closing(Store(path)) as store:
         store.conversations()
     _sql(path, "PRAGMA user_version = 99", "PRAGMA journal_mode = DELETE")
-    _check_unchanged(
-        path, f"the history {path} was written by a newer version of rtchat: update rtchat"
-    )
+    _check_unchanged(path, "newer version", "update rtchat")
 
 
 @pytest.mark.parametrize(
@@ -496,7 +492,7 @@ def test_a_file_of_a_newer_version_is_left_unchanged(path: Path) -> None:
 def test_another_programs_database_is_left_unchanged(path: Path, statement: str) -> None:
     path.parent.mkdir()
     _sql(path, statement)
-    _check_unchanged(path, _damaged(path))
+    _check_unchanged(path, "is damaged or is not an rtchat history")
 
 
 @pytest.mark.parametrize(
@@ -505,7 +501,7 @@ def test_another_programs_database_is_left_unchanged(path: Path, statement: str)
 def test_a_file_that_is_not_a_database_is_left_unchanged(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    _check_unchanged(path, _damaged(path))
+    _check_unchanged(path, "is damaged or is not an rtchat history")
 
 
 def test_a_damaged_file_is_reported(path: Path) -> None:
@@ -516,7 +512,7 @@ def test_a_damaged_file_is_reported(path: Path) -> None:
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with pytest.raises(HistoryError) as caught, closing(Store(path)) as store:
         store.read(1)
-    assert str(caught.value) == _damaged(path)
+    _check_words(str(caught.value), str(path), "is damaged")
 
 
 @pytest.mark.parametrize("assignment", ["json = '[1]'", "json = 'x'", "state = 'odd'"])
@@ -526,7 +522,7 @@ def test_an_unreadable_row_is_reported_as_damage(path: Path, assignment: str) ->
     _sql(path, f"UPDATE item SET {assignment}")
     with closing(Store(path)) as store, pytest.raises(HistoryError) as caught:
         store.read(1)
-    assert str(caught.value) == _damaged(path)
+    _check_words(str(caught.value), str(path), "is damaged")
 
 
 def test_an_older_file_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,17 +537,17 @@ def test_an_older_file_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) 
         with closing(Store(path)) as store:
             assert store.read(1) == kept
     monkeypatch.setattr(schema, "MIGRATIONS", first)
-    assert "was written by a newer version of rtchat" in _error(path)
+    assert "newer version" in _error(path)
 
 
-# ----------------------------------------------------------------------------------------- trouble
+# ---------------------------------------------------------------------------------- write failures
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     path = tmp_path / "data" / "history.db"
-    assert _error(path).startswith(f"the history {path} cannot be used (File exists)")
-    assert _error(path / "deeper").startswith("the history ")
+    _check_words(_error(path), str(path), "File exists")
+    _check_words(_error(path / "deeper"), str(path / "deeper"))
     (tmp_path / "folder").mkdir()
     assert "unable to open database file" in _error(tmp_path / "folder")
 
@@ -560,8 +556,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     path = tmp_path / "data" / "history.db"
-    reason = "cannot be written (Permission denied): make the file and its folder writable"
-    assert _error(path) == f"the history {path} {reason}"
+    _check_words(_error(path), str(path), "cannot be written", "Permission denied")
 
 
 def test_a_locked_file_is_retried_only_after_a_pause(
@@ -573,12 +568,10 @@ def test_a_locked_file_is_retried_only_after_a_pause(
         with pytest.raises(HistoryError) as caught:
             store.record(_reply(1, "two"))
         other.execute("ROLLBACK")
-    locked = (
-        f"the history {path} is locked by another program: wait until it has finished, or quit it"
-    )
-    assert str(caught.value) == locked
+    assert isinstance(caught.value, HistoryBusyError)
+    assert str(path) in caught.value.message
     clock.now += 4
-    with pytest.raises(HistoryError, match="is locked by another program"):
+    with pytest.raises(HistoryBusyError):
         store.record(_question(2, "three"))
     clock.now += 2
     store.record(_reply(2, "four"))
@@ -682,8 +675,9 @@ def test_entries_are_not_lost_during_a_write_failure(path: Path) -> None:
     with _start(_LIMITED, path) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
-    reason = "cannot be used (disk I/O error): look at its folder and its disk"
-    assert lines == [f"the history {path} {reason}"] * 4 + ["[1, 2, 3, 4, 5, 6]"]
+    assert lines[4:] == ["[1, 2, 3, 4, 5, 6]"]
+    for line in lines[:4]:
+        _check_words(line, str(path), "disk I/O error")
 
 
 _FULL = """
@@ -724,13 +718,10 @@ def test_a_disk_that_is_full_temporarily(tmp_path: Path) -> None:
     with _start(_FULL, path, before=[*alone, f'{mount} && exec "$@"', "sh"]) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
-    reason = "cannot be written (the disk is full): free some disk space"
-    assert lines == [
-        f"the history {path} {reason}",
-        "[1]",
-        "[1, 2, 3]",
-        f"the history {path.with_name('another.db')} {reason}",
-    ]
+    assert lines[1:3] == ["[1]", "[1, 2, 3]"]
+    _check_words(lines[0], str(path), "cannot be written", "the disk is full")
+    _check_words(lines[3], str(path.with_name("another.db")), "the disk is full")
+    assert len(lines) == 4
 
 
 # ------------------------------------------------------------------------------- several processes
