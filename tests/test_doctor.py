@@ -160,7 +160,7 @@ def test_invalid_settings(tmp_path: Path) -> None:
     assert ran.code == 2
     assert failing(found) == ("settings", "no key")
     assert found["settings"] == {}
-    assert ran.error.startswith("rtchat: no key: set OPENAI_API_KEY")
+    assert "OPENAI_API_KEY" in ran.err
 
 
 def test_an_invalid_url(program: Program) -> None:
@@ -173,10 +173,7 @@ def test_an_unknown_host(program: Program) -> None:
     ran = examined(program, "wss://rtchat.invalid/v1", "--connect-timeout", "5", "--json")
     name, detail = failing(as_json(ran))
     assert (ran.code, name) == (4, "dns")
-    assert detail in (
-        "host rtchat.invalid not found",
-        "timed out: no response from rtchat.invalid for 5 s",  # a slow resolver
-    )
+    assert "rtchat.invalid" in detail  # not found, or a slow resolver timed out
 
 
 def test_a_refused_connection(program: Program) -> None:
@@ -185,10 +182,8 @@ def test_a_refused_connection(program: Program) -> None:
         ran = examined(program, f"ws://{address}/v1/realtime")
     lines = [line for line in ran.text.splitlines() if not line.startswith("  ")]
     assert ran.code == 4
-    assert ran.error == (
-        f"rtchat: {address} refused the connection: check --url, or start the server"
-    )
-    assert re.fullmatch(rf"tcp +failed +\d+ ms  {address} refused the connection", lines[3])
+    assert re.search(f"{address}.*--url", ran.err, re.DOTALL)
+    assert re.fullmatch(rf"tcp +failed +\d+ ms  .*{address}.*", lines[3])
     assert [line.split("  ")[-1].strip() for line in lines[4:]] == ["not tried"] * 6
 
 
@@ -239,7 +234,7 @@ def test_a_server_without_tls(program: Program) -> None:
         ran = examined(program, url.replace("ws:", "wss:"), "--json")
     found = as_json(ran)
     assert (ran.code, failing(found)[0]) == (4, "tls")
-    assert found["error"]["hint"] == "the server may need ws:// instead of wss://"
+    assert "ws://" in found["error"]["hint"]
 
 
 # -------------------------------------------------------------------------------------------- proxy
@@ -284,10 +279,10 @@ def test_a_proxy_that_refuses(program: Program) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "hint"),
     [
-        ("401 Unauthorized", 3, "check OPENAI_API_KEY"),
-        ("404 Not Found", 4, "check --url and --model"),
-        ("429 Too Many", 5, "wait and try again, or check your account's plan"),
-        ("503 Busy", 4, "try again later"),
+        ("401 Unauthorized", 3, "OPENAI_API_KEY"),
+        ("404 Not Found", 4, "--model"),
+        ("429 Too Many", 5, "plan"),
+        ("503 Busy", 4, "later"),
     ],
 )
 def test_a_refused_handshake(program: Program, status: str, code: int, hint: str) -> None:
@@ -297,22 +292,20 @@ def test_a_refused_handshake(program: Program, status: str, code: int, hint: str
     found = as_json(ran)
     number = status.split()[0]
     assert ran.code == code
-    assert failing(found) == ("handshake", f"the server responded with HTTP {number} (No, [key].)")
-    assert found["error"] == {
-        "code": number,
-        "message": f"the server responded with HTTP {number} (No, [key].)",
-        "hint": hint,
-    }
+    error = found["error"]
+    assert failing(found) == ("handshake", error["message"])
+    assert error["code"] == number
+    assert f"HTTP {number} (No, [key].)" in error["message"]
+    assert hint in error["hint"]
 
 
 def test_a_hanging_handshake(program: Program) -> None:
     with background(lambda: tcp(b"", stays=True)) as port:
         ran = examined(program, f"ws://{port.address}/v1", "--connect-timeout", "0.3", "--json")
     assert ran.code == 4
-    assert failing(as_json(ran)) == (
-        "handshake",
-        f"timed out: no response from {port.address} for 0.3 s",
-    )
+    name, detail = failing(as_json(ran))
+    assert name == "handshake"
+    assert re.search(f"{port.address}.*0.3 s", detail)
 
 
 # -------------------------------------------------------------------------------------- the session
@@ -353,52 +346,46 @@ def _done(status: str, **error: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("talk", "code", "failed", "said"),
+    ("talk", "code", "failed", "detail"),
     [
-        (silent, 4, "session_created", "timed out: the server did not start a session within 2 s"),
+        (silent, 4, "session_created", "timed out.* 2 s"),
         (
             saying(json.dumps(_error(message=f"Bad {KEY}", code="invalid_api_key"))),
             3,
             "session_created",
-            "Bad [key]",
+            r"Bad \[key\]",
         ),
         (
             saying(json.dumps(_error(message="Too busy")), code=1013, reason="busy"),
             4,
             "session_created",
-            "connection lost (1013 busy); the server's last error: Too busy",
+            r"connection lost \(1013 busy\).*Too busy",
         ),
-        (saying("<html>", b"\0"), 4, "session_created", "connection lost (1000)"),
-        (
-            conversing(),
-            4,
-            "session_update",
-            "timed out: the server did not respond to the session settings within 2 s",
-        ),
+        (saying("<html>", b"\0"), 4, "session_created", r"connection lost \(1000\)"),
+        (conversing(), 4, "session_update", "timed out.* 2 s"),
         (
             conversing(_error(message="Who?")),
             4,
             "session_update",
-            "timed out: the server did not respond to the session settings within 2 s; "
-            "its last error: Who?",
+            r"timed out.* 2 s.*Who\?",
         ),
         (
             conversing(_error(message="No such.", param="session.x", event_id="THEIRS")),
             2,
             "session_update",
-            "the server refused session.x: No such.",
+            r"session\.x.*No such\.",
         ),
         (
             conversing(UPDATED, None, _error(message="Not that.", event_id="THEIRS")),
             1,
             "first_token",
-            "Not that.",
+            r"Not that\.",
         ),
         (
             conversing(UPDATED, None, _done("failed", code="server_error", message="Oh no.")),
             1,
             "first_token",
-            "the reply failed: Oh no.",
+            r"failed.*Oh no\.",
         ),
         (
             conversing(
@@ -406,20 +393,22 @@ def _done(status: str, **error: str) -> dict[str, Any]:
             ),
             5,
             "first_token",
-            "the reply failed: No credit.",
+            r"failed.*No credit\.",
         ),
-        (conversing(UPDATED), 4, "first_token", "timed out: the server did not reply within 2 s"),
+        (conversing(UPDATED), 4, "first_token", "timed out.* 2 s"),
     ],
 )
 def test_a_session_that_fails(
-    program: Program, talk: Talk, code: int, failed: str, said: str
+    program: Program, talk: Talk, code: int, failed: str, detail: str
 ) -> None:
     timeouts = ("--connect-timeout", "2", "--timeout", "2")
     with background(lambda: sockets(talk)) as url:
         ran = examined(program, url, *timeouts, "--json")
     assert ran.code == code
-    assert failing(as_json(ran)) == (failed, said)
-    assert said.rstrip(".") in ran.error
+    name, found = failing(as_json(ran))
+    assert name == failed
+    assert re.search(detail, found)
+    assert found.rstrip(".") in ran.err
 
 
 def test_endless_events_do_not_delay_the_timeout(program: Program) -> None:
@@ -459,7 +448,7 @@ def test_a_full_output(program: Program) -> None:
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = program.shell(f"rtchat doctor --url {url} >/dev/full")
     assert ran.code == 6
-    assert ran.error.startswith("rtchat: stdout cannot be written (No space left on device)")
+    assert "stdout cannot be written (No space left on device)" in ran.err
 
 
 def test_the_server_in_this_process(program: Program, data_home: Path) -> None:
