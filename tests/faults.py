@@ -113,7 +113,7 @@ def secured(*, expired: bool) -> Server:
     return serve
 
 
-# -------------------------------------------------------------------------------------- how it ends
+# --------------------------------------------------------------------------------- expected results
 
 ONE, TWO = "one completed | Fine. completed", "two completed | Fine. completed"
 
@@ -196,7 +196,7 @@ def failing(code: str, message: str, *before: Step) -> tuple[Step, ...]:
     return *(before or (begun(),)), done("failed", error={"code": code, "message": message})
 
 
-# -------------------------------------------------------------------------------------------- runs
+# ----------------------------------------------------------------------------------------- running
 
 
 def together(folder: Path, runs: Sequence[tuple[Row, str]]) -> list[Seen]:

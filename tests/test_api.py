@@ -315,7 +315,7 @@ def test_an_unreadable_frame_is_an_error(frame: str | bytes, why: str) -> None:
     assert asyncio.run(run()) == [ONE]
 
 
-# ------------------------------------------------------------------------------------------ the end
+# ------------------------------------------------------------------------------------------ closing
 
 
 async def without_code(client: ServerConnection) -> None:

@@ -60,7 +60,7 @@ def stage(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(one)
 
 
-# -------------------------------------------------------------------------------------- all is well
+# ------------------------------------------------------------------------------------------ success
 
 
 def test_each_stage_is_a_line(program: Program) -> None:

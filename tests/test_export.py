@@ -31,11 +31,13 @@ from rtchat.core.values import (
 from rtchat.history.export import export
 
 
-def _said(role: Role, text: str) -> Message:
+def _message(role: Role, text: str) -> Message:
     return Message(role, (Part("text", text),))
 
 
-def _kept(*items: Item, state: State = State.COMPLETED, title: str = "Hi?") -> StoredConversation:
+def _conversation(
+    *items: Item, state: State = State.COMPLETED, title: str = "Hi?"
+) -> StoredConversation:
     entries = tuple(Entry(1, index, item, state) for index, item in enumerate(items))
     return StoredConversation(7, title, 1795384632.0, 1795384700.5, "m1", 1, entries)
 
@@ -54,12 +56,12 @@ _ALL = StoredConversation(
     "m2",
     2,
     (
-        Entry(0, 0, _said("system", "Be brief."), State.COMPLETED),
-        Entry(1, 0, _said("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
+        Entry(0, 0, _message("system", "Be brief."), State.COMPLETED),
+        Entry(1, 0, _message("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
         Entry(
             1,
             1,
-            _said("assistant", _REPLY),
+            _message("assistant", _REPLY),
             State.COMPLETED,
             "m1",
             "",
@@ -73,7 +75,7 @@ _ALL = StoredConversation(
         Entry(2, 1, ToolCall("get", "c1", '{"a": "```"}', "i1"), State.COMPLETED, "m2"),
         Entry(2, 2, ToolOutput("c1", "4"), State.COMPLETED),
         Entry(2, 3, OtherItem("odd", "", {"type": "odd", "x": 1}), State.COMPLETED),
-        Entry(2, 4, _said("assistant", "So"), State.FAILED, "m2", "no\nquota"),
+        Entry(2, 4, _message("assistant", "So"), State.FAILED, "m2", "no\nquota"),
     ),
 )
 
@@ -158,29 +160,31 @@ def _headings(text: str) -> list[str]:
     ],
 )
 def test_a_reply_does_not_affect_what_follows_it(text: str) -> None:
-    kept = _kept(_said("user", "Hi?"), _said("assistant", text), _said("user", "next"))
+    kept = _conversation(
+        _message("user", "Hi?"), _message("assistant", text), _message("user", "next")
+    )
     headings = _headings(export(kept, "markdown"))
     assert [heading for heading in headings if heading in ("You", "m1")] == ["You", "m1", "You"]
 
 
 @given(st.text("`~<!-a \n>|#[]:*", max_size=60))
 def test_any_reply_leaves_the_next_heading_intact(text: str) -> None:
-    kept = _kept(_said("assistant", text), _said("user", "next"))
+    kept = _conversation(_message("assistant", text), _message("user", "next"))
     assert _headings(export(kept, "markdown"))[-1] == "You"
 
 
 def test_a_complete_message_is_unchanged() -> None:
     text = "# One\n\n- a\n- b\n\n```sh\nls\n```\n\n[x]: /y"
-    assert text in export(_kept(_said("assistant", text)), "markdown")
+    assert text in export(_conversation(_message("assistant", text)), "markdown")
 
 
 def test_an_open_fence_is_closed() -> None:
-    kept = _kept(_said("assistant", "See:\n~~~~sh\nls"), state=State.CANCELLED)
+    kept = _conversation(_message("assistant", "See:\n~~~~sh\nls"), state=State.CANCELLED)
     assert export(kept, "markdown").endswith("See:\n~~~~sh\nls\n~~~~\n\n*cancelled*\n")
 
 
 def test_titles_and_names_are_escaped() -> None:
-    kept = _kept(ToolCall("a_b\n# c", "", ""), title="<b> `x` [y](z)")
+    kept = _conversation(ToolCall("a_b\n# c", "", ""), title="<b> `x` [y](z)")
     lines = export(kept, "markdown", UTC).splitlines()
     assert lines[0] == r"# \<b\> \`x\` \[y\](z)"
     assert lines[4] == r"## Tool call: a\_b \# c"
@@ -197,15 +201,17 @@ def test_titles_and_names_are_escaped() -> None:
     ],
 )
 def test_an_incomplete_turn_is_marked_once(state: State, note: str) -> None:
-    alone = export(_kept(_said("user", "Hi?"), state=state), "markdown")
+    alone = export(_conversation(_message("user", "Hi?"), state=state), "markdown")
     assert alone.endswith(f"Hi?\n\n*{note}*\n")
-    both = export(_kept(_said("user", "Hi?"), _said("assistant", "So"), state=state), "markdown")
+    both = export(
+        _conversation(_message("user", "Hi?"), _message("assistant", "So"), state=state), "markdown"
+    )
     assert both.count(note) == 1
     assert both.endswith(f"So\n\n*{note}*\n")
 
 
 def test_the_default_title_is_the_number() -> None:
-    assert export(_kept(title=""), "markdown").startswith("# Conversation 7\n")
+    assert export(_conversation(title=""), "markdown").startswith("# Conversation 7\n")
 
 
 # -------------------------------------------------------------------------------------------- JSON
@@ -259,7 +265,7 @@ def test_json_has_all_fields() -> None:
 
 
 def test_json_is_valid_for_any_text() -> None:
-    data = json.loads(export(_kept(_said("user", "\ud800ä\0")), "json").encode())
+    data = json.loads(export(_conversation(_message("user", "\ud800ä\0")), "json").encode())
     assert data["entries"][0]["item"]["content"][0]["text"] == "�ä\0"
 
 
@@ -288,7 +294,7 @@ class _Page(HTMLParser):
         return [value or "" for key, value in self.attributes if key == name]
 
 
-_FRAME = _Page(export(_kept(), "html"))
+_FRAME = _Page(export(_conversation(), "html"))
 _PROSE = {
     *("section", "div", "h2", "p", "a", "em", "strong", "s", "code", "pre", "br", "hr", "ul", "ol"),
     *("li", "blockquote", "h1", "h3", "h4", "h5", "h6"),
@@ -296,7 +302,7 @@ _PROSE = {
 }
 
 
-def _is_harmless(text: str) -> _Page:
+def _check_escaped(text: str) -> _Page:
     page = _Page(text)
     assert page.tags <= _FRAME.tags | _PROSE | {"img"}
     names = {name for name, _ in page.attributes}
@@ -343,31 +349,31 @@ _ATTACKS = [
 @pytest.mark.parametrize("attack", _ATTACKS)
 @pytest.mark.parametrize("role", ["assistant", "user", "system"])
 def test_attacks_in_messages_are_escaped(attack: str, role: Role) -> None:
-    page = _is_harmless(export(_kept(_said(role, attack), title=attack), "html"))
+    page = _check_escaped(export(_conversation(_message(role, attack), title=attack), "html"))
     assert page.values("src") == []
 
 
 @pytest.mark.parametrize("attack", _ATTACKS)
 def test_attacks_in_other_fields_are_escaped(attack: str) -> None:
     entries = (
-        Entry(1, 0, _said("user", "Hi?"), State.FAILED, attack, attack),
+        Entry(1, 0, _message("user", "Hi?"), State.FAILED, attack, attack),
         Entry(1, 1, ToolCall(attack, attack, attack), State.FAILED, attack, attack),
         Entry(1, 2, ToolOutput(attack, attack), State.COMPLETED, attack),
         Entry(1, 3, OtherItem(attack, attack, {}), State.COMPLETED, attack),
         Entry(1, 4, Message("assistant", (Part("image", "", attack),)), State.COMPLETED, attack),
     )
-    page = _is_harmless(export(StoredConversation(1, "", 0.0, 0.0, attack, 1, entries), "html"))
+    page = _check_escaped(export(StoredConversation(1, "", 0.0, 0.0, attack, 1, entries), "html"))
     assert page.values("src") == page.values("href") == []
 
 
 @given(st.text("<>&\"'`![]()*:/\n javscriptdtonle=#x;0", max_size=80))
 def test_any_text_is_escaped(text: str) -> None:
-    _is_harmless(export(_kept(_said("assistant", text)), "html"))
+    _check_escaped(export(_conversation(_message("assistant", text)), "html"))
 
 
 def test_a_page_is_self_contained_and_loads_nothing() -> None:
     text = export(_ALL, "html", UTC)
-    page = _is_harmless(text)
+    page = _check_escaped(text)
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     assert policy in page.values("content")
     assert page.values("src") == [_PIXEL]
@@ -390,13 +396,13 @@ def test_a_page_is_self_contained_and_loads_nothing() -> None:
     ],
 )
 def test_a_remote_image_is_not_loaded(url: str) -> None:
-    page = _Page(export(_kept(Message("user", (Part("image", "", url),))), "html"))
+    page = _Page(export(_conversation(Message("user", (Part("image", "", url),))), "html"))
     assert page.values("src") == []
     assert "[image]" in page.text
 
 
 def test_invisible_and_bidi_characters_are_shown() -> None:
-    text = export(_kept(_said("assistant", "a\u202eb &#x202e; \x1b[1m")), "html")
+    text = export(_conversation(_message("assistant", "a\u202eb &#x202e; \x1b[1m")), "html")
     assert "a&lt;U+202E&gt;b &lt;U+202E&gt; ␛[1m" in text
 
 
@@ -414,7 +420,7 @@ _TABLES = [
 
 @pytest.mark.parametrize(("text", "rows", "sides"), _TABLES)
 def test_a_table_has_its_cells(text: str, rows: list[list[str]], sides: list[str]) -> None:
-    page = export(_kept(_said("assistant", text)), "html")
+    page = export(_conversation(_message("assistant", text)), "html")
     found = [
         [_Page(cell).text for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)]
         for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
@@ -425,7 +431,7 @@ def test_a_table_has_its_cells(text: str, rows: list[list[str]], sides: list[str
 
 def test_missing_cells_of_a_row_become_one_cell() -> None:
     text = f"{'| a ' * 20}|\n{'|---' * 20}|\n| 1 |"
-    assert '<td colspan="19"></td>' in export(_kept(_said("assistant", text)), "html")
+    assert '<td colspan="19"></td>' in export(_conversation(_message("assistant", text)), "html")
 
 
 @pytest.mark.parametrize(
@@ -443,10 +449,10 @@ def test_missing_cells_of_a_row_become_one_cell() -> None:
     ],
 )
 def test_links_images_and_html_in_a_reply(text: str, html: str) -> None:
-    assert html in export(_kept(_said("assistant", text)), "html")
+    assert html in export(_conversation(_message("assistant", text)), "html")
 
 
 def test_a_long_paragraph_is_exported() -> None:
     text = "word " * 3000 + "end"
-    page: Any = _Page(export(_kept(_said("assistant", text)), "html"))
+    page: Any = _Page(export(_conversation(_message("assistant", text)), "html"))
     assert "word word end" in " ".join(page.text.split())

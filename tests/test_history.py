@@ -34,19 +34,19 @@ from rtchat.history.store import FILE, Store
 from tests.program import PATIENCE, Program
 
 
-def _said(role: Role, text: str) -> Message:
+def _message(role: Role, text: str) -> Message:
     return Message(role, (Part("text", text),))
 
 
 _PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _REPLY = "It is **one** TCP \x1b[31m connection\u202e.\n\n```sh\nls\n```\n"
 _FIRST = (
-    Entry(0, 0, _said("system", "Be brief."), State.COMPLETED),
-    Entry(1, 0, _said("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
+    Entry(0, 0, _message("system", "Be brief."), State.COMPLETED),
+    Entry(1, 0, _message("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
     Entry(
         1,
         1,
-        _said("assistant", _REPLY),
+        _message("assistant", _REPLY),
         State.COMPLETED,
         "m1",
         "",
@@ -54,14 +54,14 @@ _FIRST = (
         0.21,
         1.9,
     ),
-    Entry(2, 0, _said("user", "Go on"), State.FAILED, "m1", "no quota"),
+    Entry(2, 0, _message("user", "Go on"), State.FAILED, "m1", "no quota"),
     Entry(2, 1, ToolCall("get", "c1", '{"a": 1}'), State.COMPLETED, "m1"),
     Entry(2, 2, ToolOutput("c1", "4"), State.COMPLETED, "m1"),
     Entry(2, 3, OtherItem("odd", "", {"type": "odd"}), State.COMPLETED, "m1"),
-    Entry(2, 4, _said("assistant", "So"), State.CANCELLED, "m1"),
+    Entry(2, 4, _message("assistant", "So"), State.CANCELLED, "m1"),
     Entry(3, 0, Message("user", (Part("image", data="data:,"),)), State.FAILED, "m1", "no quota"),
 )
-_SECOND = (Entry(1, 0, _said("user", "An\tother " + "long " * 20), State.QUEUED, "model-2"),)
+_SECOND = (Entry(1, 0, _message("user", "An\tother " + "long " * 20), State.QUEUED, "model-2"),)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_any_search_text_is_valid(filled: Program, words: str) -> None:
     assert filled.run("history", "search", "--", words).code == 0
 
 
-# ------------------------------------------------------------------------------------------- spoken
+# ----------------------------------------------------------------------------- spoken conversations
 
 _PCM = bytes(range(200)) * 24
 

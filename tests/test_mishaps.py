@@ -60,7 +60,7 @@ def ran(program: Program, server: FaultyServer, *arguments: str, stdin: bytes = 
         return program.run(*arguments, "--url", url, stdin=stdin)
 
 
-# -------------------------------------------------------------------------------- for a while, ever
+# ---------------------------------------------------------------------------------- repeated faults
 
 
 def test_faults_that_outlast_the_retries(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_dead_connection_is_noticed_between_questions(program: Program) -> Non
     assert [state for _, state in kept(program)] == ["completed"] * 4
 
 
-# ------------------------------------------------------------------------ fields that are not as th
+# ----------------------------------------------------------------------------------- damaged fields
 
 WRONG = (None, 5, "x", ["x"], {"x": "x"}, True, -1.5)
 """One value of each JSON type."""
@@ -262,7 +262,7 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
     assert [reply["text"] for reply in found] == ["Fine."] * len(variants)
 
 
-# -------------------------------------------------------------------------------- seen by a person
+# ----------------------------------------------------------------------------------- at the prompt
 
 
 @pytest.mark.parametrize(

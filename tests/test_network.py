@@ -84,7 +84,7 @@ def test_a_certificate_of_another_host(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-# ------------------------------------------------------------------------------------ whom to trust
+# -------------------------------------------------------------------------- certificate authorities
 
 
 class Trusting:
@@ -214,21 +214,21 @@ SET_PROXY = "set HTTPS_PROXY to http://name:password@host:port"
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [
-        ("http://{unused}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
+        ("http://{unused}", f"if it worked|the proxy for a.invalid cannot be used: {HINT}"),
         (
             "http://me:hunter2@{unused}",
-            f"if it worked|the proxy to a.invalid cannot be used: {HINT}",
+            f"if it worked|the proxy for a.invalid cannot be used: {HINT}",
         ),
-        ("http://127.0.0.1:99999", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
+        ("http://127.0.0.1:99999", f"if it worked|the proxy for a.invalid cannot be used: {HINT}"),
         (
             "ftp://me:hunter2@127.0.0.1",
-            f"never|the proxy to a.invalid cannot be used (scheme ftp isn't supported): {HINT}",
+            f"never|the proxy for a.invalid cannot be used (scheme ftp isn't supported): {HINT}",
         ),
         (
             "http://{refusing}",
             f"never|the proxy refused to connect to a.invalid (HTTP 407): {SET_PROXY}",
         ),
-        ("http://{babbling}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
+        ("http://{babbling}", f"if it worked|the proxy for a.invalid cannot be used: {HINT}"),
     ],
 )
 def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
@@ -251,13 +251,13 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
     [
         (
             ImportError("connecting through a SOCKS proxy requires python-socks"),
-            "the proxy to a.example uses SOCKS, but python-socks is not installed",
+            "the proxy for a.example uses SOCKS, but python-socks is not installed",
             'pip install "rtchat[socks]"',
             Retry.NEVER,
         ),
         (
             InvalidProxy("http://me:hunter2@b.example/x", "path is meaningless"),
-            "the proxy to a.example cannot be used (path is meaningless)",
+            "the proxy for a.example cannot be used (path is meaningless)",
             HINT,
             Retry.NEVER,
         ),
@@ -284,7 +284,7 @@ def test_proxy_errors_of_the_library(
 
 def test_a_proxy_error_is_retried() -> None:
     lost = explain(ProxyError("http://me:hunter2@b.example"), endpoint(url="wss://a.example"))
-    problem = Problem(ExitCode.LINK, "the proxy to a.example cannot be used", HINT)
+    problem = Problem(ExitCode.LINK, "the proxy for a.example cannot be used", HINT)
     assert lost == ConnectionLost(problem, Retry.IF_IT_WORKED)
 
 

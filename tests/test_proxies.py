@@ -178,7 +178,7 @@ def client(tmp_path: Path, authority: Authority) -> Client:
 
 
 CHECK = "check HTTPS_PROXY and ALL_PROXY"
-UNUSABLE = f"rtchat: the proxy to realtime.test cannot be used: {CHECK}"
+UNUSABLE = f"rtchat: the proxy for realtime.test cannot be used: {CHECK}"
 
 
 # ------------------------------------------------------------------------------------- HTTP CONNECT
@@ -274,7 +274,7 @@ def test_an_unusable_proxy_is_not_retried(client: Client, url: str) -> None:
     with unused_port() as port:
         code, line = client.fails(url.format(port=port))
     assert code == 4
-    assert line.startswith("rtchat: the proxy to realtime.test cannot be used")
+    assert line.startswith("rtchat: the proxy for realtime.test cannot be used")
 
 
 # -------------------------------------------------------------------------------------------- SOCKS
@@ -291,7 +291,7 @@ def test_socks_needs_a_package(client: Client, tmp_path: Path) -> None:
         ran = client.once(f"socks5h://{IN_URL}127.0.0.1:{port}", {"PYTHONPATH": path})
     assert ran.code == 4
     assert (
-        "rtchat: the proxy to realtime.test uses SOCKS, but python-socks is not installed: "
+        "rtchat: the proxy for realtime.test uses SOCKS, but python-socks is not installed: "
         'pip install "rtchat[socks]"'
     ) in ran.err.splitlines()
 

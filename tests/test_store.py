@@ -212,7 +212,7 @@ def test_a_conversation_that_does_not_exist(store: Store, number: int) -> None:
         store.delete(number)
 
 
-# ------------------------------------------------------------------------------------ any entry
+# ------------------------------------------------------------------------------- random entries
 
 _texts = st.text(max_size=30)
 _numbers = st.integers(0, 2**60)

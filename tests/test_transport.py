@@ -72,7 +72,7 @@ def check(
     assert hint in problem.hint
 
 
-# --------------------------------------------------------------------------------- there is nothing
+# ---------------------------------------------------------------------------------------- no server
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -103,7 +103,7 @@ def test_a_silent_server(at_once: bool) -> None:
     asyncio.run(run())
 
 
-# -------------------------------------------------------------------------- there is something else
+# ------------------------------------------------------------------------------------ other servers
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_the_cause_is_chained() -> None:
     asyncio.run(run())
 
 
-# ------------------------------------------------------------------------------------------ the end
+# ------------------------------------------------------------------------------------------ closing
 
 AGAIN, NEVER = Retry.ALWAYS, Retry.NEVER
 

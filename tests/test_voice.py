@@ -220,7 +220,7 @@ def test_a_recorded_session_with_microphone_and_playback(
     assert session["audio"]["input"]["turn_detection"] == {"type": "server_vad"}
 
 
-# --------------------------------------------------------------------------------------- for real
+# --------------------------------------------------------------------- recorded and local servers
 
 
 def test_local_speech_works_without_a_network(

@@ -60,7 +60,7 @@ def sound_done(id: str = "r", item: str = "a") -> str:
     return frame("response.output_audio.done", **place)
 
 
-def taken(item: str = "u") -> str:
+def committed(item: str = "u") -> str:
     """The appended audio becomes a message."""
     return frame("input_audio_buffer.committed", item_id=item)
 
@@ -92,13 +92,13 @@ def answer(id: str) -> Steps:
     )
 
 
-class Ear:
+class AudioServer:
     """A server with audio that follows a script."""
 
     def __init__(self, on: On) -> None:
         self._on = {kind: list(each) for kind, each in on.items()}
         self._replies = 0
-        self._writes_down = False
+        self._transcribes = False
         self.appended: list[int] = []
         """For each connection, the bytes of audio that it received."""
 
@@ -109,17 +109,17 @@ class Ear:
             event: dict[str, Any] = json.loads(data)
             kind = event["type"]
             if kind == "session.update":
-                self._writes_down = event["session"]["type"] == "transcription"
+                self._transcribes = event["session"]["type"] == "transcription"
             if kind == "input_audio_buffer.append":
                 self.appended[-1] += len(event["audio"]) * 3 // 4
-            await self._do(client, self._next(kind, self._right(kind)), event)
+            await self._do(client, self._next(kind, self._correct_steps(kind)), event)
 
-    def _right(self, kind: str) -> Steps:
+    def _correct_steps(self, kind: str) -> Steps:
         match kind:
             case "session.update":
                 return (frame("session.updated", session=SESSION),)
             case "input_audio_buffer.commit":
-                return (taken(), heard("When?")) if self._writes_down else (taken(),)
+                return (committed(), heard("When?")) if self._transcribes else (committed(),)
             case "input_audio_buffer.clear":
                 return (frame("input_audio_buffer.cleared"),)
             case "response.create":
@@ -178,7 +178,7 @@ def observe(
     (home / "said").mkdir(parents=True)
     write_wav(home / "q.wav", tone(440, QUESTION))
     arguments, stdin = COMMANDS[command]
-    with background(lambda: sockets(Ear(on).talk, refusals=refusals)) as url:
+    with background(lambda: sockets(AudioServer(on).talk, refusals=refusals)) as url:
         ran = program.run(*arguments, "--url", url, *options, stdin=stdin)
     assert "Traceback" not in ran.err
     err = ran.err.replace(urlsplit(url).netloc, "HERE")
@@ -233,7 +233,7 @@ def bad_lines(text: str, state: str, *err: str) -> Seen:
     return Seen(1, f"{text}\nNoon.\n", err, states, (0.2, 0.2))
 
 
-def wrote(*err: str, out: str = "When?\n") -> Seen:
+def transcribed(*err: str, out: str = "When?\n") -> Seen:
     """The result of `transcribe` with a complete transcript."""
     return Seen(0, out, err)
 
@@ -255,7 +255,7 @@ def nonsense(start: object, end: object, item: str) -> Steps:
     return (
         frame("input_audio_buffer.speech_started", item_id=item, audio_start_ms=start),
         frame("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end),
-        taken(item),
+        committed(item),
         heard(f"{item}?", item),
     )
 
@@ -266,28 +266,28 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {
             "once": fine(AGAIN, HEARD),
             "talk": fine_lines(AGAIN),
-            "turns": wrote(AGAIN),
-            "whole": wrote(AGAIN),
+            "turns": transcribed(AGAIN),
+            "whole": transcribed(AGAIN),
         },
     ),
     "lost while audio is sent": (
         {APPEND: [(Mishap.RESET,)]},
         {
             "once": fine(AGAIN, REPLAYED, HEARD),
-            "turns": wrote(AGAIN, BACK),
+            "turns": transcribed(AGAIN, BACK),
             "whole": Seen(4, "", (BROKEN,)),
         },
     ),
     "lost after the commit": (
-        {COMMIT: [(taken(), Mishap.RESET)]},
+        {COMMIT: [(committed(), Mishap.RESET)]},
         {
             "once": fine(AGAIN, REPLAYED, HEARD),
-            "turns": wrote(AGAIN, BACK),
+            "turns": transcribed(AGAIN, BACK),
             "whole": Seen(4, "", (BROKEN,)),
         },
     ),
     "lost in the middle": (
-        {CREATE: [(*HALF, Close(1011))], COMMIT: [(taken(),), (taken(),)]},
+        {CREATE: [(*HALF, Close(1011))], COMMIT: [(committed(),), (committed(),)]},
         {
             "once": Seen(
                 4, "Half\n", (HEARD, CLOSED), "When? interrupted | Half interrupted", (0.2,)
@@ -296,9 +296,9 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         },
     ),
     "lost in the middle of words": (
-        {COMMIT: [(taken(), hearing("Wh"), Close(1011))]},
+        {COMMIT: [(committed(), hearing("Wh"), Close(1011))]},
         {
-            "turns": wrote(CLOSED_AGAIN, BACK, out="Wh\nWhen?\n"),
+            "turns": transcribed(CLOSED_AGAIN, BACK, out="Wh\nWhen?\n"),
             "whole": Seen(4, "Wh\n", (CLOSED,)),
         },
     ),
@@ -306,7 +306,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {COMMIT: [tuple(EXPIRED)], CREATE: [tuple(EXPIRED)]},
         {
             "talk": fine_lines(f"{HOUR}, again in N s", REPLAYED),
-            "turns": wrote(f"{HOUR}, again in N s", BACK),
+            "turns": transcribed(f"{HOUR}, again in N s", BACK),
         },
     ),
     "a rate limit": (
@@ -339,19 +339,19 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {COMMIT: [(NO_COMMIT,)]},
         {
             "once": Seen(1, "", ("rtchat: Too small.",), " failed"),
-            "turns": wrote(out=""),  # the server had committed all speech
+            "turns": transcribed(out=""),  # the server had committed all speech
             "whole": Seen(1, "", ("rtchat: the server reports: Too small.",)),
         },
     ),
     "words that cannot be had": (
-        {COMMIT: [(taken(), awaiting_transcript())]},
+        {COMMIT: [(committed(), awaiting_transcript())]},
         {
             "once": fine("rtchat: what was said could not be written down: noise", said=""),
             "turns": Seen(1, "", ("rtchat: what was said could not be written down: noise",)),
         },
     ),
     "words that never come": (
-        {COMMIT: [(taken(),)], CREATE: [reply(hears=False)]},
+        {COMMIT: [(committed(),)], CREATE: [reply(hears=False)]},
         {"once": fine(said=""), "turns": Seen(4, "", (SILENT,))},
     ),
     "words after the reply": (
@@ -359,12 +359,12 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {"once": fine("heard: Late?", said="Late?")},
     ),
     "words twice": (
-        {COMMIT: [(taken(), heard("When?"), heard("When again?"))]},
-        {"once": fine(HEARD), "turns": wrote()},
+        {COMMIT: [(committed(), heard("When?"), heard("When again?"))]},
+        {"once": fine(HEARD), "turns": transcribed()},
     ),
     "words of nobody": (
-        {COMMIT: [(taken(), heard("Who?", "else"), heard("When?"))]},
-        {"once": fine(HEARD), "turns": wrote(out="When?\nWho?\n")},
+        {COMMIT: [(committed(), heard("Who?", "else"), heard("When?"))]},
+        {"once": fine(HEARD), "turns": transcribed(out="When?\nWho?\n")},
     ),
     "sound of another reply, and after the end": (
         {CREATE: [(*reply(sound(id="other", item="b")), sound(), sound())]},
@@ -380,12 +380,12 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     ),
     "no word of the commit": ({COMMIT: [()]}, {"once": fine(said="")}),
     "the commit twice": (
-        {COMMIT: [(taken(), taken(), taken("v"), heard("When?"))]},
+        {COMMIT: [(committed(), committed(), committed("v"), heard("When?"))]},
         {"once": fine(HEARD)},
     ),
     "a turn at an impossible time": (
         {APPEND: [nonsense(-5, -(10**30), "x"), nonsense(10**17, "soon", "y")]},
-        {"turns": wrote(out="x?\ny?\nWhen?\n")},
+        {"turns": transcribed(out="x?\ny?\nWhen?\n")},
     ),
     "settings refused": (
         {UPDATE: [(NO_SETTINGS,)]},
@@ -442,7 +442,7 @@ def test_an_unwritable_trace_of_a_transcription_sets_the_exit_code(tmp_path: Pat
 
 def test_transcripts_before_an_interruption_are_printed(tmp_path: Path) -> None:
     write_wav(tmp_path / "q.wav", tone(440, QUESTION))
-    server = Ear({COMMIT: [(taken(), hearing("Wh"))]})
+    server = AudioServer({COMMIT: [(committed(), hearing("Wh"))]})
     with background(lambda: sockets(server.talk)) as url:
         process = Program(tmp_path).start("transcribe", "q.wav", "--vad", "off", "--url", url)
         with process:
@@ -454,10 +454,10 @@ def test_transcripts_before_an_interruption_are_printed(tmp_path: Path) -> None:
     assert b"Traceback" not in err
 
 
-# ---------------------------------------------------------------------- a file and a server's pace
+# ------------------------------------------------------------------------------------ flow control
 
 
-class Cut(Ear):
+class ClosingAudioServer(AudioServer):
     """A server that processes no audio and closes the connection after a number of bytes."""
 
     def __init__(self, after: int) -> None:
@@ -475,7 +475,7 @@ class Cut(Ear):
 def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
     """A file is sent faster than it is processed, so much of it is lost with the connection."""
     file = write_wav(tmp_path / "long.wav", tone(440, 1.0) * 90)
-    server = Cut(60 * SECOND)
+    server = ClosingAudioServer(60 * SECOND)
     stdin = file.read_bytes() if piped else b""
     with background(lambda: sockets(server.talk)) as url:
         program = Program(tmp_path)
@@ -485,7 +485,7 @@ def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
     assert server.appended[1:] == [90 * SECOND]
 
 
-# -------------------------------------------------------------------------- what is kept in memory
+# ------------------------------------------------------------------------------------------ memory
 
 OPEN = SpeechOptions(has_microphone=True, push_to_talk=False)
 SECONDS = MOST_MS // 1000

@@ -139,7 +139,7 @@ def test_consecutive_spoken_questions() -> None:
     assert after == [*TOLD, *TOLD, *TOLD, *wait, f"{PROMPT} draft"]
 
 
-# ------------------------------------------------------------------- at a moment when it is not due
+# -------------------------------------------------------------------------- at inconvenient moments
 
 
 @pytest.mark.parametrize("first", ["typed", "spoken"])
@@ -287,7 +287,7 @@ def test_resizing_the_window_during_a_reply() -> None:
     assert not any("│" in line or "╭" in line for line in after)
 
 
-# --------------------------------------------------------------------------------- keys and meter
+# --------------------------------------------------------------------------- keys and level meter
 
 
 def test_ctrl_t_and_mute_toggle_the_microphone() -> None:

@@ -55,7 +55,7 @@ from rtchat.wire import decode, encode, read_error_body, read_frame
 from tests.oracle import assert_client_event
 from tests.wire_examples import BETA_EVENTS, COMMANDS, EVENTS, TOOL, VARIANTS, Json
 
-# ------------------------------------------------------------------------------------ what is sent
+# ---------------------------------------------------------------------------------------- encoding
 
 
 @pytest.mark.parametrize(("command", "ga", "beta"), COMMANDS)
@@ -137,7 +137,7 @@ def test_approval_items_survive_a_round_trip(item: Item) -> None:
     assert decode({"type": "conversation.item.retrieved", "item": sent}) == [ItemRetrieved(item)]
 
 
-# ------------------------------------------------------------------------------ what a server says
+# ---------------------------------------------------------------------------------------- decoding
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ from rtchat.wire.server_events import Transcribed, encode_event
 from rtchat.wire.session_object import write_session
 from tests.oracle import assert_client_event, assert_server_event
 
-# --------------------------------------------------------------------------------- what may be sent
+# ----------------------------------------------------------------------------------- valid commands
 
 words = st.text(max_size=12)
 names = st.text("abc_-123", min_size=1, max_size=8)
@@ -142,7 +142,7 @@ def test_a_command_survives_a_round_trip(command: Any, event_id: str, dialect: D
     assert decode_command(data, dialect) == command
 
 
-# ----------------------------------------------------------------------------- what may be answered
+# ------------------------------------------------------------------------------------- valid events
 
 places = (names, names, counts, counts)
 json_objects = st.dictionaries(names, words | counts | st.none(), max_size=4)

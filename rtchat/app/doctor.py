@@ -232,16 +232,16 @@ class _DoctorRun:
             return
         probe = Probe(where, settings.connect_timeout)
         with self._stage("dns") as note:
-            note.detail = await probe.find()
+            note.detail = await probe.resolve()
         try:
             with self._stage("tcp") as note:
-                note.detail = await probe.reach()
+                note.detail = await probe.connect()
             if url.scheme == "ws":
                 self._skip("not used (ws://)", "tls")
                 return
             with self._stage("tls") as note:
                 context = trust(settings.ca_bundle, self._streams.environ)
-                note.detail = await probe.encrypt(context or ssl.create_default_context())
+                note.detail = await probe.start_tls(context or ssl.create_default_context())
         finally:
             await probe.close()
 

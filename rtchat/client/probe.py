@@ -39,7 +39,7 @@ class Probe:
         except (OSError, UnicodeError) as error:
             raise ConnectError(explain(error, self._where, self._timeout)) from error
 
-    async def find(self) -> str:
+    async def resolve(self) -> str:
         """Look up the host name. Returns its addresses."""
         loop = asyncio.get_running_loop()
         with self._explained():
@@ -48,7 +48,7 @@ class Probe:
         self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         return ", ".join(self._addresses)
 
-    async def reach(self) -> str:
+    async def connect(self) -> str:
         """Connect to the first address that accepts. Returns the address and port."""
         refused = 0
         with self._explained():
@@ -64,7 +64,7 @@ class Probe:
                         return f"{address} port {self._port}"
         raise AssertionError("DNS returned no address")
 
-    async def encrypt(self, context: ssl.SSLContext) -> str:
+    async def start_tls(self, context: ssl.SSLContext) -> str:
         """Start TLS. Returns its version and the issuer and expiry date of the certificate."""
         assert self._writer is not None
         with self._explained():

@@ -271,7 +271,7 @@ def connect(
     return open_connection(where, open_timeout=open_timeout)
 
 
-# -------------------------------------------------------------------------------- what went wrong
+# ----------------------------------------------------------------------------------------- errors
 
 
 class ConnectError(LinkError):
@@ -371,12 +371,12 @@ def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
             if status >= 500:
                 retry = Retry.IF_IT_WORKED
         case InvalidProxy(msg=why):
-            what = f"the proxy to {host} cannot be used ({why})"
+            what = f"the proxy for {host} cannot be used ({why})"
         case ImportError():
-            what = f"the proxy to {host} uses SOCKS, but python-socks is not installed"
+            what = f"the proxy for {host} uses SOCKS, but python-socks is not installed"
             hint = 'pip install "rtchat[socks]"'
         case _:
-            what, retry = f"the proxy to {host} cannot be used", Retry.IF_IT_WORKED
+            what, retry = f"the proxy for {host} cannot be used", Retry.IF_IT_WORKED
     return _lost(what, hint, retry)
 
 

@@ -155,7 +155,7 @@ def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
     )
 
 
-# ------------------------------------------------------------------------ the user's own events
+# --------------------------------------------------------------------- raw events from the user
 
 _ANSWERS: dict[str, type[ServerEvent]] = {
     "session.update": SessionUpdated,
