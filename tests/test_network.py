@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidProxy, InvalidProxyStatus, ProxyError
 from websockets.http11 import Response
 
 from rtchat.client.transport import ConnectError, endpoint, explain, open_connection
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import ExitCode
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
@@ -33,7 +33,7 @@ async def main():
         async with open_connection(endpoint(url=sys.argv[1]), open_timeout=float(sys.argv[2])):
             print("connected")
     except ConnectError as error:
-        print(int(error.exit), error.lost.retry.value, error, sep="|")
+        print(int(error.exit), error.lost.retry.value, error.message, error.hint, sep="|")
 
 asyncio.run(main())
 """
@@ -48,6 +48,13 @@ async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> st
     )
     out, _ = await process.communicate()
     return out.decode().strip()
+
+
+def check(result: str, retry: str, *words: str) -> None:
+    """Check the result of `in_a_process`: exit code 4, this retry, and words in the message."""
+    assert result.startswith(f"4|{retry}|")
+    assert [word for word in words if word not in result] == []
+    assert "hunter2" not in result
 
 
 async def refused(url: str) -> ConnectionLost:
@@ -76,10 +83,8 @@ def test_a_certificate_of_another_host(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with tcp(b"", tls=context) as port:
-            assert await in_a_process(f"wss://{port.address}", SSL_CERT_FILE=str(file)) == (
-                f"4|never|the certificate of {port.address} is not trusted (IP address mismatch, "
-                "certificate is not valid for '127.0.0.1'): check --url"
-            )
+            result = await in_a_process(f"wss://{port.address}", SSL_CERT_FILE=str(file))
+            check(result, "never", port.address, "not trusted (IP address mismatch", "--url")
 
     asyncio.run(run())
 
@@ -175,11 +180,8 @@ def test_an_invalid_ca_bundle_is_reported_before_connecting(
     with background(lambda: tcp(http("400 Bad Request"), at_once=True)) as port:
         environ = {variable: str(file)}
         ran = program.run("once", "hi", "--url", f"wss://{port.address}/", environ=environ)
-        assert (ran.code, ran.text, ran.error) == (
-            2,
-            "",
-            f"rtchat: {named} {file} {words}: use a PEM file of certificate authorities",
-        )
+        assert (ran.code, ran.text) == (2, "")
+        assert f"rtchat: {named} {file} {words}" in ran.err
         assert port.heads == []
 
 
@@ -198,8 +200,8 @@ def test_tls_to_a_server_without_tls() -> None:
         async with tcp(http("400 Bad Request"), at_once=True) as port:
             lost = await refused(f"wss://{port.address}/")
             # The reason differs between versions of OpenSSL.
-            assert lost.problem.message.startswith(f"TLS with {port.address} failed (")
-            assert lost.problem.hint == "the server may need ws:// instead of wss://"
+            assert f"TLS with {port.address}" in lost.problem.message
+            assert "ws://" in lost.problem.hint
             assert lost.retry is Retry.NEVER
 
     asyncio.run(run())
@@ -207,31 +209,21 @@ def test_tls_to_a_server_without_tls() -> None:
 
 # ------------------------------------------------------------------------------------------ proxies
 
-HINT = "check HTTPS_PROXY and ALL_PROXY"
-SET_PROXY = "set HTTPS_PROXY to http://name:password@host:port"
+UNUSABLE = ("the proxy for a.invalid cannot be used", "HTTPS_PROXY")
 
 
 @pytest.mark.parametrize(
-    ("proxy", "said"),
+    ("proxy", "retry", "words"),
     [
-        ("http://{unused}", f"if it worked|the proxy for a.invalid cannot be used: {HINT}"),
-        (
-            "http://me:hunter2@{unused}",
-            f"if it worked|the proxy for a.invalid cannot be used: {HINT}",
-        ),
-        ("http://127.0.0.1:99999", f"if it worked|the proxy for a.invalid cannot be used: {HINT}"),
-        (
-            "ftp://me:hunter2@127.0.0.1",
-            f"never|the proxy for a.invalid cannot be used (scheme ftp isn't supported): {HINT}",
-        ),
-        (
-            "http://{refusing}",
-            f"never|the proxy refused to connect to a.invalid (HTTP 407): {SET_PROXY}",
-        ),
-        ("http://{babbling}", f"if it worked|the proxy for a.invalid cannot be used: {HINT}"),
+        ("http://{unused}", "if it worked", UNUSABLE),
+        ("http://me:hunter2@{unused}", "if it worked", UNUSABLE),
+        ("http://127.0.0.1:99999", "if it worked", UNUSABLE),
+        ("ftp://me:hunter2@127.0.0.1", "never", (*UNUSABLE, "(scheme ftp isn't supported)")),
+        ("http://{refusing}", "never", ("a.invalid (HTTP 407)", "name:password@host:port")),
+        ("http://{babbling}", "if it worked", UNUSABLE),
     ],
 )
-def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
+def test_a_proxy_that_does_not_work(proxy: str, retry: str, words: tuple[str, ...]) -> None:
     async def run() -> None:
         async with AsyncExitStack() as stack:
             refusing = await stack.enter_async_context(tcp(http("407 Proxy Authentication")))
@@ -241,63 +233,65 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
                 refusing=refusing.address,
                 babbling=babbling.address,
             )
-            assert await in_a_process("wss://a.invalid", HTTPS_PROXY=url) == f"4|{said}"
+            check(await in_a_process("wss://a.invalid", HTTPS_PROXY=url), retry, *words)
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "hint", "retry"),
+    ("error", "words", "hint", "retry"),
     [
         (
             ImportError("connecting through a SOCKS proxy requires python-socks"),
-            "the proxy for a.example uses SOCKS, but python-socks is not installed",
+            "python-socks is not installed",
             'pip install "rtchat[socks]"',
             Retry.NEVER,
         ),
         (
             InvalidProxy("http://me:hunter2@b.example/x", "path is meaningless"),
-            "the proxy for a.example cannot be used (path is meaningless)",
-            HINT,
+            "cannot be used (path is meaningless)",
+            "HTTPS_PROXY",
             Retry.NEVER,
         ),
         (
             InvalidProxyStatus(Response(403, "Forbidden", Headers())),
-            "the proxy refused to connect to a.example (HTTP 403)",
-            HINT,
+            "refused to connect to a.example (HTTP 403)",
+            "HTTPS_PROXY",
             Retry.NEVER,
         ),
         (
             InvalidProxyStatus(Response(502, "Bad Gateway", Headers())),
-            "the proxy refused to connect to a.example (HTTP 502)",
-            HINT,
+            "refused to connect to a.example (HTTP 502)",
+            "HTTPS_PROXY",
+            Retry.IF_IT_WORKED,
+        ),
+        (
+            ProxyError("http://me:hunter2@b.example"),
+            "cannot be used",
+            "HTTPS_PROXY",
             Retry.IF_IT_WORKED,
         ),
     ],
 )
-def test_proxy_errors_of_the_library(
-    error: Exception, message: str, hint: str, retry: Retry
-) -> None:
+def test_proxy_errors_of_the_library(error: Exception, words: str, hint: str, retry: Retry) -> None:
     lost = explain(error, endpoint(url="wss://a.example"))
-    assert lost == ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
-
-
-def test_a_proxy_error_is_retried() -> None:
-    lost = explain(ProxyError("http://me:hunter2@b.example"), endpoint(url="wss://a.example"))
-    problem = Problem(ExitCode.LINK, "the proxy for a.example cannot be used", HINT)
-    assert lost == ConnectionLost(problem, Retry.IF_IT_WORKED)
+    assert (lost.problem.exit, lost.retry) == (ExitCode.LINK, retry)
+    assert "a.example" in lost.problem.message
+    assert words in lost.problem.message
+    assert hint in lost.problem.hint
+    assert "hunter2" not in str(lost.problem)
 
 
 def test_the_choice_of_proxy() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, tcp(b"") as other:
             asked, unasked = f"http://{proxy.address}", f"http://{other.address}"
-            by_proxy = (
-                f"4|never|the proxy refused to connect to a.invalid:1 (HTTP 407): {SET_PROXY}"
-            )
             for url in ("wss://a.invalid:1", "ws://a.invalid:1"):
-                assert await in_a_process(url, ALL_PROXY=asked) == by_proxy
-                assert await in_a_process(url, https_proxy=asked, ALL_PROXY=unasked) == by_proxy
+                for environ in (
+                    {"ALL_PROXY": asked},
+                    {"https_proxy": asked, "ALL_PROXY": unasked},
+                ):
+                    check(await in_a_process(url, **environ), "never", "a.invalid:1 (HTTP 407)")
             assert [head.split()[:2] for head in proxy.heads] == [[b"CONNECT", b"a.invalid:1"]] * 4
             said = await in_a_process(
                 "wss://a.invalid:1", "5", ALL_PROXY=asked, NO_PROXY=".invalid"

@@ -158,11 +158,12 @@ class Client:
             assert secret not in ran.text + ran.err
         return ran
 
-    def fails(self, proxy: str) -> tuple[int, str]:
+    def fails(self, proxy: str) -> str:
+        """The error that the program ends with, from its last `rtchat:` line on."""
         ran = self.once(proxy)
+        assert ran.code == 4
         assert "Traceback" not in ran.err
-        lines = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
-        return ran.code, lines[-1]
+        return ran.err[ran.err.rindex("rtchat: ") :]
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +178,7 @@ def client(tmp_path: Path, authority: Authority) -> Client:
     return Client(tmp_path, authority)
 
 
-CHECK = "check HTTPS_PROXY and ALL_PROXY"
-UNUSABLE = f"rtchat: the proxy for realtime.test cannot be used: {CHECK}"
+UNUSABLE = "the proxy for realtime.test cannot be used"
 
 
 # ------------------------------------------------------------------------------------- HTTP CONNECT
@@ -211,27 +211,24 @@ def test_a_proxy_with_a_password(client: Client) -> None:
 @pytest.mark.parametrize("userinfo", ["", "me:hunter2@"])
 def test_a_wrong_proxy_password(client: Client, userinfo: str) -> None:
     with background(Proxy(client.port, password=PASSWORD).serving) as proxy:
-        assert client.fails(f"http://{userinfo}{proxy.address}") == (
-            4,
-            "rtchat: the proxy refused to connect to realtime.test (HTTP 407): "
-            "set HTTPS_PROXY to http://name:password@host:port",
-        )
+        error = client.fails(f"http://{userinfo}{proxy.address}")
+        assert "the proxy refused to connect to realtime.test (HTTP 407)" in error
+        assert "name:password@host:port" in error
         assert len(proxy.heads) == 1
 
 
 @pytest.mark.parametrize("status", [403, 502, 504])
 def test_a_proxy_that_refuses(client: Client, status: int) -> None:
     with background(Proxy(client.port, status=status).serving) as proxy:
-        assert client.fails(f"http://{IN_URL}{proxy.address}") == (
-            4,
-            f"rtchat: the proxy refused to connect to realtime.test (HTTP {status}): {CHECK}",
-        )
+        error = client.fails(f"http://{IN_URL}{proxy.address}")
+        assert f"the proxy refused to connect to realtime.test (HTTP {status})" in error
+        assert "HTTPS_PROXY" in error
 
 
 @pytest.mark.parametrize("fault", ["cuts", "in the handshake"])
 def test_a_proxy_that_fails_before_the_session(client: Client, fault: Fault) -> None:
     with background(Proxy(client.port, fault=fault).serving) as proxy:
-        assert client.fails(f"http://{IN_URL}{proxy.address}") == (4, UNUSABLE)
+        assert UNUSABLE in client.fails(f"http://{IN_URL}{proxy.address}")
 
 
 def test_a_proxy_that_fails_later_is_a_lost_connection(
@@ -272,9 +269,7 @@ def test_a_proxy_that_fails_later_is_a_lost_connection(
 )
 def test_an_unusable_proxy_is_not_retried(client: Client, url: str) -> None:
     with unused_port() as port:
-        code, line = client.fails(url.format(port=port))
-    assert code == 4
-    assert line.startswith("rtchat: the proxy for realtime.test cannot be used")
+        assert UNUSABLE in client.fails(url.format(port=port))
 
 
 # -------------------------------------------------------------------------------------------- SOCKS
@@ -290,10 +285,8 @@ def test_socks_needs_a_package(client: Client, tmp_path: Path) -> None:
     with unused_port() as port:
         ran = client.once(f"socks5h://{IN_URL}127.0.0.1:{port}", {"PYTHONPATH": path})
     assert ran.code == 4
-    assert (
-        "rtchat: the proxy for realtime.test uses SOCKS, but python-socks is not installed: "
-        'pip install "rtchat[socks]"'
-    ) in ran.err.splitlines()
+    assert "rtchat: the proxy for realtime.test uses SOCKS" in ran.err
+    assert 'pip install "rtchat[socks]"' in ran.err
 
 
 @needs_socks
@@ -314,4 +307,4 @@ def test_a_socks_proxy_that_does_not_work(
 ) -> None:
     proxy = Socks(client.port, password=password, status=status, fault=fault)
     with background(proxy.serving):
-        assert client.fails(f"socks5h://{IN_URL}{proxy.address}") == (4, UNUSABLE)
+        assert UNUSABLE in client.fails(f"socks5h://{IN_URL}{proxy.address}")
