@@ -182,10 +182,8 @@ def test_both_ways_to_send_a_key(auth: Auth) -> None:
                 async with rtchat.connect(url=url, api_key="ek_wrong", auth=auth):
                     pass
             assert caught.value.exit is ExitCode.REFUSED
-            assert str(caught.value) == (
-                "the server responded with HTTP 401 (Incorrect API key provided.): "
-                "check OPENAI_API_KEY"
-            )
+            assert "401 (Incorrect API key provided.)" in caught.value.message
+            assert "OPENAI_API_KEY" in caught.value.hint
 
     asyncio.run(run())
 
@@ -346,9 +344,8 @@ def test_any_other_close_is_raised_every_time() -> None:
                 with pytest.raises(LinkError) as caught:
                     await again()
                 assert (caught.value.exit, caught.value.code) == (ExitCode.REFUSED, "3000")
-                assert str(caught.value) == (
-                    "connection lost (3000 invalid_api_key): check OPENAI_API_KEY"
-                )
+                assert "(3000 invalid_api_key)" in caught.value.message
+                assert "OPENAI_API_KEY" in caught.value.hint
 
     asyncio.run(run())
 
@@ -356,7 +353,7 @@ def test_any_other_close_is_raised_every_time() -> None:
 def test_a_broken_connection_raises() -> None:
     async def run() -> None:
         async with sockets(breaking) as url, rtchat.connect(url=url) as rt:
-            with pytest.raises(ConnectError, match=r"^connection lost \(1006\): check the network"):
+            with pytest.raises(ConnectError, match=r"^connection lost \(1006\)"):
                 await anext(rt)
 
     asyncio.run(run())
@@ -369,7 +366,7 @@ def test_closing_ends_the_loop() -> None:
             await rt.close()
             await rt.close()
             assert [event async for event in rt] == []
-            with pytest.raises(ConnectError, match=r"^connection lost \(1000\): try again$"):
+            with pytest.raises(ConnectError, match=r"^connection lost \(1000\)"):
                 await rt.send(ONE)
 
     asyncio.run(run())

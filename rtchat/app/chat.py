@@ -38,7 +38,7 @@ from rtchat.app.frontend import (
     unechoed,
     view_of,
 )
-from rtchat.client.endpoint import trust
+from rtchat.client.endpoint import tls_context
 from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
 from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
 from rtchat.config.settings import Settings
@@ -526,5 +526,5 @@ def server_of(
 
     # Report invalid settings now, before the first question.
     first = where(settings.model)
-    tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
+    tls = tls_context(settings.ca_bundle, streams.environ if first.is_encrypted else {})
     return connect, Redactor((*first.secrets, *proxy_keys(first)))

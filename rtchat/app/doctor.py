@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from rtchat import wire
 from rtchat.app.chat import model_of, prepare, server_of
 from rtchat.app.frontend import Environment, status_writer_of
-from rtchat.client.endpoint import Endpoint, shown_url, trust
+from rtchat.client.endpoint import Endpoint, shown_url, tls_context
 from rtchat.client.probe import CLOSE_TIMEOUT, Probe
 from rtchat.client.session import Link
 from rtchat.client.transport import proxy_of
@@ -240,7 +240,7 @@ class _DoctorRun:
                 self._skip("not used (ws://)", "tls")
                 return
             with self._stage("tls") as note:
-                context = trust(settings.ca_bundle, self._streams.environ)
+                context = tls_context(settings.ca_bundle, self._streams.environ)
                 note.detail = await probe.start_tls(context or ssl.create_default_context())
         finally:
             await probe.close()

@@ -86,7 +86,7 @@ def endpoint(
         UsageError: the URL is not a WebSocket URL, the key cannot be sent, or it would be sent over
             a network unencrypted.
     """
-    parts = _split(_filled(url, model))
+    parts = _split(_fill_placeholders(url, model))
     out = list(headers)
     subprotocols: tuple[str, ...] = ()
     if api_key and auth == "subprotocol":
@@ -103,17 +103,17 @@ def endpoint(
         )
     if beta:
         out.append(("OpenAI-Beta", "realtime=v1"))
-    _check(out, subprotocols)
+    _check_characters(out, subprotocols)
     query = parts.query
     if transcribes:
-        query = "&".join(filter(None, (query, _TRANSCRIBES)))
-    elif model and not parse_qs(query, keep_blank_values=True).keys() & _NAMES_A_MODEL:
+        query = "&".join(filter(None, (query, _TRANSCRIPTION_QUERY)))
+    elif model and not parse_qs(query, keep_blank_values=True).keys() & _MODEL_PARAMETERS:
         query = "&".join(filter(None, (query, urlencode({"model": model}, safe=":/"))))
     secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
     return Endpoint(urlunsplit(parts._replace(query=query)), tuple(out), subprotocols, secrets)
 
 
-def _filled(url: str, model: str) -> str:
+def _fill_placeholders(url: str, model: str) -> str:
     if "{session}" in url:
         from uuid import uuid4
 
@@ -121,11 +121,11 @@ def _filled(url: str, model: str) -> str:
     return url.replace("{model}", quote(model, safe=""))
 
 
-_TRANSCRIBES = "intent=transcription"
-_NAMES_A_MODEL = frozenset({"model", "deployment", "call_id"})
+_TRANSCRIPTION_QUERY = "intent=transcription"
+_MODEL_PARAMETERS = frozenset({"model", "deployment", "call_id"})
 
 
-def _is_plain(host: str) -> bool:
+def _is_ascii_host(host: str) -> bool:
     labels = host.split(".")
     return host.isascii() and all(0 < len(label) < 64 for label in labels)
 
@@ -139,7 +139,7 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if not _is_plain(host):
+        if not _is_ascii_host(host):
             host.encode("idna")  # slow to load
         is_valid = url.isprintable() and " " not in url and parts.port != 0
         if is_valid and host and parts.scheme in ("ws", "wss") and not parts.fragment:
@@ -198,7 +198,7 @@ def keys_of_query(query: str) -> list[str]:
     return [text for name, text in parse_qsl(query) if names_a_key(name)]
 
 
-def _check(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> None:
+def _check_characters(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> None:
     """Refuse what the library would refuse with the key in its message, or would send unchecked."""
     for name, content in headers:
         if not (re.fullmatch(_TOKEN, name) and content.isascii() and content.isprintable()):
@@ -219,7 +219,7 @@ def is_loopback(url: SplitResult) -> bool:
         return False
 
 
-def trust(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:
+def tls_context(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:
     """A TLS context that trusts the certificate authorities in a PEM file; None for the system's.
 
     `ca_bundle` replaces all other authorities. Without it, the file that SSL_CERT_FILE names is

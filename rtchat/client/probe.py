@@ -33,7 +33,7 @@ class Probe:
         self._writer: asyncio.StreamWriter | None = None
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except (OSError, UnicodeError) as error:
@@ -42,7 +42,7 @@ class Probe:
     async def resolve(self) -> str:
         """Look up the host name. Returns its addresses."""
         loop = asyncio.get_running_loop()
-        with self._explained():
+        with self._errors_translated():
             async with asyncio.timeout(self._timeout):
                 found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -51,7 +51,7 @@ class Probe:
     async def connect(self) -> str:
         """Connect to the first address that accepts. Returns the address and port."""
         refused = 0
-        with self._explained():
+        with self._errors_translated():
             async with asyncio.timeout(self._timeout):
                 for address in self._addresses:
                     try:
@@ -67,7 +67,7 @@ class Probe:
     async def start_tls(self, context: ssl.SSLContext) -> str:
         """Start TLS. Returns its version and the issuer and expiry date of the certificate."""
         assert self._writer is not None
-        with self._explained():
+        with self._errors_translated():
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._writer.start_tls(context, server_hostname=self._host)
@@ -76,7 +76,7 @@ class Probe:
                 problem = Problem(ExitCode.LINK, message, TLS_HINT)
                 raise ConnectError(ConnectionLost(problem, Retry.NEVER)) from error
         tls = self._writer.get_extra_info("ssl_object")
-        return ", ".join((tls.version(), *_described_certificate(tls.getpeercert())))
+        return ", ".join((tls.version(), *_describe_certificate(tls.getpeercert())))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -88,7 +88,7 @@ class Probe:
                 await self._writer.wait_closed()
 
 
-def _described_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
+def _describe_certificate(certificate: Mapping[str, Any]) -> Iterator[str]:
     names = dict(pair for group in certificate.get("issuer", ()) for pair in group)
     issuer = names.get("organizationName") or names.get("commonName") or "an unnamed authority"
     yield f"issued by {issuer}"

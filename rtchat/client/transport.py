@@ -210,7 +210,7 @@ def proxy_keys(endpoint: Endpoint) -> list[str]:
 async def open_connection(
     endpoint: Endpoint, *, open_timeout: float = 10.0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Connection]:
-    """Open a connection, and close it at the end. `tls` is the result of `endpoint.trust`.
+    """Open a connection, and close it at the end. `tls` is the result of `endpoint.tls_context`.
 
     Raises:
         ConnectError: the connection failed.
@@ -236,7 +236,7 @@ async def open_connection(
         )
     except (OSError, WebSocketException, ImportError, ValueError) as error:
         # A proxy error can quote the proxy's URL with its password, so it is not chained.
-        cause = None if _is_of_proxy(error, endpoint) else error
+        cause = None if _is_proxy_error(error, endpoint) else error
         raise ConnectError(explain(error, endpoint, open_timeout)) from cause
     try:
         yield Connection(socket, endpoint)
@@ -285,7 +285,7 @@ class ConnectError(LinkError):
 
 
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
-_NEVER_AGAIN = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
+_NO_RETRY = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
     1006: "check the network, then try again",
     1009: "a message was too large; send or request less at a time",
@@ -295,7 +295,7 @@ _CLOSE_HINTS = {
 
 def explain_close(code: int, reason: str) -> ConnectionLost:
     """Why a connection was closed (RFC 6455 §7.4; codes 3000 and from 4000 are OpenAI's)."""
-    retry = Retry.NEVER if code in _NEVER_AGAIN else Retry.ALWAYS
+    retry = Retry.NEVER if code in _NO_RETRY else Retry.ALWAYS
     exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
     hint = _CLOSE_HINTS.get(
         code, "check --url and --model" if retry is Retry.NEVER else "try again"
@@ -313,29 +313,35 @@ def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) ->
     if isinstance(error, InvalidStatus):
         return _explain_status(error.response, endpoint)
     host = urlsplit(endpoint.url).netloc
-    if _is_of_proxy(error, endpoint):
+    if _is_proxy_error(error, endpoint):
         return _explain_proxy(error, host)
     match error:
         case TimeoutError():
             message = f"timed out: no response from {host} for {open_timeout:g} s"
-            return _lost(message, "check the network, or increase --connect-timeout")
+            return _connection_lost(message, "check the network, or increase --connect-timeout")
         case InvalidHandshake():
-            return _lost(f"{host} is not a WebSocket server", "check --url")
+            return _connection_lost(f"{host} is not a WebSocket server", "check --url")
         case ssl.SSLCertVerificationError():
             why = error.verify_message.rstrip(".")
             message = f"the certificate of {host} is not trusted ({why})"
             hint = _CERTIFICATE_HINTS.get(error.verify_code, _UNKNOWN_CA)
-            return _lost(message, hint, Retry.NEVER)
+            return _connection_lost(message, hint, Retry.NEVER)
         case ssl.SSLError():
-            return _lost(f"TLS with {host} failed ({error.reason})", TLS_HINT, Retry.NEVER)
+            return _connection_lost(
+                f"TLS with {host} failed ({error.reason})", TLS_HINT, Retry.NEVER
+            )
         case socket.gaierror():
-            return _lost(f"host {host} not found", "check --url and the network")
+            return _connection_lost(f"host {host} not found", "check --url and the network")
         # asyncio combines the errors of a name with several addresses, such as localhost.
         case OSError() if f"[Errno {errno.ECONNREFUSED}]" in str(error):
-            return _lost(f"{host} refused the connection", "check --url, or start the server")
+            return _connection_lost(
+                f"{host} refused the connection", "check --url, or start the server"
+            )
         case _:
             why = _quote(endpoint.redact(str(error)))
-            return _lost(f"cannot connect to {host} ({why})", "check --url and the network")
+            return _connection_lost(
+                f"cannot connect to {host} ({why})", "check --url and the network"
+            )
 
 
 TLS_HINT = "the server may need ws:// instead of wss://"
@@ -346,11 +352,11 @@ _CERTIFICATE_HINTS = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
 OpenSSL's codes (x509_vfy.h)."""
 
 
-def _lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
+def _connection_lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
     return ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
 
 
-def _is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
+def _is_proxy_error(error: Exception, endpoint: Endpoint) -> bool:
     """Whether the error is about the proxy: it is unreachable, or its URL is invalid."""
     if isinstance(error, InvalidProxy | ProxyError | ImportError):
         return True
@@ -377,7 +383,7 @@ def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
             hint = 'pip install "rtchat[socks]"'
         case _:
             what, retry = f"the proxy for {host} cannot be used", Retry.IF_IT_WORKED
-    return _lost(what, hint, retry)
+    return _connection_lost(what, hint, retry)
 
 
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {

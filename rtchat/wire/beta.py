@@ -63,21 +63,21 @@ def _modalities_to_beta(value: object) -> object:
     return ["text", "audio"] if value == ["audio"] else value
 
 
-def _same(value: object) -> object:
+def _unchanged(value: object) -> object:
     return value
 
 
 _Translate = Callable[[object], object]
 _FIELDS: tuple[tuple[str, tuple[str, ...], _Translate, _Translate], ...] = (
     ("modalities", ("output_modalities",), _modalities_to_ga, _modalities_to_beta),
-    ("max_response_output_tokens", ("max_output_tokens",), _same, _same),
-    ("voice", ("audio", "output", "voice"), _same, _same),
-    ("speed", ("audio", "output", "speed"), _same, _same),
+    ("max_response_output_tokens", ("max_output_tokens",), _unchanged, _unchanged),
+    ("voice", ("audio", "output", "voice"), _unchanged, _unchanged),
+    ("speed", ("audio", "output", "speed"), _unchanged, _unchanged),
     ("output_audio_format", ("audio", "output", "format"), _format_to_ga, _format_to_beta),
     ("input_audio_format", ("audio", "input", "format"), _format_to_ga, _format_to_beta),
-    ("input_audio_transcription", ("audio", "input", "transcription"), _same, _same),
-    ("input_audio_noise_reduction", ("audio", "input", "noise_reduction"), _same, _same),
-    ("turn_detection", ("audio", "input", "turn_detection"), _same, _same),
+    ("input_audio_transcription", ("audio", "input", "transcription"), _unchanged, _unchanged),
+    ("input_audio_noise_reduction", ("audio", "input", "noise_reduction"), _unchanged, _unchanged),
+    ("turn_detection", ("audio", "input", "turn_detection"), _unchanged, _unchanged),
 )
 """The flat name in beta, the path in GA, and the translation of the value each way."""
 

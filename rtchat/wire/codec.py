@@ -406,7 +406,7 @@ _READERS: dict[str, Callable[[Fields], ServerEvent]] = {
     "response.function_call_arguments.done": _tool_called,
 }
 
-_OTHERS = (
+_IGNORED = (
     "conversation.created",
     f"{_INPUT_TRANSCRIPTION}.segment",
     "input_audio_buffer.timeout_triggered",
@@ -426,4 +426,4 @@ _OTHERS = (
 )
 """Events of the API, and xAI's `ping`, that this program ignores."""
 
-_READERS |= {kind: lambda fields: Other(fields.text("type")) for kind in _OTHERS}
+_READERS |= {kind: lambda fields: Other(fields.text("type")) for kind in _IGNORED}

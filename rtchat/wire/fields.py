@@ -59,18 +59,18 @@ def read_json(frame: str) -> object:
     return data
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
 
 
-def _finite(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
         raise ValueError("number out of range")
     return number
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_JSON = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_parse_float)
 """Created once: `json.loads` with these hooks would create a decoder for every frame."""
 
 

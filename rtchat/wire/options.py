@@ -18,7 +18,7 @@ from rtchat.wire.validators import FieldError, number
 
 Of: TypeAlias = Literal["session", "response"]
 
-_FOR_BOTH = {
+_SHARED_OPTIONS = {
     "output_modalities": '["text"] or ["audio"]: whether replies are text or speech',
     "instructions": "instructions for the model",
     "max_output_tokens": "1 to 4096, or inf: the maximum length of a reply",
@@ -41,7 +41,7 @@ _FOR_BOTH = {
 _VAD = "audio.input.turn_detection"
 _TRANSCRIPTION = "audio.input.transcription"
 SESSION_OPTIONS: Mapping[str, str] = {
-    **_FOR_BOTH,
+    **_SHARED_OPTIONS,
     "model": "for servers that expect it here; elsewhere it is in the URL",
     "truncation": "auto or disabled: whether old items are dropped when the context is full",
     "truncation.type": "retention_ratio",
@@ -76,12 +76,15 @@ SESSION_OPTIONS: Mapping[str, str] = {
     "audio.output.speed": "0.25 to 1.5",
 }
 RESPONSE_OPTIONS: Mapping[str, str] = {
-    **_FOR_BOTH,
+    **_SHARED_OPTIONS,
     "conversation": "auto or none: whether the reply becomes part of the conversation",
     "input": "a list of items to use instead of the conversation",
     "metadata": "up to 16 text values; response.metadata.NAME sets one",
 }
-_KNOWN: Mapping[Of, Mapping[str, str]] = {"session": SESSION_OPTIONS, "response": RESPONSE_OPTIONS}
+_OPTIONS: Mapping[Of, Mapping[str, str]] = {
+    "session": SESSION_OPTIONS,
+    "response": RESPONSE_OPTIONS,
+}
 _IMPLIED = {
     "truncation": {"retention_ratio": "retention_ratio", "token_limits": "retention_ratio"},
     "tool_choice": {"server_label": "mcp", "name": "function"},
@@ -169,7 +172,7 @@ def check(of: Of, fields: JsonObject, *, only: str = "") -> None:
 def _unknown_option(of: Of, key: str) -> str:
     key = key.removeprefix("response.")
     prefix = "response." if of == "response" else ""
-    near = [f"{prefix}{name}" for name in get_close_matches(key, _KNOWN[of], n=1)]
+    near = [f"{prefix}{name}" for name in get_close_matches(key, _OPTIONS[of], n=1)]
     advice = f"did you mean {near[0]}?" if near else "rtchat config options lists all options"
     return f"unknown option {prefix}{key}: {advice} (/raw sends any event)"
 

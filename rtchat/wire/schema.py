@@ -192,7 +192,7 @@ def _modalities(value: object, path: str) -> None:
         raise FieldError("invalid_value", message, path)
 
 
-_BOTH: dict[str, Check] = {
+_SHARED: dict[str, Check] = {
     "output_modalities": _modalities,
     "instructions": _text,
     "max_output_tokens": by_type({int: number(1, 4096, whole=True), str: one_of("inf")}),
@@ -211,7 +211,7 @@ _INCLUDE = nullable(list, array(one_of("item.input_audio_transcription.logprobs"
 SESSION = record(
     {"type": one_of("realtime")},
     {
-        **_BOTH,
+        **_SHARED,
         "model": _text,
         "truncation": by_type(
             {
@@ -244,7 +244,7 @@ SESSION = record(
 RESPONSE = record(
     {},
     {
-        **_BOTH,
+        **_SHARED,
         "conversation": one_of("auto", "none"),
         "input": array(_INPUT_ITEM),
         "metadata": nullable(dict, mapping(text(512), max_entries=16, max_key_length=64)),
