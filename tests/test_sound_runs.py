@@ -22,7 +22,7 @@ from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
-from tests.test_voice_faults import Ear, Steps
+from tests.test_voice_faults import AudioServer, Steps
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -335,7 +335,7 @@ def test_a_pipe_is_written_down(program: Program) -> None:
     assert (ran.code, ran.text) == (0, "What is the time?\n")
 
 
-class Told(Ear):
+class Told(AudioServer):
     """A server that says when it was told half a second of audio."""
 
     def __init__(self) -> None:
