@@ -103,7 +103,7 @@ def test_a_spoken_question_is_answered_in_audio_and_text(
         recorded = speaker.waits(is_short)
     assert [line for line in lines if SHORT in line] == [SHORT]
     assert sounds_for(recorded) == pytest.approx(SHORT_MS, abs=150)
-    counts = r"sound: \d+ underruns of the speaker, \d+ overruns of the microphone"
+    counts = r"audio: \d+ speaker underruns, \d+ microphone overruns"
     assert re.search(counts, "\n".join(terminal.lines()))  # `test_devices` checks which
 
 
