@@ -167,7 +167,7 @@ def test_an_answer_without_a_sound_is_said_to_be_one(tmp_path: Path) -> None:
         ran = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "a.wav")
     assert ran.code == 1
     assert ran.text
-    assert ran.error.startswith("rtchat: the reply has no sound: a.wav was not written: ")
+    assert ran.error.startswith("rtchat: the reply contains no audio, so a.wav was not written")
     assert (tmp_path / "a.wav").read_bytes() == b"an older one"
 
 
@@ -225,7 +225,7 @@ def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
         (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
         (["hi", "--audio-out", "."], 6, "."),
         (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
-        (["hi", "--audio-out", "-"], 2, "stdout is for the text"),
+        (["hi", "--audio-out", "-"], 2, "the text goes to stdout"),
         (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
             ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
@@ -248,7 +248,7 @@ def test_what_cannot_be_read_or_written_is_one_line(
 def test_to_end_turns_by_hand_takes_a_terminal(program: Program) -> None:
     ran = program.run("talk", "--voice", "--vad", "off", stdin=b"hi\n")
     assert (ran.code, ran.text) == (2, "")
-    assert ran.error == "rtchat: to end a turn by Ctrl-T takes a terminal: --vad server needs none"
+    assert ran.error == "rtchat: ending turns with Ctrl-T requires a terminal: use --vad server"
 
 
 def test_a_recording_that_fails_at_a_terminal_has_the_code_of_one(program: Program) -> None:
