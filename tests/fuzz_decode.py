@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a script is not part of a package
 
 from rtchat import wire
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Connect, Stop
 from rtchat.core.events import (
     ConnectionLost,
@@ -33,6 +33,7 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.text import compact_json
 from rtchat.core.values import Options
 from tests.wire_examples import BETA_EVENTS, EVENTS, VARIANTS

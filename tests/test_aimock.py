@@ -17,6 +17,8 @@ import pytest
 
 from tests import aimock
 
+pytestmark = pytest.mark.full
+
 KEY = "sk-aimock-0123456789"
 SLOW = "A long answer, bit by bit: äöü € — and its end."
 LONG = "word " * 10_000

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtchat.audio.files import LONGEST, RATE, arriving, chunks, level, read, stream
+from rtchat.audio.files import LONGEST, RATE, arriving, level, read, stream
 from rtchat.core.errors import UsageError
 from tests.sounds import frequency, tone
 
@@ -344,12 +344,7 @@ def test_a_program_can_end_while_a_pipe_is_silent() -> None:
         assert child.wait(30) == 0
 
 
-# ------------------------------------------------------------------------------------------- pieces
-
-
-def test_pieces_of_some_milliseconds() -> None:
-    assert list(chunks(bytes(2400) + b"\1\2\3", 40)) == [bytes(1920), bytes(480) + b"\1\2"]
-    assert list(chunks(b"\1", 20)) == []
+# ------------------------------------------------------------------------------------------- meters
 
 
 def test_a_meter_shows_decibels() -> None:

@@ -262,13 +262,12 @@ def test_a_speaker_plays_and_is_stopped_where_it_was_heard() -> None:
         with ears.speaker() as speaker:
             (stream,) = Stream.made
             speaker.play("a", 0, tone(440, 1))
-            assert (speaker.playing, speaker.level) == (True, 0)
+            assert speaker.playing
             out = b""
             for _ in range(10):
                 out += stream.plays()
                 stream.time += 0.02
             assert out == tone(440, 1)[: len(out)]
-            assert speaker.level > 0.8
             assert speaker.stop() == PlaybackCut("a", 0, 160)  # 200, and 40 are on their way
             assert stream.plays() == bytes(960)
             assert (speaker.playing, speaker.stop(), speaker.underruns) == (False, None, 0)
@@ -300,7 +299,7 @@ def test_a_gap_that_the_device_makes_is_an_underrun_too() -> None:
             speaker.play("a", 0, tone(440, 1))
             Stream.made[0].plays()
             Stream.made[0].plays(underflow=True)
-            assert (speaker.underruns, speaker.dropped) == (1, 0)
+            assert speaker.underruns == 1
 
     asyncio.run(main())
 

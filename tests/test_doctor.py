@@ -89,13 +89,13 @@ def test_settings_show_their_origins(program: Program) -> None:
     assert lines == [
         "model: other (--model)",
         f"url: {url} (--url)",
-        "dialect: auto (the default)",
-        "connect_timeout: 10 (the default)",
-        "timeout: 5 (RTCHAT_TIMEOUT in .env)",
+        "dialect: auto (default)",
+        "local: false (default)",
         "headers: X-Secret: … (--header)",
-        "ca_bundle: none (the default)",
-        "insecure: false (the default)",
-        "local: false (the default)",
+        "connect_timeout: 10 (default)",
+        "timeout: 5 (RTCHAT_TIMEOUT in .env)",
+        "insecure: false (default)",
+        "ca_bundle: none (default)",
         "key: …cdef (OPENAI_API_KEY)",
     ]
     assert "hunter2" not in ran.text

@@ -20,6 +20,8 @@ import pytest
 from rtchat.core.values import Entry, Message, Part, State, StoredConversation
 from rtchat.history.export import export
 
+pytestmark = pytest.mark.full
+
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 if CHROMIUM is None:
     pytest.skip("there is no Chromium to read the page with", allow_module_level=True)

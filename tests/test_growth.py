@@ -14,7 +14,7 @@ from types import FunctionType, MethodType, ModuleType
 import pytest
 
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, Show
 from rtchat.core.events import (
     AudioCaptured,
@@ -53,6 +53,7 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.wire import decode, read_frame
@@ -197,4 +198,4 @@ def test_a_frame_of_very_many_values_is_not_read() -> None:
 
 def test_a_long_error_is_quoted_in_part() -> None:
     error = {"type": "error", "error": {"message": "x" * 5000, "code": "c"}}
-    assert decode(error) == [ServerProblem("x" * 2000 + "…", code="c")]
+    assert decode(error) == [ServerProblem("x" * 1999 + "…", code="c")]

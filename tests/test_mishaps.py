@@ -216,7 +216,7 @@ def answers(program: Program, server: FaultyServer, questions: int) -> list[dict
     stdin = b"question\n" * questions
     done = ran(program, server, "talk", "--json", "--timeout", "5", stdin=stdin)
     assert "Traceback" not in done.err
-    assert "a fault of ours" not in done.err
+    assert "internal error" not in done.err
     return [json.loads(line) for line in done.text.splitlines()]
 
 

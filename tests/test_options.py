@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.config.settings import Settings, resolve
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.config.resolve import resolve
+from rtchat.config.settings import Settings
+from rtchat.core.conversation import Conversation
 from rtchat.core.dotted_keys import described, flat, has, merged, nested, without
 from rtchat.core.effects import (
     AddItem,
@@ -47,6 +48,7 @@ from rtchat.core.events import (
     Timer,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import Dialect, JsonObject, Message, Options, Part, Status
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
@@ -436,24 +438,21 @@ def test_an_invalid_option(line: str, words: tuple[str, ...]) -> None:
     [
         (
             '[session]\nreasoning.effort = "hgih"',
-            "line 2: this is not valid: reasoning.effort: Inv",
+            "line 2: session: reasoning.effort: Inv",
         ),
         (
             '[session.reasoning]\neffort = "hgih"',
-            "line 1: this is not valid: reasoning.effort: Inv",
+            "line 1: session: reasoning.effort: Inv",
         ),
-        ('[session]\n\ninclude = ["x"]\n', "line 3: this is not valid: include[0]: Invalid value"),
-        ("[session]\nx = 1", "line 2: this is not valid: unknown option x: rtchat config options"),
-        (
-            "[response]\nx = 1",
-            "line 2: this is not valid: unknown option response.x: rtchat config",
-        ),
+        ('[session]\n\ninclude = ["x"]\n', "line 3: session: include[0]: Invalid value"),
+        ("[session]\nx = 1", "line 2: session: unknown option x: rtchat config options"),
+        ("[response]\nx = 1", "line 2: response: unknown option response.x: rtchat config"),
         (
             "[profiles.p]\n[profiles.p.session]\nx = 1",
-            "line 3: this is not valid: unknown option x: rtc",
+            "line 3: session: unknown option x: rtc",
         ),
-        ("session = 5", "line 1: this is not valid: it must be a table"),
-        ('[session]\ninstructions = "x"', "line 2: this is not valid: instructions: use --system"),
+        ("session = 5", "line 1: invalid value for session (expected a table)"),
+        ('[session]\ninstructions = "x"', "line 2: session: instructions: use --system"),
         ('[session]\nprompt.version = "2"', "line 1: Missing required parameter: 'prompt.id'"),
     ],
 )
@@ -724,11 +723,9 @@ def test_the_server_is_told(tmp_path: Path, url: str) -> None:
     )
     assert events["response.done"]["response"]["metadata"] == {"topic": "x"}
     ran = program.run("once", "hi", "--reasoning", "none", "--url", url)
-    assert (ran.code, ran.error) == (
-        2,
-        "rtchat: --set reasoning.effort: Invalid value: 'none'. Supported values are: 'minimal',"
-        " 'low', 'medium', 'high' and 'xhigh'",
-    )
+    assert ran.code == 2
+    assert "'none' for --reasoning" in ran.error
+    assert "minimal, low, medium, high, xhigh" in ran.error
 
 
 def test_they_are_listed(tmp_path: Path) -> None:

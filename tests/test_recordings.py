@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Effect, ReplyOver, Show, TextArrived
 from rtchat.core.events import ConnectionOpened, Started, UserSaid
+from rtchat.core.mode import Mode
 from rtchat.core.values import Options, Status, Usage
 from rtchat.wire import decode
 

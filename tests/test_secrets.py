@@ -23,9 +23,12 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from rtchat.client.endpoint import Endpoint, endpoint, shown_url
-from rtchat.client.transport import open_connection, proxy_keys
+from rtchat.client.proxies import proxy_keys
+from rtchat.client.transport import open_connection
 from rtchat.core.errors import LinkError, RealtimeError, UsageError
 from rtchat.core.redaction import Redactor
+from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import run_server
 from tests.faulty import (
     HELLO,
     READY,
@@ -427,6 +430,31 @@ def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> Non
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest) == (130, f"{KEY[:9]}\n".encode())
+
+
+def test_what_the_user_did_is_recorded_without_the_key(tmp_path: Path) -> None:
+    """It may be in a question, a file or the instructions; a replay sends the same all the same."""
+    program = Program(tmp_path)
+    (tmp_path / "notes.txt").write_text(f"the key is {KEY}\n", encoding="utf-8")
+    questions = "".join(f"{form}\n" for form in FORMS.values())
+    with background(lambda: run_server(EchoEngine())) as url:
+        ran = program.run(
+            *("talk", "--url", url, "--attach", "notes.txt", "--system", f"Never say {KEY}."),
+            *("--set", f"prompt.id={KEY}", "--trace", "trace.jsonl", "-q"),
+            stdin=questions.encode(),
+            environ={"OPENAI_API_KEY": KEY},
+        )
+    assert ran.code == 0
+    trace = (tmp_path / "trace.jsonl").read_text(encoding="utf-8")
+    assert pieces(trace) == []
+    assert {json.loads(line).get("direction") for line in trace.splitlines()[1:]} >= {
+        *("setup", "local", "sent", "received")
+    }
+    checked = program.run("replay", "--check", "trace.jsonl")
+    assert (checked.code, checked.text.splitlines()[-1].rpartition(", ")[2]) == (
+        0,
+        "sent otherwise: 0",
+    )
 
 
 TOOL = """

@@ -27,10 +27,12 @@ from tests.soundserver import (
     sound_server,
 )
 
+pytestmark = pytest.mark.full
+
 PROGRAM = """
 import asyncio, json, sys, time
 from pathlib import Path
-from rtchat.audio.files import chunks, read
+from rtchat.audio.files import read
 from rtchat.audio.devices import Microphone, Speaker, find, listing
 
 def say(**what):
@@ -44,8 +46,9 @@ async def main(wav):
         Speaker(find("pulse", "output"), on_lost=lost, loop=loop) as speaker,
         Microphone(find(None, "input"), nothing, on_lost=lost, loop=loop),
     ):
-        for piece in chunks(read(Path(wav)), 200):
-            speaker.play("item", 0, piece)
+        audio = read(Path(wav))
+        for start in range(0, len(audio), 9600):
+            speaker.play("item", 0, audio[start : start + 9600])
         speaker.end("item")
         say(devices=[device.name for device in listing()])
         while line := await loop.run_in_executor(None, sys.stdin.readline):

@@ -13,6 +13,7 @@ import pytest
 
 from rtchat import __version__
 from tests.faulty import unused_port
+from tests.program import Program
 from tests.sounds import tone, write_wav
 
 _RUN = """\
@@ -57,6 +58,17 @@ def test_the_version_needs_next_to_nothing(tmp_path: Path) -> None:
     assert ours == {"rtchat", "rtchat.__main__", "rtchat._version"}
     heavy = {"typer", "asyncio", "dataclasses", "enum", "re", "typing", "inspect", "json", "socket"}
     assert modules & (heavy - _loaded_by_python(tmp_path)) == set()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_version_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    with open("/dev/full", "wb") as full:
+        ran = program.run("--version", stdout=full)
+    assert (ran.code, ran.error.startswith("rtchat: stdout cannot be written")) == (6, True)
+    ran = program.shell("rtchat --version >&-")
+    assert (ran.code, ran.error.startswith("rtchat: stdout is closed")) == (6, True)
+    assert program.shell("rtchat --version | true; exit ${PIPESTATUS[0]}").err == ""
 
 
 def _loaded_by_python(folder: Path) -> set[str]:

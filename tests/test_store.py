@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import stat
@@ -389,7 +390,9 @@ def test_deleted_text_is_removed_from_the_file(store: Store, path: Path) -> None
     assert doomed[0].encode() in _bytes(path)
     store.delete(*range(1, 21, 2))
     left = _bytes(path)
-    assert [word for word in doomed if word.encode() in left] == []
+    runs = re.findall(rb"[bcdfghjk]{10,}", left)
+    there = {run[at : at + 10] for run in runs for at in range(len(run) - 9)}
+    assert [word for word in doomed if word.encode() in there] == []
     assert [word for word in doomed[::100] if store.search(word)] == []
     assert [kept.id for kept in store.conversations()] == list(range(20, 0, -2))
     assert store.read(2) == before
@@ -802,16 +805,17 @@ with closing(Store(Path(sys.argv[1]))) as store:
 """
 
 
-def test_recorded_entries_survive_kill_9(path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.full)])
+def test_recorded_entries_survive_kill_9(path: Path, kills: int) -> None:
     rng = random.Random(9)
-    for _ in range(30):
+    for _ in range(kills):
         with _start(_TALKING, path) as process:
             assert process.stdout is not None
             for _ in range(rng.randrange(1, 200)):
                 process.stdout.readline()
             process.send_signal(signal.SIGKILL)
             said = process.stdout.read()
-        *_, last = [line for line in said.split("\n") if line.count(" ") == 2] or [""]
+        *_, last = ["", *said.split("\n")[:-1]]  # the last line may be cut off
         with closing(Store(path)) as store:
             kept = store.recall(None)
         if not last:

@@ -291,7 +291,7 @@ def test_a_fault_of_ours_ends_it_with_a_line(tmp_path: Path, url: str) -> None:
     terminal.types("x")
     lines = terminal.shows("RTCHAT_DEBUG=1")
     assert terminal.ends() == 70
-    assert "rtchat: a fault of ours (ZeroDivisionError: " in lines[2]
+    assert "rtchat: internal error (ZeroDivisionError: " in lines[2]
     assert not any("lost" in line or "Traceback" in line for line in lines)
 
 

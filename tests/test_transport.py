@@ -10,6 +10,7 @@ import json
 import socket
 from contextlib import suppress
 from email.utils import format_datetime
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -19,10 +20,10 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
+from rtchat.client.failures import MAX_QUOTE
 from rtchat.client.transport import (
     CLOSE_TIMEOUT,
     MAX_FRAME,
-    MAX_QUOTE,
     ConnectError,
     Endpoint,
     endpoint,
@@ -378,3 +379,33 @@ def test_closing_does_not_wait_for_a_server_that_stopped_reading() -> None:
                                 await connection.send({"type": "x", "much": "x" * 2**20})
 
     asyncio.run(main())
+
+
+def test_a_connection_that_is_lost_while_much_is_sent_is_left_all_the_same() -> None:
+    async def refuse(client: ServerConnection) -> None:
+        await client.recv()
+
+    async def main() -> None:
+        async with sockets(refuse) as url:
+            for _ in range(3):
+                with suppress(ConnectError):
+                    async with open_connection(endpoint(url=url)) as connection:
+                        await connection.send({"type": "x", "much": "x" * 20 * 2**20})
+
+    asyncio.run(main())
+
+
+def test_a_fault_of_the_caller_is_no_lost_connection() -> None:
+    class Broken(dict[str, object]):
+        def items(self) -> NoReturn:
+            raise AttributeError("a bug")
+
+    async def main() -> None:
+        async with (
+            sockets(ServerConnection.wait_closed) as url,
+            open_connection(endpoint(url=url)) as connection,
+        ):
+            await connection.send(Broken(type="x"))
+
+    with pytest.raises(AttributeError, match="a bug"):
+        asyncio.run(main())

@@ -27,6 +27,7 @@ from rtchat.audio.wav import WavWriter
 from rtchat.core.audio_state import MOST_MS, PIECE_MS, Speech, SpeechOptions
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta
+from rtchat.core.reply_audio import ReplyAudio
 from rtchat.core.values import BYTES_A_MS, Channel
 from tests.faults import EXPIRED, kept
 from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets
@@ -541,13 +542,13 @@ def test_audio_waiting_for_a_session_is_sent_in_limited_events() -> None:
 
 
 def test_speech_times_of_one_session_do_not_apply_to_the_next() -> None:
-    speech = Speech(SpeechOptions(speaks=True))
+    replies = ReplyAudio(speaks=True)
     audio = Delta(Channel.AUDIO, b64encode(ms(20)).decode(), "r1", "a1")
-    assert speech.play(audio) == Play("a1", 0, ms(20))
-    assert speech.was_played("a1")
-    speech.closed()
-    assert not speech.was_played("a1")
-    assert speech.play(audio) == Play("a1", 0, ms(20))
+    assert replies.play(audio) == Play("a1", 0, ms(20))
+    assert replies.was_played("a1")
+    replies.close()
+    assert not replies.was_played("a1")
+    assert replies.play(audio) == Play("a1", 0, ms(20))
 
 
 def test_only_one_recording_is_open_at_a_time(tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ def test_a_command_that_is_not_there_is_an_answer_too() -> None:
     ) == CompletedCommand(1, "no\n")
 
 
+@pytest.mark.full
 def test_the_real_one_is_installed(tmp_path: Path) -> None:
     try:
         path = model_files.install(tmp_path)

@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtchat.client.session import Player, Post
 from rtchat.config.settings import Settings
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
 from rtchat.core.errors import OutputError, Problem, UsageError
 from rtchat.core.events import AudioCaptured, LocalNotice, MicrophoneLost, PlaybackCut
+from rtchat.core.ports import Player, Post
 from rtchat.core.values import JsonObject, Message, Part, value
+from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 from rtchat.wire import audio_options as options
 
@@ -127,10 +128,10 @@ class InputRate:
         return replace(part, data=b64encode(audio).decode())
 
 
-def input_rate(settings: Settings) -> Callable[[Command], Iterable[Command]] | None:
-    """A converter of the audio in commands for this server; None if it needs no conversion."""
-    rate = options.input_rate(settings.forced_dialect)
-    return None if rate == options.OUTPUT_RATE else InputRate(rate)
+def converter(rate: int) -> Callable[[Command], Iterable[Command]] | None:
+    """A converter of the audio in commands for a server that takes this rate, 0 for no audio; None
+    if it needs no conversion."""
+    return None if rate in (0, options.OUTPUT_RATE) else InputRate(rate)
 
 
 class Recorder:
@@ -150,7 +151,7 @@ class Recorder:
     async def watch(self, post: Post) -> None:
         """Wait for the recording to fail, and post a notice about it."""
         failed, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._on_failure = lambda: loop.call_soon_threadsafe(failed.set)
+        self._on_failure = lambda: post_to(loop, failed.set)
         await failed.wait()
         self.is_failure_reported = True
         post(LocalNotice(str(self.failure), is_error=True))

@@ -6,13 +6,10 @@ Chooses the view, the source of questions and the server, and passes them to a `
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     ExitStack,
-    closing,
     contextmanager,
     nullcontext,
 )
@@ -26,25 +23,18 @@ from rtchat.app.audio_io import (
     Recorder,
     TeePlayer,
     audio_config,
-    input_rate,
+    converter,
 )
-from rtchat.app.frontend import (
-    Environment,
-    Shape,
-    renders,
-    status_writer_of,
-    terminal_of,
-    unblocked,
-    unechoed,
-    view_of,
-)
-from rtchat.client.endpoint import tls_context
-from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
-from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
+from rtchat.app.environment import Environment, Shape, unblocked
+from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
+from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
+from rtchat.client.history import History
+from rtchat.client.session import Session
+from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Notice, ReplyOver, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -55,10 +45,11 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
-from rtchat.core.redaction import Redactor
+from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
@@ -68,7 +59,6 @@ from rtchat.wire import ask_for, with_tools
 if TYPE_CHECKING:
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
-    from rtchat.trace.recording import Trace
 
 Past: TypeAlias = int | Literal["latest"] | None
 """The saved conversation to resume."""
@@ -209,27 +199,6 @@ async def _attachments_first(attached: Sequence[LocalEvent], source: Source, pos
     await source(post)
 
 
-def prepare(
-    settings: Settings,
-    streams: Environment,
-    status: StatusWriter,
-    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
-) -> None:
-    """Say where the settings come from, and install the embedded model if it is needed."""
-    if settings.dotenv is not None:
-        status.show(Notice("detail", f"settings from {settings.dotenv}"))
-    if not settings.local:
-        origin = settings.origins.get("key")
-        status.show(Notice("detail", f"key from {origin}" if origin else "key not set"))
-    if settings.local:
-        from rtchat.app.serve import prepare_local, prepare_voice
-
-        if audio.hears or audio.speaks:
-            prepare_voice(status.say)
-        if not audio.transcribes:
-            prepare_local(streams.data_dir, status.say)
-
-
 async def _no_input(post: Post) -> None:
     post(InputEnded())
 
@@ -361,79 +330,39 @@ async def _run_session(
         trace = trace_of(settings, redactor, stack, view)
         if trace is not None:
             taps.append(trace)
-        toolbox = await _open_tools(settings, stack, lambda line: view.show(Notice("info", line)))
+        toolbox = await open_toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        setup = _setup(settings, mode, resumed, toolbox, audio)
+        if trace is not None:
+            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
-            _conversation(settings, mode, resumed, toolbox, audio),
+            setup.make(),
             view,
             connect,
             tools=toolbox,
             dialect=settings.forced_dialect,
             redactor=redactor,
-            fit=input_rate(settings) if audio.hears else None,
+            fit=converter(setup.input_rate),
             taps=tuple(taps),
             keeper=history,
             player=player,
             output=streams.output,
         )
         with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
-            code = await session.run(source, _signals(mode))
+            interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
+            code = await session.run(source, signal_events(interrupt))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
             return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
         await finish(trace, code)
         return code
 
 
-def trace_of(
-    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
-) -> Trace | None:
-    """The trace of this session, if the settings ask for one."""
-    if settings.trace is None:
-        return None
-    from rtchat.trace.recording import Trace
-
-    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
-    if trace.path != settings.trace:
-        text = f"{settings.trace} exists: recording to {trace.path}"
-        view.show(Notice("info", text))
-    return stack.enter_context(closing(trace))
-
-
-async def finish(trace: Trace | None, code: ExitCode) -> None:
-    """Close a trace. Raises its error if nothing else failed."""
-    if trace is not None:
-        await asyncio.to_thread(trace.close)
-        if trace.failure is not None and code is ExitCode.OK:
-            raise trace.failure
-
-
-async def _open_tools(
-    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
-) -> Toolbox | None:
-    """The tools that the model may call. `say` receives what the tools print."""
-    if not (settings.tools or settings.mcp):
-        return None
-    from rtchat.tools.toolbox import combine, printing_to
-
-    stack.enter_context(printing_to(say))
-    toolboxes: list[Toolbox] = []
-    if settings.tools:
-        from rtchat.tools.functions import load
-
-        toolboxes += [load(path) for path in settings.tools]
-    if settings.mcp:
-        from rtchat.tools.mcp import open_servers
-
-        toolboxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
-    return combine(*toolboxes)
-
-
-def _conversation(
+def _setup(
     settings: Settings,
     mode: Mode,
     resumed: StoredConversation | None,
     toolbox: Toolbox | None,
     audio: AudioSettings,
-) -> Conversation:
+) -> ConversationSetup:
     model = model_of(settings)
     session, speech = audio_config(settings, audio)
     tools = toolbox.tools if toolbox else ()
@@ -443,7 +372,7 @@ def _conversation(
     elif budget.most is not None and budget.rate(model) is None:
         hint = f'set it in the config file: [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
-    return Conversation(
+    return ConversationSetup(
         model,
         ask_for(
             "audio" if audio.speaks else "text",
@@ -457,74 +386,22 @@ def _conversation(
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,
-        tool_policy=ToolPolicy(
-            [tool.name for tool in tools],
-            settings.allow_tools,
-            servers=toolbox.servers if toolbox else {},
-            asks=mode is Mode.CHAT,
-            limits=Limits(
-                settings.max_tool_rounds,
-                settings.max_tool_calls,
-                settings.max_tool_bytes,
-                settings.max_reply_bytes,
-            ),
+        tools=tuple(tool.name for tool in tools),
+        allowed=tuple(settings.allow_tools),
+        servers=toolbox.servers if toolbox else {},
+        asks=mode is Mode.CHAT,
+        limits=Limits(
+            settings.max_tool_rounds,
+            settings.max_tool_calls,
+            settings.max_tool_bytes,
+            settings.max_reply_bytes,
         ),
     )
 
 
-def _signals(mode: Mode) -> dict[int, LocalEvent]:
-    stop = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
-
-
-def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
-    if direction == "received" and not isinstance(data, str):
+def _print_event(
+    out: BinaryIO, direction: str, data: JsonObject | str | LocalEvent, _now: float
+) -> None:
+    if direction == "received" and isinstance(data, dict):
         out.write((write_json(data) + "\n").encode())
         out.flush()
-
-
-Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
-
-
-def model_of(settings: Settings) -> str:
-    """The model to use."""
-    if settings.local:
-        from rtchat.app.serve import LOCAL_MODEL
-
-        return LOCAL_MODEL
-    return settings.model
-
-
-def server_of(
-    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
-) -> tuple[Connect, Redactor]:
-    """Returns a function that connects to the server, and a redactor of the user's keys."""
-    if settings.local:
-        from rtchat.app.serve import LocalServer
-
-        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
-        return server.connect, Redactor()
-
-    def where(model: str) -> Endpoint:
-        return endpoint(
-            model,
-            url=settings.url,
-            transcribes=transcribes,
-            api_key=settings.key.reveal(),
-            headers=settings.headers,
-            key_header=settings.key_header,
-            beta=settings.dialect == "beta",
-            insecure=settings.insecure,
-        )
-
-    def connect(model: str) -> AbstractAsyncContextManager[Link]:
-        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
-
-    # Report invalid settings now, before the first question.
-    first = where(settings.model)
-    tls = tls_context(settings.ca_bundle, streams.environ if first.is_encrypted else {})
-    return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -18,12 +18,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from rtchat import wire
-from rtchat.app.chat import model_of, prepare, server_of
-from rtchat.app.frontend import Environment, status_writer_of
+from rtchat.app.environment import Environment
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.wiring import model_of, prepare, server_of
 from rtchat.client.endpoint import Endpoint, shown_url, tls_context
 from rtchat.client.probe import CLOSE_TIMEOUT, Probe
-from rtchat.client.session import Link
-from rtchat.client.transport import proxy_of
+from rtchat.client.proxies import proxy_of
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.effects import AddItem, Command, Configure, CreateResponse
@@ -37,19 +37,15 @@ from rtchat.core.events import (
     SessionUpdated,
     Unknown,
 )
+from rtchat.core.ports import Link
 from rtchat.core.redaction import Redactor
-from rtchat.core.text import visible, write_json
+from rtchat.core.text import shortened, visible, write_json
 from rtchat.core.values import Channel, Dialect, Message, Options, Part, Status, value
 
 STAGES = (
     *("settings", "proxy", "dns", "tcp", "tls"),
     *("handshake", "session created", "session update", "first token", "close"),
 )
-SETTINGS = (
-    *("model", "url", "dialect", "connect_timeout", "timeout", "headers"),
-    *("ca_bundle", "insecure", "local", "key"),
-)
-"""The settings that affect a connection."""
 QUESTION = "Say the one word: ready."
 MAX_TOKENS = 50
 """The limit for the reply; a reasoning model may use all of it before any text."""
@@ -207,9 +203,8 @@ class _DoctorRun:
             self._add(Stage(name, True, None, why))
 
     def _add(self, stage: Stage) -> None:
-        detail = " ".join(stage.detail.split())
-        if len(detail) > MAX_DETAIL:  # a server's text can be of any length
-            detail = detail[: MAX_DETAIL - 1] + "…"
+        # A server's text can be of any length.
+        detail = shortened(" ".join(stage.detail.split()), MAX_DETAIL)
         self._stages.append(replace(stage, detail=detail))
         if self._print_line is None:
             return

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import termios
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib import import_module
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO
 
-from rtchat.client.session import Post, Source, View
+from rtchat.app.environment import Environment, Shape
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
-from rtchat.core.values import value
-from rtchat.system.output import Output
+from rtchat.core.ports import Post, Source, View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
@@ -24,35 +21,6 @@ if TYPE_CHECKING:
 
     from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Screen
-
-Shape: TypeAlias = Literal["text", "json", "events"]
-"""What goes to stdout: replies as text or JSON, or every server event."""
-
-
-@value
-class Environment:
-    """The three standard streams, the environment variables, and the program's folders."""
-
-    stdin: int | None
-    """The file descriptor; None if it is closed."""
-    stdout: TextIO
-    stderr: TextIO | None
-    data_dir: Path
-    state_dir: Path
-    environ: MutableMapping[str, str]
-    stdin_is_terminal: bool = False
-    stdout_is_terminal: bool = False
-    stderr_is_terminal: bool = False
-    output: Output | None = None
-    """Writes `stdout` and `stderr` in threads; None if writing to them may block."""
-
-
-@contextmanager
-def unblocked(streams: Environment) -> Iterator[Environment]:
-    """The environment with streams that are written in threads. On exit, wait for them."""
-    err = streams.stderr
-    with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
-        yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
 
 
 def status_writer_of(settings: Settings, streams: Environment) -> StatusWriter:
@@ -100,24 +68,11 @@ def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool
 
 def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console]:
     """The consoles for stdout and stderr."""
-    from rich.console import Console
-
-    from rtchat.markdown.links import LinkingConsole, takes_links
+    from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
         colors = _colors(settings, streams, is_terminal)
-        # The terminal's own 16 colours are legible on any background. Without colours, bold and
-        # underline are still available.
-        styled = colors or (is_terminal and streams.environ.get("TERM") != "dumb")
-        kind = LinkingConsole if is_terminal and takes_links(streams.environ) else Console
-        return kind(
-            file=file,
-            force_terminal=is_terminal,
-            color_system="standard" if styled else None,
-            no_color=not colors,
-            legacy_windows=False,
-            _environ=dict(streams.environ),
-        )
+        return make_console(file, streams.environ, is_terminal=is_terminal, colors=colors)
 
     err = streams.stderr or StringIO()  # stderr is closed
     out = console(streams.stdout, streams.stdout_is_terminal)

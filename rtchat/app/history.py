@@ -10,10 +10,10 @@ import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
@@ -23,7 +23,7 @@ from rtchat.history.transcript import plain
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
 
 Say = Callable[[str], None]
 
@@ -146,7 +146,7 @@ def save_audio(streams: Environment, say: Say, id: int | None, folder: Path) -> 
     with _errors_translated(folder):
         make_private(folder)
     for name, (_, audio) in zip(names, recordings, strict=True):
-        _save(folder / name, _wav(audio), force=False)
+        _save(folder / name, header(len(audio)) + audio, force=False)
     noun = "file" if len(names) == 1 else "files"
     say(f"{len(names)} {noun} written to {folder}")
     return ExitCode.OK
@@ -164,19 +164,6 @@ def _audio(message: Message) -> bytes:
             with suppress(ValueError):
                 audio += b64decode(part.data)
     return bytes(audio[: len(audio) // 2 * 2])
-
-
-def _wav(audio: bytes) -> bytes:
-    """PCM16, mono, 24 kHz, as a WAV file."""
-    import wave
-
-    out = BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(24_000)
-        file.writeframes(audio)
-    return out.getvalue()
 
 
 def delete(

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
-from rtchat.client.session import MOST_OWED, TICK, View
+from rtchat.app.audio_io import converter
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import screen_of, status_writer_of, view_of
+from rtchat.app.signals import EXIT_CODES
+from rtchat.client.view_queue import MOST_OWED, TICK
 from rtchat.config.settings import Settings
-from rtchat.core.effects import (
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    Timing,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, writing_stdout
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.ports import View
+from rtchat.core.text import on_a_line, shortened, visible, whole_characters
 from rtchat.core.values import Status
 from rtchat.system.output import LAST_CHANCE, Output
-from rtchat.trace.recording import Recording, read_trace
-from rtchat.trace.simulate import Rerun, Step
+from rtchat.trace.reading import Recording, read_trace
+from rtchat.trace.replay import Replay, Step
+from rtchat.trace.wire_only import WireReplay
 from rtchat.ui import messages
 
 MAX_PAUSE = 3.0
 """The longest pause between two turns, in seconds. Longer ones are shortened."""
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 _MAX_QUOTE = 60
 
 
@@ -48,25 +41,33 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
         else:
             view = view_of(settings, "text", streams, status_writer_of(settings, streams))
         player = _Player(view, speed, streams.output, is_timed=is_timed)
-        return asyncio.run(_play_until_signal(player, Rerun(recording.events).steps()))
+        return asyncio.run(_play_until_signal(player, _replay_of(recording).steps()))
 
 
 def check(trace: str, streams: Environment) -> ExitCode:
-    """Print a report. The exit code is OK if every reply is complete and every event is known."""
+    """Print a report. The exit code is OK if every reply is complete, every event is known, and the
+    program sends what was sent."""
     lines, is_sound = report(_read(trace, streams))
     with writing_stdout():
-        streams.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+        streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
         streams.stdout.flush()
     return ExitCode.OK if is_sound else ExitCode.REPLY
 
 
 def _read(trace: str, streams: Environment) -> Recording:
     def warn(text: str) -> None:
-        status_writer_of(Settings(), streams).show(Notice("warning", text))
+        status_writer_of(Settings(), streams).show(fx.Notice("warning", text))
 
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
     return read_trace(Path(trace), warn)
+
+
+def _replay_of(recording: Recording) -> Replay | WireReplay:
+    setup = recording.setup
+    if setup is None:
+        return WireReplay(recording.events)
+    return Replay(setup, recording.events, converter(setup.machine.input_rate))
 
 
 # ------------------------------------------------------------------------------------------ showing
@@ -83,7 +84,7 @@ async def _play_until_signal(player: _Player, steps: Iterator[Step]) -> ExitCode
         stopped.append(code)
         playing.cancel()
 
-    for number, code in _SIGNALS.items():
+    for number, code in EXIT_CODES.items():
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     try:
         try:
@@ -150,24 +151,24 @@ class _Player:
             if left <= TICK:
                 return
 
-    def _show(self, update: Update) -> None:
+    def _show(self, update: fx.Update) -> None:
         match update:
-            case QuestionAsked(text):
+            case fx.QuestionAsked(text):
                 self._is_replying = True
                 if text:  # else it was spoken, and its transcript follows
-                    self._show_update(Notice("info", f"\u203a {text}"))
-            case ReplyOver():
+                    self._show_update(fx.Notice("info", f"\u203a {text}"))
+            case fx.ReplyOver():
                 self._is_replying = False
-                update = update if self._is_timed else replace(update, timing=Timing())
-            case Ready() if not self._is_timed:
+                update = update if self._is_timed else replace(update, timing=fx.Timing())
+            case fx.Ready() if not self._is_timed:
                 return
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 return
             case _:
                 pass
         self._show_update(update)
 
-    def _show_update(self, update: Update) -> None:
+    def _show_update(self, update: fx.Update) -> None:
         with writing_stdout():
             self._view.show(update)
 
@@ -177,53 +178,57 @@ class _Player:
 
 def report(recording: Recording) -> tuple[list[str], bool]:
     """What this program would have done, line by line, and whether there were no problems."""
-    rerun = Rerun(recording.events)
+    replay = _replay_of(recording)
+    findings = replay.findings
     is_timed = any(event.time is not None for event in recording.events)
     found: list[tuple[int, str]] = []
     statuses: list[Status] = []
-    for step in rerun.steps():
+    for step in replay.steps():
         for update in step.updates:
-            if isinstance(update, ReplyOver):
+            if isinstance(update, fx.ReplyOver):
                 statuses.append(update.status)
-                update = update if is_timed else replace(update, timing=Timing())
+                update = update if is_timed else replace(update, timing=fx.Timing())
             if text := _describe(update):
                 found.append((step.line, text))
-    for line, unknown in rerun.unknown:
+    for line, unknown in findings.unknown:
         found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
-    found += _merge_differences(rerun.ledger.differences)
-    if not rerun.has_session:
+    found += _merge_differences(findings.differences)
+    if not findings.has_session:
         found.append((0, "no session in it"))
     completed = statuses.count(Status.COMPLETED)
     summary = (
         f"replies: {len(statuses)}, completed: {completed}, "
-        f"passed over: {len(rerun.unknown)}, sent otherwise: {len(rerun.ledger.differences)}"
+        f"passed over: {len(findings.unknown)}, sent otherwise: {len(findings.differences)}"
     )
-    if rerun.exit is not None:
-        summary = f"{summary}, the program would end with {rerun.exit.value}"
+    if findings.exit is not None:
+        summary = f"{summary}, the program would end with {findings.exit.value}"
     lines = [f"{line:>5}  {on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
-    is_sound = rerun.has_session and completed == len(statuses) and not rerun.unknown
+    is_complete = findings.has_session and completed == len(statuses)
+    is_same = not (findings.unknown or findings.differences) and findings.exit is None
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
-    return [head, *lines, summary], is_sound and rerun.exit is None
+    if recording.setup is None:
+        head = f"{head}; without what the user did, what was sent cannot be compared"
+    return [head, *lines, summary], is_complete and is_same
 
 
-def _describe(update: Update) -> str:
+def _describe(update: fx.Update) -> str:
     """An update as text; empty if the report omits it."""
     match update:
-        case Ready(model, _, replayed):
+        case fx.Ready(model, _, replayed):
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
-        case Waiting():
+        case fx.Waiting():
             return messages.waiting(update)
-        case QuestionAsked(text, spoken=is_spoken):
+        case fx.QuestionAsked(text, spoken=is_spoken):
             return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
-        case UserTranscript(text):
+        case fx.UserTranscript(text):
             return f"heard: {_quoted(text)}"
-        case ReplyOver(status, text):
+        case fx.ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
             parts.append(messages.remark(update) if update.problem else "")
             return " · ".join(filter(None, parts))
-        case Notice(level, text) if level != "detail":
+        case fx.Notice(level, text) if level != "detail":
             return f"{level}: {text}"
         case _:
             return ""
@@ -239,5 +244,4 @@ def _merge_differences(differences: Iterable[tuple[int, str]]) -> Iterator[tuple
 
 
 def _quoted(text: str) -> str:
-    line = on_a_line(text)
-    return line if len(line) <= _MAX_QUOTE else f"{line[: _MAX_QUOTE - 1]}…"
+    return shortened(on_a_line(text), _MAX_QUOTE)

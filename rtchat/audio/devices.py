@@ -18,6 +18,7 @@ from rtchat.audio.portaudio import AudioStream, Kind, library
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
+from rtchat.system.loop import post_to
 
 _MOST_LATE = 100
 """Blocks that the loop may be late by."""
@@ -138,8 +139,7 @@ class Microphone:
         if self._is_awake:
             return
         self._is_awake = True
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._deliver)
+        post_to(self._loop, self._deliver)
 
     def _deliver(self) -> None:
         self._is_awake = False
@@ -249,16 +249,6 @@ class Speaker:
         """How often there was silence in the middle of an item: the network, or this machine, was
         too slow."""
         return self._playback.underruns + self._late
-
-    @property
-    def dropped(self) -> int:
-        """Bytes that came in spite of half an hour waiting already."""
-        return self._playback.dropped
-
-    @property
-    def level(self) -> float:
-        """How loud it is, 0 to 1."""
-        return level(self._last)
 
     def _lose(self) -> None:
         self._last = b""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 import struct
 import threading
 from array import array
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from io import BytesIO
 from math import log10, sqrt
 from pathlib import Path
@@ -23,6 +22,8 @@ from rtchat.audio.c_stderr import silence_libraries
 from rtchat.core.errors import UsageError
 from rtchat.core.values import value
 from rtchat.system.blocking import read_some
+from rtchat.system.files import open_regular, shown_name, unreadable
+from rtchat.system.loop import post_to
 
 if TYPE_CHECKING:
     import numpy
@@ -72,7 +73,8 @@ def read(source: Source, warn: Warn = _say_nothing) -> bytes:
     for piece in stream(source, warn):
         audio += piece
         if len(audio) > LONGEST * 60 * RATE * WIDTH:
-            message = f"{shown_as(source)} is longer than {LONGEST} minutes"
+            shown = _STDIN if isinstance(source, int) else shown_name(source)
+            message = f"{shown} is longer than {LONGEST} minutes"
             raise UsageError(message, hint="give a part of it, or have rtchat transcribe it")
     return bytes(audio)
 
@@ -104,12 +106,10 @@ async def arriving(source: Source, warn: Warn = _say_nothing) -> AsyncGenerator[
 
     def tell(piece: bytes | Exception) -> None:
         room.acquire()
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(queue.put_nowait, piece)
+        post_to(loop, queue.put_nowait, piece)
 
     def warn_there(text: str) -> None:
-        with suppress(RuntimeError):  # as above
-            loop.call_soon_threadsafe(warn, text)
+        post_to(loop, warn, text)
 
     def run() -> None:
         try:
@@ -156,7 +156,7 @@ class _Input:
         try:
             return read_some(self.descriptor, size)
         except OSError as error:
-            raise _unreadable(self.shown, error) from error
+            raise unreadable(self.shown, error) from error
 
     def whole(self) -> BinaryIO:
         """All of it from its beginning, to seek in.
@@ -181,35 +181,10 @@ def _opened(source: Source) -> Iterator[_Input]:
     if isinstance(source, int):
         yield _Input(source, _STDIN, piped=True)
         return
-    shown = shown_as(source)
-    try:
-        mode = source.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{shown} is a folder", hint="give a recording in it")
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{shown} is not a regular file", hint="pipe it in, and name it -")
-        # Should it have become a FIFO meanwhile, nobody waits for its writer.
-        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
-        raise _unreadable(shown, error) from error
-    try:
-        yield _Input(descriptor, shown, piped=False)
-    finally:
-        os.close(descriptor)
-
-
-def _unreadable(shown: str, error: OSError | ValueError) -> UsageError:
-    if isinstance(error, FileNotFoundError):
-        return UsageError(f"there is no file {shown}", hint="check its name")
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and who may read it")
-
-
-def shown_as(source: Source) -> str:
-    """Its name, on a line."""
-    if isinstance(source, int):
-        return _STDIN
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(source))
+    with open_regular(
+        source, folder_hint="give a recording in it", special_hint="pipe it in, and name it -"
+    ) as descriptor:
+        yield _Input(descriptor, shown_name(source), piped=False)
 
 
 # ------------------------------------------------------------------------------------------- a WAV
@@ -403,16 +378,7 @@ def _extra(message: str, package: str) -> UsageError:
     return UsageError(f"{message}, which takes {package}", hint=hint)
 
 
-# ------------------------------------------------------------------------------------------- pieces
-
-
-def chunks(audio: bytes, ms: int) -> Iterator[bytes]:
-    """Audio in pieces of so many milliseconds; the last may be shorter, and half a sample at the
-    end is dropped."""
-    size = RATE * ms // 1000 * WIDTH
-    end = len(audio) - len(audio) % WIDTH
-    for start in range(0, end, size):
-        yield audio[start : min(start + size, end)]
+# ------------------------------------------------------------------------------------------- meters
 
 
 def level(audio: bytes) -> float:

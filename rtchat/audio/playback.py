@@ -60,8 +60,6 @@ class Playback:
         self._waiting = 0
         self.underruns = 0
         """How often there was silence in the middle of an item."""
-        self.dropped = 0
-        """Bytes that were more than may wait."""
 
     def put(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Queue PCM16 mono. Another item than before completes the one before."""
@@ -70,7 +68,6 @@ class Playback:
             return
         with self._lock:
             if self._waiting + frames > MOST * self._rate:
-                self.dropped += len(audio)
                 return
             item = self._items[-1] if self._items else None
             if item is None or (item.item_id, item.content_index) != (item_id, content_index):

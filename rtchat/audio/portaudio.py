@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.files import RATE
 from rtchat.core.errors import UsageError
+from rtchat.system.loop import post_to
 
 BLOCK = 0.02
 """Seconds of audio between the program and a device at a time."""
@@ -113,8 +114,7 @@ class AudioStream:
     def _finished(self) -> None:
         if self._restarts:
             return
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._lose)
+        post_to(self._loop, self._lose)
 
     def _look(self) -> None:
         """Counts looks, not time: a process that was stopped has lost no device."""

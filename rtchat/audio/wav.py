@@ -10,8 +10,9 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from rtchat.audio.files import RATE, WIDTH, shown_as
+from rtchat.audio.files import RATE, WIDTH
 from rtchat.core.errors import OutputError
+from rtchat.system.files import shown_name
 from rtchat.system.folders import make_private
 
 
@@ -37,7 +38,7 @@ class WavWriter:
         mode = os.fstat(self._file).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
             os.close(self._file)
-            raise OutputError(f"{shown_as(path)} is not a regular file", hint="name another")
+            raise OutputError(f"{shown_name(path)} is not a regular file", hint="name another")
 
     @classmethod
     def next_in(cls, folder: Path) -> WavWriter:
@@ -56,10 +57,10 @@ class WavWriter:
         try:
             if not self._size:
                 self._empty()
-                self._put(_header(0), 0)
+                self._put(header(0), 0)
             self._put(audio, _HEADER + self._size)
             self._size += len(audio)
-            self._put(_header(self._size), 0)
+            self._put(header(self._size), 0)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -103,7 +104,8 @@ def _open(path: Path, *, new: bool) -> tuple[int, bool]:
 _HEADER = 44
 
 
-def _header(size: int) -> bytes:
+def header(size: int) -> bytes:
+    """The header of a WAV with so many bytes of audio: PCM16, mono, 24 kHz."""
     most = 0xFFFF_FFFF - _HEADER  # 24 hours
     size = min(size, most)
     return struct.pack(
@@ -123,5 +125,5 @@ def prepare(folder: Path) -> None:
 
 def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
     why = error.strerror if isinstance(error, OSError) else str(error)
-    message = f"{shown_as(path)} cannot be written ({why})"
+    message = f"{shown_name(path)} cannot be written ({why})"
     return OutputError(message, hint="choose another place")

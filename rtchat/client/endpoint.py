@@ -5,7 +5,6 @@ Invalid settings raise `UsageError` here, before anything is sent. No message co
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, urlencode, url
 from rtchat.core.errors import UsageError
 from rtchat.core.redaction import Redactor, is_secret
 from rtchat.core.values import OPENAI_URL, value
+from rtchat.system.network import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -96,7 +96,7 @@ def endpoint(
         if not {"authorization", name.lower()} & {given.lower() for given, _ in out}:
             out.insert(0, (name, content.strip().replace("{key}", api_key)))
     keys = [api_key, *_keys(out), *keys_of_query(parts.query)]
-    if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts)):
+    if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts.hostname)):
         raise UsageError(
             f"refusing to send a key over plain ws:// to {parts.hostname}",
             hint="use wss://, or --insecure on a trusted network",
@@ -206,17 +206,6 @@ def _check_characters(headers: Iterable[tuple[str, str]], subprotocols: Iterable
             raise UsageError(f"the header {name!r} contains an invalid character", hint=hint)
     if not all(re.fullmatch(_TOKEN, name) for name in subprotocols):
         raise UsageError("the key contains an invalid character", hint="check the key")
-
-
-def is_loopback(url: SplitResult) -> bool:
-    """Whether a URL names this machine."""
-    host = url.hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def tls_context(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:

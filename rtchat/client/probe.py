@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rtchat.client.endpoint import Endpoint
-from rtchat.client.transport import TLS_HINT, ConnectError, explain
+from rtchat.client.failures import TLS_HINT, ConnectError, explain
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ConnectionLost, Retry
 

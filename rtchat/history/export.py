@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
-from rtchat.core.values import Entry, StoredConversation, Usage
+from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
 from rtchat.wire.items import write_item
@@ -91,7 +91,7 @@ def _entry(entry: Entry) -> dict[str, object]:
         "state": entry.state.value,
         "model": entry.model or None,
         "reason": entry.reason or None,
-        "usage": _usage(entry.usage),
+        "usage": entry.usage and entry.usage.as_json(),
         "timing": {
             "first_token_ms": _milliseconds(entry.first_token),
             "total_ms": _milliseconds(entry.seconds),
@@ -102,17 +102,6 @@ def _entry(entry: Entry) -> dict[str, object]:
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
-
-
-def _usage(usage: Usage | None) -> dict[str, int] | None:
-    if usage is None:
-        return None
-    return {
-        "input_tokens": usage.input,
-        "cached_tokens": usage.cached,
-        "output_tokens": usage.output,
-        "total_tokens": usage.total,
-    }
 
 
 # ------------------------------------------------------------------------------------- Markdown

@@ -22,6 +22,7 @@ from rtchat.core.events import Attached
 from rtchat.core.values import Part
 from rtchat.inputs import images
 from rtchat.system.blocking import read_some
+from rtchat.system.files import open_regular, shown_name, unreadable
 
 MOST_TEXT = 5_000_000
 """Bytes of a text file."""
@@ -40,7 +41,7 @@ def read(path: Path) -> Attached:
     Raises:
         UsageError: it cannot be read, or a model takes nothing of its kind or size.
     """
-    return _part(_contents(path), _on_a_line(path.name))
+    return _part(_contents(path), shown_name(path.name))
 
 
 def attach(entered: str) -> Attached:
@@ -53,7 +54,7 @@ def text(entered: str) -> str:
     """The content of the text file that the user entered. Raises UsageError if it cannot be read,
     is empty or is not text."""
     path = _meant(entered)
-    return _text(_contents(path), _on_a_line(path.name))
+    return _text(_contents(path), shown_name(path.name))
 
 
 def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
@@ -128,22 +129,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _contents(path: Path) -> bytes:
-    shown = _on_a_line(str(path))
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{shown} is a folder", hint="attach files, one by one")
-        if not stat.S_ISREG(mode):
-            hint = "name a file; rtchat once --attach - takes what is piped in"
-            raise UsageError(f"{shown} is not a regular file", hint=hint)
-        # Should it have become a FIFO meanwhile, nobody waits for its writer.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
-        raise _unreadable(shown, error) from error
-    try:
-        return _bytes(file, shown)
-    finally:
-        os.close(file)
+    with open_regular(
+        path,
+        folder_hint="attach files, one by one",
+        special_hint="name a file; rtchat once --attach - takes what is piped in",
+    ) as file:
+        return _bytes(file, shown_name(path))
 
 
 def _piped(descriptor: int | None) -> Attached:
@@ -161,16 +152,9 @@ def _bytes(file: int, shown: str) -> bytes:
                 return bytes(data)
             data += chunk
     except OSError as error:
-        raise _unreadable(shown, error) from error
+        raise unreadable(shown, error) from error
     limit = images.amount(_MOST_READ)
     raise UsageError(f"{shown} is larger than {limit}", hint="attach something smaller")
-
-
-def _unreadable(shown: str, error: OSError | ValueError) -> UsageError:
-    if isinstance(error, FileNotFoundError):
-        return UsageError(f"there is no file {shown}", hint="check its name")
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and who may read it")
 
 
 # ------------------------------------------------------------------------------------------- a part
@@ -218,11 +202,4 @@ def _text(data: bytes, name: str) -> str:
 def _no_text(name: str) -> UsageError:
     return UsageError(
         f"{name} is neither text (UTF-8), PNG nor JPEG", hint="convert it to one of these"
-    )
-
-
-def _on_a_line(name: str) -> str:
-    """A name as it can be told to a model and to the user."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
     )

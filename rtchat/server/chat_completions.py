@@ -6,7 +6,6 @@ so.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit, urlunsplit
@@ -24,6 +23,7 @@ from rtchat.core.values import (
     value,
 )
 from rtchat.server.engine import CallPiece, Finish, ModelInput
+from rtchat.system.network import is_loopback
 from rtchat.wire.client_events import ToolSettings
 from rtchat.wire.fields import Fields, read_json
 
@@ -48,7 +48,7 @@ class Upstream:
     @property
     def is_here(self) -> bool:
         """Whether it is on this machine."""
-        return _is_loopback(urlsplit(self.url).hostname or "")
+        return is_loopback(urlsplit(self.url).hostname)
 
 
 def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> Upstream:
@@ -66,7 +66,7 @@ def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> 
         raise UsageError(message, hint="write it as http://host:port/v1; keys: --upstream-key-file")
     if not (key.isascii() and key.isprintable()):
         raise UsageError("the upstream's key has characters that no key can have")
-    if key and parts.scheme == "http" and not (insecure or _is_loopback(parts.hostname or "")):
+    if key and parts.scheme == "http" and not (insecure or is_loopback(parts.hostname)):
         message = f"refusing to send the upstream's key over plain http:// to {parts.hostname}"
         raise UsageError(message, hint="use https://, or --insecure if that network is yours")
     path = parts.path.rstrip("/") or "/v1"
@@ -76,13 +76,6 @@ def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> 
 
 
 _ENDPOINT = "/chat/completions"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 # ------------------------------------------------------------------------------------------ request

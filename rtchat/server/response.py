@@ -11,18 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rtchat.core.events import (
-    ChannelDone,
-    Delta,
-    ItemAdded,
-    ItemDone,
-    OutputAdded,
-    OutputDone,
-    PartAdded,
-    PartDone,
-    ReplyEnded,
-    ToolCalled,
-)
+from rtchat.core import events as ev
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, value
 from rtchat.server.engine import CallPiece, Finish
 from rtchat.server.items import Items
@@ -115,9 +104,9 @@ class ResponseBuilder:
         if call:
             yield ArgumentsDelta(text, output.call_id, *place)
         elif output.mouth is None:
-            yield Delta(Channel.TEXT, text, *place)
+            yield ev.Delta(Channel.TEXT, text, *place)
         else:
-            yield Delta(Channel.TRANSCRIPT, text, *place)
+            yield ev.Delta(Channel.TRANSCRIPT, text, *place)
             output.mouth.add(text)
             yield from self._go_on()
 
@@ -125,7 +114,7 @@ class ResponseBuilder:
         """The next audio of what it says."""
         output = self._outputs[None]
         self._sentences.sound(len(audio))
-        yield Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
+        yield ev.Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
 
     def spoken(self) -> Iterator[BuildStep]:
         """What was to be said has been said."""
@@ -161,7 +150,7 @@ class ResponseBuilder:
         self.is_over = True
         for output in self._outputs.values():
             yield from self._complete(output, finish.status)
-        yield ReplyEnded(
+        yield ev.ReplyEnded(
             self.id,
             finish.status,
             finish.reason,
@@ -183,12 +172,12 @@ class ResponseBuilder:
 
     def _begin(self, output: _Output) -> Iterator[ServerMessage]:
         item = output.item("in_progress")
-        yield OutputAdded(self.id, output.index, item)
+        yield ev.OutputAdded(self.id, output.index, item)
         if not self.is_out_of_band:
             output.previous_item_id = self._items.append(item)
-            yield ItemAdded(item, output.previous_item_id)
+            yield ev.ItemAdded(item, output.previous_item_id)
         if output.begins is None:
-            yield PartAdded(self.id, output.item_id, output.index, 0, output.part)
+            yield ev.PartAdded(self.id, output.item_id, output.index, 0, output.part)
 
     def _complete(self, output: _Output, status: Status) -> Iterator[ServerMessage]:
         item = output.item(_word(status))
@@ -196,20 +185,20 @@ class ResponseBuilder:
             yield from self._complete_part(output)
         elif status is Status.COMPLETED:  # nobody should run a call that may be half of one
             place = self.id, item.id, output.index
-            yield ToolCalled(item.name, item.call_id, item.arguments, *place)
+            yield ev.ToolCalled(item.name, item.call_id, item.arguments, *place)
         if not self.is_out_of_band:
             self._items.replace(item, output.mouth.spoken if output.mouth else None)
-            yield ItemDone(item, output.previous_item_id)
-        yield OutputDone(self.id, output.index, item)
+            yield ev.ItemDone(item, output.previous_item_id)
+        yield ev.OutputDone(self.id, output.index, item)
 
     def _complete_part(self, output: _Output) -> Iterator[ServerMessage]:
         place, part = (self.id, output.item_id, output.index), output.part
         if output.mouth is None:
-            yield ChannelDone(Channel.TEXT, part.text, *place)
+            yield ev.ChannelDone(Channel.TEXT, part.text, *place)
         else:
-            yield ChannelDone(Channel.AUDIO, "", *place)
-            yield ChannelDone(Channel.TRANSCRIPT, part.text, *place)
-        yield PartDone(*place, 0, part)
+            yield ev.ChannelDone(Channel.AUDIO, "", *place)
+            yield ev.ChannelDone(Channel.TRANSCRIPT, part.text, *place)
+        yield ev.PartDone(*place, 0, part)
 
 
 def _word(status: Status) -> str:

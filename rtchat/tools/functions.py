@@ -13,7 +13,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, get_type_hints
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject, Tool, value
+from rtchat.system.loop import post_to
 from rtchat.tools.toolbox import NAME, THREAD, Handle, Run, Toolbox, cut, failure
 
 if TYPE_CHECKING:
@@ -234,8 +234,7 @@ async def _in_thread(call: Callable[[], object]) -> str:
             output = _text(call())
         except BaseException as error:
             output = failure(error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, cut(output))
+        post_to(loop, settle, cut(output))
 
     run = copy_context().run
     threading.Thread(target=run, args=(work,), name=THREAD, daemon=True).start()

@@ -16,29 +16,24 @@ from rtchat.history.transcript import TranscriptEntry, opening, transcript_entri
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
 from rtchat.ui import messages
+from rtchat.ui.console import make_console, print_text
 
 
 def console(out: TextIO, environ: Mapping[str, str]) -> Console:
-    """What to draw on: a terminal, in the 16 colours of its palette unless NO_COLOR is set."""
-    return Console(
-        file=out,
-        force_terminal=True,
-        color_system="standard",
-        no_color=bool(environ.get("NO_COLOR")),
-        legacy_windows=False,
-        _environ=dict(environ),
-    )
+    """What to draw on: a terminal."""
+    colors = not environ.get("NO_COLOR")
+    return make_console(out, environ, is_terminal=True, colors=colors)
 
 
 def show(kept: StoredConversation, console: Console) -> None:
     """A conversation, drawn as it was when it was held."""
     for number, passage in enumerate(transcript_entries(kept)):
         if number:
-            _print(console, Text())
+            print_text(console, Text())
         for line in _opening(passage, console):
-            _print(console, line)
+            print_text(console, line)
         for line in _closing(passage):
-            _print(console, line)
+            print_text(console, line)
 
 
 def _opening(passage: TranscriptEntry, console: Console) -> list[Text]:
@@ -73,8 +68,4 @@ def table(rows: Sequence[Sequence[str]], console: Console) -> None:
         line = Text("  ".join((*sized, last)))
         line.truncate(console.width, overflow="ellipsis")
         line.stylize(theme.DIM, 0, sum(map(len, sized)))
-        _print(console, line)
-
-
-def _print(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        print_text(console, line)

@@ -13,26 +13,11 @@ from typing import TYPE_CHECKING, assert_never
 from rich.console import Console, Group
 from rich.text import Text
 
-from rtchat.core.effects import (
-    Connecting,
-    Copy,
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    TextArrived,
-    ToolAsked,
-    ToolBegan,
-    ToolEnded,
-    Totals,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
+from rtchat.ui.console import print_text
 
 if TYPE_CHECKING:
     from rich.panel import Panel
@@ -78,7 +63,7 @@ class LiveView:
         self._model = ""
         self._status = "connecting…"
         self._was_ready = False
-        self._microphone: MicrophoneStatus | None = None
+        self._microphone: fx.MicrophoneStatus | None = None
         self._is_due = False
         """Whether a question was asked and its reply is not over."""
         self._panel: LivePanel | None = None
@@ -93,43 +78,43 @@ class LiveView:
         """Whether any of the reply is in the scrollback."""
         self._stream: MarkdownStream | None = None
 
-    def show(self, update: Update) -> None:  # noqa: C901 - one arm an update
+    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm an update
         """Show what happened."""
         match update:
-            case Connecting(model=model):
+            case fx.Connecting(model=model):
                 self._model = model
                 self._say("connecting…", opens=not self._banner)
-            case Ready():
+            case fx.Ready():
                 self._greet(update)
                 self._say("waiting")
-            case Waiting():
+            case fx.Waiting():
                 self._wait(update)
-            case QuestionAsked(model=model):
+            case fx.QuestionAsked(model=model):
                 self._model, self._is_due = model, True
                 self._say("waiting", opens=True)
                 self._since = self._now()
-            case UserTranscript(text=text):
+            case fx.UserTranscript(text=text):
                 self._hear(text)
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 self._microphone = update
-            case TextArrived(text=text):
+            case fx.TextArrived(text=text):
                 self._add(text)
-            case ReplyOver():
+            case fx.ReplyOver():
                 self._finish(update)
-            case ToolAsked():
+            case fx.ToolAsked():
                 self._settle()
-            case ToolBegan(call):
+            case fx.ToolBegan(call):
                 self._settle()
                 self._say(f"{call.name} runs")
                 self._notice("info", messages.call(call, in_full=self._verbose))
-            case ToolEnded():
+            case fx.ToolEnded():
                 self._say("waiting")
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
-            case Totals():
+            case fx.Totals():
                 self._status_writer(messages.totals(update))
-            case Notice(level=level, text=text):
+            case fx.Notice(level=level, text=text):
                 self._notice(level, text)
-            case Copy():
+            case fx.Copy():
                 pass  # `Terminal` does it
             case _:
                 assert_never(update)
@@ -169,7 +154,7 @@ class LiveView:
         if self._panel is not None:
             self._paint([])
 
-    def _wait(self, update: Waiting) -> None:
+    def _wait(self, update: fx.Waiting) -> None:
         self._say(messages.waiting(update))
         if self._panel is None:
             self._notice("info", self._status)
@@ -209,7 +194,7 @@ class LiveView:
             self._paint(lines)
         self._begun = False
 
-    def _finish(self, over: ReplyOver) -> None:
+    def _finish(self, over: fx.ReplyOver) -> None:
         """The rest of the text, then how it went."""
         if len(over.text) > self._shown:
             self._add(over.text[self._shown :])
@@ -244,7 +229,7 @@ class LiveView:
         if self._banner and not self._begun:
             lines = [Text(), *lines]
         self._begun = True
-        _print(self._out, Text("\n").join(lines))
+        print_text(self._out, Text("\n").join(lines))
 
     # ------------------------------------------------------------------------------- the panel
 
@@ -294,7 +279,7 @@ class LiveView:
 
     # ------------------------------------------------------------------------- beside the reply
 
-    def _greet(self, ready: Ready) -> None:
+    def _greet(self, ready: fx.Ready) -> None:
         if self._banner:
             line = messages.connected_again(ready) if self._was_ready else messages.greeting(ready)
             self._notice("info", line)
@@ -303,13 +288,13 @@ class LiveView:
     def _hear(self, text: str) -> None:
         """What was said aloud, as a question that was typed; late, after the reply to it."""
         if not self._banner:
-            self._notice("info", messages.heard(UserTranscript(text)))
+            self._notice("info", messages.heard(fx.UserTranscript(text)))
             return
         said = visible(text.strip() or messages.NOTHING).replace("\n", "\n  ")
         line = Text(f"› {said}")  # noqa: RUF001 # as at the prompt
         if not self._is_due:
             line.append(" (answered above)", theme.DIM)
-        _print(self._out, line)
+        print_text(self._out, line)
 
     def _notice(self, level: str, text: str) -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
@@ -319,8 +304,4 @@ class LiveView:
     def _status_writer(self, text: str, style: str = theme.DIM) -> None:
         """A line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
-        _print(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
-
-
-def _print(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
-    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+        print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)

@@ -1,9 +1,9 @@
 """A few rows at the bottom of the screen that are painted again and again, and print above them.
 
-A Rich `Live` that writes only the cells that changed, and moves rows that only moved. The cursor
-rests on their first cell: to erase them nothing need be known about their number or about how a
-terminal wrapped them after a resize. No scroll regions and no absolute positions, which lose lines
-of the scrollback: room is made by newlines at the bottom.
+Unlike Rich's `Live`, this writes only the cells that changed, and moves rows that only moved. The
+cursor rests on their first cell: to erase them nothing need be known about their number or about
+how a terminal wrapped them after a resize. No scroll regions and no absolute positions, which lose
+lines of the scrollback: room is made by newlines at the bottom.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from itertools import accumulate, groupby
 from unicodedata import category
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleRenderable, RenderableType
+from rich.console import Console, ConsoleRenderable, RenderableType, RenderHook
 from rich.control import Control
-from rich.live import Live
 from rich.segment import ControlType, Segment, Segments
 from rich.style import Style
 from rich.text import Text
@@ -22,20 +21,21 @@ from rich.text import Text
 Row = list[Segment]
 
 
-class LivePanel(Live):
+class LivePanel(RenderHook):
     """Rows at the bottom of a console, up from `start` to `stop`."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self.console = console
+        self._is_started = False
         self._wanted: list[Row] = []
         self._shown: list[Row] = []
         self._width = console.width
+
+    def start(self) -> None:
+        """Show the rows from now on, in place of the cursor."""
+        self._is_started = True
+        self.console.show_cursor(False)
+        self.console.push_render_hook(self)
 
     def paint(self, renderable: RenderableType) -> None:
         """Make the rows show this."""
@@ -54,8 +54,12 @@ class LivePanel(Live):
 
     def stop(self) -> None:
         """Take the rows away for good."""
+        if not self._is_started:
+            return
+        self._is_started = False
         self.clear()
-        super().stop()
+        self.console.pop_render_hook()
+        self.console.show_cursor(True)
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Rich calls this with whatever is to be printed while the rows are up."""

@@ -1,31 +1,23 @@
 """The line editor: one entry at a time, and what is typed while a reply streams.
 
-Everything about keys is here and nothing else is: what an entry means is for `commands`, when to
-ask for one is for `terminal`. Input history is a file of JSON strings, one a line; without one, or
-when it cannot be read or written, history lasts as long as the program.
+Everything about keys is here and nothing else is: what an entry means is for `slash_commands`, when
+to ask for one is for `terminal`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import queue
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
-from itertools import chain, repeat
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application, get_app, run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
@@ -36,25 +28,19 @@ from prompt_toolkit.styles import Style
 
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
-from rtchat.core.text import MARK
-from rtchat.system.folders import make_private
-from rtchat.system.worker import Worker
-from rtchat.ui.approval import CHOICES, ToolQuestion
+from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.completion import CommandCompleter
+from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
-from rtchat.ui.slash_commands import TABLE
+from rtchat.ui.shown_question import ShownQuestion
 from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
 
 Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
 _BEAT = 0.1
 """Seconds between two looks at the microphone's level."""
-_HISTORY_TIMEOUT = 1.0
-"""Seconds to wait until the input history is read, or written at the end."""
-_KEPT = 2_000
-"""Entries of the history file that are read."""
 _FARTHEST = 2.0
 """Seconds that a terminal may take to show a question and to report that."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_TAKES_PATH = ("/attach ", "/system @")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 _STYLE = {"bottom-toolbar": "noreverse"}
 _PLAIN = Style([])
@@ -103,14 +89,14 @@ class Prompt:
         """A turn is being spoken that the user will end."""
         self._suspension: Awaitable[None] | None = None
         """Held only because the loop itself would let it be collected."""
-        self._history = _File(history)
+        self._history = InputHistory(history)
         self._session: PromptSession[str] = PromptSession(
             "› ",  # noqa: RUF001 # the prompt is meant to look like this
             history=self._history,
             multiline=True,
             editing_mode=EditingMode.EMACS,
             tempfile_suffix=".md",
-            completer=_Commands(),
+            completer=CommandCompleter(),
             complete_while_typing=False,
             key_bindings=self._keys(),
             prompt_continuation="  ",
@@ -220,7 +206,7 @@ class Prompt:
         """
         app = self._choices.app
         app.renderer.cpr_support = self._session.app.renderer.cpr_support
-        shown = _Shown(question, app.output)
+        shown = ShownQuestion(question, app.output)
         self._is_asking = True
         while self._is_asking:
             app.erase_when_done = False
@@ -406,137 +392,3 @@ class Prompt:
 def _is_alone() -> bool:
     """No other key came with it: it is Esc, not Alt."""
     return not get_app().key_processor.input_queue
-
-
-class _Shown:
-    """A question as it is shown: all of it or, if that does not fit on the screen, without its
-    arguments, which are printed above."""
-
-    def __init__(self, question: ToolQuestion, output: Output) -> None:
-        self._question = question
-        self._output = output
-        self._size = output.get_size()
-        self._is_printed = not self._fits()
-        if self._is_printed:
-            self._print()
-
-    def message(self, above: Callable[[Callable[[], None]], None]) -> FormattedText:
-        """The text before the answer; `above` prints the arguments if the window is too small."""
-        self._size = self._output.get_size()
-        if not self._is_printed and not self._fits():
-            self._is_printed = True
-            asyncio.get_running_loop().call_soon(above, self._print)
-        width = self._size.columns
-        if self._is_printed:
-            rows = self._question.short(width, "all above: scroll up to read them")
-        else:
-            rows = self._question.rows(width)
-        return FormattedText([*_styled(rows), ("bold", f"{MARK} "), ("", f"{CHOICES} › ")])  # noqa: RUF001 # as the prompt
-
-    def _fits(self) -> bool:
-        return len(self._question.rows(self._size.columns)) + 3 <= self._size.rows
-
-    def _print(self) -> None:
-        rows = _styled(self._question.whole(self._size.columns))
-        print_formatted_text(self._output, FormattedText(rows), _PLAIN)
-
-
-def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
-    """The rows of a question; the first is in a style that no other text has."""
-    styles = chain(("bold reverse",), repeat(""))
-    return [
-        part
-        for row, style in zip(rows, styles, strict=False)
-        for part in (("bold", row[:1]), (style, row[1:]), ("", "\n"))
-    ]
-
-
-class _Commands(Completer):
-    """Completes the names of /commands, and of files after those that take one. A thread reads
-    folders."""
-
-    def __init__(self) -> None:
-        self._worker = Worker("completion")
-
-    async def get_completions_async(
-        self, document: Document, complete_event: CompleteEvent
-    ) -> AsyncGenerator[Completion, None]:
-        for found in await self._worker.call(
-            lambda: list(self.get_completions(document, complete_event))
-        ):
-            yield found
-
-    def get_completions(
-        self, document: Document, complete_event: CompleteEvent
-    ) -> Iterable[Completion]:
-        typed = document.text_before_cursor
-        if not typed.startswith("/"):
-            return
-        for command in _TAKES_PATH:
-            if typed.startswith(command):
-                yield from _paths(typed.removeprefix(command).lstrip(" '\""))
-        for row in TABLE:
-            if row.name.startswith(typed[1:]):
-                name = f"/{row.name} " if row.argument else f"/{row.name}"
-                yield Completion(name, start_position=-len(typed), display_meta=row.help)
-
-
-def _paths(typed: str) -> Iterator[Completion]:
-    """How a path may go on: hidden files only after a dot."""
-    folder, slash, begun = typed.rpartition("/")
-    with (
-        suppress(OSError, ValueError),
-        os.scandir(os.path.expanduser(folder + slash) or ".") as found,
-    ):
-        for entry in sorted(found, key=lambda entry: entry.name):
-            name = entry.name
-            if name.startswith(begun) and (begun or not name.startswith(".")):
-                end = "/" if entry.is_dir() else ""
-                yield Completion(name + end, start_position=-len(begun))
-
-
-class _File(History):
-    """Entries in a file that only its owner may read. A thread reads and writes it; failures are
-    ignored."""
-
-    def __init__(self, path: Path | None) -> None:
-        super().__init__()
-        self._path = path
-        self._worker = Worker("input-history")
-        self._reading: asyncio.Future[None] | None = None
-        self._read: list[str] = []
-
-    async def ready(self) -> None:
-        """Wait until it is read, but not for long if its disk hangs."""
-        if self._path is not None and self._reading is None:
-            self._reading = self._worker.call(partial(self._load, self._path))
-            await asyncio.wait((self._reading,), timeout=_HISTORY_TIMEOUT)
-
-    def _load(self, path: Path) -> None:
-        lines: list[str] = []
-        with suppress(OSError):
-            lines = path.read_text("utf-8", errors="replace").split("\n")[-_KEPT:]
-        for line in reversed(lines):
-            with suppress(ValueError, RecursionError):
-                if line.startswith('"'):
-                    self._read.append(json.loads(line))
-
-    def load_history_strings(self) -> Iterable[str]:
-        return list(self._read)
-
-    def store_string(self, string: str) -> None:
-        if self._path is not None:
-            with suppress(queue.Full):
-                self._worker.do(partial(self._append, self._path, string))
-
-    def _append(self, path: Path, string: str) -> None:
-        line = json.dumps(string) + "\n"
-        with suppress(OSError):
-            make_private(path.parent)
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(file, "wb") as stream:
-                stream.write(line.encode())
-
-    def close(self) -> None:
-        """Write what is left, but do not wait long if its disk hangs."""
-        self._worker.close(_HISTORY_TIMEOUT)

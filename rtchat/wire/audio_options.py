@@ -9,11 +9,13 @@ from rtchat.core.dotted_keys import flat, merged, nested
 from rtchat.core.values import AudioFormat, Dialect, JsonObject, Options
 from rtchat.wire.fields import Fields
 
+PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
+"""The format of all audio that the program sends, plays and serves."""
+
 Vad: TypeAlias = Literal["server", "semantic", "off"]
 """Who ends a turn: the server after silence (`server`) or by what was said (`semantic`), or the
 user (`off`)."""
 
-_PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
 _DEFAULT_TRANSCRIPTION_MODEL = "gpt-4o-mini-transcribe"
 _TURN_DETECTION = "audio.input.turn_detection"
 _LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
@@ -25,13 +27,13 @@ def with_voice(session: JsonObject, *, hears: bool, speaks: bool, vad: Vad) -> J
     `session` overrides the defaults, except that `vad` "off" removes turn detection."""
     out: JsonObject = {}
     if hears:
-        out = merged(out, nested("audio.input.format", _PCM))
+        out = merged(out, nested("audio.input.format", PCM))
         out = merged(
             out, nested("audio.input.transcription", {"model": _DEFAULT_TRANSCRIPTION_MODEL})
         )
         out = merged(out, nested(_TURN_DETECTION, {"type": f"{vad}_vad"}))
     if speaks:
-        out = merged(out, nested("audio.output.format", _PCM))
+        out = merged(out, nested("audio.output.format", PCM))
     out = merged(out, session)
     return merged(out, nested(_TURN_DETECTION, None)) if hears and vad == "off" else out
 
@@ -56,7 +58,7 @@ def other_formats(session: JsonObject) -> list[str]:
     return [
         str(format)
         for key, format in flat(session)
-        if key.startswith("audio.") and key.endswith(".format.type") and format != _PCM["type"]
+        if key.startswith("audio.") and key.endswith(".format.type") and format != PCM["type"]
     ]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from rtchat.core.dotted_keys import without
 from rtchat.core.values import JsonObject
+from rtchat.wire.audio_options import PCM
 
 _TYPES_TO_GA = {
     "conversation.item.created": "conversation.item.added",
@@ -40,7 +41,7 @@ _GA_ONLY = frozenset({"conversation.item.done"})
 _PARTS_TO_BETA = {"output_text": "text", "output_audio": "audio"}
 _PARTS_TO_GA = {beta: ga for ga, beta in _PARTS_TO_BETA.items()}
 _FORMATS_TO_GA: dict[object, JsonObject] = {
-    "pcm16": {"type": "audio/pcm", "rate": 24000},
+    "pcm16": PCM,
     "g711_ulaw": {"type": "audio/pcmu"},
     "g711_alaw": {"type": "audio/pcma"},
 }

@@ -9,18 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from rtchat.core.effects import (
-    AddItem,
-    AppendAudio,
-    Cancel,
-    ClearAudio,
-    CommitAudio,
-    Configure,
-    CreateResponse,
-    Delete,
-    Retrieve,
-    Truncate,
-)
+from rtchat.core import effects as fx
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import Dialect, Item, JsonObject, Modality, Options, Tool, value
 from rtchat.wire import beta
@@ -32,16 +21,16 @@ from rtchat.wire.validators import FieldError, unsupported
 INVALID_REQUEST = "invalid_request_error"
 
 ClientRequest: TypeAlias = (
-    Configure
-    | AddItem
-    | CreateResponse
-    | Cancel
-    | Retrieve
-    | Delete
-    | Truncate
-    | AppendAudio
-    | CommitAudio
-    | ClearAudio
+    fx.Configure
+    | fx.AddItem
+    | fx.CreateResponse
+    | fx.Cancel
+    | fx.Retrieve
+    | fx.Delete
+    | fx.Truncate
+    | fx.AppendAudio
+    | fx.CommitAudio
+    | fx.ClearAudio
 )
 """Every command that a client may send."""
 
@@ -148,11 +137,11 @@ _NEED_RESPONSES = ("response.create", "response.cancel")
 
 def _truncate(fields: Fields) -> ClientRequest:
     place = fields.integer("content_index"), fields.integer("audio_end_ms")
-    return Truncate(fields.text("item_id"), *place)
+    return fx.Truncate(fields.text("item_id"), *place)
 
 
 def _append(fields: Fields) -> ClientRequest:
-    return AppendAudio(read_audio(fields.text("audio"), "audio"))
+    return fx.AppendAudio(read_audio(fields.text("audio"), "audio"))
 
 
 MAX_AUDIO = 15 * 1024 * 1024
@@ -173,20 +162,20 @@ def read_audio(data: str, path: str) -> bytes:
 
 
 def _add_item(fields: Fields) -> ClientRequest:
-    return AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
+    return fx.AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
 
 
 _READERS: dict[str, Callable[[Fields], ClientRequest]] = {
-    "session.update": lambda fields: Configure(_options(fields.fields("session").data, "type")),
-    "response.create": lambda fields: CreateResponse(_options(fields.fields("response").data)),
-    "response.cancel": lambda fields: Cancel(fields.text("response_id")),
+    "session.update": lambda fields: fx.Configure(_options(fields.fields("session").data, "type")),
+    "response.create": lambda fields: fx.CreateResponse(_options(fields.fields("response").data)),
+    "response.cancel": lambda fields: fx.Cancel(fields.text("response_id")),
     "conversation.item.create": _add_item,
-    "conversation.item.retrieve": lambda fields: Retrieve(fields.text("item_id")),
-    "conversation.item.delete": lambda fields: Delete(fields.text("item_id")),
+    "conversation.item.retrieve": lambda fields: fx.Retrieve(fields.text("item_id")),
+    "conversation.item.delete": lambda fields: fx.Delete(fields.text("item_id")),
     "conversation.item.truncate": _truncate,
     "input_audio_buffer.append": _append,
-    "input_audio_buffer.commit": lambda fields: CommitAudio(),
-    "input_audio_buffer.clear": lambda fields: ClearAudio(),
+    "input_audio_buffer.commit": lambda fields: fx.CommitAudio(),
+    "input_audio_buffer.clear": lambda fields: fx.ClearAudio(),
 }
 _MODALITIES: dict[object, Modality] = {"text": "text", "audio": "audio"}
 _NAMED_OPTIONS = ("output_modalities", "instructions", "max_output_tokens")

@@ -62,10 +62,11 @@ class EventRedactor:
             return (*((end, "") for end in self._ended_by(event)), (event, ""))
         return ((event, ""),)
 
-    def end(self) -> Iterator[dict[str, object]]:
-        """Yield the text that is still held back. Call this when the connection has ended."""
+    def end(self, *, replies_only: bool = False) -> Iterator[dict[str, object]]:
+        """Yield the text that is still held back: all of it, or only that of replies."""
         for place in list(self._texts):
-            yield from self._end(place)
+            if not replies_only or place[0].startswith("response."):
+                yield from self._end(place)
 
     def _read_delta(self, event: dict[str, object]) -> tuple[dict[str, object], str]:
         place = _place(event)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rtchat.core.values import JsonObject, Options
+from rtchat.wire.audio_options import PCM
 from rtchat.wire.client_events import merged_fields
 from rtchat.wire.codec import write_options
 from rtchat.wire.fields import Fields
 
-PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
 _SESSION_DEFAULTS: JsonObject = {
     "output_modalities": ["audio"],
     "tools": [],

@@ -1,0 +1,15 @@
+"""What can be told about an address without asking the network."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
