@@ -280,7 +280,7 @@ def test_a_format_that_the_user_asks_for_is_refused_before_anything_is_sent(
         *arguments, "--set", f"{option}=audio/pcmu", "--url", "ws://[::1]:1"
     )
     assert ran.code == 2
-    assert "audio/pcmu is not supported: rtchat sends and plays audio/pcm" in ran.error
+    assert "audio/pcmu (expected audio/pcm)" in ran.err
 
 
 # ----------------------------------------------------------------------------------- another rate

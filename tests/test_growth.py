@@ -194,7 +194,7 @@ def test_the_number_of_problems_reported_per_event_is_limited() -> None:
 
 def test_a_frame_with_too_many_values_is_not_decoded() -> None:
     frame = read_frame('{"type": "x", "a": [' + "1," * 1_000_000 + "1]}")
-    assert frame == Unknown("", "not JSON: more than 1000000 values")
+    assert frame == Unknown("", "invalid JSON: more than 1000000 values")
 
 
 def test_a_long_error_message_is_truncated() -> None:

@@ -225,7 +225,9 @@ def test_a_wrong_key_is_3_and_is_not_shown(program: Program) -> None:
 def test_nobody_there_is_4(program: Program) -> None:
     ran = program.run("once", "hi", "--url", "ws://127.0.0.1:1/v1/realtime")
     assert ran.code == 4
-    assert ran.error == ("rtchat: nothing listens at 127.0.0.1:1: check --url, or start the server")
+    assert ran.error == (
+        "rtchat: 127.0.0.1:1 refused the connection: check --url, or start the server"
+    )
 
 
 def test_no_key_names_both_ways_out(program: Program) -> None:
@@ -432,4 +434,4 @@ def test_a_question_that_is_too_large_for_the_server(program: Program) -> None:
     ran = program.run("once", "--no-history", stdin=b"a" * 26_000_000)
     assert (ran.code, ran.out) == (4, b"")
     assert "connection lost (1009 " in ran.error
-    assert ran.error.endswith("send, or ask for, less at a time")
+    assert ran.error.endswith("send or request less at a time")

@@ -337,8 +337,8 @@ def test_what_is_unknown_has_a_line_number(program: Program) -> None:
     assert ran.code == 1
     assert ran.text.splitlines()[1:] == [
         "    3  ready: m",
-        "    4  passed over response.sung: not an event of the API as rtchat knows it",
-        "    5  passed over a frame: not JSON: Expecting value: line 1 column 1 (char 0)",
+        "    4  passed over response.sung: unknown event type",
+        "    5  passed over a frame: invalid JSON: Expecting value: line 1 column 1 (char 0)",
         "    6  passed over rate_limits.updated: rate_limits is a int",
         "    8  question: hello",
         "   11  reply completed · 6 characters · m · first token 0.00 s · 0.0 s",

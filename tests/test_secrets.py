@@ -33,7 +33,7 @@ from tests.faulty import (
     HELLO,
     READY,
     Close,
-    Hand,
+    FaultyServer,
     Mishap,
     Port,
     Step,
@@ -348,7 +348,7 @@ CUT: dict[str, list[str]] = {
 @asynccontextmanager
 async def replying(frames: list[str]) -> AsyncIterator[str]:
     """A server that answers the first question with these frames."""
-    async with sockets(Hand(frames).talk) as url:
+    async with sockets(FaultyServer(frames).talk) as url:
         yield url
 
 
@@ -403,7 +403,7 @@ def test_nothing_is_lost_of_a_text_that_might_have_become_a_key(
     program = Program(tmp_path)
     for shape in ("--plain", "--events"):
         (tmp_path / "trace.jsonl").unlink(missing_ok=True)
-        with background(lambda: sockets(Hand(frames).talk)) as url:
+        with background(lambda: sockets(FaultyServer(frames).talk)) as url:
             ran = program.run(
                 *("once", "hi", "--url", url, shape, "--trace", "trace.jsonl"),
                 environ={"OPENAI_API_KEY": KEY},
@@ -420,7 +420,7 @@ def test_nothing_is_lost_of_a_text_that_might_have_become_a_key(
 def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> None:
     frames: list[Step] = [*reply("It is ", KEY[:9], ends=False), Mishap.SILENCE]
     with (
-        background(lambda: sockets(Hand(frames).talk)) as url,
+        background(lambda: sockets(FaultyServer(frames).talk)) as url,
         Program(tmp_path).start(
             "once", "hi", "--url", url, "--no-stdin", environ={"OPENAI_API_KEY": KEY}
         ) as process,
@@ -492,7 +492,7 @@ def test_a_tool_is_given_no_key(tmp_path: Path, written: str) -> None:
     assert pieces("\n".join([shown(ran, tmp_path / "trace.jsonl"), *received])) == []
 
 
-class Calling(Hand):
+class Calling(FaultyServer):
     """One that takes the outputs of tools as well."""
 
     async def talk(self, client: ServerConnection) -> None:
@@ -539,7 +539,7 @@ def test_the_python_api_gives_no_key_in_pieces(tmp_path: Path) -> None:
     async def main() -> list[dict[str, object]]:
         frames: list[Step] = [*reply("It is ", *KEY, ". s", ends=False), Close(1000, "")]
         async with (
-            sockets(Hand(frames).talk) as url,
+            sockets(FaultyServer(frames).talk) as url,
             open_connection(endpoint(url=url, api_key=KEY)) as connection,
         ):
             await connection.send({"type": "response.create"})

@@ -21,7 +21,7 @@ from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
-from tests.test_voice_faults import Ear, Steps
+from tests.test_voice_faults import AudioServer, Steps
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -166,7 +166,7 @@ def test_a_reply_without_audio_is_reported(tmp_path: Path) -> None:
         ran = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "a.wav")
     assert ran.code == 1
     assert ran.text
-    assert ran.error.startswith("rtchat: the reply has no sound: a.wav was not written: ")
+    assert ran.error.startswith("rtchat: the reply contains no audio, so a.wav was not written")
     assert (tmp_path / "a.wav").read_bytes() == b"an older one"
 
 
@@ -224,7 +224,7 @@ def test_audio_is_stored_only_with_keep_audio(program: Program) -> None:
         (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
         (["hi", "--audio-out", "."], 6, "."),
         (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
-        (["hi", "--audio-out", "-"], 2, "stdout is for the text"),
+        (["hi", "--audio-out", "-"], 2, "the text goes to stdout"),
         (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
             ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
@@ -247,7 +247,7 @@ def test_unreadable_and_unwritable_files_are_errors_of_one_line(
 def test_push_to_talk_needs_a_terminal(program: Program) -> None:
     ran = program.run("talk", "--voice", "--vad", "off", stdin=b"hi\n")
     assert (ran.code, ran.text) == (2, "")
-    assert ran.error == "rtchat: to end a turn by Ctrl-T takes a terminal: --vad server needs none"
+    assert ran.error == "rtchat: ending turns with Ctrl-T requires a terminal: use --vad server"
 
 
 def test_a_failed_recording_at_a_terminal_sets_the_exit_code(program: Program) -> None:
@@ -334,7 +334,7 @@ def test_a_pipe_is_transcribed(program: Program) -> None:
     assert (ran.code, ran.text) == (0, "What is the time?\n")
 
 
-class HalfSecondEar(Ear):
+class HalfSecond(AudioServer):
     """A server that signals when it has received half a second of audio."""
 
     def __init__(self) -> None:
@@ -349,7 +349,7 @@ class HalfSecondEar(Ear):
 
 def test_a_pipe_ended_by_ctrl_c_is_transcribed_completely(tmp_path: Path) -> None:
     file = write_wav(tmp_path / "said.wav", tone(440, 1.0))
-    server = HalfSecondEar()
+    server = HalfSecond()
     with background(lambda: sockets(server.talk)) as url:
         command = ("transcribe", "-", "--vad", "off", "--url", url)
         with Program(tmp_path).start(*command) as process:

@@ -218,7 +218,7 @@ def test_no_color_has_no_colours(program: Program) -> None:
 
 def test_if_no_server_listens_it_exits(program: Program) -> None:
     terminal = talk(program, RTCHAT_URL="ws://127.0.0.1:1/v1/realtime")
-    terminal.shows("nothing listens at 127.0.0.1:1: check --url, or start the server")
+    terminal.shows("127.0.0.1:1 refused the connection: check --url, or start the server")
     assert terminal.ends() == 4
 
 

@@ -1,6 +1,6 @@
-"""One run of `talk` or `run_once`: settings and streams in, an exit code out.
+"""`talk` and `once`: settings and streams in, an exit code out.
 
-Chooses the view, the source of questions and the way to a server, and hands them to a `Session`.
+Chooses the view, the source of questions and the server, and passes them to a `Session`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from rtchat.tools.toolbox import Toolbox
 
 Past: TypeAlias = int | Literal["latest"] | None
-"""The kept conversation to go on with."""
+"""The saved conversation to resume."""
 
 
 def run_once(
@@ -71,25 +71,25 @@ def run_once(
     streams: Environment,
     past: Past = None,
     files: Sequence[str] = (),
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """One question, with files, and one reply."""
     with unblocked(streams) as streams:
         status = status_writer_of(settings, streams)
         descriptor = None if streams.stdin_is_terminal else streams.stdin
-        attached = _attached(files, descriptor)
+        attached = _read_attachments(files, descriptor)
         if "-" in files:
             descriptor = None
-            if prompt in (None, "-") and sound.audio_in is None:
+            if prompt in (None, "-") and audio.audio_in is None:
                 hint = 'rtchat once --attach - "a question"'
-                raise UsageError("no prompt: --attach - takes stdin", hint=hint)
-        if sound.audio_in is None:
+                raise UsageError("no prompt: stdin is read by --attach -", hint=hint)
+        if audio.audio_in is None:
             question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
         else:
-            question = _recorded_question(sound.audio_in, prompt, descriptor, status.say)
+            question = _spoken_question(audio.audio_in, prompt, descriptor, status.say)
 
         async def ask(post: Post) -> None:
-            await asyncio.sleep(0)  # start to connect first, as that takes longer
+            await asyncio.sleep(0)  # start connecting first, which takes longer
             for file in attached:
                 post(file)
             post(question)
@@ -99,23 +99,23 @@ def run_once(
 
                 await asyncio.to_thread(preload)
 
-        prepare(settings, streams, status, sound)
+        prepare(settings, streams, status, audio)
         view = view_of(settings, shape, streams, status)
-        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
+        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, audio)
 
 
-def _recorded_question(
-    audio_in: str, prompt: str | None, stdin: int | None, tell: Callable[[str], None]
+def _spoken_question(
+    audio_in: str, prompt: str | None, stdin: int | None, say: Callable[[str], None]
 ) -> LocalEvent:
-    """A question that was recorded, and what was written besides."""
+    """A question from an audio file, with any text that accompanies it."""
     from rtchat.audio.files import read
 
     if audio_in != "-":
-        said = read(Path(audio_in), tell)
-        return AudioSaid(said, read_prompt(prompt, stdin, tell, is_all=False))
+        speech = read(Path(audio_in), say)
+        return AudioSaid(speech, read_prompt(prompt, stdin, say, is_all=False))
     if stdin is None or prompt == "-":
-        raise UsageError("--audio-in -: stdin has no audio", hint="pipe a WAV into it")
-    return AudioSaid(read(stdin, tell), prompt or "")
+        raise UsageError("--audio-in -: there is no audio on stdin", hint="pipe a WAV file into it")
+    return AudioSaid(read(stdin, say), prompt or "")
 
 
 def talk(
@@ -124,37 +124,38 @@ def talk(
     streams: Environment,
     past: Past = None,
     files: Sequence[str] = (),
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
-    """A conversation: with a person at a terminal, or with each line of a pipe, and with whoever
-    speaks. Files go with its first question."""
+    """A conversation, typed at a terminal or read line by line from a pipe, and spoken if there is
+    a microphone. Files are sent with the first question."""
     status = status_writer_of(settings, streams)
-    voice = LiveAudio(settings) if sound.is_live else None
+    voice = LiveAudio(settings) if audio.is_live else None
     if "-" in files:
-        raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
-    attached = _attached(files, None)
-    is_chat = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
-    if voice is not None and not is_chat and audio_config(settings, sound)[1].push_to_talk:
-        raise UsageError("to end a turn by Ctrl-T takes a terminal", hint="--vad server needs none")
-    prepare(settings, streams, status, sound)
-    if is_chat:
+        hint = "use rtchat once --attach -, or attach a file"
+        raise UsageError("--attach -: talk reads its questions from stdin", hint=hint)
+    attached = _read_attachments(files, None)
+    is_interactive = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
+    if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
+        raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
+    prepare(settings, streams, status, audio)
+    if is_interactive:
         view, source = terminal_of(settings, streams, voice)
-        source = partial(_after, attached, source)
-        return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
+        source = partial(_attachments_first, attached, source)
+        return _run(settings, Mode.CHAT, shape, streams, view, source, past, audio, voice)
     with unblocked(streams) as streams:
-        view = _Paced(
+        view = _PacedView(
             view_of(settings, shape, streams, status_writer_of(settings, streams)), streams
         )
-        source = _no_lines
+        source = _no_input
         if streams.stdin is not None:
             source = partial(read_lines, descriptor=streams.stdin, answered=view.answered)
-        source = partial(_after, attached, source)
-        return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
+        source = partial(_attachments_first, attached, source)
+        return _run(settings, Mode.LINES, shape, streams, view, source, past, audio, voice)
 
 
-class _Paced:
-    """A view that tells when to ask the next question: once the last one was answered, and most of
-    the answer has been written."""
+class _PacedView:
+    """A view that signals when to ask the next question: once the last one has been answered and
+    most of the answer has been written."""
 
     def __init__(self, view: View, streams: Environment) -> None:
         self._view = view
@@ -162,13 +163,13 @@ class _Paced:
         self._is_over = asyncio.Event()
 
     def show(self, update: Update) -> None:
-        """Show it."""
+        """Show an update."""
         self._view.show(update)
         if isinstance(update, ReplyOver):
             self._is_over.set()
 
     def tick(self) -> None:
-        """Let the view paint."""
+        """Redraw the view."""
         self._view.tick()
 
     def close(self) -> None:
@@ -183,7 +184,7 @@ class _Paced:
             await self._output.written(MOST_OWED)
 
 
-def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
+def _read_attachments(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
     if not files:
         return ()
     from rtchat.inputs.attachments import read_all
@@ -191,14 +192,14 @@ def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
     return read_all(files, stdin)
 
 
-async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
-    """What is attached, then all that the source has."""
+async def _attachments_first(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
+    """Post the attachments, then run the source."""
     for file in attached:
         post(file)
     await source(post)
 
 
-async def _no_lines(post: Post) -> None:
+async def _no_input(post: Post) -> None:
     post(InputEnded())
 
 
@@ -213,41 +214,50 @@ def _run(
     view: View,
     source: Source,
     past: Past,
-    sound: AudioSettings,
+    audio: AudioSettings,
     voice: LiveAudio | None = None,
 ) -> ExitCode:
     with ExitStack() as stack:
         status = status_writer_of(settings, streams)
-        keeper, kept = _history(settings, streams, past, status, stack)
-        if kept is not None:
-            view.show(Notice("info", messages.conversation(kept)))
+        history, resumed = _history(settings, streams, past, status, stack)
+        if resumed is not None:
+            view.show(Notice("info", messages.conversation(resumed)))
         player: Player | None = voice
         recorder = None
-        if sound.audio_out is not None:
-            recorder = stack.enter_context(_recorder(mode, sound.audio_out))
+        if audio.audio_out is not None:
+            recorder = stack.enter_context(_recorder(mode, audio.audio_out))
             player = recorder if voice is None else TeePlayer(voice, recorder)
-            source = partial(_together, source, recorder.watch)
+            source = partial(_gather, source, recorder.watch)
         if voice is not None:
-            source = partial(_together, source, voice.listen)
-        held = _hold(
-            settings, mode, shape, streams, view, source, kept, keeper, sound=sound, player=player
+            source = partial(_gather, source, voice.listen)
+        running = _run_session(
+            settings,
+            mode,
+            shape,
+            streams,
+            view,
+            source,
+            resumed,
+            history,
+            audio=audio,
+            player=player,
         )
-        code = asyncio.run(held)
+        code = asyncio.run(running)
         if voice is not None:
             status.show(Notice("detail", voice.describe()))
         if recorder is not None:
-            code = _recorded(recorder, code, status)
+            code = _finish_recording(recorder, code, status)
         if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
-            message = f"the reply has no sound: {sound.audio_out} was not written"
-            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
+            message = f"the reply contains no audio, so {audio.audio_out} was not written"
+            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model with audio output"))
         return code
 
 
 def _history(
     settings: Settings, streams: Environment, past: Past, status: StatusWriter, stack: ExitStack
 ) -> tuple[History | None, StoredConversation | None]:
-    """Returns what keeps this conversation, and the earlier one that it continues. That one is read
-    now, as a session begins with it."""
+    """Returns the history that saves this conversation, and the saved conversation to resume. That
+    one is read now, because the session starts with it."""
     if not settings.history and past is None:
         return None, None
     from rtchat.history.store import FILE, Store
@@ -256,10 +266,10 @@ def _history(
     store = Store(streams.data_dir / FILE)
     writer = HistoryWriter(store)
     stack.callback(_close_history, writer, status)
-    kept = None
+    resumed = None
     if past is not None:
-        kept = store.recall(None if past == "latest" else past)
-    return (writer if settings.history else None), kept
+        resumed = store.recall(None if past == "latest" else past)
+    return (writer if settings.history else None), resumed
 
 
 def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
@@ -267,29 +277,29 @@ def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
         status.show(Notice("warning", unwritten))
 
 
-def _recorded(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
-    """End the recording of replies; its failure sets the exit code if nothing else failed."""
+def _finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
+    """Close the recording. Return its exit code if only the recording failed."""
     recorder.close()
     if recorder.failure is None:
         return code
-    if not recorder.is_failure_said:
+    if not recorder.is_failure_reported:
         status.show(Notice("error", str(recorder.failure)))
     return recorder.failure.exit if code is ExitCode.OK else code
 
 
-async def _together(source: Source, other: Source, post: Post) -> None:
+async def _gather(source: Source, other: Source, post: Post) -> None:
     await asyncio.gather(source(post), other(post))
 
 
 @contextmanager
 def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
-    """What records replies: in one file, or each in one of a folder."""
+    """A recorder of replies: into one file for `once`, into a folder of files for `talk`."""
     from rtchat.audio.wav import WavWriter, prepare
 
     with ExitStack() as files:
         if mode is Mode.ONCE:
             if str(path) == "-":
-                raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
+                raise UsageError("--audio-out -: the text goes to stdout", hint="name a file")
             file = files.enter_context(WavWriter(path))
             recorder = Recorder(lambda: file)
         else:
@@ -299,17 +309,17 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
         yield recorder
 
 
-async def _hold(
+async def _run_session(
     settings: Settings,
     mode: Mode,
     shape: Shape,
     streams: Environment,
     view: View,
     source: Source,
-    kept: StoredConversation | None,
-    keeper: History | None,
+    resumed: StoredConversation | None,
+    history: History | None,
     *,
-    sound: AudioSettings,
+    audio: AudioSettings,
     player: Player | None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
@@ -321,7 +331,7 @@ async def _hold(
         if trace is not None:
             taps.append(trace)
         toolbox = await open_toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
-        setup = _setup(settings, mode, kept, toolbox, sound)
+        setup = _setup(settings, mode, resumed, toolbox, audio)
         if trace is not None:
             trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
@@ -333,7 +343,7 @@ async def _hold(
             redactor=redactor,
             fit=converter(setup.input_rate),
             taps=tuple(taps),
-            keeper=keeper,
+            keeper=history,
             player=player,
             output=streams.output,
         )
@@ -341,7 +351,7 @@ async def _hold(
             interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
             code = await session.run(source, signal_events(interrupt))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
-            return ExitCode.HANGUP  # the terminal was gone before the signal that says so
+            return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
         await finish(trace, code)
         return code
 
@@ -349,30 +359,30 @@ async def _hold(
 def _setup(
     settings: Settings,
     mode: Mode,
-    kept: StoredConversation | None,
+    resumed: StoredConversation | None,
     toolbox: Toolbox | None,
-    sound: AudioSettings,
+    audio: AudioSettings,
 ) -> ConversationSetup:
     model = model_of(settings)
-    session, speech = audio_config(settings, sound)
+    session, speech = audio_config(settings, audio)
     tools = toolbox.tools if toolbox else ()
     budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
     if settings.local:
         budget = Budget()
     elif budget.most is not None and budget.rate(model) is None:
-        hint = f'give one in the config file: [prices."{model}"]'
+        hint = f'set it in the config file: [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
     return ConversationSetup(
         model,
         ask_for(
-            "audio" if sound.speaks else "text",
+            "audio" if audio.speaks else "text",
             settings.system,
             settings.max_output_tokens,
             with_tools(session, tools),
         ),
         mode=mode,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
-        past=kept,
+        past=resumed,
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,

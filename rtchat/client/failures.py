@@ -1,4 +1,4 @@
-"""Why a connection could not be made or ended, with an exit code and whether to try again."""
+"""Why connecting failed or a connection was closed, with an exit code and whether to try again."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import on_a_line, shortened
 from rtchat.wire import read_error_body
 
-MOST_QUOTED = 500
-"""Characters of what a server said that an error quotes."""
+MAX_QUOTE = 500
+"""Characters of a server's text that an error message quotes."""
 
 
 class ConnectError(LinkError):
-    """A connection could not be made, or was lost; `lost` says whether to try again."""
+    """A connection failed or was lost; `lost` says whether to try again."""
 
     def __init__(self, lost: ConnectionLost) -> None:
         problem = lost.problem
@@ -39,19 +39,19 @@ class ConnectError(LinkError):
         self.lost = lost
 
 
-IN_ORDER = frozenset({1000, 1001, 1005})
-"""Close codes of a connection that ended in order."""
-_NEVER_AGAIN = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
+NORMAL_CLOSE = frozenset({1000, 1001, 1005})
+"""Close codes of a connection that was closed normally."""
+_NO_RETRY = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
     1006: "check the network, then try again",
-    1009: "a message was too large: send, or ask for, less at a time",
+    1009: "a message was too large; send or request less at a time",
     3000: "check OPENAI_API_KEY",
 }
 
 
 def explain_close(code: int, reason: str) -> ConnectionLost:
-    """What a close code means (RFC 6455 §7.4; 3000 and 4000 up are OpenAI's)."""
-    retry = Retry.NEVER if code in _NEVER_AGAIN else Retry.ALWAYS
+    """Why a connection was closed (RFC 6455 §7.4; codes 3000 and from 4000 are OpenAI's)."""
+    retry = Retry.NEVER if code in _NO_RETRY else Retry.ALWAYS
     exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
     hint = _CLOSE_HINTS.get(
         code, "check --url and --model" if retry is Retry.NEVER else "try again"
@@ -59,54 +59,61 @@ def explain_close(code: int, reason: str) -> ConnectionLost:
     if "insufficient_quota" in reason:
         exit_code, retry = ExitCode.LIMIT, Retry.NEVER
         hint = "check the plan and the billing of your account"
-    because = f" {quoted}" if (quoted := _quote(reason)) else ""
-    problem = Problem(exit_code, f"connection lost ({code}{because})", hint, str(code))
+    detail = f" {quoted}" if (quoted := _quote(reason)) else ""
+    problem = Problem(exit_code, f"connection lost ({code}{detail})", hint, str(code))
     return ConnectionLost(problem, retry, at_once=code == 1001)
 
 
 def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) -> ConnectionLost:
-    """Why a connection could not be made."""
+    """Why connecting failed. `open_timeout` is in seconds."""
     if isinstance(error, InvalidStatus):
         return _explain_status(error.response, endpoint)
     host = urlsplit(endpoint.url).netloc
-    if is_of_proxy(error, endpoint):
+    if is_proxy_error(error, endpoint):
         return _explain_proxy(error, host)
     match error:
         case TimeoutError():
-            message = f"no answer from {host} within {open_timeout:g} s"
-            return _lost(message, "check the network, or raise --connect-timeout")
+            message = f"timed out: no response from {host} for {open_timeout:g} s"
+            return _connection_lost(message, "check the network, or increase --connect-timeout")
         case InvalidHandshake():
-            return _lost(f"{host} does not answer as a WebSocket server", "check --url")
+            return _connection_lost(f"{host} is not a WebSocket server", "check --url")
         case ssl.SSLCertVerificationError():
             why = error.verify_message.rstrip(".")
             message = f"the certificate of {host} is not trusted ({why})"
-            return _lost(message, _DISTRUST.get(error.verify_code, _UNKNOWN_CA), Retry.NEVER)
+            hint = _CERTIFICATE_HINTS.get(error.verify_code, _UNKNOWN_CA)
+            return _connection_lost(message, hint, Retry.NEVER)
         case ssl.SSLError():
-            message = f"no TLS with {host} ({error.reason})"
-            return _lost(message, "is it ws:// instead of wss://?", Retry.NEVER)
+            return _connection_lost(
+                f"TLS with {host} failed ({error.reason})", TLS_HINT, Retry.NEVER
+            )
         case socket.gaierror():
-            return _lost(f"{host} cannot be found", "check --url and the network")
-        # asyncio joins the failures of a name with several addresses, such as localhost, into one.
+            return _connection_lost(f"host {host} not found", "check --url and the network")
+        # asyncio combines the errors of a name with several addresses, such as localhost.
         case OSError() if f"[Errno {errno.ECONNREFUSED}]" in str(error):
-            return _lost(f"nothing listens at {host}", "check --url, or start the server")
+            return _connection_lost(
+                f"{host} refused the connection", "check --url, or start the server"
+            )
         case _:
             why = _quote(endpoint.redact(str(error)))
-            return _lost(f"no connection to {host} ({why})", "check --url and the network")
+            return _connection_lost(
+                f"cannot connect to {host} ({why})", "check --url and the network"
+            )
 
 
-_UNKNOWN_CA = "name the authority that signed it with --ca-bundle or SSL_CERT_FILE"
-_TIME, _NAME = "tell whoever runs the server, or set this computer's clock", "check --url"
-_DISTRUST = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
-"""What to do about a certificate that is not valid yet or any more, or is another host's; OpenSSL's
-codes (x509_vfy.h)."""
+TLS_HINT = "the server may need ws:// instead of wss://"
+_UNKNOWN_CA = "add its certificate authority with --ca-bundle or SSL_CERT_FILE"
+_TIME, _NAME = "contact the server's operator, or check this computer's clock", "check --url"
+_CERTIFICATE_HINTS = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
+"""Hints for a certificate that is not yet valid, has expired, or belongs to another host, by
+OpenSSL's codes (x509_vfy.h)."""
 
 
-def _lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
+def _connection_lost(message: str, hint: str, retry: Retry = Retry.IF_IT_WORKED) -> ConnectionLost:
     return ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
 
 
-def is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
-    """Whether it was the proxy that could not be reached, or its URL that cannot be read."""
+def is_proxy_error(error: Exception, endpoint: Endpoint) -> bool:
+    """Whether the error is about the proxy: it is unreachable, or its URL is invalid."""
     if isinstance(error, InvalidProxy | ProxyError | ImportError):
         return True
     if isinstance(error, TimeoutError | ssl.SSLError):
@@ -115,32 +122,32 @@ def is_of_proxy(error: Exception, endpoint: Endpoint) -> bool:
 
 
 def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
-    # What the library says of a proxy can quote its URL, and that a password.
+    # The library's messages can quote the proxy's URL with its password.
     hint, retry = "check HTTPS_PROXY and ALL_PROXY", Retry.NEVER
     match error:
         case InvalidProxyStatus():
             status = error.response.status_code
             what = f"the proxy refused to connect to {host} (HTTP {status})"
             if status == 407:
-                hint = "name it as http://name:password@host:port in HTTPS_PROXY"
+                hint = "set HTTPS_PROXY to http://name:password@host:port"
             if status >= 500:
                 retry = Retry.IF_IT_WORKED
         case InvalidProxy(msg=why):
-            what = f"the proxy to {host} cannot be used ({why})"
+            what = f"the proxy for {host} cannot be used ({why})"
         case ImportError():
-            what = f"the proxy to {host} speaks SOCKS, and python-socks is not there"
+            what = f"the proxy for {host} uses SOCKS, but python-socks is not installed"
             hint = 'pip install "rtchat[socks]"'
         case _:
-            what, retry = f"the proxy to {host} cannot be used", Retry.IF_IT_WORKED
-    return _lost(what, hint, retry)
+            what, retry = f"the proxy for {host} cannot be used", Retry.IF_IT_WORKED
+    return _connection_lost(what, hint, retry)
 
 
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {
     400: (ExitCode.LINK, "check --url and --model", Retry.NEVER),
     401: (ExitCode.REFUSED, "check OPENAI_API_KEY", Retry.NEVER),
-    403: (ExitCode.REFUSED, "check that the key may use this model", Retry.NEVER),
+    403: (ExitCode.REFUSED, "check that your key has access to this model", Retry.NEVER),
     404: (ExitCode.LINK, "check --url and --model", Retry.NEVER),
-    429: (ExitCode.LIMIT, "wait a little, or check the plan of your account", Retry.ALWAYS),
+    429: (ExitCode.LIMIT, "wait and try again, or check your account's plan", Retry.ALWAYS),
 }
 
 
@@ -149,30 +156,33 @@ def _explain_status(response: Response, endpoint: Endpoint) -> ConnectionLost:
     exit_code, hint, retry = _STATUSES.get(status, (ExitCode.LINK, "check --url", Retry.NEVER))
     if status >= 500:
         hint, retry = "try again later", Retry.ALWAYS
-    message = f"the server answered HTTP {status}"
+    message = f"the server responded with HTTP {status}"
     body = bytes(response.body or b"")
     if 300 <= status < 400:
-        place = _quote(endpoint.redact(_header(response, "Location"))) or "nowhere"
-        message = f"{message}, a redirect to {place}"
-        hint = "if that is the right place, name it with --url"
-    elif gist := _quote(endpoint.redact(read_error_body(body) or body.decode(errors="replace"))):
-        message = f"{message} ({gist})"
+        target = _quote(endpoint.redact(_header(response, "Location"))) or "no URL"
+        message = f"{message}, a redirect to {target}"
+        hint = "if this is the right server, use its address with --url"
+    elif text := _quote(endpoint.redact(read_error_body(body) or body.decode(errors="replace"))):
+        message = f"{message} ({text})"
     problem = Problem(exit_code, message, hint, str(status))
     return ConnectionLost(problem, retry, retry_after=_retry_after(response))
 
 
 def _quote(text: str) -> str:
-    """What a server said, on one line, harmless and not too long. Redact it before it is cut."""
-    return shortened(on_a_line(text), MOST_QUOTED)
+    """A server's text on one line, escaped and shortened. It must already be redacted."""
+    return shortened(on_a_line(text), MAX_QUOTE)
 
 
 def _header(response: Response, name: str) -> str:
-    # A server may send several, and then the library's `get` raises.
+    # If a server sends the header several times, the library's `get` raises.
     return next(iter(response.headers.get_all(name)), "")
 
 
 def _retry_after(response: Response) -> float | None:
-    """The wait that a server asks for: seconds, or a date, by its own clock (RFC 9110 §10.2.3)."""
+    """The wait in seconds that a server asks for, or None (RFC 9110 §10.2.3).
+
+    It may be a date, which is compared with the server's own clock.
+    """
     header = _header(response, "Retry-After")
     try:
         seconds = float(header)

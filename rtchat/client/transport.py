@@ -1,8 +1,8 @@
-"""A WebSocket to a Realtime server: the public Python API, and what the command line is built on.
+"""A WebSocket connection to a Realtime server: the public Python API, also used by the CLI.
 
-`connect` opens one connection; `Connection` sends and yields events as plain dicts, as on the wire.
-`failures` turns every way in which a connection can fail or end into a `ConnectionLost` value, with
-its exit code and whether it is worth trying again.
+`connect` opens one connection; `Connection` sends and yields wire events as dicts. `failures` turns
+every failure to connect and every lost connection into a `ConnectionLost`, with an exit code and
+whether to try again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from websockets.typing import Subprotocol
 
 from rtchat._version import __version__
 from rtchat.client.endpoint import Auth, Endpoint, endpoint
-from rtchat.client.failures import IN_ORDER, ConnectError, explain, explain_close, is_of_proxy
+from rtchat.client.failures import (
+    NORMAL_CLOSE,
+    ConnectError,
+    explain,
+    explain_close,
+    is_proxy_error,
+)
 from rtchat.client.proxies import proxy_of
 from rtchat.core.errors import RealtimeError
 from rtchat.core.events import ConnectionLost, Unknown
@@ -44,10 +50,10 @@ __all__ = [
     "open_connection",
 ]
 
-LARGEST_FRAME = 64 * 2**20
-"""Bytes. The library's own limit, 1 MiB, breaks on audio items (close code 1009)."""
-CLOSING = 2.0
-"""Seconds that a server has to answer a close."""
+MAX_FRAME = 64 * 2**20
+"""Bytes. The library's default, 1 MiB, is too small for audio items (close code 1009)."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a server has to answer a close frame."""
 
 # --------------------------------------------------------------------------------------- connection
 
@@ -57,11 +63,11 @@ Listener: TypeAlias = Callable[[Any], object]
 class Connection:
     """One open connection.
 
-    `async for event in connection` yields every event as a dict and ends when the connection does:
-    quietly when it was closed in order (1000, 1001, or no code), with `ConnectError` when it was
-    not. An `error` event goes to the `error` listeners, as a `RealtimeError`, and is yielded as
-    well; with no such listener it is raised from the loop instead. A frame that is no JSON object
-    with a type counts as one. Either way the connection stays usable: iterate again to go on.
+    `async for event in connection` yields every event as a dict. The loop ends when the connection
+    is closed normally (1000, 1001 or no code); otherwise it raises `ConnectError`. An `error` event
+    is passed to the `error` listeners as a `RealtimeError` and then yielded; without such a
+    listener, the loop raises it instead. A frame that is not a JSON object with a type is handled
+    like an `error` event. In both cases the connection stays usable: iterate again to continue.
     """
 
     def __init__(self, socket: ClientConnection, endpoint: Endpoint) -> None:
@@ -71,12 +77,12 @@ class Connection:
         self._endpoint = endpoint
         self._listeners: dict[str, list[Listener]] = {}
         self._events = EventRedactor(endpoint.redactor)
-        self._unseen: deque[dict[str, object]] = deque()
-        """Events that were read but not yielded yet."""
+        self._unread: deque[dict[str, object]] = deque()
+        """Events that were received but not yielded yet."""
         self._end: ConnectionClosed | None = None
 
     async def send(self, event: Mapping[str, object]) -> None:
-        """Send a client event. Raises `ConnectError` if the connection is gone."""
+        """Send a client event. Raises ConnectError if the connection is lost."""
         frame = compact_json(event)
         try:
             await self.socket.send(frame)
@@ -84,43 +90,43 @@ class Connection:
             self._end = error
             raise ConnectError(self.explain()) from error
         except AttributeError as error:
-            if not self._is_gone:
+            if not self._is_closing:
                 raise
             raise ConnectError(self.explain()) from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection; a server that does not answer is left after 2 seconds."""
+        """Close the connection. A server has 2 seconds to answer."""
         try:
-            async with asyncio.timeout(CLOSING):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.socket.close(code, reason)
-        except TimeoutError:  # the library waits for a server that reads nothing
+        except TimeoutError:  # the library waits for a server that has stopped reading
             self.socket.transport.abort()
         except AttributeError:
-            if not self._is_gone:
+            if not self._is_closing:
                 raise
 
     @property
-    def _is_gone(self) -> bool:
+    def _is_closing(self) -> bool:
         """Whether the socket is closed. When the library then aborts it, asyncio raises an
         AttributeError."""
         return self.socket.transport.is_closing()
 
     def on(self, type: str, callback: Listener) -> None:
-        """Call back for each event of a type, before the loop yields it; `event` stands for all.
+        """Call `callback` for each event of a type before the loop yields it; `event` means all.
 
-        The callback takes the event; for `error` it takes a `RealtimeError`. It may be a coroutine
-        function. Callbacks run while somebody iterates over the connection.
+        The callback gets the event, or a `RealtimeError` for type `error`. It may be a coroutine
+        function. Callbacks only run while the connection is iterated over.
         """
         self._listeners.setdefault(type, []).append(callback)
 
     def off(self, type: str, callback: Listener) -> None:
-        """Undo `on`; a callback that is not there is ignored."""
+        """Remove a callback; one that is not registered is ignored."""
         listeners = self._listeners.get(type, [])
         if callback in listeners:
             listeners.remove(callback)
 
     async def receive(self) -> str | bytes | None:
-        """The next frame, unread; None once the connection is over, however it ended."""
+        """The next frame, not decoded; None once the connection has ended for any reason."""
         try:
             return await self.socket.recv()
         except ConnectionClosed as error:
@@ -133,7 +139,7 @@ class Connection:
         return explain_close(code, self._endpoint.redact(reason))
 
     def _first_close(self) -> tuple[int, str]:
-        """The close frame that came first, the server's or ours; 1006 without any."""
+        """The code and reason of the first close frame, sent or received; 1006 if there is none."""
         end = self._end
         first = end and (end.rcvd if end.rcvd_then_sent else end.sent or end.rcvd)
         return (first.code, first.reason) if first else (1006, "")
@@ -142,15 +148,15 @@ class Connection:
         return self
 
     async def __anext__(self) -> dict[str, object]:
-        while not self._unseen:
+        while not self._unread:
             frame = await self.receive()
-            self._unseen.extend(self._events.end() if frame is None else self._read(frame))
-            if frame is None and not self._unseen:
-                if self._first_close()[0] in IN_ORDER:
+            self._unread.extend(self._events.end() if frame is None else self._read(frame))
+            if frame is None and not self._unread:
+                if self._first_close()[0] in NORMAL_CLOSE:
                     raise StopAsyncIteration
                 raise ConnectError(self.explain())
-        event = self._unseen.popleft()
-        await self._tell(event)
+        event = self._unread.popleft()
+        await self._notify(event)
         return event
 
     def _read(self, frame: str | bytes) -> Iterator[dict[str, object]]:
@@ -161,7 +167,7 @@ class Connection:
             assert isinstance(frame, str)
             yield from (redacted for redacted, _ in self._events.redact(frame, event))
 
-    async def _tell(self, event: dict[str, object]) -> None:
+    async def _notify(self, event: dict[str, object]) -> None:
         kind = str(event["type"])
         for listener in tuple(self._listeners.get("event", ())):
             await _call(listener, event)
@@ -185,8 +191,9 @@ async def _call(listener: Listener, argument: object) -> None:
 
 class _Connect(open_socket):
     def process_redirect(self, exc: Exception) -> Exception | str:
-        # The library follows redirects, and to another host it drops only some of the headers that
-        # can carry a key. No Realtime service redirects: say where it points; the user decides.
+        # The library follows redirects and, to another host, drops only some of the headers that
+        # may contain a key. No Realtime service redirects: report the target and let the user
+        # decide.
         return exc
 
 
@@ -194,10 +201,10 @@ class _Connect(open_socket):
 async def open_connection(
     endpoint: Endpoint, *, open_timeout: float = 10.0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Connection]:
-    """Open a connection, and close it at the end. `tls` is what `endpoint.trust` gives.
+    """Open a connection, and close it at the end. `tls` is the result of `endpoint.tls_context`.
 
     Raises:
-        ConnectError: `explain` made it.
+        ConnectError: the connection failed.
     """
     proxy = proxy_of(endpoint)
     trusted: dict[str, Any] = {}
@@ -212,15 +219,15 @@ async def open_connection(
             subprotocols=[Subprotocol(name) for name in endpoint.subprotocols] or None,
             user_agent_header=f"rtchat/{__version__}",
             open_timeout=open_timeout,
-            close_timeout=CLOSING,
-            max_size=LARGEST_FRAME,
+            close_timeout=CLOSE_TIMEOUT,
+            max_size=MAX_FRAME,
             compression=None,
             proxy=proxy,
             **trusted,
         )
     except (OSError, WebSocketException, ImportError, ValueError) as error:
-        # What failed at a proxy can quote its URL, and that a password: no trace of it is kept.
-        cause = None if is_of_proxy(error, endpoint) else error
+        # A proxy error can quote the proxy's URL with its password, so it is not chained.
+        cause = None if is_proxy_error(error, endpoint) else error
         raise ConnectError(explain(error, endpoint, open_timeout)) from cause
     connection = Connection(socket, endpoint)
     try:
@@ -241,12 +248,12 @@ def connect(
 ) -> AbstractAsyncContextManager[Connection]:
     """Connect: `async with rtchat.connect("gpt-realtime-2.1", api_key=…) as rt:`.
 
-    `auth="subprotocol"` passes the key the way browsers do, for short-lived client secrets. `beta`
-    asks a server for the dialect before May 2026. `open_timeout` is in seconds.
+    `auth="subprotocol"` sends the key as browsers do, for short-lived client secrets. `beta` asks
+    the server for the dialect before May 2026. `open_timeout` is in seconds.
 
     Raises:
-        UsageError: the URL is none, or the key would leave this machine unencrypted.
-        ConnectError: on entering, with what can be done about it.
+        UsageError: the URL is invalid, or the key would be sent over a network unencrypted.
+        ConnectError: on entering the block, if the connection fails.
     """
     where = endpoint(model, url=url, api_key=api_key, headers=headers, auth=auth, beta=beta)
     return open_connection(where, open_timeout=open_timeout)

@@ -6,7 +6,7 @@ import json
 import re
 from functools import cache
 
-from rtchat.wire.fields import DEEPEST, read_json
+from rtchat.wire.fields import MAX_DEPTH, read_json
 
 _MAX_MESSAGE = 16 * 2**20
 """Characters of a message. Longer ones are not read."""
@@ -83,7 +83,7 @@ def _problem(line: str, size: int) -> str:
     if brackets > _MAX_OBJECTS:
         return f"a message has more than {_MAX_OBJECTS} objects and arrays"
     try:
-        if brackets > DEEPEST:
+        if brackets > MAX_DEPTH:
             read_json(line)
     except RecursionError:
         return "a message is nested too deeply"

@@ -45,7 +45,7 @@ def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
 
 
 def _extra_lines(entry: TranscriptEntry) -> list[Text]:
-    lines = [Text("[image]", theme.DIM) for _ in entry.pictures]
+    lines = [Text("[image]", theme.DIM) for _ in entry.images]
     if entry.note:
         lines.append(Text(visible(entry.note), theme.NOTICES["warning"]))
     if entry.kind == "reply" and (stats := _stats(entry.entry)):

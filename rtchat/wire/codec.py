@@ -1,5 +1,4 @@
-"""The client's side: commands to JSON, and what a server sends to events, in both dialects at
-once."""
+"""The client's side: encodes commands to JSON and decodes a server's events, in any dialect."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ from rtchat.wire.items import read_item, read_part, write_item
 
 
 def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
-    """A command as the event that asks a server for it."""
+    """A command as a client event."""
     data = {"event_id": event_id} | _encode(command)
     if dialect is Dialect.GA or isinstance(command, fx.Raw):
         return data
@@ -74,7 +73,8 @@ def _encode(command: fx.Command) -> dict[str, object]:  # noqa: C901 - one arm a
 
 
 def write_options(options: Options) -> dict[str, object]:
-    """What is asked of a session or a response: only what is set, as one wrong field spoils all."""
+    """Options as the fields of a session or response. Only those that are set: a server refuses the
+    whole event for one unsupported field."""
     out: dict[str, object] = {}
     if options.modality is not None:
         out["output_modalities"] = [options.modality]
@@ -88,16 +88,16 @@ def write_options(options: Options) -> dict[str, object]:
 def ask_for(
     modality: Modality,
     instructions: str | None,
-    most: int | Literal["inf"] | None,
+    max_output_tokens: int | Literal["inf"] | None,
     other: JsonObject,
 ) -> Options:
-    """The options of a session of text or of audio, unless `other` wants something else of it."""
-    wanted = None if "output_modalities" in other else modality
-    return Options(instructions, wanted, most, other)
+    """The options of a session; output modalities in `other` take precedence over `modality`."""
+    default = None if "output_modalities" in other else modality
+    return Options(instructions, default, max_output_tokens, other)
 
 
 def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
-    """The options of a session that also has these tools."""
+    """The options of a session with these tools added."""
     own = [
         {
             "type": "function",
@@ -107,15 +107,15 @@ def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
         }
         for tool in tools
     ]
-    there = session.get("tools")
+    present = session.get("tools")
     return (
-        {**session, "tools": [*(there if isinstance(there, list) else []), *own]}
+        {**session, "tools": [*(present if isinstance(present, list) else []), *own]}
         if own
         else session
     )
 
 
-# ------------------------------------------------------------------------ the user's own events
+# --------------------------------------------------------------------- raw events from the user
 
 _ANSWERS: dict[str, type[ev.ServerEvent]] = {
     "session.update": ev.SessionUpdated,
@@ -129,17 +129,17 @@ _ANSWERS: dict[str, type[ev.ServerEvent]] = {
 
 
 def asks(data: JsonObject) -> bool:
-    """Whether the user's own event asks for a reply."""
+    """Whether a raw event from the user asks for a response."""
     return data.get("type") == "response.create"
 
 
 def answer_to(data: JsonObject) -> type[ev.ServerEvent] | None:
-    """The type of event that confirms the user's own event, if there is one."""
+    """The type of server event that confirms a raw event from the user, if any."""
     return _ANSWERS.get(str(data.get("type")))
 
 
 def output_of(data: JsonObject) -> str:
-    """The id of the call whose output the user's own event sends, if it does."""
+    """The id of the tool call whose output a raw event from the user sends, else ""."""
     item = read_item(Fields(data, []).fields("item"))
     return item.call_id if isinstance(item, ToolOutput) else ""
 
@@ -148,15 +148,15 @@ def output_of(data: JsonObject) -> str:
 
 
 def decode(data: JsonObject, held: str = "") -> list[ev.ServerEvent]:
-    """The event that a server sent, then an `Unknown` for each mistyped field of it. `held` is
-    what is held back of a delta."""
+    """A server's event, followed by an `Unknown` for each of its mistyped fields. `held` is the
+    text of a delta that is held back."""
     data = beta.to_ga(data)
     kind = data.get("type")
     if not isinstance(kind, str):
-        return [ev.Unknown("", "an object without a type")]
+        return [ev.Unknown("", "the object has no type")]
     read = _READERS.get(kind)
     if read is None:
-        return [ev.Unknown(kind, "not an event of the API as rtchat knows it")]
+        return [ev.Unknown(kind, "unknown event type")]
     notes: list[str] = []
     event = read(Fields(data, notes))
     if held and isinstance(event, ev.Delta):
@@ -185,21 +185,23 @@ def _dialect(session: JsonObject) -> Dialect | None:
     return Dialect.BETA if "modalities" in session else None
 
 
-_QUOTED = 2000
-"""Characters of a server's error message, which is shown, kept and quoted."""
+_MAX_ERROR_TEXT = 2000
+"""Characters of a server's error message that are shown and saved."""
 
 
-def _words(fields: Fields, key: str) -> str:
-    return shortened(fields.text(key), _QUOTED)
+def _error_text(fields: Fields, key: str) -> str:
+    return shortened(fields.text(key), _MAX_ERROR_TEXT)
 
 
 def _problem(fields: Fields) -> ev.ServerEvent:
     error = fields.fields("error")
     return ev.ServerProblem(
-        _words(error, "message") or _words(error, "code") or "the server reported an error",
-        _words(error, "type"),
-        _words(error, "code"),
-        _words(error, "param"),
+        _error_text(error, "message")
+        or _error_text(error, "code")
+        or "the server reported an error",
+        _error_text(error, "type"),
+        _error_text(error, "code"),
+        _error_text(error, "param"),
         error.text("event_id"),
     )
 
@@ -243,9 +245,9 @@ def _committed(fields: Fields) -> ev.ServerEvent:
     return ev.AudioCommitted(fields.text("item_id"), fields.optional("previous_item_id"))
 
 
-def _hearing_failed(fields: Fields) -> ev.ServerEvent:
+def _transcription_failed(fields: Fields) -> ev.ServerEvent:
     error = fields.fields("error")
-    message = _words(error, "message") or _words(error, "code")
+    message = _error_text(error, "message") or _error_text(error, "code")
     return ev.TranscriptionFailed(fields.text("item_id"), message, fields.integer("content_index"))
 
 
@@ -270,8 +272,8 @@ _STATUSES = {status.value: status for status in Status} | {"": Status.COMPLETED}
 
 def _reply_ended(fields: Fields) -> ev.ServerEvent:
     response = fields.fields("response")
-    word = response.text("status")
-    # xAI sends a bare string here, and the numbers beside the response instead of in it.
+    status = response.text("status")
+    # xAI sends a string as `status_details`, and the usage beside the response instead of in it.
     details = Fields({}, [])
     if isinstance(response.data.get("status_details"), dict):
         details = response.fields("status_details")
@@ -279,10 +281,11 @@ def _reply_ended(fields: Fields) -> ev.ServerEvent:
     usage = _usage(response.fields("usage")) or _usage(fields.fields("usage"))
     return ev.ReplyEnded(
         response.text("id"),
-        _STATUSES.get(word, Status.FAILED),
-        _words(details, "reason"),
-        _words(error, "code") or _words(error, "type"),
-        _words(error, "message") or ("" if word in _STATUSES else f"unknown status {word[:40]!r}"),
+        _STATUSES.get(status, Status.FAILED),
+        _error_text(details, "reason"),
+        _error_text(error, "code") or _error_text(error, "type"),
+        _error_text(error, "message")
+        or ("" if status in _STATUSES else f"unknown status {status[:40]!r}"),
         tuple(read_item(entry) for entry in response.list("output")),
         usage,
         response.optional("conversation_id"),
@@ -321,7 +324,7 @@ def _rate_limits(fields: Fields) -> ev.ServerEvent:
     )
 
 
-_HEARD = "conversation.item.input_audio_transcription"
+_INPUT_TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "error": _problem,
@@ -334,9 +337,9 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     ),
     "conversation.item.deleted": lambda fields: ev.ItemDeleted(fields.text("item_id")),
     "conversation.item.truncated": _truncated,
-    f"{_HEARD}.delta": partial(_delta, Channel.HEARD),
-    f"{_HEARD}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
-    f"{_HEARD}.failed": _hearing_failed,
+    f"{_INPUT_TRANSCRIPTION}.delta": partial(_delta, Channel.HEARD),
+    f"{_INPUT_TRANSCRIPTION}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
+    f"{_INPUT_TRANSCRIPTION}.failed": _transcription_failed,
     "input_audio_buffer.committed": _committed,
     "input_audio_buffer.cleared": lambda fields: ev.AudioCleared(),
     "input_audio_buffer.speech_started": lambda fields: ev.SpeechStarted(
@@ -364,9 +367,9 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "response.function_call_arguments.done": _tool_called,
 }
 
-_OTHERS = (
+_IGNORED = (
     "conversation.created",
-    f"{_HEARD}.segment",
+    f"{_INPUT_TRANSCRIPTION}.segment",
     "input_audio_buffer.timeout_triggered",
     "input_audio_buffer.dtmf_event_received",
     "output_audio_buffer.started",
@@ -382,6 +385,6 @@ _OTHERS = (
     "response.mcp_call.failed",
     "ping",
 )
-"""Events of the API (and xAI's `ping`) that a text conversation needs nothing from."""
+"""Events of the API, and xAI's `ping`, that this program ignores."""
 
-_READERS |= {kind: lambda fields: ev.Other(fields.text("type")) for kind in _OTHERS}
+_READERS |= {kind: lambda fields: ev.Other(fields.text("type")) for kind in _IGNORED}

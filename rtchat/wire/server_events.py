@@ -1,4 +1,4 @@
-"""What a server says, as JSON."""
+"""Encodes a server's events to JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtchat.wire.items import write_item, write_part
 
 @value
 class ArgumentsDelta:
-    """A `Delta` of a function call's arguments, with the id of the call, that no client needs."""
+    """A `Delta` of a function call's arguments, with the call id, which clients do not need."""
 
     text: str
     call_id: str
@@ -26,7 +26,7 @@ class ArgumentsDelta:
 
 @value
 class Transcribed:
-    """The `ChannelDone` of what was heard, with how much audio that was, which is its price."""
+    """The `ChannelDone` of an input transcript, with the duration of the audio, which is billed."""
 
     item_id: str
     content_index: int
@@ -35,7 +35,7 @@ class Transcribed:
 
 
 ServerMessage: TypeAlias = ev.ServerEvent | ArgumentsDelta | Transcribed
-"""What a server may say."""
+"""Every event that a server may send."""
 
 
 def encode_event(
@@ -44,9 +44,9 @@ def encode_event(
     dialect: Dialect = Dialect.GA,
     options: Options = Options(),  # noqa: B008 - a frozen value
 ) -> JsonObject | None:
-    """An event as JSON; None where the dialect has no such event, or we know too little of it.
+    """An event as JSON; None if the dialect has no such event or its contents are unknown.
 
-    `options` are those of the response, which its first and its last event repeat.
+    `options` are those of the response; its first and last events contain them.
     """
     out = _encode(event, options)
     if out is None:
@@ -55,7 +55,7 @@ def encode_event(
     return data if dialect is Dialect.GA else beta.to_beta(data)
 
 
-def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
+def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:  # noqa: C901 - one case per event
     match event:
         case ev.SessionCreated():
             return {"type": "session.created", "session": dict(event.fields)}
@@ -139,7 +139,7 @@ def _place(event: ev.PartAdded | ev.PartDone | ev.Delta | ev.ChannelDone) -> dic
 
 def _part(event: ev.PartAdded | ev.PartDone) -> JsonObject:
     match event.part.kind:
-        case "text":  # not `output_text`, as an item has it
+        case "text":  # not `output_text`, as in an item
             return {"type": "text", "text": event.part.text}
         case "audio":
             transcript = {"transcript": event.part.text}
@@ -155,7 +155,7 @@ _STREAMS = {
     Channel.ARGUMENTS: ("response.function_call_arguments", ""),
     Channel.HEARD: ("conversation.item.input_audio_transcription", "transcript"),
 }
-"""The stem of a channel's event names, and where its last event has the whole text."""
+"""The stem of a channel's event names, and the field of the complete text in its last event."""
 _MISSING = {
     Channel.ARGUMENTS: ("content_index",),
     Channel.HEARD: ("response_id", "output_index"),
@@ -168,7 +168,7 @@ def _channel(event: ev.Delta | ev.ChannelDone) -> dict[str, object] | None:
     place = {key: field for key, field in _place(event).items() if key not in missing}
     if isinstance(event, ev.Delta):
         return {"type": f"{stem}.delta", **place, "delta": event.text}
-    if event.channel is Channel.ARGUMENTS:  # its last event has a name, too: `ToolCalled`
+    if event.channel is Channel.ARGUMENTS:  # `ToolCalled` is its last event
         return None
     if event.channel is Channel.HEARD:
         return {"type": f"{stem}.completed", **place, whole: event.text}
@@ -186,7 +186,7 @@ def _transcribed(event: Transcribed) -> dict[str, object]:
 
 
 def write_audio(audio: bytes) -> str:
-    """Audio as a `Delta` of it has it."""
+    """Audio as base64, the text of an audio `Delta`."""
     return b64encode(audio).decode("ascii")
 
 
@@ -254,7 +254,7 @@ def _ended(event: ev.ReplyEnded, options: Options) -> JsonObject:
 def _response(
     response_id: str, status: str, conversation_id: str | None, options: Options
 ) -> dict[str, object]:
-    asked = merged_fields({"audio": {"output": _SESSION_VOICE}}, options.other)
+    requested = merged_fields({"audio": {"output": _DEFAULT_OUTPUT}}, options.other)
     return {
         "object": "realtime.response",
         "id": response_id,
@@ -262,12 +262,12 @@ def _response(
         "conversation_id": conversation_id,
         "output_modalities": [options.modality or "audio"],
         "max_output_tokens": options.max_output_tokens or "inf",
-        "audio": asked["audio"],
-        "metadata": asked.get("metadata"),
+        "audio": requested["audio"],
+        "metadata": requested.get("metadata"),
     }
 
 
-_SESSION_VOICE: JsonObject = {"format": PCM, "voice": "marin"}
+_DEFAULT_OUTPUT: JsonObject = {"format": PCM, "voice": "marin"}
 
 
 def _status_details(event: ev.ReplyEnded) -> JsonObject | None:
