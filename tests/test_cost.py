@@ -410,7 +410,6 @@ def test_a_pipe_stops_at_the_budget(program: Program) -> None:
 def test_a_budget_needs_a_price(program: Program) -> None:
     ran = program.run("once", "hi", "-m", "other", "--max-cost", "1")
     assert (ran.code, ran.text) == (2, "")
-    assert ran.error == (
-        "rtchat: no price of other is known, so --max-cost does not count it: "
-        'give one in the config file: [prices."other"]'
-    )
+    assert ran.error.startswith("rtchat: ")
+    assert "--max-cost" in ran.error
+    assert '[prices."other"]' in ran.error
