@@ -1,4 +1,4 @@
-"""The `rtchat` command. Says its version by itself, as the command line takes longer to import."""
+"""The `rtchat` command. It prints its version itself: importing the command line takes longer."""
 
 import gc
 import os
@@ -7,10 +7,7 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    if sys.argv[1:] == ["--version"]:
-        from rtchat._version import __version__
-
-        sys.stdout.write(f"rtchat {__version__}\n")
+    if sys.argv[1:] == ["--version"] and _print_version():
         return 0
     import signal
 
@@ -27,6 +24,20 @@ def main() -> int:
     if worker is not None and worker.is_any_busy():
         os._exit(code)  # all output is written; do not wait for a disk or a model
     return code
+
+
+def _print_version() -> bool:
+    """Print the version, if stdout can be written. If not, the command line says so."""
+    from rtchat._version import __version__
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.write(f"rtchat {__version__}\n")
+            sys.stdout.flush()
+            return True
+    except OSError:
+        pass
+    return False
 
 
 if __name__ == "__main__":

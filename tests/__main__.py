@@ -1,28 +1,46 @@
-"""Everything that has to pass, in one command: `python -m tests`. Arguments go to pytest."""
+"""Everything that has to pass: `python -m tests` is quick, `python -m tests --full` is all of it.
+
+The quick suite is format, lint, types, and each behaviour once. The full one adds coverage, the
+large random runs, and what others made: models, servers, a sound server, a browser. Other arguments
+go to pytest.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-STEPS = (
-    ["ruff", "format", "--check", "--quiet"],
-    ["ruff", "check", "--quiet"],
-    ["mypy"],
-)
-PYTEST = ["pytest", "-n", "auto", "--dist", "worksteal", "--cov", "--cov-report=term:skip-covered"]
+LINT = (["ruff", "format", "--check", "--quiet"], ["ruff", "check", "--quiet"])
+TYPES = ["mypy"]
+WORKERS = (os.cpu_count() or 1) + 1
+"""One more than there are processors, as many tests wait for a process."""
+PYTEST = ["pytest", "-n", str(WORKERS), "--dist", "worksteal"]
+QUICK = ["-m", "not full"]
+FULL = ["--cov", "--cov-report=term:skip-covered"]
 
 
-def main() -> int:
-    """Run the steps in order; the first that fails ends it."""
-    for step in (*STEPS, [*PYTEST, *sys.argv[1:]]):
-        code = subprocess.run([sys.executable, "-m", *step], cwd=ROOT, check=False).returncode
-        if code:
+def main(arguments: list[str]) -> int:
+    """Run the steps; gives the exit code of the first that fails."""
+    more = FULL if "--full" in arguments else QUICK
+    rest = [each for each in arguments if each != "--full"]
+    for step in LINT:
+        if code := start(step).wait():
             return code
-    return 0
+    types = start(TYPES)  # beside the tests, which leave a processor idle now and then
+    try:
+        code = start([*PYTEST, *more, *rest]).wait()
+    finally:
+        types_code = types.wait()
+    return types_code or code
+
+
+def start(step: list[str]) -> subprocess.Popen[bytes]:
+    """Start one of the steps."""
+    return subprocess.Popen([sys.executable, "-m", *step], cwd=ROOT)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

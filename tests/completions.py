@@ -1,7 +1,4 @@
-"""A small server of chat completions whose every byte a test decides.
-
-Not here: rtchat, and servers of that kind that others wrote (`aimock`, llama.cpp's).
-"""
+"""A small chat completions server whose responses a test controls byte by byte."""
 
 from __future__ import annotations
 
@@ -21,8 +18,8 @@ OPENING = (
 CLOSING = b"0\r\n\r\n"
 
 
-class Asked:
-    """One request, and what may be written back."""
+class CompletionRequest:
+    """A received request, and methods to respond to it."""
 
     def __init__(
         self,
@@ -37,51 +34,51 @@ class Asked:
         self._writer = writer
 
     async def write(self, *pieces: bytes) -> None:
-        """Write, as it is."""
+        """Write raw bytes."""
         self._writer.write(b"".join(pieces))
         with suppress(ConnectionError):
             await self._writer.drain()
 
     async def stream(self, *events: object) -> None:
-        """A whole stream: these events, and [DONE]."""
+        """Write a complete stream of these events and [DONE]."""
         await self.write(OPENING, *map(event, events), data("[DONE]"), CLOSING)
 
-    async def gone(self) -> None:
-        """Wait until the client has hung up."""
+    async def wait_closed(self) -> None:
+        """Wait until the client closes the connection."""
         with suppress(ConnectionError):
             await self._reader.read()
 
-    def break_off(self) -> None:
-        """Hang up."""
+    def close(self) -> None:
+        """Close the connection."""
         self._writer.close()
 
 
-Respond: TypeAlias = Callable[[Asked], Awaitable[None]]
+Respond: TypeAlias = Callable[[CompletionRequest], Awaitable[None]]
 
 
 def data(text: str) -> bytes:
-    """An event, as a piece of a chunked body."""
+    """An event with this data, as a chunk of the body."""
     return chunked(f"data: {text}\n\n".encode())
 
 
 def chunked(piece: bytes) -> bytes:
-    """A piece of a chunked body."""
+    """A chunk of the body."""
     return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
 
 
 def event(chunk: object) -> bytes:
-    """The same, of JSON."""
+    """An event with JSON data, as a chunk of the body."""
     return data(json.dumps(chunk, ensure_ascii=False))
 
 
 def delta(reason: str | None = None, **fields: object) -> dict[str, object]:
-    """A chunk of an answer."""
+    """A chat completion chunk."""
     choice = {"index": 0, "delta": fields, "finish_reason": reason}
     return {"object": "chat.completion.chunk", "choices": [choice]}
 
 
 def call(index: int, arguments: str, **fields: object) -> dict[str, object]:
-    """A piece of a function call; `id` and `name` begin one."""
+    """A chunk with a piece of a function call. `id` and `name` start a call."""
     function = {"arguments": arguments, **({"name": fields["name"]} if "name" in fields else {})}
     identity = {"id": fields["id"]} if "id" in fields else {}
     return delta(tool_calls=[{"index": index, "type": "function", "function": function} | identity])
@@ -100,21 +97,21 @@ USAGE: dict[str, object] = {
 
 @asynccontextmanager
 async def completions(respond: Respond, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve while the block runs; the value is the URL of the API."""
+    """Serve for the duration of the block. Yields the URL of the API."""
 
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not writer.is_closing():
             await respond(await _read(reader, writer))
 
-    async with connections(meet, tls=tls) as port:
+    async with connections(handle, tls=tls) as port:
         yield f"http{'s' if tls else ''}://127.0.0.1:{port}/v1"
 
 
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Asked:
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CompletionRequest:
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
     method, target, version = first.split(" ")
     assert (method, version) == ("POST", "HTTP/1.1")
     assert target.partition("?")[0] == "/v1/chat/completions"
     headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
     body = json.loads(await reader.readexactly(int(headers["content-length"])))
-    return Asked(headers, body, reader, writer)
+    return CompletionRequest(headers, body, reader, writer)

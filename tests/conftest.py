@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,25 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("rtchat")
+
+
+def pytest_configure() -> None:
+    """Have programs start with the usual signals, even if the suite is started with some ignored,
+    as `nohup` and the background of a script do: what is handled here is not ignored by a child."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+_FULL = {"data_home", "time_server", "everything", "sound"}
+"""Fixtures that install what others made, or start a sound server."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the full suite whatever needs such a fixture."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _FULL & {*item.fixturenames}:
+            item.add_marker(pytest.mark.full)
 
 
 @pytest.fixture(autouse=True)

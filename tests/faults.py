@@ -1,7 +1,6 @@
-"""What a script meets at a fault: servers that have one, and what a run has left.
+"""Servers with faults, and the expected results of the program for each.
 
-The program runs as a process against real servers on 127.0.0.1. Not here: the faults themselves
-(`test_faults`).
+The program runs as a process against real servers on 127.0.0.1. The faults are in `test_faults`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from rtchat.history.store import FILE, Store
 from tests.faulty import (
     READY,
     Close,
-    Hand,
+    FaultyServer,
     Step,
     begun,
     certificate,
@@ -34,24 +33,24 @@ from tests.faulty import (
 from tests.program import Program, background
 
 Server: TypeAlias = Callable[[Program], AbstractAsyncContextManager[str]]
-"""Makes a server and gives its URL; the program may need an environment to go with it."""
+"""Starts a server and returns its URL, with environment variables for the program if needed."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run has left."""
+    """The results of a run."""
 
     code: int
     out: str
     err: tuple[str, ...]
-    """The lines, but for those with the times and tokens of a reply; the server is HERE."""
+    """The lines on stderr, without times and tokens; the server's address is HERE."""
     kept: str
-    """The items on disk and their states, in order."""
+    """The saved items and their states, in order."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, and how `once one` and `talk` with the lines "one" and "two" end on it."""
+    """A fault, and the results of `once one` and of `talk` with the lines "one" and "two"."""
 
     name: str
     server: Server
@@ -62,22 +61,22 @@ class Row:
 # ------------------------------------------------------------------------------------------ servers
 
 
-def push_to_talk(
+def scripted(
     *replies: tuple[Step, ...],
     greetings: tuple[tuple[Step, ...], ...] = (),
     ready: tuple[Step, ...] = READY,
 ) -> Server:
-    """A Realtime server that does this, then behaves well."""
-    return lambda _: sockets(Hand(*replies, greetings=greetings, ready=ready).talk)
+    """A Realtime server that follows a script, then behaves correctly."""
+    return lambda _: sockets(FaultyServer(*replies, greetings=greetings, ready=ready).talk)
 
 
 def refusing(*refusals: tuple[int, str]) -> Server:
-    """A server whose first handshakes fail with these HTTP statuses and `Retry-After`s."""
-    return lambda _: sockets(Hand().talk, refusals=refusals)
+    """A server whose first handshakes fail with these HTTP statuses and `Retry-After` values."""
+    return lambda _: sockets(FaultyServer().talk, refusals=refusals)
 
 
 def saying_bytes(reply: bytes, *, stays: bool = False) -> Server:
-    """What is no WebSocket server."""
+    """A server that is not a WebSocket server."""
 
     @asynccontextmanager
     async def serve(_: Program) -> AsyncIterator[str]:
@@ -89,66 +88,67 @@ def saying_bytes(reply: bytes, *, stays: bool = False) -> Server:
 
 @asynccontextmanager
 async def nobody(_: Program) -> AsyncIterator[str]:
-    """No server."""
+    """A port without a server."""
     with unused_port() as port:
         yield f"ws://127.0.0.1:{port}/v1/realtime"
 
 
 @asynccontextmanager
 async def nowhere(_: Program) -> AsyncIterator[str]:
-    """No such name."""
+    """A host that does not exist."""
     yield "wss://rtchat.invalid/v1/realtime"
 
 
 def secured(*, expired: bool) -> Server:
-    """A server with a certificate that nobody signed, or one that is trusted but ran out."""
+    """A server with a self-signed certificate, or a trusted one that has expired."""
 
     @asynccontextmanager
     async def serve(program: Program) -> AsyncIterator[str]:
         file, context = certificate(program.home, "IP:127.0.0.1", expired=expired)
         if expired:
             program.environ["SSL_CERT_FILE"] = str(file)
-        async with sockets(Hand().talk, tls=context) as url:
+        async with sockets(FaultyServer().talk, tls=context) as url:
             yield url
 
     return serve
 
 
-# -------------------------------------------------------------------------------------- how it ends
+# --------------------------------------------------------------------------------- expected results
 
 ONE, TWO = "one completed | Fine. completed", "two completed | Fine. completed"
 
 
 RACE = "what was read by then"
-"""Kept of lines from a pipe, if the connection failed about when the first was read."""
+"""What is saved of lines from a pipe if the connection failed while the first was read."""
 
 
 def refused(code: int, line: str, kept: str = RACE) -> tuple[Seen, Seen]:
-    """No connection, and no other is tried."""
+    """Connecting failed and is not retried."""
     err = (f"rtchat: {line}",)
     return Seen(code, "", err, "one failed"), Seen(code, "", err, kept)
 
 
 def given_up(code: int, line: str) -> tuple[Seen, Seen]:
-    """The same, when the first line has long been read; the second never is."""
+    """Connecting failed for good after the first line was read; the second is never read."""
     return refused(code, line, "one failed")
 
 
 def asked_again(*notes: str) -> tuple[Seen, Seen]:
-    """Nothing of a reply was lost: the questions are answered, and these lines were said."""
+    """Nothing of a reply was lost: all questions are answered, with these lines on stderr."""
     once = Seen(0, "Fine.\n", notes, ONE)
     return once, Seen(0, "Fine.\nFine.\n", notes, f"{ONE} | {TWO}")
 
 
 def replayed(lost: str, times: int = 1) -> tuple[Seen, Seen]:
-    """Lost before the reply: asked again on another connection."""
+    """Lost before the reply: the question is asked again on a new connection."""
     return asked_again(
         *(f"{lost}; retrying in N s", "reconnected in N s · 1 turn replayed") * times
     )
 
 
 def cut(lost: str, hint: str) -> tuple[Seen, Seen]:
-    """Lost in mid reply: it is kept as it is, and the next question goes to another connection."""
+    """Lost during a reply: it is saved as received, and the next question is sent on a new
+    connection."""
     kept = "one interrupted | Half interrupted"
     err = f"rtchat: {lost}: {hint}"
     again = (f"{lost}; retrying in N s", "reconnected in N s · 1 turn replayed")
@@ -157,7 +157,7 @@ def cut(lost: str, hint: str) -> tuple[Seen, Seen]:
 
 
 def cut_off(code: int, line: str) -> tuple[Seen, Seen]:
-    """Lost in mid reply, and no other connection is tried."""
+    """Lost during a reply, without another connection."""
     kept = "one interrupted | Half interrupted"
     err = (f"rtchat: {line}",)
     seen = Seen(code, "Half\n", err, kept)
@@ -165,14 +165,14 @@ def cut_off(code: int, line: str) -> tuple[Seen, Seen]:
 
 
 def fine(text: str, *err: str) -> tuple[Seen, Seen]:
-    """The reply is this text; so is all else well."""
+    """The reply is this text, and everything else succeeds."""
     kept = f"one completed | {text} completed"
     talk = Seen(0, f"{text}\nFine.\n", err, f"{kept} | {TWO}")
     return Seen(0, f"{text}\n", err, kept), talk
 
 
 def failed(code: int, text: str, state: str, line: str) -> tuple[Seen, Seen]:
-    """The reply is not complete, the next one is."""
+    """The reply is incomplete; the next one is complete."""
     kept = f"one {state} | {text} {state}" if text else f"one {state}"
     out = f"{text}\n" if text else ""
     err = (f"rtchat: {line}",)
@@ -188,7 +188,7 @@ EXPIRED: tuple[Step, ...] = (error("session_expired", HOUR), Close(1001, HOUR))
 
 def always(step: Step) -> Server:
     """Every question ends like this."""
-    return push_to_talk(*[(step,)] * 6)
+    return scripted(*[(step,)] * 6)
 
 
 def failing(code: str, message: str, *before: Step) -> tuple[Step, ...]:
@@ -196,11 +196,11 @@ def failing(code: str, message: str, *before: Step) -> tuple[Step, ...]:
     return *(before or (begun(),)), done("failed", error={"code": code, "message": message})
 
 
-# -------------------------------------------------------------------------------------------- runs
+# ----------------------------------------------------------------------------------------- running
 
 
 def together(folder: Path, runs: Sequence[tuple[Row, str]]) -> list[Seen]:
-    """Run these at once, each with a home and a server of its own."""
+    """Run these at the same time, each with its own home folder and server."""
     homes = [folder / str(number) for number in range(len(runs))]
     with ThreadPoolExecutor(len(runs)) as pool:
         return list(pool.map(observe, homes, *zip(*runs, strict=True)))
@@ -225,7 +225,7 @@ def observe(home: Path, row: Row, command: str) -> Seen:
 
 
 def kept(program: Program) -> list[tuple[str, str]]:
-    """The items on disk, of the only conversation, and their states."""
+    """The saved items of the only conversation, and their states."""
     with closing(Store(program.home / ".local" / "share" / "rtchat" / FILE)) as store:
         conversations = [store.read(found.id) for found in store.conversations()]
     assert len(conversations) <= 1

@@ -1,9 +1,8 @@
-"""Small real servers on 127.0.0.1 that misbehave, for clients to survive.
+"""Small real servers on 127.0.0.1 that misbehave.
 
-`connections` hands out bare ones, `tcp` the same bytes to everybody: a web server, a banner,
-silence. `sockets` serves WebSockets by hand:
-any frames, any close. `Hand` is a Realtime server whose replies are frames and mishaps, one by one.
-Not here: a server that keeps to the protocol (`rtchat.server`).
+`connections` provides plain TCP connections; `tcp` sends the same bytes to every client, such as an
+HTTP response or a banner. `sockets` serves WebSockets with any frames and any close. `FaultyServer`
+is a Realtime server whose replies consist of given frames and mishaps.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ Talk: TypeAlias = Callable[[ServerConnection], Awaitable[None]]
 
 @asynccontextmanager
 async def connections(meet: Meet, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Listen, `meet` everybody who connects until they go away, and give the port.
+    """Listen, and call `meet` for every client. Returns the port.
 
-    Nothing outlives the block: a task or a connection left in a closed loop is found when garbage
-    is collected, and held against whichever test runs then.
+    Nothing outlives the block: a task or connection left in a closed loop would be reported at the
+    next garbage collection, as the failure of another test.
     """
     meetings: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -62,7 +61,7 @@ async def connections(meet: Meet, *, tls: ssl.SSLContext | None = None) -> Async
         finally:
             server.close()
             for meeting, writer in meetings.items():
-                writer.transport.abort()  # a client that no longer reads would never let it close
+                writer.transport.abort()  # a client that has stopped reading would block the close
                 meeting.cancel()
             ends = await asyncio.gather(*meetings, return_exceptions=True)
             for writer in meetings.values():
@@ -74,7 +73,7 @@ async def connections(meet: Meet, *, tls: ssl.SSLContext | None = None) -> Async
 
 @asynccontextmanager
 async def connection(host: str | None, port: int | None) -> AsyncIterator[End]:
-    """Both directions of a connection, left when the block is."""
+    """Both directions of a connection, which is closed at the end of the block."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         yield reader, writer
@@ -83,14 +82,14 @@ async def connection(host: str | None, port: int | None) -> AsyncIterator[End]:
 
 
 async def leave(writer: asyncio.StreamWriter) -> None:
-    """Close, and wait until it is."""
+    """Close a writer, and wait until it is closed."""
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
 
 
 class Port:
-    """A port that listens, and the head of every HTTP request that came to it."""
+    """A listening port, and the head of every HTTP request that it got."""
 
     def __init__(self, number: int) -> None:
         self.address = f"127.0.0.1:{number}"
@@ -101,9 +100,9 @@ class Port:
 async def tcp(
     reply: bytes, *, at_once: bool = False, stays: bool = False, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Port]:
-    """Serve the same bytes to everybody: after their request, or `at_once`.
+    """Send the same bytes to every client: after its request, or `at_once`.
 
-    Then close the connection, or, if it `stays`, wait until the client does.
+    Then close the connection; if it `stays`, wait until the client closes it.
     """
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,14 +119,14 @@ async def tcp(
 
 
 def http(status: str, body: bytes = b"", *headers: str) -> bytes:
-    """A whole HTTP response; `status` is "404 Not Found", `headers` are whole lines."""
+    """A complete HTTP response. `status` is like "404 Not Found"; `headers` are complete lines."""
     lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close"]
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1") + body
 
 
 @contextmanager
 def unused_port() -> Iterator[int]:
-    """A port where nobody listens, nor can begin to."""
+    """A port where nothing listens and that is reserved until the end of the block."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -143,7 +142,7 @@ async def sockets(
 ) -> AsyncIterator[str]:
     """Serve WebSockets with `talk`; the connection closes with 1000 when it returns.
 
-    The first handshakes get these HTTP statuses and `Retry-After`s instead.
+    The first handshakes get these HTTP statuses and `Retry-After` values instead.
     """
     left = list(refusals)
 
@@ -188,7 +187,7 @@ def saying(*frames: str | bytes, code: int = 1000, reason: str = "") -> Talk:
 
 
 async def breaking(client: ServerConnection) -> None:
-    """Break the connection without a farewell."""
+    """Break the connection without a close frame."""
     client.transport.abort()
 
 
@@ -201,14 +200,14 @@ class Close:
 
 
 class Mishap(Enum):
-    """What happens to a connection without a close frame."""
+    """How a connection fails without a close frame."""
 
     RESET = auto()
-    """Broken off: the client's next read fails."""
+    """The connection is reset: the client's next read fails."""
     SILENCE = auto()
-    """No more word; pings are answered."""
+    """Nothing more is sent; pings are answered."""
     FREEZE = auto()
-    """Nothing is read any more either, so that nothing is answered: as if the cable were cut."""
+    """Nothing more is sent or read, as if the network were cut."""
 
 
 Step: TypeAlias = str | bytes | Close | Mishap
@@ -226,13 +225,13 @@ def begun(id: str = "r") -> str:
 
 
 def said(text: str, id: str = "r") -> str:
-    """A piece of a reply."""
+    """A text delta of a reply."""
     where = {"response_id": id, "item_id": "own", "output_index": 0, "content_index": 0}
     return frame("response.output_text.delta", delta=text, **where)
 
 
 def whole(text: str, id: str = "r") -> str:
-    """The text of a reply, complete."""
+    """The complete text of a reply."""
     where = {"response_id": id, "item_id": "own", "output_index": 0, "content_index": 0}
     return frame("response.output_text.done", text=text, **where)
 
@@ -252,11 +251,11 @@ HELLO = (frame("session.created", session=SESSION),)
 READY = (frame("session.updated", session=SESSION),)
 
 
-class Hand:
-    """A Realtime server that does by hand what it is told; `talk` is its side of a connection.
+class FaultyServer:
+    """A Realtime server that follows a script; `talk` is its side of a connection.
 
-    Every time that a reply is due, it takes the next of `replies`, and says "Fine." once there are
-    none left. The first connections are greeted with the steps in `greetings`, the others well.
+    For each reply, it takes the next of `replies`, or sends "Fine." if there are none left. The
+    first connections start with the steps in `greetings`, later ones correctly.
     """
 
     def __init__(
@@ -270,7 +269,7 @@ class Hand:
         self._ready = ready
         self._fine = 0
         self.told: list[list[str]] = []
-        """For each connection, the texts of the items that it was told."""
+        """For each connection, the texts of the items that it received."""
 
     async def talk(self, client: ServerConnection) -> None:
         told: list[str] = []
@@ -297,7 +296,7 @@ class Hand:
 
 
 async def perform(client: ServerConnection, steps: Iterable[Step]) -> None:
-    """Do one after the other."""
+    """Perform the steps in order."""
     for step in steps:
         match step:
             case str() | bytes():
@@ -316,16 +315,16 @@ async def perform(client: ServerConnection, steps: Iterable[Step]) -> None:
 
 
 def reset(client: ServerConnection) -> None:
-    """Break the connection as a crashed machine does: with a TCP reset."""
+    """Break the connection with a TCP reset, like a crashed machine."""
     link: socket.socket = client.transport.get_extra_info("socket")
     link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.transport.abort()
 
 
 def certificate(folder: Path, *names: str, expired: bool = False) -> tuple[Path, ssl.SSLContext]:
-    """A new certificate that nobody has signed, for names as openssl writes them ("IP:127.0.0.1").
+    """A new self-signed certificate, for names as openssl writes them ("IP:127.0.0.1").
 
-    Gives the file, and what a server needs to use it. Skips the test if there is no openssl.
+    Returns the file and a server's TLS context. Skips the test if openssl is not installed.
     """
     program = shutil.which("openssl")
     if program is None:

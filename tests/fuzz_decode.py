@@ -1,8 +1,7 @@
-"""A fuzz of what reads a server's frames: `python tests/fuzz_decode.py [FRAMES] [SEED]`.
+"""Fuzzes the decoding of a server's frames: `python tests/fuzz_decode.py [FRAMES] [SEED]`.
 
-Takes frames of both dialects, and of the recordings beside the checkout, spoils their bytes or
-their JSON, reads them as the program does and gives some to a conversation. Nothing may raise. Not
-here: what a particular event means (`test_wire_client`).
+Takes frames of both dialects, and of the recordings beside the checkout, damages their bytes or
+their JSON, decodes them as the program does and passes some to a conversation. Nothing may raise.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it is in nobody's package
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script is not part of a package
 
 from rtchat import wire
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Connect, Stop
 from rtchat.core.events import (
     ConnectionLost,
@@ -34,17 +33,18 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.text import compact_json
 from rtchat.core.values import Options
 from tests.wire_examples import BETA_EVENTS, EVENTS, VARIANTS
 
 RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 EVERY = 3
-"""Of so many frames, one goes through a conversation."""
+"""One of this many frames goes through a conversation."""
 LIFE = 300
-"""Frames that a conversation gets before there is a new one."""
+"""How many frames a conversation gets before it is replaced."""
 LONGEST = 20_000
-"""Characters of a recorded frame that is worth spoiling: audio only makes it slow."""
+"""The longest recorded frame to use, in characters: long ones are audio and slow."""
 
 Json: TypeAlias = Any
 
@@ -62,7 +62,7 @@ VALUES: tuple[Json, ...] = (
 
 
 def seeds() -> list[Json]:
-    """Events as they should be."""
+    """Valid events."""
     found: list[Json] = [event for event, _ in (*EVENTS, *BETA_EVENTS)]
     found += [event for _, event, _ in VARIANTS]
     for file in sorted(RECORDINGS.glob("*.jsonl")):
@@ -77,7 +77,7 @@ def seeds() -> list[Json]:
 
 
 class Mutator:
-    """Makes frames out of events. The same seed makes the same frames."""
+    """Creates damaged frames from events. The same seed creates the same frames."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -85,7 +85,7 @@ class Mutator:
         self._frames = [json.dumps(event) for event in self._events]
 
     def frame(self) -> str | bytes:
-        """The next one."""
+        """The next frame."""
         rng = self._rng
         if rng.random() < 0.7:
             event = json.loads(rng.choice(self._frames))
@@ -98,7 +98,7 @@ class Mutator:
         return data.encode(errors="surrogatepass") if rng.random() < 0.02 else data
 
     def _spoil_json(self, value: Json) -> Json:
-        """Change one place in it, at any depth."""
+        """Change one value, at any depth."""
         rng = self._rng
         if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
             return deepcopy(rng.choice((*VALUES, rng.choice(self._events))))
@@ -127,7 +127,7 @@ class Mutator:
         return data[:at] + self._rng.choice(TOKENS) + data[at:]
 
     def _replace(self, data: str) -> str:
-        """A whole JSON value by another."""
+        """Replace a JSON value by another."""
         at = data.find(":", self._rng.randrange(len(data) or 1)) + 1
         end = min((place for mark in ",}" if (place := data.find(mark, at)) > 0), default=at)
         return data[:at] + self._rng.choice(TOKENS) + data[end:]
@@ -149,14 +149,14 @@ class Mutator:
 
 
 class Reader:
-    """Reads frames as the program does, and counts what becomes of them."""
+    """Decodes frames as the program does, and counts the resulting events."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._fresh()
 
     def read(self, frame: str | bytes, *, converse: bool) -> None:
-        """Read one; whatever it is, it is some event."""
+        """Decode a frame. Every frame results in some event."""
         data = wire.read_frame(frame)
         events: list[ServerEvent] = [data] if isinstance(data, Unknown) else wire.decode(data)
         assert events, "a frame became nothing"
@@ -168,7 +168,7 @@ class Reader:
                 self._tell(event)
 
     def _fresh(self) -> None:
-        """A conversation with a question that is asked."""
+        """A conversation with one question sent."""
         self._left = LIFE
         self._conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
         for event in (Started(), *_HELLO, UserSaid("hi")):
@@ -191,7 +191,7 @@ _HELLO = (ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m")
 
 
 def fuzz(frames: int, seed: int) -> Counter[str]:
-    """Read so many spoiled frames; how many became which event. Raises what they raise."""
+    """Decode this many damaged frames. Returns the number of events of each type."""
     mutator, reader = Mutator(seed), Reader()
     for number in range(frames):
         frame = mutator.frame()
@@ -204,7 +204,7 @@ def fuzz(frames: int, seed: int) -> Counter[str]:
 
 
 def main() -> int:
-    """Fuzz, and say what came of it."""
+    """Run the fuzzer and print the results."""
     frames, seed = (int(argument) for argument in (*sys.argv[1:], "1000000", "1")[:2])
     began = time.perf_counter()
     counts = fuzz(frames, seed)

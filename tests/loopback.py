@@ -1,6 +1,6 @@
-"""A bare client for tests of the server: JSON objects over a real socket on 127.0.0.1.
+"""A minimal client for tests of the server: JSON objects over a real socket on 127.0.0.1.
 
-Every event that a GA server sends it is judged by the oracle. Not here: rtchat's own client.
+The oracle checks every event that a GA server sends.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Peer:
         return events
 
     async def closed(self) -> tuple[int | None, str | None]:
-        """Wait for the end; the close code and reason."""
+        """Wait until the connection is closed. Returns the close code and reason."""
         async with asyncio.timeout(PATIENCE):
             await self.socket.wait_closed()
         return self.socket.close_code, self.socket.close_reason
@@ -72,7 +72,7 @@ async def joined(
 
 @asynccontextmanager
 async def ready(url: str) -> AsyncIterator[Peer]:
-    """A connection whose session wants text."""
+    """A connection whose session uses text."""
     async with joined(url) as peer:
         await peer.send(configure(output_modalities=["text"]))
         await peer.until("session.updated")
@@ -80,7 +80,7 @@ async def ready(url: str) -> AsyncIterator[Peer]:
 
 
 async def entered(url: str) -> Peer:
-    """A connection that the server will close, not this side."""
+    """A connection that the server will close."""
     return Peer(await connect(url, proxy=None))
 
 

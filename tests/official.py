@@ -1,7 +1,4 @@
-"""The official `openai` package's realtime client, for tests that talk with our server through it.
-
-Not here: any test.
-"""
+"""The realtime client of the official `openai` package, for tests of the server."""
 
 from __future__ import annotations
 
@@ -55,7 +52,7 @@ async def connected(
 
 @asynccontextmanager
 async def talking(engine: Engine) -> AsyncIterator[AsyncRealtimeConnection]:
-    """The same, whose session wants text."""
+    """A connection whose session uses text."""
     async with connected(engine) as connection:
         await connection.session.update(
             session={"type": "realtime", "output_modalities": ["text"], "instructions": "Brief."}
@@ -79,7 +76,7 @@ async def until(connection: AsyncRealtimeConnection, kind: str) -> list[Realtime
 
 
 async def ask(connection: AsyncRealtimeConnection, text: str) -> None:
-    """A question."""
+    """Send a text message from the user."""
     await connection.conversation.item.create(
         item={
             "type": "message",
@@ -91,7 +88,7 @@ async def ask(connection: AsyncRealtimeConnection, text: str) -> None:
 
 
 def done(events: list[RealtimeServerEvent]) -> RealtimeResponse:
-    """The response that the last of these events ends."""
+    """The response in the last of these events."""
     last = events[-1]
     assert isinstance(last, ResponseDoneEvent)
     return last.response
@@ -110,7 +107,7 @@ async def speak(connection: AsyncRealtimeConnection, audio: bytes) -> None:
 
 
 def heard(events: list[RealtimeServerEvent]) -> list[str]:
-    """The transcripts of what the user said aloud."""
+    """The transcripts of the user's speech."""
     return [
         e.transcript
         for e in events
@@ -119,17 +116,17 @@ def heard(events: list[RealtimeServerEvent]) -> list[str]:
 
 
 def transcript(events: list[RealtimeServerEvent]) -> str:
-    """The deltas of what was said aloud, joined."""
+    """The transcript deltas, joined."""
     return "".join(e.delta for e in events if e.type == "response.output_audio_transcript.delta")
 
 
 def audio(events: list[RealtimeServerEvent]) -> bytes:
-    """The deltas of how it sounds, joined."""
+    """The audio deltas, joined."""
     return b"".join(b64decode(e.delta) for e in events if e.type == "response.output_audio.delta")
 
 
 async def hold_tool_round(connection: AsyncRealtimeConnection, output: str) -> str:
-    """Have `weather` called by force for "Oslo", give it this output; the answer to that."""
+    """Force a call of `weather` for "Oslo", send this output, and return the answer."""
     await connection.conversation.item.create(
         item={
             "type": "message",

@@ -1,8 +1,7 @@
-"""A strict reader of events: the types of the official `openai` package, with nothing left over.
+"""A strict check of events against the types of the official `openai` package.
 
-Those types accept any field. Here a field that they do not name, or that is of the wrong type, is
-an error; what is known from recordings of the real service and missing in the types is listed in
-`_SEEN`, with where it was seen. Not here: any event.
+Those types accept unknown fields; here, an unknown or mistyped field is an error. Fields that the
+types lack but recordings of the real service contain are listed in `_SEEN`, with their source.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def _assert_event(event: Mapping[str, object], union: Any) -> None:
 
 @cache
 def _reader(shape: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)  # it takes milliseconds to make
+    return TypeAdapter(shape)  # takes milliseconds to create
 
 
 @cache
@@ -77,7 +76,7 @@ def _by_type(union: Any) -> dict[str, Any]:
 
 
 def _members(shape: Any) -> list[Any]:
-    """The alternatives of a union, flat; what is no union is its only one."""
+    """The alternatives of a union, flattened; a type that is not a union is its only one."""
     shape = _unwrap(shape)
     if get_origin(shape) in (Union, types.UnionType):
         return [leaf for part in get_args(shape) for leaf in _members(part)]
@@ -107,13 +106,13 @@ def _is_record(shape: Any) -> bool:
 
 
 def _leftovers(value: Any, shape: Any, path: str) -> list[str]:
-    """The paths of the fields that no fitting alternative of the shape knows."""
+    """The paths of the fields that no matching alternative of the type names."""
     found = [_unknown(value, member, path) for member in _members(shape) if _fits(value, member)]
     return min(found, key=len, default=[])
 
 
 def _fits(value: Any, member: Any) -> bool:
-    """Whether the tags of a record (its literals) allow it; for the rest validation has spoken."""
+    """Whether the literal fields of a record match; validation has checked the others."""
     if not isinstance(value, dict):
         return True
     if not _is_record(member):
@@ -151,12 +150,12 @@ def _unknown(value: Any, shape: Any, path: str) -> list[str]:
 
 
 def session_options() -> set[str]:
-    """The dotted name of every value that a session can be given."""
+    """The dotted names of all session options."""
     return _leaves(RealtimeSessionCreateRequestParam, "")
 
 
 def response_options() -> set[str]:
-    """The dotted name of every value that a response can be given."""
+    """The dotted names of all response options."""
     return _leaves(RealtimeResponseCreateParamsParam, "")
 
 

@@ -1,4 +1,4 @@
-"""The installed program as its users run it: in a process, with an environment made from nothing.
+"""The program as its users run it: in a process, with an environment made from nothing.
 
 `Program.run` is a pipe's view of it; `background` keeps a server running in a thread meanwhile.
 """
@@ -15,14 +15,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import pytest
+
+from tests import forking
+from tests.forking import Forked, Process, take_terminal
 
 PATIENCE = 30
 """Seconds after which a run has failed."""
 
 T = TypeVar("T")
+_PYTHON_M_RTCHAT = [sys.executable, "-m", "rtchat"]
 
 
 @contextmanager
@@ -84,6 +88,8 @@ class Program:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.may_fork = True
+        """Whether it may be started by a fork, which has the command line of its parent."""
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -93,7 +99,7 @@ class Program:
         }
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "rtchat", *arguments]
+        return [*_PYTHON_M_RTCHAT, *arguments]
 
     def run(
         self,
@@ -103,18 +109,11 @@ class Program:
         environ: Mapping[str, str] | None = None,
     ) -> Ran:
         """Run it to its end."""
-        given: dict[str, Any] = {"input" if isinstance(stdin, bytes) else "stdin": stdin}
-        done = subprocess.run(
-            self.command(*arguments),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            env={**self.environ, **(environ or {})},
-            cwd=self.home,
-            timeout=PATIENCE,
-            check=False,
-            **given,
-        )
-        return Ran(done.returncode, done.stdout or b"", done.stderr.decode())
+        text = stdin if isinstance(stdin, bytes) else None
+        source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
+        with self.start(*arguments, stdin=source, stdout=stdout, environ=environ) as process:
+            out, err = process.communicate(text, PATIENCE)
+        return Ran(process.returncode, out or b"", err.decode())
 
     def shell(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:
         """Run a line of bash in which `rtchat` is the program."""
@@ -132,19 +131,27 @@ class Program:
     def start(
         self,
         *arguments: str,
-        stdin: int = subprocess.PIPE,
-        stdout: int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
+        stdin: int | IO[bytes] = subprocess.PIPE,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] = subprocess.PIPE,
         environ: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[bytes]:
-        """Start it, with pipes at all three streams."""
-        return subprocess.Popen(
-            self.command(*arguments),
+        on_terminal: bool = False,
+    ) -> Process:
+        """Start it, with pipes at all three streams. `on_terminal`: `stdin` is a terminal that it
+        has for itself."""
+        command = self.command(*arguments)
+        full = {**self.environ, **(environ or {})}
+        kind: type[Process] = Process
+        if self.may_fork and command[:3] == _PYTHON_M_RTCHAT and forking.is_possible(full):
+            kind, command = Forked, command[3:]
+        return kind(
+            command,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env={**self.environ, **(environ or {})},
+            env=full,
             cwd=self.home,
+            preexec_fn=take_terminal if on_terminal else None,
         )
 
 

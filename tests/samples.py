@@ -1,4 +1,4 @@
-"""Small files to attach, made of nothing."""
+"""Small generated files to attach."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JPEG = bytes.fromhex(
     "ffc40014000100000000000000000000000000000009ffc40014100100000000000000000000000000000000"
     "ffda0008010100003f0037ffd9"
 )
-"""One grey pixel, as short as it gets."""
+"""One grey pixel, in as few bytes as possible."""
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -26,7 +26,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int = 3, height: int = 2) -> bytes:
-    """A black picture; one that is too large to be drawn only says that it is."""
+    """A black image; a very large one has only the header of its size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress((b"\0" + bytes(width)) * height) if width * height < 1e8 else b""
     chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
@@ -34,14 +34,14 @@ def png(width: int = 3, height: int = 2) -> bytes:
 
 
 def write(folder: Path, name: str, data: bytes | str) -> Path:
-    """A file with this in it."""
+    """Write a file with this content."""
     path = folder / name
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return path
 
 
 def refusal(path: Path) -> str:
-    """What is said to whoever would attach it."""
+    """The error message when this file is attached."""
     with pytest.raises(UsageError) as caught:
         read(path)
     return str(caught.value)

@@ -46,7 +46,7 @@ GROWTH = 16_000
 PATIENCE = 60.0
 """Seconds without a reply after which the program hangs."""
 
-# ------------------------------------------------------------------------------------------ servers
+# ----------------------------------------------------------------------------------------- servers
 
 
 class Recorder:
@@ -60,7 +60,7 @@ class Recorder:
         self.prompts: list[list[str]] = []
         """For each time that it was asked, all that the user had said."""
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:
@@ -77,7 +77,7 @@ def answer(question: str) -> str:
     return f"{question} "
 
 
-# -------------------------------------------------------------------------------------------- proxy
+# ------------------------------------------------------------------------------------------- proxy
 
 
 class Proxy:
@@ -168,7 +168,7 @@ class _Passage:
                     self._spoils = kind.removeprefix("spoil ")
 
 
-# -------------------------------------------------------------------------------------- one program
+# ------------------------------------------------------------------------------------- one program
 
 
 class Side:
@@ -312,7 +312,7 @@ def _size(pid: int) -> int:
     return 0
 
 
-# --------------------------------------------------------------------------------------------- soak
+# -------------------------------------------------------------------------------------------- soak
 
 
 def soak(folder: Path, seconds: float, seed: int) -> list[str]:

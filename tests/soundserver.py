@@ -1,8 +1,5 @@
-"""A sound server of a test's own: a pulseaudio with a speaker that is recorded, and a microphone
-that hears what is played into it.
-
-Not here: what a program does with the two (`test_devices`).
-"""
+"""A private sound server for tests: a pulseaudio with a recorded speaker and a microphone that
+captures what is played into it."""
 
 from __future__ import annotations
 
@@ -43,32 +40,32 @@ ctl.!default { type pulse }
 _READY = b"Daemon startup complete"
 
 
-# ----------------------------------------------------------------------------------------- a server
+# ---------------------------------------------------------------------------------------- a server
 
 
 def reason_to_skip() -> str:
-    """Why there can be no sound server here, or nothing that speaks to it; empty if there can."""
+    """Why a sound server cannot be used here; empty if it can."""
     for tool in ("pulseaudio", "parec", "paplay"):
         if which(tool) is None:
-            return f"{tool} is not installed, which tests play and record with"
+            return f"{tool} is not installed"
     if find_library("portaudio") is None:
         return "PortAudio is not installed (libportaudio2)"
     if not any(Path("/usr").glob("lib*/**/alsa-lib/libasound_module_pcm_pulse.so")):
-        return "ALSA does not know pulseaudio (libasound2-plugins)"
+        return "the ALSA plug-in for pulseaudio is not installed (libasound2-plugins)"
     if find_spec("sounddevice") is None:
         return "the package sounddevice is not installed"
     return ""
 
 
 class Recording:
-    """What is heard from a sink since this began: PCM16, mono, 24 kHz."""
+    """The audio of a sink since the recording started: PCM16, mono, 24 kHz."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._changed = threading.Condition()
         self._audio = bytearray()
         self.arrivals: list[tuple[float, int]] = []
-        """When, by the monotonic clock, how many bytes had come."""
+        """Pairs of the monotonic time and the number of bytes received by then."""
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
@@ -86,22 +83,22 @@ class Recording:
             return bytes(self._audio)
 
     def waits(self, until: Callable[[bytes], bool]) -> bytes:
-        """All of it, once there is what is waited for."""
+        """Wait until the condition holds for the audio. Returns all of it."""
         with self._changed:
             assert self._changed.wait_for(lambda: until(bytes(self._audio)), PATIENCE)
             return bytes(self._audio)
 
     def when(self, sample: int) -> float:
-        """The moment at which a sample had come, by the monotonic clock."""
+        """The monotonic time at which a sample had been received."""
         return next(moment for moment, size in self.arrivals if size > 2 * sample)
 
     def join(self) -> None:
-        """Whoever it comes from has ended."""
+        """Wait for the end of the audio."""
         self._thread.join(PATIENCE)
 
 
 class SoundServer:
-    """A running pulseaudio. `environ` is what a program needs to find it, and nothing else."""
+    """A running pulseaudio. `environ` is the complete environment for programs that use it."""
 
     def __init__(self, process: subprocess.Popen[bytes], environ: dict[str, str]) -> None:
         self.environ = environ
@@ -109,7 +106,7 @@ class SoundServer:
 
     @contextmanager
     def play(self, wav: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Let the microphone hear a WAV; it has, at the end."""
+        """Play a WAV file into the microphone. The block ends when it has been played."""
         command = ["paplay", "--device=mic", str(wav)]
         with subprocess.Popen(command, env=self.environ) as player:
             try:
@@ -119,20 +116,21 @@ class SoundServer:
                 player.kill()
 
     def says(self, audio: bytes, folder: Path) -> None:
-        """Into the microphone, and a second of nothing."""
+        """Play audio and a second of silence into the microphone."""
         with self.play(write_wav(folder / "said.wav", audio + silence(1.0))):
             pass
 
     @contextmanager
     def record(self, sink: Literal["speaker", "mic"] = "speaker") -> Iterator[Recording]:
-        """What the speaker gives, or the microphone hears, from now on."""
+        """Record the speaker or the microphone from now on."""
         with self._recording(sink) as recording:
             recording.waits(bool)
             yield recording
 
     @contextmanager
     def listened_to(self) -> Iterator[None]:
-        """A null sink that nobody listens to closely is up to two seconds ahead of the clock."""
+        """Record both sinks. Without a low-latency reader, a null sink runs up to two seconds
+        ahead of the clock."""
         with self._recording("speaker") as speaker, self._recording("mic") as mic:
             speaker.waits(bool)
             mic.waits(bool)
@@ -151,15 +149,15 @@ class SoundServer:
                 recording.join()
 
     def dies(self) -> None:
-        """As a server that crashes."""
+        """Kill the server, like a crash."""
         self.process.kill()
         self.process.wait(PATIENCE)
 
 
 @contextmanager
 def sound_server() -> Iterator[SoundServer]:
-    """A server in a folder of its own, until the end."""
-    # The name of a socket has to be short, which those in pytest's folders are not.
+    """Run a server in its own temporary folder for the duration of the block."""
+    # Socket paths must be short, so pytest's folders cannot be used.
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rtchat-"))
         (Path(folder) / "asound.conf").write_text(_ALSA, encoding="utf-8")
@@ -183,7 +181,7 @@ def sound_server() -> Iterator[SoundServer]:
 
 
 class _Log:
-    """What a server says, read so that it can go on; `ready` also when it ended."""
+    """Reads the server's log, so that its pipe does not fill up. `ready` is also set at its end."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

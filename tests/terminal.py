@@ -8,14 +8,16 @@ import pty
 import re
 import select
 import shlex
-import signal
 import struct
+import subprocess
 import termios
 from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Any
 
 import pyte
 
+from tests.forking import take_terminal
 from tests.program import PATIENCE, Program
 
 PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
@@ -46,21 +48,33 @@ class Terminal:
         *,
         verb: str = "talk",
         shell: bool = False,
+        ignores: bool = False,
     ) -> None:
-        """With `shell`, start a shell and type the command into it."""
+        """With `shell`, start a shell and type the command into it. With `ignores`, SIGINT and
+        SIGHUP are ignored at the start, as after `nohup` and in the background of a script."""
         self.screen = Emulator(80, 24, history=1000)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
         self._unseen = b""
-        talk = program.command(verb, *arguments)
-        command = ["/bin/bash", "--norc", "-i"] if shell else talk
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.chdir(program.home)
-            os.execve(command[0], command, {**program.environ, "TERM": "xterm-256color", **environ})
+        self._terminal, slave = pty.openpty()
+        opened: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
+        full = {**program.environ, "TERM": "xterm-256color", **environ}
+        command = program.command(verb, *arguments)
+        if shell or ignores:
+            ignore = ["/bin/bash", "-c", "trap '' INT HUP; exec \"$@\"", "bash", *command]
+            self.process = subprocess.Popen(
+                ignore if ignores else ["/bin/bash", "--norc", "-i"],
+                **opened,
+                env=full,
+                cwd=program.home,
+                preexec_fn=take_terminal,
+            )
+        else:
+            self.process = program.start(verb, *arguments, **opened, environ=full, on_terminal=True)
+        os.close(slave)
         self.resizes(24)
         if shell:
-            self.types(shlex.join(talk) + "\r")
+            self.types(shlex.join(command) + "\r")
 
     def types(self, text: str) -> None:
         os.write(self._terminal, text.encode())
@@ -113,8 +127,7 @@ class Terminal:
     def goes_away(self) -> int:
         """Close the window. Returns the exit code of the program."""
         os.close(self._terminal)
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)
+        return self.process.wait(PATIENCE)
 
     def ends(self) -> int:
         """Wait for the program to exit. Returns its exit code."""
@@ -122,7 +135,6 @@ class Terminal:
         while self._reads() and monotonic() < until:
             pass
         if monotonic() >= until:
-            os.kill(self.pid, signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
+            self.process.kill()
         os.close(self._terminal)
-        return os.waitstatus_to_exitcode(status)
+        return self.process.wait(PATIENCE)

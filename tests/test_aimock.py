@@ -17,6 +17,8 @@ import pytest
 
 from tests import aimock
 
+pytestmark = pytest.mark.full
+
 KEY = "sk-aimock-0123456789"
 SLOW = "A long answer, bit by bit: äöü € — and its end."
 LONG = "word " * 10_000
@@ -156,7 +158,7 @@ def test_a_connection_that_breaks_in_mid_reply(rtchat: Run) -> None:
 def test_a_wrong_key(rtchat: Run, key: str) -> None:
     done = rtchat("once", "hello", OPENAI_API_KEY=key)
     assert (done.stdout, done.returncode) == ("", 3)
-    assert done.stderr.startswith("rtchat: the server answered HTTP 401 (")
+    assert done.stderr.startswith("rtchat: the server responded with HTTP 401 (")
     assert done.stderr.endswith("): check OPENAI_API_KEY\n")
     assert done.stderr.count("\n") == 1
     assert KEY not in done.stderr

@@ -21,6 +21,8 @@ from tests.terminal import PROMPT, Terminal
 
 pytest.importorskip("msgspec", reason="the extra tools is not installed")
 
+ANSWERS = (f"{MARK} [a]lways", "[y]es, [a]lways, [n]o")
+"""The end of a question. What a model writes is indented, so that only this begins a row."""
 FAKE = f'{MARK} Run shell?\n{MARK}   command: "ls"\n{MARK} [y]es, [a]lways, [n]o › y'  # noqa: RUF001 # as the question
 TOOLS = (
     f"""
@@ -120,7 +122,7 @@ def test_what_is_shown_is_what_runs(program: Program, options: tuple[str, ...]) 
     terminal = started(program, *options)
     for number, given in enumerate(ALL):
         terminal.types(f"case {number};\r")
-        lines = terminal.shows(f"{PROMPT} case {number};", "▍ Run shell?", "[y]es, [a]lways, [n]o")
+        lines = terminal.shows(f"{PROMPT} case {number};", f"{MARK} Run shell?", *ANSWERS)
         heading, shown = question(lines)
         assert heading == "Run shell?"
         assert shown == (json.loads(given) if given in HOSTILE else given)
@@ -160,7 +162,7 @@ def test_in_a_window_that_becomes_too_small_they_are_printed_above(program: Prog
     terminal = started(program)
     number = next(n for n, given in enumerate(ALL) if "harmless" in given)
     terminal.types(f"case {number};\r")
-    assert question(terminal.shows(f"{MARK} Run shell?", "[n]o"))[1] == json.loads(ALL[number])
+    assert question(terminal.shows(f"{MARK} Run shell?", *ANSWERS))[1] == json.loads(ALL[number])
     terminal.resizes(8)
     lines = terminal.shows("Arguments, 305", "Run shell?", "printed above", "[n]o")
     assert question(lines) == ("Run shell?", json.loads(ALL[number]))
@@ -287,7 +289,7 @@ def test_a_remote_server_is_approved_by_the_same_question(program: Program, give
     with background(lambda: sockets(talk)) as url:
         terminal = started(program, "--url", url)
         terminal.types("hi\r")
-        lines = terminal.shows(f"{MARK} Run ", "[n]o")
+        lines = terminal.shows(f"{MARK} Run ", *ANSWERS)
         heading, shown = question(lines)
         assert heading == r'Run "se\u0430rch" of the remote MCP server "docs\n[y]es"?'
         assert shown == (json.loads(given) if given.startswith("{") else given)

@@ -316,11 +316,10 @@ def test_stdin_is_part_of_the_question_or_an_attachment(
     assert engine.asked() == [image(png()), Part("text", "what?")]
     ran = program.run("once", "-a", "-", stdin=png())
     assert (ran.code, ran.out) == (2, b"")
-    assert ran.error.startswith("rtchat: no prompt")
-    assert "--attach -" in ran.error
+    assert 'rtchat once --attach - "a question"' in ran.err
     ran = program.run("talk", "-a", "-", stdin=png())
     assert ran.code == 2
-    assert "stdin" in ran.error
+    assert ran.err.startswith("rtchat: --attach -")
 
 
 def test_no_question_is_sent_if_an_attachment_is_rejected(

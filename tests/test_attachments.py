@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import AddItem, Notice, QuestionAsked, Send, Show
 from rtchat.core.events import (
     Attached,
@@ -20,6 +20,7 @@ from rtchat.core.events import (
     Started,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import Message, Options, Part, StoredConversation
 from tests.playbook import Playbook
 

@@ -1,4 +1,4 @@
-"""The dialect before May 2026 and today's, translated both ways."""
+"""Translation between the dialect before May 2026 (beta) and the current one (GA)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _INPUT = st.fixed_dictionaries(
 
 
 def _full(audio: Mapping[str, object]) -> Json:
-    """Without its empty halves: beta's flat fields have nothing to say of those."""
+    """Without empty objects, which beta's flat fields cannot represent."""
     return {key: half for key, half in audio.items() if half}
 
 
@@ -163,7 +163,7 @@ _GA_EVENTS: st.SearchStrategy[Json] = st.one_of(
 
 
 @given(_GA_EVENTS)
-def test_there_and_back(event: Json) -> None:
+def test_translation_is_reversible(event: Json) -> None:
     assert_client_event(event)
     before = deepcopy(event)
     beta = to_beta(event)
@@ -193,7 +193,7 @@ def test_the_names_of_server_events(beta: str, ga: str) -> None:
     assert to_beta({"type": ga, "delta": "x"}) == {"type": beta, "delta": "x"}
 
 
-def test_what_a_server_says_to_a_client_of_the_older_dialect() -> None:
+def test_server_events_in_beta() -> None:
     session = _GA_SESSION | {"id": "s", "object": "realtime.session"}
     assert to_beta({"type": "session.created", "session": session}) == {
         "type": "session.created",
@@ -218,11 +218,11 @@ _TRANSLATED = [
 
 
 @pytest.mark.parametrize(("data", "beta"), _TRANSLATED)
-def test_a_client_reads_the_same_in_either_dialect(data: Json, beta: Json) -> None:
+def test_both_dialects_decode_to_the_same_events(data: Json, beta: Json) -> None:
     assert decode(beta) == decode(data)
 
 
-def test_a_transcription_session_stays_one() -> None:
+def test_a_transcription_session_keeps_its_type() -> None:
     session: Json = {"input_audio_transcription": {"model": "whisper-1"}}
     assert to_ga({"type": "transcription_session.update", "session": session}) == {
         "type": "session.update",
@@ -233,12 +233,12 @@ def test_a_transcription_session_stays_one() -> None:
     }
 
 
-def test_a_temperature_is_left_out_as_today_s_shape_has_none() -> None:
+def test_temperature_is_omitted_in_ga() -> None:
     event: Json = {"type": "session.update", "session": {"temperature": 0.8}}
     assert to_ga(event) == {"type": "session.update", "session": {"type": "realtime"}}
 
 
-def test_a_custom_format_or_voice_passes() -> None:
+def test_a_custom_format_or_voice_is_unchanged() -> None:
     event: Json = {
         "type": "session.update",
         "session": {"type": "realtime", "audio": {"output": {"format": 5, "voice": {"id": "v"}}}},
@@ -265,7 +265,7 @@ _JSON = st.recursive(
     st.sampled_from(["session.update", "response.create", "conversation.item.create", "x"]),
     st.dictionaries(st.sampled_from(["session", "response", "item", "part"]), _JSON),
 )
-def test_no_shape_is_a_fault(kind: str, data: Json) -> None:
+def test_any_object_is_translated_without_an_exception(kind: str, data: Json) -> None:
     once = to_ga(data | {"type": kind})
     assert to_ga(once) == once
     assert to_beta(once) is not None
@@ -283,5 +283,5 @@ def test_no_shape_is_a_fault(kind: str, data: Json) -> None:
         ("type", "type"),
     ],
 )
-def test_a_refused_field_is_named_as_the_client_wrote_it(ga: str, beta: str) -> None:
+def test_an_error_names_the_beta_field(ga: str, beta: str) -> None:
     assert param_to_beta(ga) == beta

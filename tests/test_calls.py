@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -59,6 +59,7 @@ from rtchat.core.events import (
     ToolsAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.server_errors import exceeded
 from rtchat.core.server_errors import unavailable as unavailable_problem
 from rtchat.core.tool_calls import Call, ToolPolicy

@@ -18,6 +18,8 @@ from rtchat.markdown.splitter import Piece
 from tests.screen import Screen
 from tests.test_scrollback import at_once, streamed
 
+pytestmark = pytest.mark.full
+
 _EXAMPLE = re.compile(r"^`{32} example\n(.*?)^\.\n.*?^`{32}$", re.DOTALL | re.MULTILINE)
 _PATIENCE = 60
 """Seconds to wait for a registry."""

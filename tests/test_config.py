@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.cli.configure import STARTER
-from rtchat.config.settings import Settings, check_config
+from rtchat.config.file import file_keys, read_config, template
+from rtchat.config.settings import Settings, attributes
 from tests.program import Program
 
 KEY = "sk-0123456789abcdef"
@@ -54,12 +54,12 @@ def test_every_setting_is_shown_without_a_key_too(program: Program) -> None:
     ran = program.run("config", "show")
     assert (ran.code, ran.err) == (0, "")
     shown = rows(ran.text)
-    assert list(shown) == [*Settings.names(), "key"]
-    assert shown.pop("key") == ["none", "nowhere"]
-    assert {origin for _, origin in shown.values()} == {"the default"}
+    assert list(shown) == [*(row.name for row in attributes()), "key"]
+    assert shown.pop("key") == ["none", "not set"]
+    assert {origin for _, origin in shown.values()} == {"default"}
     assert shown["timeout"][0] == "60"
     assert shown["insecure"][0] == "false"
-    ends = {line.rindex("the default") for line in ran.text.splitlines()[:-1]}
+    ends = {line.rindex("default") for line in ran.text.splitlines()[:-1]}
     assert len(ends) == 1, "the columns are aligned"
 
 
@@ -87,7 +87,7 @@ def test_what_is_secret_is_not_shown(program: Program) -> None:
 def test_show_says_what_cannot_work(program: Program) -> None:
     ran = program.run("config", "show", environ={"RTCHAT_TIMEOUT": "soon"})
     assert ran.code == 2
-    assert ran.error.startswith("rtchat: RTCHAT_TIMEOUT: 'soon' is not valid")
+    assert "'soon' for RTCHAT_TIMEOUT" in ran.error
 
 
 # --------------------------------------------------------------------------------------------- edit
@@ -107,20 +107,19 @@ def test_editing_begins_with_a_file_of_comments(program: Program) -> None:
     ran = program.run("config", "edit", environ=editor(program.home, ""))
     assert (ran.code, ran.text, ran.err) == (0, "", "")
     file = usual(program)
-    assert file.read_text() == STARTER
+    assert file.read_text() == template()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert tomllib.loads(STARTER) == {}
+    assert tomllib.loads(template()) == {}
 
 
 def test_every_example_in_the_comments_works(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    examples = re.sub(r"^#(?=\S)", "", STARTER, flags=re.MULTILINE)
+    examples = re.sub(r"^#(?=\S)", "", template(), flags=re.MULTILINE)
     file.write_text(examples)
-    check_config(file)
+    read_config(file, required=True)
     given = set(tomllib.loads(examples)) - {"profiles"}
-    only_options = {"quiet", "verbose", "trace_audio"}
-    assert given == {*Settings.names(), "api_key_command"} - only_options
+    assert given == set(file_keys(Settings))
 
 
 def test_editing_keeps_what_is_there_and_says_what_is_wrong(program: Program) -> None:
@@ -129,7 +128,8 @@ def test_editing_keeps_what_is_there_and_says_what_is_wrong(program: Program) ->
     environ = editor(program.home, "text += 'timeout = \"soon\"\\n'") | {"RTCHAT_CONFIG": str(file)}
     ran = program.run("config", "edit", environ=environ)
     assert (ran.code, file.read_text()) == (2, '# mine\ntimeout = "soon"\n')
-    assert ran.error.startswith(f"rtchat: {file} line 2: 'soon' is not valid: it must be a number")
+    assert ran.error.startswith(f"rtchat: {file} line 2: ")
+    assert "'soon' for timeout" in ran.error
     environ |= editor(program.home, "text = 'model = '")
     ran = program.run("config", "edit", environ=environ)
     assert ran.code == 2
@@ -139,7 +139,7 @@ def test_editing_keeps_what_is_there_and_says_what_is_wrong(program: Program) ->
 def test_visual_outranks_editor(program: Program) -> None:
     environ = editor(program.home, "text = 'model = \"x\"'") | {"VISUAL": "true"}
     assert program.run("config", "edit", environ=environ).code == 0
-    assert usual(program).read_text() == STARTER
+    assert usual(program).read_text() == template()
 
 
 def test_the_usual_editor_is_vi(program: Program) -> None:

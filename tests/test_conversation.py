@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -50,6 +50,7 @@ from rtchat.core.events import (
     RateLimits,
     ReplyEnded,
     ReplyStarted,
+    ResumeAsked,
     Retry,
     ServerProblem,
     SessionCreated,
@@ -62,6 +63,7 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import Channel, Message, Options, Part, Status, Usage
 from tests.playbook import QUIET, Playbook
 
@@ -1018,3 +1020,10 @@ def test_a_server_may_call_every_reply_the_same() -> None:
 def test_a_reply_that_nobody_here_asked_for_ends_no_question() -> None:
     play = replying().skip(ReplyStarted("r9"), done(), UserSaid("and")) >> done("r9")
     play.skip(ReplyStarted("r2")) >> delta("Yes.", "r2") << Show(TextArrived("Yes."))
+
+
+def test_no_other_conversation_is_resumed_while_a_reply_is_due() -> None:
+    (shown,) = asked().conversation.handle(ResumeAsked())
+    assert isinstance(shown, Show)
+    assert isinstance(shown.update, Notice)
+    assert shown.update.level == "error"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.config.settings import Settings, resolve
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.config.resolve import resolve
+from rtchat.config.settings import Settings
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import ClearTimer, Notice, Record, ReplyOver, Show, Stop, Timing, Totals
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import (
@@ -29,7 +30,8 @@ from rtchat.core.events import (
     UsageAsked,
     UserSaid,
 )
-from rtchat.core.pricing import DATE, PRICES, Budget, Rate, cost, known_rates
+from rtchat.core.mode import Mode
+from rtchat.core.pricing import PRICES, Budget, Rate, cost, known_rates
 from rtchat.core.values import Entry, Message, Options, Part, State, Status, Usage
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
@@ -99,9 +101,7 @@ def test_the_wire_says_what_kind_of_tokens_they_are() -> None:
 # ----------------------------------------------------------------------------------------- the list
 
 
-def test_the_list_has_a_date_and_sound_prices() -> None:
-    year, month, day = map(int, DATE.split("-"))
-    assert (year, month, day) >= (2026, 1, 1)
+def test_the_list_has_sound_prices() -> None:
     for rate in PRICES.values():
         assert 0 < rate.cached < rate.input < rate.output
     assert PRICES["gpt-realtime-2.1-mini"].output == 2.4
@@ -159,32 +159,34 @@ def test_one_s_own_prices_outrank_the_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "hint"),
+    ("text", "line", "expected"),
     [
-        ("prices = 5", 1, "it must be a table"),
-        ("[prices.m]\ninput = 1", 1, "a model's prices are at least input and output"),
-        ("\n[prices]\nm = 5", 3, "a model's prices are a table of input, cached, output,"),
-        ("[prices.m]\ninput = 1\noutput = 2\nfee = 3", 1, "a model's prices are a table of input"),
-        ("[prices.m]\ninput = -1\noutput = 2", 1, "a price is a number of US dollars for a mill"),
-        ("[prices.m]\ninput = 'x'\noutput = 2", 1, "a price is a number of US dollars for a mill"),
+        ("prices = 5", 1, "a table"),
+        ("[prices.m]\ninput = 1", 1, "at least input and output"),
+        ("\n[prices]\nm = 5", 3, "a table of input, cached, output,"),
+        ("[prices.m]\ninput = 1\noutput = 2\nfee = 3", 1, "a table of input, cached"),
+        ("[prices.m]\ninput = -1\noutput = 2", 1, "US dollars per million tokens"),
+        ("[prices.m]\ninput = 'x'\noutput = 2", 1, "US dollars per million tokens"),
     ],
 )
-def test_prices_that_will_not_do(tmp_path: Path, text: str, line: int, hint: str) -> None:
+def test_prices_that_are_not_valid(tmp_path: Path, text: str, line: int, expected: str) -> None:
     config = tmp_path / "config.toml"
     config.write_text(text)
     with pytest.raises(UsageError) as caught:
         resolve({}, {"OPENAI_API_KEY": "x"}, config=config)
-    assert str(caught.value).startswith(f"{config} line {line}: this is not valid: {hint}")
+    message = str(caught.value)
+    assert message.startswith(f"{config} line {line}: ")
+    assert "prices" in message
+    assert expected in message
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "nan", "inf", "much"])
 def test_a_budget_that_will_not_do(bad: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve({"max_cost": bad}, {"OPENAI_API_KEY": "x"})
-    assert str(caught.value) == (
-        f"--max-cost: {bad!r} is not valid: "
-        "it must be a number of US dollars, more than 0 and less than a million"
-    )
+    message = str(caught.value)
+    assert f"{bad!r} for --max-cost" in message
+    assert "a number of US dollars" in message
     assert resolve({"max_cost": "0.5"}, {"OPENAI_API_KEY": "x"}).max_cost == 0.5
     assert Settings().max_cost is None
 
@@ -408,7 +410,6 @@ def test_a_pipe_stops_at_the_budget(program: Program) -> None:
 def test_a_budget_needs_a_price(program: Program) -> None:
     ran = program.run("once", "hi", "-m", "other", "--max-cost", "1")
     assert (ran.code, ran.text) == (2, "")
-    assert ran.error == (
-        "rtchat: no price of other is known, so --max-cost does not count it: "
-        'give one in the config file: [prices."other"]'
-    )
+    assert ran.error.startswith("rtchat: ")
+    assert "--max-cost" in ran.error
+    assert '[prices."other"]' in ran.error

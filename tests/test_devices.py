@@ -1,6 +1,6 @@
-"""Sound devices, of a stand-in for PortAudio that does what devices do at their worst.
+"""Audio devices, with a fake PortAudio that misbehaves like real devices.
 
-Not here: those of a sound server (`test_soundserver`).
+Tests with a sound server are in `test_soundserver`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rtchat.audio.devices import Device, Microphone, Speaker, find, listing
+from rtchat.audio.devices import Device, Microphone, Speaker, find, list_devices
 from rtchat.audio.files import RATE
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from tests.program import PATIENCE
-from tests.sounds import frequency, heard, tone
+from tests.sounds import frequency, tone, trim_silence
 
 
 class PortAudioError(Exception):
-    """As the package has it."""
+    """The exception class of the package sounddevice."""
 
 
 class Stream:
-    """A stream that nothing happens to but what a test does."""
+    """A stream that is driven by the test."""
 
     made: ClassVar[list[Stream]] = []
     refused: ClassVar[set[int]] = set()
@@ -48,17 +48,17 @@ class Stream:
             raise PortAudioError("Device unavailable")
 
     def abort(self) -> None:
-        self.options["finished_callback"]()  # as PortAudio does
+        self.options["finished_callback"]()  # as in PortAudio
 
     def close(self, *, ignore_errors: bool) -> None:
         self.is_closed = ignore_errors
 
-    def hears(self, audio: bytes, *, overflow: bool = False) -> None:
+    def capture(self, audio: bytes, *, overflow: bool = False) -> None:
         status = SimpleNamespace(input_overflow=True) if overflow else None
         self.options["callback"](audio, len(audio) // 2, None, status)
 
-    def plays(self, *, underflow: bool = False) -> bytes:
-        """A block, which will have been heard 60 ms from now."""
+    def play_block(self, *, underflow: bool = False) -> bytes:
+        """A block that will have been played in 60 ms."""
         status = SimpleNamespace(output_underflow=True) if underflow else None
         out = bytearray(self.options["blocksize"] * 2)
         time = SimpleNamespace(outputBufferDacTime=self.time + 0.04, currentTime=self.time)
@@ -87,7 +87,7 @@ DEVICES = [
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """The devices of a machine, to be changed by a test."""
+    """The devices of a machine. Tests may change the list."""
     devices = [device | {"index": number} for number, device in enumerate(DEVICES)]
 
     def query_devices(index: int | None = None) -> object:
@@ -110,12 +110,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 def refusal(act: Callable[[], object]) -> str:
     with pytest.raises(UsageError) as caught:
         act()
-    return str(caught.value)
+    assert caught.value.hint
+    return caught.value.message
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_devices_of_a_machine() -> None:
-    assert listing()[:3] == [
+def test_the_devices_are_listed() -> None:
+    assert list_devices()[:3] == [
         Device(0, "HDA Intel: ALC (hw:0,0)", "ALSA", 2, 2, default_output=True),
         Device(1, "USB Headset: Audio (hw:1,0)", "ALSA", 1, 2, default_input=True),
         Device(2, "USB Webcam (hw:2,0)", "ALSA", 1, 0),
@@ -123,52 +124,48 @@ def test_the_devices_of_a_machine() -> None:
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_device_is_found_by_its_number_or_a_part_of_its_name() -> None:
+def test_a_device_is_found_by_index_or_part_of_its_name() -> None:
     assert [find(None, "input").index, find(None, "output").index] == [1, 0]
     assert [find(2, "input").index, find("2", "input").index] == [2, 2]
     assert [find("webCAM", "input").index, find("usb", "output").index] == [2, 1]
-    assert find("hdmi", "output").index == 3  # its whole name
+    assert find("hdmi", "output").index == 3  # an exact match
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_device_that_is_not_there_or_may_be_several() -> None:
-    hint = "rtchat devices lists what there is"
-    assert refusal(lambda: find("flute", "input")) == f"there is no microphone flute: {hint}"
-    assert refusal(lambda: find(3, "input")) == f"there is no microphone 3: {hint}"
-    several = "usb may be any of 1 USB Headset: Audio (hw:1,0), 2 USB Webcam (hw:2,0)"
-    assert refusal(lambda: find("usb", "input")) == f"{several}: give its number"
+def test_an_unknown_or_ambiguous_device_is_a_usage_error() -> None:
+    assert refusal(lambda: find("flute", "input")) == "no microphone matches 'flute'"
+    assert refusal(lambda: find(3, "input")) == "no microphone matches '3'"
+    several = refusal(lambda: find("usb", "input"))
+    assert several.startswith("'usb' matches several devices")
+    assert several.endswith("1 USB Headset: Audio (hw:1,0), 2 USB Webcam (hw:2,0)")
 
 
-def test_a_machine_without_sound(machine: list[dict[str, object]]) -> None:
+def test_no_device_is_a_usage_error(machine: list[dict[str, object]]) -> None:
     del machine[3:], machine[:2]
-    instead = "connect one, or type instead"
-    assert refusal(lambda: find(None, "output")) == f"this machine has no speaker: {instead}"
+    assert refusal(lambda: find(None, "output")) == "no speaker found"
     machine.clear()
-    assert refusal(listing) == f"this machine has no sound device: {instead}"
+    assert refusal(list_devices) == "no audio device found"
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "part"),
     [
-        ("raise ImportError", "sound takes the package sounddevice: pip install 'rtchat[voice]'"),
-        (
-            "raise OSError('PortAudio library not found')",
-            "sound takes the library PortAudio: install it: on Debian, apt install libportaudio2",
-        ),
-        ("raise Exception('Internal error')", "there is no sound (Internal error): type instead"),
+        ("raise ImportError", "package sounddevice"),
+        ("raise OSError('PortAudio library not found')", "library PortAudio"),
+        ("raise Exception('Internal error')", "(Internal error)"),
     ],
 )
-def test_a_machine_without_what_finds_sound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+def test_a_missing_library_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, part: str
 ) -> None:
     (tmp_path / "sounddevice.py").write_text(source)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    assert refusal(listing) == said
+    assert part in refusal(list_devices)
 
 
-class Ears:
-    """What somebody who opened both devices is told."""
+class Callbacks:
+    """Records the callbacks of both devices."""
 
     def __init__(self) -> None:
         self.audio: list[bytes] = []
@@ -185,182 +182,188 @@ class Ears:
 
 
 async def turn() -> None:
-    """Let the loop do what it was told to."""
+    """Let the loop run the scheduled callbacks."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_microphone_hands_on_what_it_hears() -> None:
+def test_a_microphone_delivers_its_audio() -> None:
     async def main() -> None:
-        ears = Ears()
-        with ears.microphone() as microphone:
+        callbacks = Callbacks()
+        with callbacks.microphone() as microphone:
             (stream,) = Stream.made
             assert (stream.samplerate, stream.options["blocksize"]) == (RATE, 480)
             loud = tone(440, 0.02, loud=1)
-            stream.hears(loud)
+            stream.capture(loud)
             await turn()
-            assert (ears.audio, microphone.overruns) == ([loud], 0)
+            assert (callbacks.audio, microphone.overruns) == ([loud], 0)
             assert microphone.level > 0.9
-            stream.hears(b"\1\0" * 480)
-            stream.hears(b"\2\0" * 480)
+            stream.capture(b"\1\0" * 480)
+            stream.capture(b"\2\0" * 480)
             await turn()
-            assert ears.audio[1:] == [b"\1\0" * 480 + b"\2\0" * 480]
+            assert callbacks.audio[1:] == [b"\1\0" * 480 + b"\2\0" * 480]
         assert (stream.is_closed, microphone.level) == (True, 0)
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_loop_that_is_late_loses_the_oldest_and_knows_how_much() -> None:
+def test_a_late_loop_loses_the_oldest_blocks_and_counts_them() -> None:
     async def main() -> None:
-        ears = Ears()
-        with ears.microphone() as microphone:
+        callbacks = Callbacks()
+        with callbacks.microphone() as microphone:
             for number in range(1, 104):
-                Stream.made[0].hears(bytes([number, 0]) * 480, overflow=number == 50)
+                Stream.made[0].capture(bytes([number, 0]) * 480, overflow=number == 50)
             await turn()
-            assert ears.audio == [b"".join(bytes([n, 0]) * 480 for n in range(4, 104))]
+            assert callbacks.audio == [b"".join(bytes([n, 0]) * 480 for n in range(4, 104))]
             assert microphone.overruns == 4
 
     asyncio.run(main())
 
 
-def test_a_device_with_a_rate_of_its_own_is_heard_and_fed_at_that(
+def test_audio_is_resampled_for_a_device_with_another_rate(
     machine: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("soxr")
     monkeypatch.setattr(Stream, "refused", {RATE})
 
     async def main() -> None:
-        ears = Ears()
-        with ears.microphone(), ears.speaker() as speaker:
-            hears, plays = Stream.made
-            assert (hears.samplerate, plays.samplerate, len(machine)) == (48000, 48000, 5)
-            sound = tone(440, 1, rate=48000)
-            for start in range(0, len(sound), 1920):
-                hears.hears(sound[start : start + 1920])
+        callbacks = Callbacks()
+        with callbacks.microphone(), callbacks.speaker() as speaker:
+            input_stream, output_stream = Stream.made
+            assert (input_stream.samplerate, output_stream.samplerate, len(machine)) == (
+                48000,
+                48000,
+                5,
+            )
+            samples = tone(440, 1, rate=48000)
+            for start in range(0, len(samples), 1920):
+                input_stream.capture(samples[start : start + 1920])
             await turn()
-            audio = b"".join(ears.audio)
+            audio = b"".join(callbacks.audio)
             assert len(audio) / 2 / RATE == pytest.approx(1, abs=0.1)
             assert frequency(audio) == pytest.approx(440, rel=0.01)
             for item in ("a", "b"):
                 for start in range(0, RATE * 2, 960):
                     speaker.play(item, 0, tone(440, 1)[start : start + 960])
             speaker.end("b")
-            out = b"".join(plays.plays() for _ in range(101))
-            assert len(heard(out)) / 2 / 48000 == pytest.approx(2, abs=0.01)
-            assert frequency(heard(out), rate=48000) == pytest.approx(440, rel=0.01)
+            out = b"".join(output_stream.play_block() for _ in range(101))
+            assert len(trim_silence(out)) / 2 / 48000 == pytest.approx(2, abs=0.01)
+            assert frequency(trim_silence(out), rate=48000) == pytest.approx(440, rel=0.01)
             assert speaker.underruns == 0
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_speaker_plays_and_is_stopped_where_it_was_heard() -> None:
+def test_a_speaker_plays_and_reports_the_position_when_stopped() -> None:
     async def main() -> None:
-        ears = Ears()
-        with ears.speaker() as speaker:
+        callbacks = Callbacks()
+        with callbacks.speaker() as speaker:
             (stream,) = Stream.made
             speaker.play("a", 0, tone(440, 1))
-            assert (speaker.playing, speaker.level) == (True, 0)
+            assert speaker.playing
             out = b""
             for _ in range(10):
-                out += stream.plays()
+                out += stream.play_block()
                 stream.time += 0.02
             assert out == tone(440, 1)[: len(out)]
-            assert speaker.level > 0.8
-            assert speaker.stop() == PlaybackCut("a", 0, 160)  # 200, and 40 are on their way
-            assert stream.plays() == bytes(960)
+            cut = speaker.stop()
+            assert cut == PlaybackCut("a", 0, 160)  # 200 ms minus 40 ms in the device's buffer
+            assert stream.play_block() == bytes(960)
             assert (speaker.playing, speaker.stop(), speaker.underruns) == (False, None, 0)
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_speaker_that_cannot_go_on_after_a_stop_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_speaker_that_cannot_restart_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        ears = Ears()
-        with ears.speaker() as speaker:
+        callbacks = Callbacks()
+        with callbacks.speaker() as speaker:
             speaker.play("a", 0, tone(440, 1))
-            Stream.made[0].plays()
+            Stream.made[0].play_block()
             monkeypatch.setattr(Stream, "cannot_start", True)
             assert speaker.stop() is not None
             speaker.play("b", 0, tone(440, 1))
-            assert (len(ears.lost), speaker.playing) == (1, False)
+            assert (len(callbacks.lost), speaker.playing) == (1, False)
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_gap_that_the_device_makes_is_an_underrun_too() -> None:
+def test_device_underflows_count_as_underruns() -> None:
     async def main() -> None:
-        with Ears().speaker() as speaker:
-            Stream.made[0].plays(underflow=True)
-            assert speaker.underruns == 0  # nothing was to be heard
+        with Callbacks().speaker() as speaker:
+            Stream.made[0].play_block(underflow=True)
+            assert speaker.underruns == 0  # nothing was queued
             speaker.play("a", 0, tone(440, 1))
-            Stream.made[0].plays()
-            Stream.made[0].plays(underflow=True)
-            assert (speaker.underruns, speaker.dropped) == (1, 0)
+            Stream.made[0].play_block()
+            Stream.made[0].play_block(underflow=True)
+            assert speaker.underruns == 1
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_device_that_vanishes_is_told_once_and_the_rest_goes_on() -> None:
+def test_a_lost_device_is_reported_once() -> None:
     async def main() -> None:
-        ears = Ears()
-        with ears.microphone(), ears.speaker() as speaker:
+        callbacks = Callbacks()
+        with callbacks.microphone(), callbacks.speaker() as speaker:
             speaker.play("a", 0, tone(440, 1))
             for stream in Stream.made:
                 stream.options["finished_callback"]()
                 stream.options["finished_callback"]()
             await turn()
-            hint, name = "the conversation goes on as text", "USB Headset: Audio (hw:1,0)"
-            assert ears.lost == [
-                Problem(ExitCode.USAGE, f"the microphone {name} is gone", hint),
-                Problem(ExitCode.OUTPUT, f"the speaker {name} is gone", hint),
+            assert [problem.exit for problem in callbacks.lost] == [
+                ExitCode.USAGE,
+                ExitCode.OUTPUT,
             ]
+            name = "USB Headset: Audio (hw:1,0)"
+            for problem, kind in zip(callbacks.lost, ("microphone", "speaker"), strict=True):
+                assert problem.message == f"lost the {kind} {name}"
+                assert problem.hint
             speaker.play("b", 0, tone(440, 1))
             speaker.end("b")
             assert (speaker.playing, speaker.stop()) == (False, None)
-        assert len(ears.lost) == 2
+        assert len(callbacks.lost) == 2
 
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_device_that_says_nothing_more_has_vanished() -> None:
+def test_a_device_without_callbacks_is_lost() -> None:
     async def main() -> None:
-        ears = Ears()
-        gone = asyncio.get_running_loop().create_future()
-        ears.lost = Told(gone.set_result)
-        with ears.microphone():
-            Stream.made[0].hears(bytes(960))
-            problem = await asyncio.wait_for(gone, PATIENCE)
-        assert "is gone" in problem.message
+        callbacks = Callbacks()
+        lost = asyncio.get_running_loop().create_future()
+        callbacks.lost = ObservedList(lost.set_result)
+        with callbacks.microphone():
+            Stream.made[0].capture(bytes(960))
+            problem = await asyncio.wait_for(lost, PATIENCE)
+        assert problem.message.startswith("lost the microphone ")
 
     asyncio.run(main())
 
 
-class Told(list[Problem]):
-    """A list that tells what is put in it."""
+class ObservedList(list[Problem]):
+    """A list that passes appended values to a function."""
 
-    def __init__(self, tell: Callable[[Problem], None]) -> None:
-        self.append = tell  # type: ignore[method-assign] # it takes what a list takes
+    def __init__(self, observe: Callable[[Problem], None]) -> None:
+        self.append = observe  # type: ignore[method-assign] # a function with the same signature
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_device_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    hint = "rtchat devices lists what there is"
+def test_a_device_that_cannot_be_opened_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "USB Headset: Audio (hw:1,0)"
 
     async def main() -> None:
         monkeypatch.setattr(Stream, "cannot_start", True)
-        said = refusal(Ears().speaker)
-        assert said == f"{name} cannot be opened (Device unavailable): {hint}"
+        message = refusal(Callbacks().speaker)
+        assert message == f"{name} cannot be opened (Device unavailable)"
         assert Stream.made[0].is_closed
         monkeypatch.setattr(Stream, "refused", {RATE, 48000})
-        said = refusal(Ears().microphone)
-        assert said == f"{name} cannot be opened (Invalid sample rate): {hint}"
+        message = refusal(Callbacks().microphone)
+        assert message == f"{name} cannot be opened (Invalid sample rate)"
 
     asyncio.run(main())

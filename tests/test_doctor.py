@@ -1,4 +1,4 @@
-"""`rtchat doctor`: each stage of a connection, and what is said of the first that fails."""
+"""`rtchat doctor`: the stages of a connection, and the report of the first that fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def examined(program: Program, url: str, *options: str, **environ: str) -> Ran:
 
 
 def as_json(ran: Ran) -> dict[str, Any]:
-    """What `--json` printed, which is one object and holds no secret."""
+    """The output of `--json`, which is one object and contains no secret."""
     assert ran.text.count("\n") == 1
     assert KEY not in ran.text + ran.err
     found: dict[str, Any] = json.loads(ran.text)
@@ -45,7 +45,7 @@ def as_json(ran: Ran) -> dict[str, Any]:
 
 
 def failing(found: Mapping[str, Any]) -> tuple[str, str]:
-    """The stage that failed and its detail; all before it are fine, none after it was tried."""
+    """The failed stage and its detail. All stages before it succeeded; none after it was tried."""
     oks = [stage["ok"] for stage in found["stages"]]
     place = oks.index(False)
     assert oks == [True] * place + [False] + [None] * (len(oks) - place - 1)
@@ -60,10 +60,10 @@ def stage(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(one)
 
 
-# -------------------------------------------------------------------------------------- all is well
+# ------------------------------------------------------------------------------------------ success
 
 
-def test_a_line_for_each_stage(program: Program) -> None:
+def test_each_stage_is_a_line(program: Program) -> None:
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url)
     lines = [line for line in ran.text.splitlines() if not line.startswith("  ")]
@@ -80,7 +80,7 @@ def test_a_line_for_each_stage(program: Program) -> None:
     assert untimed[9].endswith("  code 1000")
 
 
-def test_settings_say_where_they_come_from(program: Program) -> None:
+def test_settings_show_their_origins(program: Program) -> None:
     (program.home / ".env").write_text("RTCHAT_TIMEOUT=5\n")
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = examined(program, url, "-H", "X-Secret: hunter2", "-m", "other")
@@ -89,13 +89,13 @@ def test_settings_say_where_they_come_from(program: Program) -> None:
     assert lines == [
         "model: other (--model)",
         f"url: {url} (--url)",
-        "dialect: auto (the default)",
-        "connect_timeout: 10 (the default)",
-        "timeout: 5 (RTCHAT_TIMEOUT in .env)",
+        "dialect: auto (default)",
+        "local: false (default)",
         "headers: X-Secret: … (--header)",
-        "ca_bundle: none (the default)",
-        "insecure: false (the default)",
-        "local: false (the default)",
+        "connect_timeout: 10 (default)",
+        "timeout: 5 (RTCHAT_TIMEOUT in .env)",
+        "insecure: false (default)",
+        "ca_bundle: none (default)",
         "key: …cdef (OPENAI_API_KEY)",
     ]
     assert "hunter2" not in ran.text
@@ -114,7 +114,7 @@ def test_json_is_one_object(program: Program) -> None:
     assert found["settings"]["key"] == {"value": "…cdef", "origin": "OPENAI_API_KEY"}
 
 
-def test_it_costs_one_question_and_few_tokens(program: Program) -> None:
+def test_doctor_asks_one_question_with_few_tokens(program: Program) -> None:
     asked: list[dict[str, Any]] = []
 
     async def talk(client: ServerConnection) -> None:
@@ -143,7 +143,7 @@ def test_the_older_dialect(program: Program) -> None:
     assert ", dialect beta, " in stage(found, "session_created")["detail"]
 
 
-def test_a_reply_that_thinks_too_long_is_one(program: Program) -> None:
+def test_a_reply_cut_off_while_reasoning_counts_as_a_reply(program: Program) -> None:
     rule = {"text": "", "incomplete": "max_output_tokens"}
     with background(lambda: run_server(ScriptEngine(read_script({"rule": [rule]})))) as url:
         found = as_json(examined(program, url, "--json"))
@@ -154,43 +154,40 @@ def test_a_reply_that_thinks_too_long_is_one(program: Program) -> None:
 # ------------------------------------------------------------------------------ below the handshake
 
 
-def test_settings_that_cannot_work(tmp_path: Path) -> None:
+def test_invalid_settings(tmp_path: Path) -> None:
     ran = Program(tmp_path).run("doctor", "--json")
     found = as_json(ran)
     assert ran.code == 2
     assert failing(found) == ("settings", "no key")
     assert found["settings"] == {}
-    assert ran.error.startswith("rtchat: no key: set OPENAI_API_KEY")
+    assert "OPENAI_API_KEY" in ran.err
 
 
-def test_a_url_that_is_none(program: Program) -> None:
+def test_an_invalid_url(program: Program) -> None:
     ran = examined(program, "https://a.example", "--json")
     assert ran.code == 2
     assert failing(as_json(ran))[0] == "settings"
 
 
-def test_a_name_that_nobody_has(program: Program) -> None:
+def test_an_unknown_host(program: Program) -> None:
     ran = examined(program, "wss://rtchat.invalid/v1", "--connect-timeout", "5", "--json")
     name, detail = failing(as_json(ran))
     assert (ran.code, name) == (4, "dns")
-    assert detail in (
-        "rtchat.invalid cannot be found",
-        "no answer from rtchat.invalid within 5 s",  # a resolver that is far away
-    )
+    assert "rtchat.invalid" in detail  # not found, or a slow resolver timed out
 
 
-def test_nobody_listens(program: Program) -> None:
+def test_a_refused_connection(program: Program) -> None:
     with unused_port() as port:
         address = f"127.0.0.1:{port}"
         ran = examined(program, f"ws://{address}/v1/realtime")
     lines = [line for line in ran.text.splitlines() if not line.startswith("  ")]
     assert ran.code == 4
-    assert ran.error == (f"rtchat: nothing listens at {address}: check --url, or start the server")
-    assert re.fullmatch(rf"tcp +failed +\d+ ms  nothing listens at {address}", lines[3])
+    assert re.search(f"{address}.*--url", ran.err, re.DOTALL)
+    assert re.fullmatch(rf"tcp +failed +\d+ ms  .*{address}.*", lines[3])
     assert [line.split("  ")[-1].strip() for line in lines[4:]] == ["not tried"] * 6
 
 
-def test_tls_that_is_trusted(program: Program) -> None:
+def test_a_trusted_certificate(program: Program) -> None:
     file, context = certificate(program.home, "IP:127.0.0.1")
     with background(lambda: run_server(EchoEngine(), api_key=KEY, ssl=context)) as url:
         by_option = as_json(examined(program, url, "--ca-bundle", str(file), "--json"))
@@ -201,7 +198,7 @@ def test_tls_that_is_trusted(program: Program) -> None:
         assert re.fullmatch(r"TLSv1\.3, issued by rtchat tests, expires \d{4}-\d\d-\d\d", detail)
 
 
-def test_tls_that_is_not(program: Program) -> None:
+def test_an_untrusted_certificate(program: Program) -> None:
     _, context = certificate(program.home, "IP:127.0.0.1")
     with background(lambda: run_server(EchoEngine(), ssl=context)) as url:
         ran = examined(program, url, "--json")
@@ -210,7 +207,7 @@ def test_tls_that_is_not(program: Program) -> None:
     assert detail.endswith("is not trusted (self-signed certificate)")
 
 
-def test_tls_that_has_expired(program: Program) -> None:
+def test_an_expired_certificate(program: Program) -> None:
     file, context = _expired(program.home)
     with background(lambda: run_server(EchoEngine(), ssl=context)) as url:
         ran = examined(program, url, "--ca-bundle", str(file), "--json")
@@ -220,7 +217,7 @@ def test_tls_that_has_expired(program: Program) -> None:
 
 
 def _expired(folder: Path) -> tuple[Path, Any]:
-    """A certificate that was good until yesterday."""
+    """A certificate that expired yesterday."""
     file, context = certificate(folder, "IP:127.0.0.1")
     old = folder / "old.pem"
     command = ["openssl", "x509", "-in", str(file), "-signkey", str(folder / "key.pem")]
@@ -232,18 +229,18 @@ def _expired(folder: Path) -> tuple[Path, Any]:
     return old, context
 
 
-def test_no_tls_where_it_is_expected(program: Program) -> None:
+def test_a_server_without_tls(program: Program) -> None:
     with background(lambda: run_server(EchoEngine())) as url:
         ran = examined(program, url.replace("ws:", "wss:"), "--json")
     found = as_json(ran)
     assert (ran.code, failing(found)[0]) == (4, "tls")
-    assert found["error"]["hint"] == "is it ws:// instead of wss://?"
+    assert "ws://" in found["error"]["hint"]
 
 
 # -------------------------------------------------------------------------------------------- proxy
 
 
-def test_a_proxy_takes_over_what_is_its_business(program: Program) -> None:
+def test_a_proxy_replaces_dns_tcp_and_tls(program: Program) -> None:
     async def run() -> tuple[Ran, list[str]]:
         async with run_server(EchoEngine(), api_key=KEY) as url:
             port = int(url.split(":")[2].split("/")[0])
@@ -262,9 +259,7 @@ def test_a_proxy_takes_over_what_is_its_business(program: Program) -> None:
     found = as_json(ran)
     assert (found["ok"], target) == (True, "realtime.test:80")
     assert stage(found, "proxy")["detail"] == f"http://[key]@{address} (HTTPS_PROXY)"
-    assert {stage(found, name)["detail"] for name in ("dns", "tcp", "tls")} == {
-        "the proxy's business"
-    }
+    assert {stage(found, name)["detail"] for name in ("dns", "tcp", "tls")} == {"done by the proxy"}
     assert "hunter2" not in ran.text
 
 
@@ -284,44 +279,45 @@ def test_a_proxy_that_refuses(program: Program) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "hint"),
     [
-        ("401 Unauthorized", 3, "check OPENAI_API_KEY"),
-        ("404 Not Found", 4, "check --url and --model"),
-        ("429 Too Many", 5, "wait a little, or check the plan of your account"),
-        ("503 Busy", 4, "try again later"),
+        ("401 Unauthorized", 3, "OPENAI_API_KEY"),
+        ("404 Not Found", 4, "--model"),
+        ("429 Too Many", 5, "plan"),
+        ("503 Busy", 4, "later"),
     ],
 )
-def test_a_handshake_that_is_refused(program: Program, status: str, code: int, hint: str) -> None:
+def test_a_refused_handshake(program: Program, status: str, code: int, hint: str) -> None:
     body = json.dumps({"error": {"message": f"No, {KEY}."}}).encode()
     with background(lambda: tcp(http(status, body))) as port:
         ran = examined(program, f"ws://{port.address}/v1/realtime", "--json")
     found = as_json(ran)
     number = status.split()[0]
     assert ran.code == code
-    assert failing(found) == ("handshake", f"the server answered HTTP {number} (No, [key].)")
-    assert found["error"] == {
-        "code": number,
-        "message": f"the server answered HTTP {number} (No, [key].)",
-        "hint": hint,
-    }
+    error = found["error"]
+    assert failing(found) == ("handshake", error["message"])
+    assert error["code"] == number
+    assert f"HTTP {number} (No, [key].)" in error["message"]
+    assert hint in error["hint"]
 
 
-def test_a_handshake_that_hangs(program: Program) -> None:
+def test_a_hanging_handshake(program: Program) -> None:
     with background(lambda: tcp(b"", stays=True)) as port:
         ran = examined(program, f"ws://{port.address}/v1", "--connect-timeout", "0.3", "--json")
     assert ran.code == 4
-    assert failing(as_json(ran)) == ("handshake", f"no answer from {port.address} within 0.3 s")
+    name, detail = failing(as_json(ran))
+    assert name == "handshake"
+    assert re.search(f"{port.address}.*0.3 s", detail)
 
 
 # -------------------------------------------------------------------------------------- the session
 
 
 async def silent(client: ServerConnection) -> None:
-    """A server that has nothing to say."""
+    """A server that sends nothing."""
     await client.wait_closed()
 
 
 def conversing(*answers: Mapping[str, Any] | None) -> Talk:
-    """Greet, then answer each event with the next of these; None is no answer."""
+    """Start a session, then answer each event with the next of these; None means no answer."""
 
     async def talk(client: ServerConnection) -> None:
         await client.send(json.dumps(CREATED))
@@ -350,51 +346,46 @@ def _done(status: str, **error: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("talk", "code", "failed", "said"),
+    ("talk", "code", "failed", "detail"),
     [
-        (silent, 4, "session_created", "the server began no session within 2 s"),
+        (silent, 4, "session_created", "timed out.* 2 s"),
         (
             saying(json.dumps(_error(message=f"Bad {KEY}", code="invalid_api_key"))),
             3,
             "session_created",
-            "Bad [key]",
+            r"Bad \[key\]",
         ),
         (
             saying(json.dumps(_error(message="Too busy")), code=1013, reason="busy"),
             4,
             "session_created",
-            "connection lost (1013 busy); the server said: Too busy",
+            r"connection lost \(1013 busy\).*Too busy",
         ),
-        (saying("<html>", b"\0"), 4, "session_created", "connection lost (1000)"),
-        (
-            conversing(),
-            4,
-            "session_update",
-            "the server did not answer our settings within 2 s",
-        ),
+        (saying("<html>", b"\0"), 4, "session_created", r"connection lost \(1000\)"),
+        (conversing(), 4, "session_update", "timed out.* 2 s"),
         (
             conversing(_error(message="Who?")),
             4,
             "session_update",
-            "the server did not answer our settings within 2 s; it said: Who?",
+            r"timed out.* 2 s.*Who\?",
         ),
         (
             conversing(_error(message="No such.", param="session.x", event_id="THEIRS")),
             2,
             "session_update",
-            "the server refused session.x: No such.",
+            r"session\.x.*No such\.",
         ),
         (
             conversing(UPDATED, None, _error(message="Not that.", event_id="THEIRS")),
             1,
             "first_token",
-            "Not that.",
+            r"Not that\.",
         ),
         (
             conversing(UPDATED, None, _done("failed", code="server_error", message="Oh no.")),
             1,
             "first_token",
-            "the reply failed: Oh no.",
+            r"failed.*Oh no\.",
         ),
         (
             conversing(
@@ -402,23 +393,25 @@ def _done(status: str, **error: str) -> dict[str, Any]:
             ),
             5,
             "first_token",
-            "the reply failed: No credit.",
+            r"failed.*No credit\.",
         ),
-        (conversing(UPDATED), 4, "first_token", "the server said no word within 2 s"),
+        (conversing(UPDATED), 4, "first_token", "timed out.* 2 s"),
     ],
 )
 def test_a_session_that_fails(
-    program: Program, talk: Talk, code: int, failed: str, said: str
+    program: Program, talk: Talk, code: int, failed: str, detail: str
 ) -> None:
     timeouts = ("--connect-timeout", "2", "--timeout", "2")
     with background(lambda: sockets(talk)) as url:
         ran = examined(program, url, *timeouts, "--json")
     assert ran.code == code
-    assert failing(as_json(ran)) == (failed, said)
-    assert said.rstrip(".") in ran.error
+    name, found = failing(as_json(ran))
+    assert name == failed
+    assert re.search(detail, found)
+    assert found.rstrip(".") in ran.err
 
 
-def test_a_server_that_never_stops_talking_is_not_waited_for(program: Program) -> None:
+def test_endless_events_do_not_delay_the_timeout(program: Program) -> None:
     async def talk(client: ServerConnection) -> None:
         while True:
             await client.send('{"type": "ping"}')
@@ -429,7 +422,7 @@ def test_a_server_that_never_stops_talking_is_not_waited_for(program: Program) -
     assert failing(as_json(ran))[0] == "session_created"
 
 
-def test_what_a_server_says_is_harmless(program: Program) -> None:
+def test_server_text_is_escaped(program: Program) -> None:
     session = {"type": "realtime", "id": "\x1b[31m" + "x" * 10_000, "expires_at": 1e17}
     with background(lambda: sockets(saying(_created(session)))) as url:
         ran = examined(program, url)
@@ -451,11 +444,11 @@ def test_a_reader_that_has_gone_away(program: Program, gone: int) -> None:
     assert (ran.code, ran.err) == (141, "")
 
 
-def test_an_output_that_is_full(program: Program) -> None:
+def test_a_full_output(program: Program) -> None:
     with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         ran = program.shell(f"rtchat doctor --url {url} >/dev/full")
     assert ran.code == 6
-    assert ran.error.startswith("rtchat: stdout cannot be written (No space left on device)")
+    assert "stdout cannot be written (No space left on device)" in ran.err
 
 
 def test_the_server_in_this_process(program: Program, data_home: Path) -> None:

@@ -1,6 +1,8 @@
-"""Where a server is and how a key gets there: what is sent, and what is refused beforehand."""
+"""Endpoints: the URL, headers and keys that are sent, and what is refused before sending."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -53,27 +55,25 @@ def test_a_url_gets_the_model_unless_it_names_one(url: str, model: str, full: st
         "wss://a.example/#fragment",
     ],
 )
-def test_what_is_no_websocket_url_is_said_so(url: str) -> None:
+def test_an_invalid_websocket_url(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(url=url)
-    assert str(caught.value) == (
-        f"{url!r} is not a WebSocket URL: write it as wss://host/path, or ws:// for this machine"
-    )
+    assert repr(url) in caught.value.message
+    assert "wss://" in caught.value.hint
 
 
-def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
+def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(url="wss://me:hunter2@a.example:99999/")
-    assert str(caught.value) == (
-        "the URL has a name or a password in it, which would be shown: "
-        "send it with --header 'Authorization: Basic …'"
-    )
+    assert "password" in caught.value.message
+    assert "--header" in caught.value.hint
+    assert not re.search("me:|hunter2", str(caught.value))
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LocalHost:1", "127.0.0.1", "127.8.9.1:8765", "[::1]", "[::1]:8765"]
 )
-def test_a_key_may_go_unencrypted_on_this_machine(host: str) -> None:
+def test_a_key_may_be_sent_unencrypted_to_loopback(host: str) -> None:
     url = f"ws://{host}/r"
     assert endpoint(url=url, api_key=KEY) == Endpoint(url, BEARER, (), (KEY,))
 
@@ -81,33 +81,32 @@ def test_a_key_may_go_unencrypted_on_this_machine(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["a.example", "10.0.0.1", "localhost.a.example", "127.0.0.1.a.example", "[fe80::1]"]
 )
-def test_a_key_crosses_no_network_unencrypted(host: str) -> None:
+def test_a_key_is_not_sent_unencrypted_over_a_network(host: str) -> None:
     url = f"ws://{host}/r"
     name = host.strip("[]")
-    message = (
-        f"refusing to send a key over plain ws:// to {name}: "
-        "use wss://, or --insecure if that network is yours"
-    )
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, api_key=KEY)
-    assert str(caught.value) == message
+    assert name in caught.value.message
+    assert "--insecure" in caught.value.hint
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, api_key=KEY, auth="subprotocol")
-    assert str(caught.value) == message
+    assert name in caught.value.message
+    assert "--insecure" in caught.value.hint
     with pytest.raises(UsageError) as caught:
         endpoint(url=url, headers=[("Api-Key", KEY)])
-    assert str(caught.value) == message
+    assert name in caught.value.message
+    assert "--insecure" in caught.value.hint
     assert endpoint(url=url, headers=[("X-Color", "red")]) == Endpoint(url, (("X-Color", "red"),))
     assert endpoint(url=url, api_key=KEY, insecure=True) == Endpoint(url, BEARER, (), (KEY,))
 
 
-def test_the_key_goes_into_the_header_that_openai_reads() -> None:
+def test_the_key_is_sent_in_the_authorization_header() -> None:
     assert endpoint(api_key=KEY, headers=[("OpenAI-Project", "p")]) == Endpoint(
         "wss://api.openai.com/v1/realtime", (*BEARER, ("OpenAI-Project", "p")), (), (KEY,)
     )
 
 
-def test_a_header_of_the_users_takes_the_place_of_the_key() -> None:
+def test_a_users_header_replaces_the_key() -> None:
     headers = (("authorization", "Basic dXNlcjpwYXNzd29yZA=="),)
     assert endpoint(api_key=KEY, headers=headers) == Endpoint(
         "wss://api.openai.com/v1/realtime",
@@ -117,7 +116,7 @@ def test_a_header_of_the_users_takes_the_place_of_the_key() -> None:
     )
 
 
-def test_a_short_lived_secret_goes_the_way_of_browsers() -> None:
+def test_a_client_secret_is_sent_as_a_subprotocol() -> None:
     assert endpoint(api_key="ek_0123456789", auth="subprotocol") == Endpoint(
         "wss://api.openai.com/v1/realtime",
         (),
@@ -131,24 +130,24 @@ def test_the_older_dialect_has_a_header() -> None:
 
 
 @pytest.mark.parametrize("spoilt", ["\n", "\r\nX-Other: 1", "é", "“", "\0"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(spoilt: str) -> None:
+def test_a_key_with_an_invalid_character_is_refused_and_not_shown(spoilt: str) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(api_key=KEY + spoilt)
-    assert str(caught.value) == (
-        "the header 'Authorization' has a character that cannot be sent: check the key"
-    )
+    assert "'Authorization'" in caught.value.message
+    assert "key" in caught.value.hint
+    assert KEY not in str(caught.value)
     with pytest.raises(UsageError) as caught:
         endpoint(api_key=KEY + spoilt, auth="subprotocol")
-    assert str(caught.value) == "the key has a character that no sub-protocol has: check the key"
+    assert "the key" in caught.value.message
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("header", [("X-Name", "日本"), ("X-Name", "a\nb"), ("X Name", "a")])
-def test_a_header_that_cannot_be_sent_is_refused(header: tuple[str, str]) -> None:
+def test_an_invalid_header_is_refused(header: tuple[str, str]) -> None:
     with pytest.raises(UsageError) as caught:
         endpoint(headers=[header])
-    assert str(caught.value) == (
-        f"the header {header[0]!r} has a character that cannot be sent: check --header"
-    )
+    assert repr(header[0]) in caught.value.message
+    assert "--header" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -162,12 +161,12 @@ def test_a_header_that_cannot_be_sent_is_refused(header: tuple[str, str]) -> Non
         ("-", "- is wrong, -!"),
     ],
 )
-def test_a_key_is_taken_out_of_texts_but_a_word_is_not(key: str, shown: str) -> None:
+def test_a_key_is_redacted_but_a_word_is_not(key: str, shown: str) -> None:
     where = endpoint(url="wss://a.example", api_key=key)
     assert where.redact(f"{key} is wrong, {key}!") == shown
 
 
-def test_every_kind_of_key_is_taken_out_of_texts() -> None:
+def test_every_kind_of_key_is_redacted() -> None:
     headers = [("api-key", "azure-0123"), ("Authorization", "Bearer entra-4567"), ("api-key", " ")]
     where = endpoint(url="wss://a.example", api_key=KEY, headers=headers)
     assert where.redact(f"azure-0123, entra-4567, {KEY}") == "[key], [key], [key]"

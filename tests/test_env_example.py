@@ -9,14 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.config.settings import ENVIRONMENT, Secret, Settings, resolve
-from rtchat.config.sources import FROM_DOTENV
+from rtchat.config import variables
+from rtchat.config.resolve import resolve
+from rtchat.config.settings import Secret, Settings, rows
+from tests import generate
 
-_ROOT = Path(__file__).parents[1]
-_FILE = _ROOT / ".env.example"
-_LINES = _FILE.read_text(encoding="utf-8").splitlines()
+_ROOT = generate.ROOT
+_TEXT = generate.ENV_EXAMPLE.read_text(encoding="utf-8")
+_LINES = _TEXT.splitlines()
 _EXAMPLE = re.compile(r"#([A-Z][A-Z0-9_]*)=(\S.*)")
 _EXAMPLES = {found[1]: found[2] for line in _LINES if (found := _EXAMPLE.fullmatch(line))}
+
+_OF_SETTINGS = {row.variable.name: row.variable.dotenv for row in rows() if row.variable}
+_NOT_IN_DOTENV = {
+    *(name for name, may in _OF_SETTINGS.items() if may == "no"),
+    variables.CONFIG.name,
+}
 
 _BY_LIBRARIES = {"SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "VISUAL", "EDITOR"}
 """Read by Python's own TLS, by websockets and by the prompt."""
@@ -42,9 +50,14 @@ def _named_in_the_code() -> set[str]:
     return names
 
 
+def test_it_is_what_the_table_of_settings_says() -> None:
+    """`python -m tests.generate` writes it."""
+    assert generate.env_example() == _TEXT
+
+
 def test_it_names_every_variable_and_no_other() -> None:
     read = _named_in_the_code() - _NOT_THE_USER_S
-    assert read >= {*ENVIRONMENT.values(), "OPENAI_API_KEY", "RTCHAT_DEBUG", "NO_COLOR", "TERM"}
+    assert read >= {*_OF_SETTINGS, "OPENAI_API_KEY", "RTCHAT_DEBUG", "NO_COLOR", "TERM"}
     assert set(_EXAMPLES) == read | _BY_LIBRARIES
 
 
@@ -78,7 +91,7 @@ def test_every_example_works(tmp_path: Path) -> None:
         key=Secret("sk-..."),
     )
     ignored = {line.partition(" ")[0] for line in warnings if "is ignored" in line}
-    assert ignored == {name for name, may in FROM_DOTENV.items() if may == "no"}
+    assert ignored == _NOT_IN_DOTENV
     environ = {name: _EXAMPLES[name] for name in ignored}
     config = tmp_path / environ["RTCHAT_CONFIG"]
     config.touch()
@@ -92,9 +105,8 @@ def test_every_example_works(tmp_path: Path) -> None:
     "variable",
     [
         *("RTCHAT_DEBUG", "NO_COLOR", "SSL_CERT_FILE", "RTCHAT_DOTENV"),
-        *(name for name, may in FROM_DOTENV.items() if may == "no"),
+        *sorted(_NOT_IN_DOTENV),
     ],
 )
 def test_it_says_what_dotenv_cannot_give(variable: str) -> None:
-    text = "\n".join(_LINES)
-    assert text.index("environment alone") < text.index(f"#{variable}=")
+    assert _TEXT.index("environment alone") < _TEXT.index(f"#{variable}=")

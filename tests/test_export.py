@@ -1,4 +1,4 @@
-"""Kept conversations as files for others."""
+"""Exports of saved conversations."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ from rtchat.core.values import (
 from rtchat.history.export import export
 
 
-def _said(role: Role, text: str) -> Message:
+def _message(role: Role, text: str) -> Message:
     return Message(role, (Part("text", text),))
 
 
-def _kept(*items: Item, state: State = State.COMPLETED, title: str = "Hi?") -> StoredConversation:
+def _conversation(
+    *items: Item, state: State = State.COMPLETED, title: str = "Hi?"
+) -> StoredConversation:
     entries = tuple(Entry(1, index, item, state) for index, item in enumerate(items))
     return StoredConversation(7, title, 1795384632.0, 1795384700.5, "m1", 1, entries)
 
@@ -54,12 +56,12 @@ _ALL = StoredConversation(
     "m2",
     2,
     (
-        Entry(0, 0, _said("system", "Be brief."), State.COMPLETED),
-        Entry(1, 0, _said("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
+        Entry(0, 0, _message("system", "Be brief."), State.COMPLETED),
+        Entry(1, 0, _message("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
         Entry(
             1,
             1,
-            _said("assistant", _REPLY),
+            _message("assistant", _REPLY),
             State.COMPLETED,
             "m1",
             "",
@@ -73,7 +75,7 @@ _ALL = StoredConversation(
         Entry(2, 1, ToolCall("get", "c1", '{"a": "```"}', "i1"), State.COMPLETED, "m2"),
         Entry(2, 2, ToolOutput("c1", "4"), State.COMPLETED),
         Entry(2, 3, OtherItem("odd", "", {"type": "odd", "x": 1}), State.COMPLETED),
-        Entry(2, 4, _said("assistant", "So"), State.FAILED, "m2", "no\nquota"),
+        Entry(2, 4, _message("assistant", "So"), State.FAILED, "m2", "no\nquota"),
     ),
 )
 
@@ -157,30 +159,32 @@ def _headings(text: str) -> list[str]:
         "text\n---",
     ],
 )
-def test_no_reply_swallows_what_comes_after_it(text: str) -> None:
-    kept = _kept(_said("user", "Hi?"), _said("assistant", text), _said("user", "next"))
+def test_a_reply_does_not_affect_what_follows_it(text: str) -> None:
+    kept = _conversation(
+        _message("user", "Hi?"), _message("assistant", text), _message("user", "next")
+    )
     headings = _headings(export(kept, "markdown"))
     assert [heading for heading in headings if heading in ("You", "m1")] == ["You", "m1", "You"]
 
 
 @given(st.text("`~<!-a \n>|#[]:*", max_size=60))
-def test_whatever_it_says(text: str) -> None:
-    kept = _kept(_said("assistant", text), _said("user", "next"))
+def test_any_reply_leaves_the_next_heading_intact(text: str) -> None:
+    kept = _conversation(_message("assistant", text), _message("user", "next"))
     assert _headings(export(kept, "markdown"))[-1] == "You"
 
 
-def test_a_complete_message_is_left_as_it_is() -> None:
+def test_a_complete_message_is_unchanged() -> None:
     text = "# One\n\n- a\n- b\n\n```sh\nls\n```\n\n[x]: /y"
-    assert text in export(_kept(_said("assistant", text)), "markdown")
+    assert text in export(_conversation(_message("assistant", text)), "markdown")
 
 
 def test_an_open_fence_is_closed() -> None:
-    kept = _kept(_said("assistant", "See:\n~~~~sh\nls"), state=State.CANCELLED)
+    kept = _conversation(_message("assistant", "See:\n~~~~sh\nls"), state=State.CANCELLED)
     assert export(kept, "markdown").endswith("See:\n~~~~sh\nls\n~~~~\n\n*cancelled*\n")
 
 
-def test_the_title_and_the_names_are_no_markup() -> None:
-    kept = _kept(ToolCall("a_b\n# c", "", ""), title="<b> `x` [y](z)")
+def test_titles_and_names_are_escaped() -> None:
+    kept = _conversation(ToolCall("a_b\n# c", "", ""), title="<b> `x` [y](z)")
     lines = export(kept, "markdown", UTC).splitlines()
     assert lines[0] == r"# \<b\> \`x\` \[y\](z)"
     assert lines[4] == r"## Tool call: a\_b \# c"
@@ -196,22 +200,24 @@ def test_the_title_and_the_names_are_no_markup() -> None:
         (State.STREAMING, "unfinished"),
     ],
 )
-def test_what_is_not_complete_is_marked_once(state: State, note: str) -> None:
-    alone = export(_kept(_said("user", "Hi?"), state=state), "markdown")
+def test_an_incomplete_turn_is_marked_once(state: State, note: str) -> None:
+    alone = export(_conversation(_message("user", "Hi?"), state=state), "markdown")
     assert alone.endswith(f"Hi?\n\n*{note}*\n")
-    both = export(_kept(_said("user", "Hi?"), _said("assistant", "So"), state=state), "markdown")
+    both = export(
+        _conversation(_message("user", "Hi?"), _message("assistant", "So"), state=state), "markdown"
+    )
     assert both.count(note) == 1
     assert both.endswith(f"So\n\n*{note}*\n")
 
 
-def test_without_a_title_it_has_its_number() -> None:
-    assert export(_kept(title=""), "markdown").startswith("# Conversation 7\n")
+def test_the_default_title_is_the_number() -> None:
+    assert export(_conversation(title=""), "markdown").startswith("# Conversation 7\n")
 
 
 # -------------------------------------------------------------------------------------------- JSON
 
 
-def test_json_has_everything() -> None:
+def test_json_has_all_fields() -> None:
     text = export(_ALL, "json")
     data = json.loads(text)
     entries = data.pop("entries")
@@ -258,8 +264,8 @@ def test_json_has_everything() -> None:
     assert entries[7]["reason"] == "no\nquota"
 
 
-def test_json_can_be_written_whatever_was_said() -> None:
-    data = json.loads(export(_kept(_said("user", "\ud800ä\0")), "json").encode())
+def test_json_is_valid_for_any_text() -> None:
+    data = json.loads(export(_conversation(_message("user", "\ud800ä\0")), "json").encode())
     assert data["entries"][0]["item"]["content"][0]["text"] == "�ä\0"
 
 
@@ -267,7 +273,7 @@ def test_json_can_be_written_whatever_was_said() -> None:
 
 
 class _Page(HTMLParser):
-    """What a browser would be told."""
+    """The tags, attributes and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -288,7 +294,7 @@ class _Page(HTMLParser):
         return [value or "" for key, value in self.attributes if key == name]
 
 
-_FRAME = _Page(export(_kept(), "html"))
+_FRAME = _Page(export(_conversation(), "html"))
 _PROSE = {
     *("section", "div", "h2", "p", "a", "em", "strong", "s", "code", "pre", "br", "hr", "ul", "ol"),
     *("li", "blockquote", "h1", "h3", "h4", "h5", "h6"),
@@ -296,7 +302,7 @@ _PROSE = {
 }
 
 
-def _is_harmless(text: str) -> _Page:
+def _check_escaped(text: str) -> _Page:
     page = _Page(text)
     assert page.tags <= _FRAME.tags | _PROSE | {"img"}
     names = {name for name, _ in page.attributes}
@@ -342,32 +348,32 @@ _ATTACKS = [
 
 @pytest.mark.parametrize("attack", _ATTACKS)
 @pytest.mark.parametrize("role", ["assistant", "user", "system"])
-def test_nothing_of_a_message_acts_in_a_browser(attack: str, role: Role) -> None:
-    page = _is_harmless(export(_kept(_said(role, attack), title=attack), "html"))
+def test_attacks_in_messages_are_escaped(attack: str, role: Role) -> None:
+    page = _check_escaped(export(_conversation(_message(role, attack), title=attack), "html"))
     assert page.values("src") == []
 
 
 @pytest.mark.parametrize("attack", _ATTACKS)
-def test_nor_does_anything_else_from_a_server(attack: str) -> None:
+def test_attacks_in_other_fields_are_escaped(attack: str) -> None:
     entries = (
-        Entry(1, 0, _said("user", "Hi?"), State.FAILED, attack, attack),
+        Entry(1, 0, _message("user", "Hi?"), State.FAILED, attack, attack),
         Entry(1, 1, ToolCall(attack, attack, attack), State.FAILED, attack, attack),
         Entry(1, 2, ToolOutput(attack, attack), State.COMPLETED, attack),
         Entry(1, 3, OtherItem(attack, attack, {}), State.COMPLETED, attack),
         Entry(1, 4, Message("assistant", (Part("image", "", attack),)), State.COMPLETED, attack),
     )
-    page = _is_harmless(export(StoredConversation(1, "", 0.0, 0.0, attack, 1, entries), "html"))
+    page = _check_escaped(export(StoredConversation(1, "", 0.0, 0.0, attack, 1, entries), "html"))
     assert page.values("src") == page.values("href") == []
 
 
 @given(st.text("<>&\"'`![]()*:/\n javscriptdtonle=#x;0", max_size=80))
-def test_whatever_it_is(text: str) -> None:
-    _is_harmless(export(_kept(_said("assistant", text)), "html"))
+def test_any_text_is_escaped(text: str) -> None:
+    _check_escaped(export(_conversation(_message("assistant", text)), "html"))
 
 
-def test_a_page_stands_alone_and_lets_nothing_in() -> None:
+def test_a_page_is_self_contained_and_loads_nothing() -> None:
     text = export(_ALL, "html", UTC)
-    page = _is_harmless(text)
+    page = _check_escaped(text)
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     assert policy in page.values("content")
     assert page.values("src") == [_PIXEL]
@@ -389,14 +395,14 @@ def test_a_page_stands_alone_and_lets_nothing_in() -> None:
         "",
     ],
 )
-def test_a_picture_from_elsewhere_is_only_mentioned(url: str) -> None:
-    page = _Page(export(_kept(Message("user", (Part("image", "", url),))), "html"))
+def test_a_remote_image_is_not_loaded(url: str) -> None:
+    page = _Page(export(_conversation(Message("user", (Part("image", "", url),))), "html"))
     assert page.values("src") == []
     assert "[image]" in page.text
 
 
-def test_what_hides_or_turns_text_is_seen() -> None:
-    text = export(_kept(_said("assistant", "a\u202eb &#x202e; \x1b[1m")), "html")
+def test_invisible_and_bidi_characters_are_shown() -> None:
+    text = export(_conversation(_message("assistant", "a\u202eb &#x202e; \x1b[1m")), "html")
     assert "a&lt;U+202E&gt;b &lt;U+202E&gt; ␛[1m" in text
 
 
@@ -414,7 +420,7 @@ _TABLES = [
 
 @pytest.mark.parametrize(("text", "rows", "sides"), _TABLES)
 def test_a_table_has_its_cells(text: str, rows: list[list[str]], sides: list[str]) -> None:
-    page = export(_kept(_said("assistant", text)), "html")
+    page = export(_conversation(_message("assistant", text)), "html")
     found = [
         [_Page(cell).text for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)]
         for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
@@ -423,9 +429,9 @@ def test_a_table_has_its_cells(text: str, rows: list[list[str]], sides: list[str
     assert re.findall(r'<td style="text-align:(\w+)">', page) == sides
 
 
-def test_what_a_row_lacks_is_one_cell() -> None:
+def test_missing_cells_of_a_row_become_one_cell() -> None:
     text = f"{'| a ' * 20}|\n{'|---' * 20}|\n| 1 |"
-    assert '<td colspan="19"></td>' in export(_kept(_said("assistant", text)), "html")
+    assert '<td colspan="19"></td>' in export(_conversation(_message("assistant", text)), "html")
 
 
 @pytest.mark.parametrize(
@@ -442,11 +448,11 @@ def test_what_a_row_lacks_is_one_cell() -> None:
         ("<p>a\n<b>", "<pre><code>&lt;p&gt;a\n&lt;b&gt;\n</code></pre>"),
     ],
 )
-def test_links_pictures_and_html_of_a_reply(text: str, html: str) -> None:
-    assert html in export(_kept(_said("assistant", text)), "html")
+def test_links_images_and_html_in_a_reply(text: str, html: str) -> None:
+    assert html in export(_conversation(_message("assistant", text)), "html")
 
 
-def test_a_long_paragraph_is_there_too() -> None:
+def test_a_long_paragraph_is_exported() -> None:
     text = "word " * 3000 + "end"
-    page: Any = _Page(export(_kept(_said("assistant", text)), "html"))
+    page: Any = _Page(export(_conversation(_message("assistant", text)), "html"))
     assert "word word end" in " ".join(page.text.split())

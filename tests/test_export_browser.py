@@ -1,6 +1,6 @@
-"""The exported web page as a real browser sees it: what is in it, and that nothing happens.
+"""The exported web page in a real browser: its contents, and that nothing is run or loaded.
 
-Needs Chromium, and is skipped with its reason where there is none.
+Skipped if Chromium is not installed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import pytest
 
 from rtchat.core.values import Entry, Message, Part, State, StoredConversation
 from rtchat.history.export import export
+
+pytestmark = pytest.mark.full
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 if CHROMIUM is None:
@@ -41,7 +43,7 @@ def page_of(reply: str, question: str = "Hi?") -> str:
 
 
 class Dom(HTMLParser):
-    """The elements of a page in order, each with its attributes and the text in it."""
+    """The elements of a page in order, each with its attributes and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,7 +74,7 @@ class Dom(HTMLParser):
 
 
 def seen(folder: Path, page: str) -> Dom:
-    """The page as Chromium has it once it is loaded."""
+    """The page in Chromium after it has loaded."""
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     assert CHROMIUM is not None
@@ -96,7 +98,7 @@ def seen(folder: Path, page: str) -> Dom:
 
 @contextmanager
 def counting() -> Iterator[tuple[str, list[str]]]:
-    """A server of the web, as `host:port`, and what it was asked for."""
+    """A web server, as `host:port`, and the requests that it got."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -161,7 +163,7 @@ if a < b:
 """.replace("␠", " ")
 
 
-def test_everything_that_markdown_has_is_on_the_page(tmp_path: Path) -> None:
+def test_all_markdown_elements_are_on_the_page(tmp_path: Path) -> None:
     dom = seen(tmp_path, page_of(EVERYTHING))
     assert dom.texts("h1") == ["Hi?", "One"]
     assert dom.texts("h6") == ["Six"]
@@ -217,10 +219,10 @@ LINKS = {
     "blob:x": None,
     "ms-settings:x": None,
 }
-"""Where each is led to; None: it is no link."""
+"""The target of each link; None if it is not a link."""
 
 
-def test_a_link_leads_to_the_web_or_nowhere(tmp_path: Path) -> None:
+def test_only_links_to_the_web_work(tmp_path: Path) -> None:
     reply = "\n\n".join(f"[label {n}]({url})" for n, url in enumerate(LINKS))
     dom = seen(tmp_path, page_of(reply))
     expected = {f"label {n}": led for n, led in enumerate(LINKS.values()) if led}
@@ -230,7 +232,7 @@ def test_a_link_leads_to_the_web_or_nowhere(tmp_path: Path) -> None:
 
 
 def hostile(host: str) -> list[str]:
-    """What would ask the server for something, or change the page, if it were more than text."""
+    """Text that would send a request or change the page if it were not escaped."""
     url = f"http://{host}"
     return [
         f"![x]({url}/md.png) [![x]({url}/badge.png)]({url}/)",
@@ -258,11 +260,11 @@ def hostile(host: str) -> list[str]:
     ]
 
 
-def test_no_script_runs_and_no_request_leaves(tmp_path: Path) -> None:
+def test_no_script_runs_and_no_request_is_sent(tmp_path: Path) -> None:
     with counting() as (host, asked):
         control = f'<title>x</title><img src="http://{host}/control"><script>'
         seen(tmp_path, f"{control}document.title='changed'</script>")
-        assert asked == ["/control"]  # else it would prove nothing that none came
+        assert asked == ["/control"]  # else the absence of requests would prove nothing
         reply = "\n\n".join(hostile(host))
         dom = seen(tmp_path, page_of(reply, reply))
         assert asked == ["/control"]
@@ -272,7 +274,7 @@ def test_no_script_runs_and_no_request_leaves(tmp_path: Path) -> None:
     assert [tag for tag, *_ in dom.found].count("body") == 1
 
 
-def test_a_page_with_a_picture_shows_it(tmp_path: Path) -> None:
+def test_an_image_is_shown(tmp_path: Path) -> None:
     url = (
         "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9Q"
         "DwADhgGAWjR9awAAAABJRU5ErkJggg=="

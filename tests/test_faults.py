@@ -31,11 +31,11 @@ from tests.faults import (
     given_up,
     nobody,
     nowhere,
-    push_to_talk,
     refused,
     refusing,
     replayed,
     saying_bytes,
+    scripted,
     secured,
     together,
 )
@@ -56,20 +56,20 @@ PATIENCE = "check --url, or give it longer with --timeout and --connect-timeout"
 
 def odd(*frames: str | bytes) -> Server:
     """Frames in the middle of a reply that are of no use to it."""
-    return push_to_talk((begun(), said("Be"), *frames, said("gin"), done()))
+    return scripted((begun(), said("Be"), *frames, said("gin"), done()))
 
 
 def turned_away(code: str, message: str, close: int) -> Server:
     """A server that opens the socket, says what it has against us, and closes it."""
     reason = f"invalid_request_error.{code}"
-    return push_to_talk(greetings=((error(code, message), Close(close, reason)),))
+    return scripted(greetings=((error(code, message), Close(close, reason)),))
 
 
 def close_rows() -> Iterator[Row]:
     """Each close code, before a reply and in the middle of it."""
     kinds = {
         1008: (4, "check --url and --model"),
-        1009: (4, "a message was too large: send, or ask for, less at a time"),
+        1009: (4, "a message was too large; send or request less at a time"),
         3000: (3, "check OPENAI_API_KEY"),
         4000: (4, "check --url and --model"),
         4004: (4, "check --url and --model"),
@@ -77,8 +77,8 @@ def close_rows() -> Iterator[Row]:
     for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013, 3000, 4000, 4004):
         lost = f"connection lost ({code} a reason)"
         before, during = (
-            push_to_talk((Close(code, "a reason"),)),
-            push_to_talk((*HALF, Close(code, "a reason"))),
+            scripted((Close(code, "a reason"),)),
+            scripted((*HALF, Close(code, "a reason"))),
         )
         if code in kinds:
             exit_code, hint = kinds[code]
@@ -90,41 +90,47 @@ def close_rows() -> Iterator[Row]:
 
 
 CONNECTING = (
-    Row("refused", nobody, refused(4, "nothing listens at HERE: check --url, or start the server")),
+    Row(
+        "refused",
+        nobody,
+        refused(4, "HERE refused the connection: check --url, or start the server"),
+    ),
     Row(
         "no such name",
         nowhere,
-        refused(4, "HERE cannot be found: check --url and the network"),
+        refused(4, "host HERE not found: check --url and the network"),
         ("--connect-timeout", "20"),
     ),
     Row(
         "a handshake that hangs",
         saying_bytes(b"", stays=True),
         given_up(
-            4, "no answer from HERE within 2 s: check the network, or raise --connect-timeout"
+            4,
+            "timed out: no response from HERE for 2 s: "
+            "check the network, or increase --connect-timeout",
         ),
         QUICK,
     ),
     Row(
         "another protocol",
         saying_bytes(b"SSH-2.0-OpenSSH_9.2\r\n"),
-        refused(4, "HERE does not answer as a WebSocket server: check --url"),
+        refused(4, "HERE is not a WebSocket server: check --url"),
     ),
     Row(
         "101, then silence",
-        push_to_talk(greetings=((Mishap.SILENCE,),)),
+        scripted(greetings=((Mishap.SILENCE,),)),
         given_up(4, f"the server sent no session.created: {PATIENCE}"),
         QUICK,
     ),
     Row(
         "no answer to the settings",
-        push_to_talk(ready=(Mishap.SILENCE,)),
+        scripted(ready=(Mishap.SILENCE,)),
         given_up(4, f"the server sent no answer to session.update: {PATIENCE}"),
         QUICK,
     ),
     Row(
         "the settings are refused",
-        push_to_talk(
+        scripted(
             ready=(error("unknown_parameter", "Unknown: x.", param="x", event_id="rtchat_1"),)
         ),
         refused(
@@ -136,41 +142,47 @@ CONNECTING = (
     Row(
         "401",
         refusing((401, "")),
-        refused(3, "the server answered HTTP 401: check OPENAI_API_KEY"),
+        refused(3, "the server responded with HTTP 401: check OPENAI_API_KEY"),
     ),
     Row(
         "403",
         refusing((403, "")),
-        refused(3, "the server answered HTTP 403: check that the key may use this model"),
+        refused(
+            3, "the server responded with HTTP 403: check that your key has access to this model"
+        ),
     ),
     Row(
         "404",
         refusing((404, "")),
-        refused(4, "the server answered HTTP 404: check --url and --model"),
+        refused(4, "the server responded with HTTP 404: check --url and --model"),
     ),
     Row(
         "429, a short wait",
         refusing((429, "0.2")),
-        asked_again("the server answered HTTP 429; retrying in N s"),
+        asked_again("the server responded with HTTP 429; retrying in N s"),
     ),
     Row(
         "429, a long wait",
         refusing((429, "31")),
         refused(
             5,
-            "the server answered HTTP 429: wait a little, or check the plan of your account",
+            "the server responded with HTTP 429: wait and try again, or check your account's plan",
         ),
     ),
-    Row("500", refusing((500, "")), asked_again("the server answered HTTP 500; retrying in N s")),
+    Row(
+        "500",
+        refusing((500, "")),
+        asked_again("the server responded with HTTP 500; retrying in N s"),
+    ),
     Row(
         "503 twice",
         refusing((503, ""), (503, "")),
-        asked_again(*("the server answered HTTP 503; retrying in N s",) * 2),
+        asked_again(*("the server responded with HTTP 503; retrying in N s",) * 2),
     ),
     Row(
         "503, a long wait",
         refusing((503, "31")),
-        refused(4, "the server answered HTTP 503: try again later"),
+        refused(4, "the server responded with HTTP 503: try again later"),
     ),
     Row(
         "a certificate that nobody signed",
@@ -178,7 +190,7 @@ CONNECTING = (
         refused(
             4,
             "the certificate of HERE is not trusted (self-signed certificate): "
-            "name the authority that signed it with --ca-bundle or SSL_CERT_FILE",
+            "add its certificate authority with --ca-bundle or SSL_CERT_FILE",
         ),
     ),
     Row(
@@ -187,7 +199,7 @@ CONNECTING = (
         refused(
             4,
             "the certificate of HERE is not trusted (certificate has expired): "
-            "tell whoever runs the server, or set this computer's clock",
+            "contact the server's operator, or check this computer's clock",
         ),
     ),
     Row(
@@ -207,54 +219,52 @@ CONNECTING = (
     ),
 )
 BREAKING = (
-    Row(
-        "reset before the reply", push_to_talk((Mishap.RESET,)), replayed("connection lost (1006)")
-    ),
+    Row("reset before the reply", scripted((Mishap.RESET,)), replayed("connection lost (1006)")),
     Row(
         "reset before the reply, twice",
-        push_to_talk((begun(), Mishap.RESET), (Mishap.RESET,)),
+        scripted((begun(), Mishap.RESET), (Mishap.RESET,)),
         replayed("connection lost (1006)", times=2),
     ),
     Row(
         "reset in mid reply, once",
-        push_to_talk((*HALF, Mishap.RESET)),
+        scripted((*HALF, Mishap.RESET)),
         cut("connection lost (1006)", "check the network, then try again"),
     ),
     Row(
         "the session is over before the reply",
-        push_to_talk(EXPIRED),
+        scripted(EXPIRED),
         replayed(f"connection lost (1001 {HOUR})"),
     ),
     Row(
         "the session is over in mid reply",
-        push_to_talk((*HALF, *EXPIRED)),
+        scripted((*HALF, *EXPIRED)),
         cut(f"connection lost (1001 {HOUR})", AGAIN),
     ),
     Row(
         "half-open before the reply",
-        push_to_talk((Mishap.FREEZE,)),
+        scripted((Mishap.FREEZE,)),
         replayed("no word from the server for 2 s"),
         SILENT,
     ),
     Row(
         "half-open in mid reply",
-        push_to_talk((*HALF, Mishap.FREEZE)),
+        scripted((*HALF, Mishap.FREEZE)),
         cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "stall in mid reply",
-        push_to_talk((*HALF, Mishap.SILENCE)),
+        scripted((*HALF, Mishap.SILENCE)),
         cut("no word from the server for 2 s", PATIENCE),
         SILENT,
     ),
     Row(
         "a frame beyond the limit",
-        push_to_talk((*HALF, said("x" * 70_000_000))),
+        scripted((*HALF, said("x" * 70_000_000))),
         cut_off(
             4,
             "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes): "
-            "a message was too large: send, or ask for, less at a time",
+            "a message was too large; send or request less at a time",
         ),
     ),
     *close_rows(),
@@ -273,24 +283,24 @@ REPLYING = (
     ),
     Row(
         "events twice",
-        push_to_talk((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
+        scripted((begun(), begun(), said("Begin"), *[whole("Begin")] * 2, *[done()] * 3)),
         fine("Begin"),
     ),
     Row(
         "events out of order",
-        push_to_talk((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
+        scripted((said("Be"), begun(), whole("Begin"), said("gin"), done(), said("late"))),
         fine("Begin"),
     ),
     Row(
         "another response.created in mid reply",
-        push_to_talk(
+        scripted(
             (*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))
         ),
         fine("Half a word."),
     ),
     Row(
         "an error before the reply",
-        push_to_talk((error("server_error", "Odd."), begun(), said("Begin"), done())),
+        scripted((error("server_error", "Odd."), begun(), said("Begin"), done())),
         fine("Begin", "rtchat: the server reports: Odd."),
     ),
     Row(
@@ -300,22 +310,22 @@ REPLYING = (
     ),
     Row(
         "an error instead of the reply",
-        push_to_talk((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
+        scripted((error("invalid_value", "Not that.", event_id="rtchat_3"),)),
         failed(1, "", "failed", "Not that."),
     ),
     Row(
         "the question is refused",
-        push_to_talk((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
+        scripted((error("invalid_value", "Not that.", event_id="rtchat_2"), begun(), done())),
         failed(1, "", "failed", "Not that."),
     ),
     Row(
         "failed",
-        push_to_talk(failing("server_error", "Oh no.", *HALF)),
+        scripted(failing("server_error", "Oh no.", *HALF)),
         failed(1, "Half", "failed", "the reply failed: Oh no."),
     ),
     Row(
         "failed, no quota",
-        push_to_talk(failing("insufficient_quota", "No credit.")),
+        scripted(failing("insufficient_quota", "No credit.")),
         failed(
             5,
             "",
@@ -325,12 +335,12 @@ REPLYING = (
     ),
     Row(
         "a short rate limit",
-        push_to_talk(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
+        scripted(failing("rate_limit_exceeded", "Please try again in 0.2s.")),
         asked_again("rate limit; retrying in N s"),
     ),
     Row(
         "a long rate limit",
-        push_to_talk(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
+        scripted(failing("rate_limit_exceeded", "Please try again in 1m2s.")),
         failed(
             5,
             "",
@@ -340,7 +350,7 @@ REPLYING = (
     ),
     Row(
         "incomplete, too long",
-        push_to_talk((*HALF, done("incomplete", reason="max_output_tokens"))),
+        scripted((*HALF, done("incomplete", reason="max_output_tokens"))),
         failed(
             1,
             "Half",
@@ -350,12 +360,12 @@ REPLYING = (
     ),
     Row(
         "incomplete, filtered",
-        push_to_talk((*HALF, done("incomplete", reason="content_filter"))),
+        scripted((*HALF, done("incomplete", reason="content_filter"))),
         failed(1, "Half", "incomplete", "the reply was stopped by the content filter"),
     ),
     Row(
         "cancelled by the server",
-        push_to_talk((*HALF, done("cancelled", reason="turn_detected"))),
+        scripted((*HALF, done("cancelled", reason="turn_detected"))),
         failed(1, "Half", "cancelled", "the reply was interrupted by speech"),
     ),
 )

@@ -14,7 +14,7 @@ import pytest
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
 from rtchat.system.folders import make_private, why_unreachable
-from rtchat.ui.prompt import _File
+from rtchat.ui.input_history import InputHistory
 from tests.program import PATIENCE, Program, Ran, background
 from tests.sounds import tone, write_wav
 
@@ -96,7 +96,7 @@ def test_every_folder_of_a_user_is_private(program: Program, mask: str) -> None:
 
 
 def test_the_folder_of_the_input_history_is_private(tmp_path: Path, umask: int) -> None:
-    history = _File(tmp_path / "state" / "rtchat" / "input_history")
+    history = InputHistory(tmp_path / "state" / "rtchat" / "input_history")
     history.store_string("hi")
     history.close()
     assert modes(tmp_path) == [0o700] * 2
@@ -184,7 +184,7 @@ def test_without_a_home_no_command_has_an_internal_error(program: Program) -> No
 def test_the_input_history_works_without_a_folder(
     bad_places: dict[str, tuple[str, str]], name: str
 ) -> None:
-    history = _File(Path(bad_places[name][0]) / "rtchat" / "input_history")
+    history = InputHistory(Path(bad_places[name][0]) / "rtchat" / "input_history")
     history.store_string("hi")
     assert list(history.load_history_strings()) == []
 

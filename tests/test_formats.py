@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Disconnect, Play, ReplyOver, Show
 from rtchat.core.events import (
     ConnectionOpened,
@@ -26,6 +26,7 @@ from rtchat.core.events import (
     Started,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import AudioFormat, Channel, Dialect, JsonObject, Options, Status
 from rtchat.wire.audio_options import input_rate, read_format
 from tests.program import Program, Ran, background
@@ -279,7 +280,7 @@ def test_a_format_that_the_user_asks_for_is_refused_before_anything_is_sent(
         *arguments, "--set", f"{option}=audio/pcmu", "--url", "ws://[::1]:1"
     )
     assert ran.code == 2
-    assert "audio/pcmu is not supported: rtchat sends and plays audio/pcm" in ran.error
+    assert "audio/pcmu (expected audio/pcm)" in ran.err
 
 
 # ----------------------------------------------------------------------------------- another rate

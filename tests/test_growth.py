@@ -1,7 +1,7 @@
-"""Whatever a server sends for ever, what the machine remembers of it does not grow.
+"""The memory of the conversation does not grow, whatever a server keeps sending.
 
-Judged by the size of everything that the machine refers to, after thousands of events and after as
-many again.
+Measured is the size of all objects that the conversation refers to, after thousands of events and
+after as many more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import FunctionType, MethodType, ModuleType
 import pytest
 
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, Show
 from rtchat.core.events import (
     AudioCaptured,
@@ -53,16 +53,18 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.wire import decode, read_frame
 
 EVENTS = 1500
-"""More than any limit on a number of things."""
+"""More than any limit on a number of objects."""
 
 
 def weight(machine: object) -> int:
-    """Bytes of all that an object refers to, but for what it is made of."""
+    """The size in bytes of all objects that an object refers to, except classes, modules and
+    functions."""
     seen: set[int] = set()
     waiting: list[object] = [machine]
     total = 0
@@ -160,19 +162,19 @@ def machine(when: str, *, is_spoken: bool) -> Conversation:
 
 @pytest.mark.parametrize("is_spoken", [False, True], ids=["typed", "spoken"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_remembered_does_not_grow(kind: str, is_spoken: bool) -> None:
+def test_the_memory_of_the_conversation_does_not_grow(kind: str, is_spoken: bool) -> None:
     for when in WHEN:
         made = machine(when, is_spoken=is_spoken)
         sizes = []
         for start in (0, EVENTS):
             for number in range(start, start + EVENTS):
                 made.handle(KINDS[kind](number))
-            made.handle(Unknown("", ""))  # the last effects are no memory
+            made.handle(Unknown("", ""))  # so that the last effects are not counted
             sizes.append(weight(made))
         assert sizes[1] <= sizes[0] + 2000, f"{kind}, {when}: {sizes}"
 
 
-def test_an_error_of_a_command_long_ago_is_only_shown() -> None:
+def test_an_error_for_an_old_command_is_only_shown() -> None:
     made = machine("ready", is_spoken=False)
     for _ in range(1001):
         made.handle(SystemSet("Be brief."))
@@ -180,7 +182,7 @@ def test_an_error_of_a_command_long_ago_is_only_shown() -> None:
     assert shown == [Show(Notice("error", "the server reports: No."))]
 
 
-def test_what_cannot_be_read_of_one_event_is_said_in_short() -> None:
+def test_the_number_of_problems_reported_per_event_is_limited() -> None:
     response = {"id": 5, "output": [1] * 1000, "conversation_id": 5}
     first, *notes = decode({"type": "response.done", "response": response})
     assert isinstance(first, ReplyEnded)
@@ -190,11 +192,11 @@ def test_what_cannot_be_read_of_one_event_is_said_in_short() -> None:
     assert len(decode(created)) == 4
 
 
-def test_a_frame_of_very_many_values_is_not_read() -> None:
+def test_a_frame_with_too_many_values_is_not_decoded() -> None:
     frame = read_frame('{"type": "x", "a": [' + "1," * 1_000_000 + "1]}")
-    assert frame == Unknown("", "not JSON: more than 1000000 values")
+    assert frame == Unknown("", "invalid JSON: more than 1000000 values")
 
 
-def test_a_long_error_is_quoted_in_part() -> None:
+def test_a_long_error_message_is_truncated() -> None:
     error = {"type": "error", "error": {"message": "x" * 5000, "code": "c"}}
-    assert decode(error) == [ServerProblem("x" * 2000 + "…", code="c")]
+    assert decode(error) == [ServerProblem("x" * 1999 + "…", code="c")]

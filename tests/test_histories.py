@@ -11,10 +11,8 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-import pytest
-
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -86,6 +84,7 @@ from rtchat.core.events import (
     Unknown,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.server_errors import BUSY
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.values import (
@@ -102,6 +101,7 @@ from rtchat.core.values import (
     ToolCall,
     ToolOutput,
 )
+from tests.chunks import in_chunks
 
 GONE = Problem(ExitCode.LINK, "connection lost")
 
@@ -590,7 +590,7 @@ def live(seed: int) -> None:
     assert last != "end" or world.stopped is not None
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@in_chunks(CHUNKS)
 def test_no_question_is_lost_or_doubled(chunk: int) -> None:
     first = int(os.environ.get("RTCHAT_TEST_SEED", "20261122")) + chunk * HISTORIES
     for seed in range(first, first + HISTORIES):

@@ -1,5 +1,4 @@
-"""The commands about kept conversations, as the program; the conversations are put there by a
-store."""
+"""The `history` commands, run as a program on conversations that a store has written."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import stat
 import struct
 import subprocess
@@ -34,19 +34,19 @@ from rtchat.history.store import FILE, Store
 from tests.program import PATIENCE, Program
 
 
-def _said(role: Role, text: str) -> Message:
+def _message(role: Role, text: str) -> Message:
     return Message(role, (Part("text", text),))
 
 
 _PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _REPLY = "It is **one** TCP \x1b[31m connection\u202e.\n\n```sh\nls\n```\n"
 _FIRST = (
-    Entry(0, 0, _said("system", "Be brief."), State.COMPLETED),
-    Entry(1, 0, _said("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
+    Entry(0, 0, _message("system", "Be brief."), State.COMPLETED),
+    Entry(1, 0, _message("user", "What is *it*?\nIn short."), State.COMPLETED, "m1"),
     Entry(
         1,
         1,
-        _said("assistant", _REPLY),
+        _message("assistant", _REPLY),
         State.COMPLETED,
         "m1",
         "",
@@ -54,14 +54,14 @@ _FIRST = (
         0.21,
         1.9,
     ),
-    Entry(2, 0, _said("user", "Go on"), State.FAILED, "m1", "no quota"),
+    Entry(2, 0, _message("user", "Go on"), State.FAILED, "m1", "no quota"),
     Entry(2, 1, ToolCall("get", "c1", '{"a": 1}'), State.COMPLETED, "m1"),
     Entry(2, 2, ToolOutput("c1", "4"), State.COMPLETED, "m1"),
     Entry(2, 3, OtherItem("odd", "", {"type": "odd"}), State.COMPLETED, "m1"),
-    Entry(2, 4, _said("assistant", "So"), State.CANCELLED, "m1"),
+    Entry(2, 4, _message("assistant", "So"), State.CANCELLED, "m1"),
     Entry(3, 0, Message("user", (Part("image", data="data:,"),)), State.FAILED, "m1", "no quota"),
 )
-_SECOND = (Entry(1, 0, _said("user", "An\tother " + "long " * 20), State.QUEUED, "model-2"),)
+_SECOND = (Entry(1, 0, _message("user", "An\tother " + "long " * 20), State.QUEUED, "model-2"),)
 
 
 @pytest.fixture
@@ -92,9 +92,9 @@ def filled(program: Program, path: Path) -> Program:
 def _on_a_terminal(
     program: Program, *arguments: str, answer: str = "", term: str = "xterm-256color"
 ) -> tuple[int, list[str], bytes]:
-    """Run it on a terminal of 60 columns: its code, the rows of the screen, and what it wrote.
+    """Run a command on a terminal of 60 columns: its exit code, screen rows and raw output.
 
-    `answer` is what is typed when it asks.
+    `answer` is typed at its prompt.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
@@ -123,7 +123,7 @@ def _on_a_terminal(
 # ------------------------------------------------------------------------------------ list, search
 
 
-def test_a_list_in_a_pipe_is_columns_for_programs(filled: Program) -> None:
+def test_a_list_in_a_pipe_is_separated_by_tabs(filled: Program) -> None:
     ran = filled.run("history", "list")
     title = ("An other " + "long " * 20)[:79].rstrip() + "…"
     assert ran.text == (
@@ -154,22 +154,22 @@ def test_a_list_as_json(filled: Program) -> None:
     }
 
 
-def test_where_nothing_is_kept(program: Program) -> None:
+def test_an_empty_history(program: Program) -> None:
     for arguments, words in (
-        (("list",), "no conversation is kept\n"),
-        (("list", "--json"), "no conversation is kept\n"),
-        (("search", "x"), "nothing has these words\n"),
-        (("delete", "--all", "--yes"), "no conversation is kept\n"),
+        (("list",), "no saved conversations\n"),
+        (("list", "--json"), "no saved conversations\n"),
+        (("search", "x"), "no matches\n"),
+        (("delete", "--all", "--yes"), "no saved conversations\n"),
     ):
         ran = program.run("history", *arguments)
         assert (ran.code, ran.out, ran.err) == (0, b"", words)
     for command in ("show", "export"):
         ran = program.run("history", command)
         assert (ran.code, ran.out) == (2, b"")
-        assert ran.error == "rtchat: there is no conversation to go back to"
+        assert "no saved conversations" in ran.err
 
 
-def test_a_search_says_where(filled: Program) -> None:
+def test_a_search_names_conversation_and_turn(filled: Program) -> None:
     ran = filled.run("history", "search", "TCP", "conn")
     assert ran.code == 0
     snippet = "It is **one** TCP ␛[31m connection<U+202E>. ```sh ls ```"
@@ -180,11 +180,11 @@ def test_a_search_says_where(filled: Program) -> None:
 
 
 @pytest.mark.parametrize("words", ['"', "NOT", "a*b(", "col:x", "-- -"])
-def test_no_search_is_an_error(filled: Program, words: str) -> None:
+def test_any_search_text_is_valid(filled: Program, words: str) -> None:
     assert filled.run("history", "search", "--", words).code == 0
 
 
-# ------------------------------------------------------------------------------------------- spoken
+# ----------------------------------------------------------------------------- spoken conversations
 
 _PCM = bytes(range(200)) * 24
 
@@ -218,7 +218,7 @@ def spoken(program: Program, path: Path) -> Program:
     return program
 
 
-def test_what_was_said_aloud_reads_as_what_was_typed(spoken: Program) -> None:
+def test_spoken_text_is_shown_like_typed_text(spoken: Program) -> None:
     listed = spoken.run("history", "list").text.splitlines()
     assert [line.split("\t")[-1] for line in listed] == ["(spoken)", "Is it late?"]
     assert spoken.run("history", "search", "late").text.endswith("\tIs it late?\n")
@@ -232,7 +232,7 @@ def test_what_was_said_aloud_reads_as_what_was_typed(spoken: Program) -> None:
     ]
 
 
-def test_what_was_said_aloud_is_exported_as_text(spoken: Program) -> None:
+def test_spoken_text_is_exported_as_text(spoken: Program) -> None:
     markdown = spoken.run("history", "export", "1").text
     assert "## You\n\nIs it late?\n\n## m\n\nVery.\n\n## You\n\n(spoken)\n" in markdown
     page = spoken.run("history", "export", "1", "-f", "html").text
@@ -243,7 +243,7 @@ def test_what_was_said_aloud_is_exported_as_text(spoken: Program) -> None:
     ]
 
 
-def test_kept_audio_is_exported_as_wav_files(spoken: Program) -> None:
+def test_saved_audio_is_exported_as_wav_files(spoken: Program) -> None:
     ran = spoken.run("history", "export", "1", "--audio", "new/sound")
     assert (ran.code, ran.out, ran.err) == (0, b"", "3 files written to new/sound\n")
     folder = spoken.home / "new" / "sound"
@@ -257,24 +257,23 @@ def test_kept_audio_is_exported_as_wav_files(spoken: Program) -> None:
     files[0].unlink()
     again = spoken.run("history", "export", "1", "--audio", "new/sound")
     assert again.code == 2
-    there = "new/sound/002-user.wav is there already"
-    assert again.error == f"rtchat: {there}: name another folder"
+    assert "new/sound/002-user.wav already exists" in again.err
     assert not files[0].exists()
 
 
-def test_audio_that_nobody_kept(spoken: Program) -> None:
+def test_a_conversation_without_saved_audio(spoken: Program) -> None:
     ran = spoken.run("history", "export", "--audio", "sound")
-    words = "no audio of conversation 2 is kept: talk and once keep it with --keep-audio"
-    assert (ran.code, ran.out, ran.error) == (2, b"", f"rtchat: {words}")
+    assert (ran.code, ran.out) == (2, b"")
+    assert re.search("conversation 2 has no saved audio.*--keep-audio", ran.err, re.DOTALL)
     assert not (spoken.home / "sound").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "code", "error"),
     [
-        (("-o", "a.md"), 2, "--audio writes its own files: export the text by itself"),
-        (("-f", "json"), 2, "--audio writes its own files: export the text by itself"),
-        ((), 6, "file/sound cannot be written (Not a directory): choose another place"),
+        (("-o", "a.md"), 2, "--audio"),
+        (("-f", "json"), 2, "--audio"),
+        ((), 6, "file/sound cannot be written (Not a directory)"),
     ],
 )
 def test_audio_that_cannot_be_exported(
@@ -282,7 +281,8 @@ def test_audio_that_cannot_be_exported(
 ) -> None:
     (spoken.home / "file").touch()
     ran = spoken.run("history", "export", "1", "--audio", "file/sound", *options)
-    assert (ran.code, ran.out, ran.error) == (code, b"", f"rtchat: {error}")
+    assert (ran.code, ran.out) == (code, b"")
+    assert error in ran.error
 
 
 # --------------------------------------------------------------------------------------------- show
@@ -310,14 +310,14 @@ So
 """  # noqa: RUF001 # the prompt looks like this
 
 
-def test_a_conversation_in_a_pipe_is_the_text_as_it_came(filled: Program) -> None:
+def test_a_conversation_in_a_pipe_is_the_original_text(filled: Program) -> None:
     ran = filled.run("history", "show", "1")
     assert (ran.code, ran.err) == (0, "")
     assert ran.text.replace("› \n", "›\n") == _SHOWN  # noqa: RUF001
     assert filled.run("history", "show").text.startswith("› An\tother long")  # noqa: RUF001
 
 
-def test_a_conversation_on_a_terminal_looks_as_it_did(filled: Program) -> None:
+def test_a_conversation_on_a_terminal_looks_as_in_talk(filled: Program) -> None:
     code, rows, written = _on_a_terminal(filled, "show", "1")
     assert code == 0
     assert rows == [
@@ -352,13 +352,13 @@ def test_a_conversation_on_a_terminal_looks_as_it_did(filled: Program) -> None:
     assert b"\x1b[31m conn" not in written
 
 
-def test_a_terminal_that_can_do_nothing_gets_harmless_text(filled: Program) -> None:
+def test_a_dumb_terminal_gets_escaped_text(filled: Program) -> None:
     _, rows, written = _on_a_terminal(filled, "show", "1", term="dumb")
     assert "It is **one** TCP ␛[31m connection<U+202E>." in rows
     assert b"\x1b" not in written
 
 
-def test_no_color_is_no_colour(filled: Program) -> None:
+def test_no_color_disables_colours(filled: Program) -> None:
     filled.environ["NO_COLOR"] = "1"
     written = _on_a_terminal(filled, "show", "1")[2]
     assert b"\x1b[33m" not in written
@@ -367,11 +367,13 @@ def test_no_color_is_no_colour(filled: Program) -> None:
 
 @pytest.mark.parametrize("command", [("show",), ("export",), ("delete", "--yes")])
 @pytest.mark.parametrize("number", ["3", "0", "99999999999999999999"])
-def test_one_that_is_not_there(filled: Program, command: tuple[str, ...], number: str) -> None:
+def test_a_conversation_that_does_not_exist(
+    filled: Program, command: tuple[str, ...], number: str
+) -> None:
     ran = filled.run("history", *command, number)
-    hint = "rtchat history list shows those that are kept"
     assert (ran.code, ran.out) == (2, b"")
-    assert ran.error == f"rtchat: there is no conversation {number}: {hint}"
+    words = f"there is no conversation {number}.*rtchat history list"
+    assert re.search(words, ran.err, re.DOTALL)
 
 
 # ------------------------------------------------------------------------------------------- export
@@ -399,7 +401,7 @@ def test_export_writes_markdown_to_stdout(filled: Program) -> None:
         ("a.txt", ("--format", "markdown"), "# What"),
     ],
 )
-def test_the_name_of_a_file_says_its_format(
+def test_the_file_extension_sets_the_format(
     filled: Program, name: str, options: tuple[str, ...], start: str
 ) -> None:
     ran = filled.run("history", "export", "1", "-o", name, *options)
@@ -409,29 +411,30 @@ def test_the_name_of_a_file_says_its_format(
 
 
 @pytest.mark.parametrize("name", ["talk.pdf", "talk.docx", "talk.htmlx", "talk.1", "a.md.bak"])
-def test_an_ending_that_is_not_known(filled: Program, name: str) -> None:
+def test_an_unknown_file_extension(filled: Program, name: str) -> None:
     ran = filled.run("history", "export", "1", "-o", name)
     assert (ran.code, ran.out) == (2, b"")
     assert ".md, .markdown, .json, .html, .htm" in ran.error
     assert not (filled.home / name).exists()
 
 
-def test_what_is_no_regular_file_is_written_to(filled: Program) -> None:
+def test_a_pipe_or_device_is_written_to(filled: Program) -> None:
     whole = filled.run("history", "export", "1").text
     assert filled.run("history", "export", "1", "-o", "/dev/stdout").text == whole
     assert filled.shell("rtchat history export 1 -o >(cat)").text == whole
     assert filled.run("history", "export", "1", "-o", "/dev/null").code == 0
 
 
-def test_the_latest_is_exported_if_none_is_named(filled: Program) -> None:
+def test_the_latest_conversation_is_exported_by_default(filled: Program) -> None:
     assert json.loads(filled.run("history", "export", "-f", "json", "-o", "-").text)["id"] == 2
 
 
-def test_a_file_is_not_overwritten_unasked(filled: Program) -> None:
+def test_a_file_is_overwritten_only_with_force(filled: Program) -> None:
     file = filled.home / "a.md"
     file.write_text("mine" * 10_000)
     ran = filled.run("history", "export", "1", "-o", "a.md")
-    assert (ran.code, ran.error) == (2, "rtchat: a.md is there already: --force overwrites it")
+    assert ran.code == 2
+    assert re.search("a.md already exists.*--force", ran.err, re.DOTALL)
     assert file.read_text() == "mine" * 10_000
     assert filled.run("history", "export", "1", "-o", "a.md", "--force").code == 0
     assert file.read_text() == filled.run("history", "export", "1").text
@@ -440,16 +443,15 @@ def test_a_file_is_not_overwritten_unasked(filled: Program) -> None:
 def test_a_file_that_cannot_be_written(filled: Program) -> None:
     ran = filled.run("history", "export", "1", "-o", "none/a.md")
     assert ran.code == 6
-    reason = "No such file or directory"
-    assert ran.error == f"rtchat: none/a.md cannot be written ({reason}): choose another place"
+    assert "none/a.md cannot be written (No such file or directory)" in ran.err
     ran = filled.run("history", "export", "1", "-o", "/dev/full", "--force")
     assert (ran.code, ran.out) == (6, b"")
 
 
-def test_a_format_that_there_is_not(filled: Program) -> None:
+def test_an_unknown_format(filled: Program) -> None:
     ran = filled.run("history", "export", "--format", "pdf")
     assert ran.code == 2
-    assert ran.error == "rtchat: there is no format pdf: markdown, json, html"
+    assert "invalid format 'pdf' (expected markdown, json, html)" in ran.err
 
 
 @pytest.mark.parametrize("command", ["list", "show", "export", "search it"])
@@ -457,8 +459,7 @@ def test_a_full_stdout(filled: Program, command: str) -> None:
     with open("/dev/full", "wb") as full:
         ran = filled.run("history", *command.split(), stdout=full)
     assert ran.code == 6
-    reason = "stdout cannot be written (No space left on device)"
-    assert ran.error == f"rtchat: {reason}: send it somewhere else"
+    assert "stdout cannot be written (No space left on device)" in ran.err
 
 
 def test_a_reader_that_has_gone_away(filled: Program, gone: int) -> None:
@@ -474,7 +475,7 @@ def _ids(program: Program) -> str:
 
 
 def test_delete_asks_on_a_terminal(filled: Program) -> None:
-    question = "Delete conversation 1, 'What is *it*?' for good? [y/N]: "
+    question = "Permanently delete conversation 1, 'What is *it*?'? [y/N]: "
     code, rows, _ = _on_a_terminal(filled, "delete", "1", answer="n")
     assert code == 0
     assert [row for row in rows if row.startswith(question)]
@@ -485,13 +486,13 @@ def test_delete_asks_on_a_terminal(filled: Program) -> None:
     assert _ids(filled) == "2 "
 
 
-def test_delete_does_not_ask_scripts(filled: Program) -> None:
+def test_delete_does_not_ask_off_a_terminal(filled: Program) -> None:
     ran = filled.run("history", "delete", "1", "2", "1", "--yes")
     assert (ran.code, ran.out, ran.err) == (0, b"", "deleted 2 conversations\n")
     assert _ids(filled) == ""
 
 
-def test_all_are_deleted(filled: Program, path: Path) -> None:
+def test_delete_all(filled: Program, path: Path) -> None:
     ran = filled.run("history", "delete", "--all", "-y")
     assert (ran.code, ran.err) == (0, "deleted 2 conversations\n")
     assert b"brief" not in path.read_bytes()
@@ -500,31 +501,31 @@ def test_all_are_deleted(filled: Program, path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("1",), "nobody is there to be asked: --yes deletes without asking"),
-        ((), "which conversations?: name their ids, or --all"),
-        (("1", "--all"), "which conversations?: name their ids, or --all"),
+        (("1",), "--yes"),
+        ((), "--all"),
+        (("1", "--all"), "--all"),
     ],
 )
-def test_what_delete_does_not_do(filled: Program, arguments: tuple[str, ...], error: str) -> None:
+def test_invalid_uses_of_delete(filled: Program, arguments: tuple[str, ...], error: str) -> None:
     ran = filled.run("history", "delete", *arguments)
-    assert (ran.code, ran.error) == (2, f"rtchat: {error}")
+    assert ran.code == 2
+    assert error in ran.error
     assert _ids(filled) == "2 1 "
 
 
-def test_none_is_deleted_if_one_is_not_there(filled: Program) -> None:
+def test_nothing_is_deleted_if_one_does_not_exist(filled: Program) -> None:
     assert filled.run("history", "delete", "1", "9", "--yes").code == 2
     assert _ids(filled) == "2 1 "
 
 
-# ------------------------------------------------------------------------------------------ trouble
+# ------------------------------------------------------------------------------------ damaged files
 
 
-def test_a_damaged_file_is_left_alone(program: Program, path: Path) -> None:
+def test_a_damaged_file_is_left_unchanged(program: Program, path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not a database" * 100)
     for command in ("list", "show", "export", "search x", "delete 1 --yes"):
         ran = program.run("history", *command.split())
         assert (ran.code, ran.out) == (6, b"")
-        what = f"the history {path} is damaged, or not one of rtchat's"
-        assert ran.error == f"rtchat: {what}: move it away: {path}"
+        assert f"the history {path} is damaged or is not an rtchat history" in ran.err
     assert path.read_bytes() == b"not a database" * 100

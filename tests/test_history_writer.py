@@ -1,5 +1,4 @@
-"""The history beside the loop: locked, slow and hanging files, and what is kept of a conversation
-then."""
+"""The history in its thread: locked, slow and hanging files, and what is saved then."""
 
 from __future__ import annotations
 
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.client.session import History, Post, Session, Source, Tap
+from rtchat.client.history import History
+from rtchat.client.session import Session
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver
 from rtchat.core.errors import ExitCode, OutputError
 from rtchat.core.events import (
@@ -25,6 +25,8 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post, Source, Tap
 from rtchat.core.values import Entry, JsonObject, Message, Options, Part, State, StoredConversation
 from rtchat.history.store import FILE, Store
 from rtchat.history.writer import HistoryWriter
@@ -34,12 +36,12 @@ from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Expect, Screen, ScriptedServer, answer, run_fast
 from tests.terminal import PROMPT, Terminal
 
-LOCKED = "is locked by another program: wait for it, or end it"
+LOCKED = "is locked by another program"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A history that is there, and empty."""
+    """An existing, empty history."""
     path = tmp_path / FILE
     with closing(Store(path)) as store:
         store.conversations()
@@ -48,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[sqlite3.Connection]:
-    """Held by somebody else, who may let go of it earlier with a rollback."""
+    """Lock the file from another connection, which can release it early with a rollback."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield other
@@ -60,7 +62,7 @@ def entry(turn: int, index: int, text: str, state: State = State.COMPLETED) -> E
 
 
 def said(path: Path) -> list[list[str]]:
-    """What the file has: the texts of each conversation, the oldest first."""
+    """The texts of each conversation in the file, oldest first."""
     with closing(Store(path)) as store:
         kept = [store.read(found.id) for found in reversed(store.conversations())]
     items = [[entry.item for entry in each.entries] for each in kept]
@@ -70,8 +72,8 @@ def said(path: Path) -> list[list[str]]:
 # ---------------------------------------------------------------------------------- the writer
 
 
-def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
-    """Only the loop lets go of the lock: had it waited, the entry could not have been written."""
+def test_a_locked_file_does_not_block_the_loop(path: Path) -> None:
+    """Only the loop releases the lock: if it had waited, the entry could not be written."""
 
     async def main() -> str:
         writer = HistoryWriter(Store(path))
@@ -86,7 +88,7 @@ def test_the_loop_goes_on_while_the_file_is_locked(path: Path) -> None:
     assert said(path) == [["hi"]]
 
 
-def test_what_could_not_be_written_is_said_with_the_reason(path: Path) -> None:
+def test_lost_entries_are_reported_with_the_reason(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path):
@@ -95,12 +97,13 @@ def test_what_could_not_be_written_is_said_with_the_reason(path: Path) -> None:
                     await writer.record(entry(turn, 0, "hi"))
             return writer.close()
 
-    history = f"the history {path} {LOCKED}"
-    assert asyncio.run(main()) == f"2 entries of the conversation could not be written: {history}"
+    message = asyncio.run(main())
+    assert message.startswith("2 entries of the conversation could not be written")
+    assert f"{path} {LOCKED}" in message
     assert said(path) == []
 
 
-def test_what_could_not_be_written_is_written_at_the_end(path: Path) -> None:
+def test_pending_entries_are_written_on_close(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path), pytest.raises(OutputError):
@@ -111,7 +114,7 @@ def test_what_could_not_be_written_is_written_at_the_end(path: Path) -> None:
     assert said(path) == [["hi"]]
 
 
-def test_an_old_conversation_that_is_lost_is_said_too(path: Path) -> None:
+def test_lost_entries_of_an_earlier_conversation_are_reported(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path):
@@ -133,21 +136,21 @@ def test_entries_are_written_in_order(path: Path) -> None:
             _ = writer.record(entry(1, 0, "x" * length))
         writer.begin()
         _ = writer.record(entry(1, 0, "another"))
-        return writer.close()  # which waits for what nobody waited for
+        return writer.close()  # waits for the entries that were not awaited
 
     assert asyncio.run(main()) == ""
     assert said(path) == [["x" * 299], ["another"]]
 
 
-def test_a_file_that_takes_no_end_of_time_gets_no_more_than_it_can_hold(path: Path) -> None:
+def test_the_queue_of_a_hanging_file_is_limited(path: Path) -> None:
     async def main() -> str:
         writer = HistoryWriter(Store(path))
         with locked(path):
             written = [writer.record(entry(turn, 0, "hi")) for turn in range(1, 1500)]
-            with pytest.raises(OutputError, match="does not respond"):
+            with pytest.raises(OutputError, match="is not responding"):
                 await written[-1]
             writer.begin()
-            with pytest.raises(OutputError, match="does not respond"):
+            with pytest.raises(OutputError, match="is not responding"):
                 await writer.find(None)
             message = writer.close()
         await asyncio.gather(*written, return_exceptions=True)
@@ -174,7 +177,7 @@ def session(
     keeper: History,
     *,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-    tap: Tap = lambda _direction, _data: None,
+    tap: Tap = lambda _direction, _data, _now: None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES, timeouts=timeouts)
     return Session(
@@ -200,7 +203,7 @@ def two_turns() -> ScriptedServer:
 
 
 def asked(path: Path) -> list[str]:
-    """The questions in the file that are noted as sent."""
+    """The questions in the file that are marked as sent."""
     with closing(Store(path)) as store:
         (kept,) = store.conversations()
         entries = store.read(kept.id).entries
@@ -211,8 +214,8 @@ def asked(path: Path) -> list[str]:
 def test_a_question_is_on_disk_before_it_is_sent(path: Path) -> None:
     view, on_disk = Screen(), list[list[str]]()
 
-    def tap(direction: str, data: JsonObject | str) -> None:
-        if direction == "sent" and "item" in data:
+    def tap(direction: str, data: JsonObject | str | LocalEvent, _now: float) -> None:
+        if direction == "sent" and isinstance(data, dict) and "item" in data:
             on_disk.append(asked(path))
 
     writer = HistoryWriter(Store(path))
@@ -223,20 +226,21 @@ def test_a_question_is_on_disk_before_it_is_sent(path: Path) -> None:
     assert said(path) == [["first", "One", "second", "Two"]]
 
 
-def test_a_locked_history_is_said_once_and_stops_nothing(path: Path) -> None:
+def test_a_locked_history_is_reported_once_and_blocks_nothing(path: Path) -> None:
     view = Screen()
     writer = HistoryWriter(Store(path))
     with locked(path):
         held = session(two_turns(), view, writer)
         assert asyncio.run(held.run(asks(UserSaid("first"), UserSaid("second")))) is ExitCode.OK
         assert replies(view) == ["One", "Two"]
-        assert warnings(view) == [f"the history {path} {LOCKED}"]
+        [warning] = warnings(view)
+        assert f"{path} {LOCKED}" in warning
     assert writer.close() == ""
     assert said(path) == [["first", "One", "second", "Two"]]
 
 
 class Hanging:
-    """A history whose disk never answers."""
+    """A history on a disk that never responds."""
 
     def begin(self) -> None:
         pass
@@ -251,7 +255,7 @@ class Hanging:
         return asyncio.get_running_loop().create_future()
 
 
-def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
+def test_a_hanging_history_delays_one_question_briefly() -> None:
     view = Screen()
 
     async def main() -> tuple[ExitCode, float]:
@@ -264,7 +268,7 @@ def test_a_history_that_hangs_holds_up_one_question_and_not_for_long() -> None:
     assert 4.9 < seconds < 6
 
 
-def test_the_server_is_not_blamed_for_the_wait() -> None:
+def test_the_delay_does_not_count_as_server_time() -> None:
     view = Screen()
     server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
     held = session(server, view, Hanging(), timeouts=Timeouts(10, 1))
@@ -273,7 +277,7 @@ def test_the_server_is_not_blamed_for_the_wait() -> None:
     assert len(warnings(view)) == 1
 
 
-def test_resume_from_a_history_that_hangs() -> None:
+def test_resume_from_a_hanging_history() -> None:
     view = Screen()
     server = ScriptedServer((*HELLO, *QUESTION, *answer("One")))
     held = session(server, view, Hanging())
@@ -282,7 +286,7 @@ def test_resume_from_a_history_that_hangs() -> None:
     assert replies(view) == ["One"]
 
 
-def test_leaving_does_not_wait_for_a_conversation_that_is_looked_for() -> None:
+def test_exit_does_not_wait_for_a_conversation_lookup() -> None:
     view = Screen()
 
     async def main() -> tuple[ExitCode, float]:
@@ -295,7 +299,7 @@ def test_leaving_does_not_wait_for_a_conversation_that_is_looked_for() -> None:
     assert seconds < 5
 
 
-def test_what_is_said_right_after_resume_belongs_to_that_conversation(path: Path) -> None:
+def test_a_question_right_after_resume_belongs_to_that_conversation(path: Path) -> None:
     with closing(Store(path)) as store:
         store.record(entry(1, 0, "long ago"))
         store.record(entry(1, 1, "Yes."))
@@ -335,22 +339,22 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 @pytest.fixture
 def kept(program: Program) -> Path:
-    """The history of the program, with one conversation."""
+    """The program's history file, with one conversation."""
     assert program.run("once", "before").code == 0
     return program.home / ".local" / "share" / "rtchat" / FILE
 
 
-def test_the_program_says_what_was_not_kept(program: Program, kept: Path) -> None:
+def test_the_program_reports_unsaved_entries(program: Program, kept: Path) -> None:
     with locked(kept):
         ran = program.run("talk", stdin=b"one\ntwo\n")
     assert (ran.code, ran.text) == (0, "one\ntwo\n")
     first, last = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
-    assert first == f"rtchat: the history {kept} {LOCKED}"
-    assert last.startswith("rtchat: 4 entries of the conversation could not be written: the hist")
+    assert first.startswith(f"rtchat: the history {kept} {LOCKED}")
+    assert last.startswith("rtchat: 4 entries of the conversation could not be written")
     assert said(kept) == [["before", "before"]]
 
 
-def test_the_prompt_goes_on_with_a_locked_history(program: Program, kept: Path) -> None:
+def test_the_prompt_works_with_a_locked_history(program: Program, kept: Path) -> None:
     with locked(kept) as other:
         terminal = Terminal(program, [], {})
         terminal.shows("connected in", PROMPT)
@@ -364,8 +368,8 @@ def test_the_prompt_goes_on_with_a_locked_history(program: Program, kept: Path) 
     assert sorted(said(kept)) == [["before", "before"], ["first", "first", "second", "second"]]
 
 
-def test_an_input_history_that_hangs_holds_nothing_up(program: Program) -> None:
-    """It is a pipe that nobody writes to or reads."""
+def test_a_hanging_input_history_blocks_nothing(program: Program) -> None:
+    """The input history is a named pipe without a writer or reader."""
     folder = program.home / ".local" / "state" / "rtchat"
     folder.mkdir(parents=True)
     os.mkfifo(folder / "input_history")

@@ -1,8 +1,7 @@
-"""Nothing that a server sends acts on a terminal, wherever it sends it and however it is cut.
+"""Nothing that a server sends controls the terminal, in any field and however it is split.
 
-Judged by what is written: take away the few sequences that rtchat writes itself, and no control
-character may be left. A pipe gets the model's text byte for byte. Not here: which picture stands
-for which character (`test_safe`).
+The output is checked: apart from the few sequences that rtchat writes itself, it may contain no
+control character. A pipe gets the model's text byte for byte.
 """
 
 from __future__ import annotations
@@ -19,16 +18,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rtchat.client.session import Post, Session, View
+from rtchat.client.session import Session
 from rtchat.client.transport import endpoint, open_connection
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post, View
 from rtchat.core.values import Options, Status
 from rtchat.markdown.links import LinkingConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import PlainView, StatusWriter
-from tests.faulty import Hand, frame, http, sockets, tcp
+from tests.faulty import FaultyServer, frame, http, sockets, tcp
 from tests.program import Program, background
 from tests.scripted import HELLO, QUESTION, Emit, End, ScriptedServer, Step, answer, run_fast
 
@@ -59,25 +60,25 @@ HOSTILE = {
     "rich": "[bold][/bold][link=https://evil.example]x[/link]:smile:",
 }
 _OURS = re.compile(
-    r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # colours, of sixteen
-    r"|\x1b\[\d?\d?[ABCGLM]|\x1b\[0?K|\x1b\[J|\r"  # movements and erasures of the panel
-    r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and painting at once
+    r"\x1b\[(?:\d\d?(?:;\d\d?)*)?m"  # the 16 colours
+    r"|\x1b\[\d?\d?[ABCGLM]|\x1b\[0?K|\x1b\[J|\r"  # cursor movement and erasing for the panel
+    r"|\x1b[78]|\x1b\[\?(?:25|2026)[hl]"  # the cursor, and synchronised output
     r"|\x1b\]8;id=\d+-?\d*;https?://[!-~]+\x1b\\|\x1b\]8;;\x1b\\"  # links to what is printed
 )
 _BAD = {"Cc", "Cs", "Cf", "Zl", "Zp"}
-_KEPT = "\n\u200d\u200c"
+_ALLOWED = "\n\u200d\u200c"
 
 each = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 
 
 def acting(written: str) -> set[str]:
-    """What a terminal, or a reader's eye, could fall for."""
+    """Sequences that control a terminal or deceive a reader."""
     rest = _OURS.sub("", written)
-    return {char for char in rest if unicodedata.category(char) in _BAD and char not in _KEPT}
+    return {char for char in rest if unicodedata.category(char) in _BAD and char not in _ALLOWED}
 
 
 class Terminal:
-    """Views on one terminal, and what was written to it."""
+    """Views on one terminal, and the output written to it."""
 
     def __init__(self, kind: type[Console] = Console) -> None:
         self._file = io.StringIO()
@@ -115,7 +116,7 @@ def show(view: View, deltas: list[str]) -> None:
 
 @each
 @pytest.mark.parametrize("kind", ["live", "plain"])
-def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
+def test_sequences_in_a_reply_split_anywhere(text: str, kind: str) -> None:
     for at in range(len(text) + 1):
         terminal = Terminal()
         view: View = terminal.live() if kind == "live" else terminal.plain()
@@ -124,7 +125,7 @@ def test_in_a_reply_whole_and_cut_everywhere(text: str, kind: str) -> None:
 
 
 @each
-def test_where_links_can_be_pressed_too(text: str) -> None:
+def test_sequences_on_a_terminal_with_links(text: str) -> None:
     for at in range(len(text) + 1):
         terminal = Terminal(LinkingConsole)
         show(terminal.live(), ["before ", text[:at], text[at:], " after"])
@@ -132,7 +133,7 @@ def test_where_links_can_be_pressed_too(text: str) -> None:
 
 
 @each
-def test_a_pipe_gets_the_text_as_it_is(text: str) -> None:
+def test_a_pipe_gets_the_text_unchanged(text: str) -> None:
     out = io.BytesIO()
     show(PlainView(out, StatusWriter(None), raw=True), ["before ", *text, " after\n"])
     assert out.getvalue() == f"before {text} after\n".encode()
@@ -160,7 +161,7 @@ def session(**fields: object) -> dict[str, object]:
 
 
 def scripts(text: str) -> list[tuple[Step, ...]]:
-    """The sequence in every place of an event that this program reads."""
+    """Server scripts with the sequence in every event field that this program reads."""
     called = {"call_id": text, "item_id": text, "response_id": "r1", "output_index": 0}
     item = {"type": "function_call", "id": text, "name": text, "call_id": text, "arguments": text}
     part = {"response_id": text, "item_id": text, "output_index": 0, "content_index": 0}
@@ -207,7 +208,7 @@ def scripts(text: str) -> list[tuple[Step, ...]]:
 
 @each
 @pytest.mark.parametrize("kind", ["live", "plain"])
-def test_in_every_field_of_an_event_and_in_close_reasons(text: str, kind: str) -> None:
+def test_sequences_in_event_fields_and_close_reasons(text: str, kind: str) -> None:
     for script in scripts(text):
         terminal = Terminal()
         converse(terminal.live() if kind == "live" else terminal.plain(), script)
@@ -217,7 +218,7 @@ def test_in_every_field_of_an_event_and_in_close_reasons(text: str, kind: str) -
 
 @each
 @pytest.mark.parametrize("status", ["401 \x1b[2JUnauthorized", "404 Not Found", "200 OK"])
-def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
+def test_sequences_in_http_bodies_and_status_lines(text: str, status: str) -> None:
     terminal = Terminal()
     body = text.encode()
 
@@ -238,7 +239,7 @@ def test_in_http_bodies_and_status_lines(text: str, status: str) -> None:
 ALL = "".join(HOSTILE.values())
 
 
-def test_json_says_the_same_and_does_nothing_to_a_terminal(tmp_path: Path) -> None:
+def test_json_output_is_escaped_and_complete(tmp_path: Path) -> None:
     program = Program(tmp_path)
     place = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
     frames = [
@@ -248,7 +249,7 @@ def test_json_says_the_same_and_does_nothing_to_a_terminal(tmp_path: Path) -> No
     ]
 
     def run(*arguments: str) -> str:
-        with background(lambda: sockets(Hand(frames).talk)) as url:
+        with background(lambda: sockets(FaultyServer(frames).talk)) as url:
             ran = program.run(*arguments, environ={"RTCHAT_URL": url})
         assert ran.code == 0
         return ran.text
@@ -262,7 +263,7 @@ def test_json_says_the_same_and_does_nothing_to_a_terminal(tmp_path: Path) -> No
         "history export": run("history", "export", "1", "--format", "json"),
     }
     for name, text in written.items():
-        assert {char for char in text if unicodedata.category(char) in _BAD} <= set(_KEPT), name
+        assert {char for char in text if unicodedata.category(char) in _BAD} <= set(_ALLOWED), name
         lines = [text] if name == "history export" else text.splitlines()
         said = re.sub(r"\s", "", "".join(strings(map(json.loads, lines))))
         known = "owned" if name in ("history list", "history search") else re.sub(r"\s", "", ALL)
@@ -283,10 +284,10 @@ def strings(values: Iterable[object]) -> Iterator[str]:
                 pass
 
 
-def test_what_a_doctor_writes_in_json_does_nothing_either(tmp_path: Path) -> None:
+def test_the_json_output_of_doctor_is_escaped(tmp_path: Path) -> None:
     refused = [frame("error", error={"code": "invalid_api_key", "message": ALL})]
-    with background(lambda: sockets(Hand(greetings=[refused]).talk)) as url:
+    with background(lambda: sockets(FaultyServer(greetings=[refused]).talk)) as url:
         ran = Program(tmp_path).run("doctor", "--json", "--url", url)
     assert ran.code == 3
-    assert {char for char in ran.text if unicodedata.category(char) in _BAD} <= set(_KEPT)
+    assert {char for char in ran.text if unicodedata.category(char) in _BAD} <= set(_ALLOWED)
     assert "owned" in "".join(strings([json.loads(ran.text)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,17 @@ from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
 SCRIPT: dict[str, object] = {
-    "rule": [{"match": "slow", "text": "It goes on and on. " * 40, "delay": 0.05}, {"text": "Yes."}]
+    "rule": [
+        {"match": "slow", "text": "It goes on and on. " * 40, "delay": 0.05},
+        {"match": "call", "tool_calls": [{"name": "clock", "arguments": "{}"}]},
+        {"text": "Yes."},
+    ]
 }
+TOOLS = '''
+def clock() -> str:
+    """The time."""
+    return "noon"
+'''
 MANY = 60
 
 
@@ -112,3 +121,62 @@ def test_the_first_moment_has_no_traceback_either(program: Program) -> None:
     roots = [str(folder), str(Path(__file__).parents[1])]
     ran = program.run("once", "hi", environ={"PYTHONPATH": os.pathsep.join(roots)})
     assert (ran.code, ran.out, ran.err) == (130, b"", "")
+
+
+# ----------------------------------------------------------- signals that are ignored at the start
+
+
+def at_key(program: Program) -> Terminal:
+    terminal = Terminal(program, ["set"], {}, verb="keys", ignores=True)
+    terminal.shows("not shown")
+    return terminal
+
+
+def at_confirmation(program: Program) -> Terminal:
+    assert program.run("once", "hi").code == 0
+    terminal = Terminal(program, ["delete", "1"], {}, verb="history", ignores=True)
+    terminal.shows("for good?")
+    return terminal
+
+
+def at_prompt(program: Program) -> Terminal:
+    terminal = Terminal(program, [], {}, ignores=True)
+    terminal.shows("connected in", PROMPT)
+    return terminal
+
+
+def at_approval(program: Program) -> Terminal:
+    pytest.importorskip("msgspec", reason="the extra tools is not installed")
+    (program.home / "tools.py").write_text(TOOLS)
+    terminal = Terminal(program, ["--tools", "tools.py"], {}, ignores=True)
+    terminal.shows("connected in", PROMPT)
+    terminal.types("call\r")
+    terminal.shows("Run clock?", "[n]o")
+    return terminal
+
+
+@pytest.mark.parametrize("at", [at_key, at_confirmation])
+def test_ctrl_c_leaves_a_command_that_asks(
+    program: Program, at: Callable[[Program], Terminal]
+) -> None:
+    terminal = at(program)
+    terminal.types("\x03")
+    assert terminal.ends() == 130
+
+
+@pytest.mark.parametrize("at", [at_prompt, at_approval])
+def test_ctrl_c_means_the_same_in_a_conversation(
+    program: Program, at: Callable[[Program], Terminal]
+) -> None:
+    terminal = at(program)
+    terminal.types("\x03")
+    terminal.shows("Ctrl-D or /exit leaves" if at is at_prompt else "interrupted", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+@pytest.mark.parametrize("at", [at_key, at_confirmation, at_prompt, at_approval])
+def test_a_terminal_that_goes_away_is_a_hangup(
+    program: Program, at: Callable[[Program], Terminal]
+) -> None:
+    assert at(program).goes_away() == 129

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     ClearTimer,
@@ -50,6 +50,7 @@ from rtchat.core.events import (
     TimerFired,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.values import (
     Channel,
     Entry,

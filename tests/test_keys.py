@@ -52,9 +52,13 @@ def done(ran: Ran) -> tuple[int, str, str]:
 
 def test_a_key_goes_into_a_file_of_ones_own_and_out_again(program: Program) -> None:
     file = file_of(program)
-    assert done(program.run("keys", "list")) == (0, "", "no keys are kept: rtchat keys set\n")
+    assert done(program.run("keys", "list")) == (
+        0,
+        "",
+        "no stored keys; rtchat keys set stores one\n",
+    )
     kept = program.run("keys", "set", stdin=f"  {KEY}\r\nmore\n".encode())
-    assert done(kept) == (0, "", f"the key of default is kept in {file}\n")
+    assert done(kept) == (0, "", f"stored the key of default in {file}\n")
     program.run("keys", "set", "work", stdin=b"elevenchars\n")
     program.run("keys", "set", "a", stdin=b"twelve-chars")
     assert json.loads(file.read_text()) == {
@@ -67,18 +71,22 @@ def test_a_key_goes_into_a_file_of_ones_own_and_out_again(program: Program) -> N
     lines = f"a        …hars  {file}\ndefault  …cdef  {file}\nwork     …      {file}\n"
     assert done(program.run("keys", "list")) == (0, lines, "")
     removed = program.run("keys", "remove", "work")
-    assert done(removed) == (0, "", "the key of work is removed\n")
+    assert done(removed) == (0, "", "removed the key of work\n")
     assert program.run("keys", "remove").code == 0
     assert json.loads(file.read_text()) == {"a": "twelve-chars"}
     again = program.run("keys", "remove")
-    assert done(again) == (2, "", "rtchat: no key of default is kept: rtchat keys list\n")
+    assert done(again) == (
+        2,
+        "",
+        "rtchat: no stored key of default: rtchat keys list shows the stored keys\n",
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (b"", "no key was given: nothing has changed"),
-        (b" \n", "no key was given: nothing has changed"),
+        (b"", "no key was given: the stored keys are unchanged"),
+        (b" \n", "no key was given: the stored keys are unchanged"),
         (
             "“sk”\n".encode(),
             "the key has characters that no HTTP header can carry: "
@@ -104,32 +112,32 @@ def test_a_key_is_no_argument(program: Program) -> None:
 
 def test_stdin_may_be_closed(program: Program) -> None:
     ran = program.shell("rtchat keys set <&-")
-    assert done(ran) == (2, "", "rtchat: no key was given: nothing has changed\n")
+    assert done(ran) == (2, "", "rtchat: no key was given: the stored keys are unchanged\n")
 
 
 def prompted(program: Program, typed: str) -> tuple[int, str]:
     """The exit code and the terminal after typing that at the prompt."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        command = program.command("keys", "set", "work")
-        os.chdir(program.home)
-        os.execve(command[0], command, program.environ)
-    seen = b""
-    while select.select((terminal,), (), (), PATIENCE)[0]:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:
-            break
-        if b"not shown" in seen + data and b"not shown" not in seen:
-            os.write(terminal, typed.encode())
-        seen += data
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+    terminal, theirs = pty.openpty()
+    with program.start(
+        *("keys", "set", "work"), stdin=theirs, stdout=theirs, stderr=theirs, on_terminal=True
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while select.select((terminal,), (), (), PATIENCE)[0]:
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if b"not shown" in seen + data and b"not shown" not in seen:
+                os.write(terminal, typed.encode())
+            seen += data
+        os.close(terminal)
+    return process.returncode, seen.decode()
 
 
 def test_a_prompt_does_not_show_the_key(program: Program) -> None:
     file = file_of(program)
-    kept = f"key of work (not shown): \r\nthe key of work is kept in {file}\r\n"
+    kept = f"key of work (not shown): \r\nstored the key of work in {file}\r\n"
     assert prompted(program, f"{KEY}\n") == (0, kept)
     assert json.loads(file.read_text()) == {"work": KEY}
 
@@ -137,7 +145,10 @@ def test_a_prompt_does_not_show_the_key(program: Program) -> None:
 @pytest.mark.parametrize("typed", ["\n", "\x04"])
 def test_a_prompt_may_be_left(program: Program, typed: str) -> None:
     code, seen = prompted(program, typed)
-    assert (code, seen.splitlines()[-1]) == (2, "rtchat: no key was given: nothing has changed")
+    assert (code, seen.splitlines()[-1]) == (
+        2,
+        "rtchat: no key was given: the stored keys are unchanged",
+    )
     assert prompted(program, "\x03")[0] == 130
     assert not file_of(program).exists()
 
@@ -172,7 +183,7 @@ def test_a_folder_that_cannot_be_made(program: Program) -> None:
     file.parent.parent.mkdir(parents=True)
     file.parent.symlink_to(program.home / "nowhere")
     ran = program.run("keys", "set", stdin=KEY.encode())
-    words = f"rtchat: {file} cannot be written (File exists): the keys are as they were\n"
+    words = f"rtchat: {file} cannot be written (File exists): the stored keys are unchanged\n"
     assert done(ran) == (6, "", words)
 
 
@@ -181,7 +192,7 @@ def test_a_full_disk_leaves_the_keys_as_they_were(program: Program) -> None:
     full = "unset ${!COVERAGE@}; trap '' XFSZ; ulimit -f 0"  # coverage would write a file as well
     ran = program.shell(f"{full}; echo {KEY} | cat | rtchat keys set")
     file = file_of(program)
-    words = f"rtchat: {file} cannot be written (File too large): the keys are as they were"
+    words = f"rtchat: {file} cannot be written (File too large): the stored keys are unchanged"
     assert (ran.code, ran.error) == (6, words)
     assert json.loads(file.read_text()) == {"default": "old-key"}
     assert os.listdir(file.parent) == ["keys.json"]
@@ -257,11 +268,11 @@ def test_a_keyring_keeps_the_key_and_the_file_its_name(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path)
     program = keyring.program
     kept = program.run("keys", "set", "work", stdin=KEY.encode())
-    assert done(kept) == (0, "", "the key of work is kept in the system keyring\n")
+    assert done(kept) == (0, "", "stored the key of work in the system keyring\n")
     assert keyring.safe() == {"rtchat work": KEY}
     assert json.loads(file_of(program).read_text()) == {"work": None}
     assert program.run("keys", "list").text == "work  …cdef  the system keyring\n"
-    assert program.run("keys", "remove", "work").err == "the key of work is removed\n"
+    assert program.run("keys", "remove", "work").err == "removed the key of work\n"
     assert (keyring.safe(), json.loads(file_of(program).read_text())) == ({}, {})
     assert program.run("keys", "remove", "work").code == 2
 
@@ -300,7 +311,7 @@ def test_a_key_that_is_gone_from_the_keyring(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path)
     keyring.program.run("keys", "set", stdin=KEY.encode())
     (keyring.place / "safe.json").unlink()
-    row = "default  …  the system keyring, where it is no more\n"
+    row = "default  …  missing in the system keyring\n"
     assert keyring.program.run("keys", "list").text == row
     assert keyring.program.run("once", "hi").error.startswith("rtchat: no key: ")
 
@@ -319,7 +330,7 @@ def test_a_keyring_that_is_no_longer_installed(program: Program) -> None:
 def test_a_run_asks_no_keyring_without_need(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path, "locked")
     show = keyring.program.run("config", "show")
-    assert (show.code, show.text.splitlines()[-1].split()) == (0, ["key", "none", "nowhere"])
+    assert (show.code, show.text.splitlines()[-1].split()) == (0, ["key", "none", "not", "set"])
     keyring.becomes("fine")
     keyring.program.run("keys", "set", stdin=KEY.encode())
     keyring.becomes("locked")
@@ -388,12 +399,15 @@ def test_the_first_line_of_a_command_is_the_key(printed: str) -> None:
     [
         (
             python(f"import sys; print({KEY!r}); sys.exit(3)"),
-            f"{sys.executable} failed with exit code 3: run it by itself to see why",
+            f"{sys.executable} failed with exit code 3: run the command yourself to see why",
         ),
-        (python("pass"), f"{sys.executable} printed no key: the first line is to be the key"),
+        (
+            python("pass"),
+            f"{sys.executable} printed no key: it must print the key on the first line",
+        ),
         (
             python(f"print(); print({KEY!r})"),
-            f"{sys.executable} printed no key: the first line is to be the key",
+            f"{sys.executable} printed no key: it must print the key on the first line",
         ),
         (
             ("/nowhere/pass", KEY),

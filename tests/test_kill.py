@@ -1,7 +1,7 @@
 """`kill -9` at any moment: the file opens, and what was shown is in it but for the last second.
 
 Conversations of several processes at once, each killed at a random moment of its own.
-RTCHAT_TEST_KILLS is how many; RTCHAT_TEST_SEED chooses other moments.
+RTCHAT_TEST_KILLS is how many in the full suite; RTCHAT_TEST_SEED chooses other moments.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from rtchat.core.values import Entry, Message, State
 from rtchat.history.store import FILE, Store
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.server.sockets import run_server
 from tests.program import PATIENCE, Program, background
 
-KILLS = int(os.environ.get("RTCHAT_TEST_KILLS", "200"))
+FEW, KILLS = 24, int(os.environ.get("RTCHAT_TEST_KILLS", "200"))
 SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
 AT_ONCE = 8
 EARLY = 1.0
@@ -43,7 +45,7 @@ class Slow:
     instructions = ""
     asked: list[str] = field(default_factory=list)
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:
@@ -118,10 +120,11 @@ def killed(home: Path, url: str, number: int) -> Killed:
     return Killed(number, shown.decode(), home / ".local" / "share" / "rtchat" / FILE)
 
 
-def test_nothing_that_was_shown_is_missing_but_the_last_second(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [FEW, pytest.param(KILLS, marks=pytest.mark.full)])
+def test_nothing_that_was_shown_is_missing_but_the_last_second(tmp_path: Path, kills: int) -> None:
     slow = Slow()
     with background(lambda: run_server(slow)) as url, ThreadPoolExecutor(AT_ONCE) as pool:
-        runs = list(pool.map(lambda n: killed(tmp_path / str(n), url, n), range(KILLS)))
+        runs = list(pool.map(lambda n: killed(tmp_path / str(n), url, n), range(kills)))
     for run in runs:
         run.check(slow.asked)
-    assert sum(bool(run.shown) for run in runs) > KILLS / 4, "most were killed too soon to tell"
+    assert sum(bool(run.shown) for run in runs) > kills / 4, "most were killed too soon to tell"

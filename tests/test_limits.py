@@ -1,8 +1,7 @@
-"""Models and servers that do not stop, through the real program: it says which limit was exceeded,
-ends with 1, keeps nothing beyond the limit, and answers the next question.
+"""Endless models and servers, with the real program: it reports which limit was exceeded, exits
+with 1, stores nothing beyond the limit, and answers the next question.
 
-Not here: what one reply keeps of what it is sent (`test_reply`), and what a turn does at each step
-(`test_calls`).
+The limits of a single reply are tested in `test_reply`, the steps of a turn in `test_calls`.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ pytest.importorskip("msgspec", reason="the extra tools is not installed")
 
 TOOLS = '''
 def again() -> str:
-    """Wants more."""
+    """Asks to be called again."""
     return "again"
 
 def large() -> str:
-    """Gives back 80 MB."""
+    """Returns 80 MB."""
     return "x" * 80_000_000
 
 def deep() -> list:
-    """Gives back what is nested deeper than anybody can read."""
+    """Returns a list that is nested too deeply to be read."""
     nested = []
     for _ in range(100_000):
         nested = [nested]
@@ -49,7 +48,7 @@ async def deep_async() -> list:
     return deep()
 
 def loop() -> list:
-    """Gives back what has itself in it."""
+    """Returns a list that contains itself."""
     itself = []
     itself.append(itself)
     return itself
@@ -57,12 +56,12 @@ def loop() -> list:
 CALLS = ("--tools", "tools.py", "--allow-tool", "again")
 
 Frames: TypeAlias = Callable[[str], Iterable[str]]
-"""What is sent of a reply with this id; the first that asks for it is number 1."""
+"""Makes the frames of the response with this id. The first response has number 1."""
 
 
-class Stubborn:
-    """A server whose replies are all alike, whatever it is asked for, and that counts what it was
-    sent. It says "Fine." to a question with that word in it."""
+class EndlessServer:
+    """A server that sends the same response to every request and records what it receives. It
+    answers "Fine." to questions that contain "fine"."""
 
     def __init__(self, frames: Frames, *, cancels: bool = True) -> None:
         self._frames = frames
@@ -70,12 +69,12 @@ class Stubborn:
         self.sent: list[dict[str, Any]] = []
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """The events of a type that it was sent."""
+        """The received events of a type."""
         return [event for event in self.sent if event["type"] == kind]
 
     @property
     def asked(self) -> int:
-        """How many replies it was asked for."""
+        """The number of responses requested."""
         return len(self.of("response.create"))
 
     async def talk(self, client: ServerConnection) -> None:
@@ -115,8 +114,8 @@ async def stream(client: ServerConnection, frames: Iterable[str]) -> None:
 
 
 @contextmanager
-def serving(program: Program, frames: Frames, *, cancels: bool = True) -> Iterator[Stubborn]:
-    server = Stubborn(frames, cancels=cancels)
+def serving(program: Program, frames: Frames, *, cancels: bool = True) -> Iterator[EndlessServer]:
+    server = EndlessServer(frames, cancels=cancels)
     with background(lambda: sockets(server.talk)) as url:
         program.environ["RTCHAT_URL"] = url
         yield server
@@ -129,7 +128,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def history(program: Program) -> int:
-    """Bytes that the history takes, its log included."""
+    """The size of the history in bytes, including its log."""
     folder = program.home / ".local" / "share" / "rtchat"
     return sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))
 
@@ -139,99 +138,99 @@ def call(number: int, name: str = "again", arguments: str = "{}") -> dict[str, o
     return {"id": f"i{number}", "type": "function_call", **fields}
 
 
-def whole(id: str, *items: dict[str, object], usage: dict[str, int] | None = None) -> str:
-    """A reply that is complete, with these items."""
+def completed(id: str, *items: dict[str, object], usage: dict[str, int] | None = None) -> str:
+    """A completed response with these items."""
     response = {"id": id, "status": "completed", "output": items, "usage": usage}
     return frame("response.done", response=response)
 
 
 def calling(id: str) -> Iterable[str]:
-    return begun(id), whole(id, call(int(id[1:])))
+    return begun(id), completed(id, call(int(id[1:])))
 
 
-def requesting(id: str) -> Iterable[str]:
-    wish = {"type": "mcp_approval_request", "name": "search", "arguments": "{}"}
-    return begun(id), whole(id, {**wish, "id": f"mcpr_{id}", "server_label": "docs"})
+def requesting_approval(id: str) -> Iterable[str]:
+    request = {"type": "mcp_approval_request", "name": "search", "arguments": "{}"}
+    return begun(id), completed(id, {**request, "id": f"mcpr_{id}", "server_label": "docs"})
 
 
-def calling_at_once(id: str) -> Iterable[str]:
-    return begun(id), whole(id, *(call(number) for number in range(3000)))
+def many_calls(id: str) -> Iterable[str]:
+    return begun(id), completed(id, *(call(number) for number in range(3000)))
 
 
-def calling_for_ever(id: str) -> Iterable[str]:
+def endless_calls(id: str) -> Iterable[str]:
     items = (call(number) for number in range(10**9))
     where = {"response_id": id, "output_index": 0}
     return chain((begun(id),), (frame("response.output_item.done", item=i, **where) for i in items))
 
 
-def calling_with_much(id: str) -> Iterable[str]:
-    return begun(id), whole(id, call(1, arguments=json.dumps({"x": "y" * 30_000_000})))
+def large_arguments(id: str) -> Iterable[str]:
+    return begun(id), completed(id, call(1, arguments=json.dumps({"x": "y" * 30_000_000})))
 
 
-def arguing_for_ever(id: str) -> Iterable[str]:
+def endless_arguments(id: str) -> Iterable[str]:
     where = {"response_id": id, "item_id": "own", "output_index": 0, "call_id": "c1"}
     piece = frame("response.function_call_arguments.delta", delta="x" * 1_000_000, **where)
     return chain((begun(id),), repeat(piece))
 
 
-def talking_for_ever(id: str) -> Iterable[str]:
+def endless_text(id: str) -> Iterable[str]:
     return chain((begun(id),), repeat(said("words " * 20_000, id)))
 
 
-def in_parts_for_ever(id: str) -> Iterable[str]:
+def endless_parts(id: str) -> Iterable[str]:
     where = {"response_id": id, "output_index": 0, "content_index": 0}
     kind = "response.output_text.delta"
     pieces = (frame(kind, delta="", item_id=f"i{n}", **where) for n in range(10**9))
     return chain((begun(id),), pieces)
 
 
-def with_much_at_the_end(id: str) -> Iterable[str]:
+def large_text_at_the_end(id: str) -> Iterable[str]:
     content = [{"type": "output_text", "text": "words " * 5_000_000}]
-    return begun(id), whole(
+    return begun(id), completed(
         id, {"id": "m", "type": "message", "role": "assistant", "content": content}
     )
 
 
-def failing_for_ever(id: str) -> Iterable[str]:
+def endless_errors(id: str) -> Iterable[str]:
     return (frame("error", error={"type": "e", "message": f"No {n}."}) for n in range(10**9))
 
 
-def failing_in_a_reply(id: str) -> Iterable[str]:
-    return chain((begun(id), said("It begins.", id)), failing_for_ever(id))
+def endless_errors_in_a_reply(id: str) -> Iterable[str]:
+    return chain((begun(id), said("It begins.", id)), endless_errors(id))
 
 
 ROUNDS = "stopped: the model still calls tools after 3 replies with calls: raise --max-tool-rounds"
 ATTACKS = {
     "calls": (calling, 4, ROUNDS),
-    "approvals": (requesting, 4, ROUNDS),
+    "approvals": (requesting_approval, 4, ROUNDS),
     "3,000 calls": (
-        calling_at_once,
+        many_calls,
         1,
         "stopped: one reply has more than 100 calls: raise --max-tool-calls",
     ),
     "endless calls": (
-        calling_for_ever,
+        endless_calls,
         1,
         "stopped: one reply has more than 100 calls: raise --max-tool-calls",
     ),
     "30 MB of arguments": (
-        calling_with_much,
+        large_arguments,
         1,
         "stopped: the calls of this turn have more than 2000000 bytes: raise --max-tool-bytes",
     ),
     "endless arguments": (
-        arguing_for_ever,
+        endless_arguments,
         1,
         "stopped: the calls of this turn have more than 2000000 bytes: raise --max-tool-bytes",
     ),
     "endless text": (
-        talking_for_ever,
+        endless_text,
         1,
         "stopped: the reply has more than 4000000 bytes: raise --max-reply-bytes",
     ),
-    "endless parts": (in_parts_for_ever, 1, "stopped: the reply has more than 1000 parts"),
+    "endless parts": (endless_parts, 1, "stopped: the reply has more than 1000 parts"),
     "30 MB of text at the end": (
-        with_much_at_the_end,
+        large_text_at_the_end,
         1,
         "stopped: the reply has more than 4000000 bytes: raise --max-reply-bytes",
     ),
@@ -241,7 +240,7 @@ OPTIONS = (*CALLS, "--max-tool-rounds", "3")
 
 
 @attacks
-def test_once_ends_with_1_and_says_why(
+def test_once_exits_with_1_and_the_reason(
     program: Program, frames: Frames, asked: int, why: str
 ) -> None:
     with serving(program, frames) as server:
@@ -268,9 +267,9 @@ def test_the_next_line_of_a_pipe_is_answered(
     assert f"{first['error']['message']}: {first['error']['hint']}".removesuffix(": None") == why
 
 
-def test_a_server_that_goes_on_after_a_cancel_is_left_for_a_new_session(program: Program) -> None:
+def test_a_server_that_ignores_a_cancel_gets_a_new_session(program: Program) -> None:
     options = ("--timeout", "3", "--max-reply-bytes", "1000")
-    with serving(program, talking_for_ever, cancels=False) as server:
+    with serving(program, endless_text, cancels=False) as server:
         ran = program.run("talk", "--json", *options, stdin=b"hi\nfine?\n")
     first, second = map(json.loads, ran.text.splitlines())
     assert (ran.code, first["error"]["code"], second["text"]) == (1, "max_reply_bytes", "Fine.")
@@ -279,8 +278,8 @@ def test_a_server_that_goes_on_after_a_cancel_is_left_for_a_new_session(program:
     assert len(server.of("response.cancel")) == 1
 
 
-@pytest.mark.parametrize("frames", [failing_for_ever, failing_in_a_reply])
-def test_a_server_that_reports_errors_for_ever_is_left(program: Program, frames: Frames) -> None:
+@pytest.mark.parametrize("frames", [endless_errors, endless_errors_in_a_reply])
+def test_endless_errors_end_the_connection(program: Program, frames: Frames) -> None:
     why = "stopped: the server reported more than 1000 errors; the server said: No 1000."
     with serving(program, frames):
         ran = program.run("once", "hi")
@@ -303,8 +302,8 @@ def test_a_server_that_reports_errors_for_ever_is_left(program: Program, frames:
         assert terminal.ends() == 0
 
 
-@pytest.mark.parametrize("frames", [talking_for_ever, in_parts_for_ever, calling_for_ever])
-def test_ctrl_c_stops_what_does_not_end(program: Program, frames: Frames) -> None:
+@pytest.mark.parametrize("frames", [endless_text, endless_parts, endless_calls])
+def test_ctrl_c_stops_an_endless_reply(program: Program, frames: Frames) -> None:
     (program.home / "config.toml").write_text(
         "max_reply_bytes = 100000000000\nmax_tool_calls = 999999\nmax_tool_bytes = 1000000000\n"
     )
@@ -327,9 +326,9 @@ def test_ctrl_c_stops_what_does_not_end(program: Program, frames: Frames) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "Let me see."])
-def test_a_call_that_is_not_available_is_said(program: Program, text: str) -> None:
+def test_a_call_of_an_unavailable_tool_is_an_error(program: Program, text: str) -> None:
     def frames(id: str) -> Iterable[str]:
-        return begun(id), *([said(text, id)] if text else []), whole(id, call(1, "clock"))
+        return begun(id), *([said(text, id)] if text else []), completed(id, call(1, "clock"))
 
     why = "the model called clock, not available here: --tools and --mcp add tools"
     with serving(program, frames):
@@ -343,10 +342,10 @@ def test_a_call_that_is_not_available_is_said(program: Program, text: str) -> No
     assert f"{reply['error']['message']}: {reply['error']['hint']}" == why
 
 
-def test_a_call_that_is_not_available_has_an_output_before_the_next_question(
+def test_a_call_of_an_unavailable_tool_has_an_output_before_the_next_question(
     program: Program,
 ) -> None:
-    with serving(program, lambda id: (begun(id), whole(id, call(1, "clock")))) as server:
+    with serving(program, lambda id: (begun(id), completed(id, call(1, "clock")))) as server:
         ran = program.run("talk", stdin=b"hi\nfine?\n")
     assert (ran.code, ran.text) == (1, "Fine.\n")
     kinds = [event["item"]["type"] for event in server.of("conversation.item.create")]
@@ -357,17 +356,17 @@ def test_a_call_that_is_not_available_has_an_output_before_the_next_question(
 
 
 def once_then_fine(name: str) -> Frames:
-    """The first reply calls a tool, the next is text."""
+    """The first response calls a tool, the next is text."""
 
     def frames(id: str) -> Iterable[str]:
         if id == "r1":
-            return begun(id), whole(id, call(1, name))
+            return begun(id), completed(id, call(1, name))
         return begun(id), said("Done.", id), done(id=id)
 
     return frames
 
 
-def outputs(server: Stubborn) -> list[str]:
+def outputs(server: EndlessServer) -> list[str]:
     items = [event["item"] for event in server.of("conversation.item.create")]
     return [item["output"] for item in items if item["type"] == "function_call_output"]
 
@@ -381,7 +380,7 @@ def outputs(server: Stubborn) -> list[str]:
         ("loop", "[[", "]]"),
     ],
 )
-def test_what_a_function_gives_back_is_limited(
+def test_the_output_of_a_function_is_limited(
     program: Program, name: str, start: str, end: str
 ) -> None:
     with serving(program, once_then_fine(name)) as server:
@@ -490,7 +489,7 @@ def mcp(program: Program, how: str) -> list[str]:
         ),
     ],
 )
-def test_what_an_mcp_server_gives_back_is_limited(
+def test_the_output_of_an_mcp_tool_is_limited(
     program: Program, how: str, start: str, end: str
 ) -> None:
     with serving(program, once_then_fine("give")) as server:

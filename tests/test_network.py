@@ -1,8 +1,6 @@
-"""What the environment decides of a connection: names, certificates and proxies.
+"""Connections that depend on the environment: DNS, certificates and proxies.
 
-Where it matters, the connection is made by a process with an environment of its own; the servers
-are here, on 127.0.0.1. Not here: what a server does wrong (`test_transport`), and names and
-certificates that will not do at all (`test_faults`).
+Some connections are made by a process with its own environment; the servers run here, on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from websockets.exceptions import InvalidProxy, InvalidProxyStatus, ProxyError
 from websockets.http11 import Response
 
 from rtchat.client.transport import ConnectError, endpoint, explain, open_connection
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import ExitCode
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
@@ -35,14 +33,14 @@ async def main():
         async with open_connection(endpoint(url=sys.argv[1]), open_timeout=float(sys.argv[2])):
             print("connected")
     except ConnectError as error:
-        print(int(error.exit), error.lost.retry.value, error, sep="|")
+        print(int(error.exit), error.lost.retry.value, error.message, error.hint, sep="|")
 
 asyncio.run(main())
 """
 
 
 async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> str:
-    """How opening a connection goes in this environment."""
+    """The result of opening a connection in this environment."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, url, open_timeout),
         stdout=asyncio.subprocess.PIPE,
@@ -52,8 +50,15 @@ async def in_a_process(url: str, open_timeout: str = "30", **environ: str) -> st
     return out.decode().strip()
 
 
+def check(result: str, retry: str, *words: str) -> None:
+    """Check the result of `in_a_process`: exit code 4, this retry, and words in the message."""
+    assert result.startswith(f"4|{retry}|")
+    assert [word for word in words if word not in result] == []
+    assert "hunter2" not in result
+
+
 async def refused(url: str) -> ConnectionLost:
-    """How opening a connection fails here, whatever the environment."""
+    """Why opening a connection fails in this process."""
     with pytest.raises(ConnectError) as caught:
         async with open_connection(endpoint(url=url), open_timeout=30.0):
             pass
@@ -73,24 +78,22 @@ def test_the_certificate_file_of_the_environment_is_trusted(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_a_certificate_of_somebody_else(tmp_path: Path) -> None:
+def test_a_certificate_of_another_host(tmp_path: Path) -> None:
     file, context = certificate(tmp_path, "DNS:other.example")
 
     async def run() -> None:
         async with tcp(b"", tls=context) as port:
-            assert await in_a_process(f"wss://{port.address}", SSL_CERT_FILE=str(file)) == (
-                f"4|never|the certificate of {port.address} is not trusted (IP address mismatch, "
-                "certificate is not valid for '127.0.0.1'): check --url"
-            )
+            result = await in_a_process(f"wss://{port.address}", SSL_CERT_FILE=str(file))
+            check(result, "never", port.address, "not trusted (IP address mismatch", "--url")
 
     asyncio.run(run())
 
 
-# ------------------------------------------------------------------------------------ whom to trust
+# -------------------------------------------------------------------------- certificate authorities
 
 
 class Trusting:
-    """A server with a certificate that nobody knows, and the program."""
+    """A server with a self-signed certificate, and the program."""
 
     def __init__(self, folder: Path, name: str = "IP:127.0.0.1") -> None:
         folder.mkdir(exist_ok=True)
@@ -103,7 +106,7 @@ class Trusting:
             return self.program.run("once", "hi", "--url", url, *arguments, environ=environ)
 
 
-NOT_TRUSTED = "is not trusted (self-signed certificate): name the authority that signed it with"
+NOT_TRUSTED = "is not trusted (self-signed certificate): add its certificate authority with"
 
 
 @pytest.mark.parametrize("how", ["option", "environment", "config"])
@@ -122,7 +125,7 @@ def test_a_ca_bundle_is_trusted(tmp_path: Path, how: str) -> None:
     assert (ran.code, ran.text) == (0, "hi\n")
 
 
-def test_a_ca_bundle_of_a_dotenv_is_not_trusted(tmp_path: Path) -> None:
+def test_a_ca_bundle_in_dotenv_is_ignored(tmp_path: Path) -> None:
     server = Trusting(tmp_path)
     (tmp_path / ".env").write_text(f"RTCHAT_CA_BUNDLE={server.file}\n")
     ran = server.once("-q")
@@ -131,7 +134,7 @@ def test_a_ca_bundle_of_a_dotenv_is_not_trusted(tmp_path: Path) -> None:
     assert NOT_TRUSTED in ran.err
 
 
-def test_a_ca_bundle_takes_the_place_of_all_other_authorities(tmp_path: Path) -> None:
+def test_a_ca_bundle_replaces_all_other_authorities(tmp_path: Path) -> None:
     server, other = Trusting(tmp_path), Trusting(tmp_path / "other")
     assert server.once(SSL_CERT_FILE=str(server.file)).code == 0
     ran = server.once("--ca-bundle", str(other.file), SSL_CERT_FILE=str(server.file))
@@ -140,7 +143,7 @@ def test_a_ca_bundle_takes_the_place_of_all_other_authorities(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("arguments", [[], ["--insecure"]])
-def test_no_option_trusts_everybody(tmp_path: Path, arguments: list[str]) -> None:
+def test_no_option_disables_verification(tmp_path: Path, arguments: list[str]) -> None:
     ran = Trusting(tmp_path).once(*arguments)
     assert (ran.code, ran.text) == (4, "")
     assert NOT_TRUSTED in ran.error
@@ -151,17 +154,17 @@ def test_no_option_trusts_everybody(tmp_path: Path, arguments: list[str]) -> Non
     [
         (None, "cannot be read (No such file or directory)"),
         ("a folder", "cannot be read (Is a directory)"),
-        ("", "holds no certificate"),
-        ("some text", "holds no certificate"),
+        ("", "contains no certificates"),
+        ("some text", "contains no certificates"),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            "holds no certificate",
+            "contains no certificates",
         ),
-        ("the private key", "holds no certificate"),
+        ("the private key", "contains no certificates"),
     ],
 )
 @pytest.mark.parametrize("named", ["the CA bundle", "SSL_CERT_FILE"])
-def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
+def test_an_invalid_ca_bundle_is_reported_before_connecting(
     tmp_path: Path, content: str | None, words: str, named: str
 ) -> None:
     file = tmp_path / "bundle.pem"
@@ -177,15 +180,12 @@ def test_a_bundle_that_is_none_is_said_before_anything_is_sent(
     with background(lambda: tcp(http("400 Bad Request"), at_once=True)) as port:
         environ = {variable: str(file)}
         ran = program.run("once", "hi", "--url", f"wss://{port.address}/", environ=environ)
-        assert (ran.code, ran.text, ran.error) == (
-            2,
-            "",
-            f"rtchat: {named} {file} {words}: name a PEM file of certificate authorities",
-        )
+        assert (ran.code, ran.text) == (2, "")
+        assert f"rtchat: {named} {file} {words}" in ran.err
         assert port.heads == []
 
 
-def test_what_tls_needs_is_nothing_to_a_connection_without(tmp_path: Path) -> None:
+def test_ssl_cert_file_is_ignored_without_tls(tmp_path: Path) -> None:
     program = Program(tmp_path)
     with background(lambda: run_server(EchoEngine())) as url:
         ran = program.run("once", "hi", "--url", url, environ={"SSL_CERT_FILE": "nowhere.pem"})
@@ -195,13 +195,13 @@ def test_what_tls_needs_is_nothing_to_a_connection_without(tmp_path: Path) -> No
         assert ran.code == 2
 
 
-def test_tls_where_there_is_none() -> None:
+def test_tls_to_a_server_without_tls() -> None:
     async def run() -> None:
         async with tcp(http("400 Bad Request"), at_once=True) as port:
             lost = await refused(f"wss://{port.address}/")
-            # What went wrong has another name in every version of OpenSSL.
-            assert lost.problem.message.startswith(f"no TLS with {port.address} (")
-            assert lost.problem.hint == "is it ws:// instead of wss://?"
+            # The reason differs between versions of OpenSSL.
+            assert f"TLS with {port.address}" in lost.problem.message
+            assert "ws://" in lost.problem.hint
             assert lost.retry is Retry.NEVER
 
     asyncio.run(run())
@@ -209,31 +209,21 @@ def test_tls_where_there_is_none() -> None:
 
 # ------------------------------------------------------------------------------------------ proxies
 
-HINT = "check HTTPS_PROXY and ALL_PROXY"
-NAME_IT = "name it as http://name:password@host:port in HTTPS_PROXY"
+UNUSABLE = ("the proxy for a.invalid cannot be used", "HTTPS_PROXY")
 
 
 @pytest.mark.parametrize(
-    ("proxy", "said"),
+    ("proxy", "retry", "words"),
     [
-        ("http://{unused}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
-        (
-            "http://me:hunter2@{unused}",
-            f"if it worked|the proxy to a.invalid cannot be used: {HINT}",
-        ),
-        ("http://127.0.0.1:99999", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
-        (
-            "ftp://me:hunter2@127.0.0.1",
-            f"never|the proxy to a.invalid cannot be used (scheme ftp isn't supported): {HINT}",
-        ),
-        (
-            "http://{refusing}",
-            f"never|the proxy refused to connect to a.invalid (HTTP 407): {NAME_IT}",
-        ),
-        ("http://{babbling}", f"if it worked|the proxy to a.invalid cannot be used: {HINT}"),
+        ("http://{unused}", "if it worked", UNUSABLE),
+        ("http://me:hunter2@{unused}", "if it worked", UNUSABLE),
+        ("http://127.0.0.1:99999", "if it worked", UNUSABLE),
+        ("ftp://me:hunter2@127.0.0.1", "never", (*UNUSABLE, "(scheme ftp isn't supported)")),
+        ("http://{refusing}", "never", ("a.invalid (HTTP 407)", "name:password@host:port")),
+        ("http://{babbling}", "if it worked", UNUSABLE),
     ],
 )
-def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
+def test_a_proxy_that_does_not_work(proxy: str, retry: str, words: tuple[str, ...]) -> None:
     async def run() -> None:
         async with AsyncExitStack() as stack:
             refusing = await stack.enter_async_context(tcp(http("407 Proxy Authentication")))
@@ -243,61 +233,65 @@ def test_a_proxy_that_does_not_work(proxy: str, said: str) -> None:
                 refusing=refusing.address,
                 babbling=babbling.address,
             )
-            assert await in_a_process("wss://a.invalid", HTTPS_PROXY=url) == f"4|{said}"
+            check(await in_a_process("wss://a.invalid", HTTPS_PROXY=url), retry, *words)
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "hint", "retry"),
+    ("error", "words", "hint", "retry"),
     [
         (
             ImportError("connecting through a SOCKS proxy requires python-socks"),
-            "the proxy to a.example speaks SOCKS, and python-socks is not there",
+            "python-socks is not installed",
             'pip install "rtchat[socks]"',
             Retry.NEVER,
         ),
         (
             InvalidProxy("http://me:hunter2@b.example/x", "path is meaningless"),
-            "the proxy to a.example cannot be used (path is meaningless)",
-            HINT,
+            "cannot be used (path is meaningless)",
+            "HTTPS_PROXY",
             Retry.NEVER,
         ),
         (
             InvalidProxyStatus(Response(403, "Forbidden", Headers())),
-            "the proxy refused to connect to a.example (HTTP 403)",
-            HINT,
+            "refused to connect to a.example (HTTP 403)",
+            "HTTPS_PROXY",
             Retry.NEVER,
         ),
         (
             InvalidProxyStatus(Response(502, "Bad Gateway", Headers())),
-            "the proxy refused to connect to a.example (HTTP 502)",
-            HINT,
+            "refused to connect to a.example (HTTP 502)",
+            "HTTPS_PROXY",
+            Retry.IF_IT_WORKED,
+        ),
+        (
+            ProxyError("http://me:hunter2@b.example"),
+            "cannot be used",
+            "HTTPS_PROXY",
             Retry.IF_IT_WORKED,
         ),
     ],
 )
-def test_what_the_library_says_of_a_proxy(
-    error: Exception, message: str, hint: str, retry: Retry
-) -> None:
+def test_proxy_errors_of_the_library(error: Exception, words: str, hint: str, retry: Retry) -> None:
     lost = explain(error, endpoint(url="wss://a.example"))
-    assert lost == ConnectionLost(Problem(ExitCode.LINK, message, hint), retry)
+    assert (lost.problem.exit, lost.retry) == (ExitCode.LINK, retry)
+    assert "a.example" in lost.problem.message
+    assert words in lost.problem.message
+    assert hint in lost.problem.hint
+    assert "hunter2" not in str(lost.problem)
 
 
-def test_a_proxy_may_come_back() -> None:
-    lost = explain(ProxyError("http://me:hunter2@b.example"), endpoint(url="wss://a.example"))
-    problem = Problem(ExitCode.LINK, "the proxy to a.example cannot be used", HINT)
-    assert lost == ConnectionLost(problem, Retry.IF_IT_WORKED)
-
-
-def test_which_proxy_is_asked() -> None:
+def test_the_choice_of_proxy() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, tcp(b"") as other:
             asked, unasked = f"http://{proxy.address}", f"http://{other.address}"
-            by_proxy = f"4|never|the proxy refused to connect to a.invalid:1 (HTTP 407): {NAME_IT}"
             for url in ("wss://a.invalid:1", "ws://a.invalid:1"):
-                assert await in_a_process(url, ALL_PROXY=asked) == by_proxy
-                assert await in_a_process(url, https_proxy=asked, ALL_PROXY=unasked) == by_proxy
+                for environ in (
+                    {"ALL_PROXY": asked},
+                    {"https_proxy": asked, "ALL_PROXY": unasked},
+                ):
+                    check(await in_a_process(url, **environ), "never", "a.invalid:1 (HTTP 407)")
             assert [head.split()[:2] for head in proxy.heads] == [[b"CONNECT", b"a.invalid:1"]] * 4
             said = await in_a_process(
                 "wss://a.invalid:1", "5", ALL_PROXY=asked, NO_PROXY=".invalid"
@@ -308,7 +302,7 @@ def test_which_proxy_is_asked() -> None:
     asyncio.run(run())
 
 
-def test_this_machine_is_reached_without_the_proxy() -> None:
+def test_loopback_is_reached_without_the_proxy() -> None:
     async def run() -> None:
         async with tcp(http("407 Proxy Authentication")) as proxy, run_server(EchoEngine()) as url:
             address = f"http://{proxy.address}"

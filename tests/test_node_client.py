@@ -16,6 +16,8 @@ from tests.faulty import certificate
 from tests.program import Program
 from tests.test_serve import served
 
+pytestmark = pytest.mark.full
+
 PACKAGES = ("openai@7.57.0", "ws@8.23.0")
 KEY = "sk-node-0123456789"
 

@@ -1,4 +1,4 @@
-"""What is heard, and how much of it, without a device: the queue that it comes from."""
+"""The playback queue and its position, without a device."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.audio.files import RATE
-from rtchat.audio.playback import MOST, Playback
+from rtchat.audio.playback import MAX_QUEUED_SECONDS, Playback
 from rtchat.core.events import PlaybackCut
-from tests.sounds import sounding
+from tests.sounds import without_silence
 
 BLOCK = RATE // 50
 """Frames of 20 ms."""
 
 
 def sound(number: int, ms: int) -> bytes:
-    """Some milliseconds that can be told from others, and from silence."""
+    """Audio that differs from silence and from other audio."""
     return number.to_bytes(2, "little") * (RATE * ms // 1000)
 
 
@@ -27,13 +27,13 @@ def fed(playback: Playback, blocks: int) -> bytes:
     return b"".join(playback.feed(BLOCK) for _ in range(blocks))
 
 
-def test_silence_is_what_there_is_without_anything_to_hear() -> None:
+def test_an_empty_queue_plays_silence() -> None:
     playback = Playback()
     assert playback.feed(BLOCK) == bytes(BLOCK * 2)
     assert (playback.is_playing(), playback.stop(), playback.underruns) == (False, None, 0)
 
 
-def test_an_item_begins_once_100_ms_of_it_are_there() -> None:
+def test_an_item_starts_after_buffering_100_ms() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 80))
     assert fed(playback, 3) == bytes(BLOCK * 2 * 3)
@@ -42,7 +42,7 @@ def test_an_item_begins_once_100_ms_of_it_are_there() -> None:
     assert playback.feed(BLOCK) == sound(1, 20)
 
 
-def test_a_short_item_begins_when_it_is_complete() -> None:
+def test_a_short_item_starts_when_it_is_complete() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 30))
     playback.end("a")
@@ -50,7 +50,7 @@ def test_a_short_item_begins_when_it_is_complete() -> None:
     assert (playback.is_playing(), playback.underruns) == (False, 0)
 
 
-def test_another_item_completes_the_one_before() -> None:
+def test_a_new_item_completes_the_previous_one() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 30))
     playback.put("a", 1, sound(2, 20))
@@ -58,7 +58,7 @@ def test_another_item_completes_the_one_before() -> None:
     assert fed(playback, 7) == sound(1, 30) + sound(2, 20) + sound(3, 90)
 
 
-def test_silence_in_mid_item_is_an_underrun_and_the_item_is_waited_for_anew() -> None:
+def test_a_gap_in_an_item_is_an_underrun_and_buffers_again() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 110))
     assert fed(playback, 7) == sound(1, 110) + sound(0, 30)
@@ -72,7 +72,7 @@ def test_silence_in_mid_item_is_an_underrun_and_the_item_is_waited_for_anew() ->
     assert (playback.underruns, playback.is_playing()) == (1, False)
 
 
-def test_silence_between_items_is_none() -> None:
+def test_silence_between_items_is_not_an_underrun() -> None:
     playback = Playback()
     for item in "abc":
         playback.put(item, 0, sound(1, 100))
@@ -81,7 +81,7 @@ def test_silence_between_items_is_none() -> None:
     assert playback.underruns == 0
 
 
-def test_what_is_stopped_is_silent_at_once_and_its_clock_says_how_far_it_was() -> None:
+def test_stop_silences_at_once_and_returns_the_position() -> None:
     playback = Playback()
     playback.put("a", 2, sound(1, 1000))
     playback.put("b", 0, sound(2, 1000))
@@ -98,17 +98,19 @@ def test_what_is_stopped_is_silent_at_once_and_its_clock_says_how_far_it_was() -
         *[(7.16, "b", 0), (7.18, "b", 20), (7.2, "b", 40), (9.0, "b", 40)],
     ],
 )
-def test_what_the_device_still_has_was_not_heard(now: float, item: str, ms: int) -> None:
+def test_audio_in_the_device_buffer_does_not_count_as_played(
+    now: float, item: str, ms: int
+) -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 100))
     playback.put("b", 0, sound(2, 1000))
-    for number in range(1, 8):  # each is heard 60 ms after it was given
+    for number in range(1, 8):  # each is played 60 ms after it was fed
         playback.feed(BLOCK, until=7 + number * 0.02 + 0.06)
     assert playback.is_playing(now)
     assert playback.stop(now) == PlaybackCut(item, 0, ms)
 
 
-def test_all_that_was_heard_cannot_be_cut_but_what_the_device_has_can() -> None:
+def test_only_audio_not_yet_played_can_be_cut() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 100))
     playback.end("a")
@@ -120,14 +122,14 @@ def test_all_that_was_heard_cannot_be_cut_but_what_the_device_has_can() -> None:
     assert playback.stop(0.15) is None
 
 
-def test_what_has_not_begun_is_cut_at_nothing() -> None:
+def test_an_item_not_yet_started_is_cut_at_zero() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 20))
     playback.feed(BLOCK, until=5.0)
     assert playback.stop(4.9) == PlaybackCut("a", 0, 0)
 
 
-def test_an_item_that_goes_on_after_it_seemed_complete_goes_on_counting() -> None:
+def test_an_item_that_continues_keeps_its_position() -> None:
     playback = Playback()
     playback.put("a", 0, sound(1, 100))
     playback.end("a")
@@ -144,23 +146,31 @@ def test_the_device_has_its_own_rate() -> None:
     assert playback.stop() == PlaybackCut("a", 0, 100)
 
 
-def test_half_an_hour_may_wait_and_no_more() -> None:
+def test_the_length_of_the_queue_is_limited() -> None:
     playback = Playback()
     minute = bytes(60 * RATE * 2)
-    for _ in range(MOST // 60):
+    for _ in range(MAX_QUEUED_SECONDS // 60):
         playback.put("a", 0, minute)
-    assert playback.dropped == 0
     playback.put("a", 0, b"\1\1")
-    assert playback.dropped == 2
+    playback.end("a")
+    for _ in range(MAX_QUEUED_SECONDS // 60):
+        assert playback.feed(60 * RATE) == minute
+    assert playback.feed(1) == bytes(2)
+
+
+def test_queued_audio_is_not_copied() -> None:
+    playback = Playback()
+    minute = bytes(60 * RATE * 2)
+    playback.put("a", 0, minute)
     tracemalloc.start()
     assert playback.feed(BLOCK) == bytes(BLOCK * 2)
     playback.stop()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < len(minute) / 2  # nothing of it was copied
+    assert most < len(minute) / 2
 
 
-def test_half_a_sample_is_none() -> None:
+def test_an_incomplete_sample_is_ignored_by_the_queue() -> None:
     playback = Playback()
     playback.put("a", 0, b"\1")
     assert not playback.is_playing()
@@ -176,7 +186,7 @@ def test_half_a_sample_is_none() -> None:
     st.lists(st.integers(1, 2000), max_size=30),
     st.data(),
 )
-def test_everything_comes_out_once_and_in_order(
+def test_all_audio_is_played_once_and_in_order(
     puts: list[tuple[str, int, int]], feeds: list[int], data: st.DataObject
 ) -> None:
     playback = Playback()
@@ -197,14 +207,14 @@ def test_everything_comes_out_once_and_in_order(
             out += block
     for item in "abc":
         playback.end(item)
-    assert playback.is_playing() == (len(sounding(out)) < len(put))
+    assert playback.is_playing() == (len(without_silence(out)) < len(put))
     out += playback.feed(len(put) // 2 + 1)
-    assert sounding(out) == bytes(put)
+    assert without_silence(out) == bytes(put)
     assert not playback.is_playing()
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(0, 40))
-def test_the_clock_counts_what_was_fed(pieces: list[int], blocks: int) -> None:
+def test_the_position_follows_the_audio_fed(pieces: list[int], blocks: int) -> None:
     playback = Playback()
     for ms in pieces:
         playback.put("a", 0, sound(1, ms))
@@ -225,7 +235,7 @@ def test_two_threads_lose_nothing(seconds: int) -> None:
     def device() -> None:
         size = 0
         while size < seconds * RATE * 2:
-            block = sounding(playback.feed(BLOCK))
+            block = without_silence(playback.feed(BLOCK))
             size += len(block)
             out.append(block)
         full.set()

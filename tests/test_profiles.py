@@ -15,11 +15,13 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
-from rtchat.app.chat import server_of
-from rtchat.app.frontend import Environment
+from rtchat.app.environment import Environment
+from rtchat.app.wiring import server_of
 from rtchat.client.endpoint import Endpoint, endpoint
 from rtchat.config.file import Config, all_profiles
-from rtchat.config.settings import Secret, Settings, resolve
+from rtchat.config.resolve import resolve
+from rtchat.config.settings import Secret, Settings
+from rtchat.config.table import Values
 from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject
 from tests.program import Program
@@ -151,7 +153,7 @@ def _endpoint(settings: Settings) -> Endpoint:
 
 
 def test_every_profile_is_tried() -> None:
-    assert set(_EXPECTED) == set(all_profiles(Config({}, {})))
+    assert set(_EXPECTED) == set(all_profiles(Config(Values(), {})))
 
 
 @pytest.mark.parametrize("name", _EXPECTED)
@@ -266,8 +268,8 @@ def test_a_profile_of_one_s_own_may_say_that_the_key_is_for_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("xai", "set XAI_API_KEY (in the environment or in .env), keep one with rtchat keys set"),
-        ("openai", "set OPENAI_API_KEY (in the environment or in .env), keep one with rtchat"),
+        ("xai", "set XAI_API_KEY (in the environment or in .env), store one with rtchat keys set"),
+        ("openai", "set OPENAI_API_KEY (in the environment or in .env), store one with rtchat"),
     ],
 )
 def test_a_service_wants_a_key(name: str, hint: str) -> None:
@@ -345,13 +347,28 @@ def test_a_dotenv_may_have_it(tmp_path: Path) -> None:
     assert (settings.url, settings.key) == ("ws://127.0.0.1:1/openai/v1/realtime", Secret("k"))
 
 
+def test_a_profile_of_a_dotenv_is_warned_of_with_its_whole_address(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("RTCHAT_PROFILE=azure\n")
+    warnings: list[str] = []
+    environ = {"AZURE_OPENAI_ENDPOINT": "https://a.example", "AZURE_OPENAI_API_KEY": KEY}
+    settings = resolve({}, environ, dotenv=dotenv, warn=warnings.append)
+    (warning,) = warnings
+    assert warning.startswith("RTCHAT_PROFILE in .env sets the address to ")
+    assert settings.url in warning
+    warnings.clear()
+    with pytest.raises(UsageError, match="AZURE_OPENAI_ENDPOINT is not set"):
+        resolve({}, {}, dotenv=dotenv, warn=warnings.append)
+    assert warnings == []
+
+
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("key_env = 5", "it must be the name of a variable, or a list of such names"),
-        ("key_env = ['a b']", "it must be the name of a variable, or a list of such names"),
-        ("key_header = 'x'", "it is written 'Name: {key}', or 'Authorization: Scheme {key}'"),
-        ("key_header = 'X Y: {key}'", "it is written 'Name: {key}', or 'Authorization: Scheme"),
+        ("key_env = 5", "the name of a variable, or a list of such names"),
+        ("key_env = ['a b']", "the name of a variable, or a list of such names"),
+        ("key_header = 'x'", "'Name: {key}', or 'Authorization: Scheme {key}'"),
+        ("key_header = 'X Y: {key}'", "'Name: {key}', or 'Authorization: Scheme"),
     ],
 )
 def test_a_profile_that_will_not_do_names_the_line(tmp_path: Path, line: str, hint: str) -> None:
@@ -401,7 +418,7 @@ def test_they_are_listed_with_those_of_the_file(tmp_path: Path) -> None:
     assert rows["xai"] == ["wss://api.x.ai/v1/realtime", "XAI_API_KEY", "xai"]
     assert rows["work"] == ["wss://a.example/r?token=[key]", "api_key_command", "auto"]
     assert rows["eu"] == ["wss://api.openai.com/v1/realtime", "OPENAI_API_KEY", "ga"]
-    assert rows["hf"] == ["ws://127.0.0.1:8765/v1/realtime", "a kept key", "ga"]
+    assert rows["hf"] == ["ws://127.0.0.1:8765/v1/realtime", "a stored key", "ga"]
     assert rows["azure-entra"][1] == "api_key_command"
     listed = Program(tmp_path).run("config", "profiles")
     assert {line.split()[0] for line in listed.text.splitlines()} == set(_EXPECTED)

@@ -1,8 +1,7 @@
-"""Through proxies, for real: HTTP CONNECT and SOCKS5, with names and passwords, and their failures.
+"""Connections through real proxies: HTTP CONNECT and SOCKS5, with passwords and with failures.
 
-What is on this machine is reached without a proxy, so the server has a name that only the proxy
-knows, as behind a company's: the proxy takes `realtime.test` to a server on 127.0.0.1. Not here:
-which proxy is asked (`test_network`).
+A proxy is not used for this machine, so the server has a name that only the proxy resolves: it
+connects `realtime.test` to a server on 127.0.0.1. The choice of proxy is in `test_network`.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ Writer: TypeAlias = asyncio.StreamWriter
 
 
 class Proxy:
-    """A proxy that knows the way to `port`, and who came to it.
+    """A proxy that connects to `port`, and the clients that connected to it.
 
-    `fault` is where it goes away: before it answers, or in the TLS handshake.
+    `fault` is when it closes the connection: before it answers, or in the TLS handshake.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Proxy:
         )
 
     async def _pump(self, source: Reader, sink: Writer, most: int | None = None) -> None:
-        """Pass on what comes, or only so many packets; then the whole way is closed."""
+        """Relay all data, or a limited number of packets, and then close both connections."""
         with suppress(OSError):
             while most != 0 and (data := await source.read(65536)):
                 most = most and most - 1
@@ -98,13 +97,13 @@ class Proxy:
         self.dies()
 
     def dies(self) -> None:
-        """Go away in the middle of everything."""
+        """Close all connections at once."""
         for writer in self._writers:
             writer.close()
 
 
 class Socks(Proxy):
-    """The same, in SOCKS5 (RFC 1928, RFC 1929)."""
+    """A SOCKS5 proxy (RFC 1928, RFC 1929)."""
 
     async def _greet(self, reader: Reader, writer: Writer) -> bool:
         _, count = await reader.readexactly(2)
@@ -133,7 +132,7 @@ class Socks(Proxy):
 
 
 class Authority(NamedTuple):
-    """The certificate of `realtime.test`, and where a server with it is."""
+    """The certificate of `realtime.test`, and the port of a server that uses it."""
 
     file: Path
     context: SSLContext
@@ -150,7 +149,7 @@ class Client:
         self.port = authority.port
 
     def once(self, proxy: str, environ: Mapping[str, str] | None = None) -> Ran:
-        """A question through a proxy; whatever happens, no password and no key is shown."""
+        """Ask a question through a proxy. No password or key may be shown, whatever happens."""
         ran = self._program.run(
             *("once", "hi", "--url", "wss://realtime.test/v1/realtime", "--verbose"),
             environ={"HTTPS_PROXY": proxy, "RTCHAT_DEBUG": "1", **(environ or {})},
@@ -159,11 +158,12 @@ class Client:
             assert secret not in ran.text + ran.err
         return ran
 
-    def fails(self, proxy: str) -> tuple[int, str]:
+    def fails(self, proxy: str) -> str:
+        """The error that the program ends with, from its last `rtchat:` line on."""
         ran = self.once(proxy)
+        assert ran.code == 4
         assert "Traceback" not in ran.err
-        lines = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
-        return ran.code, lines[-1]
+        return ran.err[ran.err.rindex("rtchat: ") :]
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +178,7 @@ def client(tmp_path: Path, authority: Authority) -> Client:
     return Client(tmp_path, authority)
 
 
-CHECK = "check HTTPS_PROXY and ALL_PROXY"
-UNUSABLE = f"rtchat: the proxy to realtime.test cannot be used: {CHECK}"
+UNUSABLE = "the proxy for realtime.test cannot be used"
 
 
 # ------------------------------------------------------------------------------------- HTTP CONNECT
@@ -195,14 +194,14 @@ def test_a_question_goes_through_a_proxy(client: Client, variable: str) -> None:
         assert b"uthorization" not in proxy.heads[0]
 
 
-def test_a_proxy_may_be_reached_by_tls(client: Client, authority: Authority) -> None:
+def test_a_proxy_over_tls(client: Client, authority: Authority) -> None:
     with background(lambda: Proxy(client.port).serving(authority.context)) as proxy:
         ran = client.once(f"https://{proxy.address}")
         assert (ran.code, ran.text) == (0, "hi\n")
         assert proxy.targets == ["realtime.test:443"]
 
 
-def test_a_proxy_may_want_a_password(client: Client) -> None:
+def test_a_proxy_with_a_password(client: Client) -> None:
     with background(Proxy(client.port, password=PASSWORD).serving) as proxy:
         ran = client.once(f"http://{IN_URL}{proxy.address}")
         assert (ran.code, ran.text) == (0, "hi\n")
@@ -210,38 +209,37 @@ def test_a_proxy_may_want_a_password(client: Client) -> None:
 
 
 @pytest.mark.parametrize("userinfo", ["", "me:hunter2@"])
-def test_a_proxy_that_wants_another_password(client: Client, userinfo: str) -> None:
+def test_a_wrong_proxy_password(client: Client, userinfo: str) -> None:
     with background(Proxy(client.port, password=PASSWORD).serving) as proxy:
-        assert client.fails(f"http://{userinfo}{proxy.address}") == (
-            4,
-            "rtchat: the proxy refused to connect to realtime.test (HTTP 407): "
-            "name it as http://name:password@host:port in HTTPS_PROXY",
-        )
+        error = client.fails(f"http://{userinfo}{proxy.address}")
+        assert "the proxy refused to connect to realtime.test (HTTP 407)" in error
+        assert "name:password@host:port" in error
         assert len(proxy.heads) == 1
 
 
 @pytest.mark.parametrize("status", [403, 502, 504])
 def test_a_proxy_that_refuses(client: Client, status: int) -> None:
     with background(Proxy(client.port, status=status).serving) as proxy:
-        assert client.fails(f"http://{IN_URL}{proxy.address}") == (
-            4,
-            f"rtchat: the proxy refused to connect to realtime.test (HTTP {status}): {CHECK}",
-        )
+        error = client.fails(f"http://{IN_URL}{proxy.address}")
+        assert f"the proxy refused to connect to realtime.test (HTTP {status})" in error
+        assert "HTTPS_PROXY" in error
 
 
 @pytest.mark.parametrize("fault", ["cuts", "in the handshake"])
-def test_a_proxy_that_dies_before_there_is_a_session(client: Client, fault: Fault) -> None:
+def test_a_proxy_that_fails_before_the_session(client: Client, fault: Fault) -> None:
     with background(Proxy(client.port, fault=fault).serving) as proxy:
-        assert client.fails(f"http://{IN_URL}{proxy.address}") == (4, UNUSABLE)
+        assert UNUSABLE in client.fails(f"http://{IN_URL}{proxy.address}")
 
 
-def test_a_proxy_that_dies_later_is_a_connection_lost(tmp_path: Path, authority: Authority) -> None:
+def test_a_proxy_that_fails_later_is_a_lost_connection(
+    tmp_path: Path, authority: Authority
+) -> None:
     @asynccontextmanager
     async def dying() -> AsyncIterator[Proxy]:
         async def talk(socket: ServerConnection) -> None:
             await socket.send(json.dumps({"type": "session.created", "session": {}}))
             await socket.recv()
-            proxy.status = 403  # or the program would try again and again
+            proxy.status = 403  # else the program would keep retrying
             proxy.dies()
             await socket.wait_closed()
 
@@ -269,11 +267,9 @@ def test_a_proxy_that_dies_later_is_a_connection_lost(tmp_path: Path, authority:
         "me:hunter2@127.0.0.1",
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_not_repeated(client: Client, url: str) -> None:
+def test_an_unusable_proxy_is_not_retried(client: Client, url: str) -> None:
     with unused_port() as port:
-        code, line = client.fails(url.format(port=port))
-    assert code == 4
-    assert line.startswith("rtchat: the proxy to realtime.test cannot be used")
+        assert UNUSABLE in client.fails(url.format(port=port))
 
 
 # -------------------------------------------------------------------------------------------- SOCKS
@@ -289,10 +285,8 @@ def test_socks_needs_a_package(client: Client, tmp_path: Path) -> None:
     with unused_port() as port:
         ran = client.once(f"socks5h://{IN_URL}127.0.0.1:{port}", {"PYTHONPATH": path})
     assert ran.code == 4
-    assert (
-        "rtchat: the proxy to realtime.test speaks SOCKS, and python-socks is not there: "
-        'pip install "rtchat[socks]"'
-    ) in ran.err.splitlines()
+    assert "rtchat: the proxy for realtime.test uses SOCKS" in ran.err
+    assert 'pip install "rtchat[socks]"' in ran.err
 
 
 @needs_socks
@@ -313,4 +307,4 @@ def test_a_socks_proxy_that_does_not_work(
 ) -> None:
     proxy = Socks(client.port, password=password, status=status, fault=fault)
     with background(proxy.serving):
-        assert client.fails(f"socks5h://{IN_URL}{proxy.address}") == (4, UNUSABLE)
+        assert UNUSABLE in client.fails(f"socks5h://{IN_URL}{proxy.address}")

@@ -20,6 +20,7 @@ _TEXT = st.text(st.characters(exclude_categories=()))
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | _TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner),
+    max_leaves=20,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -55,6 +55,7 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.log import ConversationLog
+from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
 from rtchat.core.values import (
     Channel,

@@ -9,6 +9,7 @@ import pytest
 
 from rtchat.core.errors import ExitCode
 from rtchat.ui.slash_commands import TABLE
+from tests import generate
 from tests.test_api import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,11 @@ def test_the_map_names_every_folder_and_where_to_start() -> None:
 
 def test_the_python_example_is_the_tested_one() -> None:
     assert re.findall(r"```python\n(.*?)```", README, re.DOTALL) == [EXAMPLE]
+
+
+def test_the_settings_are_those_of_the_table() -> None:
+    """`python -m tests.generate` writes them."""
+    assert generate.readme(README) == README
 
 
 def test_every_exit_code_is_explained() -> None:

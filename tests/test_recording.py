@@ -1,4 +1,4 @@
-"""WAVs that are written as audio comes, and are one at every moment."""
+"""WAV files that are valid at every moment while they are written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,20 +24,21 @@ TONE = tone(440, 0.1)
 
 
 def content(path: Path) -> bytes:
-    """As the standard library reads a WAV."""
+    """Read a WAV with the standard library."""
     with wave.open(str(path), "rb") as file:
-        form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-        assert form == (1, 2, RATE)
+        layout = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+        assert layout == (1, 2, RATE)
         return file.readframes(file.getnframes())
 
 
 def refusal(act: Callable[[], object]) -> str:
     with pytest.raises(OutputError) as caught:
         act()
-    return str(caught.value)
+    assert caught.value.hint
+    return caught.value.message
 
 
-def test_a_recording_is_whole_after_each_write(tmp_path: Path) -> None:
+def test_a_recording_is_valid_after_each_write(tmp_path: Path) -> None:
     path = tmp_path / "answer.wav"
     with WavWriter(path) as writer:
         for number in range(1, 4):
@@ -61,7 +63,7 @@ for number in range(1_000_000):
 
 
 @pytest.mark.parametrize("lines", [1, 3, 50, 400])
-def test_a_process_that_is_killed_leaves_a_recording(tmp_path: Path, lines: int) -> None:
+def test_a_killed_process_leaves_a_valid_recording(tmp_path: Path, lines: int) -> None:
     path = tmp_path / "answer.wav"
     child = subprocess.Popen([sys.executable, "-c", _WRITES, str(path)], stdout=subprocess.PIPE)
     assert child.stdout is not None
@@ -76,7 +78,7 @@ def test_a_process_that_is_killed_leaves_a_recording(tmp_path: Path, lines: int)
     assert len(read(path)) >= len(audio)
 
 
-def test_what_was_there_is_kept_until_there_is_audio(tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_until_audio_arrives(tmp_path: Path) -> None:
     path = tmp_path / "answer.wav"
     path.write_bytes(b"an older, longer recording" * 999)
     WavWriter(path).close()
@@ -108,7 +110,7 @@ def test_the_recordings_of_a_folder_are_numbered_and_never_overwritten(tmp_path:
         assert writer.path.name == "reply-1000.wav"
 
 
-def test_several_at_once_get_files_of_their_own(tmp_path: Path) -> None:
+def test_concurrent_writers_get_separate_files(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         writers = list(threads.map(WavWriter.next_in, [tmp_path] * 200))
     for number, writer in enumerate(writers, start=1):
@@ -118,29 +120,28 @@ def test_several_at_once_get_files_of_their_own(tmp_path: Path) -> None:
     assert found == sorted(number.to_bytes(2, "little") for number in range(1, 201))
 
 
-def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_an_output_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").touch()
-    elsewhere = "choose another place"
-    for path, said in {
-        tmp_path: f"{tmp_path} cannot be written (Is a directory): {elsewhere}",
-        tmp_path / "no" / "x.wav": "cannot be written (No such file or directory)",
-        tmp_path / "file" / "x.wav": "cannot be written (Not a directory)",
-        tmp_path / "a\0": "cannot be written (embedded null byte)",
+    for path, cause in {
+        tmp_path: f"{tmp_path} cannot be written (Is a directory)",
+        tmp_path / "no" / "x.wav": "x.wav cannot be written (No such file or directory)",
+        tmp_path / "file" / "x.wav": "x.wav cannot be written (Not a directory)",
+        tmp_path / "a\0": "(embedded null byte)",
         tmp_path / "fifo": "fifo cannot be written (No such device or address)",
         Path("/dev/full/x"): "/dev/full/x cannot be written (Not a directory)",
     }.items():
-        assert said in refusal(lambda path=path: WavWriter(path))  # type: ignore[misc] # it is one
-    assert "cannot be written (Not a directory)" in refusal(
+        assert cause in refusal(partial(WavWriter, path))
+    assert "x cannot be written (Not a directory)" in refusal(
         lambda: prepare(tmp_path / "file" / "x")
     )
     assert refusal(lambda: prepare(Path("/proc"))).startswith("/proc cannot be written (")
-    assert "cannot be written (File exists)" in refusal(lambda: prepare(tmp_path / "file"))
-    nowhere = refusal(lambda: WavWriter.next_in(tmp_path / "no"))
-    assert nowhere.endswith(f"(No such file or directory): {elsewhere}")
+    assert "file cannot be written (File exists)" in refusal(lambda: prepare(tmp_path / "file"))
+    missing = refusal(lambda: WavWriter.next_in(tmp_path / "no"))
+    assert "(No such file or directory)" in missing
 
 
-def test_a_fifo_is_no_recording_though_somebody_reads_it(tmp_path: Path) -> None:
+def test_a_fifo_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -149,13 +150,13 @@ def test_a_fifo_is_no_recording_though_somebody_reads_it(tmp_path: Path) -> None
         os.close(reader)
 
 
-def test_a_full_disk_is_told_at_the_first_audio() -> None:
+def test_a_full_disk_is_an_output_error() -> None:
     with WavWriter(Path("/dev/full")) as writer:
         said = refusal(lambda: writer.write(TONE))
-    assert said.startswith("/dev/full cannot be written (No space left on device)")
+    assert said == "/dev/full cannot be written (No space left on device)"
 
 
-def test_what_was_written_before_the_disk_was_full_stays_a_recording(tmp_path: Path) -> None:
+def test_a_recording_stays_valid_when_the_disk_is_full(tmp_path: Path) -> None:
     path = tmp_path / "answer.wav"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with WavWriter(path) as writer:

@@ -1,6 +1,6 @@
-"""Real sessions play through decode and the conversation: what their users read, ours would.
+"""Replays recorded sessions through the decoder and the conversation and checks the output.
 
-The recordings are not part of the project; the tests are skipped where they are not.
+The recordings are not part of the project; without them the tests are skipped.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Effect, ReplyOver, Show, TextArrived
 from rtchat.core.events import ConnectionOpened, Started, UserSaid
+from rtchat.core.mode import Mode
 from rtchat.core.values import Options, Status, Usage
 from rtchat.wire import decode
 
@@ -28,19 +29,19 @@ NAMES = (
     "xai-history-seeding",
     "xai-tool-round",
 )
-"""Those in which the client asks; in the others a microphone does."""
+"""The recordings with typed questions; in the others the user speaks."""
 
 
 def read(name: str) -> list[tuple[str, dict[str, Any]]]:
     path = FOLDER / f"{name}.jsonl"
     if not path.exists():
-        pytest.skip("the recordings are not here")
+        pytest.skip("the recordings are not available")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [(line["direction"], line["data"]) for line in lines]
 
 
 def spoken(response: dict[str, Any]) -> str:
-    """What a response said, by its own final account."""
+    """The complete text of a response, from its final event."""
     parts = [part for item in response["output"] for part in item.get("content", ())]
     return "\n\n".join(part.get("text") or part["transcript"] for part in parts)
 

@@ -1,5 +1,5 @@
-"""Keys are taken out of texts, however they are written and however the texts are cut; nothing else
-changes, and no more is held back than could begin a key."""
+"""Redaction of keys in texts, in any encoding and however the texts are split. Nothing else
+changes, and no more text is held back than could be the start of a key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ keys = st.text(_LETTERS, min_size=4, max_size=10).filter(is_secret)
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[list[str], list[str]]:
-    """Keys, and a text in pieces that is full of them and of their beginnings."""
+    """Keys, and a text in pieces that contains them and their beginnings."""
     secrets = draw(st.lists(keys, min_size=1, max_size=2))
     parts = []
     for _ in range(draw(st.integers(0, 5))):
@@ -61,7 +61,9 @@ def cases(draw: st.DrawFn) -> tuple[list[str], list[str]]:
 
 
 @given(cases())
-def test_it_does_not_matter_how_a_text_was_cut(case: tuple[list[str], list[str]]) -> None:
+def test_redaction_does_not_depend_on_how_a_text_is_split(
+    case: tuple[list[str], list[str]],
+) -> None:
     secrets, pieces = case
     redactor = Redactor(secrets)
     stream = StreamRedactor(redactor)
@@ -72,7 +74,7 @@ def test_it_does_not_matter_how_a_text_was_cut(case: tuple[list[str], list[str]]
         given_out += stream.feed(piece)
         assert whole.startswith(given_out)
         assert so_far.endswith(stream.held)
-        # Should the text end here, this is all of it.
+        # If the text ends here, this is all of it.
         assert given_out + Redactor(secrets).redact(stream.held) == redactor.redact(so_far)
     assert given_out + stream.end() == whole
 
@@ -85,20 +87,20 @@ def test_no_key_is_left(case: tuple[list[str], list[str]]) -> None:
 
 
 @given(cases())
-def test_a_text_without_keys_stays_as_it_is(case: tuple[list[str], list[str]]) -> None:
+def test_a_text_without_keys_is_unchanged(case: tuple[list[str], list[str]]) -> None:
     _, pieces = case
     stream = StreamRedactor(Redactor(["another-key"]))
     assert "".join(map(stream.feed, pieces)) + stream.end() == "".join(pieces)
 
 
 @given(keys, st.lists(st.integers(0, 5), min_size=10, max_size=10), st.text("xyz"))
-def test_each_character_may_be_written_in_any_way(key: str, ways: list[int], text: str) -> None:
+def test_every_encoding_of_a_character_is_found(key: str, ways: list[int], text: str) -> None:
     written = "".join(SPELLINGS[way](char) for char, way in zip(key, ways, strict=False))
     assert Redactor([key]).redact(f"{text}{written}{text}") == f"{text}{INSTEAD}{text}"
 
 
 @given(st.text("abk-s", max_size=40))
-def test_no_more_is_held_back_than_begins_a_key(text: str) -> None:
+def test_only_the_start_of_a_key_is_held_back(text: str) -> None:
     key = "sk-ab"
     stream = StreamRedactor(Redactor([key]))
     stream.feed(text)
@@ -121,7 +123,7 @@ def test_no_more_is_held_back_than_begins_a_key(text: str) -> None:
         b64encode(f"me:{KEY}:it".encode()).decode().replace("/", "\\/").replace("=", "%3d"),
     ],
 )
-def test_what_servers_make_of_keys_is_found_wherever_it_is_cut(form: str) -> None:
+def test_encoded_keys_are_found_however_they_are_split(form: str) -> None:
     redactor = Redactor([KEY])
     whole = redactor.redact(f"It is {form}.")
     assert INSTEAD in whole
@@ -132,7 +134,7 @@ def test_what_servers_make_of_keys_is_found_wherever_it_is_cut(form: str) -> Non
         assert redactor.may_be_in_json(f'"{form}"')
 
 
-def test_the_longest_key_counts() -> None:
+def test_the_longest_key_is_redacted() -> None:
     redactor = Redactor(["key-1", "key-1-and-more"])
     assert redactor.redact("key-1, key-1-and-more, key-1-and") == "[key], [key], [key]-and"
     stream = StreamRedactor(redactor)
@@ -140,12 +142,12 @@ def test_the_longest_key_counts() -> None:
     assert stream.end() == "[key]-and"
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_values_that_are_not_secrets_are_unchanged() -> None:
     redactor = Redactor(["", "test", "ollama", "a-b"])
     assert (redactor.secrets, redactor.redact("test ollama a-b")) == ((), "test ollama a-b")
 
 
-def test_a_text_that_goes_on_after_its_end_gives_no_key_away() -> None:
+def test_a_text_continued_after_its_end_reveals_no_key() -> None:
     stream = StreamRedactor(Redactor(["sk-secret"]))
     said = stream.feed("sk-sec") + stream.end()
     assert said == "sk-sec"
@@ -156,14 +158,14 @@ def test_a_text_that_goes_on_after_its_end_gives_no_key_away() -> None:
     assert stream.end() == ""
 
 
-def test_a_surrogate_pair_of_a_key_may_be_cut() -> None:
+def test_a_surrogate_pair_in_a_key_may_be_split() -> None:
     stream = StreamRedactor(Redactor(["a-😀-b"]))
     assert stream.feed("xa-\ud83d") == "x"
     assert stream.feed("\ude00-") == ""
     assert stream.feed("b") == "[key]"
 
 
-def test_it_takes_time_in_proportion_to_the_text() -> None:
+def test_redaction_takes_linear_time() -> None:
     redactor = Redactor(["s" * 20])
     text = ("s" * 19 + "x") * 500
     assert redactor.redact(text) == text

@@ -1,4 +1,4 @@
-"""Engines without a model: what a script file may say, and what comes of it."""
+"""Engines without a model: the script file and its answers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine, load_script, read_script
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire.validators import FieldError
-from tests.sounds import tone, words_in
+from tests.sounds import tone, transcript_of
 
 
-def prompt(text: str, *, most: int | None = None) -> ModelInput:
-    return ModelInput("Be brief.", (Message("user", (Part("text", text),)),), most)
+def prompt(text: str, *, limit: int | None = None) -> ModelInput:
+    return ModelInput("Be brief.", (Message("user", (Part("text", text),)),), limit)
 
 
 def answers(
@@ -43,7 +43,7 @@ def engine(*rules: Rule) -> ScriptEngine:
     return ScriptEngine(Script(rules))
 
 
-def test_echo_says_what_the_user_said_in_pieces() -> None:
+def test_echo_repeats_the_message_in_pieces() -> None:
     assert answers(EchoEngine(), prompt("hello there, friend")) == [
         "hello th",
         "ere, fri",
@@ -52,29 +52,29 @@ def test_echo_says_what_the_user_said_in_pieces() -> None:
     ]
 
 
-def test_a_limit_of_tokens_ends_a_reply_early() -> None:
-    assert answers(EchoEngine(), prompt("hello there, friend", most=2)) == [
+def test_a_token_limit_ends_the_response_early() -> None:
+    assert answers(EchoEngine(), prompt("hello there, friend", limit=2)) == [
         "hello th",
         "ere, fri",
         Finish(Status.INCOMPLETE, "max_output_tokens", usage=Usage(input=5, output=2, total=7)),
     ]
 
 
-def test_the_first_rule_that_fits_answers_the_last_question() -> None:
+def test_the_first_matching_rule_answers_the_last_message() -> None:
     scripted = engine(
         Rule(regex="^weather in (.+)$", deltas=("sunny",)),
         Rule(match="WEATHER", deltas=("where?",)),
         Rule(deltas=("what?",)),
     )
-    said = [answers(scripted, prompt(text)) for text in ("weather in Oslo", "Weather", "hi")]
-    assert [pieces[0] for pieces in said if isinstance(pieces, list)] == [
+    results = [answers(scripted, prompt(text)) for text in ("weather in Oslo", "Weather", "hi")]
+    assert [pieces[0] for pieces in results if isinstance(pieces, list)] == [
         "sunny",
         "where?",
         "what?",
     ]
 
 
-def test_a_rule_can_run_out() -> None:
+def test_the_use_of_a_rule_can_be_limited() -> None:
     scripted = engine(Rule(times=2, deltas=("a",)), Rule(times=0, deltas=("b",)))
     ends = [answers(scripted, prompt("hi")) for _ in range(3)]
     assert [pieces[0] for pieces in ends if isinstance(pieces, list)] == [
@@ -83,13 +83,13 @@ def test_a_rule_can_run_out() -> None:
         Finish(
             Status.FAILED,
             code="no_rule",
-            message="No rule of the script fits 'hi'.",
+            message="No rule of the script matches 'hi'.",
             usage=Usage(input=3, total=3),
         ),
     ]
 
 
-def test_the_delay_is_waited_before_each_delta() -> None:
+def test_the_delay_applies_before_each_delta() -> None:
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -110,19 +110,21 @@ def test_the_delay_is_waited_before_each_delta() -> None:
         (CloseConnection(1001, "bye"), CloseConnection(1001, "bye")),
     ],
 )
-def test_a_reply_ends_as_the_rule_says(end: Finish | CloseConnection, last: OutputPiece) -> None:
+def test_a_rule_sets_the_end_of_the_response(
+    end: Finish | CloseConnection, last: OutputPiece
+) -> None:
     rule = Rule(deltas=("a",), usage=Usage(1, 0, 1, 2), end=end)
     assert answers(engine(rule), prompt("hi")) == ["a", last]
 
 
-def test_an_error_comes_instead_of_a_reply() -> None:
+def test_a_rule_may_return_an_error() -> None:
     problem = ServerProblem("No.", "server_error", "c")
     assert answers(engine(Rule(end=problem)), prompt("hi")) == problem
 
 
-def test_a_connection_meets_the_next_entry_until_there_is_none() -> None:
+def test_connections_use_the_connect_entries_in_order() -> None:
     scripted = ScriptEngine(Script(connects=(CloseConnection(1013), CloseConnection(1001))))
-    assert [scripted.greet() for _ in range(3)] == [
+    assert [scripted.on_connect() for _ in range(3)] == [
         CloseConnection(1013),
         CloseConnection(1001),
         None,
@@ -141,14 +143,14 @@ def test_every_kind_of_item_counts_as_input() -> None:
 
 
 def after(*outputs: str) -> ModelInput:
-    """What an engine is asked once tools have given these back."""
+    """A prompt that ends with these tool outputs."""
     asked = Message("user", (Part("text", "Weather?"),))
     calls = tuple(ToolCall("f", f"c{number}", "{}") for number, _ in enumerate(outputs))
     given = tuple(ToolOutput(f"c{number}", output) for number, output in enumerate(outputs))
     return ModelInput("", (asked, *calls, *given))
 
 
-def test_a_tool_s_output_is_answered_by_the_rules_for_outputs_only() -> None:
+def test_tool_outputs_are_answered_by_output_rules_only() -> None:
     scripted = engine(
         Rule(match="weather", deltas=("a call",)),
         Rule(match_output="SUNNY", deltas=("good",)),
@@ -156,8 +158,8 @@ def test_a_tool_s_output_is_answered_by_the_rules_for_outputs_only() -> None:
         Rule(match_output="", deltas=("whatever",)),
     )
     asked = (prompt("Weather?"), after("12", "sunny, 21"), after("12", "rain"), after(""))
-    said = [answers(scripted, one) for one in asked]
-    assert [pieces[0] for pieces in said if isinstance(pieces, list)] == [
+    results = [answers(scripted, one) for one in asked]
+    assert [pieces[0] for pieces in results if isinstance(pieces, list)] == [
         "a call",
         "good",
         "whatever",
@@ -165,18 +167,18 @@ def test_a_tool_s_output_is_answered_by_the_rules_for_outputs_only() -> None:
     ]
 
 
-def test_an_output_that_no_rule_is_for_is_a_failed_reply() -> None:
+def test_an_output_without_a_matching_rule_fails_the_response() -> None:
     assert answers(engine(Rule(deltas=("hi",))), after("21")) == [
         Finish(
             Status.FAILED,
             code="no_rule",
-            message="No rule of the script fits '21'.",
+            message="No rule of the script matches '21'.",
             usage=Usage(input=3, total=3),
         )
     ]
 
 
-def test_a_rule_calls_tools_after_its_text_and_a_limit_cuts_the_calls_too() -> None:
+def test_a_rule_calls_tools_after_its_text_within_the_limit() -> None:
     calls = (CallPiece(0, '{"a"', "f"), CallPiece(0, ":1}"), CallPiece(1, "{}", "g"))
     scripted = engine(Rule(deltas=("Well,",), calls=calls))
     assert answers(scripted, prompt("hi")) == [
@@ -184,14 +186,14 @@ def test_a_rule_calls_tools_after_its_text_and_a_limit_cuts_the_calls_too() -> N
         *calls,
         Finish(usage=Usage(input=3, output=4, total=7)),
     ]
-    assert answers(scripted, prompt("hi", most=2)) == [
+    assert answers(scripted, prompt("hi", limit=2)) == [
         "Well,",
         calls[0],
         Finish(Status.INCOMPLETE, "max_output_tokens", usage=Usage(input=3, output=2, total=5)),
     ]
 
 
-# ------------------------------------------------------------------------------------------ reading
+# ----------------------------------------------------------------------------------------- reading
 
 WHOLE = """
 model = "scripted"
@@ -224,7 +226,7 @@ error = {code = "c", message = "m", type = "t", param = "p"}
 """
 
 
-def test_a_script_says_all_this(tmp_path: Path) -> None:
+def test_all_fields_of_a_script_are_read(tmp_path: Path) -> None:
     path = tmp_path / "script.toml"
     path.write_text(WHOLE, encoding="utf-8")
     assert load_script(path) == Script(
@@ -266,7 +268,7 @@ def test_a_script_can_be_json(tmp_path: Path) -> None:
     assert load_script(path) == Script((Rule(deltas=("hi",)),))
 
 
-def test_each_line_of_the_documented_example_can_be_used() -> None:
+def test_each_line_of_the_documented_example_is_valid() -> None:
     lines = [line.strip() for line in str(script.__doc__).splitlines() if " = " in line]
     assert len(lines) > 12
     for line in lines:
@@ -296,7 +298,7 @@ def test_each_line_of_the_documented_example_can_be_used() -> None:
         ({"heard": ["a", 5]}, "heard[1]"),
     ],
 )
-def test_a_wrong_script_is_refused_where_it_is_wrong(data: object, param: str) -> None:
+def test_an_invalid_script_is_refused_with_the_field(data: object, param: str) -> None:
     with pytest.raises(FieldError) as caught:
         read_script(data)
     assert caught.value.param == param
@@ -313,7 +315,7 @@ def test_a_wrong_script_is_refused_where_it_is_wrong(data: object, param: str) -
         ("a.toml", None, "No such file"),
     ],
 )
-def test_a_file_that_is_no_script_is_a_usage_error(
+def test_an_invalid_script_file_is_a_usage_error(
     tmp_path: Path, name: str, contents: bytes | None, hint: str
 ) -> None:
     path = tmp_path / name
@@ -325,33 +327,34 @@ def test_a_file_that_is_no_script_is_a_usage_error(
     assert hint in caught.value.hint
 
 
-def test_those_without_a_model_have_a_voice_without_one() -> None:
+def test_engines_without_a_model_use_the_tone_voice() -> None:
     async def main() -> list[str]:
         voice = voice_of(ScriptEngine(Script(heard=("one",))))
         assert isinstance(voice, ToneVoice)
-        said = tone(440, 0.1)
-        return [await words_in(voice, audio) for audio in (bytes(4800), said, said)]
+        speech = tone(440, 0.1)
+        return [await transcript_of(voice, audio) for audio in (bytes(4800), speech, speech)]
 
     assert asyncio.run(main()) == ["", "one", ""]
     assert isinstance(voice_of(EchoEngine()), ToneVoice)
 
 
-class Thinker:
+class ModelEngine:
     """An engine with a model."""
 
     model = "m"
     instructions = ""
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:
         yield Finish()
 
 
-def test_those_with_a_model_have_the_local_voice_or_say_how_to_get_it() -> None:
-    voice, hint = voice_of(Thinker()), missing()
+def test_other_engines_use_the_local_voice_or_say_how_to_install_it() -> None:
+    voice, hint = voice_of(ModelEngine()), missing()
     if hint is None:
         assert isinstance(voice, LocalVoice)
     else:
-        assert voice == f"This server has no voice: {hint}"
+        assert isinstance(voice, str)
+        assert hint in voice

@@ -21,6 +21,7 @@ from rtchat.core.values import Status
 from rtchat.markdown.render import Drawing
 from rtchat.markdown.splitter import Lines, Piece
 from rtchat.ui.live_view import LiveView
+from tests.chunks import in_chunks
 from tests.documents import DOCUMENTS, LONG, RANDOM, cut
 from tests.screen import Screen
 
@@ -80,7 +81,7 @@ def test_a_line_of_ten_thousand_characters(start: str, character: str) -> None:
     assert rows[-2:] == ["", "after"]
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@in_chunks(CHUNKS)
 @pytest.mark.parametrize(
     ("texts", "cases"),
     [(st.one_of(DOCUMENTS, DOCUMENTS, RANDOM), CASES), (LONG, LONG_CASES)],

@@ -23,14 +23,17 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from rtchat.client.endpoint import Endpoint, endpoint, shown_url
-from rtchat.client.transport import open_connection, proxy_keys
+from rtchat.client.proxies import proxy_keys
+from rtchat.client.transport import open_connection
 from rtchat.core.errors import LinkError, RealtimeError, UsageError
 from rtchat.core.redaction import Redactor
+from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import run_server
 from tests.faulty import (
     HELLO,
     READY,
     Close,
-    Hand,
+    FaultyServer,
     Mishap,
     Port,
     Step,
@@ -345,7 +348,7 @@ CUT: dict[str, list[str]] = {
 @asynccontextmanager
 async def replying(frames: list[str]) -> AsyncIterator[str]:
     """A server that answers the first question with these frames."""
-    async with sockets(Hand(frames).talk) as url:
+    async with sockets(FaultyServer(frames).talk) as url:
         yield url
 
 
@@ -400,7 +403,7 @@ def test_nothing_is_lost_of_a_text_that_might_have_become_a_key(
     program = Program(tmp_path)
     for shape in ("--plain", "--events"):
         (tmp_path / "trace.jsonl").unlink(missing_ok=True)
-        with background(lambda: sockets(Hand(frames).talk)) as url:
+        with background(lambda: sockets(FaultyServer(frames).talk)) as url:
             ran = program.run(
                 *("once", "hi", "--url", url, shape, "--trace", "trace.jsonl"),
                 environ={"OPENAI_API_KEY": KEY},
@@ -417,7 +420,7 @@ def test_nothing_is_lost_of_a_text_that_might_have_become_a_key(
 def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> None:
     frames: list[Step] = [*reply("It is ", KEY[:9], ends=False), Mishap.SILENCE]
     with (
-        background(lambda: sockets(Hand(frames).talk)) as url,
+        background(lambda: sockets(FaultyServer(frames).talk)) as url,
         Program(tmp_path).start(
             "once", "hi", "--url", url, "--no-stdin", environ={"OPENAI_API_KEY": KEY}
         ) as process,
@@ -427,6 +430,31 @@ def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> Non
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest) == (130, f"{KEY[:9]}\n".encode())
+
+
+def test_what_the_user_did_is_recorded_without_the_key(tmp_path: Path) -> None:
+    """It may be in a question, a file or the instructions; a replay sends the same all the same."""
+    program = Program(tmp_path)
+    (tmp_path / "notes.txt").write_text(f"the key is {KEY}\n", encoding="utf-8")
+    questions = "".join(f"{form}\n" for form in FORMS.values())
+    with background(lambda: run_server(EchoEngine())) as url:
+        ran = program.run(
+            *("talk", "--url", url, "--attach", "notes.txt", "--system", f"Never say {KEY}."),
+            *("--set", f"prompt.id={KEY}", "--trace", "trace.jsonl", "-q"),
+            stdin=questions.encode(),
+            environ={"OPENAI_API_KEY": KEY},
+        )
+    assert ran.code == 0
+    trace = (tmp_path / "trace.jsonl").read_text(encoding="utf-8")
+    assert pieces(trace) == []
+    assert {json.loads(line).get("direction") for line in trace.splitlines()[1:]} >= {
+        *("setup", "local", "sent", "received")
+    }
+    checked = program.run("replay", "--check", "trace.jsonl")
+    assert (checked.code, checked.text.splitlines()[-1].rpartition(", ")[2]) == (
+        0,
+        "sent otherwise: 0",
+    )
 
 
 TOOL = """
@@ -464,7 +492,7 @@ def test_a_tool_is_given_no_key(tmp_path: Path, written: str) -> None:
     assert pieces("\n".join([shown(ran, tmp_path / "trace.jsonl"), *received])) == []
 
 
-class Calling(Hand):
+class Calling(FaultyServer):
     """One that takes the outputs of tools as well."""
 
     async def talk(self, client: ServerConnection) -> None:
@@ -511,7 +539,7 @@ def test_the_python_api_gives_no_key_in_pieces(tmp_path: Path) -> None:
     async def main() -> list[dict[str, object]]:
         frames: list[Step] = [*reply("It is ", *KEY, ". s", ends=False), Close(1000, "")]
         async with (
-            sockets(Hand(frames).talk) as url,
+            sockets(FaultyServer(frames).talk) as url,
             open_connection(endpoint(url=url, api_key=KEY)) as connection,
         ):
             await connection.send({"type": "response.create"})
@@ -545,7 +573,7 @@ def test_it_is_said_where_settings_and_key_come_from(tmp_path: Path) -> None:
         assert "key from" not in program.run("once", "hi", "--url", url).err
         (tmp_path / ".env").unlink()
         none = program.run("once", "hi", "--url", url, "--verbose")
-        assert none.err.startswith("key from nowhere\n")
+        assert none.err.startswith("key not set\n")
 
 
 def test_a_dotenv_of_a_folder_above_is_not_read(tmp_path: Path) -> None:

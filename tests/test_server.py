@@ -1,4 +1,4 @@
-"""The server: a dialogue without sockets first, then real sockets on 127.0.0.1."""
+"""The server: protocol sessions without sockets, then real sockets on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from rtchat.server.engine import (
     ModelInput,
     OutputPiece,
 )
-from rtchat.server.protocol import MOST_ITEMS, ProtocolSession, StartResponse
+from rtchat.server.protocol import MAX_ITEMS, ProtocolSession, StartResponse
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
 from rtchat.wire.client_events import ToolSettings
-from tests.desk import Desk, as_json, types
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
+from tests.protocol_driver import ProtocolDriver, as_json, types
 
 
-def talking(dialect: Dialect = Dialect.GA) -> Desk:
-    """A desk in the middle of a reply to "hi", nothing said yet."""
-    desk = Desk(dialect=dialect)
-    desk.send(_text_session(dialect), user("hi", id="q1"), reply())
-    return desk
+def active_driver(dialect: Dialect = Dialect.GA) -> ProtocolDriver:
+    """A driver with an active response to "hi" that has no output yet."""
+    driver = ProtocolDriver(dialect=dialect)
+    driver.send(_text_session(dialect), user("hi", id="q1"), reply())
+    return driver
 
 
 def _text_session(dialect: Dialect) -> dict[str, object]:
@@ -46,7 +46,7 @@ def _text_session(dialect: Dialect) -> dict[str, object]:
 
 
 def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The error that is the whole answer."""
+    """The error of the only event."""
     (event,) = events
     assert event["type"] == "error"
     found: dict[str, Any] = event["error"]
@@ -56,14 +56,14 @@ def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------- event order
 
 
-def test_the_whole_of_a_turn() -> None:
-    desk = Desk()
-    opened = desk.read(desk.protocol.open())
+def test_events_of_a_turn() -> None:
+    driver = ProtocolDriver()
+    opened = driver.read(driver.protocol.open())
     assert opened[0]["session"]["expires_at"] == 4600
-    desk.send(configure(output_modalities=["text"]))
-    asked = desk.send(user("hi", id="q1"), reply(metadata={"k": "v"}))
-    events = asked + desk.say("Hel") + desk.say("lo")
-    events += desk.finish(Finish(usage=Usage(3, 1, 2, 5)))
+    driver.send(configure(output_modalities=["text"]))
+    asked = driver.send(user("hi", id="q1"), reply(metadata={"k": "v"}))
+    events = asked + driver.say("Hel") + driver.say("lo")
+    events += driver.finish(Finish(usage=Usage(3, 1, 2, 5)))
     place = {"response_id": "resp_7", "item_id": "item_9", "output_index": 0, "content_index": 0}
     question = {
         "id": "q1",
@@ -142,11 +142,11 @@ def test_the_whole_of_a_turn() -> None:
     ]
 
 
-def test_the_whole_of_a_beta_turn() -> None:
-    desk = Desk(dialect=Dialect.BETA)
-    events = desk.read(desk.protocol.open())
-    events += desk.send(_text_session(Dialect.BETA), user("hi"), reply())
-    events += desk.say("Hello") + desk.finish(Finish())
+def test_events_of_a_beta_turn() -> None:
+    driver = ProtocolDriver(dialect=Dialect.BETA)
+    events = driver.read(driver.protocol.open())
+    events += driver.send(_text_session(Dialect.BETA), user("hi"), reply())
+    events += driver.say("Hello") + driver.finish(Finish())
     assert types(events) == [
         "session.created",
         "session.updated",
@@ -166,8 +166,8 @@ def test_the_whole_of_a_beta_turn() -> None:
     assert response["output"][0]["content"] == [{"type": "text", "text": "Hello"}]
 
 
-def test_an_empty_reply_is_a_reply() -> None:
-    assert types(talking().finish(Finish())) == [
+def test_an_empty_response_has_an_empty_message() -> None:
+    assert types(active_driver().finish(Finish())) == [
         "response.output_item.added",
         "conversation.item.added",
         "response.content_part.added",
@@ -179,8 +179,10 @@ def test_an_empty_reply_is_a_reply() -> None:
     ]
 
 
-def test_a_reply_that_fails_at_once_has_no_output() -> None:
-    (done,) = talking().finish(Finish(Status.FAILED, code="rate_limit_exceeded", message="Wait."))
+def test_a_response_that_fails_at_once_has_no_output() -> None:
+    (done,) = active_driver().finish(
+        Finish(Status.FAILED, code="rate_limit_exceeded", message="Wait.")
+    )
     assert done["type"] == "response.done"
     assert done["response"]["output"] == []
     assert done["response"]["status_details"] == {
@@ -202,20 +204,20 @@ def test_a_reply_that_fails_at_once_has_no_output() -> None:
         ),
     ],
 )
-def test_a_reply_that_breaks_off_keeps_its_text(finish: Finish, details: object) -> None:
-    desk = talking()
-    desk.say("Hel")
-    done = desk.finish(finish)[-1]["response"]
+def test_an_unfinished_response_keeps_its_text(finish: Finish, details: object) -> None:
+    driver = active_driver()
+    driver.say("Hel")
+    done = driver.finish(finish)[-1]["response"]
     assert done["status_details"] == details
     assert [(item["status"], item["content"][0]["text"]) for item in done["output"]] == [
         ("incomplete", "Hel")
     ]
 
 
-def test_a_cancel_keeps_what_was_said_and_drops_what_comes_late() -> None:
-    desk = talking()
-    desk.say("Hel")
-    events = desk.send({"type": "response.cancel", "event_id": "mine"})
+def test_a_cancel_keeps_the_text_so_far_and_drops_later_pieces() -> None:
+    driver = active_driver()
+    driver.say("Hel")
+    events = driver.send({"type": "response.cancel", "event_id": "mine"})
     assert types(events) == [
         "response.output_text.done",
         "response.content_part.done",
@@ -227,34 +229,34 @@ def test_a_cancel_keeps_what_was_said_and_drops_what_comes_late() -> None:
         "type": "cancelled",
         "reason": "client_cancelled",
     }
-    reply_id = desk.begun[0].reply_id
-    assert desk.halted == [reply_id]
-    assert desk.protocol.say(reply_id, "lo") == []
-    assert desk.protocol.finish(reply_id, Finish()) == []
+    response_id = driver.started[0].response_id
+    assert driver.stopped == [response_id]
+    assert driver.protocol.add_piece(response_id, "lo") == []
+    assert driver.protocol.finish(response_id, Finish()) == []
     item_id = events[-1]["response"]["output"][0]["id"]
-    (got,) = desk.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
     assert got["item"]["content"] == [{"type": "output_text", "text": "Hel"}]
     assert got["item"]["status"] == "incomplete"
 
 
-def test_the_audio_default_is_reported_and_fails_honestly() -> None:
-    desk = Desk()
-    (opened,) = desk.read(desk.protocol.open())
+def test_audio_is_the_default_modality_and_fails_without_a_voice() -> None:
+    driver = ProtocolDriver()
+    (opened,) = driver.read(driver.protocol.open())
     assert opened["session"]["output_modalities"] == ["audio"]
-    created, done = desk.send(user("hi"), reply())[2:]
+    created, done = driver.send(user("hi"), reply())[2:]
     assert created["response"]["output_modalities"] == ["audio"]
     assert done["response"]["status"] == "failed"
     assert done["response"]["status_details"]["error"]["code"] == "audio_not_supported"
-    assert desk.begun == []
+    assert driver.started == []
 
 
-# -------------------------------------------------------------------------------------------- calls
+# ------------------------------------------------------------------------------------------- calls
 
 
-def test_the_whole_of_a_call() -> None:
-    desk = talking()
-    events = desk.say(CallPiece(0, "", "f", "call_a")) + desk.say(CallPiece(0, '{"n"'))
-    events += desk.say(CallPiece(0, ":1}")) + desk.finish(Finish())
+def test_events_of_a_function_call() -> None:
+    driver = active_driver()
+    events = driver.say(CallPiece(0, "", "f", "call_a")) + driver.say(CallPiece(0, '{"n"'))
+    events += driver.say(CallPiece(0, ":1}")) + driver.finish(Finish())
     item_id = events[0]["item"]["id"]
     begun = {
         "id": item_id,
@@ -265,7 +267,7 @@ def test_the_whole_of_a_call() -> None:
         "arguments": "",
     }
     done = begun | {"status": "completed", "arguments": '{"n":1}'}
-    output = {"response_id": desk.begun[0].reply_id, "output_index": 0}
+    output = {"response_id": driver.started[0].response_id, "output_index": 0}
     place = {**output, "item_id": item_id, "call_id": "call_a"}
     for event in events:
         del event["event_id"]
@@ -286,9 +288,9 @@ def test_the_whole_of_a_call() -> None:
     assert events[-1]["response"]["output"] == [done]
 
 
-def test_a_beta_call() -> None:
-    desk = talking(Dialect.BETA)
-    events = desk.say(CallPiece(0, "{}", "f", "call_a")) + desk.finish(Finish())
+def test_events_of_a_beta_function_call() -> None:
+    driver = active_driver(Dialect.BETA)
+    events = driver.say(CallPiece(0, "{}", "f", "call_a")) + driver.finish(Finish())
     assert types(events) == [
         "response.output_item.added",
         "conversation.item.created",
@@ -300,8 +302,8 @@ def test_a_beta_call() -> None:
     assert events[-1]["response"]["output"][0]["arguments"] == "{}"
 
 
-def test_text_and_several_calls_share_a_reply_and_may_interleave() -> None:
-    desk = talking()
+def test_text_and_several_calls_may_interleave() -> None:
+    driver = active_driver()
     pieces = (
         "Let me ",
         CallPiece(7, "{", "f", "a"),
@@ -310,19 +312,19 @@ def test_text_and_several_calls_share_a_reply_and_may_interleave() -> None:
         "see.",
         CallPiece(2, "}"),
     )
-    events = [event for piece in pieces for event in desk.say(piece)]
+    events = [event for piece in pieces for event in driver.say(piece)]
     deltas = [
         (event["output_index"], event["delta"])
         for event in events
         if event["type"][-6:] == ".delta"
     ]
     assert deltas == [(0, "Let me "), (1, "{"), (2, "{"), (1, "}"), (0, "see."), (2, "}")]
-    message, one, two = desk.finish(Finish())[-1]["response"]["output"]
+    message, one, two = driver.finish(Finish())[-1]["response"]["output"]
     assert message["content"][0]["text"] == "Let me see."
     assert [(call["name"], call["arguments"]) for call in (one, two)] == [("f", "{}"), ("g", "{}")]
     assert one["call_id"] == "a"
     assert two["call_id"].startswith("call_")
-    items = [item.id for item in heard(desk).items]
+    items = [item.id for item in prompt_of(driver).items]
     assert items == ["q1", message["id"], one["id"], two["id"]]
 
 
@@ -333,10 +335,10 @@ def test_text_and_several_calls_share_a_reply_and_may_interleave() -> None:
         Finish(Status.FAILED, code="c", message="m"),
     ],
 )
-def test_a_call_that_breaks_off_is_never_reported_as_done(finish: Finish) -> None:
-    desk = talking()
-    desk.say(CallPiece(0, '{"n', "f"))
-    events = desk.finish(finish)
+def test_an_incomplete_call_is_not_reported_as_done(finish: Finish) -> None:
+    driver = active_driver()
+    driver.say(CallPiece(0, '{"n', "f"))
+    events = driver.finish(finish)
     assert types(events) == [
         "conversation.item.done",
         "response.output_item.done",
@@ -346,72 +348,72 @@ def test_a_call_that_breaks_off_is_never_reported_as_done(finish: Finish) -> Non
     assert (call["status"], call["arguments"]) == ("incomplete", '{"n')
 
 
-def test_the_engine_is_given_the_session_s_tools_or_the_response_s_own() -> None:
+def test_the_prompt_has_the_tools_of_the_response_or_session() -> None:
     schema = {"type": "object", "properties": {}}
     function = {"type": "function", "name": "f", "description": "F.", "parameters": schema}
     remote = {"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"}
-    desk = Desk()
-    desk.send(configure(tools=[function, remote], parallel_tool_calls=False))
+    driver = ProtocolDriver()
+    driver.send(configure(tools=[function, remote], parallel_tool_calls=False))
     forced = {"type": "function", "name": "f"}
     tool = Tool("f", "F.", schema)
-    assert heard(desk).tools == ToolSettings((tool,), parallel=False)
-    assert heard(Desk()).tools == ToolSettings()
-    desk = Desk()
-    desk.send(configure(tools=[function], tool_choice="none"))
-    assert heard(desk, tool_choice=forced).tools == ToolSettings((tool,), forced="f")
-    desk = Desk()
-    desk.send(configure(tools=[function], tool_choice=forced))
-    prompt = heard(desk, tools=[{"type": "function", "name": "g"}], tool_choice="required")
+    assert prompt_of(driver).tools == ToolSettings((tool,), parallel=False)
+    assert prompt_of(ProtocolDriver()).tools == ToolSettings()
+    driver = ProtocolDriver()
+    driver.send(configure(tools=[function], tool_choice="none"))
+    assert prompt_of(driver, tool_choice=forced).tools == ToolSettings((tool,), forced="f")
+    driver = ProtocolDriver()
+    driver.send(configure(tools=[function], tool_choice=forced))
+    prompt = prompt_of(driver, tools=[{"type": "function", "name": "g"}], tool_choice="required")
     assert prompt.tools == ToolSettings((Tool("g"),), "required")
 
 
-# ------------------------------------------------------------------------------------- conversation
+# ------------------------------------------------------------------------------------ conversation
 
 
-def heard(desk: Desk, **response: object) -> ModelInput:
-    """What the engine is asked."""
+def prompt_of(driver: ProtocolDriver, **response: object) -> ModelInput:
+    """The prompt that the engine gets."""
     prompts: list[ModelInput] = []
 
-    class Listening(EchoEngine):
+    class RecordingEngine(EchoEngine):
         def answer(self, prompt: ModelInput) -> Answer:
             prompts.append(prompt)
             return super().answer(prompt)
 
-    desk.protocol._engine = Listening()
-    desk.send(reply(output_modalities=["text"], **response))
+    driver.protocol._engine = RecordingEngine()
+    driver.send(reply(output_modalities=["text"], **response))
     return prompts[0]
 
 
-def test_the_engine_is_given_the_session_and_the_items() -> None:
-    desk = Desk()
-    desk.send(configure(instructions="Be brief.", max_output_tokens=7), user("hi", id="q"))
+def test_the_prompt_has_the_session_settings_and_items() -> None:
+    driver = ProtocolDriver()
+    driver.send(configure(instructions="Be brief.", max_output_tokens=7), user("hi", id="q"))
     question = Message("user", (Part("text", "hi"),), "q", "completed")
-    assert heard(desk) == ModelInput("Be brief.", (question,), 7)
+    assert prompt_of(driver) == ModelInput("Be brief.", (question,), 7)
 
 
 def test_a_response_can_have_its_own_instructions_and_limit() -> None:
-    prompt = heard(Desk(), instructions="In French.", max_output_tokens="inf")
+    prompt = prompt_of(ProtocolDriver(), instructions="In French.", max_output_tokens="inf")
     assert prompt == ModelInput("In French.", ())
 
 
 def test_empty_instructions_change_nothing() -> None:
-    desk = Desk()
-    desk.send(configure(instructions="Be brief."))
-    (updated,) = desk.send(configure(instructions=""))
+    driver = ProtocolDriver()
+    driver.send(configure(instructions="Be brief."))
+    (updated,) = driver.send(configure(instructions=""))
     assert updated["session"]["instructions"] == "Be brief."
 
 
-def test_out_of_band_replies_leave_no_trace() -> None:
-    desk = talking()
-    desk.say("Hel")
-    asked = desk.send(
+def test_out_of_band_responses_do_not_change_the_conversation() -> None:
+    driver = active_driver()
+    driver.say("Hel")
+    asked = driver.send(
         reply(
             conversation="none",
             metadata={"purpose": "title"},
             input=[{"type": "item_reference", "id": "q1"}],
         )
     )
-    events = asked + desk.say("Greeting") + desk.finish(Finish())
+    events = asked + driver.say("Greeting") + driver.finish(Finish())
     assert types(events) == [
         "response.created",
         "response.output_item.added",
@@ -426,26 +428,26 @@ def test_out_of_band_replies_leave_no_trace() -> None:
         assert response["conversation_id"] is None
         assert response["metadata"] == {"purpose": "title"}
     item_id = events[1]["item"]["id"]
-    missing = error(desk.send({"type": "conversation.item.retrieve", "item_id": item_id}))
+    missing = error(driver.send({"type": "conversation.item.retrieve", "item_id": item_id}))
     assert missing["code"] == "item_retrieve_invalid_item_id"
 
 
-def test_an_input_replaces_the_conversation_for_one_reply() -> None:
-    desk = Desk()
-    desk.send(user("one", id="a"), user("two", id="b"))
+def test_response_input_replaces_the_conversation() -> None:
+    driver = ProtocolDriver()
+    driver.send(user("one", id="a"), user("two", id="b"))
     text = [{"type": "input_text", "text": "three"}]
-    given = [
+    response_input = [
         {"type": "item_reference", "id": "a"},
         {"type": "message", "role": "user", "content": text},
     ]
-    prompt = heard(desk, input=given)
+    prompt = prompt_of(driver, input=response_input)
     assert [item.text for item in prompt.items if isinstance(item, Message)] == ["one", "three"]
 
 
-def test_items_go_where_they_are_put() -> None:
-    desk = Desk()
+def test_items_are_inserted_after_the_previous_item() -> None:
+    driver = ProtocolDriver()
     added = [
-        desk.send(event)[0]["previous_item_id"]
+        driver.send(event)[0]["previous_item_id"]
         for event in (
             user("1", id="a"),
             user("2", id="b"),
@@ -454,54 +456,54 @@ def test_items_go_where_they_are_put() -> None:
         )
     ]
     assert added == [None, "a", "a", None]
-    assert [item.id for item in heard(desk).items] == ["d", "a", "c", "b"]
+    assert [item.id for item in prompt_of(driver).items] == ["d", "a", "c", "b"]
 
 
-def test_a_session_holds_so_many_items() -> None:
-    desk = Desk()
-    for _ in range(MOST_ITEMS):
-        desk.protocol.receive(as_json(user("x")))
-    assert error(desk.send(user("x")))["code"] == "session_too_large"
+def test_the_number_of_items_is_limited() -> None:
+    driver = ProtocolDriver()
+    for _ in range(MAX_ITEMS):
+        driver.protocol.receive(as_json(user("x")))
+    assert error(driver.send(user("x")))["code"] == "session_too_large"
 
 
-def test_what_is_held_is_what_is_there() -> None:
-    desk = talking()
-    before = desk.protocol.held
-    desk.send(user("x" * 1000, id="long"))
-    assert before + 1000 < desk.protocol.held < before + 2000
-    desk.send({"type": "conversation.item.delete", "item_id": "long"})
-    assert desk.protocol.held == before
-    desk.say("y" * 1000)
-    assert before + 1000 < desk.protocol.held < before + 2000
-    desk.protocol.forget()
-    assert desk.protocol.held == 0
+def test_held_is_the_size_of_items_and_responses() -> None:
+    driver = active_driver()
+    before = driver.protocol.held
+    driver.send(user("x" * 1000, id="long"))
+    assert before + 1000 < driver.protocol.held < before + 2000
+    driver.send({"type": "conversation.item.delete", "item_id": "long"})
+    assert driver.protocol.held == before
+    driver.say("y" * 1000)
+    assert before + 1000 < driver.protocol.held < before + 2000
+    driver.protocol.release()
+    assert driver.protocol.held == 0
 
 
-def test_a_deleted_item_is_gone() -> None:
-    desk = Desk()
-    desk.send(user("1", id="a"), user("2", id="b"))
-    (deleted,) = desk.send({"type": "conversation.item.delete", "item_id": "a"})
+def test_an_item_can_be_deleted() -> None:
+    driver = ProtocolDriver()
+    driver.send(user("1", id="a"), user("2", id="b"))
+    (deleted,) = driver.send({"type": "conversation.item.delete", "item_id": "a"})
     assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", "a")
-    assert [item.id for item in heard(desk).items] == ["b"]
+    assert [item.id for item in prompt_of(driver).items] == ["b"]
 
 
-def test_other_items_are_kept_as_they_came() -> None:
-    desk = Desk()
+def test_other_items_are_stored_unchanged() -> None:
+    driver = ProtocolDriver()
     call = {"type": "function_call", "id": "c", "call_id": "k", "name": "f", "arguments": "{}"}
     output = {"type": "function_call_output", "id": "o", "call_id": "k", "output": "5"}
     tools = {"type": "mcp_list_tools", "server_label": "s", "tools": []}
     for item in (call, output, tools):
-        added, done = desk.send({"type": "conversation.item.create", "item": item})
+        added, done = driver.send({"type": "conversation.item.create", "item": item})
         assert added["item"].items() >= item.items()
         assert done["item"] == added["item"]
 
 
-def test_deleting_the_item_of_a_running_reply_is_harmless() -> None:
-    desk = talking()
-    item_id = desk.say("Hel")[0]["item"]["id"]
-    desk.send({"type": "conversation.item.delete", "item_id": item_id})
-    assert types(desk.finish(Finish()))[-1] == "response.done"
-    assert [item.id for item in heard(desk).items] == ["q1"]
+def test_the_item_of_an_active_response_can_be_deleted() -> None:
+    driver = active_driver()
+    item_id = driver.say("Hel")[0]["item"]["id"]
+    driver.send({"type": "conversation.item.delete", "item_id": item_id})
+    assert types(driver.finish(Finish()))[-1] == "response.done"
+    assert [item.id for item in prompt_of(driver).items] == ["q1"]
 
 
 @pytest.mark.parametrize(
@@ -560,27 +562,27 @@ def test_deleting_the_item_of_a_running_reply_is_harmless() -> None:
         ),
     ],
 )
-def test_what_cannot_be_done_is_an_error_with_the_clients_id(
+def test_invalid_commands_return_an_error_with_the_event_id(
     event: dict[str, object], code: str, param: str | None
 ) -> None:
-    desk = talking()
-    problem = error(desk.send({**event, "event_id": "mine"}))
+    driver = active_driver()
+    problem = error(driver.send({**event, "event_id": "mine"}))
     assert (problem["type"], problem["code"]) == ("invalid_request_error", code)
     assert (problem["param"], problem["event_id"]) == (param, "mine")
-    assert types(desk.say("on")) == types(talking().say("on"))
+    assert types(driver.say("on")) == types(active_driver().say("on"))
 
 
-def test_a_second_reply_is_told_which_one_runs() -> None:
-    desk = talking()
-    assert desk.begun[0].reply_id in error(desk.send(reply()))["message"]
+def test_a_second_response_is_refused_with_the_id_of_the_active_one() -> None:
+    driver = active_driver()
+    assert driver.started[0].response_id in error(driver.send(reply()))["message"]
 
 
-def test_a_cancel_of_nothing_is_an_error() -> None:
-    problem = error(Desk().send({"type": "response.cancel"}))
+def test_a_cancel_without_a_response_is_an_error() -> None:
+    problem = error(ProtocolDriver().send({"type": "response.cancel"}))
     assert (problem["code"], problem["event_id"]) == ("response_cancel_not_active", None)
 
 
-def test_a_model_can_be_called_by_its_alias() -> None:
+def test_a_dated_model_may_be_named_by_its_alias() -> None:
     protocol = ProtocolSession(
         EchoEngine(), new_id=lambda prefix: prefix, now=0.0, model="gpt-realtime-2025-08-28"
     )
@@ -596,10 +598,10 @@ def test_a_model_can_be_called_by_its_alias() -> None:
     }
 
 
-def test_a_refused_update_leaves_the_session_as_it_was() -> None:
-    desk = Desk()
-    desk.send(configure(instructions="new", colour="red"))
-    (updated,) = desk.send(configure(model="m"))
+def test_a_refused_update_does_not_change_the_session() -> None:
+    driver = ProtocolDriver()
+    driver.send(configure(instructions="new", colour="red"))
+    (updated,) = driver.send(configure(model="m"))
     assert updated["session"]["instructions"] == EchoEngine.instructions
 
 
@@ -640,24 +642,24 @@ additions = st.dictionaries(
     ),
     st.sampled_from(Dialect),
 )
-def test_whatever_a_client_sends_is_answered(frames: list[str | bytes], dialect: Dialect) -> None:
-    desk = Desk(dialect=dialect)
+def test_any_frame_is_answered(frames: list[str | bytes], dialect: Dialect) -> None:
+    driver = ProtocolDriver(dialect=dialect)
     for frame in frames:
-        outputs = desk.protocol.receive(frame)
+        outputs = driver.protocol.receive(frame)
         assert len(outputs) > 0
-        desk.read(outputs)
+        driver.read(outputs)
         for output in outputs:
             if isinstance(output, StartResponse):
-                desk.read(desk.protocol.say(output.reply_id, "x"))
+                driver.read(driver.protocol.add_piece(output.response_id, "x"))
 
 
-# ------------------------------------------------------------------------------------------ sockets
+# ----------------------------------------------------------------------------------------- sockets
 
 
 def serve(
     check: Callable[[str], Awaitable[None]], engine: Engine | None = None, **arguments: Any
 ) -> None:
-    """Run a check against a server."""
+    """Run `check` with the URL of a server."""
 
     async def main() -> None:
         async with run_server(engine or EchoEngine(), **arguments) as url:
@@ -697,7 +699,7 @@ def test_any_model_is_accepted(path: str, model: str) -> None:
     serve(check)
 
 
-def test_the_short_path_works_and_others_do_not() -> None:
+def test_the_short_path_is_accepted_and_others_are_not() -> None:
     async def check(url: str) -> None:
         async with joined(url.replace("/v1/", "/")) as peer:
             assert (await peer.receive())["type"] == "session.created"
@@ -707,7 +709,7 @@ def test_the_short_path_works_and_others_do_not() -> None:
 
 
 async def refused(url: str, **headers: str) -> tuple[int, str | None]:
-    """The status and the code of a handshake that fails."""
+    """The status and error code of a refused handshake."""
     with pytest.raises(InvalidStatus) as caught:
         async with joined(url, headers=headers):
             pass
@@ -718,7 +720,7 @@ async def refused(url: str, **headers: str) -> tuple[int, str | None]:
     return response.status_code, details["code"]
 
 
-def test_a_key_is_asked_for_and_accepted_in_each_of_three_places() -> None:
+def test_a_key_is_required_and_may_be_in_either_header() -> None:
     async def check(url: str) -> None:
         assert await refused(url) == (401, None)
         assert await refused(url, Authorization="Bearer wrong") == (401, "invalid_api_key")
@@ -730,7 +732,7 @@ def test_a_key_is_asked_for_and_accepted_in_each_of_three_places() -> None:
     serve(check, api_key="sésame")
 
 
-def test_a_key_can_come_as_a_sub_protocol() -> None:
+def test_a_key_may_be_in_the_subprotocol() -> None:
     async def check(url: str) -> None:
         offered = ["realtime", "openai-insecure-api-key.sesame"]
         async with joined(url, subprotocols=offered) as peer:
@@ -740,7 +742,7 @@ def test_a_key_can_come_as_a_sub_protocol() -> None:
     serve(check, api_key="sesame")
 
 
-def test_browsers_are_refused_unless_they_are_let_in() -> None:
+def test_web_pages_are_refused_unless_their_origin_is_allowed() -> None:
     async def check(url: str) -> None:
         assert await refused(url, Origin="https://evil.example") == (403, "origin_not_allowed")
         assert await refused(url, Origin="null") == (403, "origin_not_allowed")
@@ -757,7 +759,7 @@ def test_browsers_are_refused_unless_they_are_let_in() -> None:
         {"subprotocols": ["realtime", "openai-beta.realtime-v1"]},
     ],
 )
-def test_beta_is_asked_for_by_header_or_sub_protocol(arguments: dict[str, Any]) -> None:
+def test_beta_is_selected_by_header_or_subprotocol(arguments: dict[str, Any]) -> None:
     async def check(url: str) -> None:
         async with joined(url, is_beta=True, **arguments) as peer:
             session = (await peer.receive())["session"]
@@ -770,7 +772,7 @@ def test_beta_is_asked_for_by_header_or_sub_protocol(arguments: dict[str, Any]) 
     serve(check)
 
 
-def test_nonsense_leaves_the_connection_open() -> None:
+def test_invalid_frames_do_not_close_the_connection() -> None:
     async def check(url: str) -> None:
         async with ready(url) as peer:
             for frame, code in (("{", "invalid_json"), (b"\x00", "invalid_frame")):
@@ -781,7 +783,7 @@ def test_nonsense_leaves_the_connection_open() -> None:
     serve(check)
 
 
-def test_a_frame_of_megabytes_passes_and_one_too_many_does_not() -> None:
+def test_frame_size_is_limited() -> None:
     async def check(url: str) -> None:
         async with ready(url) as peer:
             await peer.send(user("x" * 2_000_000))
@@ -796,8 +798,8 @@ def test_a_frame_of_megabytes_passes_and_one_too_many_does_not() -> None:
     serve(check)
 
 
-class Slow:
-    """An engine that says a word and then waits to be let on, or stopped."""
+class SlowEngine:
+    """An engine that sends one piece and then waits until it may continue or is stopped."""
 
     model = "slow"
     instructions = ""
@@ -806,7 +808,7 @@ class Slow:
         self.go_on = asyncio.Event()
         self.stopped = asyncio.Event()
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:
@@ -821,7 +823,7 @@ class Slow:
 
 def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url, ready(url) as peer:
             await peer.send(user("one"), reply())
             await peer.until("response.output_text.delta")
@@ -837,9 +839,9 @@ def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
 
 
 @pytest.mark.parametrize("is_polite", [True, False])
-def test_a_client_that_vanishes_stops_the_engine(is_polite: bool) -> None:
+def test_a_client_that_disconnects_stops_the_engine(is_polite: bool) -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url, ready(url) as peer:
             await peer.send(user("one"), reply())
             await peer.until("response.output_text.delta")
@@ -852,9 +854,9 @@ def test_a_client_that_vanishes_stops_the_engine(is_polite: bool) -> None:
     asyncio.run(main())
 
 
-def test_several_clients_do_not_hear_each_other() -> None:
+def test_clients_are_independent() -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url, ready(url) as one, ready(url) as two:
             for peer, text in ((one, "one"), (two, "two")):
                 await peer.send(user(text), reply())
@@ -867,9 +869,9 @@ def test_several_clients_do_not_hear_each_other() -> None:
     asyncio.run(main())
 
 
-def test_a_server_that_stops_says_goodbye() -> None:
+def test_stopping_the_server_closes_connections() -> None:
     async def main() -> None:
-        engine = Slow()
+        engine = SlowEngine()
         async with run_server(engine) as url:
             peer = await entered(url)
             await peer.send(configure(output_modalities=["text"]), user("hi"), reply())
@@ -880,8 +882,8 @@ def test_a_server_that_stops_says_goodbye() -> None:
     asyncio.run(main())
 
 
-class Faulty(EchoEngine):
-    """An engine with a fault of its own."""
+class FaultyEngine(EchoEngine):
+    """An engine that yields the given pieces, or raises an exception if there are none."""
 
     def __init__(self, *pieces: OutputPiece) -> None:
         self._pieces = pieces
@@ -896,11 +898,11 @@ class Faulty(EchoEngine):
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        (Faulty(), "The engine failed: ValueError: broken"),
-        (Faulty("some"), "The engine broke off."),
+        (FaultyEngine(), "The engine failed: ValueError: broken"),
+        (FaultyEngine("some"), "The engine ended without finishing its response."),
     ],
 )
-def test_an_engines_fault_is_a_failed_reply(engine: Engine, message: str) -> None:
+def test_an_engine_error_fails_the_response(engine: Engine, message: str) -> None:
     async def check(url: str) -> None:
         async with ready(url) as peer:
             for _ in range(2):
@@ -910,7 +912,7 @@ def test_an_engines_fault_is_a_failed_reply(engine: Engine, message: str) -> Non
     serve(check, engine)
 
 
-def test_a_session_ends_after_its_time() -> None:
+def test_a_session_expires() -> None:
     async def check(url: str) -> None:
         async with joined(url) as peer:
             events = await peer.until("error")
@@ -921,7 +923,7 @@ def test_a_session_ends_after_its_time() -> None:
     serve(check, session_seconds=0.05)
 
 
-def test_a_taken_port_is_a_usage_error() -> None:
+def test_a_port_in_use_is_a_usage_error() -> None:
     async def check(url: str) -> None:
         port = int(url.split(":")[2].split("/")[0])
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
@@ -931,14 +933,14 @@ def test_a_taken_port_is_a_usage_error() -> None:
     serve(check)
 
 
-# ------------------------------------------------------------------------------------------- faults
+# ------------------------------------------------------------------------------------------ faults
 
 
 def script(*rules: Rule, connects: tuple[CloseConnection, ...] = ()) -> ScriptEngine:
     return ScriptEngine(Script(rules, connects))
 
 
-def test_an_error_event_can_come_instead_of_a_reply() -> None:
+def test_an_engine_may_return_an_error_event() -> None:
     async def check(url: str) -> None:
         async with ready(url) as peer:
             await peer.send(user("hi"), reply() | {"event_id": "mine"})
@@ -957,7 +959,9 @@ def test_an_error_event_can_come_instead_of_a_reply() -> None:
 
 
 @pytest.mark.parametrize(("code", "seen"), [(1013, (1013, "busy")), (1006, (1006, ""))])
-def test_a_connection_can_be_dropped_in_mid_reply(code: int, seen: tuple[int, str]) -> None:
+def test_an_engine_may_close_the_connection_during_a_response(
+    code: int, seen: tuple[int, str]
+) -> None:
     async def check(url: str) -> None:
         async with ready(url) as peer:
             await peer.send(user("hi"), reply())
@@ -967,7 +971,7 @@ def test_a_connection_can_be_dropped_in_mid_reply(code: int, seen: tuple[int, st
     serve(check, script(Rule(deltas=("part",), end=CloseConnection(code, "busy"))))
 
 
-def test_a_connection_can_be_dropped_before_its_session() -> None:
+def test_an_engine_may_refuse_a_connection() -> None:
     async def check(url: str) -> None:
         async with joined(url) as peer:
             assert (await peer.receive())["error"]["code"] == "insufficient_quota"
@@ -980,7 +984,7 @@ def test_a_connection_can_be_dropped_before_its_session() -> None:
     serve(check, script(connects=(first,)))
 
 
-def test_a_stalled_reply_can_be_cancelled() -> None:
+def test_a_stalled_response_can_be_cancelled() -> None:
     async def check(url: str) -> None:
         async with ready(url) as peer:
             await peer.send(user("hi"), reply())

@@ -1,7 +1,7 @@
-"""`rtchat serve` left alone with strangers: what they may take, and that others do not notice.
+"""Attacks on `rtchat serve`: resources are limited and other clients are not affected.
 
-Each attack goes to the program in a process of its own. None of them measures time: a server that
-an attack holds up never answers the other client, or never ends.
+Each attack runs against the program in its own process. No test measures time: a server blocked by
+an attack would never answer the other client, or never exit.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.completions import OPENING, Asked, chunked, completions, delta
+from tests.completions import OPENING, CompletionRequest, chunked, completions, delta
 from tests.completions import event as chunk
 from tests.faulty import certificate
 from tests.loopback import Peer, configure, joined, ready, reply, text_of, user
 from tests.program import PATIENCE, Program
-from tests.strangers import CONTINUATION, PING, event, flooding, frame, stranger
+from tests.raw_clients import CONTINUATION, PING, event, flooding, frame, raw_client
 from tests.test_serve import served
 
 SLOW = {"match": "slow", "text": "word " * 20_000, "chunk": 5, "delay": 0.01}
@@ -49,27 +49,27 @@ def scripted(program: Program, *arguments: str) -> Iterator[tuple[str, subproces
         yield url, process
 
 
-def ended(process: subprocess.Popen[bytes], code: int = 143) -> None:
-    """Assert that it ends, and says nothing."""
+def assert_exits(process: subprocess.Popen[bytes], code: int = 143) -> None:
+    """Assert that the process exits and prints nothing."""
     assert process.stderr is not None
     assert process.wait(PATIENCE) == code
     assert process.stderr.read() == b""
 
 
 async def turn(peer: Peer, text: str = "hi") -> str:
-    """The answer to a question."""
+    """Ask a question. Returns the answer."""
     await peer.send(user(text), reply())
     return text_of(await peer.until("response.done"))
 
 
 async def refused(peer: Peer, *events: dict[str, object]) -> dict[str, Any]:
-    """The error that these events get."""
+    """Send events. Returns the error that they cause."""
     await peer.send(*events)
     error: dict[str, Any] = (await peer.until("error"))[-1]["error"]
     return error
 
 
-# ---------------------------------------------------------------------------------------- its end
+# ---------------------------------------------------------------------------------------- shutdown
 
 
 def nothing(stack: ExitStack, url: str) -> None:
@@ -77,39 +77,39 @@ def nothing(stack: ExitStack, url: str) -> None:
 
 
 def idle(stack: ExitStack, url: str) -> None:
-    stack.enter_context(stranger(url))
+    stack.enter_context(raw_client(url))
 
 
 def asking(text: str) -> Callable[[ExitStack, str], None]:
-    """A client that asks this, and from then on reads nothing."""
+    """A client that asks a question and then stops reading."""
 
     def ask(stack: ExitStack, url: str) -> None:
-        one = stack.enter_context(stranger(url, small=True))
+        client = stack.enter_context(raw_client(url, small=True))
         session = {"type": "realtime", "output_modalities": ["text"]}
-        one.socket.sendall(event("session.update", session=session))
-        one.socket.sendall(frame(json.dumps(user(text)).encode()) + event("response.create"))
-        came = b""
-        while b"output_text.delta" not in came:
-            piece = one.socket.recv(1 << 12)
+        client.socket.sendall(event("session.update", session=session))
+        client.socket.sendall(frame(json.dumps(user(text)).encode()) + event("response.create"))
+        received = b""
+        while b"output_text.delta" not in received:
+            piece = client.socket.recv(1 << 12)
             assert piece, "the connection ended"
-            came = came[-100:] + piece
+            received = received[-100:] + piece
 
     return ask
 
 
-def silent(stack: ExitStack, url: str) -> None:
-    stack.enter_context(stranger(url, shakes=False))
+def no_handshake(stack: ExitStack, url: str) -> None:
+    stack.enter_context(raw_client(url, handshake=False))
 
 
-def trickling(stack: ExitStack, url: str) -> None:
-    stack.enter_context(stranger(url, shakes=False)).socket.sendall(b"GET /v1/rea")
+def half_handshake(stack: ExitStack, url: str) -> None:
+    stack.enter_context(raw_client(url, handshake=False)).socket.sendall(b"GET /v1/rea")
 
 
 def byte_flood(stack: ExitStack, url: str) -> None:
     stack.enter_context(flooding(url, frame(b"x") * 1000, frame(b"x") * 1000))
 
 
-def deaf_flood(stack: ExitStack, url: str) -> None:
+def unread_flood(stack: ExitStack, url: str) -> None:
     stack.enter_context(flooding(url, frame(b"x") * 1000, frame(b"x") * 1000, reads=False))
 
 
@@ -118,40 +118,50 @@ CLIENTS = [
     idle,
     asking("slow"),
     asking("large"),
-    silent,
-    trickling,
+    no_handshake,
+    half_handshake,
     byte_flood,
-    deaf_flood,
+    unread_flood,
 ]
-NAMES = ["nobody", "idle", "in mid reply", "reads nothing", "no handshake", "half a handshake"]
+NAMES = [
+    "no client",
+    "idle",
+    "during a response",
+    "reads nothing",
+    "no handshake",
+    "half a handshake",
+]
 
 
-@pytest.mark.parametrize("come", CLIENTS, ids=[*NAMES, "floods", "floods and reads nothing"])
-def test_sigterm_ends_it_whatever_a_client_does(
-    program: Program, come: Callable[[ExitStack, str], None]
+@pytest.mark.parametrize("connect", CLIENTS, ids=[*NAMES, "floods", "floods and reads nothing"])
+def test_sigterm_stops_the_server_with_any_client(
+    program: Program, connect: Callable[[ExitStack, str], None]
 ) -> None:
     with scripted(program, "--grace", "0.2") as (url, process), ExitStack() as stack:
-        come(stack, url)
+        connect(stack, url)
         process.terminate()
-        ended(process)
+        assert_exits(process)
 
 
-def test_sigterm_ends_it_in_mid_tls_handshake(program: Program) -> None:
+def test_sigterm_stops_the_server_during_a_tls_handshake(program: Program) -> None:
     file, _ = certificate(program.home, "IP:127.0.0.1")
     key = str(program.home / "key.pem")
     arguments = ("--tls-cert", str(file), "--tls-key", key, "--engine", "echo")
     with served(program, *arguments) as (url, process):
         plain = url.replace("wss:", "ws:")
-        with stranger(plain, shakes=False) as one, stranger(plain, shakes=False) as other:
-            one.socket.sendall(b"\x16\x03\x01")  # a handshake begins so
+        with (
+            raw_client(plain, handshake=False) as client,
+            raw_client(plain, handshake=False) as other,
+        ):
+            client.socket.sendall(b"\x16\x03\x01")  # the start of a TLS handshake
             other.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            other.ends()
-            with stranger(url):
+            other.read_to_end()
+            with raw_client(url):
                 process.terminate()
-                ended(process)
+                assert_exits(process)
 
 
-def test_a_reply_may_end_before_it_ends(program: Program) -> None:
+def test_responses_may_finish_within_the_grace_period(program: Program) -> None:
     async def main(url: str, process: subprocess.Popen[bytes]) -> None:
         async with ready(url) as peer:
             await peer.send(user("short"), reply())
@@ -163,22 +173,22 @@ def test_a_reply_may_end_before_it_ends(program: Program) -> None:
 
     with scripted(program, "--grace", "600") as (url, process):
         asyncio.run(main(url, process))
-        ended(process)
+        assert_exits(process)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(program: Program, number: int) -> None:
+def test_a_second_signal_stops_the_server_at_once(program: Program, number: int) -> None:
     code = 128 + number
     with scripted(program, "--grace", "600") as (url, process), ExitStack() as stack:
-        idler = stack.enter_context(stranger(url))
+        idler = stack.enter_context(raw_client(url))
         asking("slow")(stack, url)
         process.terminate()
-        idler.ends()  # it has been told, and the other one has its grace
+        idler.read_to_end()  # it is closed at once; the other client gets the grace period
         process.send_signal(number)
-        ended(process, code)
+        assert_exits(process, code)
 
 
-# --------------------------------------------------------------------------------------- others
+# ------------------------------------------------------------------------------------------ others
 
 
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}
@@ -187,7 +197,7 @@ FLOODS = {
     "empty frames": (frame(b"") * 5000,) * 2,
     "binary frames": (frame(b"x", 2) * 5000,) * 2,
     "pings": (frame(b"", PING) * 5000,) * 2,
-    "fragments without end": (
+    "endless fragments": (
         frame(b"{", ends=False),
         frame(b"x", CONTINUATION, ends=False) * 5000,
     ),
@@ -197,12 +207,12 @@ FLOODS = {
     "audio": (event("input_audio_buffer.append", audio="AAAA" * 2000) * 50,) * 2,
     "objects": (frame(b'{"a":[' + b"{}," * 3_000_000 + b"{}]}"),) * 2,
     "depth": (frame(b'{"a":' + b"[" * 10_000_000),) * 2,
-    "no JSON": (frame(b"x" * 20_000_000),) * 2,
+    "invalid JSON": (frame(b"x" * 20_000_000),) * 2,
 }
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "reads nothing"])
-def test_a_flood_keeps_nobody_else_waiting(program: Program, reads: bool) -> None:
+def test_a_flood_does_not_block_other_clients(program: Program, reads: bool) -> None:
     async def main(url: str) -> None:
         async with ready(url) as peer:
             for _ in range(5):
@@ -213,10 +223,10 @@ def test_a_flood_keeps_nobody_else_waiting(program: Program, reads: bool) -> Non
             with flooding(url, first, again, reads=reads):
                 asyncio.run(main(url))
         process.terminate()
-        ended(process)
+        assert_exits(process)
 
 
-def test_who_sends_too_fast_is_told_so_and_loses_nothing(program: Program) -> None:
+def test_too_many_events_are_reported_and_none_is_lost(program: Program) -> None:
     async def main(url: str) -> None:
         async with ready(url) as peer:
             for _ in range(220):
@@ -229,14 +239,14 @@ def test_who_sends_too_fast_is_told_so_and_loses_nothing(program: Program) -> No
         asyncio.run(main(url))
 
 
-def test_too_many_pings_end_a_session(program: Program) -> None:
-    with scripted(program, "--max-events", "10") as (url, _), stranger(url) as one:
-        one.socket.sendall(frame(b"", PING) * 200)
-        assert (1008).to_bytes(2, "big") + b"You send too many pings." in one.ends()
+def test_too_many_pings_close_the_connection(program: Program) -> None:
+    with scripted(program, "--max-events", "10") as (url, _), raw_client(url) as client:
+        client.socket.sendall(frame(b"", PING) * 200)
+        assert (1008).to_bytes(2, "big") + b"Too many pings." in client.read_to_end()
 
 
 NONSENSE = {
-    "no JSON": "invalid_json",
+    "invalid JSON": "invalid_json",
     "depth": "invalid_json",
     "objects": "invalid_json",
     "bytes": "invalid_json",
@@ -244,28 +254,28 @@ NONSENSE = {
 }
 
 
-def test_nonsense_of_any_size_is_an_error_event(program: Program) -> None:
+def test_invalid_frames_of_any_size_are_error_events(program: Program) -> None:
     with scripted(program) as (url, _):
         for name, code in NONSENSE.items():
-            with stranger(url) as one:
-                one.socket.sendall(FLOODS[name][0])
-                came = b""
-                while code.encode() not in came:
-                    piece = one.socket.recv(1 << 12)
+            with raw_client(url) as client:
+                client.socket.sendall(FLOODS[name][0])
+                received = b""
+                while code.encode() not in received:
+                    piece = client.socket.recv(1 << 12)
                     assert piece, "the connection ended"
-                    came = came[-100:] + piece
+                    received = received[-100:] + piece
 
 
-# --------------------------------------------------------------------------------- who is let in
+# -------------------------------------------------------------------------------------- handshakes
 
 
-@pytest.mark.parametrize("begins", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-A: "])
-def test_a_handshake_without_an_end_is_given_up(program: Program, begins: bytes) -> None:
+@pytest.mark.parametrize("start", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-A: "])
+def test_an_unfinished_handshake_times_out(program: Program, start: bytes) -> None:
     with ExitStack() as stack:
         url, _ = stack.enter_context(scripted(program, "--client-timeout", "0.5"))
-        one = stack.enter_context(stranger(url, shakes=False))
-        one.socket.sendall(begins)
-        assert one.ends() == b""
+        client = stack.enter_context(raw_client(url, handshake=False))
+        client.socket.sendall(start)
+        assert client.read_to_end() == b""
 
 
 @pytest.mark.parametrize(
@@ -278,27 +288,27 @@ def test_a_handshake_without_an_end_is_given_up(program: Program, begins: bytes)
     ],
     ids=["a long header", "many headers", "TLS", "a body"],
 )
-def test_a_request_that_is_none_is_refused_and_others_are_served(
+def test_invalid_requests_are_refused_and_others_are_served(
     program: Program, request_: bytes
 ) -> None:
     with scripted(program, "--client-timeout", "1") as (url, process):
-        with stranger(url, shakes=False) as one:
+        with raw_client(url, handshake=False) as client:
             with suppress(ConnectionError):
-                one.socket.sendall(request_)
-            assert not one.ends().startswith(b"HTTP/1.1 101")
+                client.socket.sendall(request_)
+            assert not client.read_to_end().startswith(b"HTTP/1.1 101")
         assert program.run("once", "-q", "hi", "--url", url).text == "Fine.\n"
         process.terminate()
-        ended(process)
+        assert_exits(process)
 
 
-def test_many_connections_without_a_handshake_keep_nobody_out(program: Program) -> None:
+def test_connections_without_a_handshake_do_not_block_clients(program: Program) -> None:
     with scripted(program) as (url, _), ExitStack() as stack:
-        crowd = [stack.enter_context(stranger(url, shakes=False)) for _ in range(300)]
+        clients = [stack.enter_context(raw_client(url, handshake=False)) for _ in range(300)]
         assert program.run("once", "-q", "hi", "--url", url).text == "Fine.\n"
-        crowd[0].ends()  # the oldest has given way
+        clients[0].read_to_end()  # the oldest was dropped
 
 
-def test_sessions_beyond_the_most_are_refused_until_one_ends(program: Program) -> None:
+def test_the_number_of_sessions_is_limited(program: Program) -> None:
     async def main(url: str) -> None:
         async with ready(url):
             with pytest.raises(InvalidStatus) as caught:
@@ -315,8 +325,8 @@ def test_sessions_beyond_the_most_are_refused_until_one_ends(program: Program) -
         asyncio.run(main(url))
 
 
-def test_a_server_without_files_says_so_and_recovers(program: Program) -> None:
-    def few() -> None:
+def test_the_server_reports_too_many_open_files_and_recovers(program: Program) -> None:
+    def limit_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
     command = program.command("serve", "--port", "0", "--engine", "echo")
@@ -326,7 +336,7 @@ def test_a_server_without_files_says_so_and_recovers(program: Program) -> None:
         stderr=subprocess.PIPE,
         env=program.environ,
         cwd=program.home,
-        preexec_fn=few,
+        preexec_fn=limit_files,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -334,31 +344,31 @@ def test_a_server_without_files_says_so_and_recovers(program: Program) -> None:
             url = process.stdout.readline().decode().rstrip("\n")
             with ExitStack() as stack:
                 for _ in range(80):
-                    stack.enter_context(stranger(url, shakes=False))
+                    stack.enter_context(raw_client(url, handshake=False))
                 said = process.stderr.readline().decode()
             assert said.startswith("rtchat: too many open files")
             assert program.run("once", "-q", "hi", "--url", url).text == "hi\n"
         finally:
             process.terminate()
-        ended(process)
+        assert_exits(process)
 
 
-# ------------------------------------------------------------------------------------ who is gone
+# ------------------------------------------------------------------------------------- disconnects
 
 
-def test_a_client_that_answers_no_ping_is_gone(program: Program) -> None:
-    with scripted(program, "--client-timeout", "0.5") as (url, _), stranger(url) as one:
-        one.ends()
+def test_a_client_that_answers_no_ping_is_disconnected(program: Program) -> None:
+    with scripted(program, "--client-timeout", "0.5") as (url, _), raw_client(url) as client:
+        client.read_to_end()
 
 
-def test_a_client_that_reads_nothing_is_gone(program: Program) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(program: Program) -> None:
     with scripted(program, "--client-timeout", "1") as (url, _), ExitStack() as stack:
         asking("large")(stack, url)
-        with stranger(url) as other:  # it has its turn meanwhile, and then is gone as well
-            other.ends()
+        with raw_client(url) as other:  # is served meanwhile, then disconnected as well
+            other.read_to_end()
 
 
-def test_a_client_that_answers_pings_stays(program: Program) -> None:
+def test_a_client_that_answers_pings_stays_connected(program: Program) -> None:
     async def main(url: str) -> None:
         async with ready(url) as peer, ready(url) as other:
             for _ in range(3):
@@ -369,7 +379,7 @@ def test_a_client_that_answers_pings_stays(program: Program) -> None:
         asyncio.run(main(url))
 
 
-# ----------------------------------------------------------------------------------------- memory
+# ------------------------------------------------------------------------------------------ memory
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -381,43 +391,43 @@ def image(url: str) -> dict[str, object]:
     return {"type": "conversation.item.create", "item": item}
 
 
-def picture(size: int) -> dict[str, object]:
+def png_image(size: int) -> dict[str, object]:
     return image("data:image/png;base64," + b64encode(PNG + bytes(size)).decode())
 
 
 def memory(process: subprocess.Popen[bytes]) -> int:
-    """Bytes of memory that it has."""
+    """The memory of a process in bytes."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_what_a_client_held_is_free_when_it_leaves(program: Program) -> None:
+def test_memory_is_freed_when_a_client_disconnects(program: Program) -> None:
     async def main(url: str) -> None:
         async with ready(url) as peer:
             codes = []
             for _ in range(100):
-                await peer.send(picture(3_000_000))
+                await peer.send(png_image(3_000_000))
                 last = (await peer.until("conversation.item.done", "error"))[-1]
                 codes.append(last.get("error", {}).get("code", ""))
             assert codes.count("") >= 20
             assert set(codes) == {"", "session_too_large"}
-            assert await turn(peer) == "Fine."  # there is room for small things
+            assert await turn(peer) == "Fine."  # small items still fit
 
     with scripted(program, "--max-session-mb", "100") as (url, process):
         assert program.run("once", "-q", "hi", "--url", url).text == "Fine.\n"
         before = memory(process)
         asyncio.run(main(url))
-        for _ in range(100):  # it is freed once the client has been seen to leave
+        for _ in range(100):  # memory is freed once the disconnect is noticed
             if memory(process) <= before + 50_000_000:
                 break
-            with stranger(url):
+            with raw_client(url):
                 pass
         assert memory(process) <= before + 50_000_000
 
 
-HELD: dict[str, dict[str, object]] = {
-    "items": picture(800_000),
+LARGE_EVENTS: dict[str, dict[str, object]] = {
+    "items": png_image(800_000),
     "instructions": configure(instructions="x" * 1_100_000),
     "tools": configure(tools=[{"type": "function", "name": "f", "description": "x" * 1_100_000}]),
     "a response": reply(conversation="none", instructions="x" * 1_100_000),
@@ -430,9 +440,11 @@ HELD: dict[str, dict[str, object]] = {
     ("limit", "code"),
     [("--max-session-mb", "session_too_large"), ("--max-total-mb", "server_overloaded")],
 )
-def test_a_session_and_all_sessions_hold_so_much(program: Program, limit: str, code: str) -> None:
+def test_memory_is_limited_per_session_and_in_total(
+    program: Program, limit: str, code: str
+) -> None:
     async def main(url: str) -> None:
-        for name, create in HELD.items():
+        for name, create in LARGE_EVENTS.items():
             async with ready(url) as peer:
                 assert (await refused(peer, create))["code"] == code, name
                 assert await turn(peer) == "Fine."
@@ -441,25 +453,25 @@ def test_a_session_and_all_sessions_hold_so_much(program: Program, limit: str, c
         asyncio.run(main(url))
 
 
-def test_items_can_be_deleted_to_make_room(program: Program) -> None:
-    first: dict[str, Any] = picture(500_000)
+def test_deleting_items_frees_memory(program: Program) -> None:
+    first: dict[str, Any] = png_image(500_000)
     first["item"]["id"] = "first"
 
     async def main(url: str) -> None:
         async with ready(url) as peer:
             await peer.send(first)
             await peer.until("conversation.item.done")
-            assert (await refused(peer, picture(500_000)))["code"] == "session_too_large"
+            assert (await refused(peer, png_image(500_000)))["code"] == "session_too_large"
             await peer.send({"type": "conversation.item.delete", "item_id": "first"})
             await peer.until("conversation.item.deleted")
-            await peer.send(picture(500_000))
+            await peer.send(png_image(500_000))
             await peer.until("conversation.item.done")
 
     with scripted(program, "--max-session-mb", "1") as (url, _):
         asyncio.run(main(url))
 
 
-def test_a_response_that_says_too_much_fails(program: Program) -> None:
+def test_a_response_that_exceeds_the_memory_limit_fails(program: Program) -> None:
     async def main(url: str) -> None:
         async with ready(url) as peer:
             await peer.send(user("large"), reply())
@@ -470,40 +482,40 @@ def test_a_response_that_says_too_much_fails(program: Program) -> None:
         asyncio.run(main(url))
 
 
-def test_events_that_many_clients_send_at_once_are_bounded(program: Program) -> None:
-    half = frame(b"x" * 24_000_000)[:23_000_000]  # and no more of it comes
+def test_unfinished_events_count_as_memory(program: Program) -> None:
+    half = frame(b"x" * 24_000_000)[:23_000_000]  # the rest is never sent
     with scripted(program, "--max-total-mb", "1") as (url, _), ExitStack() as stack:
-        crowd = [stack.enter_context(stranger(url)).socket for _ in range(6)]
-        left = dict.fromkeys(crowd, memoryview(half))
-        came = b""
-        says = (1013).to_bytes(2, "big") + b"The server is out of memory."
-        while says not in came:  # until one of them is told so
+        clients = [stack.enter_context(raw_client(url)).socket for _ in range(6)]
+        left = dict.fromkeys(clients, memoryview(half))
+        received = b""
+        close_frame = (1013).to_bytes(2, "big") + b"The server is out of memory."
+        while close_frame not in received:  # until one client gets this close frame
             readable, writable, _ = select.select(
-                crowd, [one for one in crowd if left[one]], [], PATIENCE
+                clients, [one for one in clients if left[one]], [], PATIENCE
             )
             assert readable or writable
             for one in writable:
                 left[one] = left[one][one.send(left[one][:65536], socket.MSG_DONTWAIT) :]
             for one in readable:
                 piece = one.recv(1 << 12)
-                assert piece, "a connection was broken"
-                came += piece
+                assert piece, "a connection was dropped"
+                received += piece
 
 
-# ----------------------------------------------------------------------------------------- images
+# ------------------------------------------------------------------------------------------ images
 
 
 def data_url(mime: str, data: bytes) -> str:
     return f"data:{mime};base64,{b64encode(data).decode()}"
 
 
-PICTURES = [
+IMAGES = [
     data_url("image/png", PNG + b"..."),
     data_url("image/jpeg", b"\xff\xd8\xff..."),
     data_url("image/gif", b"GIF89a..."),
     data_url("image/webp", b"RIFF....WEBP..."),
 ]
-NO_PICTURES = [
+INVALID_IMAGES = [
     "file:///etc/passwd",
     "ftp://127.0.0.1/a.png",
     "//169.254.169.254/a.png",
@@ -517,11 +529,11 @@ NO_PICTURES = [
     "data:image/png;base64,not*base64",
     f" {data_url('image/png', PNG)}",
 ]
-ADDRESSES = ["http://169.254.169.254/latest/meta-data", "https://127.0.0.1/a.png", "HTTP://x/"]
+WEB_URLS = ["http://169.254.169.254/latest/meta-data", "https://127.0.0.1/a.png", "HTTP://x/"]
 
 
-async def shown(peer: Peer, url: str, *, as_input: bool) -> str:
-    """What the server says of an image: an error code, or nothing."""
+async def error_code_of(peer: Peer, url: str, *, as_input: bool) -> str:
+    """The error code for an image; empty if it is accepted."""
     create: dict[str, Any] = image(url)
     where = "item"
     if as_input:
@@ -539,21 +551,23 @@ async def shown(peer: Peer, url: str, *, as_input: bool) -> str:
 @pytest.mark.parametrize("allowed", [False, True])
 @pytest.mark.parametrize("as_input", [False, True])
 def test_only_images_reach_the_upstream(program: Program, allowed: bool, as_input: bool) -> None:
-    bad = [*NO_PICTURES, *([] if allowed else ADDRESSES)]
-    good = [*PICTURES, *(ADDRESSES if allowed else [])]
+    bad = [*INVALID_IMAGES, *([] if allowed else WEB_URLS)]
+    good = [*IMAGES, *(WEB_URLS if allowed else [])]
     seen: list[str] = []
 
-    async def respond(asked: Asked) -> None:
-        parts = [part for said in asked.body["messages"] for part in said["content"]]
+    async def respond(request: CompletionRequest) -> None:
+        parts = [part for said in request.body["messages"] for part in said["content"]]
         seen.extend(part["image_url"]["url"] for part in parts if "image_url" in part)
-        await asked.stream(delta("stop", content="Fine."))
+        await request.stream(delta("stop", content="Fine."))
 
     async def talk(url: str) -> None:
         async with ready(url) as peer:
-            for each in bad:
-                assert await shown(peer, each, as_input=as_input) == "invalid_value", each
-            for each in good:
-                assert await shown(peer, each, as_input=as_input) == "", each
+            for image_url in bad:
+                assert await error_code_of(peer, image_url, as_input=as_input) == "invalid_value", (
+                    image_url
+                )
+            for image_url in good:
+                assert await error_code_of(peer, image_url, as_input=as_input) == "", image_url
             if not as_input:
                 await peer.send(reply())
                 await peer.until("response.done")
@@ -572,41 +586,41 @@ def test_only_images_reach_the_upstream(program: Program, allowed: bool, as_inpu
     assert seen == good
 
 
-# --------------------------------------------------------------------------------------- upstream
+# ---------------------------------------------------------------------------------------- upstream
 
 
-async def comments(asked: Asked) -> None:
-    await asked.write(OPENING)
-    await repeat(asked, chunked(b": still here\n\n"))
+async def comments(request: CompletionRequest) -> None:
+    await request.write(OPENING)
+    await repeat(request, chunked(b": still here\n\n"))
 
 
-async def headers(asked: Asked) -> None:
-    await asked.write(b"HTTP/1.1 200 OK\r\n")
-    await repeat(asked, b"X-A: b\r\n")
+async def headers(request: CompletionRequest) -> None:
+    await request.write(b"HTTP/1.1 200 OK\r\n")
+    await repeat(request, b"X-A: b\r\n")
 
 
-async def empty(asked: Asked) -> None:
-    await asked.write(OPENING)
-    await repeat(asked, chunk(delta(content="")))
+async def empty(request: CompletionRequest) -> None:
+    await request.write(OPENING)
+    await repeat(request, chunk(delta(content="")))
 
 
-async def words(asked: Asked) -> None:
-    await asked.write(OPENING)
-    await repeat(asked, chunk(delta(content="word ")))
+async def words(request: CompletionRequest) -> None:
+    await request.write(OPENING)
+    await repeat(request, chunk(delta(content="word ")))
 
 
-async def repeat(asked: Asked, data: bytes) -> None:
-    """Write this slowly until the other side has hung up."""
-    gone = asyncio.ensure_future(asked.gone())
+async def repeat(request: CompletionRequest, data: bytes) -> None:
+    """Write the data repeatedly until the other side closes the connection."""
+    gone = asyncio.ensure_future(request.wait_closed())
     while not gone.done():
-        await asked.write(data)
+        await request.write(data)
         await asyncio.wait({gone}, timeout=0.05)
-    asked.break_off()
+    request.close()
 
 
 @pytest.mark.parametrize("trickle", [comments, headers, empty, words])
-def test_an_upstream_that_never_ends_is_given_up(
-    program: Program, trickle: Callable[[Asked], Any]
+def test_an_endless_upstream_times_out(
+    program: Program, trickle: Callable[[CompletionRequest], Any]
 ) -> None:
     async def talk(url: str) -> None:
         async with ready(url) as peer:

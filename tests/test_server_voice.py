@@ -1,4 +1,4 @@
-"""The server listens and speaks: a dialogue without sockets; the tests are engine and voice."""
+"""Audio input and output of the protocol session. The tests act as engine and voice."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rtchat.core.events import ServerProblem
 from rtchat.core.values import BYTES_A_MS, Dialect, Message, Part, Status, ToolOutput
 from rtchat.server.audio_input import Transcribe
 from rtchat.server.engine import Answer, CallPiece, Finish, ModelInput
-from rtchat.server.protocol import MOST_REPLIES
+from rtchat.server.protocol import MAX_RESPONSES
 from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
 from rtchat.server.tone_voice import ToneVoice
-from rtchat.server.turn_detection import LONGEST_MS
-from tests.desk import Desk, types
+from rtchat.server.turn_detection import MAX_TURN_MS
 from tests.loopback import configure, reply, user
+from tests.protocol_driver import ProtocolDriver, types
 
 VOICE = ToneVoice()
 LOUD, QUIET = b"\x00\x20", b"\x00\x00"
 
 
-def sound(ms: int, sample: bytes = LOUD) -> bytes:
+def pcm(ms: int, sample: bytes = LOUD) -> bytes:
     return sample * (ms * BYTES_A_MS // 2)
 
 
@@ -40,20 +40,20 @@ COMMIT: dict[str, object] = {"type": "input_audio_buffer.commit"}
 CLEAR: dict[str, object] = {"type": "input_audio_buffer.clear"}
 
 
-def listen(turn_detection: object = None, **audio_input: object) -> dict[str, object]:
-    """An update of what is done with the user's audio."""
+def configure_input(turn_detection: object = None, **audio_input: object) -> dict[str, object]:
+    """An update of the audio input settings."""
     return configure(audio={"input": {"turn_detection": turn_detection, **audio_input}})
 
 
-def desk(*events: dict[str, object], **arguments: Any) -> Desk:
-    made = Desk(voice=VOICE, **arguments)
-    made.send(*events)
-    return made
+def make_driver(*events: dict[str, object], **arguments: Any) -> ProtocolDriver:
+    driver = ProtocolDriver(voice=VOICE, **arguments)
+    driver.send(*events)
+    return driver
 
 
-def push_to_talk(**audio_input: object) -> Desk:
-    """A desk whose client commits."""
-    return desk(configure(output_modalities=["text"]), listen(**audio_input))
+def push_to_talk(**audio_input: object) -> ProtocolDriver:
+    """A driver without turn detection."""
+    return make_driver(configure(output_modalities=["text"]), configure_input(**audio_input))
 
 
 def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def error(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class Curious(EchoEngine):
-    """An engine that remembers what it was asked."""
+class RecordingEngine(EchoEngine):
+    """An engine that records its prompts."""
 
     def __init__(self) -> None:
         self.prompts: list[ModelInput] = []
@@ -74,13 +74,13 @@ class Curious(EchoEngine):
         return super().answer(prompt)
 
 
-# --------------------------------------------------------------------------------- the input buffer
+# -------------------------------------------------------------------------------- the input buffer
 
 
-def test_a_commit_makes_an_item_that_is_heard() -> None:
-    at = push_to_talk(transcription={"model": "whisper-1"})
-    assert at.send(append(sound(50)), append(sound(70))) == []
-    events = at.send(COMMIT)
+def test_a_commit_makes_an_item_that_is_transcribed() -> None:
+    driver = push_to_talk(transcription={"model": "whisper-1"})
+    assert driver.send(append(pcm(50)), append(pcm(70))) == []
+    events = driver.send(COMMIT)
     item_id = events[0]["item_id"]
     item = {
         "id": item_id,
@@ -104,10 +104,10 @@ def test_a_commit_makes_an_item_that_is_heard() -> None:
         },
         {"type": "conversation.item.done", "event_id": "", "item": item, "previous_item_id": None},
     ]
-    assert at.hears == [Transcribe(item_id, sound(120))]
+    assert driver.transcriptions == [Transcribe(item_id, pcm(120))]
     place = {"event_id": "", "item_id": item_id, "content_index": 0}
     stem = "conversation.item.input_audio_transcription"
-    assert [{**event, "event_id": ""} for event in at.heard("hello")] == [
+    assert [{**event, "event_id": ""} for event in driver.end_transcript("hello")] == [
         {"type": f"{stem}.delta", **place, "delta": "hello"},
         {
             "type": f"{stem}.completed",
@@ -116,108 +116,114 @@ def test_a_commit_makes_an_item_that_is_heard() -> None:
             "usage": {"type": "duration", "seconds": 0.12},
         },
     ]
-    (got,) = at.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
     assert got["item"]["content"] == [{"type": "input_audio", "transcript": "hello"}]
 
 
-def test_nothing_heard_is_an_empty_transcript() -> None:
-    at = push_to_talk(transcription={})
-    at.send(append(sound(100)), COMMIT)
-    (completed,) = at.heard("")
+def test_silence_has_an_empty_transcript() -> None:
+    driver = push_to_talk(transcription={})
+    driver.send(append(pcm(100)), COMMIT)
+    (completed,) = driver.end_transcript("")
     assert completed["transcript"] == ""
 
 
-def test_who_asked_for_no_transcription_is_told_of_none() -> None:
-    at = push_to_talk()
-    at.send(append(sound(100)), COMMIT)
-    assert at.heard("hello") == []
-    item = at.send({"type": "conversation.item.retrieve", "item_id": at.hears[0].item_id})
+def test_transcripts_are_sent_only_if_requested() -> None:
+    driver = push_to_talk()
+    driver.send(append(pcm(100)), COMMIT)
+    assert driver.end_transcript("hello") == []
+    item = driver.send(
+        {"type": "conversation.item.retrieve", "item_id": driver.transcriptions[0].item_id}
+    )
     assert item[0]["item"]["content"][0]["transcript"] == "hello"
 
 
-def test_a_clear_forgets_what_was_appended() -> None:
-    at = push_to_talk()
-    (cleared,) = at.send(append(sound(500)), CLEAR)
+def test_a_clear_discards_the_audio() -> None:
+    driver = push_to_talk()
+    (cleared,) = driver.send(append(pcm(500)), CLEAR)
     assert cleared["type"] == "input_audio_buffer.cleared"
-    assert error(at.send(COMMIT))["code"] == "input_audio_buffer_commit_empty"
+    assert error(driver.send(COMMIT))["code"] == "input_audio_buffer_commit_empty"
 
 
-@pytest.mark.parametrize(("ms", "named"), [(0, "0.00 ms"), (99, "99.00 ms")])
-def test_an_empty_commit_is_an_error_that_says_how_much_there_was(ms: int, named: str) -> None:
-    at = push_to_talk()
-    problem = error(at.send(append(sound(ms)), {**COMMIT, "event_id": "mine"}))
+@pytest.mark.parametrize(("ms", "named"), [(0, "0.00ms"), (99, "99.00ms")])
+def test_a_short_commit_is_an_error_with_its_length(ms: int, named: str) -> None:
+    driver = push_to_talk()
+    problem = error(driver.send(append(pcm(ms)), {**COMMIT, "event_id": "mine"}))
     assert (problem["code"], problem["event_id"]) == ("input_audio_buffer_commit_empty", "mine")
     assert named in problem["message"]
-    assert at.send(append(sound(200)), COMMIT) != []
+    assert driver.send(append(pcm(200)), COMMIT) != []
 
 
-def test_a_sample_may_be_cut_in_two_and_a_lone_byte_is_dropped() -> None:
-    at = push_to_talk()
-    whole = sound(100)
-    assert at.send(append(whole[:3]), append(whole[3:]), append(b"\x07")) == []
-    at.send(COMMIT, append(whole), COMMIT)
-    assert [hear.audio for hear in at.hears] == [whole, whole]
+def test_a_sample_may_be_split_and_an_incomplete_one_is_dropped() -> None:
+    driver = push_to_talk()
+    whole = pcm(100)
+    assert driver.send(append(whole[:3]), append(whole[3:]), append(b"\x07")) == []
+    driver.send(COMMIT, append(whole), COMMIT)
+    assert [one.audio for one in driver.transcriptions] == [whole, whole]
 
 
 @pytest.mark.parametrize("audio", ["AAA", "!!!!", "AA=A", "äöüß"])
-def test_wrong_base64_is_an_error(audio: str) -> None:
-    at = push_to_talk()
+def test_invalid_base64_is_an_error(audio: str) -> None:
+    driver = push_to_talk()
     event = append(b"") | {"audio": audio, "event_id": "mine"}
-    problem = error(at.send(event))
+    problem = error(driver.send(event))
     assert (problem["code"], problem["param"]) == ("invalid_value", "audio")
     assert problem["event_id"] == "mine"
-    assert at.send(append(sound(100))) == []
+    assert driver.send(append(pcm(100))) == []
 
 
-def test_there_is_a_most_that_can_be_appended_at_once() -> None:
-    at = push_to_talk()
-    assert at.send(append(bytes(15 * 1024 * 1024))) == []
-    problem = error(at.send(append(bytes(15 * 1024 * 1024 + 1))))
+def test_the_size_of_an_append_is_limited() -> None:
+    driver = push_to_talk()
+    assert driver.send(append(bytes(15 * 1024 * 1024))) == []
+    problem = error(driver.send(append(bytes(15 * 1024 * 1024 + 1))))
     assert (problem["code"], problem["param"]) == ("invalid_value", "audio")
 
 
-def test_a_full_buffer_takes_no_more_and_can_be_committed() -> None:
-    at = push_to_talk()
+def test_a_full_buffer_refuses_audio_until_it_is_committed() -> None:
+    driver = push_to_talk()
     step = bytes(60_000 * BYTES_A_MS)
-    for _ in range(LONGEST_MS // 60_000):
-        assert at.send(append(step)) == []
-    problem = error(at.send(append(sound(1))))
+    for _ in range(MAX_TURN_MS // 60_000):
+        assert driver.send(append(step)) == []
+    problem = error(driver.send(append(pcm(1))))
     assert problem["code"] == "input_audio_buffer_full"
-    at.send(COMMIT)
-    assert [len(hear.audio) for hear in at.hears] == [LONGEST_MS * BYTES_A_MS]
-    assert at.send(append(step)) == []
+    driver.send(COMMIT)
+    assert [len(transcription.audio) for transcription in driver.transcriptions] == [
+        MAX_TURN_MS * BYTES_A_MS
+    ]
+    assert driver.send(append(step)) == []
 
 
 @pytest.mark.parametrize("event", [append(b""), COMMIT, CLEAR])
-def test_a_server_without_a_voice_says_what_to_install(event: dict[str, object]) -> None:
-    at = Desk(voice="This server has no voice: pip install ears")
-    problem = error(at.send(event))
+def test_without_a_voice_audio_is_refused_with_the_reason(event: dict[str, object]) -> None:
+    driver = ProtocolDriver(voice="No audio: pip install voice")
+    problem = error(driver.send(event))
     assert problem["code"] == "audio_not_supported"
-    assert problem["message"] == "This server has no voice: pip install ears; send text."
+    assert problem["message"].startswith("No audio: pip install voice")
 
 
 @pytest.mark.parametrize("way", ["input", "output"])
 def test_other_formats_are_refused(way: str) -> None:
-    problem = error(desk().send(configure(audio={way: {"format": {"type": "audio/pcmu"}}})))
+    problem = error(make_driver().send(configure(audio={way: {"format": {"type": "audio/pcmu"}}})))
     assert problem["code"] == "invalid_value"
     assert problem["param"] == f"session.audio.{way}.format.type"
-    problem = error(desk().send(reply(audio={"output": {"format": {"type": "audio/pcma"}}})))
+    problem = error(make_driver().send(reply(audio={"output": {"format": {"type": "audio/pcma"}}})))
     assert problem["param"] == "response.audio.output.format.type"
 
 
-# -------------------------------------------------------------------------------------------- turns
+# ------------------------------------------------------------------------------------------- turns
 
 VAD: dict[str, object] = {"type": "server_vad", "prefix_padding_ms": 32, "silence_duration_ms": 64}
-SPEECH = sound(64, QUIET) + sound(320)
-TURN = SPEECH + sound(64, QUIET)
+SPEECH = pcm(64, QUIET) + pcm(320)
+TURN = SPEECH + pcm(64, QUIET)
 
 
-def test_a_turn_is_committed_and_answered_by_the_server() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD, transcription={}))
-    started = at.send(append(SPEECH))
+def test_the_server_commits_and_answers_a_turn() -> None:
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD, transcription={})
+    )
+    started = driver.send(append(SPEECH))
     assert types(started) == ["input_audio_buffer.speech_started"]
     assert started[0]["audio_start_ms"] == 32
-    events = at.send(append(TURN[len(SPEECH) :]))
+    events = driver.send(append(TURN[len(SPEECH) :]))
     assert types(events) == [
         "input_audio_buffer.speech_stopped",
         "input_audio_buffer.committed",
@@ -228,31 +234,35 @@ def test_a_turn_is_committed_and_answered_by_the_server() -> None:
         started[0]["item_id"]
     }
     assert events[0]["audio_end_ms"] == 448
-    assert at.hears == [Transcribe(started[0]["item_id"], TURN[32 * BYTES_A_MS :])]
-    assert at.begun == []
-    assert types(at.heard("hello")) == [
+    assert driver.transcriptions == [Transcribe(started[0]["item_id"], TURN[32 * BYTES_A_MS :])]
+    assert driver.started == []
+    assert types(driver.end_transcript("hello")) == [
         "conversation.item.input_audio_transcription.delta",
         "conversation.item.input_audio_transcription.completed",
         "response.created",
     ]
-    assert at.say("hi")[-1]["delta"] == "hi"
-    assert at.finish(Finish())[-1]["response"]["status"] == "completed"
+    assert driver.say("hi")[-1]["delta"] == "hi"
+    assert driver.finish(Finish())[-1]["response"]["status"] == "completed"
 
 
 @pytest.mark.parametrize("words", ["", " \n"])
 def test_a_turn_without_words_gets_no_response(words: str) -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD, transcription={}))
-    at.send(append(TURN))
-    heard = at.heard(words)
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD, transcription={})
+    )
+    driver.send(append(TURN))
+    heard = driver.end_transcript(words)
     assert heard[-1]["type"] == "conversation.item.input_audio_transcription.completed"
     assert heard[-1]["transcript"] == words
-    assert types(at.send(reply())) == ["response.created"]  # the client may ask for one
+    assert types(driver.send(reply())) == ["response.created"]  # the client may ask for one
 
 
-def test_a_turn_that_cannot_be_heard_gets_a_response_that_says_so() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD, transcription={}))
-    at.send(append(TURN))
-    events = at.heard("", "The ears failed: out of memory")
+def test_a_failed_transcription_fails_the_response() -> None:
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD, transcription={})
+    )
+    driver.send(append(TURN))
+    events = driver.end_transcript("", "Speech recognition failed: out of memory")
     assert types(events) == [
         "response.created",
         "conversation.item.input_audio_transcription.failed",
@@ -266,55 +276,59 @@ def test_a_turn_that_cannot_be_heard_gets_a_response_that_says_so() -> None:
     [("one", "two", 1), ("one", "", 1), ("", "two", 1), ("", "", 0)],
 )
 @pytest.mark.parametrize("late", [True, False])
-def test_turns_in_a_row_are_answered_once_if_any_has_words(
+def test_consecutive_turns_get_one_response_if_any_has_words(
     first: str, second: str, answered: int, late: bool
 ) -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD))
-    at.send(append(TURN))
-    before = [] if late else at.send(append(SPEECH))  # the user goes on before that is heard
-    names = types(at.heard(first)) if not late else []
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
+    driver.send(append(TURN))
+    before = [] if late else driver.send(append(SPEECH))  # the user continues before the transcript
+    names = types(driver.end_transcript(first)) if not late else []
     assert "response.created" not in names + types(before)
-    rest = TURN if late else sound(64, QUIET)
-    names += types(at.send(append(rest)))
+    rest = TURN if late else pcm(64, QUIET)
+    names += types(driver.send(append(rest)))
     if late:
-        names += types(at.heard(second)) + types(at.heard(first, hear=at.hears[0]))
+        names += types(driver.end_transcript(second)) + types(
+            driver.end_transcript(first, transcription=driver.transcriptions[0])
+        )
     else:
-        names += types(at.heard(second))
+        names += types(driver.end_transcript(second))
     assert names.count("response.created") == answered
     assert names.count("error") == 0
 
 
-def test_a_turn_is_answered_when_what_followed_it_is_cleared() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD))
-    at.send(append(TURN), append(SPEECH))
-    assert at.heard("one") == []
-    assert types(at.send(CLEAR)) == ["input_audio_buffer.cleared", "response.created"]
+def test_a_turn_is_answered_when_the_next_one_is_cleared() -> None:
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
+    driver.send(append(TURN), append(SPEECH))
+    assert driver.end_transcript("one") == []
+    assert types(driver.send(CLEAR)) == ["input_audio_buffer.cleared", "response.created"]
 
 
-def test_a_turn_is_answered_when_turn_detection_ends_in_mid_speech() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD))
-    at.send(append(TURN), append(SPEECH))
-    at.heard("one")
-    assert types(at.send(listen(None))) == ["session.updated", "response.created"]
+def test_a_turn_is_answered_when_turn_detection_is_switched_off() -> None:
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
+    driver.send(append(TURN), append(SPEECH))
+    driver.end_transcript("one")
+    assert types(driver.send(configure_input(None))) == ["session.updated", "response.created"]
 
 
 def test_a_turn_whose_item_is_deleted_gets_no_response() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD))
-    at.send(append(TURN))
-    at.send({"type": "conversation.item.delete", "item_id": at.hears[0].item_id})
-    assert at.heard("hello") == []
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
+    driver.send(append(TURN))
+    driver.send({"type": "conversation.item.delete", "item_id": driver.transcriptions[0].item_id})
+    assert driver.end_transcript("hello") == []
 
 
-def test_a_turn_can_be_left_to_the_client_to_answer() -> None:
-    at = desk(listen({**VAD, "create_response": False}))
-    assert types(at.send(append(TURN)))[-1] == "conversation.item.done"
-    assert types(at.send(reply(output_modalities=["text"]))) == ["response.created"]
+def test_the_client_may_create_the_response() -> None:
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
+    assert types(driver.send(append(TURN)))[-1] == "conversation.item.done"
+    assert types(driver.send(reply(output_modalities=["text"]))) == ["response.created"]
 
 
 def test_speech_interrupts_the_response() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD), user("hi"), reply())
-    at.say("Well ")
-    events = at.send(append(SPEECH))
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD), user("hi"), reply()
+    )
+    driver.say("Well ")
+    events = driver.send(append(SPEECH))
     assert types(events) == [
         "input_audio_buffer.speech_started",
         "response.output_text.done",
@@ -326,80 +340,84 @@ def test_speech_interrupts_the_response() -> None:
     response = events[-1]["response"]
     assert response["status"] == "cancelled"
     assert response["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
-    assert at.halted == [response["id"]]
-    assert at.say("late") == []
+    assert driver.stopped == [response["id"]]
+    assert driver.say("late") == []
 
 
-def test_speech_lets_the_response_go_on_if_it_shall_and_then_gets_none() -> None:
+def test_without_interruption_speech_gets_no_second_response() -> None:
     vad = {**VAD, "interrupt_response": False}
-    at = desk(configure(output_modalities=["text"]), listen(vad), user("hi"), reply())
-    assert types(at.send(append(TURN)))[-1] == "conversation.item.done"
-    events = at.heard("hello")
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(vad), user("hi"), reply()
+    )
+    assert types(driver.send(append(TURN)))[-1] == "conversation.item.done"
+    events = driver.end_transcript("hello")
     assert types(events) == ["error"]
     assert events[-1]["error"]["code"] == "conversation_already_has_active_response"
-    assert at.halted == []
-    assert types(at.say("Well "))[-1] == "response.output_text.delta"
+    assert driver.stopped == []
+    assert types(driver.say("Well "))[-1] == "response.output_text.delta"
 
 
-def test_speech_leaves_a_response_alone_that_is_not_of_the_conversation() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD), reply(conversation="none"))
-    assert types(at.send(append(SPEECH))) == ["input_audio_buffer.speech_started"]
+def test_speech_does_not_interrupt_out_of_band_responses() -> None:
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD), reply(conversation="none")
+    )
+    assert types(driver.send(append(SPEECH))) == ["input_audio_buffer.speech_started"]
 
 
-def test_speech_interrupts_a_response_that_still_waits_for_its_question() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(VAD))
-    at.send(append(TURN), reply())
-    events = at.send(append(SPEECH))
+def test_speech_interrupts_a_response_that_waits_for_a_transcript() -> None:
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(VAD))
+    driver.send(append(TURN), reply())
+    events = driver.send(append(SPEECH))
     assert types(events) == ["input_audio_buffer.speech_started", "response.done"]
     assert events[-1]["response"]["output"] == []
-    assert at.heard("too late") == []
-    assert at.begun == []
+    assert driver.end_transcript("too late") == []
+    assert driver.started == []
 
 
-def test_several_turns_may_come_at_once() -> None:
-    at = desk(listen({**VAD, "create_response": False}))
-    names = types(at.send(append(TURN * 3)))
+def test_several_turns_in_one_append() -> None:
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
+    names = types(driver.send(append(TURN * 3)))
     assert names.count("input_audio_buffer.speech_started") == 3
     assert names.count("input_audio_buffer.committed") == 3
 
 
-def test_a_client_may_commit_or_clear_in_mid_speech() -> None:
-    at = desk(listen({**VAD, "create_response": False}))
-    (started,) = at.send(append(SPEECH))
-    assert at.send(COMMIT)[0]["item_id"] == started["item_id"]
-    assert at.send(append(sound(320, QUIET))) == []
-    (again,) = at.send(append(sound(320)))
+def test_a_client_may_commit_or_clear_during_speech() -> None:
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
+    (started,) = driver.send(append(SPEECH))
+    assert driver.send(COMMIT)[0]["item_id"] == started["item_id"]
+    assert driver.send(append(pcm(320, QUIET))) == []
+    (again,) = driver.send(append(pcm(320)))
     assert again["item_id"] != started["item_id"]
-    assert types(at.send(CLEAR)) == ["input_audio_buffer.cleared"]
-    assert at.send(append(sound(320, QUIET))) == []
+    assert types(driver.send(CLEAR)) == ["input_audio_buffer.cleared"]
+    assert driver.send(append(pcm(320, QUIET))) == []
 
 
-def test_turning_detection_off_in_mid_speech_leaves_it_to_the_client() -> None:
-    at = desk(listen(VAD))
-    (started,) = at.send(append(SPEECH))
-    at.send(listen(None))
-    assert at.send(append(sound(320, QUIET))) == []
-    assert at.send(COMMIT)[0]["item_id"] != started["item_id"]
+def test_switching_turn_detection_off_ends_the_current_speech() -> None:
+    driver = make_driver(configure_input(VAD))
+    (started,) = driver.send(append(SPEECH))
+    driver.send(configure_input(None))
+    assert driver.send(append(pcm(320, QUIET))) == []
+    assert driver.send(COMMIT)[0]["item_id"] != started["item_id"]
 
 
-def test_what_was_said_goes_behind_what_was_written() -> None:
-    at = push_to_talk()
-    at.send(user("first", id="q1"), append(sound(100)))
-    assert at.send(COMMIT)[0]["previous_item_id"] == "q1"
+def test_a_spoken_item_follows_earlier_text() -> None:
+    driver = push_to_talk()
+    driver.send(user("first", id="q1"), append(pcm(100)))
+    assert driver.send(COMMIT)[0]["previous_item_id"] == "q1"
 
 
-# -------------------------------------------------------------------------------------------- words
+# ------------------------------------------------------------------------------------------- words
 
 
-def test_a_response_waits_for_the_words_it_answers() -> None:
-    engine = Curious()
-    at = desk(configure(output_modalities=["text"]), listen(), engine=engine)
-    at.send(append(sound(100)), COMMIT)
-    assert types(at.send(reply())) == ["response.created"]
-    assert (at.begun, engine.prompts) == ([], [])
-    at.send(user("of no concern"))
-    at.heard("what is this?")
-    assert len(at.begun) == 1
+def test_a_response_waits_for_the_transcript() -> None:
+    engine = RecordingEngine()
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(), engine=engine)
+    driver.send(append(pcm(100)), COMMIT)
+    assert types(driver.send(reply())) == ["response.created"]
+    assert (driver.started, engine.prompts) == ([], [])
+    driver.send(user("of no concern"))
+    driver.end_transcript("what is this?")
+    assert len(driver.started) == 1
     assert [(item.role, item.parts) for item in messages(engine.prompts[-1])] == [
         ("user", (Part("text", "what is this?"),))
     ]
@@ -411,42 +429,42 @@ def messages(prompt: ModelInput) -> Iterator[Message]:
         yield item
 
 
-def test_a_response_waits_for_all_of_it() -> None:
-    at = push_to_talk()
-    at.send(append(sound(100)), COMMIT, append(sound(100)), COMMIT, reply())
-    first, second = at.hears
-    at.heard("two", hear=second)
-    assert at.begun == []
-    at.heard("one", hear=first)
-    assert len(at.begun) == 1
+def test_a_response_waits_for_all_transcripts() -> None:
+    driver = push_to_talk()
+    driver.send(append(pcm(100)), COMMIT, append(pcm(100)), COMMIT, reply())
+    first, second = driver.transcriptions
+    driver.end_transcript("two", transcription=second)
+    assert driver.started == []
+    driver.end_transcript("one", transcription=first)
+    assert len(driver.started) == 1
 
 
-def test_ears_that_fail_end_the_response_that_waits() -> None:
-    at = push_to_talk(transcription={})
-    at.send(append(sound(100)), COMMIT, reply())
-    failed, done = at.heard("", "The ears failed: out of memory")
+def test_a_failed_transcription_fails_the_waiting_response() -> None:
+    driver = push_to_talk(transcription={})
+    driver.send(append(pcm(100)), COMMIT, reply())
+    failed, done = driver.end_transcript("", "Speech recognition failed: out of memory")
     assert failed["type"] == "conversation.item.input_audio_transcription.failed"
-    assert failed["error"]["message"] == "The ears failed: out of memory"
+    assert failed["error"]["message"] == "Speech recognition failed: out of memory"
     assert done["response"]["status_details"]["error"] == {
         "type": "server_error",
         "code": "server_error",
-        "message": "The ears failed: out of memory",
+        "message": "Speech recognition failed: out of memory",
     }
-    assert at.begun == []
+    assert driver.started == []
 
 
-def test_a_response_that_waits_can_be_cancelled() -> None:
-    at = push_to_talk()
-    at.send(append(sound(100)), COMMIT, reply())
-    assert types(at.send({"type": "response.cancel"})) == ["response.done"]
-    assert at.heard("late") == []
-    assert at.begun == []
-    assert types(at.send(reply())) == ["response.created"]
-    assert len(at.begun) == 1
+def test_a_waiting_response_can_be_cancelled() -> None:
+    driver = push_to_talk()
+    driver.send(append(pcm(100)), COMMIT, reply())
+    assert types(driver.send({"type": "response.cancel"})) == ["response.done"]
+    assert driver.end_transcript("late") == []
+    assert driver.started == []
+    assert types(driver.send(reply())) == ["response.created"]
+    assert len(driver.started) == 1
 
 
-class Refusing(EchoEngine):
-    """An engine with an error instead of an answer."""
+class RefusingEngine(EchoEngine):
+    """An engine that refuses every prompt with an error."""
 
     def answer(self, prompt: ModelInput) -> Answer:
         refusal: Any = ServerProblem("No.", "server_error", "c")
@@ -454,71 +472,78 @@ class Refusing(EchoEngine):
         return answer
 
 
-def test_an_engine_may_refuse_what_it_is_asked_late() -> None:
-    at = desk(configure(output_modalities=["text"]), listen(), engine=Refusing())
-    at.send(append(sound(100)), COMMIT, reply())
-    (done,) = at.heard("hello")
+def test_an_engine_may_refuse_a_waiting_response() -> None:
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(), engine=RefusingEngine()
+    )
+    driver.send(append(pcm(100)), COMMIT, reply())
+    (done,) = driver.end_transcript("hello")
     assert done["response"]["status"] == "failed"
     assert done["response"]["status_details"]["error"]["code"] == "c"
-    assert error(at.send(reply()))["code"] == "c"
-    at = desk(configure(output_modalities=["text"]), listen(VAD), engine=Refusing())
-    at.send(append(TURN))
-    assert error(at.heard("hello"))["code"] == "c"
+    assert error(driver.send(reply()))["code"] == "c"
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(VAD), engine=RefusingEngine()
+    )
+    driver.send(append(TURN))
+    assert error(driver.end_transcript("hello"))["code"] == "c"
 
 
-def test_a_deleted_item_is_heard_for_nothing() -> None:
-    at = push_to_talk(transcription={})
-    at.send(append(sound(100)), COMMIT)
-    at.send({"type": "conversation.item.delete", "item_id": at.hears[0].item_id})
-    assert at.heard("hello") == []
+def test_the_transcript_of_a_deleted_item_is_dropped() -> None:
+    driver = push_to_talk(transcription={})
+    driver.send(append(pcm(100)), COMMIT)
+    driver.send({"type": "conversation.item.delete", "item_id": driver.transcriptions[0].item_id})
+    assert driver.end_transcript("hello") == []
 
 
-def test_no_item_takes_the_id_of_one_that_is_still_being_heard() -> None:
-    at = push_to_talk(transcription={})
-    item = spoken_item({"audio": b64encode(sound(40)).decode()}, id="a")
-    at.send(item)
-    at.send({"type": "conversation.item.delete", "item_id": "a"})
-    assert error(at.send(item))["code"] == "item_create_duplicate_item_id"
-    assert at.heard("hello") == []
-    at.send(item)
-    assert at.heard("hello")[-1]["transcript"] == "hello"
+def test_the_id_of_an_item_being_transcribed_is_reserved() -> None:
+    driver = push_to_talk(transcription={})
+    item = spoken_item({"audio": b64encode(pcm(40)).decode()}, id="a")
+    driver.send(item)
+    driver.send({"type": "conversation.item.delete", "item_id": "a"})
+    assert error(driver.send(item))["code"] == "item_create_duplicate_item_id"
+    assert driver.end_transcript("hello") == []
+    driver.send(item)
+    assert driver.end_transcript("hello")[-1]["transcript"] == "hello"
 
 
-def test_no_item_takes_the_id_of_one_that_is_being_spoken() -> None:
-    at = desk(listen({**VAD, "create_response": False}))
-    begun = at.send(append(sound(200)))
+def test_the_id_of_an_item_being_spoken_is_reserved() -> None:
+    driver = make_driver(configure_input({**VAD, "create_response": False}))
+    begun = driver.send(append(pcm(200)))
     assert types(begun) == ["input_audio_buffer.speech_started"]
-    (taken,) = at.send(user("hi", id=begun[0]["item_id"]))
+    (taken,) = driver.send(user("hi", id=begun[0]["item_id"]))
     assert taken["error"]["code"] == "item_create_duplicate_item_id"
-    committed = at.send(append(sound(1000, QUIET)))[1]
+    committed = driver.send(append(pcm(1000, QUIET)))[1]
     assert (committed["item_id"], committed["previous_item_id"]) == (begun[0]["item_id"], None)
 
 
-def test_a_long_recording_is_written_down_piece_by_piece() -> None:
-    at = push_to_talk(transcription={})
-    at.send(append(sound(100)), COMMIT)
-    item_id = at.hears[0].item_id
-    told = [at.read(at.protocol.hear(item_id, piece)) for piece in ("One.", "", " Two.")]
-    assert [[event["delta"] for event in events] for events in told] == [["One."], [], [" Two."]]
-    (completed,) = at.read(at.protocol.heard(item_id))
+def test_a_long_recording_is_transcribed_in_pieces() -> None:
+    driver = push_to_talk(transcription={})
+    driver.send(append(pcm(100)), COMMIT)
+    item_id = driver.transcriptions[0].item_id
+    deltas = [
+        driver.read(driver.protocol.add_transcript(item_id, piece))
+        for piece in ("One.", "", " Two.")
+    ]
+    assert [[event["delta"] for event in events] for events in deltas] == [["One."], [], [" Two."]]
+    (completed,) = driver.read(driver.protocol.end_transcript(item_id))
     assert completed["transcript"] == "One. Two."
 
 
-def test_a_response_s_own_input_is_not_what_was_heard_of_another_with_its_id() -> None:
-    engine = Curious()
-    at = desk(configure(output_modalities=["text"]), listen(), engine=engine)
-    at.send(append(sound(100)), COMMIT)
-    own = user("my own text", id=at.hears[0].item_id)["item"]
-    at.send(reply(conversation="none", input=[own]))
-    at.heard("something else")
+def test_response_input_may_reuse_the_id_of_an_item_being_transcribed() -> None:
+    engine = RecordingEngine()
+    driver = make_driver(configure(output_modalities=["text"]), configure_input(), engine=engine)
+    driver.send(append(pcm(100)), COMMIT)
+    own = user("my own text", id=driver.transcriptions[0].item_id)["item"]
+    driver.send(reply(conversation="none", input=[own]))
+    driver.end_transcript("something else")
     assert [prompt.question for prompt in engine.prompts] == ["my own text"]
 
 
-def test_what_is_no_message_is_read_as_it_is() -> None:
-    engine = Curious()
-    at = desk(configure(output_modalities=["text"]), engine=engine)
+def test_items_other_than_messages_are_passed_to_the_engine() -> None:
+    engine = RecordingEngine()
+    driver = make_driver(configure(output_modalities=["text"]), engine=engine)
     item = {"type": "function_call_output", "call_id": "c", "output": "21"}
-    at.send({"type": "conversation.item.create", "item": item | {"id": "o"}}, reply())
+    driver.send({"type": "conversation.item.create", "item": item | {"id": "o"}}, reply())
     assert engine.prompts[-1].items == (ToolOutput("c", "21", "o"),)
 
 
@@ -528,101 +553,105 @@ def spoken_item(*parts: dict[str, object], **item: object) -> dict[str, object]:
     return {"type": "conversation.item.create", "item": message}
 
 
-def test_an_item_with_audio_is_heard() -> None:
-    at = push_to_talk(transcription={})
-    audio = b64encode(sound(40)).decode()
+def test_an_item_with_audio_is_transcribed() -> None:
+    driver = push_to_talk(transcription={})
+    audio = b64encode(pcm(40)).decode()
     known: dict[str, object] = {"audio": audio, "transcript": "so "}
-    events = at.send(spoken_item(known, {"audio": audio}, {"audio": audio}, id="said"))
+    events = driver.send(spoken_item(known, {"audio": audio}, {"audio": audio}, id="said"))
     assert types(events) == ["conversation.item.added", "conversation.item.done"]
     assert events[0]["item"]["content"][0] == {"type": "input_audio", "transcript": "so "}
-    assert at.hears == [Transcribe("said", sound(80))]
-    delta, completed = at.heard("hello")
+    assert driver.transcriptions == [Transcribe("said", pcm(80))]
+    delta, completed = driver.end_transcript("hello")
     assert (delta["content_index"], completed["content_index"]) == (1, 1)
     assert completed["usage"] == {"type": "duration", "seconds": 0.08}
 
 
-def test_an_item_whose_words_are_known_is_not_heard() -> None:
-    at = push_to_talk()
-    at.send(spoken_item({"audio": "AAAA", "transcript": "so"}), spoken_item({"transcript": "so"}))
-    at.send(spoken_item({}))
-    assert at.hears == []
+def test_an_item_with_a_transcript_is_not_transcribed() -> None:
+    driver = push_to_talk()
+    driver.send(
+        spoken_item({"audio": "AAAA", "transcript": "so"}), spoken_item({"transcript": "so"})
+    )
+    driver.send(spoken_item({}))
+    assert driver.transcriptions == []
 
 
-def test_an_item_with_wrong_audio_is_refused() -> None:
-    at = push_to_talk()
-    problem = error(at.send(spoken_item({"transcript": "a"}, {"audio": "?"}, id="x")))
+def test_an_item_with_invalid_audio_is_refused() -> None:
+    driver = push_to_talk()
+    problem = error(driver.send(spoken_item({"transcript": "a"}, {"audio": "?"}, id="x")))
     assert (problem["code"], problem["param"]) == ("invalid_value", "item.content[1].audio")
-    problem = error(at.send({"type": "conversation.item.retrieve", "item_id": "x"}))
+    problem = error(driver.send({"type": "conversation.item.retrieve", "item_id": "x"}))
     assert problem["code"] == "item_retrieve_invalid_item_id"
 
 
-def test_a_response_s_own_input_is_heard_first() -> None:
-    engine = Curious()
-    at = desk(configure(output_modalities=["text"]), listen(transcription={}), engine=engine)
-    item = spoken_item({"audio": b64encode(sound(40)).decode()})["item"]
+def test_response_input_is_transcribed_first() -> None:
+    engine = RecordingEngine()
+    driver = make_driver(
+        configure(output_modalities=["text"]), configure_input(transcription={}), engine=engine
+    )
+    item = spoken_item({"audio": b64encode(pcm(40)).decode()})["item"]
     asked_with = reply(conversation="none", input=[item, user("then")["item"]])
-    assert types(at.send(asked_with)) == ["response.created"]
-    assert [hear.audio for hear in at.hears] == [sound(40)]
-    assert at.heard("first") == []
+    assert types(driver.send(asked_with)) == ["response.created"]
+    assert [one.audio for one in driver.transcriptions] == [pcm(40)]
+    assert driver.end_transcript("first") == []
     assert [item.text for item in messages(engine.prompts[-1])] == ["first", "then"]
     bad = reply(input=[spoken_item({"audio": "?"})["item"]])
-    assert error(at.send(bad))["param"] == "response.input[0].content[0].audio"
+    assert error(driver.send(bad))["param"] == "response.input[0].content[0].audio"
 
 
-def test_only_so_many_responses_can_wait_at_once() -> None:
+def test_the_number_of_active_responses_is_limited() -> None:
     aside = reply(conversation="none", input=[spoken_item({"audio": "AAAA"})["item"]])
-    at = desk(*[aside] * MOST_REPLIES)
-    assert error(at.send(aside))["code"] == "too_many_active_responses"
-    at.heard("hello")
-    at.finish(Finish())
-    assert types(at.send(aside)) == ["response.created"]
+    driver = make_driver(*[aside] * MAX_RESPONSES)
+    assert error(driver.send(aside))["code"] == "too_many_active_responses"
+    driver.end_transcript("hello")
+    driver.finish(Finish())
+    assert types(driver.send(aside)) == ["response.created"]
 
 
-# ----------------------------------------------------------------------------------- spoken replies
+# ---------------------------------------------------------------------------------- spoken replies
 
 
-def talking(*, engine: EchoEngine | None = None) -> Desk:
-    """A desk in the middle of a spoken reply, nothing said yet."""
-    return desk(user("hi", id="q1"), reply(), engine=engine)
+def active_driver(*, engine: EchoEngine | None = None) -> ProtocolDriver:
+    """A driver with an active spoken response that has no output yet."""
+    return make_driver(user("hi", id="q1"), reply(), engine=engine)
 
 
 _RECORDED = Path(__file__).parents[2] / "shared" / "recordings" / "openai-text-in-audio-out.jsonl"
 
 
-@pytest.mark.skipif(not _RECORDED.is_file(), reason="the recordings are not beside the checkout")
-def test_a_spoken_reply_has_the_order_of_the_recorded_one() -> None:
+@pytest.mark.skipif(not _RECORDED.is_file(), reason="the recordings are not available")
+def test_events_of_a_spoken_response_match_the_recording() -> None:
     lines = [json.loads(line) for line in _RECORDED.read_text(encoding="utf-8").splitlines()]
     recorded = [line["data"] for line in lines if line["direction"] == "received"]
-    at = desk(engine=EchoEngine())
-    events = at.send(user("Say a short greeting."), reply())
+    driver = make_driver(engine=EchoEngine())
+    events = driver.send(user("Say a short greeting."), reply())
     for delta in ("Hi", " there", "!"):
-        events += at.say(delta)
-    events += at.finish(Finish())
+        events += driver.say(delta)
+    events += driver.finish(Finish())
     for _ in range(4):
-        events += at.sound(b"\x01\x00")
-    events += at.spoken()
+        events += driver.add_audio(b"\x01\x00")
+    events += driver.end_speech()
     assert types(events) == types(recorded)[2:]
     for event, theirs in zip(events, recorded[2:], strict=True):
         assert event.keys() == theirs.keys() - {"obfuscation"}
         assert event.get("part") == theirs.get("part")
 
 
-def test_a_sentence_is_spoken_as_soon_as_it_is_complete_and_the_next_after_it() -> None:
-    at = talking()
-    events = at.say("One is here. Two ")
+def test_sentences_are_spoken_in_order_as_they_are_completed() -> None:
+    driver = active_driver()
+    events = driver.say("One is here. Two ")
     assert types(events)[-1] == "response.output_audio_transcript.delta"
-    assert [speak.text for speak in at.speaks] == ["One is here."]
-    at.say("is there. And")
-    assert len(at.speaks) == 1
-    (delta,) = at.sound(b"\x01\x02")
+    assert [speak.text for speak in driver.speaks] == ["One is here."]
+    driver.say("is there. And")
+    assert len(driver.speaks) == 1
+    (delta,) = driver.add_audio(b"\x01\x02")
     assert delta["type"] == "response.output_audio.delta"
     assert b64decode(delta["delta"]) == b"\x01\x02"
-    assert at.spoken() == []
-    assert at.speaks[-1] == Speak(at.begun[0].reply_id, "Two is there.")
-    assert at.spoken() == []
-    assert at.finish(Finish()) == []
-    assert at.speaks[-1].text == "And"
-    assert types(at.spoken()) == [
+    assert driver.end_speech() == []
+    assert driver.speaks[-1] == Speak(driver.started[0].response_id, "Two is there.")
+    assert driver.end_speech() == []
+    assert driver.finish(Finish()) == []
+    assert driver.speaks[-1].text == "And"
+    assert types(driver.end_speech()) == [
         "response.output_audio.done",
         "response.output_audio_transcript.done",
         "response.content_part.done",
@@ -632,85 +661,85 @@ def test_a_sentence_is_spoken_as_soon_as_it_is_complete_and_the_next_after_it() 
     ]
 
 
-def test_a_reply_that_is_not_spoken_to_its_end_is_the_active_one() -> None:
-    at = talking()
-    at.say("One.")
-    at.finish(Finish())
-    assert error(at.send(reply()))["code"] == "conversation_already_has_active_response"
-    assert at.spoken()[-1]["response"]["status"] == "completed"
-    assert types(at.send(reply())) == ["response.created"]
+def test_a_response_is_active_until_it_is_spoken() -> None:
+    driver = active_driver()
+    driver.say("One.")
+    driver.finish(Finish())
+    assert error(driver.send(reply()))["code"] == "conversation_already_has_active_response"
+    assert driver.end_speech()[-1]["response"]["status"] == "completed"
+    assert types(driver.send(reply())) == ["response.created"]
 
 
-def test_what_cannot_be_spoken_is_not() -> None:
-    at = talking()
-    at.say("— … \n\n")
-    events = at.finish(Finish())
-    assert at.speaks == []
+def test_text_without_words_is_not_spoken() -> None:
+    driver = active_driver()
+    driver.say("— … \n\n")
+    events = driver.finish(Finish())
+    assert driver.speaks == []
     assert events[-1]["response"]["output"][0]["content"] == [
         {"type": "output_audio", "transcript": "— … \n\n"}
     ]
-    assert types(talking().finish(Finish()))[-1] == "response.done"
+    assert types(active_driver().finish(Finish()))[-1] == "response.done"
 
 
-def test_a_reply_that_fails_says_first_what_there_is() -> None:
-    at = talking()
-    at.say("It is")
-    assert at.finish(Finish(Status.FAILED, code="c", message="m")) == []
-    assert at.finish(Finish(Status.INCOMPLETE)) == []
-    assert at.spoken()[-1]["response"]["status"] == "failed"
+def test_a_failed_response_speaks_its_text_first() -> None:
+    driver = active_driver()
+    driver.say("It is")
+    assert driver.finish(Finish(Status.FAILED, code="c", message="m")) == []
+    assert driver.finish(Finish(Status.INCOMPLETE)) == []
+    assert driver.end_speech()[-1]["response"]["status"] == "failed"
 
 
-def test_a_call_is_written_beside_what_is_spoken() -> None:
-    at = talking()
-    events = at.say("I look. ") + at.say(CallPiece(0, "{}", "f", "call"))
+def test_calls_are_sent_during_speech() -> None:
+    driver = active_driver()
+    events = driver.say("I look. ") + driver.say(CallPiece(0, "{}", "f", "call"))
     assert types(events)[-1] == "response.function_call_arguments.delta"
-    assert at.finish(Finish()) == []
-    done = at.spoken()[-1]["response"]
+    assert driver.finish(Finish()) == []
+    done = driver.end_speech()[-1]["response"]
     assert [item["type"] for item in done["output"]] == ["message", "function_call"]
 
 
 @pytest.mark.parametrize(("was_said", "kept"), [(0, ""), (1, "One. "), (2, "One. ")])
-def test_a_cancel_keeps_what_made_a_sound(was_said: int, kept: str) -> None:
-    at = talking()
+def test_a_cancel_keeps_only_spoken_text(was_said: int, kept: str) -> None:
+    driver = active_driver()
     if was_said:
-        at.say("One. Two. Three")
-        at.sound(sound(10))
+        driver.say("One. Two. Three")
+        driver.add_audio(pcm(10))
     if was_said == 2:
-        at.spoken()
-    events = at.send({"type": "response.cancel"})
+        driver.end_speech()
+    events = driver.send({"type": "response.cancel"})
     assert events[-1]["response"]["status_details"]["reason"] == "client_cancelled"
     texts = [item["content"][0].get("transcript") for item in events[-1]["response"]["output"]]
     assert "".join(texts) == kept
-    assert at.halted == [at.begun[0].reply_id]
-    assert at.read(at.protocol.sound(at.begun[0].reply_id, sound(10))) == []
-    assert at.read(at.protocol.spoken(at.begun[0].reply_id)) == []
-    assert at.read(at.protocol.spoken(at.begun[0].reply_id, "late")) == []
+    assert driver.stopped == [driver.started[0].response_id]
+    assert driver.read(driver.protocol.add_audio(driver.started[0].response_id, pcm(10))) == []
+    assert driver.read(driver.protocol.end_speech(driver.started[0].response_id)) == []
+    assert driver.read(driver.protocol.end_speech(driver.started[0].response_id, "late")) == []
 
 
-def test_a_voice_that_fails_ends_the_reply() -> None:
-    at = talking()
-    at.say("One. Two.")
-    done = at.spoken("The voice failed: hoarse")[-1]["response"]
-    assert done["status_details"]["error"]["message"] == "The voice failed: hoarse"
-    assert at.halted == [at.begun[0].reply_id]
+def test_a_failed_voice_ends_the_response() -> None:
+    driver = active_driver()
+    driver.say("One. Two.")
+    done = driver.end_speech("Speech synthesis failed: hoarse")[-1]["response"]
+    assert done["status_details"]["error"]["message"] == "Speech synthesis failed: hoarse"
+    assert driver.stopped == [driver.started[0].response_id]
 
 
-def test_a_mute_server_says_what_to_install() -> None:
-    at = Desk(voice="This server has no voice: pip install mouth")
-    created, done = at.send(user("hi"), reply())[-2:]
+def test_without_a_voice_spoken_responses_fail_with_the_reason() -> None:
+    driver = ProtocolDriver(voice="No audio: pip install voice")
+    created, done = driver.send(user("hi"), reply())[-2:]
     assert created["type"] == "response.created"
     problem = done["response"]["status_details"]["error"]
     assert problem["code"] == "audio_not_supported"
-    assert problem["message"].startswith("This server has no voice: pip install mouth; or ask for")
+    assert problem["message"].startswith("No audio: pip install voice")
 
 
-def test_the_engine_is_told_what_was_spoken_as_text() -> None:
-    engine = Curious()
-    at = talking(engine=engine)
-    at.say("Hello.")
-    at.finish(Finish())
-    at.spoken()
-    at.send(user("and?"), reply())
+def test_the_engine_gets_spoken_messages_as_text() -> None:
+    engine = RecordingEngine()
+    driver = active_driver(engine=engine)
+    driver.say("Hello.")
+    driver.finish(Finish())
+    driver.end_speech()
+    driver.send(user("and?"), reply())
     assert [item.parts for item in messages(engine.prompts[-1])] == [
         (Part("text", "hi"),),
         (Part("text", "Hello."),),
@@ -718,12 +747,12 @@ def test_the_engine_is_told_what_was_spoken_as_text() -> None:
     ]
 
 
-def test_the_whole_of_a_spoken_beta_turn() -> None:
-    at = desk(dialect=Dialect.BETA)
-    at.send({"type": "session.update", "session": {"turn_detection": VAD}})
-    names = types(at.send(append(TURN))) + types(at.heard("hello"))
-    names += types(at.say("Hi.")) + types(at.finish(Finish()))
-    names += types(at.sound(sound(10))) + types(at.spoken())
+def test_events_of_a_spoken_beta_turn() -> None:
+    driver = make_driver(dialect=Dialect.BETA)
+    driver.send({"type": "session.update", "session": {"turn_detection": VAD}})
+    names = types(driver.send(append(TURN))) + types(driver.end_transcript("hello"))
+    names += types(driver.say("Hi.")) + types(driver.finish(Finish()))
+    names += types(driver.add_audio(pcm(10))) + types(driver.end_speech())
     assert names == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
@@ -755,16 +784,16 @@ def truncate(item_id: str, ms: int, index: int = 0) -> dict[str, object]:
     }
 
 
-def told() -> tuple[Desk, str]:
-    """A desk that has said two sentences, of 1000 and 2000 ms; and their item."""
-    at = talking()
-    at.say("One is short. Two is quite a bit longer.")
-    at.sound(sound(1000))
-    at.spoken()
-    at.finish(Finish())
-    at.sound(sound(2000))
-    events = at.spoken()
-    return at, events[-1]["response"]["output"][0]["id"]
+def spoken_response() -> tuple[ProtocolDriver, str]:
+    """A driver with a response of two spoken sentences (1000 and 2000 ms), and its item id."""
+    driver = active_driver()
+    driver.say("One is short. Two is quite a bit longer.")
+    driver.add_audio(pcm(1000))
+    driver.end_speech()
+    driver.finish(Finish())
+    driver.add_audio(pcm(2000))
+    events = driver.end_speech()
+    return driver, events[-1]["response"]["output"][0]["id"]
 
 
 @pytest.mark.parametrize(
@@ -781,104 +810,106 @@ def told() -> tuple[Desk, str]:
         (3001, "One is short. Two is quite a bit longer."),
     ],
 )
-def test_a_truncated_item_keeps_the_words_that_were_heard(ms: int, kept: str) -> None:
-    at, item_id = told()
-    (event,) = at.send(truncate(item_id, ms))
+def test_a_truncated_item_keeps_the_played_words(ms: int, kept: str) -> None:
+    driver, item_id = spoken_response()
+    (event,) = driver.send(truncate(item_id, ms))
     assert event.pop("event_id")
     assert event == {**truncate(item_id, ms), "type": "conversation.item.truncated"}
-    (got,) = at.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
     assert got["item"]["content"][0].get("transcript", "") == kept
 
 
-def test_an_item_can_be_truncated_twice_but_not_made_longer() -> None:
-    at, item_id = told()
-    at.send(truncate(item_id, 2000))
-    problem = error(at.send(truncate(item_id, 2500)))
+def test_an_item_can_be_truncated_again_but_not_extended() -> None:
+    driver, item_id = spoken_response()
+    driver.send(truncate(item_id, 2000))
+    problem = error(driver.send(truncate(item_id, 2500)))
     assert (problem["code"], problem["param"]) == ("invalid_value", "audio_end_ms")
-    assert types(at.send(truncate(item_id, 0))) == ["conversation.item.truncated"]
-    assert error(at.send(truncate(item_id, 500)))["param"] == "audio_end_ms"
+    assert types(driver.send(truncate(item_id, 0))) == ["conversation.item.truncated"]
+    assert error(driver.send(truncate(item_id, 500)))["param"] == "audio_end_ms"
 
 
-def test_what_is_no_audio_of_a_response_cannot_be_truncated() -> None:
-    at, item_id = told()
-    assert error(at.send(truncate(item_id, 3002)))["param"] == "audio_end_ms"
-    assert error(at.send(truncate(item_id, 0, 1)))["code"] == "invalid_value"
-    assert error(at.send(truncate("q1", 0)))["code"] == "invalid_value"
-    at.send(reply())
-    running = at.say("Still at it")[0]["item"]["id"]
-    assert error(at.send(truncate(running, 0)))["code"] == "invalid_value"
-    assert error(at.send(truncate("x", 0)))["code"] == "item_truncate_invalid_item_id"
+def test_only_audio_of_completed_responses_can_be_truncated() -> None:
+    driver, item_id = spoken_response()
+    assert error(driver.send(truncate(item_id, 3002)))["param"] == "audio_end_ms"
+    assert error(driver.send(truncate(item_id, 0, 1)))["code"] == "invalid_value"
+    assert error(driver.send(truncate("q1", 0)))["code"] == "invalid_value"
+    driver.send(reply())
+    running = driver.say("Still at it")[0]["item"]["id"]
+    assert error(driver.send(truncate(running, 0)))["code"] == "invalid_value"
+    assert error(driver.send(truncate("x", 0)))["code"] == "item_truncate_invalid_item_id"
 
 
-def test_an_interrupted_item_can_be_truncated_to_what_was_played() -> None:
-    at = talking()
-    at.say("One is short. Two is quite a bit longer.")
-    at.sound(sound(1000))
-    at.spoken()
-    at.finish(Finish())
-    at.sound(sound(300))
-    done = at.send(append(SPEECH))[-1]["response"]
+def test_an_interrupted_item_can_be_truncated() -> None:
+    driver = active_driver()
+    driver.say("One is short. Two is quite a bit longer.")
+    driver.add_audio(pcm(1000))
+    driver.end_speech()
+    driver.finish(Finish())
+    driver.add_audio(pcm(300))
+    done = driver.send(append(SPEECH))[-1]["response"]
     item = done["output"][0]
     assert item["content"][0]["transcript"] == "One is short. Two is quite a bit longer."
-    at.send(truncate(item["id"], 500))
-    (got,) = at.send({"type": "conversation.item.retrieve", "item_id": item["id"]})
+    driver.send(truncate(item["id"], 500))
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item["id"]})
     assert got["item"]["content"][0]["transcript"] == "One is"
 
 
-# ------------------------------------------------------------------------------ for transcription
+# -------------------------------------------------------------------------- transcription sessions
 
 
 def transcribe(**session: object) -> dict[str, object]:
     return {"type": "session.update", "session": {"type": "transcription", **session}}
 
 
-def test_a_truncate_of_a_part_that_is_none_says_which() -> None:
-    at = talking()
-    at.say("One. ")
-    at.sound(sound(100))
-    at.spoken()
-    item_id = at.finish(Finish())[-1]["response"]["output"][0]["id"]
-    assert error(at.send(truncate(item_id, 0) | {"content_index": 1}))["param"] == "content_index"
+def test_a_truncate_with_a_wrong_content_index_is_refused() -> None:
+    driver = active_driver()
+    driver.say("One. ")
+    driver.add_audio(pcm(100))
+    driver.end_speech()
+    item_id = driver.finish(Finish())[-1]["response"]["output"][0]["id"]
+    assert (
+        error(driver.send(truncate(item_id, 0) | {"content_index": 1}))["param"] == "content_index"
+    )
 
 
 @pytest.mark.parametrize("dialect", [Dialect.GA, Dialect.BETA])
-def test_a_response_has_the_voice_of_its_session_or_its_own(dialect: Dialect) -> None:
-    at = desk(dialect=dialect)
+def test_a_response_reports_its_own_voice_or_the_session_s(dialect: Dialect) -> None:
+    driver = make_driver(dialect=dialect)
     own: dict[str, object]
     if dialect is Dialect.GA:
         own = {"audio": {"output": {"voice": "ash"}}}
-        at.send(configure(audio={"output": {"voice": "cedar", "speed": 1.2}}))
+        driver.send(configure(audio={"output": {"voice": "cedar", "speed": 1.2}}))
     else:
         own = {"voice": "ash"}
-        at.send({"type": "session.update", "session": {"voice": "cedar"}})
-    at.send(user("hi"))
+        driver.send({"type": "session.update", "session": {"voice": "cedar"}})
+    driver.send(user("hi"))
     for voice, asked in {"cedar": {}, "ash": own}.items():
-        created = at.send({"type": "response.create", "response": asked})[0]["response"]
+        created = driver.send({"type": "response.create", "response": asked})[0]["response"]
         audio = created["audio"]["output"] if dialect is Dialect.GA else created
         assert audio["voice"] == voice
-        at.send({"type": "response.cancel"})
+        driver.send({"type": "response.cancel"})
 
 
-def test_a_beta_client_is_told_of_a_wrong_format_by_the_name_it_has_there() -> None:
-    at = desk(dialect=Dialect.BETA)
+def test_beta_errors_name_the_beta_parameter() -> None:
+    driver = make_driver(dialect=Dialect.BETA)
     session = {"input_audio_format": "g711_ulaw"}
     assert (
-        error(at.send({"type": "session.update", "session": session}))["param"]
+        error(driver.send({"type": "session.update", "session": session}))["param"]
         == "session.input_audio_format"
     )
 
 
-def test_ears_that_fail_name_the_part_that_they_were_for() -> None:
-    at = push_to_talk(transcription={})
-    spoken = {"type": "input_audio", "audio": b64encode(sound(40)).decode()}
-    at.send(spoken_item(content=[{"type": "input_text", "text": "Listen:"}, spoken]))
-    (failed,) = at.heard("", "The ears failed: out of memory")
+def test_a_failed_transcription_names_the_content_part() -> None:
+    driver = push_to_talk(transcription={})
+    spoken = {"type": "input_audio", "audio": b64encode(pcm(40)).decode()}
+    driver.send(spoken_item(content=[{"type": "input_text", "text": "Listen:"}, spoken]))
+    (failed,) = driver.end_transcript("", "Speech recognition failed: out of memory")
     assert failed["content_index"] == 1
 
 
-def test_a_session_can_be_for_transcription() -> None:
-    at = desk(transcribes=True)
-    (created,) = at.read(at.protocol.open())
+def test_a_transcription_session_is_created_and_updated() -> None:
+    driver = make_driver(transcribes=True)
+    (created,) = driver.read(driver.protocol.open())
     session = created["session"]
     assert session == {
         "type": "transcription",
@@ -902,13 +933,13 @@ def test_a_session_can_be_for_transcription() -> None:
         },
     }
     wanted = {"transcription": {"model": "whisper-1"}, "turn_detection": None}
-    (updated,) = at.send(transcribe(audio={"input": wanted}, include=None))
+    (updated,) = driver.send(transcribe(audio={"input": wanted}, include=None))
     assert updated["session"]["audio"]["input"] == session["audio"]["input"] | wanted
 
 
-def test_a_transcription_session_hears_and_never_responds() -> None:
-    at = desk(transcribes=True)
-    names = types(at.send(append(TURN), append(sound(500, QUIET))))
+def test_a_transcription_session_does_not_respond() -> None:
+    driver = make_driver(transcribes=True)
+    names = types(driver.send(append(TURN), append(pcm(500, QUIET))))
     assert names == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
@@ -916,9 +947,9 @@ def test_a_transcription_session_hears_and_never_responds() -> None:
         "conversation.item.added",
         "conversation.item.done",
     ]
-    assert [event.get("transcript") for event in at.heard("hello")] == [None, "hello"]
-    at.send(transcribe(audio={"input": {"turn_detection": None}}))
-    assert types(at.send(append(sound(100)), COMMIT))[0] == "input_audio_buffer.committed"
+    assert [event.get("transcript") for event in driver.end_transcript("hello")] == [None, "hello"]
+    driver.send(transcribe(audio={"input": {"turn_detection": None}}))
+    assert types(driver.send(append(pcm(100)), COMMIT))[0] == "input_audio_buffer.committed"
 
 
 @pytest.mark.parametrize(
@@ -937,40 +968,40 @@ def test_a_transcription_session_hears_and_never_responds() -> None:
         ),
     ],
 )
-def test_a_transcription_session_refuses_the_rest(
+def test_a_transcription_session_refuses_realtime_events(
     event: dict[str, object], code: str, param: str
 ) -> None:
-    problem = error(desk(transcribes=True).send(event))
+    problem = error(make_driver(transcribes=True).send(event))
     assert (problem["code"], problem["param"]) == (code, param)
 
 
-def test_a_realtime_session_stays_one() -> None:
-    problem = error(desk().send(transcribe()))
+def test_the_type_of_a_session_cannot_change() -> None:
+    problem = error(make_driver().send(transcribe()))
     assert (problem["code"], problem["param"]) == ("invalid_parameter", "session.type")
 
 
 def test_a_beta_transcription_session() -> None:
-    at = desk(dialect=Dialect.BETA, transcribes=True)
-    assert types(at.read(at.protocol.open())) == ["transcription_session.created"]
+    driver = make_driver(dialect=Dialect.BETA, transcribes=True)
+    assert types(driver.read(driver.protocol.open())) == ["transcription_session.created"]
     session = {"input_audio_transcription": {"model": "whisper-1"}, "turn_detection": None}
-    (updated,) = at.send({"type": "transcription_session.update", "session": session})
+    (updated,) = driver.send({"type": "transcription_session.update", "session": session})
     assert updated["type"] == "transcription_session.updated"
     assert updated["session"]["input_audio_transcription"] == {"model": "whisper-1"}
 
 
-# --------------------------------------------------------------------------------------- hostility
+# -------------------------------------------------------------------------------------- robustness
 
-_SOUNDS = st.sampled_from([b"", b"\x01", sound(32), sound(96, QUIET), SPEECH, TURN, TURN * 2])
+_SOUNDS = st.sampled_from([b"", b"\x01", pcm(32), pcm(96, QUIET), SPEECH, TURN, TURN * 2])
 _STEPS = st.one_of(
     _SOUNDS.map(append),
     st.sampled_from(
         [
             COMMIT,
             CLEAR,
-            listen(VAD),
-            listen({"type": "semantic_vad"}),
-            listen(None),
-            listen(VAD, transcription={}),
+            configure_input(VAD),
+            configure_input({"type": "semantic_vad"}),
+            configure_input(None),
+            configure_input(VAD, transcription={}),
             configure(output_modalities=["text"]),
             configure(output_modalities=["audio"]),
             user("hi"),
@@ -991,22 +1022,26 @@ _STEPS = st.one_of(
 def test_nothing_raises_in_any_order(
     steps: list[dict[str, object] | str], dialect: Dialect, transcribes: bool
 ) -> None:
-    at = desk(dialect=dialect, transcribes=transcribes)
+    driver = make_driver(dialect=dialect, transcribes=transcribes)
     for step in steps:
         if isinstance(step, dict):
-            at.send(step)
+            driver.send(step)
             continue
-        for begun in at.begun[-2:]:
+        for begun in driver.started[-2:]:
             if step == "say":
-                at.read(at.protocol.say(begun.reply_id, "One. Two"))
+                driver.read(driver.protocol.add_piece(begun.response_id, "One. Two"))
             if step == "finish":
-                at.read(at.protocol.finish(begun.reply_id, Finish()))
-        for speak in at.speaks[-1:]:
-            if step == "sound" and speak.reply_id not in at.halted:
-                at.read(at.protocol.sound(speak.reply_id, sound(10)))
+                driver.read(driver.protocol.finish(begun.response_id, Finish()))
+        for speak in driver.speaks[-1:]:
+            if step == "sound" and speak.response_id not in driver.stopped:
+                driver.read(driver.protocol.add_audio(speak.response_id, pcm(10)))
             if step in ("spoken", "hoarse"):
-                at.speaks.remove(speak)
-                at.read(at.protocol.spoken(speak.reply_id, "x" if step == "hoarse" else ""))
-        if at.hears and step in ("heard", "deaf"):
-            hear = at.hears.pop(0)
-            at.heard("words", "x" if step == "deaf" else "", hear=hear)
+                driver.speaks.remove(speak)
+                driver.read(
+                    driver.protocol.end_speech(speak.response_id, "x" if step == "hoarse" else "")
+                )
+        if driver.transcriptions and step in ("heard", "deaf"):
+            transcription = driver.transcriptions.pop(0)
+            driver.end_transcript(
+                "words", "x" if step == "deaf" else "", transcription=transcription
+            )

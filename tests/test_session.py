@@ -13,9 +13,11 @@ from typing import cast
 
 import pytest
 
-from rtchat.client.session import LONGEST_SHOW, SLICE, History, Link, Post, Session, Source, Tap
+from rtchat.client.history import History
+from rtchat.client.session import Session
+from rtchat.client.view_queue import LONGEST_SHOW, SLICE
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
 from rtchat.core.errors import ExitCode, OutputError, UsageError
 from rtchat.core.events import (
@@ -28,6 +30,8 @@ from rtchat.core.events import (
     ResumeAsked,
     UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Link, Post, Source, Tap
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import (
     Dialect,
@@ -148,11 +152,11 @@ def test_a_frame_that_cannot_be_read_is_passed_over() -> None:
 
 
 def test_a_key_that_the_server_quotes_is_taken_out() -> None:
-    seen: list[tuple[str, JsonObject | str]] = []
+    seen: list[tuple[str, JsonObject | str | LocalEvent]] = []
     bad = Emit({"type": "error", "error": {"message": "bad sk-secret"}})
     server = ScriptedServer((*HELLO, *QUESTION, bad, Emit("sk-secret"), *answer("sk-secret")))
     view = Screen()
-    session = make(server, view, taps=(lambda way, data: seen.append((way, data)),))
+    session = make(server, view, taps=(lambda way, data, _: seen.append((way, data)),))
     asyncio.run(session.run(asks("hi")))
     assert "sk-secret" not in repr(view.updates) + repr(seen)
     assert notices(view)[0] == Notice("error", "the server reports: bad [key]")
@@ -161,12 +165,17 @@ def test_a_key_that_the_server_quotes_is_taken_out() -> None:
 def test_taps_see_both_directions() -> None:
     seen: list[str] = []
 
-    def tap(direction: str, data: JsonObject | str) -> None:
-        seen.append(f"{direction} {data if isinstance(data, str) else data['type']}")
+    def tap(direction: str, data: JsonObject | str | LocalEvent, _now: float) -> None:
+        name = data.get("type", "") if isinstance(data, dict) else type(data).__name__
+        seen.append(f"{direction} {data if isinstance(data, str) else name}".strip())
 
     server = ScriptedServer((*HELLO, *QUESTION, Emit("?"), *answer()))
     asyncio.run(make(server, Screen(), taps=(tap,)).run(asks("hi")))
     assert seen == [
+        "local Started",
+        "local UserSaid",
+        "local InputEnded",
+        "local ConnectionOpened",
         "received session.created",
         "sent session.update",
         "received session.updated",
@@ -175,6 +184,7 @@ def test_taps_see_both_directions() -> None:
         "received ?",
         "received response.created",
         "received response.done",
+        "end",
     ]
 
 

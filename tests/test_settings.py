@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from rtchat.client.transport import endpoint
-from rtchat.config.settings import ENVIRONMENT, Secret, Settings, resolve
+from rtchat.config.resolve import resolve
+from rtchat.config.settings import Secret, Settings, attributes, rows
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.values import Dialect
 
@@ -88,15 +89,19 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
 _NOT_OF_DOTENV = {"trace", "ca_bundle"}
 
 
+_ROWS = {row.name: row for row in attributes()}
+_VARIABLES = {row.name: row.variable.name for row in attributes() if row.variable is not None}
+
+
 def test_every_variable_is_tried() -> None:
-    assert _VALUES.keys() == ENVIRONMENT.keys()
+    assert _VALUES.keys() == _VARIABLES.keys()
 
 
 @pytest.mark.parametrize("key", _VALUES)
 @pytest.mark.parametrize("first", range(6))
 def test_the_first_that_says_something_is_heard(place: Place, key: str, first: int) -> None:
     texts, values = _VALUES[key]
-    variable = ENVIRONMENT[key]
+    variable = _VARIABLES[key]
     options = {key: texts[0], "profile": "p"} if first <= 0 else {key: None, "profile": "p"}
     environ = {variable: texts[1]} if first <= 1 else {variable: ""}
     place.dotenv.write_text(f"{variable}={texts[2]}\n" if first <= 2 else f"{variable}=\n")
@@ -114,10 +119,9 @@ def test_the_first_that_says_something_is_heard(place: Place, key: str, first: i
     if has_no_key:
         given = replace(given, key=Secret())
     assert settings == replace(given, **{key: expected})
-    option = "--no-history" if key == "history" else f"--{key.replace('_', '-')}"
     line = 3 if common else 2
     file = f"profile p in {place.config} line {line}", f"{place.config} line 1"
-    origins = (option, variable, f"{variable} in .env", *file, "the default")
+    origins = (_ROWS[key].option, variable, f"{variable} in .env", *file, "default")
     assert settings.origins[key] == origins[first]
 
 
@@ -245,10 +249,10 @@ def test_a_key_shows_itself_to_nobody(place: Place) -> None:
 def test_no_key_names_the_ways_out(place: Place, profile: str, command: str) -> None:
     place.config.write_text("[profiles.p]")
     with pytest.raises(UsageError) as caught:
-        resolve({"profile": profile}, {"OPENAI_API_KEY": " "}, config=place.config)
+        resolve({"profile": profile or None}, {"OPENAI_API_KEY": " "}, config=place.config)
     assert str(caught.value) == (
         "no key: set OPENAI_API_KEY (in the environment or in .env), "
-        f"keep one with rtchat {command}, or use --local"
+        f"store one with rtchat {command}, or use --local"
     )
     settings = resolve({}, {}, needs_key=False)
     assert (settings.key, settings.origins.get("key")) == (Secret(), None)
@@ -350,17 +354,21 @@ def test_a_kept_key_that_no_header_can_carry(place: Place, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("line", "hint"),
+    ("line", "expected"),
     [
-        ("api_key_command = ''", "it must be text"),
-        ("api_key_command = ['pass']", "it must be text"),
-        ("api_key_command = ' '", "it must be a command"),
-        ('api_key_command = "pass \'open"', "No closing quotation"),
+        ("api_key_command = ''", "text"),
+        ("api_key_command = ['hunter2']", "text"),
+        ("api_key_command = ' '", "a command"),
+        ('api_key_command = "hunter2 \'open"', "no closing quotation"),
     ],
 )
-def test_a_command_that_is_none_is_not_shown(place: Place, line: str, hint: str) -> None:
+def test_a_command_that_is_none_is_not_shown(place: Place, line: str, expected: str) -> None:
     place.config.write_text(line)
-    assert place.refuse() == f"{place.config} line 1: this is not valid: {hint}"
+    message = place.refuse()
+    assert message.startswith(f"{place.config} line 1: ")
+    assert "api_key_command" in message
+    assert expected in message
+    assert "hunter2" not in message
 
 
 def test_a_command_comes_from_the_config_file_alone(place: Place) -> None:
@@ -378,7 +386,7 @@ def test_every_setting_says_where_it_comes_from(place: Place) -> None:
     place.config.write_text("insecure = true\n[profiles.p]\nrender = 'never'\nheaders = {X = '1'}")
     environ = {"OPENAI_PROJECT_ID": "proj", "OPENAI_BASE_URL": "http://a"}
     settings = place.resolve({"timeout": "5", "profile": "p"}, environ)
-    assert settings.origins == dict.fromkeys(Settings.names(), "the default") | {
+    assert settings.origins == dict.fromkeys(_ROWS, "default") | {
         "model": "RTCHAT_MODEL in .env",
         "url": "OPENAI_BASE_URL",
         "timeout": "--timeout",
@@ -397,15 +405,15 @@ def test_a_dotenv_that_is_not_there_was_not_read(place: Place) -> None:
 
 # -------------------------------------------------------------------------------- what cannot work
 
-_SECONDS = "it must be a number of seconds, more than 0 and less than a million"
-_TOKENS = 'it must be a number of tokens, 1 or more, or "inf"'
+_SECONDS = "a number of seconds"
+_TOKENS = "a number of tokens"
 
 
 @pytest.mark.parametrize(
-    ("key", "bad", "hint"),
+    ("key", "bad", "expected"),
     [
-        ("dialect", "gamma", "it must be one of auto, ga, beta, qwen, xai"),
-        ("render", "sometimes", "it must be one of auto, always, never"),
+        ("dialect", "gamma", "one of auto, ga, beta, qwen, xai"),
+        ("render", "sometimes", "one of auto, always, never"),
         ("max_output_tokens", "0", _TOKENS),
         ("max_output_tokens", "-1", _TOKENS),
         ("max_output_tokens", "many", _TOKENS),
@@ -416,57 +424,57 @@ _TOKENS = 'it must be a number of tokens, 1 or more, or "inf"'
         ("timeout", "inf", _SECONDS),
         ("timeout", "soon", _SECONDS),
         ("connect_timeout", "-1", _SECONDS),
-        ("system", "@", "a file is written @FILE"),
+        ("system", "@", "@FILE"),
     ],
 )
-def test_a_value_that_will_not_do(place: Place, key: str, bad: str, hint: str) -> None:
-    option = "--" + key.replace("_", "-")
-    assert place.refuse({key: bad}) == f"{option}: {bad!r} is not valid: {hint}"
-    variable = ENVIRONMENT[key]
-    assert place.refuse({}, {variable: bad}) == f"{variable}: {bad!r} is not valid: {hint}"
+def test_a_value_that_is_not_valid(place: Place, key: str, bad: str, expected: str) -> None:
+    """The message names the value, what is expected, and where the value is."""
+    variable = _VARIABLES[key]
     place.config.write_text(f'\n{key} = "{bad}"')
-    words = f"{place.config} line 2: {bad!r} is not valid: {hint}"
-    assert place.refuse() == words
+    for message, where in (
+        (place.refuse({key: bad}), f"--{key.replace('_', '-')}"),
+        (place.refuse({}, {variable: bad}), variable),
+        (place.refuse(), f"{place.config} line 2"),
+    ):
+        assert where in message
+        assert repr(bad) in message
+        assert expected in message
 
 
 @pytest.mark.parametrize(
-    ("line", "shown", "hint"),
+    ("line", "shown", "expected"),
     [
-        ("model = 5", "5", "it must be text"),
-        ('model = ""', "''", "it must be text"),
-        ('trace = "a\\u0000b"', r"'a\x00b'", "it must be text"),
+        ("model = 5", "5", "text"),
+        ('model = ""', "''", "text"),
+        ('trace = "a\\u0000b"', r"'a\x00b'", "text"),
         ("timeout = true", "True", _SECONDS),
         ("timeout = []", "[]", _SECONDS),
         ("max_output_tokens = true", "True", _TOKENS),
         ("max_output_tokens = 1.5", "1.5", _TOKENS),
-        ("dialect = ['ga']", "['ga']", "it must be one of auto, ga, beta, qwen, xai"),
-        ('insecure = "yes"', "'yes'", "it must be true or false"),
-        ('history = "maybe"', "'maybe'", "it must be on or off"),
-        ("color = 1", "1", "it must be one of auto, always, never"),
-        ("headers = {X = 5}", "this", "a header is written 'Name: value'"),
-        ("headers = 'X: 1'", "this", "a header is written 'Name: value'"),
+        ("dialect = ['ga']", "['ga']", "one of auto, ga, beta, qwen, xai"),
+        ('insecure = "yes"', "'yes'", "on or off"),
+        ('history = "maybe"', "'maybe'", "on or off"),
+        ("color = 1", "1", "one of auto, always, never"),
+        ("headers = {X = 5}", "", "'Name: value'"),
+        ("headers = 'X: 1'", "", "'Name: value'"),
     ],
 )
-def test_a_toml_value_that_will_not_do(place: Place, line: str, shown: str, hint: str) -> None:
+def test_a_toml_value_that_is_not_valid(place: Place, line: str, shown: str, expected: str) -> None:
     place.config.write_text(f"# mine\n[profiles.p]\n{line}\n")
-    assert place.refuse() == f"{place.config} line 3: {shown} is not valid: {hint}"
+    message = place.refuse()
+    assert message.startswith(f"{place.config} line 3: ")
+    assert line.partition(" ")[0] in message
+    assert shown in message
+    assert expected in message
 
 
 @pytest.mark.parametrize("bad", [f"{_KEY}", f"X:{_KEY}\n", f"X Y: {_KEY}", f": {_KEY}", "X:"])
 def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) -> None:
     if bad.endswith("\n"):
         bad += "Y: 1"
-    message = "--header: this is not valid: a header is written 'Name: value'"
-    assert place.refuse({"headers": ["A: 1", bad]}) == message
-
-
-_KNOWN = (
-    "the settings are allow_tools, api_key_command, ca_bundle, color, connect_timeout, dialect,"
-    " headers, history, input_device, insecure, keep_audio, key_env, key_header, local, max_cost,"
-    " max_output_tokens, max_reply_bytes, max_tool_bytes, max_tool_calls, max_tool_rounds, mcp,"
-    " model, output_device, prices, render, response, session, system, timeout, tools, trace, url,"
-    " vad, voice"
-)
+    message = place.refuse({"headers": ["A: 1", bad]})
+    assert "--header" in message
+    assert "'Name: value'" in message
 
 
 @pytest.mark.parametrize(
@@ -484,12 +492,21 @@ _KNOWN = (
 )
 def test_an_unknown_key_names_its_line(place: Place, text: str, line: int, key: str) -> None:
     place.config.write_text(text)
-    assert place.refuse() == f"{place.config} line {line}: no setting {key!r}: {_KNOWN}"
+    assert place.refuse().startswith(f"{place.config} line {line}: no setting {key!r}: ")
 
 
 def test_an_unknown_key_in_disguise_names_the_file(place: Place) -> None:
     place.config.write_text('"mod\\u006ce" = 5')
-    assert place.refuse() == f"{place.config}: no setting 'modle': {_KNOWN}"
+    assert place.refuse().startswith(f"{place.config}: no setting 'modle': ")
+
+
+def test_an_unknown_key_names_the_nearest_or_all(place: Place) -> None:
+    place.config.write_text("modle = 5")
+    assert place.refuse().endswith("did you mean model?")
+    place.config.write_text("x = 5")
+    message = place.refuse()
+    assert all(row.name in message for row in rows() if row.in_file)
+    assert "trace_audio" not in message
 
 
 def test_profiles_are_tables(place: Place) -> None:

@@ -1,5 +1,4 @@
-"""The program with sound: questions and replies in files, what is heard, what is kept of it, and
-audio that is none."""
+"""The program with audio files and pipes: questions, replies, history, transcription and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
-from tests.test_voice_faults import Ear, Steps
+from tests.test_voice_faults import AudioServer, Steps
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -47,27 +46,27 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 
 def length(path: Path) -> float:
-    """Seconds of a WAV."""
+    """The length of a WAV file in seconds."""
     return len(wav_audio(path)) / SECOND
 
 
 # ------------------------------------------------------------------------------------------- files
 
 
-def test_a_question_in_a_file_is_answered_in_text(program: Program) -> None:
+def test_a_spoken_question_is_answered_in_text(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "--audio-in", "question.wav")
     assert (ran.code, ran.text) == (0, "It is noon.\n")
     assert "you said: What is the time?" in ran.err
 
 
-def test_a_question_in_text_is_answered_aloud(program: Program) -> None:
+def test_a_text_question_is_answered_in_speech(program: Program) -> None:
     ran = program.run("once", "the time?", "--audio-out", "answer.wav")
     assert (ran.code, ran.text) == (0, "It is noon.\n")
     assert length(program.home / "answer.wav") > 0.3
 
 
-def test_from_file_to_file(program: Program) -> None:
+def test_a_spoken_question_is_answered_in_speech(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "--audio-in", "question.wav", "--audio-out", "answer.wav", "--json")
     report = json.loads(ran.text)
@@ -75,15 +74,15 @@ def test_from_file_to_file(program: Program) -> None:
     assert length(program.home / "answer.wav") > 0.3
 
 
-def test_what_is_written_goes_before_what_is_said(program: Program) -> None:
+def test_the_text_of_a_question_precedes_its_audio(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "In French:", "--audio-in", "question.wav")
-    assert ran.text in ("It is noon.\n", "Midi.\n")  # whichever the script meets first
+    assert ran.text in ("It is noon.\n", "Midi.\n")  # the script may match either part
     shown = program.run("history", "show", "1")
     assert "In French:" in shown.text
 
 
-def test_a_question_from_a_pipe(program: Program) -> None:
+def test_a_spoken_question_may_be_piped(program: Program) -> None:
     file = write_wav(program.home / "question.wav", tone(440, 1.0))
     ran = program.run("once", "--audio-in", "-", stdin=file.read_bytes())
     assert (ran.code, ran.text) == (0, "It is noon.\n")
@@ -99,7 +98,7 @@ def test_a_question_from_a_pipe(program: Program) -> None:
         ([], b"", ""),
     ],
 )
-def test_what_is_piped_goes_with_a_recording(
+def test_piped_text_is_sent_with_an_audio_file(
     program: Program, prompt: list[str], piped: bytes, asked: str
 ) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
@@ -111,15 +110,15 @@ def test_what_is_piped_goes_with_a_recording(
     assert [item["content"][0]["text"] for item in items] == ([asked] if asked else [])
 
 
-def test_a_microphone_that_is_not_there_leaves_the_lines_of_a_pipe(program: Program) -> None:
+def test_without_a_microphone_piped_lines_are_answered(program: Program) -> None:
     if program.run("devices").code == 0:
         pytest.skip("this machine has a sound device")
     ran = program.run("talk", "--voice", stdin=b"the time?\n")
     assert (ran.code, ran.text) == (2, "It is noon.\n")
-    assert ran.error  # once, though it is the speaker's as well
+    assert ran.error  # one error for both microphone and speaker
 
 
-def test_each_line_of_a_pipe_is_answered_aloud_in_a_file_of_its_own(program: Program) -> None:
+def test_each_piped_line_is_answered_in_its_own_audio_file(program: Program) -> None:
     ran = program.run("talk", "--audio-out", "said", stdin=b"the time?\nwell\n")
     assert (ran.code, ran.text) == (0, "It is noon.\nI see.\n")
     files = sorted((program.home / "said").iterdir())
@@ -127,7 +126,7 @@ def test_each_line_of_a_pipe_is_answered_aloud_in_a_file_of_its_own(program: Pro
     assert all(length(file) > 0.2 for file in files)
 
 
-def test_a_pipe_is_a_pipe_for_those_who_usually_speak_too(program: Program) -> None:
+def test_piped_lines_are_text_even_if_voice_is_configured(program: Program) -> None:
     (program.home / "rtchat.toml").write_text("voice = true\n")
     environ = {"RTCHAT_CONFIG": "rtchat.toml"}
     ran = program.run("talk", stdin=b"the time?\n", environ=environ)
@@ -138,7 +137,7 @@ def test_a_pipe_is_a_pipe_for_those_who_usually_speak_too(program: Program) -> N
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
 )
-def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(
+def test_an_interrupted_reply_is_a_valid_wav(
     program: Program, number: signal.Signals, code: int
 ) -> None:
     process = program.start("once", "forever", "--audio-out", "answer.wav", "--no-stdin")
@@ -154,24 +153,24 @@ def test_an_answer_that_is_interrupted_is_a_wav_all_the_same(
     assert length(answer) > 0.9
 
 
-def test_an_answer_that_is_cut_is_a_wav_all_the_same(program: Program) -> None:
+def test_a_reply_cut_off_by_the_server_is_a_valid_wav(program: Program) -> None:
     ran = program.run("once", "cut", "--audio-out", "answer.wav")
     assert ran.code == 4
     assert length(program.home / "answer.wav") > 0.0
 
 
-def test_an_answer_without_a_sound_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_reply_without_audio_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"an older one")
     lines = read("azure-voice-live-beta-text-turn")
     with background(partial(playing, lines, [])) as url:
         ran = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "a.wav")
     assert ran.code == 1
     assert ran.text
-    assert ran.error.startswith("rtchat: the reply has no sound: a.wav was not written: ")
+    assert ran.error.startswith("rtchat: the reply contains no audio, so a.wav was not written")
     assert (tmp_path / "a.wav").read_bytes() == b"an older one"
 
 
-def test_a_kept_conversation_that_was_spoken_goes_on(program: Program) -> None:
+def test_a_spoken_conversation_can_be_continued(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     assert program.run("once", "--audio-in", "question.wav").code == 0
     ran = program.run("once", "--continue", "well?")
@@ -181,7 +180,7 @@ def test_a_kept_conversation_that_was_spoken_goes_on(program: Program) -> None:
     assert "What is the time?" in program.run("history", "list").text
 
 
-def test_a_recording_of_what_was_said_and_heard_plays_again(program: Program) -> None:
+def test_a_trace_of_a_spoken_conversation_can_be_replayed(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     traced = ("--trace", "t.jsonl")
     asked = ("once", "Well:", "--audio-in", "question.wav", "--audio-out", "a.wav")
@@ -189,7 +188,7 @@ def test_a_recording_of_what_was_said_and_heard_plays_again(program: Program) ->
     checked = program.run("replay", "--check", "t.jsonl")
     assert checked.code == 0
     assert "question: Well:" in checked.text
-    assert "you said: What is the time?" in checked.text
+    assert "heard: What is the time?" in checked.text
     assert "sent otherwise: 0" in checked.text
     shown = program.run("replay", "--speed", "1000", "t.jsonl")
     assert (shown.code, shown.text) == (0, "It is noon.\n")
@@ -199,7 +198,7 @@ def test_a_recording_of_what_was_said_and_heard_plays_again(program: Program) ->
     assert "sent otherwise: 0" in program.run("replay", "--check", "t.jsonl").text
 
 
-def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
+def test_audio_is_stored_only_with_keep_audio(program: Program) -> None:
     write_wav(program.home / "question.wav", tone(440, 1.0))
     for options in ([], ["--keep-audio"]):
         ran = program.run("once", "--audio-in", "question.wav", "--audio-out", "a.wav", *options)
@@ -211,7 +210,7 @@ def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
     assert length(program.home / "two" / files[0]) == 1.0
 
 
-# ------------------------------------------------------------------------------ what goes wrong
+# ------------------------------------------------------------------------------------------ errors
 
 
 @pytest.mark.parametrize(
@@ -225,7 +224,7 @@ def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
         (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
         (["hi", "--audio-out", "."], 6, "."),
         (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
-        (["hi", "--audio-out", "-"], 2, "stdout is for the text"),
+        (["hi", "--audio-out", "-"], 2, "the text goes to stdout"),
         (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
             ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
@@ -234,7 +233,7 @@ def test_only_where_it_is_wanted_is_the_sound_kept(program: Program) -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_or_written_is_one_line(
+def test_unreadable_and_unwritable_files_are_errors_of_one_line(
     program: Program, arguments: list[str], code: int, says: str
 ) -> None:
     (program.home / "text.wav").write_text("hello")
@@ -245,24 +244,24 @@ def test_what_cannot_be_read_or_written_is_one_line(
     assert says in ran.error
 
 
-def test_to_end_turns_by_hand_takes_a_terminal(program: Program) -> None:
+def test_push_to_talk_needs_a_terminal(program: Program) -> None:
     ran = program.run("talk", "--voice", "--vad", "off", stdin=b"hi\n")
     assert (ran.code, ran.text) == (2, "")
-    assert ran.error == "rtchat: to end a turn by Ctrl-T takes a terminal: --vad server needs none"
+    assert ran.error == "rtchat: ending turns with Ctrl-T requires a terminal: use --vad server"
 
 
-def test_a_recording_that_fails_at_a_terminal_has_the_code_of_one(program: Program) -> None:
+def test_a_failed_recording_at_a_terminal_sets_the_exit_code(program: Program) -> None:
     terminal = Terminal(program, ["--audio-out", "said"], {})
     terminal.shows("connected in", PROMPT)
     (program.home / "said").rmdir()
     terminal.types("the time?\r")
-    terminal.shows("cannot be written")  # before, within or after the reply
+    terminal.shows("cannot be written")  # before, during or after the reply
     terminal.shows("It is noon.", "first token", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 6
 
 
-def test_a_question_of_nothing_is_refused_and_said(program: Program) -> None:
+def test_a_question_that_is_too_short_is_refused(program: Program) -> None:
     write_wav(program.home / "short.wav", tone(440, 0.05))
     ran = program.run("once", "--audio-in", "short.wav")
     assert ran.code == 1
@@ -280,7 +279,7 @@ def test_a_question_of_nothing_is_refused_and_said(program: Program) -> None:
     ],
     ids=["good", "odd", "no base64", "empty", "no text"],
 )
-def test_a_server_that_sends_bad_sound_is_heard_as_far_as_it_goes(
+def test_valid_audio_is_kept_if_the_server_sends_invalid_audio(
     tmp_path: Path, deltas: list[Any], frames: int
 ) -> None:
     place = {"response_id": "r", "item_id": "i", "output_index": 0, "content_index": 0}
@@ -304,10 +303,10 @@ def test_a_server_that_sends_bad_sound_is_heard_as_far_as_it_goes(
     assert len(wav_audio(tmp_path / "a.wav")) == 2 * frames
 
 
-# ------------------------------------------------------------------------------ recorded servers
+# -------------------------------------------------------------------------------- recorded servers
 
 
-def test_a_recorded_answer_is_heard_in_full(tmp_path: Path) -> None:
+def test_a_recorded_reply_is_saved_completely(tmp_path: Path) -> None:
     lines = read("openai-text-in-audio-out")
     with background(partial(playing, lines, [])) as url:
         program = Program(tmp_path)
@@ -319,24 +318,24 @@ def test_a_recorded_answer_is_heard_in_full(tmp_path: Path) -> None:
     assert length(tmp_path / "answer.wav") == samples / 24_000
 
 
-# ------------------------------------------------------------------------------ transcription
+# ----------------------------------------------------------------------------------- transcription
 
 
-def test_a_file_is_written_down(program: Program) -> None:
+def test_a_file_is_transcribed(program: Program) -> None:
     said = b"".join([tone(440, 1.0), silence(1.5), tone(440, 1.0), silence(1.5)])
     write_wav(program.home / "said.wav", said)
     ran = program.run("transcribe", "said.wav", "--vad", "server")
     assert (ran.code, ran.text) == (0, "What is the time?\nAnd the date?\n")
 
 
-def test_a_pipe_is_written_down(program: Program) -> None:
+def test_a_pipe_is_transcribed(program: Program) -> None:
     file = write_wav(program.home / "said.wav", tone(440, 1.0))
     ran = program.run("transcribe", "-", "--vad", "off", stdin=file.read_bytes())
     assert (ran.code, ran.text) == (0, "What is the time?\n")
 
 
-class Told(Ear):
-    """A server that says when it was told half a second of audio."""
+class HalfSecond(AudioServer):
+    """A server that signals when it has received half a second of audio."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -348,9 +347,9 @@ class Told(Ear):
         return super()._next(kind, right)
 
 
-def test_a_pipe_that_is_ended_by_ctrl_c_is_written_down_to_its_end(tmp_path: Path) -> None:
+def test_a_pipe_ended_by_ctrl_c_is_transcribed_completely(tmp_path: Path) -> None:
     file = write_wav(tmp_path / "said.wav", tone(440, 1.0))
-    server = Told()
+    server = HalfSecond()
     with background(lambda: sockets(server.talk)) as url:
         command = ("transcribe", "-", "--vad", "off", "--url", url)
         with Program(tmp_path).start(*command) as process:
@@ -364,7 +363,7 @@ def test_a_pipe_that_is_ended_by_ctrl_c_is_written_down_to_its_end(tmp_path: Pat
 
 
 @pytest.mark.parametrize("audio", [silence(1.0), b""], ids=["silence", "nothing"])
-def test_where_nothing_is_said_nothing_is_written(program: Program, audio: bytes) -> None:
+def test_silence_has_no_transcription(program: Program, audio: bytes) -> None:
     write_wav(program.home / "said.wav", audio)
     ran = program.run("transcribe", "said.wav", "--vad", "server")
     assert ran.text == ""
@@ -372,7 +371,7 @@ def test_where_nothing_is_said_nothing_is_written(program: Program, audio: bytes
 
 
 @pytest.mark.parametrize("command", [("once", "--audio-in"), ("transcribe",)])
-def test_a_recording_that_is_cut_off_is_heard_and_said_to_be(
+def test_a_truncated_recording_is_used_with_a_warning(
     program: Program, command: tuple[str, ...]
 ) -> None:
     file = write_wav(program.home / "cut.wav", tone(440, 2.0))
@@ -380,17 +379,17 @@ def test_a_recording_that_is_cut_off_is_heard_and_said_to_be(
     ran = program.run(*command, "cut.wav")
     assert ran.code == 0
     assert ran.text
-    assert "cut.wav is cut off: 0.5 s less than its header says" in ran.err
+    assert "cut.wav is truncated: 0.5 s" in ran.err
 
 
-def test_a_transcription_of_what_is_no_audio_is_one_line(program: Program) -> None:
+def test_transcribing_an_invalid_file_is_an_error_of_one_line(program: Program) -> None:
     (program.home / "text.wav").write_text("hello" * 100)
     ran = program.run("transcribe", "text.wav")
     assert (ran.code, ran.text) == (2, "")
     assert "text.wav" in ran.error
 
 
-def test_without_a_server_transcription_ends(tmp_path: Path) -> None:
+def test_transcription_without_a_server_fails(tmp_path: Path) -> None:
     write_wav(tmp_path / "said.wav", tone(440, 1.0))
     ran = Program(tmp_path).run("transcribe", "said.wav", "--url", "ws://127.0.0.1:1/v1/realtime")
     assert (ran.code, ran.text) == (4, "")

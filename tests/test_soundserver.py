@@ -1,7 +1,7 @@
-"""A program with the devices of a sound server of our own: what it plays is recorded, what it
-hears was played.
+"""Audio devices of a private sound server: playback is recorded, and the microphone captures played
+audio.
 
-Skipped where there can be no such server. Not here: what only bad devices do (`test_devices`).
+Skipped if no sound server can be used. Misbehaving devices are tested in `test_devices`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from rtchat.audio.files import RATE
 from rtchat.audio.wav import WavWriter
 from tests.program import PATIENCE
-from tests.sounds import SECOND, frequency, sounding, tone, write_wav
+from tests.sounds import SECOND, frequency, tone, without_silence, write_wav
 from tests.soundserver import (
     Recording,
     SoundServer,
@@ -27,11 +27,13 @@ from tests.soundserver import (
     sound_server,
 )
 
+pytestmark = pytest.mark.full
+
 PROGRAM = """
 import asyncio, json, sys, time
 from pathlib import Path
-from rtchat.audio.files import chunks, read
-from rtchat.audio.devices import Microphone, Speaker, find, listing
+from rtchat.audio.files import read
+from rtchat.audio.devices import Microphone, Speaker, find, list_devices
 
 def say(**what):
     print(json.dumps(what), flush=True)
@@ -44,10 +46,11 @@ async def main(wav):
         Speaker(find("pulse", "output"), on_lost=lost, loop=loop) as speaker,
         Microphone(find(None, "input"), nothing, on_lost=lost, loop=loop),
     ):
-        for piece in chunks(read(Path(wav)), 200):
-            speaker.play("item", 0, piece)
+        audio = read(Path(wav))
+        for start in range(0, len(audio), 9600):
+            speaker.play("item", 0, audio[start : start + 9600])
         speaker.end("item")
-        say(devices=[device.name for device in listing()])
+        say(devices=[device.name for device in list_devices()])
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             if line == "stop\\n":
                 say(at=time.monotonic(), cut=speaker.stop().played_ms)
@@ -82,7 +85,7 @@ def server() -> Iterator[SoundServer]:
 def running(
     server: SoundServer, program: str, *arguments: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that ends, without a word of trouble, when nobody asks it any more."""
+    """Run a program that must exit without errors when its stdin is closed."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -102,14 +105,14 @@ def running(
             child.kill()
 
 
-def asked(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
+def send_command(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
     assert child.stdin is not None
     child.stdin.write(f"{what}\n".encode())
     child.stdin.flush()
-    return said(child.stdout)
+    return read_json(child.stdout)
 
 
-def said(file: IO[bytes] | None) -> dict[str, Any]:
+def read_json(file: IO[bytes] | None) -> dict[str, Any]:
     assert file is not None
     answer = json.loads(file.readline())
     assert isinstance(answer, dict)
@@ -126,32 +129,32 @@ def wav(tmp_path: Path) -> Path:
 
 
 def is_over(audio: bytes) -> bool:
-    """There was something to hear, and then half a second of nothing."""
+    """Whether there was sound, followed by half a second of silence."""
     return any(audio) and not any(audio[-RATE:])
 
 
 def is_whole(audio: bytes) -> bool:
-    """The tone was heard to its end, whatever gaps a busy machine has made."""
-    return is_over(audio) and len(sounding(audio)) > 2.8 * SECOND
+    """Whether the complete tone was played, ignoring gaps made by a busy machine."""
+    return is_over(audio) and len(without_silence(audio)) > 2.8 * SECOND
 
 
-def test_what_a_program_plays_is_heard(server: SoundServer, wav: Path) -> None:
+def test_played_audio_reaches_the_device(server: SoundServer, wav: Path) -> None:
     with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
-        assert {"pulse", "default"} <= set(said(child.stdout)["devices"])
-        recording.waits(lambda _: not asked(child, "")["playing"])
-        audio = sounding(recording.waits(is_whole))
+        assert {"pulse", "default"} <= set(read_json(child.stdout)["devices"])
+        recording.waits(lambda _: not send_command(child, "")["playing"])
+        audio = without_silence(recording.waits(is_whole))
     assert len(audio) / SECOND == pytest.approx(3, abs=0.2)
     assert frequency(audio) == pytest.approx(440, rel=0.02)
 
 
-def test_what_is_stopped_is_silent(server: SoundServer, wav: Path) -> None:
+def test_stop_silences_the_device(server: SoundServer, wav: Path) -> None:
     write_wav(wav, tone(440, 3) * 10)
     with server.record() as recording, running(server, PROGRAM, str(wav)) as child:
-        said(child.stdout)
+        read_json(child.stdout)
         recording.waits(lambda audio: len(audio) > RATE and any(audio[-RATE : -RATE + 100]))
-        stopped = asked(child, "stop")
+        stopped = send_command(child, "stop")
         audio = recording.waits(is_over)
-    played = len(sounding(audio)) / SECOND
+    played = len(without_silence(audio)) / SECOND
     end = len(audio.rstrip(b"\0"))
     silent = next(moment for moment, size in recording.arrivals if size >= end) - stopped["at"]
     figures = f"silent {silent * 1000:.0f} ms after stop(), which said {stopped['cut']} ms"
@@ -160,12 +163,12 @@ def test_what_is_stopped_is_silent(server: SoundServer, wav: Path) -> None:
     assert stopped["cut"] / 1000 == pytest.approx(played, abs=0.2)
 
 
-def test_what_is_said_is_heard_by_a_program(server: SoundServer, wav: Path) -> None:
+def test_a_microphone_captures_audio(server: SoundServer, wav: Path) -> None:
     with running(server, LISTEN) as child:
         recording = Recording(child)
         recording.waits(bool)
         with server.play(wav):
-            audio = sounding(recording.waits(is_whole))
+            audio = without_silence(recording.waits(is_whole))
         assert child.stdin is not None
         child.stdin.close()
         recording.join()
@@ -173,12 +176,12 @@ def test_what_is_said_is_heard_by_a_program(server: SoundServer, wav: Path) -> N
     assert frequency(audio) == pytest.approx(440, rel=0.02)
 
 
-def test_a_server_that_dies_is_told_once_and_nothing_hangs(wav: Path) -> None:
+def test_a_crashed_sound_server_is_reported_once(wav: Path) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
     with sound_server() as server, running(server, PROGRAM, str(wav)) as child:
-        said(child.stdout)
+        read_json(child.stdout)
         server.dies()
-        lost = {said(child.stdout)["lost"], said(child.stdout)["lost"]}
-        assert lost == {"the speaker pulse is gone", "the microphone default is gone"}
-        assert asked(child, "")["playing"] is False
+        lost = {read_json(child.stdout)["lost"], read_json(child.stdout)["lost"]}
+        assert lost == {"lost the speaker pulse", "lost the microphone default"}
+        assert send_command(child, "")["playing"] is False

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core.audio_state import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
-from rtchat.core.conversation import LAST_TURN, WORDS_LOST, Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     AppendAudio,
@@ -75,7 +75,9 @@ from rtchat.core.events import (
     TranscriptionFailed,
     UserSaid,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
+from rtchat.core.question_queue import LAST_TURN, WORDS_LOST
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.turn import WORDS_LATE
 from rtchat.core.values import (
@@ -1149,7 +1151,7 @@ def echo(play: Playbook, number: int, words: str | None, *, played_ms: int | Non
     return [*done, *(effect for event in events for effect in after(play, event))]
 
 
-@pytest.mark.parametrize("writes_down", [True, False])
+@pytest.mark.parametrize("transcribes", [True, False])
 def test_three_replies_in_a_row_that_are_cut_at_once_mute_the_microphone(transcribes: bool) -> None:
     play = talking(replace(OPEN, transcribes=transcribes))
     words = "No." if transcribes else None

@@ -23,6 +23,8 @@ from tests import aimock
 from tests.program import Program, listening
 from tests.terminal import PROMPT, Terminal
 
+pytestmark = pytest.mark.full
+
 RELEASE = "speech-to-speech==1.1.0"
 NEEDS = (
     *("fastapi", "httpx", "jsonschema", "nltk", "numpy", "openai==2.28.0", "pillow", "pydantic"),

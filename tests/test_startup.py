@@ -13,6 +13,7 @@ import pytest
 
 from rtchat import __version__
 from tests.faulty import unused_port
+from tests.program import Program
 from tests.sounds import tone, write_wav
 
 _RUN = """\
@@ -59,6 +60,17 @@ def test_the_version_needs_next_to_nothing(tmp_path: Path) -> None:
     assert modules & (heavy - _loaded_by_python(tmp_path)) == set()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_version_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    with open("/dev/full", "wb") as full:
+        ran = program.run("--version", stdout=full)
+    assert (ran.code, ran.error.startswith("rtchat: stdout cannot be written")) == (6, True)
+    ran = program.shell("rtchat --version >&-")
+    assert (ran.code, ran.error.startswith("rtchat: stdout is closed")) == (6, True)
+    assert program.shell("rtchat --version | true; exit ${PIPESTATUS[0]}").err == ""
+
+
 def _loaded_by_python(folder: Path) -> set[str]:
     """What the interpreter has loaded of itself, for instance to find an editable install."""
     done = subprocess.run(
@@ -84,7 +96,7 @@ def test_the_help_needs_no_network_and_no_screen(tmp_path: Path) -> None:
 def test_a_question_needs_no_screen(tmp_path: Path, nowhere: str) -> None:
     code, out, errors, modules = _run(tmp_path, "once", "hi", "--url", nowhere)
     assert (code, out) == (4, "")
-    assert errors.startswith(f"rtchat: nothing listens at {urlsplit(nowhere).netloc}: ")
+    assert errors.startswith(f"rtchat: {urlsplit(nowhere).netloc} refused the connection: ")
     assert "rtchat.core.conversation" in modules
     # importlib.metadata is loaded too, but by websockets itself.
     heavy = {"rich", "prompt_toolkit", "pydantic", "openai", "httpx", "dotenv", "markdown_it"}

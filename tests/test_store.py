@@ -1,10 +1,11 @@
-"""The history, in real files and between real processes."""
+"""The history store, with real files and several processes."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import stat
@@ -33,7 +34,7 @@ from rtchat.core.values import (
     Usage,
 )
 from rtchat.history import schema
-from rtchat.history.store import HistoryError, SearchHit, Store
+from rtchat.history.store import HistoryBusyError, HistoryError, SearchHit, Store
 
 
 def _question(turn: int, text: str, state: State = State.ASKED) -> Entry:
@@ -48,7 +49,7 @@ _INSTRUCTIONS = Entry(0, 0, Message("system", (Part("text", "Be brief."),)), Sta
 
 
 class Clock:
-    """Unix seconds, set by hand."""
+    """A clock in Unix seconds that a test sets."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -74,7 +75,7 @@ def store(path: Path, clock: Clock) -> Iterator[Store]:
 
 
 def _error(path: Path) -> str:
-    """What opening a file fails with."""
+    """The message of the error that opening the file raises."""
     with pytest.raises(HistoryError) as caught, closing(Store(path)) as store:
         store.conversations()
     assert caught.value.exit is ExitCode.OUTPUT
@@ -84,7 +85,7 @@ def _error(path: Path) -> str:
 # --------------------------------------------------------------------------------- writing, reading
 
 
-def test_what_is_recorded_is_read_again(store: Store, clock: Clock, path: Path) -> None:
+def test_recorded_entries_are_read_back(store: Store, clock: Clock, path: Path) -> None:
     reply = Entry(
         1,
         1,
@@ -107,7 +108,7 @@ def test_what_is_recorded_is_read_again(store: Store, clock: Clock, path: Path) 
         assert other.read(1) == kept
 
 
-def test_an_entry_is_written_over_by_one_of_its_place(store: Store) -> None:
+def test_an_entry_replaces_one_with_the_same_turn_and_index(store: Store) -> None:
     store.record(_question(1, "Hi?"))
     store.record(_reply(1, "He", State.STREAMING))
     store.record(_reply(1, "Hello.", State.CANCELLED))
@@ -117,7 +118,7 @@ def test_an_entry_is_written_over_by_one_of_its_place(store: Store) -> None:
     assert store.read(1).turns == 1
 
 
-def test_instructions_alone_are_no_conversation(store: Store) -> None:
+def test_instructions_alone_do_not_create_a_conversation(store: Store) -> None:
     store.record(_INSTRUCTIONS)
     assert store.id is None
     assert store.conversations() == []
@@ -125,7 +126,7 @@ def test_instructions_alone_are_no_conversation(store: Store) -> None:
     assert store.read(1).entries == (_INSTRUCTIONS, _question(1, "Hi?"))
 
 
-def test_what_is_begun_and_not_used_leaves_nothing(path: Path) -> None:
+def test_an_unused_conversation_is_not_stored(path: Path) -> None:
     with closing(Store(path)) as store:
         store.begin()
         store.record(_INSTRUCTIONS)
@@ -134,7 +135,7 @@ def test_what_is_begun_and_not_used_leaves_nothing(path: Path) -> None:
         assert store.conversations() == []
 
 
-def test_after_begin_it_is_another_conversation(store: Store) -> None:
+def test_begin_starts_a_new_conversation(store: Store) -> None:
     store.record(_question(1, "one"))
     store.begin()
     assert store.id is None
@@ -154,7 +155,7 @@ def test_after_begin_it_is_another_conversation(store: Store) -> None:
         ("a\0b \ud800", "a b �"),
     ],
 )
-def test_a_conversation_is_called_by_the_first_line_of_its_first_question(
+def test_the_title_is_the_first_line_of_the_first_question(
     store: Store, text: str, title: str
 ) -> None:
     store.record(_question(1, text))
@@ -162,7 +163,7 @@ def test_a_conversation_is_called_by_the_first_line_of_its_first_question(
     assert store.read(1).title == title
 
 
-def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
+def test_a_resumed_conversation_continues_where_it_ended(store: Store, clock: Clock) -> None:
     for title in ("one", "two", "three"):
         store.begin()
         clock.now += 1
@@ -177,11 +178,11 @@ def test_it_goes_on_from_where_it_was(store: Store, clock: Clock) -> None:
     assert [kept.id for kept in store.conversations()] == [1, 3, 2]
 
 
-def test_the_latest_is_not_the_one_that_goes_on(store: Store, clock: Clock) -> None:
-    with pytest.raises(UsageError, match="there is no conversation to go back to"):
+def test_the_latest_conversation_excludes_the_current_one(store: Store, clock: Clock) -> None:
+    with pytest.raises(UsageError, match="there are no saved conversations"):
         store.recall(None)
     store.record(_question(1, "one"))
-    with pytest.raises(UsageError, match="there is no other conversation to go back to"):
+    with pytest.raises(UsageError, match="there are no other saved conversations"):
         store.recall(None)
     store.begin()
     clock.now += 1
@@ -190,7 +191,7 @@ def test_the_latest_is_not_the_one_that_goes_on(store: Store, clock: Clock) -> N
     assert store.recall(None).title == "two"
 
 
-def test_to_look_at_one_does_not_make_it_the_latest(path: Path, clock: Clock) -> None:
+def test_reading_a_conversation_does_not_make_it_the_latest(path: Path, clock: Clock) -> None:
     with closing(Store(path, now=clock)) as store:
         store.record(_question(1, "one"))
     clock.now += 1
@@ -201,18 +202,18 @@ def test_to_look_at_one_does_not_make_it_the_latest(path: Path, clock: Clock) ->
 
 
 @pytest.mark.parametrize("number", [0, -1, 7, 2**63, 10**30])
-def test_one_that_is_not_there(store: Store, number: int) -> None:
-    expected = f"there is no conversation {number}: rtchat history list shows those that are kept"
+def test_a_conversation_that_does_not_exist(store: Store, number: int) -> None:
     with pytest.raises(UsageError) as caught:
         store.read(number)
-    assert str(caught.value) == expected
+    assert str(number) in caught.value.message
+    assert "rtchat history list" in caught.value.hint
     with pytest.raises(UsageError):
         store.recall(number)
     with pytest.raises(UsageError):
         store.delete(number)
 
 
-# ------------------------------------------------------------------------------------ any entry
+# ------------------------------------------------------------------------------- random entries
 
 _texts = st.text(max_size=30)
 _numbers = st.integers(0, 2**60)
@@ -262,7 +263,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @given(st.lists(_entries, min_size=1, max_size=5, unique_by=lambda e: (e.turn, e.index)))
-def test_whatever_is_recorded_is_read_again(shared: Store, entries: list[Entry]) -> None:
+def test_any_recorded_entries_are_read_back(shared: Store, entries: list[Entry]) -> None:
     shared.begin()
     for entry in entries:
         shared.record(entry)
@@ -273,7 +274,7 @@ def test_whatever_is_recorded_is_read_again(shared: Store, entries: list[Entry])
     assert kept.turns == len({entry.turn for entry in entries})
 
 
-def test_half_characters_and_nul_are_no_trouble(store: Store) -> None:
+def test_lone_surrogates_and_nul_are_stored(store: Store) -> None:
     half = Entry(1, 0, Message("user", (Part("text", "a\ud800\0b"),)), State.FAILED, "\ud800", "\0")
     store.record(half)
     whole = Entry(1, 0, Message("user", (Part("text", "a�\0b"),)), State.FAILED, "�", "\0")
@@ -285,7 +286,7 @@ def test_half_characters_and_nul_are_no_trouble(store: Store) -> None:
 
 
 def _found(store: Store, words: str) -> list[tuple[int, int]]:
-    return [(hit.kept.id, hit.turn) for hit in store.search(words)]
+    return [(hit.conversation.id, hit.turn) for hit in store.search(words)]
 
 
 @pytest.fixture
@@ -330,25 +331,25 @@ def filled(store: Store) -> Store:
         ("text:what", []),
     ],
 )
-def test_a_search_finds_items_that_have_all_words(
+def test_a_search_finds_items_with_all_words(
     filled: Store, words: str, found: list[tuple[int, int]]
 ) -> None:
     assert _found(filled, words) == found
 
 
-def test_a_hit_says_where_it_is(store: Store) -> None:
+def test_a_match_has_its_conversation_turn_and_snippet(store: Store) -> None:
     store.record(_question(1, "one " * 50 + "\n\nneedle " + "two " * 50))
     snippet = "…" + "one " * 7 + "needle" + " two" * 8 + "…"
     assert store.search("needle") == [SearchHit(store.conversations()[0], 1, snippet)]
 
 
-def test_the_newest_hits_come_first_and_no_more_than_wanted(store: Store) -> None:
+def test_the_newest_matches_come_first_up_to_the_limit(store: Store) -> None:
     for turn in range(1, 6):
         store.record(_question(turn, "same"))
     assert [hit.turn for hit in store.search("same", 3)] == [5, 4, 3]
 
 
-def test_a_search_knows_what_was_written_over(store: Store) -> None:
+def test_a_search_finds_the_replacement_of_an_entry(store: Store) -> None:
     store.record(_reply(1, "first", State.INCOMPLETE))
     store.record(_reply(1, "first again", State.INCOMPLETE))
     store.record(_reply(1, "second"))
@@ -358,13 +359,13 @@ def test_a_search_knows_what_was_written_over(store: Store) -> None:
 
 
 @given(st.text())
-def test_any_words_can_be_searched(shared: Store, words: str) -> None:
+def test_any_text_can_be_searched_for(shared: Store, words: str) -> None:
     shared.search(words)
     shared.begin()
     shared.record(_question(1, words))
     plain = words.replace('"', " ").split()
     if words.isascii() and words.isalnum():
-        assert shared.id in {hit.kept.id for hit in shared.search(plain[0], 10**6)}
+        assert shared.id in {hit.conversation.id for hit in shared.search(plain[0], 10**6)}
 
 
 # --------------------------------------------------------------------------------------- deleting
@@ -374,7 +375,7 @@ def _bytes(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
-def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path) -> None:
+def test_deleted_text_is_removed_from_the_file(store: Store, path: Path) -> None:
     rng = random.Random(4)
     doomed: list[str] = []
     for number in range(1, 21):
@@ -389,20 +390,22 @@ def test_nothing_of_what_is_deleted_is_left_in_the_file(store: Store, path: Path
     assert doomed[0].encode() in _bytes(path)
     store.delete(*range(1, 21, 2))
     left = _bytes(path)
-    assert [word for word in doomed if word.encode() in left] == []
+    runs = re.findall(rb"[bcdfghjk]{10,}", left)
+    there = {run[at : at + 10] for run in runs for at in range(len(run) - 9)}
+    assert [word for word in doomed if word.encode() in there] == []
     assert [word for word in doomed[::100] if store.search(word)] == []
     assert [kept.id for kept in store.conversations()] == list(range(20, 0, -2))
     assert store.read(2) == before
 
 
-def test_none_is_deleted_if_one_is_not_there(store: Store) -> None:
+def test_nothing_is_deleted_if_one_does_not_exist(store: Store) -> None:
     store.record(_question(1, "one"))
     with pytest.raises(UsageError, match="there is no conversation 5"):
         store.delete(1, 5)
     assert store.read(1).entries == (_question(1, "one"),)
 
 
-def test_a_number_is_not_given_twice(store: Store) -> None:
+def test_an_id_is_not_used_twice(store: Store) -> None:
     store.record(_question(1, "one"))
     store.delete(1)
     store.begin()
@@ -410,7 +413,7 @@ def test_a_number_is_not_given_twice(store: Store) -> None:
     assert store.id == 2
 
 
-def test_what_was_deleted_meanwhile_is_not_written_again(store: Store, path: Path) -> None:
+def test_a_conversation_deleted_meanwhile_is_not_written_again(store: Store, path: Path) -> None:
     store.record(_question(1, "one"))
     with closing(Store(path)) as other:
         other.delete(1)
@@ -429,7 +432,7 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_nobody_else_may_read_it(path: Path) -> None:
+def test_only_the_owner_can_read_the_file(path: Path) -> None:
     before = os.umask(0)
     try:
         with closing(Store(path)) as store:
@@ -441,7 +444,7 @@ def test_nobody_else_may_read_it(path: Path) -> None:
     assert _mode(path.parent) == 0o700
 
 
-def test_a_folder_that_is_there_is_left_as_it_is(path: Path) -> None:
+def test_an_existing_folder_keeps_its_mode(path: Path) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o750)
     with closing(Store(path)) as store:
@@ -450,7 +453,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(path: Path) -> None:
     assert _mode(path) == 0o600
 
 
-def test_a_file_that_was_only_begun_is_made(path: Path) -> None:
+def test_an_empty_file_is_initialized(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
     with closing(Store(path)) as store:
@@ -466,45 +469,45 @@ def _sql(path: Path, *statements: str) -> None:
         db.commit()
 
 
-def _is_left(path: Path, message: str) -> None:
-    """Opening it fails, says this, and does not touch it."""
+def _check_unchanged(path: Path, *words: str) -> None:
+    """Check that opening the file fails with these words and does not change it."""
     before = path.read_bytes()
-    assert _error(path) == message
+    _check_words(_error(path), str(path), *words)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def _damaged(path: Path) -> str:
-    return f"the history {path} is damaged, or not one of rtchat's: move it away: {path}"
+def _check_words(message: str, *words: str) -> None:
+    assert [word for word in words if word not in message] == []
 
 
-def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+def test_a_file_of_a_newer_version_is_left_unchanged(path: Path) -> None:
     with closing(Store(path)) as store:
         store.conversations()
     _sql(path, "PRAGMA user_version = 99", "PRAGMA journal_mode = DELETE")
-    _is_left(path, f"the history {path} was written by a newer rtchat: update rtchat")
+    _check_unchanged(path, "newer version", "update rtchat")
 
 
 @pytest.mark.parametrize(
     "statement",
     ["CREATE TABLE notes (text)", "PRAGMA user_version = 1", "PRAGMA application_id = 5"],
 )
-def test_the_database_of_another_program_is_left_alone(path: Path, statement: str) -> None:
+def test_another_programs_database_is_left_unchanged(path: Path, statement: str) -> None:
     path.parent.mkdir()
     _sql(path, statement)
-    _is_left(path, _damaged(path))
+    _check_unchanged(path, "is damaged or is not an rtchat history")
 
 
 @pytest.mark.parametrize(
     "content", [b"x", b"no database, but text " * 300, b"SQLite format 3\0" * 9]
 )
-def test_what_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_left_unchanged(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    _is_left(path, _damaged(path))
+    _check_unchanged(path, "is damaged or is not an rtchat history")
 
 
-def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
+def test_a_damaged_file_is_reported(path: Path) -> None:
     with closing(Store(path)) as store:
         for turn in range(1, 200):
             store.record(_question(turn, f"question {turn} " * 20))
@@ -512,42 +515,42 @@ def test_a_damaged_file_is_said_to_be_one(path: Path) -> None:
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with pytest.raises(HistoryError) as caught, closing(Store(path)) as store:
         store.read(1)
-    assert str(caught.value) == _damaged(path)
+    _check_words(str(caught.value), str(path), "is damaged")
 
 
 @pytest.mark.parametrize("assignment", ["json = '[1]'", "json = 'x'", "state = 'odd'"])
-def test_a_row_that_cannot_be_read_is_damage(path: Path, assignment: str) -> None:
+def test_an_unreadable_row_is_reported_as_damage(path: Path, assignment: str) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "Hi?"))
     _sql(path, f"UPDATE item SET {assignment}")
     with closing(Store(path)) as store, pytest.raises(HistoryError) as caught:
         store.read(1)
-    assert str(caught.value) == _damaged(path)
+    _check_words(str(caught.value), str(path), "is damaged")
 
 
-def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_file_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "Hi?"))
         kept = store.read(1)
     first = schema.MIGRATIONS
     monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE more (x)", "nonsense")))
-    assert "syntax error" in _error(path)  # and it is as it was
+    assert "syntax error" in _error(path)  # unchanged
     monkeypatch.setattr(schema, "MIGRATIONS", (*first, ("CREATE TABLE more (x)",)))
     for _ in range(2):
         with closing(Store(path)) as store:
             assert store.read(1) == kept
     monkeypatch.setattr(schema, "MIGRATIONS", first)
-    assert "was written by a newer rtchat" in _error(path)
+    assert "newer version" in _error(path)
 
 
-# ----------------------------------------------------------------------------------------- trouble
+# ---------------------------------------------------------------------------------- write failures
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     path = tmp_path / "data" / "history.db"
-    assert _error(path).startswith(f"the history {path} cannot be used (File exists)")
-    assert _error(path / "deeper").startswith("the history ")
+    _check_words(_error(path), str(path), "File exists")
+    _check_words(_error(path / "deeper"), str(path / "deeper"))
     (tmp_path / "folder").mkdir()
     assert "unable to open database file" in _error(tmp_path / "folder")
 
@@ -556,11 +559,10 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     path = tmp_path / "data" / "history.db"
-    reason = "cannot be written (Permission denied): make it and its folder writable"
-    assert _error(path) == f"the history {path} {reason}"
+    _check_words(_error(path), str(path), "cannot be written", "Permission denied")
 
 
-def test_a_locked_file_is_waited_for_once_in_a_while(
+def test_a_locked_file_is_retried_only_after_a_pause(
     store: Store, path: Path, clock: Clock
 ) -> None:
     store.record(_question(1, "one"))
@@ -569,10 +571,10 @@ def test_a_locked_file_is_waited_for_once_in_a_while(
         with pytest.raises(HistoryError) as caught:
             store.record(_reply(1, "two"))
         other.execute("ROLLBACK")
-    locked = f"the history {path} is locked by another program: wait for it, or end it"
-    assert str(caught.value) == locked
+    assert isinstance(caught.value, HistoryBusyError)
+    assert str(path) in caught.value.message
     clock.now += 4
-    with pytest.raises(HistoryError, match="is locked by another program"):
+    with pytest.raises(HistoryBusyError):
         store.record(_question(2, "three"))
     clock.now += 2
     store.record(_reply(2, "four"))
@@ -580,7 +582,7 @@ def test_a_locked_file_is_waited_for_once_in_a_while(
     assert store.read(1).entries == entries
 
 
-def test_a_file_that_is_read_in_another_mode_is_waited_for(path: Path) -> None:
+def test_a_file_open_in_another_journal_mode_is_waited_for(path: Path) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "one"))
     _sql(path, "PRAGMA journal_mode = DELETE")
@@ -593,7 +595,7 @@ def test_a_file_that_is_read_in_another_mode_is_waited_for(path: Path) -> None:
             assert store.read(1).entries == (_question(1, "one"),)
 
 
-def test_what_could_not_be_written_is_written_at_the_end(path: Path, clock: Clock) -> None:
+def test_pending_entries_are_written_on_close(path: Path, clock: Clock) -> None:
     with closing(Store(path, now=clock)) as store:
         assert store.conversations() == []
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -605,7 +607,7 @@ def test_what_could_not_be_written_is_written_at_the_end(path: Path, clock: Cloc
         assert store.read(1).entries == (_question(1, "one"),)
 
 
-def test_a_file_that_can_be_opened_only_later_misses_nothing(path: Path, clock: Clock) -> None:
+def test_entries_recorded_before_the_file_opens_are_written(path: Path, clock: Clock) -> None:
     path.parent.write_text("in the way")
     with closing(Store(path, now=clock)) as store:
         for entry in (_INSTRUCTIONS, _question(1, "one")):
@@ -620,14 +622,14 @@ def test_a_file_that_can_be_opened_only_later_misses_nothing(path: Path, clock: 
         assert store.read(1).entries == entries
 
 
-def test_a_store_that_is_not_used_makes_nothing(path: Path) -> None:
+def test_an_unused_store_creates_no_file(path: Path) -> None:
     with closing(Store(path)) as store:
         store.begin()
         store.record(_INSTRUCTIONS)
     assert not path.parent.exists()
 
 
-def test_after_it_was_closed_it_says_so(path: Path) -> None:
+def test_a_closed_store_raises(path: Path) -> None:
     store = Store(path)
     store.conversations()
     store.close()
@@ -639,7 +641,7 @@ def test_after_it_was_closed_it_says_so(path: Path) -> None:
 def _start(
     script: str, *arguments: str | Path, before: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """Another process, that has this file's names."""
+    """Start another process with the names of this module."""
     code = (
         f"from tests.test_store import *\nfrom tests.test_store import _question, _reply\n{script}"
     )
@@ -672,12 +674,13 @@ with closing(Store(Path(sys.argv[1]), now=clock)) as store:
 """
 
 
-def test_what_cannot_be_written_for_a_while_is_not_lost(path: Path) -> None:
+def test_entries_are_not_lost_during_a_write_failure(path: Path) -> None:
     with _start(_LIMITED, path) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
-    reason = "cannot be used (disk I/O error): look at its folder and its disk"
-    assert lines == [f"the history {path} {reason}"] * 4 + ["[1, 2, 3, 4, 5, 6]"]
+    assert lines[4:] == ["[1, 2, 3, 4, 5, 6]"]
+    for line in lines[:4]:
+        _check_words(line, str(path), "disk I/O error")
 
 
 _FULL = """
@@ -709,7 +712,7 @@ except HistoryError as error:
 """
 
 
-def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_temporarily(tmp_path: Path) -> None:
     mount = f"mount -t tmpfs -o size=512k tmpfs {tmp_path}"
     alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
     if which("unshare") is None or subprocess.run([*alone, mount], capture_output=True).returncode:
@@ -718,13 +721,10 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     with _start(_FULL, path, before=[*alone, f'{mount} && exec "$@"', "sh"]) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 0
-    reason = "cannot be written (the disk is full): make room on it"
-    assert lines == [
-        f"the history {path} {reason}",
-        "[1]",
-        "[1, 2, 3]",
-        f"the history {path.with_name('another.db')} {reason}",
-    ]
+    assert lines[1:3] == ["[1]", "[1, 2, 3]"]
+    _check_words(lines[0], str(path), "cannot be written", "the disk is full")
+    _check_words(lines[3], str(path.with_name("another.db")), "the disk is full")
+    assert len(lines) == 4
 
 
 # ------------------------------------------------------------------------------- several processes
@@ -738,9 +738,9 @@ for number in range(3):
 """
 
 
-def test_several_programs_keep_their_own_conversations(path: Path) -> None:
+def test_several_programs_save_their_own_conversations(path: Path) -> None:
     processes = [_start(_OWN, path, name) for name in "abcd"]
-    for process in processes:  # the file is not there yet: they make it all at once
+    for process in processes:  # the file does not exist yet: all of them create it at once
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
@@ -771,7 +771,7 @@ with closing(Store(Path(sys.argv[1]))) as store:
 """
 
 
-def test_two_programs_that_go_on_with_one_conversation_lose_nothing(path: Path) -> None:
+def test_two_programs_can_resume_the_same_conversation(path: Path) -> None:
     with closing(Store(path)) as store:
         store.record(_question(1, "first"))
     processes = [_start(_SAME, path, name) for name in "ab"]
@@ -805,16 +805,17 @@ with closing(Store(Path(sys.argv[1]))) as store:
 """
 
 
-def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.full)])
+def test_recorded_entries_survive_kill_9(path: Path, kills: int) -> None:
     rng = random.Random(9)
-    for _ in range(30):
+    for _ in range(kills):
         with _start(_TALKING, path) as process:
             assert process.stdout is not None
             for _ in range(rng.randrange(1, 200)):
                 process.stdout.readline()
             process.send_signal(signal.SIGKILL)
             said = process.stdout.read()
-        *_, last = [line for line in said.split("\n") if line.count(" ") == 2] or [""]
+        *_, last = ["", *said.split("\n")[:-1]]  # the last line may be cut off
         with closing(Store(path)) as store:
             kept = store.recall(None)
         if not last:
@@ -835,7 +836,7 @@ def test_nothing_acknowledged_is_missing_after_kill_9(path: Path) -> None:
         db.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
 
 
-def test_an_item_is_kept_in_the_shape_of_the_api(store: Store, path: Path) -> None:
+def test_an_item_is_stored_in_the_format_of_the_api(store: Store, path: Path) -> None:
     store.record(_question(1, "Hi?"))
     with closing(sqlite3.connect(path)) as db:
         (text,) = db.execute("SELECT json FROM item").fetchone()

@@ -218,7 +218,7 @@ def test_no_color_has_no_colours(program: Program) -> None:
 
 def test_if_no_server_listens_it_exits(program: Program) -> None:
     terminal = talk(program, RTCHAT_URL="ws://127.0.0.1:1/v1/realtime")
-    terminal.shows("nothing listens at 127.0.0.1:1: check --url, or start the server")
+    terminal.shows("127.0.0.1:1 refused the connection: check --url, or start the server")
     assert terminal.ends() == 4
 
 
@@ -289,7 +289,7 @@ def test_an_internal_error_ends_it_with_one_line(tmp_path: Path, url: str) -> No
     terminal.types("x")
     lines = terminal.shows("RTCHAT_DEBUG=1")
     assert terminal.ends() == 70
-    assert "rtchat: a fault of ours (ZeroDivisionError: " in lines[2]
+    assert "rtchat: internal error (ZeroDivisionError: " in lines[2]
     assert not any("lost" in line or "Traceback" in line for line in lines)
 
 

@@ -14,18 +14,17 @@ import pytest
 
 from rtchat import __version__
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.core.events import AudioCaptured, UserSaid
 from rtchat.core.redaction import Redactor
-from rtchat.core.values import JsonObject
+from rtchat.core.setup import ConversationSetup, SessionSetup
+from rtchat.core.values import JsonObject, Options
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
-from rtchat.trace.recording import Recorded, Recording, Trace, read_trace
+from rtchat.trace.reading import Recorded, Recording, read_trace
+from rtchat.trace.recording import LONGEST_LINE, Trace
 from rtchat.wire import decode
 from tests.faulty import saying, sockets
 from tests.program import Program, background
-
-
-def _clock(*times: float) -> Iterator[float]:
-    yield from times
 
 
 def _read(path: Path) -> list[dict[str, object]]:
@@ -39,20 +38,21 @@ def _read(path: Path) -> list[dict[str, object]]:
 
 def test_a_recording_is_a_header_and_a_line_for_each_event(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    clock = _clock(100.0, 100.25, 101.5, 102.0)
-    trace = Trace(path, now=lambda: next(clock))
-    trace("sent", {"type": "response.create", "event_id": "e1"})
-    trace("received", {"type": "error", "text": "Ä 😀\n"})
-    trace("received", "<html>")
+    trace = Trace(path)
+    trace("sent", {"type": "response.create", "event_id": "e1"}, 0.25)
+    trace("received", {"type": "error", "text": "Ä 😀\n"}, 1.5)
+    trace("received", "<html>", 2.0)
+    trace("local", UserSaid("hi"), 2.5)
     trace.close()
     header, *events = _read(path)
     began = header.pop("began")
-    assert header == {"rtchat": __version__, "format": 1}
+    assert header == {"rtchat": __version__, "format": 2}
     assert isinstance(began, float)
     assert events == [
         {"t": 0.25, "direction": "sent", "data": {"type": "response.create", "event_id": "e1"}},
         {"t": 1.5, "direction": "received", "data": {"type": "error", "text": "Ä 😀\n"}},
         {"t": 2.0, "direction": "received", "raw": "<html>"},
+        {"t": 2.5, "direction": "local", "data": {"class": "UserSaid", "text": "hi"}},
     ]
     assert trace.failure is None
 
@@ -120,20 +120,20 @@ def test_a_file_that_is_empty_is_used(tmp_path: Path) -> None:
     assert len(_read(path)) == 1
 
 
-def test_what_no_file_can_hold_is_replaced(tmp_path: Path) -> None:
+def test_what_no_file_can_hold_is_escaped(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    trace = Trace(path, now=lambda: 0.0)
-    trace("received", "half a pair: \ud83d")
+    trace = Trace(path)
+    trace("received", "half a pair: \ud83d", 0.0)
     trace.close()
-    line = {"t": 0.0, "direction": "received", "raw": "half a pair: �"}
+    line = {"t": 0.0, "direction": "received", "raw": "half a pair: \ud83d"}
     assert _read(path)[1:] == [line]
     assert trace.failure is None
 
 
 def test_what_is_secret_is_taken_out(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    trace = Trace(path, redactor=Redactor(["sk-mine"]), now=lambda: 0.0)
-    trace("received", {"type": "error", "error": {"message": "sk-mine is wrong"}})
+    trace = Trace(path, redactor=Redactor(["sk-mine"]))
+    trace("received", {"type": "error", "error": {"message": "sk-mine is wrong"}}, 0.0)
     trace.close()
     assert _read(path)[1]["data"] == {"type": "error", "error": {"message": "[key] is wrong"}}
 
@@ -192,8 +192,8 @@ def test_audio_and_images_are_left_out(
 ) -> None:
     path = tmp_path / "trace.jsonl"
     before = json.dumps(event)
-    trace = Trace(path, now=lambda: 0.0)
-    trace("received", event)
+    trace = Trace(path)
+    trace("received", event, 0.0)
     trace.close()
     line = {"t": 0.0, "direction": "received", "data": kept, "left_out": left_out}
     assert _read(path)[1:] == [line]
@@ -206,10 +206,19 @@ def test_audio_and_images_are_left_out(
 @pytest.mark.parametrize("event", [event for event, _, _ in MEDIA])
 def test_a_complete_recording_has_them(tmp_path: Path, event: JsonObject) -> None:
     path = tmp_path / "trace.jsonl"
-    trace = Trace(path, complete=True, now=lambda: 0.0)
-    trace("received", event)
+    trace = Trace(path, complete=True)
+    trace("received", event, 0.0)
     trace.close()
     assert _read(path)[1:] == [{"t": 0.0, "direction": "received", "data": event}]
+
+
+def test_a_complete_recording_has_no_line_that_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    trace = Trace(path, complete=True)
+    trace("sent", {"type": "input_audio_buffer.append", "audio": "A" * LONGEST_LINE}, 0.0)
+    trace.close()
+    assert trace.failure is None
+    assert _read(path)[1]["left_out"] == {"audio": LONGEST_LINE}
 
 
 def test_what_is_not_audio_stays(tmp_path: Path) -> None:
@@ -222,7 +231,7 @@ def test_what_is_not_audio_stays(tmp_path: Path) -> None:
     ]
     trace = Trace(path)
     for event in events:
-        trace("received", event)
+        trace("received", event, 0.0)
     trace.close()
     assert [line["data"] for line in _read(path)[1:]] == events
 
@@ -266,8 +275,8 @@ PLACE = "choose another place with --trace"
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_ends_the_recording_and_nothing_else() -> None:
     trace = Trace(Path("/dev/full"))
-    trace("sent", {"type": "x"})
-    trace("sent", {"type": "y"})
+    trace("sent", {"type": "x"}, 0.0)
+    trace("sent", {"type": "y"}, 0.0)
     trace.close()
     assert trace.failure is not None
     assert trace.failure.problem == Problem(
@@ -284,11 +293,11 @@ def test_a_pipe_takes_it_as_it_comes(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: came.append(path.read_bytes()))
     reader.start()
     trace = Trace(path)
-    trace("received", {"type": "x", "text": "word " * 50_000})  # more than a pipe holds
+    trace("received", {"type": "x", "text": "word " * 50_000}, 0.0)  # more than a pipe holds
     trace.close()
     reader.join(30)
     header, event = came[0].splitlines()
-    assert json.loads(header)["format"] == 1
+    assert json.loads(header)["format"] == 2
     assert len(json.loads(event)["data"]["text"]) == 250_000
     assert trace.failure is None
     assert trace.path == path
@@ -297,12 +306,12 @@ def test_a_pipe_takes_it_as_it_comes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/dev/null", "/dev/zero"])
 def test_a_device_is_a_place(place: str) -> None:
     trace = Trace(Path(place))
-    trace("received", {"type": "x"})
+    trace("received", {"type": "x"}, 0.0)
     trace.close()
     assert (trace.path, trace.failure) == (Path(place), None)
 
 
-LONG = "words" * 100_000
+LONG = "words" * 20_000
 """More than a pipe holds."""
 
 
@@ -324,7 +333,7 @@ def test_a_descriptor_is_a_place_though_a_file_is_behind_it(echo: Program, place
     )
     before, header, *events, after = log.read_text().splitlines()
     assert (ran.code, before, after) == (0, "before", "after")
-    assert json.loads(header)["format"] == 1
+    assert json.loads(header)["format"] == 2
     assert any("response.done" in line for line in events)
     assert sorted(path.name for path in echo.home.iterdir() if path.is_file()) == ["log"]
 
@@ -333,7 +342,7 @@ def test_another_descriptor_is_a_place(echo: Program) -> None:
     log = echo.home / "log"
     assert echo.shell(f"rtchat once -q hi --trace /dev/fd/7 7>>{log}").text == "hi\n"
     assert echo.shell(f"rtchat once -q hi --trace >(cat >>{log}; echo read >>{log})").code == 0
-    assert log.read_text().count('"format":1') == 2
+    assert log.read_text().count('"format":2') == 2
 
 
 def test_a_descriptor_that_is_not_open(echo: Program) -> None:
@@ -346,7 +355,13 @@ def test_a_dash_records_to_stderr_as_stdout_has_the_reply(echo: Program) -> None
     ran = echo.run("once", "-q", "hi", "--trace", "-")
     assert (ran.code, ran.text) == (0, "hi\n")
     lines = [json.loads(line) for line in ran.err.splitlines()]
-    assert [line["direction"] for line in lines[1:3]] == ["received", "sent"]
+    assert {line["direction"] for line in lines[1:]} == {
+        "setup",
+        "local",
+        "received",
+        "sent",
+        "end",
+    }
     assert not (echo.home / "-").exists()
 
 
@@ -371,7 +386,7 @@ def test_what_waits_for_a_pipe_is_limited(tmp_path: Path) -> None:
     trace = Trace(path)
     events = 0
     while trace.failure is None:
-        trace("received", {"type": "x", "text": "x" * 1_000_000})
+        trace("received", {"type": "x", "text": "x" * 1_000_000}, 0.0)
         events += 1
     assert events < 100
     assert "MB are waiting" in trace.failure.message
@@ -393,10 +408,9 @@ EVENT = '{"t":0.5,"direction":"received","data":{"type":"x"}}'
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    clock = _clock(100.0, 100.25, 101.5)
-    trace = Trace(path, now=lambda: next(clock))
-    trace("sent", {"type": "a"})
-    trace("received", "<html>")
+    trace = Trace(path)
+    trace("sent", {"type": "a"}, 0.25)
+    trace("received", "<html>", 1.5)
     trace.close()
     events = [
         Recorded(2, 0.25, "sent", {"type": "a"}),
@@ -463,8 +477,28 @@ def test_a_last_line_without_its_end_may_be_whole(tmp_path: Path) -> None:
         ),
         (("[" * 100_000,), "line 1 of the trace {} is not JSON"),
         (
-            ('{"rtchat":"9.0","format":2}',),
-            "the trace {} has a format that this rtchat does not know (2)",
+            (HEADER, '{"direction":"local","data":{"class":"Sung"}}'),
+            "line 2 of the trace {} has an event that this rtchat does not know",
+        ),
+        (
+            (HEADER, '{"direction":"local","raw":"UserSaid"}'),
+            "line 2 of the trace {} has an event that this rtchat does not know",
+        ),
+        (
+            (HEADER, '{"direction":"setup","data":{"class":"Session"}}'),
+            "line 2 of the trace {} has an event that this rtchat does not know",
+        ),
+        (
+            (HEADER, '{"direction":"sent","data":{},"left_out":{"audio":-1}}'),
+            "line 2 of the trace {} does not say what was left out",
+        ),
+        (
+            (HEADER, '{"direction":"sent","data":{},"left_out":["audio"]}'),
+            "line 2 of the trace {} does not say what was left out",
+        ),
+        (
+            ('{"rtchat":"9.0","format":3}',),
+            "the trace {} has a format that this rtchat does not know (3)",
         ),
     ],
 )
@@ -472,8 +506,31 @@ def test_what_is_no_recording(tmp_path: Path, lines: tuple[str, ...], message: s
     path = _written(tmp_path / "trace.jsonl", *lines)
     with pytest.raises(UsageError) as caught:
         read_trace(path, print)
-    assert caught.value.message == message.format(path)
+    assert caught.value.message.startswith(message.format(path))
     assert caught.value.hint != ""
+
+
+def test_a_line_has_a_limit(tmp_path: Path) -> None:
+    path = _written(tmp_path / "trace.jsonl", HEADER)
+    with path.open("r+b") as file:
+        file.truncate(LONGEST_LINE + 1000)
+    with pytest.raises(UsageError) as caught:
+        read_trace(path, print)
+    assert caught.value.message == f"line 2 of the trace {path} is longer than 64 MB"
+
+
+def test_local_events_are_read_with_silence_for_what_was_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    events = [AudioCaptured(b"\1" * size) for size in range(7)]
+    setup = SessionSetup(ConversationSetup("m", Options()))
+    trace = Trace(path)
+    trace("setup", setup, 0.0)
+    for event in events:
+        trace("local", event, 0.0)
+    trace.close()
+    recording = read_trace(path, print)
+    assert recording.setup == setup
+    assert [each.event for each in recording.events] == [AudioCaptured(bytes(n)) for n in range(7)]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

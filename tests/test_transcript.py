@@ -1,4 +1,4 @@
-"""A kept conversation as it is read again; what a file makes of one is in `test_export`."""
+"""A saved conversation as text. Exports are in `test_export`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtchat.core.values import (
 from rtchat.history.transcript import plain
 
 
-def test_what_was_said_aloud_and_what_was_asked_about_can_be_read() -> None:
+def test_spoken_items_and_approvals_are_shown_as_text() -> None:
     said: list[Item] = [
         Message("user", (Part("text", "In French:"), Part("audio", "When?"))),
         Message("user", (Part("audio"),)),

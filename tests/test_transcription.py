@@ -64,7 +64,7 @@ def ms(count: int, sample: int = 1) -> bytes:
 
 
 class Play:
-    """A transcription, and what it does about each event; what is quiet is left out."""
+    """A transcription and its effects for each event, without silent ones."""
 
     def __init__(self, *, has_turns: bool = True, ready: bool = True) -> None:
         self.machine = Transcription("w", OPTIONS, has_turns=has_turns)
@@ -74,7 +74,7 @@ class Play:
             )
 
     def tell(self, *events: Event) -> list[Effect]:
-        """What the last of these led to."""
+        """The effects of the last of these events."""
         done: list[Effect] = []
         for event in events:
             done = self.machine.handle(event, 0.0)
@@ -108,7 +108,7 @@ def whole(text: str, item: str = "u1") -> ChannelDone:
 TURN = (SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
 
 
-def test_a_transcription_from_the_first_sound_to_the_last_word() -> None:
+def test_a_complete_transcription() -> None:
     play = Play(ready=False)
     assert play.tell(Started()) == [Show(Connecting("w")), Connect("w")]
     assert play.machine.handle(ConnectionOpened(), 0.0) == [SetTimer(Timer.START, 10.0)]
@@ -130,7 +130,7 @@ def test_a_transcription_from_the_first_sound_to_the_last_word() -> None:
     )
 
 
-def test_turns_stand_on_lines_of_their_own_in_the_order_in_which_they_were_said() -> None:
+def test_each_turn_is_a_line_in_spoken_order() -> None:
     play = Play()
     play.tell(*TURN, AudioCommitted("u2"))
     assert play.says(piece("one")) == "one"
@@ -138,7 +138,7 @@ def test_turns_stand_on_lines_of_their_own_in_the_order_in_which_they_were_said(
     assert play.says(whole("one.")) == ".\ntwo.\n"
 
 
-def test_turns_that_are_written_down_sooner_wait_for_those_before() -> None:
+def test_transcripts_wait_for_those_of_earlier_turns() -> None:
     play = Play()
     play.tell(*TURN, AudioCommitted("u2"))
     assert play.says(piece("tw", "u2")) == ""
@@ -146,7 +146,7 @@ def test_turns_that_are_written_down_sooner_wait_for_those_before() -> None:
     assert play.says(whole("one.")) == "one.\ntwo.\n"
 
 
-def test_turns_do_not_wait_for_ever_for_one_that_is_never_written_down() -> None:
+def test_a_missing_transcript_does_not_block_later_turns() -> None:
     play = Play()
     assert play.machine.handle(AudioCommitted("u1"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
     play.tell(AudioCommitted("u2"))
@@ -160,7 +160,7 @@ def test_turns_do_not_wait_for_ever_for_one_that_is_never_written_down() -> None
     assert play.ends(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
 
 
-def test_an_error_that_a_server_says_of_every_event_is_said_once() -> None:
+def test_a_repeated_server_error_is_reported_once() -> None:
     play = Play()
     full = ServerProblem("The buffer is full.", code="input_audio_buffer_full")
     levels = [
@@ -173,13 +173,13 @@ def test_an_error_that_a_server_says_of_every_event_is_said_once() -> None:
     assert levels == ["error", "detail"]
 
 
-def test_a_server_that_takes_no_audio_is_the_end() -> None:
+def test_a_server_that_refuses_audio_ends_the_session() -> None:
     over, code = Play().ends(ServerProblem("No voice.", code="audio_not_supported"))
     assert over.problem is not None
     assert (over.problem.message, code) == ("No voice.", ExitCode.REPLY)
 
 
-def test_what_has_no_end_is_a_turn_from_time_to_time() -> None:
+def test_endless_audio_is_committed_regularly() -> None:
     play = Play(has_turns=False)
     minute = ms(60_000)
     sent = [type(command) for _ in range(21) for command in play.sends(AudioCaptured(minute))]
@@ -189,7 +189,7 @@ def test_what_has_no_end_is_a_turn_from_time_to_time() -> None:
     assert play.tell(empty) == []
 
 
-def test_a_server_that_is_started_again_hears_the_rest() -> None:
+def test_a_refused_connection_is_retried_only_after_a_session() -> None:
     play = Play()
     refused = ConnectionLost(
         Problem(ExitCode.LINK, "nothing listens", "start it"), Retry.IF_IT_WORKED
@@ -200,7 +200,7 @@ def test_a_server_that_is_started_again_hears_the_rest() -> None:
     assert fresh.ends(refused)[1] is ExitCode.LINK
 
 
-def test_what_cannot_be_read_is_told_before_a_server_is_there() -> None:
+def test_an_unreadable_input_is_reported_before_the_connection() -> None:
     play = Play(ready=False)
     play.tell(Started())
     broken = Problem(ExitCode.USAGE, "stdin is empty", "give a recording")
@@ -209,14 +209,14 @@ def test_what_cannot_be_read_is_told_before_a_server_is_there() -> None:
 
 
 @pytest.mark.parametrize("event_id", ["rtchat_2", ""])
-def test_that_there_is_nothing_left_to_commit_is_no_error(event_id: str) -> None:
+def test_an_empty_last_commit_is_not_an_error(event_id: str) -> None:
     play = Play()
     play.tell(InputEnded())
     error = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id=event_id)
     assert play.tell(error) == []
 
 
-def test_what_is_left_at_the_end_is_a_turn() -> None:
+def test_the_remaining_audio_is_committed_at_the_end() -> None:
     play = Play(has_turns=False)
     play.tell(AudioCaptured(ms(1000)), piece("Good "), InputEnded())
     assert play.tell(AudioCommitted("u1"), AudioCleared()) == []
@@ -224,7 +224,7 @@ def test_what_is_left_at_the_end_is_a_turn() -> None:
     assert (over.text, code) == ("Good day.", ExitCode.OK)
 
 
-def test_what_cannot_be_written_down_is_said_and_counts() -> None:
+def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     play = Play()
     effects = play.tell(*TURN, TranscriptionFailed("u1", "noise"))
     said = Notice("error", "what was said could not be written down: noise")
@@ -232,25 +232,25 @@ def test_what_cannot_be_written_down_is_said_and_counts() -> None:
     assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
-def test_an_error_of_the_server_is_said_and_counts() -> None:
+def test_a_server_error_is_reported_and_sets_the_exit_code() -> None:
     play = Play()
     assert play.tell(ServerProblem("Odd.")) == [Show(Notice("error", "the server reports: Odd."))]
     assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
-def test_a_server_that_cannot_clear_has_answered_all_the_same() -> None:
+def test_a_refused_clear_counts_as_an_answer() -> None:
     play = Play()
     assert play.ends(InputEnded(), ServerProblem("No.", event_id="rtchat_3"))[1] is ExitCode.OK
 
 
-def test_turns_that_the_server_is_behind_with_are_waited_for() -> None:
+def test_late_transcripts_are_waited_for() -> None:
     play = Play()
     play.tell(InputEnded(), *TURN, whole("one."), AudioCommitted("u2"))
     assert play.tell(AudioCleared()) == []
     assert play.ends(whole("two.", "u2"))[0].text == "one.\ntwo."
 
 
-def test_an_input_that_breaks_is_said_and_what_came_is_written_down() -> None:
+def test_a_failing_input_is_reported_and_its_audio_transcribed() -> None:
     play = Play()
     broken = Problem(ExitCode.USAGE, "it is cut", "record it again")
     effects = play.tell(AudioCaptured(ms(100)), InputEnded(broken))
@@ -259,7 +259,7 @@ def test_an_input_that_breaks_is_said_and_what_came_is_written_down() -> None:
     assert (over.text, code) == ("Go", ExitCode.USAGE)
 
 
-def test_a_microphone_that_vanishes_ends_it() -> None:
+def test_losing_the_microphone_ends_the_session() -> None:
     play = Play()
     gone = Problem(ExitCode.USAGE, "no microphone", "plug it in")
     effects = play.tell(MicrophoneLost(gone))
@@ -267,7 +267,7 @@ def test_a_microphone_that_vanishes_ends_it() -> None:
     assert play.ends(AudioCleared())[1] is ExitCode.USAGE
 
 
-def test_an_end_before_the_session_is_there_waits_for_it() -> None:
+def test_input_that_ends_early_waits_for_the_session() -> None:
     play = Play(ready=False)
     play.tell(
         Started(),
@@ -283,7 +283,7 @@ def test_an_end_before_the_session_is_there_waits_for_it() -> None:
     ]
 
 
-def test_ctrl_c_lets_what_was_said_last_arrive() -> None:
+def test_ctrl_c_waits_for_the_last_transcript() -> None:
     play = Play()
     assert play.tell(CancelPressed()) == []
     assert play.sends(AudioCaptured(ms(20))) == [AppendAudio(ms(20))]
@@ -292,7 +292,7 @@ def test_ctrl_c_lets_what_was_said_last_arrive() -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_pipe_that_ends_by_the_same_ctrl_c_is_not_the_second(is_first: bool) -> None:
+def test_a_pipe_ended_by_ctrl_c_is_not_a_second_ctrl_c(is_first: bool) -> None:
     play = Play()
     if is_first:
         play.tell(CancelPressed())
@@ -303,7 +303,7 @@ def test_a_pipe_that_ends_by_the_same_ctrl_c_is_not_the_second(is_first: bool) -
     assert (over.text, code) == ("Bye.", ExitCode.OK)
 
 
-def test_ctrl_c_ends_the_input_of_a_connection_that_is_lost_as_well() -> None:
+def test_ctrl_c_ends_the_input_without_a_connection_too() -> None:
     play = Play()
     play.tell(AudioCaptured(ms(500)), SpeechStarted("u1", 0), CancelPressed(), LOST)
     play.tell(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
@@ -315,14 +315,14 @@ def test_ctrl_c_ends_the_input_of_a_connection_that_is_lost_as_well() -> None:
 
 
 @pytest.mark.parametrize("first", [CancelPressed(), InputEnded()])
-def test_ctrl_c_twice_waits_for_nothing(first: Event) -> None:
+def test_a_second_ctrl_c_exits_at_once(first: Event) -> None:
     play = Play()
     play.tell(first)
     assert Stop(ExitCode.INTERRUPTED) in play.machine.handle(CancelPressed(), 1.0)
     assert Play().tell(LeaveAsked(ExitCode.TERMINATED)) == [Stop(ExitCode.TERMINATED)]
 
 
-def test_settings_that_are_refused_are_the_end() -> None:
+def test_refused_settings_end_the_session() -> None:
     play = Play(ready=False)
     play.tell(Started(), ConnectionOpened(), SessionCreated("s", "w"))
     over, code = play.ends(ServerProblem("No such model.", param="session.audio"))
@@ -331,7 +331,7 @@ def test_settings_that_are_refused_are_the_end() -> None:
     assert code is ExitCode.USAGE
 
 
-def test_what_nobody_has_written_down_is_told_to_the_next_connection() -> None:
+def test_untranscribed_audio_is_sent_again_on_the_next_connection() -> None:
     play = Play()
     play.tell(AudioCaptured(ms(1000)), *TURN, AudioCaptured(ms(1000, 2)))
     play.tell(SpeechStarted("u2", 1000), AudioCaptured(ms(100, 3)))
@@ -349,7 +349,7 @@ def test_what_nobody_has_written_down_is_told_to_the_next_connection() -> None:
     [(False, LOST), (True, ConnectionLost(GONE, Retry.NEVER))],
     ids=["turns", "retry"],
 )
-def test_a_lost_connection_is_the_end_where_there_is_no_way_on(
+def test_a_lost_connection_without_retry_ends_the_session(
     has_turns: bool, lost: ConnectionLost
 ) -> None:
     play = Play(has_turns=has_turns)
@@ -358,7 +358,7 @@ def test_a_lost_connection_is_the_end_where_there_is_no_way_on(
     assert (over.text, over.problem, code) == ("Good ", GONE, ExitCode.LINK)
 
 
-def test_a_connection_that_is_lost_again_and_again_is_given_up() -> None:
+def test_repeated_connection_losses_end_the_session() -> None:
     play = Play()
     for _ in range(5):
         play.tell(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
@@ -366,14 +366,14 @@ def test_a_connection_that_is_lost_again_and_again_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("timer", [Timer.START, Timer.STALL])
-def test_a_server_that_says_nothing_is_left(timer: Timer) -> None:
+def test_a_silent_server_is_disconnected(timer: Timer) -> None:
     play = Play()
     effects = play.tell(TimerFired(timer))
     assert effects[0] == Disconnect()
     assert effects[-1] == Stop(ExitCode.LINK)
 
 
-def test_what_is_of_no_use_is_passed_over() -> None:
+def test_irrelevant_events_are_ignored() -> None:
     play = Play()
     assert play.tell(TimerFired(Timer.SAVE)) == []
     assert play.tell(Delta(Channel.TEXT, "a reply")) == []
@@ -381,13 +381,13 @@ def test_what_is_of_no_use_is_passed_over() -> None:
     assert play.tell(Unknown("", "torn")) == [Show(Notice("detail", "passed over a frame: torn"))]
 
 
-def test_what_is_held_back_is_shown_when_nothing_more_comes() -> None:
+def test_held_back_text_is_shown_at_the_end() -> None:
     play = Play()
     play.tell(*TURN, Delta(Channel.HEARD, "It ", item_id="u1", held="s"))
     assert play.says(LOST) == "s"
 
 
-def test_a_format_that_was_not_asked_for_is_the_end() -> None:
+def test_an_unexpected_audio_format_ends_the_session() -> None:
     play = Play(ready=False)
     play.machine = Transcription("w", OPTIONS, has_turns=True, input_rate=24_000)
     play.tell(Started(), ConnectionOpened(), SessionCreated("s", "w"))

@@ -1,7 +1,7 @@
-"""An engine of others behind our server: what it is asked, and what becomes of what it says.
+"""An upstream engine behind the server: its requests and how its responses are passed on.
 
-Three servers of chat completions: one whose every byte is ours (`completions`), aimock from npm,
-and llama.cpp's own with the embedded model. Not here: `rtchat serve` as a program (`test_serve`).
+Three chat completions servers are used: a scripted one (`completions`), aimock from npm, and
+llama.cpp's own with the embedded model. `rtchat serve` as a program is tested in `test_serve`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from rtchat.core.values import (
 from rtchat.server.chat_completions import Upstream, upstream, write_request
 from rtchat.server.engine import CallPiece, Finish, ModelInput, OutputPiece
 from rtchat.server.sockets import run_server
-from rtchat.server.upstream import connected
+from rtchat.server.upstream import connect_upstream
 from rtchat.wire.client_events import ToolSettings
 from tests import aimock
 from tests.completions import (
     CLOSING,
     OPENING,
     USAGE,
-    Asked,
+    CompletionRequest,
     Respond,
     call,
     chunked,
@@ -54,15 +54,15 @@ from tests.official import ask, done, hold_tool_round, talking, text, until
 KEY = "sk-upstream-0123456789"
 
 
-# --------------------------------------------------------------------------------- what it is asked
+# ---------------------------------------------------------------------------------------- requests
 
 
-def said(role: Any, *parts: str) -> Message:
+def text_message(role: Any, *parts: str) -> Message:
     return Message(role, tuple(Part("text", part) for part in parts))
 
 
 def chat(*items: Item) -> object:
-    """The messages that these items become."""
+    """The chat messages for these items."""
     return write_request(ModelInput("", items), "m")["messages"]
 
 
@@ -71,11 +71,11 @@ def a_call(call_id: str, arguments: str = "{}", name: str = "f") -> dict[str, ob
     return {"id": call_id, "type": "function", "function": function}
 
 
-def test_a_question_is_a_request() -> None:
+def test_the_request_of_a_question() -> None:
     tools = ToolSettings(
         (Tool("f", "F.", {"type": "object"}), Tool("g")), "required", parallel=False
     )
-    prompt = ModelInput("Be brief.", (said("user", "hi"),), 7, tools)
+    prompt = ModelInput("Be brief.", (text_message("user", "hi"),), 7, tools)
     described = {"name": "f", "description": "F.", "parameters": {"type": "object"}}
     bare = {"name": "g", "description": "", "parameters": {"type": "object", "properties": {}}}
     assert write_request(prompt, "m") == {
@@ -105,19 +105,17 @@ def test_a_question_is_a_request() -> None:
         (ToolSettings((), "required"), None),
     ],
 )
-def test_a_choice_of_tools_is_passed_on_with_tools_only(
-    tools: ToolSettings, choice: object
-) -> None:
+def test_tool_choice_is_sent_only_with_tools(tools: ToolSettings, choice: object) -> None:
     assert write_request(ModelInput("", (), tools=tools), "m").get("tool_choice") == choice
 
 
-def test_a_conversation_becomes_messages() -> None:
+def test_the_messages_of_a_conversation() -> None:
     picture = Part("image", data="data:image/png;base64,AA==")
     spoken = Message("user", (Part("audio", "aloud"),))
     assert chat(
-        said("system", "Now in French."),
-        said("user", "one", "two"),
-        said("assistant", ""),
+        text_message("system", "Now in French."),
+        text_message("user", "one", "two"),
+        text_message("assistant", ""),
         Message("user", (Part("text", "see"), picture, Part("text"))),
         spoken,
         OtherItem("mcp_list_tools"),
@@ -135,12 +133,12 @@ def test_a_conversation_becomes_messages() -> None:
     ]
 
 
-def test_calls_stand_with_the_text_before_them_and_outputs_behind_their_calls() -> None:
+def test_calls_join_the_previous_text_and_outputs_follow_them() -> None:
     assert chat(
-        said("assistant", "Let me see."),
+        text_message("assistant", "Let me see."),
         ToolCall("f", "a", '{"n": 1}'),
         ToolCall("g", "b", "{}"),
-        said("user", "Well?"),
+        text_message("user", "Well?"),
         ToolOutput("b", "two"),
         ToolOutput("a", "one"),
         ToolOutput("nobody", "asked"),
@@ -156,7 +154,7 @@ def test_calls_stand_with_the_text_before_them_and_outputs_behind_their_calls() 
     ]
 
 
-def test_calls_that_engines_would_stumble_over_are_made_sound_or_left_out() -> None:
+def test_invalid_calls_are_repaired_or_left_out() -> None:
     assert chat(
         ToolCall("f", "a", '{"half', status="incomplete"),
         ToolCall("f", "", "[]", id="item_1"),
@@ -169,7 +167,7 @@ def test_calls_that_engines_would_stumble_over_are_made_sound_or_left_out() -> N
     ]
 
 
-# -------------------------------------------------------------------------------------- where it is
+# --------------------------------------------------------------------------------------- addresses
 
 
 @pytest.mark.parametrize(
@@ -181,30 +179,30 @@ def test_calls_that_engines_would_stumble_over_are_made_sound_or_left_out() -> N
         ("https://gate/v1/chat/completions", "https://gate/v1/chat/completions"),
     ],
 )
-def test_the_address_of_an_api_is_that_of_its_chats(url: str, address: str) -> None:
+def test_the_url_of_chat_completions(url: str, address: str) -> None:
     assert upstream(url, "m") == Upstream(address, "m")
 
 
 @pytest.mark.parametrize(
     ("url", "key", "says"),
     [
-        ("ws://host/v1", "", "no URL of an API"),
-        ("host:8080", "", "no URL of an API"),
-        ("http://host:99999", "", "no URL of an API"),
-        ("http://me:secret@host/v1", "", "no URL of an API"),
-        ("http://ho st/v1", "", "no URL of an API"),
-        ("https://host/v1", "k\ney", "no key can have"),
-        ("http://host/v1", KEY, "over plain http:// to host"),
+        ("ws://host/v1", "", "--upstream"),
+        ("host:8080", "", "--upstream"),
+        ("http://host:99999", "", "--upstream"),
+        ("http://me:secret@host/v1", "", "--upstream"),
+        ("http://ho st/v1", "", "--upstream"),
+        ("https://host/v1", "k\ney", "invalid characters"),
+        ("http://host/v1", KEY, "unencrypted to host"),
     ],
 )
-def test_an_upstream_that_cannot_be_asked_is_a_usage_error(url: str, key: str, says: str) -> None:
+def test_an_invalid_upstream_is_a_usage_error(url: str, key: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         upstream(url, "m", key)
     assert says in caught.value.message
     assert "secret" not in str(caught.value)
 
 
-def test_without_its_part_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_httpx2_the_error_says_what_to_install(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['httpx2'] = None; sys.argv[0] = 'rtchat';"
         "from rtchat.__main__ import main; sys.exit(main())"
@@ -219,18 +217,19 @@ def test_without_its_part_it_says_what_to_install(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    says = "rtchat: the engine upstream needs httpx2: pip install 'rtchat[upstream]'\n"
-    assert (done.stdout, done.stderr, done.returncode) == ("", says, 2)
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert "httpx2" in done.stderr
+    assert "pip install 'rtchat[upstream]'" in done.stderr
 
 
-def test_a_key_crosses_a_network_in_the_open_only_if_told_to() -> None:
-    where = upstream("http://host/v1", "m", KEY, insecure=True)
-    assert where.key == KEY
-    assert KEY not in repr(where)
-    assert upstream("http://localhost/v1", "m", KEY).is_here
+def test_a_key_is_sent_unencrypted_only_with_insecure() -> None:
+    target = upstream("http://host/v1", "m", KEY, insecure=True)
+    assert target.key == KEY
+    assert KEY not in repr(target)
+    assert upstream("http://localhost/v1", "m", KEY).is_local
 
 
-# ------------------------------------------------------------------------------------- what it says
+# --------------------------------------------------------------------------------------- responses
 
 
 def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> list[OutputPiece]:
@@ -238,21 +237,21 @@ def answer(respond: Respond, *, key: str = "", silent_seconds: float = 20) -> li
 
     async def main() -> list[OutputPiece]:
         async with completions(respond) as url:
-            where = upstream(url, "m", key)
-            async with connected(where, silent_seconds=silent_seconds) as engine:
+            target = upstream(url, "m", key)
+            async with connect_upstream(target, silent_seconds=silent_seconds) as engine:
                 return [piece async for piece in engine.answer(QUESTION)]
 
     return asyncio.run(main())
 
 
-QUESTION = ModelInput("", (said("user", "hi"),))
+QUESTION = ModelInput("", (text_message("user", "hi"),))
 
 
 def test_text_and_usage() -> None:
-    async def respond(asked: Asked) -> None:
-        assert (asked.body["model"], asked.headers["authorization"]) == ("m", f"Bearer {KEY}")
+    async def respond(request: CompletionRequest) -> None:
+        assert (request.body["model"], request.headers["authorization"]) == ("m", f"Bearer {KEY}")
         role = delta(role="assistant", content="")
-        await asked.stream(
+        await request.stream(
             role, delta(content="Hel"), delta(content="lo\u2028"), delta("stop"), USAGE
         )
 
@@ -263,9 +262,9 @@ ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
 
 
 @pytest.mark.parametrize("written", [KEY, ESCAPED], ids=["plain", "escaped"])
-def test_a_key_in_pieces_goes_to_no_client(written: str) -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.stream(
+def test_a_key_split_over_pieces_is_redacted(written: str) -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.stream(
             delta(content="It is s"),
             delta(content="k-"),
             delta(content=f"no: {written[:9]}"),
@@ -287,17 +286,17 @@ def test_a_key_in_pieces_goes_to_no_client(written: str) -> None:
     assert [each.name for each in calls if each.name] == ["f [key]", "g"]
 
 
-def test_no_usage_and_no_key_are_none() -> None:
-    async def respond(asked: Asked) -> None:
-        assert "authorization" not in asked.headers
-        await asked.stream(delta(content="Hello"), delta("stop"))
+def test_usage_and_key_are_optional() -> None:
+    async def respond(request: CompletionRequest) -> None:
+        assert "authorization" not in request.headers
+        await request.stream(delta(content="Hello"), delta("stop"))
 
     assert answer(respond) == ["Hello", Finish()]
 
 
 def test_several_calls_arrive_in_pieces() -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.stream(
+    async def respond(request: CompletionRequest) -> None:
+        await request.stream(
             delta(content="Let me see."),
             call(0, "", id="a", name="f"),
             call(0, '{"n":'),
@@ -318,9 +317,9 @@ def test_several_calls_arrive_in_pieces() -> None:
     ]
 
 
-def test_calls_of_one_index_are_told_apart_and_a_name_may_be_repeated() -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.stream(
+def test_calls_may_share_an_index_and_repeat_their_name() -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.stream(
             call(0, "{", id="a", name="f"),
             call(0, "}", id="a", name="f"),
             call(0, "{}", id="b", name="f"),
@@ -343,9 +342,9 @@ def test_calls_of_one_index_are_told_apart_and_a_name_may_be_repeated() -> None:
         ("eos", Finish()),
     ],
 )
-def test_the_reason_of_an_end_is_told(reason: str, finish: Finish) -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.stream(delta(content="Hel"), delta(reason))
+def test_the_finish_reason_is_passed_on(reason: str, finish: Finish) -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.stream(delta(content="Hel"), delta(reason))
 
     assert answer(respond) == ["Hel", finish]
 
@@ -359,50 +358,50 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def an_error(message: str, **fields: object) -> bytes:
+def error_body(message: str, **fields: object) -> bytes:
     return json.dumps({"error": {"message": message, **fields}}).encode()
 
 
-EARLY = failure("The upstream broke off before the end of its answer.")
-TOO_LONG = an_error("Too long.", type="exceed_context_size_error", code=400)
+EARLY = failure("The upstream closed the stream before the end of the response.")
+TOO_LONG = error_body("Too long.", type="exceed_context_size_error", code=400)
 
 
 @pytest.mark.parametrize(
     ("written", "finish"),
     [
         (
-            http("401 No", an_error(f"Wrong key: {KEY}.", code="invalid_api_key")),
-            failure("The upstream answered HTTP 401: Wrong key: [key]."),
+            http("401 No", error_body(f"Wrong key: {KEY}.", code="invalid_api_key")),
+            failure("The upstream returned HTTP 401: Wrong key: [key]."),
         ),
         (
-            http("404 No", an_error("model 'm' not found", code="model_not_found")),
-            failure("The upstream answered HTTP 404: model 'm' not found."),
+            http("404 No", error_body("model 'm' not found", code="model_not_found")),
+            failure("The upstream returned HTTP 404: model 'm' not found."),
         ),
         (
-            http("429 Slow", an_error("Slow down."), "Retry-After: 3"),
+            http("429 Slow", error_body("Slow down."), "Retry-After: 3"),
             failure(
-                "The upstream answered HTTP 429: Slow down. Please try again in 3s.",
+                "The upstream returned HTTP 429: Slow down. Please try again in 3s.",
                 "rate_limit_exceeded",
             ),
         ),
         (
-            http("429 Pay", an_error("Pay first.", code="insufficient_quota")),
-            failure("The upstream answered HTTP 429: Pay first.", "insufficient_quota"),
+            http("429 Pay", error_body("Pay first.", code="insufficient_quota")),
+            failure("The upstream returned HTTP 429: Pay first.", "insufficient_quota"),
         ),
         (
             http("400 No", TOO_LONG),
-            failure("The upstream answered HTTP 400: Too long.", "context_length_exceeded"),
+            failure("The upstream returned HTTP 400: Too long.", "context_length_exceeded"),
         ),
         (
             http("500 Oops", b'{"error": "It fell over"}'),
-            failure("The upstream answered HTTP 500: It fell over."),
+            failure("The upstream returned HTTP 500: It fell over."),
         ),
-        (http("502 Bad", b"<html>"), failure("The upstream answered HTTP 502.")),
-        (http("503 No", b"x" * 100_000), failure("The upstream answered HTTP 503.")),
+        (http("502 Bad", b"<html>"), failure("The upstream returned HTTP 502.")),
+        (http("503 No", b"x" * 100_000), failure("The upstream returned HTTP 503.")),
         (
             http("200 OK", b"{}", "Content-Type: application/json"),
             failure(
-                "The upstream did not stream: Expected response with content type"
+                "The upstream did not return an event stream: Expected response with content type"
                 " 'text/event-stream', got 'application/json'."
             ),
         ),
@@ -418,100 +417,100 @@ TOO_LONG = an_error("Too long.", type="exceed_context_size_error", code=400)
         ),
         (
             b"".join([OPENING, data("[1]"), CLOSING]),
-            failure("The upstream sent JSON that is no object."),
+            failure("The upstream sent JSON that is not an object."),
         ),
         (
             b"".join([OPENING, data("{"), CLOSING]),
             failure(
-                "The upstream sent what is no JSON: Expecting property name enclosed in double"
+                "The upstream sent invalid JSON: Expecting property name enclosed in double"
                 " quotes: line 1 column 2 (char 1)."
             ),
         ),
     ],
 )
-def test_a_failure_is_the_end_of_one_reply(written: bytes, finish: Finish) -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.write(written)
-        asked.break_off()
+def test_an_upstream_failure_fails_the_response(written: bytes, finish: Finish) -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.write(written)
+        request.close()
 
     assert answer(respond, key=KEY) == [finish]
 
 
-def test_a_stream_that_breaks_off_keeps_what_was_said() -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.write(OPENING, event(delta(content="Hel")))
-        asked.break_off()
+def test_a_lost_stream_keeps_the_text() -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.write(OPENING, event(delta(content="Hel")))
+        request.close()
 
     hel, finish = answer(respond)
     assert hel == "Hel"
     assert isinstance(finish, Finish)
-    assert finish.message.startswith("The upstream broke off: ")
+    assert finish.message.startswith("The connection to the upstream was lost: ")
 
 
-def test_a_stream_that_breaks_off_after_its_last_word_is_whole() -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.write(OPENING, event(delta("stop", content="Hello")))
-        asked.break_off()
+def test_a_stream_lost_after_its_finish_reason_is_complete() -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.write(OPENING, event(delta("stop", content="Hello")))
+        request.close()
 
     assert answer(respond) == ["Hello", Finish()]
 
 
-def test_what_is_no_event_of_interest_is_passed_over() -> None:
-    async def respond(asked: Asked) -> None:
+def test_comments_and_empty_events_are_ignored() -> None:
+    async def respond(request: CompletionRequest) -> None:
         comment, named = chunked(b": working\n\n"), chunked(b"event: ping\n\n")
-        await asked.write(OPENING, comment, named, event(delta("stop", content="Hello")), CLOSING)
+        await request.write(OPENING, comment, named, event(delta("stop", content="Hello")), CLOSING)
 
     assert answer(respond) == ["Hello", Finish()]
 
 
-def test_a_stream_goes_unheard_once_it_has_failed() -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.write(OPENING, data("nonsense"))
-        await asked.gone()
-        asked.break_off()
+def test_a_failed_stream_is_not_read_further() -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.write(OPENING, data("nonsense"))
+        await request.wait_closed()
+        request.close()
 
     (finish,) = answer(respond)
     assert isinstance(finish, Finish)
     assert finish.status is Status.FAILED
 
 
-def test_silence_ends_a_reply() -> None:
-    async def respond(asked: Asked) -> None:
-        await asked.gone()
-        asked.break_off()
+def test_a_silent_upstream_times_out() -> None:
+    async def respond(request: CompletionRequest) -> None:
+        await request.wait_closed()
+        request.close()
 
-    assert answer(respond, silent_seconds=0.1) == [failure("The upstream fell silent.")]
+    assert answer(respond, silent_seconds=0.1) == [failure("The upstream timed out.")]
 
 
-def test_nobody_there_is_a_failed_reply() -> None:
+def test_an_unreachable_upstream_fails_the_response() -> None:
     async def main() -> list[OutputPiece]:
         async with completions(_never) as url:
             pass
-        async with connected(upstream(url, "m")) as engine:
+        async with connect_upstream(upstream(url, "m")) as engine:
             return [piece async for piece in engine.answer(QUESTION)]
 
     (finish,) = asyncio.run(main())
     assert isinstance(finish, Finish)
-    assert finish.message.startswith("The upstream cannot be reached: ")
+    assert finish.message.startswith("Cannot connect to the upstream: ")
 
 
-async def _never(_asked: Asked) -> None:
-    pytest.fail("nobody is to ask")
+async def _never(_request: CompletionRequest) -> None:
+    pytest.fail("no request was expected")
 
 
-def test_a_connection_that_the_server_gave_up_is_made_anew() -> None:
+def test_a_closed_keep_alive_connection_is_retried() -> None:
     answered = 0
 
-    async def respond(asked: Asked) -> None:
+    async def respond(request: CompletionRequest) -> None:
         nonlocal answered
         answered += 1
-        if answered == 2:  # the connection of the first question, as if it had grown too old
-            asked.break_off()
+        if answered == 2:  # close the kept-alive connection of the first question
+            request.close()
         else:
-            await asked.stream(delta("stop", content="Hello"))
+            await request.stream(delta("stop", content="Hello"))
 
     async def main() -> list[OutputPiece]:
-        async with completions(respond) as url, connected(upstream(url, "m")) as engine:
+        async with completions(respond) as url, connect_upstream(upstream(url, "m")) as engine:
             first = [piece async for piece in engine.answer(QUESTION)]
             return first + [piece async for piece in engine.answer(QUESTION)]
 
@@ -519,25 +518,25 @@ def test_a_connection_that_the_server_gave_up_is_made_anew() -> None:
     assert answered == 3
 
 
-def test_what_was_said_aloud_is_not_sent() -> None:
+def test_audio_input_is_refused() -> None:
     async def main() -> list[OutputPiece]:
-        async with completions(_never) as url, connected(upstream(url, "m")) as engine:
+        async with completions(_never) as url, connect_upstream(upstream(url, "m")) as engine:
             spoken = Message("user", (Part("audio", data="AAAA"),))
             return [piece async for piece in engine.answer(ModelInput("", (spoken,)))]
 
-    message = "The upstream reads text and images, no audio."
+    message = "The upstream does not support audio input."
     assert asyncio.run(main()) == [failure(message, "audio_not_supported")]
 
 
-# ----------------------------------------------------------------------------------------- sessions
+# ---------------------------------------------------------------------------------------- sessions
 
 
 @asynccontextmanager
-async def fronted(respond: Respond) -> AsyncIterator[str]:
-    """Our server before that one; its URL."""
+async def serve_upstream(respond: Respond) -> AsyncIterator[str]:
+    """Run the server with that upstream. Yields its URL."""
     async with (
         completions(respond) as url,
-        connected(upstream(url, "m")) as engine,
+        connect_upstream(upstream(url, "m")) as engine,
         run_server(engine) as front,
     ):
         yield front
@@ -548,70 +547,70 @@ async def turn(peer: Peer, asked: str) -> list[dict[str, Any]]:
     return await peer.until("response.done")
 
 
-def test_a_cancel_hangs_up_on_the_upstream_and_the_session_goes_on() -> None:
+def test_a_cancel_closes_the_upstream_request() -> None:
     async def main() -> None:
-        gone = asyncio.Event()
+        closed = asyncio.Event()
 
-        async def respond(asked: Asked) -> None:
-            if asked.body["messages"][-1]["content"] == "go on":
-                said = [line.get("content") for line in asked.body["messages"]]
+        async def respond(request: CompletionRequest) -> None:
+            if request.body["messages"][-1]["content"] == "go on":
+                said = [line.get("content") for line in request.body["messages"]]
                 assert said == ["long", "Once ", "go on"]
-                await asked.stream(delta("stop", content="on"))
+                await request.stream(delta("stop", content="on"))
                 return
-            await asked.write(OPENING, event(delta(content="Once ")))
-            await asked.gone()
-            gone.set()
-            asked.break_off()
+            await request.write(OPENING, event(delta(content="Once ")))
+            await request.wait_closed()
+            closed.set()
+            request.close()
 
-        async with fronted(respond) as url, ready(url) as peer:
+        async with serve_upstream(respond) as url, ready(url) as peer:
             await peer.send(user("long"), reply())
             await peer.until("response.output_text.delta")
             await peer.send({"type": "response.cancel"})
             ended = (await peer.until("response.done"))[-1]["response"]
             assert ended["status"] == "cancelled"
-            await asyncio.wait_for(gone.wait(), 20)
+            await asyncio.wait_for(closed.wait(), 20)
             assert text_of(await turn(peer, "go on")) == "on"
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
-def test_a_client_that_vanishes_hangs_up_on_the_upstream(has_begun: bool) -> None:
+def test_a_disconnect_closes_the_upstream_request(has_begun: bool) -> None:
     async def main() -> None:
-        asked_it, gone = asyncio.Event(), asyncio.Event()
+        requested, closed = asyncio.Event(), asyncio.Event()
 
-        async def respond(asked: Asked) -> None:
+        async def respond(request: CompletionRequest) -> None:
             if has_begun:
-                await asked.write(OPENING, event(delta(content="Once ")))
-            asked_it.set()
-            await asked.gone()
-            gone.set()
-            asked.break_off()
+                await request.write(OPENING, event(delta(content="Once ")))
+            requested.set()
+            await request.wait_closed()
+            closed.set()
+            request.close()
 
-        async with fronted(respond) as url:
+        async with serve_upstream(respond) as url:
             async with ready(url) as peer:
                 await peer.send(user("long"), reply())
-                await asyncio.wait_for(asked_it.wait(), 20)
-            await asyncio.wait_for(gone.wait(), 20)
+                await asyncio.wait_for(requested.wait(), 20)
+            await asyncio.wait_for(closed.wait(), 20)
 
     asyncio.run(main())
 
 
-def test_a_failed_reply_leaves_the_session_as_it_was() -> None:
+def test_a_failed_response_does_not_change_the_session() -> None:
     async def main() -> None:
-        async def respond(asked: Asked) -> None:
-            if len(asked.body["messages"]) == 1:
-                await asked.write(http("503 Busy", an_error("Busy."), "Retry-After: 2"))
+        async def respond(request: CompletionRequest) -> None:
+            if len(request.body["messages"]) == 1:
+                await request.write(http("503 Busy", error_body("Busy."), "Retry-After: 2"))
             else:
-                await asked.stream(delta("length", content="He"), USAGE)
+                await request.stream(delta("length", content="He"), USAGE)
 
-        async with fronted(respond) as url, ready(url) as peer:
+        async with serve_upstream(respond) as url, ready(url) as peer:
             failed = (await turn(peer, "hi"))[-1]["response"]
             assert (failed["status"], failed["output"], failed["usage"]) == ("failed", [], None)
             assert failed["status_details"]["error"] == {
                 "type": "server_error",
                 "code": "upstream_error",
-                "message": "The upstream answered HTTP 503: Busy. Please try again in 2s.",
+                "message": "The upstream returned HTTP 503: Busy. Please try again in 2s.",
             }
             short = (await turn(peer, "again"))[-1]["response"]
             assert short["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
@@ -620,23 +619,23 @@ def test_a_failed_reply_leaves_the_session_as_it_was() -> None:
     asyncio.run(main())
 
 
-def test_a_tool_round_of_two_calls() -> None:
+def test_two_tool_calls_and_their_outputs() -> None:
     asked_for: list[dict[str, Any]] = []
 
-    async def respond(asked: Asked) -> None:
-        asked_for.append(asked.body)
+    async def respond(request: CompletionRequest) -> None:
+        asked_for.append(request.body)
         if len(asked_for) == 1:
-            await asked.stream(
+            await request.stream(
                 call(0, '{"city": "Oslo"}', id="a", name="f"),
                 call(1, '{"city": "Rome"}', id="b", name="f"),
                 delta("tool_calls"),
             )
         else:
-            await asked.stream(delta("stop", content="Both."))
+            await request.stream(delta("stop", content="Both."))
 
     async def main() -> None:
         function = {"type": "function", "name": "f", "parameters": {"type": "object"}}
-        async with fronted(respond) as url, ready(url) as peer:
+        async with serve_upstream(respond) as url, ready(url) as peer:
             await peer.send(configure(tools=[function], instructions="Be brief."))
             calls = (await turn(peer, "weather"))[-1]["response"]["output"]
             for number, made in enumerate(calls):
@@ -664,17 +663,17 @@ def test_a_tool_round_of_two_calls() -> None:
     ]
 
 
-def test_fifty_sessions_at_once_do_not_hear_each_other() -> None:
+def test_fifty_concurrent_sessions_are_independent() -> None:
     many, turns = 50, 3
 
     async def main() -> None:
         together = asyncio.Barrier(many)
 
-        async def respond(asked: Asked) -> None:
-            said = [line["content"] for line in asked.body["messages"]]
-            await asked.write(OPENING, event(delta(content=f"{len(said)} ")))
-            await together.wait()  # each of them is being answered
-            await asked.write(event(delta("stop", content=said[-1])), data("[DONE]"), CLOSING)
+        async def respond(request: CompletionRequest) -> None:
+            said = [line["content"] for line in request.body["messages"]]
+            await request.write(OPENING, event(delta(content=f"{len(said)} ")))
+            await together.wait()  # all requests are active at once
+            await request.write(event(delta("stop", content=said[-1])), data("[DONE]"), CLOSING)
 
         async def talk(url: str, number: int) -> None:
             async with ready(url) as peer:
@@ -683,19 +682,23 @@ def test_fifty_sessions_at_once_do_not_hear_each_other() -> None:
                     heard = text_of(await turn(peer, asked))
                     assert heard == f"{2 * index + 1} {asked}"
 
-        async with fronted(respond) as url, asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with (
+            serve_upstream(respond) as url,
+            asyncio.timeout(60),
+            asyncio.TaskGroup() as group,
+        ):
             for number in range(many):
                 group.create_task(talk(url, number))
 
     asyncio.run(main())
 
 
-# -------------------------------------------------------------------------------- servers of others
+# ----------------------------------------------------------------------------- third-party servers
 
 
 @pytest.fixture(scope="session")
 def aimock_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The chat completions of aimock."""
+    """The URL of aimock's chat completions."""
     weather = {"name": "weather", "arguments": '{"city": "Oslo"}', "id": "call_1"}
     fixtures: list[object] = [
         {"match": {"userMessage": "hello"}, "response": {"content": "Hi, scripted."}},
@@ -733,7 +736,7 @@ def aimock_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_aimock_through_the_official_client(aimock_api: str) -> None:
     async def main() -> None:
-        async with connected(upstream(aimock_api, "gpt", KEY)) as engine:
+        async with connect_upstream(upstream(aimock_api, "gpt", KEY)) as engine:
             async with talking(engine) as connection:
                 await ask(connection, "hello")
                 assert text(await until(connection, "response.done")) == "Hi, scripted."
@@ -756,14 +759,14 @@ def test_aimock_through_the_official_client(aimock_api: str) -> None:
     asyncio.run(main())
 
 
-def test_a_wrong_key_of_aimock_is_a_failed_reply(aimock_api: str) -> None:
+def test_a_wrong_key_for_aimock_fails_the_response(aimock_api: str) -> None:
     async def main() -> list[OutputPiece]:
-        async with connected(upstream(aimock_api, "gpt", "sk-wrong-0123456789")) as engine:
+        async with connect_upstream(upstream(aimock_api, "gpt", "sk-wrong-0123456789")) as engine:
             return [piece async for piece in engine.answer(QUESTION)]
 
     (finish,) = asyncio.run(main())
     assert isinstance(finish, Finish)
-    assert finish.message.startswith("The upstream answered HTTP 401")
+    assert finish.message.startswith("The upstream returned HTTP 401")
     assert "sk-wrong" not in finish.message
 
 
@@ -781,7 +784,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="session")
 def llama_api(data_home: Path) -> Iterator[str]:
-    """The chat completions of llama.cpp's own server, with the embedded model."""
+    """The URL of llama.cpp's own server with the embedded model."""
     (gguf,) = data_home.rglob("*.gguf")
     with subprocess.Popen(
         [sys.executable, "-c", _LLAMA, gguf, KEY],
@@ -801,8 +804,12 @@ def llama_api(data_home: Path) -> Iterator[str]:
 
 def test_llama_cpp_s_own_server(llama_api: str) -> None:
     async def main() -> None:
-        where = upstream(llama_api, "smollm2", KEY)
-        async with connected(where) as engine, run_server(engine) as url, ready(url) as peer:
+        target = upstream(llama_api, "smollm2", KEY)
+        async with (
+            connect_upstream(target) as engine,
+            run_server(engine) as url,
+            ready(url) as peer,
+        ):
             await peer.send(user("What is the capital of France?"), reply(max_output_tokens=4))
             events = await peer.until("response.done")
             short = events[-1]["response"]
@@ -823,9 +830,9 @@ def test_llama_cpp_s_own_server(llama_api: str) -> None:
     asyncio.run(main())
 
 
-def test_a_wrong_key_of_llama_cpp_s_server(llama_api: str) -> None:
+def test_a_wrong_key_for_llama_cpp_fails_the_response(llama_api: str) -> None:
     async def main() -> list[OutputPiece]:
-        async with connected(upstream(llama_api, "smollm2", "sk-wrong")) as engine:
+        async with connect_upstream(upstream(llama_api, "smollm2", "sk-wrong")) as engine:
             return [piece async for piece in engine.answer(QUESTION)]
 
-    assert asyncio.run(main()) == [failure("The upstream answered HTTP 401: Invalid API Key.")]
+    assert asyncio.run(main()) == [failure("The upstream returned HTTP 401: Invalid API Key.")]

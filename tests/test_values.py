@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from rtchat.core.values import Part
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from rtchat.core.values import Approval, Message, OtherItem, Part
 
 
 def test_values_are_what_their_fields_are() -> None:
@@ -12,3 +18,34 @@ def test_values_are_what_their_fields_are() -> None:
     assert not part.__eq__(text)
     assert len({part, Part("text", "hi"), Part("text", "ho")}) == 2
     assert repr(part) == "Part(kind='text', text='hi', data='')"
+
+
+def test_a_value_cannot_be_changed() -> None:
+    part = Part("text", "hi")
+    for name in ("text", "no_such_field"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(part, name, "ho")
+    with pytest.raises(FrozenInstanceError):
+        delattr(part, "text")
+    assert part == Part("text", "hi")
+
+
+def test_a_copy_may_differ_in_a_field() -> None:
+    part = Part("text", "hi")
+    assert replace(part, text="ho") == Part("text", "ho")
+    assert part == Part("text", "hi")
+
+
+def test_a_copy_is_equal() -> None:
+    one = Message("user", (Part("text", "Hi!"),))
+    assert copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
+
+
+def test_a_default_is_made_for_each_object() -> None:
+    assert OtherItem("a").fields is not OtherItem("a").fields
+    assert OtherItem("a", fields={"b": 1}).fields == {"b": 1}
+
+
+def test_a_field_without_a_default_must_be_given() -> None:
+    with pytest.raises(TypeError):
+        Approval("id", "name")  # type: ignore[call-arg] # the arguments are missing

@@ -1,8 +1,8 @@
-"""Servers that fail the spoken side: what a script sees of it, what is in its files, what is kept.
+"""Servers with faults in audio: the output, the audio files, and what is saved.
 
-Each row is one fault, met by `once` with a question and an answer in files, by lines from a pipe
-whose answers are recorded, and by a transcription. Not here: faults that have nothing to do with
-sound (`test_faults`), devices (`test_voice`).
+Each row is one fault, tried with `once` with audio files for question and answer, with `talk` on
+lines from a pipe whose answers are recorded, and with `transcribe`. Other faults are in
+`test_faults`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rtchat.audio.wav import WavWriter
 from rtchat.core.audio_state import MOST_MS, PIECE_MS, Speech, SpeechOptions
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta
+from rtchat.core.reply_audio import ReplyAudio
 from rtchat.core.values import BYTES_A_MS, Channel
 from tests.faults import EXPIRED, kept
 from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets
@@ -34,23 +35,23 @@ from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
 
 Steps: TypeAlias = Iterable[Step]
-"""What a server does about an event."""
+"""What a server does after an event."""
 On: TypeAlias = Mapping[str, Iterable[Steps]]
-"""By the type of an event, what is done about the first, the second…; then what is right."""
+"""By event type, what the server does after the first, the second…; then it behaves correctly."""
 
 SESSION: dict[str, object] = {"type": "realtime", "id": "s", "model": "m"}
 AUDIO = tone(440, 0.2)
 
 
 def sound(audio: bytes = AUDIO, id: str = "r", item: str = "a") -> str:
-    """A piece of what is to be heard of a reply."""
+    """An audio delta of a reply."""
     text = b64encode(audio).decode()
     place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
     return frame("response.output_audio.delta", delta=text, **place)
 
 
 def words(text: str, id: str = "r", item: str = "a") -> str:
-    """A piece of it in words."""
+    """A transcript delta of a reply."""
     place = {"response_id": id, "item_id": item, "output_index": 0, "content_index": 0}
     return frame("response.output_audio_transcript.delta", delta=text, **place)
 
@@ -60,8 +61,8 @@ def sound_done(id: str = "r", item: str = "a") -> str:
     return frame("response.output_audio.done", **place)
 
 
-def taken(item: str = "u") -> str:
-    """What was appended is a message."""
+def committed(item: str = "u") -> str:
+    """The appended audio becomes a message."""
     return frame("input_audio_buffer.committed", item_id=item)
 
 
@@ -81,7 +82,7 @@ def awaiting_transcript(item: str = "u") -> str:
 
 
 def answer(id: str) -> Steps:
-    """How a reply ought to be."""
+    """A correct reply."""
     return (
         heard("When?"),
         begun(id),
@@ -92,15 +93,15 @@ def answer(id: str) -> Steps:
     )
 
 
-class Ear:
-    """A server that listens and speaks by hand."""
+class AudioServer:
+    """A server with audio that follows a script."""
 
     def __init__(self, on: On) -> None:
         self._on = {kind: list(each) for kind, each in on.items()}
         self._replies = 0
-        self._writes_down = False
+        self._transcribes = False
         self.appended: list[int] = []
-        """For each connection, the bytes of audio that it was told."""
+        """For each connection, the bytes of audio that it received."""
 
     async def talk(self, client: ServerConnection) -> None:
         self.appended.append(0)
@@ -109,17 +110,17 @@ class Ear:
             event: dict[str, Any] = json.loads(data)
             kind = event["type"]
             if kind == "session.update":
-                self._writes_down = event["session"]["type"] == "transcription"
+                self._transcribes = event["session"]["type"] == "transcription"
             if kind == "input_audio_buffer.append":
                 self.appended[-1] += len(event["audio"]) * 3 // 4
-            await self._do(client, self._next(kind, self._right(kind)), event)
+            await self._do(client, self._next(kind, self._correct_steps(kind)), event)
 
-    def _right(self, kind: str) -> Steps:
+    def _correct_steps(self, kind: str) -> Steps:
         match kind:
             case "session.update":
                 return (frame("session.updated", session=SESSION),)
             case "input_audio_buffer.commit":
-                return (taken(), heard("When?")) if self._writes_down else (taken(),)
+                return (committed(), heard("When?")) if self._transcribes else (committed(),)
             case "input_audio_buffer.clear":
                 return (frame("input_audio_buffer.cleared"),)
             case "response.create":
@@ -145,16 +146,16 @@ class Ear:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run has left."""
+    """The results of a run."""
 
     code: int
     out: str
     err: tuple[str, ...] = ()
-    """The lines, but for those with the times of a reply; the server is HERE."""
+    """The lines on stderr, without the times of replies; the server's address is HERE."""
     kept: str = ""
-    """The items on disk and their states, in order."""
+    """The saved items and their states, in order."""
     wavs: tuple[float, ...] = ()
-    """Seconds of audio in each file that was written."""
+    """Seconds of audio in each written file."""
 
 
 QUESTION = 1.0
@@ -178,7 +179,7 @@ def observe(
     (home / "said").mkdir(parents=True)
     write_wav(home / "q.wav", tone(440, QUESTION))
     arguments, stdin = COMMANDS[command]
-    with background(lambda: sockets(Ear(on).talk, refusals=refusals)) as url:
+    with background(lambda: sockets(AudioServer(on).talk, refusals=refusals)) as url:
         ran = program.run(*arguments, "--url", url, *options, stdin=stdin)
     assert "Traceback" not in ran.err
     err = ran.err.replace(urlsplit(url).netloc, "HERE")
@@ -199,7 +200,10 @@ AGAIN = f"{LOST}; retrying in N s"
 BACK = "reconnected in N s"
 CLOSED = "rtchat: connection lost (1011): try again"
 CLOSED_AGAIN = "connection lost (1011); retrying in N s"
-NO_SOUND = "rtchat: the reply has no sound: said/a.wav was not written: choose a model that speaks"
+NO_SOUND = (
+    "rtchat: the reply contains no audio, so said/a.wav was not written: "
+    "choose a model with audio output"
+)
 REPLAYED = f"{BACK} · 1 turn replayed"
 HEARD = "you said: When?"
 HOUR = "connection lost (1001 Your session hit the maximum duration of 60 minutes.)"
@@ -207,12 +211,12 @@ HALF: Steps = (heard("When?"), begun(), words("Half"), sound())
 
 
 def reply(*more: Step, hears: bool = True) -> Steps:
-    """A reply in which something is out of order."""
+    """A reply with a fault in it."""
     return (*([heard("When?")] if hears else ()), begun(), words("Noon."), sound(), *more, done())
 
 
 def fine(*err: str, said: str = "When?", wavs: tuple[float, ...] = (0.2,)) -> Seen:
-    """`once` is answered."""
+    """The result of `once` with a complete reply."""
     return Seen(0, "Noon.\n", err, f"{said} completed | Noon. completed", wavs)
 
 
@@ -220,18 +224,18 @@ BOTH = "one completed | Noon. completed | two completed | Noon. completed"
 
 
 def fine_lines(*err: str, wavs: tuple[float, ...] = (0.2, 0.2)) -> Seen:
-    """Both lines are answered."""
+    """The result of two lines with complete replies."""
     return Seen(0, "Noon.\nNoon.\n", err, BOTH, wavs)
 
 
 def bad_lines(text: str, state: str, *err: str) -> Seen:
-    """The first line's reply is not whole."""
+    """The result of two lines if the first reply is incomplete."""
     states = f"one {state} | {text} {state} | two completed | Noon. completed"
     return Seen(1, f"{text}\nNoon.\n", err, states, (0.2, 0.2))
 
 
-def wrote(*err: str, out: str = "When?\n") -> Seen:
-    """A file was written down."""
+def transcribed(*err: str, out: str = "When?\n") -> Seen:
+    """The result of `transcribe` with a complete transcript."""
     return Seen(0, out, err)
 
 
@@ -248,11 +252,11 @@ OOPS = {"code": "server_error", "message": "Oops."}
 
 
 def nonsense(start: object, end: object, item: str) -> Steps:
-    """A turn at an impossible time."""
+    """A turn with impossible times."""
     return (
         frame("input_audio_buffer.speech_started", item_id=item, audio_start_ms=start),
         frame("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end),
-        taken(item),
+        committed(item),
         heard(f"{item}?", item),
     )
 
@@ -263,28 +267,28 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {
             "once": fine(AGAIN, HEARD),
             "talk": fine_lines(AGAIN),
-            "turns": wrote(AGAIN),
-            "whole": wrote(AGAIN),
+            "turns": transcribed(AGAIN),
+            "whole": transcribed(AGAIN),
         },
     ),
     "lost while audio is sent": (
         {APPEND: [(Mishap.RESET,)]},
         {
             "once": fine(AGAIN, REPLAYED, HEARD),
-            "turns": wrote(AGAIN, BACK),
+            "turns": transcribed(AGAIN, BACK),
             "whole": Seen(4, "", (BROKEN,)),
         },
     ),
     "lost after the commit": (
-        {COMMIT: [(taken(), Mishap.RESET)]},
+        {COMMIT: [(committed(), Mishap.RESET)]},
         {
             "once": fine(AGAIN, REPLAYED, HEARD),
-            "turns": wrote(AGAIN, BACK),
+            "turns": transcribed(AGAIN, BACK),
             "whole": Seen(4, "", (BROKEN,)),
         },
     ),
     "lost in the middle": (
-        {CREATE: [(*HALF, Close(1011))], COMMIT: [(taken(),), (taken(),)]},
+        {CREATE: [(*HALF, Close(1011))], COMMIT: [(committed(),), (committed(),)]},
         {
             "once": Seen(
                 4, "Half\n", (HEARD, CLOSED), "When? interrupted | Half interrupted", (0.2,)
@@ -293,9 +297,9 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         },
     ),
     "lost in the middle of words": (
-        {COMMIT: [(taken(), hearing("Wh"), Close(1011))]},
+        {COMMIT: [(committed(), hearing("Wh"), Close(1011))]},
         {
-            "turns": wrote(CLOSED_AGAIN, BACK, out="Wh\nWhen?\n"),
+            "turns": transcribed(CLOSED_AGAIN, BACK, out="Wh\nWhen?\n"),
             "whole": Seen(4, "Wh\n", (CLOSED,)),
         },
     ),
@@ -303,7 +307,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {COMMIT: [tuple(EXPIRED)], CREATE: [tuple(EXPIRED)]},
         {
             "talk": fine_lines(f"{HOUR}; retrying in N s", REPLAYED),
-            "turns": wrote(f"{HOUR}; retrying in N s", BACK),
+            "turns": transcribed(f"{HOUR}; retrying in N s", BACK),
         },
     ),
     "a rate limit": (
@@ -336,19 +340,19 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {COMMIT: [(NO_COMMIT,)]},
         {
             "once": Seen(1, "", ("rtchat: Too small.",), " failed"),
-            "turns": wrote(out=""),  # the server had committed all that was speech
+            "turns": transcribed(out=""),  # the server had committed all speech
             "whole": Seen(1, "", ("rtchat: the server reports: Too small.",)),
         },
     ),
     "words that cannot be had": (
-        {COMMIT: [(taken(), awaiting_transcript())]},
+        {COMMIT: [(committed(), awaiting_transcript())]},
         {
             "once": fine("rtchat: what was said could not be written down: noise", said=""),
             "turns": Seen(1, "", ("rtchat: what was said could not be written down: noise",)),
         },
     ),
     "words that never come": (
-        {COMMIT: [(taken(),)], CREATE: [reply(hears=False)]},
+        {COMMIT: [(committed(),)], CREATE: [reply(hears=False)]},
         {"once": fine(said=""), "turns": Seen(4, "", (SILENT,))},
     ),
     "words after the reply": (
@@ -356,12 +360,12 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
         {"once": fine("you said: Late?", said="Late?")},
     ),
     "words twice": (
-        {COMMIT: [(taken(), heard("When?"), heard("When again?"))]},
-        {"once": fine(HEARD), "turns": wrote()},
+        {COMMIT: [(committed(), heard("When?"), heard("When again?"))]},
+        {"once": fine(HEARD), "turns": transcribed()},
     ),
     "words of nobody": (
-        {COMMIT: [(taken(), heard("Who?", "else"), heard("When?"))]},
-        {"once": fine(HEARD), "turns": wrote(out="When?\nWho?\n")},
+        {COMMIT: [(committed(), heard("Who?", "else"), heard("When?"))]},
+        {"once": fine(HEARD), "turns": transcribed(out="When?\nWho?\n")},
     ),
     "sound of another reply, and after the end": (
         {CREATE: [(*reply(sound(id="other", item="b")), sound(), sound())]},
@@ -377,12 +381,12 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     ),
     "no word of the commit": ({COMMIT: [()]}, {"once": fine(said="")}),
     "the commit twice": (
-        {COMMIT: [(taken(), taken(), taken("v"), heard("When?"))]},
+        {COMMIT: [(committed(), committed(), committed("v"), heard("When?"))]},
         {"once": fine(HEARD)},
     ),
     "a turn at an impossible time": (
         {APPEND: [nonsense(-5, -(10**30), "x"), nonsense(10**17, "soon", "y")]},
-        {"turns": wrote(out="x?\ny?\nWhen?\n")},
+        {"turns": transcribed(out="x?\ny?\nWhen?\n")},
     ),
     "settings refused": (
         {UPDATE: [(NO_SETTINGS,)]},
@@ -403,11 +407,11 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_a_fault_leaves(name: str, tmp_path: Path) -> None:
+def test_the_results_of_each_fault(name: str, tmp_path: Path) -> None:
     on, ends = ROWS[name]
 
     def run(command: str) -> Seen:
-        is_waiting = SILENT in ends[command].err  # the others have all the time of a busy machine
+        is_waiting = SILENT in ends[command].err  # the others may take long on a busy machine
         hurry = ("--timeout", "2") if is_waiting else ()
         return observe(tmp_path / command, command, on, *hurry)
 
@@ -425,21 +429,21 @@ def test_what_a_fault_leaves(name: str, tmp_path: Path) -> None:
     ],
     ids=["a short wait", "busy", "a long wait", "no key"],
 )
-def test_a_transcription_that_is_refused(
+def test_a_refused_transcription(
     tmp_path: Path, refusals: list[tuple[int, str]], code: int, out: str
 ) -> None:
     seen = observe(tmp_path, "whole", {}, refusals=refusals)
     assert (seen.code, seen.out, len(seen.err)) == (code, out, 1)
 
 
-def test_a_trace_of_a_transcription_that_cannot_be_written_counts(tmp_path: Path) -> None:
+def test_an_unwritable_trace_of_a_transcription_sets_the_exit_code(tmp_path: Path) -> None:
     seen = observe(tmp_path, "turns", {}, "--trace", "/dev/full")
     assert (seen.code, seen.out, len(seen.err)) == (6, "When?\n", 1)
 
 
-def test_what_was_heard_until_an_interruption_is_there(tmp_path: Path) -> None:
+def test_transcripts_before_an_interruption_are_printed(tmp_path: Path) -> None:
     write_wav(tmp_path / "q.wav", tone(440, QUESTION))
-    server = Ear({COMMIT: [(taken(), hearing("Wh"))]})
+    server = AudioServer({COMMIT: [(committed(), hearing("Wh"))]})
     with background(lambda: sockets(server.talk)) as url:
         process = Program(tmp_path).start("transcribe", "q.wav", "--vad", "off", "--url", url)
         with process:
@@ -451,11 +455,11 @@ def test_what_was_heard_until_an_interruption_is_there(tmp_path: Path) -> None:
     assert b"Traceback" not in err
 
 
-# ---------------------------------------------------------------------- a file and a server's pace
+# ------------------------------------------------------------------------------------ flow control
 
 
-class Cut(Ear):
-    """A server that hears nothing of what it is told, and breaks off once it has so much."""
+class ClosingAudioServer(AudioServer):
+    """A server that processes no audio and closes the connection after a number of bytes."""
 
     def __init__(self, after: int) -> None:
         super().__init__({})
@@ -469,10 +473,10 @@ class Cut(Ear):
 
 
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
-def test_a_file_is_told_again_from_where_the_server_has_got_to(tmp_path: Path, piped: bool) -> None:
-    """It is sent faster than it is heard: much is on its way when the connection is lost."""
+def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
+    """A file is sent faster than it is processed, so much of it is lost with the connection."""
     file = write_wav(tmp_path / "long.wav", tone(440, 1.0) * 90)
-    server = Cut(60 * SECOND)
+    server = ClosingAudioServer(60 * SECOND)
     stdin = file.read_bytes() if piped else b""
     with background(lambda: sockets(server.talk)) as url:
         program = Program(tmp_path)
@@ -482,7 +486,7 @@ def test_a_file_is_told_again_from_where_the_server_has_got_to(tmp_path: Path, p
     assert server.appended[1:] == [90 * SECOND]
 
 
-# -------------------------------------------------------------------------- what is kept in memory
+# ------------------------------------------------------------------------------------------ memory
 
 OPEN = SpeechOptions(has_microphone=True, push_to_talk=False)
 SECONDS = MOST_MS // 1000
@@ -492,7 +496,7 @@ def ms(count: int, sample: int = 1) -> bytes:
     return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
 
 
-def test_a_turn_that_the_user_forgets_to_end_is_not_held_for_ever() -> None:
+def test_a_turn_never_ended_by_the_user_is_not_buffered_forever() -> None:
     speech = Speech(SpeechOptions(has_microphone=True))
     speech.toggle()
     for number in range(SECONDS + 5):
@@ -503,7 +507,7 @@ def test_a_turn_that_the_user_forgets_to_end_is_not_held_for_ever() -> None:
     assert speech.toggle() == b""
 
 
-def test_a_turn_that_the_server_forgets_to_end_is_not_held_for_ever() -> None:
+def test_a_turn_never_ended_by_the_server_is_not_buffered_forever() -> None:
     speech = Speech(OPEN)
     speech.started(0)
     for number in range(SECONDS + 5):
@@ -520,9 +524,7 @@ def test_a_turn_that_the_server_forgets_to_end_is_not_held_for_ever() -> None:
         (0, -(10**15), ms(1000) + ms(1000, 2)),
     ],
 )
-def test_what_was_said_at_an_impossible_time_is_what_there_is(
-    start: int, end: int, said: bytes
-) -> None:
+def test_a_turn_with_impossible_times_is_clamped(start: int, end: int, said: bytes) -> None:
     speech = Speech(OPEN)
     for number in (1, 2):
         speech.captured(ms(1000, number), has_session=True)
@@ -531,7 +533,7 @@ def test_what_was_said_at_an_impossible_time_is_what_there_is(
     assert speech.committed() == said
 
 
-def test_what_waited_for_a_session_is_not_dropped_and_no_event_is_too_large() -> None:
+def test_audio_waiting_for_a_session_is_sent_in_limited_events() -> None:
     speech = Speech(OPEN)
     said = ms(2 * PIECE_MS) + ms(20, 2)
     speech.hold_first([said])
@@ -539,14 +541,14 @@ def test_what_waited_for_a_session_is_not_dropped_and_no_event_is_too_large() ->
     assert list(speech.opened()) == [AppendAudio(piece, live=False) for piece in pieces]
 
 
-def test_what_was_heard_of_one_session_is_not_known_to_the_next() -> None:
-    speech = Speech(SpeechOptions(speaks=True))
+def test_speech_times_of_one_session_do_not_apply_to_the_next() -> None:
+    replies = ReplyAudio(speaks=True)
     audio = Delta(Channel.AUDIO, b64encode(ms(20)).decode(), "r1", "a1")
-    assert speech.play(audio) == Play("a1", 0, ms(20))
-    assert speech.was_played("a1")
-    speech.closed()
-    assert not speech.was_played("a1")
-    assert speech.play(audio) == Play("a1", 0, ms(20))
+    assert replies.play(audio) == Play("a1", 0, ms(20))
+    assert replies.was_played("a1")
+    replies.close()
+    assert not replies.was_played("a1")
+    assert replies.play(audio) == Play("a1", 0, ms(20))
 
 
 def test_only_one_recording_is_open_at_a_time(tmp_path: Path) -> None:

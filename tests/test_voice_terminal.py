@@ -1,4 +1,4 @@
-"""What a person sees and presses in a voice conversation, at a real terminal."""
+"""The screen and the keys of a voice conversation on a real terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def conversation(
     columns: int = 72,
     editor: str = "",
 ) -> Iterator[Voiced]:
-    """One that has begun; the line that says so is not of interest."""
+    """A conversation that has started, without its greeting."""
     voiced = Voiced(*options, columns=columns, editor=editor)
     try:
         voiced.happens(Ready("model", 0.1), *([microphone] if microphone else []))
@@ -57,7 +57,7 @@ def conversation(
 
 
 def rows(lines: list[str]) -> list[str]:
-    """What is below the greeting and above the toolbar."""
+    """The rows below the greeting and above the toolbar."""
     shown = lines[1:]
     if shown[-1][:1] in ("●", "○"):
         del shown[-1]
@@ -69,7 +69,7 @@ def rows(lines: list[str]) -> list[str]:
 # ------------------------------------------------------------------------------- a spoken question
 
 
-def test_a_spoken_question_reads_as_one_that_was_typed() -> None:
+def test_a_spoken_question_looks_like_a_typed_one() -> None:
     with conversation() as voiced:
         voiced.happens(*BEGUN)
         streaming = rows(voiced.shows("It is"))
@@ -81,7 +81,7 @@ def test_a_spoken_question_reads_as_one_that_was_typed() -> None:
     assert after == [*TOLD, PROMPT]
 
 
-def test_an_entry_waits_with_its_cursor_and_with_what_is_typed_meanwhile() -> None:
+def test_an_unfinished_entry_survives_a_spoken_turn() -> None:
     with conversation() as voiced:
         voiced.types("my draft of\ntwo lines\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D")
         voiced.shows("two lines")
@@ -98,7 +98,7 @@ def test_an_entry_waits_with_its_cursor_and_with_what_is_typed_meanwhile() -> No
     assert meant == r"UserSaid(text='my draft of\ntwoXYlines')"
 
 
-def test_enter_in_mid_reply_sends_nothing_behind_ones_back() -> None:
+def test_enter_during_a_reply_sends_nothing() -> None:
     with conversation() as voiced:
         voiced.types("draft")
         voiced.shows("draft")
@@ -112,7 +112,7 @@ def test_enter_in_mid_reply_sends_nothing_behind_ones_back() -> None:
         assert voiced.means() == "LeaveAsked(exit=<ExitCode.OK: 0>)"
 
 
-def test_what_was_heard_late_stands_after_the_reply() -> None:
+def test_a_late_transcript_is_shown_after_the_reply() -> None:
     with conversation() as voiced:
         voiced.types("draft")
         voiced.shows("draft")
@@ -127,7 +127,7 @@ def test_what_was_heard_late_stands_after_the_reply() -> None:
     ]
 
 
-def test_one_spoken_question_after_the_other() -> None:
+def test_consecutive_spoken_questions() -> None:
     with conversation() as voiced:
         voiced.types("draft")
         voiced.shows("draft")
@@ -139,11 +139,11 @@ def test_one_spoken_question_after_the_other() -> None:
     assert after == [*TOLD, *TOLD, *TOLD, *wait, f"{PROMPT} draft"]
 
 
-# ------------------------------------------------------------------- at a moment when it is not due
+# -------------------------------------------------------------------------- at inconvenient moments
 
 
 @pytest.mark.parametrize("first", ["typed", "spoken"])
-def test_in_the_very_moment_of_enter(first: str) -> None:
+def test_speech_at_the_moment_of_enter(first: str) -> None:
     with conversation() as voiced:
         voiced.shows(PROMPT)
         os.kill(voiced.process.pid, signal.SIGSTOP)
@@ -168,7 +168,7 @@ def test_in_the_very_moment_of_enter(first: str) -> None:
     assert sum("hello" in line for line in after) == 1
 
 
-def test_while_a_typed_question_waits_to_be_asked() -> None:
+def test_speech_while_a_typed_question_is_queued() -> None:
     with conversation() as voiced:
         voiced.types("hello\r")
         voiced.means()
@@ -195,7 +195,7 @@ def test_speaking_stops_the_reply_to_a_typed_question() -> None:
     assert after == [f"{PROMPT} hello", "", "Hi th", "", "interrupted", *TOLD, PROMPT]
 
 
-def test_while_it_is_asked_whether_a_tool_may_run() -> None:
+def test_speech_during_an_approval_prompt() -> None:
     with conversation() as voiced:
         voiced.types("hello\r")
         voiced.means()
@@ -209,7 +209,7 @@ def test_while_it_is_asked_whether_a_tool_may_run() -> None:
         assert voiced.means() == "UserSaid(text='next')"
 
 
-def test_a_spoken_question_may_call_tools_too() -> None:
+def test_a_spoken_question_can_call_tools() -> None:
     with conversation() as voiced:
         voiced.types("draft")
         voiced.shows("draft")
@@ -229,7 +229,7 @@ def test_a_spoken_question_may_call_tools_too() -> None:
         ("\x18", PROMPT, ""),
     ],
 )
-def test_in_the_middle_of_a_menu_or_a_search(keys: str, seen: str, left: str) -> None:
+def test_speech_during_a_menu_or_search(keys: str, seen: str, left: str) -> None:
     with conversation() as voiced:
         voiced.types(keys)
         voiced.shows(seen.replace("(reverse-i-search)", "I-search"))
@@ -241,7 +241,7 @@ def test_in_the_middle_of_a_menu_or_a_search(keys: str, seen: str, left: str) ->
         assert left + "!" in voiced.means()
 
 
-def test_what_stood_below_an_earlier_entry_is_there_still() -> None:
+def test_output_below_an_earlier_entry_is_kept() -> None:
     with conversation() as voiced:
         voiced.types("/mute\r")
         voiced.means()
@@ -253,7 +253,7 @@ def test_what_stood_below_an_earlier_entry_is_there_still() -> None:
         assert voiced.means() == "UserSaid(text='draft')"
 
 
-def test_while_the_entry_is_in_an_editor(tmp_path: Path) -> None:
+def test_speech_while_the_entry_is_in_an_editor(tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
     editor = tmp_path / "editor"
@@ -273,7 +273,7 @@ def test_while_the_entry_is_in_an_editor(tmp_path: Path) -> None:
     assert not any("news" in line or "late" in line for line in held)
 
 
-def test_a_window_of_changing_size_in_mid_reply() -> None:
+def test_resizing_the_window_during_a_reply() -> None:
     with conversation(columns=120) as voiced:
         voiced.types("draft")
         voiced.happens(*BEGUN)
@@ -287,10 +287,10 @@ def test_a_window_of_changing_size_in_mid_reply() -> None:
     assert not any("│" in line or "╭" in line for line in after)
 
 
-# --------------------------------------------------------------------------------- keys and meter
+# --------------------------------------------------------------------------- keys and level meter
 
 
-def test_ctrl_t_and_mute_turn_the_microphone() -> None:
+def test_ctrl_t_and_mute_toggle_the_microphone() -> None:
     with conversation() as voiced:
         voiced.types("dr\x14aft")
         assert voiced.means() == TOGGLED
@@ -305,14 +305,14 @@ def test_ctrl_t_and_mute_turn_the_microphone() -> None:
         assert voiced.means() == TOGGLED
 
 
-def test_without_voice_ctrl_t_is_what_it_is_everywhere() -> None:
+def test_ctrl_t_without_voice_keeps_its_usual_meaning() -> None:
     with conversation("silent", microphone=None) as voiced:
         voiced.types("ab\x14\r")
         assert voiced.means() == "UserSaid(text='ba')"
 
 
 @pytest.mark.parametrize(("keys", "then"), [("\x03", ""), ("\x1b", ""), ("draft\x1b", "draft")])
-def test_what_is_still_to_be_heard_can_be_stopped_at_the_prompt(keys: str, then: str) -> None:
+def test_playback_can_be_stopped_at_the_prompt(keys: str, then: str) -> None:
     with conversation() as voiced:
         voiced.measures(is_playing=True)
         voiced.shows("Esc stops playback")
@@ -323,7 +323,7 @@ def test_what_is_still_to_be_heard_can_be_stopped_at_the_prompt(keys: str, then:
 
 
 @pytest.mark.parametrize(("keys", "then"), [("\x03", ""), ("\x1b", ""), ("draft\x1b", "draft")])
-def test_what_is_being_said_by_hand_can_be_dropped(keys: str, then: str) -> None:
+def test_a_push_to_talk_recording_can_be_discarded(keys: str, then: str) -> None:
     with conversation(microphone=ON_HAND) as voiced:
         voiced.shows("Ctrl-T sends · Esc discards")
         voiced.types(keys)
@@ -332,7 +332,7 @@ def test_what_is_being_said_by_hand_can_be_dropped(keys: str, then: str) -> None
         assert rows(voiced.shows("Ctrl-T to talk")) == [f"{PROMPT} {then}".rstrip()]
 
 
-def test_ctrl_c_clears_the_text_first_and_at_last_says_how_to_leave() -> None:
+def test_ctrl_c_clears_the_text_before_it_shows_how_to_leave() -> None:
     with conversation() as voiced:
         voiced.measures(is_playing=True)
         voiced.shows("Esc stops playback")
@@ -379,7 +379,7 @@ def test_what_stops_a_reply(microphone: MicrophoneStatus | None, columns: int, f
         assert voiced.shows("│ It is")[-1].startswith(footer)
 
 
-def test_a_screen_reader_is_told_in_lines() -> None:
+def test_a_screen_reader_gets_lines() -> None:
     with conversation("plain") as voiced:
         voiced.types("draft")
         voiced.happens(MUTED, *BEGUN, *REST)
@@ -390,7 +390,7 @@ def test_a_screen_reader_is_told_in_lines() -> None:
     ]
 
 
-def test_leaving_when_the_conversation_ends_in_mid_reply() -> None:
+def test_exit_when_the_conversation_ends_during_a_reply() -> None:
     with conversation() as voiced:
         voiced.happens(*BEGUN)
         voiced.shows("│ It is")

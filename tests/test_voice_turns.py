@@ -1,5 +1,5 @@
-"""Typing and speaking at any time, in random orders: nothing that is typed is lost, a reply and an
-entry are never on the screen at once, and the prompt always comes back."""
+"""Typing and speaking in random order: no typed text is lost, a reply and an entry are never on the
+screen at the same time, and the prompt always returns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Meters:
 
 
 class _Screen:
-    """Sees to it that replies have the screen for themselves."""
+    """A screen that checks that no entry is visible during a reply."""
 
     def __init__(self) -> None:
         self.is_free: Callable[[], bool] = lambda: True
@@ -62,7 +62,7 @@ class _Screen:
 
 
 class _Conversation:
-    """As much of the real one as decides what a terminal is told."""
+    """A simulation of the conversation, as far as the terminal depends on it."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.show = terminal.show
@@ -89,17 +89,17 @@ class _Conversation:
 
     @property
     def waits(self) -> bool:
-        """For an answer."""
+        """Whether it waits for an answer."""
         return self._calls
 
     def speak(self) -> None:
-        """The user says something aloud."""
+        """The user speaks."""
         if self._current is not None:
             self._over(Status.CANCELLED)
         self._ask(QuestionAsked("", "m", spoken=True))
 
     def go_on(self) -> None:
-        """A little more of the reply."""
+        """The next delta of the reply."""
         if self._current is not None and not self._calls:
             self.show(TextArrived("word "))
 
@@ -110,7 +110,7 @@ class _Conversation:
             self.show(ToolAsked(ToolCall("tool", "c", "{}")))
 
     def end(self, status: Status = Status.COMPLETED) -> bool:
-        """The reply is over; whether there was one."""
+        """End the reply. Returns whether there was one."""
         if self._current is None:
             return False
         self._over(status)
@@ -137,7 +137,7 @@ async def _turns(count: int) -> None:
 
 
 async def _until(happened: Callable[[], bool]) -> None:
-    while not happened():  # noqa: ASYNC110 - there is nothing that would say so
+    while not happened():  # noqa: ASYNC110 - nothing signals this
         await asyncio.sleep(0.001)
 
 
@@ -152,7 +152,7 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
 
     def types() -> None:
         nonlocal typed
-        if not conversation.waits:  # what is typed at its question is an answer to it
+        if not conversation.waits:  # text typed at an approval prompt is its answer
             letters = rng.choice(LETTERS) * rng.randrange(1, 4)
             typed += letters
             keys.send_text(letters)
@@ -172,13 +172,15 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
         for _ in range(60):
             act = rng.choice(acts)
             if act == conversation.call:
-                await _turns(20)  # keys that are on their way would be an answer
+                await _turns(20)  # pending keys would be taken as the answer
             act()
             await _turns(rng.choice((0, 0, 1, 2, 5, 20)))
         async with asyncio.timeout(10):
             await _until(lambda: not conversation.end() and prompt.active)
             keys.send_text("!")
-            while "!" not in "".join(conversation.said):  # else a reply to an Enter comes between
+            while "!" not in "".join(
+                conversation.said
+            ):  # else a reply to an Enter comes in between
                 await _until(lambda: not conversation.end() and prompt.active)
                 keys.send_text("\r")
                 await _turns(20)

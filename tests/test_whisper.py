@@ -1,4 +1,4 @@
-"""Whisper: what it is given, what is believed of it, and how its tokens become text."""
+"""Whisper: features, windows, plausibility checks and tokens."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def tone(hertz: float, seconds: float = 1) -> Samples:
     return samples
 
 
-# ----------------------------------------------------------------------------------------- features
+# ---------------------------------------------------------------------------------------- features
 
 STEP = 45.2456 / 81
-"""8 kHz are so many mels, and 82 edges are so far apart; 1 kHz is at 15, and below that a mel is
+"""82 edges are evenly spaced in mels up to 8 kHz. 1 kHz is at 15 mels, and below that a mel is
 66.7 Hz."""
 
 
@@ -50,7 +50,7 @@ def test_a_tone_is_loudest_in_its_band(hertz: float, band: int) -> None:
     assert set(np.argmax(seen, axis=0)[2:-2]) == {band}
 
 
-def test_what_whisper_has_not_learned_to_hear_leaves_nothing() -> None:
+def test_frequencies_above_8_khz_are_ignored() -> None:
     assert mel(tone(10_000), 1)[:, 5:-5].max() < mel(tone(1000), 1).max() - 1
 
 
@@ -59,27 +59,27 @@ def test_features_span_no_more_than_eight_decades() -> None:
     assert seen.max() - seen.min() == pytest.approx(2)
 
 
-def test_silence_is_as_low_as_it_gets_and_as_long_as_was_asked_for() -> None:
+def test_silence_has_the_minimum_value_and_the_requested_length() -> None:
     seen = mel(np.zeros(10, np.float32), 2)
     assert seen.shape == (BANDS, 200)
     assert set(seen.round(5).flat) == {-1.5}
 
 
-def test_a_tone_that_is_over_is_followed_by_silence() -> None:
+def test_short_audio_is_padded_with_silence() -> None:
     seen = mel(tone(1000, 0.5), 2)[26]
     assert np.flatnonzero(seen > seen.max() - 0.5).tolist() == list(range(51))
 
 
-# ------------------------------------------------------------------------------------------ windows
+# ----------------------------------------------------------------------------------------- windows
 
 
-def test_what_fits_is_one_window() -> None:
+def test_short_audio_is_one_window() -> None:
     audio = np.ones(30 * RATE, np.float32)
     assert [len(window) for window in windows(audio)] == [len(audio)]
     assert [len(window) for window in windows(audio[:0])] == [0]
 
 
-def test_what_is_long_is_cut_where_it_is_quiet_and_nothing_is_lost() -> None:
+def test_long_audio_is_cut_at_quiet_points() -> None:
     audio = np.random.default_rng(0).normal(0, 0.1, 80 * RATE).astype(np.float32)
     for quiet in (24, 47):
         audio[quiet * RATE : quiet * RATE + RATE // 2] *= 0.01
@@ -91,7 +91,7 @@ def test_what_is_long_is_cut_where_it_is_quiet_and_nothing_is_lost() -> None:
     assert max(len(part) for part in parts) <= 30 * RATE
 
 
-# ------------------------------------------------------------------------------------------ belief
+# ------------------------------------------------------------------------------------ plausibility
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,7 @@ def test_what_is_long_is_cut_where_it_is_quiet_and_nothing_is_lost() -> None:
         ("", 0, 0),
     ],
 )
-def test_what_was_not_said_is_not_believed(
-    text: str, log_probability: float, no_speech: float
-) -> None:
+def test_implausible_text_is_dropped(text: str, log_probability: float, no_speech: float) -> None:
     assert Hypothesis(text, log_probability, no_speech).words == ""
 
 
@@ -120,7 +118,7 @@ def test_what_was_not_said_is_not_believed(
         ("no no no", -0.3, 0.1),
     ],
 )
-def test_what_was_said_is(text: str, log_probability: float, no_speech: float) -> None:
+def test_plausible_text_is_kept(text: str, log_probability: float, no_speech: float) -> None:
     assert Hypothesis(text, log_probability, no_speech).words == text
 
 
@@ -134,7 +132,7 @@ def vocabulary() -> list[str]:
 TOKENS = vocabulary()
 
 
-def test_tokens_are_the_text_that_they_stand_for() -> None:
+def test_tokens_are_decoded() -> None:
     tokens = ["<|startoftranscript|>", "ĠHello", ",", "Ġcaf", "Ã", "©", "!", "<|endoftext|>"]
     assert detokenize(tokens) == "Hello, café!"
 
@@ -151,7 +149,7 @@ def test_the_vocabulary_has_a_token_for_each_byte() -> None:
 
 @given(st.lists(st.sampled_from(TOKENS) | st.text()))
 @example(["\ud800", "Ġ", "<|", "|>", "\x00"])
-def test_any_tokens_are_text(tokens: list[str]) -> None:
+def test_any_tokens_can_be_decoded(tokens: list[str]) -> None:
     text = detokenize(tokens)
     assert text == text.strip()
     assert text.encode().decode() == text

@@ -1,4 +1,4 @@
-"""The client's side of the wire: what is sent, and what is made of whatever a server says."""
+"""The client's codec: encoding commands, and decoding anything that a server sends."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from rtchat.wire import decode, encode, read_error_body, read_frame
 from tests.oracle import assert_client_event
 from tests.wire_examples import BETA_EVENTS, COMMANDS, EVENTS, TOOL, VARIANTS, Json
 
-# ------------------------------------------------------------------------------------ what is sent
+# ---------------------------------------------------------------------------------------- encoding
 
 
 @pytest.mark.parametrize(("command", "ga", "beta"), COMMANDS)
@@ -113,12 +113,12 @@ _ANY_COMMAND: st.SearchStrategy[Command] = st.one_of(
 
 
 @given(_ANY_COMMAND, st.text(max_size=20))
-def test_the_official_types_take_whatever_is_sent(command: Command, event_id: str) -> None:
+def test_the_official_types_accept_every_command(command: Command, event_id: str) -> None:
     assert_client_event(encode(command, event_id))
 
 
 @given(_ITEMS)
-def test_an_item_comes_back_from_the_wire(item: Item) -> None:
+def test_items_survive_a_round_trip(item: Item) -> None:
     sent = encode(AddItem(item), "e")["item"]
     assert decode({"type": "conversation.item.retrieved", "item": sent}) == [ItemRetrieved(item)]
 
@@ -132,12 +132,12 @@ def test_an_item_comes_back_from_the_wire(item: Item) -> None:
         OtherItem("mcp_call", "i2", {"type": "mcp_call", "id": "i2", "output": "7"}),
     ],
 )
-def test_what_is_said_of_remote_tools_comes_back_too(item: Item) -> None:
+def test_approval_items_survive_a_round_trip(item: Item) -> None:
     sent = encode(AddItem(item), "e")["item"]
     assert decode({"type": "conversation.item.retrieved", "item": sent}) == [ItemRetrieved(item)]
 
 
-# ------------------------------------------------------------------------------ what a server says
+# ---------------------------------------------------------------------------------------- decoding
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,12 @@ def test_every_event_of_the_api_is_known() -> None:
 @pytest.mark.parametrize(
     ("data", "events"), [row[1:] for row in VARIANTS], ids=[row[0] for row in VARIANTS]
 )
-def test_what_servers_do_that_the_reference_does_not_say(
-    data: Json, events: list[ServerEvent]
-) -> None:
+def test_deviations_of_servers_from_the_reference(data: Json, events: list[ServerEvent]) -> None:
     assert decode(data) == events
 
 
 @pytest.mark.parametrize(("number", "read"), [(2.9, 2), (1e300, 0), (10**400, 0), (math.nan, 0)])
-def test_a_number_that_is_no_index(number: float, read: int) -> None:
+def test_an_invalid_index(number: float, read: int) -> None:
     data: Json = {"type": "conversation.item.truncated", "item_id": "i", "audio_end_ms": number}
     assert decode(data) == [ItemTruncated("i", 0, read)]
 
@@ -207,19 +205,19 @@ _SPITEFUL = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=5), _JSON), st.none() | _JSON)
-def test_any_object_is_an_event(data: Json, kind: object) -> None:
+def test_any_object_is_decoded(data: Json, kind: object) -> None:
     assert decode(data | {"type": kind})
 
 
 @given(_TYPES, st.dictionaries(_KEYS, _SPITEFUL))
-def test_any_object_of_a_known_type_is_that_event(kind: str, data: Json) -> None:
+def test_any_object_of_a_known_type_is_decoded_as_that_type(kind: str, data: Json) -> None:
     first, *notes = decode(data | {"type": kind})
     assert not isinstance(first, Unknown)
     assert all(isinstance(note, Unknown) for note in notes)
 
 
 def _mutated(value: object, path: list[int], other: object) -> object:
-    """The value with another in place of one that the path leads to."""
+    """A copy of the value with the one at the path replaced."""
     if isinstance(value, dict) and value and path:
         key = list(value)[path[0] % len(value)]
         return value | {key: _mutated(value[key], path[1:], other)}
@@ -230,7 +228,7 @@ def _mutated(value: object, path: list[int], other: object) -> object:
 
 
 @given(st.sampled_from(EVENTS), st.lists(st.integers(0, 9), min_size=1, max_size=5), _SPITEFUL)
-def test_a_valid_event_with_one_wrong_field_is_still_read(
+def test_a_valid_event_with_one_wrong_field_is_decoded(
     known: tuple[Json, ServerEvent], path: list[int], other: object
 ) -> None:
     data = _mutated(known[0], path, other)
@@ -247,28 +245,31 @@ def test_a_valid_event_with_one_wrong_field_is_still_read(
 @pytest.mark.parametrize(
     ("frame", "why"),
     [
-        (b'{"type": "error"}', "a binary frame of 17 bytes"),
-        ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
-        ("[1]", "a JSON value that is not an object"),
-        ("null", "a JSON value that is not an object"),
-        ("{}", "an object without a type"),
-        ('{"type": 5}', "an object without a type"),
-        ('{"type": "x", "n": NaN}', "not JSON: NaN is no number"),
-        ('{"type": "x", "n": -Infinity}', "not JSON: -Infinity is no number"),
-        ('{"type": "x", "n": 1e999}', "not JSON: a number is out of range"),
-        ('{"type": "x", "n": ' + "[" * 101 + "]" * 101 + "}", "not JSON: nested deeper than 100"),
+        (b'{"type": "error"}', "binary frame of 17 bytes"),
+        ("", "invalid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[1]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "the object has no type"),
+        ('{"type": 5}', "the object has no type"),
+        ('{"type": "x", "n": NaN}', "invalid JSON: NaN is not a number"),
+        ('{"type": "x", "n": -Infinity}', "invalid JSON: -Infinity is not a number"),
+        ('{"type": "x", "n": 1e999}', "invalid JSON: number out of range"),
+        (
+            '{"type": "x", "n": ' + "[" * 101 + "]" * 101 + "}",
+            "invalid JSON: nested more than 100 levels deep",
+        ),
     ],
 )
-def test_a_frame_that_cannot_be_read_says_why(frame: str | bytes, why: str) -> None:
+def test_an_unreadable_frame_has_a_reason(frame: str | bytes, why: str) -> None:
     assert read_frame(frame) == Unknown("", why)
 
 
 @pytest.mark.parametrize("frame", ["[" * 100_000, '{"type":' * 100_000, "1" * 5000])
-def test_no_frame_is_too_much(frame: str) -> None:
+def test_large_and_deep_frames_do_not_raise(frame: str) -> None:
     assert isinstance(read_frame(frame), Unknown)
 
 
-def test_what_a_frame_says_can_be_written_again() -> None:
+def test_a_decoded_frame_can_be_encoded_again() -> None:
     frame = r'{"type": "x", "a\ud800": ["\ud83d\ude00", "\udc00b", {"deep": [1.5, true, null]}]}'
     data = read_frame(frame)
     assert not isinstance(data, Unknown)
@@ -277,7 +278,7 @@ def test_what_a_frame_says_can_be_written_again() -> None:
 
 
 @given(st.text() | st.binary() | _JSON.map(json.dumps))
-def test_any_frame_is_read(frame: str | bytes) -> None:
+def test_any_frame_is_read_without_an_exception(frame: str | bytes) -> None:
     data = read_frame(frame)
     if not isinstance(data, Unknown):
         assert read_frame(compact_json(data)) == data
@@ -285,7 +286,7 @@ def test_any_frame_is_read(frame: str | bytes) -> None:
 
 
 @given(st.dictionaries(st.text(max_size=5), _JSON))
-def test_a_frame_comes_back_as_it_was(data: Json) -> None:
+def test_a_frame_is_read_without_loss(data: Json) -> None:
     frame = json.dumps(data | {"type": "x"})
     read = read_frame(frame)
     if "NaN" not in frame and "Infinity" not in frame:
@@ -305,7 +306,7 @@ def test_a_frame_comes_back_as_it_was(data: Json) -> None:
         (b"[" * 100_000, ""),
     ],
 )
-def test_the_message_of_an_error_page(body: bytes, words: str) -> None:
+def test_the_message_of_an_http_error_body(body: bytes, words: str) -> None:
     assert read_error_body(body) == words
 
 
@@ -325,7 +326,7 @@ def _received(path: Path) -> list[Mapping[str, object]]:
 
 @pytest.mark.skipif(not _recorded(), reason="there are no recordings beside this checkout")
 @pytest.mark.parametrize("path", _recorded(), ids=lambda path: path.stem)
-def test_a_real_session_is_read_in_full(path: Path) -> None:
+def test_a_recorded_session_is_decoded_completely(path: Path) -> None:
     events = [event for data in _received(path) for event in decode(data)]
     assert [event for event in events if isinstance(event, Unknown)] == []
     texts: list[str] = []
@@ -346,7 +347,7 @@ def test_a_real_session_is_read_in_full(path: Path) -> None:
                 before = shown
                 shown += reply.finish(items)
                 assert before == shown == reply.text
-                if whole:  # xAI's reports the item without its content
+                if whole:  # xAI reports the item without its content
                     assert shown == "\n\n".join(whole)
                 texts.append(shown)
             case _:
@@ -354,7 +355,7 @@ def test_a_real_session_is_read_in_full(path: Path) -> None:
     assert any(texts)
 
 
-def test_what_is_held_back_is_beside_the_delta() -> None:
+def test_held_back_text_is_attached_to_the_delta() -> None:
     event = {"type": "response.output_text.delta", "delta": "so ", "item_id": "i"}
     assert decode(event, "s") == [Delta(Channel.TEXT, "so ", item_id="i", held="s")]
     assert decode({"type": "response.created"}, "s") == decode({"type": "response.created"})

@@ -1,5 +1,5 @@
-"""Events without keys: every string of them, and every text that arrives in deltas, whatever else
-arrives between these."""
+"""Redaction of keys in events: in every string, and in every text that arrives in deltas, even if
+other events arrive in between."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def delta(text: str, kind: str = "response.output_text.delta", **place: object) 
 
 
 def read(*events: Event, ends: bool = True) -> list[tuple[Event, str]]:
-    """What comes of these, each with what is held back."""
+    """The redacted events, each with the text that is held back."""
     events_redactor = EventRedactor(REDACTOR)
     out: list[tuple[Event, str]] = []
     for event in events:
@@ -40,7 +40,7 @@ def texts(events: Iterable[tuple[Event, str]]) -> list[str]:
     return [event["delta"] for event, _ in events if "delta" in event]
 
 
-def test_a_delta_is_held_back_as_far_as_it_may_begin_a_key() -> None:
+def test_the_possible_start_of_a_key_is_held_back() -> None:
     event = delta("yes sk-01")
     assert read(event, ends=False) == [(event | {"delta": "yes "}, "sk-01")]
     assert texts(read(event, delta("9"))) == ["yes ", "sk-019"]
@@ -59,7 +59,7 @@ def test_a_delta_is_held_back_as_far_as_it_may_begin_a_key() -> None:
     ],
     ids=lambda end: str(end["type"]),
 )
-def test_what_ends_a_text_brings_what_was_held_back(end: Event) -> None:
+def test_the_end_of_a_text_releases_the_held_back_text(end: Event) -> None:
     assert read(delta("yes s"), end, ends=False) == [
         (delta("yes "), "s"),
         (delta("s"), ""),
@@ -83,12 +83,12 @@ def test_what_ends_a_text_brings_what_was_held_back(end: Event) -> None:
     ],
     ids=lambda other: str(other["type"]),
 )
-def test_what_does_not_end_a_text_may_come_between(other: Event) -> None:
+def test_other_events_do_not_release_held_back_text(other: Event) -> None:
     out = read(delta("s"), other, delta(KEY[1:]))
     assert out == [(delta(""), "s"), (other, ""), (delta("[key]"), "")]
 
 
-def test_a_part_is_one_text_whatever_its_events_are_called() -> None:
+def test_a_part_is_one_text_however_its_events_differ() -> None:
     ways: list[dict[str, Any]] = [
         {"response_id": ""},
         {"output_index": 3},
@@ -100,7 +100,7 @@ def test_a_part_is_one_text_whatever_its_events_are_called() -> None:
         assert texts(read(delta(KEY[:9]), delta(KEY[9:], **way))) == ["", "[key]"]
 
 
-def test_the_words_of_the_user_are_one_text_each() -> None:
+def test_each_input_transcript_is_one_text() -> None:
     kind = "conversation.item.input_audio_transcription"
     heard = [delta(KEY[:9], f"{kind}.delta"), delta(KEY[9:12], f"{kind}.delta", content_index=1)]
     item = {"type": "conversation.item.done", "item": {"id": "i"}}
@@ -110,7 +110,7 @@ def test_the_words_of_the_user_are_one_text_each() -> None:
     assert texts(read(*heard, item, reply, end, ends=False)) == ["", "", KEY[:12]]
 
 
-def test_a_text_that_goes_on_after_its_end_gives_no_key_away() -> None:
+def test_a_text_continued_after_its_end_reveals_no_key() -> None:
     done = {"type": "response.output_text.done", "item_id": "i"}
     over = {"type": "response.done", "response": {"id": "r"}}
     out = texts(read(delta(KEY[:9]), done, over, delta(KEY[9:])))
@@ -133,7 +133,7 @@ def test_every_string_of_an_event_is_redacted() -> None:
     assert without_keys({"n": 12345678901234567, "m": 12}, digits) == {"n": "[key]", "m": 12}
 
 
-def test_escapes_of_json_are_no_hiding_place() -> None:
+def test_keys_in_json_escapes_are_redacted() -> None:
     escaped = "".join(f"\\u{ord(char):04x}" for char in KEY)
     frame = '{"type": "response.output_text.delta", "item_id": "i", "delta": "%s", "%s": 1}'
     events = EventRedactor(REDACTOR)
@@ -147,7 +147,7 @@ def test_escapes_of_json_are_no_hiding_place() -> None:
     }
 
 
-def test_without_keys_nothing_is_touched() -> None:
+def test_without_keys_events_are_unchanged() -> None:
     event = delta("sk-\\u0061 % &")
     events = EventRedactor(Redactor())
     assert events.redact(json.dumps(event), event) == ((event, ""),)
@@ -167,8 +167,8 @@ _PIECES = (KEY[:1], KEY[:5], KEY[5:], KEY, "plain", "s", "k-", "\\u0073", "k-012
         max_size=20,
     )
 )
-def test_each_text_comes_out_as_if_it_were_one(history: list[tuple[str, int, str | None]]) -> None:
-    """None ends a text; what comes after that is not looked at here."""
+def test_each_text_is_redacted_as_a_whole(history: list[tuple[str, int, str | None]]) -> None:
+    """None ends a text; what follows it is not checked."""
     events: list[Event] = []
     whole: dict[tuple[str, int], str] = defaultdict(str)
     done: set[tuple[str, int]] = set()

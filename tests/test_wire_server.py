@@ -1,4 +1,4 @@
-"""The server's half of the wire: strict about what comes in, and the client reads what goes out."""
+"""The server's codec: strict decoding of client events, and encoding that the client can read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from rtchat.core.values import (
 from rtchat.wire import decode, encode
 from rtchat.wire.audio_options import read_format
 from rtchat.wire.client_events import (
-    MOST_VALUES,
+    MAX_VALUES,
     decode_command,
     merge_options,
     read_reply,
@@ -53,7 +53,7 @@ from rtchat.wire.server_events import Transcribed, encode_event
 from rtchat.wire.session_object import write_session
 from tests.oracle import assert_client_event, assert_server_event
 
-# --------------------------------------------------------------------------------- what may be sent
+# ----------------------------------------------------------------------------------- valid commands
 
 words = st.text(max_size=12)
 names = st.text("abc_-123", min_size=1, max_size=8)
@@ -135,14 +135,14 @@ commands = st.one_of(
 
 
 @given(commands, names, st.sampled_from([Dialect.GA, Dialect.BETA]))
-def test_a_command_survives_the_wire(command: Any, event_id: str, dialect: Dialect) -> None:
+def test_a_command_survives_a_round_trip(command: Any, event_id: str, dialect: Dialect) -> None:
     frame = json.dumps(encode(command, event_id, dialect))
     data = read_request(frame)
     assert isinstance(data, dict)
     assert decode_command(data, dialect) == command
 
 
-# ----------------------------------------------------------------------------- what may be answered
+# ------------------------------------------------------------------------------------- valid events
 
 places = (names, names, counts, counts)
 json_objects = st.dictionaries(names, words | counts | st.none(), max_size=4)
@@ -240,7 +240,7 @@ answers = st.one_of(
 
 
 @given(answers, names)
-def test_an_event_survives_the_wire(event: Any, event_id: str) -> None:
+def test_an_event_survives_a_round_trip(event: Any, event_id: str) -> None:
     data = encode_event(event, event_id, Dialect.GA)
     assert data is not None
     assert data["event_id"] == event_id
@@ -248,7 +248,7 @@ def test_an_event_survives_the_wire(event: Any, event_id: str) -> None:
 
 
 @given(answers, names)
-def test_an_event_survives_the_beta_wire(event: Any, event_id: str) -> None:
+def test_an_event_survives_a_round_trip_in_beta(event: Any, event_id: str) -> None:
     data = encode_event(event, event_id, Dialect.BETA)
     if isinstance(event, events.ItemDone):
         assert data is None
@@ -272,7 +272,7 @@ _ARGUMENTS = events.ChannelDone(Channel.ARGUMENTS, "{}", "r", "i")
 
 
 @pytest.mark.parametrize("event", [events.Other("ping"), events.Unknown("x", "why"), _ARGUMENTS])
-def test_what_is_no_event_of_a_server_is_not_written(event: events.ServerEvent) -> None:
+def test_events_that_a_server_does_not_send_are_not_encoded(event: events.ServerEvent) -> None:
     assert encode_event(event, "e") is None
 
 
@@ -411,14 +411,14 @@ def test_a_wrong_field_is_named(data: dict[str, object], code: str, param: str) 
     assert problem.event_id == ("" if param == "event_id" else "mine")
 
 
-def test_an_unknown_type_is_told_the_valid_ones() -> None:
+def test_an_unknown_type_gets_the_list_of_valid_types() -> None:
     problem = decode_command({"type": "nonsense"})
     assert isinstance(problem, events.ServerProblem)
     assert "'nonsense'" in problem.message
     assert [kind for kind in COMMANDS if f"'{kind}'" not in problem.message] == []
 
 
-def test_beta_needs_no_type_and_names_its_own_fields() -> None:
+def test_beta_needs_no_session_type_and_errors_use_beta_names() -> None:
     update = {"type": "session.update", "session": {"modalities": ["text"], "temperature": 0.8}}
     assert decode_command(update, Dialect.BETA) == Configure(Options(modality="text"))
     wrong = {"type": "session.update", "session": {"turn_detection": {"type": "magic"}}}
@@ -442,13 +442,13 @@ def test_beta_needs_no_type_and_names_its_own_fields() -> None:
         ("null", "invalid_type"),
     ],
 )
-def test_a_frame_that_is_no_object_is_a_problem(frame: str | bytes, code: str) -> None:
+def test_a_frame_that_is_not_an_object_is_an_error(frame: str | bytes, code: str) -> None:
     problem = read_request(frame)
     assert isinstance(problem, events.ServerProblem)
     assert problem.code == code
 
 
-def test_half_a_character_can_be_written_again() -> None:
+def test_a_lone_surrogate_can_be_encoded() -> None:
     data = read_request(r'{"type": "\ud83d", "\udc00": ["\ud83d\ude00"]}')
     assert not isinstance(data, ServerProblem)
     assert compact_json(data) == '{"type":"\ufffd","\ufffd":["\U0001f600"]}'
@@ -471,11 +471,13 @@ fields = st.sampled_from(
     st.dictionaries(fields, values | st.just({"type": "message", "role": "user"}), max_size=4),
     st.sampled_from(Dialect),
 )
-def test_no_command_raises(kind: str, rest: dict[str, Any], dialect: Dialect) -> None:
+def test_any_command_is_decoded_without_an_exception(
+    kind: str, rest: dict[str, Any], dialect: Dialect
+) -> None:
     decode_command({"type": kind, **rest}, dialect)
 
 
-def test_whatever_a_part_is_it_is_written() -> None:
+def test_every_kind_of_part_is_encoded() -> None:
     image = Part("image", data="data:image/png;base64,AA==")
     for event in (
         events.PartDone("r", "i", 0, 0, image),
@@ -486,7 +488,7 @@ def test_whatever_a_part_is_it_is_written() -> None:
         assert decode(json.loads(json.dumps(data))) == [event]
 
 
-def test_what_was_heard_has_its_price() -> None:
+def test_an_input_transcript_has_its_usage() -> None:
     data = encode_event(Transcribed("i", 0, "words", 1.5), "e")
     assert data is not None
     assert_server_event(data)
@@ -497,7 +499,7 @@ def test_what_was_heard_has_its_price() -> None:
 # ------------------------------------------------------------------------------------------ options
 
 
-def test_a_change_of_one_audio_setting_leaves_the_others() -> None:
+def test_changing_one_audio_option_keeps_the_others() -> None:
     base = Options("a", "text", 5, {"audio": {"input": {"x": 1, "y": [1]}, "output": {"v": 1}}})
     change = Options(other={"audio": {"input": {"y": [2]}}, "tools": []})
     assert merge_options(base, change) == Options(
@@ -508,7 +510,7 @@ def test_a_change_of_one_audio_setting_leaves_the_others() -> None:
     )
 
 
-def test_what_only_a_response_can_be_asked_is_taken_apart() -> None:
+def test_response_only_options_are_split_off() -> None:
     asked = read_reply(Options("a", other={"conversation": "none", "input": [], "metadata": {}}))
     assert (asked.out_of_band, asked.input) == (True, ())
     assert asked.options == Options("a", other={"metadata": {}})
@@ -521,7 +523,7 @@ _RECORDINGS = Path(__file__).parents[2] / "shared" / "recordings"
 
 @pytest.mark.skipif(not _RECORDINGS.is_dir(), reason="the recordings are not beside the checkout")
 @pytest.mark.parametrize("path", sorted(_RECORDINGS.glob("openai-*.jsonl")), ids=lambda p: p.stem)
-def test_the_oracle_and_the_shapes_accept_what_was_recorded(path: Path) -> None:
+def test_the_oracle_and_the_schema_accept_the_recordings(path: Path) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
         frame = json.loads(line)
         if frame["direction"] == "received":
@@ -567,7 +569,7 @@ def test_the_oracle_is_strict_about_clients(event: dict[str, object]) -> None:
 
 # ------------------------------------------------------------------------------------- large frames
 
-_COMMAS = MOST_VALUES + 1
+_COMMAS = MAX_VALUES + 1
 
 
 @pytest.mark.parametrize(
@@ -581,7 +583,7 @@ _COMMAS = MOST_VALUES + 1
     ],
     ids=["commas", "quotes", "backslashes", "both", "JSON"],
 )
-def test_a_text_may_be_as_long_as_it_likes(text: str) -> None:
+def test_a_text_may_fill_the_frame(text: str) -> None:
     assert read_request(json.dumps({"type": text})) == {"type": text}
 
 
@@ -596,20 +598,20 @@ def test_a_text_may_be_as_long_as_it_likes(text: str) -> None:
     ],
     ids=["objects", "depth", "texts", "numbers", "backslashes"],
 )
-def test_an_event_has_only_so_many_values(frame: str) -> None:
+def test_the_number_of_values_is_limited(frame: str) -> None:
     problem = read_request(frame)
     assert isinstance(problem, ServerProblem)
     assert problem.code == "invalid_json"
-    assert problem.message.startswith(f"The event has more than {MOST_VALUES} values")
+    assert problem.message.startswith(f"Invalid event: more than {MAX_VALUES} values")
 
 
-def test_a_long_text_without_an_end_is_not_json() -> None:
+def test_an_unterminated_string_is_invalid_json() -> None:
     problem = read_request('{"a":"' + "," * _COMMAS)
     assert isinstance(problem, ServerProblem)
-    assert problem.message.startswith("Not JSON: ")
+    assert problem.code == "invalid_json"
 
 
-def test_a_text_is_as_long_as_openai_takes_it_and_data_as_long_as_a_frame() -> None:
+def test_length_limits_of_text_and_audio() -> None:
     long = "x" * (10 * 1024 * 1024 + 1)
     text = {"type": "input_text", "text": long}
     picture = {"type": "input_image", "image_url": long}

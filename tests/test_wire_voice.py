@@ -1,4 +1,4 @@
-"""The options of a session that is spoken."""
+"""The audio options of a session."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_who_ends_a_turn(vad: Vad, turns: JsonObject | None) -> None:
     assert_client_event(encode(Configure(Options(modality="audio", other=session)), "e"))
 
 
-def test_a_session_that_only_speaks_says_nothing_of_hearing() -> None:
+def test_a_session_without_audio_input_has_no_input_options() -> None:
     session = with_voice({"tracing": "auto"}, hears=False, speaks=True, vad="server")
     assert session == {"tracing": "auto", "audio": {"output": {"format": PCM}}}
 
 
-def test_what_is_set_counts() -> None:
+def test_the_users_options_take_precedence() -> None:
     turns = {"type": "server_vad", "create_response": False, "interrupt_response": False}
     own: JsonObject = {
         "audio": {
@@ -54,7 +54,7 @@ def test_what_is_set_counts() -> None:
     assert not transcribes(session)
 
 
-def test_but_no_turn_detection_where_the_user_ends_turns() -> None:
+def test_vad_off_removes_turn_detection() -> None:
     own: JsonObject = {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}
     session = with_voice(own, hears=True, speaks=False, vad="off")
     assert turn_ends(session) == (False, True, True)
@@ -87,7 +87,7 @@ def test_a_transcription_session(model: str, vad: Vad | None, turns: JsonObject 
     assert_client_event(encode(Configure(options), "e"))
 
 
-def test_formats_that_nobody_here_can_play() -> None:
+def test_unsupported_formats() -> None:
     asked: JsonObject = {
         "audio": {"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": PCM}}
     }

@@ -1,6 +1,6 @@
-"""How far what was heard is from what was said: word errors, and which.
+"""Word errors between a text and its transcript.
 
-Case, punctuation and how a number is written are no errors: "Platform 12" is "platform twelve".
+Case, punctuation and the spelling of numbers are ignored: "Platform 12" equals "platform twelve".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPELLED = dict(
 
 
 def words(text: str) -> list[str]:
-    """The words, each written in one way only."""
+    """The words in a normalized spelling."""
     text = re.sub(r"\$([\d.]+)", r"\1 dollars", text.lower())
     text = re.sub(r"(\d)(st|nd|rd|th)\b", r"\1", text)
     found: list[str] = []
@@ -43,7 +43,7 @@ def words(text: str) -> list[str]:
 
 
 def errors(said: str, heard: str) -> list[str]:
-    """Each word that was put for another, left out or put in; never fewer than there are."""
+    """The word errors (substitutions, deletions, insertions). May list more than the minimum."""
     before, after = words(said), words(heard)
     found = []
     for kind, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():

@@ -1,4 +1,4 @@
-"""Every event of the API as JSON and as what it is read as; a file of tables, so a long one."""
+"""Every event of the API as JSON, with its decoded form. The file is long because of its tables."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ COMMANDS: list[tuple[Command, Json, Json | None]] = [
         None,
     ),
 ]
-"""A command, its event in GA, and in beta where that is another."""
+"""Each command with its GA event, and its beta event if it differs."""
 _SESSION: Json = {
     "type": "realtime",
     "object": "realtime.session",
@@ -499,7 +499,7 @@ EVENTS += [
         "response.mcp_call.failed",
     )
 ]
-"""Today's events, each once."""
+"""Every GA event, once."""
 BETA_EVENTS: list[tuple[Json, ServerEvent]] = [
     (
         {"type": "transcription_session.updated", "session": _BETA_SESSION},
@@ -551,7 +551,7 @@ BETA_EVENTS: list[tuple[Json, ServerEvent]] = [
         ToolCalled("", "c", "{}", "r", "f", 0),
     ),
 ]
-"""What only the older dialect has."""
+"""Events that only exist in beta."""
 VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
     ("ping", {"type": "ping", "timestamp": 1}, [Other("ping")]),
     (
@@ -791,9 +791,9 @@ VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
     (
         "another service's",
         {"type": "localai.x"},
-        [Unknown("localai.x", "not an event of the API as rtchat knows it")],
+        [Unknown("localai.x", "unknown event type")],
     ),
-    ("no type", {}, [Unknown("", "an object without a type")]),
-    ("a type that is none", {"type": ["error"]}, [Unknown("", "an object without a type")]),
+    ("no type", {}, [Unknown("", "the object has no type")]),
+    ("a type that is none", {"type": ["error"]}, [Unknown("", "the object has no type")]),
 ]
-"""What servers do that the reference does not say."""
+"""Events of real servers that deviate from the reference."""

@@ -1,6 +1,6 @@
-"""What each command does, and how its parts are put together.
+"""What each command does.
 
-The command line (`rtchat.cli`) hands each function here its settings and an environment; what is
-drawn is drawn by `rtchat.ui`. May import everything but `rtchat.cli`. Start at `chat.py`: one
+The command line (`rtchat.cli`) passes each function here its settings and an environment;
+`rtchat.ui` draws the output. May import everything except `rtchat.cli`. Start at `chat.py`: one
 conversation, from settings to exit code.
 """

@@ -1,4 +1,4 @@
-"""The sound of a run: settings in, a microphone, a speaker and recordings out."""
+"""The audio of a session, made from the settings: microphone, speaker and recordings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtchat.client.session import Player, Post
 from rtchat.config.settings import Settings
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
 from rtchat.core.errors import OutputError, Problem, UsageError
 from rtchat.core.events import AudioCaptured, LocalNotice, MicrophoneLost, PlaybackCut
+from rtchat.core.ports import Player, Post
 from rtchat.core.values import JsonObject, Message, Part, value
+from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 from rtchat.wire import audio_options as options
 
@@ -26,56 +27,56 @@ if TYPE_CHECKING:
     from rtchat.audio.devices import Microphone, Speaker
     from rtchat.audio.wav import WavWriter
 
-_CLOSING = 5.0
-"""Seconds to wait at exit for what is not recorded yet."""
+_CLOSE_TIMEOUT = 5.0
+"""Seconds to wait at exit for audio that is not recorded yet."""
 
 
 @value
 class AudioSettings:
-    """What a run hears and says besides text."""
+    """The audio input and output of a session."""
 
     audio_in: str | None = None
-    """A question in a file; `-` is stdin."""
+    """An audio file with the question; `-` is stdin."""
     audio_out: Path | None = None
-    """Where replies are recorded: a file of `once`, a folder of `talk`."""
+    """Where replies are recorded: a file for `once`, a folder for `talk`."""
     is_live: bool = False
-    """There is a microphone and a speaker."""
+    """Whether the microphone and the speaker are used."""
     transcribes: bool = False
-    """What is heard is written down, and that is all."""
+    """Whether the input is only transcribed."""
 
     @property
     def hears(self) -> bool:
-        """Whether there is any audio to listen to."""
+        """Whether there is audio input."""
         return self.is_live or self.transcribes or self.audio_in is not None
 
     @property
     def speaks(self) -> bool:
-        """Whether replies are to be spoken."""
+        """Whether there is audio output."""
         return self.is_live or self.audio_out is not None
 
 
-def audio_config(settings: Settings, sound: AudioSettings) -> tuple[JsonObject, SpeechOptions]:
-    """The options of a session with this sound, and how the conversation is spoken.
+def audio_config(settings: Settings, audio: AudioSettings) -> tuple[JsonObject, SpeechOptions]:
+    """The session options and the speech options for these settings.
 
     Raises:
         UsageError: the settings ask for a format other than PCM.
     """
-    if not (sound.hears or sound.speaks):
+    if not (audio.hears or audio.speaks):
         return settings.session, SpeechOptions(stores_audio=settings.keep_audio)
     refuse_formats(settings)
-    vad = (settings.vad or "server") if sound.is_live else "off"
-    session = options.with_voice(settings.session, hears=sound.hears, speaks=sound.speaks, vad=vad)
+    vad = (settings.vad or "server") if audio.is_live else "off"
+    session = options.with_voice(settings.session, hears=audio.hears, speaks=audio.speaks, vad=vad)
     has_turns, replies, interrupts = options.turn_ends(session)
     return session, SpeechOptions(
-        speaks=sound.speaks,
-        has_microphone=sound.is_live,
+        speaks=audio.speaks,
+        has_microphone=audio.is_live,
         push_to_talk=not has_turns,
         replies=replies,
         interrupts=interrupts,
-        transcribes=sound.hears and options.transcribes(session),
+        transcribes=audio.hears and options.transcribes(session),
         stores_audio=settings.keep_audio,
-        input_rate=options.input_rate(settings.forced_dialect) if sound.hears else 0,
-        output_rate=options.OUTPUT_RATE if sound.speaks else 0,
+        input_rate=options.input_rate(settings.forced_dialect) if audio.hears else 0,
+        output_rate=options.OUTPUT_RATE if audio.speaks else 0,
     )
 
 
@@ -83,26 +84,26 @@ def refuse_formats(settings: Settings) -> None:
     """Raise UsageError if the settings ask for a format other than PCM."""
     for fields in (settings.session, settings.response):
         if others := options.other_formats(fields):
-            hint = "leave audio.input.format and audio.output.format as they are"
-            message = f"{others[0]} is not supported: rtchat sends and plays audio/pcm"
+            hint = "remove audio.input.format and audio.output.format from the settings"
+            message = f"unsupported audio format {others[0]} (expected audio/pcm)"
             raise UsageError(message, hint=hint)
 
 
 class InputRate:
-    """Converts the audio of commands from 24 kHz to the rate that a server takes.
+    """Converts the audio in commands from 24 kHz to the rate that a server accepts.
 
-    Raises UsageError at once if that needs a package that is not installed.
+    The constructor raises UsageError if that needs a package that is not installed.
     """
 
     def __init__(self, rate: int) -> None:
         from rtchat.audio.files import RATE, resampler
 
-        message = f"this server takes sound at {rate // 1000} kHz"
+        message = f"this server requires audio at {rate // 1000} kHz"
         self._resample = resampler(RATE, rate, message)
-        self._one = resampler(RATE, rate, message)
+        self._resample_part = resampler(RATE, rate, message)
 
     def __call__(self, command: Command) -> Iterator[Command]:
-        """The same command, preceded by the rest of the audio before it."""
+        """The command with converted audio, preceded by the remaining audio before it."""
         match command:
             case AppendAudio(audio):
                 if audio := self._resample(audio, last=False):
@@ -123,63 +124,63 @@ class InputRate:
     def _part(self, part: Part) -> Part:
         if part.kind != "audio" or not part.data:
             return part
-        audio = self._one(b64decode(part.data), last=True)
+        audio = self._resample_part(b64decode(part.data), last=True)
         return replace(part, data=b64encode(audio).decode())
 
 
-def input_rate(settings: Settings) -> Callable[[Command], Iterable[Command]] | None:
-    """Converts the audio of commands for this server; None if it fits as it is."""
-    rate = options.input_rate(settings.forced_dialect)
-    return None if rate == options.OUTPUT_RATE else InputRate(rate)
+def converter(rate: int) -> Callable[[Command], Iterable[Command]] | None:
+    """A converter of the audio in commands for a server that takes this rate, 0 for no audio; None
+    if it needs no conversion."""
+    return None if rate in (0, options.OUTPUT_RATE) else InputRate(rate)
 
 
 class Recorder:
-    """Records what is played, in a thread: `begin` gives the file of each item, the same one
-    perhaps. One at a time is open. After a failure it records nothing more."""
+    """Records the audio of replies in a thread. `begin` returns the file for each item, which may
+    be the same one; one file is open at a time. After a failure nothing more is recorded."""
 
     def __init__(self, begin: Callable[[], WavWriter]) -> None:
         self._begin = begin
         self._worker = Worker("recording", limit=10_000)
         self.is_empty = True
         self.failure: OutputError | None = None
-        self.is_failure_said = False
+        self.is_failure_reported = False
         self._item: str | None = None
         self._file: WavWriter | None = None
         self._on_failure: Callable[[], object] = lambda: None
 
     async def watch(self, post: Post) -> None:
-        """Report a failure of the recording to this function."""
+        """Wait for the recording to fail, and post a notice about it."""
         failed, loop = asyncio.Event(), asyncio.get_running_loop()
-        self._on_failure = lambda: loop.call_soon_threadsafe(failed.set)
+        self._on_failure = lambda: post_to(loop, failed.set)
         await failed.wait()
-        self.is_failure_said = True
+        self.is_failure_reported = True
         post(LocalNotice(str(self.failure), is_error=True))
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
-        """Write it."""
+        """Record audio of an item."""
         self._do(partial(self._write, item_id, audio))
 
     def end(self, item_id: str) -> None:
-        """The next may have the same id, or none, on some servers."""
+        """End an item. On some servers the next one has the same id, or none."""
         self._do(self._end)
 
     def stop(self) -> None:
-        """What was not heard by anybody is recorded all the same."""
+        """Do nothing: audio that was not played is recorded too."""
 
     def close(self) -> None:
-        """Write what is left, within a few seconds."""
-        if not self._worker.close(_CLOSING):
-            self._fail(f"the recording could not be finished within {_CLOSING:g} s")
+        """Write the remaining audio, within a few seconds."""
+        if not self._worker.close(_CLOSE_TIMEOUT):
+            self._fail(f"the recording could not be finished within {_CLOSE_TIMEOUT:g} s")
 
     def _do(self, job: Callable[[], None]) -> None:
         if self.failure is None:
             try:
                 self._worker.do(job)
             except queue.Full:
-                self._fail("writing the recording is too slow: it ends here")
+                self._fail("writing the recording is too slow; recording stopped")
 
     def _fail(self, message: str) -> None:
-        self._failed(OutputError(message, hint="choose another place"))
+        self._failed(OutputError(message, hint="record to another place"))
 
     def _failed(self, failure: OutputError) -> None:
         if self.failure is None:
@@ -187,7 +188,7 @@ class Recorder:
             with suppress(RuntimeError):  # the loop is closed
                 self._on_failure()
 
-    # What follows runs in the thread.
+    # The following methods run in the thread.
 
     def _write(self, item_id: str, audio: bytes) -> None:
         if self.failure is not None:
@@ -208,10 +209,9 @@ class Recorder:
 
 
 class LiveAudio:
-    """The microphone and the speaker of a conversation: a source of what is said, a player of what
-    is to be heard, and meters for whoever shows them.
+    """The microphone and the speaker of a conversation: an audio source, a player and level meters.
 
-    What cannot be opened, or vanishes, is said once; the text goes on.
+    A device that cannot be opened or is lost is reported once; the text conversation continues.
     """
 
     def __init__(self, settings: Settings, *, speaks: bool = True) -> None:
@@ -222,36 +222,36 @@ class LiveAudio:
 
     @property
     def level(self) -> float:
-        """How loud the microphone is, 0 to 1."""
+        """The level of the microphone, from 0 to 1."""
         return self._microphone.level if self._microphone else 0.0
 
     @property
     def is_playing(self) -> bool:
-        """Whether something is being heard."""
+        """Whether audio is being played."""
         return self._speaker is not None and self._speaker.playing
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
-        """Let it be heard after what is being heard."""
+        """Play audio after what is already queued."""
         if self._speaker is not None:
             self._speaker.play(item_id, content_index, audio)
 
     def end(self, item_id: str) -> None:
-        """There is no more of this item."""
+        """Note that the audio of an item is complete."""
         if self._speaker is not None:
             self._speaker.end(item_id)
 
     def stop(self) -> PlaybackCut | None:
-        """Be silent at once."""
+        """Stop playback at once."""
         return self._speaker.stop() if self._speaker is not None else None
 
     async def listen(self, post: Post) -> None:
-        """Open both, and post what the microphone hears until this is cancelled."""
-        mute = self._open_speaker(post) if self._speaks else None
-        deaf = self._open_microphone(post)
-        if mute is not None and mute != deaf:
-            post(LocalNotice(str(mute), is_error=True))
-        if deaf is not None:
-            post(MicrophoneLost(deaf))
+        """Open both devices, and post the microphone's audio until this is cancelled."""
+        no_speaker = self._open_speaker(post) if self._speaks else None
+        no_microphone = self._open_microphone(post)
+        if no_speaker is not None and no_speaker != no_microphone:
+            post(LocalNotice(str(no_speaker), is_error=True))
+        if no_microphone is not None:
+            post(MicrophoneLost(no_microphone))
         try:
             await asyncio.Event().wait()
         finally:
@@ -285,36 +285,36 @@ class LiveAudio:
         return None
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both devices."""
         for device in (self._microphone, self._speaker):
             if device is not None:
                 device.close()
 
     def describe(self) -> str:
-        """What was lost on the way."""
-        lost = self._microphone.overruns if self._microphone else 0
-        late = self._speaker.underruns if self._speaker else 0
-        return f"sound: {late} underruns of the speaker, {lost} overruns of the microphone"
+        """A summary of lost audio."""
+        overruns = self._microphone.overruns if self._microphone else 0
+        underruns = self._speaker.underruns if self._speaker else 0
+        return f"audio: {underruns} speaker underruns, {overruns} microphone overruns"
 
 
 class TeePlayer:
-    """Two players as one: what counts as heard is what the first says."""
+    """Combines a speaker and a recorder. The speaker decides how much was played."""
 
-    def __init__(self, heard: Player, recorded: Player) -> None:
-        self._heard = heard
-        self._recorded = recorded
+    def __init__(self, speaker: Player, recorder: Player) -> None:
+        self._speaker = speaker
+        self._recorder = recorder
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
-        """Give it to both."""
-        self._heard.play(item_id, content_index, audio)
-        self._recorded.play(item_id, content_index, audio)
+        """Play audio with both."""
+        self._speaker.play(item_id, content_index, audio)
+        self._recorder.play(item_id, content_index, audio)
 
     def end(self, item_id: str) -> None:
-        """Tell both."""
-        self._heard.end(item_id)
-        self._recorded.end(item_id)
+        """End an item with both."""
+        self._speaker.end(item_id)
+        self._recorder.end(item_id)
 
     def stop(self) -> PlaybackCut | None:
-        """Be silent."""
-        self._recorded.stop()
-        return self._heard.stop()
+        """Stop playback."""
+        self._recorder.stop()
+        return self._speaker.stop()

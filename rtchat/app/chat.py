@@ -1,18 +1,15 @@
-"""One run of `talk` or `run_once`: settings and streams in, an exit code out.
+"""`talk` and `once`: settings and streams in, an exit code out.
 
-Chooses the view, the source of questions and the way to a server, and hands them to a `Session`.
+Chooses the view, the source of questions and the server, and passes them to a `Session`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     ExitStack,
-    closing,
     contextmanager,
     nullcontext,
 )
@@ -26,25 +23,18 @@ from rtchat.app.audio_io import (
     Recorder,
     TeePlayer,
     audio_config,
-    input_rate,
+    converter,
 )
-from rtchat.app.frontend import (
-    Environment,
-    Shape,
-    renders,
-    status_writer_of,
-    terminal_of,
-    unblocked,
-    unechoed,
-    view_of,
-)
-from rtchat.client.endpoint import trust
-from rtchat.client.session import MOST_OWED, History, Link, Player, Post, Session, Source, Tap, View
-from rtchat.client.transport import Endpoint, endpoint, open_connection, proxy_keys
+from rtchat.app.environment import Environment, Shape, unblocked
+from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
+from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
+from rtchat.client.history import History
+from rtchat.client.session import Session
+from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.conversation import Conversation, Mode
 from rtchat.core.effects import Notice, ReplyOver, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -55,10 +45,11 @@ from rtchat.core.events import (
     LocalEvent,
     UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
-from rtchat.core.redaction import Redactor
+from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
@@ -68,10 +59,9 @@ from rtchat.wire import ask_for, with_tools
 if TYPE_CHECKING:
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
-    from rtchat.trace.recording import Trace
 
 Past: TypeAlias = int | Literal["latest"] | None
-"""The kept conversation to go on with."""
+"""The saved conversation to resume."""
 
 
 def run_once(
@@ -81,25 +71,25 @@ def run_once(
     streams: Environment,
     past: Past = None,
     files: Sequence[str] = (),
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
     """One question, with files, and one reply."""
     with unblocked(streams) as streams:
         status = status_writer_of(settings, streams)
         descriptor = None if streams.stdin_is_terminal else streams.stdin
-        attached = _attached(files, descriptor)
+        attached = _read_attachments(files, descriptor)
         if "-" in files:
             descriptor = None
-            if prompt in (None, "-") and sound.audio_in is None:
+            if prompt in (None, "-") and audio.audio_in is None:
                 hint = 'rtchat once --attach - "a question"'
-                raise UsageError("no prompt: --attach - takes stdin", hint=hint)
-        if sound.audio_in is None:
+                raise UsageError("no prompt: stdin is read by --attach -", hint=hint)
+        if audio.audio_in is None:
             question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
         else:
-            question = _recorded_question(sound.audio_in, prompt, descriptor, status.say)
+            question = _spoken_question(audio.audio_in, prompt, descriptor, status.say)
 
         async def ask(post: Post) -> None:
-            await asyncio.sleep(0)  # start to connect first, as that takes longer
+            await asyncio.sleep(0)  # start connecting first, which takes longer
             for file in attached:
                 post(file)
             post(question)
@@ -109,23 +99,23 @@ def run_once(
 
                 await asyncio.to_thread(preload)
 
-        prepare(settings, streams, status, sound)
+        prepare(settings, streams, status, audio)
         view = view_of(settings, shape, streams, status)
-        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, sound)
+        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, audio)
 
 
-def _recorded_question(
-    audio_in: str, prompt: str | None, stdin: int | None, tell: Callable[[str], None]
+def _spoken_question(
+    audio_in: str, prompt: str | None, stdin: int | None, say: Callable[[str], None]
 ) -> LocalEvent:
-    """A question that was recorded, and what was written besides."""
+    """A question from an audio file, with any text that accompanies it."""
     from rtchat.audio.files import read
 
     if audio_in != "-":
-        said = read(Path(audio_in), tell)
-        return AudioSaid(said, read_prompt(prompt, stdin, tell, is_all=False))
+        speech = read(Path(audio_in), say)
+        return AudioSaid(speech, read_prompt(prompt, stdin, say, is_all=False))
     if stdin is None or prompt == "-":
-        raise UsageError("--audio-in -: stdin has no audio", hint="pipe a WAV into it")
-    return AudioSaid(read(stdin, tell), prompt or "")
+        raise UsageError("--audio-in -: there is no audio on stdin", hint="pipe a WAV file into it")
+    return AudioSaid(read(stdin, say), prompt or "")
 
 
 def talk(
@@ -134,37 +124,38 @@ def talk(
     streams: Environment,
     past: Past = None,
     files: Sequence[str] = (),
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> ExitCode:
-    """A conversation: with a person at a terminal, or with each line of a pipe, and with whoever
-    speaks. Files go with its first question."""
+    """A conversation, typed at a terminal or read line by line from a pipe, and spoken if there is
+    a microphone. Files are sent with the first question."""
     status = status_writer_of(settings, streams)
-    voice = LiveAudio(settings) if sound.is_live else None
+    voice = LiveAudio(settings) if audio.is_live else None
     if "-" in files:
-        raise UsageError("stdin is the questions here", hint="rtchat once --attach -, or a file")
-    attached = _attached(files, None)
-    is_chat = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
-    if voice is not None and not is_chat and audio_config(settings, sound)[1].push_to_talk:
-        raise UsageError("to end a turn by Ctrl-T takes a terminal", hint="--vad server needs none")
-    prepare(settings, streams, status, sound)
-    if is_chat:
+        hint = "use rtchat once --attach -, or attach a file"
+        raise UsageError("--attach -: talk reads its questions from stdin", hint=hint)
+    attached = _read_attachments(files, None)
+    is_interactive = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
+    if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
+        raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
+    prepare(settings, streams, status, audio)
+    if is_interactive:
         view, source = terminal_of(settings, streams, voice)
-        source = partial(_after, attached, source)
-        return _run(settings, Mode.CHAT, shape, streams, view, source, past, sound, voice)
+        source = partial(_attachments_first, attached, source)
+        return _run(settings, Mode.CHAT, shape, streams, view, source, past, audio, voice)
     with unblocked(streams) as streams:
-        view = _Paced(
+        view = _PacedView(
             view_of(settings, shape, streams, status_writer_of(settings, streams)), streams
         )
-        source = _no_lines
+        source = _no_input
         if streams.stdin is not None:
             source = partial(read_lines, descriptor=streams.stdin, answered=view.answered)
-        source = partial(_after, attached, source)
-        return _run(settings, Mode.LINES, shape, streams, view, source, past, sound, voice)
+        source = partial(_attachments_first, attached, source)
+        return _run(settings, Mode.LINES, shape, streams, view, source, past, audio, voice)
 
 
-class _Paced:
-    """A view that tells when to ask the next question: once the last one was answered, and most of
-    the answer has been written."""
+class _PacedView:
+    """A view that signals when to ask the next question: once the last one has been answered and
+    most of the answer has been written."""
 
     def __init__(self, view: View, streams: Environment) -> None:
         self._view = view
@@ -172,13 +163,13 @@ class _Paced:
         self._is_over = asyncio.Event()
 
     def show(self, update: Update) -> None:
-        """Show it."""
+        """Show an update."""
         self._view.show(update)
         if isinstance(update, ReplyOver):
             self._is_over.set()
 
     def tick(self) -> None:
-        """Let the view paint."""
+        """Redraw the view."""
         self._view.tick()
 
     def close(self) -> None:
@@ -193,7 +184,7 @@ class _Paced:
             await self._output.written(MOST_OWED)
 
 
-def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
+def _read_attachments(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
     if not files:
         return ()
     from rtchat.inputs.attachments import read_all
@@ -201,34 +192,14 @@ def _attached(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
     return read_all(files, stdin)
 
 
-async def _after(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
-    """What is attached, then all that the source has."""
+async def _attachments_first(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
+    """Post the attachments, then run the source."""
     for file in attached:
         post(file)
     await source(post)
 
 
-def prepare(
-    settings: Settings,
-    streams: Environment,
-    status: StatusWriter,
-    sound: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
-) -> None:
-    """Say where settings come from; see to it that the embedded model is there."""
-    if settings.dotenv is not None:
-        status.show(Notice("detail", f"settings from {settings.dotenv}"))
-    if not settings.local:
-        status.show(Notice("detail", f"key from {settings.origins.get('key', 'nowhere')}"))
-    if settings.local:
-        from rtchat.app.serve import prepare_local, prepare_voice
-
-        if sound.hears or sound.speaks:
-            prepare_voice(status.say)
-        if not sound.transcribes:
-            prepare_local(streams.data_dir, status.say)
-
-
-async def _no_lines(post: Post) -> None:
+async def _no_input(post: Post) -> None:
     post(InputEnded())
 
 
@@ -243,41 +214,50 @@ def _run(
     view: View,
     source: Source,
     past: Past,
-    sound: AudioSettings,
+    audio: AudioSettings,
     voice: LiveAudio | None = None,
 ) -> ExitCode:
     with ExitStack() as stack:
         status = status_writer_of(settings, streams)
-        keeper, kept = _history(settings, streams, past, status, stack)
-        if kept is not None:
-            view.show(Notice("info", messages.conversation(kept)))
+        history, resumed = _history(settings, streams, past, status, stack)
+        if resumed is not None:
+            view.show(Notice("info", messages.conversation(resumed)))
         player: Player | None = voice
         recorder = None
-        if sound.audio_out is not None:
-            recorder = stack.enter_context(_recorder(mode, sound.audio_out))
+        if audio.audio_out is not None:
+            recorder = stack.enter_context(_recorder(mode, audio.audio_out))
             player = recorder if voice is None else TeePlayer(voice, recorder)
-            source = partial(_together, source, recorder.watch)
+            source = partial(_gather, source, recorder.watch)
         if voice is not None:
-            source = partial(_together, source, voice.listen)
-        held = _hold(
-            settings, mode, shape, streams, view, source, kept, keeper, sound=sound, player=player
+            source = partial(_gather, source, voice.listen)
+        running = _run_session(
+            settings,
+            mode,
+            shape,
+            streams,
+            view,
+            source,
+            resumed,
+            history,
+            audio=audio,
+            player=player,
         )
-        code = asyncio.run(held)
+        code = asyncio.run(running)
         if voice is not None:
             status.show(Notice("detail", voice.describe()))
         if recorder is not None:
-            code = _recorded(recorder, code, status)
+            code = _finish_recording(recorder, code, status)
         if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
-            message = f"the reply has no sound: {sound.audio_out} was not written"
-            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model that speaks"))
+            message = f"the reply contains no audio, so {audio.audio_out} was not written"
+            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model with audio output"))
         return code
 
 
 def _history(
     settings: Settings, streams: Environment, past: Past, status: StatusWriter, stack: ExitStack
 ) -> tuple[History | None, StoredConversation | None]:
-    """Returns what keeps this conversation, and the earlier one that it continues. That one is read
-    now, as a session begins with it."""
+    """Returns the history that saves this conversation, and the saved conversation to resume. That
+    one is read now, because the session starts with it."""
     if not settings.history and past is None:
         return None, None
     from rtchat.history.store import FILE, Store
@@ -286,10 +266,10 @@ def _history(
     store = Store(streams.data_dir / FILE)
     writer = HistoryWriter(store)
     stack.callback(_close_history, writer, status)
-    kept = None
+    resumed = None
     if past is not None:
-        kept = store.recall(None if past == "latest" else past)
-    return (writer if settings.history else None), kept
+        resumed = store.recall(None if past == "latest" else past)
+    return (writer if settings.history else None), resumed
 
 
 def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
@@ -297,29 +277,29 @@ def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
         status.show(Notice("warning", unwritten))
 
 
-def _recorded(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
-    """End the recording of replies; its failure sets the exit code if nothing else failed."""
+def _finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
+    """Close the recording. Return its exit code if only the recording failed."""
     recorder.close()
     if recorder.failure is None:
         return code
-    if not recorder.is_failure_said:
+    if not recorder.is_failure_reported:
         status.show(Notice("error", str(recorder.failure)))
     return recorder.failure.exit if code is ExitCode.OK else code
 
 
-async def _together(source: Source, other: Source, post: Post) -> None:
+async def _gather(source: Source, other: Source, post: Post) -> None:
     await asyncio.gather(source(post), other(post))
 
 
 @contextmanager
 def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
-    """What records replies: in one file, or each in one of a folder."""
+    """A recorder of replies: into one file for `once`, into a folder of files for `talk`."""
     from rtchat.audio.wav import WavWriter, prepare
 
     with ExitStack() as files:
         if mode is Mode.ONCE:
             if str(path) == "-":
-                raise UsageError("--audio-out -: stdout is for the text", hint="name a file")
+                raise UsageError("--audio-out -: the text goes to stdout", hint="name a file")
             file = files.enter_context(WavWriter(path))
             recorder = Recorder(lambda: file)
         else:
@@ -329,17 +309,17 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
         yield recorder
 
 
-async def _hold(
+async def _run_session(
     settings: Settings,
     mode: Mode,
     shape: Shape,
     streams: Environment,
     view: View,
     source: Source,
-    kept: StoredConversation | None,
-    keeper: History | None,
+    resumed: StoredConversation | None,
+    history: History | None,
     *,
-    sound: AudioSettings,
+    audio: AudioSettings,
     player: Player | None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
@@ -350,170 +330,78 @@ async def _hold(
         trace = trace_of(settings, redactor, stack, view)
         if trace is not None:
             taps.append(trace)
-        toolbox = await _toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        toolbox = await open_toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
+        setup = _setup(settings, mode, resumed, toolbox, audio)
+        if trace is not None:
+            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
-            _conversation(settings, mode, kept, toolbox, sound),
+            setup.make(),
             view,
             connect,
             tools=toolbox,
             dialect=settings.forced_dialect,
             redactor=redactor,
-            fit=input_rate(settings) if sound.hears else None,
+            fit=converter(setup.input_rate),
             taps=tuple(taps),
-            keeper=keeper,
+            keeper=history,
             player=player,
             output=streams.output,
         )
         with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
-            code = await session.run(source, _signals(mode))
+            interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
+            code = await session.run(source, signal_events(interrupt))
         if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
-            return ExitCode.HANGUP  # the terminal was gone before the signal that says so
+            return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
         await finish(trace, code)
         return code
 
 
-def trace_of(
-    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
-) -> Trace | None:
-    """The recording of this run, if one is wanted."""
-    if settings.trace is None:
-        return None
-    from rtchat.trace.recording import Trace
-
-    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
-    if trace.path != settings.trace:
-        text = f"{settings.trace} exists: recording to {trace.path}"
-        view.show(Notice("info", text))
-    return stack.enter_context(closing(trace))
-
-
-async def finish(trace: Trace | None, code: ExitCode) -> None:
-    """End a trace; its failure is raised if nothing else failed."""
-    if trace is not None:
-        await asyncio.to_thread(trace.close)
-        if trace.failure is not None and code is ExitCode.OK:
-            raise trace.failure
-
-
-async def _toolbox(
-    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
-) -> Toolbox | None:
-    """What the model may call; `say` is told what tools print."""
-    if not (settings.tools or settings.mcp):
-        return None
-    from rtchat.tools.toolbox import combine, printing_to
-
-    stack.enter_context(printing_to(say))
-    boxes: list[Toolbox] = []
-    if settings.tools:
-        from rtchat.tools.functions import load
-
-        boxes += [load(path) for path in settings.tools]
-    if settings.mcp:
-        from rtchat.tools.mcp import open_servers
-
-        boxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
-    return combine(*boxes)
-
-
-def _conversation(
+def _setup(
     settings: Settings,
     mode: Mode,
-    kept: StoredConversation | None,
+    resumed: StoredConversation | None,
     toolbox: Toolbox | None,
-    sound: AudioSettings,
-) -> Conversation:
+    audio: AudioSettings,
+) -> ConversationSetup:
     model = model_of(settings)
-    session, speech = audio_config(settings, sound)
+    session, speech = audio_config(settings, audio)
     tools = toolbox.tools if toolbox else ()
     budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
     if settings.local:
         budget = Budget()
     elif budget.most is not None and budget.rate(model) is None:
-        hint = f'give one in the config file: [prices."{model}"]'
+        hint = f'set it in the config file: [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
-    return Conversation(
+    return ConversationSetup(
         model,
         ask_for(
-            "audio" if sound.speaks else "text",
+            "audio" if audio.speaks else "text",
             settings.system,
             settings.max_output_tokens,
             with_tools(session, tools),
         ),
         mode=mode,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
-        past=kept,
+        past=resumed,
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,
-        tool_policy=ToolPolicy(
-            [tool.name for tool in tools],
-            settings.allow_tools,
-            servers=toolbox.servers if toolbox else {},
-            asks=mode is Mode.CHAT,
-            limits=Limits(
-                settings.max_tool_rounds,
-                settings.max_tool_calls,
-                settings.max_tool_bytes,
-                settings.max_reply_bytes,
-            ),
+        tools=tuple(tool.name for tool in tools),
+        allowed=tuple(settings.allow_tools),
+        servers=toolbox.servers if toolbox else {},
+        asks=mode is Mode.CHAT,
+        limits=Limits(
+            settings.max_tool_rounds,
+            settings.max_tool_calls,
+            settings.max_tool_bytes,
+            settings.max_reply_bytes,
         ),
     )
 
 
-def _signals(mode: Mode) -> dict[int, LocalEvent]:
-    stop = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
-
-
-def _print_event(out: BinaryIO, direction: str, data: JsonObject | str) -> None:
-    if direction == "received" and not isinstance(data, str):
+def _print_event(
+    out: BinaryIO, direction: str, data: JsonObject | str | LocalEvent, _now: float
+) -> None:
+    if direction == "received" and isinstance(data, dict):
         out.write((write_json(data) + "\n").encode())
         out.flush()
-
-
-Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
-
-
-def model_of(settings: Settings) -> str:
-    """The model that is asked."""
-    if settings.local:
-        from rtchat.app.serve import LOCAL_MODEL
-
-        return LOCAL_MODEL
-    return settings.model
-
-
-def server_of(
-    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
-) -> tuple[Connect, Redactor]:
-    """Returns what connects to the server, and what removes the user's keys from its events."""
-    if settings.local:
-        from rtchat.app.serve import LocalServer
-
-        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
-        return server.connect, Redactor()
-
-    def where(model: str) -> Endpoint:
-        return endpoint(
-            model,
-            url=settings.url,
-            transcribes=transcribes,
-            api_key=settings.key.reveal(),
-            headers=settings.headers,
-            key_header=settings.key_header,
-            beta=settings.dialect == "beta",
-            insecure=settings.insecure,
-        )
-
-    def connect(model: str) -> AbstractAsyncContextManager[Link]:
-        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
-
-    # What cannot work is said now, before anything is asked.
-    first = where(settings.model)
-    tls = trust(settings.ca_bundle, streams.environ if first.is_encrypted else {})
-    return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -1,7 +1,7 @@
-"""Each stage of a connection, one after the other: how long it takes, and what to do if it fails.
+"""Tests a connection stage by stage: how long each takes, and what to do if it fails.
 
-The stages below the handshake are tried with sockets of their own, as the program's one would not
-tell them apart.
+The stages below the handshake use separate sockets, because the WebSocket library does not report
+them one by one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from rtchat import wire
-from rtchat.app.chat import model_of, prepare, server_of
-from rtchat.app.frontend import Environment, status_writer_of
-from rtchat.client.endpoint import Endpoint, shown_url, trust
-from rtchat.client.probe import GOODBYE, Probe
-from rtchat.client.session import Link
-from rtchat.client.transport import proxy_of
+from rtchat.app.environment import Environment
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.wiring import model_of, prepare, server_of
+from rtchat.client.endpoint import Endpoint, shown_url, tls_context
+from rtchat.client.probe import CLOSE_TIMEOUT, Probe
+from rtchat.client.proxies import proxy_of
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.effects import AddItem, Command, Configure, CreateResponse
@@ -37,35 +37,31 @@ from rtchat.core.events import (
     SessionUpdated,
     Unknown,
 )
+from rtchat.core.ports import Link
 from rtchat.core.redaction import Redactor
-from rtchat.core.text import visible, write_json
+from rtchat.core.text import shortened, visible, write_json
 from rtchat.core.values import Channel, Dialect, Message, Options, Part, Status, value
 
 STAGES = (
     *("settings", "proxy", "dns", "tcp", "tls"),
     *("handshake", "session created", "session update", "first token", "close"),
 )
-SETTINGS = (
-    *("model", "url", "dialect", "connect_timeout", "timeout", "headers"),
-    *("ca_bundle", "insecure", "local", "key"),
-)
-"""Those that decide about a connection."""
 QUESTION = "Say the one word: ready."
-MOST_TOKENS = 50
-"""What the reply may cost; a model that thinks first may get no further."""
-LONGEST_DETAIL = 300
-_HINT = "check --url, or give it longer with --timeout and --connect-timeout"
+MAX_TOKENS = 50
+"""The limit for the reply; a reasoning model may use all of it before any text."""
+MAX_DETAIL = 300
+_HINT = "check --url, or increase --timeout and --connect-timeout"
 
 Described = Mapping[str, tuple[str, str]]
-"""Settings by name: a value, for anybody to see, and where it comes from."""
+"""Settings by name: the value, without secrets, and where it comes from."""
 
 _E = TypeVar("_E", bound=ServerEvent)
 
 
 @value
 class Stage:
-    """How one stage went. `ok` is None if it was not tried; `seconds` too if there was nothing to
-    wait for."""
+    """The result of a stage. `ok` is None if it was not tried; `seconds` is None if it was not
+    timed."""
 
     name: str
     ok: bool | None
@@ -80,22 +76,22 @@ def doctor(
     *,
     as_json: bool,
 ) -> ExitCode:
-    """Try every stage up to the first that fails, whose error is raised once all is printed."""
-    examination = _DoctorRun(streams, describe, tell=None if as_json else _teller(streams))
+    """Try each stage until one fails. Its error is raised after the report has been printed."""
+    checks = _DoctorRun(streams, describe, print_line=None if as_json else _line_printer(streams))
     error: RtchatError | None = None
     try:
-        asyncio.run(examination.run(resolve))
+        asyncio.run(checks.run(resolve))
     except RtchatError as caught:
         error = caught
-    examination.give_up()
+    checks.mark_not_tried()
     if as_json:
-        _print(streams, write_json(examination.as_json(error)))
+        _print(streams, write_json(checks.as_json(error)))
     if error is not None:
         raise error
     return ExitCode.OK
 
 
-def _teller(streams: Environment) -> Callable[[str], None]:
+def _line_printer(streams: Environment) -> Callable[[str], None]:
     return lambda line: _print(streams, visible(line))
 
 
@@ -107,57 +103,57 @@ def _print(streams: Environment, line: str) -> None:
 
 @dataclass
 class _Note:
-    """What a stage has to say of itself while it goes."""
+    """What a stage reports while it runs."""
 
     detail: str = ""
     seconds: float | None = None
-    """If not all of the time that it took counts."""
+    """The time to report, if it is not that of the whole stage."""
 
 
 class _DoctorRun:
-    """One run through the stages; `tell` is given each line as it is known."""
+    """One run through the stages; `print_line` is called with each line of the report."""
 
     def __init__(
         self,
         streams: Environment,
         describe: Callable[[Settings], Described],
-        tell: Callable[[str], None] | None,
+        print_line: Callable[[str], None] | None,
     ) -> None:
         self._streams = streams
         self._describe = describe
-        self._tell = tell
+        self._print_line = print_line
         self._stages: list[Stage] = []
         self._described: Described = {}
 
     async def run(self, resolve: Callable[[], Settings]) -> None:
-        """Go through all stages. Raises RtchatError for the first that fails."""
+        """Run all stages. Raises RtchatError when one fails."""
         async with AsyncExitStack() as stack:
             with self._stage("settings") as note:
                 settings = resolve()
                 prepare(settings, self._streams, status_writer_of(settings, self._streams))
                 connect, redactor = server_of(settings, self._streams, stack)
                 self._described = self._describe(settings)
-                note.detail = f"{model_of(settings)} at {_place(settings)}"
+                note.detail = f"{model_of(settings)} at {_server_name(settings)}"
             if settings.local:
                 self._skip("in this process", "proxy", "dns", "tcp", "tls")
             else:
                 await self._network(settings)
             with self._stage("handshake") as note:
                 link = await stack.enter_async_context(connect(model_of(settings)))
-                note.detail = "HTTP 101, on a connection of its own"
-            await self._talk(_Talk(link, redactor, settings), settings)
+                note.detail = "HTTP 101, on a new connection"
+            await self._check_session(_DoctorSession(link, redactor, settings), settings)
             with self._stage("close") as note:
                 note.detail = await _close(link)
 
-    def give_up(self) -> None:
-        """What has not been tried will not be."""
+    def mark_not_tried(self) -> None:
+        """Add the remaining stages to the report as not tried."""
         names = {stage.name for stage in self._stages}
         for name in STAGES:
             if name not in names:
                 self._add(Stage(name, None, None, "not tried"))
 
     def as_json(self, error: RtchatError | None) -> dict[str, object]:
-        """All of it as one object; null where a thing is not known."""
+        """The report as a JSON object; unknown values are null."""
         problem = None if error is None else error.problem
         stages = [
             {
@@ -207,41 +203,40 @@ class _DoctorRun:
             self._add(Stage(name, True, None, why))
 
     def _add(self, stage: Stage) -> None:
-        detail = " ".join(stage.detail.split())
-        if len(detail) > LONGEST_DETAIL:  # a server may send anything, of any length
-            detail = detail[: LONGEST_DETAIL - 1] + "…"
+        # A server's text can be of any length.
+        detail = shortened(" ".join(stage.detail.split()), MAX_DETAIL)
         self._stages.append(replace(stage, detail=detail))
-        if self._tell is None:
+        if self._print_line is None:
             return
         word = {True: "ok", False: "failed", None: ""}[stage.ok]
         took = "" if stage.seconds is None else f"{stage.seconds * 1000:.0f} ms"
-        self._tell(f"{stage.name:<16} {word:<6} {took:>8}  {detail}")
+        self._print_line(f"{stage.name:<16} {word:<6} {took:>8}  {detail}")
         if stage.name == "settings":
             for name, (shown, origin) in self._described.items():
-                self._tell(f"  {name}: {shown} ({origin})")
+                self._print_line(f"  {name}: {shown} ({origin})")
 
     async def _network(self, settings: Settings) -> None:
-        """The stages below the handshake, each with a socket of its own."""
+        """The stages below the handshake, on separate sockets."""
         where = Endpoint(settings.url)
         url = urlsplit(settings.url)
         with self._stage("proxy", is_timed=False) as note:
             proxy = proxy_of(where)
             note.detail = self._describe_proxy(proxy)
         if proxy is not None:
-            self._skip("the proxy's business", "dns", "tcp", "tls")
+            self._skip("done by the proxy", "dns", "tcp", "tls")
             return
         probe = Probe(where, settings.connect_timeout)
         with self._stage("dns") as note:
-            note.detail = await probe.find()
+            note.detail = await probe.resolve()
         try:
             with self._stage("tcp") as note:
-                note.detail = await probe.reach()
+                note.detail = await probe.connect()
             if url.scheme == "ws":
-                self._skip("none, as ws:// has none", "tls")
+                self._skip("not used (ws://)", "tls")
                 return
             with self._stage("tls") as note:
-                context = trust(settings.ca_bundle, self._streams.environ)
-                note.detail = await probe.encrypt(context or ssl.create_default_context())
+                context = tls_context(settings.ca_bundle, self._streams.environ)
+                note.detail = await probe.start_tls(context or ssl.create_default_context())
         finally:
             await probe.close()
 
@@ -253,42 +248,47 @@ class _DoctorRun:
         origin = next((name for name in names if environ.get(name) == proxy), "the system")
         return f"{shown_url(proxy)} ({origin})"
 
-    async def _talk(self, talk: _Talk, settings: Settings) -> None:
+    async def _check_session(self, session: _DoctorSession, settings: Settings) -> None:
         """The stages of a session."""
         with self._stage("session created") as note:
-            created = await talk.wait(
-                SessionCreated, settings.connect_timeout, "began no session", server_errors.of_error
+            created = await session.wait(
+                SessionCreated,
+                settings.connect_timeout,
+                "did not start a session",
+                server_errors.of_error,
             )
-            talk.dialect = settings.forced_dialect or created.dialect or Dialect.GA
-            note.detail = _described_session(created)
+            session.dialect = settings.forced_dialect or created.dialect or Dialect.GA
+            note.detail = _describe_session(created)
         with self._stage("session update") as note:
             options = Options(settings.system, "text", settings.max_output_tokens)
-            await talk.send(Configure(options))
-            await talk.wait(
+            await session.send(Configure(options))
+            await session.wait(
                 SessionUpdated,
                 settings.connect_timeout,
-                "did not answer our settings",
+                "did not respond to the session settings",
                 server_errors.refused_settings,
             )
             note.detail = "accepted"
         with self._stage("first token") as note:
-            await talk.send(AddItem(Message("user", (Part("text", QUESTION),))))
-            await talk.send(CreateResponse(Options(modality="text", max_output_tokens=MOST_TOKENS)))
-            began = time.monotonic()
-            ended = await talk.wait(
-                ReplyEnded, settings.timeout, "said no word", server_errors.of_error
+            await session.send(AddItem(Message("user", (Part("text", QUESTION),))))
+            await session.send(
+                CreateResponse(Options(modality="text", max_output_tokens=MAX_TOKENS))
             )
-            note.seconds = (talk.first_token or time.monotonic()) - began
-            note.detail = _described_reply(ended)
+            began = time.monotonic()
+            ended = await session.wait(
+                ReplyEnded, settings.timeout, "did not reply", server_errors.of_error
+            )
+            note.seconds = (session.first_token or time.monotonic()) - began
+            note.detail = _describe_reply(ended)
 
 
-def _place(settings: Settings) -> str:
+def _server_name(settings: Settings) -> str:
     return "this computer" if settings.local else shown_url(settings.url)
 
 
-def _described_session(created: SessionCreated) -> str:
+def _describe_session(created: SessionCreated) -> str:
     parts = [created.id or "no id", created.model or "no model"]
-    parts.append(f"dialect {created.dialect or 'not said'}")
+    parts.append(f"dialect {created.dialect or 'not reported'}")
     if created.expires_at is not None:
         with suppress(ValueError, OverflowError, OSError):
             until = datetime.fromtimestamp(created.expires_at, UTC)
@@ -296,20 +296,20 @@ def _described_session(created: SessionCreated) -> str:
     return ", ".join(parts)
 
 
-def _described_reply(ended: ReplyEnded) -> str:
-    """Raises RtchatError if the reply is none."""
+def _describe_reply(ended: ReplyEnded) -> str:
+    """The status and usage of a reply. Raises RtchatError if it failed."""
     problem = server_errors.of_reply(ended)
     if problem is not None and problem.code != "max_output_tokens":
         raise to_exception(problem)
     usage = ended.usage
-    cost = f"{usage.input} tokens in, {usage.output} out" if usage else "usage not said"
+    cost = f"{usage.input} tokens in, {usage.output} out" if usage else "usage not reported"
     return f"{ended.status}, {cost}" if ended.status is not Status.COMPLETED else cost
 
 
 async def _close(link: Link) -> str:
     await link.close()
     with suppress(TimeoutError):
-        async with asyncio.timeout(GOODBYE):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             while await link.receive() is not None:
                 pass
     return f"code {link.explain().problem.code}"
@@ -318,8 +318,8 @@ async def _close(link: Link) -> str:
 # ------------------------------------------------------------------------------------------ session
 
 
-class _Talk:
-    """Commands and answers on an open connection, one at a time."""
+class _DoctorSession:
+    """Sends commands and waits for events on an open connection, one at a time."""
 
     def __init__(self, link: Link, redactor: Redactor, settings: Settings) -> None:
         self.dialect = settings.forced_dialect or Dialect.GA
@@ -339,34 +339,34 @@ class _Talk:
     async def wait(
         self,
         kind: type[_E],
-        timeouts: float,
-        lapse: str,
-        blame: Callable[[ServerProblem], Problem],
+        timeout: float,
+        failure: str,
+        explain: Callable[[ServerProblem], Problem],
     ) -> _E:
-        """The next event of a kind. `lapse` is what the server has done if it does not come,
-        `blame` what an error that comes instead means.
+        """The next event of a kind. `failure` describes what the server did if the event does not
+        arrive within `timeout` seconds; `explain` turns an error event into a problem.
 
         Raises:
-            RtchatError: it does not come.
+            RtchatError: the event did not arrive.
         """
         try:
-            async with asyncio.timeout(timeouts):
+            async with asyncio.timeout(timeout):
                 while True:
                     event = await self._next()
                     if isinstance(event, kind):
                         return event
-                    self._look_at(event, blame)
+                    self._handle(event, explain)
         except TimeoutError:
-            said = f"; it said: {self._last_error.message}" if self._last_error else ""
-            message = f"the server {lapse} within {timeouts:g} s{said}"
+            error = f"; its last error: {self._last_error.message}" if self._last_error else ""
+            message = f"timed out: the server {failure} within {timeout:g} s{error}"
             raise to_exception(Problem(ExitCode.LINK, message, _HINT)) from None
 
-    def _look_at(self, event: ServerEvent, blame: Callable[[ServerProblem], Problem]) -> None:
+    def _handle(self, event: ServerEvent, explain: Callable[[ServerProblem], Problem]) -> None:
         match event:
             case ServerProblem():
                 self._last_error = event
                 if event.event_id in self._sent or server_errors.is_fatal(event):
-                    raise to_exception(blame(event))
+                    raise to_exception(explain(event))
             case Delta(channel=Channel.TEXT | Channel.TRANSCRIPT) if self.first_token is None:
                 self.first_token = time.monotonic()
             case _:
@@ -374,10 +374,10 @@ class _Talk:
 
     async def _next(self) -> ServerEvent:
         while not self._events:
-            await asyncio.sleep(0)  # or frames that have all come would hold up the clock
+            await asyncio.sleep(0)  # else frames that have already arrived delay the timeout
             frame = await self._link.receive()
             if frame is None:
-                raise to_exception(self._loss())
+                raise to_exception(self._connection_problem())
             data = wire.read_frame(frame)
             if isinstance(data, Unknown):
                 self._events.append(data)
@@ -386,10 +386,10 @@ class _Talk:
                 self._events += wire.decode(redacted)
         return self._events.popleft()
 
-    def _loss(self) -> Problem:
-        """Why the connection is over, in the light of the error that came before."""
+    def _connection_problem(self) -> Problem:
+        """Why the connection ended, with the server's last error."""
         lost = self._link.explain().problem
         if self._last_error is None:
             return lost
-        message = f"{lost.message}; the server said: {self._last_error.message}"
+        message = f"{lost.message}; the server's last error: {self._last_error.message}"
         return Problem(lost.exit, message, lost.hint, lost.code)

@@ -1,22 +1,19 @@
-"""What a run is seen through: settings and streams in, a view and a source of keys out."""
+"""Chooses the view and the source of keyboard input for the settings and streams."""
 
 from __future__ import annotations
 
 import asyncio
 import termios
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib import import_module
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO
 
-from rtchat.client.session import Post, Source, View
+from rtchat.app.environment import Environment, Shape
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
-from rtchat.core.values import value
-from rtchat.system.output import Output
+from rtchat.core.ports import Post, Source, View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
@@ -25,43 +22,14 @@ if TYPE_CHECKING:
     from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Screen
 
-Shape: TypeAlias = Literal["text", "json", "events"]
-"""What goes to stdout: replies as text, as JSON, or every server event."""
-
-
-@value
-class Environment:
-    """The three streams, what is at their other ends, and where things are kept."""
-
-    stdin: int | None
-    """The descriptor; None if it is closed."""
-    stdout: TextIO
-    stderr: TextIO | None
-    data_dir: Path
-    state_dir: Path
-    environ: MutableMapping[str, str]
-    stdin_is_terminal: bool = False
-    stdout_is_terminal: bool = False
-    stderr_is_terminal: bool = False
-    output: Output | None = None
-    """What `stdout` and `stderr` write through; None if writing to them may block."""
-
-
-@contextmanager
-def unblocked(streams: Environment) -> Iterator[Environment]:
-    """The same, with streams that threads write to. At the end, wait for them."""
-    err = streams.stderr
-    with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
-        yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
-
 
 def status_writer_of(settings: Settings, streams: Environment) -> StatusWriter:
-    """What is said on stderr."""
+    """The writer of status lines and notices to stderr."""
     return StatusWriter(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
 
 
 def view_of(settings: Settings, shape: Shape, streams: Environment, status: StatusWriter) -> View:
-    """What replies are seen through, where nobody types."""
+    """The view for replies when there is no prompt."""
     if shape == "events":
         return status
     if shape == "json":
@@ -78,15 +46,17 @@ def view_of(settings: Settings, shape: Shape, streams: Environment, status: Stat
 
 
 def renders(settings: Settings, streams: Environment) -> bool:
-    """Whether Markdown is shown as such."""
+    """Whether Markdown is rendered."""
     if settings.render == "auto":
         return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
     return settings.render == "always"
 
 
 def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool:
-    """Whether to colour a stream: the option, then NO_COLOR, FORCE_COLOR and TERM, then what it
-    is."""
+    """Whether to colour a stream.
+
+    Precedence: option > NO_COLOR > FORCE_COLOR > whether it is a terminal other than TERM=dumb.
+    """
     if settings.color != "auto":
         return settings.color == "always"
     if streams.environ.get("NO_COLOR"):
@@ -97,45 +67,32 @@ def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool
 
 
 def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console]:
-    """Where to draw: stdout and stderr."""
-    from rich.console import Console
-
-    from rtchat.markdown.links import LinkingConsole, supports_links
+    """The consoles for stdout and stderr."""
+    from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
         colors = _colors(settings, streams, is_terminal)
-        # The 16 colours of the terminal's own palette read on any background; without colours a
-        # terminal still has bold and underline.
-        styled = colors or (is_terminal and streams.environ.get("TERM") != "dumb")
-        kind = LinkingConsole if is_terminal and supports_links(streams.environ) else Console
-        return kind(
-            file=file,
-            force_terminal=is_terminal,
-            color_system="standard" if styled else None,
-            no_color=not colors,
-            legacy_windows=False,
-            _environ=dict(streams.environ),
-        )
+        return make_console(file, streams.environ, is_terminal=is_terminal, colors=colors)
 
-    err = streams.stderr or StringIO()  # closed: nobody is to be told
+    err = streams.stderr or StringIO()  # stderr is closed
     out = console(streams.stdout, streams.stdout_is_terminal)
     return out, console(err, streams.stderr_is_terminal)
 
 
 class _DeferredView:
-    """A view that is not there yet: keeps what it is told until it is.
+    """Buffers updates until the real view is set.
 
-    Should the program end before, `otherwise` is told: an error may be among it.
+    If the program ends before that, the updates go to `fallback`, because they may include errors.
     """
 
-    def __init__(self, otherwise: View) -> None:
-        self._otherwise = otherwise
+    def __init__(self, fallback: View) -> None:
+        self._fallback = fallback
         self._view: View | None = None
-        self._kept: list[Update] = []
+        self._buffer: list[Update] = []
 
     def show(self, update: Update) -> None:
         if self._view is None:
-            self._kept.append(update)
+            self._buffer.append(update)
         else:
             self._view.show(update)
 
@@ -145,20 +102,20 @@ class _DeferredView:
 
     def close(self) -> None:
         if self._view is None:
-            self.become(self._otherwise)
+            self.set_view(self._fallback)
         else:
             self._view.close()
 
-    def become(self, view: View) -> None:
+    def set_view(self, view: View) -> None:
         self._view = view
-        for update in self._kept:
+        for update in self._buffer:
             view.show(update)
 
 
 @contextmanager
 def unechoed(terminal: int) -> Iterator[None]:
-    """Turn the terminal's echo off, so that keys that nothing reads yet are not shown: no `^C`, and
-    no reports of the cursor position."""
+    """Turn off the terminal's echo, so that input that is not read yet is not shown, such as `^C`
+    and cursor position reports."""
     try:
         before = termios.tcgetattr(terminal)
     except termios.error:
@@ -169,13 +126,13 @@ def unechoed(terminal: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(termios.error):  # it is gone
+        with suppress(termios.error):  # the terminal has closed
             termios.tcflush(terminal, termios.TCIFLUSH)
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def screen_of(settings: Settings, streams: Environment) -> Screen:
-    """What a conversation is seen on: a screen reader's, `--plain`, is never painted twice."""
+    """The screen for a conversation. With `--plain`, as for screen readers, nothing is redrawn."""
     verbose, quiet = settings.verbose, settings.quiet
     if not renders(settings, streams):
         status = StatusWriter(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
@@ -188,9 +145,9 @@ def screen_of(settings: Settings, streams: Environment) -> Screen:
 def terminal_of(
     settings: Settings, streams: Environment, meters: Meters | None = None
 ) -> tuple[View, Source]:
-    """A prompt and a live view; `meters` are those of a voice conversation. They take longer to
-    import than a connection to be made, so both happen at once."""
-    later = _DeferredView(status_writer_of(settings, streams))
+    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation.
+    Importing them takes longer than connecting, so both happen at the same time."""
+    deferred = _DeferredView(status_writer_of(settings, streams))
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
@@ -210,10 +167,10 @@ def terminal_of(
         )
         clipboard = Clipboard(streams.stdout, streams.environ)
         terminal = Terminal(screen_of(settings, streams), prompt, clipboard, attachments)
-        later.become(terminal)
+        deferred.set_view(terminal)
         if renders(settings, streams):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
         else:
             await terminal.run(post)
 
-    return later, run
+    return deferred, run

@@ -1,6 +1,7 @@
-"""`history`: kept conversations listed, shown, searched, exported and deleted.
+"""`history`: list, show, search, export and delete saved conversations.
 
-On a terminal aligned and drawn; in a pipe columns parted by tabs, and text as it came.
+On a terminal, output is aligned and rendered; in a pipe, columns are separated by tabs and text is
+written as received.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import os
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
@@ -22,7 +23,7 @@ from rtchat.history.transcript import plain
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
 
 Say = Callable[[str], None]
 
@@ -39,49 +40,63 @@ _FORMATS: dict[str, Format] = {
 
 def listing(streams: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
     """The latest conversations, newest first."""
-    with _opened(streams) as store:
+    with _open_store(streams) as store:
         found = store.conversations(limit)
     if not found:
-        say("no conversation is kept")
+        say("no saved conversations")
     if json:
-        return _objects(streams, [summary(kept) for kept in found])
-    return _columns(streams, [_line(streams, kept) for kept in found])
+        return _write_json_lines(streams, [summary(conversation) for conversation in found])
+    return _write_columns(streams, [_line(streams, conversation) for conversation in found])
 
 
-def _line(streams: Environment, kept: StoredConversation) -> tuple[str, ...]:
-    turns = str(kept.turns)
+def _line(streams: Environment, conversation: StoredConversation) -> tuple[str, ...]:
+    turns = str(conversation.turns)
     if streams.stdout_is_terminal:
-        turns += " turn" if kept.turns == 1 else " turns"
-    return str(kept.id), when(kept.updated), turns, kept.model, kept.title
+        turns += " turn" if conversation.turns == 1 else " turns"
+    return (
+        str(conversation.id),
+        when(conversation.updated),
+        turns,
+        conversation.model,
+        conversation.title,
+    )
 
 
 def search(streams: Environment, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
-    """The latest places that have all these words."""
-    with _opened(streams) as store:
-        hits = store.search(words, limit)
-    if not hits:
-        say("nothing has these words")
+    """Search for items that contain all of these words, newest first."""
+    with _open_store(streams) as store:
+        matches = store.search(words, limit)
+    if not matches:
+        say("no matches")
     if json:
-        found = [summary(hit.kept) | {"turn": hit.turn, "snippet": hit.snippet} for hit in hits]
-        return _objects(streams, found)
+        found = [
+            summary(match.conversation) | {"turn": match.turn, "snippet": match.snippet}
+            for match in matches
+        ]
+        return _write_json_lines(streams, found)
     turn = "turn " if streams.stdout_is_terminal else ""
-    return _columns(
+    return _write_columns(
         streams,
         [
-            (str(hit.kept.id), when(hit.kept.updated), f"{turn}{hit.turn}", hit.snippet)
-            for hit in hits
+            (
+                str(match.conversation.id),
+                when(match.conversation.updated),
+                f"{turn}{match.turn}",
+                match.snippet,
+            )
+            for match in matches
         ],
     )
 
 
 def show(streams: Environment, id: int | None) -> ExitCode:
-    """A conversation, the latest if none is named, as `talk` left it on the screen."""
-    kept = _read(streams, id)
-    if not _draws(streams):
-        return _write(streams, plain(kept))
+    """Show a conversation, by default the latest, as `talk` shows it."""
+    conversation = _read(streams, id)
+    if not _is_drawn(streams):
+        return _write(streams, plain(conversation))
     from rtchat.ui import history_view
 
-    history_view.show(kept, history_view.console(streams.stdout, streams.environ))
+    history_view.show(conversation, history_view.console(streams.stdout, streams.environ))
     return ExitCode.OK
 
 
@@ -94,9 +109,9 @@ def save(
     file: Path | None,
     force: bool,
 ) -> ExitCode:
-    """Export a conversation, the latest if none is named, to a file or to stdout."""
+    """Export a conversation, by default the latest, to a file or to stdout."""
     if format is not None and format not in get_args(Format):
-        raise UsageError(f"there is no format {format}", hint=", ".join(get_args(Format)))
+        raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
     chosen = cast("Format", format) if format else _format_of(file)
     text = export(_read(streams, id), chosen)
     if file is None or file == Path("-"):
@@ -112,38 +127,37 @@ def _format_of(file: Path | None) -> Format:
     chosen = _FORMATS.get(file.suffix.lower())
     if chosen is None:
         known = ", ".join(filter(None, _FORMATS))
-        hint = f"name it {known}, or choose one with --format"
-        raise UsageError(f"no export format has the extension {file.suffix}", hint=hint)
+        hint = f"use {known}, or choose a format with --format"
+        raise UsageError(f"unknown file extension {file.suffix!r}", hint=hint)
     return chosen
 
 
 def save_audio(streams: Environment, say: Say, id: int | None, folder: Path) -> ExitCode:
-    """Write what is kept of a conversation's audio to a folder: a WAV for each message, numbered
-    in their order."""
-    kept = _read(streams, id)
-    sounds = [(item.role, audio) for item in _messages(kept) if (audio := _audio(item))]
-    if not sounds:
-        message = f"no audio of conversation {kept.id} is kept"
-        raise UsageError(message, hint="talk and once keep it with --keep-audio")
-    names = [f"{number:03}-{role}.wav" for number, (role, _) in enumerate(sounds, start=1)]
+    """Write the saved audio of a conversation to a folder: a numbered WAV file for each message."""
+    conversation = _read(streams, id)
+    recordings = [(item.role, audio) for item in _messages(conversation) if (audio := _audio(item))]
+    if not recordings:
+        message = f"conversation {conversation.id} has no saved audio"
+        raise UsageError(message, hint="talk and once save audio with --keep-audio")
+    names = [f"{number:03}-{role}.wav" for number, (role, _) in enumerate(recordings, start=1)]
     for file in (folder / name for name in names):
         if file.exists():
-            raise UsageError(f"{file} is there already", hint="name another folder")
-    with _explained(folder):
+            raise UsageError(f"{file} already exists", hint="use another folder")
+    with _errors_translated(folder):
         make_private(folder)
-    for name, (_, audio) in zip(names, sounds, strict=True):
-        _save(folder / name, _wav(audio), force=False)
+    for name, (_, audio) in zip(names, recordings, strict=True):
+        _save(folder / name, header(len(audio)) + audio, force=False)
     noun = "file" if len(names) == 1 else "files"
     say(f"{len(names)} {noun} written to {folder}")
     return ExitCode.OK
 
 
-def _messages(kept: StoredConversation) -> Iterator[Message]:
-    return (entry.item for entry in kept.entries if isinstance(entry.item, Message))
+def _messages(conversation: StoredConversation) -> Iterator[Message]:
+    return (entry.item for entry in conversation.entries if isinstance(entry.item, Message))
 
 
 def _audio(message: Message) -> bytes:
-    """What of it is sound, in whole samples; the file may hold what a server sent."""
+    """The audio of a message, in whole samples. Invalid base64 from a server is skipped."""
     audio = bytearray()
     for part in message.parts:
         if part.kind == "audio":
@@ -152,62 +166,49 @@ def _audio(message: Message) -> bytes:
     return bytes(audio[: len(audio) // 2 * 2])
 
 
-def _wav(audio: bytes) -> bytes:
-    """PCM16, mono, 24 kHz, as a file."""
-    import wave
-
-    out = BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(24_000)
-        file.writeframes(audio)
-    return out.getvalue()
-
-
 def delete(
     streams: Environment, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
 ) -> None:
-    """Delete these conversations, or all if none is named, for good; `confirm` is asked first."""
-    with _opened(streams) as store:
-        doomed = [store.read(id) for id in dict.fromkeys(ids)] or store.conversations()
-        if not doomed:
-            say("no conversation is kept")
-        elif confirm(f"Delete {_naming(doomed)} for good?"):
-            store.delete(*(kept.id for kept in doomed))
-            say(f"deleted {_naming(doomed)}")
+    """Delete these conversations, or all if no id is given. `confirm` is asked first."""
+    with _open_store(streams) as store:
+        conversations = [store.read(id) for id in dict.fromkeys(ids)] or store.conversations()
+        if not conversations:
+            say("no saved conversations")
+        elif confirm(f"Permanently delete {_describe(conversations)}?"):
+            store.delete(*(conversation.id for conversation in conversations))
+            say(f"deleted {_describe(conversations)}")
         else:
             say("nothing was deleted")
 
 
-def _naming(conversations: Sequence[StoredConversation]) -> str:
+def _describe(conversations: Sequence[StoredConversation]) -> str:
     if len(conversations) > 1:
         return f"{len(conversations)} conversations"
     return f"conversation {conversations[0].id}, {conversations[0].title!r}"
 
 
 @contextmanager
-def _opened(streams: Environment) -> Iterator[Store]:
+def _open_store(streams: Environment) -> Iterator[Store]:
     with closing(Store(streams.data_dir / FILE)) as store:
         yield store
 
 
 def _read(streams: Environment, id: int | None) -> StoredConversation:
-    with _opened(streams) as store:
+    with _open_store(streams) as store:
         return store.recall(id)
 
 
-def _draws(streams: Environment) -> bool:
+def _is_drawn(streams: Environment) -> bool:
     return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
 
 
-def _objects(streams: Environment, found: Sequence[JsonObject]) -> ExitCode:
+def _write_json_lines(streams: Environment, found: Sequence[JsonObject]) -> ExitCode:
     return _write(streams, "".join(write_json(one) + "\n" for one in found))
 
 
-def _columns(streams: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
+def _write_columns(streams: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
     cleaned = [[on_a_line(cell) for cell in row] for row in rows]
-    if not cleaned or not _draws(streams):
+    if not cleaned or not _is_drawn(streams):
         return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
     from rtchat.ui import history_view
 
@@ -224,22 +225,22 @@ def _write(streams: Environment, text: str) -> ExitCode:
 
 
 def _save(file: Path, content: bytes, *, force: bool) -> None:
-    """Write a file that only its owner reads: conversations are private."""
+    """Write a file that only its owner can read: conversations are private."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    with _explained(file):
+    with _errors_translated(file):
         if file.exists() and not file.is_file():  # a pipe or a device: nothing is overwritten
             flags = os.O_WRONLY
         try:
             with open(os.open(file, flags, 0o600), "wb") as out:
                 out.write(content)
         except FileExistsError as error:
-            raise UsageError(f"{file} is there already", hint="--force overwrites it") from error
+            raise UsageError(f"{file} already exists", hint="--force overwrites it") from error
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _errors_translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         message = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(message, hint="choose another place") from error
+        raise OutputError(message, hint="use another path") from error

@@ -1,45 +1,38 @@
-"""A recorded session again: shown through the views of `talk` at its own pace, or told in lines."""
+"""`replay`: shows a recorded session in the views of `talk` at its own pace, or checks it."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rtchat.app.frontend import Environment, screen_of, status_writer_of, unblocked, view_of
-from rtchat.client.session import MOST_OWED, TICK, View
+from rtchat.app.audio_io import converter
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import screen_of, status_writer_of, view_of
+from rtchat.app.signals import EXIT_CODES
+from rtchat.client.view_queue import MOST_OWED, TICK
 from rtchat.config.settings import Settings
-from rtchat.core.effects import (
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    Timing,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, writing_stdout
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.ports import View
+from rtchat.core.text import on_a_line, shortened, visible, whole_characters
 from rtchat.core.values import Status
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
-from rtchat.trace.recording import Recording, read_trace
-from rtchat.trace.simulate import Rerun, Step
+from rtchat.trace.reading import Recording, read_trace
+from rtchat.trace.replay import Replay, Step
+from rtchat.trace.wire_only import WireReplay
 from rtchat.ui import messages
 
-LONGEST_PAUSE = 3.0
-"""Seconds between two turns that are waited out; a user may have gone for lunch."""
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-_LONGEST_QUOTE = 60
+MAX_PAUSE = 3.0
+"""The longest pause between two turns, in seconds. Longer ones are shortened."""
+_MAX_QUOTE = 60
 
 
 def replay(trace: str, speed: float, settings: Settings, streams: Environment) -> ExitCode:
-    """Show a recording, `speed` times as fast as it was; infinity is at once."""
+    """Show a recording, `speed` times as fast as the original; infinity means without pauses."""
     recording = _read(trace, streams)
     is_timed = any(event.time is not None for event in recording.events)
     with unblocked(streams) as streams:
@@ -48,33 +41,41 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
         else:
             view = view_of(settings, "text", streams, status_writer_of(settings, streams))
         player = _Player(view, speed, streams.output, is_timed=is_timed)
-        return asyncio.run(_until_stopped(player, Rerun(recording.events).steps()))
+        return asyncio.run(_play_until_signal(player, _replay_of(recording).steps()))
 
 
 def check(trace: str, streams: Environment) -> ExitCode:
-    """Say what this program would have done; OK if every reply is complete and nothing unknown."""
+    """Print a report. The exit code is OK if every reply is complete, every event is known, and the
+    program sends what was sent."""
     lines, is_sound = report(_read(trace, streams))
     with writing_stdout():
-        streams.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+        streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
         streams.stdout.flush()
     return ExitCode.OK if is_sound else ExitCode.REPLY
 
 
 def _read(trace: str, streams: Environment) -> Recording:
     def warn(text: str) -> None:
-        status_writer_of(Settings(), streams).show(Notice("warning", text))
+        status_writer_of(Settings(), streams).show(fx.Notice("warning", text))
 
     if trace == "-":
         return read_trace(0 if streams.stdin is None else streams.stdin, warn)
     return read_trace(Path(trace), warn)
 
 
+def _replay_of(recording: Recording) -> Replay | WireReplay:
+    setup = recording.setup
+    if setup is None:
+        return WireReplay(recording.events)
+    return Replay(setup, recording.events, converter(setup.machine.input_rate))
+
+
 # ------------------------------------------------------------------------------------------ showing
 
 
-async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
-    """Play to the end or to a signal. Then the view is closed, and the output written if its reader
-    accepts it."""
+async def _play_until_signal(player: _Player, steps: Iterator[Step]) -> ExitCode:
+    """Play to the end or until a signal. Then close the view, and write the remaining output if its
+    reader accepts it."""
     playing = asyncio.current_task()
     assert playing is not None
     stopped: list[ExitCode] = []
@@ -83,7 +84,7 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
         stopped.append(code)
         playing.cancel()
 
-    for number, code in _SIGNALS.items():
+    for number, code in EXIT_CODES.items():
         asyncio.get_running_loop().add_signal_handler(number, stop, code)
     try:
         try:
@@ -99,33 +100,33 @@ async def _until_stopped(player: _Player, steps: Iterator[Step]) -> ExitCode:
 
 
 class _Player:
-    """Hands updates to a view when they are due, and lets it paint meanwhile."""
+    """Shows updates in a view at their times, and redraws it in between."""
 
     def __init__(self, view: View, speed: float, output: Output | None, *, is_timed: bool) -> None:
         self._view = view
         self._output = output
         self._speed = speed
         self._is_timed = is_timed
-        self._due = False
-        self._at = 0.0
+        self._is_replying = False
+        self._time = 0.0
         self._deadline = self._next_tick = time.monotonic()
 
     async def play(self, steps: Iterable[Step]) -> None:
-        """Show all of it."""
+        """Show all steps."""
         for step in steps:
-            await self._wait(self._at if step.time is None else step.time)
+            await self._wait(self._time if step.time is None else step.time)
             for update in step.updates:
                 self._show(update)
             if self._output is not None:
                 await self._output.written(MOST_OWED)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Close the view, which restores the terminal."""
         with writing_stdout():
             self._view.close()
 
     async def written(self, timeout: float | None = None) -> None:
-        """Wait until the output is written; after a timeout it is dropped."""
+        """Wait until the output is written. After `timeout` seconds the rest is discarded."""
         if self._output is not None:
             try:
                 async with asyncio.timeout(timeout):
@@ -134,38 +135,40 @@ class _Player:
                 self._output.discard()
 
     async def _wait(self, at: float) -> None:
-        gap, self._at = at - self._at, at
-        if not self._due:
-            gap = min(gap, LONGEST_PAUSE)
+        gap, self._time = at - self._time, at
+        if not self._is_replying:
+            gap = min(gap, MAX_PAUSE)
         self._deadline += gap / self._speed
         while True:
             left = self._deadline - time.monotonic()
-            await asyncio.sleep(max(0.0, min(left, TICK)))  # even if nothing is: for signals
-            if time.monotonic() >= self._next_tick and self._due:
+            await asyncio.sleep(
+                max(0.0, min(left, TICK))
+            )  # even without a wait, so that signals are handled
+            if time.monotonic() >= self._next_tick and self._is_replying:
                 self._next_tick = time.monotonic() + TICK
                 with writing_stdout():
                     self._view.tick()
             if left <= TICK:
                 return
 
-    def _show(self, update: Update) -> None:
+    def _show(self, update: fx.Update) -> None:
         match update:
-            case QuestionAsked(text):
-                self._due = True
-                if text:  # else it was spoken, and is there once it was heard
-                    self._tell(Notice("info", f"\u203a {text}"))
-            case ReplyOver():
-                self._due = False
-                update = update if self._is_timed else replace(update, timing=Timing())
-            case Ready() if not self._is_timed:
+            case fx.QuestionAsked(text):
+                self._is_replying = True
+                if text:  # else it was spoken, and its transcript follows
+                    self._show_update(fx.Notice("info", f"\u203a {text}"))
+            case fx.ReplyOver():
+                self._is_replying = False
+                update = update if self._is_timed else replace(update, timing=fx.Timing())
+            case fx.Ready() if not self._is_timed:
                 return
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 return
             case _:
                 pass
-        self._tell(update)
+        self._show_update(update)
 
-    def _tell(self, update: Update) -> None:
+    def _show_update(self, update: fx.Update) -> None:
         with writing_stdout():
             self._view.show(update)
 
@@ -174,61 +177,65 @@ class _Player:
 
 
 def report(recording: Recording) -> tuple[list[str], bool]:
-    """What this program would have done, line by line, and whether all of it is well."""
-    rerun = Rerun(recording.events)
+    """What this program would have done, line by line, and whether there were no problems."""
+    replay = _replay_of(recording)
+    findings = replay.findings
     is_timed = any(event.time is not None for event in recording.events)
     found: list[tuple[int, str]] = []
     statuses: list[Status] = []
-    for step in rerun.steps():
+    for step in replay.steps():
         for update in step.updates:
-            if isinstance(update, ReplyOver):
+            if isinstance(update, fx.ReplyOver):
                 statuses.append(update.status)
-                update = update if is_timed else replace(update, timing=Timing())
-            if text := _told(update):
+                update = update if is_timed else replace(update, timing=fx.Timing())
+            if text := _describe(update):
                 found.append((step.line, text))
-    for line, unknown in rerun.unknown:
+    for line, unknown in findings.unknown:
         found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
-    found += _counted(rerun.ledger.differences)
-    if not rerun.has_session:
+    found += _merge_differences(findings.differences)
+    if not findings.has_session:
         found.append((0, "no session in it"))
     completed = statuses.count(Status.COMPLETED)
     summary = (
         f"replies: {len(statuses)}, completed: {completed}, "
-        f"passed over: {len(rerun.unknown)}, sent otherwise: {len(rerun.ledger.differences)}"
+        f"passed over: {len(findings.unknown)}, sent otherwise: {len(findings.differences)}"
     )
-    if rerun.exit is not None:
-        summary = f"{summary}, the program would end with {rerun.exit.value}"
+    if findings.exit is not None:
+        summary = f"{summary}, the program would end with {findings.exit.value}"
     lines = [f"{line:>5}  {on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
-    is_sound = rerun.has_session and completed == len(statuses) and not rerun.unknown
+    is_complete = findings.has_session and completed == len(statuses)
+    is_same = not (findings.unknown or findings.differences) and findings.exit is None
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
-    return [head, *lines, summary], is_sound and rerun.exit is None
+    if recording.setup is None:
+        head = f"{head}; without what the user did, what was sent cannot be compared"
+    return [head, *lines, summary], is_complete and is_same
 
 
-def _told(update: Update) -> str:
-    """An update in words; nothing if it is not worth a line."""
+def _describe(update: fx.Update) -> str:
+    """An update as text; empty if the report omits it."""
     match update:
-        case Ready(model, _, replayed):
+        case fx.Ready(model, _, replayed):
             return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
-        case Waiting():
+        case fx.Waiting():
             return messages.waiting(update)
-        case QuestionAsked(text, spoken=is_spoken):
+        case fx.QuestionAsked(text, spoken=is_spoken):
             return f"question: {_quoted(text or ('(spoken)' if is_spoken else ''))}"
-        case UserTranscript(text):
+        case fx.UserTranscript(text):
             return f"heard: {_quoted(text)}"
-        case ReplyOver(status, text):
+        case fx.ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
             parts.append(messages.ending(update) if update.problem else "")
             return " · ".join(filter(None, parts))
-        case Notice(level, text) if level != "detail":
+        case fx.Notice(level, text) if level != "detail":
             return f"{level}: {text}"
         case _:
             return ""
 
 
-def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Each difference once, where it was first seen, and how often it was."""
+def _merge_differences(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Each difference once, at its first line, with the number of times it occurs."""
     differences = sorted(differences)
     counts = Counter(text for _, text in differences)
     first = {text: line for line, text in reversed(differences)}
@@ -237,5 +244,4 @@ def _counted(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]
 
 
 def _quoted(text: str) -> str:
-    line = on_a_line(text)
-    return line if len(line) <= _LONGEST_QUOTE else f"{line[: _LONGEST_QUOTE - 1]}…"
+    return shortened(on_a_line(text), _MAX_QUOTE)

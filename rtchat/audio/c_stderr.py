@@ -1,4 +1,4 @@
-"""Libraries written in C that write to stderr whenever they like, silenced."""
+"""Suppresses the stderr output of C libraries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import cache
 
 @cache
 def silence_libraries() -> None:
-    """Have C libraries say nothing, from here on.
+    """Discard what C libraries write to stderr from now on.
 
-    ALSA, JACK and PortAudio write to C's `stderr` at any time, from threads of their own, and so
-    does mpg123: that would break what is on the screen. With glibc it is a variable, so that it
-    goes nowhere while Python's stderr, descriptor 2 and other programs' go where they went.
+    ALSA, JACK, PortAudio and mpg123 write to C's `stderr` at any time, some from their own threads,
+    which would corrupt the screen. In glibc `stderr` is a variable, so it can be redirected without
+    affecting Python's stderr, file descriptor 2 or other programs.
     """
     libc = CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):

@@ -1,7 +1,7 @@
-"""The sound devices of the machine, by PortAudio: their list, a microphone and a speaker.
+"""Audio devices through PortAudio: the list of devices, a microphone and a speaker.
 
-Both call back on the loop that they are given, and never raise, print or wait in the thread that
-feeds the device. Needs the extra `voice`.
+Callbacks run on the given event loop. The code that runs in the device's thread never raises,
+prints or blocks. Needs the extra `voice`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from rtchat.audio.portaudio import AudioStream, Kind, library
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
+from rtchat.system.loop import post_to
 
-_MOST_LATE = 100
-"""Blocks that the loop may be late by."""
+_MAX_LATE_BLOCKS = 100
+"""The number of blocks kept if the event loop is late."""
 
 
 @value
 class Device:
-    """A device as PortAudio numbers and names it, and how many channels it takes and gives."""
+    """An audio device, with PortAudio's index and name and its numbers of channels."""
 
     index: int
     name: str
@@ -35,18 +36,18 @@ class Device:
     default_input: bool = False
     default_output: bool = False
 
-    def does(self, kind: Kind) -> bool:
+    def supports(self, kind: Kind) -> bool:
         return bool(self.inputs if kind == "input" else self.outputs)
 
 
-# ------------------------------------------------------------------------------------ what there is
+# ----------------------------------------------------------------------------------------- devices
 
 
-def listing() -> list[Device]:
+def list_devices() -> list[Device]:
     """All devices of the machine.
 
     Raises:
-        UsageError: there are none, or what finds them is not installed.
+        UsageError: there are none, or a required library is not installed.
     """
     sounddevice = library()
     found = sounddevice.query_devices()
@@ -54,58 +55,60 @@ def listing() -> list[Device]:
     default_input, default_output = sounddevice.default.device
     devices = [
         Device(
-            each["index"],
-            each["name"],
-            apis[each["hostapi"]]["name"],
-            each["max_input_channels"],
-            each["max_output_channels"],
-            default_input=each["index"] == default_input,
-            default_output=each["index"] == default_output,
+            info["index"],
+            info["name"],
+            apis[info["hostapi"]]["name"],
+            info["max_input_channels"],
+            info["max_output_channels"],
+            default_input=info["index"] == default_input,
+            default_output=info["index"] == default_output,
         )
-        for each in found
+        for info in found
     ]
     if not devices:
-        raise UsageError("this machine has no sound device", hint="connect one, or type instead")
+        raise UsageError("no audio device found", hint="connect one, or type instead")
     return devices
 
 
-def find(wanted: str | int | None, kind: Kind) -> Device:
-    """The device of a number or of a part of a name; the system's choice for None.
+def find(name_or_index: str | int | None, kind: Kind) -> Device:
+    """The device with this index or part of a name; the system's default for None.
 
     Raises:
-        UsageError: as `listing` does, or none or several are meant.
+        UsageError: as `list_devices`, or no device matches, or several do.
     """
     what = "microphone" if kind == "input" else "speaker"
-    devices = [device for device in listing() if device.does(kind)]
-    hint = "rtchat devices lists what there is"
+    devices = [device for device in list_devices() if device.supports(kind)]
+    hint = "rtchat devices lists the devices"
     if not devices:
-        raise UsageError(f"this machine has no {what}", hint="connect one, or type instead")
-    if wanted is None:
-        default = [each for each in devices if getattr(each, f"default_{kind}")]
+        raise UsageError(f"no {what} found", hint="connect one, or type instead")
+    if name_or_index is None:
+        default = [info for info in devices if getattr(info, f"default_{kind}")]
         return (default or devices)[0]
-    if isinstance(wanted, int) or wanted.isdecimal():
-        meant = [device for device in devices if device.index == int(wanted)]
+    if isinstance(name_or_index, int) or name_or_index.isdecimal():
+        matches = [device for device in devices if device.index == int(name_or_index)]
     else:
-        sought = wanted.casefold()
-        exact = [device for device in devices if device.name.casefold() == sought]
-        meant = exact or [device for device in devices if sought in device.name.casefold()]
-    if not meant:
-        raise UsageError(f"there is no {what} {wanted}", hint=hint)
-    if len(meant) > 1:
-        names = ", ".join(f"{device.index} {device.name}" for device in meant)
-        raise UsageError(f"{wanted} may be any of {names}", hint="give its number")
-    return meant[0]
+        name = name_or_index.casefold()
+        exact = [device for device in devices if device.name.casefold() == name]
+        matches = exact or [device for device in devices if name in device.name.casefold()]
+    if not matches:
+        raise UsageError(f"no {what} matches '{name_or_index}'", hint=hint)
+    if len(matches) > 1:
+        names = ", ".join(f"{device.index} {device.name}" for device in matches)
+        raise UsageError(
+            f"'{name_or_index}' matches several devices: {names}", hint="use its number"
+        )
+    return matches[0]
 
 
-# --------------------------------------------------------------------------------------- in and out
+# -------------------------------------------------------------------------------------- in and out
 
 
 class Microphone:
-    """What a device hears, as PCM16, mono, 24 kHz, while this is open.
+    """Captures audio from a device until closed, as PCM16, mono, 24 kHz.
 
-    `on_audio` is called on the loop with 20 ms, or with more where the loop is late; `on_lost` once
-    if the device goes away. `overruns` counts losses: blocks of a loop that was too late, and what
-    the device itself dropped.
+    `on_audio` is called on the loop with 20 ms of audio, or more if the loop is late; `on_lost`
+    once if the device is lost. `overruns` counts lost audio: blocks dropped because the loop was
+    too late, and overflows that the device reports.
     """
 
     def __init__(
@@ -116,33 +119,34 @@ class Microphone:
         on_lost: Callable[[Problem], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """To be made in the thread of the loop. Raises UsageError if it cannot be opened."""
+        """Call in the loop's thread. Raises UsageError if the device cannot be opened."""
         self.device = device
         self.overruns = 0
         self._on_audio = on_audio
         self._on_lost = on_lost
         self._loop = loop
-        self._blocks: deque[bytes] = deque(maxlen=_MOST_LATE)
+        self._blocks: deque[bytes] = deque(maxlen=_MAX_LATE_BLOCKS)
         self._last = b""
-        self._is_awake = False
+        self._is_delivery_scheduled = False
         self._stream = AudioStream("input", device.index, device.name, loop)
         self._resample = resampler(
-            self._stream.rate, RATE, f"the device has {self._stream.rate} Hz"
+            self._stream.rate, RATE, f"the device uses {self._stream.rate} Hz"
         )
-        self._stream.start(self._hear, self._lose)
+        self._stream.start(self._on_block, self._on_stream_lost)
 
-    def _hear(self, data: Any, _frames: int, _time: Any, status: Any) -> None:
-        self.overruns += len(self._blocks) == _MOST_LATE or bool(status and status.input_overflow)
+    def _on_block(self, data: Any, _frames: int, _time: Any, status: Any) -> None:
+        self.overruns += len(self._blocks) == _MAX_LATE_BLOCKS or bool(
+            status and status.input_overflow
+        )
         self._last = bytes(data)
         self._blocks.append(self._last)
-        if self._is_awake:
+        if self._is_delivery_scheduled:
             return
-        self._is_awake = True
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._deliver)
+        self._is_delivery_scheduled = True
+        post_to(self._loop, self._deliver)
 
     def _deliver(self) -> None:
-        self._is_awake = False
+        self._is_delivery_scheduled = False
         audio = bytearray()
         with suppress(IndexError):
             while True:
@@ -150,17 +154,17 @@ class Microphone:
         if resampled := self._resample(bytes(audio), last=False):
             self._on_audio(resampled)
 
-    def _lose(self) -> None:
+    def _on_stream_lost(self) -> None:
         self._last = b""
-        self._on_lost(_gone("microphone", self.device, ExitCode.USAGE))
+        self._on_lost(_device_lost("microphone", self.device, ExitCode.USAGE))
 
     @property
     def level(self) -> float:
-        """How loud it is, 0 to 1."""
+        """The current level, 0 to 1."""
         return level(self._last)
 
     def close(self) -> None:
-        """Nothing more is heard of it."""
+        """Stop capturing."""
         self._stream.close()
         self._blocks.clear()
         self._last = b""
@@ -173,10 +177,10 @@ class Microphone:
 
 
 class Speaker:
-    """Plays items one after another, and knows how much of each was heard.
+    """Plays items one after another and tracks how much of each was played.
 
-    `on_lost` is called once, on the loop, if the device goes away; what is to be played from then
-    on is dropped.
+    `on_lost` is called once, on the loop, if the device is lost. Audio passed in after that is
+    dropped.
     """
 
     def __init__(
@@ -186,27 +190,27 @@ class Speaker:
         on_lost: Callable[[Problem], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """To be made in the thread of the loop. Raises UsageError if it cannot be opened."""
+        """Call in the loop's thread. Raises UsageError if the device cannot be opened."""
         self.device = device
         self._on_lost = on_lost
         self._last = b""
-        self._late = 0
+        self._late_underruns = 0
         self._item: tuple[str, int] | None = None
         self._stream = AudioStream("output", device.index, device.name, loop)
         self._rate = self._stream.rate
-        self._resample = resampler(RATE, self._rate, f"the device has {self._rate} Hz")
+        self._resample = resampler(RATE, self._rate, f"the device uses {self._rate} Hz")
         self._playback = Playback(self._rate)
-        self._stream.start(self._feed, self._lose)
+        self._stream.start(self._fill, self._on_stream_lost)
 
-    def _feed(self, out: Any, frames: int, time: Any, status: Any) -> None:
+    def _fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
         if status and status.output_underflow and any(self._last):
-            self._late += 1
+            self._late_underruns += 1
         begins = time.outputBufferDacTime or time.currentTime + self._stream.latency
         self._last = self._playback.feed(frames, begins + frames / self._rate)
         out[:] = self._last
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
-        """Queue PCM16, mono, 24 kHz of an item; its first is heard once 100 ms of it are there."""
+        """Queue audio of an item. Playback starts once 100 ms are buffered."""
         if self._stream.is_over:
             return
         if self._item != (item_id, content_index):
@@ -215,14 +219,14 @@ class Speaker:
         self._playback.put(item_id, content_index, self._resample(audio, last=False))
 
     def end(self, item_id: str) -> None:
-        """Nothing more comes of an item; to be told of each, or its last 100 ms may not be
-        heard."""
+        """Mark an item as complete. Must be called for each item, or its last 100 ms may not be
+        played."""
         if self._item is not None and self._item[0] == item_id:
             self._flush()
         self._playback.end(item_id)
 
     def _flush(self) -> None:
-        """What the resampler keeps of the end of an item is of that item."""
+        """Queue the audio that the resampler still holds, as part of the current item."""
         if self._item is not None:
             rest = self._resample(b"", last=True)
             if not self._stream.is_over:
@@ -230,8 +234,8 @@ class Speaker:
         self._item = None
 
     def stop(self) -> PlaybackCut | None:
-        """Be silent at once. What was being heard, or was next, and how many milliseconds of it had
-        been heard; None if nothing was."""
+        """Stop at once. Returns the current or next item and how many milliseconds of it were
+        played; None if nothing was queued."""
         self._resample(b"", last=True)
         self._item = None
         cut = self._playback.stop(self._stream.now)
@@ -241,32 +245,22 @@ class Speaker:
 
     @property
     def playing(self) -> bool:
-        """Whether something is being heard, or waits to be."""
+        """Whether audio is playing or queued."""
         return self._playback.is_playing(self._stream.now)
 
     @property
     def underruns(self) -> int:
-        """How often there was silence in the middle of an item: the network, or this machine, was
-        too slow."""
-        return self._playback.underruns + self._late
+        """The number of gaps in the middle of an item, because the network or this machine was too
+        slow."""
+        return self._playback.underruns + self._late_underruns
 
-    @property
-    def dropped(self) -> int:
-        """Bytes that came in spite of half an hour waiting already."""
-        return self._playback.dropped
-
-    @property
-    def level(self) -> float:
-        """How loud it is, 0 to 1."""
-        return level(self._last)
-
-    def _lose(self) -> None:
+    def _on_stream_lost(self) -> None:
         self._last = b""
         self._playback.stop()
-        self._on_lost(_gone("speaker", self.device, ExitCode.OUTPUT))
+        self._on_lost(_device_lost("speaker", self.device, ExitCode.OUTPUT))
 
     def close(self) -> None:
-        """What waits is not heard any more."""
+        """Stop playback and drop the queue."""
         self._stream.close()
         self._playback.stop()
         self._last = b""
@@ -278,5 +272,5 @@ class Speaker:
         self.close()
 
 
-def _gone(what: str, device: Device, code: ExitCode) -> Problem:
-    return Problem(code, f"the {what} {device.name} is gone", "the conversation goes on as text")
+def _device_lost(what: str, device: Device, code: ExitCode) -> Problem:
+    return Problem(code, f"lost the {what} {device.name}", "the conversation continues as text")

@@ -1,19 +1,18 @@
-"""Audio files to PCM16, mono, 24 kHz, which is all that the API and the program know.
+"""Reads audio files and converts them to PCM16, mono, 24 kHz, the format of the API.
 
-A WAV is read by its own header, whatever that says of its length; other formats by `soundfile`.
-Whatever is not such PCM already needs the extra `audio`.
+WAV files are parsed here, even if their header gives a wrong length; other formats are decoded by
+`soundfile`. Anything but PCM16, mono, 24 kHz needs the extra `audio`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import stat
 import struct
 import threading
 from array import array
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from io import BytesIO
 from math import log10, sqrt
 from pathlib import Path
@@ -23,6 +22,8 @@ from rtchat.audio.c_stderr import silence_libraries
 from rtchat.core.errors import UsageError
 from rtchat.core.values import value
 from rtchat.system.blocking import read_some
+from rtchat.system.files import open_regular, shown_name, unreadable
+from rtchat.system.loop import post_to
 
 if TYPE_CHECKING:
     import numpy
@@ -31,96 +32,95 @@ if TYPE_CHECKING:
     Samples: TypeAlias = NDArray[numpy.float32]
 
 RATE = 24_000
-"""Samples a second."""
+"""Samples per second."""
 WIDTH = 2
-"""Bytes a sample."""
-LONGEST = 30
-"""Minutes of what `read` takes."""
+"""Bytes per sample."""
+MAX_MINUTES = 30
+"""The maximum length of audio that `read` accepts, in minutes."""
 Source: TypeAlias = Path | int
-"""A file, or the descriptor of stdin."""
+"""A path, or the file descriptor of stdin."""
 
 _STDIN = "stdin"
-_PIECE = 0.1
-"""Seconds of what is read at a time."""
+_PIECE_SECONDS = 0.1
+"""The length of audio read at a time."""
 _CHUNK = 65536
-_MOST_PIPED = 64_000_000
-"""Bytes from stdin of a format that cannot be decoded before its end is there."""
-_ENDLESS = 0x7FFF_0000
-"""A WAV with a length from here on says that its writer did not know it: sox, arecord, ffmpeg."""
-_FLOOR = -60.0
-"""Decibels below full scale that a meter shows as nothing."""
+_MAX_PIPED_BYTES = 64_000_000
+"""The maximum size of stdin for formats that can only be decoded as a whole."""
+_MIN_UNKNOWN_LENGTH = 0x7FFF_0000
+"""Writers that do not know the length (sox, arecord, ffmpeg) set a length of at least this."""
+_FLOOR_DB = -60.0
+"""The level that a meter shows as silence, relative to full scale."""
 
 
 Warn: TypeAlias = Callable[[str], None]
 
 
-def _say_nothing(_: str) -> None:
-    """Nobody is to be warned."""
+def _ignore_warning(_: str) -> None:
+    """The default `warn`: discard the warning."""
 
 
-# ------------------------------------------------------------------------------------------ reading
+# ----------------------------------------------------------------------------------------- reading
 
 
-def read(source: Source, warn: Warn = _say_nothing) -> bytes:
-    """All of a recording; `warn` is told if there is less of it than it says.
+def read(source: Source, warn: Warn = _ignore_warning) -> bytes:
+    """Read a whole file. Calls `warn` if it is shorter than its header says.
 
     Raises:
-        UsageError: it cannot be read, has no audio in it or too much, or its format needs the
+        UsageError: the file cannot be read, has no audio or is too long, or its format needs the
             extra `audio`, which is not installed.
     """
     audio = bytearray()
     for piece in stream(source, warn):
         audio += piece
-        if len(audio) > LONGEST * 60 * RATE * WIDTH:
-            message = f"{shown_as(source)} is longer than {LONGEST} minutes"
-            raise UsageError(message, hint="give a part of it, or have rtchat transcribe it")
+        if len(audio) > MAX_MINUTES * 60 * RATE * WIDTH:
+            name = _STDIN if isinstance(source, int) else shown_name(source)
+            message = f"{name} is longer than {MAX_MINUTES} minutes"
+            raise UsageError(message, hint="use a shorter part of it, or rtchat transcribe")
     return bytes(audio)
 
 
-def stream(source: Source, warn: Warn = _say_nothing) -> Generator[bytes]:
-    """A recording in pieces of about 100 ms, as they come: the source may have no end. Blocks while
-    it has nothing; warns, and raises UsageError, as `read` does."""
-    with _opened(source) as file:
-        head = file.take(12)
+def stream(source: Source, warn: Warn = _ignore_warning) -> Generator[bytes]:
+    """Read a file or an endless stream in pieces of about 100 ms. Blocks while no data is
+    available. Warns and raises UsageError like `read`."""
+    with _open(source) as file:
+        head = file.read(12)
         if not head:
-            raise UsageError(f"{file.shown} is empty", hint="give a recording")
-        form = _wav(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
-        pieces = _decoded(file) if form is None else _samples(file, form, warn)
-        any_audio = False
+            raise UsageError(f"{file.name} is empty", hint="use a file with audio")
+        wav_format = _read_header(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
+        pieces = _decode(file) if wav_format is None else _read_samples(file, wav_format, warn)
+        has_audio = False
         for piece in filter(None, pieces):
-            any_audio = True
+            has_audio = True
             yield piece
-        if not any_audio:
-            raise UsageError(f"{file.shown} has no audio in it", hint="record it again")
+        if not has_audio:
+            raise UsageError(f"{file.name} contains no audio", hint="use a file with audio")
 
 
-async def arriving(source: Source, warn: Warn = _say_nothing) -> AsyncGenerator[bytes]:
-    """What `stream` gives, read by a thread that can be left behind when the program ends; `warn`
-    is called on the loop."""
+async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGenerator[bytes]:
+    """Like `stream`, but reads in a daemon thread, which does not delay the end of the program.
+    Calls `warn` on the event loop."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes | Exception] = asyncio.Queue()
-    room = threading.Semaphore(50)  # pieces ahead of whoever takes them
+    room = threading.Semaphore(50)  # the number of pieces read ahead
     is_over = threading.Event()
 
-    def tell(piece: bytes | Exception) -> None:
+    def put(piece: bytes | Exception) -> None:
         room.acquire()
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(queue.put_nowait, piece)
+        post_to(loop, queue.put_nowait, piece)
 
-    def warn_there(text: str) -> None:
-        with suppress(RuntimeError):  # as above
-            loop.call_soon_threadsafe(warn, text)
+    def warn_on_loop(text: str) -> None:
+        post_to(loop, warn, text)
 
     def run() -> None:
         try:
-            with closing(stream(source, warn_there)) as pieces:
+            with closing(stream(source, warn_on_loop)) as pieces:
                 for piece in pieces:
-                    tell(piece)
+                    put(piece)
                     if is_over.is_set() or loop.is_closed():
                         return
-            tell(b"")
-        except Exception as error:  # of any kind: it is waited for
-            tell(error)
+            put(b"")
+        except Exception as error:  # re-raised on the loop
+            put(error)
 
     threading.Thread(target=run, name="audio", daemon=True).start()
     try:
@@ -135,90 +135,67 @@ async def arriving(source: Source, warn: Warn = _say_nothing) -> AsyncGenerator[
 
 
 class _Input:
-    """A descriptor, and what has been read of it before it was known what that is."""
+    """A file descriptor, and the data read from it before its format is known."""
 
-    def __init__(self, descriptor: int, shown: str, *, piped: bool) -> None:
+    def __init__(self, descriptor: int, name: str, *, piped: bool) -> None:
         self.descriptor = descriptor
-        self.shown = shown
+        self.name = name
         self.piped = piped
         self.head: bytearray | None = bytearray()
 
-    def take(self, size: int) -> bytes:
-        """So many bytes; fewer only at the end."""
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes, or fewer at the end of the file."""
         data = bytearray()
-        while len(data) < size and (chunk := self._some(min(size - len(data), _CHUNK))):
+        while len(data) < size and (chunk := self._read_some(min(size - len(data), _CHUNK))):
             data += chunk
         if self.head is not None:
             self.head += data
         return bytes(data)
 
-    def _some(self, size: int) -> bytes:
+    def _read_some(self, size: int) -> bytes:
         try:
             return read_some(self.descriptor, size)
         except OSError as error:
-            raise _unreadable(self.shown, error) from error
+            raise unreadable(self.name, error) from error
 
-    def whole(self) -> BinaryIO:
-        """All of it from its beginning, to seek in.
+    def as_file(self) -> BinaryIO:
+        """The whole input as a seekable file.
 
         Raises:
-            UsageError: it comes through a pipe and is too large for that.
+            UsageError: the input is a pipe and too large to be held in memory.
         """
         if not self.piped:
             os.lseek(self.descriptor, 0, os.SEEK_SET)
             return os.fdopen(os.dup(self.descriptor), "rb")
         before = bytes(self.head or b"")
         self.head = None
-        rest = self.take(_MOST_PIPED + 1 - len(before))
-        if len(before) + len(rest) > _MOST_PIPED:
-            message = f"{self.shown} has more than {_MOST_PIPED // 1_000_000} MB"
-            raise UsageError(message, hint="give the name of the file, or pipe in a WAV")
+        rest = self.read(_MAX_PIPED_BYTES + 1 - len(before))
+        if len(before) + len(rest) > _MAX_PIPED_BYTES:
+            message = f"{self.name} is larger than {_MAX_PIPED_BYTES // 1_000_000} MB"
+            raise UsageError(message, hint="name the file instead, or pipe in a WAV")
         return BytesIO(before + rest)
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[_Input]:
+def _open(source: Source) -> Iterator[_Input]:
     if isinstance(source, int):
         yield _Input(source, _STDIN, piped=True)
         return
-    shown = shown_as(source)
-    try:
-        mode = source.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{shown} is a folder", hint="give a recording in it")
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{shown} is not a regular file", hint="pipe it in, and name it -")
-        # Should it have become a FIFO meanwhile, nobody waits for its writer.
-        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
-        raise _unreadable(shown, error) from error
-    try:
-        yield _Input(descriptor, shown, piped=False)
-    finally:
-        os.close(descriptor)
+    with open_regular(
+        source,
+        folder_hint="use a file in it",
+        special_hint="pipe it in and use - as the name",
+    ) as descriptor:
+        yield _Input(descriptor, shown_name(source), piped=False)
 
 
-def _unreadable(shown: str, error: OSError | ValueError) -> UsageError:
-    if isinstance(error, FileNotFoundError):
-        return UsageError(f"there is no file {shown}", hint="check its name")
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and who may read it")
-
-
-def shown_as(source: Source) -> str:
-    """Its name, on a line."""
-    if isinstance(source, int):
-        return _STDIN
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(source))
-
-
-# ------------------------------------------------------------------------------------------- a WAV
+# --------------------------------------------------------------------------------------------- WAV
 
 
 @value
 class _WavFormat:
-    """How the samples of a WAV are written. `kind` is i or f and the bytes of a sample; `length` is
-    in bytes, None where it ends with the file."""
+    """The sample format of a WAV. `kind` is i or f and the bytes per sample. `length` is the size
+    of the audio in bytes, or None if it extends to the end of the file."""
 
     kind: str
     rate: int
@@ -237,79 +214,81 @@ _RATES = range(1000, 768_001)
 _CHANNELS = range(1, 65)
 
 
-def _wav(file: _Input) -> _WavFormat | None:
-    """What the header says, with all of it read; None where the samples are encoded otherwise.
+def _read_header(file: _Input) -> _WavFormat | None:
+    """Read the header up to the first sample. None if the samples are encoded in another way.
 
     Raises:
-        UsageError: it is no header, or ends too early.
+        UsageError: the header is damaged or incomplete.
     """
-    form = None
+    wav_format = None
     while True:
-        name, size = struct.unpack("<4sI", _whole(file, 8))
+        name, size = struct.unpack("<4sI", _read_exactly(file, 8))
         if name == b"data":
             break
-        body = _whole(file, size + size % 2)
+        body = _read_exactly(file, size + size % 2)
         if name == b"fmt ":
-            form = _form(body, file.shown)
-            if form is None:
+            wav_format = _read_format(body, file.name)
+            if wav_format is None:
                 return None
-    if form is None:
-        raise _damaged(file.shown, "it does not say its format")
+    if wav_format is None:
+        raise _damaged(file.name, "no format in its header")
     file.head = None
-    known = 0 < size < _ENDLESS
-    return _WavFormat(form.kind, form.rate, form.channels, size if known else None)
+    known = 0 < size < _MIN_UNKNOWN_LENGTH
+    return _WavFormat(
+        wav_format.kind, wav_format.rate, wav_format.channels, size if known else None
+    )
 
 
-def _whole(file: _Input, size: int) -> bytes:
-    if size <= _MOST_PIPED and len(data := file.take(size)) == size:
+def _read_exactly(file: _Input, size: int) -> bytes:
+    if size <= _MAX_PIPED_BYTES and len(data := file.read(size)) == size:
         return data
-    raise _damaged(file.shown, "it ends in its header")
+    raise _damaged(file.name, "incomplete header")
 
 
-def _form(body: bytes, shown: str) -> _WavFormat | None:
+def _read_format(body: bytes, name: str) -> _WavFormat | None:
     if len(body) < 16:
-        raise _damaged(shown, "it does not say its format")
+        raise _damaged(name, "no format in its header")
     tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", body)
     if tag == _EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
-    # 24 bits may stand in 32, to the left.
+    # Samples of 24 bits may be stored in 32, left-aligned.
     width = align // channels if channels else (bits + 7) // 8
     kind = f"{_KINDS.get(tag, '')}{width}"
     if kind not in _KNOWN:
         return None
-    fits = align == channels * width and 0 < bits <= 8 * width
-    if rate not in _RATES or channels not in _CHANNELS or not fits:
-        raise _damaged(shown, f"{channels} channels, {rate} Hz, {bits} bits")
+    is_consistent = align == channels * width and 0 < bits <= 8 * width
+    if rate not in _RATES or channels not in _CHANNELS or not is_consistent:
+        raise _damaged(name, f"{channels} channels, {rate} Hz, {bits} bits")
     return _WavFormat(kind, rate, channels)
 
 
-def _damaged(shown: str, why: str) -> UsageError:
+def _damaged(name: str, why: str) -> UsageError:
     return UsageError(
-        f"{shown} is a damaged WAV ({why})", hint="open it in another program and save it again"
+        f"{name} is a damaged WAV file ({why})", hint="save it again with another program"
     )
 
 
-def _samples(file: _Input, form: _WavFormat, warn: Warn) -> Iterator[bytes]:
-    plain = (form.kind, form.rate, form.channels) == ("i2", RATE, 1)
-    convert = None if plain else _converter(form, file.shown)
-    left = form.length
-    piece = max(1, round(form.rate * _PIECE)) * form.frame
-    while data := file.take(piece if left is None else min(piece, left)):
+def _read_samples(file: _Input, wav_format: _WavFormat, warn: Warn) -> Iterator[bytes]:
+    is_plain = (wav_format.kind, wav_format.rate, wav_format.channels) == ("i2", RATE, 1)
+    convert = None if is_plain else _converter(wav_format, file.name)
+    left = wav_format.length
+    piece = max(1, round(wav_format.rate * _PIECE_SECONDS)) * wav_format.frame
+    while data := file.read(piece if left is None else min(piece, left)):
         if left is not None:
             left -= len(data)
-        data = data[: len(data) - len(data) % form.frame]
-        yield data if convert is None else convert(_mono(data, form))
+        data = data[: len(data) - len(data) % wav_format.frame]
+        yield data if convert is None else convert(_mono(data, wav_format))
     if convert is not None:
         yield convert(None)
     if left:
-        seconds = left / form.frame / form.rate
-        warn(f"{file.shown} is cut off: {seconds:.1f} s less than its header says")
+        seconds = left / wav_format.frame / wav_format.rate
+        warn(f"{file.name} is truncated: {seconds:.1f} s shorter than its header says")
 
 
-def _mono(data: bytes, form: _WavFormat) -> Samples:
+def _mono(data: bytes, wav_format: _WavFormat) -> Samples:
     import numpy as np
 
-    match form.kind:
+    match wav_format.kind:
         case "i1":
             samples = (np.frombuffer(data, "u1").astype("f4") - 128) / 128
         case "i3":
@@ -317,27 +296,27 @@ def _mono(data: bytes, form: _WavFormat) -> Samples:
             wide[:, 1:] = np.frombuffer(data, "u1").reshape(-1, 3)
             samples = wide.view("<i4").astype("f4") / 2**31
         case "i2" | "i4":
-            samples = np.frombuffer(data, f"<{form.kind}").astype("f4")
-            samples /= 2 ** (15 if form.kind == "i2" else 31)
+            samples = np.frombuffer(data, f"<{wav_format.kind}").astype("f4")
+            samples /= 2 ** (15 if wav_format.kind == "i2" else 31)
         case _:
-            samples = np.frombuffer(data, f"<{form.kind}")
+            samples = np.frombuffer(data, f"<{wav_format.kind}")
             samples = np.nan_to_num(np.clip(samples, -1, 1)).astype("f4")
-    mono: Samples = samples.reshape(-1, form.channels).mean(axis=1, dtype="f4")
+    mono: Samples = samples.reshape(-1, wav_format.channels).mean(axis=1, dtype="f4")
     return mono
 
 
-# -------------------------------------------------------------------------------- what needs extras
+# -------------------------------------------------------------------------------------- conversion
 
 
-def _converter(form: _WavFormat, shown: str) -> Callable[[Samples | None], bytes]:
-    """Makes PCM at our rate of samples as they come; of None what is left at their end."""
+def _converter(wav_format: _WavFormat, name: str) -> Callable[[Samples | None], bytes]:
+    """Returns a function that converts samples to PCM16 at `RATE`; None flushes the rest."""
     try:
         import numpy as np
         import soxr
     except ImportError as error:
-        raise _extra(f"{shown} is not at 24 kHz, mono and 16-bit", "soxr") from error
+        raise _missing_package(f"{name} is not 24 kHz mono 16-bit audio", "soxr") from error
 
-    resampler = None if form.rate == RATE else soxr.ResampleStream(form.rate, RATE, 1)
+    resampler = None if wav_format.rate == RATE else soxr.ResampleStream(wav_format.rate, RATE, 1)
 
     def convert(samples: Samples | None) -> bytes:
         last = samples is None
@@ -349,25 +328,27 @@ def _converter(form: _WavFormat, shown: str) -> Callable[[Samples | None], bytes
     return convert
 
 
-def _decoded(file: _Input) -> Iterator[bytes]:
+def _decode(file: _Input) -> Iterator[bytes]:
     try:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: without libsndfile
-        raise _extra(f"{file.shown} is not a WAV of plain samples", "soundfile") from error
+        raise _missing_package(
+            f"{file.name} is not an uncompressed WAV file", "soundfile"
+        ) from error
     silence_libraries()
     try:
-        with file.whole() as whole, soundfile.SoundFile(whole) as sound:
-            form = _WavFormat("f4", sound.samplerate, sound.channels)
-            convert = _converter(form, file.shown)
-            # It seeks to where it is after each read, and an MP3 is then another from there on.
-            sound.seekable = lambda: False
-            size = max(1, round(form.rate * _PIECE))
-            while len(block := sound.read(size, dtype="float32", always_2d=True)):
+        with file.as_file() as seekable, soundfile.SoundFile(seekable) as audio_file:
+            wav_format = _WavFormat("f4", audio_file.samplerate, audio_file.channels)
+            convert = _converter(wav_format, file.name)
+            # Prevents a seek after each read, which would change the decoded audio of an MP3.
+            audio_file.seekable = lambda: False
+            size = max(1, round(wav_format.rate * _PIECE_SECONDS))
+            while len(block := audio_file.read(size, dtype="float32", always_2d=True)):
                 yield convert(block.mean(axis=1))
             yield convert(None)
     except (soundfile.SoundFileError, ValueError) as error:
-        message = f"{file.shown} is no audio, or damaged"
-        raise UsageError(message, hint="give a WAV, FLAC, OGG or MP3 file") from error
+        message = f"{file.name} is not an audio file, or is damaged"
+        raise UsageError(message, hint="use a WAV, FLAC, OGG or MP3 file") from error
 
 
 class Resample(Protocol):
@@ -375,8 +356,8 @@ class Resample(Protocol):
 
 
 def resampler(rate: int, to: int, why: str) -> Resample:
-    """Converts PCM16 from one rate to another, piece by piece; `last` returns the rest and resets
-    it. Raises UsageError, which says `why`, if that needs a package that is not installed."""
+    """Returns a function that resamples PCM16 piece by piece; `last` flushes and resets it. Raises
+    UsageError with the reason `why` if the package for it is not installed."""
     if rate == to:
         return lambda audio, *, last: audio
     try:
@@ -384,7 +365,7 @@ def resampler(rate: int, to: int, why: str) -> Resample:
         import soxr
     except ImportError as error:
         hint = "pip install 'rtchat[audio]'"
-        raise UsageError(f"{why}, which needs the package soxr", hint=hint) from error
+        raise UsageError(f"{why}, so it needs the package soxr", hint=hint) from error
 
     resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
 
@@ -398,27 +379,18 @@ def resampler(rate: int, to: int, why: str) -> Resample:
     return resample
 
 
-def _extra(message: str, package: str) -> UsageError:
-    hint = "pip install 'rtchat[audio]', or give a 24 kHz mono 16-bit WAV"
-    return UsageError(f"{message}, which takes {package}", hint=hint)
+def _missing_package(message: str, package: str) -> UsageError:
+    hint = "pip install 'rtchat[audio]', or use a 24 kHz mono 16-bit WAV file"
+    return UsageError(f"{message}, so it needs the package {package}", hint=hint)
 
 
-# ------------------------------------------------------------------------------------------- pieces
-
-
-def chunks(audio: bytes, ms: int) -> Iterator[bytes]:
-    """Audio in pieces of so many milliseconds; the last may be shorter, and half a sample at the
-    end is dropped."""
-    size = RATE * ms // 1000 * WIDTH
-    end = len(audio) - len(audio) % WIDTH
-    for start in range(0, end, size):
-        yield audio[start : min(start + size, end)]
+# ------------------------------------------------------------------------------------------- level
 
 
 def level(audio: bytes) -> float:
-    """How loud it is, for a meter: 0 for silence, 1 for as loud as can be, even in decibels."""
+    """The level for a meter: 0 for silence, 1 for full scale, linear in decibels."""
     samples = array("h", audio[: len(audio) - len(audio) % WIDTH])[::4]
     if not samples:
         return 0.0
     loudness = sqrt(sum(sample * sample for sample in samples) / len(samples)) / 32768
-    return min(1.0, max(0.0, 1 - 20 * log10(loudness) / _FLOOR)) if loudness else 0.0
+    return min(1.0, max(0.0, 1 - 20 * log10(loudness) / _FLOOR_DB)) if loudness else 0.0

@@ -1,4 +1,4 @@
-"""PortAudio, by the package sounddevice: loaded in silence, and its streams watched."""
+"""PortAudio through the package sounddevice: loads it silently and monitors its streams."""
 
 from __future__ import annotations
 
@@ -12,52 +12,53 @@ from typing import Any, Literal, TypeAlias
 from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.files import RATE
 from rtchat.core.errors import UsageError
+from rtchat.system.loop import post_to
 
-BLOCK = 0.02
-"""Seconds of audio between the program and a device at a time."""
-AHEAD = 0.12
-"""Seconds of audio that a speaker has before they are heard, for a machine that is busy. They cost
-nothing when it is to be silent: they are dropped."""
-SILENT = 2.0
-"""Seconds without a sign of a device after which it is gone."""
-STARTING = 6.0
-"""Seconds that it has for its first: some headsets take long."""
-_LOOK = 0.5
-"""Seconds between looks at whether there was a sign."""
+BLOCK_SECONDS = 0.02
+"""The length of audio passed to or from a device at a time."""
+LATENCY_SECONDS = 0.12
+"""The output buffer of a speaker, so that a busy machine causes no gaps. Stopping drops it, so it
+adds no delay there."""
+DEVICE_TIMEOUT = 2.0
+"""Seconds without a callback after which a device counts as lost."""
+START_TIMEOUT = 6.0
+"""Seconds allowed for the first callback. Some headsets are slow."""
+_CHECK_SECONDS = 0.5
+"""Seconds between two checks for callbacks."""
 Kind: TypeAlias = Literal["input", "output"]
 
 
 def library() -> Any:
-    """The package sounddevice.
+    """Import the package sounddevice.
 
     Raises:
-        UsageError: it or what it needs is not installed, or does not work.
+        UsageError: it or PortAudio is not installed or does not work.
     """
     silence_libraries()
     try:
         import sounddevice
     except ImportError as error:
         hint = "pip install 'rtchat[voice]'"
-        raise UsageError("sound takes the package sounddevice", hint=hint) from error
+        raise UsageError("audio devices need the package sounddevice", hint=hint) from error
     except OSError as error:
-        hint = "install it: on Debian, apt install libportaudio2"
-        raise UsageError("sound takes the library PortAudio", hint=hint) from error
-    except Exception as error:  # sounddevice.PortAudioError, which cannot be imported then
-        raise UsageError(f"there is no sound ({error})", hint="type instead") from error
+        hint = "install it (on Debian: apt install libportaudio2)"
+        raise UsageError("audio devices need the library PortAudio", hint=hint) from error
+    except Exception as error:  # sounddevice.PortAudioError, not importable here
+        raise UsageError(f"audio is not available ({error})", hint="type instead") from error
     return sounddevice
 
 
 class AudioStream:
-    """An open device that is watched: `lost` is called once if it goes away."""
+    """An open, monitored device."""
 
     def __init__(self, kind: Kind, index: int, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        """Open it at our rate, or, where the device refuses that, at its own."""
+        """Open the device at `RATE`, or at its own rate if it refuses that."""
         sounddevice = library()
         self._loop = loop
         self._name = name
         self.is_over = False
-        self._restarts = False
-        self._signs = self._signs_before = self._still = 0
+        self._is_restarting = False
+        self._callbacks = self._callbacks_before = self._idle_checks = 0
         make = getattr(sounddevice, f"Raw{kind.title()}Stream")
         try:
             own = int(sounddevice.query_devices(index)["default_samplerate"])
@@ -66,7 +67,7 @@ class AudioStream:
             except sounddevice.PortAudioError:
                 self._stream = make(**self._options(kind, index, own))
         except sounddevice.PortAudioError as error:
-            raise _refusal(name, error) from error
+            raise _open_error(name, error) from error
         self.rate = int(self._stream.samplerate)
         self.latency = float(self._stream.latency)
 
@@ -76,83 +77,87 @@ class AudioStream:
             "samplerate": rate,
             "channels": 1,
             "dtype": "int16",
-            "latency": "low" if kind == "input" else AHEAD,
-            "blocksize": round(rate * BLOCK),
-            "callback": self._call,
+            "latency": "low" if kind == "input" else LATENCY_SECONDS,
+            "blocksize": round(rate * BLOCK_SECONDS),
+            "callback": self._on_block,
             "finished_callback": self._finished,
         }
 
-    def start(self, serve: Callable[..., None], lost: Callable[[], None]) -> None:
-        """Begin: `serve` is called by the device's thread, `lost` on the loop."""
+    def start(self, process: Callable[..., None], lost: Callable[[], None]) -> None:
+        """Start. `process` is called in the device's thread. `lost` is called once, on the loop, if
+        the device is lost."""
         sounddevice = library()
-        self._serve = serve
-        self._lost = lost
+        self._process = process
+        self._report_lost = lost
         try:
             self._stream.start()
         except sounddevice.PortAudioError as error:
             self.is_over = True
-            self._shut()
-            raise _refusal(self._name, error) from error
-        self._watch = self._loop.call_later(_LOOK, self._look)
+            self._close_stream()
+            raise _open_error(self._name, error) from error
+        self._watch = self._loop.call_later(_CHECK_SECONDS, self._check)
 
     def restart(self) -> None:
-        """Drop what the device has and has not let be heard, and go on."""
-        self._restarts = True
+        """Drop the audio in the device's buffer and continue."""
+        self._is_restarting = True
         try:
             self._stream.abort()
             self._stream.start()
         except library().PortAudioError:
-            self._lose()
+            self._handle_lost()
         finally:
-            self._restarts = False
+            self._is_restarting = False
 
-    def _call(self, *arguments: Any) -> None:
-        self._signs += 1
-        self._serve(*arguments)
+    def _on_block(self, *arguments: Any) -> None:
+        self._callbacks += 1
+        self._process(*arguments)
 
     def _finished(self) -> None:
-        if self._restarts:
+        if self._is_restarting:
             return
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._lose)
+        post_to(self._loop, self._handle_lost)
 
-    def _look(self) -> None:
-        """Counts looks, not time: a process that was stopped has lost no device."""
-        self._still = 0 if self._signs != self._signs_before else self._still + 1
-        self._signs_before = self._signs
-        if self._still * _LOOK > (SILENT if self._signs else STARTING):
-            self._lose()
+    def _check(self) -> None:
+        """Counts checks, not time, so that suspending the process does not count as a loss."""
+        self._idle_checks = (
+            0 if self._callbacks != self._callbacks_before else self._idle_checks + 1
+        )
+        self._callbacks_before = self._callbacks
+        if self._idle_checks * _CHECK_SECONDS > (
+            DEVICE_TIMEOUT if self._callbacks else START_TIMEOUT
+        ):
+            self._handle_lost()
         elif not self.is_over:
-            self._watch = self._loop.call_later(_LOOK, self._look)
+            self._watch = self._loop.call_later(_CHECK_SECONDS, self._check)
 
-    def _lose(self) -> None:
+    def _handle_lost(self) -> None:
         if self.is_over:
             return
         self._end()
-        # A device that does not answer may not let itself be closed either.
-        threading.Thread(target=self._shut, name="device", daemon=True).start()
-        self._lost()
+        # Closing a device that does not respond may block.
+        threading.Thread(target=self._close_stream, name="device", daemon=True).start()
+        self._report_lost()
 
     def _end(self) -> None:
         self.is_over = True
         self._watch.cancel()
 
-    def _shut(self) -> None:
+    def _close_stream(self) -> None:
         self._stream.close(ignore_errors=True)
 
     @property
     def now(self) -> float:
-        """Seconds, by the clock of what the device's thread is told; later than any without one."""
-        with suppress(library().PortAudioError):  # it is about to be lost
+        """The device's clock, in seconds; infinity if the device is lost."""
+        with suppress(library().PortAudioError):  # the device is about to be lost
             return inf if self.is_over else float(self._stream.time)
         return inf
 
     def close(self) -> None:
         if not self.is_over:
             self._end()
-            self._shut()
+            self._close_stream()
 
 
-def _refusal(name: str, error: Exception) -> UsageError:
+def _open_error(name: str, error: Exception) -> UsageError:
     message = f"{name} cannot be opened ({error})"
-    return UsageError(message, hint="rtchat devices lists what there is")
+    return UsageError(message, hint="rtchat devices lists the devices")

@@ -1,4 +1,4 @@
-"""Audio into WAV files, as it comes: PCM16, mono, 24 kHz."""
+"""Writes WAV files while audio arrives: PCM16, mono, 24 kHz."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from rtchat.audio.files import RATE, WIDTH, shown_as
+from rtchat.audio.files import RATE, WIDTH
 from rtchat.core.errors import OutputError
+from rtchat.system.files import shown_name
 from rtchat.system.folders import make_private
 
 
 class WavWriter:
-    """A WAV that is written as its audio comes, and is one after each write, whatever happens then.
+    """A WAV file that is valid after each write.
 
-    Opening it tells whether it can be written. A file that is there already is overwritten, as a
-    shell's `>` would, but only when the first audio comes: a question that fails costs nobody a
-    recording. A file that was not there and got no audio is removed again. Every method but `close`
-    may raise OutputError.
+    Opening it checks that it can be written. An existing file is overwritten only when the first
+    audio arrives, so that a failed request does not destroy it. A new file without audio is removed
+    by `close`. Every method except `close` may raise OutputError.
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
-        """With `new`, it is a FileExistsError if there is one already."""
+        """With `new`, raises FileExistsError if the file exists."""
         self.path = path
         self._size = 0
         try:
-            self._file, self._made = _open(path, new=new)
+            self._file, self._was_created = _open(path, new=new)
         except (OSError, ValueError) as error:
             if new and isinstance(error, FileExistsError):
                 raise
@@ -37,17 +37,17 @@ class WavWriter:
         mode = os.fstat(self._file).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
             os.close(self._file)
-            raise OutputError(f"{shown_as(path)} is not a regular file", hint="name another")
+            raise OutputError(f"{shown_name(path)} is not a regular file", hint="use another name")
 
     @classmethod
     def next_in(cls, folder: Path) -> WavWriter:
-        """The next `reply-001.wav` of a folder, which `prepare` has seen; none is overwritten."""
-        taken = (path.stem.removeprefix("reply-") for path in folder.glob("reply-*.wav"))
-        last = max((int(number) for number in taken if number.isdecimal()), default=0)
+        """Create the next of `reply-001.wav`, `reply-002.wav` … without overwriting any file."""
+        numbers = (path.stem.removeprefix("reply-") for path in folder.glob("reply-*.wav"))
+        last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         for number in count(last + 1):
             with suppress(FileExistsError):
                 return cls(folder / f"reply-{number:03}.wav", new=True)
-        raise AssertionError  # there is always a next number
+        raise AssertionError  # unreachable
 
     def write(self, audio: bytes) -> None:
         """Append PCM16, mono, 24 kHz."""
@@ -55,28 +55,28 @@ class WavWriter:
             return
         try:
             if not self._size:
-                self._empty()
-                self._put(_header(0), 0)
-            self._put(audio, _HEADER + self._size)
+                self._truncate()
+                self._write_at(header(0), 0)
+            self._write_at(audio, _HEADER + self._size)
             self._size += len(audio)
-            self._put(_header(self._size), 0)
+            self._write_at(header(self._size), 0)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
-    def _empty(self) -> None:
+    def _truncate(self) -> None:
         if stat.S_ISREG(os.fstat(self._file).st_mode):
             os.ftruncate(self._file, 0)
 
-    def _put(self, data: bytes, place: int) -> None:
+    def _write_at(self, data: bytes, position: int) -> None:
         while data:
-            written = os.pwrite(self._file, data, place)
-            data, place = data[written:], place + written
+            written = os.pwrite(self._file, data, position)
+            data, position = data[written:], position + written
 
     def close(self) -> None:
-        """It is whole already."""
+        """Close the file. Its contents are already complete."""
         if self._file < 0:
             return
-        if self._made and not self._size:
+        if self._was_created and not self._size:
             with suppress(OSError):
                 self.path.unlink()
         os.close(self._file)
@@ -90,8 +90,10 @@ class WavWriter:
 
 
 def _open(path: Path, *, new: bool) -> tuple[int, bool]:
-    """A descriptor, and whether the file was made for it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC  # nobody waits for a FIFO
+    """Open the file. Returns its descriptor and whether the file was created."""
+    flags = (
+        os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    )  # do not wait for a FIFO's reader
     try:
         return os.open(path, flags | os.O_EXCL, 0o666), True
     except FileExistsError:
@@ -103,9 +105,9 @@ def _open(path: Path, *, new: bool) -> tuple[int, bool]:
 _HEADER = 44
 
 
-def _header(size: int) -> bytes:
-    most = 0xFFFF_FFFF - _HEADER  # 24 hours
-    size = min(size, most)
+def header(size: int) -> bytes:
+    """The header of a WAV file with `size` bytes of audio: PCM16, mono, 24 kHz."""
+    size = min(size, 0xFFFF_FFFF - _HEADER)  # 24 hours
     return struct.pack(
         *("<4sI4s4sIHHIIHH4sI", b"RIFF", size + _HEADER - 8, b"WAVE", b"fmt ", 16, 1, 1),
         *(RATE, RATE * WIDTH, WIDTH, WIDTH * 8, b"data", size),
@@ -113,7 +115,7 @@ def _header(size: int) -> bytes:
 
 
 def prepare(folder: Path) -> None:
-    """Have a folder for recordings. Raises OutputError where there can be none."""
+    """Create the folder for recordings and check that it is writable. Raises OutputError."""
     try:
         make_private(folder)
         TemporaryFile(dir=folder).close()
@@ -123,5 +125,5 @@ def prepare(folder: Path) -> None:
 
 def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
     why = error.strerror if isinstance(error, OSError) else str(error)
-    message = f"{shown_as(path)} cannot be written ({why})"
-    return OutputError(message, hint="choose another place")
+    message = f"{shown_name(path)} cannot be written ({why})"
+    return OutputError(message, hint="use another path")

@@ -1,8 +1,7 @@
 """The command line: argv in, an exit code out.
 
-The only place where errors become exit codes. Its modules are the only ones that read `os.environ`
-or ask whether a stream is a terminal. Heavy imports stay inside the functions: `--help` must not
-pay for a conversation.
+Errors become exit codes here. Only the modules of this folder read `os.environ`, or test whether a
+stream is a terminal. Expensive imports are inside functions, so that `--help` does not need them.
 """
 
 from __future__ import annotations
@@ -17,9 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.environment import is_terminal, open_streams
+from rtchat._version import __version__
+from rtchat.cli.environment import is_terminal, open_streams, stdout
 from rtchat.core.errors import ExitCode, OutputError, RtchatError, UsageError
 from rtchat.core.text import on_a_line
+
+if TYPE_CHECKING:
+    from rtchat.config.settings import Settings
 
 _COMMANDS = {
     "talk": "chat.talk",
@@ -34,7 +37,7 @@ _COMMANDS = {
     "config": "configure.config",
     "local": "serve.local",
 }
-"""The commands, and where each is."""
+"""The commands, each with its module and its name there."""
 
 
 def _load(place: str) -> Callable[..., int] | typer.Typer:
@@ -43,17 +46,27 @@ def _load(place: str) -> Callable[..., int] | typer.Typer:
     return loaded
 
 
+def _print_version(is_given: bool) -> None:
+    if is_given:
+        stdout().write(f"rtchat {__version__}\n")
+        raise typer.Exit
+
+
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
 ) -> int:
     """Talk to models over the Realtime API. Without a command: talk, or once if stdin is piped."""
     return 0
 
 
-def _app(name: str) -> typer.Typer:
-    """The command line as far as `name` needs it: to build all options costs a start 10 ms.
+def command_line(name: str = "", schema: type[Settings] | None = None) -> typer.Typer:
+    """The command line with the options of one command: building those of all takes 10 ms.
 
-    What asks for no command of ours sees all of them, by name and help alone.
+    If `name` is no command, all commands are there, by name and help alone. For shell completion
+    they have their options, too.
     """
     app = typer.Typer(
         name="rtchat",
@@ -70,19 +83,34 @@ def _app(name: str) -> typer.Typer:
         if name not in _COMMANDS and not completes:
             text = command.info.help if isinstance(command, typer.Typer) else command.__doc__
             app.command(key, help=text)(_nothing)
-        elif isinstance(command, typer.Typer):
-            app.add_typer(command, name=key)
         else:
-            app.command(key)(command)
+            _add(app, key, command, schema)
     return app
 
 
+def _add(
+    app: typer.Typer,
+    name: str,
+    command: Callable[..., int] | typer.Typer,
+    schema: type[Settings] | None,
+) -> None:
+    from rtchat.cli.options import GroupedCommand, with_settings
+
+    if isinstance(command, typer.Typer):
+        for each in command.registered_commands:
+            if each.callback is not None:
+                each.callback = with_settings(f"{name} {each.name}", each.callback, schema)
+        app.add_typer(command, name=name)
+    else:
+        app.command(name, cls=GroupedCommand)(with_settings(name, command, schema))
+
+
 def _nothing() -> None:
-    """Stands for a command that is only listed."""
+    """A placeholder for a command that is only listed."""
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; every way in which it can end is an exit code."""
+    """Run the command line. Every error becomes an exit code."""
     open_streams()
     try:
         code = _report(arguments)
@@ -101,9 +129,7 @@ def _report(arguments: list[str]) -> ExitCode:
     except OSError as error:
         if error.errno not in _NO_ROOM or error.filename is not None:
             return _fail(_fault(error), ExitCode.FAULT)
-        # The library failed to write to stdout: errors of files name the file.
-        message = f"stdout cannot be written ({error.strerror})"
-        return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
+        return _fail_to_write(error)  # to stdout: errors of files name the file
     except Exception as error:
         return _fail(_fault(error), ExitCode.FAULT)
 
@@ -112,8 +138,10 @@ def _fault(error: BaseException) -> RtchatError:
     cause = error
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    message = f"a fault of ours ({type(cause).__name__}: {cause})"
-    fault = RtchatError(message, hint="run it again with RTCHAT_DEBUG=1 and tell us")
+    message = f"internal error ({type(cause).__name__}: {cause})"
+    fault = RtchatError(
+        message, hint="please report it, with the traceback that RTCHAT_DEBUG=1 shows"
+    )
     fault.__cause__ = error
     return fault
 
@@ -122,7 +150,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OWN_OPTIONS):
         arguments = ["talk" if is_terminal(sys.stdin) else "once", *arguments]
     try:
-        code = _app(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
+        code = command_line(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
     except _ArgumentError as error:
         message = error.format_message().rstrip(".")
         raise UsageError(message[0].lower() + message[1:], hint="rtchat --help") from error
@@ -156,9 +184,14 @@ def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
     return code
 
 
+def _fail_to_write(error: OSError) -> ExitCode:
+    message = f"stdout cannot be written ({error.strerror})"
+    return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
+
+
 def _flush(code: ExitCode) -> ExitCode:
-    """Write what is left, unless the user interrupts that. What cannot be written must not fail
-    again in the interpreter's own flush at exit."""
+    """Flush both streams, unless the user interrupts that. What cannot be written is discarded, so
+    that the interpreter's flush at exit does not fail again."""
     for number, stream in enumerate((sys.stdout, sys.stderr), start=1):
         if stream is None:
             continue
@@ -172,7 +205,8 @@ def _flush(code: ExitCode) -> ExitCode:
         except OSError as error:
             _discard(number)
             if code is ExitCode.OK and stream is sys.stdout:
-                code = ExitCode.PIPE if isinstance(error, BrokenPipeError) else ExitCode.OUTPUT
+                is_closed = isinstance(error, BrokenPipeError)
+                code = ExitCode.PIPE if is_closed else _fail_to_write(error)
     return code
 
 

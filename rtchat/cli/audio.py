@@ -6,50 +6,31 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli import chat
 from rtchat.cli.environment import environment_of
-
-Vad = Annotated[
-    str | None,
-    typer.Option(
-        "--vad", metavar="server|semantic|off", help="Who tells turns apart; off: nobody."
-    ),
-]
+from rtchat.cli.options import NoEnv, settings_of
 
 
 def transcribe(
-    ctx: typer.Context,
+    *,
     file: Annotated[str | None, typer.Argument(metavar="[FILE|-]", show_default=False)] = None,
-    model: chat.Model = None,
-    url: chat.Url = None,
-    dialect: chat.DialectName = None,
-    profile: chat.Profile = None,
-    local: chat.Local = False,
-    vad: Vad = None,
-    input_device: chat.InputDevice = None,
-    set_: chat.SetOption = None,
-    connect_timeout: chat.ConnectTimeout = None,
-    timeout: chat.Timeout = None,
-    header: chat.Headers = None,
-    quiet: chat.Quiet = False,
-    verbose: chat.Verbose = False,
-    insecure: chat.Insecure = False,
-    ca_bundle: chat.CaBundle = None,
-    trace: chat.TraceFile = None,
-    trace_audio: chat.TraceAudio = False,
-    no_env: chat.NoEnv = False,
+    no_env: NoEnv = False,
+    **options: object,
 ) -> int:
-    """What is said in a file, a pipe or, without either, at the microphone, as text."""
+    """Print what is said in a file, in a pipe or, without either, into the microphone."""
     from rtchat.app.transcribe import transcribe
+    from rtchat.config.settings import Settings
 
-    return transcribe(file, chat.settings_of(ctx.params), environment_of(), model)
+    settings = settings_of(options, no_env=no_env)
+    is_model_given = settings.origins["model"] == Settings.model.option
+    model = settings.model if is_model_given else None  # else one for transcription
+    return transcribe(file, settings, environment_of(), model)
 
 
 def devices() -> int:
-    """The microphones and speakers for --input-device and --output-device."""
-    from rtchat.audio.devices import listing
+    """List the microphones and speakers for --input-device and --output-device."""
+    from rtchat.audio.devices import list_devices
 
-    for device in listing():
+    for device in list_devices():
         marks = [
             *(["input"] if device.inputs else []),
             *(["output"] if device.outputs else []),

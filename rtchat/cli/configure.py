@@ -1,4 +1,4 @@
-"""`keys` and `config`: what is kept for later runs, and what a run would use."""
+"""`keys` and `config`: stored keys, and the settings that a run would use."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtchat.cli.chat import NoEnv
 from rtchat.cli.environment import (
+    asking,
     config_file,
     data_dir,
     dotenv_file,
     is_terminal,
-    load_settings,
     say,
     warn,
 )
+from rtchat.cli.options import NoEnv, settings_of
 from rtchat.core.errors import OutputError, UsageError
 from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
@@ -29,8 +29,8 @@ from rtchat.system.folders import make_private
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
 
-keys = typer.Typer(help="Keys for later runs: set, list, remove.")
-config = typer.Typer(help="The config file and the settings: path, show, edit, profiles, options.")
+keys = typer.Typer(help="Manage stored keys: set, list, remove.")
+config = typer.Typer(help="Manage the settings: path, show, edit, profiles, options.")
 
 ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=False)]
 
@@ -40,14 +40,15 @@ ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=Fa
 
 @keys.command("set")
 def keys_set(profile: ProfileName = "default") -> int:
-    """Keep a key for a profile: from a hidden prompt, or from the first line of a pipe."""
+    """Store a key for a profile, from a hidden prompt or the first line of a pipe."""
     from rtchat.config.keys import KeyStore
     from rtchat.config.parsers import header_value
 
     key = header_value(_read_key(profile), "the key")
     if not key:
-        raise UsageError("no key was given", hint="nothing has changed")
-    say(f"the key of {profile} is kept in {KeyStore(data_dir()).set(profile, key)}")
+        raise UsageError("no key was given", hint="the stored keys are unchanged")
+    place = KeyStore(data_dir()).set(profile, key)
+    say(f"stored the key of {profile} in {place}")
     return 0
 
 
@@ -60,39 +61,42 @@ def _read_key(profile: str) -> str:
     from getpass import getpass
 
     try:
-        return getpass(f"key of {on_a_line(profile)} (not shown): ")
+        with asking():
+            return getpass(f"key of {on_a_line(profile)} (not shown): ")
     except EOFError:
-        say("")  # the prompt's line is not over
+        say("")  # end the line of the prompt
         return ""
 
 
 @keys.command("list")
 def keys_list() -> int:
-    """Which keys there are, their ends, and where they are kept."""
+    """List the stored keys: their last characters, and where they are stored."""
     from rtchat.config.keys import KEYRING, KeyStore, last_four
 
     store = KeyStore(data_dir())
     rows = []
     for name in store.names():
         try:
-            key, where = store.get(name) or ("", f"{KEYRING}, where it is no more")
+            key, where = store.get(name) or ("", f"missing in {KEYRING}")
         except UsageError as error:
             key, where = "", str(error)
         rows.append((name, last_four(key), where))
     if not rows:
-        say("no keys are kept: rtchat keys set")
+        say("no stored keys; rtchat keys set stores one")
     _print_rows(rows)
     return 0
 
 
 @keys.command("remove")
 def keys_remove(profile: ProfileName = "default") -> int:
-    """Forget the key of a profile, wherever it is kept."""
+    """Delete the key of a profile."""
     from rtchat.config.keys import KeyStore
 
     if not KeyStore(data_dir()).remove(profile):
-        raise UsageError(f"no key of {profile} is kept", hint="rtchat keys list")
-    say(f"the key of {profile} is removed")
+        raise UsageError(
+            f"no stored key of {profile}", hint="rtchat keys list shows the stored keys"
+        )
+    say(f"removed the key of {profile}")
     return 0
 
 
@@ -101,50 +105,54 @@ def keys_remove(profile: ProfileName = "default") -> int:
 
 @config.command("path")
 def config_print_path(no_env: NoEnv = False) -> int:
-    """Where the config file is, or would be."""
+    """Print the path of the config file, whether or not it exists."""
     typer.echo(_config_path(no_env))
     return 0
 
 
 @config.command("show")
-def config_show(
-    profile: Annotated[
-        str | None, typer.Option("-p", "--profile", metavar="NAME", help="Those of a profile.")
-    ] = None,
-    no_env: NoEnv = False,
-) -> int:
-    """Every setting of a run, and where it comes from; no keys."""
-    settings = load_settings({"profile": profile}, needs_key=False, no_env=no_env)
-    _print_rows(
-        (name, shown_setting(name, settings), settings.origins.get(name, "nowhere"))
-        for name in (*settings.names(), "key")
-    )
+def config_show(*, no_env: NoEnv = False, **options: object) -> int:
+    """Show every setting of a run and where it comes from; keys are not shown."""
+    settings = settings_of(options, needs_key=False, no_env=no_env)
+    _print_rows((name, *row) for name, row in describe(settings).items())
     return 0
+
+
+def describe(settings: Settings) -> dict[str, tuple[str, str]]:
+    """The value of each setting without secrets, and where it comes from."""
+    from rtchat.config.keys import last_four
+    from rtchat.config.settings import attributes
+
+    out = {
+        row.name: (row.show(getattr(settings, row.name)), settings.origins[row.name])
+        for row in attributes(type(settings))
+    }
+    key = last_four(settings.key.reveal()) if settings.key else "none"
+    return out | {"key": (key, settings.origins.get("key", "not set"))}
 
 
 @config.command("profiles")
 def config_profiles(no_env: NoEnv = False) -> int:
-    """Every profile: its server, where its key is looked for first, and the dialect."""
+    """List every profile: its server, the first source of its key, and its dialect."""
     from rtchat.client.endpoint import shown_url
     from rtchat.config.file import all_profiles, read_config
-    from rtchat.core.values import OPENAI_URL
+    from rtchat.config.settings import API_KEY_COMMAND, Settings
 
     path = _config_path(no_env)
-    rows = []
-    for name, table in all_profiles(read_config(path, required=False)).items():
-        given = {key: value for key, (value, _) in table.items()}
-        names = ("OPENAI_API_KEY",) if "url" not in given else ()
-        variables = " or ".join(cast("tuple[str, ...]", given.get("key_env", names)))
-        key = variables or ("api_key_command" if "api_key_command" in given else "")
-        url = shown_url(str(given.get("url", OPENAI_URL)))
-        rows.append((name, url, key or "a kept key", str(given.get("dialect", "auto"))))
-    _print_rows(rows)
+    lines = []
+    for name, values in all_profiles(read_config(path, required=False)).items():
+        is_openai = Settings.url not in values
+        names = values[Settings.key_env] if is_openai or Settings.key_env in values else ()
+        command = API_KEY_COMMAND.name if API_KEY_COMMAND in values else ""
+        key = " or ".join(names) or command or "a stored key"
+        lines.append((name, shown_url(values[Settings.url]), key, values[Settings.dialect]))
+    _print_rows(lines)
     return 0
 
 
 @config.command("options")
 def config_options() -> int:
-    """What --set, /set and the tables [session] and [response] take."""
+    """List the options for --set, /set and the tables [session] and [response]."""
     from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 
     _print_rows((key, text) for key, text in SESSION_OPTIONS.items() if key not in AT_THE_START)
@@ -158,7 +166,7 @@ def config_edit(no_env: NoEnv = False) -> int:
     import shlex
     import subprocess
 
-    from rtchat.config.settings import check_config
+    from rtchat.config.file import read_config
 
     path = _config_path(no_env)
     _begin(path)
@@ -171,69 +179,20 @@ def config_edit(no_env: NoEnv = False) -> int:
         raise UsageError(f"the editor cannot be run ({why})", hint="set VISUAL") from error
     if code:
         raise UsageError(f"the editor failed with exit code {code}", hint="set VISUAL")
-    check_config(path)
+    read_config(path, required=True)
     return 0
 
 
 def _config_path(no_env: bool) -> Path:
-    from rtchat.config.settings import config_path
+    from rtchat.config.resolve import config_path
 
     return config_path(os.environ, dotenv=dotenv_file(no_env), usual=config_file(), warn=warn)
 
 
-STARTER = """\
-# Settings of rtchat. Take the # away from what you need.
-# The environment and .env outrank this file, and options outrank both.
-# No keys here: rtchat keys set.
-
-#model = "gpt-realtime-2.1"
-#url = "wss://api.openai.com/v1/realtime"
-#dialect = "auto"
-#system = "Answer briefly."
-#max_output_tokens = "inf"
-#connect_timeout = 10
-#timeout = 60
-#headers = { X-Name = "value" }
-#render = "auto"
-#color = "auto"
-#trace = "trace.jsonl"
-#history = false
-#ca_bundle = "company.pem"
-#insecure = false
-#local = false
-#api_key_command = "pass show openai"
-#key_env = ["OPENAI_API_KEY"]
-#key_header = "Authorization: Bearer {key}"
-# What the model may call, and what of that without being asked.
-#tools = ["tools.py"]
-#mcp = ["uvx mcp-server-time"]
-#allow_tools = ["get_current_time"]
-#max_tool_rounds = 10
-#max_tool_calls = 100
-#max_tool_bytes = 2000000
-#max_reply_bytes = 4000000
-#max_cost = 0.5
-# How talk sounds: rtchat devices lists what there is.
-#voice = true
-#vad = "server"
-#input_device = "USB"
-#output_device = "Headphones"
-#keep_audio = false
-# US dollars for a million tokens, of models that rtchat has no price of.
-#prices = { "my-model" = { input = 4.0, cached = 0.4, output = 24.0 } }
-# Options of the session and of replies: rtchat config options lists them.
-#session = { reasoning.effort = "low", audio.output.voice = "marin" }
-#response = { metadata.topic = "notes" }
-
-# A set of settings with a name: rtchat --profile work. Some come with rtchat, and a table of the
-# same name is laid over them: rtchat config profiles lists them.
-#[profiles.work]
-#model = "gpt-realtime-2.1"
-"""
-
-
 def _begin(path: Path) -> None:
-    """Make sure that there is a file to edit; nobody else can read it."""
+    """Create the file if it does not exist, readable by the user alone."""
+    from rtchat.config.file import template
+
     try:
         make_private(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -243,44 +202,7 @@ def _begin(path: Path) -> None:
         message = f"{path} cannot be written ({error.strerror})"
         raise OutputError(message, hint="name another place with RTCHAT_CONFIG") from error
     with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(STARTER)
-
-
-# -------------------------------------------------------------------------------------------- words
-
-
-def shown_setting(name: str, settings: Settings) -> str:
-    """The value of a setting, for anybody to see."""
-    from rtchat.client.endpoint import shown_url
-    from rtchat.config.keys import last_four
-    from rtchat.core.dotted_keys import described
-
-    value = getattr(settings, name)
-    match name, value:
-        case "key", _:
-            return last_four(value.reveal()) if value else "none"
-        case "url", _:
-            return shown_url(value)
-        case "session" | "response", _:
-            line = on_a_line(", ".join(described(value))) or "none"
-        case "prices", _:
-            line = ", ".join(value) or "none"
-        case "key_env", _:
-            line = ", ".join(value) or "none"
-        case "headers", tuple():
-            return ", ".join(f"{header}: …" for header, _ in value) or "none"
-        case _, None:
-            return "none"
-        case _, bool():
-            return str(value).lower()
-        case _, float():
-            return f"{value:g}"
-        case _:
-            line = on_a_line(str(value))
-    return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
-
-
-_WIDEST = 60
+        file.write(template())
 
 
 def _print_rows(rows: Iterable[tuple[str, ...]]) -> None:

@@ -1,27 +1,31 @@
-"""What is around a run: the streams, the environment, the folders. `cli` alone reads them."""
+"""The streams, the variables and the folders of this process. Only `cli` reads them."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import termios
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from rtchat.core.errors import OutputError
+import typer
+
+from rtchat.core.errors import ExitCode, OutputError
 from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
 
 if TYPE_CHECKING:
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
     from rtchat.config.settings import Settings
 
 
 def open_streams() -> None:
-    """Make stdout and stderr accept any text, and write all of it. Python's own streams lose some
-    if a descriptor is non-blocking or PYTHONUNBUFFERED is set."""
+    """Make stdout and stderr accept any text and write all of it. Python's own streams lose text if
+    a descriptor is non-blocking or PYTHONUNBUFFERED is set."""
 
     def opened(descriptor: int, *, line_buffering: bool) -> TextIO:
         buffer = BufferedWriter(BlockingFile(descriptor, "w"))
@@ -35,17 +39,26 @@ def open_streams() -> None:
         sys.stderr = opened(2, line_buffering=True)
 
 
+def stdout() -> TextIO:
+    """The stdout of this process.
+
+    Raises:
+        OutputError: it is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
+    return sys.stdout
+
+
 def environment_of() -> Environment:
     """The streams and folders of this process."""
     from platformdirs import user_state_path
 
-    from rtchat.app.frontend import Environment
+    from rtchat.app.environment import Environment
 
-    if sys.stdout is None:
-        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
     return Environment(
         stdin=None if sys.stdin is None else sys.stdin.fileno(),
-        stdout=sys.stdout,
+        stdout=stdout(),
         stderr=sys.stderr,
         data_dir=data_dir(),
         state_dir=_own(user_state_path),
@@ -59,9 +72,9 @@ def environment_of() -> Environment:
 def load_settings(
     options: Mapping[str, object], *, needs_key: bool = True, no_env: bool = False
 ) -> Settings:
-    """The settings from these options, the environment and this folder. What is ignored of its
+    """The settings from these options, the environment and this folder. What is ignored in its
     `.env` is reported on stderr, even with --quiet."""
-    from rtchat.config.settings import resolve
+    from rtchat.config.resolve import resolve
 
     noted: set[str] = set()
 
@@ -99,27 +112,50 @@ def dotenv_file(no_env: bool) -> Path | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the other end."""
+    """Whether a stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
+@contextmanager
+def asking() -> Iterator[None]:
+    """While the user is asked at the terminal. Ctrl-C interrupts, even if the program was started
+    with that signal ignored; a terminal that goes away ends the command as a hangup does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except Exception:
+        if not _has_terminal():
+            raise typer.Exit(ExitCode.HANGUP) from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _has_terminal() -> bool:
+    try:
+        termios.tcgetattr(sys.stdin)
+    except termios.error:
+        return False
+    return True
+
+
 def config_file() -> Path:
-    """Where the settings are, unless RTCHAT_CONFIG says otherwise."""
+    """The path of the config file, unless RTCHAT_CONFIG names another."""
     from platformdirs import user_config_path
 
     return _own(user_config_path) / "config.toml"
 
 
 def data_dir() -> Path:
-    """Where conversations, keys and the embedded model are."""
+    """The folder of conversations, keys and the built-in model."""
     from platformdirs import user_data_path
 
     return _own(user_data_path)
 
 
 def _own(find: Callable[..., Path]) -> Path:
-    """One of the user's folders. Without a home it is one that cannot exist, never one in the
-    working directory."""
+    """One of the user's folders. Without a home folder, it is a path that cannot exist, and never
+    one in the working directory."""
     try:
         path = find("rtchat", appauthor=False)
     except RuntimeError:  # nothing names a home
@@ -128,12 +164,12 @@ def _own(find: Callable[..., Path]) -> Path:
 
 
 def warn(text: str) -> None:
-    """A line on stderr that --quiet does not hide."""
+    """Write a warning to stderr, even with --quiet."""
     say(f"rtchat: {text}")
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
+    """Write a line to stderr."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(f"{on_a_line(text)}\n")

@@ -8,22 +8,22 @@ from typing import Annotated
 
 import typer
 
-from rtchat.cli.environment import environment_of, is_terminal, say
+from rtchat.cli.environment import asking, environment_of, is_terminal, say
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line
 
-app = typer.Typer(help="Kept conversations: list, show, search, export, delete.")
+app = typer.Typer(help="Manage saved conversations: list, show, search, export, delete.")
 
-Id = Annotated[int | None, typer.Argument(metavar="[ID]", help="The latest, if left out.")]
-Json = Annotated[bool, typer.Option("--json", help="A JSON object a line.")]
+Id = Annotated[int | None, typer.Argument(metavar="[ID]", help="The default is the latest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 @app.command("list")
 def list_(
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="No more than N.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show at most N.")] = None,
     json: Json = False,
 ) -> int:
-    """Id, time, turns, model and title of each, newest first."""
+    """List the conversations with time, turns, model and title, newest first."""
     from rtchat.app.history import listing
 
     return listing(environment_of(), say, limit=limit, json=json)
@@ -39,11 +39,13 @@ def show(id: Id = None) -> int:
 
 @app.command()
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Or how they begin.")],
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="No more than N.")] = 20,
+    words: Annotated[
+        list[str], typer.Argument(metavar="WORDS...", help="Words, or their beginnings.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 20,
     json: Json = False,
 ) -> int:
-    """Find words: id, time, turn and what is around them."""
+    """Search for words, and show each match in its context."""
     from rtchat.app.history import search
 
     return search(environment_of(), say, " ".join(words), limit=limit, json=json)
@@ -62,20 +64,24 @@ def export(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Else stdout.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The default is stdout.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     audio: Annotated[
         Path | None,
-        typer.Option("--audio", metavar="FOLDER", help="What was kept of its sound, as WAV files."),
+        typer.Option(
+            "--audio", metavar="FOLDER", help="Write the saved audio into FOLDER as WAV files."
+        ),
     ] = None,
 ) -> int:
-    """A conversation as Markdown, JSON or a web page, or its sound."""
+    """Export a conversation as Markdown, JSON or HTML, or its audio."""
     from rtchat.app.history import save, save_audio
 
     if audio is not None:
         if format or output or force:
-            raise UsageError("--audio writes its own files", hint="export the text by itself")
+            raise UsageError(
+                "--audio cannot be combined with other options", hint="export the text separately"
+            )
         return save_audio(environment_of(), say, id, audio)
     return save(environment_of(), say, id, format=format, file=output, force=force)
 
@@ -83,19 +89,22 @@ def export(
 @app.command()
 def delete(
     ids: Annotated[list[int] | None, typer.Argument(metavar="ID...")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Delete all conversations.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")] = False,
 ) -> int:
-    """Delete conversations, with every word of them."""
+    """Delete conversations."""
     from rtchat.app.history import delete
 
     if bool(ids) == all_:
-        raise UsageError("which conversations?", hint="name their ids, or --all")
+        raise UsageError(
+            "expected conversation IDs or --all", hint="rtchat history list shows the IDs"
+        )
     if not yes and not is_terminal(sys.stdin):
-        raise UsageError("nobody is there to be asked", hint="--yes deletes without asking")
+        raise UsageError("cannot ask: stdin is not a terminal", hint="use --yes to delete anyway")
     delete(environment_of(), say, ids or [], lambda question: yes or _confirm(question))
     return 0
 
 
 def _confirm(question: str) -> bool:
-    return typer.confirm(on_a_line(question), err=True)
+    with asking():
+        return typer.confirm(on_a_line(question), err=True)

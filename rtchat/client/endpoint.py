@@ -1,12 +1,10 @@
-"""Where a Realtime server is, how a key gets there (URL, headers, sub-protocols), whom it trusts.
+"""The address of a Realtime server, how the key is sent there, and which certificates to trust.
 
-Everything that can be wrong with them is a `UsageError` here, before anything is sent, and no
-message has a key in it.
+Invalid settings raise `UsageError` here, before anything is sent. No message contains a key.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
@@ -18,18 +16,19 @@ from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, urlencode, url
 from rtchat.core.errors import UsageError
 from rtchat.core.redaction import Redactor, is_secret
 from rtchat.core.values import OPENAI_URL, value
+from rtchat.system.network import is_loopback
 
 if TYPE_CHECKING:
     import ssl
 
 Auth: TypeAlias = Literal["header", "subprotocol"]
 BEARER = "Authorization: Bearer {key}"
-"""The header that has the key, where a server does not want it otherwise."""
+"""The default header for the key."""
 
 
 @value
 class Endpoint:
-    """Where to connect and what to say in the handshake."""
+    """A server's URL, and the headers, sub-protocols and secrets of the handshake."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -41,12 +40,12 @@ class Endpoint:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether TLS protects it."""
+        """Whether the connection uses TLS."""
         return self.url.startswith("wss:")
 
     @property
     def redactor(self) -> Redactor:
-        """Removes the keys from what a server sends, should it quote one."""
+        """Removes the keys from what a server sends."""
         return _redactor(self.secrets)
 
     def redact(self, text: str) -> str:
@@ -74,17 +73,20 @@ def endpoint(
     insecure: bool = False,
     transcribes: bool = False,
 ) -> Endpoint:
-    """Check and put together an endpoint.
+    """Check the settings of a connection and return its endpoint.
 
-    `auth` "subprotocol" sends the key the way a browser must, which is meant for short-lived client
-    secrets. `key_header` is the header that has the key otherwise, with `{key}` for it; one of the
-    same name, or `Authorization`, among `headers` takes its place. `beta` adds the header that
-    servers of the older dialect ask for; OpenAI's refuses it. `transcribes` asks for a
-    transcription session, whose model is no part of the URL. In the URL `{model}` stands for the
-    model, `{session}` for something new. Raises `UsageError` if the URL is not a WebSocket URL, a
-    key cannot be sent, or it would cross a network unencrypted.
+    `auth` "subprotocol" sends the key as browsers do, which is meant for short-lived client
+    secrets. Otherwise `key_header` is the header for the key, with `{key}` as its placeholder; a
+    header in `headers` with the same name, or `Authorization`, replaces it. `beta` adds the header
+    that servers of the older dialect require; OpenAI's server refuses it. `transcribes` asks for a
+    transcription session, whose model is not part of the URL. In the URL, `{model}` stands for the
+    model and `{session}` for a new unique id.
+
+    Raises:
+        UsageError: the URL is not a WebSocket URL, the key cannot be sent, or it would be sent over
+            a network unencrypted.
     """
-    parts = _split(_filled(url, model))
+    parts = _split(_fill_placeholders(url, model))
     out = list(headers)
     subprotocols: tuple[str, ...] = ()
     if api_key and auth == "subprotocol":
@@ -94,24 +96,24 @@ def endpoint(
         if not {"authorization", name.lower()} & {given.lower() for given, _ in out}:
             out.insert(0, (name, content.strip().replace("{key}", api_key)))
     keys = [api_key, *_keys(out), *keys_of_query(parts.query)]
-    if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts)):
+    if any(keys) and parts.scheme == "ws" and not (insecure or is_loopback(parts.hostname)):
         raise UsageError(
             f"refusing to send a key over plain ws:// to {parts.hostname}",
-            hint="use wss://, or --insecure if that network is yours",
+            hint="use wss://, or --insecure on a trusted network",
         )
     if beta:
         out.append(("OpenAI-Beta", "realtime=v1"))
-    _check(out, subprotocols)
+    _check_characters(out, subprotocols)
     query = parts.query
     if transcribes:
-        query = "&".join(filter(None, (query, _TRANSCRIBES)))
-    elif model and not parse_qs(query, keep_blank_values=True).keys() & _NAMES_A_MODEL:
+        query = "&".join(filter(None, (query, _TRANSCRIPTION_QUERY)))
+    elif model and not parse_qs(query, keep_blank_values=True).keys() & _MODEL_PARAMETERS:
         query = "&".join(filter(None, (query, urlencode({"model": model}, safe=":/"))))
     secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
     return Endpoint(urlunsplit(parts._replace(query=query)), tuple(out), subprotocols, secrets)
 
 
-def _filled(url: str, model: str) -> str:
+def _fill_placeholders(url: str, model: str) -> str:
     if "{session}" in url:
         from uuid import uuid4
 
@@ -119,11 +121,11 @@ def _filled(url: str, model: str) -> str:
     return url.replace("{model}", quote(model, safe=""))
 
 
-_TRANSCRIBES = "intent=transcription"
-_NAMES_A_MODEL = frozenset({"model", "deployment", "call_id"})
+_TRANSCRIPTION_QUERY = "intent=transcription"
+_MODEL_PARAMETERS = frozenset({"model", "deployment", "call_id"})
 
 
-def _is_plain(host: str) -> bool:
+def _is_ascii_host(host: str) -> bool:
     labels = host.split(".")
     return host.isascii() and all(0 < len(label) < 64 for label in labels)
 
@@ -131,36 +133,36 @@ def _is_plain(host: str) -> bool:
 def _split(url: str) -> SplitResult:
     if re.match(r"[^/]*//[^/?#]*@", url):
         raise UsageError(
-            "the URL has a name or a password in it, which would be shown",
-            hint="send it with --header 'Authorization: Basic …'",
+            "the URL contains a user name or password, which would be shown",
+            hint="send them with --header 'Authorization: Basic …'",
         )
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if not _is_plain(host):
-            host.encode("idna")  # which takes a while to load
-        is_sound = url.isprintable() and " " not in url and parts.port != 0
-        if is_sound and host and parts.scheme in ("ws", "wss") and not parts.fragment:
+        if not _is_ascii_host(host):
+            host.encode("idna")  # slow to load
+        is_valid = url.isprintable() and " " not in url and parts.port != 0
+        if is_valid and host and parts.scheme in ("ws", "wss") and not parts.fragment:
             return parts
     except ValueError:
-        pass  # an impossible port, address or name: the same mistake
+        pass  # an invalid port, address or name: the same error
     raise UsageError(
         f"{shown_url(url)!r} is not a WebSocket URL",
-        hint="write it as wss://host/path, or ws:// for this machine",
+        hint="use wss://host/path, or ws:// for this machine",
     )
 
 
 _SECRET_NAME = r"(?i)auth(?!ors?$)|key(?![a-z])|token(?!s$)|secret|passw|cookie|credential|sig$"
-"""What a header, or a parameter of a URL, may be called that carries a key."""
+"""The names of headers and URL parameters that contain a key."""
 
 
 def names_a_key(name: str) -> bool:
-    """Whether a header, or a parameter of a URL, of this name carries a key."""
+    """Whether a header or URL parameter with this name contains a key."""
     return re.search(_SECRET_NAME, name) is not None
 
 
 def shown_url(url: str) -> str:
-    """A URL, or what was meant to be one, without passwords and keys."""
+    """A URL, valid or not, without passwords and keys."""
 
     def hide(found: re.Match[str]) -> str:
         return f"{found[1]}=[key]" if names_a_key(found[1]) else found[0]
@@ -170,7 +172,7 @@ def shown_url(url: str) -> str:
 
 
 def _keys(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """The keys in headers: of several words the first may be "Bearer", and "Basic" wraps them."""
+    """The keys in headers, without a scheme such as "Bearer", and decoded if it is "Basic"."""
     keys = []
     for name, content in headers:
         if not names_a_key(name):
@@ -179,11 +181,11 @@ def _keys(headers: Iterable[tuple[str, str]]) -> list[str]:
         for word in re.split(r"[\s,;]+", rest if rest and scheme.isalnum() else content):
             keys += [word, word.partition("=")[2].strip('"=')]
         if scheme.lower() == "basic":
-            keys += _unwrapped(rest)
+            keys += _decode_basic(rest)
     return [key for key in keys if key]
 
 
-def _unwrapped(basic: str) -> list[str]:
+def _decode_basic(basic: str) -> list[str]:
     try:
         pair = b64decode(basic).decode()
     except ValueError:
@@ -192,37 +194,29 @@ def _unwrapped(basic: str) -> list[str]:
 
 
 def keys_of_query(query: str) -> list[str]:
-    """The keys in the query of a URL."""
+    """The keys in the query part of a URL."""
     return [text for name, text in parse_qsl(query) if names_a_key(name)]
 
 
-def _check(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> None:
-    """What the library would refuse with the key in its message, or send as it is."""
+def _check_characters(headers: Iterable[tuple[str, str]], subprotocols: Iterable[str]) -> None:
+    """Refuse what the library would refuse with the key in its message, or would send unchecked."""
     for name, content in headers:
         if not (re.fullmatch(_TOKEN, name) and content.isascii() and content.isprintable()):
             hint = "check the key" if names_a_key(name) else "check --header"
-            raise UsageError(f"the header {name!r} has a character that cannot be sent", hint=hint)
+            raise UsageError(f"the header {name!r} contains an invalid character", hint=hint)
     if not all(re.fullmatch(_TOKEN, name) for name in subprotocols):
-        raise UsageError("the key has a character that no sub-protocol has", hint="check the key")
+        raise UsageError("the key contains an invalid character", hint="check the key")
 
 
-def is_loopback(url: SplitResult) -> bool:
-    """Whether a URL leads to this machine."""
-    host = url.hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def tls_context(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    """A TLS context that trusts the certificate authorities in a PEM file; None for the system's.
 
-
-def trust(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:
-    """Whom to trust: the authorities in a PEM file, and no others; None for the system's.
+    `ca_bundle` replaces all other authorities. Without it, the file that SSL_CERT_FILE names is
+    used, together with SSL_CERT_DIR.
 
     Raises:
-        UsageError: the file, or that of SSL_CERT_FILE, is none; OpenSSL would pass over the latter
-            in silence.
+        UsageError: the file cannot be read or contains no certificates. OpenSSL would silently
+            ignore SSL_CERT_FILE then.
     """
     if ca_bundle is not None:
         file, name = str(ca_bundle), "the CA bundle"
@@ -232,13 +226,13 @@ def trust(ca_bundle: Path | None, environ: Mapping[str, str]) -> ssl.SSLContext 
         return None
     import ssl
 
-    hint = "name a PEM file of certificate authorities"
+    hint = "use a PEM file of certificate authorities"
     try:
         context = ssl.create_default_context(cafile=file)
     except ssl.SSLError as error:
-        raise UsageError(f"{name} {file} holds no certificate", hint=hint) from error
+        raise UsageError(f"{name} {file} contains no certificates", hint=hint) from error
     except OSError as error:
         raise UsageError(f"{name} {file} cannot be read ({error.strerror})", hint=hint) from error
     if ca_bundle is None:
-        context.load_default_certs()  # SSL_CERT_DIR counts as well
+        context.load_default_certs()  # for SSL_CERT_DIR
     return context

@@ -1,5 +1,5 @@
-"""Settings: options, environment, `.env`, profiles, the config file and the key store.
+"""Settings: options, environment, `.env`, profiles, the config file and stored keys.
 
-Decides what wins and which source is trusted with what. May import `rtchat.client` (for endpoints)
-and what is below it. Start at `settings.py`.
+`settings.py` is the table of settings, `resolve.py` finds their values, and `destination.py`
+decides where a key may be sent. May import `rtchat.client` (for endpoints) and what is below it.
 """

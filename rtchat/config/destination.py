@@ -1,38 +1,38 @@
 """Where a run connects to, and which keys and headers may be sent there.
 
 A key goes only to a host that a source at least as trusted as the key's has named. Options, the
-environment, the config file and kept keys are all the user's own, and so is what comes with rtchat;
-the `.env` of the working directory is not. So a host that `.env` names gets no key, nor anything
-that may contain one, except from `.env` itself.
+environment, the config file and the stored keys belong to the user, and the built-in profiles are
+trusted likewise; the `.env` of the working directory is not. So a host that `.env` names gets no
+key, and nothing that may contain one, except from `.env` itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rtchat.client.endpoint import BEARER, is_loopback, names_a_key, shown_url
-from rtchat.config.parsers import Headers, header_value
+from rtchat.client.endpoint import names_a_key, shown_url
+from rtchat.config import variables
+from rtchat.config.parsers import header_value
+from rtchat.config.settings import API_KEY_COMMAND, PROFILE, Settings
 from rtchat.config.sources import DotenvOrigin, Sources
+from rtchat.config.table import Setting, Values
 from rtchat.core.errors import UsageError
-from rtchat.core.values import OPENAI_URL
-
-if TYPE_CHECKING:
-    from rtchat.config.file import Given, Table
+from rtchat.system.network import is_loopback
 
 DEFAULT_PROFILE = "default"
-"""The name of the key that is kept for runs without a profile."""
+"""The name under which the key for runs without a profile is stored."""
 
 Stored: TypeAlias = Callable[[str], tuple[str, str] | None]
-"""Returns the key kept for a profile and where it is kept, or None."""
+"""Returns the stored key of a profile and where it is stored, or None."""
 
 _PLACEHOLDER = r"\{([A-Z][A-Z0-9_]*)\}"
 _ACCOUNT = {
-    "OpenAI-Organization": "OPENAI_ORG_ID",
-    "OpenAI-Project": "OPENAI_PROJECT_ID",
-    "OpenAI-Safety-Identifier": "OPENAI_SAFETY_IDENTIFIER",
+    "OpenAI-Organization": variables.ORGANIZATION,
+    "OpenAI-Project": variables.PROJECT,
+    "OpenAI-Safety-Identifier": variables.SAFETY_IDENTIFIER,
 }
 
 
@@ -42,29 +42,25 @@ class _OwnHost(DotenvOrigin):
     __slots__ = ()
 
 
-def host_origin(values: Table) -> DotenvOrigin | None:
+def host_origin(values: Values) -> DotenvOrigin | None:
     """The variable of `.env` that names the host; None if the user does, or nothing is sent."""
-    if _is_local(values) or "url" not in values:
+    if values[Settings.local]:
         return None
-    origin = values["url"][1]
+    origin = values.origin(Settings.url)
     if isinstance(origin, DotenvOrigin) and not isinstance(origin, _OwnHost):
         return origin
     return None
 
 
-def _is_local(values: Table) -> bool:
-    return "local" in values and values["local"][0] is True
-
-
 # ------------------------------------------------------------------------------------- the address
 
 
-def add_base_url(values: Table, sources: Sources) -> None:
+def add_base_url(values: Values, sources: Sources) -> None:
     """Use `OPENAI_BASE_URL`, as other OpenAI programs do, if no other address is given."""
-    base = sources.get("OPENAI_BASE_URL")
-    if "url" in values or not base:
+    base = sources.get(variables.BASE_URL)
+    if Settings.url in values or not base:
         return
-    origin = sources.origin("OPENAI_BASE_URL")
+    origin = sources.origin(variables.BASE_URL.name)
     try:
         parts = urlsplit(base)
     except ValueError:  # which may quote a password
@@ -72,48 +68,61 @@ def add_base_url(values: Table, sources: Sources) -> None:
         raise UsageError(message, hint="write it as https://host/v1") from None
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     url = urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
-    values["url"] = url, origin
+    values.set(Settings.url, url, origin)
 
 
-def fill(values: Table, sources: Sources) -> None:
-    """Replace the placeholders in the URL and the model by the variables that they name.
+def fill(values: Values, sources: Sources) -> None:
+    """Replace the placeholders in the URL and in the model by the variables that they name.
 
-    What `.env` gives, or gives the host of, is filled from `.env` alone: anything else could be a
+    If `.env` sets the value, or the host, only variables of `.env` are used: others may contain a
     key.
     """
-    if "url" in values:
-        url, origin = str(values["url"][0]), values["url"][1]
-        culprit = _host_variable(url, values, sources)
-        if culprit and not isinstance(origin, DotenvOrigin):
-            values["url"] = url, culprit
-            if shown_url(url) != url:
-                raise _refusal(f"the key in the URL of {origin}", values)
-        only_dotenv = isinstance(values["url"][1], DotenvOrigin)
-        filled = _filled("url", (url, origin), sources, only_dotenv=only_dotenv)
-        if filled != url:
-            filled = re.sub("^http(s?)://", r"ws\1://", filled)
-        values["url"] = filled, values["url"][1]
-    if "model" in values:
-        model, origin = values["model"]
-        only_dotenv = isinstance(origin, DotenvOrigin) or host_origin(values) is not None
-        filled = _filled("model", (model, origin), sources, only_dotenv=only_dotenv)
-        values["model"] = filled, origin
-        if "{model}" in _head(url := str(values.get("url", ("", ""))[0])) and only_dotenv:
-            values["url"] = url.replace("{model}", quote(filled, safe="")), values["url"][1]
+    if Settings.url in values:
+        _fill_url(values, sources)
+    if Settings.model in values:
+        _fill_model(values, sources)
 
 
-def own_url(values: Table, profile: str, sources: Sources) -> str:
-    """The address without `.env`, if that is easy to tell; `values` are those of the files."""
-    if profile or ("url" not in values and sources.is_outer("OPENAI_BASE_URL")):
+def _fill_model(values: Values, sources: Sources) -> None:
+    origin = values.origin(Settings.model)
+    only_dotenv = isinstance(origin, DotenvOrigin) or host_origin(values) is not None
+    model = values[Settings.model]
+    model = _filled(Settings.model, model, origin, sources, only_dotenv=only_dotenv)
+    values.set(Settings.model, model, origin)
+    url = values[Settings.url]
+    if "{model}" in _head(url) and only_dotenv:
+        url = url.replace("{model}", quote(model, safe=""))
+        values.set(Settings.url, url, values.origin(Settings.url))
+
+
+def _fill_url(values: Values, sources: Sources) -> None:
+    url, named_by = values[Settings.url], values.origin(Settings.url)
+    origin = named_by
+    if not isinstance(origin, DotenvOrigin) and (variable := _host_variable(url, values, sources)):
+        origin = variable
+        values.set(Settings.url, url, origin)
+        if shown_url(url) != url:
+            raise _refusal(f"the key in the URL of {named_by}", values)
+    only_dotenv = isinstance(origin, DotenvOrigin)
+    filled = _filled(Settings.url, url, named_by, sources, only_dotenv=only_dotenv)
+    if filled != url:
+        filled = re.sub("^http(s?)://", r"ws\1://", filled)
+    values.set(Settings.url, filled, origin)
+
+
+def own_url(values: Values, profile: str, sources: Sources) -> str:
+    """The address without `.env`, from the values of the files; empty if it is hard to tell."""
+    if profile or (Settings.url not in values and sources.is_outer(variables.BASE_URL.name)):
         return ""
-    return str(values.get("url", (OPENAI_URL, ""))[0])
+    return values[Settings.url]
 
 
-def recognise(values: Table, own: str) -> None:
-    """Trust a `.env` that only names the host that would be used anyway."""
+def trust_own_host(values: Values, own: str) -> None:
+    """Trust a `.env` that names the host that would be used without it."""
     origin = host_origin(values)
-    if origin is not None and own and _host(own) == _host(str(values["url"][0])):
-        values["url"] = values["url"][0], _OwnHost(origin)
+    url = values[Settings.url]
+    if origin is not None and own and _host(own) == _host(url):
+        values.set(Settings.url, url, _OwnHost(origin))
 
 
 def _host(url: str) -> tuple[str, str] | None:
@@ -130,68 +139,70 @@ def _head(url: str) -> str:
     return found[0] if found else ""
 
 
-def _host_variable(url: str, values: Table, sources: Sources) -> DotenvOrigin | None:
+def _host_variable(url: str, values: Values, sources: Sources) -> DotenvOrigin | None:
     """The variable of `.env` that would become part of the host."""
     head = _head(url)
     origins = [sources.origin(name) for name in re.findall(_PLACEHOLDER, head)]
-    if "{model}" in head and "model" in values:
-        origins.append(values["model"][1])
+    if "{model}" in head:
+        origins.append(values.origin(Settings.model))
     return next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
 
 
-def _filled(key: str, given: Given, sources: Sources, *, only_dotenv: bool) -> str:
+def _filled(
+    setting: Setting[str], text: str, origin: str, sources: Sources, *, only_dotenv: bool
+) -> str:
     def variable(found: re.Match[str]) -> str:
         content = sources.find(found[1], only_dotenv=only_dotenv)
         if not content:
             place = "in .env" if only_dotenv else "in the environment or in .env"
-            hint = f"the {key} of {given[1]} needs it, {place}"
+            hint = f"the {setting.name} of {origin} needs it, {place}"
             raise UsageError(f"{found[1]} is not set", hint=hint)
         return content.rstrip("/")
 
-    return re.sub(_PLACEHOLDER, variable, str(given[0]))
+    return re.sub(_PLACEHOLDER, variable, text)
 
 
 # ------------------------------------------------------------------------------- what is sent there
 
 
-def set_headers(values: Table, sources: Sources, *, is_foreign: bool) -> None:
-    """Add the headers of the account, unless the profile is for another vendor, and leave out what
-    is not meant for a host that `.env` names."""
+def set_headers(values: Values, sources: Sources, *, is_foreign: bool) -> None:
+    """Add the headers of the OpenAI account, unless the profile is for another vendor. If `.env`
+    names the host, leave out the headers that it must not get."""
     by_dotenv = host_origin(values) is not None
     if by_dotenv:
-        _withhold(values, sources)
+        _leave_out_headers(values, sources)
     if is_foreign:
         return
     account = tuple(
         (name, header_value(text, origin), origin)
         for name, variable in _ACCOUNT.items()
-        if (origin := sources.origin(variable))
+        if (origin := sources.origin(variable.name))
         and (text := sources.get(variable))
         and (isinstance(origin, DotenvOrigin) or not by_dotenv)
     )
     if account:
-        headers, origin = values.get("headers", ((), ""))
-        origins = filter(None, (*(place for _, _, place in account), origin))
-        own = cast("Headers", headers)
-        values["headers"] = ((*((n, text) for n, text, _ in account), *own), ", ".join(origins))
+        own = values[Settings.headers]
+        origins = [*(origin for *_, origin in account), values.origin(Settings.headers)]
+        both = (*((name, text) for name, text, _ in account), *own)
+        values.set(Settings.headers, both, ", ".join(filter(None, origins)))
 
 
-def _withhold(values: Table, sources: Sources) -> None:
-    """Leave out the headers of the config file; refuse options of this run that contain a key."""
-    headers, origin = cast("tuple[Headers, str]", values.get("headers", ((), "")))
-    if headers and origin != "--header":
-        del values["headers"]
+def _leave_out_headers(values: Values, sources: Sources) -> None:
+    """Leave out the headers of the config file. Raise UsageError if an option contains a key."""
+    headers, origin = values[Settings.headers], values.origin(Settings.headers)
+    if headers and origin != Settings.headers.option:
+        values.remove(Settings.headers)
         sources.warn(f"the headers of {origin} are not sent to a host that .env names")
     elif any(_carries_key(name, values) for name, _ in headers):
-        raise _refusal("the key in --header", values)
-    for of in ("session", "response"):
-        fields, origin = values.get(of, ({}, ""))
-        if _has_key(fields):
-            raise _refusal(f"the key in the {of} options of {origin}", values)
+        raise _refusal(f"the key in {Settings.headers.option}", values)
+    for setting in (Settings.session, Settings.response):
+        if _has_key(values[setting]):
+            what = f"the key in the {setting.name} options of {values.origin(setting)}"
+            raise _refusal(what, values)
 
 
-def _carries_key(name: str, values: Table) -> bool:
-    key_header = str(values.get("key_header", (BEARER, ""))[0]).partition(":")[0]
+def _carries_key(name: str, values: Values) -> bool:
+    key_header, _, _ = values[Settings.key_header].partition(":")
     return names_a_key(name) or name.lower() == key_header.lower()
 
 
@@ -205,113 +216,121 @@ def _has_key(value: object) -> bool:
     return isinstance(value, list) and any(map(_has_key, value))
 
 
-def ask_before_tools(values: Table, profile_origin: str, sources: Sources) -> None:
+def ask_before_tools(values: Values, sources: Sources) -> None:
     """Ask before every tool call if `.env` sets the server, the profile or the instructions."""
-    instructions = values.get("system", ("", ""))[1]
-    origins = (host_origin(values), instructions, profile_origin)
-    culprit = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
-    if culprit is not None and values.pop("allow_tools", None) is not None:
-        sources.warn(f"allowed tools still need your approval, because of {culprit}")
+    origins = (host_origin(values), values.origin(Settings.system), values.origin(PROFILE))
+    cause = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
+    if cause is not None and Settings.allow_tools in values:
+        values.remove(Settings.allow_tools)
+        sources.warn(f"allowed tools still need your approval, because of {cause}")
 
 
 # --------------------------------------------------------------------------------------------- keys
 
 
 def find_key(
-    values: Table, profile: str, sources: Sources, stored: Stored | None, *, needs_key: bool
+    values: Values, sources: Sources, stored: Stored | None, *, needs_key: bool
 ) -> tuple[str, str]:
     """The key of a run and where it comes from; both empty without one.
 
     Raises:
         UsageError: the run needs a key, and there is none that may be sent to this host.
     """
-    command = values.pop("api_key_command", None)
-    variables = cast("tuple[str, ...]", values.get("key_env", (("OPENAI_API_KEY",), ""))[0])
     by_dotenv = host_origin(values)
-    for variable in variables:
+    names = values[Settings.key_env]
+    for variable in names:
         origin = sources.origin(variable, only_dotenv=by_dotenv is not None)
         text = sources.find(variable, only_dotenv=by_dotenv is not None)
         if key := header_value(text, origin):
             return key, origin
-    if _is_local(values):
+    if values[Settings.local]:
         return "", ""
     if by_dotenv is None:
-        key, origin = _kept_key(profile, command, stored)
+        key, origin = _stored_key(values, stored)
         if key:
             return key, origin
     if not needs_key:
         return "", ""
     if by_dotenv and _is_remote(values):
-        _refuse_own_key(values, variables, profile, command, stored, sources)
+        _refuse_own_key(values, stored, sources)
     if _wants_key(values):
-        raise _no_key(variables, profile, by_dotenv)
+        raise _no_key(values, by_dotenv)
     return "", ""
 
 
-def _no_key(variables: tuple[str, ...], profile: str, by_dotenv: str | None) -> UsageError:
+def _no_key(values: Values, by_dotenv: str | None) -> UsageError:
+    names = values[Settings.key_env]
     place = "in .env" if by_dotenv else "in the environment or in .env"
-    ways = [f"set {' or '.join(variables)} ({place})"] if variables else []
+    ways = [f"set {' or '.join(names)} ({place})"] if names else []
     if not by_dotenv:
-        ways.append(f"keep one with rtchat keys set {profile}".rstrip())
+        ways.append(f"store one with rtchat keys set {values[PROFILE]}".rstrip())
     return UsageError("no key", hint=", ".join([*ways, "or use --local"]))
 
 
-def _kept_key(profile: str, command: Given | None, stored: Stored | None) -> tuple[str, str]:
+def _stored_key(values: Values, stored: Stored | None) -> tuple[str, str]:
     """The key from a password manager or the key store, and its origin; both empty without one."""
-    if command is not None:
+    if API_KEY_COMMAND in values:
         from rtchat.config.keys import run_key_command
 
-        words, origin = command
-        key = run_key_command(cast("tuple[str, ...]", words))
-        return header_value(key, "the key of api_key_command"), f"api_key_command of {origin}"
-    key, origin = (stored and stored(profile or DEFAULT_PROFILE)) or ("", "")
+        command = values[API_KEY_COMMAND]
+        key = header_value(run_key_command(command), "the key of api_key_command")
+        return key, _command_origin(values)
+    key, origin = (stored and stored(values[PROFILE] or DEFAULT_PROFILE)) or ("", "")
     return header_value(key, f"the key in {origin}"), origin
 
 
-def _refuse_own_key(
-    values: Table,
-    variables: tuple[str, ...],
-    profile: str,
-    command: Given | None,
-    stored: Stored | None,
-    sources: Sources,
-) -> None:
-    """Say why the user's key for this run is not sent. `api_key_command` is not run to find out."""
-    owner = next(filter(sources.find, variables), "")  # in the environment, as `.env` has none
-    if not owner and command is not None:
-        owner = f"api_key_command of {command[1]}"
-    if not owner:
-        _, owner = _kept_key(profile, None, stored)
+def _command_origin(values: Values) -> str:
+    return f"api_key_command of {values.origin(API_KEY_COMMAND)}"
+
+
+def _refuse_own_key(values: Values, stored: Stored | None, sources: Sources) -> None:
+    """Raise UsageError if the user has a key for this run. `api_key_command` is not run."""
+    names = values[Settings.key_env]
+    owner = next(filter(sources.find, names), "")  # in the environment, as `.env` has none
+    if not owner and API_KEY_COMMAND in values:
+        owner = _command_origin(values)
+    elif not owner:
+        _, owner = _stored_key(values, stored)
     if owner:
         raise _refusal(f"the key from {owner}", values)
 
 
-def _wants_key(values: Table) -> bool:
-    """Whether the server is sure to need a key, as far as that can be known."""
-    if "url" not in values:
+def _wants_key(values: Values) -> bool:
+    """Whether the server is known to need a key."""
+    if Settings.url not in values:
         return True
-    return bool(values.get("key_env", ((), ""))[0]) and _is_remote(values)
+    is_key_named = Settings.key_env in values and bool(values[Settings.key_env])
+    return is_key_named and _is_remote(values)
 
 
-def _is_remote(values: Table) -> bool:
+def _is_remote(values: Values) -> bool:
     try:
-        return not is_loopback(urlsplit(str(values["url"][0])))
+        return not is_loopback(urlsplit(values[Settings.url]).hostname)
     except ValueError:
         return False  # reported elsewhere
 
 
-def _refusal(what: str, values: Table) -> UsageError:
-    url, origin = str(values["url"][0]), values["url"][1]
+def _refusal(what: str, values: Values) -> UsageError:
+    url, origin = shown_url(values[Settings.url]), values.origin(Settings.url)
     return UsageError(
-        f"{what} is not sent to {shown_url(url)}, because {origin} names that host",
-        hint=f"--url {shown_url(url)} allows it, --no-env ignores .env",
+        f"{what} is not sent to {url}, because {origin} names that host",
+        hint=f"--url {url} allows it, --no-env ignores .env",
     )
 
 
-def tell_host(values: Table, sources: Sources) -> None:
-    """Say that `.env` set the address."""
-    origin = values.get("url", ("", ""))[1]
-    if isinstance(origin, DotenvOrigin) and not _is_local(values):
+def warn_of_profile(values: Values, sources: Sources) -> None:
+    """Warn that `.env` chose the profile that sets the address."""
+    origin = values.origin(PROFILE)
+    is_told_elsewhere = isinstance(values.origin(Settings.url), DotenvOrigin)
+    if isinstance(origin, DotenvOrigin) and not is_told_elsewhere:
+        url = shown_url(values[Settings.url])
+        sources.warn(f"{origin} sets the address to {url}, that of profile {values[PROFILE]}")
+
+
+def warn_of_host(values: Values, sources: Sources) -> None:
+    """Warn that `.env` set the address."""
+    origin = values.origin(Settings.url)
+    if isinstance(origin, DotenvOrigin) and not values[Settings.local]:
         rule = ": your own keys are not sent there (use --url to allow that)"
         rule = "" if isinstance(origin, _OwnHost) else rule
-        sources.warn(f"{origin} sets the address to {shown_url(str(values['url'][0]))}{rule}")
+        sources.warn(f"{origin} sets the address to {shown_url(values[Settings.url])}{rule}")

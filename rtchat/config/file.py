@@ -1,34 +1,28 @@
-"""The config file: what it sets, its profiles, and those that come with rtchat.
+"""The config file: what it sets, its profiles, and the built-in ones.
 
-Every complaint names the file and the line. A profile of the file is laid over the one of the same
+Every error names the file and the line. A profile of the file is merged into the one of the same
 name in `profiles.toml`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any
 
-from rtchat.config.parsers import PARSERS, parse, read_text
+from rtchat.config.parsers import read_text
+from rtchat.config.settings import Settings, rows
+from rtchat.config.table import Setting, Values
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject
 from rtchat.system.folders import why_unreachable
-
-OPTION_ONLY = frozenset({"quiet", "verbose", "trace_audio"})
-"""Settings that no file has."""
-KEYS = frozenset(PARSERS) - OPTION_ONLY
-MERGED = ("session", "response", "prices")
-"""Settings that are tables: one outranks another entry by entry."""
-
-Given: TypeAlias = tuple[object, str]
-"""A value, and where it comes from."""
-Table: TypeAlias = dict[str, Given]
 
 _BUILT_IN = Path(__file__).with_name("profiles.toml")
 
@@ -37,11 +31,11 @@ _BUILT_IN = Path(__file__).with_name("profiles.toml")
 class Config:
     """What a config file says."""
 
-    common: Table
-    profiles: Mapping[str, Table]
+    common: Values
+    profiles: Mapping[str, Values]
 
-    def profile(self, name: str) -> Table:
-        """The settings of a profile, by whoever defines it."""
+    def profile(self, name: str) -> Values:
+        """The settings of a profile of the file, or of a built-in one."""
         known = all_profiles(self)
         if name in known:
             return known[name]
@@ -50,40 +44,33 @@ class Config:
         raise UsageError(f"no profile {name!r}", hint=hint)
 
 
-def all_profiles(config: Config) -> dict[str, Table]:
+def all_profiles(config: Config) -> dict[str, Values]:
     """Every profile there is."""
-    out = {
-        name: {
-            key: (parse(key, entry, name), f"profile {name} (built in)")
-            for key, entry in table.items()
-        }
-        for name, table in tomllib.loads(_BUILT_IN.read_text(encoding="utf-8")).items()
-    }
-    return out | {name: layered(out.get(name, {}), own) for name, own in config.profiles.items()}
+    keys = file_keys(Settings)
+    out: dict[str, Values] = {}
+    for name, table in tomllib.loads(_BUILT_IN.read_text(encoding="utf-8")).items():
+        out[name] = Values()
+        for key, entry in table.items():
+            out[name].set(keys[key], keys[key].parse(entry, key), f"profile {name} (built in)")
+    return out | {name: own.over(out.get(name, Values())) for name, own in config.profiles.items()}
 
 
-def layered(below: Table, above: Table) -> Table:
-    """Both, where `above` outranks `below`."""
-    out = {**below, **above}
-    for key in MERGED:
-        if key in below and key in above:
-            (low, low_origin), (high, high_origin) = below[key], above[key]
-            both = merged(cast("JsonObject", low), cast("JsonObject", high))
-            out[key] = (both, f"{low_origin}, {high_origin}")
-    return out
+def file_keys(schema: type[Settings]) -> dict[str, Setting[Any]]:
+    """The settings that a config file can set, by their names there."""
+    return {row.name: row for row in rows(schema) if row.in_file}
 
 
-def read_config(path: Path | None, *, required: bool) -> Config:
+def read_config(path: Path | None, *, required: bool, schema: type[Settings] = Settings) -> Config:
     """The config file at a path, which may be missing unless it is `required`."""
-    if path is None or not (required or _is_there(path)):
-        return Config({}, {})
+    if path is None or not (required or _exists(path)):
+        return Config(Values(), {})
     text = read_text(path, str(path))
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML ({error})", hint="repair or remove it") from error
     profiles = data.pop("profiles", {})
-    file = _File(path, text)
+    file = _File(path, text, file_keys(schema))
     if not isinstance(profiles, dict):
         raise UsageError(
             f"{file.place('', 'profiles')}: profiles are tables", hint="[profiles.NAME]"
@@ -96,7 +83,7 @@ def read_config(path: Path | None, *, required: bool) -> Config:
     return Config(file.read(data, ""), own)
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return not why_unreachable(path) and path.exists()
 
 
@@ -104,29 +91,35 @@ def _is_there(path: Path) -> bool:
 class _File:
     path: Path
     text: str
+    keys: Mapping[str, Setting[Any]]
 
-    def read(self, table: Mapping[str, object], name: str) -> Table:
+    def read(self, table: Mapping[str, object], name: str) -> Values:
         _, _, profile = name.partition(".")
-        out: Table = {}
+        out = Values()
         for key, entry in table.items():
             place = self.place(name, key)
-            if key not in KEYS:
-                known = ", ".join(sorted(KEYS))
-                raise UsageError(f"{place}: no setting {key!r}", hint=f"the settings are {known}")
+            if key not in self.keys:
+                raise self._unknown(key, place)
+            setting = self.keys[key]
             origin = f"profile {profile} in {place}" if profile else place
-            if key in MERGED and isinstance(entry, dict):
-                inner = f"{name}.{key}".lstrip(".")
-                parts = (parse(key, {k: v}, self.place(inner, k)) for k, v in entry.items())
+            if setting.is_merged and isinstance(entry, dict):
                 value: JsonObject = {}
-                for part in parts:
-                    value = merged(value, cast("JsonObject", part))
-                out[key] = (value, origin)
+                for inner, part in entry.items():  # one by one, so that an error names its line
+                    line = self.place(f"{name}.{key}".lstrip("."), inner)
+                    value = merged(value, setting.parse({inner: part}, key, line))
+                out.set(setting, value, origin)
             else:
-                out[key] = (parse(key, entry, place), origin)
+                out.set(setting, setting.parse(entry, key, place), origin)
         return out
 
+    def _unknown(self, key: str, place: str) -> UsageError:
+        near = get_close_matches(key, self.keys, n=1)
+        known = f"the settings are {', '.join(sorted(self.keys))}"
+        hint = f"did you mean {near[0]}?" if near else known
+        return UsageError(f"{place}: no setting {key!r}", hint=hint)
+
     def place(self, table: str, key: str) -> str:
-        """The file and the line where a key of a table stands."""
+        """The file and the line where a key of a table is."""
         current = ""
         for number, line in enumerate(self.text.split("\n"), start=1):
             if header := re.match(r"\s*\[+\s*([^]]*?)\s*\]", line):
@@ -137,3 +130,37 @@ class _File:
                 return f"{self.path} line {number}"
         parent, _, name = table.rpartition(".")  # else it is inside of something on one line
         return self.place(parent, name) if table else str(self.path)
+
+
+# ------------------------------------------------------------------------------------ a new file
+
+_START = """\
+# Settings of rtchat. Remove the # from those that you want to change.
+# Options, the environment and .env take precedence over this file.
+# Do not put keys here: use rtchat keys set.
+"""
+_END = """
+# A profile is a named set of settings: rtchat --profile work. A table with the name of a built-in
+# profile is merged into that profile; rtchat config profiles lists all of them.
+#[profiles.work]
+#model = "gpt-realtime-2.1"
+"""
+
+
+def template(schema: type[Settings] = Settings) -> str:
+    """A config file with every setting as a comment."""
+    out = [_START]
+    for group, members in groupby(file_keys(schema).values(), key=lambda row: row.group):
+        out.append(f"\n# {group.title} options\n\n")
+        out += [f"# {row.help}\n#{row.name} = {toml(row.example)}\n" for row in members]
+    return "".join([*out, _END])
+
+
+def toml(value: object) -> str:
+    """A value as TOML, on one line."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{json.dumps(key)} = {toml(entry)}" for key, entry in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value)

@@ -1,8 +1,8 @@
-"""Keys that are kept for later runs, and keys that a password manager gives.
+"""Stored keys, and keys from a password manager.
 
-`KeyStore` keeps them in the system's keyring where the package `keyring` and a backend are there,
-else in `keys.json`, which nobody else can read. That file also names the keys in the keyring, so
-that a run without any asks no keyring.
+`KeyStore` stores keys in the system's keyring if the package `keyring` and a backend are installed,
+else in `keys.json`, which only the user can read. That file also lists the keys in the keyring, so
+that a run without stored keys does not open the keyring.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 COMMAND_TIMEOUT = 10.0
-"""Seconds that a password manager has."""
+"""Seconds that a password manager may take."""
 KEYRING = "the system keyring"
 _SERVICE = "rtchat"
 
@@ -35,7 +35,7 @@ def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) ->
     """The key that a command prints, on its first line.
 
     Raises:
-        UsageError: it gave none; the message has nothing of what it printed.
+        UsageError: it printed none. The message quotes nothing of its output.
     """
     name = f"api_key_command {command[0]}"
     try:
@@ -50,30 +50,30 @@ def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) ->
         raise UsageError(message, hint="unlock it, then try again") from None
     if done.returncode:
         message = f"{name} failed with exit code {done.returncode}"
-        raise UsageError(message, hint="run it by itself to see why")
+        raise UsageError(message, hint="run the command yourself to see why")
     key = done.stdout.partition(b"\n")[0].decode(errors="replace").strip()
     if not key:
-        raise UsageError(f"{name} printed no key", hint="the first line is to be the key")
+        raise UsageError(f"{name} printed no key", hint="it must print the key on the first line")
     return key
 
 
 def last_four(key: str) -> str:
-    """What of a key may be shown, to tell it from others."""
+    """The part of a key that may be shown."""
     return f"…{key[-4:]}" if len(key) >= 12 else "…"
 
 
 class UnreadableError(UsageError):
-    """The file of keys cannot be read; it may not even exist."""
+    """The file of keys cannot be read, and may not exist."""
 
 
 class KeyStore:
-    """The keys that are kept in a folder, by the names of their profiles."""
+    """The keys that are stored in a folder, by profile."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "keys.json"
 
     def get(self, profile: str) -> tuple[str, str] | None:
-        """The key of a profile, and where it is kept."""
+        """The key of a profile and where it is stored, or None."""
         kept = self._read()
         if profile not in kept:
             return None
@@ -88,14 +88,14 @@ class KeyStore:
         return sorted(self._read())
 
     def set(self, profile: str, key: str) -> str:
-        """Keep a key; gives where."""
+        """Store a key, and return where."""
         kept = self._read()
         is_in_keyring = _to_keyring(profile, key)
         self._write(kept | {profile: None if is_in_keyring else key})
         return KEYRING if is_in_keyring else str(self._path)
 
     def remove(self, profile: str) -> bool:
-        """Forget a key, wherever it is; gives whether there was one."""
+        """Delete a key, and return whether there was one."""
         kept = self._read()
         if kept.get(profile, "") is None and _keyring() is None:
             raise _no_keyring()
@@ -116,7 +116,7 @@ class KeyStore:
                 raise UnreadableError(problem, hint="check HOME and XDG_DATA_HOME") from error
             message = f"{self._path} cannot be read ({error.strerror})"
             raise UnreadableError(message, hint="repair or remove it") from error
-        except ValueError:  # what it says would be shown with the cause
+        except ValueError:  # not a cause of the error: it would show the contents
             data = None
         if not isinstance(data, dict) or not all(
             isinstance(key, str | None) for key in data.values()
@@ -125,13 +125,13 @@ class KeyStore:
         return data
 
     def _write(self, kept: _StoredKeys) -> None:
-        """All of it or nothing, and at no time readable by others."""
+        """Replace the file at once. It is never readable by others."""
         import tempfile
 
         folder = self._path.parent
         try:
             make_private(folder)
-            with suppress(OSError):  # a folder of somebody else's; the file is private all the same
+            with suppress(OSError):  # of another owner; the file itself is private
                 folder.chmod(0o700)
             descriptor, name = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600
             try:
@@ -145,7 +145,7 @@ class KeyStore:
                 raise
         except OSError as error:
             message = f"{self._path} cannot be written ({error.strerror})"
-            raise OutputError(message, hint="the keys are as they were") from error
+            raise OutputError(message, hint="the stored keys are unchanged") from error
 
 
 # -------------------------------------------------------------------------------------- the keyring
@@ -170,8 +170,7 @@ def _from_keyring(profile: str) -> str | None:
 
 
 def _to_keyring(profile: str, key: str) -> bool:
-    """Whether the keyring has taken it. One without a backend, or with one that keeps nothing,
-    counts as not there."""
+    """Store a key in the keyring; False if there is none, or its backend stores nothing."""
     keyring = _keyring()
     if keyring is None:
         return False

@@ -1,37 +1,41 @@
-"""The settings of a run, and where each comes from.
+"""The table of settings: one row for each.
 
-`resolve` puts together what was given. Precedence: option > environment > `.env` of the working
-directory > profile > config file > default. It is handed all of them as mappings: only `cli` reads
-argv and the environment. `sources` decides what a `.env` may set, `destination` where a key may go,
-`parsing` what a value may look like; `config` reads the config file and profiles, `keys` the kept
-keys.
+From a row come the option, the environment variable, the key of the config file, its place in
+`.env.example` and in the README, and the attribute of a `Settings` object. To add a setting, add a
+row and use it. `resolve` finds the values.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rtchat.client.endpoint import BEARER, shown_url
-from rtchat.config import destination
-from rtchat.config.destination import Stored
-from rtchat.config.parsers import parse
-from rtchat.config.sources import DotenvOrigin, Sources, Tell
-from rtchat.core.dotted_keys import merged
-from rtchat.core.errors import UsageError
-from rtchat.core.values import OPENAI_URL, Dialect, JsonObject, value
-from rtchat.system.folders import why_unreachable
+from rtchat.config import parsers
+from rtchat.config.parsers import Headers, Parser, choice
+from rtchat.config.table import Group, Setting, Variable, shorten
+from rtchat.core.dotted_keys import described
+from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
 
 if TYPE_CHECKING:
-    from rtchat.config.file import Table
     from rtchat.core.pricing import Rate
 
-Render = Literal["auto", "always", "never"]
-Color = Literal["auto", "always", "never"]
-Vad = Literal["server", "semantic", "off"]
+DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
+When: TypeAlias = Literal["auto", "always", "never"]
+Vad: TypeAlias = Literal["server", "semantic", "off"]
+
+_VAD: Parser[Vad] = choice("server", "semantic", "off")
+
+_ONCE = ("talk", "once")
+_SESSION = (*_ONCE, "transcribe")
+_CONNECTION = Group("Connection", (*_SESSION, "doctor"))
+_REPLY = Group("Reply", _ONCE)
+_HISTORY = Group("History", _ONCE)
+_TOOL = Group("Tool", _ONCE)
+_VOICE = Group("Voice", ("talk", "transcribe"))
+_OUTPUT = Group("Output", _SESSION)
 
 
 class Secret:
@@ -57,262 +61,401 @@ class Secret:
         return "Secret(set)" if self._text else "Secret()"
 
 
-@value
+def _show_headers(headers: Headers) -> str:
+    return ", ".join(f"{name}: …" for name, _ in headers) or "none"
+
+
+def _show_options(options: JsonObject) -> str:
+    return shorten(", ".join(described(options)) or "none")
+
+
+@dataclass(frozen=True, repr=False)
 class Settings:
-    """What a run was told. Times are seconds.
+    """The settings of a run."""
 
-    What is keyword-only tells where that came from, and is no part of a comparison.
-    """
+    model: Setting[str] = Setting(
+        _CONNECTION,
+        parsers.text,
+        "gpt-realtime-2.1",
+        "The model.",
+        option="--model",
+        short="-m",
+        metavar="NAME",
+        variable=Variable("RTCHAT_MODEL", dotenv="yes"),
+    )
+    url: Setting[str] = Setting(
+        _CONNECTION,
+        parsers.text,
+        OPENAI_URL,
+        "The address of the server, wss://host/path or ws://host/path.",
+        option="--url",
+        metavar="URL",
+        variable=Variable("RTCHAT_URL", dotenv="yes"),
+        is_confidential=True,
+        show=shown_url,
+    )
+    dialect: Setting[DialectName] = Setting(
+        _CONNECTION,
+        choice("auto", "ga", "beta", "qwen", "xai"),
+        "auto",
+        "The version of the API: ga (current), beta (before May 2026), qwen or xai.",
+        option="--dialect",
+        variable=Variable("RTCHAT_DIALECT", dotenv="yes"),
+    )
+    local: Setting[bool] = Setting(
+        _CONNECTION,
+        parsers.switch,
+        False,
+        "Use the small built-in model, without a server or a key.",
+        option="--local",
+    )
+    headers: Setting[Headers] = Setting(
+        _CONNECTION,
+        parsers.headers,
+        (),
+        "An additional header of the handshake.",
+        example={"X-Name": "value"},
+        option="--header",
+        short="-H",
+        is_confidential=True,
+        show=_show_headers,
+    )
+    connect_timeout: Setting[float] = Setting(
+        _CONNECTION,
+        parsers.seconds,
+        10.0,
+        "How long to wait for the connection and for the session, in seconds.",
+        option="--connect-timeout",
+        variable=Variable("RTCHAT_CONNECT_TIMEOUT", dotenv="yes"),
+    )
+    timeout: Setting[float] = Setting(
+        _CONNECTION,
+        parsers.seconds,
+        60.0,
+        "How long the server may send nothing while a reply is due, in seconds.",
+        option="--timeout",
+        variable=Variable("RTCHAT_TIMEOUT", dotenv="yes"),
+    )
+    insecure: Setting[bool] = Setting(
+        _CONNECTION,
+        parsers.switch,
+        False,
+        "Allow sending a key to another machine over plain ws://.",
+        option="--insecure",
+    )
+    ca_bundle: Setting[Path | None] = Setting(
+        _CONNECTION,
+        parsers.path,
+        None,
+        "Trust only the certificate authorities in this PEM file.",
+        example="company.pem",
+        option="--ca-bundle",
+        variable=Variable("RTCHAT_CA_BUNDLE", dotenv="no"),
+    )
+    key_env: Setting[tuple[str, ...]] = Setting(
+        _CONNECTION,
+        parsers.variables,
+        ("OPENAI_API_KEY",),
+        "The environment variables that may contain the key.",
+    )
+    key_header: Setting[str] = Setting(
+        _CONNECTION, parsers.key_header, BEARER, "The header in which the key is sent."
+    )
+    system: Setting[str | None] = Setting(
+        _REPLY,
+        parsers.instructions,
+        None,
+        "Instructions for the model, as text or in a file.",
+        example="Answer briefly.",
+        option="--system",
+        short="-s",
+        variable=Variable("RTCHAT_SYSTEM", dotenv="text"),
+    )
+    max_output_tokens: Setting[int | Literal["inf"] | None] = Setting(
+        _REPLY,
+        parsers.tokens,
+        None,
+        "The maximum length of a reply in tokens, or inf.",
+        example="inf",
+        option="--max-output-tokens",
+        variable=Variable("RTCHAT_MAX_OUTPUT_TOKENS", dotenv="yes"),
+    )
+    max_reply_bytes: Setting[int] = Setting(
+        _REPLY,
+        parsers.size,
+        4_000_000,
+        "The maximum size of the text of one reply, in bytes.",
+        option="--max-reply-bytes",
+    )
+    max_cost: Setting[float | None] = Setting(
+        _REPLY,
+        parsers.dollars,
+        None,
+        "Stop asking once the run has cost this many US dollars.",
+        example=0.5,
+        option="--max-cost",
+    )
+    prices: Setting[Mapping[str, Rate]] = Setting(
+        _REPLY,
+        parsers.prices,
+        {},
+        "Prices of models that rtchat does not know, in US dollars per million tokens.",
+        example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
+        is_confidential=True,
+        is_merged=True,
+    )
+    session: Setting[JsonObject] = Setting(
+        _REPLY,
+        parsers.session,
+        {},
+        "Options of the session; `rtchat config options` lists them.",
+        example={"reasoning": {"effort": "low"}, "audio": {"output": {"voice": "marin"}}},
+        is_confidential=True,
+        is_merged=True,
+        show=_show_options,
+    )
+    response: Setting[JsonObject] = Setting(
+        _REPLY,
+        parsers.response,
+        {},
+        "Options of every reply; `rtchat config options` lists them.",
+        example={"metadata": {"topic": "notes"}},
+        is_confidential=True,
+        is_merged=True,
+        show=_show_options,
+    )
+    history: Setting[bool] = Setting(
+        _HISTORY,
+        parsers.switch,
+        True,
+        "Keep conversations on disk.",
+        example=False,
+        option="--no-history",
+        option_help="Do not keep the conversation on disk.",
+        variable=Variable("RTCHAT_HISTORY", dotenv="yes"),
+    )
+    keep_audio: Setting[bool] = Setting(
+        _HISTORY,
+        parsers.switch,
+        False,
+        "Keep the audio of spoken conversations, in addition to their words.",
+        example=True,
+        option="--keep-audio",
+        variable=Variable("RTCHAT_KEEP_AUDIO", dotenv="yes"),
+    )
+    tools: Setting[tuple[Path, ...]] = Setting(
+        _TOOL,
+        parsers.paths,
+        (),
+        "A Python file with functions that the model may call.",
+        example=["tools.py"],
+        option="--tools",
+        metavar="FILE.py",
+    )
+    mcp: Setting[tuple[str, ...]] = Setting(
+        _TOOL,
+        parsers.texts,
+        (),
+        "The command that starts an MCP server whose tools the model may call.",
+        example=["uvx mcp-server-time"],
+        option="--mcp",
+        metavar="COMMAND",
+    )
+    allow_tools: Setting[tuple[str, ...]] = Setting(
+        _TOOL,
+        parsers.texts,
+        (),
+        "A tool that may run without your approval.",
+        example=["get_current_time"],
+        option="--allow-tool",
+        metavar="NAME",
+    )
+    max_tool_rounds: Setting[int] = Setting(
+        _TOOL,
+        parsers.count,
+        10,
+        "The maximum number of replies with tool calls in one turn.",
+        option="--max-tool-rounds",
+    )
+    max_tool_calls: Setting[int] = Setting(
+        _TOOL,
+        parsers.count,
+        100,
+        "The maximum number of tool calls in one reply.",
+        option="--max-tool-calls",
+    )
+    max_tool_bytes: Setting[int] = Setting(
+        _TOOL,
+        parsers.size,
+        2_000_000,
+        "The maximum size of the tool calls and their outputs in one turn, in bytes.",
+        option="--max-tool-bytes",
+    )
+    voice: Setting[bool] = Setting(
+        _VOICE,
+        parsers.switch,
+        False,
+        "Speak and listen. You can still type.",
+        example=True,
+        option="--voice",
+        commands=("talk",),
+    )
+    vad: Setting[Vad | None] = Setting(
+        _VOICE,
+        _VAD,
+        None,
+        "What ends a spoken turn: silence (server), its meaning (semantic), or Ctrl-T (off).",
+        example="server",
+        option="--vad",
+        variable=Variable("RTCHAT_VAD", dotenv="yes"),
+    )
+    input_device: Setting[str | None] = Setting(
+        _VOICE,
+        parsers.text,
+        None,
+        "The microphone, by number or part of its name; `rtchat devices` lists them.",
+        example="USB",
+        option="--input-device",
+        metavar="DEVICE",
+        variable=Variable("RTCHAT_INPUT_DEVICE", dotenv="yes"),
+    )
+    output_device: Setting[str | None] = Setting(
+        _VOICE,
+        parsers.text,
+        None,
+        "The speaker, by number or part of its name; `rtchat devices` lists them.",
+        example="Headphones",
+        option="--output-device",
+        metavar="DEVICE",
+        commands=("talk",),
+        variable=Variable("RTCHAT_OUTPUT_DEVICE", dotenv="yes"),
+    )
+    render: Setting[When] = Setting(
+        _OUTPUT,
+        choice("auto", "always", "never"),
+        "auto",
+        "When to render Markdown; auto means on a terminal.",
+        option="--render",
+        commands=_ONCE,
+        variable=Variable("RTCHAT_RENDER", dotenv="yes"),
+    )
+    color: Setting[When] = Setting(
+        _OUTPUT,
+        choice("auto", "always", "never"),
+        "auto",
+        "When to use colours; auto means on a terminal.",
+        option="--color",
+        commands=_ONCE,
+    )
+    quiet: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        False,
+        "Show errors only: no status, no usage.",
+        option="--quiet",
+        short="-q",
+        commands=(*_SESSION, "replay"),
+        in_file=False,
+    )
+    verbose: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        False,
+        "Show more about the connection, the usage and the causes of errors.",
+        option="--verbose",
+        short="-v",
+        commands=(*_SESSION, "replay"),
+        in_file=False,
+    )
+    trace: Setting[Path | None] = Setting(
+        _OUTPUT,
+        parsers.path,
+        None,
+        "Record every event in a file, without keys; - is stderr.",
+        example="trace.jsonl",
+        option="--trace",
+        metavar="FILE|-",
+        variable=Variable("RTCHAT_TRACE", dotenv="no"),
+    )
+    trace_audio: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        False,
+        "Include audio and images in the trace.",
+        option="--trace-audio",
+        in_file=False,
+    )
 
-    model: str = "gpt-realtime-2.1"
-    url: str = OPENAI_URL
-    dialect: Literal["auto", "ga", "beta", "qwen", "xai"] = "auto"
-    system: str | None = None
-    max_output_tokens: int | Literal["inf"] | None = None
-    connect_timeout: float = 10.0
-    timeout: float = 60.0
-    headers: tuple[tuple[str, str], ...] = ()
-    render: Render = "auto"
-    color: Color = "auto"
-    history: bool = True
-    trace: Path | None = None
-    trace_audio: bool = False
-    ca_bundle: Path | None = None
-    insecure: bool = False
-    local: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    voice: bool = False
-    vad: Vad | None = None
-    """Who ends a turn that is spoken; off is the user's own key, None what suits."""
-    input_device: str | None = None
-    """A number of `rtchat devices`, or part of a name."""
-    output_device: str | None = None
-    keep_audio: bool = False
-    """History has the audio itself beside the words."""
-    session: JsonObject = field(default_factory=dict)
-    """Options of the session, in the shape of the API; see `wire.options`."""
-    response: JsonObject = field(default_factory=dict)
-    """Options of every reply."""
-    max_cost: float | None = None
-    """US dollars."""
-    tools: tuple[Path, ...] = ()
-    """Python files."""
-    mcp: tuple[str, ...] = ()
-    """The commands of MCP servers."""
-    allow_tools: tuple[str, ...] = ()
-    """The tools that run without anybody being asked."""
-    max_tool_rounds: int = 10
-    max_tool_calls: int = 100
-    """In one reply."""
-    max_tool_bytes: int = 2_000_000
-    """Of the calls and outputs of one turn."""
-    max_reply_bytes: int = 4_000_000
-    prices: Mapping[str, Rate] = field(default_factory=dict)
-    key_env: tuple[str, ...] = ("OPENAI_API_KEY",)
-    """The variables that may have the key."""
-    key_header: str = BEARER
     key: Secret = field(default_factory=Secret)
-    origins: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    """Of each setting above, where its value comes from, in words; of `key` only if there is
-    one."""
-    dotenv: Path | None = field(default=None, kw_only=True)
+    origins: Mapping[str, str] = field(default_factory=dict, kw_only=True, compare=False)
+    """Where the value of each setting comes from, in words; that of `key` only if there is one."""
+    dotenv: Path | None = field(default=None, kw_only=True, compare=False)
     """The `.env` that was read."""
 
     def __repr__(self) -> str:
-        return f"Settings({self.model!r})"  # a header, and even the URL, may hold a key
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Of every setting; the key is none."""
-        return tuple(name for name in cls.__match_args__ if name != "key")
+        return f"Settings({self.model!r})"  # headers, and even the URL, may contain a key
 
     @property
     def forced_dialect(self) -> Dialect | None:
-        """The dialect, unless it is to be found out."""
+        """The dialect, unless it is to be detected."""
         return None if self.dialect == "auto" else Dialect(self.dialect)
 
 
-ENVIRONMENT = {
-    "model": "RTCHAT_MODEL",
-    "url": "RTCHAT_URL",
-    "dialect": "RTCHAT_DIALECT",
-    "system": "RTCHAT_SYSTEM",
-    "max_output_tokens": "RTCHAT_MAX_OUTPUT_TOKENS",
-    "connect_timeout": "RTCHAT_CONNECT_TIMEOUT",
-    "timeout": "RTCHAT_TIMEOUT",
-    "render": "RTCHAT_RENDER",
-    "history": "RTCHAT_HISTORY",
-    "trace": "RTCHAT_TRACE",
-    "ca_bundle": "RTCHAT_CA_BUNDLE",
-    "vad": "RTCHAT_VAD",
-    "input_device": "RTCHAT_INPUT_DEVICE",
-    "output_device": "RTCHAT_OUTPUT_DEVICE",
-    "keep_audio": "RTCHAT_KEEP_AUDIO",
-}
-"""The settings that the environment, or `.env`, can give, and their names there."""
+PROFILE: Setting[str] = Setting(
+    _CONNECTION,
+    parsers.text,
+    "",
+    "A named set of settings; `rtchat config profiles` lists them.",
+    name="profile",
+    example="work",
+    option="--profile",
+    short="-p",
+    metavar="NAME",
+    commands=(*_CONNECTION.commands, "config show"),
+    variable=Variable("RTCHAT_PROFILE", dotenv="yes"),
+    in_file=False,
+)
+API_KEY_COMMAND: Setting[tuple[str, ...]] = Setting(
+    _CONNECTION,
+    parsers.command,
+    (),
+    "A command that prints the key, such as that of a password manager.",
+    name="api_key_command",
+    example="pass show openai",
+    is_confidential=True,
+)
+SET: Setting[tuple[str, ...]] = Setting(
+    _REPLY,
+    parsers.texts,
+    (),
+    "Set any option of the session or of replies; `rtchat config options` lists them.",
+    name="set",
+    option="--set",
+    metavar="KEY=VALUE",
+    commands=_SESSION,
+    in_file=False,
+    is_confidential=True,
+)
+REASONING: Setting[str | None] = Setting(
+    _REPLY,
+    choice("minimal", "low", "medium", "high", "xhigh"),
+    None,
+    "How much the model thinks before it answers.",
+    name="reasoning",
+    option="--reasoning",
+    in_file=False,
+)
+_INPUTS = (PROFILE, API_KEY_COMMAND, SET, REASONING)
+"""Rows that only help to find the values of others, and are no attributes of `Settings`."""
 
 
-def resolve(
-    options: Mapping[str, object],
-    environ: Mapping[str, str],
-    *,
-    dotenv: Path | None = None,
-    config: Path | None = None,
-    stored: Stored | None = None,
-    needs_key: bool = True,
-    warn: Tell = lambda _: None,
-    note: Tell = lambda _: None,
-) -> Settings:
-    """The settings of a run. An option that was not given is absent, or None.
-
-    `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
-    `stored` is asked for a key only if nothing else gives one. `warn` is told, once each, what of
-    the `.env` is ignored and what follows from it, `note` what cannot be read.
-
-    Raises:
-        UsageError: something given cannot be read or cannot work; the message names where it
-        stands.
-    """
-    sources = Sources(environ, dotenv, warn)
-    values, profile = _values(options, sources, config, note)
-    key, source = destination.find_key(values, profile, sources, stored, needs_key=needs_key)
-    destination.tell_host(values, sources)
-    origins = dict.fromkeys(Settings.names(), "the default")
-    origins |= {key: origin for key, (_, origin) in values.items()}
-    if key:
-        origins["key"] = source
-    return Settings(
-        **{key: parsed for key, (parsed, _) in values.items()},  # type: ignore[arg-type] # each was parsed
-        key=Secret(key),
-        origins=origins,
-        dotenv=sources.dotenv,
-    )
+def rows(schema: type[Settings] = Settings) -> list[Setting[Any]]:
+    """Every row of a table, by groups."""
+    own = attributes(schema)
+    groups = list(dict.fromkeys(row.group for row in own))
+    return sorted([*own, *_INPUTS], key=lambda row: groups.index(row.group))
 
 
-def _values(
-    options: Mapping[str, object], sources: Sources, config: Path | None, note: Tell
-) -> tuple[Table, str]:
-    """All that was given but the key, and the name of the profile, if any."""
-    given = {key: value for key, value in options.items() if value is not None}
-    profile = str(given.pop("profile", ""))
-    profile_origin = "--profile"
-    if not profile:
-        profile, profile_origin = sources.get("RTCHAT_PROFILE"), sources.origin("RTCHAT_PROFILE")
-    has_own_url = bool(given.get("url") or sources.get(ENVIRONMENT["url"]))
-    values, is_foreign = _from_files(
-        sources, config, note, profile, profile_origin, has_own_url=has_own_url
-    )
-    own_url = destination.own_url(values, profile, sources)
-    for key, variable in ENVIRONMENT.items():
-        if text := sources.get(variable):
-            origin = sources.origin(variable)
-            values[key] = (parse(key, text, origin), origin)
-    _set_options(values, given)
-    for key, given_value in given.items():
-        option = _OPTIONS.get(key, "--" + key.replace("_", "-"))
-        values[key] = (parse(key, given_value, option), option)
-    _check_options(values)
-    destination.add_base_url(values, sources)
-    destination.fill(values, sources)
-    destination.recognise(values, own_url)
-    destination.set_headers(values, sources, is_foreign=is_foreign)
-    destination.ask_before_tools(values, profile_origin, sources)
-    return values, profile
-
-
-def _from_files(
-    sources: Sources,
-    config: Path | None,
-    note: Tell,
-    profile: str,
-    profile_origin: str,
-    *,
-    has_own_url: bool,
-) -> tuple[Table, bool]:
-    """What the config file and a profile say, and whether the profile leads to another vendor, who
-    is to be told nothing that is meant for OpenAI."""
-    named = sources.get("RTCHAT_CONFIG")
-    path = Path(named) if named else config
-    if path is not None and not named and (problem := why_unreachable(path)):
-        note(problem)
-        path = None
-    if not (profile or named or (path is not None and path.exists())):
-        return {}, False
-    from rtchat.config.file import layered, read_config
-
-    read = read_config(path, required=bool(named))
-    if not profile:
-        return dict(read.common), False
-    above = read.profile(profile)
-    common = read.common
-    leads_on = "url" in above and not has_own_url
-    if leads_on and isinstance(profile_origin, DotenvOrigin):
-        shown = shown_url(str(above["url"][0]))
-        sources.warn(f"{profile_origin} sets the address to {shown}, that of profile {profile}")
-    is_foreign = leads_on and not re.match(_OPENAI, str(above["url"][0]))
-    if is_foreign:
-        common = {key: given for key, given in common.items() if key not in _ABOUT_KEYS}
-        above = {"key_env": ((), "the default"), **above}
-    return layered(common, above), is_foreign
-
-
-_OPENAI = r"wss://([\w-]+\.)*openai\.com([:/?]|$)"
-_ABOUT_KEYS = frozenset({"key_env", "key_header", "api_key_command", "headers"})
-
-
-def _set_options(values: Table, given: dict[str, object]) -> None:
-    """What --set and --reasoning say of the session and of replies."""
-    lines = [str(line) for line in cast("Sequence[object]", given.pop("set", ()))]
-    if "reasoning" in given:
-        lines.append(f"reasoning.effort={given.pop('reasoning')}")
-    if not lines:
-        return
-    from rtchat.wire import options
-
-    for line in lines:
-        name, sign, text = line.partition("=")
-        if not (name and sign):
-            raise UsageError(f"--set {name}: no value", hint="write it as --set KEY=VALUE")
-        of, key = options.split(name.strip())
-        if of == "session" and key in options.AT_THE_START:
-            raise UsageError(f"--set {key}", hint=f"use {options.AT_THE_START[key]}")
-        try:
-            change = options.change(of, key, options.read_value(text))
-        except options.OptionError as error:
-            raise UsageError(f"--set {error}") from None
-        before, origin = values.get(of, ({}, ""))
-        origin = origin if origin.endswith("--set") else f"{origin}, --set".lstrip(", ")
-        values[of] = (merged(cast("JsonObject", before), change), origin)
-
-
-def _check_options(values: Table) -> None:
-    """Whether the options fit together, wherever each of them comes from."""
-    if not values.keys() & {"session", "response"}:
-        return
-    from rtchat.wire import options
-
-    for of in ("session", "response"):
-        fields, origin = values.get(of, ({}, ""))
-        try:
-            options.check(of, cast("JsonObject", fields))
-        except options.OptionError as error:
-            raise UsageError(f"{origin}: {error}") from None
-
-
-def config_path(
-    environ: Mapping[str, str], *, dotenv: Path | None, usual: Path, warn: Tell = lambda _: None
-) -> Path:
-    """The config file that counts, whether or not it is there."""
-    named = Sources(environ, dotenv, warn).get("RTCHAT_CONFIG")
-    return Path(named) if named else usual
-
-
-def check_config(path: Path) -> None:
-    """Raise a UsageError that names the line if a config file cannot work."""
-    from rtchat.config.file import read_config
-
-    read_config(path, required=True)
-
-
-_OPTIONS = {"headers": "--header", "history": "--no-history"}
+def attributes(schema: type[Settings] = Settings) -> list[Setting[Any]]:
+    """The rows that are attributes of `Settings`."""
+    return [each.default for each in fields(schema) if isinstance(each.default, Setting)]

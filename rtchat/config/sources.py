@@ -1,8 +1,8 @@
-"""The environment and the `.env` of the working directory, and which of their values count.
+"""The variables of the environment and of the `.env` of the working directory.
 
-A `.env` may be somebody else's: it may have come with a folder that was cloned or unpacked. So it
-is trusted less than the options, the environment, the user's config file and kept keys. It may
-change settings, but not name a file to read, write, execute or trust (`FROM_DOTENV`), and it cannot
+A `.env` may come from somebody else, with a folder that was cloned or unpacked. So it is trusted
+less than the options, the environment, the user's config file and the stored keys. It may change
+settings, but not name a file to read, write, execute or trust (`Variable.dotenv`), and it cannot
 refer to variables of the environment. A problem with it is a warning.
 """
 
@@ -12,61 +12,36 @@ import stat
 from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
+from rtchat.config import variables
+from rtchat.config.table import Variable
 from rtchat.core.errors import UsageError
 
 Tell: TypeAlias = Callable[[str], None]
-"""Takes a line for the user."""
+"""Shows a line to the user."""
 
-FROM_DOTENV: Mapping[str, Literal["yes", "text", "no"]] = {
-    "OPENAI_BASE_URL": "yes",
-    "OPENAI_ORG_ID": "yes",
-    "OPENAI_PROJECT_ID": "yes",
-    "OPENAI_SAFETY_IDENTIFIER": "yes",
-    "RTCHAT_CA_BUNDLE": "no",
-    "RTCHAT_CONFIG": "no",
-    "RTCHAT_CONNECT_TIMEOUT": "yes",
-    "RTCHAT_DIALECT": "yes",
-    "RTCHAT_HISTORY": "yes",
-    "RTCHAT_INPUT_DEVICE": "yes",
-    "RTCHAT_KEEP_AUDIO": "yes",
-    "RTCHAT_MAX_OUTPUT_TOKENS": "yes",
-    "RTCHAT_MODEL": "yes",
-    "RTCHAT_OUTPUT_DEVICE": "yes",
-    "RTCHAT_PROFILE": "yes",
-    "RTCHAT_RENDER": "yes",
-    "RTCHAT_SYSTEM": "text",
-    "RTCHAT_TIMEOUT": "yes",
-    "RTCHAT_TRACE": "no",
-    "RTCHAT_URL": "yes",
-    "RTCHAT_VAD": "yes",
-}
-"""Whether a `.env` may set a variable; "text" means unless the value is @FILE. `Sources.get` takes
-only these variables."""
-
-DISABLE = "RTCHAT_DOTENV"
-"""The variable of the environment that can turn `.env` off."""
 _LARGEST = 2**20
 """Bytes; a larger `.env` is ignored."""
 
 
 class DotenvOrigin(str):
-    """The origin of a value that comes from a `.env`, in words."""
+    """The origin of a value that comes from a `.env`, for people."""
 
     __slots__ = ()
 
 
 def is_dotenv_wanted(environ: Mapping[str, str]) -> bool:
     """Whether the environment allows reading a `.env`."""
-    text = environ.get(DISABLE) or "on"
+    name = variables.DOTENV.name
+    text = environ.get(name) or "on"
     if text not in ("on", "off"):
-        raise UsageError(f"{DISABLE}: {text!r} is not valid", hint="it must be on or off")
+        raise UsageError(f"invalid value {text!r} for {name} (expected on or off)")
     return text == "on"
 
 
 class Sources:
-    """The environment, then a `.env`, which may be missing. `warn` is told what it ignores."""
+    """The environment, then a `.env`, which may be missing. `warn` gets what is ignored in it."""
 
     def __init__(self, environ: Mapping[str, str], dotenv: Path | None, warn: Tell) -> None:
         self._environ = environ
@@ -81,21 +56,21 @@ class Sources:
             self._file, self._open_references = _parse(text, self.warn)
 
     def warn(self, text: str) -> None:
-        """Tell the user, once."""
+        """Warn the user, once."""
         if text not in self._warned:
             self._warned.add(text)
             self._warn(text)
 
-    def get(self, variable: str) -> str:
-        """The value of a setting's variable; empty if it is not set or not allowed."""
-        may = FROM_DOTENV[variable]
-        if text := self._environ.get(variable):
+    def get(self, variable: Variable) -> str:
+        """The value of a variable; empty if it is not set where it may be set."""
+        if text := self._environ.get(variable.name):
             return text
-        text = self._from_dotenv(variable)
-        if not text or may == "yes" or (may == "text" and not text.startswith("@")):
+        text = self._from_dotenv(variable.name)
+        is_file = variable.dotenv == "no" or (variable.dotenv == "text" and text.startswith("@"))
+        if not (text and is_file):
             return text
         self.warn(
-            f"{variable} in .env is ignored, because it names a file:"
+            f"{variable.name} in .env is ignored, because it names a file:"
             " set it in the environment or by an option"
         )
         return ""
@@ -110,7 +85,7 @@ class Sources:
         return bool(self._environ.get(variable))
 
     def origin(self, variable: str, *, only_dotenv: bool = False) -> str:
-        """Where a variable is set, in words."""
+        """Where a variable is set, for people."""
         if (self.is_outer(variable) and not only_dotenv) or not self._file.get(variable):
             return variable
         return DotenvOrigin(f"{variable} in .env")

@@ -1,44 +1,44 @@
 """The files for the next question, and which of them were already sent to the session.
 
 A server that listens turns speech into questions by itself, so files for such a question are sent
-beforehand, and deleted again if the user detaches them. `attach` reads the files, and
-`conversation` decides when to send them.
+beforehand, and deleted again if the user detaches them.
 """
 
 from __future__ import annotations
 
-from rtchat.core.effects import AddItem, Delete
+from rtchat.core import effects as fx
 from rtchat.core.events import Attached
+from rtchat.core.mode import Mode
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import Output, notice
 from rtchat.core.values import Message, Part
 
 
 class Attachments:
     """The attached files, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedState) -> None:
+        self._connection = shared.connection
+        self._speech = shared.speech
+        self._mode = shared.mode
         self._files: list[Attached] = []
         self._unsent: list[Attached] = []
         self._told: list[str] = []
         """The ids of this session's items that hold attached files."""
         self._items = 0
 
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def names(self, number: int | None = None) -> str:
-        """The name of one file, or those of all, on one line."""
-        files = self._files if number is None else [self._files[number - 1]]
-        return ", ".join(file.name for file in files)
-
     def describe(self) -> str:
         """A numbered line for each."""
         lines = [f"{number}  {file.name}" for number, file in enumerate(self._files, start=1)]
         return "\n".join(lines) or "nothing is attached"
 
-    def add(self, file: Attached) -> None:
+    def attach(self, file: Attached) -> list[Output]:
         """Attach another file."""
         self._files.append(file)
         self._unsent.append(file)
+        hint = " (/detach removes it)" if self._mode is Mode.CHAT else ""
+        shown = notice("info", f"{file.name} attached to the next question{hint}")
+        return [shown, *self._tell_speaking()]
 
     def take(self) -> tuple[Part, ...]:
         """Return all files for a question that is asked now, and forget them."""
@@ -46,27 +46,47 @@ class Attachments:
         self._files, self._unsent, self._told = [], [], []
         return parts
 
-    def begin_session(self) -> None:
-        """A new session has none of them yet."""
+    def detach(self, number: int | None) -> list[Output]:
+        """Detach one file, or all."""
+        if not self._files:
+            return [notice("error", "nothing is attached")]
+        if number is None:
+            return self.forget()
+        if 0 < number <= len(self._files):
+            return self._remove([self._files.pop(number - 1)])
+        return [notice("error", f"there is no attachment {number}: /attach lists them")]
+
+    def forget(self) -> list[Output]:
+        """Detach all files."""
+        removed, self._files = self._files, []
+        return self._remove(removed)
+
+    def _remove(self, removed: list[Attached]) -> list[Output]:
+        """Delete the session's items; the remaining files have to be sent again."""
+        told, self._told = self._told, []
+        self._unsent = [*self._files]
+        out: list[Output] = []
+        if self._connection.has_session:
+            out += [self._connection.send(fx.Delete(item_id)) for item_id in told]
+        out += self._tell_speaking()
+        if names := ", ".join(file.name for file in removed):
+            out.append(notice("info", f"no longer attached: {names}"))
+        return out
+
+    def session_closed(self) -> None:
+        """Another session has none of them."""
         self._unsent, self._told, self._items = [*self._files], [], 0
 
-    def tell(self) -> AddItem | None:
-        """The item with the files that the session does not have yet, if any."""
-        if not self._unsent:
-            return None
+    def _tell_speaking(self) -> list[Output]:
+        return self.tell() if self._speech.is_speaking else []
+
+    def tell(self) -> list[Output]:
+        """Send the files that the session does not have yet, if the server makes a question of
+        speech by itself: what goes with that is to be there."""
+        if not self._speech.listens or not self._unsent:
+            return []
         self._items += 1
         item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
         self._told.append(item.id)
         self._unsent = []
-        return AddItem(item)
-
-    def remove(self, number: int | None = None) -> list[Delete]:
-        """Detach one file, or all, and delete the session's items; the remaining files have to be
-        sent again. Raises IndexError if there is no such file."""
-        if number is None:
-            self._files = []
-        else:
-            del self._files[number - 1]
-        told, self._told = self._told, []
-        self._unsent = [*self._files]
-        return [Delete(item_id) for item_id in told]
+        return [self._connection.send(fx.AddItem(item))]

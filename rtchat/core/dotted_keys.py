@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from rtchat.core.text import shortened
 from rtchat.core.values import JsonObject
 
 
@@ -68,8 +69,7 @@ def described(base: JsonObject) -> list[str]:
 def _shown(value: object) -> str:
     if isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
         return "[…]"  # tools: long, and one of them may have a key
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+    return shortened(json.dumps(value, ensure_ascii=False), _WIDEST)
 
 
 _WIDEST = 60

@@ -4,7 +4,7 @@ Inside a conversation an error is a value, `Problem`; at its two ends (the comma
 API) it is an exception of the tree below. Each class carries the exit code of the program and,
 where one exists, a default hint.
 
-    RtchatError           70   a fault of ours, unless one of
+    RtchatError           70   an internal error, unless one of
     ├── UsageError         2   wrong usage, or settings that cannot work
     ├── RefusedError       3   the server refused who we are
     ├── LinkError          4   no connection, or lost and not to be had again

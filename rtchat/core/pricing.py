@@ -1,7 +1,8 @@
 """What tokens cost: the price list, and the bill of a reply.
 
-Prices are US dollars for a million tokens. The list is of `DATE` and holds for OpenAI's own hosts
-and Azure's; everything else costs what the config file says, or nobody knows what.
+Prices are US dollars for a million tokens. The list is of 2026-11-22, from
+https://developers.openai.com/api/docs/models, and holds for OpenAI's own hosts and Azure's. For
+everything else the config file has the prices, or they are not known.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from rtchat.core.values import Usage, value
-
-DATE = "2026-11-22"
-"""The day on which the vendor's pages said so: https://developers.openai.com/api/docs/models"""
 
 
 @value

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
+from rtchat.core.text import shortened
 from rtchat.core.values import Limits, Status
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
@@ -135,7 +136,7 @@ def too_many(errors: int) -> Problem:
 
 def unavailable(names: Iterable[str]) -> Problem:
     """The model called tools that rtchat does not have."""
-    short = [name if len(name) <= 64 else f"{name[:63]}…" for name in dict.fromkeys(names)]
+    short = [shortened(name, 64) for name in dict.fromkeys(names)]
     shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
     message = f"the model called {shown}, not available here"
     return Problem(ExitCode.REPLY, message, "--tools and --mcp add tools", "tool_calls")

@@ -95,6 +95,11 @@ def on_a_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and … if it has more characters than `most`."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 _BLANK = {"\x7f", "\u2800", *map(chr, range(0xFE00, 0xFE10))}
 """Characters that `visible` keeps or replaces, and `exact` escapes."""
 _MOST_MARKS = 2
@@ -140,6 +145,19 @@ def write_json(data: JsonObject, *, indent: int | None = None) -> str:
     if indent is not None:
         # From the frame, in which every text can be encoded.
         text = json.dumps(json.loads(text), ensure_ascii=False, indent=indent)
+    return _harmless(text)
+
+
+def exact_json(data: JsonObject) -> str:
+    """As `write_json` on one line, but half a surrogate pair, which no UTF-8 can hold, is escaped
+    and not replaced."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    if whole_characters(text) != text:
+        text = json.dumps(data, separators=(",", ":"))
+    return _harmless(text)
+
+
+def _harmless(text: str) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
     return _acting().sub(_escaped, text)

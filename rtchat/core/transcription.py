@@ -5,17 +5,22 @@ As `conversation`: every event in, every effect out, no I/O and no clock of its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from enum import StrEnum
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
+from rtchat.core import signals as sg
+from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_state import SHORTEST_MS, Speech, SpeechOptions
-from rtchat.core.backoff import Timeouts, backoff
+from rtchat.core.backoff import Timeouts
+from rtchat.core.connection import Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import ChannelDone, Delta
-from rtchat.core.reply import Reply
+from rtchat.core.events import Delta
+from rtchat.core.options import SessionOptions
+from rtchat.core.signals import Output
+from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import BYTES_A_MS, Channel, Options, Status
 
 LATE = 10.0
@@ -25,16 +30,6 @@ LAST_WORDS = 0.5
 same Ctrl-C, a little sooner or later."""
 PART_MS = 600_000
 """How much is made a turn where the server makes none: ours keeps no more than 15 minutes."""
-
-
-class _Phase(StrEnum):
-    CONNECTING = "connecting"
-    CONFIGURING = "configuring"
-    RETRYING = "retrying"
-    READY = "ready"
-    ENDING = "ending"
-    """There is no more audio; some may still be written down."""
-    STOPPED = "stopped"
 
 
 class Transcription:
@@ -54,17 +49,24 @@ class Transcription:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
     ) -> None:
         self._model = model
-        self._options = options
         self._has_turns = has_turns
         self._timeouts = timeouts
-        self._phase = _Phase.CONNECTING
-        speech = SpeechOptions(has_microphone=True, push_to_talk=False, input_rate=input_rate)
+        self._time = sg.EventTime()
+        self._connection = Connection(
+            model,
+            SessionOptions(options, Options()),
+            self._time,
+            timeouts=timeouts,
+            formats=AudioFormats(input_rate, 0),
+            renews=False,
+            resumes=has_turns,
+        )
+        speech = SpeechOptions(has_microphone=True, push_to_talk=False)
         self._speech = Speech(speech, from_file=from_file)
-        self._words = Reply(between="\n")
-        self._before: list[str] = []
-        """What was heard on connections that are lost: the next may use the same ids again."""
-        self._is_begun = False
-        """Whether anything of `_words` was shown."""
+        self._is_ending = False
+        """Whether the server was told that there is no more audio."""
+        self._is_stopped = False
+        self._text = TranscriptLines()
         self._unheard: dict[str, bytes] = {}
         """What was said and is not written down yet, by the id of its item."""
         self._awaited = ""
@@ -81,22 +83,17 @@ class Transcription:
         """Whether others are, by our hand."""
         self._said_error = ""
         """The last error that was shown: a server may say it of every event."""
-        self._line_is_over = False
-        """Whether what was shown last ended its line."""
         self._commit = self._clear = ""
         """The ids of our last two commands, until the server has answered the second."""
         self._began = 0.0
         self._ready: float | None = None
         self._first: float | None = None
-        self._attempt = 0
-        self._sent = 0
-        self._now = 0.0
         self._out: list[fx.Effect] = []
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
         """What to do about an event. `now` is seconds on a clock that only goes forward."""
-        self._now, self._out = now, []
-        if self._phase is not _Phase.STOPPED:
+        self._time.now, self._out = now, []
+        if not self._is_stopped:
             self._dispatch(event)
         return self._out
 
@@ -121,24 +118,17 @@ class Transcription:
             case ev.AudioCleared():
                 self._cleared()
             case ev.Started():
-                self._began = self._now
-                self._connect()
-            case ev.ConnectionOpened():
-                self._do(fx.SetTimer(ev.Timer.START, self._timeouts.start))
-            case ev.SessionCreated() if self._phase is _Phase.CONNECTING:
-                self._speech.agree(event)
-                self._phase = _Phase.CONFIGURING
-                self._send(fx.Configure(self._options))
-            case ev.SessionUpdated() if self._phase is _Phase.CONFIGURING:
-                self._speech.agree(event)
-                if problem := self._speech.wrong_format():
-                    self._over(problem)
-                else:
-                    self._configured()
+                self._began = self._time.now
+                self._perform(self._connection.handle(event))
+            case (
+                ev.ConnectionOpened()
+                | ev.SessionCreated()
+                | ev.SessionUpdated()
+                | ev.ConnectionLost()
+            ):
+                self._perform(self._connection.handle(event))
             case ev.ServerProblem():
                 self._problem(event)
-            case ev.ConnectionLost():
-                self._lost(event)
             case ev.CancelPressed():
                 self._stop_input()
             case ev.InputEnded(problem) | ev.MicrophoneLost(problem):
@@ -154,53 +144,49 @@ class Transcription:
 
     # ------------------------------------------------------------------------------- the connection
 
-    def _connect(self) -> None:
-        self._phase = _Phase.CONNECTING
-        self._show(fx.Connecting(self._model))
-        self._do(fx.Connect(self._model))
+    def _perform(self, outputs: Iterable[Output]) -> None:
+        """What the connection does, and what follows from it."""
+        for output in outputs:
+            match output:
+                case sg.SessionReady():
+                    self._begin_session()
+                case sg.SessionLost(problem, will_retry):
+                    self._lose_session(problem, will_retry=will_retry)
+                case sg.SessionUnusable(problem):
+                    self._over(problem)
+                case _ if not isinstance(output, sg.Signal):
+                    self._do(output)
+                case _:
+                    pass
 
-    def _configured(self) -> None:
-        self._phase = _Phase.READY
-        self._do(fx.ClearTimer(ev.Timer.START))
+    def _begin_session(self) -> None:
         if self._ready is None:
-            self._ready = self._now - self._began
+            self._ready = self._time.now - self._began
         self._show(fx.Ready(self._model, self._ready))
         for audio in self._speech.opened():
             self._send(audio)
         self._end()
 
-    def _lost(self, lost: ev.ConnectionLost) -> None:
-        if self._phase is _Phase.RETRYING:
-            return
-        self._clear_timers()
+    def _lose_session(self, problem: Problem, *, will_retry: bool) -> None:
         self._input_ended |= self._is_stopping
-        worth_it = lost.retry is ev.Retry.ALWAYS if self._ready is None else self._is_worth_it(lost)
-        delay = backoff(self._attempt, lost.retry_after)
-        if not worth_it or delay is None:
-            self._over(lost.problem)
+        if not will_retry:
+            self._over(problem)
             return
-        self._flush_words()
+        self._is_ending = False
+        self._show_text(self._text.turn_page())
         self._speech.closed()
         self._speech.hold_first(self._unheard.values())
         self._unheard.clear()
         self._passed.clear()
         self._awaited = ""
         self._commit = self._clear = ""
-        self._attempt += 1
-        self._phase = _Phase.RETRYING
-        self._show(fx.Waiting(lost.problem.message, delay))
-        self._do(fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25))
-
-    def _is_worth_it(self, lost: ev.ConnectionLost) -> bool:
-        """Whether another connection can go on where the last one was."""
-        return self._has_turns and lost.retry is not ev.Retry.NEVER
 
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
         elif self._is_of_commit(error) and self._nothing_is_left:
             pass
-        elif self._phase in (_Phase.CONNECTING, _Phase.CONFIGURING):
+        elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
             self._over(server_errors.refused_settings(error))
         elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
             self._over(server_errors.of_error(error))
@@ -226,7 +212,7 @@ class Transcription:
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
             case ev.Timer.RETRY:
-                self._connect()
+                self._perform(self._connection.retry())
             case ev.Timer.INPUT:
                 self._end_input(None)
             case ev.Timer.HEARD:
@@ -244,7 +230,7 @@ class Transcription:
     def _captured(self, audio: bytes) -> None:
         if self._input_ended:
             return
-        command = self._speech.captured(audio, has_session=self._phase is _Phase.READY)
+        command = self._speech.captured(audio, has_session=self._connection.is_ready)
         if command is None:
             return
         self._send(replace(command, live=False))
@@ -255,28 +241,24 @@ class Transcription:
 
     def _committed(self, item_id: str) -> None:
         self._unheard[item_id] = self._speech.committed()
-        self._words.add(Delta(Channel.TEXT, "", item_id=item_id))  # the place of its words
+        self._text.make_room(item_id)
         self._wait_in_order()
 
     def _hear(self, heard: Delta) -> None:
         if heard.item_id == self._awaited:
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE))
-        text = Delta(Channel.TEXT, heard.text, item_id=heard.item_id, held=heard.held)
-        self._show_words(self._words.add(text))
+        self._show_text(self._text.add(heard))
 
     def _heard(self, item_id: str, text: str) -> None:
-        self._attempt = 0
+        self._connection.works()
         self._unheard.pop(item_id, None)
         self._end_turn(item_id, text)
         self._wait_in_order()
         self._end_if_done()
 
     def _end_turn(self, item_id: str, text: str = "") -> None:
-        done = ChannelDone(Channel.TEXT, text, item_id=item_id)
-        self._show_words(self._words.channel_done(done))
-        if self._words.is_between and self._is_begun and not self._line_is_over:
-            self._line_is_over = True  # whoever reads lines need not wait for the next
-            self._show(fx.TextArrived("\n"))
+        self._show_text(self._text.end_turn(item_id, text))
+        self._show_text(self._text.end_line())
 
     def _wait_in_order(self) -> None:
         """Servers write down several turns at once: those that are done wait for those before."""
@@ -291,28 +273,15 @@ class Transcription:
         self._end_turn(item_id)
         self._wait_in_order()
 
-    def _show_words(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         if text and self._first is None:
-            self._first = self._now - self._began
+            self._first = self._time.now - self._began
         if text:
-            joint = "" if self._is_begun or not self._before else "\n"
-            self._is_begun = True
-            text = joint + text
-            if self._line_is_over:
-                text = text.removeprefix("\n")
-            self._line_is_over = False
             self._show(fx.TextArrived(text))
-
-    def _flush_words(self) -> None:
-        """Nothing more comes of what was heard so far."""
-        self._show_words(self._words.finish())
-        if self._words.text:
-            self._before.append(self._words.text)
-        self._words, self._is_begun = Reply(between="\n"), False
 
     def _stop_input(self) -> None:
         """Nobody says any more; the second time nobody waits for what was said either."""
-        is_late = self._input_ended and self._now - self._end_came > LAST_WORDS
+        is_late = self._input_ended and self._time.now - self._end_came > LAST_WORDS
         if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)
             return
@@ -323,8 +292,9 @@ class Transcription:
     def _end_input(self, problem: Problem | None) -> None:
         if self._input_ended:
             return
-        self._input_ended, self._end_came = True, self._now
-        if problem is not None and self._phase is not _Phase.READY and not self._speech.has_audio:
+        self._input_ended, self._end_came = True, self._time.now
+        has_audio = self._connection.is_ready or self._speech.has_audio
+        if problem is not None and not has_audio:
             self._over(problem)  # there is nothing to wait for a server for
             return
         if problem is not None:
@@ -334,8 +304,8 @@ class Transcription:
 
     def _end(self) -> None:
         """Once there is no more audio, what is left of it is a turn."""
-        if self._input_ended and self._phase is _Phase.READY:
-            self._phase = _Phase.ENDING
+        if self._input_ended and self._connection.is_ready and not self._is_ending:
+            self._is_ending = True
             self._commit = self._send(fx.CommitAudio())
             # The server may be behind with turns of its own: the answer to this comes after them.
             self._clear = self._send(fx.ClearAudio())
@@ -346,11 +316,11 @@ class Transcription:
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._phase is _Phase.ENDING and not self._clear and not self._unheard:
+        if self._is_ending and not self._clear and not self._unheard:
             self._over(None)
 
     def _leave(self, exit_code: ExitCode) -> None:
-        if self._before or self._words.text:
+        if self._text.all:
             self._end_words(Status.CANCELLED, None)
         self._stop(exit_code)
 
@@ -361,10 +331,11 @@ class Transcription:
 
     def _end_words(self, status: Status, problem: Problem | None) -> None:
         """What was heard stays."""
-        self._flush_words()
-        timing = fx.Timing(self._ready, self._first, self._now - self._began)
-        text = "\n".join(self._before)
-        self._show(fx.ReplyOver(status, text, self._model, problem=problem, timing=timing))
+        self._show_text(self._text.turn_page())
+        timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
+        self._show(
+            fx.ReplyOver(status, self._text.all, self._model, problem=problem, timing=timing)
+        )
 
     # ---------------------------------------------------------------------------------------- small
 
@@ -378,15 +349,10 @@ class Transcription:
         self._show(fx.Notice(level, text))
 
     def _send(self, command: fx.Command) -> str:
-        self._sent += 1
-        event_id = f"rtchat_{self._sent}"
-        self._do(fx.Send(event_id, command))
-        return event_id
+        sent = self._connection.send(command)
+        self._do(sent)
+        return sent.event_id
 
     def _stop(self, exit_code: ExitCode) -> None:
-        self._phase = _Phase.STOPPED
-        self._clear_timers()
-        self._do(fx.Stop(exit_code))
-
-    def _clear_timers(self) -> None:
-        self._out.extend(fx.ClearTimer(timer) for timer in ev.Timer)
+        self._is_stopped = True
+        self._out += [*sg.clear_timers(), fx.Stop(exit_code)]

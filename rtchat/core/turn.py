@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.errors import Problem
-from rtchat.core.log import Question
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.question import Question
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
+from rtchat.core.reply_audio import FormatError, ReplyAudio
+from rtchat.core.signals import notice
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
@@ -117,6 +119,35 @@ class Turn:
         if held is None:
             return []
         return [fx.ClearTimer(ev.Timer.HEARD), fx.Show(fx.TextArrived("".join(held)))]
+
+    def play(
+        self, event: ev.Delta | ev.ChannelDone, audio: ReplyAudio, *, stores_audio: bool
+    ) -> list[fx.Effect]:
+        """The next audio of the reply; `stores_audio` is whether it is kept on disk as well."""
+        if self.is_silenced:
+            return []
+        try:
+            play = audio.play(event)
+        except FormatError as error:
+            self.is_silenced = True
+            message = f"the sound of the reply is {error}, not PCM, and is not played"
+            self.problem = Problem(ExitCode.REPLY, message, "choose another model or server")
+            return [notice("error", str(self.problem))]
+        except ValueError as error:
+            level: fx.Level = "detail" if self.bad_audio_reported else "warning"
+            self.bad_audio_reported = True
+            return [notice(level, str(error))]
+        if audio.parts > self._limits.parts:
+            self.reply.exceeded = "parts"
+        if play is None:
+            return []
+        self.is_heard = True
+        self.audio_bytes += len(play.audio)
+        if self.audio_bytes > self._limits.audio_bytes:
+            self.reply.exceeded = "audio"
+        if stores_audio:
+            self.audio.append(play.audio)
+        return [play]
 
     def add_usage(self, usage: Usage | None) -> None:
         """A reply used this."""

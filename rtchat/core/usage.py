@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 from rtchat.core import server_errors
@@ -10,6 +11,9 @@ from rtchat.core.errors import Problem
 from rtchat.core.events import RateLimit
 from rtchat.core.pricing import Budget, cost
 from rtchat.core.values import Usage
+
+ENDED = 100
+"""How many responses are remembered in case the server reports their end twice."""
 
 
 class UsageMeter:
@@ -22,12 +26,25 @@ class UsageMeter:
         self._spent: float | None = None
         self._limits: tuple[RateLimit, ...] = ()
         self._limits_told = 0.0
+        self._ended: deque[str] = deque(maxlen=ENDED)
+        """The ids of the last responses whose usage was added."""
 
-    def add(self, usage: Usage | None, model: str) -> None:
-        """A reply, or a part of one, used this."""
+    def began(self, response_id: str) -> None:
+        """A response began; a server may give it the id of an earlier one."""
+        if response_id in self._ended:
+            self._ended.remove(response_id)
+
+    def forget_responses(self) -> None:
+        """There is another session, whose responses may have the same ids."""
+        self._ended.clear()
+
+    def add(self, usage: Usage | None, model: str, response_id: str = "") -> None:
+        """A reply, or a part of one, used this. A server may report the end of a response twice."""
+        if usage is None or (response_id and response_id in self._ended):
+            return
+        self._ended.append(response_id)
+        self._usage += usage
         bill = self.bill(usage, model)
-        if usage is not None:
-            self._usage += usage
         if bill is not None:
             self._spent = (self._spent or 0.0) + bill
 

@@ -6,7 +6,7 @@ Times are seconds and sizes are tokens unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
@@ -19,16 +19,18 @@ _T = TypeVar("_T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[_T]) -> type[_T]:
-    """A dataclass with slots, compared by value and never changed: what the vocabulary is made of.
+    """A frozen dataclass with slots, compared and hashed by its fields.
 
-    The type checker holds it to `frozen`. At run time that, and an initialiser, a comparison and a
-    repr generated for each of some hundred classes, would cost every start 20 ms: the last two are
-    shared by all of them, and the first is made when it is needed.
+    `dataclass(frozen=True)` compiles six methods for each of more than a hundred classes, which
+    adds 35 ms to every start. Here all classes share these methods, and `__init__`, which has to be
+    fast, is compiled when the first object is made.
     """
     made = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
     made.__init__ = _first_init  # type: ignore[method-assign] # likewise
     made.__eq__ = _equal  # type: ignore[method-assign] # set on the class, as dataclass does
     made.__hash__ = _hash  # type: ignore[method-assign]
+    made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]
+    made.__reduce__ = _reduce  # type: ignore[method-assign]
     if "__repr__" not in cls.__dict__:
         made.__repr__ = _repr  # type: ignore[method-assign]
     return made
@@ -55,7 +57,8 @@ def _initialiser(cls: type) -> Callable[..., None]:
             parameter = f"{name}=absent"
             given = f"make_{name}() if {name} is absent else {name}"
         parameters[known.kw_only].append(parameter)
-        lines.append(f" self.{name} = {given}")
+        scope[f"set_{name}"] = getattr(cls, name).__set__  # the slot's, past `__setattr__`
+        lines.append(f" set_{name}(self, {given})")
     after = ["*", *parameters[True]] if parameters[True] else []
     head = f"def __init__({', '.join(['self', *parameters[False], *after])}):"
     exec("\n".join([head, *(lines or [" pass"])]), scope)  # as dataclass does
@@ -64,6 +67,20 @@ def _initialiser(cls: type) -> Callable[..., None]:
 
 def _fields(of: object) -> tuple[object, ...]:
     return tuple(getattr(of, name) for name in of.__match_args__)  # type: ignore[attr-defined] # by dataclass
+
+
+def _refuse(self: object, name: str, *_: object) -> None:
+    raise FrozenInstanceError(f"cannot change {type(self).__name__}.{name}")
+
+
+def _reduce(self: object) -> tuple[Callable[..., object], tuple[type, dict[str, object]]]:
+    """For `pickle` and `copy`, which would set the fields one by one."""
+    names = self.__dataclass_fields__  # type: ignore[attr-defined] # by dataclass
+    return _rebuild, (type(self), {name: getattr(self, name) for name in names})
+
+
+def _rebuild(cls: type, fields: dict[str, object]) -> object:
+    return cls(**fields)
 
 
 def _equal(self: object, other: object) -> bool:
@@ -246,6 +263,15 @@ class Usage:
     audio_output: int = 0
     image_input: int = 0
     image_cached: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """The sums, as scripts read them."""
+        return {
+            "input_tokens": self.input,
+            "cached_tokens": self.cached,
+            "output_tokens": self.output,
+            "total_tokens": self.total,
+        }
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))  # type: ignore[operator] # all are numbers

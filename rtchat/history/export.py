@@ -1,7 +1,7 @@
-"""A kept conversation as a file for others to read: Markdown, JSON or a web page.
+"""Exports a saved conversation as Markdown, JSON or a web page.
 
-A page acts on nothing and loads nothing, whatever a reply says: no script, no HTML of its own, no
-picture from elsewhere. In Markdown no reply can swallow what comes after it.
+A web page runs no scripts and loads nothing, whatever a reply contains: HTML in replies is escaped,
+and remote images become links. In Markdown, a reply cannot affect what follows it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
-from rtchat.core.values import Entry, StoredConversation, Usage
+from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
 from rtchat.wire.items import write_item
@@ -22,63 +22,65 @@ from rtchat.wire.items import write_item
 Format: TypeAlias = Literal["markdown", "json", "html"]
 
 
-def export(kept: StoredConversation, format: Format, zone: tzinfo | None = None) -> str:
-    """A conversation in a format, its times those of `zone`, the local one if None."""
+def export(conversation: StoredConversation, format: Format, zone: tzinfo | None = None) -> str:
+    """A conversation in a format. Times are in `zone`, or local if it is None."""
     match format:
         case "markdown":
-            return _markdown(kept, zone)
+            return _markdown(conversation, zone)
         case "json":
-            return _json(kept)
+            return _json(conversation)
         case "html":
-            return _html(kept, zone)
+            return _html(conversation, zone)
     assert_never(format)
 
 
 def when(seconds: float, zone: tzinfo | None = None) -> str:
-    """A moment as people write it, to the minute: 2026-11-22 21:30."""
+    """Unix seconds as a date and time, to the minute: 2026-11-22 21:30."""
     return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M}"
 
 
-def _about(kept: StoredConversation, zone: tzinfo | None) -> str:
-    turns = f"{kept.turns} turn{'' if kept.turns == 1 else 's'}"
-    return " · ".join(part for part in (when(kept.began, zone), kept.model, turns) if part)
+def _subtitle(conversation: StoredConversation, zone: tzinfo | None) -> str:
+    turns = f"{conversation.turns} turn{'' if conversation.turns == 1 else 's'}"
+    return " · ".join(
+        part for part in (when(conversation.began, zone), conversation.model, turns) if part
+    )
 
 
-def _heading(passage: TranscriptEntry) -> str:
-    match passage.kind:
+def _heading(entry: TranscriptEntry) -> str:
+    match entry.kind:
         case "question":
             return "You"
         case "reply":
-            return passage.name
+            return entry.name
         case "instructions":
             return "Instructions"
         case "call":
-            return f"Tool call: {passage.name}"
+            return f"Tool call: {entry.name}"
         case "output":
             return "Tool output"
         case "other":
-            return f"Item: {passage.name}"
-    assert_never(passage.kind)
+            return f"Item: {entry.name}"
+    assert_never(entry.kind)
 
 
 # ----------------------------------------------------------------------------------------- JSON
 
 
-def summary(kept: StoredConversation) -> dict[str, object]:
-    """What is to be known of a conversation without its items; times are Unix seconds."""
+def summary(conversation: StoredConversation) -> dict[str, object]:
+    """A conversation without its items, as JSON fields; times are Unix seconds."""
     return {
-        "id": kept.id,
-        "title": kept.title,
-        "began": kept.began,
-        "updated": kept.updated,
-        "model": kept.model,
-        "turns": kept.turns,
+        "id": conversation.id,
+        "title": conversation.title,
+        "began": conversation.began,
+        "updated": conversation.updated,
+        "model": conversation.model,
+        "turns": conversation.turns,
     }
 
 
-def _json(kept: StoredConversation) -> str:
-    entries = [_entry(entry) for entry in kept.entries]
-    data = {"rtchat": __version__, "format": 1, **summary(kept), "entries": entries}
+def _json(conversation: StoredConversation) -> str:
+    entries = [_entry(entry) for entry in conversation.entries]
+    data = {"rtchat": __version__, "format": 1, **summary(conversation), "entries": entries}
     return write_json(data, indent=2) + "\n"
 
 
@@ -89,7 +91,7 @@ def _entry(entry: Entry) -> dict[str, object]:
         "state": entry.state.value,
         "model": entry.model or None,
         "reason": entry.reason or None,
-        "usage": _usage(entry.usage),
+        "usage": entry.usage and entry.usage.as_json(),
         "timing": {
             "first_token_ms": _milliseconds(entry.first_token),
             "total_ms": _milliseconds(entry.seconds),
@@ -102,43 +104,32 @@ def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-def _usage(usage: Usage | None) -> dict[str, int] | None:
-    if usage is None:
-        return None
-    return {
-        "input_tokens": usage.input,
-        "cached_tokens": usage.cached,
-        "output_tokens": usage.output,
-        "total_tokens": usage.total,
-    }
-
-
 # ------------------------------------------------------------------------------------- Markdown
 
 
-def _markdown(kept: StoredConversation, zone: tzinfo | None) -> str:
-    title = _literal(kept.title or f"Conversation {kept.id}")
-    blocks = [f"# {title}", _literal(_about(kept, zone))]
-    for passage in transcript_entries(kept):
-        blocks += [f"## {_literal(_heading(passage))}", *_body(passage)]
-        if passage.note:
-            blocks.append(f"*{_literal(passage.note)}*")
+def _markdown(conversation: StoredConversation, zone: tzinfo | None) -> str:
+    title = _literal(conversation.title or f"Conversation {conversation.id}")
+    blocks = [f"# {title}", _literal(_subtitle(conversation, zone))]
+    for entry in transcript_entries(conversation):
+        blocks += [f"## {_literal(_heading(entry))}", *_body(entry)]
+        if entry.note:
+            blocks.append(f"*{_literal(entry.note)}*")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _body(passage: TranscriptEntry) -> list[str]:
-    if passage.kind in ("question", "reply", "instructions"):
-        text = passage.text.strip("\n")
-        return [_closed(text), *["*image*"] * len(passage.pictures)]
-    return [_fenced(passage.text)] if passage.text else []
+def _body(entry: TranscriptEntry) -> list[str]:
+    if entry.kind in ("question", "reply", "instructions"):
+        text = entry.text.strip("\n")
+        return [_self_contained(text), *["*image*"] * len(entry.images)]
+    return [_fenced(entry.text)] if entry.text else []
 
 
-_MARK = re.compile(r"[\\`*_\[\]<>#&!|~]")
+_MARKUP = re.compile(r"[\\`*_\[\]<>#&!|~]")
 
 
 def _literal(text: str) -> str:
-    """A text as one line of Markdown in which nothing is a mark."""
-    return _MARK.sub(r"\\\g<0>", " ".join(text.split()))
+    """A text as one line of Markdown, with all markup characters escaped."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _fenced(text: str) -> str:
@@ -147,18 +138,18 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def _closed(text: str) -> str:
-    """A message behind which a document can go on: a fence that it leaves open is closed."""
-    if _goes_on(text):
+def _self_contained(text: str) -> str:
+    """A message that does not affect the Markdown after it: an open code fence is closed."""
+    if _ends_blocks(text):
         return text
     last = _blocks(text)[-1]
-    if last.type == "fence" and _goes_on(closed := f"{text}\n{last.markup}"):
-        return closed
+    if last.type == "fence" and _ends_blocks(completed := f"{text}\n{last.markup}"):
+        return completed
     return _fenced(text)
 
 
-def _goes_on(text: str) -> bool:
-    """Whether a heading after it is one."""
+def _ends_blocks(text: str) -> bool:
+    """Whether a heading after this text is read as a heading."""
     return [token.type for token in _blocks(f"{text}\n\n# x")[-3:]] == [
         "heading_open",
         "inline",
@@ -220,76 +211,76 @@ table { border-collapse: collapse }
 th, td { border: 1px solid var(--line); padding: .25rem .6rem }
 img { max-width: 100% }
 """
-_PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
+_IMAGE_URL = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 
 
-_ODD = re.compile(r"[^\t\n -~]+")
+_NOT_ASCII = re.compile(r"[^\t\n -~]+")
 
 
-def _html(kept: StoredConversation, zone: tzinfo | None) -> str:
+def _html(conversation: StoredConversation, zone: tzinfo | None) -> str:
     return _PAGE.format(
-        title=_safe(kept.title or f"Conversation {kept.id}"),
+        title=_escaped(conversation.title or f"Conversation {conversation.id}"),
         style=_STYLE,
-        about=_safe(_about(kept, zone)),
-        body="\n".join(_section(passage) for passage in transcript_entries(kept)),
+        about=_escaped(_subtitle(conversation, zone)),
+        body="\n".join(_section(entry) for entry in transcript_entries(conversation)),
     )
 
 
-def _safe(text: str) -> str:
+def _escaped(text: str) -> str:
     return escape(visible(text))
 
 
-def _section(passage: TranscriptEntry) -> str:
+def _section(entry: TranscriptEntry) -> str:
     return "\n".join(
         (
-            f'<section>\n<h2 class="who" dir="auto">{_safe(_heading(passage))}</h2>',
-            _content(passage),
-            *(_picture(url) for url in passage.pictures),
-            f'<p class="note">{_safe(passage.note)}</p>\n</section>'
-            if passage.note
+            f'<section>\n<h2 class="who" dir="auto">{_escaped(_heading(entry))}</h2>',
+            _content(entry),
+            *(_image_tag(url) for url in entry.images),
+            f'<p class="note">{_escaped(entry.note)}</p>\n</section>'
+            if entry.note
             else "</section>",
         )
     )
 
 
-def _content(passage: TranscriptEntry) -> str:
-    match passage.kind:
+def _content(entry: TranscriptEntry) -> str:
+    match entry.kind:
         case "reply":
-            return f'<div class="reply" dir="auto">\n{_rendered(passage.text)}</div>'
+            return f'<div class="reply" dir="auto">\n{_rendered(entry.text)}</div>'
         case "question" | "instructions":
-            return f'<div class="{passage.kind}" dir="auto">{_safe(passage.text)}</div>'
+            return f'<div class="{entry.kind}" dir="auto">{_escaped(entry.text)}</div>'
         case "call" | "output" | "other":
-            return f"<pre><code>{_safe(passage.text)}</code></pre>" if passage.text else ""
-    assert_never(passage.kind)
+            return f"<pre><code>{_escaped(entry.text)}</code></pre>" if entry.text else ""
+    assert_never(entry.kind)
 
 
-def _picture(url: str) -> str:
-    if not _PICTURE.fullmatch(url):
+def _image_tag(url: str) -> str:
+    if not _IMAGE_URL.fullmatch(url):
         return "<p>[image]</p>"
     return f'<p><img src="{url}" alt="image"></p>'
 
 
 def _rendered(text: str) -> str:
-    """A reply as HTML. Its own HTML is shown as text, and pictures become links."""
+    """A reply as HTML. HTML in it is shown as text, and images become links."""
     markdown = parser()
     for name, rule in _RULES.items():
         markdown.add_render_rule(name, rule)
     env: dict[str, Any] = {"references": references({}), "links": []}
     tokens = list(with_cells(markdown.parse(visible(text), env)))
     page = markdown.renderer.render(tokens, markdown.options, env)
-    # Entities were read only now: what they stand for goes through the gate too.
-    return _ODD.sub(lambda odd: _safe(odd.group()), page)
+    # Rendering decodes entities, so the characters that they stand for are escaped here.
+    return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)
 
 
-_WEB = re.compile(r"(https?://[^/]|mailto:.).*", re.IGNORECASE)
+_EXTERNAL = re.compile(r"(https?://[^/]|mailto:.).*", re.IGNORECASE)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-def _web(url: str) -> str:
-    """The URL if it leads to the web or a mailbox, else nothing: in a page on a disk, one without a
-    scheme would lead to a local file."""
+def _external_url(url: str) -> str:
+    """The URL if it is http, https or mailto, else "". In a page that is opened from a disk, a URL
+    without a scheme would lead to a local file."""
     url = f"https:{url}" if url.startswith("//") else url
-    return url if _WEB.fullmatch(url) else ""
+    return url if _EXTERNAL.fullmatch(url) else ""
 
 
 def _anchor(url: str, title: str = "") -> str:
@@ -300,18 +291,18 @@ def _anchor(url: str, title: str = "") -> str:
 def _link_open(_renderer: object, tokens: list[Any], index: int, *rest: Any) -> str:
     url, title = (str(tokens[index].attrs.get(name, "")) for name in ("href", "title"))
     rest[-1]["links"].append(url)
-    return _anchor(_web(url), title) if _web(url) else ""
+    return _anchor(_external_url(url), title) if _external_url(url) else ""
 
 
 def _link_close(_renderer: object, _tokens: list[Any], _index: int, *rest: Any) -> str:
     url = rest[-1]["links"].pop()
-    return "</a>" if _web(url) else f" ({escape(url)})"
+    return "</a>" if _external_url(url) else f" ({escape(url)})"
 
 
 def _image(_renderer: object, tokens: list[Any], index: int, *rest: Any) -> str:
-    """A link to the image, unless it is inside a link. It is never loaded."""
+    """A link to the image, or only its text inside another link. The image is never loaded."""
     text = escape(tokens[index].content) or "image"
-    url = _web(str(tokens[index].attrs.get("src", "")))
+    url = _external_url(str(tokens[index].attrs.get("src", "")))
     return f"{_anchor(url)}{text}</a>" if url and not rest[-1]["links"] else text
 
 

@@ -1,7 +1,7 @@
-"""The rows of the history: its tables, and entries as rows and back.
+"""The tables of the history, and the conversion of entries to rows and back.
 
-An item stands in its row as JSON in the shape of the API, so that none is too strange to be kept,
-and as the words that a search finds.
+A row has the item as JSON in the format of the API, so that every item can be stored, and the text
+that a search looks in.
 """
 
 from __future__ import annotations
@@ -74,33 +74,33 @@ MIGRATIONS = (
         END""",
     ),
 )
-"""The statements that lead from each version of the file to the next; a new file is version 0."""
+"""The statements that upgrade a file from each version to the next; a new file is version 0."""
 
 COLUMNS = (
     *("state", "model", "reason", "input", "cached", "output", "total"),
     *("first_token", "seconds", "json", "text"),
 )
-"""Of an item, in the order of its row; `text` are the words that are searched."""
-_TITLE = 80
+"""The columns of an item's row, in order; searches look in `text`."""
+_MAX_TITLE = 80
 
 
 def plain(text: str) -> str:
-    """A text as SQLite takes it: without halves of characters, and it stops at a NUL."""
+    """A text that SQLite can store: without lone surrogates, and NUL replaced by a space."""
     return whole_characters(text).replace("\0", " ")
 
 
 def title(item: Item) -> str:
-    """The first line of a question that has any words, rather than of what goes with it; of a
-    spoken one, `SPOKEN` until they are known."""
+    """The first non-blank line of a question, preferring its last part to its attachments. It is
+    `SPOKEN` for speech without a transcript."""
     last = item.parts[-1] if isinstance(item, Message) and item.parts else Part("text")
-    lines = (plain(last.text) or _words(item)).split("\n")
-    wordless = SPOKEN if last.kind == "audio" else ""
-    title = next((" ".join(line.split()) for line in lines if line.strip()), wordless)
-    return title if len(title) <= _TITLE else title[: _TITLE - 1].rstrip() + "…"
+    lines = (plain(last.text) or _searchable_text(item)).split("\n")
+    default = SPOKEN if last.kind == "audio" else ""
+    title = next((" ".join(line.split()) for line in lines if line.strip()), default)
+    return title if len(title) <= _MAX_TITLE else title[: _MAX_TITLE - 1].rstrip() + "…"
 
 
-def _words(item: Item) -> str:
-    """What of an item is text."""
+def _searchable_text(item: Item) -> str:
+    """The text of an item."""
     match item:
         case Message():
             return plain(item.text)
@@ -114,9 +114,9 @@ def _words(item: Item) -> str:
 
 
 def row(entry: Entry) -> tuple[object, ...]:
-    """An entry as `COLUMNS`. Words that may still change, and instructions, are not searched."""
+    """The values of `COLUMNS` for an entry. Searches skip unfinished text and instructions."""
     usage = entry.usage
-    settled = entry.turn and entry.state is not State.STREAMING
+    is_searched = entry.turn and entry.state is not State.STREAMING
     return (
         entry.state.value,
         whole_characters(entry.model),
@@ -125,16 +125,20 @@ def row(entry: Entry) -> tuple[object, ...]:
         entry.first_token,
         entry.seconds,
         compact_json(write_item(entry.item)),
-        _words(entry.item) if settled else None,
+        _searchable_text(entry.item) if is_searched else None,
     )
 
 
 def entry(row: tuple[Any, ...]) -> Entry:
-    """The entry of a row: its place, and `COLUMNS` but the last. ValueError if it is none."""
+    """The entry of a row: turn, position, and all of `COLUMNS` but the last.
+
+    Raises:
+        ValueError: the row does not contain an item.
+    """
     turn, index, state, model, reason, *counts, first_token, seconds, json = row
     data = read_json(json)
     if not isinstance(data, dict):
-        raise ValueError("not an item")  # noqa: TRY004 # as all that is wrong with a row
+        raise ValueError("not an item")  # noqa: TRY004 # like every other error in a row
     return Entry(
         turn,
         index,

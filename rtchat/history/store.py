@@ -1,9 +1,8 @@
 """Conversations on disk: one SQLite file, which several programs may read and write at once.
 
-Each item is a row: its JSON in the shape of the API, beside it what is known about how it came
-about, and the words that a search finds. A row is safe from a killed program once `record`
-returns. Whatever goes wrong is a `HistoryError`; a file that cannot be read is left as it is. Not
-here: when to record what, which the conversation decides, or how a conversation is shown.
+Each item is a row: its JSON in the format of the API, its state, model, usage and timing, and the
+text that a search looks in. Once `record` returns, a row survives even if the program is killed.
+Every failure is a `HistoryError`; a file that cannot be read is left unchanged.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from rtchat.history.transcript import SPOKEN
 from rtchat.system.folders import make_private
 
 FILE = "history.db"
-"""Its name in the data folder."""
-_PATIENCE = 2.0
+"""The name of the file in the data folder."""
+_LOCK_TIMEOUT = 2.0
 """Seconds to wait for another program that is writing."""
-_PAUSE = 5.0
-"""Seconds after a failure in which nothing is tried: a locked file must not stop every reply."""
-_SMALLEST = 512
-"""Bytes of a database that is not empty."""
-_APPLICATION = 0x72746368
-"""Marks the file as ours."""
+_RETRY_SECONDS = 5.0
+"""Seconds without another attempt after a failure: a locked file must not delay every reply."""
+_MIN_FILE_SIZE = 512
+"""The smallest size of a database that is not empty, in bytes."""
+_APPLICATION_ID = 0x72746368
+"""Marks the file as rtchat's."""
 
 _RECORD = f"""
     INSERT INTO item (conversation, turn, position, {", ".join(schema.COLUMNS)})
@@ -39,7 +38,7 @@ _RECORD = f"""
     ON CONFLICT (conversation, turn, position)
     DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
 """
-_KEPT = "conversation.id, title, began, updated, conversation.model, turns"
+_SUMMARY_COLUMNS = "conversation.id, title, began, updated, conversation.model, turns"
 
 
 class HistoryError(OutputError):
@@ -47,62 +46,62 @@ class HistoryError(OutputError):
 
 
 class HistoryBusyError(HistoryError):
-    """Another program keeps the history locked. It may be usable later."""
+    """Another program has locked the history. It may be usable later."""
 
 
 @value
 class SearchHit:
-    """A place where a search found its words."""
+    """A match of a search."""
 
-    kept: StoredConversation
+    conversation: StoredConversation
     """Without its entries."""
     turn: int
     snippet: str
-    """The words and some before and after them, on one line."""
+    """The matching words with some text around them, on one line."""
 
 
 class Store:
-    """The history at `path`, opened, and made, when it is needed. `now` gives Unix seconds.
+    """The history at `path`, which is opened or created on first use. `now` returns Unix seconds.
 
-    What is recorded goes to the conversation that `recall` gave, else to a new one, which is there
-    once it has a question. What cannot be written is kept and goes with what can.
+    Entries go to the conversation that `recall` returned, else to a new one, which is created with
+    its first question. Entries that cannot be written are held and written with later ones.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         self._path = path
         self._now = now
         self._id: int | None = None
-        self._due: dict[tuple[int, int], Entry] = {}
+        self._pending: dict[tuple[int, int], Entry] = {}
         self._turns = {0: 0}
-        """The turns of this conversation that are ours, and their numbers in the file."""
+        """The turns that this program wrote or read, and their numbers in the file."""
         self._failure: HistoryError | None = None
-        self._failed = 0.0
+        self._failed_at = 0.0
         self._lost = 0
-        """How many entries were given up."""
-        self.trouble: HistoryError | None = None
-        """Why the last entries that were given up could not be written."""
+        """How many entries were discarded."""
+        self.write_error: HistoryError | None = None
+        """Why the most recently discarded entries could not be written."""
         self._opened: sqlite3.Connection | None = None
 
     @property
     def id(self) -> int | None:
-        """Of the current conversation, once it is in the file."""
+        """The id of the current conversation, once it is in the file."""
         return self._id
 
     @property
     def unwritten(self) -> int:
-        """How many entries are not in the file: they are waiting or were given up."""
-        return self._lost + len(self._due)
+        """How many entries are not in the file: they are pending or were discarded."""
+        return self._lost + len(self._pending)
 
     def close(self) -> None:
-        """Write what is still due, if that is possible by now, and let go of the file."""
-        self._leave()
+        """Try to write the pending entries, and close the file."""
+        self._finish()
         if self._opened is not None:
             with suppress(sqlite3.Error):
                 self._opened.close()
 
     @property
     def _db(self) -> sqlite3.Connection:
-        # Not before: a file that cannot be opened is like one that cannot be written.
+        # Opened on first use, so that failing to open it is handled like failing to write.
         if self._opened is None:
             self._opened = _open(self._path)
         return self._opened
@@ -110,80 +109,86 @@ class Store:
     # --------------------------------------------------------------------------------- writing
 
     def begin(self) -> None:
-        """What is recorded from here on is another conversation."""
-        self._leave()
+        """Entries recorded from now on belong to a new conversation."""
+        self._finish()
         self._id, self._turns = None, {0: 0}
 
     def record(self, entry: Entry) -> None:
-        """Keep an entry; one of the same turn and index is written over."""
-        self._due[entry.turn, entry.index] = entry
+        """Save an entry; it replaces one with the same turn and index."""
+        self._pending[entry.turn, entry.index] = entry
         self._write()
 
     def delete(self, *ids: int) -> None:
-        """Delete conversations, with their words. UsageError, and none is, if one is not there."""
+        """Delete conversations and their search index.
+
+        Raises:
+            UsageError: one of them does not exist; then none is deleted.
+        """
         with self._transaction():
             for id_ in ids:
                 self._row(id_)
                 self._db.execute("DELETE FROM conversation WHERE id = ?", (id_,))
-            # The index only marks words as deleted; merging it into one piece drops them.
+            # The index only marks words as deleted; optimizing it removes them.
             self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
-        with _explained(self._path):
+        with _errors_translated(self._path):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _leave(self) -> None:
-        """Try once more to write what is due to this conversation."""
+    def _finish(self) -> None:
+        """Try once more to write the pending entries of this conversation, then discard them."""
         self._failure = None
         try:
             self._write()
         except HistoryError as error:
-            self._lost += len(self._due)
-            self.trouble = error
-        self._due, self._failure = {}, None
+            self._lost += len(self._pending)
+            self.write_error = error
+        self._pending, self._failure = {}, None
 
     def _write(self) -> None:
-        """Write what is due, all of it or nothing."""
-        if not self._due or (self._id is None and not any(turn for turn, _ in self._due)):
+        """Write all pending entries, or none."""
+        if not self._pending or (self._id is None and not any(turn for turn, _ in self._pending)):
             return
-        if self._failure is not None and abs(self._now() - self._failed) < _PAUSE:
+        if self._failure is not None and abs(self._now() - self._failed_at) < _RETRY_SECONDS:
             raise self._failure.with_traceback(None)
         turns: dict[int, int] = {}
         try:
             with self._transaction():
                 id_ = self._touch()
-                for entry in self._due.values():
+                for entry in self._pending.values():
                     turn = self._turn(id_, entry.turn, turns)
                     self._db.execute(_RECORD, (id_, turn, entry.index, *schema.row(entry)))
                 self._count(id_, len(turns))
         except HistoryError as error:
-            self._failure, self._failed = error, self._now()
+            self._failure, self._failed_at = error, self._now()
             raise
-        self._id, self._due, self._failure = id_, {}, None
+        self._id, self._pending, self._failure = id_, {}, None
         self._turns |= turns
 
     def _touch(self) -> int:
-        """The row of the current conversation, up to date or, with its first question, new."""
+        """Update the row of the current conversation, or insert it. Returns its id."""
         now = self._now()
         if self._id is None:
-            title = next(self._titles(), "(no question)")  # it began with /raw
+            title = next(self._titles(), "(no question)")  # it starts with /raw
             insert = "INSERT INTO conversation (title, began, updated) VALUES (?, ?, ?)"
             return self._db.execute(insert, (title, now, now)).lastrowid or 0
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
-            raise HistoryError(message, hint="/new begins another")
-        if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # what was said aloud is known late
+            raise HistoryError(message, hint="/new starts another")
+        if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # a transcript comes late
             update = "UPDATE conversation SET title = ? WHERE id = ? AND title = ?"
             self._db.execute(update, (title, self._id, SPOKEN))
         return self._id
 
     def _titles(self) -> Iterator[str]:
-        """What the questions that are due would call the conversation."""
+        """The titles that the pending questions give the conversation."""
         return (
-            schema.title(entry.item) for (turn, at), entry in self._due.items() if turn and not at
+            schema.title(entry.item)
+            for (turn, at), entry in self._pending.items()
+            if turn and not at
         )
 
     def _turn(self, id_: int, turn: int, new: dict[int, int]) -> int:
-        """The number of a turn in the file: another if a program beside this one took it."""
+        """The number of a turn in the file: the next free one if another program has taken it."""
         known = self._turns.get(turn, new.get(turn))
         if known is not None:
             return known
@@ -195,8 +200,8 @@ class Store:
         return new[turn]
 
     def _count(self, id_: int, turns: int) -> None:
-        """Note in the conversation's row what the entries bring to it."""
-        model = next((entry.model for entry in reversed(self._due.values()) if entry.model), "")
+        """Add the new turns and the model to the conversation's row."""
+        model = next((entry.model for entry in reversed(self._pending.values()) if entry.model), "")
         update = """UPDATE conversation SET turns = turns + ?,
             model = CASE ? WHEN '' THEN model ELSE ? END WHERE id = ?"""
         model = schema.plain(model)
@@ -204,7 +209,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _explained(self._path):
+        with _errors_translated(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -217,48 +222,56 @@ class Store:
     # --------------------------------------------------------------------------------- reading
 
     def recall(self, id: int | None = None) -> StoredConversation:
-        """A conversation, which goes on from here: the latest but the current one if not named.
+        """Read a conversation and resume it. Without an id, the latest except the current one.
 
-        UsageError if there is no such conversation.
+        Raises:
+            UsageError: there is no such conversation.
         """
-        kept = self.find(id)
-        self.resume(kept)
-        return kept
+        conversation = self.find(id)
+        self.resume(conversation)
+        return conversation
 
     def find(self, id: int | None) -> StoredConversation:
-        """A conversation with its entries; without an id the latest before the current one.
+        """A conversation with its entries. Without an id, the latest except the current one.
 
-        UsageError if there is no such conversation.
+        Raises:
+            UsageError: there is no such conversation.
         """
         with suppress(HistoryError):
             self._write()
         return self.read(self._latest() if id is None else id)
 
-    def resume(self, kept: StoredConversation) -> None:
+    def resume(self, conversation: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
-        self._leave()
-        self._id = kept.id
-        self._turns = {0: 0} | {entry.turn: entry.turn for entry in kept.entries}
+        self._finish()
+        self._id = conversation.id
+        self._turns = {0: 0} | {entry.turn: entry.turn for entry in conversation.entries}
 
     def read(self, id: int) -> StoredConversation:
-        """A conversation with its entries. UsageError if it is not there."""
+        """A conversation with its entries.
+
+        Raises:
+            UsageError: there is no such conversation.
+        """
         query = f"""SELECT turn, position, {", ".join(schema.COLUMNS[:-1])} FROM item
             WHERE conversation = ? ORDER BY turn, position"""
-        with _explained(self._path):
+        with _errors_translated(self._path):
             row = self._row(id)
             entries = tuple(schema.entry(entry) for entry in self._db.execute(query, (id,)))
         return StoredConversation(*row, entries)
 
     def conversations(self, limit: int | None = None) -> list[StoredConversation]:
         """The latest conversations, newest first, without their entries."""
-        query = f"SELECT {_KEPT} FROM conversation ORDER BY updated DESC, id DESC LIMIT ?"
-        with _explained(self._path):
+        query = (
+            f"SELECT {_SUMMARY_COLUMNS} FROM conversation ORDER BY updated DESC, id DESC LIMIT ?"
+        )
+        with _errors_translated(self._path):
             found = self._db.execute(query, (-1 if limit is None else limit,)).fetchall()
         return [StoredConversation(*row) for row in found]
 
     def search(self, words: str, limit: int = 20) -> list[SearchHit]:
-        """Where all these words are in one item, each of them or what begins like it."""
-        query = f"""SELECT {_KEPT}, item.turn, snippet(words, 0, '', '', '…', 16)
+        """The items with all of these words, or with words that start with them, newest first."""
+        query = f"""SELECT {_SUMMARY_COLUMNS}, item.turn, snippet(words, 0, '', '', '…', 16)
             FROM words JOIN item ON item.id = words.rowid
             JOIN conversation ON conversation.id = item.conversation
             WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?"""
@@ -269,30 +282,30 @@ class Store:
         )
         if not wanted:
             return []
-        with _explained(self._path):
+        with _errors_translated(self._path):
             found = self._db.execute(query, (wanted, limit)).fetchall()
         return [
-            SearchHit(StoredConversation(*kept), turn, " ".join(text.split()))
-            for *kept, turn, text in found
+            SearchHit(StoredConversation(*conversation), turn, " ".join(text.split()))
+            for *conversation, turn, text in found
         ]
 
     def _latest(self) -> int:
         query = "SELECT id FROM conversation WHERE id IS NOT ? ORDER BY updated DESC, id DESC"
-        with _explained(self._path):
+        with _errors_translated(self._path):
             row = self._db.execute(query, (self._id,)).fetchone()
         if row is None:
             other = "" if self._id is None else "other "
-            raise UsageError(f"there is no {other}conversation to go back to")
+            raise UsageError(f"there are no {other}saved conversations")
         return int(row[0])
 
     def _row(self, id_: int) -> tuple[int, str, float, float, str, int]:
-        """What is to be known of a conversation without its items."""
+        """The row of a conversation. Raises UsageError if it does not exist."""
         row: tuple[int, str, float, float, str, int] | None = None
         if 0 < id_ < 2**63:
-            query = f"SELECT {_KEPT} FROM conversation WHERE id = ?"
+            query = f"SELECT {_SUMMARY_COLUMNS} FROM conversation WHERE id = ?"
             row = self._db.execute(query, (id_,)).fetchone()
         if row is None:
-            hint = "rtchat history list shows those that are kept"
+            hint = "rtchat history list shows the saved conversations"
             raise UsageError(f"there is no conversation {id_}", hint=hint)
         return row
 
@@ -301,20 +314,20 @@ class Store:
 
 
 def _create(path: Path) -> None:
-    """See that the file is there and that, if it is new, nobody else may read it."""
+    """Create the file if it does not exist, so that only its owner can read it."""
     make_private(path.parent)
     try:
-        # Only if it is new: to close a file drops every lock that this process has on it.
+        # Only if it is new: closing a file drops every lock that this process has on it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        if 0 < path.stat().st_size < _SMALLEST:  # SQLite would take it for an empty one
+        if 0 < path.stat().st_size < _MIN_FILE_SIZE:  # SQLite would take it for an empty one
             raise _unreadable(path) from None
 
 
 def _open(path: Path) -> sqlite3.Connection:
     _create(path)
-    # One thread at a time uses it, but not always the same one.
-    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    # Only one thread uses it at a time, but not always the same one.
+    db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         _prepare(db, path)
     except BaseException:
@@ -324,7 +337,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make an open file the history that this program reads and writes."""
+    """Configure an open database, and create or upgrade its tables."""
     for setting in ("foreign_keys = ON", "secure_delete = ON", "synchronous = NORMAL"):
         db.execute(f"PRAGMA {setting}")
     if _version(db, path) < len(schema.MIGRATIONS):
@@ -332,22 +345,22 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         for statements in schema.MIGRATIONS[_version(db, path) :]:
             for statement in statements:
                 db.execute(statement)
-        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
         db.execute("COMMIT")
-    _log_ahead(db)
+    _enable_wal(db)
 
 
-def _log_ahead(db: sqlite3.Connection) -> None:
-    """Write ahead to a log, so that readers and a writer do not wait for each other."""
+def _enable_wal(db: sqlite3.Connection) -> None:
+    """Use a write-ahead log, so that readers and a writer do not wait for each other."""
     for _ in range(10):
         try:
-            # A file system that cannot do it says so by another mode, and does without.
+            # On a file system without support for it, the mode stays as it was.
             db.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_BUSY":
                 raise
-            # SQLite does not wait there for another program that does the same, but it does here.
+            # SQLite does not wait there for another program that does the same. Here it does.
             db.execute("BEGIN EXCLUSIVE")
             db.execute("ROLLBACK")
         else:
@@ -355,24 +368,24 @@ def _log_ahead(db: sqlite3.Connection) -> None:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """The version of the file; HistoryError if this program cannot read it."""
-    # In one statement, as another program may be making the file.
+    """The version of the file. Raises HistoryError if this program cannot read it."""
+    # In one statement, as another program may be creating the file.
     numbers: tuple[int, int, int] = db.execute(
         "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)"
         " FROM pragma_user_version, pragma_application_id"
     ).fetchone()
     version, application, tables = numbers
-    if application != _APPLICATION and (application or version or tables):
+    if application != _APPLICATION_ID and (application or version or tables):
         raise _unreadable(path)
     if version > len(schema.MIGRATIONS):
-        message = f"the history {path} was written by a newer rtchat"
+        message = f"the history {path} was written by a newer version of rtchat"
         raise HistoryError(message, hint="update rtchat")
     return version
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with the file, in words."""
+def _errors_translated(path: Path) -> Iterator[None]:
+    """Turn every error of the file into a HistoryError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -380,7 +393,7 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         name = _ERRNOS.get(error.errno or 0, "")
         raise _failure(path, name, error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:  # what is no JSON, or no State
+    except (ValueError, RecursionError) as error:  # invalid JSON, or not a State
         raise _unreadable(path) from error
 
 
@@ -403,17 +416,17 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
         case "CORRUPT" | "NOTADB":
             return _unreadable(path)
         case "FULL":
-            message, hint = "cannot be written (the disk is full)", "make room on it"
+            message, hint = "cannot be written (the disk is full)", "free some disk space"
         case "BUSY" | "LOCKED":
             message = f"the history {path} is locked by another program"
-            return HistoryBusyError(message, hint="wait for it, or end it")
+            return HistoryBusyError(message, hint="wait until it has finished, or quit it")
         case "READONLY" | "CANTOPEN" | "PERM":
-            message, hint = f"cannot be written ({why})", "make it and its folder writable"
+            message, hint = f"cannot be written ({why})", "make the file and its folder writable"
         case _:
-            message, hint = f"cannot be used ({why})", "look at its folder and its disk"
+            message, hint = f"cannot be used ({why})", "check its folder and its disk"
     return HistoryError(f"the history {path} {message}", hint=hint)
 
 
 def _unreadable(path: Path) -> HistoryError:
-    message = f"the history {path} is damaged, or not one of rtchat's"
-    return HistoryError(message, hint=f"move it away: {path}")
+    message = f"the history {path} is damaged or is not an rtchat history"
+    return HistoryError(message, hint=f"move {path} elsewhere")

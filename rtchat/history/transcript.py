@@ -1,6 +1,6 @@
-"""A kept conversation as it is read again: who said what, and what became of it.
+"""A saved conversation as text entries: who said what, and how each turn ended.
 
-What all that shows one starts from, a terminal as much as a file.
+Exports and the terminal both start from these entries.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rtchat.core.values import (
 Kind: TypeAlias = Literal["instructions", "question", "reply", "call", "output", "other"]
 
 SPOKEN = "(spoken)"
-"""In the place of what was said aloud, where nobody wrote it down."""
+"""Stands for speech that has no transcript."""
 _KINDS: dict[str, Kind] = {"user": "question", "assistant": "reply", "system": "instructions"}
 _NOTES = {
     State.QUEUED: "not sent",
@@ -46,24 +46,24 @@ class TranscriptEntry:
 
     kind: Kind
     name: str
-    """Of the model, the function, or the type of the item; of an output the id of its call."""
+    """The name of the model or function, or the item's type; for an output, its call id."""
     text: str
     note: str
-    """Why there is no more of it; empty if it is complete."""
-    pictures: tuple[str, ...]
-    """As data URLs."""
+    """Why the entry is incomplete; empty if it is complete."""
+    images: tuple[str, ...]
+    """Data URLs."""
     entry: Entry
 
 
-def transcript_entries(kept: StoredConversation) -> Iterator[TranscriptEntry]:
-    """All of it, in order."""
-    for _, turn in groupby(kept.entries, lambda entry: entry.turn):
+def transcript_entries(conversation: StoredConversation) -> Iterator[TranscriptEntry]:
+    """Yield the entries of a conversation in order."""
+    for _, turn in groupby(conversation.entries, lambda entry: entry.turn):
         question, *rest = turn
-        # A question takes over what became of its reply: once is enough to say so.
-        yield _passage(kept, question, "" if rest else _note(question))
+        # A question has the state of its reply, so only one of the two gets a note.
+        yield _transcript_entry(conversation, question, "" if rest else _note(question))
         for entry in rest:
             last = entry is rest[-1] and entry.state is State.COMPLETED
-            yield _passage(kept, entry, _note(question if last else entry))
+            yield _transcript_entry(conversation, entry, _note(question if last else entry))
 
 
 def _note(entry: Entry) -> str:
@@ -71,21 +71,21 @@ def _note(entry: Entry) -> str:
     return f"{note}: {' '.join(entry.reason.split())}" if note and entry.reason else note
 
 
-def _passage(kept: StoredConversation, entry: Entry, note: str) -> TranscriptEntry:
+def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str) -> TranscriptEntry:
     item = entry.item
     kind, name, text = _read(item)
     if kind == "reply":
-        name = entry.model or kept.model or "assistant"
-    pictures: tuple[str, ...] = ()
+        name = entry.model or conversation.model or "assistant"
+    images: tuple[str, ...] = ()
     if isinstance(item, Message):
-        pictures = tuple(part.data for part in item.parts if part.kind == "image")
-    return TranscriptEntry(kind, name, text, note, pictures, entry)
+        images = tuple(part.data for part in item.parts if part.kind == "image")
+    return TranscriptEntry(kind, name, text, note, images, entry)
 
 
 def _read(item: Item) -> tuple[Kind, str, str]:
     match item:
         case Message():
-            return _KINDS[item.role], "", _said(item)
+            return _KINDS[item.role], "", _message_text(item)
         case ToolCall():
             return "call", item.name, item.arguments
         case ToolOutput():
@@ -99,8 +99,8 @@ def _read(item: Item) -> tuple[Kind, str, str]:
     assert_never(item)
 
 
-def _said(message: Message) -> str:
-    """Its words, typed and spoken."""
+def _message_text(message: Message) -> str:
+    """The typed text and the transcripts of a message."""
     text = ""
     for part in message.parts:
         if part.kind == "audio":
@@ -110,28 +110,28 @@ def _said(message: Message) -> str:
     return text
 
 
-def plain(kept: StoredConversation) -> str:
-    """All of it as text: questions as at the prompt, replies as they came."""
-    return "\n\n".join(_plain(passage) for passage in transcript_entries(kept)) + "\n"
+def plain(conversation: StoredConversation) -> str:
+    """A conversation as text: questions as at the prompt, replies as received."""
+    return "\n\n".join(_plain(entry) for entry in transcript_entries(conversation)) + "\n"
 
 
-def _plain(passage: TranscriptEntry) -> str:
-    lines = [opening(passage)]
-    lines += ["[image]"] * len(passage.pictures)
-    if passage.note:
-        lines.append(f"[{passage.note}]")
+def _plain(entry: TranscriptEntry) -> str:
+    lines = [opening(entry)]
+    lines += ["[image]"] * len(entry.images)
+    if entry.note:
+        lines.append(f"[{entry.note}]")
     return "\n".join(line for line in lines if line)
 
 
-def opening(passage: TranscriptEntry) -> str:
-    """Its text, and before it what kind of text that is."""
-    match passage.kind:
+def opening(entry: TranscriptEntry) -> str:
+    """The text of an entry, preceded by its kind."""
+    match entry.kind:
         case "question":
-            return "› " + passage.text.replace("\n", "\n  ")  # noqa: RUF001 # as at the prompt
+            return "› " + entry.text.replace("\n", "\n  ")  # noqa: RUF001 # the mark of the prompt
         case "reply":
-            return passage.text.rstrip("\n")
+            return entry.text.rstrip("\n")
         case "instructions" | "other":
-            return f"[{passage.name or passage.kind}] {passage.text}".rstrip()
+            return f"[{entry.name or entry.kind}] {entry.text}".rstrip()
         case "call" | "output":
-            return f"[{passage.kind} {passage.name}] {passage.text}".rstrip()
-    assert_never(passage.kind)
+            return f"[{entry.kind} {entry.name}] {entry.text}".rstrip()
+    assert_never(entry.kind)

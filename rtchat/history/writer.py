@@ -1,7 +1,7 @@
-"""The history of a running conversation, read and written in a thread of its own.
+"""Reads and writes the history of a running conversation in a separate thread.
 
-A file that is locked, slow or gone never stops the event loop. Entries are written in the order in
-which they were recorded. `store` reads and writes the file itself.
+A file that is locked, slow or missing never blocks the event loop. Entries are written in the order
+in which they were recorded. `store` reads and writes the file itself.
 """
 
 from __future__ import annotations
@@ -20,53 +20,57 @@ from rtchat.system.worker import Worker
 
 T = TypeVar("T")
 
-_CLOSING = 5.0
-"""Seconds to wait at exit for what is not written yet."""
+_CLOSE_TIMEOUT = 5.0
+"""Seconds to wait at exit for entries that are not written yet."""
 
 
 class HistoryWriter:
-    """Keeps a conversation in `store`, which only the thread may use from the first call on."""
+    """Saves a conversation in `store`, which only the thread may use after the first call."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._worker = Worker("history")
         self._is_full = False
-        """Too much was waiting. Nothing more is written: after a gap, entries might end up in the
+        """The queue was full. Nothing more is written: after a gap, entries might end up in the
         wrong conversation."""
         self._recorded = 0
         self._finished = 0
-        """How many of the recorded entries reached the store."""
+        """How many of the recorded entries were passed to the store."""
 
     def begin(self) -> None:
         """Entries recorded from now on belong to a new conversation."""
         self._do(self._store.begin)
 
-    def resume(self, kept: StoredConversation) -> None:
+    def resume(self, conversation: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
-        self._do(partial(self._store.resume, kept))
+        self._do(partial(self._store.resume, conversation))
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
-        """Keep an entry. It is on disk when the future is done; an OutputError says why not."""
+        """Save an entry. It is on disk when the future is done. The future raises OutputError if
+        the entry cannot be written."""
         self._recorded += 1
         return self._call(partial(self._record, entry))
 
     def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
-        """Read a conversation, by default the latest one before this. UsageError if not found."""
+        """Read a conversation, by default the latest one before this.
+
+        The future raises UsageError if there is no such conversation.
+        """
         return self._call(partial(self._store.find, id))
 
     def close(self) -> str:
-        """Write what is left, within a few seconds. Return a message if entries were lost, unless
-        none could ever be written, which the first of them said."""
+        """Write the remaining entries, within a few seconds. Return a message if entries were lost,
+        unless no entry could be written: then the first one has already reported why."""
         with suppress(queue.Full):
             self._worker.do(self._store.close)
-        self._worker.close(_CLOSING)
+        self._worker.close(_CLOSE_TIMEOUT)
         lost = self._recorded - self._finished + self._store.unwritten
-        trouble = self._store.trouble
-        is_unusable = self._store.id is None and not isinstance(trouble, HistoryBusyError)
-        if not lost or (trouble and is_unusable):
+        write_error = self._store.write_error
+        was_never_usable = self._store.id is None and not isinstance(write_error, HistoryBusyError)
+        if not lost or (write_error and was_never_usable):
             return ""
         entries = "1 entry" if lost == 1 else f"{lost} entries"
-        why = trouble or f"the history did not respond for {_CLOSING:g} s"
+        why = write_error or f"the history did not respond for {_CLOSE_TIMEOUT:g} s"
         return f"{entries} of the conversation could not be written: {why}"
 
     def _record(self, entry: Entry) -> None:
@@ -88,6 +92,6 @@ class HistoryWriter:
                 self._is_full = True
         failed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         failed.set_exception(
-            OutputError("the history does not respond: nothing more will be written to it")
+            OutputError("the history is not responding; nothing more will be saved")
         )
         return failed

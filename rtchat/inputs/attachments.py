@@ -22,6 +22,7 @@ from rtchat.core.events import Attached
 from rtchat.core.values import Part
 from rtchat.inputs import images
 from rtchat.system.blocking import read_some
+from rtchat.system.files import open_regular, shown_name, unreadable
 
 MAX_TEXT = 5_000_000
 """Bytes of a text file."""
@@ -40,7 +41,7 @@ def read(path: Path) -> Attached:
     Raises:
         UsageError: it cannot be read, or its kind or size is not supported.
     """
-    return _part(_contents(path), _on_a_line(path.name))
+    return _part(_contents(path), shown_name(path.name))
 
 
 def attach(entered: str) -> Attached:
@@ -53,7 +54,7 @@ def text(entered: str) -> str:
     """Read the text file that the user entered. Raises UsageError if it cannot be read, is empty or
     is not text."""
     path = _entered_path(entered)
-    return _text(_contents(path), _on_a_line(path.name))
+    return _text(_contents(path), shown_name(path.name))
 
 
 def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
@@ -127,22 +128,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _contents(path: Path) -> bytes:
-    shown = _on_a_line(str(path))
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{shown} is a folder", hint="attach its files one by one")
-        if not stat.S_ISREG(mode):
-            hint = "name a regular file; rtchat once --attach - attaches piped input"
-            raise UsageError(f"{shown} is not a regular file", hint=hint)
-        # Non-blocking, in case it has become a FIFO meanwhile.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
-        raise _unreadable(shown, error) from error
-    try:
-        return _bytes(file, shown)
-    finally:
-        os.close(file)
+    with open_regular(
+        path,
+        folder_hint="attach its files one by one",
+        special_hint="name a regular file; rtchat once --attach - attaches piped input",
+    ) as file:
+        return _bytes(file, shown_name(path))
 
 
 def _piped(descriptor: int | None) -> Attached:
@@ -162,16 +153,9 @@ def _bytes(file: int, shown: str) -> bytes:
                 return bytes(data)
             data += chunk
     except OSError as error:
-        raise _unreadable(shown, error) from error
+        raise unreadable(shown, error) from error
     limit = images.format_size(_MAX_READ)
     raise UsageError(f"{shown} is larger than {limit}", hint="attach a smaller file")
-
-
-def _unreadable(shown: str, error: OSError | ValueError) -> UsageError:
-    if isinstance(error, FileNotFoundError):
-        return UsageError(f"file not found: {shown}", hint="check the file name")
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return UsageError(f"{shown} cannot be read ({why})", hint="check its name and permissions")
 
 
 # ------------------------------------------------------------------------------------------ content
@@ -219,10 +203,3 @@ def _text(data: bytes, name: str) -> str:
 
 def _unsupported(name: str) -> UsageError:
     return UsageError(f"{name} is not UTF-8 text, PNG or JPEG", hint="convert it to one of these")
-
-
-def _on_a_line(name: str) -> str:
-    """A file name with unprintable characters replaced, for a model and the user."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
-    )

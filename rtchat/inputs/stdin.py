@@ -12,11 +12,11 @@ import select
 import threading
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import InputEnded, LocalEvent, UserSaid
 from rtchat.system.blocking import read_some
+from rtchat.system.loop import post_to
 
 SILENCE_SECONDS = 1.0
 """Seconds without input after which the user is told that stdin is being read."""
@@ -123,12 +123,11 @@ async def read_lines(
     is_stopped = threading.Event()
 
     def read() -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            for event in _questions(descriptor):
-                wanted.acquire()
-                if is_stopped.is_set():
-                    return
-                loop.call_soon_threadsafe(queue.put_nowait, event)
+        for event in _questions(descriptor):
+            wanted.acquire()
+            if is_stopped.is_set():
+                return
+            post_to(loop, queue.put_nowait, event)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
     try:

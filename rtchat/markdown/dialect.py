@@ -17,7 +17,6 @@ from itertools import takewhile
 from typing import Any, TypeAlias
 
 from markdown_it import MarkdownIt
-from markdown_it.common.utils import mdTrim
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_block import blockquote as quote_rule
 from markdown_it.rules_block import heading as heading_rule
@@ -177,7 +176,7 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     ends = state.md.block.ruler.getRules("blockquote")
     row = line + 2
     while row < end and state.sCount[row] >= state.blkIndent and not state.is_code_block(row):
-        source = mdTrim(_source(state, row))
+        source = _source(state, row).strip()
         if not source or any(rule(state, row, end, True) for rule in ends):
             break
         _read_row(state, row, source, columns)
@@ -196,7 +195,7 @@ def _read_row(state: StateBlock, line: int, source: str, columns: int) -> None:
     state.push("tr_open", "tr", 1)
     for cell in cells[:columns]:
         token = state.push("inline", "", 0)
-        token.content, token.map = mdTrim(cell), [line, line + 1]
+        token.content, token.map = cell.strip(), [line, line + 1]
     state.push("tr_close", "tr", -1)
 
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate, takewhile, zip_longest
 
-from markdown_it.common.utils import mdTrim
 from markdown_it.token import Token
 
 from rtchat.core.values import value
@@ -270,7 +269,7 @@ def _final(leaf: _Leaf, lines: list[str], *, is_continued: bool) -> int:
             rows = lines[leaf.start + 2 : leaf.end]
             return leaf.end if is_continued or rows_that_set_widths(rows) < len(rows) else 0
         case "long" if leaf.end == len(lines):  # its last line may become the head of a table
-            before = mdTrim(leaf.token.content.rpartition("\n")[0])
+            before = leaf.token.content.rpartition("\n")[0].strip()
             return leaf.end - 1 if is_long(before) else 0
         case _:
             return 0

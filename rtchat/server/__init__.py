@@ -1,6 +1,7 @@
-"""A Realtime server: what `rtchat serve` runs by itself and `--local` within the program.
+"""A Realtime server: `rtchat serve` runs it on its own, `--local` inside the program.
 
-May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start at `protocol.py`, one client's
-conversation without I/O, then `sockets.py`, the same over WebSockets. `engine.py` and `voice.py`
-are the protocols that the models implement; `factory.py` chooses between them by name.
+May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start with `protocol.py`, which
+handles one client's session without I/O, then read `connection.py`, which serves it over a
+WebSocket. `engine.py` and `voice.py` define the protocols that models implement; `factory.py`
+selects them by name.
 """

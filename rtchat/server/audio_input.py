@@ -1,6 +1,7 @@
-"""What one client says aloud: its audio becomes turns, the turns items, and these get their words.
+"""A client's audio input: audio becomes turns, turns become items, items get transcripts.
 
-Deterministic and without I/O: whoever calls has a `Transcribe` done and brings its words back.
+Deterministic and without I/O: the caller carries out each `Transcribe` and passes the transcript
+back.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rtchat.core.events import (
 from rtchat.core.values import BYTES_A_MS, Channel, Item, JsonObject, Message, Options, Part, value
 from rtchat.server.items import InvalidItemError, Items
 from rtchat.server.turn_detection import (
-    LONGEST_MS,
+    MAX_TURN_MS,
     TurnBegan,
     TurnDetector,
     TurnOptions,
@@ -35,13 +36,13 @@ from rtchat.wire.fields import Fields
 from rtchat.wire.server_events import ServerMessage, Transcribed
 from rtchat.wire.validators import FieldError
 
-_SHORTEST_MS = 100
-"""The least that can be committed."""
+_MIN_COMMIT_MS = 100
+"""The minimum length of audio that can be committed, in milliseconds."""
 
 
 @value
 class Transcribe:
-    """Find the words in this audio, for `hear`, and then `heard`."""
+    """Transcribe this audio: pass each piece to `add_transcript`, then call `end_transcript`."""
 
     item_id: str
     audio: bytes
@@ -49,7 +50,7 @@ class Transcribe:
 
 @value
 class TurnOver:
-    """The user has spoken and waits for a response to this item, if there are words in it."""
+    """The user has finished a turn. The item gets a response if its transcript has words."""
 
     item_id: str
 
@@ -59,11 +60,11 @@ Step: TypeAlias = ServerMessage | Transcribe | TurnOver
 
 @dataclass
 class _AwaitingTranscript:
-    """An item whose words are to come."""
+    """An item that waits for its transcript."""
 
     message: Message
     size: int
-    """Bytes of audio."""
+    """The size of the audio in bytes."""
     pieces: list[str] = field(default_factory=list)
 
     @property
@@ -72,130 +73,134 @@ class _AwaitingTranscript:
 
     @property
     def index(self) -> int:
-        """Of the part that they are for."""
+        """The index of the content part that gets the transcript."""
         return self.message.parts.index(Part("audio"))
 
 
 class AudioInput:
-    """The ears of one conversation, whose items it adds to. Without a voice it refuses."""
+    """The audio input of one conversation. Adds the spoken items to `items`. If `voice` is a
+    string, audio is refused with it as the reason."""
 
     def __init__(
         self, voice: Voice | str, items: Items, new_id: Callable[[str], str], session: JsonObject
     ) -> None:
-        self._ears = voice if isinstance(voice, str) else TurnDetector(voice.detector)
+        self._detector = voice if isinstance(voice, str) else TurnDetector(voice.detector)
         self._items = items
         self._new_id = new_id
         self._turns: TurnOptions | None = None
-        self._is_written_down = False
-        self._speaking = ""
-        """The id of the item that is being spoken."""
-        self._unheard: dict[str, _AwaitingTranscript] = {}
-        """Items whose words are to come."""
+        self._reports_transcripts = False
+        self._speech_item_id = ""
+        """The id of the item for the current speech."""
+        self._awaiting: dict[str, _AwaitingTranscript] = {}
+        """Items that wait for their transcripts."""
         self.configure(session)
 
     @property
     def interrupts(self) -> bool:
-        """Whether speech ends the running response."""
+        """Whether speech cancels the active response."""
         return self._turns is not None and self._turns.interrupts
 
     @property
-    def is_spoken_to(self) -> bool:
+    def is_speech_active(self) -> bool:
         """Whether the user is speaking."""
-        return self._speaking != ""
+        return self._speech_item_id != ""
 
     @property
     def size(self) -> int:
-        """Bytes of audio that wait to be committed or recognised."""
-        buffered = 0 if isinstance(self._ears, str) else self._ears.size
+        """Bytes of audio not yet committed or transcribed."""
+        buffered = 0 if isinstance(self._detector, str) else self._detector.size
         return buffered + self.untranscribed_bytes
 
     @property
     def untranscribed_bytes(self) -> int:
-        """Bytes of audio that wait to be recognised."""
-        return sum(awaiting_transcript.size for awaiting_transcript in self._unheard.values())
+        """Bytes of audio not yet transcribed."""
+        return sum(awaiting.size for awaiting in self._awaiting.values())
 
     @property
     def awaiting_transcript(self) -> Collection[str]:
-        """The ids of the items whose words are to come."""
-        return self._unheard.keys()
+        """The ids of the items that wait for their transcripts."""
+        return self._awaiting.keys()
 
     def reserves(self, item_id: str) -> bool:
-        """Whether this id is that of an item to come, or of one whose words are to come."""
-        return item_id in {self._speaking, *self._unheard}
+        """Whether this id belongs to the current speech or to an item without its transcript."""
+        return item_id in {self._speech_item_id, *self._awaiting}
 
     def configure(self, session: JsonObject) -> None:
-        """The whole session, as it is told to the client, is this from here on."""
+        """Apply a complete session object, as the client sees it."""
         self._turns = read_turn_options(session)
         transcribes = session.get("type") == "transcription"
         if transcribes and self._turns:
             self._turns = replace(self._turns, auto_respond=False, interrupts=False)
-        asked = Fields(session, []).fields("audio").fields("input").data.get("transcription")
-        self._is_written_down = transcribes or asked is not None
-        if isinstance(self._ears, TurnDetector):
-            self._ears.listen_for(self._turns)
+        transcription = (
+            Fields(session, []).fields("audio").fields("input").data.get("transcription")
+        )
+        self._reports_transcripts = transcribes or transcription is not None
+        if isinstance(self._detector, TurnDetector):
+            self._detector.configure(self._turns)
         if self._turns is None:
-            self._speaking = ""
+            self._speech_item_id = ""
 
-    # -------------------------------------------------------------------------------- the buffer
+    # ---------------------------------------------------------------------------------- the buffer
 
-    def obey(self, command: AppendAudio | CommitAudio | ClearAudio) -> Iterator[Step]:
-        """What a client does to its audio. Raises `InvalidItemError`."""
-        if isinstance(self._ears, str):
-            raise InvalidItemError("audio_not_supported", f"{self._ears}; send text.")
+    def execute(self, command: AppendAudio | CommitAudio | ClearAudio) -> Iterator[Step]:
+        """Carry out a client's command. Raises `InvalidItemError`."""
+        if isinstance(self._detector, str):
+            raise InvalidItemError("audio_not_supported", f"{self._detector}. Send text instead.")
         match command:
             case AppendAudio(audio):
-                return self._append(self._ears, audio)
+                return self._append(self._detector, audio)
             case CommitAudio():
-                return self._commit(self._ears)
+                return self._commit(self._detector)
             case ClearAudio():
-                return self._clear(self._ears)
+                return self._clear(self._detector)
         assert_never(command)
 
-    def _append(self, ears: TurnDetector, audio: bytes) -> Iterator[Step]:
-        if not ears.has_room_for(audio):
-            most = LONGEST_MS // 60_000
-            message = f"The buffer holds {most} minutes, and is full: commit or clear it."
+    def _append(self, detector: TurnDetector, audio: bytes) -> Iterator[Step]:
+        if not detector.has_room_for(audio):
+            minutes = MAX_TURN_MS // 60_000
+            message = f"The buffer is full ({minutes} minutes). Commit or clear it."
             raise InvalidItemError("input_audio_buffer_full", message, "audio")
-        for mark in ears.hear(audio):
-            if isinstance(mark, TurnBegan):
-                self._speaking = self._new_id("item")
-                yield SpeechStarted(self._speaking, mark.start_ms)
+        for boundary in detector.feed(audio):
+            if isinstance(boundary, TurnBegan):
+                self._speech_item_id = self._new_id("item")
+                yield SpeechStarted(self._speech_item_id, boundary.start_ms)
                 continue
-            yield SpeechStopped(self._speaking, mark.end_ms)
-            item_id = self._speaking
-            yield from self._make_item(mark.audio)
+            yield SpeechStopped(self._speech_item_id, boundary.end_ms)
+            item_id = self._speech_item_id
+            yield from self._make_item(boundary.audio)
             if self._turns is not None and self._turns.auto_respond:
                 yield TurnOver(item_id)
 
-    def _commit(self, ears: TurnDetector) -> Iterator[Step]:
-        if ears.milliseconds < _SHORTEST_MS:
+    def _commit(self, detector: TurnDetector) -> Iterator[Step]:
+        if detector.milliseconds < _MIN_COMMIT_MS:
             message = (
-                f"The buffer is too short to commit: {_SHORTEST_MS} ms of audio is the least, and "
-                f"it has {ears.milliseconds:.2f} ms."
+                "Error committing input audio buffer: buffer too small. Expected at least "
+                f"{_MIN_COMMIT_MS}ms of audio, but buffer only has "
+                f"{detector.milliseconds:.2f}ms of audio."
             )
             raise InvalidItemError("input_audio_buffer_commit_empty", message)
-        yield from self._make_item(ears.take())
+        yield from self._make_item(detector.take())
 
-    def _clear(self, ears: TurnDetector) -> Iterator[Step]:
-        ears.take()
-        self._speaking = ""
+    def _clear(self, detector: TurnDetector) -> Iterator[Step]:
+        detector.take()
+        self._speech_item_id = ""
         yield AudioCleared()
 
     def _make_item(self, audio: bytes) -> Iterator[Step]:
-        item_id = self._speaking or self._new_id("item")
-        self._speaking = ""
+        item_id = self._speech_item_id or self._new_id("item")
+        self._speech_item_id = ""
         message = Message("user", (Part("audio"),), item_id, "completed")
         previous = self._items.append(message)
         yield AudioCommitted(item_id, previous)
         yield ItemAdded(message, previous)
         yield ItemDone(message, previous)
-        yield self.begin(message, audio)
+        yield self.start_transcription(message, audio)
 
-    # ------------------------------------------------------------------------------ their words
+    # --------------------------------------------------------------------------------- transcripts
 
-    def split(self, item: Item, path: str) -> tuple[Item, bytes]:
-        """A client's own item without its audio, and the audio that has no words yet."""
-        if isinstance(self._ears, str) or not isinstance(item, Message) or item.role != "user":
+    def split_audio(self, item: Item, path: str) -> tuple[Item, bytes]:
+        """Split a client's item into the item without audio and the audio to transcribe."""
+        if isinstance(self._detector, str) or not isinstance(item, Message) or item.role != "user":
             return item, b""
         audio = b""
         for index, part in enumerate(item.parts):
@@ -207,51 +212,52 @@ class AudioInput:
         parts = tuple(replace(p, data="") if p.kind == "audio" else p for p in item.parts)
         return replace(item, parts=parts), audio[: len(audio) // 2 * 2]
 
-    def begin(self, message: Item, audio: bytes) -> Transcribe:
-        """Have an item heard."""
+    def start_transcription(self, message: Item, audio: bytes) -> Transcribe:
+        """Transcribe the audio of an item."""
         assert isinstance(message, Message)
-        self._unheard[message.id] = _AwaitingTranscript(message, len(audio))
+        self._awaiting[message.id] = _AwaitingTranscript(message, len(audio))
         return Transcribe(message.id, audio)
 
-    def hear(self, item_id: str, piece: str) -> list[ServerMessage]:
-        """The next words of an item, and what the client is told of them."""
-        awaiting_transcript = self._unheard[item_id]
-        awaiting_transcript.pieces.append(piece)
+    def add_transcript(self, item_id: str, piece: str) -> list[ServerMessage]:
+        """Add the next piece of an item's transcript. Returns the events for the client."""
+        awaiting = self._awaiting[item_id]
+        awaiting.pieces.append(piece)
         if (
             not piece
-            or not self._is_written_down
-            or not self._is_known(awaiting_transcript.message)
+            or not self._reports_transcripts
+            or not self._is_in_conversation(awaiting.message)
         ):
             return []
-        return [Delta(Channel.HEARD, piece, "", item_id, 0, awaiting_transcript.index)]
+        return [Delta(Channel.HEARD, piece, "", item_id, 0, awaiting.index)]
 
-    def heard(self, item_id: str, failure: str) -> tuple[Item, list[ServerMessage]]:
-        """The item with all its words, and what the client is told of that."""
-        awaiting_transcript = self._unheard.pop(item_id)
+    def end_transcript(self, item_id: str, failure: str) -> tuple[Item, list[ServerMessage]]:
+        """End an item's transcript, or fail it if `failure` is not empty. Returns the item with its
+        transcript and the events for the client."""
+        awaiting = self._awaiting.pop(item_id)
         before, index, text = (
-            awaiting_transcript.message,
-            awaiting_transcript.index,
-            "".join(awaiting_transcript.pieces),
+            awaiting.message,
+            awaiting.index,
+            "".join(awaiting.pieces),
         )
         parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
         item = replace(before, parts=parts)
-        if not self._is_known(before):
+        if not self._is_in_conversation(before):
             return item, []
         self._items.replace(item)
-        if not self._is_written_down:
+        if not self._reports_transcripts:
             return item, []
         if failure:
             return item, [TranscriptionFailed(item_id, failure, index)]
-        return item, [Transcribed(item_id, index, text, awaiting_transcript.seconds)]
+        return item, [Transcribed(item_id, index, text, awaiting.seconds)]
 
-    def _is_known(self, message: Message) -> bool:
-        """Whether it is part of the conversation, and not deleted. To compare items would be slow:
-        there may be thousands."""
+    def _is_in_conversation(self, message: Message) -> bool:
+        """Whether the item is in the conversation and not deleted. Compares identities, because
+        comparing the contents of thousands of items would be slow."""
         return any(known is message for known in self._items)
 
 
 def as_text(item: Item) -> Item:
-    """A message as those read it who have no ears."""
+    """A message with its audio replaced by the transcript."""
     if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
         return item
     parts = tuple(Part("text", p.text) if p.kind == "audio" else p for p in item.parts)
@@ -259,10 +265,10 @@ def as_text(item: Item) -> Item:
 
 
 def check_formats(options: Options, path: str) -> None:
-    """Raises `InvalidItemError` where audio is asked for that this server has not."""
+    """Raises `InvalidItemError` for an audio format other than `audio/pcm`."""
     audio = Fields(options.other, []).fields("audio")
     for way in ("input", "output"):
         kind = audio.fields(way).fields("format").text("type")
         if kind not in ("", "audio/pcm"):
-            message = f"This server hears and speaks audio/pcm only, not {kind}."
+            message = f"Invalid value: '{kind}'. Supported values are: 'audio/pcm'."
             raise InvalidItemError("invalid_value", message, f"{path}.audio.{way}.format.type")

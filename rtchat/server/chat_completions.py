@@ -1,12 +1,10 @@
-"""Chat completions, the API that most engines serve: where one is, what it is asked, what it says.
+"""The chat completions API, which most engines serve: its address, requests and responses.
 
-Source: OpenAI's reference of `/v1/chat/completions`; where engines differ from it, the comments say
-so.
+Source: OpenAI's reference of `/v1/chat/completions`. Comments note where engines differ from it.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit, urlunsplit
@@ -24,19 +22,20 @@ from rtchat.core.values import (
     value,
 )
 from rtchat.server.engine import CallPiece, Finish, ModelInput
+from rtchat.system.network import is_loopback
 from rtchat.wire.client_events import ToolSettings
 from rtchat.wire.fields import Fields, read_json
 
 UPSTREAM_SECONDS = 300.0
-"""Seconds that an engine may take for the next piece of an answer: a small machine needs minutes
-to read a large prompt."""
+"""The default time limit for the next piece of an answer. A small machine needs minutes to process
+a large prompt."""
 
-# -------------------------------------------------------------------------------------------- where
+# ----------------------------------------------------------------------------------------- address
 
 
 @value
 class Upstream:
-    """An engine's address, the model to ask it for, and the key that it wants, if any."""
+    """An engine's URL, the model to request, and the API key, if it needs one."""
 
     url: str
     model: str
@@ -46,29 +45,30 @@ class Upstream:
         return f"Upstream({self.url!r}, {self.model!r})"
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is on this machine."""
-        return _is_loopback(urlsplit(self.url).hostname or "")
+    def is_local(self) -> bool:
+        """Whether the engine runs on this machine."""
+        return is_loopback(urlsplit(self.url).hostname)
 
 
 def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> Upstream:
-    """Check and put together where an engine is; `url` is that of its API (`http://host/v1`).
+    """Make an `Upstream` from the base URL of its API (`http://host/v1`).
 
-    Raises `UsageError` if that is no such URL, or the key would cross a network unencrypted.
+    Raises `UsageError` if the URL is invalid or the key would be sent unencrypted over a network.
     """
     try:
         parts = urlsplit(url)
-        is_sound = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
+        is_valid = bool(parts.hostname) and parts.scheme in ("http", "https") and parts.port != 0
     except ValueError:
-        parts, is_sound = urlsplit(""), False
-    if not is_sound or not url.isprintable() or " " in url or "@" in parts.netloc:
-        message = "--upstream is no URL of an API, or has a password in it"
-        raise UsageError(message, hint="write it as http://host:port/v1; keys: --upstream-key-file")
+        parts, is_valid = urlsplit(""), False
+    if not is_valid or not url.isprintable() or " " in url or "@" in parts.netloc:
+        message = "invalid value for --upstream (expected an http or https URL without a password)"
+        hint = "use the form http://host:port/v1 and pass a key with --upstream-key-file"
+        raise UsageError(message, hint=hint)
     if not (key.isascii() and key.isprintable()):
-        raise UsageError("the upstream's key has characters that no key can have")
-    if key and parts.scheme == "http" and not (insecure or _is_loopback(parts.hostname or "")):
-        message = f"refusing to send the upstream's key over plain http:// to {parts.hostname}"
-        raise UsageError(message, hint="use https://, or --insecure if that network is yours")
+        raise UsageError("the upstream's key contains invalid characters")
+    if key and parts.scheme == "http" and not (insecure or is_loopback(parts.hostname)):
+        message = f"the upstream's key would be sent unencrypted to {parts.hostname}"
+        raise UsageError(message, hint="use https://, or --insecure on a trusted network")
     path = parts.path.rstrip("/") or "/v1"
     if not path.endswith(_ENDPOINT):
         path += _ENDPOINT
@@ -78,14 +78,7 @@ def upstream(url: str, model: str, key: str = "", *, insecure: bool = False) -> 
 _ENDPOINT = "/chat/completions"
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-# ------------------------------------------------------------------------------------------ request
+# ----------------------------------------------------------------------------------------- request
 
 
 def write_request(prompt: ModelInput, model: str) -> JsonObject:
@@ -97,18 +90,20 @@ def write_request(prompt: ModelInput, model: str) -> JsonObject:
         "stream_options": {"include_usage": True},
     }
     if prompt.max_output_tokens is not None:
-        # Not `max_completion_tokens`, which is newer and not known everywhere.
+        # Not `max_completion_tokens`, which some engines do not know yet.
         body["max_tokens"] = prompt.max_output_tokens
     return body | _tools(prompt.tools)
 
 
 def not_supported(prompt: ModelInput) -> Finish | None:
-    """Why it cannot be asked at all: chat completions hear no raw audio."""
-    asked = [item for item in prompt.items if isinstance(item, Message) and item.role == "user"]
-    parts = asked[-1].parts if asked else ()
+    """The failure for a prompt that chat completions do not support (untranscribed audio)."""
+    user_messages = [
+        item for item in prompt.items if isinstance(item, Message) and item.role == "user"
+    ]
+    parts = user_messages[-1].parts if user_messages else ()
     if all(part.kind != "audio" or part.text for part in parts):
         return None
-    return failed("The upstream reads text and images, no audio.", "audio_not_supported")
+    return failed("The upstream does not support audio input.", "audio_not_supported")
 
 
 def _tools(tools: ToolSettings) -> dict[str, object]:
@@ -155,7 +150,7 @@ def _messages(prompt: ModelInput) -> list[dict[str, object]]:
 def _add_calls(
     chat: list[dict[str, object]], calls: Sequence[ToolCall], outputs: dict[str, str]
 ) -> None:
-    """Calls and what they gave: right behind each other, as most engines refuse other orders."""
+    """Add calls, directly followed by their outputs: most engines refuse any other order."""
     if not calls:
         return
     if not chat or chat[-1]["role"] != "assistant":
@@ -174,7 +169,7 @@ def _add_calls(
 
 
 def _arguments(call: ToolCall) -> str:
-    # Engines whose templates read the arguments fail for ever on those that are no JSON.
+    # Engines whose templates parse the arguments would fail on every later request.
     try:
         return call.arguments if isinstance(json.loads(call.arguments), dict) else "{}"
     except (ValueError, RecursionError):
@@ -183,11 +178,11 @@ def _arguments(call: ToolCall) -> str:
 
 def _message(item: Item) -> list[dict[str, object]]:
     if not isinstance(item, Message):
-        return []  # an output stands behind its call, and of MCP engines know nothing
+        return []  # outputs are added with their calls; engines do not support MCP
     if any(part.kind == "image" for part in item.parts):
         content = [_part(part) for part in item.parts if part.kind == "image" or part.text]
         return [{"role": item.role, "content": content}]
-    # A string: not every engine takes lists where there is nothing but text.
+    # A string, because some engines do not accept a list for text only.
     text = "\n".join(part.text for part in item.parts if part.text)
     return [{"role": item.role, "content": text}] if text else []
 
@@ -198,46 +193,46 @@ def _part(part: Part) -> dict[str, object]:
     return {"type": "text", "text": part.text}
 
 
-# ----------------------------------------------------------------------------------------- answer
+# ------------------------------------------------------------------------------------------ answer
 
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _DONE = "[DONE]"
 _FAILED = "upstream_error"
-_TOO_LONG = "context_length_exceeded"
-_LONGEST_MESSAGE = 1000
+_CONTEXT_EXCEEDED = "context_length_exceeded"
+_MAX_MESSAGE_CHARS = 1000
 _KNOWN = {
     "insufficient_quota": "insufficient_quota",
     "rate_limit_exceeded": "rate_limit_exceeded",
-    _TOO_LONG: _TOO_LONG,
-    "exceed_context_size_error": _TOO_LONG,  # llama.cpp's
+    _CONTEXT_EXCEEDED: _CONTEXT_EXCEEDED,
+    "exceed_context_size_error": _CONTEXT_EXCEEDED,  # llama.cpp's
 }
-"""Codes that mean to a client what they mean to us. Others would mislead it: the key, the model
-and the address that they may be about are not the client's."""
+"""Error codes that are passed on to clients. Other codes, about the upstream's key, model or
+address, would mislead a client."""
 
 
 def failed(message: str, code: str = _FAILED) -> Finish:
-    """The end of a reply that failed."""
-    return Finish(Status.FAILED, code=code, message=message[:_LONGEST_MESSAGE])
+    """The end of a failed response."""
+    return Finish(Status.FAILED, code=code, message=message[:_MAX_MESSAGE_CHARS])
 
 
 def read_error(body: str, status: int, retry_after: str = "") -> Finish:
-    """What an answer of another HTTP status than 200 means."""
+    """The failure for an HTTP status other than 200."""
     try:
         data = read_json(body)
     except (ValueError, RecursionError):
         data = None
     code, message = _error(data if isinstance(data, dict) else {})
-    said = f"The upstream answered HTTP {status}{': ' if message else ''}{message}".rstrip(".")
+    text = f"The upstream returned HTTP {status}{': ' if message else ''}{message}".rstrip(".")
     if status == 429 and not code:
         code = "rate_limit_exceeded"
-    if retry_after.isdecimal() and "try again in" not in said:
-        said = f"{said}. Please try again in {int(retry_after[:6])}s"
-    return failed(f"{said}.", code or _FAILED)
+    if retry_after.isdecimal() and "try again in" not in text:
+        text = f"{text}. Please try again in {int(retry_after[:6])}s"
+    return failed(f"{text}.", code or _FAILED)
 
 
 def _error(data: JsonObject) -> tuple[str, str]:
-    """The code, if it is one of those known, and the message: of `{"error": {…}}`, as most have
-    it, of `{"error": "…"}`, or of an object with the message itself."""
+    """The code, if known, and the message, from `{"error": {…}}` (most engines), `{"error": "…"}`
+    or `{"message": "…"}`."""
     error = data.get("error")
     if isinstance(error, str):
         return "", error
@@ -250,12 +245,12 @@ def _read_chunk(data: str) -> Fields | Finish:
     try:
         chunk = read_json(data)
     except (ValueError, RecursionError) as error:
-        return failed(f"The upstream sent what is no JSON: {error}.")
+        return failed(f"The upstream sent invalid JSON: {error}.")
     if not isinstance(chunk, dict):
-        return failed("The upstream sent JSON that is no object.")
+        return failed("The upstream sent JSON that is not an object.")
     if chunk.get("error") or chunk.get("object") == "error":
         code, message = _error(chunk)
-        return failed(f"The upstream failed: {message or 'it did not say why'}", code or _FAILED)
+        return failed(f"The upstream failed: {message or 'unknown error'}", code or _FAILED)
     return Fields(chunk, [])
 
 
@@ -266,25 +261,25 @@ class _Call:
 
 
 class ChunkReader:
-    """Reads the events of one stream."""
+    """Reads the events of one response stream."""
 
     def __init__(self) -> None:
         self._reason = ""
         self._usage: Usage | None = None
         self._calls: dict[int, _Call] = {}
-        self._begun = 0
+        self._call_count = 0
         self.has_ended = False
         """Whether a `Finish` has been read."""
         self.has_failed = False
-        """Whether that was a failure: nothing more of the stream is worth hearing."""
+        """Whether that `Finish` was a failure, so that the rest of the stream can be ignored."""
 
     @property
     def is_over(self) -> bool:
-        """Whether what has come is the whole answer."""
+        """Whether the answer is complete."""
         return bool(self._reason)
 
     def read(self, data: str) -> Iterator[str | CallPiece | Finish]:
-        """The pieces in an event; with a `Finish` the answer is over."""
+        """The pieces in an event. A `Finish` ends the answer."""
         if not data:
             return
         if data.strip() == _DONE:
@@ -300,9 +295,9 @@ class ChunkReader:
             yield from self._chunk(chunk)
 
     def end(self) -> Finish:
-        """The end, when no more events come."""
+        """The `Finish` when the stream has ended."""
         if not self._reason:
-            return failed("The upstream broke off before the end of its answer.")
+            return failed("The upstream closed the stream before the end of the response.")
         if self._reason in _REASONS:
             return Finish(Status.INCOMPLETE, _REASONS[self._reason], usage=self._usage)
         return Finish(usage=self._usage)
@@ -322,11 +317,11 @@ class ChunkReader:
         function = call.fields("function")
         index, call_id, name = call.integer("index"), call.text("id"), function.text("name")
         known = self._calls.get(index)
-        # Some engines give every call the same index; some repeat the name with every piece.
+        # Some engines use the same index for every call; some repeat the name in every piece.
         is_new = known is None or (call_id not in ("", known.id) and name != "")
         if known is None or is_new:
-            known = self._calls[index] = _Call(self._begun, call_id)
-            self._begun += 1
+            known = self._calls[index] = _Call(self._call_count, call_id)
+            self._call_count += 1
         arguments = function.piece("arguments")
         if is_new:
             yield CallPiece(known.number, arguments, name, call_id)
@@ -335,8 +330,12 @@ class ChunkReader:
 
 
 def _usage(usage: Fields) -> Usage | None:
-    heard, said = usage.integer("prompt_tokens"), usage.integer("completion_tokens")
-    if not heard and not said:
+    prompt_tokens, output_tokens = (
+        usage.integer("prompt_tokens"),
+        usage.integer("completion_tokens"),
+    )
+    if not prompt_tokens and not output_tokens:
         return None
     cached = usage.fields("prompt_tokens_details").integer("cached_tokens")
-    return Usage(heard, cached, said, usage.integer("total_tokens") or heard + said)
+    total = usage.integer("total_tokens") or prompt_tokens + output_tokens
+    return Usage(prompt_tokens, cached, output_tokens, total)

@@ -1,6 +1,6 @@
-"""What answers: the protocol between a client's dialogue and an engine.
+"""The protocol between a client's session and the engine that generates responses.
 
-An engine is shared by all clients and keeps nothing about them: it is given everything each time.
+All clients share one engine. It keeps no state about them: each prompt is complete.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rtchat.wire.client_events import ToolSettings
 
 @value
 class ModelInput:
-    """What to answer. `max_output_tokens` None means as many as the engine likes; `is_spoken` says
-    that the answer is read aloud, where nobody skips what is too long."""
+    """A prompt. If `max_output_tokens` is None, the engine chooses the limit. If `is_spoken`, the
+    answer will be spoken, so it should be short."""
 
     instructions: str
     items: tuple[Item, ...]
@@ -30,12 +30,12 @@ class ModelInput:
     @property
     def question(self) -> str:
         """The text of the user's last message."""
-        asked = (item for item in reversed(self.items) if isinstance(item, Message))
-        return next((item.text for item in asked if item.role == "user"), "")
+        user_messages = (item for item in reversed(self.items) if isinstance(item, Message))
+        return next((item.text for item in user_messages if item.role == "user"), "")
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What tools have given back since anything else was said, in order."""
+        """The tool outputs at the end of the conversation, in order."""
         latest = itertools.takewhile(
             lambda item: isinstance(item, ToolOutput), reversed(self.items)
         )
@@ -45,21 +45,21 @@ class ModelInput:
 
 @value
 class CallPiece:
-    """The next piece of a function call's arguments; pieces of several calls may interleave.
+    """The next part of a function call's arguments. Parts of several calls may interleave.
 
-    The first piece with a number begins that call and names the function.
+    The first part with a new number starts a call and names the function.
     """
 
     number: int
     arguments: str = ""
     name: str = ""
     call_id: str = ""
-    """Empty: the dialogue makes one."""
+    """If empty, the session generates one."""
 
 
 @value
 class Finish:
-    """The end of an answer; the fields mean what those of `ReplyEnded` do."""
+    """The end of an answer. The fields have the same meaning as in `ReplyEnded`."""
 
     status: Status = Status.COMPLETED
     reason: str = ""
@@ -70,7 +70,8 @@ class Finish:
 
 @value
 class CloseConnection:
-    """The end of the connection, after an `error` event if there is one. Code 1006 breaks it."""
+    """Closes the connection, after an `error` event if `problem` is set. Code 1006 drops it without
+    a close frame."""
 
     code: int
     reason: str = ""
@@ -79,12 +80,13 @@ class CloseConnection:
 
 OutputPiece: TypeAlias = str | CallPiece | Finish | CloseConnection
 Answer: TypeAlias = AsyncGenerator[OutputPiece, None]
-"""Text and calls, then a `Finish` or a `CloseConnection`, and nothing after it. Closing it early
-stops the engine."""
+"""Text and calls, then a `Finish` or a `CloseConnection` as the last piece. Closing the generator
+early stops the engine."""
 
 
 async def limited(answer: Answer, seconds: float, finish: Finish, *, each: bool = False) -> Answer:
-    """The same pieces, then `finish` if they take too long: all of them, or `each` one."""
+    """Pass the pieces through, but end with `finish` if the whole answer takes longer than
+    `seconds`; with `each`, if a single piece does."""
     now = asyncio.get_running_loop().time
     deadline = now() + seconds
     async with aclosing(answer):
@@ -101,18 +103,18 @@ async def limited(answer: Answer, seconds: float, finish: Finish, *, each: bool 
 
 
 class Engine(Protocol):
-    """What answers clients."""
+    """Generates the answers to clients."""
 
     @property
     def model(self) -> str:
-        """Its name, for clients that ask for none."""
+        """The model name, for clients that do not request one."""
 
     @property
     def instructions(self) -> str:
-        """The instructions of a session that sets none."""
+        """The instructions of a session that does not set any."""
 
-    def greet(self) -> CloseConnection | None:
-        """A client has connected; what to do to it instead of opening a session, if anything."""
+    def on_connect(self) -> CloseConnection | None:
+        """Called when a client connects. Return a `CloseConnection` to refuse the session."""
 
     def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
-        """Answer, or refuse with an `error` event instead of a reply."""
+        """Answer the prompt, or return the `error` event to send instead of a response."""

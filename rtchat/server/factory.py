@@ -1,4 +1,4 @@
-"""Which engine, from the name that the command line gives it, and which voice goes with it."""
+"""Creates the engine that the command line names, and the voice that goes with it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ async def open_engine(
     upstream_seconds: float = UPSTREAM_SECONDS,
     secrets: Iterable[str] = (),
 ) -> AsyncIterator[Engine]:
-    """The engine `local`, `echo`, `script:FILE` or `upstream`, while the block runs. `secrets` are
-    removed from what an upstream says.
+    """Open the engine `local`, `echo`, `script:FILE` or `upstream` for the duration of the block.
+    `secrets` are redacted from the upstream's output.
 
-    Raises `UsageError` for another name, a bad script, or a part or a model that is not there.
+    Raises `UsageError` for an unknown name, an invalid script, or a missing package or model.
     """
     if gguf is not None and name != "local":
-        raise UsageError(f"--gguf is for the engine local, not {name}")
+        raise UsageError(f"--gguf requires the engine local, not {name}")
     if upstream is not None and name != "upstream":
-        raise UsageError(f"--upstream is for the engine upstream, not {name}")
+        raise UsageError(f"--upstream requires the engine upstream, not {name}")
     if name == "upstream":
         async with _upstream_of(upstream, upstream_seconds, secrets) as engine:
             yield engine
@@ -48,11 +48,13 @@ async def open_engine(
     elif name.startswith(_SCRIPT):
         yield ScriptEngine(load_script(Path(name.removeprefix(_SCRIPT))))
     elif name == "local":
-        recipe = SMOLLM2 if gguf is None else plain_config(gguf)
-        async with load_model(_model_file(data_dir, gguf), recipe, environ=environ) as llama:
+        config = SMOLLM2 if gguf is None else plain_config(gguf)
+        async with load_model(_model_file(data_dir, gguf), config, environ=environ) as llama:
             yield llama
     else:
-        raise UsageError(f"no engine {name}", hint="local, echo, script:FILE or upstream")
+        raise UsageError(
+            f"unknown engine '{name}'", hint="use local, echo, script:FILE or upstream"
+        )
 
 
 @asynccontextmanager
@@ -60,12 +62,18 @@ async def _upstream_of(
     upstream: Upstream | None, seconds: float, secrets: Iterable[str]
 ) -> AsyncIterator[Engine]:
     if upstream is None:
-        raise UsageError("which upstream?", hint="--upstream URL --upstream-model NAME")
+        raise UsageError(
+            "the engine upstream needs a URL and a model",
+            hint="use --upstream URL --upstream-model NAME",
+        )
     if find_spec("httpx2") is None:
-        raise UsageError("the engine upstream needs httpx2", hint="pip install 'rtchat[upstream]'")
-    from rtchat.server.upstream import connected
+        raise UsageError(
+            "the engine upstream needs the package httpx2",
+            hint="pip install 'rtchat[upstream]'",
+        )
+    from rtchat.server.upstream import connect_upstream
 
-    async with connected(upstream, silent_seconds=seconds, secrets=secrets) as engine:
+    async with connect_upstream(upstream, silent_seconds=seconds, secrets=secrets) as engine:
         yield engine
 
 
@@ -77,15 +85,15 @@ def _model_file(data_dir: Path, gguf: Path | None) -> Path:
 
 
 def voice_of(engine: Engine) -> Voice | str:
-    """What it hears and speaks with, or what to install to that end."""
+    """The voice to use with an engine, or why there is none and what to install."""
     if isinstance(engine, EchoEngine | ScriptEngine):
         return ToneVoice(engine.heard)
     return local_voice()
 
 
 def local_voice() -> Voice | str:
-    """The embedded voice, or what to install to have it."""
+    """The embedded voice, or why there is none and what to install."""
     from rtchat.server.local_voice import LocalVoice, missing
 
     hint = missing()
-    return LocalVoice() if hint is None else f"{NO_VOICE}: {hint}"
+    return LocalVoice() if hint is None else f"{NO_VOICE}. To add it: {hint}"

@@ -1,8 +1,8 @@
-"""Which clients are admitted, and how their connections are read.
+"""Handshake checks and client connections.
 
-`HandshakePolicy` checks handshakes: paths, origins, keys, and how many clients there are.
-`ClientConnection` is a connection that reads about a millisecond's worth of frames at a time,
-however many have arrived, and that notices a client which has gone without closing.
+`HandshakePolicy` checks the path, origin and key of a handshake, and the number of clients.
+`ClientConnection` limits each read to about a millisecond of frame processing and detects clients
+that disappear without closing.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits
 PATH = "/v1/realtime"
 _PATHS = (PATH, "/realtime")
 _KEY_PROTOCOL = "openai-insecure-api-key."
-_MOST_ARRIVING = 256
-"""How many connections may be in their handshake; beyond that the oldest is dropped."""
+_MAX_HANDSHAKES = 256
+"""The maximum number of connections in their handshake. Beyond it, the oldest is dropped."""
 _RETRY_SECONDS = 5
-_LEAST_READ, _MOST_READ = 256, 64 * 1024
+_MIN_READ, _MAX_READ = 256, 64 * 1024
 _READ_SECONDS = 0.001
-"""How long handling the frames of one read should take."""
-_CHECKS = 3
-"""How often a client is checked within its timeout."""
-_FAREWELL_SECONDS = 2.0
-_HANG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; POLLHUP and POLLERR are always reported
+"""The target time for processing the frames of one read."""
+_CHECKS_PER_TIMEOUT = 3
+"""How many times a client is checked before it times out."""
+_CLOSE_SECONDS = 2.0
+_POLL_HANGUP = getattr(select, "POLLRDHUP", 0)  # Linux; POLLHUP and POLLERR are always reported
 FRAGMENT = MB
-"""How many characters are sent at once."""
-_MOST_UNSENT = 5 * FRAGMENT
-"""How many bytes may wait for a client: a fragment in UTF-8 and many pongs."""
+"""The maximum number of characters sent at once."""
+_MAX_UNSENT = 5 * FRAGMENT
+"""The maximum number of unsent bytes: one fragment in UTF-8 and many pongs."""
 
 
 class HandshakePolicy:
-    """Admits clients, and knows their connections."""
+    """Accepts or refuses clients, and keeps track of their connections."""
 
     def __init__(
         self,
@@ -57,52 +57,52 @@ class HandshakePolicy:
         self._origins = origins
         self.limits = limits
         self.budget = budget
-        self.buffer = memoryview(bytearray(_MOST_READ))
-        """Shared by all connections: each has used its data up before the next one reads."""
-        self._arriving: dict[ClientConnection, None] = {}
+        self.buffer = memoryview(bytearray(_MAX_READ))
+        """Shared by all connections: each processes its data before the next one reads."""
+        self._handshaking: dict[ClientConnection, None] = {}
         """Connections in their handshake, oldest first."""
-        self._inside: set[ClientConnection] = set()
+        self._connected: set[ClientConnection] = set()
 
-    def judge(self, link: ClientConnection, request: Request) -> Response | None:
-        """The response that refuses a handshake, or None to accept it."""
+    def check(self, link: ClientConnection, request: Request) -> Response | None:
+        """The HTTP response that refuses a handshake, or None if it is accepted."""
         refusal = self._refusal(request)
         if refusal is None:
-            self._arriving.pop(link, None)
-            self._inside.add(link)
+            self._handshaking.pop(link, None)
+            self._connected.add(link)
         return refusal
 
-    def arrived(self, link: ClientConnection) -> None:
-        """A connection has been opened."""
-        self._arriving[link] = None
-        if len(self._arriving) > _MOST_ARRIVING:
-            next(iter(self._arriving)).transport.abort()
+    def add(self, link: ClientConnection) -> None:
+        """Called when a connection opens."""
+        self._handshaking[link] = None
+        if len(self._handshaking) > _MAX_HANDSHAKES:
+            next(iter(self._handshaking)).transport.abort()
 
-    def left(self, link: ClientConnection) -> None:
-        """A connection has been closed."""
-        self._arriving.pop(link, None)
-        self._inside.discard(link)
+    def remove(self, link: ClientConnection) -> None:
+        """Called when a connection closes."""
+        self._handshaking.pop(link, None)
+        self._connected.discard(link)
 
     def abort(self) -> None:
-        """Break all connections."""
-        for link in (*self._arriving, *self._inside):
+        """Drop all connections without closing them properly."""
+        for link in (*self._handshaking, *self._connected):
             link.transport.abort()
 
     def _refusal(self, request: Request) -> Response | None:
         if urlsplit(request.path).path not in _PATHS:
-            return _refuse(HTTPStatus.NOT_FOUND, "", f"Not found: the path is {PATH}.")
+            return _refuse(HTTPStatus.NOT_FOUND, "", f"Not found. The Realtime API is at {PATH}.")
         origins = request.headers.get_all("Origin")
         if any(origin not in self._origins for origin in origins):
-            message = "A page of this origin may not connect: see --allow-origin."
+            message = "This origin is not allowed. Allow it with --allow-origin."
             return _refuse(HTTPStatus.FORBIDDEN, "origin_not_allowed", message)
         keys = _keys(request)
         if self._key is not None and not any(hmac.compare_digest(key, self._key) for key in keys):
             if keys:
                 message = "Incorrect API key provided."
                 return _refuse(HTTPStatus.UNAUTHORIZED, "invalid_api_key", message)
-            message = "You did not provide an API key: send it as 'Authorization: Bearer KEY'."
+            message = "You didn't provide an API key. Send it as 'Authorization: Bearer KEY'."
             return _refuse(HTTPStatus.UNAUTHORIZED, "", message)
-        if len(self._inside) >= self.limits.sessions or self.budget.is_spent:
-            message = "The server has as many sessions as it can take: try again later."
+        if len(self._connected) >= self.limits.sessions or self.budget.is_exhausted:
+            message = "The server is overloaded. Please try again later."
             return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "server_overloaded", message)
         return None
 
@@ -115,7 +115,7 @@ def offered(request: Request) -> list[str]:
 
 def _keys(request: Request) -> list[bytes]:
     bearer = [line.split(None, 1) for line in request.headers.get_all("Authorization")]
-    found = [
+    offered_keys = [
         *(words[1].strip() for words in bearer if len(words) == 2 and words[0].lower() == "bearer"),
         *request.headers.get_all("api-key"),
         *(
@@ -124,14 +124,14 @@ def _keys(request: Request) -> list[bytes]:
             if name.startswith(_KEY_PROTOCOL)
         ),
     ]
-    return [key.encode("utf-8", "surrogateescape") for key in found]
+    return [key.encode("utf-8", "surrogateescape") for key in offered_keys]
 
 
 def _refuse(status: HTTPStatus, code: str, message: str) -> Response:
-    is_ours = status is HTTPStatus.SERVICE_UNAVAILABLE
+    is_server_error = status is HTTPStatus.SERVICE_UNAVAILABLE
     error = {
         "message": message,
-        "type": "server_error" if is_ours else "invalid_request_error",
+        "type": "server_error" if is_server_error else "invalid_request_error",
         "param": None,
         "code": code or None,
     }
@@ -143,7 +143,7 @@ def _refuse(status: HTTPStatus, code: str, message: str) -> Response:
             ("Connection", "close"),
         ]
     )
-    if is_ours:
+    if is_server_error:
         headers["Retry-After"] = str(_RETRY_SECONDS)
     return Response(status.value, status.phrase, headers, body)
 
@@ -151,29 +151,29 @@ def _refuse(status: HTTPStatus, code: str, message: str) -> Response:
 class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
     """A connection to a client.
 
-    It is a `BufferedProtocol` because that decides how much is read at a time: a quarter of a
-    megabyte, which asyncio would read, has 40,000 frames of a byte.
+    A `BufferedProtocol` controls how much is read at a time. By default asyncio reads 256 KiB,
+    which can hold 40,000 one-byte frames.
     """
 
-    def __init__(self, *arguments: Any, door: HandshakePolicy, **named: Any) -> None:
+    def __init__(self, *arguments: Any, policy: HandshakePolicy, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._policy = door
-        self._read_size = _LEAST_READ
+        self._policy = policy
+        self._read_size = _MIN_READ
         self._reads = 0
         self._drains = 0
         self._incoming = 0
-        self._pings = EventRate(door.limits.events_per_second, monotonic())
+        self._pings = EventRate(policy.limits.events_per_second, monotonic())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._policy.arrived(self)
+        self._policy.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._policy.left(self)
-        self.taken()
+        self._policy.remove(self)
+        self.message_taken()
 
-    # ------------------------------------------------------------------------------------ reading
+    # ------------------------------------------------------------------------------------- reading
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._policy.buffer[: self._read_size]
@@ -181,67 +181,70 @@ class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._reads += 1
         self._count(self._incoming + nbytes)
-        began = perf_counter()
+        start = perf_counter()
         self.data_received(bytes(self._policy.buffer[:nbytes]))
-        took = perf_counter() - began
-        if took > _READ_SECONDS:
-            self._read_size = max(_LEAST_READ, self._read_size // 2)
-        elif took < _READ_SECONDS / 4:
-            self._read_size = min(_MOST_READ, self._read_size * 2)
+        seconds = perf_counter() - start
+        if seconds > _READ_SECONDS:
+            self._read_size = max(_MIN_READ, self._read_size // 2)
+        elif seconds < _READ_SECONDS / 4:
+            self._read_size = min(_MAX_READ, self._read_size * 2)
         self._check()
 
-    def taken(self) -> None:
-        """A message has been taken from the connection, which no longer holds it."""
+    def message_taken(self) -> None:
+        """Called when a message has been taken out of the connection's buffer."""
         self._count(0)
 
     def _count(self, incoming: int) -> None:
-        self._policy.budget.held += incoming - self._incoming
+        self._policy.budget.used += incoming - self._incoming
         self._incoming = incoming
 
     def _check(self) -> None:
-        if self.transport.get_write_buffer_size() > _MOST_UNSENT:
-            self.transport.abort()  # it sends pings but does not read the pongs
+        if self.transport.get_write_buffer_size() > _MAX_UNSENT:
+            self.transport.abort()  # the client sends pings but does not read the pongs
         elif self._incoming > MB and self._policy.budget.is_exceeded:
             self._fail(CloseCode.TRY_AGAIN_LATER, "The server is out of memory.")
-            self.taken()
+            self.message_taken()
 
     def process_event(self, event: Event) -> None:
         super().process_event(event)
         is_ping = isinstance(event, Frame) and event.opcode is Opcode.PING
-        if is_ping and self._pings.take(monotonic()) and self.protocol.state is State.OPEN:
-            self._fail(CloseCode.POLICY_VIOLATION, "You send too many pings.")
+        if is_ping and self._pings.count(monotonic()) and self.protocol.state is State.OPEN:
+            self._fail(CloseCode.POLICY_VIOLATION, "Too many pings.")
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self.protocol.fail(code, reason)
         self.send_data()
-        self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
+        self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
 
-    # ---------------------------------------------------------------------------- is it still there
+    # ---------------------------------------------------------------------------------- keep-alive
 
     def resume_writing(self) -> None:
         self._drains += 1
         super().resume_writing()
 
     async def keep_alive(self, seconds: float) -> None:
-        """Ping the client. Break the connection if for this long nothing came, although this side
-        was reading, or the client accepted nothing of what was sent."""
+        """Ping the client. Drop the connection if for `seconds` nothing arrived although the server
+        was reading, or the client accepted none of the data waiting to be sent."""
         silent = stuck = 0
         was_reading, reads, drains, unsent = False, 0, 0, 0
-        while max(silent, stuck) < _CHECKS:
-            await asyncio.sleep(seconds / _CHECKS)
-            is_reading, waits = self.transport.is_reading(), self.transport.get_write_buffer_size()
-            if not is_reading and self._has_hung_up():
+        while max(silent, stuck) < _CHECKS_PER_TIMEOUT:
+            await asyncio.sleep(seconds / _CHECKS_PER_TIMEOUT)
+            is_reading, waiting = (
+                self.transport.is_reading(),
+                self.transport.get_write_buffer_size(),
+            )
+            if not is_reading and self._is_half_closed():
                 break
             is_silent = is_reading and was_reading and self._reads == reads
             silent = silent + 1 if is_silent else 0
-            stuck = stuck + 1 if 0 < unsent <= waits and self._drains == drains else 0
-            was_reading, reads, drains, unsent = is_reading, self._reads, self._drains, waits
-            if not waits:
+            stuck = stuck + 1 if 0 < unsent <= waiting and self._drains == drains else 0
+            was_reading, reads, drains, unsent = is_reading, self._reads, self._drains, waiting
+            if not waiting:
                 _ = await self.ping()
         self.transport.abort()
 
-    def _has_hung_up(self) -> bool:
-        """Whether the client has closed its end; the transport only notices that while it reads."""
+    def _is_half_closed(self) -> bool:
+        """Whether the client has closed its end. The transport notices that only while it reads."""
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket"), _HANG_UP)
+        poll.register(self.transport.get_extra_info("socket"), _POLL_HANGUP)
         return bool(poll.poll(0))

@@ -1,7 +1,7 @@
-"""Which images a client may send: image data, not addresses.
+"""Checks the images that clients send: they must be image data, not addresses.
 
-An engine would fetch a URL from its own machine, where it can reach private addresses, files and
-pages that the client cannot.
+An engine would fetch a URL from its own machine and could reach private addresses, files and pages
+that the client cannot.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ _MAGIC = {
 
 
 def check_images(item: Item, path: str, *, allow_urls: bool) -> None:
-    """Raises `InvalidItemError` for an image that is not a PNG, JPEG, WebP or GIF as a data URL."""
+    """Raises `InvalidItemError` for an image that is not a PNG, JPEG, WebP or GIF data URL. With
+    `allow_urls`, `http:` and `https:` URLs are accepted as well."""
     if not isinstance(item, Message):
         return
     for index, part in enumerate(item.parts):
         if part.kind != "image" or (allow_urls and _WEB_URL.match(part.data)):
             continue
-        if not _is_picture(part.data):
-            wanted = "a PNG, JPEG, WebP or GIF image as a base64 data URL"
+        if not _is_image(part.data):
+            expected = "a PNG, JPEG, WebP or GIF image as a base64 data URL"
             if allow_urls:
-                wanted += ", or an http or https URL"
-            where = f"{path}.content[{index}].image_url"
-            raise InvalidItemError("invalid_value", f"Invalid '{where}': expected {wanted}.", where)
+                expected += ", or an http or https URL"
+            param = f"{path}.content[{index}].image_url"
+            raise InvalidItemError(
+                "invalid_value", f"Invalid '{param}': expected {expected}.", param
+            )
 
 
-def _is_picture(url: str) -> bool:
+def _is_image(url: str) -> bool:
     found = _DATA_URL.match(url)
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""The items of one conversation, their order, and what was said aloud of them."""
+"""The items of one conversation, their order, and how much of each was spoken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rtchat.wire.client_events import INVALID_REQUEST
 
 
 class InvalidItemError(Exception):
-    """A command cannot be obeyed: the client is told in an `error` event."""
+    """A command cannot be carried out; the client receives an `error` event."""
 
     def __init__(self, code: str, message: str, param: str = "", kind: str = "") -> None:
         super().__init__(message)
@@ -31,14 +31,14 @@ class InvalidItemError(Exception):
 
 
 class Items:
-    """A conversation's items. What cannot be done raises `InvalidItemError`."""
+    """A conversation's items. Invalid operations raise `InvalidItemError`."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
         self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[SpokenText]] = {}
         self.size = 0
-        """Roughly how many bytes they take."""
+        """The approximate size of all items in bytes."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -51,7 +51,7 @@ class Items:
         return self._items[-1].id if self._items else None
 
     def append(self, item: Item) -> str | None:
-        """Add one at the end; the id of the one before it."""
+        """Add an item at the end. Returns the id of the item before it."""
         previous = self.last_id
         self._items.append(item)
         self._ids.add(item.id)
@@ -59,17 +59,17 @@ class Items:
         return previous
 
     def insert(self, item: Item, previous: str | None) -> str | None:
-        """Add one after `previous`, as `AddItem` has it; the id of the one before it."""
+        """Add an item after `previous` (see `AddItem`). Returns the id of the item before it."""
         if item.id in self._ids:
-            message = f"The conversation has an item '{item.id}' already."
+            message = f"Error adding item: an item with ID '{item.id}' already exists."
             raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
-        index = self._place_after(previous)
+        index = self._index_after(previous)
         self._items.insert(index, item)
         self._ids.add(item.id)
         self.size += size_of(item)
         return self._items[index - 1].id if index else None
 
-    def _place_after(self, previous: str | None) -> int:
+    def _index_after(self, previous: str | None) -> int:
         if previous is None:
             return len(self._items)
         if previous == "root":
@@ -77,58 +77,57 @@ class Items:
         for index, item in enumerate(self._items):
             if item.id == previous:
                 return index + 1
-        message = f"The conversation has no item '{previous}' to put this one after."
+        message = f"Error adding item: the previous item with ID '{previous}' does not exist."
         raise InvalidItemError("item_create_invalid_previous_item_id", message, "previous_item_id")
 
     def find(self, item_id: str, verb: str) -> Item:
-        """The item with this id; the verb is what was to be done to it."""
+        """The item with this id. `verb` names the operation, for the error code."""
         found = next((item for item in self._items if item.id == item_id), None)
         if found is None:
-            message = f"The conversation has no item '{item_id}'."
+            message = f"Error: the item with ID '{item_id}' does not exist."
             raise InvalidItemError(f"item_{verb}_invalid_item_id", message, "item_id")
         return found
 
     def delete(self, item_id: str) -> None:
-        """Remove one."""
         self.size -= size_of(self.find(item_id, "delete"))
         self._items = [item for item in self._items if item.id != item_id]
         self._ids.discard(item_id)
         self._spoken.pop(item_id, None)
 
     def replace(self, item: Item, spoken: Sequence[SpokenText] | None = None) -> None:
-        """Put an item in the place of the one with its id, unless a client has deleted that."""
-        for index, known in enumerate(self._items):
-            if known.id == item.id:
+        """Replace the item that has the same id, unless the client has deleted it."""
+        for index, existing in enumerate(self._items):
+            if existing.id == item.id:
                 self._items[index] = item
-                self.size += size_of(item) - size_of(known)
+                self.size += size_of(item) - size_of(existing)
                 if spoken is not None:
                     self._spoken[item.id] = spoken
 
     def truncate(self, item_id: str, content_index: int, end_ms: int) -> None:
-        """Forget what was said aloud after `end_ms`."""
+        """Remove the speech after `end_ms` from an assistant message."""
         item = self.find(item_id, "truncate")
-        if not isinstance(item, Message) or item.role != "assistant" or item.status == _GROWING:
-            message = "Only what a response said aloud can be truncated, once that is over."
+        if not isinstance(item, Message) or item.role != "assistant" or item.status == _IN_PROGRESS:
+            message = "Only completed model output audio messages can be truncated."
             raise InvalidItemError("invalid_value", message, "item_id")
         if content_index or not item.parts or item.parts[0].kind != "audio":
-            message = "Only audio can be truncated: this content is text, or there is none."
+            message = "Only audio content can be truncated."
             wrong = "content_index" if content_index else "item_id"
             raise InvalidItemError("invalid_value", message, wrong)
         spoken = self._spoken.get(item_id, ())
         length = sum(sentence.ms for sentence in spoken)
-        if end_ms > length + 1:  # it may have been rounded
-            message = f"The audio is {length:.0f} ms long and cannot be cut at {end_ms} ms."
+        if end_ms > length + 1:  # allow for rounding
+            message = f"Audio content of {length:.0f}ms is already shorter than {end_ms}ms."
             raise InvalidItemError("invalid_value", message, "audio_end_ms")
-        kept = cut_to(spoken, end_ms)
-        text = "".join(sentence.text for sentence in kept)
-        self.replace(replace(item, parts=(Part("audio", text),)), kept)
+        heard = cut_to(spoken, end_ms)
+        text = "".join(sentence.text for sentence in heard)
+        self.replace(replace(item, parts=(Part("audio", text),)), heard)
 
 
-_GROWING = "in_progress"
+_IN_PROGRESS = "in_progress"
 
 
 def complete(item: Item, item_id: str) -> Item:
-    """A client's item as it joins a conversation."""
+    """A client's item with its id and status filled in."""
     match item:
         case Message() | ToolCall():
             return replace(item, id=item_id, status=item.status or "completed")

@@ -1,6 +1,6 @@
 """Limits for the clients of a server, so that one cannot starve the others.
 
-`ServerLimits` has the settings, `MemoryBudget` counts the memory of all sessions, and `EventRate`
+`ServerLimits` holds the settings, `MemoryBudget` tracks the memory of all sessions, and `EventRate`
 limits how fast a client may send. Deterministic and without I/O.
 """
 
@@ -14,24 +14,24 @@ from rtchat.core.values import value
 MB = 1_000_000
 _BURST_SECONDS = 10.0
 _RESERVE = 96 * MB
-"""Enough for four of the longest events."""
+"""Room for four events of the maximum size."""
 _OVERHEAD = 100
-"""Roughly how many bytes an object takes besides its contents."""
+"""The approximate size of an object without its contents, in bytes."""
 
 
 @value
 class ServerLimits:
-    """The settings of `serving`. Bytes count memory: items, audio and what waits to be sent."""
+    """The limits of `run_server`. Byte limits apply to items, audio and unsent events."""
 
     sessions: int = 100
     session_bytes: int = 256 * MB
     total_bytes: int = 1024 * MB
-    """For all sessions together."""
+    """The limit for all sessions together."""
     events_per_second: int = 1000
-    """A client that sends more is read more slowly."""
+    """The server reads more slowly from a client that sends more."""
     client_seconds: float = 40.0
-    """How long a client may leave pings unanswered or read nothing of what it is sent. It limits
-    the handshake, too."""
+    """How long a client may leave pings unanswered or not read what it is sent. Also limits the
+    handshake."""
     response_seconds: float = 900.0
     """How long a response may take."""
     image_urls: bool = False
@@ -39,37 +39,37 @@ class ServerLimits:
 
 
 class MemoryBudget:
-    """Counts the bytes that all sessions hold together."""
+    """Tracks the memory of all sessions together, in bytes."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used = 0
 
     @property
-    def is_spent(self) -> bool:
-        return self.held > self.most
+    def is_exhausted(self) -> bool:
+        return self.used > self.max_bytes
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether there is no room left for events to arrive and be refused."""
-        return self.held > self.most + _RESERVE
+        """Whether there is not even room to receive events and refuse them."""
+        return self.used > self.max_bytes + _RESERVE
 
 
 class EventRate:
-    """Limits how fast a client may send events; ten seconds' worth of them may come at once."""
+    """Limits how fast a client may send events. A burst of ten seconds' worth is allowed."""
 
     def __init__(self, rate: int, now: float) -> None:
         self._interval = 1 / rate
-        self._due = now - _BURST_SECONDS
+        self._next_due = now - _BURST_SECONDS
 
-    def take(self, now: float) -> float:
-        """Count an event; return how many seconds it has to wait."""
-        self._due = max(self._due, now - _BURST_SECONDS) + self._interval
-        return max(0.0, self._due - now)
+    def count(self, now: float) -> float:
+        """Count an event. Returns how many seconds the client must wait."""
+        self._next_due = max(self._next_due, now - _BURST_SECONDS) + self._interval
+        return max(0.0, self._next_due - now)
 
 
 def size_of(thing: object) -> int:
-    """Roughly how many bytes of memory an object takes, including its contents."""
+    """The approximate size of an object and its contents, in bytes."""
     if isinstance(thing, str | bytes):
         return getsizeof(thing)
     if isinstance(thing, dict):
@@ -82,9 +82,9 @@ def size_of(thing: object) -> int:
 
 
 def return_memory() -> None:
-    """Return free memory to the system if the C library would keep it."""
+    """Return freed memory to the operating system, where the C library would keep it."""
     import ctypes
 
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)

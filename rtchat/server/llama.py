@@ -1,8 +1,8 @@
-"""The embedded model: llama.cpp in this process, by way of `xllamacpp`.
+"""The embedded model: llama.cpp in this process, through `xllamacpp`.
 
-The model has one slot, so one thread answers everybody in the order of asking. Prompts only grow at
-the end, as the model keeps what it has read: a changed beginning costs seconds of reading again. It
-is too small to use tools, which are passed over.
+The model has one slot, so one thread answers all requests in order. Prompts grow only at the end,
+because the model caches what it has processed; a changed beginning costs seconds. Tools are ignored
+because the model is too small to use them.
 """
 
 from __future__ import annotations
@@ -22,47 +22,49 @@ from typing import Literal, Protocol, TypeAlias
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.system.loop import post_to
 from rtchat.wire.fields import Fields
 
-LABEL = "SmolLM2-135M, a tiny model to try the interface, not for facts"
+LABEL = "SmolLM2-135M, a tiny model for trying out the interface (do not rely on its answers)"
 
 _MAGIC = b"GGUF"
 _CACHE_MIB = 128
-"""Of what other clients' prompts left behind; the runtime's own limit is 8 GiB."""
-_LONGEST_TOKEN = 32
-"""In characters; most tokens have four."""
+"""The cache for other clients' prompts. The runtime's default is 8 GiB."""
+_MAX_TOKEN_CHARS = 32
+"""The maximum number of characters in a token. Most have four."""
 _SENTENCE_END = re.compile(r"[a-z]{3}[.!?]$")
-"""Of what is said so far; an abbreviation or the number of a list has none."""
+"""The end of a sentence in the text so far, but not of an abbreviation or a list number."""
 _INSTRUCTIONS = "You are a helpful AI assistant. Answer briefly and clearly."
 
 
 @value
 class ModelConfig:
-    """How to use a model. Sizes are tokens, `sampling` is what the runtime is given with a
-    question."""
+    """How to use a model. Sizes are in tokens. `sampling` is passed to the runtime with each
+    request."""
 
     model: str
     context: int
-    """What fits into its memory, the answer included."""
+    """The size of the context, including the answer."""
     budget: int
-    """The longest history that is worth reading: about 100 tokens a second."""
-    longest_answer: int
+    """The maximum length of the history. The model reads about 100 tokens per second."""
+    max_tokens: int
     sampling: JsonObject
-    longest_aloud: int | None = None
-    """The same of a spoken one, which from half of that on ends with its sentence. None: no other
-    than a written one."""
+    max_spoken_tokens: int | None = None
+    """The limit of a spoken answer, which stops at the end of a sentence once it has half of these
+    tokens. None: the same limit as for text."""
     examples: tuple[tuple[str, str], ...] = ()
-    """Turns that no client sees, before those of the conversation."""
+    """Example turns placed before the conversation. Clients do not see them."""
 
 
 SMOLLM2 = ModelConfig(
     model="smollm2-135m-instruct",
     context=2048,
     budget=800,
-    longest_answer=512,
-    longest_aloud=120,
-    # Found by trial on questions of fact (9 of 14 right without, 13 with). The penalties end loops:
-    # of five long answers two ran into the limit without the last three, none with them.
+    max_tokens=512,
+    max_spoken_tokens=120,
+    # The examples raise the score on factual questions from 9 to 13 of 14. The penalties prevent
+    # loops: without the last three settings, two of five long answers reached the limit, with them
+    # none.
     examples=(
         ("Hello", "Hello! How can I help you today?"),
         ("What is the capital of Italy?", "The capital of Italy is Rome."),
@@ -79,43 +81,43 @@ SMOLLM2 = ModelConfig(
 
 
 def plain_config(gguf: Path) -> ModelConfig:
-    """For a model of the user's own: nothing but its file's own defaults."""
-    return ModelConfig(gguf.stem, context=4096, budget=2800, longest_answer=1024, sampling={})
+    """The configuration for a user's own model: the defaults of its file."""
+    return ModelConfig(gguf.stem, context=4096, budget=2800, max_tokens=1024, sampling={})
 
 
 class Model(Protocol):
-    """The runtime, as far as it is used here: `xllamacpp.Server`."""
+    """The part of the runtime (`xllamacpp.Server`) that is used here."""
 
     def handle_chat_completions(
-        self, request: dict[str, object], tell: Callable[[dict[str, object]], bool]
+        self, request: dict[str, object], emit: Callable[[dict[str, object]], bool]
     ) -> object:
-        """Answer a chat, chunk by chunk, until `tell` returns true."""
+        """Answer a chat. Calls `emit` with each chunk until it returns true."""
 
 
-_Tell: TypeAlias = Callable[[str | Finish], None]
+_Emit: TypeAlias = Callable[[str | Finish], None]
 _Chat: TypeAlias = list[dict[str, str]]
 
 
 class LlamaEngine:
-    """Answers with a model. Use `load_model`, which loads it and puts it away."""
+    """Answers with a model. Create it with `load_model`, which also shuts it down."""
 
     instructions = _INSTRUCTIONS
 
-    def __init__(self, model: Model, recipe: ModelConfig, worker: ThreadPoolExecutor) -> None:
-        self.model = recipe.model
+    def __init__(self, model: Model, config: ModelConfig, worker: ThreadPoolExecutor) -> None:
+        self.model = config.model
         self._model = model
-        self._recipe = recipe
+        self._config = config
         self._worker = worker
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     def warm_up(self) -> None:
-        """Have it read what every prompt begins with."""
-        self._read_ahead(_opening(self._recipe, _INSTRUCTIONS))
+        """Process the common beginning of all prompts in advance."""
+        self._prefill(_opening(self._config, _INSTRUCTIONS))
 
-    def _read_ahead(self, chat: _Chat) -> None:
-        # Behind whatever is queued already.
+    def _prefill(self, chat: _Chat) -> None:
+        # Queued after any pending requests.
         request = {"messages": [*chat, _chat_messages("user", "Hello")], "max_tokens": 1}
         self._worker.submit(self._model.handle_chat_completions, request, lambda _: False)
 
@@ -124,11 +126,11 @@ class LlamaEngine:
         pieces: asyncio.Queue[str | Finish] = asyncio.Queue()
         stop = Event()
 
-        def tell(piece: str | Finish) -> None:
+        def emit(piece: str | Finish) -> None:
             if not stop.is_set():
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                post_to(loop, pieces.put_nowait, piece)
 
-        self._worker.submit(self._run, prompt, tell, stop)
+        self._worker.submit(self._run, prompt, emit, stop)
         try:
             while True:
                 piece = await pieces.get()
@@ -138,75 +140,76 @@ class LlamaEngine:
         finally:
             stop.set()
 
-    def _run(self, prompt: ModelInput, tell: _Tell, stop: Event) -> None:
+    def _run(self, prompt: ModelInput, emit: _Emit, stop: Event) -> None:
         try:
-            tell(self._ask(prompt, tell, stop))
-        except Exception as error:  # the end of this reply, not of the thread that answers all
-            tell(_failed("server_error", f"The model failed: {error}"))
+            emit(self._generate(prompt, emit, stop))
+        except Exception as error:  # fails this response, not the worker thread
+            emit(_failed("server_error", f"The model failed: {error}"))
 
-    def _ask(self, prompt: ModelInput, tell: _Tell, stop: Event) -> Finish:
-        if (missing := _not_text(prompt)) is not None:
-            return _failed(f"{missing}_not_supported", f"{self.model} reads text, no {missing}.")
-        opening = _opening(self._recipe, prompt.instructions)
+    def _generate(self, prompt: ModelInput, emit: _Emit, stop: Event) -> Finish:
+        if (kind := _not_text(prompt)) is not None:
+            return _failed(f"{kind}_not_supported", f"{self.model} does not support {kind} input.")
+        opening = _opening(self._config, prompt.instructions)
         turns = _turns(prompt.items)
-        budget = self._recipe.budget
+        budget = self._config.budget
         while True:
-            kept = recent(turns, budget)
-            said, finish = self._chat([*opening, *chain(*kept)], prompt, tell, stop)
-            if finish.code != _TOO_LONG or len(kept) <= 1:
+            included = recent_turns(turns, budget)
+            text, finish = self._chat([*opening, *chain(*included)], prompt, emit, stop)
+            if finish.code != _CONTEXT_EXCEEDED or len(included) <= 1:
                 break
             budget //= 2
-        if kept and said:
-            answered = [*kept[:-1], [*kept[-1], _chat_messages("assistant", said)], []]
-            left = recent(answered, self._recipe.budget)[:-1]
-            if len(left) < len(kept):  # better now than when the user waits
-                self._read_ahead([*opening, *chain(*left)])
+        if included and text:
+            answered = [*included[:-1], [*included[-1], _chat_messages("assistant", text)], []]
+            next_included = recent_turns(answered, self._config.budget)[:-1]
+            if len(next_included) < len(included):  # reprocess now, while the user is not waiting
+                self._prefill([*opening, *chain(*next_included)])
         return finish
 
     def _chat(
-        self, chat: _Chat, prompt: ModelInput, tell: _Tell, stop: Event
+        self, chat: _Chat, prompt: ModelInput, emit: _Emit, stop: Event
     ) -> tuple[str, Finish]:
-        room = self._recipe.context
-        if sum(len(line["content"]) for line in chat) > room * _LONGEST_TOKEN:
-            # Refuse it now: splitting megabytes into tokens cannot be interrupted.
+        context = self._config.context
+        if sum(len(line["content"]) for line in chat) > context * _MAX_TOKEN_CHARS:
+            # Refuse it now: tokenizing megabytes of text cannot be interrupted.
             return "", _failed(
-                _TOO_LONG, f"This is too long for the model, which has room for {room} tokens."
+                _CONTEXT_EXCEEDED,
+                f"This model's maximum context length is {context} tokens.",
             )
         finish = Finish(Status.CANCELLED, "client_cancelled")
-        aloud = self._recipe.longest_aloud if prompt.is_spoken else None
+        max_spoken = self._config.max_spoken_tokens if prompt.is_spoken else None
         pieces: list[str] = []
 
-        def take(chunk: dict[str, object]) -> bool:
+        def on_chunk(chunk: dict[str, object]) -> bool:
             nonlocal finish
             text, end = read_chunk(chunk)
             if text:
-                tell(text)
+                emit(text)
                 pieces.append(text)
             finish = end or finish
-            if aloud is None or len(pieces) < aloud // 2:
+            if max_spoken is None or len(pieces) < max_spoken // 2:
                 return stop.is_set()
             if is_enough := _SENTENCE_END.search("".join(pieces[-4:])) is not None:
                 finish = Finish(usage=_usage(Fields(chunk, []).fields("timings")))
             return is_enough or stop.is_set()
 
-        most, longest = prompt.max_output_tokens, aloud or self._recipe.longest_answer
+        limit, default = prompt.max_output_tokens, max_spoken or self._config.max_tokens
         request: dict[str, object] = {
             "messages": chat,
             "stream": True,
-            "timings_per_token": True,  # so that a reply stopped here has its usage, too
-            "max_tokens": longest if most is None else min(most, longest),
-            **self._recipe.sampling,
+            "timings_per_token": True,  # for the usage of responses that are stopped early
+            "max_tokens": default if limit is None else min(limit, default),
+            **self._config.sampling,
         }
         if not stop.is_set():
-            self._model.handle_chat_completions(request, take)
+            self._model.handle_chat_completions(request, on_chunk)
         return "".join(pieces), finish
 
 
-_TOO_LONG = "context_length_exceeded"
+_CONTEXT_EXCEEDED = "context_length_exceeded"
 
 
 def read_chunk(chunk: Mapping[str, object]) -> tuple[str, Finish | None]:
-    """What a chunk of the runtime says: the next text, and the end if it is the last."""
+    """The text in a chunk of the runtime, and the `Finish` if it is the last one."""
     fields = Fields(chunk, [])
     if "error" in chunk:
         return "", _read_error(fields.fields("error"))
@@ -225,10 +228,12 @@ def read_chunk(chunk: Mapping[str, object]) -> tuple[str, Finish | None]:
 
 def _read_error(error: Fields) -> Finish:
     if error.text("type") != "exceed_context_size_error":
-        return _failed("server_error", f"The model: {error.text('message')}")
-    asked, room = error.integer("n_prompt_tokens"), error.integer("n_ctx")
-    message = f"This is too long for the model: {asked} tokens, and it has room for {room}."
-    return _failed(_TOO_LONG, message)
+        return _failed("server_error", f"The model failed: {error.text('message')}")
+    prompt_tokens, context = error.integer("n_prompt_tokens"), error.integer("n_ctx")
+    message = (
+        f"This model's maximum context length is {context} tokens; the prompt has {prompt_tokens}."
+    )
+    return _failed(_CONTEXT_EXCEEDED, message)
 
 
 def _failed(code: str, message: str) -> Finish:
@@ -239,32 +244,34 @@ def _usage(timings: Fields) -> Usage | None:
     if not timings.data:
         return None
     cached, output = timings.integer("cache_n"), timings.integer("predicted_n")
-    heard = cached + timings.integer("prompt_n")
-    return Usage(heard, cached, output, heard + output)
+    input_tokens = cached + timings.integer("prompt_n")
+    return Usage(input_tokens, cached, output, input_tokens + output)
 
 
-# ------------------------------------------------------------------------------------------ prompts
+# ----------------------------------------------------------------------------------------- prompts
 
 
 def _chat_messages(role: Literal["system", "user", "assistant"], content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _opening(recipe: ModelConfig, instructions: str) -> _Chat:
+def _opening(config: ModelConfig, instructions: str) -> _Chat:
     chat = [_chat_messages("system", instructions)]
-    for question, answer in recipe.examples:
+    for question, answer in config.examples:
         chat += [_chat_messages("user", question), _chat_messages("assistant", answer)]
     return chat
 
 
 def _not_text(prompt: ModelInput) -> str | None:
-    asked = [item for item in prompt.items if isinstance(item, Message) and item.role == "user"]
-    kinds = [part.kind for item in asked[-1:] for part in item.parts if part.kind != "text"]
+    user_messages = [
+        item for item in prompt.items if isinstance(item, Message) and item.role == "user"
+    ]
+    kinds = [part.kind for item in user_messages[-1:] for part in item.parts if part.kind != "text"]
     return kinds[0] if kinds else None
 
 
 def _turns(items: tuple[Item, ...]) -> list[_Chat]:
-    """The items as chats that each begin with a question, but for the first."""
+    """Split the items into turns. Each starts with a user message, except perhaps the first."""
     turns: list[_Chat] = []
     for item in items:
         if not isinstance(item, Message) or not item.text:
@@ -275,47 +282,48 @@ def _turns(items: tuple[Item, ...]) -> list[_Chat]:
     return turns
 
 
-def recent(turns: list[_Chat], budget: int) -> list[_Chat]:
-    """The last turns that fit, and the last one however long it is.
+def recent_turns(turns: list[_Chat], budget: int) -> list[_Chat]:
+    """The most recent turns that fit in `budget` tokens, but always the last one.
 
-    What is over budget is cut to half of it, so that the beginning then stays the same for many
-    turns; and the whole history is walked each time, so that the same one is always cut the same,
-    whatever comes next, unless that is long itself.
+    A history over budget is cut to half of it, so that its beginning stays the same for many turns
+    (the model caches it). Walking the complete history each time keeps the cut the same as turns
+    are added, unless a new turn is itself long.
     """
-    kept: list[_Chat] = []
+    included: list[_Chat] = []
     size = 0
     for turn in turns:
         more = _size(turn)
         if size > budget or size + more > budget * 3 // 2:
-            while kept and size > budget // 2:
-                size -= _size(kept.pop(0))
-        kept.append(turn)
+            while included and size > budget // 2:
+                size -= _size(included.pop(0))
+        included.append(turn)
         size += more
-    return kept
+    return included
 
 
 def _size(turn: _Chat) -> int:
-    # Tokens, on the safe side: English has four characters to one, code and other languages less.
+    # An upper estimate in tokens: English has four characters per token, code and other languages
+    # fewer.
     return sum(len(line["content"]) // 3 + 5 for line in turn)
 
 
-# ------------------------------------------------------------------------------------------ loading
+# ----------------------------------------------------------------------------------------- loading
 
 
 @asynccontextmanager
 async def load_model(
-    gguf: Path, recipe: ModelConfig, *, environ: MutableMapping[str, str]
+    gguf: Path, config: ModelConfig, *, environ: MutableMapping[str, str]
 ) -> AsyncIterator[LlamaEngine]:
-    """A model that is loaded while the block runs.
+    """Load a model for the duration of the block.
 
-    `environ` is the process's own: the runtime's threads read it. Raises `UsageError` if the
-    runtime is not installed or the file is no model.
+    `environ` must be the environment of the process, because the runtime's threads read it. Raises
+    `UsageError` if the runtime is not installed or the file is not a model.
     """
     _check_file(gguf)
     loop = asyncio.get_running_loop()
     with _one_thread() as worker:
-        model = await loop.run_in_executor(worker, _load, gguf, recipe, environ)
-        engine = LlamaEngine(model, recipe, worker)
+        model = await loop.run_in_executor(worker, _load, gguf, config, environ)
+        engine = LlamaEngine(model, config, worker)
         engine.warm_up()
         yield engine
 
@@ -326,7 +334,7 @@ def _one_thread() -> Iterator[ThreadPoolExecutor]:
     try:
         yield worker
     finally:
-        # Whoever was being answered has gone by now, and what they asked stops by itself.
+        # The clients are gone by now, so a running request stops on its own.
         worker.shutdown(cancel_futures=True)
 
 
@@ -337,33 +345,33 @@ def _check_file(gguf: Path) -> None:
     except OSError as error:
         raise UsageError(f"cannot read the model {gguf}", hint=error.strerror or "") from error
     if magic != _MAGIC:
-        raise UsageError(f"{gguf} is no model", hint="it must be a GGUF file")
+        raise UsageError(f"{gguf} is not a model", hint="use a GGUF file")
 
 
-def _load(gguf: Path, recipe: ModelConfig, environ: MutableMapping[str, str]) -> Model:
-    # Before the import: idle threads of the runtime would spin on every core (60 tokens a second
-    # become 5 on a busy machine).
+def _load(gguf: Path, config: ModelConfig, environ: MutableMapping[str, str]) -> Model:
+    # Must be set before the import: otherwise idle threads of the runtime spin on every core (on a
+    # busy machine, 60 tokens per second become 5).
     environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import xllamacpp
     except ImportError as error:
         hint = "pip install 'rtchat[local]'"
-        raise UsageError("the embedded model needs xllamacpp", hint=hint) from error
+        raise UsageError("the embedded model needs the package xllamacpp", hint=hint) from error
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
-    params.n_ctx = recipe.context
+    params.n_ctx = config.context
     params.n_parallel = 1
     params.warmup = False
     params.verbosity = -1
     params.cache_ram_mib = _CACHE_MIB
     params.cpuparams.n_threads = max(1, (os.cpu_count() or 2) - 1)
-    # It opens an HTTP port of its own that nothing here needs: locked with a key that nobody has.
+    # The runtime opens an HTTP port that is not needed here. A random key locks it.
     params.api_keys = [secrets.token_hex(16)]
     params.ui = False
     params.endpoint_slots = False
     try:
         model: Model = xllamacpp.Server(params)
     except RuntimeError as error:
-        hint = "the file is damaged, or of a kind that this xllamacpp does not know"
+        hint = "the file may be damaged or not supported by this version of xllamacpp"
         raise UsageError(f"cannot load the model {gguf}", hint=hint) from error
     return model

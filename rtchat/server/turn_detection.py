@@ -1,8 +1,8 @@
-"""When the user speaks and when not: audio in, turns out.
+"""Turn detection: audio in, turns out.
 
-A detector says how likely each frame is speech; from that, and from how long it has been quiet, a
-turn begins and ends. Deterministic and without I/O. What is kept of the audio is bounded: where
-turns are looked for, only what may belong to one.
+A detector gives the speech probability of each frame. That probability and the length of silence
+determine where turns start and end. Deterministic and without I/O. The buffered audio is bounded:
+with turn detection, only audio that may belong to a turn is kept.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from rtchat.core.values import BYTES_A_MS, JsonObject, value
 from rtchat.server.voice import FRAME_MS, Detector
 from rtchat.wire.fields import Fields
 
-LONGEST_MS = 15 * 60 * 1000
-"""The most that is kept, and so the longest turn."""
-_FRAME = FRAME_MS * BYTES_A_MS
-_LONGEST = LONGEST_MS * BYTES_A_MS
-_ONSET = 2
-"""Frames of speech in a row that begin a turn: a click is none."""
-_FALTERING = 0.15
-"""How much less likely than at its beginning speech may become and still be speech."""
-_EAGERNESS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 600}
-"""Of semantic VAD, as milliseconds of silence: here nobody listens to what is said."""
+MAX_TURN_MS = 15 * 60 * 1000
+"""The maximum length of buffered audio, and therefore of a turn."""
+_FRAME_BYTES = FRAME_MS * BYTES_A_MS
+_MAX_BYTES = MAX_TURN_MS * BYTES_A_MS
+_ONSET_FRAMES = 2
+"""The number of consecutive speech frames that start a turn. One frame may be a click."""
+_HYSTERESIS = 0.15
+"""Once a turn has started, the threshold is lower by this much."""
+_EAGERNESS_SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 600}
+"""Semantic VAD is approximated: each eagerness maps to milliseconds of silence."""
 
 
 @value
 class TurnOptions:
-    """How turns are told apart. `auto_respond` and `interrupts` say what they do to responses."""
+    """Options of turn detection. `auto_respond`: the end of a turn creates a response.
+    `interrupts`: its start cancels the active response."""
 
     threshold: float = 0.5
     padding_ms: int = 300
-    """How much from before a turn belongs to it."""
+    """How much audio before the speech is included in the turn."""
     silence_ms: int = 500
-    """How long it is quiet when a turn is over."""
+    """How much silence ends a turn."""
     auto_respond: bool = True
     interrupts: bool = True
 
 
 def read_turn_options(session: JsonObject) -> TurnOptions | None:
-    """The turn detection of a whole session as it is told to the client; None if it has none.
+    """The turn detection options of a complete session object; None if it is off.
 
-    An idle timeout has no effect: this server does not speak first.
+    `idle_timeout_ms` has no effect: this server does not start responses on its own.
     """
     fields = Fields(session, []).fields("audio").fields("input").fields("turn_detection")
     if not fields.data:
@@ -50,7 +51,7 @@ def read_turn_options(session: JsonObject) -> TurnOptions | None:
     auto_respond = fields.data.get("create_response") is not False
     interrupts = fields.data.get("interrupt_response") is not False
     if fields.text("type") == "semantic_vad":
-        silence = _EAGERNESS.get(fields.text("eagerness"), _EAGERNESS["auto"])
+        silence = _EAGERNESS_SILENCE_MS.get(fields.text("eagerness"), _EAGERNESS_SILENCE_MS["auto"])
         return TurnOptions(silence_ms=silence, auto_respond=auto_respond, interrupts=interrupts)
     return TurnOptions(
         fields.number("threshold") or 0.0,
@@ -63,14 +64,14 @@ def read_turn_options(session: JsonObject) -> TurnOptions | None:
 
 @value
 class TurnBegan:
-    """A turn began, so many milliseconds after the first audio, its padding included."""
+    """A turn started. `start_ms` is relative to the first audio and includes the padding."""
 
     start_ms: int
 
 
 @value
 class TurnEnded:
-    """It is over; `audio` is all of it."""
+    """A turn ended. `audio` is the complete turn."""
 
     end_ms: int
     audio: bytes
@@ -80,9 +81,10 @@ TurnBoundary: TypeAlias = TurnBegan | TurnEnded
 
 
 class TurnDetector:
-    """The audio of one client that nothing was made of yet. Without `turns` it waits for `take`.
+    """Buffers one client's audio and splits it into turns. If turn detection is off, the audio
+    stays until `take` is called.
 
-    Positions are bytes since the first audio of the session.
+    Positions are in bytes since the first audio of the session.
     """
 
     def __init__(self, make_detector: Callable[[], Detector]) -> None:
@@ -90,94 +92,96 @@ class TurnDetector:
         self._detector: Detector | None = None
         self._turns: TurnOptions | None = None
         self._audio = bytearray()
-        self._first = 0
-        """Where that begins."""
-        self._half = b""
-        """The first byte of a sample whose other one is to come."""
-        self._judged = 0
-        """Up to where the detector has judged."""
-        self._run = 0
-        """Frames of speech in a row."""
-        self._began: int | None = None
-        """Where the turn begins that is being spoken."""
-        self._quiet = 0
-        """Bytes since its last speech."""
+        self._start = 0
+        """The position of the first buffered byte."""
+        self._odd_byte = b""
+        """The first byte of an incomplete sample."""
+        self._processed = 0
+        """The position up to which the detector has processed the audio."""
+        self._speech_frames = 0
+        """The number of consecutive speech frames."""
+        self._turn_start: int | None = None
+        """The position where the current turn starts."""
+        self._silence = 0
+        """Bytes since the last speech in the current turn."""
 
     @property
     def milliseconds(self) -> float:
-        """How much audio there is."""
+        """The length of the buffered audio."""
         return len(self._audio) / BYTES_A_MS
 
     @property
     def size(self) -> int:
-        """How many bytes it holds."""
+        """The size of the buffered audio in bytes."""
         return len(self._audio)
 
-    def listen_for(self, turns: TurnOptions | None) -> None:
-        """How to tell turns apart from here on. One that has begun goes on, unless this is None."""
+    def configure(self, turns: TurnOptions | None) -> None:
+        """Set the options. A turn that has started continues, unless `turns` is None."""
         self._turns = turns
         if turns is None:
             self._detector = None
-            self._be_quiet()
+            self._reset()
 
     def has_room_for(self, audio: bytes) -> bool:
-        """Whether it can be heard at all."""
-        return self._turns is not None or len(self._audio) + len(audio) <= _LONGEST
+        """Whether the buffer can take this audio."""
+        return self._turns is not None or len(self._audio) + len(audio) <= _MAX_BYTES
 
-    def hear(self, audio: bytes) -> Iterator[TurnBoundary]:
-        """More audio, of any number of bytes."""
-        whole = self._half + audio
+    def feed(self, audio: bytes) -> Iterator[TurnBoundary]:
+        """Process more audio, of any number of bytes."""
+        whole = self._odd_byte + audio
         even = len(whole) // 2 * 2
-        self._half = whole[even:]
+        self._odd_byte = whole[even:]
         if self._turns is None:
             self._audio += whole[:even]
             return
-        if self._detector is None:  # not before there is audio: it may take some loading
+        if self._detector is None:  # deferred until there is audio: loading may be slow
             self._detector = self._make_detector()
-            self._judged = self._first + len(self._audio)
+            self._processed = self._start + len(self._audio)
         self._audio += whole[:even]
-        for likely in self._detector.feed(whole[:even]):
-            self._judged += _FRAME
-            yield from self._judge(likely, self._turns)
-        if self._began is None:
-            self._forget_before(self._judged - self._run * _FRAME - _padding(self._turns))
+        for probability in self._detector.feed(whole[:even]):
+            self._processed += _FRAME_BYTES
+            yield from self._process_frame(probability, self._turns)
+        if self._turn_start is None:
+            self._discard_before(
+                self._processed - self._speech_frames * _FRAME_BYTES - _padding(self._turns)
+            )
 
     def take(self) -> bytes:
-        """All that there is; afterwards there is nothing."""
+        """Remove and return all buffered audio."""
         audio = bytes(self._audio)
-        self._forget_before(self._first + len(audio))
-        self._half = b""
-        self._be_quiet()
+        self._discard_before(self._start + len(audio))
+        self._odd_byte = b""
+        self._reset()
         return audio
 
-    def _judge(self, likely: float, turns: TurnOptions) -> Iterator[TurnBoundary]:
-        if self._began is None:
-            self._run = self._run + 1 if likely >= turns.threshold else 0
-            if self._run == _ONSET:
-                onset = self._judged - _ONSET * _FRAME
-                self._began = max(self._first, onset - _padding(turns))
-                self._forget_before(self._began)
-                yield TurnBegan(self._began // BYTES_A_MS)
+    def _process_frame(self, probability: float, turns: TurnOptions) -> Iterator[TurnBoundary]:
+        if self._turn_start is None:
+            self._speech_frames = self._speech_frames + 1 if probability >= turns.threshold else 0
+            if self._speech_frames == _ONSET_FRAMES:
+                onset = self._processed - _ONSET_FRAMES * _FRAME_BYTES
+                self._turn_start = max(self._start, onset - _padding(turns))
+                self._discard_before(self._turn_start)
+                yield TurnBegan(self._turn_start // BYTES_A_MS)
             return
-        is_speech = likely >= max(turns.threshold - _FALTERING, 0.01)
-        self._quiet = 0 if is_speech else self._quiet + _FRAME
-        is_over = self._quiet >= max(turns.silence_ms * BYTES_A_MS, _FRAME)
-        if is_over or self._judged - self._began >= _LONGEST:
-            audio = bytes(self._audio[: self._judged - self._first])
-            self._forget_before(self._judged)
-            self._be_quiet()
-            yield TurnEnded(self._judged // BYTES_A_MS, audio)
+        is_speech = probability >= max(turns.threshold - _HYSTERESIS, 0.01)
+        self._silence = 0 if is_speech else self._silence + _FRAME_BYTES
+        is_over = self._silence >= max(turns.silence_ms * BYTES_A_MS, _FRAME_BYTES)
+        if is_over or self._processed - self._turn_start >= _MAX_BYTES:
+            audio = bytes(self._audio[: self._processed - self._start])
+            self._discard_before(self._processed)
+            self._reset()
+            yield TurnEnded(self._processed // BYTES_A_MS, audio)
 
-    def _be_quiet(self) -> None:
-        self._began = None
-        self._run = self._quiet = 0
+    def _reset(self) -> None:
+        self._turn_start = None
+        self._speech_frames = self._silence = 0
 
-    def _forget_before(self, position: int) -> None:
-        passed = position - self._first
-        if passed > 0:
-            del self._audio[:passed]
-            self._first = position
+    def _discard_before(self, position: int) -> None:
+        discarded = position - self._start
+        if discarded > 0:
+            del self._audio[:discarded]
+            self._start = position
 
 
 def _padding(turns: TurnOptions) -> int:
-    return min(turns.padding_ms, LONGEST_MS) * BYTES_A_MS
+    return min(turns.padding_ms, MAX_TURN_MS) * BYTES_A_MS

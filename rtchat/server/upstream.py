@@ -1,8 +1,8 @@
-"""Another engine as ours: any server of chat completions (Ollama, llama.cpp's, vLLM, a gateway).
+"""An engine that forwards prompts to a chat completions server (Ollama, llama.cpp, vLLM, …).
 
-Every question is a request of its own that carries the whole conversation: nothing is kept between
-two but open connections, and one that is no longer wanted is closed, which stops the engine. It
-needs `httpx2`, an optional part.
+Each request carries the complete conversation. Only open connections are kept between requests.
+Cancelling a response closes its connection, which stops the upstream. Needs the extra `upstream`
+(`httpx2`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ from rtchat.server.engine import (
 )
 
 _CONNECT_SECONDS = 10.0
-_LONGEST_ERROR = 64 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+_TIMED_OUT = "The upstream timed out."
 
 
 class UpstreamEngine:
-    """Answers with what an upstream says. Use `connected`."""
+    """Answers with the output of an upstream. Create it with `connect_upstream`."""
 
     instructions = ""
 
@@ -59,32 +60,31 @@ class UpstreamEngine:
         self._upstream = upstream
         self._client = client
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     async def answer(self, prompt: ModelInput) -> Answer:
-        redacting = _Redacting(self._redactor)
-        # The HTTP client's own timeout counts any bytes, even if they are only comments.
-        silent = failed("The upstream fell silent.")
-        answer = limited(self._ask(prompt), self._silent_seconds, silent, each=True)
+        redactor = _AnswerRedactor(self._redactor)
+        # The HTTP client's own timeout is reset by any bytes, even SSE comments.
+        timed_out = failed(_TIMED_OUT)
+        answer = limited(self._request(prompt), self._silent_seconds, timed_out, each=True)
         async with aclosing(answer) as pieces:
             async for piece in pieces:
-                for redacted in redacting.read(piece):
+                for redacted in redactor.read(piece):
                     yield redacted
 
-    async def _ask(self, prompt: ModelInput) -> Answer:
-        if (unable := not_supported(prompt)) is not None:
-            yield unable
+    async def _request(self, prompt: ModelInput) -> Answer:
+        if (unsupported := not_supported(prompt)) is not None:
+            yield unsupported
             return
         body = await asyncio.to_thread(self._body, prompt)
         reader = ChunkReader()
         try:
             async with self._send(body) as response:
                 if response.status_code != 200:
-                    yield await _refused(response)
+                    yield await _read_refusal(response)
                     return
-                # To its end, past the last event of interest: only then is the connection free for
-                # the next question.
+                # Read the stream to its end, because only then can the connection be reused.
                 async for event in httpx2.EventSource(response):
                     for piece in reader.read(event.data):
                         yield piece
@@ -94,7 +94,7 @@ class UpstreamEngine:
         except httpx2.HTTPError as error:
             cause = error
         if not reader.has_ended:
-            yield _explained(cause) if cause and not reader.is_over else reader.end()
+            yield _failure_of(cause) if cause and not reader.is_over else reader.end()
 
     @asynccontextmanager
     async def _send(self, body: bytes) -> AsyncIterator[httpx2.Response]:
@@ -102,7 +102,7 @@ class UpstreamEngine:
         try:
             response = await self._client.send(request, stream=True)
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            # An open connection that the server had just given up: once more, on another.
+            # The server had just closed a kept-alive connection: retry on a new one.
             response = await self._client.send(request, stream=True)
         try:
             yield response
@@ -110,7 +110,7 @@ class UpstreamEngine:
             await response.aclose()
 
     def _body(self, prompt: ModelInput) -> bytes:
-        # Message by message: encoding a long conversation at once would stop all other threads.
+        # Encode each message separately: encoding a long conversation at once blocks other threads.
         request = {**write_request(prompt, self.model)}
         messages = request.pop("messages")
         assert isinstance(messages, list)
@@ -118,18 +118,18 @@ class UpstreamEngine:
         return b'%s,"messages":[%s]}' % (compact_json(request).encode()[:-1], chat)
 
 
-class _Redacting:
-    """Removes the server's keys, which an upstream may send back, from the pieces of an answer."""
+class _AnswerRedactor:
+    """Redacts the server's keys in the pieces of an answer, because an upstream may echo them."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._streams: defaultdict[int | None, StreamRedactor] = defaultdict(
             lambda: StreamRedactor(redactor)
         )
-        """The text, and the arguments of each call by its number."""
+        """One for the text (None) and one for the arguments of each call, by its number."""
 
     def read(self, piece: OutputPiece) -> Iterator[OutputPiece]:
-        """The pieces to pass on."""
+        """The redacted pieces."""
         match piece:
             case str():
                 if text := self._streams[None].feed(piece):
@@ -148,50 +148,52 @@ class _Redacting:
                 yield piece
 
 
-async def _refused(response: httpx2.Response) -> Finish:
+async def _read_refusal(response: httpx2.Response) -> Finish:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > _LONGEST_ERROR:
+        if len(body) > _MAX_ERROR_BYTES:
             break
     retry_after = response.headers.get("Retry-After", "")
     return read_error(body.decode("utf-8", "replace"), response.status_code, retry_after)
 
 
-def _explained(error: httpx2.HTTPError) -> Finish:
+def _failure_of(error: httpx2.HTTPError) -> Finish:
     match error:
         case httpx2.ConnectTimeout():
-            return failed(f"The upstream did not answer within {_CONNECT_SECONDS:g} s.")
+            return failed(f"Connecting to the upstream timed out after {_CONNECT_SECONDS:g} s.")
         case httpx2.TimeoutException():
-            return failed("The upstream fell silent.")
+            return failed(_TIMED_OUT)
         case httpx2.ConnectError():
-            return failed(f"The upstream cannot be reached: {error}.")
+            return failed(f"Cannot connect to the upstream: {error}.")
         case httpx2.SSEError():
-            return failed(f"The upstream did not stream: {error}")
+            return failed(f"The upstream did not return an event stream: {error}")
         case _:
-            return failed(f"The upstream broke off: {str(error) or type(error).__name__}.")
+            return failed(
+                f"The connection to the upstream was lost: {str(error) or type(error).__name__}."
+            )
 
 
 @asynccontextmanager
-async def connected(
+async def connect_upstream(
     upstream: Upstream,
     *,
     silent_seconds: float = UPSTREAM_SECONDS,
     secrets: Iterable[str] = (),
 ) -> AsyncIterator[UpstreamEngine]:
-    """An engine that asks this upstream, while the block runs; it may come up later. `secrets`
-    and its key are removed from what it says."""
+    """Open an engine for this upstream for the duration of the block. The upstream need not be
+    running yet. `secrets` and its key are redacted from its output."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     if upstream.key:
         headers["Authorization"] = f"Bearer {upstream.key}"
     async with httpx2.AsyncClient(
         headers=headers,
         timeout=httpx2.Timeout(silent_seconds, connect=_CONNECT_SECONDS, pool=None),
-        # As many at once as there are sessions that ask.
+        # No limit: the sessions already limit the number of requests.
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-        # The authorities that the rest of the program trusts; and what is here needs no proxy.
+        # Trust the same authorities as the rest of the program. No proxy for this machine.
         verify=ssl.create_default_context(),
-        trust_env=not upstream.is_here,
+        trust_env=not upstream.is_local,
     ) as client:
         redactor = Redactor((upstream.key, *secrets))
         yield UpstreamEngine(upstream, client, silent_seconds, redactor)

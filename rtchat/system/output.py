@@ -10,13 +10,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from io import RawIOBase, TextIOWrapper
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from rtchat.core.errors import writing_stdout
 from rtchat.system.blocking import write_all
+from rtchat.system.loop import post_to
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -166,8 +166,7 @@ def _on_loop(call: Callable[..., object]) -> Callable[..., None]:
     loop = asyncio.get_running_loop()
 
     def soon(*arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(call, *arguments)
+        post_to(loop, call, *arguments)
 
     return soon
 

@@ -17,6 +17,8 @@ from functools import partial
 from typing import TypeVar
 from weakref import WeakSet
 
+from rtchat.system.loop import post_to
+
 T = TypeVar("T")
 
 
@@ -56,8 +58,7 @@ class Worker:
                 finish = partial(_resolve, future, job())
             except Exception as error:
                 finish = partial(_fail, future, error)
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(finish)
+            post_to(loop, finish)
 
         self.do(run)
         return future

@@ -1,4 +1,5 @@
 """Tools that a model can call: functions of a Python file, and tools of MCP servers.
 
-May import `rtchat.core` and `rtchat.wire`. Start at `toolbox.py`, which holds tools of any source.
+May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start at `toolbox.py`, which holds
+tools of any source.
 """

@@ -13,7 +13,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, get_type_hints
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject, Tool, value
+from rtchat.system.loop import post_to
 from rtchat.tools.toolbox import (
     NAME,
     THREAD_NAME,
@@ -247,8 +247,7 @@ async def _in_thread(call: Callable[[], object]) -> str:
             output = _text(call())
         except BaseException as error:
             output = format_error(error)
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, truncate(output))
+        post_to(loop, settle, truncate(output))
 
     run = copy_context().run
     threading.Thread(target=run, args=(work,), name=THREAD_NAME, daemon=True).start()

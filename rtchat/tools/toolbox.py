@@ -11,13 +11,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import TextIOBase
 from typing import TextIO, TypeAlias, cast
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool, value
+from rtchat.system.loop import post_to
 
 MAX_OUTPUT = 32 * 1024
 """Bytes of UTF-8 in the output of a call."""
@@ -214,8 +215,7 @@ class _Lines(TextIOBase):
             self._say(line)
         # Slows down a tool that prints endlessly. With a timeout: the loop may wait for the tool.
         elif self._room.acquire(timeout=5):
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._from_thread, line)
+            post_to(self._loop, self._from_thread, line)
 
     def _from_thread(self, line: str) -> None:
         self._room.release()

@@ -1,4 +1,5 @@
-"""Traces: every frame of a run in a file, and what a trace says when it is replayed.
+"""Traces: all that happens in a run as a file, and its replay.
 
-May import `rtchat.client` and what is below it. Start at `recording.py`.
+May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start at `recording.py`, which writes
+them, and `replay.py`. `wire_only.py` shows recordings that have no local events.
 """

@@ -1,41 +1,43 @@
-"""Recordings of the wire: a header line, then every event both ways as a JSON line with its time.
+"""Writing traces: a header, then a JSON line for everything that a session does or is told.
 
-`{"t": 0.123, "direction": "sent" | "received", "data": {…}}`; a frame that was no JSON object
-stands as `"raw"`, and so do the words of a connection that was `"lost"`. Times are seconds since
-the recording began, on a clock that only goes forward. The handshake, where the key travels, is not
-recorded; a key in an event is removed by `redactor`. `replay` shows a recording again.
+`{"t": 0.123, "direction": "received", "data": {…}}`. Times are seconds since the session began.
+The directions are those of `core.ports.Tap`, and "setup": what the conversation was constructed
+from. A frame that was no JSON object stands as "raw". "setup" and "local" are values, see
+`value_codec`. So a trace has all that a replay needs to repeat the session exactly.
+
+The handshake, where the key travels, is not recorded; a key in an event is removed by `redactor`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
 
 from rtchat._version import __version__
-from rtchat.core.errors import OutputError, UsageError
+from rtchat.core.errors import OutputError
+from rtchat.core.events import LocalEvent
 from rtchat.core.redaction import Redactor
-from rtchat.core.text import write_json
-from rtchat.core.values import JsonObject, value
-from rtchat.system.blocking import BlockingFile, write_all
+from rtchat.core.setup import SessionSetup
+from rtchat.core.text import exact_json
+from rtchat.core.values import JsonObject
+from rtchat.system.blocking import write_all
 from rtchat.system.worker import Worker
+from rtchat.trace.media import without_media
+from rtchat.trace.value_codec import encode_value
 from rtchat.wire import without_keys
 
-FORMAT = 1
-
-# ------------------------------------------------------------------------------------------ writing
-
+FORMAT = 2
+"""Format 1 had no "setup", "local" and "end", but why a connection was "lost"."""
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes of a line. One that would be longer is written without its audio and images."""
 _MOST_WAITING = 32 * 1024 * 1024
 """Bytes that may wait for a slow disk, or for the reader of a pipe."""
 _CLOSING = 2.0
@@ -44,7 +46,7 @@ _DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/self/fd/(\d
 
 
 class Trace:
-    """A recording in progress; call it with each event.
+    """A recording in progress; call it with each event, as a `Tap`.
 
     A thread writes it, so that neither a slow disk nor a pipe that nobody reads stops the
     conversation. `path` is the file: a new name if the one given exists, as no recording is ever
@@ -61,7 +63,6 @@ class Trace:
         *,
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         complete: bool = False,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         if str(path) == "-":  # stdout has the reply
             path = Path("/dev/stderr")
@@ -81,23 +82,23 @@ class Trace:
                 self.path, self._descriptor = _open(path)
         except OSError as error:
             raise _failure(path, error) from error
-        self._now = now
-        self._began = now()
         self._write({"rtchat": __version__, "format": FORMAT, "began": time.time()})
 
-    def __call__(self, direction: str, data: JsonObject | str) -> None:
+    def __call__(
+        self, direction: str, data: JsonObject | str | LocalEvent | SessionSetup, now: float
+    ) -> None:
         """Record one event."""
-        line: dict[str, object] = {"t": round(self._now() - self._began, 6), "direction": direction}
+        line: dict[str, object] = {"t": now, "direction": direction}
         if isinstance(data, str):
-            line["raw"] = data
-        elif self._complete:
-            line["data"] = data
-        else:
-            left_out: dict[str, int] = {}
-            line["data"] = _without_media(data, str(data.get("type")), "", left_out)
-            if left_out:
-                line["left_out"] = left_out
-        self._write(line)
+            self._write(line | {"raw": data})
+            return
+        encoded = data if isinstance(data, dict) else encode_value(data)
+        assert isinstance(encoded, dict)
+        is_short = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
+        if not is_short:
+            shortened, left_out = without_media(encoded)
+            line["data"] = shortened
+            self._write(line | {"left_out": left_out} if left_out else line)
 
     def close(self) -> None:
         """Write what is left, within a few seconds, and end the recording."""
@@ -109,19 +110,24 @@ class Trace:
             unread = f"not finished after {_CLOSING:g} s"
             self._fail("nothing reads it" if self._descriptor < 0 else unread)
 
-    def _write(self, line: JsonObject) -> None:
+    def _write(self, line: JsonObject, longest: int | None = None) -> bool:
+        """Write a line, unless it is longer; return whether it is not."""
         if self.failure is not None:
-            return
-        shown = write_json(line)
+            return True
+        shown = exact_json(line)
         if self._redactor.secrets and self._redactor.may_be_in_json(shown):
-            shown = write_json(without_keys(line, self._redactor))
+            shown = exact_json(without_keys(line, self._redactor))
         text = (shown + "\n").encode()
+        if longest is not None and len(text) > longest:
+            return False
         with self._lock:
+            is_too_slow = self._waiting > _MOST_WAITING
             self._waiting += len(text)
-        if self._waiting > _MOST_WAITING:
+        if is_too_slow:
             self._fail(f"it is too slow: {_MOST_WAITING >> 20} MB are waiting")
-            return
-        self._worker.do(partial(self._put, text))
+        else:
+            self._worker.do(partial(self._put, text))
+        return True
 
     # What follows runs in the thread.
 
@@ -208,145 +214,3 @@ def _failure(path: Path, error: OSError) -> OutputError:
 def _unwritten(path: Path, why: str) -> OutputError:
     message = f"the trace {path} cannot be written ({why})"
     return OutputError(message, hint="choose another place with --trace")
-
-
-def _without_media(data: object, kind: str, path: str, left_out: dict[str, int]) -> object:
-    """A copy without base64; `path` leads to it in an event of this kind."""
-    match data:
-        case dict():
-            inner = f"{path}." if path else ""
-            return {
-                key: _without_media(entry, kind, f"{inner}{key}", left_out)
-                for key, entry in data.items()
-            }
-        case list():
-            return [
-                _without_media(entry, kind, f"{path}[{index}]", left_out)
-                for index, entry in enumerate(data)
-            ]
-        case str() if data and (kept := _short(data, kind, path)) is not None:
-            left_out[path] = len(data) - len(kept)
-            return kept
-    return data
-
-
-def _short(text: str, kind: str, path: str) -> str | None:
-    """What is kept of a text that is base64 audio or an image; None if it is neither."""
-    key = path.rpartition(".")[2]
-    if key == "audio" or (path == "delta" and kind.endswith("audio.delta")):
-        return ""
-    head, comma, rest = text.partition(",")
-    if key == "image_url" and head.startswith("data:") and rest:
-        return head + comma
-    return None
-
-
-# ------------------------------------------------------------------------------------------ reading
-
-
-@value
-class Recorded:
-    """One line of a recording. A `str` in `data` is a frame that was no JSON object, or the words
-    of a loss."""
-
-    line: int
-    time: float | None
-    """Seconds since it began; None if it has no times."""
-    direction: str
-    """`sent`, `received` or `lost`."""
-    data: JsonObject | str
-
-
-@value
-class Recording:
-    """A recording that was read. `version` is that of the rtchat that made it, if one did."""
-
-    version: str
-    events: Sequence[Recorded]
-
-
-_DIRECTIONS = ("sent", "received", "lost")
-_HINT = "a trace is what rtchat once --trace FILE writes"
-
-
-def read_trace(source: Path | int, warn: Callable[[str], None]) -> Recording:
-    """Read a recording from a file or a descriptor.
-
-    Lines that hold `direction` and `data` alone, without times and header, are one as well. `warn`
-    is told of a last line that was cut off, as by a program that was killed.
-
-    Raises:
-        UsageError: it cannot be read, or is no recording; the message names the line.
-    """
-    name = "stdin" if isinstance(source, int) else str(source)
-    try:
-        if isinstance(source, int):
-            return _read(BufferedReader(BlockingFile(source, "r")), name, warn)
-        with source.open("rb") as file:
-            return _read(file, name, warn)
-    except OSError as error:
-        raise UsageError(
-            f"the trace {name} cannot be read ({error.strerror})", hint="check the path"
-        ) from error
-
-
-def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
-    version = ""
-    events: list[Recorded] = []
-    lines = _lines(file, name, warn)
-    for number, line in lines:
-        if number == 1 and "rtchat" in line:
-            version = _version(line, name)
-        else:
-            events.append(_recorded(number, line, name, events))
-    if not (version or events):
-        raise UsageError(f"the trace {name} is empty", hint=_HINT)
-    return Recording(version, events)
-
-
-def _lines(
-    file: BinaryIO, name: str, warn: Callable[[str], None]
-) -> Iterator[tuple[int, JsonObject]]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            if number > 1 and not line.endswith(b"\n"):
-                warn(f"line {number} of {name} is cut off: it is left out")
-                return
-            raise _unread(name, number, "is not JSON") from error
-        if not isinstance(data, dict):
-            raise _unread(name, number, "is not a JSON object")
-        yield number, data
-
-
-def _version(header: JsonObject, name: str) -> str:
-    form = header.get("format")
-    if form != FORMAT:
-        raise UsageError(
-            f"the trace {name} has a format that this rtchat does not know ({form})",
-            hint="use the rtchat that made it, or a newer one",
-        )
-    return str(header["rtchat"])
-
-
-def _recorded(number: int, line: JsonObject, name: str, before: Sequence[Recorded]) -> Recorded:
-    direction, at = line.get("direction"), line.get("t")
-    data = line.get("data", line.get("raw"))
-    if not (isinstance(direction, str) and direction in _DIRECTIONS):
-        raise _unread(name, number, "has no direction")
-    if not isinstance(data, dict | str):
-        raise _unread(name, number, "has no event")
-    if at is not None and (isinstance(at, bool) or not isinstance(at, int | float)):
-        raise _unread(name, number, "has a time that is no number")
-    if at is not None:  # a clock only goes forward, and only so far; so do not NaN and infinity
-        last = before[-1].time if before else 0.0
-        at = float(at) if 0.0 <= at < 1e9 else 0.0
-        at = max(at, last or 0.0)
-    return Recorded(number, at, direction, data)
-
-
-def _unread(name: str, number: int, why: str) -> UsageError:
-    return UsageError(f"line {number} of the trace {name} {why}", hint=_HINT)

@@ -16,29 +16,24 @@ from rtchat.history.transcript import TranscriptEntry, opening, transcript_entri
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
 from rtchat.ui import messages
+from rtchat.ui.console import make_console, print_text
 
 
 def console(out: TextIO, environ: Mapping[str, str]) -> Console:
-    """A terminal to draw on, in the 16 colours of its palette unless NO_COLOR is set."""
-    return Console(
-        file=out,
-        force_terminal=True,
-        color_system="standard",
-        no_color=bool(environ.get("NO_COLOR")),
-        legacy_windows=False,
-        _environ=dict(environ),
-    )
+    """A console that draws on a terminal, with colours unless NO_COLOR is set."""
+    colors = not environ.get("NO_COLOR")
+    return make_console(out, environ, is_terminal=True, colors=colors)
 
 
 def show(conversation: StoredConversation, console: Console) -> None:
     """Print a conversation as `talk` printed it."""
     for number, entry in enumerate(transcript_entries(conversation)):
         if number:
-            _print(console, Text())
+            print_text(console, Text())
         for line in _main_lines(entry, console):
-            _print(console, line)
+            print_text(console, line)
         for line in _extra_lines(entry):
-            _print(console, line)
+            print_text(console, line)
 
 
 def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
@@ -50,7 +45,7 @@ def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
 
 
 def _extra_lines(entry: TranscriptEntry) -> list[Text]:
-    lines = [Text("[image]", theme.DIM) for _ in entry.pictures]
+    lines = [Text("[image]", theme.DIM) for _ in entry.images]
     if entry.note:
         lines.append(Text(visible(entry.note), theme.NOTICES["warning"]))
     if entry.kind == "reply" and (stats := _stats(entry.entry)):
@@ -73,8 +68,4 @@ def table(rows: Sequence[Sequence[str]], console: Console) -> None:
         line = Text("  ".join((*sized, last)))
         line.truncate(console.width, overflow="ellipsis")
         line.stylize(theme.DIM, 0, sum(map(len, sized)))
-        _print(console, line)
-
-
-def _print(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        print_text(console, line)

@@ -68,13 +68,7 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
 def _usage(usage: Usage | None, cost: float | None) -> dict[str, object] | None:
     if usage is None:
         return None
-    return {
-        "input_tokens": usage.input,
-        "cached_tokens": usage.cached,
-        "output_tokens": usage.output,
-        "total_tokens": usage.total,
-        "cost_usd": None if cost is None else round(cost, 8),
-    }
+    return {**usage.as_json(), "cost_usd": None if cost is None else round(cost, 8)}
 
 
 def _timing(timing: Timing) -> dict[str, int | None]:

@@ -13,26 +13,11 @@ from typing import TYPE_CHECKING, assert_never
 from rich.console import Console, Group
 from rich.text import Text
 
-from rtchat.core.effects import (
-    Connecting,
-    Copy,
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    TextArrived,
-    ToolAsked,
-    ToolBegan,
-    ToolEnded,
-    Totals,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
+from rtchat.ui.console import print_text
 
 if TYPE_CHECKING:
     from rich.panel import Panel
@@ -79,7 +64,7 @@ class LiveView:
         self._model = ""
         self._status = "connecting…"
         self._was_ready = False
-        self._microphone: MicrophoneStatus | None = None
+        self._microphone: fx.MicrophoneStatus | None = None
         self._is_pending = False
         """Whether a question was asked whose reply is not over."""
         self._panel: LivePanel | None = None
@@ -94,43 +79,43 @@ class LiveView:
         """Whether any of the reply has been printed to the scrollback."""
         self._stream: MarkdownStream | None = None
 
-    def show(self, update: Update) -> None:  # noqa: C901 - one arm for each update
+    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update."""
         match update:
-            case Connecting(model=model):
+            case fx.Connecting(model=model):
                 self._model = model
                 self._set_status("connecting…", open_panel=not self._banner)
-            case Ready():
+            case fx.Ready():
                 self._greet(update)
                 self._set_status("waiting")
-            case Waiting():
+            case fx.Waiting():
                 self._wait(update)
-            case QuestionAsked(model=model):
+            case fx.QuestionAsked(model=model):
                 self._model, self._is_pending = model, True
                 self._set_status("waiting", open_panel=True)
                 self._asked_at = self._now()
-            case UserTranscript(text=text):
+            case fx.UserTranscript(text=text):
                 self._print_question(text)
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 self._microphone = update
-            case TextArrived(text=text):
+            case fx.TextArrived(text=text):
                 self._add(text)
-            case ReplyOver():
+            case fx.ReplyOver():
                 self._finish(update)
-            case ToolAsked():
+            case fx.ToolAsked():
                 self._end_block()
-            case ToolBegan(call):
+            case fx.ToolBegan(call):
                 self._end_block()
                 self._set_status(f"running {call.name}")
                 self._notice("info", messages.call(call, in_full=self._verbose))
-            case ToolEnded():
+            case fx.ToolEnded():
                 self._set_status("waiting")
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
-            case Totals():
+            case fx.Totals():
                 self._print_status(messages.totals(update))
-            case Notice(level=level, text=text):
+            case fx.Notice(level=level, text=text):
                 self._notice(level, text)
-            case Copy():
+            case fx.Copy():
                 pass  # `Terminal` handles it
             case _:
                 assert_never(update)
@@ -171,7 +156,7 @@ class LiveView:
         if self._panel is not None:
             self._paint([])
 
-    def _wait(self, update: Waiting) -> None:
+    def _wait(self, update: fx.Waiting) -> None:
         self._set_status(messages.waiting(update))
         if self._panel is None:
             self._notice("info", self._status)
@@ -211,7 +196,7 @@ class LiveView:
             self._paint(lines)
         self._has_printed = False
 
-    def _finish(self, over: ReplyOver) -> None:
+    def _finish(self, over: fx.ReplyOver) -> None:
         """Print the rest of the text, then how the reply ended."""
         if len(over.text) > self._shown:
             self._add(over.text[self._shown :])
@@ -246,7 +231,7 @@ class LiveView:
         if self._banner and not self._has_printed:
             lines = [Text(), *lines]
         self._has_printed = True
-        _print(self._out, Text("\n").join(lines))
+        print_text(self._out, Text("\n").join(lines))
 
     # ------------------------------------------------------------------------------- the panel
 
@@ -296,7 +281,7 @@ class LiveView:
 
     # ------------------------------------------------------------------------- other lines
 
-    def _greet(self, ready: Ready) -> None:
+    def _greet(self, ready: fx.Ready) -> None:
         if self._banner:
             line = messages.reconnected(ready) if self._was_ready else messages.greeting(ready)
             self._notice("info", line)
@@ -306,13 +291,13 @@ class LiveView:
         """Print a spoken question like a typed one. If its transcript is late, the reply is
         above."""
         if not self._banner:
-            self._notice("info", messages.transcript(UserTranscript(text)))
+            self._notice("info", messages.transcript(fx.UserTranscript(text)))
             return
         question = visible(text.strip() or messages.NO_WORDS).replace("\n", "\n  ")
         line = Text(f"› {question}")  # noqa: RUF001 # as at the prompt
         if not self._is_pending:
             line.append(" (answered above)", theme.DIM)
-        _print(self._out, line)
+        print_text(self._out, line)
 
     def _notice(self, level: str, text: str) -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
@@ -322,8 +307,4 @@ class LiveView:
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""
         console = self._out if self._panel is not None and self._err.is_terminal else self._err
-        _print(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
-
-
-def _print(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
-    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+        print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)

@@ -1,9 +1,9 @@
 """Rows at the bottom of the screen that are repainted, while other text is printed above them.
 
-A Rich `Live` that writes only cells that changed, and moves rows that only moved. The cursor stays
-on the first cell of the rows, so they can be erased without knowing how many there are or how the
-terminal wrapped them after a resize. Space is made by newlines at the bottom: scroll regions and
-absolute positions would lose lines of the scrollback.
+Unlike Rich's `Live`, this writes only cells that changed, and moves rows that only moved. The
+cursor stays on the first cell of the rows, so they can be erased without knowing how many there are
+or how the terminal wrapped them after a resize. Space is made by newlines at the bottom: scroll
+regions and absolute positions would lose lines of the scrollback.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from itertools import accumulate, groupby
 from unicodedata import category
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleRenderable, RenderableType
+from rich.console import Console, ConsoleRenderable, RenderableType, RenderHook
 from rich.control import Control
-from rich.live import Live
 from rich.segment import ControlType, Segment, Segments
 from rich.style import Style
 from rich.text import Text
@@ -22,20 +21,21 @@ from rich.text import Text
 Row = list[Segment]
 
 
-class LivePanel(Live):
+class LivePanel(RenderHook):
     """Rows at the bottom of a console, shown from `start` to `stop`."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self.console = console
+        self._is_started = False
         self._content: list[Row] = []
         self._shown: list[Row] = []
         self._width = console.width
+
+    def start(self) -> None:
+        """Hide the cursor and show the rows from now on."""
+        self._is_started = True
+        self.console.show_cursor(False)
+        self.console.push_render_hook(self)
 
     def paint(self, renderable: RenderableType) -> None:
         """Repaint the rows with this content."""
@@ -53,9 +53,13 @@ class LivePanel(Live):
         self.console.print(Control(), crop=False)
 
     def stop(self) -> None:
-        """Remove the rows and end the live display."""
+        """Remove the rows and show the cursor again."""
+        if not self._is_started:
+            return
+        self._is_started = False
         self.clear()
-        super().stop()
+        self.console.pop_render_hook()
+        self.console.show_cursor(True)
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Rich calls this with everything to be printed while the rows are shown."""

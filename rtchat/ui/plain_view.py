@@ -9,23 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import BinaryIO, TextIO, assert_never
 
-from rtchat.core.effects import (
-    Connecting,
-    Copy,
-    MicrophoneStatus,
-    Notice,
-    QuestionAsked,
-    Ready,
-    ReplyOver,
-    TextArrived,
-    ToolAsked,
-    ToolBegan,
-    ToolEnded,
-    Totals,
-    Update,
-    UserTranscript,
-    Waiting,
-)
+from rtchat.core import effects as fx
 from rtchat.core.text import visible
 from rtchat.ui import messages
 
@@ -51,12 +35,12 @@ class StatusWriter:
         self._was_ready = False
         self._last_error = ""
 
-    def show(self, update: Update) -> None:  # noqa: C901 - one arm for each update
+    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update, except the text of a reply."""
         match update:
-            case Connecting(model):
+            case fx.Connecting(model):
                 self._detail(f"connecting to {model}")
-            case Ready():
+            case fx.Ready():
                 if self._was_ready:
                     self._info(messages.reconnected(update))
                 elif self._banner:
@@ -64,25 +48,25 @@ class StatusWriter:
                 else:
                     self._detail(messages.greeting(update))
                 self._was_ready = True
-            case Waiting():
+            case fx.Waiting():
                 self._info(messages.waiting(update))
-            case QuestionAsked():
+            case fx.QuestionAsked():
                 self._last_error = ""
-            case UserTranscript():
+            case fx.UserTranscript():
                 self._info(messages.transcript(update))
-            case MicrophoneStatus():
+            case fx.MicrophoneStatus():
                 self._info(messages.microphone(update))
-            case TextArrived() | Copy() | ToolAsked():
+            case fx.TextArrived() | fx.Copy() | fx.ToolAsked():
                 pass
-            case ToolBegan(call):
+            case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))
-            case ToolEnded():
+            case fx.ToolEnded():
                 self._info(messages.outcome(update, in_full=self._verbose))
-            case ReplyOver():
+            case fx.ReplyOver():
                 self._ended(update)
-            case Totals():
+            case fx.Totals():
                 self._line(messages.totals(update))
-            case Notice(level, text):
+            case fx.Notice(level, text):
                 self._notice(level, text)
             case _:
                 assert_never(update)
@@ -97,7 +81,7 @@ class StatusWriter:
         """Write a line, unless `quiet`."""
         self._info(text)
 
-    def _ended(self, over: ReplyOver) -> None:
+    def _ended(self, over: fx.ReplyOver) -> None:
         ending = messages.ending(over)
         if over.problem is None:
             self._info(ending)
@@ -141,13 +125,13 @@ class PlainView:
         self._raw = raw
         self._last = ""
 
-    def show(self, update: Update) -> None:
+    def show(self, update: fx.Update) -> None:
         """Write text as soon as it arrives."""
         match update:
-            case TextArrived(text):
+            case fx.TextArrived(text):
                 self._write(text)
                 return
-            case ReplyOver():
+            case fx.ReplyOver():
                 if self._last and self._last != "\n":
                     self._write("\n")
                 self._last = ""

@@ -1,31 +1,22 @@
 """The line editor: reads one entry at a time, and what is typed while a reply streams.
 
-`slash_commands` interprets entries, and `terminal` decides when to read one. The input history is a
-file of JSON strings, one per line. Without a file, or if it cannot be read or written, history
-lasts until the program exits.
+`slash_commands` interprets entries, and `terminal` decides when to read one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import queue
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
-from itertools import chain, repeat
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application, get_app, run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
@@ -36,25 +27,19 @@ from prompt_toolkit.styles import Style
 
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
-from rtchat.core.text import MARK
-from rtchat.system.folders import make_private
-from rtchat.system.worker import Worker
-from rtchat.ui.approval import CHOICES, ToolQuestion
+from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.completion import CommandCompleter
+from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
-from rtchat.ui.slash_commands import TABLE
+from rtchat.ui.shown_question import ShownQuestion
 from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
 
 Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
 _METER_SECONDS = 0.1
 """Seconds between two readings of the microphone's level."""
-_HISTORY_TIMEOUT = 1.0
-"""Seconds to wait for the input history to be read, or to be written at the end."""
-_MAX_HISTORY = 2_000
-"""How many of the last lines of the history file are read."""
 _QUESTION_TIMEOUT = 2.0
 """Seconds that a terminal may take to show a question and report the cursor position."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_TAKES_PATH = ("/attach ", "/system @")
 _HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 _STYLE = {"bottom-toolbar": "noreverse"}
 _PLAIN = Style([])
@@ -103,14 +88,14 @@ class Prompt:
         """Whether the microphone records a push-to-talk turn."""
         self._suspension: Awaitable[None] | None = None
         """A reference that keeps the task from being garbage-collected."""
-        self._history = _File(history)
+        self._history = InputHistory(history)
         self._session: PromptSession[str] = PromptSession(
             "› ",  # noqa: RUF001 # the prompt is meant to look like this
             history=self._history,
             multiline=True,
             editing_mode=EditingMode.EMACS,
             tempfile_suffix=".md",
-            completer=_Commands(),
+            completer=CommandCompleter(),
             complete_while_typing=False,
             key_bindings=self._keys(),
             prompt_continuation="  ",
@@ -220,7 +205,7 @@ class Prompt:
         """
         app = self._choices.app
         app.renderer.cpr_support = self._session.app.renderer.cpr_support
-        shown = _QuestionView(question, app.output)
+        shown = ShownQuestion(question, app.output)
         self._is_asking = True
         while self._is_asking:
             app.erase_when_done = False
@@ -407,136 +392,3 @@ class Prompt:
 def _is_single_key() -> bool:
     """Whether no other key arrived with this one: Esc, not Alt."""
     return not get_app().key_processor.input_queue
-
-
-class _QuestionView:
-    """Shows a question. If it does not fit on the screen, its arguments are printed above it."""
-
-    def __init__(self, question: ToolQuestion, output: Output) -> None:
-        self._question = question
-        self._output = output
-        self._size = output.get_size()
-        self._is_printed = not self._fits()
-        if self._is_printed:
-            self._print()
-
-    def message(self, print_above: Callable[[Callable[[], None]], None]) -> FormattedText:
-        """The text before the answer. `print_above` prints the arguments if they do not fit."""
-        self._size = self._output.get_size()
-        if not self._is_printed and not self._fits():
-            self._is_printed = True
-            asyncio.get_running_loop().call_soon(print_above, self._print)
-        width = self._size.columns
-        if self._is_printed:
-            rows = self._question.summary(width, "printed above (scroll up to read them)")
-        else:
-            rows = self._question.rows(width)
-        return FormattedText([*_styled(rows), ("bold", f"{MARK} "), ("", f"{CHOICES} › ")])  # noqa: RUF001 # as the prompt
-
-    def _fits(self) -> bool:
-        return len(self._question.rows(self._size.columns)) + 3 <= self._size.rows
-
-    def _print(self) -> None:
-        rows = _styled(self._question.details(self._size.columns))
-        print_formatted_text(self._output, FormattedText(rows), _PLAIN)
-
-
-def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
-    """The rows of a question. The first one has a style that no other text has."""
-    styles = chain(("bold reverse",), repeat(""))
-    return [
-        part
-        for row, style in zip(rows, styles, strict=False)
-        for part in (("bold", row[:1]), (style, row[1:]), ("", "\n"))
-    ]
-
-
-class _Commands(Completer):
-    """Completes the names of /commands, and paths after those that take a file. Folders are read in
-    a thread."""
-
-    def __init__(self) -> None:
-        self._worker = Worker("completion")
-
-    async def get_completions_async(
-        self, document: Document, complete_event: CompleteEvent
-    ) -> AsyncGenerator[Completion, None]:
-        for found in await self._worker.call(
-            lambda: list(self.get_completions(document, complete_event))
-        ):
-            yield found
-
-    def get_completions(
-        self, document: Document, complete_event: CompleteEvent
-    ) -> Iterable[Completion]:
-        typed = document.text_before_cursor
-        if not typed.startswith("/"):
-            return
-        for command in _TAKES_PATH:
-            if typed.startswith(command):
-                yield from _paths(typed.removeprefix(command).lstrip(" '\""))
-        for row in TABLE:
-            if row.name.startswith(typed[1:]):
-                name = f"/{row.name} " if row.argument else f"/{row.name}"
-                yield Completion(name, start_position=-len(typed), display_meta=row.help)
-
-
-def _paths(typed: str) -> Iterator[Completion]:
-    """Completions of a path. Hidden files are offered only after a dot."""
-    folder, slash, start = typed.rpartition("/")
-    with (
-        suppress(OSError, ValueError),
-        os.scandir(os.path.expanduser(folder + slash) or ".") as found,
-    ):
-        for entry in sorted(found, key=lambda entry: entry.name):
-            name = entry.name
-            if name.startswith(start) and (start or not name.startswith(".")):
-                end = "/" if entry.is_dir() else ""
-                yield Completion(name + end, start_position=-len(start))
-
-
-class _File(History):
-    """Entries in a file that only its owner may read. It is read and written in a thread; errors
-    are ignored."""
-
-    def __init__(self, path: Path | None) -> None:
-        super().__init__()
-        self._path = path
-        self._worker = Worker("input-history")
-        self._reading: asyncio.Future[None] | None = None
-        self._read: list[str] = []
-
-    async def ready(self) -> None:
-        """Wait until the file is read, for at most `_HISTORY_TIMEOUT`: its disk may hang."""
-        if self._path is not None and self._reading is None:
-            self._reading = self._worker.call(partial(self._load, self._path))
-            await asyncio.wait((self._reading,), timeout=_HISTORY_TIMEOUT)
-
-    def _load(self, path: Path) -> None:
-        lines: list[str] = []
-        with suppress(OSError):
-            lines = path.read_text("utf-8", errors="replace").split("\n")[-_MAX_HISTORY:]
-        for line in reversed(lines):
-            with suppress(ValueError, RecursionError):
-                if line.startswith('"'):
-                    self._read.append(json.loads(line))
-
-    def load_history_strings(self) -> Iterable[str]:
-        return list(self._read)
-
-    def store_string(self, string: str) -> None:
-        if self._path is not None:
-            with suppress(queue.Full):
-                self._worker.do(partial(self._append, self._path, string))
-
-    def _append(self, path: Path, string: str) -> None:
-        line = json.dumps(string) + "\n"
-        with suppress(OSError):
-            make_private(path.parent)
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(file, "wb") as stream:
-                stream.write(line.encode())
-
-    def close(self) -> None:
-        """Finish writing, for at most `_HISTORY_TIMEOUT`: the disk may hang."""
-        self._worker.close(_HISTORY_TIMEOUT)

@@ -10,26 +10,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TypeAlias
 
-from rtchat.core.events import (
-    AttachmentsAsked,
-    CopyAsked,
-    DetachAsked,
-    LeaveAsked,
-    LocalEvent,
-    LocalNotice,
-    MicrophoneToggled,
-    ModelSet,
-    NewConversationAsked,
-    OptionsAsked,
-    OptionSet,
-    RawSaid,
-    ResumeAsked,
-    RetryAsked,
-    SystemSet,
-    ToolsAsked,
-    UsageAsked,
-    UserSaid,
-)
+from rtchat.core import events as ev
 from rtchat.core.values import value
 
 
@@ -48,10 +29,10 @@ class TextFileAsked:
     """The text of a command is in a file. The caller reads it and passes it to `make`."""
 
     file: str
-    make: Callable[[str], LocalEvent]
+    make: Callable[[str], ev.LocalEvent]
 
 
-Meaning: TypeAlias = LocalEvent | AttachAsked | TextFileAsked
+Meaning: TypeAlias = ev.LocalEvent | AttachAsked | TextFileAsked
 
 
 @value
@@ -66,9 +47,9 @@ class Row:
 
 
 TABLE: tuple[Row, ...] = (
-    Row("help", "", "list the commands and keys", lambda _: LocalNotice(help_text())),
-    Row("exit", "", "leave; same as Ctrl-D at an empty prompt", lambda _: LeaveAsked()),
-    Row("new", "", "start a new conversation", lambda _: NewConversationAsked()),
+    Row("help", "", "list the commands and keys", lambda _: ev.LocalNotice(help_text())),
+    Row("exit", "", "leave; same as Ctrl-D at an empty prompt", lambda _: ev.LeaveAsked()),
+    Row("new", "", "start a new conversation", lambda _: ev.NewConversationAsked()),
     Row("system", "TEXT|@FILE", "change the instructions to the model", lambda t: _system(t)),
     Row(
         "set",
@@ -76,7 +57,7 @@ TABLE: tuple[Row, ...] = (
         "set option KEY, reset it (no VALUE), or list all (no KEY)",
         lambda a: _set(a),
     ),
-    Row("model", "NAME", "switch to another model in this conversation", ModelSet),
+    Row("model", "NAME", "switch to another model in this conversation", ev.ModelSet),
     Row(
         "resume", "[ID]", "continue saved conversation ID, or the latest one", lambda n: _resume(n)
     ),
@@ -84,14 +65,14 @@ TABLE: tuple[Row, ...] = (
         "attach",
         "[FILE]",
         "attach a PNG, JPEG or text file (or drop it here); no FILE: list them",
-        lambda file: AttachAsked(file) if file else AttachmentsAsked(),
+        lambda file: AttachAsked(file) if file else ev.AttachmentsAsked(),
     ),
     Row("detach", "[N]", "remove file N, or all attached files", lambda n: _detach(n)),
-    Row("mute", "", "turn the microphone on or off, like Ctrl-T", lambda _: MicrophoneToggled()),
-    Row("retry", "", "ask the last question again", lambda _: RetryAsked()),
+    Row("mute", "", "turn the microphone on or off, like Ctrl-T", lambda _: ev.MicrophoneToggled()),
+    Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked()),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
-    Row("tools", "", "list the tools that the model can call", lambda _: ToolsAsked()),
-    Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: UsageAsked()),
+    Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked()),
+    Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: ev.UsageAsked()),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
 )
 
@@ -110,100 +91,100 @@ def parse(line: str) -> Meaning:
     """The meaning of a typed line. Does not raise: a mistake becomes a `LocalNotice` that says what
     to do."""
     if not line.startswith("/"):
-        return UserSaid(line)
+        return ev.UserSaid(line)
     if line.startswith("//"):
-        return UserSaid(line[1:])
+        return ev.UserSaid(line[1:])
     name = re.split(r"\s", line[1:], maxsplit=1)[0]
     argument = line[1 + len(name) :].strip()
     row = next((row for row in TABLE if row.name == name), None)
     if row is None:
         near = get_close_matches(name, [row.name for row in TABLE], n=1)
         advice = f"did you mean /{near[0]}?" if near else "/help lists the commands"
-        return LocalNotice(
+        return ev.LocalNotice(
             f"unknown command /{name}; {advice} (// sends a literal /)", is_error=True
         )
     if row.argument and not argument and not row.argument.startswith("["):
-        return LocalNotice(
+        return ev.LocalNotice(
             f"/{name}: missing argument (usage: /{name} {row.argument})", is_error=True
         )
     if argument and not row.argument:
-        return LocalNotice(f"/{name} takes no argument", is_error=True)
+        return ev.LocalNotice(f"/{name} takes no argument", is_error=True)
     return row.make(argument)
 
 
-def _system(text: str) -> LocalEvent | TextFileAsked:
+def _system(text: str) -> ev.LocalEvent | TextFileAsked:
     if not text.startswith("@"):
-        return SystemSet(text)
+        return ev.SystemSet(text)
     if text == "@":
-        return LocalNotice(
+        return ev.LocalNotice(
             "/system: missing file name (example: /system @notes.txt)", is_error=True
         )
-    return TextFileAsked(text[1:], SystemSet)
+    return TextFileAsked(text[1:], ev.SystemSet)
 
 
-def _detach(number: str) -> LocalEvent:
+def _detach(number: str) -> ev.LocalEvent:
     if not number:
-        return DetachAsked()
+        return ev.DetachAsked()
     if number.isdecimal() and int(number[:9]):
-        return DetachAsked(int(number[:9]))
-    return LocalNotice(
+        return ev.DetachAsked(int(number[:9]))
+    return ev.LocalNotice(
         f"/detach: invalid number {number!r} (/attach lists the numbers)", is_error=True
     )
 
 
-def _copy(number: str) -> LocalEvent:
+def _copy(number: str) -> ev.LocalEvent:
     if not number:
-        return CopyAsked()
+        return ev.CopyAsked()
     if number.isdecimal() and int(number[:9]):
-        return CopyAsked(int(number[:9]))
-    return LocalNotice(
+        return ev.CopyAsked(int(number[:9]))
+    return ev.LocalNotice(
         f"/copy: invalid number {number!r} (expected that of a code block)", is_error=True
     )
 
 
-def _resume(number: str) -> LocalEvent:
+def _resume(number: str) -> ev.LocalEvent:
     if not number:
-        return ResumeAsked()
+        return ev.ResumeAsked()
     if number.isdecimal() and int(number[:15]):
-        return ResumeAsked(int(number[:15]))
-    return LocalNotice(
+        return ev.ResumeAsked(int(number[:15]))
+    return ev.LocalNotice(
         f"/resume: invalid id {number!r} (`rtchat history list` lists the ids)",
         is_error=True,
     )
 
 
-def _set(argument: str) -> LocalEvent:
+def _set(argument: str) -> ev.LocalEvent:
     from rtchat.wire import options  # imported late: its tables would delay the prompt
 
     found = re.match(r"([^\s=]+)\s*=?\s*(.*)", argument, re.DOTALL)
     if found is None:
-        return OptionsAsked()
+        return ev.OptionsAsked()
     key, text = found.groups()
     of, name = options.split(key)
     if not text:
-        return OptionSet(of, name)
+        return ev.OptionSet(of, name)
     if of == "session" and name in options.IN_A_CONVERSATION:
         instead = options.IN_A_CONVERSATION[name]
-        return LocalNotice(f"/set: {key} cannot be set here (use {instead})", is_error=True)
+        return ev.LocalNotice(f"/set: {key} cannot be set here (use {instead})", is_error=True)
     try:
         change = options.change(of, name, options.read_value(text))
     except options.OptionError as error:
-        return LocalNotice(f"/set: {error}", is_error=True)
-    return OptionSet(of, name, change)
+        return ev.LocalNotice(f"/set: {error}", is_error=True)
+    return ev.OptionSet(of, name, change)
 
 
-def _raw(text: str) -> LocalEvent:
+def _raw(text: str) -> ev.LocalEvent:
     from rtchat.wire.fields import read_json
 
     try:
         data = read_json(text)
     except (ValueError, RecursionError) as error:
-        return LocalNotice(f"/raw: invalid JSON ({error})", is_error=True)
+        return ev.LocalNotice(f"/raw: invalid JSON ({error})", is_error=True)
     if isinstance(data, dict) and isinstance(data.get("type"), str):
         from rtchat.wire import codec
 
-        return RawSaid(data, codec.asks(data), codec.answer_to(data), codec.output_of(data))
-    return LocalNotice(
+        return ev.RawSaid(data, codec.asks(data), codec.answer_to(data), codec.output_of(data))
+    return ev.LocalNotice(
         '/raw: not an object with a type (example: /raw {"type": "…"})', is_error=True
     )
 

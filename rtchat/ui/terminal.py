@@ -191,8 +191,12 @@ class Terminal:
 
     async def _read_entries(self, post: Callable[[LocalEvent], None]) -> None:
         while True:
-            await self._wait_for_replies(post)
-            for event in await self._next():
+            try:
+                await self._wait_for_replies(post)
+                events = await self._next()
+            except OSError:  # the terminal is gone; its SIGHUP may come later
+                events = [LeaveAsked(ExitCode.HANGUP)]
+            for event in events:
                 if isinstance(event, UserSaid):
                     self._is_typed_pending = True
                 if isinstance(event, LeaveAsked):
@@ -202,12 +206,8 @@ class Terminal:
                     return
 
     async def _next(self) -> Sequence[LocalEvent]:
-        """The events of the next entry: none if it is blank or set aside. A lost terminal means to
-        leave; its SIGHUP may come later."""
-        try:
-            line = await self._prompt.read()
-        except OSError:
-            return [LeaveAsked(ExitCode.HANGUP)]
+        """The events of the next entry: none if it is blank or set aside."""
+        line = await self._prompt.read()
         if line is None:
             return [LeaveAsked()]
         return await self._meaning(line) if line.strip() else ()

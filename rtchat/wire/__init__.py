@@ -1,12 +1,11 @@
-"""Events and commands to JSON objects and back: the only place that knows the names on the wire.
+"""Converts events and commands to JSON objects and back. Wire names appear only here.
 
-A client encodes commands and decodes what a server sends (`client`); `rtchat serve` does the
-reverse (`requests` in, `answers` out). Both speak today's shape (GA); `beta` translates the older
-one to and from it. `decode` is total: whatever comes becomes events, what cannot be read becomes
+A client encodes commands and decodes a server's events (`codec`); `rtchat serve` does the reverse
+(`client_events` decodes, `server_events` encodes). Both use the current dialect (GA); `beta`
+translates the older one to and from it. `decode` never raises: input that it cannot read becomes
 `Unknown`.
 
-Source of the shapes: the GA reference, as typed in `openai.types.realtime`; the tests hold them
-together.
+Source: the GA reference, as typed in `openai.types.realtime`. Tests compare the two.
 """
 
 from rtchat.wire.codec import ask_for, decode, encode, with_tools

@@ -1,4 +1,4 @@
-"""The options of a session that is spoken, in the GA shape, and what such options mean."""
+"""The audio options of a session, in the GA dialect, and what they mean."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from rtchat.core.dotted_keys import flat, merged, nested
 from rtchat.core.values import AudioFormat, Dialect, JsonObject, Options
 from rtchat.wire.fields import Fields
 
-Vad: TypeAlias = Literal["server", "semantic", "off"]
-"""Who says that a turn is over: the server by its length of silence, or by what was said, or the
-user."""
+PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
+"""The format of all audio that the program sends, plays and serves."""
 
-_PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
-_WRITER = "gpt-4o-mini-transcribe"
-_TURNS = "audio.input.turn_detection"
-_ENDED_BY_HAND = ("gpt-live-transcribe", "gpt-realtime-whisper")
-"""Models that write down what they hear while it is said, and take no turn detection."""
+Vad: TypeAlias = Literal["server", "semantic", "off"]
+"""Who ends a turn: the server after silence (`server`) or by what was said (`semantic`), or the
+user (`off`)."""
+
+_DEFAULT_TRANSCRIPTION_MODEL = "gpt-4o-mini-transcribe"
+_TURN_DETECTION = "audio.input.turn_detection"
+_LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
+"""Models that transcribe during speech and do not accept turn detection."""
 
 
 def with_voice(session: JsonObject, *, hears: bool, speaks: bool, vad: Vad) -> JsonObject:
-    """The options of a session that listens, or speaks, or both; what `session` sets itself counts,
-    but for turn detection if `vad` is off."""
+    """The options of a session with audio input (`hears`), audio output (`speaks`) or both.
+    `session` overrides the defaults, except that `vad` "off" removes turn detection."""
     out: JsonObject = {}
     if hears:
-        out = merged(out, nested("audio.input.format", _PCM))
-        out = merged(out, nested("audio.input.transcription", {"model": _WRITER}))
-        out = merged(out, nested(_TURNS, {"type": f"{vad}_vad"}))
+        out = merged(out, nested("audio.input.format", PCM))
+        out = merged(
+            out, nested("audio.input.transcription", {"model": _DEFAULT_TRANSCRIPTION_MODEL})
+        )
+        out = merged(out, nested(_TURN_DETECTION, {"type": f"{vad}_vad"}))
     if speaks:
-        out = merged(out, nested("audio.output.format", _PCM))
+        out = merged(out, nested("audio.output.format", PCM))
     out = merged(out, session)
-    return merged(out, nested(_TURNS, None)) if hears and vad == "off" else out
+    return merged(out, nested(_TURN_DETECTION, None)) if hears and vad == "off" else out
 
 
 def with_transcription(session: JsonObject, *, model: str, vad: Vad | None) -> Options:
-    """The options of a transcription session; of `session` what is about hearing. Without `vad` it
-    is as the model needs it."""
-    vad = vad or ("off" if model.startswith(_ENDED_BY_HAND) else "server")
+    """The options of a transcription session, with the input audio options of `session`. If `vad`
+    is None, the model decides."""
+    vad = vad or ("off" if model.startswith(_LIVE_MODELS) else "server")
     audio = Fields(session, []).fields("audio").fields("input").data
-    heard = with_voice({"audio": {"input": audio}}, hears=True, speaks=False, vad=vad)
+    listening = with_voice({"audio": {"input": audio}}, hears=True, speaks=False, vad=vad)
     named = {"type": "transcription"} | nested("audio.input.transcription.model", model)
-    return Options(other=merged(heard, named))
+    return Options(other=merged(listening, named))
 
 
 def is_transcription(session: JsonObject) -> bool:
@@ -50,23 +54,23 @@ def is_transcription(session: JsonObject) -> bool:
 
 
 def other_formats(session: JsonObject) -> list[str]:
-    """The formats of audio that `session` asks for and nobody here can play or record."""
+    """The audio formats that `session` asks for and that this program cannot play or record."""
     return [
         str(format)
         for key, format in flat(session)
-        if key.startswith("audio.") and key.endswith(".format.type") and format != _PCM["type"]
+        if key.startswith("audio.") and key.endswith(".format.type") and format != PCM["type"]
     ]
 
 
 _IS_PCM = re.compile(r"(?:audio/)?(?:pcm|l16|linear16)_?(?:s?16(?:le)?|24)?(?:_?(\d{4,6}))?", re.I)
-"""DashScope's `pcm24` means 24 kHz; others put the rate in Hz into the name."""
+"""DashScope's `pcm24` means 24 kHz; other servers add the rate in Hz to the name."""
 
 
 def read_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFormat | None:
     """The format that a session reports for its input or output, in either dialect."""
-    said = Fields(session, []).fields("audio").fields(way).data.get("format")
-    said = session.get(f"{way}_audio_format") if said is None else said
-    fields = Fields(said if isinstance(said, dict) else {"type": said}, [])
+    format = Fields(session, []).fields("audio").fields(way).data.get("format")
+    format = session.get(f"{way}_audio_format") if format is None else format
+    fields = Fields(format if isinstance(format, dict) else {"type": format}, [])
     name = fields.text("type")
     if not name:
         return None
@@ -78,17 +82,17 @@ def read_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFo
 
 
 def input_rate(dialect: Dialect | None) -> int:
-    """Samples per second of the sound that a server is sent."""
+    """The sample rate, in Hz, of the audio that a server accepts."""
     # Source: https://www.alibabacloud.com/help/en/model-studio/client-events
     return 16_000 if dialect is Dialect.QWEN else OUTPUT_RATE
 
 
 OUTPUT_RATE = 24_000
-"""Samples per second of the sound that every server sends."""
+"""The sample rate, in Hz, of the audio that every server sends."""
 
 
 def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:
-    """What turn detection does: whether there is any, whether the server replies by itself, and
+    """What turn detection does: whether it is on, whether the server replies after each turn, and
     whether speech interrupts a reply."""
     fields = Fields(session, []).fields("audio").fields("input").fields("turn_detection").data
     replies = fields.get("create_response") is not False
@@ -96,5 +100,5 @@ def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:
 
 
 def transcribes(session: JsonObject) -> bool:
-    """Whether what is heard is to be written down."""
+    """Whether input audio is transcribed."""
     return bool(Fields(session, []).fields("audio").fields("input").fields("transcription").data)

@@ -1,9 +1,9 @@
-"""The dialect before May 2026, as a translation of JSON objects to and from today's (GA).
+"""Translates JSON objects between the dialect before May 2026 (beta) and the current one (GA).
 
-OpenAI has switched this shape off; Azure's preview, Voice Live, DashScope, speaches and others
-still speak it. One table of event names and one of fields serve both directions, so a client and a
-server use the same. Both functions leave alone what they do not know. The day nobody speaks it any
-more, this file and its two callers in `wire` can go.
+OpenAI has switched beta off; Azure's preview, Voice Live, DashScope, speaches and others still use
+it. One table of event names and one of fields serve both directions, for clients and servers. Both
+functions leave unknown events and fields unchanged. Once no server uses beta, this file and its two
+callers in `wire` can be deleted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from rtchat.core.dotted_keys import without
 from rtchat.core.values import JsonObject
+from rtchat.wire.audio_options import PCM
 
 _TYPES_TO_GA = {
     "conversation.item.created": "conversation.item.added",
@@ -33,14 +34,14 @@ _TRANSLATED = {
     "response.create",
     "conversation.item.create",
 }
-"""The events that are not the same in GA."""
+"""The events that differ in GA."""
 _GA_ONLY = frozenset({"conversation.item.done"})
-"""GA events that this dialect has nothing for."""
+"""GA events that do not exist in beta."""
 
 _PARTS_TO_BETA = {"output_text": "text", "output_audio": "audio"}
 _PARTS_TO_GA = {beta: ga for ga, beta in _PARTS_TO_BETA.items()}
 _FORMATS_TO_GA: dict[object, JsonObject] = {
-    "pcm16": {"type": "audio/pcm", "rate": 24000},
+    "pcm16": PCM,
     "g711_ulaw": {"type": "audio/pcmu"},
     "g711_alaw": {"type": "audio/pcma"},
 }
@@ -63,32 +64,32 @@ def _modalities_to_beta(value: object) -> object:
     return ["text", "audio"] if value == ["audio"] else value
 
 
-def _same(value: object) -> object:
+def _unchanged(value: object) -> object:
     return value
 
 
 _Translate = Callable[[object], object]
 _FIELDS: tuple[tuple[str, tuple[str, ...], _Translate, _Translate], ...] = (
     ("modalities", ("output_modalities",), _modalities_to_ga, _modalities_to_beta),
-    ("max_response_output_tokens", ("max_output_tokens",), _same, _same),
-    ("voice", ("audio", "output", "voice"), _same, _same),
-    ("speed", ("audio", "output", "speed"), _same, _same),
+    ("max_response_output_tokens", ("max_output_tokens",), _unchanged, _unchanged),
+    ("voice", ("audio", "output", "voice"), _unchanged, _unchanged),
+    ("speed", ("audio", "output", "speed"), _unchanged, _unchanged),
     ("output_audio_format", ("audio", "output", "format"), _format_to_ga, _format_to_beta),
     ("input_audio_format", ("audio", "input", "format"), _format_to_ga, _format_to_beta),
-    ("input_audio_transcription", ("audio", "input", "transcription"), _same, _same),
-    ("input_audio_noise_reduction", ("audio", "input", "noise_reduction"), _same, _same),
-    ("turn_detection", ("audio", "input", "turn_detection"), _same, _same),
+    ("input_audio_transcription", ("audio", "input", "transcription"), _unchanged, _unchanged),
+    ("input_audio_noise_reduction", ("audio", "input", "noise_reduction"), _unchanged, _unchanged),
+    ("turn_detection", ("audio", "input", "turn_detection"), _unchanged, _unchanged),
 )
-"""Beta's flat name, the path in GA, and the value's translation each way."""
+"""The flat name in beta, the path in GA, and the translation of the value each way."""
 
 
 def type_to_ga(kind: str) -> str:
-    """The current name of an event type, of either side."""
+    """The GA name of a client or server event type."""
     return _TYPES_TO_GA.get(kind, kind)
 
 
 def to_ga(data: JsonObject) -> JsonObject:
-    """A beta event, of either side, in today's shape. What is GA already comes back equal."""
+    """A client or server event in the GA dialect. A GA event is returned unchanged."""
     kind = data.get("type")
     if not isinstance(kind, str) or kind not in _TRANSLATED:
         return data
@@ -105,18 +106,18 @@ def to_ga(data: JsonObject) -> JsonObject:
 
 
 def param_to_beta(param: str) -> str:
-    """The beta name of the field that a GA path leads to."""
+    """The beta name of the field at a GA path."""
     top, _, rest = param.partition(".")
     for name, path, _, _ in _FIELDS:
         ga = ".".join(path)
         if top in ("session", "response") and (rest == ga or rest.startswith((f"{ga}.", f"{ga}["))):
-            tail = "" if name.endswith("_format") else rest[len(ga) :]  # which is a word there
+            tail = "" if name.endswith("_format") else rest[len(ga) :]  # a string in beta
             return f"{top}.{name}{tail}"
     return param
 
 
 def to_beta(data: JsonObject) -> dict[str, object] | None:
-    """A GA event, of either side, in the beta shape; None where beta has no such event."""
+    """A client or server event in the beta dialect; None if beta has no such event."""
     kind = data.get("type")
     if kind in _GA_ONLY:
         return None
@@ -137,8 +138,7 @@ def to_beta(data: JsonObject) -> dict[str, object] | None:
 
 
 def _fields_to_ga(fields: JsonObject) -> dict[str, object]:
-    # A temperature has no place in GA: there it is an unknown field, and one spoils the whole
-    # update.
+    # GA has no temperature, and one unknown field makes a server refuse the whole update.
     out = {key: value for key, value in fields.items() if key != "temperature"}
     for beta, path, to_ga_value, _ in _FIELDS:
         if beta in out:
@@ -158,7 +158,7 @@ def _fields_to_beta(fields: JsonObject) -> dict[str, object]:
 
 
 def flattened(fields: JsonObject, only: Collection[str] | None = None) -> dict[str, object]:
-    """The fields of a session or a response under their flat names: those of `only`, or all."""
+    """The fields of a session or response under their flat names: those in `only`, or all."""
     out = {key: value for key, value in fields.items() if key != "type"}
     for beta, path, _, to_beta_value in _FIELDS:
         found, value = _take(fields, path)
@@ -195,7 +195,7 @@ def _renamed(part: object, names: Mapping[str, str]) -> object:
 def _put(target: dict[str, object], path: tuple[str, ...], value: object) -> None:
     for key in path[:-1]:
         inner = target.get(key)
-        # A copy: the caller's own object must not change under it.
+        # A copy, so that the caller's object does not change.
         target[key] = inner = dict(inner) if isinstance(inner, dict) else {}
         target = inner
     target[path[-1]] = value

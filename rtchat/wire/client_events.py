@@ -1,7 +1,6 @@
-"""What a client sends, to commands: strictly.
+"""Decodes a client's events to commands, as strictly as OpenAI's server.
 
-The strictness is OpenAI's: one unknown or mistyped field and the whole event is refused, with the
-field's path in the error.
+One unknown or mistyped field makes the whole event invalid; the error names the field's path.
 """
 
 from __future__ import annotations
@@ -10,18 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from rtchat.core.effects import (
-    AddItem,
-    AppendAudio,
-    Cancel,
-    ClearAudio,
-    CommitAudio,
-    Configure,
-    CreateResponse,
-    Delete,
-    Retrieve,
-    Truncate,
-)
+from rtchat.core import effects as fx
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import Dialect, Item, JsonObject, Modality, Options, Tool, value
 from rtchat.wire import beta
@@ -33,59 +21,60 @@ from rtchat.wire.validators import FieldError, unsupported
 INVALID_REQUEST = "invalid_request_error"
 
 ClientRequest: TypeAlias = (
-    Configure
-    | AddItem
-    | CreateResponse
-    | Cancel
-    | Retrieve
-    | Delete
-    | Truncate
-    | AppendAudio
-    | CommitAudio
-    | ClearAudio
+    fx.Configure
+    | fx.AddItem
+    | fx.CreateResponse
+    | fx.Cancel
+    | fx.Retrieve
+    | fx.Delete
+    | fx.Truncate
+    | fx.AppendAudio
+    | fx.CommitAudio
+    | fx.ClearAudio
 )
-"""What a client may ask for."""
+"""Every command that a client may send."""
+
 # ------------------------------------------------------------------------------------------- frames
 
 
 def read_request(frame: str | bytes) -> dict[str, object] | ServerProblem:
     """A client's frame as a JSON object, or the error to answer it with. Never raises."""
     if isinstance(frame, bytes):
-        message = f"Expected a text frame, but got a binary one of {len(frame)} bytes."
+        message = f"Expected a text frame, but got a binary frame of {len(frame)} bytes."
         return ServerProblem(message, INVALID_REQUEST, "invalid_frame")
     if _has_too_many_values(frame):
-        message = f"The event has more than {MOST_VALUES} values in its arrays and objects."
+        message = f"Invalid event: more than {MAX_VALUES} values in its arrays and objects."
         return ServerProblem(message, INVALID_REQUEST, "invalid_json")
     try:
         data = read_json(frame)
     except (ValueError, RecursionError) as error:
-        return ServerProblem(f"Not JSON: {error}.", INVALID_REQUEST, "invalid_json")
+        return ServerProblem(f"Invalid JSON: {error}.", INVALID_REQUEST, "invalid_json")
     if not isinstance(data, dict):
         return ServerProblem("Expected a JSON object.", INVALID_REQUEST, "invalid_type")
     return data
 
 
-MOST_VALUES = 100_000
-"""How many values the arrays and objects of an event may have. Millions of empty objects fit into a
-frame, and reading them takes seconds in which nothing else runs; a text may fill the frame."""
+MAX_VALUES = 100_000
+"""The most values that the arrays and objects of an event may have. Millions of empty objects fit
+into a frame, and parsing them would block everything else for seconds."""
 
 
 def _has_too_many_values(frame: str) -> bool:
-    if len(frame) <= MOST_VALUES or _values(frame, 0, len(frame)) <= MOST_VALUES:
+    if len(frame) <= MAX_VALUES or _values(frame, 0, len(frame)) <= MAX_VALUES:
         return False
     found = at = 0
-    while at >= 0 and found <= MOST_VALUES:  # not those inside strings
+    while at >= 0 and found <= MAX_VALUES:  # not those inside strings
         quote = frame.find('"', at)
         found += _values(frame, at, quote if quote >= 0 else len(frame))
-        at = quote if quote < 0 else _end_of_text(frame, quote + 1)
-    return found > MOST_VALUES
+        at = quote if quote < 0 else _end_of_string(frame, quote + 1)
+    return found > MAX_VALUES
 
 
 def _values(frame: str, start: int, end: int) -> int:
     return sum(frame.count(mark, start, end) for mark in "[{,")
 
 
-def _end_of_text(frame: str, at: int) -> int:
+def _end_of_string(frame: str, at: int) -> int:
     """The position after the closing quote of a string; -1 if it has none."""
     while (quote := frame.find('"', at)) >= 0:
         slashes = quote
@@ -103,8 +92,8 @@ def _end_of_text(frame: str, at: int) -> int:
 def decode_command(
     data: JsonObject, dialect: Dialect = Dialect.GA, *, transcribes: bool = False
 ) -> ClientRequest | ServerProblem:
-    """What a client asks for, or the error to answer it with. `transcribes`: its session is for
-    transcription."""
+    """A client's event as a command, or the error to answer it with. `transcribes` means that the
+    client has a transcription session."""
     event_id = data.get("event_id")
     try:
         return _decode(beta.to_ga(data) if dialect is Dialect.BETA else data, transcribes)
@@ -127,79 +116,79 @@ def _decode(data: JsonObject, transcribes: bool) -> ClientRequest:
     if check is None:
         raise FieldError("invalid_value", unsupported(kind, tuple(COMMANDS)), "type")
     session = data.get("session")
-    asked, other = _SESSION_TYPES if transcribes else _SESSION_TYPES[::-1]
+    current, other = _SESSION_TYPES if transcribes else _SESSION_TYPES[::-1]
     if isinstance(session, dict) and session.get("type") == other:
-        message = f"This is a {asked} session: it cannot become a {other} session."
+        message = f"Cannot change a {current} session to a {other} session."
         raise FieldError("invalid_parameter", message, "session.type")
-    if transcribes and kind in _NOT_TO_TRANSCRIBE:
-        message = f"'{kind}' is not possible here: a transcription session has no responses."
+    if transcribes and kind in _NEED_RESPONSES:
+        message = f"Invalid value: '{kind}'. A transcription session has no responses."
         raise FieldError("invalid_parameter", message, "type")
     (TRANSCRIPTION if transcribes and kind == "session.update" else check)(data, "")
     read = _READERS.get(str(kind))
     if read is None:
-        message = f"'{kind}' is for WebRTC: over a WebSocket the client plays the audio itself."
+        message = f"Invalid value: '{kind}'. This event is only supported over WebRTC."
         raise FieldError("invalid_value", message, "type")
     return read(Fields(data, []))
 
 
 _SESSION_TYPES = ("transcription", "realtime")
-_NOT_TO_TRANSCRIBE = ("response.create", "response.cancel")
+_NEED_RESPONSES = ("response.create", "response.cancel")
 
 
 def _truncate(fields: Fields) -> ClientRequest:
     place = fields.integer("content_index"), fields.integer("audio_end_ms")
-    return Truncate(fields.text("item_id"), *place)
+    return fx.Truncate(fields.text("item_id"), *place)
 
 
 def _append(fields: Fields) -> ClientRequest:
-    return AppendAudio(read_audio(fields.text("audio"), "audio"))
+    return fx.AppendAudio(read_audio(fields.text("audio"), "audio"))
 
 
-MOST_AUDIO = 15 * 1024 * 1024
-"""Bytes that a client may send at a time."""
+MAX_AUDIO = 15 * 1024 * 1024
+"""The most audio that a client may send in one event, in bytes."""
 
 
 def read_audio(data: str, path: str) -> bytes:
-    """The audio in a field. Raises `FieldError`."""
+    """The audio in a base64 field, as bytes. Raises FieldError."""
     try:
         audio = b64decode(data, validate=True)
     except ValueError as error:
-        message = f"Invalid '{path}': expected PCM16 audio in base64 ({error})."
+        message = f"Invalid '{path}': expected base64-encoded PCM16 audio ({error})."
         raise FieldError("invalid_value", message, path) from None
-    if len(audio) > MOST_AUDIO:
-        message = f"Invalid '{path}': {len(audio)} bytes, at most {MOST_AUDIO} are allowed at once."
+    if len(audio) > MAX_AUDIO:
+        message = f"Invalid '{path}': {len(audio)} bytes of audio (maximum: {MAX_AUDIO})."
         raise FieldError("invalid_value", message, path)
     return audio
 
 
 def _add_item(fields: Fields) -> ClientRequest:
-    return AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
+    return fx.AddItem(read_item(fields.fields("item")), fields.optional("previous_item_id"))
 
 
 _READERS: dict[str, Callable[[Fields], ClientRequest]] = {
-    "session.update": lambda fields: Configure(_options(fields.fields("session").data, "type")),
-    "response.create": lambda fields: CreateResponse(_options(fields.fields("response").data)),
-    "response.cancel": lambda fields: Cancel(fields.text("response_id")),
+    "session.update": lambda fields: fx.Configure(_options(fields.fields("session").data, "type")),
+    "response.create": lambda fields: fx.CreateResponse(_options(fields.fields("response").data)),
+    "response.cancel": lambda fields: fx.Cancel(fields.text("response_id")),
     "conversation.item.create": _add_item,
-    "conversation.item.retrieve": lambda fields: Retrieve(fields.text("item_id")),
-    "conversation.item.delete": lambda fields: Delete(fields.text("item_id")),
+    "conversation.item.retrieve": lambda fields: fx.Retrieve(fields.text("item_id")),
+    "conversation.item.delete": lambda fields: fx.Delete(fields.text("item_id")),
     "conversation.item.truncate": _truncate,
     "input_audio_buffer.append": _append,
-    "input_audio_buffer.commit": lambda fields: CommitAudio(),
-    "input_audio_buffer.clear": lambda fields: ClearAudio(),
+    "input_audio_buffer.commit": lambda fields: fx.CommitAudio(),
+    "input_audio_buffer.clear": lambda fields: fx.ClearAudio(),
 }
 _MODALITIES: dict[object, Modality] = {"text": "text", "audio": "audio"}
-_READ = ("output_modalities", "instructions", "max_output_tokens")
+_NAMED_OPTIONS = ("output_modalities", "instructions", "max_output_tokens")
 
 
-def _options(data: JsonObject, *passed_over: str) -> Options:
-    instructions, most = data.get("instructions"), data.get("max_output_tokens")
+def _options(data: JsonObject, *ignored: str) -> Options:
+    instructions, limit = data.get("instructions"), data.get("max_output_tokens")
     modalities = data.get("output_modalities")
     return Options(
         instructions if isinstance(instructions, str) else None,
         _MODALITIES[modalities[0]] if isinstance(modalities, list) else None,
-        "inf" if most == "inf" else most if isinstance(most, int) else None,
-        {key: data[key] for key in data if key not in _READ and key not in passed_over},
+        "inf" if limit == "inf" else limit if isinstance(limit, int) else None,
+        {key: data[key] for key in data if key not in _NAMED_OPTIONS and key not in ignored},
     )
 
 
@@ -207,7 +196,7 @@ def _options(data: JsonObject, *passed_over: str) -> Options:
 
 
 def merge_options(base: Options, change: Options) -> Options:
-    """`base`, with what `change` sets; of the audio settings only those that it names."""
+    """`base` with the options that `change` sets. Audio options are merged one by one."""
     return Options(
         base.instructions if change.instructions is None else change.instructions,
         base.modality if change.modality is None else change.modality,
@@ -217,7 +206,7 @@ def merge_options(base: Options, change: Options) -> Options:
 
 
 def merged_fields(base: JsonObject, change: JsonObject) -> dict[str, object]:
-    """`base`, with what `change` sets; within the audio settings too."""
+    """`base` with the fields that `change` sets. Audio fields are merged one by one."""
     out = {**base, **change}
     for key in ("audio", "input", "output"):
         old, new = base.get(key), change.get(key)
@@ -228,21 +217,21 @@ def merged_fields(base: JsonObject, change: JsonObject) -> dict[str, object]:
 
 @value
 class Request:
-    """What a `CreateResponse` asks that no session can: whether the reply stays out of the
-    conversation, and what it answers instead of it (an item reference is an `OtherItem` with that
-    id)."""
+    """The options of a `CreateResponse`, with those that only a response has: whether it stays out
+    of the conversation, and the input that replaces the conversation. An item reference in `input`
+    is an `OtherItem` with that id."""
 
     out_of_band: bool
     input: tuple[Item, ...] | None
     options: Options
-    """Its options without these two."""
+    """The remaining options."""
 
 
 ITEM_REFERENCE = "item_reference"
 
 
 def read_reply(options: Options) -> Request:
-    """The options of a decoded `CreateResponse`, taken apart."""
+    """Split the options of a decoded `CreateResponse`."""
     fields = Fields(options.other, [])
     items = tuple(read_item(entry) for entry in fields.list("input"))
     rest = {key: options.other[key] for key in options.other if key not in _REQUEST_FIELDS}
@@ -258,18 +247,18 @@ _REQUEST_FIELDS = ("conversation", "input")
 
 @value
 class ToolSettings:
-    """Which functions the model may call, and whether it must."""
+    """Which functions the model may call, and whether it must call one."""
 
     functions: tuple[Tool, ...] = ()
     choice: Literal["auto", "none", "required"] = "auto"
     forced: str = ""
-    """The name of the one function that it must call."""
+    """The name of the function that the model must call; empty if there is none."""
     parallel: bool | None = None
-    """Whether it may call several at once; None leaves that to the model."""
+    """Whether the model may call several functions at once; None leaves it to the model."""
 
 
 def read_tools(options: Options) -> ToolSettings:
-    """The function tools among decoded options; those of other types are passed over."""
+    """The function tools in decoded options; tools of other types are ignored."""
     fields = Fields(options.other, [])
     functions = tuple(
         Tool(tool.text("name"), tool.text("description"), tool.fields("parameters").data)
@@ -290,5 +279,5 @@ _CHOICES: dict[str, Literal["none", "required"]] = {"none": "none", "required": 
 
 
 def model_asked(options: Options) -> str | None:
-    """The model that a `Configure` names, if it does."""
+    """The model that the options of a `Configure` name, if any."""
     return Fields(options.other, []).optional("model")

@@ -1,5 +1,4 @@
-"""The client's side: commands to JSON, and what a server sends to events, in both dialects at
-once."""
+"""The client's side: encodes commands to JSON and decodes a server's events, in any dialect."""
 
 from __future__ import annotations
 
@@ -8,49 +7,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal, assert_never
 
-from rtchat.core.effects import (
-    AddItem,
-    AppendAudio,
-    Cancel,
-    ClearAudio,
-    Command,
-    CommitAudio,
-    Configure,
-    CreateResponse,
-    Delete,
-    Raw,
-    Retrieve,
-    Truncate,
-)
-from rtchat.core.events import (
-    AudioCleared,
-    AudioCommitted,
-    ChannelDone,
-    Delta,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    Other,
-    OutputAdded,
-    OutputDone,
-    PartAdded,
-    PartDone,
-    RateLimit,
-    RateLimits,
-    ReplyEnded,
-    ReplyStarted,
-    ServerEvent,
-    ServerProblem,
-    SessionCreated,
-    SessionUpdated,
-    SpeechStarted,
-    SpeechStopped,
-    ToolCalled,
-    TranscriptionFailed,
-    Unknown,
-)
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.text import shortened
 from rtchat.core.values import (
     Channel,
     Dialect,
@@ -71,10 +30,10 @@ from rtchat.wire.items import read_item, read_part, write_item
 # ----------------------------------------------------------------------------------------- commands
 
 
-def encode(command: Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
-    """A command as the event that asks a server for it."""
+def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
+    """A command as a client event."""
     data = {"event_id": event_id} | _encode(command)
-    if dialect is Dialect.GA or isinstance(command, Raw):
+    if dialect is Dialect.GA or isinstance(command, fx.Raw):
         return data
     if dialect is Dialect.XAI:
         return vendors.to_xai(data)
@@ -82,39 +41,40 @@ def encode(command: Command, event_id: str, dialect: Dialect = Dialect.GA) -> Js
     return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
 
 
-def _encode(command: Command) -> dict[str, object]:  # noqa: C901 - one arm a command
+def _encode(command: fx.Command) -> dict[str, object]:  # noqa: C901 - one arm a command
     match command:
-        case Configure(options):
+        case fx.Configure(options):
             session = {"type": "realtime"} | write_options(options)
             return {"type": "session.update", "session": session}
-        case CreateResponse(options):
+        case fx.CreateResponse(options):
             return {"type": "response.create", "response": write_options(options)}
-        case Cancel(response_id):
+        case fx.Cancel(response_id):
             out: dict[str, object] = {"type": "response.cancel"}
             return out | {"response_id": response_id} if response_id else out
-        case AddItem(item, previous):
+        case fx.AddItem(item, previous):
             out = {"type": "conversation.item.create", "item": write_item(item)}
             return out if previous is None else out | {"previous_item_id": previous}
-        case Retrieve(item_id):
+        case fx.Retrieve(item_id):
             return {"type": "conversation.item.retrieve", "item_id": item_id}
-        case Delete(item_id):
+        case fx.Delete(item_id):
             return {"type": "conversation.item.delete", "item_id": item_id}
-        case Truncate(item_id, index, end):
+        case fx.Truncate(item_id, index, end):
             out = {"type": "conversation.item.truncate", "item_id": item_id}
             return out | {"content_index": index, "audio_end_ms": end}
-        case AppendAudio(audio):
+        case fx.AppendAudio(audio):
             return {"type": "input_audio_buffer.append", "audio": b64encode(audio).decode()}
-        case CommitAudio():
+        case fx.CommitAudio():
             return {"type": "input_audio_buffer.commit"}
-        case ClearAudio():
+        case fx.ClearAudio():
             return {"type": "input_audio_buffer.clear"}
-        case Raw(fields):
+        case fx.Raw(fields):
             return dict(fields)
     assert_never(command)
 
 
 def write_options(options: Options) -> dict[str, object]:
-    """What is asked of a session or a response: only what is set, as one wrong field spoils all."""
+    """Options as the fields of a session or response. Only those that are set: a server refuses the
+    whole event for one unsupported field."""
     out: dict[str, object] = {}
     if options.modality is not None:
         out["output_modalities"] = [options.modality]
@@ -128,16 +88,16 @@ def write_options(options: Options) -> dict[str, object]:
 def ask_for(
     modality: Modality,
     instructions: str | None,
-    most: int | Literal["inf"] | None,
+    max_output_tokens: int | Literal["inf"] | None,
     other: JsonObject,
 ) -> Options:
-    """The options of a session of text or of audio, unless `other` wants something else of it."""
-    wanted = None if "output_modalities" in other else modality
-    return Options(instructions, wanted, most, other)
+    """The options of a session; output modalities in `other` take precedence over `modality`."""
+    default = None if "output_modalities" in other else modality
+    return Options(instructions, default, max_output_tokens, other)
 
 
 def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
-    """The options of a session that also has these tools."""
+    """The options of a session with these tools added."""
     own = [
         {
             "type": "function",
@@ -147,39 +107,39 @@ def with_tools(session: JsonObject, tools: Iterable[Tool]) -> JsonObject:
         }
         for tool in tools
     ]
-    there = session.get("tools")
+    present = session.get("tools")
     return (
-        {**session, "tools": [*(there if isinstance(there, list) else []), *own]}
+        {**session, "tools": [*(present if isinstance(present, list) else []), *own]}
         if own
         else session
     )
 
 
-# ------------------------------------------------------------------------ the user's own events
+# --------------------------------------------------------------------- raw events from the user
 
-_ANSWERS: dict[str, type[ServerEvent]] = {
-    "session.update": SessionUpdated,
-    "conversation.item.create": ItemAdded,
-    "conversation.item.retrieve": ItemRetrieved,
-    "conversation.item.delete": ItemDeleted,
-    "conversation.item.truncate": ItemTruncated,
-    "input_audio_buffer.commit": AudioCommitted,
-    "input_audio_buffer.clear": AudioCleared,
+_ANSWERS: dict[str, type[ev.ServerEvent]] = {
+    "session.update": ev.SessionUpdated,
+    "conversation.item.create": ev.ItemAdded,
+    "conversation.item.retrieve": ev.ItemRetrieved,
+    "conversation.item.delete": ev.ItemDeleted,
+    "conversation.item.truncate": ev.ItemTruncated,
+    "input_audio_buffer.commit": ev.AudioCommitted,
+    "input_audio_buffer.clear": ev.AudioCleared,
 }
 
 
 def asks(data: JsonObject) -> bool:
-    """Whether the user's own event asks for a reply."""
+    """Whether a raw event from the user asks for a response."""
     return data.get("type") == "response.create"
 
 
-def answer_to(data: JsonObject) -> type[ServerEvent] | None:
-    """The type of event that confirms the user's own event, if there is one."""
+def answer_to(data: JsonObject) -> type[ev.ServerEvent] | None:
+    """The type of server event that confirms a raw event from the user, if any."""
     return _ANSWERS.get(str(data.get("type")))
 
 
 def output_of(data: JsonObject) -> str:
-    """The id of the call whose output the user's own event sends, if it does."""
+    """The id of the tool call whose output a raw event from the user sends, else ""."""
     item = read_item(Fields(data, []).fields("item"))
     return item.call_id if isinstance(item, ToolOutput) else ""
 
@@ -187,25 +147,25 @@ def output_of(data: JsonObject) -> str:
 # ------------------------------------------------------------------------------------------- events
 
 
-def decode(data: JsonObject, held: str = "") -> list[ServerEvent]:
-    """The event that a server sent, then an `Unknown` for each mistyped field of it. `held` is
-    what is held back of a delta."""
+def decode(data: JsonObject, held: str = "") -> list[ev.ServerEvent]:
+    """A server's event, followed by an `Unknown` for each of its mistyped fields. `held` is the
+    text of a delta that is held back."""
     data = beta.to_ga(data)
     kind = data.get("type")
     if not isinstance(kind, str):
-        return [Unknown("", "an object without a type")]
+        return [ev.Unknown("", "the object has no type")]
     read = _READERS.get(kind)
     if read is None:
-        return [Unknown(kind, "not an event of the API as rtchat knows it")]
+        return [ev.Unknown(kind, "unknown event type")]
     notes: list[str] = []
     event = read(Fields(data, notes))
-    if held and isinstance(event, Delta):
+    if held and isinstance(event, ev.Delta):
         place = event.response_id, event.item_id, event.output_index, event.content_index
-        event = Delta(event.channel, event.text, *place, held)
-    return [event, *(Unknown(kind, note) for note in notes)] if notes else [event]
+        event = ev.Delta(event.channel, event.text, *place, held)
+    return [event, *(ev.Unknown(kind, note) for note in notes)] if notes else [event]
 
 
-def _session(make: type[SessionCreated | SessionUpdated], fields: Fields) -> ServerEvent:
+def _session(make: type[ev.SessionCreated | ev.SessionUpdated], fields: Fields) -> ev.ServerEvent:
     session = fields.fields("session")
     return make(
         session.text("id"),
@@ -225,22 +185,23 @@ def _dialect(session: JsonObject) -> Dialect | None:
     return Dialect.BETA if "modalities" in session else None
 
 
-_QUOTED = 2000
-"""Characters of a server's error message, which is shown, kept and quoted."""
+_MAX_ERROR_TEXT = 2000
+"""Characters of a server's error message that are shown and saved."""
 
 
-def _words(fields: Fields, key: str) -> str:
-    text = fields.text(key)
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+def _error_text(fields: Fields, key: str) -> str:
+    return shortened(fields.text(key), _MAX_ERROR_TEXT)
 
 
-def _problem(fields: Fields) -> ServerEvent:
+def _problem(fields: Fields) -> ev.ServerEvent:
     error = fields.fields("error")
-    return ServerProblem(
-        _words(error, "message") or _words(error, "code") or "the server reported an error",
-        _words(error, "type"),
-        _words(error, "code"),
-        _words(error, "param"),
+    return ev.ServerProblem(
+        _error_text(error, "message")
+        or _error_text(error, "code")
+        or "the server reported an error",
+        _error_text(error, "type"),
+        _error_text(error, "code"),
+        _error_text(error, "param"),
         error.text("event_id"),
     )
 
@@ -254,44 +215,44 @@ def _place(fields: Fields) -> tuple[str, str, int, int]:
     )
 
 
-def _delta(channel: Channel, fields: Fields) -> ServerEvent:
-    return Delta(channel, fields.piece("delta"), *_place(fields))
+def _delta(channel: Channel, fields: Fields) -> ev.ServerEvent:
+    return ev.Delta(channel, fields.piece("delta"), *_place(fields))
 
 
-def _channel_done(channel: Channel, key: str, fields: Fields) -> ServerEvent:
-    return ChannelDone(channel, fields.text(key), *_place(fields))
+def _channel_done(channel: Channel, key: str, fields: Fields) -> ev.ServerEvent:
+    return ev.ChannelDone(channel, fields.text(key), *_place(fields))
 
 
-def _part(make: type[PartAdded | PartDone], fields: Fields) -> ServerEvent:
+def _part(make: type[ev.PartAdded | ev.PartDone], fields: Fields) -> ev.ServerEvent:
     return make(*_place(fields), read_part(fields.fields("part")) or Part("text"))
 
 
-def _item(make: type[ItemAdded | ItemDone], fields: Fields) -> ServerEvent:
+def _item(make: type[ev.ItemAdded | ev.ItemDone], fields: Fields) -> ev.ServerEvent:
     return make(read_item(fields.fields("item")), fields.optional("previous_item_id"))
 
 
-def _output(make: type[OutputAdded | OutputDone], fields: Fields) -> ServerEvent:
+def _output(make: type[ev.OutputAdded | ev.OutputDone], fields: Fields) -> ev.ServerEvent:
     item = read_item(fields.fields("item"))
     return make(fields.text("response_id"), fields.integer("output_index"), item)
 
 
-def _truncated(fields: Fields) -> ServerEvent:
+def _truncated(fields: Fields) -> ev.ServerEvent:
     place = fields.integer("content_index"), fields.integer("audio_end_ms")
-    return ItemTruncated(fields.text("item_id"), *place)
+    return ev.ItemTruncated(fields.text("item_id"), *place)
 
 
-def _committed(fields: Fields) -> ServerEvent:
-    return AudioCommitted(fields.text("item_id"), fields.optional("previous_item_id"))
+def _committed(fields: Fields) -> ev.ServerEvent:
+    return ev.AudioCommitted(fields.text("item_id"), fields.optional("previous_item_id"))
 
 
-def _hearing_failed(fields: Fields) -> ServerEvent:
+def _transcription_failed(fields: Fields) -> ev.ServerEvent:
     error = fields.fields("error")
-    message = _words(error, "message") or _words(error, "code")
-    return TranscriptionFailed(fields.text("item_id"), message, fields.integer("content_index"))
+    message = _error_text(error, "message") or _error_text(error, "code")
+    return ev.TranscriptionFailed(fields.text("item_id"), message, fields.integer("content_index"))
 
 
-def _tool_called(fields: Fields) -> ServerEvent:
-    return ToolCalled(
+def _tool_called(fields: Fields) -> ev.ServerEvent:
+    return ev.ToolCalled(
         fields.text("name"),
         fields.text("call_id"),
         fields.text("arguments"),
@@ -301,29 +262,30 @@ def _tool_called(fields: Fields) -> ServerEvent:
     )
 
 
-def _reply_started(fields: Fields) -> ServerEvent:
+def _reply_started(fields: Fields) -> ev.ServerEvent:
     response = fields.fields("response")
-    return ReplyStarted(response.text("id"), response.optional("conversation_id"))
+    return ev.ReplyStarted(response.text("id"), response.optional("conversation_id"))
 
 
 _STATUSES = {status.value: status for status in Status} | {"": Status.COMPLETED}
 
 
-def _reply_ended(fields: Fields) -> ServerEvent:
+def _reply_ended(fields: Fields) -> ev.ServerEvent:
     response = fields.fields("response")
-    word = response.text("status")
-    # xAI sends a bare string here, and the numbers beside the response instead of in it.
+    status = response.text("status")
+    # xAI sends a string as `status_details`, and the usage beside the response instead of in it.
     details = Fields({}, [])
     if isinstance(response.data.get("status_details"), dict):
         details = response.fields("status_details")
     error = details.fields("error")
     usage = _usage(response.fields("usage")) or _usage(fields.fields("usage"))
-    return ReplyEnded(
+    return ev.ReplyEnded(
         response.text("id"),
-        _STATUSES.get(word, Status.FAILED),
-        _words(details, "reason"),
-        _words(error, "code") or _words(error, "type"),
-        _words(error, "message") or ("" if word in _STATUSES else f"unknown status {word[:40]!r}"),
+        _STATUSES.get(status, Status.FAILED),
+        _error_text(details, "reason"),
+        _error_text(error, "code") or _error_text(error, "type"),
+        _error_text(error, "message")
+        or ("" if status in _STATUSES else f"unknown status {status[:40]!r}"),
         tuple(read_item(entry) for entry in response.list("output")),
         usage,
         response.optional("conversation_id"),
@@ -348,10 +310,10 @@ def _usage(fields: Fields) -> Usage | None:
     )
 
 
-def _rate_limits(fields: Fields) -> ServerEvent:
-    return RateLimits(
+def _rate_limits(fields: Fields) -> ev.ServerEvent:
+    return ev.RateLimits(
         tuple(
-            RateLimit(
+            ev.RateLimit(
                 line.text("name"),
                 line.integer("limit"),
                 line.integer("remaining"),
@@ -362,35 +324,37 @@ def _rate_limits(fields: Fields) -> ServerEvent:
     )
 
 
-_HEARD = "conversation.item.input_audio_transcription"
+_INPUT_TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
-_READERS: dict[str, Callable[[Fields], ServerEvent]] = {
+_READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "error": _problem,
-    "session.created": partial(_session, SessionCreated),
-    "session.updated": partial(_session, SessionUpdated),
-    "conversation.item.added": partial(_item, ItemAdded),
-    "conversation.item.done": partial(_item, ItemDone),
-    "conversation.item.retrieved": lambda fields: ItemRetrieved(read_item(fields.fields("item"))),
-    "conversation.item.deleted": lambda fields: ItemDeleted(fields.text("item_id")),
+    "session.created": partial(_session, ev.SessionCreated),
+    "session.updated": partial(_session, ev.SessionUpdated),
+    "conversation.item.added": partial(_item, ev.ItemAdded),
+    "conversation.item.done": partial(_item, ev.ItemDone),
+    "conversation.item.retrieved": lambda fields: ev.ItemRetrieved(
+        read_item(fields.fields("item"))
+    ),
+    "conversation.item.deleted": lambda fields: ev.ItemDeleted(fields.text("item_id")),
     "conversation.item.truncated": _truncated,
-    f"{_HEARD}.delta": partial(_delta, Channel.HEARD),
-    f"{_HEARD}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
-    f"{_HEARD}.failed": _hearing_failed,
+    f"{_INPUT_TRANSCRIPTION}.delta": partial(_delta, Channel.HEARD),
+    f"{_INPUT_TRANSCRIPTION}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
+    f"{_INPUT_TRANSCRIPTION}.failed": _transcription_failed,
     "input_audio_buffer.committed": _committed,
-    "input_audio_buffer.cleared": lambda fields: AudioCleared(),
-    "input_audio_buffer.speech_started": lambda fields: SpeechStarted(
+    "input_audio_buffer.cleared": lambda fields: ev.AudioCleared(),
+    "input_audio_buffer.speech_started": lambda fields: ev.SpeechStarted(
         fields.text("item_id"), fields.integer("audio_start_ms")
     ),
-    "input_audio_buffer.speech_stopped": lambda fields: SpeechStopped(
+    "input_audio_buffer.speech_stopped": lambda fields: ev.SpeechStopped(
         fields.text("item_id"), fields.integer("audio_end_ms")
     ),
     "rate_limits.updated": _rate_limits,
     "response.created": _reply_started,
     "response.done": _reply_ended,
-    "response.output_item.added": partial(_output, OutputAdded),
-    "response.output_item.done": partial(_output, OutputDone),
-    "response.content_part.added": partial(_part, PartAdded),
-    "response.content_part.done": partial(_part, PartDone),
+    "response.output_item.added": partial(_output, ev.OutputAdded),
+    "response.output_item.done": partial(_output, ev.OutputDone),
+    "response.content_part.added": partial(_part, ev.PartAdded),
+    "response.content_part.done": partial(_part, ev.PartDone),
     "response.output_text.delta": partial(_delta, Channel.TEXT),
     "response.output_text.done": partial(_channel_done, Channel.TEXT, "text"),
     "response.output_audio_transcript.delta": partial(_delta, Channel.TRANSCRIPT),
@@ -403,9 +367,9 @@ _READERS: dict[str, Callable[[Fields], ServerEvent]] = {
     "response.function_call_arguments.done": _tool_called,
 }
 
-_OTHERS = (
+_IGNORED = (
     "conversation.created",
-    f"{_HEARD}.segment",
+    f"{_INPUT_TRANSCRIPTION}.segment",
     "input_audio_buffer.timeout_triggered",
     "input_audio_buffer.dtmf_event_received",
     "output_audio_buffer.started",
@@ -421,6 +385,6 @@ _OTHERS = (
     "response.mcp_call.failed",
     "ping",
 )
-"""Events of the API (and xAI's `ping`) that a text conversation needs nothing from."""
+"""Events of the API, and xAI's `ping`, that this program ignores."""
 
-_READERS |= {kind: lambda fields: Other(fields.text("type")) for kind in _OTHERS}
+_READERS |= {kind: lambda fields: ev.Other(fields.text("type")) for kind in _IGNORED}

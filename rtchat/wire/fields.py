@@ -1,7 +1,7 @@
-"""Reading JSON from a server that may send anything, and writing it.
+"""Reads JSON from a server that may send anything.
 
-Null counts as missing. A field of the wrong type reads as missing too, and is noted, so that
-`--verbose` can say what was passed over. Nothing here raises.
+Null counts as missing. So does a field of the wrong type, which is noted, so that `--verbose` can
+report it.
 """
 
 from __future__ import annotations
@@ -19,71 +19,71 @@ from rtchat.core.values import JsonObject
 def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
     """A frame as a JSON object with a `type`, or why it is not one. Never raises."""
     if isinstance(frame, bytes):
-        return Unknown("", f"a binary frame of {len(frame)} bytes")
+        return Unknown("", f"binary frame of {len(frame)} bytes")
     try:
         data = read_json(frame)
     except (ValueError, RecursionError) as error:
-        return Unknown("", f"not JSON: {error}")
+        return Unknown("", f"invalid JSON: {error}")
     if not isinstance(data, dict):
-        return Unknown("", "a JSON value that is not an object")
+        return Unknown("", "not a JSON object")
     if not isinstance(data.get("type"), str):
-        return Unknown("", "an object without a type")
+        return Unknown("", "the object has no type")
     return data
 
 
-DEEPEST = 100
-"""How deep arrays and objects may nest; the API itself needs about ten levels."""
-MOST_VALUES = 1_000_000
-"""How many values a frame may have: parsed, each takes many times the memory."""
+MAX_DEPTH = 100
+"""How deeply arrays and objects may nest; the API itself needs about ten levels."""
+MAX_VALUES = 1_000_000
+"""How many values a frame may have: each takes much more memory once it is parsed."""
 _LARGE = 1_000_000
-"""Characters; the values of a longer frame are counted."""
-NOTES = 20
+"""The values of a frame of more characters than this are counted."""
+MAX_NOTES = 20
 """How many mistyped fields of an event are reported."""
 
 
 def read_json(frame: str) -> object:
-    """JSON that `write_json` can write again: it fits into strict JSON and the stack.
+    """Parse strict JSON, limited in depth and number of values, so that `write_json` can write it.
 
     Raises:
-        ValueError: it is no such JSON. RecursionError is as good as that.
+        ValueError: the frame is invalid JSON or exceeds a limit.
+        RecursionError: it nests too deeply for the parser.
     """
-    if len(frame) > _LARGE and sum(map(frame.count, ",[{")) > MOST_VALUES:
-        raise ValueError(f"more than {MOST_VALUES} values")
+    if len(frame) > _LARGE and sum(map(frame.count, ",[{")) > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES} values")
     data, end = _JSON.raw_decode(frame) if frame.startswith("{") else (None, -1)
-    if end != len(frame):  # white space around it, or more after it; or it is no object
+    if end != len(frame):  # not an object, or there is text around it
         data = _JSON.decode(frame)
-    # No deeper than it has brackets: most frames need not be walked through.
-    if frame.count("{") + frame.count("[") > DEEPEST and isinstance(data, dict | list):
+    # JSON nests no deeper than its number of brackets, so most frames need no closer check.
+    if frame.count("{") + frame.count("[") > MAX_DEPTH and isinstance(data, dict | list):
         _check_depth(data, 1)
     return data
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
 
 
-def _finite(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number is out of range")
+        raise ValueError("number out of range")
     return number
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
-"""Made once: `json.loads` with these hooks would make one for every frame."""
+_JSON = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_parse_float)
+"""Created once: `json.loads` with these hooks would create a decoder for every frame."""
 
 
 def _check_depth(data: dict[str, object] | list[object], depth: int) -> None:
-    if depth > DEEPEST:
-        raise ValueError(f"nested deeper than {DEEPEST}")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     for entry in data.values() if isinstance(data, dict) else data:
         if isinstance(entry, dict | list):
             _check_depth(entry, depth + 1)
 
 
 def read_error_body(body: bytes) -> str:
-    """The message in an HTTP error body of the usual shape, `{"error": {"message": …}}`, else
-    ""."""
+    """The message in an HTTP error body such as `{"error": {"message": …}}`, else ""."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -94,7 +94,7 @@ def read_error_body(body: bytes) -> str:
 
 
 class Fields:
-    """A JSON object that is read with care; `notes` collects what was mistyped."""
+    """Reads the fields of a JSON object; `notes` collects the mistyped ones."""
 
     def __init__(self, data: JsonObject, notes: list[str], path: str = "") -> None:
         self.data = data
@@ -107,19 +107,20 @@ class Fields:
             return None
         if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
             return value
-        if len(self.notes) < NOTES:
+        if len(self.notes) < MAX_NOTES:
             self.notes.append(f"{self.path}{key} is a {type(value).__name__}")
         return None
 
     def text(self, key: str) -> str:
         value = self.data.get(key)
-        if type(value) is str and value.isascii():  # nearly all are, and a delta has many
+        if type(value) is str and value.isascii():  # the fast path for nearly every text
             return value
         value = self._get(key, str)
         return whole_characters(value) if isinstance(value, str) else ""
 
     def piece(self, key: str) -> str:
-        """A text that may begin or end with half a surrogate pair: its neighbour has the rest."""
+        """Part of a text. It may begin or end with half a surrogate pair, whose other half is in
+        the adjacent part."""
         value = self.data.get(key)
         if type(value) is not str:
             value = self._get(key, str)
@@ -134,7 +135,7 @@ class Fields:
         if type(value) is int and -(10**18) < value < 10**18:
             return value
         value = self._get(key, (int, float))
-        # Infinity and NaN are what json.loads makes of 1e999 and NaN.
+        # json.loads turns 1e999 into infinity and NaN into NaN.
         return int(value) if isinstance(value, int | float) and abs(value) < 1e18 else 0
 
     def number(self, key: str) -> float | None:
@@ -150,7 +151,7 @@ class Fields:
         if not isinstance(value, list):
             return []
         path = f"{self.path}{key}[]."
-        strange = (entry for entry in value if not isinstance(entry, dict))
-        for entry in islice(strange, NOTES - len(self.notes)):
+        others = (entry for entry in value if not isinstance(entry, dict))
+        for entry in islice(others, MAX_NOTES - len(self.notes)):
             self.notes.append(f"{path[:-1]} is a {type(entry).__name__}")
         return [Fields(entry, self.notes, path) for entry in value if isinstance(entry, dict)]

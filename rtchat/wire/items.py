@@ -1,4 +1,4 @@
-"""Conversation items and their content parts, to JSON and back."""
+"""Converts conversation items and their content parts to JSON and back."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def read_item(fields: Fields) -> Item:
 
 
 def write_item(item: Item) -> dict[str, object]:
-    """An item as the GA JSON object; only what is known of it."""
+    """An item as a GA JSON object, with only the fields that are known."""
     out = _item_fields(item)
     if isinstance(item, Message | ToolCall) and item.status:
         out["status"] = item.status

@@ -39,13 +39,13 @@ class EventRedactor:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._texts: dict[_Place, _Text] = {}
-        """The texts whose end may be the beginning of a key."""
+        """Texts that may end with the beginning of a key."""
 
     def redact(
         self, frame: str, event: dict[str, object]
     ) -> Iterable[tuple[dict[str, object], str]]:
-        """Takes an event and its frame. Returns the events to handle, each with what is held back
-        of its delta, which a later event contains unless the text ends there."""
+        """Remove the keys from an event; `frame` is its JSON. Returns the events to handle, each
+        with the part of its delta that is held back for a later event."""
         redactor = self._redactor
         if not redactor.secrets:
             return ((event, ""),)
@@ -62,10 +62,11 @@ class EventRedactor:
             return (*((end, "") for end in self._ended_by(event)), (event, ""))
         return ((event, ""),)
 
-    def end(self) -> Iterator[dict[str, object]]:
-        """The connection is over: return what was held back."""
+    def end(self, *, replies_only: bool = False) -> Iterator[dict[str, object]]:
+        """Yield the text that is still held back: all of it, or only that of replies."""
         for place in list(self._texts):
-            yield from self._end(place)
+            if not replies_only or place[0].startswith("response."):
+                yield from self._end(place)
 
     def _read_delta(self, event: dict[str, object]) -> tuple[dict[str, object], str]:
         place = _place(event)
@@ -81,7 +82,7 @@ class EventRedactor:
     def _ended_by(self, event: JsonObject) -> Iterator[dict[str, object]]:
         """The last deltas of the texts that an event ends."""
         kind = type_to_ga(str(event["type"]))
-        if kind in _BEGINS:  # earlier texts do not continue
+        if kind in _BEGINS:  # earlier texts have ended
             self._texts = {place: text for place, text in self._texts.items() if text.stream.held}
         stem, _, what = kind.rpartition(".")
         if what not in _ENDS:
@@ -116,7 +117,7 @@ def _place(delta: JsonObject) -> _Place:
     if not stem.startswith("response."):
         return stem, Fields(delta, []).text("item_id"), 0
     item_id, index = delta.get("item_id"), delta.get("content_index")
-    if isinstance(item_id, str) and item_id.isascii() and type(index) is int:  # as nearly always
+    if isinstance(item_id, str) and item_id.isascii() and type(index) is int:  # the fast path
         return stem, item_id, index
     fields = Fields(delta, [])
     return stem, fields.text("item_id"), fields.integer("content_index")

@@ -1,7 +1,7 @@
-"""The shapes of the events that a client may send, in today's dialect, as strict as OpenAI's.
+"""The schema of client events in the GA dialect, as strict as OpenAI's server.
 
-Source: the GA reference and `openai.types.realtime`. One table a level: events, session, response,
-item, content part.
+Source: the GA reference and `openai.types.realtime`. One table per level: events, session,
+response, item, content part.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rtchat.wire.validators import (
 )
 
 _text = text(10 * 1024 * 1024)
-"""As long as OpenAI accepts."""
+"""OpenAI's maximum length."""
 _data = text()
-"""Base64, up to the length of a frame."""
+"""Base64; only the size of a frame limits its length."""
 _optional_text = nullable(str, _text)
-_COUNT = 10**9
-_TOKENS = number(0, _COUNT, whole=True)
+_MAX_COUNT = 10**9
+_TOKENS = number(0, _MAX_COUNT, whole=True)
 
 # ------------------------------------------------------------------------------------- parts, items
 
@@ -100,7 +100,7 @@ _FORMAT = tagged(
     },
 )
 _VOICE = by_type({str: _text, dict: record({"id": _text})})
-_BOTH_BOOLEANS = {"create_response": boolean, "interrupt_response": boolean}
+_VAD_BOOLEANS = {"create_response": boolean, "interrupt_response": boolean}
 _MILLISECONDS = number(0, 10**6, whole=True)
 _TURN_DETECTION = tagged(
     "type",
@@ -112,12 +112,12 @@ _TURN_DETECTION = tagged(
                 "prefix_padding_ms": _MILLISECONDS,
                 "silence_duration_ms": _MILLISECONDS,
                 "idle_timeout_ms": nullable(int, _MILLISECONDS),
-                **_BOTH_BOOLEANS,
+                **_VAD_BOOLEANS,
             },
         ),
         "semantic_vad": record(
             {"type": _text},
-            {"eagerness": one_of("low", "medium", "high", "auto"), **_BOTH_BOOLEANS},
+            {"eagerness": one_of("low", "medium", "high", "auto"), **_VAD_BOOLEANS},
         ),
     },
 )
@@ -187,12 +187,12 @@ _TOOL_CHOICE = by_type(
 def _modalities(value: object, path: str) -> None:
     array(one_of("text", "audio"))(value, path)
     if value not in (["text"], ["audio"]):
-        # Audio brings its transcript, so both at once is not a thing.
-        message = f"Invalid value for '{path}'. Supported values are: ['text'] and ['audio']."
+        # Audio includes its transcript, so the API does not accept both at once.
+        message = f"Invalid modalities for '{path}'. Supported values are: ['text'] and ['audio']."
         raise FieldError("invalid_value", message, path)
 
 
-_BOTH: dict[str, Check] = {
+_SHARED: dict[str, Check] = {
     "output_modalities": _modalities,
     "instructions": _text,
     "max_output_tokens": by_type({int: number(1, 4096, whole=True), str: one_of("inf")}),
@@ -205,13 +205,13 @@ _BOTH: dict[str, Check] = {
         record({"id": _text}, {"version": _optional_text, "variables": nullable(dict, anything)}),
     ),
 }
-"""What a session and a single response can both be asked."""
+"""The options of both a session and a response."""
 
 _INCLUDE = nullable(list, array(one_of("item.input_audio_transcription.logprobs")))
 SESSION = record(
     {"type": one_of("realtime")},
     {
-        **_BOTH,
+        **_SHARED,
         "model": _text,
         "truncation": by_type(
             {
@@ -244,10 +244,10 @@ SESSION = record(
 RESPONSE = record(
     {},
     {
-        **_BOTH,
+        **_SHARED,
         "conversation": one_of("auto", "none"),
         "input": array(_INPUT_ITEM),
-        "metadata": nullable(dict, mapping(text(512), most=16, longest_key=64)),
+        "metadata": nullable(dict, mapping(text(512), max_entries=16, max_key_length=64)),
         "audio": record({}, {"output": record({}, _AUDIO_OUTPUT)}),
     },
 )
@@ -267,8 +267,8 @@ COMMANDS: dict[str, Check] = {
     "conversation.item.truncate": _event(
         {
             "item_id": _text,
-            "content_index": number(0, _COUNT, whole=True),
-            "audio_end_ms": number(0, _COUNT, whole=True),
+            "content_index": number(0, _MAX_COUNT, whole=True),
+            "audio_end_ms": number(0, _MAX_COUNT, whole=True),
         }
     ),
     "response.create": _event({}, {"response": RESPONSE}),
@@ -278,7 +278,7 @@ COMMANDS: dict[str, Check] = {
     "input_audio_buffer.clear": _event({}),
     "output_audio_buffer.clear": _event({}),
 }
-"""Every event that a client may send."""
+"""The schema of every client event, by type."""
 TRANSCRIPTION = _event(
     {
         "session": record(
@@ -287,4 +287,4 @@ TRANSCRIPTION = _event(
         )
     }
 )
-"""The `session.update` of a session that is for transcription."""
+"""The schema of `session.update` for a transcription session."""

@@ -1,48 +1,21 @@
-"""What a server says, as JSON."""
+"""Encodes a server's events to JSON."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from typing import TypeAlias, assert_never
 
-from rtchat.core.events import (
-    AudioCleared,
-    AudioCommitted,
-    ChannelDone,
-    Delta,
-    ItemAdded,
-    ItemDeleted,
-    ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
-    Other,
-    OutputAdded,
-    OutputDone,
-    PartAdded,
-    PartDone,
-    RateLimits,
-    ReplyEnded,
-    ReplyStarted,
-    ServerEvent,
-    ServerProblem,
-    SessionCreated,
-    SessionUpdated,
-    SpeechStarted,
-    SpeechStopped,
-    ToolCalled,
-    TranscriptionFailed,
-    Unknown,
-)
+from rtchat.core import events as ev
 from rtchat.core.values import Channel, Dialect, Item, JsonObject, Options, Status, Usage, value
 from rtchat.wire import beta
+from rtchat.wire.audio_options import PCM
 from rtchat.wire.client_events import merged_fields
 from rtchat.wire.items import write_item, write_part
-from rtchat.wire.session_object import PCM
 
 
 @value
 class ArgumentsDelta:
-    """A `Delta` of a function call's arguments, with the id of the call, that no client needs."""
+    """A `Delta` of a function call's arguments, with the call id, which clients do not need."""
 
     text: str
     call_id: str
@@ -53,7 +26,7 @@ class ArgumentsDelta:
 
 @value
 class Transcribed:
-    """The `ChannelDone` of what was heard, with how much audio that was, which is its price."""
+    """The `ChannelDone` of an input transcript, with the duration of the audio, which is billed."""
 
     item_id: str
     content_index: int
@@ -61,8 +34,8 @@ class Transcribed:
     seconds: float
 
 
-ServerMessage: TypeAlias = ServerEvent | ArgumentsDelta | Transcribed
-"""What a server may say."""
+ServerMessage: TypeAlias = ev.ServerEvent | ArgumentsDelta | Transcribed
+"""Every event that a server may send."""
 
 
 def encode_event(
@@ -71,9 +44,9 @@ def encode_event(
     dialect: Dialect = Dialect.GA,
     options: Options = Options(),  # noqa: B008 - a frozen value
 ) -> JsonObject | None:
-    """An event as JSON; None where the dialect has no such event, or we know too little of it.
+    """An event as JSON; None if the dialect has no such event or its contents are unknown.
 
-    `options` are those of the response, which its first and its last event repeat.
+    `options` are those of the response; its first and last events contain them.
     """
     out = _encode(event, options)
     if out is None:
@@ -82,63 +55,63 @@ def encode_event(
     return data if dialect is Dialect.GA else beta.to_beta(data)
 
 
-def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:  # noqa: C901 - one arm an event
+def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:  # noqa: C901 - one case per event
     match event:
-        case SessionCreated():
+        case ev.SessionCreated():
             return {"type": "session.created", "session": dict(event.fields)}
-        case SessionUpdated():
+        case ev.SessionUpdated():
             return {"type": "session.updated", "session": dict(event.fields)}
-        case ItemAdded(item, previous):
+        case ev.ItemAdded(item, previous):
             return _item("added", item) | {"previous_item_id": previous}
-        case ItemDone(item, previous):
+        case ev.ItemDone(item, previous):
             return _item("done", item) | {"previous_item_id": previous}
-        case ItemRetrieved(item):
+        case ev.ItemRetrieved(item):
             return _item("retrieved", item)
-        case ItemDeleted(item_id):
+        case ev.ItemDeleted(item_id):
             return {"type": "conversation.item.deleted", "item_id": item_id}
-        case ItemTruncated(item_id, index, end):
+        case ev.ItemTruncated(item_id, index, end):
             out = {"type": "conversation.item.truncated", "item_id": item_id}
             return out | {"content_index": index, "audio_end_ms": end}
-        case ReplyStarted():
+        case ev.ReplyStarted():
             return {"type": "response.created", "response": _started(event, options)}
-        case ReplyEnded():
+        case ev.ReplyEnded():
             return {"type": "response.done", "response": _ended(event, options)}
-        case OutputAdded():
+        case ev.OutputAdded():
             return {"type": "response.output_item.added"} | _output(event)
-        case OutputDone():
+        case ev.OutputDone():
             return {"type": "response.output_item.done"} | _output(event)
-        case PartAdded():
+        case ev.PartAdded():
             return {"type": "response.content_part.added", **_place(event), "part": _part(event)}
-        case PartDone():
+        case ev.PartDone():
             return {"type": "response.content_part.done", **_place(event), "part": _part(event)}
-        case Delta() | ChannelDone():
+        case ev.Delta() | ev.ChannelDone():
             return _channel(event)
         case ArgumentsDelta():
             return _arguments(event)
         case Transcribed():
             return _transcribed(event)
-        case ToolCalled():
+        case ev.ToolCalled():
             return _tool_called(event)
-        case SpeechStarted(item_id, start):
+        case ev.SpeechStarted(item_id, start):
             kind = "input_audio_buffer.speech_started"
             return {"type": kind, "item_id": item_id, "audio_start_ms": start}
-        case SpeechStopped(item_id, end):
+        case ev.SpeechStopped(item_id, end):
             kind = "input_audio_buffer.speech_stopped"
             return {"type": kind, "item_id": item_id, "audio_end_ms": end}
-        case AudioCommitted(item_id, previous):
+        case ev.AudioCommitted(item_id, previous):
             kind = "input_audio_buffer.committed"
             return {"type": kind, "item_id": item_id, "previous_item_id": previous}
-        case AudioCleared():
+        case ev.AudioCleared():
             return {"type": "input_audio_buffer.cleared"}
-        case TranscriptionFailed(item_id, message, index):
+        case ev.TranscriptionFailed(item_id, message, index):
             kind = "conversation.item.input_audio_transcription.failed"
             error = {"type": "transcription_error", "message": message}
             return {"type": kind, "item_id": item_id, "content_index": index, "error": error}
-        case RateLimits():
+        case ev.RateLimits():
             return _rate_limits(event)
-        case ServerProblem():
+        case ev.ServerProblem():
             return _problem(event)
-        case Other() | Unknown():
+        case ev.Other() | ev.Unknown():
             return None
     assert_never(event)
 
@@ -147,7 +120,7 @@ def _item(what: str, item: Item) -> dict[str, object]:
     return {"type": f"conversation.item.{what}", "item": write_item(item)}
 
 
-def _output(event: OutputAdded | OutputDone) -> dict[str, object]:
+def _output(event: ev.OutputAdded | ev.OutputDone) -> dict[str, object]:
     return {
         "response_id": event.response_id,
         "output_index": event.output_index,
@@ -155,7 +128,7 @@ def _output(event: OutputAdded | OutputDone) -> dict[str, object]:
     }
 
 
-def _place(event: PartAdded | PartDone | Delta | ChannelDone) -> dict[str, object]:
+def _place(event: ev.PartAdded | ev.PartDone | ev.Delta | ev.ChannelDone) -> dict[str, object]:
     return {
         "response_id": event.response_id,
         "item_id": event.item_id,
@@ -164,9 +137,9 @@ def _place(event: PartAdded | PartDone | Delta | ChannelDone) -> dict[str, objec
     }
 
 
-def _part(event: PartAdded | PartDone) -> JsonObject:
+def _part(event: ev.PartAdded | ev.PartDone) -> JsonObject:
     match event.part.kind:
-        case "text":  # not `output_text`, as an item has it
+        case "text":  # not `output_text`, as in an item
             return {"type": "text", "text": event.part.text}
         case "audio":
             transcript = {"transcript": event.part.text}
@@ -182,20 +155,20 @@ _STREAMS = {
     Channel.ARGUMENTS: ("response.function_call_arguments", ""),
     Channel.HEARD: ("conversation.item.input_audio_transcription", "transcript"),
 }
-"""The stem of a channel's event names, and where its last event has the whole text."""
+"""The stem of a channel's event names, and the field of the complete text in its last event."""
 _MISSING = {
     Channel.ARGUMENTS: ("content_index",),
     Channel.HEARD: ("response_id", "output_index"),
 }
 
 
-def _channel(event: Delta | ChannelDone) -> dict[str, object] | None:
+def _channel(event: ev.Delta | ev.ChannelDone) -> dict[str, object] | None:
     stem, whole = _STREAMS[event.channel]
     missing = _MISSING.get(event.channel, ())
     place = {key: field for key, field in _place(event).items() if key not in missing}
-    if isinstance(event, Delta):
+    if isinstance(event, ev.Delta):
         return {"type": f"{stem}.delta", **place, "delta": event.text}
-    if event.channel is Channel.ARGUMENTS:  # its last event has a name, too: `ToolCalled`
+    if event.channel is Channel.ARGUMENTS:  # `ToolCalled` is its last event
         return None
     if event.channel is Channel.HEARD:
         return {"type": f"{stem}.completed", **place, whole: event.text}
@@ -213,7 +186,7 @@ def _transcribed(event: Transcribed) -> dict[str, object]:
 
 
 def write_audio(audio: bytes) -> str:
-    """Audio as a `Delta` of it has it."""
+    """Audio as base64, the text of an audio `Delta`."""
     return b64encode(audio).decode("ascii")
 
 
@@ -228,7 +201,7 @@ def _arguments(event: ArgumentsDelta) -> dict[str, object]:
     }
 
 
-def _tool_called(event: ToolCalled) -> dict[str, object]:
+def _tool_called(event: ev.ToolCalled) -> dict[str, object]:
     return {
         "type": "response.function_call_arguments.done",
         "response_id": event.response_id,
@@ -240,7 +213,7 @@ def _tool_called(event: ToolCalled) -> dict[str, object]:
     }
 
 
-def _rate_limits(event: RateLimits) -> dict[str, object]:
+def _rate_limits(event: ev.RateLimits) -> dict[str, object]:
     lines = [
         {
             "name": line.name,
@@ -253,7 +226,7 @@ def _rate_limits(event: RateLimits) -> dict[str, object]:
     return {"type": "rate_limits.updated", "rate_limits": lines}
 
 
-def _problem(event: ServerProblem) -> dict[str, object]:
+def _problem(event: ev.ServerProblem) -> dict[str, object]:
     error = {
         "type": event.kind,
         "code": event.code or None,
@@ -264,12 +237,12 @@ def _problem(event: ServerProblem) -> dict[str, object]:
     return {"type": "error", "error": error}
 
 
-def _started(event: ReplyStarted, options: Options) -> JsonObject:
+def _started(event: ev.ReplyStarted, options: Options) -> JsonObject:
     known = _response(event.response_id, "in_progress", event.conversation_id, options)
     return known | {"status_details": None, "output": [], "usage": None}
 
 
-def _ended(event: ReplyEnded, options: Options) -> JsonObject:
+def _ended(event: ev.ReplyEnded, options: Options) -> JsonObject:
     known = _response(event.response_id, event.status.value, event.conversation_id, options)
     return known | {
         "status_details": _status_details(event),
@@ -281,7 +254,7 @@ def _ended(event: ReplyEnded, options: Options) -> JsonObject:
 def _response(
     response_id: str, status: str, conversation_id: str | None, options: Options
 ) -> dict[str, object]:
-    asked = merged_fields({"audio": {"output": _SESSION_VOICE}}, options.other)
+    requested = merged_fields({"audio": {"output": _DEFAULT_OUTPUT}}, options.other)
     return {
         "object": "realtime.response",
         "id": response_id,
@@ -289,15 +262,15 @@ def _response(
         "conversation_id": conversation_id,
         "output_modalities": [options.modality or "audio"],
         "max_output_tokens": options.max_output_tokens or "inf",
-        "audio": asked["audio"],
-        "metadata": asked.get("metadata"),
+        "audio": requested["audio"],
+        "metadata": requested.get("metadata"),
     }
 
 
-_SESSION_VOICE: JsonObject = {"format": PCM, "voice": "marin"}
+_DEFAULT_OUTPUT: JsonObject = {"format": PCM, "voice": "marin"}
 
 
-def _status_details(event: ReplyEnded) -> JsonObject | None:
+def _status_details(event: ev.ReplyEnded) -> JsonObject | None:
     details: dict[str, object] = {"type": event.status.value}
     if event.reason:
         details["reason"] = event.reason

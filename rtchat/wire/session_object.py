@@ -1,13 +1,13 @@
-"""A whole session, as a server tells its client of it: the defaults, and what was asked for."""
+"""The complete session object that a server reports: the defaults and a client's options."""
 
 from __future__ import annotations
 
 from rtchat.core.values import JsonObject, Options
+from rtchat.wire.audio_options import PCM
 from rtchat.wire.client_events import merged_fields
 from rtchat.wire.codec import write_options
 from rtchat.wire.fields import Fields
 
-PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
 _SESSION_DEFAULTS: JsonObject = {
     "output_modalities": ["audio"],
     "tools": [],
@@ -27,7 +27,7 @@ _SESSION_DEFAULTS: JsonObject = {
         "output": {"format": PCM, "voice": "marin", "speed": 1.0},
     },
 }
-"""What OpenAI's server reports of a session that nobody has configured."""
+"""What OpenAI's server reports for a session before any configuration."""
 _DETECTIONS: dict[object, JsonObject] = {
     "server_vad": {
         "threshold": 0.5,
@@ -37,12 +37,12 @@ _DETECTIONS: dict[object, JsonObject] = {
     },
     "semantic_vad": {"eagerness": "auto"},
 }
-"""What a turn detection is that is asked for by its type only."""
+"""The defaults of each type of turn detection."""
 _RESPONSES: JsonObject = {"create_response": True, "interrupt_response": True}
 
 
 def write_session(*, session_id: str, model: str, expires_at: int, options: Options) -> JsonObject:
-    """A whole session, as `SessionCreated.fields`: the defaults, changed by `options`."""
+    """A complete session object for `SessionCreated.fields`: the defaults, changed by `options`."""
     fixed = {
         "type": "realtime",
         "object": "realtime.session",
@@ -51,18 +51,18 @@ def write_session(*, session_id: str, model: str, expires_at: int, options: Opti
         "expires_at": expires_at,
     }
     session = merged_fields(_SESSION_DEFAULTS, write_options(options)) | {"model": model}
-    return fixed | _with_whole_detection(session, _RESPONSES)
+    return fixed | _with_complete_detection(session, _RESPONSES)
 
 
 def write_transcription(*, session_id: str, expires_at: int, options: Options) -> JsonObject:
-    """The same of a session that is for transcription."""
+    """A complete transcription session object: the defaults, changed by `options`."""
     fixed = {
         "type": "transcription",
         "object": "realtime.transcription_session",
         "id": session_id,
         "expires_at": expires_at,
     }
-    return fixed | _with_whole_detection(merged_fields(_TRANSCRIPTION, options.other), {})
+    return fixed | _with_complete_detection(merged_fields(_TRANSCRIPTION, options.other), {})
 
 
 _TRANSCRIPTION: JsonObject = {
@@ -78,10 +78,10 @@ _TRANSCRIPTION: JsonObject = {
 }
 
 
-def _with_whole_detection(session: dict[str, object], more: JsonObject) -> dict[str, object]:
+def _with_complete_detection(session: dict[str, object], more: JsonObject) -> dict[str, object]:
     detection = Fields(session, []).fields("audio").fields("input").fields("turn_detection").data
     if not detection:
         return session
     kind = detection.get("type")
-    whole = {"type": kind, **_DETECTIONS.get(kind, {}), **more, **detection}
-    return merged_fields(session, {"audio": {"input": {"turn_detection": whole}}})
+    complete = {"type": kind, **_DETECTIONS.get(kind, {}), **more, **detection}
+    return merged_fields(session, {"audio": {"input": {"turn_detection": complete}}})

@@ -1,9 +1,7 @@
-"""Small checks that are put together into the shape that a JSON object must have.
+"""Small checks that `schema` combines into the schema of a JSON object.
 
-A check takes a value and the path to it and raises `FieldError` at the first thing that is wrong,
-with the codes and the manner of OpenAI's server, where one wrong field spoils the whole event. Not
-here: which fields there are (`shapes`); and what a client reads, which forgives nearly everything
-(`fields`).
+A check takes a value and its path and raises `FieldError` at the first error. Codes and messages
+follow OpenAI's server, which refuses the whole event for one wrong field.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ _NAMES: dict[type, str] = {
 
 
 class FieldError(Exception):
-    """A field that may not be as it is. `param` is the path to it."""
+    """A field is invalid. `param` is the path to it."""
 
     def __init__(self, code: str, message: str, param: str) -> None:
         super().__init__(message)
@@ -39,7 +37,7 @@ def anything(_value: object, _path: str) -> None:
 
 
 def of_type(*kinds: type) -> Check:
-    """A value of one of these types of JSON; a boolean is no number."""
+    """A value of one of these JSON types; a boolean is not a number."""
 
     def check(value: object, path: str) -> None:
         if type(value) not in kinds:
@@ -55,34 +53,37 @@ boolean = of_type(bool)
 json_object = of_type(dict)
 
 
-def text(most: int | None = None) -> Check:
-    """A string of at most so many characters."""
+def text(max_length: int | None = None) -> Check:
+    """A string of at most `max_length` characters."""
     is_text = of_type(str)
 
     def check(value: object, path: str) -> None:
         is_text(value, path)
-        if most is not None and isinstance(value, str) and len(value) > most:
-            message = f"Invalid '{path}': {len(value)} characters, at most {most} are allowed."
+        if max_length is not None and isinstance(value, str) and len(value) > max_length:
+            expected = f"Expected a string with maximum length {max_length}"
+            got = f"but got a string with length {len(value)} instead"
+            message = f"Invalid '{path}': string too long. {expected}, {got}."
             raise FieldError("string_above_max_length", message, path)
 
     return check
 
 
 def number(low: float, high: float, *, whole: bool = False) -> Check:
-    """A number between these, both included."""
+    """A number from `low` to `high`, both included."""
     is_number = of_type(int) if whole else of_type(int, float)
 
     def check(value: object, path: str) -> None:
         is_number(value, path)
         if isinstance(value, int | float) and not low <= value <= high:
-            message = f"Invalid value for '{path}': {short(value)} is not in {low} to {high}."
+            expected = f"expected a value from {low} to {high}"
+            message = f"Invalid value for '{path}': {expected}, but got {short(value)} instead."
             raise FieldError("invalid_value", message, path)
 
     return check
 
 
 def one_of(*words: str) -> Check:
-    """One of these words."""
+    """One of these strings."""
     is_text = of_type(str)
 
     def check(value: object, path: str) -> None:
@@ -94,7 +95,7 @@ def one_of(*words: str) -> Check:
 
 
 def array(each: Check) -> Check:
-    """A list of these."""
+    """An array whose entries pass the check `each`."""
     is_array = of_type(list)
 
     def check(value: object, path: str) -> None:
@@ -105,24 +106,26 @@ def array(each: Check) -> Check:
     return check
 
 
-def mapping(each: Check, most: int, longest_key: int) -> Check:
-    """An object with any keys, so many and so long at the most."""
+def mapping(each: Check, max_entries: int, max_key_length: int) -> Check:
+    """An object with any keys, limited in number and length."""
 
     def check(value: object, path: str) -> None:
         json_object(value, path)
         entries = value if isinstance(value, dict) else {}
-        if len(entries) > most:
-            message = f"Invalid '{path}': {len(entries)} pairs, at most {most} are allowed."
+        if len(entries) > max_entries:
+            expected = f"Expected an object with at most {max_entries} properties"
+            got = f"but got an object with {len(entries)} properties instead"
+            message = f"Invalid '{path}': too many properties. {expected}, {got}."
             raise FieldError("object_above_max_properties", message, path)
         for key, entry in entries.items():
-            text(longest_key)(key, f"{path}.{key}")
+            text(max_key_length)(key, f"{path}.{key}")
             each(entry, f"{path}.{key}")
 
     return check
 
 
 def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """An object with these fields and no others."""
+    """An object with these fields and no other fields."""
     fields = {**required, **(optional or {})}
 
     def check(value: object, path: str) -> None:
@@ -145,7 +148,7 @@ def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 
 
 def tagged(tag: str, shapes: Mapping[str, Check]) -> Check:
-    """An object whose field `tag` names which of these shapes it has."""
+    """An object whose field `tag` selects one of these checks."""
 
     def check(value: object, path: str) -> None:
         json_object(value, path)
@@ -161,7 +164,7 @@ def tagged(tag: str, shapes: Mapping[str, Check]) -> Check:
 
 
 def by_type(checks: Mapping[type, Check]) -> Check:
-    """What the check for the value's own type says."""
+    """A value of one of these types that passes the check for its type."""
     is_one = of_type(*checks)
 
     def check(value: object, path: str) -> None:
@@ -172,18 +175,18 @@ def by_type(checks: Mapping[type, Check]) -> Check:
 
 
 def nullable(kind: type, inner: Check) -> Check:
-    """Null, or this."""
+    """Null, or a value of type `kind` that passes the check `inner`."""
     return by_type({kind: inner, NoneType: anything})
 
 
 def unsupported(value: object, words: tuple[str, ...]) -> str:
-    """What to say of a word that is none of these."""
-    *most, last = (f"'{word}'" for word in words)
-    listed = f"{', '.join(most)} and {last}" if most else last
+    """The message for a value that is not one of these strings."""
+    *others, last = (f"'{word}'" for word in words)
+    listed = f"{', '.join(others)} and {last}" if others else last
     return f"Invalid value: {short(value)}. Supported values are: {listed}."
 
 
 def short(value: object) -> str:
-    """A value for a message: a client's own, so it may be of any length."""
+    """A value for a message, at most 80 characters long."""
     shown = f"'{value}'" if isinstance(value, str) else str(value)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."

@@ -1,6 +1,6 @@
-"""What two vendors want otherwise than either dialect has it.
+"""Translates client events for two vendors whose formats differ from both dialects.
 
-Both are read like everybody else: this is only what is sent.
+Only sent events need this; received events of both are read like those of other servers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _nested_tool(tool: object) -> object:
 
 
 def to_xai(data: JsonObject) -> dict[str, object]:
-    """A GA event for xAI: its session is flat where this says so, and its items are GA's.
+    """A GA event for xAI: some session fields are flat as in beta; items are as in GA.
 
     Source: recordings of the service.
     """

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 from rtchat.core.values import Entry, Message, Part, Role, State
 from rtchat.history.store import FILE, Store
-from tests.faulty import Hand, begun, done, said, sockets
+from tests.faulty import FaultyServer, begun, done, said, sockets
 from tests.program import Program, background
 
 MB = 10**6
@@ -54,7 +54,7 @@ sys.exit(code)
 """The program, which in the end writes down the most memory that it had, in KB."""
 
 
-def peak(folder: Path, hand: Hand, prompt: str) -> tuple[float, float]:
+def peak(folder: Path, hand: FaultyServer, prompt: str) -> tuple[float, float]:
     """The most memory that `once` had, in bytes, and the seconds that it took."""
     home = Path(tempfile.mkdtemp(dir=folder))
     environ = {**Program(home).environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -71,18 +71,18 @@ def peak(folder: Path, hand: Hand, prompt: str) -> tuple[float, float]:
     return int((home / "peak").read_text()) * 1024, time.perf_counter() - began
 
 
-def reply(size: int) -> Hand:
+def reply(size: int) -> FaultyServer:
     """A server that answers with a frame of so many bytes."""
-    return Hand((begun(), said("x" * size), done()))
+    return FaultyServer((begun(), said("x" * size), done()))
 
 
 def large_messages(folder: Path) -> None:
     """A long prompt, a large frame."""
-    least, _ = peak(folder, Hand(), "hi")
+    least, _ = peak(folder, FaultyServer(), "hi")
     row("", "peak MB", "over small", "bytes/byte", "seconds")
     row("a small turn", f"{least / MB:.1f}")
     for what, hand, prompt, size in (
-        ("a prompt of 5 MB", Hand(), "word " * MB, 5 * MB),
+        ("a prompt of 5 MB", FaultyServer(), "word " * MB, 5 * MB),
         ("a frame of 6 MB", reply(6 * MB), "hi", 6 * MB),
         ("a frame of 60 MB", reply(60 * MB), "hi", 60 * MB),
     ):
@@ -104,7 +104,7 @@ def many_turns(folder: Path) -> None:
     sizes: dict[int, float] = {}
     began = time.perf_counter()
     with (
-        background(lambda: sockets(Hand().talk)) as url,
+        background(lambda: sockets(FaultyServer().talk)) as url,
         program.start("talk", "-q", "--url", url) as process,
     ):
         assert process.stdin is not None

@@ -33,11 +33,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 from rich.console import Console
 
-from rtchat.client.session import SLICE, TICK, Post, Session
+from rtchat.client.session import Session
 from rtchat.client.transport import endpoint, open_connection
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.client.view_queue import SLICE, TICK
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post
 from rtchat.core.values import Options, Status
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.server.sockets import run_server
@@ -332,7 +335,7 @@ class Flood:
     model = "flood"
     instructions = ""
 
-    def greet(self) -> CloseConnection | None:
+    def on_connect(self) -> CloseConnection | None:
         return None
 
     def answer(self, prompt: ModelInput) -> Answer:

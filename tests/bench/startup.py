@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -135,25 +135,35 @@ def prompt_lead(url: str, home: str) -> float:
     return (HANDSHAKES[0] - shown) * 1000
 
 
-def main() -> None:
-    """Print each figure beside its goal."""
+def measured() -> Iterator[tuple[str, float, float, float, float]]:
+    """The name of each pair, its two times, their ratio and its goal."""
     python = sys.executable
     with tempfile.TemporaryDirectory() as home:
         nothing = [python, "-c", "pass"]
         for arguments, goal in ((["--version"], 2.0), (["--help"], 7.0)):
-            a, b, times = ratio([RTCHAT, *arguments], nothing, home)
-            print_row(f"rtchat {arguments[0]} / python -c pass", a, b, times, goal)
+            name = f"rtchat {arguments[0]} / python -c pass"
+            yield name, *ratio([RTCHAT, *arguments], nothing, home), goal
         with background(lambda: run_server(EchoEngine())) as url:
-            bare = [python, "-c", BARE, "hi", url]
-            a, b, times = ratio([RTCHAT, "once", "hi", "--url", url], bare, home)
-            print_row("rtchat once hi / a bare script", a, b, times, 1.3)
-        with background(slow_handshake) as url:
-            leads = sorted(prompt_lead(url, home) for _ in range(7))
-            median = statistics.median(leads)
-            sys.stdout.write(
-                f"talk: the prompt is there {median:.0f} ms before a 250 ms handshake is over "
-                f"(median of {len(leads)}; {leads[0]:.0f} to {leads[-1]:.0f}; goal > 0)\n"
-            )
+            once, bare = [RTCHAT, "once", "hi", "--url", url], [python, "-c", BARE, "hi", url]
+            yield "rtchat once hi / a bare script", *ratio(once, bare, home), 1.3
+
+
+def ratios() -> dict[str, float]:
+    """The ratios by name."""
+    return {name: times for name, _, _, times, _ in measured()}
+
+
+def main() -> None:
+    """Print each figure beside its goal."""
+    for row in measured():
+        print_row(*row)
+    with tempfile.TemporaryDirectory() as home, background(slow_handshake) as url:
+        leads = sorted(prompt_lead(url, home) for _ in range(7))
+        median = statistics.median(leads)
+        sys.stdout.write(
+            f"talk: the prompt is there {median:.0f} ms before a 250 ms handshake is over "
+            f"(median of {len(leads)}; {leads[0]:.0f} to {leads[-1]:.0f}; goal > 0)\n"
+        )
 
 
 def print_row(name: str, a: float, b: float, times: float, goal: float) -> None:

@@ -38,7 +38,7 @@ from rtchat.server.sockets import run_server
 from rtchat.server.turn_detection import TurnDetector, TurnEnded, TurnOptions
 from rtchat.server.voice import Detector
 from tests.loopback import Peer, configure, joined
-from tests.sounds import words_in
+from tests.sounds import transcript_of
 from tests.wer import errors, words
 
 SENTENCES = (
@@ -109,7 +109,7 @@ class Clock:
         return f"{self.work / self.sound:.3f}" if self.sound else "-"
 
 
-# ----------------------------------------------------------------------------------------- speakers
+# ---------------------------------------------------------------------------------------- speakers
 
 
 async def hibari(voice: LocalVoice, text: str) -> bytes:
@@ -135,14 +135,14 @@ async def espeak(_voice: LocalVoice, text: str) -> bytes:
     return bytes(np.interp(times, np.arange(len(samples)), samples).astype("<i2").tobytes())
 
 
-# -------------------------------------------------------------------------------------------- parts
+# ------------------------------------------------------------------------------------------- parts
 
 
 async def cut_out(detector: Detector, audio: bytes) -> list[bytes]:
     """The turns in it."""
     ears = TurnDetector(lambda: detector)
-    ears.listen_for(TurnOptions())
-    return [mark.audio for mark in ears.hear(audio) if isinstance(mark, TurnEnded)]
+    ears.configure(TurnOptions())
+    return [mark.audio for mark in ears.feed(audio) if isinstance(mark, TurnEnded)]
 
 
 async def load(voice: LocalVoice) -> None:
@@ -151,7 +151,7 @@ async def load(voice: LocalVoice) -> None:
     row("a process with nothing loaded", "-", f"{resident():.0f}")
     steps: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("the mouth, and a first word", lambda: hibari(voice, "Yes.")),
-        ("the ears", lambda: words_in(voice, bytes(BYTES_A_MS * 1000) + b"\x01\x00" * 2400)),
+        ("the ears", lambda: transcript_of(voice, bytes(BYTES_A_MS * 1000) + b"\x01\x00" * 2400)),
     )
     for what, step in steps:
         began = time.perf_counter()
@@ -172,7 +172,7 @@ async def measure(
     for sentence in SENTENCES:
         audio = pause + await speaking.time(speaker(voice, sentence)) + pause
         turns = await detecting.time(cut_out(voice.detector(), audio), audio)
-        heard = [await hearing.time(words_in(voice, turn), turn) for turn in turns]
+        heard = [await hearing.time(transcript_of(voice, turn), turn) for turn in turns]
         total += len(words(sentence))
         wrong += errors(sentence, " ".join(heard))
     rate = f"{len(wrong) / total:.1%}"
@@ -181,7 +181,7 @@ async def measure(
         note(error)
 
 
-# -------------------------------------------------------------------------------------- whole turns
+# ------------------------------------------------------------------------------------- whole turns
 
 
 def end_of_speech(audio: bytes) -> float:

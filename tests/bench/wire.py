@@ -28,15 +28,17 @@ from websockets.frames import Frame, Opcode
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.client.session import Post, Session
+from rtchat.client.session import Session
 from rtchat.client.transport import endpoint, open_connection
-from rtchat.core.conversation import Conversation, Mode
+from rtchat.core.conversation import Conversation
 from rtchat.core.events import InputEnded, UserSaid
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post
 from rtchat.core.values import Options
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 ROUNDS = 9
-DELTAS = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+DELTAS = int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdecimal() else 50_000
 MODEL = "gpt-realtime"
 KEY = "sk-proj-0123456789abcdefghij"
 SESSION = {"type": "realtime", "id": "sess_1", "model": MODEL, "output_modalities": ["text"]}
@@ -156,18 +158,32 @@ def speed(run: Callable[[str], Coroutine[None, None, None]], url: str) -> float:
     return (DELTAS + 2) / (time.process_time() - before)
 
 
-def measure(url: str) -> None:
-    """All rounds, after one that warms up, and the table."""
+def measure(url: str) -> list[list[float]]:
+    """The speeds in all rounds, after one that warms up: rtchat's, the official client's, a bare
+    loop's."""
     with Path(os.devnull).open("wb") as nowhere:
         runs = (partial(with_rtchat, nowhere=nowhere), with_openai, with_a_bare_loop)
-        rounds = [[speed(run, url) for run in runs] for _ in range(ROUNDS + 1)][1:]
-    ours, theirs, bare = (statistics.median(column) for column in zip(*rounds, strict=True))
-    to_theirs = [ours / theirs for ours, theirs, _ in rounds]
-    to_bare = [ours / bare for ours, _, bare in rounds]
-    row("client", "events/CPU s", "rtchat / it", "range", "goal")
-    row("rtchat", f"{ours:,.0f}", "", "", "")
-    row("openai, typed events", f"{theirs:,.0f}", *ratio(to_theirs), ">= 2x")
-    row("websockets, json.loads", f"{bare:,.0f}", *ratio(to_bare), ">= 0.5x")
+        return [[speed(run, url) for run in runs] for _ in range(ROUNDS + 1)][1:]
+
+
+def measured() -> list[list[float]]:
+    """Serve and measure."""
+    command = [sys.executable, __file__, str(DELTAS), "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            return measure(f"ws://127.0.0.1:{int(server.stdout.readline())}/v1/realtime")
+        finally:
+            server.terminate()
+
+
+def ratios() -> dict[str, float]:
+    """The medians of the ratios, by name."""
+    rounds = measured()
+    return {
+        "rtchat / openai, typed events": statistics.median(each[0] / each[1] for each in rounds),
+        "rtchat / websockets, json.loads": statistics.median(each[0] / each[2] for each in rounds),
+    }
 
 
 def ratio(of: list[float]) -> tuple[str, str]:
@@ -181,14 +197,15 @@ def row(name: str, *cells: str) -> None:
 
 
 def main() -> None:
-    """Serve, measure, print."""
-    command = [sys.executable, __file__, str(DELTAS), "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            measure(f"ws://127.0.0.1:{int(server.stdout.readline())}/v1/realtime")
-        finally:
-            server.terminate()
+    """Measure and print the table."""
+    rounds = measured()
+    ours, theirs, bare = (statistics.median(column) for column in zip(*rounds, strict=True))
+    row("client", "events/CPU s", "rtchat / it", "range", "goal")
+    row("rtchat", f"{ours:,.0f}", "", "", "")
+    to_theirs = [each[0] / each[1] for each in rounds]
+    row("openai, typed events", f"{theirs:,.0f}", *ratio(to_theirs), ">= 2x")
+    to_bare = [each[0] / each[2] for each in rounds]
+    row("websockets, json.loads", f"{bare:,.0f}", *ratio(to_bare), ">= 0.5x")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A dialogue of the server that is fed JSON, for tests without a socket.
+"""Drives a server's protocol session with JSON events, for tests without a socket.
 
-Every event that it answers with is judged by the oracle. Not here: any test.
+The oracle validates every event of the server.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from rtchat.server.voice import Voice
 from tests.oracle import assert_server_event
 
 
-class Desk:
-    """Ids count up from one. What is to be done about engines and voices is noted."""
+class ProtocolDriver:
+    """Ids are numbered from one. Actions for engines and voices are recorded."""
 
     def __init__(
         self,
@@ -42,23 +42,25 @@ class Desk:
             transcribes=transcribes,
         )
         self.is_ga = dialect is Dialect.GA
-        self.begun: list[StartResponse] = []
-        self.halted: list[str] = []
+        self.started: list[StartResponse] = []
+        self.stopped: list[str] = []
         self.speaks: list[Speak] = []
-        self.hears: list[Transcribe] = []
+        self.transcriptions: list[Transcribe] = []
 
     def send(self, *events: dict[str, object]) -> list[dict[str, Any]]:
-        """What these events are answered with."""
+        """Send events. Returns the server's events."""
         return self.read(
             [output for event in events for output in self.protocol.receive(as_json(event))]
         )
 
     def read(self, outputs: Sequence[Output]) -> list[dict[str, Any]]:
-        """The events among these; the rest is noted."""
-        self.begun += [output for output in outputs if isinstance(output, StartResponse)]
+        """Returns the events among `outputs` and records the other actions."""
+        self.started += [output for output in outputs if isinstance(output, StartResponse)]
         self.speaks += [output for output in outputs if isinstance(output, Speak)]
-        self.hears += [output for output in outputs if isinstance(output, Transcribe)]
-        self.halted += [output.reply_id for output in outputs if isinstance(output, StopResponse)]
+        self.transcriptions += [output for output in outputs if isinstance(output, Transcribe)]
+        self.stopped += [
+            output.response_id for output in outputs if isinstance(output, StopResponse)
+        ]
         read = [json.loads(output) for output in outputs if isinstance(output, str)]
         if self.is_ga:
             for event in read:
@@ -66,28 +68,28 @@ class Desk:
         return read
 
     def say(self, piece: str | CallPiece) -> list[dict[str, Any]]:
-        """The engine of the last reply says this."""
-        return self.read(self.protocol.say(self.begun[-1].reply_id, piece))
+        """Add a piece to the last response."""
+        return self.read(self.protocol.add_piece(self.started[-1].response_id, piece))
 
     def finish(self, finish: Finish) -> list[dict[str, Any]]:
-        """It has said all."""
-        return self.read(self.protocol.finish(self.begun[-1].reply_id, finish))
+        """End the last response."""
+        return self.read(self.protocol.finish(self.started[-1].response_id, finish))
 
-    def sound(self, audio: bytes) -> list[dict[str, Any]]:
-        """The voice says this for the last sentence."""
-        return self.read(self.protocol.sound(self.speaks[-1].reply_id, audio))
+    def add_audio(self, audio: bytes) -> list[dict[str, Any]]:
+        """Add audio of the last sentence."""
+        return self.read(self.protocol.add_audio(self.speaks[-1].response_id, audio))
 
-    def spoken(self, failure: str = "") -> list[dict[str, Any]]:
-        """It has said that sentence."""
-        return self.read(self.protocol.spoken(self.speaks[-1].reply_id, failure))
+    def end_speech(self, failure: str = "") -> list[dict[str, Any]]:
+        """End the last sentence."""
+        return self.read(self.protocol.end_speech(self.speaks[-1].response_id, failure))
 
-    def heard(
-        self, text: str, failure: str = "", *, hear: Transcribe | None = None
+    def end_transcript(
+        self, text: str, failure: str = "", *, transcription: Transcribe | None = None
     ) -> list[dict[str, Any]]:
-        """These were the words of the last recording, unless it is another."""
-        item_id = (hear or self.hears[-1]).item_id
-        outputs = self.protocol.hear(item_id, text)
-        return self.read([*outputs, *self.protocol.heard(item_id, failure)])
+        """End a transcription (by default the last one) with this text."""
+        item_id = (transcription or self.transcriptions[-1]).item_id
+        outputs = self.protocol.add_transcript(item_id, text)
+        return self.read([*outputs, *self.protocol.end_transcript(item_id, failure)])
 
 
 def as_json(event: dict[str, object]) -> str:

@@ -1,7 +1,4 @@
-"""Clients of the server that do not keep to any manners: bare sockets, written to by hand.
-
-Not here: any test, and clients that do (`loopback`).
-"""
+"""Misbehaving clients of the server: raw sockets. Well-behaved clients are in `loopback`."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _REQUEST = (
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, ends: bool = True) -> bytes:
-    """A frame as a client masks it, with zeros."""
+    """A client's frame, masked with zeros."""
     head = bytes([(0x80 if ends else 0) | opcode])
     size = len(payload)
     if size < 126:
@@ -41,13 +38,13 @@ def event(kind: str, **fields: object) -> bytes:
     return frame(json.dumps({"type": kind, **fields}).encode())
 
 
-class Stranger:
-    """A bare connection."""
+class RawClient:
+    """A raw TCP or TLS connection."""
 
     def __init__(self, url: str, *, small: bool = False) -> None:
         parts = urlsplit(url)
         self.socket = socket.socket()
-        if small:  # what the server sends has little room here
+        if small:  # a small receive buffer
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(PATIENCE)
         self.socket.connect((parts.hostname, parts.port))
@@ -56,8 +53,8 @@ class Stranger:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             self.socket = context.wrap_socket(self.socket)
 
-    def shake_hands(self, request: bytes = _REQUEST) -> bytes:
-        """Ask for a WebSocket; the head of the answer."""
+    def handshake(self, request: bytes = _REQUEST) -> bytes:
+        """Send a WebSocket handshake. Returns the head of the response."""
         self.socket.sendall(request)
         head = b""
         while b"\r\n\r\n" not in head:
@@ -67,46 +64,47 @@ class Stranger:
             head += byte
         return head
 
-    def ends(self) -> bytes:
-        """Read to the end; what came."""
-        came = bytearray()
+    def read_to_end(self) -> bytes:
+        """Read until the connection ends. Returns all data."""
+        received = bytearray()
         with suppress(ConnectionError):
             while piece := self.socket.recv(1 << 16):
-                came += piece
-        return bytes(came)
+                received += piece
+        return bytes(received)
 
     def close(self) -> None:
         self.socket.close()
 
 
 @contextmanager
-def stranger(url: str, *, shakes: bool = True, small: bool = False) -> Iterator[Stranger]:
-    """A connection, with a session unless it never `shakes` hands."""
-    one = Stranger(url, small=small)
+def raw_client(url: str, *, handshake: bool = True, small: bool = False) -> Iterator[RawClient]:
+    """A connection; with `handshake`, a WebSocket."""
+    client = RawClient(url, small=small)
     try:
-        if shakes:
-            assert one.shake_hands().startswith(b"HTTP/1.1 101 ")
-        yield one
+        if handshake:
+            assert client.handshake().startswith(b"HTTP/1.1 101 ")
+        yield client
     finally:
-        one.close()
+        client.close()
 
 
 @contextmanager
-def flooding(url: str, first: bytes, again: bytes, *, reads: bool = True) -> Iterator[Stranger]:
-    """One that sends as fast as it can while the block runs, and perhaps reads nothing."""
-    with stranger(url) as one:
-        over = threading.Event()
+def flooding(url: str, first: bytes, again: bytes, *, reads: bool = True) -> Iterator[RawClient]:
+    """A client that sends as fast as it can for the duration of the block. With `reads`, it also
+    reads."""
+    with raw_client(url) as client:
+        stop = threading.Event()
 
         def send() -> None:
             data = first
             with suppress(OSError):
-                while not over.is_set():
-                    one.socket.sendall(data)
+                while not stop.is_set():
+                    client.socket.sendall(data)
                     data = again
 
         def read() -> None:
             with suppress(OSError):
-                while one.socket.recv(1 << 16):
+                while client.socket.recv(1 << 16):
                     pass
 
         threads = [threading.Thread(target=send)]
@@ -114,10 +112,10 @@ def flooding(url: str, first: bytes, again: bytes, *, reads: bool = True) -> Ite
         for thread in threads:
             thread.start()
         try:
-            yield one
+            yield client
         finally:
-            over.set()
+            stop.set()
             with suppress(OSError):
-                one.socket.shutdown(socket.SHUT_RDWR)
+                client.socket.shutdown(socket.SHUT_RDWR)
             for thread in threads:
                 thread.join(PATIENCE)

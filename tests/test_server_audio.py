@@ -1,4 +1,4 @@
-"""Voices over real sockets: a turn spoken and heard, interrupted, transcribed, and badly sent."""
+"""Voices over real sockets: spoken turns, interruptions, transcription and invalid audio."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from tests.test_server_voice import (
     TURN,
     VAD,
     append,
-    listen,
-    sound,
+    configure_input,
+    pcm,
     transcribe,
 )
 
 
 def spoken(events: Sequence[dict[str, Any]]) -> bytes:
-    """The deltas of audio, joined."""
+    """The joined audio deltas."""
     deltas = [e["delta"] for e in events if e["type"] == "response.output_audio.delta"]
     return b"".join(b64decode(delta) for delta in deltas)
 
 
 async def stream(peer: Peer, audio: bytes, ms: int = 20) -> None:
-    """Send audio as a microphone does, but for the waiting."""
+    """Send audio in small pieces like a microphone, but without waiting."""
     for at in range(0, len(audio), ms * BYTES_A_MS):
         await peer.send(append(audio[at : at + ms * BYTES_A_MS]))
 
@@ -44,7 +44,7 @@ def test_a_spoken_question_gets_a_spoken_answer() -> None:
     async def main() -> None:
         voice = ToneVoice(("How are you? I am well.",))
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
-            await peer.send(listen(VAD, transcription={"model": "whisper-1"}))
+            await peer.send(configure_input(VAD, transcription={"model": "whisper-1"}))
             await stream(peer, TURN)
             events = await peer.until("response.done")
             assert events[-1]["response"]["status_details"] is None
@@ -59,11 +59,11 @@ def test_a_spoken_question_gets_a_spoken_answer() -> None:
     asyncio.run(main())
 
 
-def test_speech_stops_an_engine_and_a_voice() -> None:
+def test_speech_stops_the_engine_and_the_voice() -> None:
     async def main() -> None:
         engine = ScriptEngine(Script((Rule("long", deltas=("One. ",), end=None), Rule())))
         async with run_server(engine, voice=ToneVoice()) as url, joined(url) as peer:
-            await peer.send(listen(VAD), user("long"), reply())
+            await peer.send(configure_input(VAD), user("long"), reply())
             await peer.until("response.output_audio.delta")
             await stream(peer, SPEECH)
             events = await peer.until("response.done")
@@ -72,8 +72,8 @@ def test_speech_stops_an_engine_and_a_voice() -> None:
     asyncio.run(main())
 
 
-class Endless(ToneVoice):
-    """A voice that does not stop by itself, and counts who stopped it."""
+class EndlessVoice(ToneVoice):
+    """A voice that speaks endlessly and records when it is stopped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,14 +82,14 @@ class Endless(ToneVoice):
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         try:
             while True:
-                yield sound(5000)
+                yield pcm(5000)
         finally:
             self.stopped.set()
 
 
-def test_a_cancel_is_quick_however_much_is_to_be_said() -> None:
+def test_a_cancel_stops_endless_speech() -> None:
     async def main() -> None:
-        voice = Endless()
+        voice = EndlessVoice()
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
@@ -105,9 +105,9 @@ def test_a_cancel_is_quick_however_much_is_to_be_said() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_vanishes_stops_the_voice() -> None:
+def test_a_client_that_disconnects_stops_the_voice() -> None:
     async def main() -> None:
-        voice = Endless()
+        voice = EndlessVoice()
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
@@ -117,28 +117,29 @@ def test_a_client_that_vanishes_stops_the_voice() -> None:
     asyncio.run(main())
 
 
-class Broken(ToneVoice):
-    """A voice with faults of its own."""
+class BrokenVoice(ToneVoice):
+    """A voice that raises exceptions."""
 
-    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+    async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
         yield "Hello"
         raise ValueError("deaf")
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        yield sound(10)
+        yield pcm(10)
         raise ValueError("hoarse")
 
 
-def test_a_voice_s_fault_is_a_failed_reply() -> None:
+def test_a_voice_error_fails_the_response() -> None:
     async def main() -> None:
-        async with run_server(EchoEngine(), voice=Broken()) as url, joined(url) as peer:
+        async with run_server(EchoEngine(), voice=BrokenVoice()) as url, joined(url) as peer:
             await peer.send(user("hi"), reply())
             done = (await peer.until("response.done"))[-1]["response"]
             problem = done["status_details"]["error"]
-            assert problem["message"] == "The voice failed: ValueError: hoarse"
-            await peer.send(listen(None, transcription={}), append(sound(100)), COMMIT)
+            assert problem["code"] == "server_error"
+            assert "ValueError: hoarse" in problem["message"]
+            await peer.send(configure_input(None, transcription={}), append(pcm(100)), COMMIT)
             failed = (await peer.until("conversation.item.input_audio_transcription.failed"))[-1]
-            assert failed["error"]["message"] == "The ears failed: ValueError: deaf"
+            assert "ValueError: deaf" in failed["error"]["message"]
             await peer.send(configure(output_modalities=["text"]), user("still here"))
             await peer.send(reply(input=[user("still here")["item"]]))
             assert text_of(await peer.until("response.done")) == "still here"
@@ -146,46 +147,46 @@ def test_a_voice_s_fault_is_a_failed_reply() -> None:
     asyncio.run(main())
 
 
-class Gate(ToneVoice):
-    """Ears that hear nothing before they may."""
+class WaitingVoice(ToneVoice):
+    """A voice whose transcriptions wait for an event."""
 
     def __init__(self) -> None:
         super().__init__()
         self.opened = asyncio.Event()
         self.hearing = 0
 
-    async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+    async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
         self.hearing += 1
         await self.opened.wait()
         yield f"words {self.hearing}"
 
 
-def test_a_client_waits_while_too_much_is_to_be_heard() -> None:
+def test_pending_transcriptions_pause_reading() -> None:
     async def main() -> None:
-        voice = Gate()
+        voice = WaitingVoice()
         async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
-            await peer.send(listen(None))
+            await peer.send(configure_input(None))
             for _ in range(20):
-                await peer.send(append(sound(100)), COMMIT)
+                await peer.send(append(pcm(100)), COMMIT)
             for _ in range(8):
                 await peer.until("conversation.item.done")
             await peer.send({"type": "conversation.item.retrieve", "item_id": "x"})
-            assert voice.hearing == 1  # and seven wait, and so does the client
+            assert voice.hearing == 1  # seven more are pending, and the server has stopped reading
             voice.opened.set()
             await peer.until("error")
-            assert voice.hearing >= 13  # of twenty: no more than seven wait
+            assert voice.hearing >= 13  # of twenty: at most seven are pending
 
     asyncio.run(main())
 
 
-def test_a_client_waits_rather_than_be_refused_what_it_says() -> None:
+def test_pending_audio_pauses_reading_before_the_limit_is_reached() -> None:
     async def main() -> None:
-        voice = Gate()
-        limits = ServerLimits(session_bytes=40_000)  # of which recordings take 4,800 each
+        voice = WaitingVoice()
+        limits = ServerLimits(session_bytes=40_000)  # each recording takes 4,800 bytes
         async with run_server(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
-            await peer.send(listen(None, transcription={}))
+            await peer.send(configure_input(None, transcription={}))
             for _ in range(20):
-                await peer.send(append(sound(100)), COMMIT)
+                await peer.send(append(pcm(100)), COMMIT)
             await peer.until("conversation.item.done")
             voice.opened.set()
             for _ in range(20):
@@ -196,11 +197,11 @@ def test_a_client_waits_rather_than_be_refused_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("recordings", [1, 10])
-def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
-    class Listener(Gate):
-        async def hear(self, audio: bytes) -> AsyncGenerator[str, None]:
+def test_a_disconnect_stops_transcriptions(recordings: int) -> None:
+    class CountingVoice(WaitingVoice):
+        async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
             try:
-                async for piece in super().hear(audio):
+                async for piece in super().transcribe(audio):
                     yield piece
             finally:
                 self.hearing -= 1
@@ -208,12 +209,12 @@ def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
                     self.opened.set()
 
     async def main() -> None:
-        voice = Listener()
+        voice = CountingVoice()
         limits = ServerLimits(client_seconds=1)
         async with run_server(EchoEngine(), voice=voice, limits=limits) as url, joined(url) as peer:
-            await peer.send(listen(None))
+            await peer.send(configure_input(None))
             for _ in range(recordings):
-                await peer.send(append(sound(100)), COMMIT)
+                await peer.send(append(pcm(100)), COMMIT)
             for _ in range(min(recordings, 8)):
                 await peer.until("conversation.item.done")
             peer.socket.transport.abort()
@@ -222,10 +223,10 @@ def test_a_client_that_leaves_is_heard_no_more(recordings: int) -> None:
     asyncio.run(main())
 
 
-def test_bad_audio_is_an_error_each_and_the_conversation_goes_on() -> None:
+def test_invalid_audio_is_an_error_and_the_session_continues() -> None:
     async def main() -> None:
         async with run_server(EchoEngine(), voice=ToneVoice()) as url, joined(url) as peer:
-            await peer.send(configure(output_modalities=["text"]), listen(None))
+            await peer.send(configure(output_modalities=["text"]), configure_input(None))
             for event, code in (
                 (append(bytes(16_000_000)), "invalid_value"),
                 (append(bytes(16 * 1024 * 1024)), "invalid_value"),
@@ -242,31 +243,31 @@ def test_bad_audio_is_an_error_each_and_the_conversation_goes_on() -> None:
     asyncio.run(main())
 
 
-def test_much_audio_at_once_keeps_nobody_else_waiting() -> None:
+def test_processing_much_audio_does_not_block_the_loop() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
 
         async def nothing() -> None:
-            """What needs the loop to be free."""
+            """Runs only if the loop is not blocked."""
 
-        class Slow(LoudnessDetector):
+        class SlowDetector(LoudnessDetector):
             def feed(self, audio: bytes) -> list[float]:
                 asyncio.run_coroutine_threadsafe(nothing(), loop).result(20)
                 return super().feed(audio)
 
-        class Careful(ToneVoice):
+        class SlowVoice(ToneVoice):
             def detector(self) -> LoudnessDetector:
-                return Slow()
+                return SlowDetector()
 
-        async with run_server(EchoEngine(), voice=Careful()) as url, joined(url) as peer:
-            await peer.send(append(sound(1100, QUIET)), append(bytes(15_000_000)))
+        async with run_server(EchoEngine(), voice=SlowVoice()) as url, joined(url) as peer:
+            await peer.send(append(pcm(1100, QUIET)), append(bytes(15_000_000)))
             await peer.send({"type": "response.cancel"})
             await peer.until("error")
 
     asyncio.run(main())
 
 
-def test_a_session_for_transcription() -> None:
+def test_a_transcription_session_over_a_socket() -> None:
     async def check(peer: Peer) -> None:
         (created,) = await peer.until("session.created")
         assert created["session"]["type"] == "transcription"

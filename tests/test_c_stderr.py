@@ -1,4 +1,4 @@
-"""What libraries in C would write to stderr, and who may still write there."""
+"""Suppressing the stderr output of C libraries, and only theirs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ os.write(2, b"descriptor 2\\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc's stderr can be replaced")
-def test_only_c_libraries_are_silenced() -> None:
+def test_only_the_stderr_of_c_libraries_is_suppressed() -> None:
     done = subprocess.run([sys.executable, "-c", HUSHED], capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("python\na child\ndescriptor 2\n", 0)
 
 
 @pytest.mark.skipif(find_spec("soundfile") is None, reason="the extra audio is not installed")
-def test_a_damaged_mp3_is_told_of_by_us_alone(tmp_path: Path) -> None:
+def test_a_damaged_mp3_prints_nothing(tmp_path: Path) -> None:
     import numpy as np
     import soundfile
 

@@ -1,4 +1,4 @@
-"""What a reply says aloud: its text in sentences; and the voice that hums it."""
+"""Splitting text into sentences, and the tone voice."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rtchat.core.values import BYTES_A_MS
 from rtchat.server.sentences import SentenceQueue, SpokenText, cut_to
 from rtchat.server.tone_voice import LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import FRAME_MS
-from tests.sounds import silence, tone, words_in
+from tests.sounds import silence, tone, transcript_of
 
 LONG = "a " * 19 + "a"
-"""As long as a first sentence is left whole, less one character."""
+"""One character shorter than the minimum length of a first sentence."""
 
 
 def sentences(*texts: str) -> list[str]:
-    """What a mouth says of these, and all of what it was given."""
-    mouth, said = SentenceQueue(), []
+    """The sentences of a queue with these texts. Checks that no text is lost."""
+    queue, said = SentenceQueue(), []
     for text in texts:
-        mouth.add(text)
-    mouth.end()
-    while (sentence := mouth.next()) is not None:
+        queue.add(text)
+    queue.end()
+    while (sentence := queue.next()) is not None:
         said.append(sentence)
-        mouth.pause()
-    assert mouth.is_silent
-    assert "".join(spoken.text for spoken in mouth.spoken) == "".join(texts)
+        queue.end_sentence()
+    assert queue.is_done
+    assert "".join(spoken.text for spoken in queue.spoken) == "".join(texts)
     return said
 
 
@@ -54,12 +54,12 @@ def sentences(*texts: str) -> list[str]:
         ("", []),
     ],
 )
-def test_a_text_is_said_sentence_by_sentence(text: str, said: list[str]) -> None:
+def test_text_is_split_into_sentences(text: str, said: list[str]) -> None:
     assert sentences(text) == said
     assert sentences(*text) == said
 
 
-def test_a_long_sentence_is_said_in_parts() -> None:
+def test_a_long_sentence_is_split() -> None:
     clauses = sentences("so it goes on, " * 40)
     assert [clause[-1] for clause in clauses] == [","] * len(clauses)
     assert max(map(len, clauses)) <= 240
@@ -68,44 +68,44 @@ def test_a_long_sentence_is_said_in_parts() -> None:
 
 
 @given(st.lists(st.text("ab. ,\n!", max_size=40), max_size=20))
-def test_nothing_of_a_text_is_lost_and_pieces_make_no_difference(texts: list[str]) -> None:
+def test_the_text_is_complete_in_pieces_of_any_size(texts: list[str]) -> None:
     assert sentences(*texts)[:1] == sentences("".join(texts))[:1]
 
 
-def test_a_long_first_sentence_is_said_as_soon_as_there_is_a_pause_in_it() -> None:
-    mouth = SentenceQueue()
-    mouth.add(f"{LONG}, and")
-    assert mouth.next() == f"{LONG},"
-    mouth.pause()
-    mouth.add(f" {LONG}, and")
-    assert mouth.next() is None
+def test_a_long_first_sentence_is_split_at_its_first_pause() -> None:
+    queue = SentenceQueue()
+    queue.add(f"{LONG}, and")
+    assert queue.next() == f"{LONG},"
+    queue.end_sentence()
+    queue.add(f" {LONG}, and")
+    assert queue.next() is None
 
 
-def test_a_mouth_says_one_thing_at_a_time() -> None:
-    mouth = SentenceQueue()
-    assert (mouth.next(), mouth.is_silent) == (None, True)
-    mouth.add("One. Two. Thr")
-    assert (mouth.next(), mouth.next()) == ("One.", None)
-    mouth.sound(10)
-    mouth.sound(10)
-    mouth.pause()
-    assert mouth.next() == "Two."
-    mouth.pause()
-    assert (mouth.next(), mouth.is_silent) == (None, False)
-    assert mouth.spoken == [SpokenText("One. ", 20), SpokenText("Two. ")]
+def test_one_sentence_is_spoken_at_a_time() -> None:
+    queue = SentenceQueue()
+    assert (queue.next(), queue.is_done) == (None, True)
+    queue.add("One. Two. Thr")
+    assert (queue.next(), queue.next()) == ("One.", None)
+    queue.add_audio(10)
+    queue.add_audio(10)
+    queue.end_sentence()
+    assert queue.next() == "Two."
+    queue.end_sentence()
+    assert (queue.next(), queue.is_done) == (None, False)
+    assert queue.spoken == [SpokenText("One. ", 20), SpokenText("Two. ")]
 
 
-def test_a_sentence_without_audio_is_kept_if_what_is_before_it_was_heard() -> None:
+def test_a_cut_keeps_a_sentence_without_audio_after_a_spoken_one() -> None:
     spoken = [SpokenText("One. ", 100 * BYTES_A_MS), SpokenText("\n"), SpokenText("Two.", 48)]
     assert cut_to(spoken, 100) == [*spoken[:2], SpokenText("")]
     assert cut_to(spoken, 99) == [SpokenText("", 99 * BYTES_A_MS)]
     assert cut_to([], 5) == []
 
 
-# --------------------------------------------------------------------------------------------- tone
+# -------------------------------------------------------------------------------------------- tone
 
 
-def test_a_tone_is_as_long_as_the_words_and_loud_enough_to_be_speech() -> None:
+def test_a_tone_matches_the_text_length_and_counts_as_speech() -> None:
     async def main() -> list[bytes]:
         return [piece async for piece in ToneVoice().speak("Hello you.")]
 
@@ -115,23 +115,23 @@ def test_a_tone_is_as_long_as_the_words_and_loud_enough_to_be_speech() -> None:
     assert 1000 < loudness(pieces[0]) < 4000
 
 
-def test_the_rest_of_a_tone_is_shorter() -> None:
+def test_the_last_piece_of_a_tone_may_be_shorter() -> None:
     async def main() -> list[bytes]:
         return [piece async for piece in ToneVoice().speak("xy")]
 
     assert [len(piece) for piece in asyncio.run(main())] == [4800, 20 * BYTES_A_MS]
 
 
-def test_it_hears_what_it_was_told_to_one_after_the_other() -> None:
+def test_given_transcripts_are_returned_in_order() -> None:
     async def main() -> list[str]:
         voice = ToneVoice(("one", "two"))
         spoken, quiet = tone(480, 0.1), silence(0.1)
-        return [await words_in(voice, audio) for audio in (spoken, quiet, spoken, spoken)]
+        return [await transcript_of(voice, audio) for audio in (spoken, quiet, spoken, spoken)]
 
     assert asyncio.run(main()) == ["one", "", "two", ""]
 
 
-def test_loudness_is_judged_frame_by_frame() -> None:
+def test_loudness_is_measured_per_frame() -> None:
     frame = FRAME_MS * BYTES_A_MS
     detector = LoudnessDetector()
     assert detector.feed(bytes(frame - 2)) == []

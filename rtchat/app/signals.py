@@ -1,0 +1,20 @@
+"""The signals that end a program: exit codes for commands, events for sessions."""
+
+from __future__ import annotations
+
+import signal
+
+from rtchat.core.errors import ExitCode
+from rtchat.core.events import LeaveAsked, LocalEvent
+
+EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+"""The exit codes of commands without a session."""
+
+
+def signal_events(interrupt: LocalEvent) -> dict[int, LocalEvent]:
+    """The event for each signal that a session handles; `interrupt` is the one for SIGINT."""
+    return {
+        signal.SIGINT: interrupt,
+        signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED),
+        signal.SIGHUP: LeaveAsked(ExitCode.HANGUP),
+    }

@@ -1,0 +1,132 @@
+"""Opens what the settings select: the server, the tools and the trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from typing import TYPE_CHECKING, TypeAlias
+
+from rtchat.app.audio_io import AudioSettings
+from rtchat.app.environment import Environment
+from rtchat.client.endpoint import tls_context
+from rtchat.client.proxies import proxy_keys
+from rtchat.client.transport import Endpoint, endpoint, open_connection
+from rtchat.config.settings import Settings
+from rtchat.core.effects import Notice
+from rtchat.core.errors import ExitCode
+from rtchat.core.ports import Link, View
+from rtchat.core.redaction import Redactor
+from rtchat.ui.plain_view import StatusWriter
+
+if TYPE_CHECKING:
+    from rtchat.tools.toolbox import Toolbox
+    from rtchat.trace.recording import Trace
+
+
+def prepare(
+    settings: Settings,
+    streams: Environment,
+    status: StatusWriter,
+    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+) -> None:
+    """Say where the settings come from, and install the embedded model if it is needed."""
+    if settings.dotenv is not None:
+        status.show(Notice("detail", f"settings from {settings.dotenv}"))
+    if not settings.local:
+        origin = settings.origins.get("key")
+        status.show(Notice("detail", f"key from {origin}" if origin else "key not set"))
+    if settings.local:
+        from rtchat.app.local_model import prepare_local, prepare_voice
+
+        if audio.hears or audio.speaks:
+            prepare_voice(status.say)
+        if not audio.transcribes:
+            prepare_local(streams.data_dir, status.say)
+
+
+def trace_of(
+    settings: Settings, redactor: Redactor, stack: AsyncExitStack, view: View
+) -> Trace | None:
+    """The trace of this session, if the settings ask for one."""
+    if settings.trace is None:
+        return None
+    from rtchat.trace.recording import Trace
+
+    trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
+    if trace.path != settings.trace:
+        text = f"{settings.trace} exists: recording to {trace.path}"
+        view.show(Notice("info", text))
+    return stack.enter_context(closing(trace))
+
+
+async def finish(trace: Trace | None, code: ExitCode) -> None:
+    """Close a trace. Raises its error if nothing else failed."""
+    if trace is not None:
+        await asyncio.to_thread(trace.close)
+        if trace.failure is not None and code is ExitCode.OK:
+            raise trace.failure
+
+
+async def open_toolbox(
+    settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]
+) -> Toolbox | None:
+    """The tools that the model may call. `say` receives what the tools print."""
+    if not (settings.tools or settings.mcp):
+        return None
+    from rtchat.tools.toolbox import combine, printing_to
+
+    stack.enter_context(printing_to(say))
+    toolboxes: list[Toolbox] = []
+    if settings.tools:
+        from rtchat.tools.functions import load
+
+        toolboxes += [load(path) for path in settings.tools]
+    if settings.mcp:
+        from rtchat.tools.mcp import open_servers
+
+        toolboxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
+    return combine(*toolboxes)
+
+
+Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
+
+
+def model_of(settings: Settings) -> str:
+    """The model to use."""
+    if settings.local:
+        from rtchat.app.local_model import LOCAL_MODEL
+
+        return LOCAL_MODEL
+    return settings.model
+
+
+def server_of(
+    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
+) -> tuple[Connect, Redactor]:
+    """Returns a function that connects to the server, and a redactor of the user's keys."""
+    if settings.local:
+        from rtchat.app.local_model import LocalServer
+
+        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
+        return server.connect, Redactor()
+
+    def where(model: str) -> Endpoint:
+        return endpoint(
+            model,
+            url=settings.url,
+            transcribes=transcribes,
+            api_key=settings.key.reveal(),
+            headers=settings.headers,
+            key_header=settings.key_header,
+            beta=settings.dialect == "beta",
+            insecure=settings.insecure,
+        )
+
+    def connect(model: str) -> AbstractAsyncContextManager[Link]:
+        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
+
+    # Report invalid settings now, before the first question.
+    first = where(settings.model)
+    tls = tls_context(settings.ca_bundle, streams.environ if first.is_encrypted else {})
+    return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -1,0 +1,116 @@
+"""The options of commands: those of settings, made from their rows, and a few shared ones.
+
+A command that takes settings has a parameter `**options`. It stands for an option for each row
+that names the command.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+import typer.core
+
+from rtchat.cli.environment import load_settings
+
+if TYPE_CHECKING:
+    from rtchat.config.settings import Settings
+    from rtchat.config.table import Setting
+
+Command: TypeAlias = Callable[..., int]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per reply.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Do not render Markdown: --render never.")]
+NoEnv = Annotated[bool, typer.Option("--no-env", help="Ignore the .env of this folder.")]
+
+
+def with_settings(name: str, command: Command, schema: type[Settings] | None = None) -> Command:
+    """A command with the options of the settings that it takes."""
+    from rtchat.config.settings import Settings, rows
+
+    command = inspect.unwrap(command)
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+    if not own or own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+        return command
+
+    @wraps(command)
+    def wrapper(**parameters: object) -> int:
+        return command(**parameters)
+
+    options = [_parameter(row) for row in rows(schema or Settings) if name in row.commands]
+    wrapper.__signature__ = inspect.Signature([*own[:-1], *options])  # type: ignore[attr-defined] # what `inspect.signature` reads
+    return wrapper
+
+
+def _parameter(row: Setting[Any]) -> inspect.Parameter:
+    parser = row.parser
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in parser.choices if choice.startswith(incomplete)]
+
+    option = typer.Option(
+        *filter(None, (row.short, row.option)),
+        metavar=None if parser.is_switch else row.metavar,
+        help=option_help(row),
+        rich_help_panel=row.group.title,
+        autocompletion=complete if parser.choices and not parser.is_switch else None,
+    )
+    kind: object = bool if parser.is_switch else list[str] if parser.is_list else str
+    return inspect.Parameter(
+        row.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if parser.is_switch else None,
+        annotation=Annotated[kind, option],
+    )
+
+
+def option_help(row: Setting[Any]) -> str:
+    """What --help says about a setting, without Markdown."""
+    notes = []
+    if row.parser.is_list:
+        notes.append("can be repeated")
+    if row.variable is not None:
+        notes.append(f"env var: {row.variable.name}")
+    if not row.parser.is_switch and row.default:
+        notes.append(f"default: {row.show(row.default)}")
+    text = row.option_help.replace("`", "")
+    return f"{text}  [{'; '.join(notes)}]" if notes else text
+
+
+class GroupedCommand(typer.core.TyperCommand):
+    """A command whose help lists the options by groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group. (The types are those of typer's own copy of click.)"""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                group = getattr(parameter, "rich_help_panel", None)
+                is_option = parameter.param_type_name == "option"
+                title = f"{group} options" if group else "Options" if is_option else "Arguments"
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def settings_of(
+    options: Mapping[str, object],
+    *,
+    plain: bool = False,
+    no_env: bool = False,
+    needs_key: bool = True,
+) -> Settings:
+    """The settings of a command that was given some of their options."""
+    from rtchat.config.settings import rows
+
+    given = {name: value for name, value in options.items() if value}
+    for row in rows():
+        if row.parser.is_switch and row.name in given:
+            given[row.name] = not row.default
+    if plain:
+        given["render"] = "never"
+    return load_settings(given, needs_key=needs_key, no_env=no_env)

@@ -1,0 +1,61 @@
+"""Frames of the server to what a conversation handles, with the keys removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from rtchat import wire
+from rtchat.core.events import ServerEvent, SessionCreated, Unknown
+from rtchat.core.redaction import Redactor
+from rtchat.core.values import Dialect, JsonObject, value
+
+
+@value
+class Received:
+    """A JSON object from the server, or a frame as text if it is none, and what it means."""
+
+    data: JsonObject | str
+    events: tuple[ServerEvent, ...]
+
+
+class FrameReader:
+    """Reads the frames of one connection after the other. `wall` is the time of day."""
+
+    def __init__(
+        self, redactor: Redactor, forced: Dialect | None, wall: Callable[[], float]
+    ) -> None:
+        self.dialect = forced or Dialect.GA
+        """The forced one, or that of the session that the server reported last."""
+        self._forced = forced
+        self._wall = wall
+        self._redactor = redactor
+        self._events = wire.EventRedactor(redactor)
+
+    def connected(self) -> None:
+        """The frames from here on are those of a new connection."""
+        self._events = wire.EventRedactor(self._redactor)
+
+    def read(self, frame: str | bytes) -> Iterator[Received]:
+        """A frame, and before it what was held back of texts that it ends."""
+        data = wire.read_frame(frame)
+        if isinstance(data, Unknown):
+            shown = frame if isinstance(frame, str) else repr(frame)
+            yield Received(self._redactor.redact(shown), (data,))
+            return
+        assert isinstance(frame, str)
+        for redacted, held in self._events.redact(frame, data):
+            yield Received(redacted, tuple(map(self._noted, wire.decode(redacted, held))))
+
+    def end(self, *, replies_only: bool = False) -> Iterable[JsonObject]:
+        """What is held back of texts that end here: of all, or of those of replies. The
+        conversation has it already."""
+        return self._events.end(replies_only=replies_only)
+
+    def _noted(self, event: ServerEvent) -> ServerEvent:
+        if not isinstance(event, SessionCreated):
+            return event
+        self.dialect = self._forced or event.dialect or Dialect.GA
+        if event.expires_at is None:
+            return event
+        return replace(event, seconds_left=event.expires_at - self._wall())

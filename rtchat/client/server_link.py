@@ -1,0 +1,156 @@
+"""The connection of a session: it is opened, frames are read, and what is queued is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import TypeAlias
+
+from rtchat.client.transport import ConnectError
+from rtchat.core.errors import LinkError, RtchatError
+from rtchat.core.events import ConnectionLost, ConnectionOpened, LocalEvent, Retry
+from rtchat.core.ports import Link
+from rtchat.core.values import JsonObject
+
+GOODBYE = 2.0
+"""Seconds to let what was sent leave, and the server answer the close."""
+TURN = 50
+"""Frames, if so many are there, that are read before the rest of the program has a turn."""
+MOST_UNSENT = 250
+"""Events that may wait for a slow network before what the microphone gives is dropped: about 5 s of
+it."""
+
+Stored: TypeAlias = asyncio.Future[None]
+Outbox: TypeAlias = asyncio.Queue[tuple[JsonObject, Stored | None] | None]
+"""Events to send, each with the entry that has to be on disk first; None at the end."""
+
+
+class ServerLink:
+    """One connection at a time. `connect` opens it for a model.
+
+    `post` is told that it is open and that it is lost, `read` is given each frame, `is_behind` says
+    whether the view has to catch up before the next one. Before an event is sent, `wait` waits for
+    its entry and `writing` is called; afterwards `sent` is.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[str], AbstractAsyncContextManager[Link]],
+        tasks: asyncio.TaskGroup,
+        *,
+        post: Callable[[LocalEvent], None],
+        read: Callable[[str | bytes], None],
+        is_behind: Callable[[], bool],
+        wait: Callable[[Stored | None], Awaitable[None]],
+        writing: Callable[[JsonObject], None],
+        sent: Callable[[], None],
+    ) -> None:
+        self._connect = connect
+        self._tasks = tasks
+        self._post = post
+        self._read = read
+        self._is_behind = is_behind
+        self._wait = wait
+        self._writing = writing
+        self._sent = sent
+        self._task: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._outbox: Outbox = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._is_open = False
+        self.unsent = 0
+        """Events that were queued for this connection and not sent."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether too much waits for the network."""
+        return self._outbox.qsize() > MOST_UNSENT
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return self._outbox.empty()
+
+    def open(self, model: str) -> None:
+        """Begin to connect; a connection that is open is dropped first."""
+        self.drop()
+        self._outbox = asyncio.Queue()
+        self._room.set()
+        self._is_open = False
+        self.unsent = 0
+        self._task = self._tasks.create_task(self._hold(model, self._outbox))
+
+    def drop(self) -> None:
+        """Close the connection; whatever it would still deliver or send is dropped."""
+        for task in (self._task, self._writer):
+            if task is not None:
+                task.cancel()
+        self._task = self._writer = None
+
+    def send(self, data: JsonObject, stored: Stored | None) -> None:
+        """Queue an event; it is sent once its entry is on disk."""
+        self.unsent += 1
+        self._outbox.put_nowait((data, stored))
+
+    async def drained(self) -> None:
+        """Wait until the network has taken most of what was sent."""
+        if self._outbox.qsize() > MOST_UNSENT // 2:
+            self._room.clear()
+            await self._room.wait()
+
+    async def close(self) -> None:
+        """Let what was sent leave, close with 1000; a server that takes no part is left."""
+        task = self._task
+        if task is None:
+            return
+        if not self._is_open:
+            task.cancel()
+            return
+        self._outbox.put_nowait(None)
+        await asyncio.wait((task,), timeout=GOODBYE)
+        task.cancel()
+
+    def abandon(self) -> None:
+        """Do not wait for the server to answer the close."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _hold(self, model: str, outbox: Outbox) -> None:
+        """One connection from its beginning to its end; `outbox` is what is to be sent on it."""
+        try:
+            async with self._connect(model) as link:
+                self._is_open = True
+                self._post(ConnectionOpened())
+                writer = self._writer = self._tasks.create_task(self._write(link, outbox))
+                try:
+                    read = 0
+                    while (frame := await link.receive()) is not None:
+                        self._read(frame)
+                        read += 1
+                        # Frames that have all come are no reason to hog, nor to outrun the view.
+                        if read % TURN == 0 or self._is_behind():
+                            await asyncio.sleep(0)
+                finally:
+                    writer.cancel()
+                lost = link.explain()
+        except ConnectError as error:
+            lost = error.lost
+        except RtchatError as error:  # the server of `--local` has reasons of its own
+            lost = ConnectionLost(error.problem, Retry.NEVER)
+        self._task = None
+        self.drop()
+        self._post(lost)
+
+    async def _write(self, link: Link, outbox: Outbox) -> None:
+        while (entry := await outbox.get()) is not None:
+            data, stored = entry
+            await self._wait(stored)
+            if outbox.qsize() < MOST_UNSENT // 4:
+                self._room.set()
+            self.unsent -= 1
+            self._writing(data)
+            with suppress(LinkError):  # the reader sees the same end, and says why
+                await link.send(data)
+                self._sent()
+        await link.close()

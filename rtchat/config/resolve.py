@@ -1,0 +1,177 @@
+"""The settings of a run, from everything that was given.
+
+Precedence: option > environment > `.env` of the working directory > profile > config file >
+default. All of them are parameters: only `cli` reads argv and the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from rtchat.config import destination, variables
+from rtchat.config.destination import Stored
+from rtchat.config.settings import (
+    API_KEY_COMMAND,
+    PROFILE,
+    REASONING,
+    SET,
+    Secret,
+    Settings,
+    attributes,
+    rows,
+)
+from rtchat.config.sources import Sources, Tell
+from rtchat.config.table import DEFAULT, Values
+from rtchat.core.dotted_keys import merged
+from rtchat.core.errors import UsageError
+from rtchat.system.folders import why_unreachable
+
+
+def resolve(
+    options: Mapping[str, object],
+    environ: Mapping[str, str],
+    *,
+    dotenv: Path | None = None,
+    config: Path | None = None,
+    stored: Stored | None = None,
+    needs_key: bool = True,
+    warn: Tell = lambda _: None,
+    note: Tell = lambda _: None,
+    schema: type[Settings] = Settings,
+) -> Settings:
+    """The settings of a run. An option that was not given is absent, or None.
+
+    `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
+    `stored` is called only if nothing else gives a key. `warn` is called once for each thing that
+    is ignored in the `.env` or follows from it, `note` if a folder cannot be read.
+
+    Raises:
+        UsageError: a value is not valid, or the settings cannot work. The message names where the
+            value is.
+    """
+    sources = Sources(environ, dotenv, warn)
+    named = sources.get(variables.CONFIG)
+    path = Path(named) if named else _reachable(config, note)
+    given = _from_options(options, schema).over(_from_environment(sources, schema))
+    values, leads = _from_files(given, path, schema, is_named=bool(named))
+    own_url = destination.own_url(values, given[PROFILE], sources)
+    values = given.over(values)
+    is_foreign = leads and _is_foreign(values)
+    _set_options(values)
+    destination.add_base_url(values, sources)
+    destination.fill(values, sources)
+    destination.trust_own_host(values, own_url)
+    if leads:
+        destination.warn_of_profile(values, sources)
+    destination.set_headers(values, sources, is_foreign=is_foreign)
+    destination.ask_before_tools(values, sources)
+    key, key_origin = destination.find_key(values, sources, stored, needs_key=needs_key)
+    destination.warn_of_host(values, sources)
+    origins = {row.name: values.origin(row) or DEFAULT for row in attributes(schema)}
+    return schema(
+        **{row.name: values[row] for row in attributes(schema)},
+        key=Secret(key),
+        origins=origins | ({"key": key_origin} if key else {}),
+        dotenv=sources.dotenv,
+    )
+
+
+def _from_options(options: Mapping[str, object], schema: type[Settings]) -> Values:
+    by_name = {row.name: row for row in rows(schema) if row.option}
+    out = Values()
+    for name, value in options.items():
+        if value is not None:
+            row = by_name[name]
+            out.set(row, row.parse(value, row.option), row.option)
+    return out
+
+
+def _from_environment(sources: Sources, schema: type[Settings]) -> Values:
+    """The values of the environment and of `.env`."""
+    out = Values()
+    for row in rows(schema):
+        if row.variable is not None and (text := sources.get(row.variable)):
+            origin = sources.origin(row.variable.name)
+            out.set(row, row.parse(text, origin), origin)
+    return out
+
+
+_OPENAI = r"wss://([\w-]+\.)*openai\.com([:/?]|$)"
+_ABOUT_KEYS = (Settings.key_env, Settings.key_header, API_KEY_COMMAND, Settings.headers)
+
+
+def _is_foreign(values: Values) -> bool:
+    """Whether the address is that of another vendor, who gets nothing that is meant for OpenAI."""
+    return not re.match(_OPENAI, values[Settings.url])
+
+
+def _reachable(path: Path | None, note: Tell) -> Path | None:
+    """The usual config file, unless the user's folder cannot be read."""
+    if path is not None and (problem := why_unreachable(path)):
+        note(problem)
+        return None
+    return path
+
+
+def _from_files(
+    given: Values, path: Path | None, schema: type[Settings], *, is_named: bool
+) -> tuple[Values, bool]:
+    """The values of the config file and the profile, and whether the profile sets the address."""
+    profile = given[PROFILE]
+    if not (profile or is_named or (path is not None and path.exists())):
+        return Values(), False
+    from rtchat.config.file import read_config
+
+    read = read_config(path, required=is_named, schema=schema)
+    if not profile:
+        return read.common, False
+    above, common = read.profile(profile), read.common
+    leads = Settings.url in above and Settings.url not in given
+    if leads and _is_foreign(above):
+        for row in _ABOUT_KEYS:
+            common.remove(row)
+        if Settings.key_env not in above:
+            above.set(Settings.key_env, (), DEFAULT)
+    return above.over(common), leads
+
+
+def _set_options(values: Values) -> None:
+    """Apply --set and --reasoning to the options of the session and of replies, and check these."""
+    lines = values[SET]
+    if effort := values[REASONING]:
+        lines = (*lines, f"reasoning.effort={effort}")
+    tables = (Settings.session, Settings.response)
+    if not (lines or any(table in values for table in tables)):
+        return
+    from rtchat.wire import options
+
+    for line in lines:
+        name, sign, text = line.partition("=")
+        if not (name and sign):
+            raise UsageError(f"--set {name}: no value", hint="write it as --set KEY=VALUE")
+        of, key = options.split(name.strip())
+        if of == "session" and key in options.AT_THE_START:
+            raise UsageError(f"--set {key}", hint=f"use {options.AT_THE_START[key]}")
+        try:
+            change = options.change(of, key, options.read_value(text))
+        except options.OptionError as error:
+            raise UsageError(f"--set {error}") from None
+        table = Settings.session if of == "session" else Settings.response
+        origin = values.origin(table)
+        origin = origin if origin.endswith("--set") else f"{origin}, --set".lstrip(", ")
+        values.set(table, merged(values[table], change), origin)
+    for table in tables:
+        try:
+            options.check("session" if table is Settings.session else "response", values[table])
+        except options.OptionError as error:
+            raise UsageError(f"{values.origin(table)}: {error}") from None
+
+
+def config_path(
+    environ: Mapping[str, str], *, dotenv: Path | None, usual: Path, warn: Tell = lambda _: None
+) -> Path:
+    """The path of the config file, whether or not it exists."""
+    named = Sources(environ, dotenv, warn).get(variables.CONFIG)
+    return Path(named) if named else usual

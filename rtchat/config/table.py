@@ -1,0 +1,197 @@
+"""The rows of the table of settings, and the values that are given for them.
+
+A `Setting` says everything about one setting: how it is read, its default, where it may come from,
+how much its `.env` is trusted, and what people read about it. The rows are in `settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
+
+from rtchat.config.parsers import ExpectedError, Parser
+from rtchat.core.dotted_keys import merged
+from rtchat.core.errors import UsageError
+from rtchat.core.text import on_a_line
+
+T = TypeVar("T")
+
+DEFAULT = "default"
+"""The origin of a value that nothing sets."""
+LONGEST_SHOWN = 60
+"""Characters of a value that are shown."""
+
+Trust: TypeAlias = Literal["yes", "text", "no"]
+"""Whether a `.env` may set a variable; "text" means unless the value is @FILE."""
+
+
+class Variable(NamedTuple):
+    """A variable of the environment."""
+
+    name: str
+    dotenv: Trust
+    help: str = ""
+    example: str = ""
+
+
+class Group(NamedTuple):
+    """Settings that are listed together."""
+
+    title: str
+    commands: Sequence[str]
+    """The commands that have their options, unless a row says otherwise."""
+
+
+def show(value: object) -> str:
+    """A value as text on one line, not too long."""
+    match value:
+        case None | () | "":
+            return "none"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case Mapping() | tuple():
+            return shorten(", ".join(map(str, value)) or "none")
+        case _:
+            return shorten(str(value))
+
+
+def shorten(text: str) -> str:
+    """A text on one line, cut if it is long."""
+    line = on_a_line(text)
+    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 1]}…"
+
+
+class Setting(Generic[T]):
+    """One setting. As an attribute of `Settings` it is the row; of an object, the value."""
+
+    def __init__(
+        self,
+        group: Group,
+        parser: Parser[T],
+        default: T,
+        help: str,
+        *,
+        name: str = "",
+        example: object = None,
+        option: str = "",
+        short: str = "",
+        option_help: str = "",
+        metavar: str = "",
+        commands: Sequence[str] = (),
+        variable: Variable | None = None,
+        in_file: bool = True,
+        is_confidential: bool = False,
+        is_merged: bool = False,
+        show: Callable[[T], str] = show,
+    ) -> None:
+        self.group = group
+        self.parser = parser
+        self.default = default
+        self.help = help
+        self.name = name
+        self.example = default if example is None else example
+        """A value as it would stand in the config file."""
+        self.option = option
+        """Its long option; empty if it has none. The option of a switch takes no value: it sets
+        the opposite of the default."""
+        self.short = short
+        """Its short option, likewise."""
+        self.option_help = option_help or help
+        self.metavar = metavar or parser.metavar
+        self.commands = (commands or group.commands) if option else ()
+        """The commands that have the option."""
+        self.variable = variable
+        self.in_file = in_file
+        """Whether the config file can set it."""
+        self.is_confidential = is_confidential
+        """Whether a value may contain a key, so that no message quotes it."""
+        self.is_merged = is_merged
+        """Whether it is a table whose entries are set one by one."""
+        self.show = show
+        """Gives a value as text that everybody may see."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> Setting[T] | T:
+        if instance is None:
+            return self
+        value: T = vars(instance)[self.name]
+        return value
+
+    def __set__(self, instance: object, value: T) -> None:
+        """Called by the initialiser that `dataclass` makes, which takes the row for the default."""
+        vars(instance)[self.name] = self.default if isinstance(value, Setting) else value
+
+    def parse(self, value: object, place: str, line: str = "") -> T:
+        """A value as it is used.
+
+        Raises:
+            UsageError: the value is not valid. The message names the place, after the line of the
+                file if it is in one.
+        """
+        prefix = f"{line}: " if line else ""
+        try:
+            return self.parser.read(value)
+        except ExpectedError as error:
+            shown = "" if self.is_confidential else f" {value!r}"
+            raise UsageError(
+                f"{prefix}invalid value{shown} for {place} (expected {error})"
+            ) from None
+        except ValueError as error:
+            raise UsageError(f"{prefix}{place}: {error}") from None
+
+
+class Given(NamedTuple):
+    """A value, and where it comes from, in words."""
+
+    value: Any
+    origin: str
+
+
+class Values:
+    """What is given for some settings."""
+
+    def __init__(self, given: Mapping[Setting[Any], Given] | None = None) -> None:
+        self._given = dict(given or {})
+
+    def __contains__(self, setting: Setting[Any]) -> bool:
+        return setting in self._given
+
+    def __iter__(self) -> Iterator[tuple[Setting[Any], Given]]:
+        return iter(list(self._given.items()))
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        """The value that is given, else the default."""
+        if setting not in self._given:
+            return setting.default
+        value: T = self._given[setting].value
+        return value
+
+    def origin(self, setting: Setting[Any]) -> str:
+        """Where the value of a setting comes from; empty if nothing gives it."""
+        return self._given[setting].origin if setting in self._given else ""
+
+    def set(self, setting: Setting[T], value: T, origin: str) -> None:
+        """Replace what is given for a setting."""
+        self._given[setting] = Given(value, origin)
+
+    def remove(self, setting: Setting[Any]) -> None:
+        """Forget what is given for a setting, if anything is."""
+        self._given.pop(setting, None)
+
+    def over(self, below: Values) -> Values:
+        """Both, where this takes precedence. Tables are merged entry by entry."""
+        out = Values(below._given)
+        for setting, (value, origin) in self:
+            if setting.is_merged and setting in below:
+                value = merged(below[setting], value)
+                origin = f"{below.origin(setting)}, {origin}"
+            out.set(setting, value, origin)
+        return out

@@ -1,0 +1,108 @@
+"""The variables of the environment that belong to no setting.
+
+Those of settings are in their rows. `.env.example` documents both.
+"""
+
+from __future__ import annotations
+
+from rtchat.config.table import Variable
+
+CONFIG = Variable("RTCHAT_CONFIG", dotenv="no", help="Another config file.", example="rtchat.toml")
+BASE_URL = Variable(
+    "OPENAI_BASE_URL",
+    dotenv="yes",
+    help="Another server, as other OpenAI programs name it. RTCHAT_URL takes precedence.",
+    example="https://api.openai.com/v1",
+)
+ORGANIZATION = Variable(
+    "OPENAI_ORG_ID",
+    dotenv="yes",
+    help="The organization that pays, if the key belongs to several.",
+    example="org-...",
+)
+PROJECT = Variable(
+    "OPENAI_PROJECT_ID", dotenv="yes", help="The project that pays.", example="proj_..."
+)
+SAFETY_IDENTIFIER = Variable(
+    "OPENAI_SAFETY_IDENTIFIER",
+    dotenv="yes",
+    help="A hash that identifies the user to OpenAI.",
+    example="5f2c...",
+)
+DOTENV = Variable("RTCHAT_DOTENV", dotenv="no", help="Read .env: on or off.", example="off")
+
+
+def _key(name: str, help: str, example: str = "...") -> Variable:
+    return Variable(name, dotenv="yes", help=help, example=example)
+
+
+def _process(name: str, help: str, example: str) -> Variable:
+    return Variable(name, dotenv="no", help=help, example=example)
+
+
+ACCOUNT = (
+    _key(
+        "OPENAI_API_KEY",
+        "The key. No option and no config file can contain it; rtchat keys set stores one.",
+        "sk-...",
+    ),
+    BASE_URL,
+    ORGANIZATION,
+    PROJECT,
+    SAFETY_IDENTIFIER,
+)
+"""What concerns OpenAI, or a server that is used in its place."""
+
+PROFILES = (
+    _key(
+        "AZURE_OPENAI_ENDPOINT",
+        "Your Azure resource, for the profiles azure, azure-entra and azure-preview.",
+        "https://your-resource.openai.azure.com",
+    ),
+    _key("AZURE_OPENAI_API_KEY", "The key of that resource."),
+    _key(
+        "AZURE_VOICELIVE_ENDPOINT",
+        "Your Azure resource, for the profile azure-voice-live.",
+        "https://your-resource.cognitiveservices.azure.com",
+    ),
+    _key("AZURE_VOICELIVE_API_KEY", "The key of that resource."),
+    _key("XAI_API_KEY", "The xAI key, for the profile xai.", "xai-..."),
+    _key(
+        "DASHSCOPE_API_KEY",
+        "The key of Alibaba Model Studio, for the profiles dashscope and dashscope-intl.",
+        "sk-...",
+    ),
+    _key("YANDEX_API_KEY", "The key of Yandex AI Studio, for the profile yandex.", "AQVN..."),
+    _key("YANDEX_FOLDER_ID", "Your folder in Yandex AI Studio.", "b1g..."),
+    _key("INWORLD_API_KEY", "The Inworld key as its portal shows it (base64)."),
+    _key("LOCALAI_API_KEY", "The key of your LocalAI server, if it requires one."),
+    _key("SPEACHES_API_KEY", "The key of your speaches server, if it requires one."),
+    _key("LITELLM_API_KEY", "A key of your LiteLLM proxy, for the profile litellm.", "sk-..."),
+)
+"""What the built-in profiles need."""
+
+PROCESS = (
+    CONFIG,
+    DOTENV,
+    _process(
+        "RTCHAT_UPSTREAM_KEY",
+        "The key of the server behind rtchat serve --upstream."
+        " --upstream-key-file takes precedence.",
+        "sk-...",
+    ),
+    _process("RTCHAT_DEBUG", "Show the traceback of an error.", "1"),
+    _process("NO_COLOR", "Do not use colours.", "1"),
+    _process("FORCE_COLOR", "Use colours even if stdout is not a terminal.", "1"),
+    _process("TERM", "The type of the terminal; dumb means plain text.", "dumb"),
+    _process(
+        "SSL_CERT_FILE",
+        "A PEM file of certificate authorities to trust.",
+        "/etc/ssl/certs/company.pem",
+    ),
+    _process("HTTPS_PROXY", "The proxy for wss:// servers.", "http://proxy.example:8080"),
+    _process("ALL_PROXY", "The proxy where no other is set.", "socks5://proxy.example:1080"),
+    _process("NO_PROXY", "Hosts to reach without a proxy.", "localhost,127.0.0.1"),
+    _process("VISUAL", "The editor.", "vim"),
+    _process("EDITOR", "The editor, if VISUAL is not set.", "vi"),
+)
+"""What only the environment can set."""

@@ -1,0 +1,36 @@
+"""The audio formats that a session was asked for, and those that its server reports."""
+
+from __future__ import annotations
+
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import SessionCreated, SessionUpdated
+from rtchat.core.values import AudioFormat
+
+
+class AudioFormats:
+    """The formats of one session. Rates are in samples per second; 0 if there is no audio."""
+
+    def __init__(self, input_rate: int, output_rate: int) -> None:
+        self._rates = input_rate, output_rate
+        self._reported = [AudioFormat(), AudioFormat()]
+
+    def reset(self) -> None:
+        """There is a new session; its server has reported nothing yet."""
+        self._reported = [AudioFormat(), AudioFormat()]
+
+    def note(self, session: SessionCreated | SessionUpdated) -> None:
+        """Remember what the server reports."""
+        for index, reported in enumerate((session.input_format, session.output_format)):
+            if reported is not None:
+                self._reported[index] = reported
+
+    def problem(self) -> Problem | None:
+        """The problem if the server's formats differ from what was asked for, else None."""
+        verbs = "takes", "sends"
+        for verb, reported, rate in zip(verbs, self._reported, self._rates, strict=True):
+            if rate and not reported.fits(rate):
+                message = (
+                    f"the server {verb} sound as {reported}, and was asked for PCM at {rate} Hz"
+                )
+                return Problem(ExitCode.REPLY, message, "choose another model or server")
+        return None

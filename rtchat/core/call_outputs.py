@@ -1,0 +1,71 @@
+"""The outputs that a session still needs for the calls in it: without them a server may accept no
+question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rtchat.core import effects as fx
+from rtchat.core.connection import Connection
+from rtchat.core.tool_calls import STOPPED, UNAVAILABLE, Call
+from rtchat.core.values import Item, ToolCall, ToolOutput
+
+
+class CallOutputs:
+    """The calls of one session. After `most` refused calls another session is used instead."""
+
+    def __init__(self, connection: Connection, most: int) -> None:
+        self._connection = connection
+        self._most = most
+        self._open: tuple[Call, ...] = ()
+        """Calls of the last reply to unavailable tools: the user may answer them by /raw."""
+        self._refused = 0
+        """How many calls were refused because they came too late."""
+        self._seen: set[str] = set()
+        """The ids of the calls that have an output or will get one."""
+
+    def reset(self) -> None:
+        """There is another session."""
+        self._open, self._refused = (), 0
+        self._seen.clear()
+
+    def note(self, calls: Iterable[Call]) -> None:
+        """These calls have an output, or will get one."""
+        self._seen |= {call.call_id for call in calls if isinstance(call, ToolCall)}
+
+    def leave_open(self, calls: Sequence[Call]) -> None:
+        """Leave these calls to the user until the next question."""
+        self._open = tuple(calls)
+        self.note(calls)
+
+    def given(self, call_id: str) -> None:
+        """The user gave the output of a call."""
+        self._open = tuple(
+            call
+            for call in self._open
+            if not (isinstance(call, ToolCall) and call.call_id == call_id)
+        )
+
+    def close(self) -> list[fx.Send]:
+        """Send an output for each call that was left to the user and has none."""
+        calls, self._open = self._open, ()
+        return self._send([call for call in calls if isinstance(call, ToolCall)], UNAVAILABLE)
+
+    def refuse(self, items: Iterable[Item]) -> list[fx.Send]:
+        """Send an output for each call that is not made. One that has an output already, as when a
+        server repeats the end of a reply, gets no second."""
+        if self._connection.is_spoiled:
+            return []
+        calls = {item.call_id: item for item in items if isinstance(item, ToolCall)}
+        new = [call for call_id, call in calls.items() if call_id not in self._seen]
+        self.note(new)
+        return self._send(new, STOPPED)
+
+    def _send(self, calls: Sequence[ToolCall], output: str) -> list[fx.Send]:
+        self._refused += len(calls)
+        self._connection.is_spoiled |= self._refused > self._most
+        if self._connection.is_spoiled:
+            return []
+        outputs = (fx.AddItem(ToolOutput(call.call_id, output)) for call in calls)
+        return [self._connection.send(command) for command in outputs]

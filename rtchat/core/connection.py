@@ -1,0 +1,303 @@
+"""The connection: made, configured, lost, made again, and the commands sent on it.
+
+Used by `Conversation` and by `Transcription`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core import server_errors
+from rtchat.core.audio_formats import AudioFormats
+from rtchat.core.backoff import Timeouts, backoff
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.options import SessionOptions
+from rtchat.core.signals import (
+    EventTime,
+    Output,
+    RenewalDue,
+    SessionClosed,
+    SessionLost,
+    SessionReady,
+    SessionUnusable,
+    clear_timers,
+    notice,
+)
+
+RENEW_BEFORE = 60.0
+"""Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
+UNANSWERED = 1000
+"""How many commands are remembered in case the server refuses them."""
+ERRORS = 1000
+"""How many harmless errors a server may report between two turns."""
+
+ConnectionEvent: TypeAlias = (
+    ev.Started | ev.ConnectionOpened | ev.SessionCreated | ev.SessionUpdated | ev.ConnectionLost
+)
+
+
+class Phase(StrEnum):
+    """Where the connection is."""
+
+    DOWN = "down"
+    """No connection, and none on the way."""
+    CONNECTING = "connecting"
+    CONFIGURING = "configuring"
+    READY = "ready"
+    RETRYING = "retrying"
+    """A timer runs; then CONNECTING."""
+
+
+class Connection:
+    """One connection after another. `renews` is whether a session is replaced before it expires,
+    and `resumes` whether a new session can go on where the last one ended."""
+
+    def __init__(
+        self,
+        model: str,
+        options: SessionOptions,
+        time: EventTime,
+        *,
+        timeouts: Timeouts,
+        formats: AudioFormats,
+        renews: bool = True,
+        resumes: bool = True,
+    ) -> None:
+        self.model = model
+        self.phase = Phase.DOWN
+        self.ever_connected = False
+        """Whether a server has ever accepted the settings."""
+        self.seconds: float | None = None
+        """How long the last connection took to become ready."""
+        self.is_renewal_due = False
+        self.is_spoiled = False
+        """Whether this session can take no more questions: it has calls without outputs, or more
+        content than the limits allow."""
+        self.last_error: ev.ServerProblem | None = None
+        """The last error since a reply began: it may explain why the connection is lost."""
+        self._options = options
+        self._time = time
+        self._timeouts = timeouts
+        self._formats = formats
+        self._renews = renews
+        self._resumes = resumes
+        self._began = 0.0
+        self._attempt = 0
+        self._unanswered: dict[str, fx.Command] = {}
+        self._sent = 0
+        self._errors = 0
+        """How many harmless errors came since the last turn."""
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the server has created a session."""
+        return self.phase in (Phase.CONFIGURING, Phase.READY)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the session has our settings."""
+        return self.phase is Phase.READY
+
+    @property
+    def is_configuring(self) -> bool:
+        """Whether settings were sent that the server has not answered."""
+        return any(isinstance(command, fx.Configure) for command in self._unanswered.values())
+
+    def handle(self, event: ConnectionEvent) -> list[Output]:
+        """What to do about an event of the connection."""
+        match event:
+            case ev.Started():
+                return self.connect()
+            case ev.ConnectionOpened():
+                return [fx.SetTimer(ev.Timer.START, self._timeouts.start)]
+            case ev.SessionCreated():
+                self._formats.note(event)
+                return self._configure_first(event.seconds_left)
+            case ev.SessionUpdated():
+                self._formats.note(event)
+                return self._configured(event.model)
+            case ev.ConnectionLost():
+                return self._lost(event)
+            case _:
+                assert_never(event)
+
+    # ---------------------------------------------------------------------------- making a session
+
+    def connect(self) -> list[Output]:
+        """Make a connection; one that is open is replaced."""
+        self.phase = Phase.CONNECTING
+        self._began = self._time.now
+        self.last_error = None
+        self.is_renewal_due = self.is_spoiled = False
+        self._unanswered.clear()
+        self._formats.reset()
+        return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
+
+    def _configure_first(self, seconds_left: float | None) -> list[Output]:
+        if self.phase is not Phase.CONNECTING:
+            return []
+        self.phase = Phase.CONFIGURING
+        out: list[Output] = [self.send(fx.Configure(self._options.session))]
+        if self._renews and seconds_left is not None and seconds_left > 2 * RENEW_BEFORE:
+            out.append(fx.SetTimer(ev.Timer.RENEW, seconds_left - RENEW_BEFORE))
+        return out
+
+    def configure(self) -> list[Output]:
+        """Send the settings again, as they have changed."""
+        return [self.send(fx.Configure(self._options.session))] if self.has_session else []
+
+    def _configured(self, model: str) -> list[Output]:
+        if self.has_session and (problem := self._formats.problem()):
+            return self._unusable(problem)
+        outstanding = [
+            (key, sent) for key, sent in self._unanswered.items() if isinstance(sent, fx.Configure)
+        ]
+        if outstanding:
+            key, accepted = outstanding[0]
+            del self._unanswered[key]
+            self._options.took(accepted.options)
+        if self.phase is not Phase.CONFIGURING or len(outstanding) > 1:
+            return []
+        self.phase = Phase.READY
+        self.ever_connected = True
+        self.seconds = self._time.now - self._began
+        return [fx.ClearTimer(ev.Timer.START), SessionReady(model or self.model, self.seconds)]
+
+    def settings_refused(self, error: ev.ServerProblem) -> list[Output]:
+        """The server did not accept a change of the settings."""
+        problem = server_errors.refused_settings(error)
+        if self.phase is Phase.CONFIGURING:
+            return self._unusable(problem)
+        self._options.refused()
+        return [notice("error", problem.message)]
+
+    def renew(self) -> list[Output]:
+        """Replace the session as soon as nobody waits for it."""
+        self.is_renewal_due = True
+        return [RenewalDue()]
+
+    # ---------------------------------------------------------------------------- losing a session
+
+    def retry(self) -> list[Output]:
+        """The wait before another attempt is over."""
+        return self.connect() if self.phase is Phase.RETRYING else []
+
+    def start_timed_out(self) -> list[Output]:
+        """The session did not become ready in time."""
+        is_begun = self.phase is not Phase.CONNECTING
+        what = "answer to session.update" if is_begun else "session.created"
+        return self.silent(f"the server sent no {what}", ev.Retry.IF_IT_WORKED)
+
+    def silent(self, message: str, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
+        """The server does not send what it should: this connection is given up."""
+        hint = "check --url, or give it longer with --timeout and --connect-timeout"
+        return self._close(ev.ConnectionLost(Problem(ExitCode.LINK, message, hint), retry))
+
+    def _close(self, lost: ev.ConnectionLost) -> list[Output]:
+        return [fx.Disconnect(), *self._lost(lost)]
+
+    def _lost(self, lost: ev.ConnectionLost) -> list[Output]:
+        if self.phase in (Phase.DOWN, Phase.RETRYING):
+            return []
+        problem, retry = self._explain(lost)
+        delay = self._delay(retry, lost)
+        if delay is None:
+            self._attempt = 0
+            self.phase = Phase.DOWN
+            return [*clear_timers(), SessionLost(problem, will_retry=False)]
+        self._attempt += 1
+        self.phase = Phase.RETRYING
+        return [
+            *clear_timers(),
+            SessionLost(problem, will_retry=True),
+            fx.Show(fx.Waiting(problem.message, delay)),
+            fx.SetTimer(ev.Timer.RETRY, delay, jitter=0.25),
+        ]
+
+    def _explain(self, lost: ev.ConnectionLost) -> tuple[Problem, ev.Retry]:
+        """The loss, in the light of the error event that came before it."""
+        error = self.last_error
+        if error is None or error.code == server_errors.EXPIRED:
+            return lost.problem, lost.retry
+        if server_errors.is_fatal(error):
+            return server_errors.of_error(error), ev.Retry.NEVER
+        message = f"{lost.problem.message}; the server said: {error.message}"
+        return replace(lost.problem, message=message), lost.retry
+
+    def _delay(self, retry: ev.Retry, lost: ev.ConnectionLost) -> float | None:
+        """The seconds until the next attempt; None if there is none."""
+        can_help = retry is ev.Retry.ALWAYS or (
+            retry is ev.Retry.IF_IT_WORKED and self.ever_connected
+        )
+        if not can_help or (self.ever_connected and not self._resumes):
+            return None
+        delay = backoff(self._attempt, lost.retry_after)
+        if delay is not None and lost.at_once and self._attempt == 0:
+            return lost.retry_after or 0.0
+        return delay
+
+    def _unusable(self, problem: Problem) -> list[Output]:
+        self._attempt = 0
+        self.phase = Phase.DOWN
+        return [SessionUnusable(problem)]
+
+    # ---------------------------------------------------------------------------- commands, errors
+
+    def send(self, command: fx.Command) -> fx.Send:
+        """Send a command, and remember it as long as it can be refused."""
+        self._sent += 1
+        event_id = f"rtchat_{self._sent}"
+        if isinstance(command, fx.Raw):  # which may have its own
+            event_id = str(command.fields.get("event_id") or event_id)
+        if not isinstance(command, fx.AppendAudio):  # nobody answers these
+            self._unanswered[event_id] = command
+            if len(self._unanswered) > UNANSWERED:
+                del self._unanswered[next(iter(self._unanswered))]
+        return fx.Send(event_id, command)
+
+    def accepted(self, *kinds: type[fx.Command]) -> None:
+        """Commands of these kinds can no longer be refused."""
+        for event_id, command in list(self._unanswered.items()):
+            if isinstance(command, kinds):
+                del self._unanswered[event_id]
+
+    def refused(self, event_id: str) -> fx.Command | None:
+        """The command that an error is about, if it is known."""
+        return self._unanswered.pop(event_id, None)
+
+    def reply_began(self) -> None:
+        """The server has everything that led to this reply."""
+        self.last_error = None
+        self.accepted(fx.AddItem, fx.CommitAudio, fx.CreateResponse)
+
+    def turn_ended(self, *, is_complete: bool) -> None:
+        """A turn is over; a complete reply shows that the connection works."""
+        self._errors = 0
+        if is_complete:
+            self.works()
+
+    def works(self) -> None:
+        """The connection works: failed attempts are counted from zero again."""
+        self._attempt = 0
+
+    def report(self, error: ev.ServerProblem, *, is_known: bool) -> list[Output]:
+        """Report an error that ends nothing by itself; `is_known` is whether it is about a command
+        of ours."""
+        before, self.last_error = self.last_error, error
+        self._errors += 1
+        if self._errors > ERRORS:
+            self._errors = 0
+            return self._close(ev.ConnectionLost(server_errors.too_many(ERRORS), ev.Retry.NEVER))
+        is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
+        if is_setting_up and server_errors.is_fatal(error):
+            return self._unusable(server_errors.of_error(error))
+        if error.code == server_errors.EXPIRED:  # the close that follows says the same
+            return []
+        is_overtaken = error.code == server_errors.BUSY and not is_known
+        is_repeated = before is not None and before.message == error.message
+        level: fx.Level = "detail" if is_overtaken or is_repeated else "error"
+        return [notice(level, f"the server reports: {error.message}")]

@@ -1,0 +1,206 @@
+"""The questions that wait, and what is done next: ask one, connect, or end the program."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.connection import Phase
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.mode import Mode
+from rtchat.core.question import Question
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import BudgetSpent, Output, notice, stop
+from rtchat.core.turns import Turns, show_words
+from rtchat.core.values import Status
+
+LAST_TURN = 5.0
+"""Seconds that the end of the program waits for a turn of what a lost microphone heard."""
+WORDS_LOST = 3.0
+"""Seconds that the end of the program waits for what the user said to be written down."""
+
+
+class QuestionQueue:
+    """The questions that are not asked yet, in order."""
+
+    def __init__(self, shared: SharedState, turns: Turns) -> None:
+        self._turns = turns
+        self._connection = shared.connection
+        self._log = shared.log
+        self._mode = shared.mode
+        self._usage = shared.usage
+        self._speech = shared.speech
+        self._waiting: deque[Question] = deque()
+        self._input_ended = False
+        self._is_winding_down = False
+        """The microphone is gone, and the server may still make a turn of what it heard."""
+        self._exit = ExitCode.OK
+
+    def __contains__(self, question: Question) -> bool:
+        return question in self._waiting
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no question waits, and none is being answered."""
+        return self._turns.current is None and not self._waiting
+
+    @property
+    def item_ids(self) -> set[str]:
+        """What the server calls the audio of these questions, and of the one being answered."""
+        turn = self._turns.current
+        current = () if turn is None else (turn.question,)
+        return {question.item_id for question in (*current, *self._waiting)}
+
+    def say(self, question: Question) -> list[Output]:
+        """Ask a question as soon as it is its turn."""
+        self._waiting.append(question)
+        out = self.next()
+        if question in self._waiting and question.raw is None:
+            out.append(self._log.queued(question, self._connection.model))
+        return out
+
+    def ask_again(self) -> list[Output]:
+        """Ask the last question once more."""
+        last = self._log.last
+        if last is None or self._turns.current is not None:
+            return [notice("error", "there is no question to ask again")]
+        if (spent := self._usage.over_budget()) is not None:
+            return [notice("error", str(spent))]
+        if not self._log.was_asked(last):
+            return self.say(last)
+        if not self._log.is_known(last):
+            return [notice("error", "nobody knows what was said")]
+        if self._log.items[-1] is last.item:
+            return [*self._turns.begin_again(last), *self.next()]
+        again = self._log.again(last)
+        if again is None:
+            return [notice("error", "nobody knows what was said")]
+        return self.say(again)
+
+    def next(self) -> list[Output]:
+        """Do what is due, if it can be done now."""
+        if self.is_empty and self._is_all_said:
+            if self._speech.awaiting_transcript and self._connection.has_session:
+                return [fx.SetTimer(ev.Timer.HEARD, WORDS_LOST)]
+            return stop(self._exit)
+        if self._connection.phase is Phase.DOWN and not self.is_empty:
+            return self._connection.connect()
+        if not self._turns.is_idle:
+            return []
+        if self._turns.current is not None:
+            return self._turns.go_on()
+        if self._connection.is_spoiled:
+            return self._connection.connect()
+        if self._connection.is_renewal_due and not self._speech.is_speaking:
+            return self._connection.connect()
+        return self._ask(self._waiting.popleft()) if self._waiting else []
+
+    @property
+    def _is_all_said(self) -> bool:
+        """Whether no question can come any more. A pipe that has ended leaves the microphone."""
+        is_heard = (self._speech.is_there and self._speech.is_on) or self._is_winding_down
+        return self._input_ended and not (is_heard and self._mode is Mode.LINES)
+
+    def _ask(self, question: Question) -> list[Output]:
+        spent = self._usage.over_budget()
+        return self._turns.ask(question) if spent is None else self._refuse(question, spent)
+
+    def _refuse(self, question: Question, problem: Problem) -> list[Output]:
+        """Neither this question nor any that waits is asked."""
+        self._waiting.appendleft(question)
+        out = self._drop(Status.FAILED, problem=problem)
+        if self._mode is not Mode.CHAT:
+            out += stop(problem.exit)
+        elif self._speech.listens and self._speech.is_on:
+            out.append(BudgetSpent(problem, is_heard=False))
+        return out
+
+    def drop(self) -> list[Output]:
+        """Nothing streams: what is stopped is the waiting for a connection."""
+        return [*self._turns.drop(), *self._drop(Status.CANCELLED, "client_cancelled")]
+
+    def _drop(
+        self, status: Status, reason: str = "", problem: Problem | None = None
+    ) -> list[Output]:
+        over = fx.ReplyOver(status, "", self._connection.model, reason, problem)
+        dropped, self._waiting = self._waiting, deque()
+        out: list[Output] = []
+        for question in dropped:
+            out += show_words(question)  # what was said aloud is to be seen
+            out += self._turns.close(question, over)
+        return out
+
+    # ---------------------------------------------------------------------- the end of the program
+
+    def end_input(self, problem: Problem | None) -> list[Output]:
+        """There will be no more input."""
+        self._input_ended = True
+        if problem is None:
+            return self.next()
+        self._exit = problem.exit
+        return [notice("error", str(problem)), *self.next()]
+
+    def lose_microphone(self, problem: Problem, *, is_turn_due: bool) -> list[Output]:
+        """There is no microphone any more, which may have been all the input there was."""
+        if self._mode is not Mode.LINES:
+            return []
+        self._exit = problem.exit
+        self._is_winding_down = is_turn_due
+        return [*self._wait_for_turn(), *self.next()]
+
+    def _wait_for_turn(self) -> list[Output]:
+        if not (self._is_winding_down and self._connection.has_session):
+            return []
+        return [fx.SetTimer(ev.Timer.INPUT, LAST_TURN)]
+
+    def turn_did_not_come(self) -> list[Output]:
+        """The server made no turn of what a lost microphone heard."""
+        self._is_winding_down = False
+        return self.next()
+
+    def transcript_did_not_come(self) -> list[Output]:
+        """Nobody waits any longer for what was said to be written down."""
+        if self._turns.current is not None:
+            return [*self._turns.current.release()]
+        self._speech.awaiting_transcript.clear()
+        return self.next()
+
+    def turn_ended(self, problem: Problem | None) -> list[Output]:
+        """The exit code, as far as this turn decides it."""
+        if problem is not None and self._mode is Mode.ONCE:
+            return stop(problem.exit)
+        if problem is not None and self._mode is Mode.LINES:
+            self._exit = ExitCode.REPLY
+        return []
+
+    def leave(self, exit_code: ExitCode) -> list[Output]:
+        """The user leaves."""
+        return [*self._turns.leave(), *stop(exit_code)]
+
+    # ------------------------------------------------------------------------------------- session
+
+    def session_ready(self) -> list[Output]:
+        """There is a session that was told all that was said."""
+        return [*self._wait_for_turn(), *self.next()]
+
+    def session_closed(self) -> None:
+        """No session has any of the questions."""
+        for question in filter(None, (self._log.last, *self._waiting)):
+            question.forget_session()
+
+    def session_lost(self) -> list[Output]:
+        """There is no reason to connect again if nobody waits for anything."""
+        return stop(self._exit) if self.is_empty and self._is_all_said else []
+
+    def fail(self, problem: Problem, *, is_shown: bool) -> list[Output]:
+        """No session can be had: nothing is asked any more. `is_shown` is whether a reply just
+        ended with this problem."""
+        is_unseen = self.is_empty and not is_shown
+        out = self._turns.fail(problem)
+        if is_unseen:
+            out.insert(0, notice("error", str(problem)))
+        out += self._drop(Status.FAILED, problem=problem)
+        if self._mode is not Mode.CHAT or not self._connection.ever_connected:
+            out += stop(problem.exit)
+        return out

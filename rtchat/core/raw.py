@@ -1,0 +1,91 @@
+"""Events that the user sends by /raw, and what the server does about them."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.question_queue import QuestionQueue
+from rtchat.core.replies import Replies
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import Output, notice
+from rtchat.core.turns import Turns
+from rtchat.core.values import JsonObject, Message
+
+RAW = 20
+"""How many events sent by /raw are remembered until the server answers them."""
+UNASKED = 100
+"""How many replies an event sent by /raw may cause, for example by making the server listen."""
+
+
+class RawEvents:
+    """The user's own events of one session."""
+
+    def __init__(
+        self, shared: SharedState, replies: Replies, turns: Turns, queue: QuestionQueue
+    ) -> None:
+        self._replies = replies
+        self._turns = turns
+        self._queue = queue
+        self._connection = shared.connection
+        self._log = shared.log
+        self._calls = shared.calls
+        self._usage = shared.usage
+        self._unanswered: deque[ev.RawSaid] = deque(maxlen=RAW)
+        self._replies_left = 0
+        """How many unrequested replies they may still cause."""
+
+    def send(self, raw: ev.RawSaid) -> list[Output]:
+        """Send an event; one that asks for a reply is a turn like a question."""
+        if not self._connection.has_session:
+            return [notice("error", "there is no session to send it to")]
+        if raw.asks:
+            return self._ask(raw)
+        self._calls.given(raw.output_of)
+        self._replies_left = UNASKED
+        self._unanswered.append(raw)
+        sent = self._connection.send(fx.Raw(raw.fields))
+        return [sent, notice("info", f"sent {raw.fields['type']}")]
+
+    def _ask(self, raw: ev.RawSaid) -> list[Output]:
+        if (spent := self._usage.over_budget()) is not None:
+            return [notice("error", str(spent))]
+        question = self._log.enter_raw(raw.fields)
+        is_free = self._turns.is_idle and self._turns.current is None
+        when = "sent" if is_free else "will be sent after this reply:"
+        return [notice("info", f"{when} {raw.fields['type']}"), *self._queue.say(question)]
+
+    def confirm(self, event: ev.Event) -> list[Output]:
+        """Show that the server did what the user asked for, where nothing else shows it."""
+        if not self._unanswered:
+            return []
+        item = event.item if isinstance(event, ev.ItemAdded | ev.ItemRetrieved) else None
+        is_ours = isinstance(event, ev.SessionUpdated) and self._connection.is_configuring
+        is_ours |= isinstance(event, ev.ItemAdded) and self._turns.current is not None
+        raw = next((raw for raw in self._unanswered if type(event) is raw.answer), None)
+        if raw is None or is_ours:
+            return []
+        self._unanswered.remove(raw)
+        item_id = getattr(event, "item_id", "") or getattr(item, "id", "")
+        words = f": {item.text}" if isinstance(item, Message) and item.text else ""
+        return [notice("info", f"done: {raw.fields['type']} {item_id}{words}".rstrip())]
+
+    def refused(self, fields: JsonObject, error: ev.ServerProblem) -> list[Output]:
+        """The server refused one of them."""
+        left = (raw for raw in self._unanswered if raw.fields is not fields)
+        self._unanswered = deque(left, RAW)
+        return [notice("error", f"the server refused {fields['type']}: {error.message}")]
+
+    def unrequested_reply(self, response_id: str) -> list[Output]:
+        """The server began a reply by itself: a turn, if one of these events may have caused it."""
+        if not self._replies_left:
+            self._replies.ignore(response_id)
+            return []
+        self._replies_left -= 1
+        return self._turns.begin_unrequested(self._log.enter_raw({}), response_id)
+
+    def session_closed(self) -> None:
+        """Another session answers none of them."""
+        self._unanswered.clear()
+        self._replies_left = 0

@@ -1,0 +1,328 @@
+"""The reply to the current turn: asked for, streamed, waited for, stopped.
+
+`Turns` decides what a reply is asked for, and what follows it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from enum import StrEnum
+from typing import assert_never
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core import server_errors
+from rtchat.core.backoff import LONGEST_LIMIT_WAIT
+from rtchat.core.mode import Mode
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import (
+    CallsRequested,
+    Output,
+    ReplyDone,
+    ReplyStopped,
+    UnrequestedReply,
+)
+from rtchat.core.turn import Turn
+from rtchat.core.values import Channel, JsonObject, Status
+
+
+class ReplyPhase(StrEnum):
+    """Where the current reply is."""
+
+    IDLE = "idle"
+    ASKED = "asked"
+    """It was asked for and has not begun."""
+    REPLYING = "replying"
+    LIMITED = "limited"
+    """A rate limit's wait; then ASKED again."""
+    ENDING = "ending"
+    """It was stopped; the server has not said that it is over."""
+
+
+class Replies:
+    """One reply after another, each to `turn`."""
+
+    def __init__(self, shared: SharedState) -> None:
+        self.turn: Turn | None = None
+        """The turn that is being answered."""
+        self.phase = ReplyPhase.IDLE
+        self._connection = shared.connection
+        self._options = shared.options
+        self._time = shared.time
+        self._mode = shared.mode
+        self._timeouts = shared.timeouts
+        self._policy = shared.tool_policy
+        self._calls = shared.calls
+        self._usage = shared.usage
+        self._speech = shared.speech
+        self._audio = shared.audio
+        self._stale_response_ids: deque[str] = deque(maxlen=8)
+        """The last responses that are over, or not ours; their events may still come."""
+        self._ending_id = ""
+        """The response that was stopped; empty if its id is not known yet."""
+        self._is_cancel_due = False
+        self._ending_until = 0.0
+        self._raw: JsonObject | None = None
+        """The user's event that asked for the reply that is due, if one did."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a reply was asked for or is arriving."""
+        return self.phase in (ReplyPhase.ASKED, ReplyPhase.REPLYING)
+
+    # ------------------------------------------------------------------------------ asking for one
+
+    def ask(self, *, may_call: bool = True) -> list[Output]:
+        """Ask for a reply to the turn."""
+        assert self.turn is not None
+        if self._connection.is_spoiled:
+            return self._connection.connect()
+        self.turn.begin_reply(not_interruptible=self._speech.is_speaking)
+        self._raw = None if self.turn.has_called else self.turn.question.raw
+        request = (
+            fx.Raw(self._raw)
+            if self._raw
+            else fx.CreateResponse(self._options.reply(may_call=may_call))
+        )
+        return [self._connection.send(request), self.expect()]
+
+    def expect(self) -> fx.SetTimer:
+        """A reply is due."""
+        self.phase = ReplyPhase.ASKED
+        return fx.SetTimer(ev.Timer.STALL, self._timeouts.reply)
+
+    def is_about(self, command: fx.CreateResponse | fx.Raw | fx.AddItem | fx.CommitAudio) -> bool:
+        """Whether a command asked for the current reply, or gave the question that it answers."""
+        match command:
+            case fx.CreateResponse():
+                return True
+            case fx.Raw(fields):
+                return fields is self._raw
+            case fx.AddItem(item):
+                return self.is_due and self.turn is not None and self.turn.question.item is item
+            case fx.CommitAudio():
+                return self.is_due and self.turn is not None
+            case _:
+                assert_never(command)
+
+    def note_busy(self) -> None:
+        """The server did not begin the reply that it would have begun by itself."""
+        if self.turn is not None and self.phase is ReplyPhase.ASKED:
+            self.turn.server_was_busy = not self.turn.is_asked_for
+
+    # -------------------------------------------------------------------------------- its contents
+
+    def started(self, event: ev.ReplyStarted) -> list[Output]:
+        """The server began a reply."""
+        self._connection.reply_began()
+        self._usage.began(event.response_id)
+        turn = self.turn
+        if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
+            self._is_cancel_due = False
+            self._ending_id = event.response_id
+            return [self._connection.send(fx.Cancel(event.response_id))]
+        if turn is not None and not turn.announced and self.is_due:
+            self.phase = ReplyPhase.REPLYING
+            turn.announced = True
+            turn.reply.id = event.response_id
+        elif event.response_id in self._stale_response_ids:
+            pass
+        elif turn is None and self.phase is ReplyPhase.IDLE and self._connection.is_ready:
+            return [UnrequestedReply(event.response_id)]
+        elif turn is None or event.response_id != turn.reply.id:
+            self.ignore(event.response_id)
+        return []
+
+    def adopt(self, response_id: str) -> fx.SetTimer:
+        """The turn is answered by a reply that the server began by itself."""
+        assert self.turn is not None
+        self.turn.reply.id, self.turn.announced = response_id, True
+        timer = self.expect()
+        self.phase = ReplyPhase.REPLYING
+        return timer
+
+    def ignore(self, response_id: str) -> None:
+        """Ignore all further events of a response: it is over, or nobody here asked for it."""
+        self._stale_response_ids.append(response_id)
+
+    def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> list[Output]:
+        """The next text or audio."""
+        turn = self._turn_of(event.response_id)
+        if turn is None or (isinstance(event, ev.Delta) and event.channel is Channel.HEARD):
+            return []
+        self.phase = ReplyPhase.REPLYING
+        turn.reply.id = turn.reply.id or event.response_id
+        match event:
+            case ev.Delta(Channel.AUDIO) | ev.ChannelDone(Channel.AUDIO):
+                stores_audio = self._speech.options.stores_audio
+                out: list[Output] = [*turn.play(event, self._audio, stores_audio=stores_audio)]
+            case ev.Delta():
+                out = self.show(turn, turn.reply.add(event))
+            case ev.ChannelDone():
+                out = self.show(turn, turn.reply.channel_done(event))
+            case ev.PartDone():
+                out = self.show(turn, turn.reply.part_done(event))
+            case _:
+                assert_never(event)
+        return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
+
+    def item_done(self, event: ev.OutputDone) -> list[Output]:
+        """An item is complete; it may be a call."""
+        turn = self._turn_of(event.response_id)
+        if turn is None:
+            return []
+        turn.reply.call(event.item)
+        return self.cut_off(turn) if turn.reply.exceeded else []
+
+    def _turn_of(self, response_id: str) -> Turn | None:
+        """The turn that an event of this response belongs to; None if it comes late, or from
+        elsewhere.
+
+        Not every server names the response in each event, nor announces it before its text.
+        """
+        turn = self.turn
+        if turn is None or not self.is_due:
+            return None
+        if not response_id:
+            return turn
+        expected = (
+            response_id == turn.reply.id
+            if turn.reply.id
+            else response_id not in self._stale_response_ids
+        )
+        return turn if expected else None
+
+    def show(self, turn: Turn, text: str) -> list[Output]:
+        """Show the next text."""
+        waits = turn.question.item_id in self._speech.awaiting_transcript
+        return [*turn.show(text, self._time.now, waits=waits)]
+
+    # ------------------------------------------------------------------------------------- its end
+
+    def ended(self, event: ev.ReplyEnded) -> list[Output]:
+        """The server says that a reply is over."""
+        self._usage.add(event.usage, self._connection.model, event.response_id)
+        if self.phase is ReplyPhase.ENDING:
+            refused = self._calls.refuse(event.items)
+            if not self._is_ending(event.response_id):
+                return [*refused]
+            self.ignore(event.response_id)
+            return [*refused, *self.stopped()]
+        turn = self._turn_of(event.response_id)
+        if turn is None:
+            refused = self._calls.refuse(event.items)
+            is_ours = self.turn is not None and self.turn.server_was_busy
+            return [*refused, *(self.ask() if is_ours else [])]
+        return [*self.show(turn, turn.reply.finish(event.items)), *self._over(turn, event)]
+
+    def _over(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
+        wait = server_errors.limit_wait(event)
+        is_first = not (turn.waited or turn.has_begun)
+        if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:
+            return self._wait_for_limit(turn, wait)
+        turn.add_usage(event.usage)
+        if turn.reply.exceeded:
+            return self.cut_off(turn, event)
+        are_ours = not self._policy.elsewhere or self._policy.concern(turn.reply.calls)
+        if event.status is Status.COMPLETED and turn.reply.calls and are_ours:
+            return [CallsRequested(event)]
+        problem = server_errors.of_reply(event) or turn.problem
+        if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
+            problem = problem and replace(problem, hint="/retry asks it again")
+        return [ReplyDone(event.status, event.reason, problem, event)]
+
+    def _wait_for_limit(self, turn: Turn, seconds: float) -> list[Output]:
+        turn.waited = True
+        self.ignore(turn.reply.id)
+        self.phase = ReplyPhase.LIMITED
+        return [
+            fx.ClearTimer(ev.Timer.STALL),
+            fx.Show(fx.Waiting("rate limit", seconds)),
+            fx.SetTimer(ev.Timer.LIMIT, seconds),
+        ]
+
+    def cut_off(self, turn: Turn, ended: ev.ReplyEnded | None = None) -> list[Output]:
+        """The reply exceeds a limit. The turn ends, and so does the session: its next question
+        would follow calls without outputs, and everything else that was too much."""
+        limit = turn.reply.exceeded
+        problem = server_errors.exceeded(limit, self._policy.limits)
+        self._connection.is_spoiled = True
+        stopped = [*self.stop(), *self.silence()] if ended is None else []
+        return [*stopped, ReplyDone(Status.INCOMPLETE, limit, problem, ended)]
+
+    def finish(self, turn: Turn) -> list[Output]:
+        """The turn, or one of its replies, is over: nothing more is waited for, except for what the
+        server still has to say about a stopped reply."""
+        self.ignore(turn.reply.id)
+        if self.phase is ReplyPhase.ENDING:
+            return []
+        if self.is_due:
+            self.phase = ReplyPhase.IDLE
+        return [fx.ClearTimer(ev.Timer.STALL)]
+
+    def reset(self) -> None:
+        """There is no session any more, and no reply."""
+        self.phase = ReplyPhase.IDLE
+
+    def session_closed(self) -> None:
+        """The responses of another session may have the same ids."""
+        self.reset()
+        self._stale_response_ids.clear()
+        self._usage.forget_responses()
+
+    # ------------------------------------------------------------------------------------ stopping
+
+    def stop(self) -> list[Output]:
+        """Tell the server; until it answers no other reply may be asked for."""
+        assert self.turn is not None
+        self._ending_id = self.turn.reply.id
+        # A cancel that arrives before the reply exists is lost, so it waits for the reply's id.
+        self._is_cancel_due = self.phase is ReplyPhase.ASKED
+        self.phase = ReplyPhase.ENDING
+        self._ending_until = self._time.now + self._timeouts.reply
+        return [] if self._is_cancel_due else [self._connection.send(fx.Cancel(self._ending_id))]
+
+    def silence(self, *, by_speech: bool = False) -> list[Output]:
+        """Nothing that was said so far is to be heard any more."""
+        stopped = self._audio.silence(by_speech=by_speech)
+        if stopped and self.turn is not None and self.phase is ReplyPhase.REPLYING:
+            self.turn.is_silenced = True
+        return [*stopped]
+
+    def refused(self, error: ev.ServerProblem) -> list[Output]:
+        """The server refused to make the reply, or to stop it."""
+        match self.phase:
+            case ReplyPhase.ENDING:
+                return self.stopped()
+            case ReplyPhase.ASKED:
+                return [ReplyDone(Status.FAILED, "", server_errors.of_error(error))]
+            case _:
+                return []
+
+    def _is_ending(self, response_id: str) -> bool:
+        """Whether this is the reply that was stopped, whose id may not be known yet."""
+        if not response_id:
+            return True
+        if self._ending_id:
+            return response_id == self._ending_id
+        return response_id not in self._stale_response_ids
+
+    def stopped(self) -> list[Output]:
+        """The reply that was stopped is over."""
+        self._connection.accepted(fx.Cancel)
+        self.phase = ReplyPhase.IDLE
+        return [fx.ClearTimer(ev.Timer.STALL), ReplyStopped()]
+
+    def is_overdue(self) -> bool:
+        """Whether the server should have ended the stopped reply by now."""
+        return self.phase is ReplyPhase.ENDING and self._time.now > self._ending_until
+
+    def overtaken(self) -> None:
+        """The user spoke, and the server replies to that: it says nothing more about a reply that
+        was stopped, and refuses one that was asked for in this moment."""
+        if self.phase is ReplyPhase.ENDING:
+            self.ignore(self._ending_id)
+            self._is_cancel_due = False
+            self._connection.accepted(fx.Cancel)
+        self._connection.accepted(fx.CreateResponse)

@@ -1,0 +1,129 @@
+"""The audio of replies: what is played, and whether it is PCM16, mono, 24 kHz at all."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+
+from rtchat.core.effects import Play, StopPlaying
+from rtchat.core.events import ChannelDone, Delta
+
+PLAYED = 1000
+"""How many of the last items with sound are remembered by their ids."""
+
+
+class FormatError(Exception):
+    """Sound that is not PCM; the message names its format."""
+
+
+class ReplyAudio:
+    """What is played of the replies of one conversation; nothing unless it `speaks`."""
+
+    def __init__(self, *, speaks: bool) -> None:
+        self._speaks = speaks
+        self.was_cut_by_speech = False
+        """Whether speech into the microphone cut the last reply."""
+        self._played: dict[str, None] = {}
+        """The last items of this session that have sound."""
+        self._parts: dict[tuple[str, int], bytes] = {}
+        """Those that are being played: the first byte of a sample whose second has not come."""
+
+    def silence(self, *, by_speech: bool) -> list[StopPlaying]:
+        """What came so far is not to be heard to its end."""
+        if not self._speaks:
+            return []
+        self.was_cut_by_speech = by_speech
+        self._parts.clear()
+        return [StopPlaying()]
+
+    def was_played(self, item_id: str) -> bool:
+        """Whether an item is one of this session's, and has sound."""
+        return item_id in self._played
+
+    @property
+    def parts(self) -> int:
+        """How many parts are being played."""
+        return len(self._parts)
+
+    def finish(self) -> list[Play]:
+        """Nothing more comes of what is being played, whatever the server has said of it."""
+        last = [Play(item_id, index, b"", is_last=True) for item_id, index in self._parts]
+        self._parts.clear()
+        return last
+
+    def close(self) -> list[Play]:
+        """The session is over."""
+        self._played.clear()
+        return self.finish()
+
+    def play(self, event: Delta | ChannelDone) -> Play | None:
+        """What is to be heard of a reply's next audio.
+
+        Raises:
+            ValueError: it is not base64.
+            FormatError: it is not PCM.
+        """
+        if not self._speaks:
+            return None
+        key = event.item_id, event.content_index
+        if isinstance(event, ChannelDone):
+            return None if self._parts.pop(key, None) is None else Play(*key, b"", is_last=True)
+        self._played[event.item_id] = None
+        if len(self._played) > PLAYED:
+            del self._played[next(iter(self._played))]
+        try:
+            # Some encoders break lines.
+            audio = b64decode("".join(event.text.split()), validate=True)
+        except (Base64Error, ValueError) as error:
+            raise ValueError(f"sound of the reply that is no base64 is left out: {error}") from None
+        if key not in self._parts and (name := _container(audio)):
+            raise FormatError(name)
+        audio = self._parts.get(key, b"") + audio
+        whole = len(audio) // 2 * 2
+        self._parts[key] = audio[whole:]
+        return Play(*key, audio[:whole]) if whole else None
+
+
+_CONTAINERS = {
+    b"ID3": "MP3",
+    b"RIFF": "WAV",
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"\x1aE\xdf\xa3": "WebM",
+}
+
+
+def _container(audio: bytes) -> str:
+    """The format of a part's first audio, if it is clearly not PCM."""
+    for magic, name in _CONTAINERS.items():
+        if audio.startswith(magic):
+            return name
+    # A frame header may be a sample as well: another frame has to follow where this one ends.
+    for name, length in (("MP3", _mp3_frame(audio)), ("AAC", _adts_frame(audio))):
+        if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
+            return name
+    return ""
+
+
+def _mp3_frame(audio: bytes) -> int:
+    """The bytes of the MPEG layer III frame that begins here; 0 if none does."""
+    if len(audio) < 4 or audio[0] != 0xFF or audio[1] & 0xE6 != 0xE2:
+        return 0
+    version, bitrate, rate = audio[1] >> 3 & 3, audio[2] >> 4, audio[2] >> 2 & 3
+    if version == 1 or bitrate in (0, 15) or rate == 3:
+        return 0
+    is_first = version == 3
+    kilobits = (_MPEG_1 if is_first else _MPEG_2)[bitrate]
+    hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
+    return (144 if is_first else 72) * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
+
+
+_MPEG_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+
+def _adts_frame(audio: bytes) -> int:
+    """The bytes of the AAC frame that begins here; 0 if none does."""
+    if len(audio) < 6 or audio[0] != 0xFF or audio[1] & 0xF6 != 0xF0:
+        return 0
+    return (audio[3] & 3) << 11 | audio[4] << 3 | audio[5] >> 5

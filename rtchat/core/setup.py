@@ -1,0 +1,97 @@
+"""What a conversation and a transcription are constructed from, as values.
+
+A trace records them, so that a replay constructs the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import TypeAlias
+
+from rtchat.core.audio_state import SpeechOptions
+from rtchat.core.backoff import Timeouts
+from rtchat.core.conversation import Conversation
+from rtchat.core.mode import Mode
+from rtchat.core.pricing import Budget
+from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.transcription import Transcription
+from rtchat.core.values import Dialect, Limits, Options, StoredConversation, value
+
+
+@value
+class ConversationSetup:
+    """Makes a `Conversation`; `tools` and the fields after it make its `ToolPolicy`."""
+
+    model: str
+    options: Options
+    mode: Mode = Mode.CHAT
+    timeouts: Timeouts = Timeouts()
+    past: StoredConversation | None = None
+    response: Options = Options()
+    budget: Budget = Budget()
+    speech: SpeechOptions = SpeechOptions()
+    tools: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    servers: Mapping[str, str] = field(default_factory=dict)
+    asks: bool = False
+    limits: Limits = Limits()
+
+    @property
+    def input_rate(self) -> int:
+        """Samples per second of the audio that the server is sent; 0 for none."""
+        return self.speech.input_rate
+
+    def make(self) -> Conversation:
+        """A new conversation."""
+        return Conversation(
+            self.model,
+            self.options,
+            mode=self.mode,
+            timeouts=self.timeouts,
+            past=self.past,
+            response=self.response,
+            budget=self.budget,
+            speech=self.speech,
+            tool_policy=ToolPolicy(
+                self.tools,
+                self.allowed,
+                servers=self.servers,
+                asks=self.asks,
+                limits=self.limits,
+            ),
+        )
+
+
+@value
+class TranscriptionSetup:
+    """Makes a `Transcription`."""
+
+    model: str
+    options: Options
+    has_turns: bool
+    from_file: bool = False
+    input_rate: int = 0
+    timeouts: Timeouts = Timeouts()
+
+    def make(self) -> Transcription:
+        """A new transcription."""
+        return Transcription(
+            self.model,
+            self.options,
+            has_turns=self.has_turns,
+            from_file=self.from_file,
+            input_rate=self.input_rate,
+            timeouts=self.timeouts,
+        )
+
+
+MachineSetup: TypeAlias = ConversationSetup | TranscriptionSetup
+
+
+@value
+class SessionSetup:
+    """What a session is made from. `dialect` is the one that the user forces, if one is forced."""
+
+    machine: MachineSetup
+    dialect: Dialect | None = None

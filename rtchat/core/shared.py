@@ -1,0 +1,54 @@
+"""The state that the units of a conversation share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rtchat.core.audio_formats import AudioFormats
+from rtchat.core.audio_state import Speech, SpeechOptions
+from rtchat.core.backoff import Timeouts
+from rtchat.core.call_outputs import CallOutputs
+from rtchat.core.connection import Connection
+from rtchat.core.log import ConversationLog
+from rtchat.core.mode import Mode
+from rtchat.core.options import SessionOptions
+from rtchat.core.pricing import Budget
+from rtchat.core.reply_audio import ReplyAudio
+from rtchat.core.signals import EventTime
+from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.usage import UsageMeter
+from rtchat.core.values import Options, StoredConversation
+
+
+class SharedState:
+    """Made from what a `Conversation` is made from."""
+
+    def __init__(
+        self,
+        model: str,
+        options: Options,
+        *,
+        mode: Mode,
+        timeouts: Timeouts,
+        past: StoredConversation | None,
+        tool_policy: ToolPolicy | None,
+        response: Options,
+        budget: Budget,
+        speech: SpeechOptions,
+    ) -> None:
+        self.time = EventTime()
+        self.mode = mode
+        self.timeouts = timeouts
+        self.tool_policy = tool_policy or ToolPolicy()
+        self.log = ConversationLog(past, stores_audio=speech.stores_audio)
+        if options.instructions is None:
+            options = replace(options, instructions=self.log.instructions)
+        self.options = SessionOptions(options, response)
+        self.usage = UsageMeter(budget)
+        self.speech = Speech(speech)
+        self.audio = ReplyAudio(speaks=speech.speaks)
+        formats = AudioFormats(speech.input_rate, speech.output_rate)
+        self.connection = Connection(
+            model, self.options, self.time, timeouts=timeouts, formats=formats
+        )
+        self.calls = CallOutputs(self.connection, self.tool_policy.limits.calls)

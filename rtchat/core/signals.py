@@ -1,0 +1,130 @@
+"""What the units of a conversation return: effects, and signals to the other units.
+
+A unit never calls one that is above it. It returns a signal, and `Conversation` passes it on.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from rtchat.core import effects as fx
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.events import ReplyEnded, Timer
+from rtchat.core.values import Status, value
+
+
+@value
+class SessionClosed:
+    """The session is over: another connection is about to be made."""
+
+
+@value
+class SessionReady:
+    """The server accepted the settings; `seconds` is the time since the connection was begun."""
+
+    model: str
+    seconds: float
+
+
+@value
+class SessionLost:
+    """The connection ended, or could not be made."""
+
+    problem: Problem
+    will_retry: bool
+
+
+@value
+class SessionUnusable:
+    """The session cannot be used, and another one would not help."""
+
+    problem: Problem
+
+
+@value
+class RenewalDue:
+    """The session should be replaced when nothing is being answered."""
+
+
+@value
+class UnrequestedReply:
+    """The server began a reply that nobody here asked for."""
+
+    response_id: str
+
+
+@value
+class CallsRequested:
+    """The reply is complete and has calls."""
+
+    ended: ReplyEnded
+
+
+@value
+class ReplyDone:
+    """The reply is over, and its turn with it."""
+
+    status: Status
+    reason: str
+    problem: Problem | None
+    ended: ReplyEnded | None = None
+
+
+@value
+class ReplyStopped:
+    """The server confirmed that the stopped reply is over."""
+
+
+@value
+class TurnEnded:
+    """A turn is over; `asks_next` is whether the next question may be asked now."""
+
+    problem: Problem | None
+    asks_next: bool
+
+
+@value
+class BudgetSpent:
+    """Nothing more may be asked; `is_heard` is whether the server made a turn of what was said."""
+
+    problem: Problem
+    is_heard: bool
+
+
+Signal: TypeAlias = (
+    SessionClosed
+    | SessionReady
+    | SessionLost
+    | SessionUnusable
+    | RenewalDue
+    | UnrequestedReply
+    | CallsRequested
+    | ReplyDone
+    | ReplyStopped
+    | TurnEnded
+    | BudgetSpent
+)
+Output: TypeAlias = fx.Effect | Signal
+
+
+class EventTime:
+    """When the event that is being handled happened, in seconds of a clock that only goes
+    forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+
+def notice(level: fx.Level, text: str) -> fx.Show:
+    """A line beside the conversation."""
+    return fx.Show(fx.Notice(level, text))
+
+
+def clear_timers() -> list[fx.ClearTimer]:
+    """Stop all timers."""
+    return [fx.ClearTimer(timer) for timer in Timer]
+
+
+def stop(exit_code: ExitCode) -> list[Output]:
+    """End the program."""
+    return [*clear_timers(), fx.Stop(exit_code)]

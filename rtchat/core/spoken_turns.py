@@ -1,0 +1,216 @@
+"""Turns that the user speaks: the microphone, what the server makes of its audio, and what is
+played of the replies.
+"""
+
+from __future__ import annotations
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.attachments import Attachments
+from rtchat.core.audio_state import SHORTEST_MS, TAIL_MS
+from rtchat.core.connection import Phase
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.question import Question
+from rtchat.core.question_queue import QuestionQueue
+from rtchat.core.replies import Replies, ReplyPhase
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import Output, notice
+from rtchat.core.turn import Turn
+from rtchat.core.turns import Turns
+from rtchat.core.values import BYTES_A_MS
+
+
+class SpokenTurns:
+    """The microphone, and the turns that are made of what it hears."""
+
+    def __init__(
+        self,
+        shared: SharedState,
+        replies: Replies,
+        turns: Turns,
+        queue: QuestionQueue,
+        attachments: Attachments,
+    ) -> None:
+        self._replies = replies
+        self._turns = turns
+        self._queue = queue
+        self._attachments = attachments
+        self._connection = shared.connection
+        self._log = shared.log
+        self._speech = shared.speech
+        self._audio = shared.audio
+
+    # ------------------------------------------------------------------------------ the microphone
+
+    def begin(self) -> list[Output]:
+        """The program begins."""
+        return [self._show_microphone()] if self._speech.options.has_microphone else []
+
+    def _show_microphone(self) -> fx.Show:
+        speech = self._speech
+        return fx.Show(
+            fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_there)
+        )
+
+    def captured(self, audio: bytes) -> list[Output]:
+        """The next audio of the microphone."""
+        command = self._speech.captured(audio, has_session=self._connection.is_ready)
+        return [] if command is None else [self._connection.send(command)]
+
+    def toggle_microphone(self) -> list[Output]:
+        """The microphone's key."""
+        if self._speech.is_there:
+            return self._turn_microphone()
+        gone = "the microphone is gone: start rtchat again to have one"
+        none = "there is no microphone here: rtchat talk --voice has one"
+        return [notice("error", gone if self._speech.options.has_microphone else none)]
+
+    def _turn_microphone(self) -> list[Output]:
+        said = self._speech.toggle()
+        out: list[Output] = [self._show_microphone()]
+        if self._speech.is_on and self._connection.phase is Phase.DOWN:
+            out += self._connection.connect()
+        if self._speech.options.push_to_talk and self._speech.is_on:
+            out += self._replies.silence()
+            return [*out, *self._turns.cancel()] if self._turns.can_be_stopped else out
+        if said is None:
+            return out
+        if len(said) < SHORTEST_MS * BYTES_A_MS:
+            return [*out, notice("info", "nothing was said: once to talk, once more to send")]
+        return [*out, *self._queue.say(self._enter(said))]
+
+    def _enter(self, audio: bytes) -> Question:
+        return self._log.enter("", self._attachments.take(), audio)
+
+    def lose_microphone(
+        self, problem: Problem, *, is_heard: bool = True, is_gone: bool = True
+    ) -> list[Output]:
+        """Nothing more comes of it; if the server heard it, a turn that was begun can still end.
+        Unless it is gone it can be turned on again."""
+        speech = self._speech
+        out: list[Output] = [notice("error", str(problem))]
+        is_turn_due = is_heard and speech.is_on and speech.listens and speech.has_audio
+        if is_turn_due:
+            out += self.captured(bytes(TAIL_MS * BYTES_A_MS))
+        was_there = speech.is_there
+        speech.is_there = was_there and not is_gone
+        if speech.is_on:
+            out += self._turn_microphone()
+        elif speech.is_there != was_there:
+            out.append(self._show_microphone())
+        return [*out, *self._queue.lose_microphone(problem, is_turn_due=is_turn_due)]
+
+    def drop(self) -> list[Output]:
+        """The user does not mean what is being said of a turn that is ended by hand; nothing if no
+        such turn is being said."""
+        if not self._speech.drop():
+            return []
+        return [self._show_microphone(), notice("info", "what was said is dropped")]
+
+    @property
+    def sends_audio(self) -> bool:
+        """Whether the server is sent all that the microphone hears."""
+        return self._speech.listens and self._speech.is_there
+
+    # ----------------------------------------------------------------- what the server makes of it
+
+    def started(self, start_ms: int) -> list[Output]:
+        """The server hears the user speak."""
+        self._speech.started(start_ms)
+        out = self._attachments.tell()
+        turn = self._turns.current
+        if turn is not None and self._replies.phase is ReplyPhase.ASKED:
+            turn.not_interruptible = turn.is_asked_for
+        if self._speech.options.interrupts:
+            out += self._replies.silence(by_speech=True)
+        return out
+
+    def committed(self, item_id: str) -> list[Output]:
+        """The server made a user's message of what it has heard: of a question that we have sent,
+        or of what the microphone gave."""
+        if item_id and item_id in self._queue.item_ids:
+            return []  # it is said twice
+        if not self._speech.listens:
+            self._name_question(item_id)
+            return []
+        if not self._speech.is_turn():
+            return [notice("detail", "ignored a turn that the server began without audio")]
+        question = self._enter(self._speech.committed())
+        question.item_id = item_id
+        self._await_transcript(question)
+        turn = self._turns.current
+        if turn is None or not self._goes_on(turn):
+            return self._turns.begin_spoken(question)
+        question.in_session = True  # and is answered when that is over
+        return self._queue.say(question)
+
+    def _name_question(self, item_id: str) -> None:
+        turn = self._turns.current
+        if turn is not None and turn.question.is_spoken and not turn.question.item_id:
+            turn.question.item_id = item_id
+            self._await_transcript(turn.question)
+
+    def _await_transcript(self, question: Question) -> None:
+        if self._speech.options.transcribes:
+            self._speech.expect(question.item_id, question)
+
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether a turn is not interrupted by what the user said meanwhile."""
+        options = self._speech.options
+        is_server_busy = self._replies.is_due or not options.replies
+        return is_server_busy and (turn.not_interruptible or not options.interrupts)
+
+    def transcribed(self, item_id: str, text: str, *, is_known: bool = True) -> list[Output]:
+        """The transcript of what was said has come, or never will."""
+        question = self._speech.awaiting_transcript.pop(item_id, None)
+        if question is None:
+            return []
+        question.is_wordless = is_known and not text.strip()
+        out: list[Output] = [*self._log.heard(question, text)]
+        out += self._turns.transcribed(question, text, is_waiting=question in self._queue)
+        self._speech.echo.replied(question)
+        out += self.end_echo()
+        return [*out, *self._queue.next()]
+
+    def transcription_failed(self, event: ev.TranscriptionFailed) -> list[Output]:
+        """There will be no transcript."""
+        warning = f"what was said could not be written down: {event.message}"
+        return [notice("warning", warning), *self.transcribed(event.item_id, "", is_known=False)]
+
+    # ------------------------------------------------------------------------- what is being played
+
+    def playback_cut(self, cut: ev.PlaybackCut) -> list[Output]:
+        """A reply was heard only up to here."""
+        out: list[Output] = []
+        if self._audio.was_played(cut.item_id):
+            truncate = fx.Truncate(cut.item_id, cut.content_index, cut.played_ms)
+            out.append(self._connection.send(truncate))
+        if not self._audio.was_cut_by_speech:
+            return out
+        self._speech.echo.cut(cut.played_ms)
+        return [*out, *self.end_echo()]
+
+    def end_echo(self) -> list[Output]:
+        """Mute a microphone that picks up the loudspeaker: the server would reply to itself."""
+        if not (self._speech.echo.is_echo and self._speech.listens and self._speech.is_on):
+            return []
+        self._speech.echo.forget()
+        message = "the microphone seems to pick up the loudspeaker and was muted"
+        problem = Problem(ExitCode.REPLY, message, "use headphones, or --vad off")
+        return self.lose_microphone(problem, is_heard=False, is_gone=False)
+
+    # ------------------------------------------------------------------------------------- session
+
+    def session_ready(self) -> list[Output]:
+        """Send what was said while there was no session."""
+        out = self._attachments.tell() if self._speech.holds else []
+        return [*out, *map(self._connection.send, self._speech.opened())]
+
+    def session_closed(self) -> list[Output]:
+        """What was heard and played of this session is at its end."""
+        self._speech.closed()
+        return [*self._audio.close()]
+
+    def fail(self) -> list[Output]:
+        """No session can be had: nobody listens to the microphone."""
+        return [self._show_microphone()] if self._speech.give_up() else []

@@ -1,0 +1,323 @@
+"""Turns: a question, the replies to it, and the calls between these, one turn at a time.
+
+`Replies` has the reply that is due, `Turns` what surrounds it: what is sent, recorded and shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core import server_errors
+from rtchat.core.errors import Problem
+from rtchat.core.question import Question, add
+from rtchat.core.replies import Replies, ReplyPhase
+from rtchat.core.shared import SharedState
+from rtchat.core.signals import BudgetSpent, Output, TurnEnded, clear_timers
+from rtchat.core.tool_calls import ToolCallBatch
+from rtchat.core.turn import Turn
+from rtchat.core.values import Status
+
+
+class Turns:
+    """One turn after another."""
+
+    def __init__(self, shared: SharedState, replies: Replies) -> None:
+        self._replies = replies
+        self._connection = shared.connection
+        self._log = shared.log
+        self._options = shared.options
+        self._time = shared.time
+        self._policy = shared.tool_policy
+        self._calls = shared.calls
+        self._usage = shared.usage
+        self._speech = shared.speech
+        self._audio = shared.audio
+        self._late_transcripts: list[fx.UserTranscript] = []
+        """Transcripts that came while the text of a reply was shown."""
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn that is not over."""
+        return self._replies.turn
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is a session, and no reply is due in it; calls may still run."""
+        return self._connection.is_ready and self._replies.phase is ReplyPhase.IDLE
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether the turn waits for its calls."""
+        has_calls = self.current is not None and self.current.round is not None
+        return self._connection.is_ready and has_calls
+
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether there is a reply, or a wait for one, that the user can stop."""
+        return self._replies.is_due or self._replies.phase is ReplyPhase.LIMITED or self.is_calling
+
+    # ----------------------------------------------------------------------------------- beginning
+
+    def ask(self, question: Question) -> list[Output]:
+        """Ask the next question."""
+        begun = self._begin(question)
+        commands = question.telling(listens=self._speech.listens)
+        return [*begun, *map(self._connection.send, commands), *self._replies.ask()]
+
+    def begin_again(self, question: Question) -> list[Output]:
+        """The last question once more: the session has it."""
+        closed = self._calls.close()
+        self._replies.turn = Turn(question, self._time.now, self._policy.limits)
+        asked = fx.QuestionAsked(question.text, self._connection.model, question.is_spoken)
+        return [*closed, fx.Show(asked)]
+
+    def _begin(self, question: Question) -> list[Output]:
+        out = self._replies.silence(by_speech=question.is_spoken)
+        self._speech.echo.asked(question, transcribes=self._speech.options.transcribes)
+        out += self._calls.close()
+        self._replies.turn = Turn(question, self._time.now, self._policy.limits)
+        model, instructions = self._connection.model, self._options.session.instructions
+        out += self._log.asked(question, model, instructions)
+        out.append(fx.Show(fx.QuestionAsked(question.text, model, question.is_spoken)))
+        return [*out, *show_words(question)]
+
+    def begin_spoken(self, question: Question) -> list[Output]:
+        """The server made a turn of the user's speech, and replies to it."""
+        out: list[Output] = []
+        if self.current is not None:
+            out += self.end(Status.CANCELLED, "turn_detected", asks_next=False)
+        self._replies.overtaken()
+        out += self._begin(question)
+        spent = self._usage.over_budget()
+        is_ours = self._connection.is_spoiled or not self._speech.options.replies
+        if is_ours and spent is None:
+            return [*out, *self._replies.ask()]
+        out.append(self._replies.expect())
+        if spent is None:
+            return out
+        out += self._stop(Status.FAILED, problem=spent, asks_next=False)
+        return [*out, BudgetSpent(spent, is_heard=True)]
+
+    def begin_unrequested(self, question: Question, response_id: str) -> list[Output]:
+        """The server replies to an event that the user sent by /raw."""
+        spent = self._usage.over_budget()
+        out = self._begin(question)
+        out.append(self._replies.adopt(response_id))
+        if spent is not None:
+            out += self._stop(Status.FAILED, problem=spent, asks_next=True)
+        return out
+
+    # --------------------------------------------------------------------------------------- calls
+
+    def calls_requested(self, event: ev.ReplyEnded) -> list[Output]:
+        """The reply is calls: they are made, all of them are answered, and a reply is due again."""
+        turn = self.current
+        assert turn is not None
+        if not self._policy.concern(turn.reply.calls):
+            self._calls.leave_open(turn.reply.calls)
+            problem = server_errors.unavailable(call.name for call in turn.reply.calls)
+            return self.end(Status.INCOMPLETE, "tool_calls", problem, event)
+        if not turn.may_call:
+            turn.reply.exceeded = "max_tool_rounds"
+            return self._replies.cut_off(turn, event)
+        return self._make_calls(turn)
+
+    def _make_calls(self, turn: Turn) -> list[Output]:
+        out = self._replies.finish(turn)
+        out += turn.release()
+        out += self._audio.finish()
+        reply, audio = turn.reply, b"".join(turn.audio)
+        model = self._connection.model
+        out += self._log.called(turn.question, reply.text, reply.calls, model, audio)
+        self._calls.note(reply.calls)
+        turn.begin_round(self._policy)
+        return [*out, *self.step(ToolCallBatch.begin)]
+
+    def step(self, step: Callable[[ToolCallBatch], list[fx.Effect]]) -> list[Output]:
+        """Something happened to the calls; once all have their answers the server gets those."""
+        turn = self.current
+        if turn is None or turn.round is None:
+            return []
+        out: list[Output] = [*step(turn.round)]
+        return [*out, *self.go_on()] if self._connection.is_ready else out
+
+    def go_on(self) -> list[Output]:
+        """The session is there, and so is the turn: ask, or see to its calls."""
+        turn = self.current
+        assert turn is not None
+        if turn.round is None:
+            return self._replies.ask()
+        if not turn.round.is_done:
+            return []
+        is_last = turn.round.is_last
+        return [*self._answer_calls(turn), *self._replies.ask(may_call=not is_last)]
+
+    def _answer_calls(self, turn: Turn) -> list[Output]:
+        answers = turn.end_round()
+        out: list[Output] = [*self._log.answered(turn.question, answers, self._connection.model)]
+        if self._connection.is_ready:  # else they are sent with all that was said
+            out += [self._connection.send(fx.AddItem(answer)) for answer in answers]
+        return out
+
+    # -------------------------------------------------------------------------------------- ending
+
+    def end(
+        self,
+        status: Status,
+        reason: str = "",
+        problem: Problem | None = None,
+        ended: ev.ReplyEnded | None = None,
+        *,
+        asks_next: bool = True,
+    ) -> list[Output]:
+        """The turn is over, however it went."""
+        turn, self._replies.turn = self.current, None
+        assert turn is not None
+        self._connection.turn_ended(is_complete=status is Status.COMPLETED)
+        out = self._replies.show(turn, turn.reply.cut())
+        turn.question.has_reply |= turn.has_begun or status is Status.COMPLETED
+        self._speech.echo.replied(turn.question)
+        out += self._replies.finish(turn)
+        if turn.saving:
+            out.append(fx.ClearTimer(ev.Timer.SAVE))
+        if turn.round is not None:
+            out += turn.round.stop()
+            out += self._answer_calls(turn)
+        out += turn.release()
+        out += self._audio.finish()
+        if status is Status.COMPLETED:
+            self._usage.replies += 1
+        over = turn.over(
+            status,
+            reason,
+            problem,
+            ended,
+            model=self._connection.model,
+            connect=self._connection.seconds,
+            now=self._time.now,
+            bill=self._usage.bill(turn.usage, self._connection.model),
+        )
+        out += self.close(turn.question, over, turn.reply.text, b"".join(turn.audio))
+        return [*out, TurnEnded(problem, asks_next)]
+
+    def close(
+        self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
+    ) -> list[Output]:
+        """Record and show how a question ended; `last` is the text of its last reply."""
+        late = [fx.Show(transcript) for transcript in self._late_transcripts]
+        self._late_transcripts.clear()
+        return [*self._log.over(question, over, last, audio), fx.Show(over), *late]
+
+    def _stop(
+        self, status: Status, reason: str = "", problem: Problem | None = None, *, asks_next: bool
+    ) -> list[Output]:
+        return [*self._replies.stop(), *self.end(status, reason, problem, asks_next=asks_next)]
+
+    def cancel(self) -> list[Output]:
+        """The user stops the reply, or the wait for one."""
+        if self._replies.is_due:
+            out = self._replies.stop()
+            out += self._replies.silence()  # what of it was heard is told after that it is over
+            return [*out, *self.end(Status.CANCELLED, "client_cancelled", asks_next=False)]
+        out = self._replies.silence()
+        if self._replies.phase is ReplyPhase.LIMITED:
+            self._replies.reset()
+            out += clear_timers()
+        return [*out, *self.end(Status.CANCELLED, "client_cancelled")]
+
+    def drop(self) -> list[Output]:
+        """The turn is over without a reply, or with what there is of it."""
+        if self.current is None:
+            return []
+        return self.end(Status.CANCELLED, "client_cancelled", asks_next=False)
+
+    def leave(self) -> list[Output]:
+        """The user leaves."""
+        if self._replies.is_due:
+            return self._stop(Status.CANCELLED, "client_cancelled", asks_next=False)
+        return self.drop() if self.is_calling else []
+
+    def question_refused(self, error: ev.ServerProblem) -> list[Output]:
+        """The reply to it is on its way all the same, and would answer something else."""
+        assert self.current is not None
+        self._log.remove(self.current.question)
+        return self._stop(Status.FAILED, problem=server_errors.of_error(error), asks_next=False)
+
+    # ------------------------------------------------------------------ transcripts of the question
+
+    def transcribed(self, question: Question, text: str, *, is_waiting: bool) -> list[Output]:
+        """The transcript of a question has come, or never will. It is shown after the reply if text
+        of that is on the screen, and if the question waits, when it is asked."""
+        turn = self.current
+        out: list[Output] = []
+        if is_waiting or not text.strip():
+            pass
+        elif turn is not None and turn.is_shown:
+            self._late_transcripts.append(fx.UserTranscript(text))
+        else:
+            out.append(fx.Show(fx.UserTranscript(text)))
+        if turn is not None and turn.question is question:
+            out += turn.release()
+            question.has_reply |= turn.has_begun
+        return out
+
+    def save(self) -> list[Output]:
+        """Record what there is of the reply."""
+        turn = self.current
+        if turn is None or not turn.reply.text:
+            return []
+        turn.saving = False
+        return [self._log.streaming(turn.question, turn.reply.text, self._connection.model)]
+
+    # ------------------------------------------------------------------------------------- session
+
+    def session_ready(self) -> list[Output]:
+        """Tell a new session what was said so far. A recording that is to be answered is to be
+        written down as well."""
+        question = None if self.current is None else self.current.question
+        out: list[Output] = []
+        for item in self._log.told():
+            commands: Iterable[fx.Command] = add(item)
+            if question is not None and item is question.item:
+                commands = question.telling(listens=self._speech.listens)
+            out += map(self._connection.send, commands)
+        return out
+
+    def session_closed(self) -> None:
+        """There is no session that has the question."""
+        if self.current is not None:
+            self.current.question.forget_session()
+        self._calls.reset()
+        self._replies.session_closed()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is some of the reply, which another session cannot complete."""
+        turn = self.current
+        return turn is not None and (turn.has_begun or turn.question.raw == {})
+
+    def session_lost(self, problem: Problem) -> list[Output]:
+        """A reply that has begun ends here; calls go on, and everything else is asked again."""
+        self._replies.reset()
+        if not self.has_begun:
+            return []
+        return self.end(Status.INCOMPLETE, "connection_lost", problem, asks_next=False)
+
+    def fail(self, problem: Problem) -> list[Output]:
+        """No session can be had."""
+        self._replies.reset()
+        turn = self.current
+        if turn is None:
+            return []
+        if turn.round is not None:
+            return self.end(Status.FAILED, "", problem, asks_next=False)
+        self._replies.turn = None
+        over = fx.ReplyOver(Status.FAILED, "", self._connection.model, problem=problem)
+        return self.close(turn.question, over)
+
+
+def show_words(question: Question) -> list[Output]:
+    """What was said aloud and written down before it was its turn."""
+    return [fx.Show(fx.UserTranscript(question.words))] if question.words.strip() else []

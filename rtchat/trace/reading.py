@@ -1,0 +1,165 @@
+"""Reading traces, also those of format 1 and recordings of others that have `direction` and `data`
+alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
+from functools import partial
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rtchat.core.errors import UsageError
+from rtchat.core.events import LocalEvent
+from rtchat.core.setup import SessionSetup
+from rtchat.core.values import JsonObject, value
+from rtchat.system.blocking import BlockingFile
+from rtchat.trace.media import with_silence
+from rtchat.trace.recording import FORMAT, LONGEST_LINE
+from rtchat.trace.value_codec import decode_value
+
+
+@value
+class Recorded:
+    """One line of a recording. A `str` in `data` is a frame that was no JSON object, or the words
+    of a loss."""
+
+    line: int
+    time: float | None
+    """Seconds since it began; None if it has no times."""
+    direction: str
+    data: JsonObject | str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Where how many characters of audio or an image were left out."""
+
+    @property
+    def event(self) -> LocalEvent:
+        """The event of a "local" line, with silence for what was left out."""
+        event: LocalEvent = _decoded(self.data, self.left_out, LocalEvent)
+        return event
+
+
+@value
+class Recording:
+    """A recording that was read. `version` is that of the rtchat that made it, if one did; without
+    `setup` it has no local events."""
+
+    version: str
+    events: Sequence[Recorded]
+    setup: SessionSetup | None = None
+
+
+_DIRECTIONS = ("sent", "received", "lost", "setup", "local", "end")
+_HINT = "a trace is what rtchat once --trace FILE writes"
+
+
+def read_trace(source: Path | int, warn: Callable[[str], None]) -> Recording:
+    """Read a recording from a file or a descriptor.
+
+    `warn` is told of a last line that was cut off, as by a program that was killed.
+
+    Raises:
+        UsageError: it cannot be read, or is no recording; the message names the line.
+    """
+    name = "stdin" if isinstance(source, int) else str(source)
+    try:
+        if isinstance(source, int):
+            return _read(BufferedReader(BlockingFile(source, "r")), name, warn)
+        with source.open("rb") as file:
+            return _read(file, name, warn)
+    except OSError as error:
+        raise UsageError(
+            f"the trace {name} cannot be read ({error.strerror})", hint="check the path"
+        ) from error
+
+
+def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
+    version = ""
+    setup: SessionSetup | None = None
+    events: list[Recorded] = []
+    for number, line in _lines(file, name, warn):
+        if number == 1 and "rtchat" in line:
+            version = _version(line, name)
+            continue
+        recorded = _recorded(number, line, name, events)
+        try:
+            if recorded.direction == "setup":
+                setup = _decoded(recorded.data, recorded.left_out, SessionSetup)
+                continue
+            if recorded.direction == "local":
+                _ = recorded.event
+        except (ValueError, RecursionError) as error:
+            why = f"has an event that this rtchat does not know ({error})"
+            raise _unread(name, number, why) from error
+        events.append(recorded)
+    if not (version or events):
+        raise UsageError(f"the trace {name} is empty", hint=_HINT)
+    return Recording(version, events, setup)
+
+
+def _lines(
+    file: BinaryIO, name: str, warn: Callable[[str], None]
+) -> Iterator[tuple[int, JsonObject]]:
+    lines = iter(partial(file.readline, LONGEST_LINE + 1), b"")
+    for number, line in enumerate(lines, start=1):
+        if len(line) > LONGEST_LINE:
+            raise _unread(name, number, f"is longer than {LONGEST_LINE >> 20} MB")
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if number > 1 and not line.endswith(b"\n"):
+                warn(f"line {number} of {name} is cut off: it is left out")
+                return
+            raise _unread(name, number, "is not JSON") from error
+        if not isinstance(data, dict):
+            raise _unread(name, number, "is not a JSON object")
+        yield number, data
+
+
+def _version(header: JsonObject, name: str) -> str:
+    form = header.get("format")
+    if type(form) is not int or not 1 <= form <= FORMAT:
+        raise UsageError(
+            f"the trace {name} has a format that this rtchat does not know ({form})",
+            hint="use the rtchat that made it, or a newer one",
+        )
+    return str(header["rtchat"])
+
+
+def _recorded(number: int, line: JsonObject, name: str, before: Sequence[Recorded]) -> Recorded:
+    direction, at = line.get("direction"), line.get("t")
+    data = line.get("data", line.get("raw"))
+    left_out: Any = line.get("left_out", {})
+    if not (isinstance(direction, str) and direction in _DIRECTIONS):
+        raise _unread(name, number, "has no direction")
+    if not isinstance(data, dict | str):
+        raise _unread(name, number, "has no event")
+    if at is not None and (isinstance(at, bool) or not isinstance(at, int | float)):
+        raise _unread(name, number, "has a time that is no number")
+    if not _are_lengths(left_out):
+        raise _unread(name, number, "does not say what was left out")
+    if at is not None:  # a clock only goes forward, and only so far; so do not NaN and infinity
+        last = before[-1].time if before else 0.0
+        at = float(at) if 0.0 <= at < 1e9 else 0.0
+        at = max(at, last or 0.0)
+    return Recorded(number, at, direction, data, left_out)
+
+
+def _are_lengths(left_out: Any) -> bool:
+    return isinstance(left_out, dict) and all(
+        type(length) is int and 0 <= length <= LONGEST_LINE for length in left_out.values()
+    )
+
+
+def _decoded(data: JsonObject | str, left_out: Mapping[str, int], kind: Any) -> Any:
+    if isinstance(data, str):
+        raise ValueError(f"{data[:20]!r}")  # noqa: TRY004 - as what is read from JSON otherwise
+    return decode_value(with_silence(data, left_out), kind)
+
+
+def _unread(name: str, number: int, why: str) -> UsageError:
+    return UsageError(f"line {number} of the trace {name} {why}", hint=_HINT)

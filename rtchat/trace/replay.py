@@ -1,0 +1,217 @@
+"""A recorded session again: the same events, at the same times, to the same conversation.
+
+What the conversation sends now is compared with what was sent. A recording without local events is
+for `wire_only`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from rtchat import wire
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.ports import Machine
+from rtchat.core.setup import SessionSetup
+from rtchat.core.text import exact_json
+from rtchat.core.values import Dialect, JsonObject, value
+from rtchat.trace.diff import first_difference
+from rtchat.trace.media import with_silence, without_media
+from rtchat.trace.reading import Recorded
+
+Fit: TypeAlias = Callable[[fx.Command], Iterable[fx.Command]]
+
+CUT_OFF = ev.ConnectionLost(
+    Problem(ExitCode.LINK, "the recording ends before the reply does"), ev.Retry.NEVER
+)
+
+
+@value
+class Step:
+    """One line of the recording, and what a view is shown at it."""
+
+    line: int
+    time: float | None
+    updates: tuple[fx.Update, ...]
+
+
+@dataclass
+class Findings:
+    """What a replay has found out besides what it shows."""
+
+    unknown: list[tuple[int, ev.Unknown]] = field(default_factory=list)
+    """What could not be read, and where."""
+    differences: list[tuple[int, str]] = field(default_factory=list)
+    """Where something else would be sent, and what."""
+    has_session: bool = False
+    """Whether any connection got as far as a session."""
+    exit: ExitCode | None = None
+    """The code with which the program would have ended before the recording did."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """An event for the server. `is_live`: it may have been dropped, as the network was slow."""
+
+    event_id: str
+    data: JsonObject
+    is_live: bool
+
+
+class Replay:
+    """Replays a recording once. `fit` adapts commands to the server, as in a session."""
+
+    def __init__(
+        self, setup: SessionSetup, events: Sequence[Recorded], fit: Fit | None = None
+    ) -> None:
+        self.findings = Findings()
+        self._machine: Machine = setup.machine.make()
+        self._forced = setup.dialect
+        self._dialect = setup.dialect or Dialect.GA
+        self._events = events
+        self._next = 0
+        """The place of the next event."""
+        self._fit = fit
+        self._frames: deque[_Frame] = deque()
+        """What this connection is to send and the recording has not sent yet."""
+        self._is_comparable = True
+        """Whether the recording and this program still send the same events."""
+        self._updates: list[fx.Update] = []
+        self._is_reply_due = False
+        self._stopped: ExitCode | None = None
+
+    def steps(self) -> Iterator[Step]:
+        """Replay all of it; a reply that the recording does not end is ended after it."""
+        time = 0.0
+        while self._next < len(self._events):
+            recorded = self._events[self._next]
+            self._next += 1
+            time = recorded.time or time
+            self._take(recorded, time)
+            yield self._step(recorded.line, recorded.time)
+        if self._is_reply_due and self._stopped is None:
+            self._handle((CUT_OFF,), time)
+            yield self._step(self._events[-1].line, None)
+
+    def _step(self, line: int, time: float | None) -> Step:
+        updates, self._updates = tuple(self._updates), []
+        return Step(line, time, updates)
+
+    def _take(self, recorded: Recorded, time: float) -> None:
+        match recorded.direction:
+            case "local":
+                self._handle((recorded.event,), time)
+            case "received":
+                self._handle(self._decode(recorded), time)
+            case "sent":
+                self._compare(recorded)
+            case "end" if isinstance(recorded.data, dict):
+                self._compare_end(recorded.line, recorded.data)
+            case _:
+                pass
+
+    def _decode(self, recorded: Recorded) -> list[ev.ServerEvent]:
+        events = decode_recorded(recorded)
+        for event in events:
+            match event:
+                case ev.Unknown():
+                    self.findings.unknown.append((recorded.line, event))
+                case ev.SessionCreated():
+                    self.findings.has_session = True
+                    self._dialect = self._forced or event.dialect or Dialect.GA
+                case _:
+                    pass
+        return events
+
+    def _handle(self, events: Iterable[ev.Event], time: float) -> None:
+        if self._stopped is not None:
+            return
+        effects = deque(effect for event in events for effect in self._machine.handle(event, time))
+        while effects:
+            match effects.popleft():
+                case fx.Show(update):
+                    self._updates.append(update)
+                    if isinstance(update, fx.QuestionAsked | fx.ReplyOver):
+                        self._is_reply_due = isinstance(update, fx.QuestionAsked)
+                case fx.Connect():
+                    self._frames.clear()
+                case fx.Send(event_id, command):
+                    self._frames.extend(self._encode(event_id, command))
+                case fx.StopPlaying() if (cut := self._take_cut()) is not None:
+                    effects.extendleft(reversed(self._machine.handle(cut, time)))
+                case fx.Stop(code):
+                    self._stopped = code
+                case _:
+                    pass
+
+    def _take_cut(self) -> ev.PlaybackCut | None:
+        """What the player said at once, if it said anything."""
+        recorded = self._events[self._next] if self._next < len(self._events) else None
+        if recorded is None or recorded.direction != "local":
+            return None
+        event = recorded.event
+        if not isinstance(event, ev.PlaybackCut):
+            return None
+        self._next += 1
+        return event
+
+    # ---------------------------------------------------------------------------- what is sent
+
+    def _encode(self, event_id: str, command: fx.Command) -> Iterator[_Frame]:
+        is_live = isinstance(command, fx.AppendAudio) and command.live
+        for each in (command,) if self._fit is None else self._fit(command):
+            data = json.loads(exact_json(wire.encode(each, event_id, self._dialect)))
+            yield _Frame(event_id, data, is_live)
+
+    def _compare(self, recorded: Recorded) -> None:
+        if not self._is_comparable or isinstance(recorded.data, str):
+            return
+        kind, event_id = recorded.data.get("type"), recorded.data.get("event_id")
+        while self._frames and self._frames[0].is_live and self._frames[0].event_id != event_id:
+            self._frames.popleft()
+        if not self._frames:
+            self._diverge(recorded.line, f"sent {kind}: this version sends nothing here")
+            return
+        ours = self._frames.popleft()
+        if ours.data.get("type") != kind:
+            self._diverge(recorded.line, f"sent {kind}: this version sends {ours.data.get('type')}")
+            return
+        data, left_out = without_media(ours.data) if recorded.left_out else (ours.data, {})
+        difference = first_difference(recorded.data, data)
+        difference = difference or first_difference(recorded.left_out, left_out)
+        if difference:
+            self.findings.differences.append((recorded.line, f"sent {kind}: {difference}"))
+
+    def _diverge(self, line: int, text: str) -> None:
+        """From here on the two send different events, so that no comparison makes sense."""
+        self._is_comparable = False
+        text = f"{text}; what follows is not compared"
+        self.findings.differences.append((line, text))
+
+    def _compare_end(self, line: int, end: JsonObject) -> None:
+        if self._stopped != end.get("exit"):
+            now = "goes on" if self._stopped is None else f"ends with {self._stopped.value}"
+            text = f"the program ended with {end.get('exit')}: this version {now}"
+            self.findings.differences.append((line, text))
+        unsent = end.get("unsent")
+        live = sum(frame.is_live for frame in self._frames)
+        if self._is_comparable and not (
+            isinstance(unsent, int) and 0 <= len(self._frames) - unsent <= live
+        ):
+            kinds = ", ".join(str(frame.data.get("type")) for frame in self._frames)
+            text = f"not sent at the end: {unsent} events, with this version {kinds or 'none'}"
+            self.findings.differences.append((line, text))
+
+
+def decode_recorded(recorded: Recorded) -> list[ev.ServerEvent]:
+    """The events of a frame that was received, with silence for what was left out."""
+    if not isinstance(recorded.data, str):
+        data = recorded.data
+        return wire.decode(with_silence(data, recorded.left_out) if recorded.left_out else data)
+    frame = wire.read_frame(recorded.data)
+    return [frame] if isinstance(frame, ev.Unknown) else wire.decode(frame)

@@ -1,0 +1,237 @@
+"""A recording without local events again: what the frames say, as a conversation.
+
+A request for a reply is a question, a cancel is Ctrl-C, a second session follows a loss. What this
+program would send is not known, so each event that was sent is only checked by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.conversation import Conversation
+from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.ports import Machine
+from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.transcription import Transcription
+from rtchat.core.values import Channel, JsonObject, Message, Options, ToolOutput
+from rtchat.trace.reading import Recorded
+from rtchat.trace.replay import CUT_OFF, Findings, Step, decode_recorded
+from rtchat.wire.audio_options import is_transcription, turn_ends
+from rtchat.wire.beta import to_ga
+from rtchat.wire.client_events import decode_command
+
+_MOST_DROPPED = 20
+"""Fields unknown to us that an event may have and still be read."""
+_LOST = ev.ConnectionLost(Problem(ExitCode.LINK, "connection lost"), ev.Retry.ALWAYS)
+
+
+class WireReplay:
+    """Replays a recording once."""
+
+    def __init__(self, events: Sequence[Recorded]) -> None:
+        self.findings = Findings()
+        self._events = events
+        self._machine, self._model = _machine(events)
+        self._transcribes = isinstance(self._machine, Transcription)
+        self._question = ""
+        """What was said since the last request for a reply."""
+        self._requested = 0
+        """Replies that were asked for and have not begun."""
+        self._theirs: dict[str, type[fx.Command]] = {}
+        """The commands that were sent, by their event ids."""
+        self._ours: dict[type[fx.Command], str] = {}
+        """The event id of our last command of each kind."""
+        self._late: list[fx.UserTranscript] = []
+        """What was said aloud, known in words while a reply was shown."""
+        self._time = 0.0
+        self._updates: list[fx.Update] = []
+        self._is_connecting = self._is_reply_due = False
+
+    def steps(self) -> Iterator[Step]:
+        """Replay all of it; a reply that the recording does not end is ended after it."""
+        self._post(ev.Started())
+        for recorded in self._events:
+            self._time = recorded.time or self._time
+            self._take(recorded)
+            yield self._step(recorded.line, recorded.time)
+        if self._is_reply_due:
+            self._post(CUT_OFF)
+            yield self._step(self._events[-1].line, None)
+
+    def _step(self, line: int, time: float | None) -> Step:
+        updates, self._updates = tuple(self._updates), []
+        return Step(line, time, updates)
+
+    def _take(self, recorded: Recorded) -> None:
+        match recorded.direction:
+            case "lost":
+                is_last = recorded is self._events[-1]
+                self._connect(ev.TimerFired(ev.Timer.RETRY), ev.Started())
+                problem = Problem(ExitCode.LINK, str(recorded.data))
+                self._is_connecting = False
+                self._post(
+                    ev.ConnectionLost(problem, ev.Retry.NEVER if is_last else ev.Retry.ALWAYS)
+                )
+            case "sent" if isinstance(recorded.data, dict):
+                self._take_sent(recorded.line, recorded.data)
+            case "received":
+                for event in decode_recorded(recorded):
+                    self._take_received(recorded.line, event)
+            case _:
+                pass
+
+    def _post(self, event: ev.Event) -> None:
+        for effect in self._machine.handle(event, self._time):
+            match effect:
+                case fx.Connect():
+                    self._is_connecting = True
+                case fx.Send(event_id, command):
+                    self._ours[type(command)] = event_id
+                case fx.Show(update):
+                    self._show(update)
+                case fx.Stop(code) if code is not ExitCode.OK:
+                    self.findings.exit = code
+                case _:
+                    pass
+
+    def _show(self, update: fx.Update) -> None:
+        self._updates.append(update)
+        if isinstance(update, fx.QuestionAsked | fx.ReplyOver):
+            self._is_reply_due = isinstance(update, fx.QuestionAsked)
+        if isinstance(update, fx.ReplyOver):
+            self._updates += self._late
+            self._late.clear()
+
+    def _take_received(self, line: int, event: ev.ServerEvent) -> None:
+        match event:
+            case ev.Unknown():
+                self.findings.unknown.append((line, event))
+            case ev.SessionCreated(model=model):
+                self._begin_session(model)
+            case ev.ReplyStarted() if self._requested:
+                self._requested -= 1
+            case ev.ReplyStarted() if not self._is_reply_due:
+                self._ask("(spoken)")  # a voice was heard, or the server began by itself
+            case ev.ServerProblem(event_id=event_id):
+                kind = self._theirs.get(event_id)
+                ours = "" if kind is None else self._ours.get(kind, "")
+                event = replace(event, event_id=ours)
+            case ev.ChannelDone(Channel.HEARD, text) if text.strip() and not self._transcribes:
+                if self._is_reply_due:
+                    self._late.append(fx.UserTranscript(text))
+                else:
+                    self._show(fx.UserTranscript(text))
+            case _:
+                pass
+        self._post(event)
+
+    def _begin_session(self, model: str) -> None:
+        if model not in ("", self._model):
+            self._model = model
+            self._connect(ev.ModelSet(model))
+        self._connect(_LOST, ev.TimerFired(ev.Timer.RETRY), ev.Started())
+        self._is_connecting = False
+        self._requested = 0
+        self.findings.has_session = True
+        self._post(ev.ConnectionOpened())
+
+    def _connect(self, *reasons: ev.Event) -> None:
+        """See to it that the conversation connects."""
+        for reason in reasons:
+            if not self._is_connecting:
+                self._post(reason)
+
+    def _take_sent(self, line: int, data: JsonObject) -> None:
+        command = read_sent(data)
+        if command is None:
+            kind = data.get("type")
+            self.findings.differences.append((line, f"sent {kind}: no event of the API"))
+            return
+        self._theirs[str(data.get("event_id", ""))] = type(command)
+        match command:
+            case fx.AddItem(Message(role="user") as item):
+                self._question = _words(item)
+            case fx.AddItem(ToolOutput()):
+                self._question = self._question or "(tool output)"
+            case fx.CommitAudio() if self._transcribes:
+                self._post(ev.InputEnded())
+            case fx.CommitAudio():
+                self._question = self._question or "(spoken)"
+            case fx.Cancel() if self._is_reply_due:
+                self._post(ev.CancelPressed())
+            case fx.CreateResponse() if self._is_reply_due:
+                self._post(ev.TimerFired(ev.Timer.LIMIT))
+            case fx.CreateResponse():
+                self._ask(self._question or "(asked again)")
+            case _:
+                pass
+        if isinstance(command, fx.CreateResponse):
+            self._question = ""
+            self._requested += 1
+
+    def _ask(self, question: str) -> None:
+        if not self._transcribes:
+            self._post(ev.UserSaid(question))
+
+
+def read_sent(data: JsonObject) -> fx.Command | None:
+    """What a client asked for, in either dialect; None if no server would take it."""
+    data = to_ga(data)
+    session = data.get("session")
+    transcribes = isinstance(session, dict) and is_transcription(session)
+    for _ in range(_MOST_DROPPED):
+        command = decode_command(data, transcribes=transcribes)
+        if not isinstance(command, ev.ServerProblem):
+            return command
+        if command.code != "unknown_parameter":
+            return None
+        data = _without(data, command.param.split("."))
+    return None
+
+
+def _without(data: JsonObject, path: list[str]) -> JsonObject:
+    out = dict(data)
+    dropped = out.pop(path[0], None)
+    if len(path) > 1 and isinstance(dropped, dict):
+        out[path[0]] = _without(dropped, path[1:])
+    return out
+
+
+def _words(item: Message) -> str:
+    """A question as a line to be shown."""
+    kinds = " and ".join(dict.fromkeys(part.kind for part in item.parts if part.kind != "text"))
+    return item.text or f"({kinds or 'nothing'})"
+
+
+def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
+    """What handles the events, and the model of the first session."""
+    created = _first_created(events)
+    model = (created and created.model) or "unknown"
+    options = _first_options(events)
+    if created is not None and is_transcription(created.fields):
+        options = replace(options, other={"type": "transcription", **options.other})
+        has_turns, *_ = turn_ends(options.other)
+        return Transcription(model, options, has_turns=has_turns), model
+    return Conversation(model, options, tool_policy=ToolPolicy(elsewhere=True)), model
+
+
+def _first_created(events: Sequence[Recorded]) -> ev.SessionCreated | None:
+    for recorded in events:
+        if recorded.direction == "received":
+            for event in decode_recorded(recorded):
+                if isinstance(event, ev.SessionCreated):
+                    return event
+    return None
+
+
+def _first_options(events: Sequence[Recorded]) -> Options:
+    """What was asked of the session first."""
+    for recorded in events:
+        if recorded.direction == "sent" and isinstance(recorded.data, dict):
+            command = read_sent(recorded.data)
+            if isinstance(command, fx.Configure):
+                return command.options
+    return Options(modality="text")

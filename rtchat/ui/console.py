@@ -1,0 +1,35 @@
+"""Rich consoles for everything that the program shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from rtchat.markdown.links import LinkingConsole, supports_links
+
+
+def make_console(
+    out: TextIO, environ: Mapping[str, str], *, is_terminal: bool, colors: bool
+) -> Console:
+    """A console on a stream.
+
+    It uses the 16 colours of the terminal's own palette, which are legible on any background.
+    Without colours, a terminal still shows bold and underlined text.
+    """
+    styled = colors or (is_terminal and environ.get("TERM") != "dumb")
+    kind = LinkingConsole if is_terminal and supports_links(environ) else Console
+    return kind(
+        file=out,
+        force_terminal=is_terminal,
+        color_system="standard" if styled else None,
+        no_color=not colors,
+        legacy_windows=False,
+    )
+
+
+def print_text(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
+    """Print text unchanged: Rich interprets nothing in it."""
+    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

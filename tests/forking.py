@@ -1,0 +1,245 @@
+"""Runs of the program that start fast: each is a fork of a process that has imported it.
+
+To import the program takes most of a short run's time. `python tests/forking.py SOCKET` is the
+process that imports it once; `Forked` has it fork for a run. A run is a process of its own in all
+that matters to a test: its streams, environment, folder, signals and exit code.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "TYPER_", "COVERAGE", "WEBSOCKETS_")
+"""What variables begin with that matter while Python starts or imports the program."""
+STARTED_WITH = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | {
+    name: text for name, text in os.environ.items() if name.startswith("COVERAGE")
+}
+_ONE_AT_A_TIME = threading.Lock()
+_FOLDERS = (
+    *("app", "cli", "client", "config", "core", "history", "inputs", "markdown", "system"),
+    *("tools", "trace", "ui", "wire"),
+)
+"""Whose modules a run may import."""
+_LIBRARIES = ("dotenv", "platformdirs", "websockets.asyncio.client", "msgspec")
+
+
+# ------------------------------------------------------------------------------------- for a test
+
+
+def is_possible(environ: Mapping[str, str]) -> bool:
+    """Whether a run with this environment may be a fork: Python starts the same with it."""
+    return {
+        name: text for name, text in environ.items() if name.startswith(AT_START)
+    } == STARTED_WITH
+
+
+class Process(subprocess.Popen[bytes]):
+    """A process that does not outlive a block that fails: nobody would wait for it in vain."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
+class Forked(Process):
+    """A run of `python -m rtchat` with these arguments."""
+
+    def _execute_child(
+        self,
+        args: list[str],
+        executable: object,
+        preexec_fn: object,
+        close_fds: object,
+        pass_fds: object,
+        cwd: Path,
+        env: Mapping[str, str],
+        startupinfo: object,
+        creationflags: object,
+        shell: object,
+        *streams_and_more: Any,
+    ) -> None:
+        streams = streams_and_more[:6]
+        self._ended, end = os.pipe()
+        given = (streams[0], streams[3], streams[5])
+        descriptors = [n if fd == -1 else fd for n, fd in enumerate(given)]
+        is_session = preexec_fn is take_terminal
+        request = json.dumps([args, str(cwd), dict(env), is_session]).encode()
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*descriptors, end]))
+        with _ONE_AT_A_TIME:
+            server = _server()
+            server.sendmsg([struct.pack("I", len(request))], [rights])
+            server.sendall(request)
+            (self.pid,) = struct.unpack("i", server.recv(4))
+        os.close(end)
+        self._close_pipe_fds(*streams)  # type: ignore[attr-defined]  # not in the type's stubs
+        self._child_created = True
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        if flags & os.WNOHANG and not select.select([self._ended], [], [], 0)[0]:
+            return 0, 0
+        (status,) = struct.unpack("i", os.read(self._ended, 4))
+        os.close(self._ended)
+        return self.pid, status
+
+    def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
+        if self.returncode is None:
+            pid, status = self._try_wait(os.WNOHANG)
+            if pid:
+                self._handle_exitstatus(status)  # type: ignore[attr-defined]  # not in the stubs
+        return self.returncode
+
+
+def take_terminal() -> None:
+    """In a new process: have the terminal at stdin for itself."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@cache
+def _server() -> socket.socket:
+    """The connection to the process that forks; both end when this process does."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.forking", str(theirs.fileno())],
+            cwd=Path(__file__).parents[1],
+            env={"PATH": os.environ["PATH"], "HOME": os.devnull, **STARTED_WITH},
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+# --------------------------------------------------------------------------- the process that forks
+
+
+def _serve(server: socket.socket) -> None:
+    """Fork as often as asked; comes back in each fork, which has then become the run."""
+    waking, woken = socket.socketpair()
+    for end in (waking, woken):
+        end.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    ends: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([server, waking], [], [])
+        if waking in ready:
+            waking.recv(4096)
+            _report(ends)
+        if server in ready:
+            data, descriptors = _receive(server)
+            if not data:
+                os._exit(0)
+            pid = os.fork()
+            if not pid:
+                signal.set_wakeup_fd(-1)
+                server.detach()
+                waking.detach()
+                woken.detach()
+                _become(json.loads(data), descriptors[:3])
+                return
+            ends[pid] = descriptors[3]
+            for descriptor in descriptors[:3]:
+                os.close(descriptor)
+            server.sendall(struct.pack("i", pid))
+
+
+def _report(ends: dict[int, int]) -> None:
+    """Tell of each run that has ended how it did."""
+    while ends:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        end = ends.pop(pid)
+        with suppress(BrokenPipeError):  # nobody waits for it
+            os.write(end, struct.pack("i", status))
+        os.close(end)
+
+
+def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
+    size, rights, _, _ = server.recvmsg(4, socket.CMSG_SPACE(4 * 4))
+    if not size:
+        return b"", []
+    (length,) = struct.unpack("I", size)
+    descriptors = array.array("i")
+    descriptors.frombytes(rights[0][2])
+    data = b""
+    while len(data) < length:  # a run that ends interrupts the wait for all at once
+        data += server.recv(length - len(data))
+    return data, descriptors.tolist()
+
+
+def _become(request: tuple[list[str], str, dict[str, str], bool], streams: list[int]) -> None:
+    """Be as a Python that has just started with these."""
+    arguments, folder, environ, is_session = request
+    for target, descriptor in enumerate(streams):
+        os.dup2(descriptor, target)
+    os.closerange(3, 1024)
+    if is_session:
+        take_terminal()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.path[0] = folder
+    sys.argv = ["rtchat", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    sys.stdin = sys.__stdin__ = _opened(0, "r")  # type: ignore[misc]  # Python sets it likewise
+    sys.stdout = sys.__stdout__ = _opened(1, "w")  # type: ignore[misc]  # Python sets it likewise
+    sys.stderr = sys.__stderr__ = _opened(2, "w")  # type: ignore[misc]  # Python sets it likewise
+
+
+def _opened(descriptor: int, mode: str) -> TextIOWrapper:
+    is_errors = descriptor == 2
+    buffer = open(descriptor, f"{mode}b", closefd=False)  # noqa: SIM115 - it stays open
+    errors = "backslashreplace" if is_errors else "surrogateescape"
+    is_line = is_errors or buffer.isatty()
+    return TextIOWrapper(buffer, encoding="utf-8", errors=errors, line_buffering=is_line)
+
+
+def _import() -> None:
+    """What a run would import."""
+    for folder in _FOLDERS:
+        package = import_module(f"rtchat.{folder}")
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    for library in _LIBRARIES:
+        with suppress(ImportError):  # some come with extras
+            import_module(library)
+
+
+if __name__ == "__main__":
+    _import()
+    main = import_module("rtchat.__main__").main
+    gc.collect()
+    gc.freeze()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.exit(main())

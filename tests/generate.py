@@ -1,0 +1,119 @@
+"""What is written from the table of settings: `.env.example`, and a section of the README.
+
+`python -m tests.generate` writes both. A test compares them with the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rtchat.config import variables
+from rtchat.config.settings import Settings, rows
+from rtchat.config.table import Setting, Variable
+
+ROOT = Path(__file__).parents[1]
+ENV_EXAMPLE = ROOT / ".env.example"
+README = ROOT / "README.md"
+
+_MARKS = "<!-- settings: written by python -m tests.generate -->", "<!-- end of settings -->"
+
+_SECTIONS = """\
+# Variables that rtchat reads: copy this to .env in the folder where you run it, and remove the #
+# from those that you want to set. The environment takes precedence over .env, and an option over
+# both (rtchat --help). A server that .env names gets a key only from .env. --no-env ignores .env.
+
+{account}
+# For the built-in profiles (rtchat config profiles). A key of another vendor is sent to nobody
+# else.
+
+{profiles}
+# Settings
+
+{settings}
+# What follows is read from the environment alone. It has no effect in .env.
+
+{process}"""
+
+
+def env_example(schema: type[Settings] = Settings) -> str:
+    """The text of `.env.example`."""
+    settings = [row for row in rows(schema) if row.variable is not None]
+    outer = [_variable(row) for row in settings if _trust(row) == "no"]
+    return _SECTIONS.format(
+        account=_lines(variables.ACCOUNT),
+        profiles=_lines(variables.PROFILES),
+        settings=_lines(_variable(row) for row in settings if _trust(row) != "no"),
+        process=_lines([*outer, *variables.PROCESS]),
+    )
+
+
+def _trust(row: Setting[Any]) -> str:
+    return "" if row.variable is None else row.variable.dotenv
+
+
+def _variable(row: Setting[Any]) -> Variable:
+    """The variable of a setting with what its row says about it."""
+    assert row.variable is not None
+    text, example = row.help.replace("`", ""), row.example
+    if row.parser.is_switch:
+        text = f"{text.removesuffix('.')}: on or off."
+        example = "on" if example else "off"
+    elif row.variable.dotenv == "text":
+        text += " In .env it cannot be a file."
+    elif isinstance(example, float):
+        example = f"{example:g}"
+    return row.variable._replace(help=text, example=str(example))
+
+
+def _lines(entries: Iterable[Variable]) -> str:
+    return "".join(f"# {entry.help}\n#{entry.name}={entry.example}\n" for entry in entries)
+
+
+def reference(schema: type[Settings] = Settings) -> str:
+    """The settings as Markdown tables, one for each group."""
+    out = []
+    for group, members in groupby(rows(schema), key=lambda row: row.group):
+        out.append(f"\n**{group.title} options**\n\n{_HEAD}")
+        out += [_row(row) for row in members]
+    return "".join(out)
+
+
+_HEAD = "| setting | option | variable | default | meaning |\n|---|---|---|---|---|\n"
+
+
+def _row(row: Setting[Any]) -> str:
+    option = row.option
+    if option and not row.parser.is_switch:
+        option = f"{option} {row.metavar}"
+    options = ", ".join(f"`{text}`" for text in (row.short, option) if text)
+    variable = f"`{row.variable.name}`" if row.variable is not None else ""
+    if _trust(row) == "no":
+        variable += " (not in `.env`)"
+    default = row.show(row.default)
+    cells = (
+        f"`{row.name}`" if row.in_file else "",
+        options.replace("|", "\\|"),
+        variable,
+        "" if default == "none" else f"`{default}`",
+        row.help,
+    )
+    return f"| {' | '.join(cells)} |\n".replace("  ", " ")
+
+
+def readme(text: str, schema: type[Settings] = Settings) -> str:
+    """The README with the settings between the marks."""
+    start, end = _MARKS
+    pattern = f"{re.escape(start)}.*{re.escape(end)}"
+    section = f"{start}\n{reference(schema)}\n{end}"
+    out, count = re.subn(pattern, lambda _: section, text, flags=re.DOTALL)
+    assert count == 1
+    return out
+
+
+if __name__ == "__main__":
+    ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,217 @@
+"""Every part of a library that rtchat uses although the library does not document it.
+
+Each test names such a part and says what it is used for. A failure here with a new version of a
+library means that the part has moved: change its user, or raise the version in `pyproject.toml`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from importlib import import_module
+from io import BytesIO, StringIO
+from typing import Any
+
+import pytest
+import typer
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input.typeahead import get_typeahead
+from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.renderer import CPR_Support
+from prompt_toolkit.shortcuts import PromptSession
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.protocol import Protocol
+
+
+def _parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+# -------------------------------------------------------------------------------------------- typer
+
+
+@pytest.mark.parametrize("arguments", [[], ["--no-such"], ["x", "y"], ["x", "--number", "y"]])
+def test_the_base_of_typers_usage_errors(arguments: list[str]) -> None:
+    """`rtchat.cli` catches them by the class that `BadParameter` inherits from."""
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.command()
+    def command(name: str, number: int = 0) -> None:
+        """Take two arguments."""
+
+    base = typer.BadParameter.__mro__[1]
+    with pytest.raises(base) as caught:
+        app(arguments, standalone_mode=False)
+    assert getattr(caught.value, "format_message")()  # noqa: B009 # the base has no public name
+
+
+# ----------------------------------------------------------------------------------- prompt_toolkit
+
+
+def test_what_is_read_and_called_of_a_prompt() -> None:
+    """`rtchat.ui.prompt` prints above a prompt, and tells Esc from Alt and old keys from new."""
+
+    async def main() -> None:
+        with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+            app = PromptSession[str]().app
+            assert app.renderer.cpr_support in CPR_Support
+            assert app.renderer.waiting_for_cpr is False
+            assert _parameters(app.renderer.report_absolute_cursor_row) == ["row"]
+            assert _parameters(app.renderer.request_absolute_cursor_position) == []
+            assert _parameters(app.renderer.erase)[:1] in ([], ["leave_alternate_screen"])
+            assert len(app.key_processor.input_queue) == 0
+            assert app.erase_when_done is False
+            assert get_typeahead(keys) == []
+            app.before_render += lambda _: None
+
+    asyncio.run(main())
+
+
+# --------------------------------------------------------------------------------------- websockets
+
+
+def test_the_hook_that_follows_redirects() -> None:
+    """`rtchat.client.transport` overrides it, so that no key goes to another host."""
+    asked: list[Exception] = []
+
+    class Connect(connect):
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            asked.append(exc)
+            return exc
+
+    def redirect(connection: ServerConnection, _: Request) -> Response:
+        response = connection.respond(302, "")
+        response.headers["Location"] = "/elsewhere"
+        return response
+
+    async def main() -> None:
+        async with serve(
+            ServerConnection.wait_closed, "127.0.0.1", 0, process_request=redirect
+        ) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(Exception, match="302"):
+                await Connect(f"ws://127.0.0.1:{port}")
+
+    asyncio.run(main())
+    assert len(asked) == 1
+
+
+def test_what_a_connection_to_a_client_overrides_and_calls() -> None:
+    """`rtchat.server.handshake` reads a little at a time, and ends what sends too many pings."""
+    overridden = ("connection_made", "connection_lost", "process_event", "resume_writing")
+    called = ("data_received", "send_data", "ping")
+    for name in (*overridden, *called):
+        assert callable(getattr(ServerConnection, name)), name
+    assert _parameters(Protocol.fail)[:3] == ["self", "code", "reason"]
+    assert "create_connection" in _parameters(serve)
+
+
+def test_the_transport_of_a_connection() -> None:
+    """Both sides abort it where the other does not answer a close."""
+
+    async def main() -> None:
+        async with serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connect(f"ws://127.0.0.1:{port}") as connection:
+                assert not connection.transport.is_closing()
+                connection.transport.abort()
+                await connection.wait_closed()
+                assert connection.transport.is_closing()
+
+    asyncio.run(main())
+
+
+# ------------------------------------------------------------------------------------- markdown-it
+
+
+_RULES = ("blockquote", "heading", "lheading", "list_block", "paragraph", "reference", "table")
+
+
+@pytest.mark.parametrize("name", _RULES)
+def test_a_block_rule_that_is_wrapped(name: str) -> None:
+    """`rtchat.markdown.dialect` calls the parser's own rules within limits of its own."""
+    rule = getattr(import_module("markdown_it.rules_block"), name)
+    assert [each.strip("_") for each in _parameters(rule)] == [
+        "state",
+        "startLine",
+        "endLine",
+        "silent",
+    ]
+
+
+def test_the_rules_that_are_replaced() -> None:
+    """`rtchat.markdown.dialect` replaces them by name."""
+    markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    rules = markdown.get_all_rules()
+    assert {"table", "blockquote", "list", "reference", "heading", "lheading", "paragraph"} <= set(
+        rules["block"]
+    )
+    assert {"normalize", "inline"} <= set(rules["core"])
+    assert markdown.block.ruler.getRules("blockquote")
+
+
+def test_the_state_of_a_block_rule() -> None:
+    """`rtchat.markdown.dialect` reads lines of it and moves its ends."""
+    state = StateBlock("a\nb\n", MarkdownIt(), {}, [])
+    lines = (state.bMarks, state.eMarks, state.tShift, state.sCount)
+    assert [len(each) for each in lines] == [3, 3, 3, 3]
+    assert (state.lineMax, state.line, state.level, state.blkIndent) == (2, 0, 0, 0)
+    assert state.parentType == "root"
+    assert not state.is_code_block(0)
+
+
+def test_the_cells_of_a_row() -> None:
+    """`rtchat.markdown.dialect` reads rows of tables itself."""
+    table = import_module("markdown_it.rules_block.table")
+    assert table.escapedSplit(r"|a|b\|c|") == ["", "a", "b|c", ""]
+
+
+# ------------------------------------------------------------------------------------------- others
+
+
+def test_the_loop_of_an_extended_lexer_runs_any_lexer_of_rules() -> None:
+    """`rtchat.markdown.highlight` goes on in the state in which the code before ended."""
+    lexer = import_module("pygments.lexer")
+    python = import_module("pygments.lexers").get_lexer_by_name("python")
+    context = lexer.LexerContext('"""a\n', 0, ["root"])
+    run = lexer.ExtendedRegexLexer.get_tokens_unprocessed
+    assert "".join(text for _, _, text in run(python, context=context)) == '"""a\n'
+    assert len(context.stack) > 1
+
+
+def test_the_stream_that_the_mcp_client_reads() -> None:
+    """`rtchat.tools.mcp` puts one in its place that limits messages."""
+    stdio = import_module("mcp.client.stdio")
+    assert stdio.TextReceiveStream is import_module("anyio.streams.text").TextReceiveStream
+    assert "TextReceiveStream(" in inspect.getsource(stdio.stdio_client)
+
+
+def test_soundfile_asks_the_object_whether_it_is_seekable() -> None:
+    """`rtchat.audio.files` says no: seeking after each read changes how an MP3 goes on."""
+    soundfile = import_module("soundfile")
+    wav = BytesIO()
+    soundfile.write(wav, [0.0] * 100, 24_000, format="WAV")
+    with soundfile.SoundFile(BytesIO(wav.getvalue())) as sound:
+        asked: list[str] = []
+
+        def is_seekable() -> bool:
+            asked.append("seekable")
+            return False
+
+        sound.seekable = is_seekable
+        sound.read(10)
+    assert asked
+
+
+def test_the_parser_of_dotenv() -> None:
+    """`rtchat.config.sources` fills in variables itself: not from the environment."""
+    parser, variables = import_module("dotenv.parser"), import_module("dotenv.variables")
+    (binding,) = parser.parse_stream(StringIO("A=b${C:-d}\n"))
+    assert (binding.key, binding.value, binding.error) == ("A", "b${C:-d}", False)
+    literal, variable = variables.parse_variables(binding.value)
+    assert (literal.resolve({}), variable.name, variable.default) == ("b", "C", "d")
