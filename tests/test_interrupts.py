@@ -135,7 +135,7 @@ def at_key(program: Program) -> Terminal:
 def at_confirmation(program: Program) -> Terminal:
     assert program.run("once", "hi").code == 0
     terminal = Terminal(program, ["delete", "1"], {}, verb="history", ignores=True)
-    terminal.shows("for good?")
+    terminal.shows("[y/N]")
     return terminal
 
 

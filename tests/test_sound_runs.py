@@ -188,7 +188,7 @@ def test_a_trace_of_a_spoken_conversation_can_be_replayed(program: Program) -> N
     checked = program.run("replay", "--check", "t.jsonl")
     assert checked.code == 0
     assert "question: Well:" in checked.text
-    assert "you said: What is the time?" in checked.text
+    assert "heard: What is the time?" in checked.text
     assert "sent otherwise: 0" in checked.text
     shown = program.run("replay", "--speed", "1000", "t.jsonl")
     assert (shown.code, shown.text) == (0, "It is noon.\n")
