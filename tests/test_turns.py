@@ -7,6 +7,7 @@ import pytest
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
+from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
@@ -41,9 +42,9 @@ def done(*items: Item, reply: str = "r1", status: Status = Status.COMPLETED) -> 
     return ev.ReplyEnded(reply, status, items=items)
 
 
-def replying(*tools: str) -> Units:
+def replying(*tools: str, speech: SpeechOptions = SpeechOptions()) -> Units:  # noqa: B008 - a frozen value
     """Units whose reply has begun; these tools may be called."""
-    units = ready(tools=tools, allowed=tools)
+    units = ready(tools=tools, allowed=tools, speech=speech)
     units.asked()
     units.replies.started(ev.ReplyStarted("r1"))
     return units
@@ -210,6 +211,16 @@ def test_a_lost_session_does_not_stop_a_tool_and_the_next_one_gets_its_output() 
     assert sent(units.turns.session_ready()) == [fx.AddItem(user("hi")), fx.AddItem(CALL)]
     output = fx.AddItem(ToolOutput("c1", "noon"))
     assert sent(units.turns.go_on()) == [output, fx.CreateResponse(TEXT)]
+
+
+def test_a_lost_session_does_not_stop_a_tool_that_the_model_spoke_before() -> None:
+    units = replying("clock", speech=SpeechOptions(speaks=True))
+    units.replies.content(ev.Delta(Channel.AUDIO, "AAAA", "r1", "i1"))
+    assert units.turns.has_begun
+    units.replies.ended(done(CALL))
+    units.turns.calls_requested(done(CALL))
+    assert units.turns.session_lost(GONE) == []
+    assert units.turns.current is not None
 
 
 def test_a_lost_session_ends_a_reply_that_has_begun() -> None:

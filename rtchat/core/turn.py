@@ -163,7 +163,7 @@ class Turn:
         self._rounds += 1
         self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
         self.round = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
-        self.reply, self.audio = self._new_reply(), []
+        self.reply, self.audio, self.is_heard = self._new_reply(), [], False
 
     def _new_reply(self) -> Reply:
         left = self._limits.call_bytes - self._call_bytes
