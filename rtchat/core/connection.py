@@ -33,7 +33,7 @@ RENEW_BEFORE = 60.0
 UNANSWERED = 1000
 """How many commands are remembered in case the server refuses them."""
 ERRORS = 1000
-"""How many harmless errors a server may report between two turns."""
+"""How many non-fatal errors a server may report between two turns."""
 
 ConnectionEvent: TypeAlias = (
     ev.Started | ev.ConnectionOpened | ev.SessionCreated | ev.SessionUpdated | ev.ConnectionLost
@@ -90,7 +90,7 @@ class Connection:
         self._unanswered: dict[str, fx.Command] = {}
         self._sent = 0
         self._errors = 0
-        """How many harmless errors the server reported since the last turn."""
+        """How many non-fatal errors the server reported since the last turn."""
 
     @property
     def has_session(self) -> bool:
