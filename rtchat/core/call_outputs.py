@@ -17,7 +17,7 @@ class CallOutputs:
 
     def __init__(self, connection: Connection, most: int) -> None:
         self._connection = connection
-        self._most = most
+        self._max_refused = most
         self._open: tuple[Call, ...] = ()
         """The last reply's calls of unavailable tools; the user may send their outputs by /raw."""
         self._refused = 0
@@ -64,7 +64,7 @@ class CallOutputs:
 
     def _send(self, calls: Sequence[ToolCall], output: str) -> list[fx.Send]:
         self._refused += len(calls)
-        self._connection.is_spoiled |= self._refused > self._most
+        self._connection.is_spoiled |= self._refused > self._max_refused
         if self._connection.is_spoiled:
             return []
         outputs = (fx.AddItem(ToolOutput(call.call_id, output)) for call in calls)

@@ -104,7 +104,7 @@ class Conversation:
         match event:
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 return self._spoken.transcribed(item_id, text)
-            case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # most events, so tested early
+            case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # the most frequent events
                 return self._replies.content(event)
             case ev.AudioCaptured(audio):
                 return self._spoken.captured(audio)
@@ -182,7 +182,7 @@ class Conversation:
             case ev.NewConversationAsked():
                 return self._start_over()
             case ev.ResumeAsked(number):
-                return self._recall(number)
+                return self._load_conversation(number)
             case ev.ConversationLoaded(kept):
                 return self._resume(kept)
             case ev.ToolsAsked():
@@ -373,7 +373,7 @@ class Conversation:
         yield notice("info", "a new conversation")
         yield from self._connection.connect()
 
-    def _recall(self, number: int | None) -> Iterable[Output]:
+    def _load_conversation(self, number: int | None) -> Iterable[Output]:
         if self._queue.is_empty:
             return [fx.LoadConversation(number)]
         return [notice("error", "a reply is due here: stop it, or wait for it, then /resume")]

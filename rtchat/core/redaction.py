@@ -198,12 +198,12 @@ def _begin(form: str) -> Iterator[str]:
     """Patterns for the beginning of a form, possibly cut off by the end of the text."""
     first, second = form[0], form[1]
     yield f"{re.escape(first)}(?:\\Z|[{re.escape(second)}{_ESCAPES}])"
-    yield from map(_or_cut, _encodings(first)[1:])
+    yield from map(_possibly_cut, _encodings(first)[1:])
 
 
-def _or_cut(text: str) -> str:
+def _possibly_cut(text: str) -> str:
     """A pattern for a text, possibly cut off by the end of the searched text."""
-    rest = f"(?:\\Z|{_or_cut(text[1:])})" if text[1:] else ""
+    rest = f"(?:\\Z|{_possibly_cut(text[1:])})" if text[1:] else ""
     return re.escape(text[0]) + rest
 
 

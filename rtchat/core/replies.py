@@ -215,9 +215,9 @@ class Replies:
             refused = self._calls.refuse(event.items)
             is_ours = self.turn is not None and self.turn.server_was_busy
             return [*refused, *(self.ask() if is_ours else [])]
-        return [*self.show(turn, turn.reply.finish(event.items)), *self._over(turn, event)]
+        return [*self.show(turn, turn.reply.finish(event.items)), *self._reply_ended(turn, event)]
 
-    def _over(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
+    def _reply_ended(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
         wait = server_errors.limit_wait(event)
         is_first = not (turn.waited or turn.has_begun)
         if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:

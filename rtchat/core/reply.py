@@ -108,7 +108,7 @@ class Reply:
         part = self._part(delta.item_id, delta.content_index, delta.channel)
         if part is None or part.final is not None:  # the final text contains the piece
             return ""
-        part.add(self._within(delta.text))
+        part.add(self._truncated(delta.text))
         part.held = delta.held
         return self._show()
 
@@ -117,7 +117,7 @@ class Reply:
         part = self._part(event.item_id, event.content_index, event.channel)
         if part is None:
             return ""
-        part.settle(self._within(event.text, part.size))
+        part.settle(self._truncated(event.text, part.size))
         part.done = True
         return self._show()
 
@@ -128,7 +128,7 @@ class Reply:
             part = self._part(event.item_id, event.content_index, Channel.TEXT)
         if part is None:
             return ""
-        part.settle(self._within(event.part.text, part.size))
+        part.settle(self._truncated(event.part.text, part.size))
         part.done = True
         return self._show()
 
@@ -185,11 +185,11 @@ class Reply:
         for index, content in enumerate(item.parts):
             known = self._parts.get((item.id, index))
             if known is not None:
-                known.settle(self._within(content.text, known.size))
+                known.settle(self._truncated(content.text, known.size))
             elif content.text and content.text not in arrived:
                 part = self._part(item.id, index, Channel.TEXT)
                 if part is not None:
-                    part.settle(self._within(content.text))
+                    part.settle(self._truncated(content.text))
 
     def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
         if channel not in _TEXT_CHANNELS:
@@ -202,7 +202,7 @@ class Reply:
             self._parts[item_id, index] = part = _Part(channel)
         return part if part.channel is channel else None
 
-    def _within(self, text: str, replaced: int = 0) -> str:
+    def _truncated(self, text: str, replaced: int = 0) -> str:
         """The text, truncated to the reply's limit; it replaces `replaced` bytes."""
         if self._limits is None:
             return text

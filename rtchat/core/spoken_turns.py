@@ -60,12 +60,12 @@ class SpokenTurns:
     def toggle_microphone(self) -> list[Output]:
         """Turn the microphone on or off."""
         if self._speech.is_there:
-            return self._turn_microphone()
+            return self._switch_microphone()
         gone = "the microphone is gone: start rtchat again to have one"
         none = "there is no microphone here: rtchat talk --voice has one"
         return [notice("error", gone if self._speech.options.has_microphone else none)]
 
-    def _turn_microphone(self) -> list[Output]:
+    def _switch_microphone(self) -> list[Output]:
         audio = self._speech.toggle()
         out: list[Output] = [self._show_microphone()]
         if self._speech.is_on and self._connection.phase is Phase.DOWN:
@@ -95,7 +95,7 @@ class SpokenTurns:
         was_there = speech.is_there
         speech.is_there = was_there and not is_gone
         if speech.is_on:
-            out += self._turn_microphone()
+            out += self._switch_microphone()
         elif speech.is_there != was_there:
             out.append(self._show_microphone())
         return [*out, *self._queue.lose_microphone(problem, is_turn_due=is_turn_due)]
@@ -130,7 +130,7 @@ class SpokenTurns:
         if item_id and item_id in self._queue.item_ids:
             return []  # a repeated event
         if not self._speech.listens:
-            self._name_question(item_id)
+            self._set_item_id(item_id)
             return []
         if not self._speech.is_turn():
             return [notice("detail", "ignored a turn that the server began without audio")]
@@ -138,12 +138,12 @@ class SpokenTurns:
         question.item_id = item_id
         self._await_transcript(question)
         turn = self._turns.current
-        if turn is None or not self._goes_on(turn):
+        if turn is None or not self._continues(turn):
             return self._turns.begin_spoken(question)
         question.in_session = True  # and is answered after the current turn
         return self._queue.say(question)
 
-    def _name_question(self, item_id: str) -> None:
+    def _set_item_id(self, item_id: str) -> None:
         turn = self._turns.current
         if turn is not None and turn.question.is_spoken and not turn.question.item_id:
             turn.question.item_id = item_id
@@ -153,7 +153,7 @@ class SpokenTurns:
         if self._speech.options.transcribes:
             self._speech.expect(question.item_id, question)
 
-    def _goes_on(self, turn: Turn) -> bool:
+    def _continues(self, turn: Turn) -> bool:
         """Whether a turn continues although the user spoke in the meantime."""
         options = self._speech.options
         is_server_busy = self._replies.is_due or not options.replies

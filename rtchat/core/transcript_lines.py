@@ -29,9 +29,9 @@ class TranscriptLines:
         """Reserve the next line for this turn, whose transcript may arrive later."""
         self._current.add(Delta(Channel.TEXT, "", item_id=item_id))
 
-    def add(self, heard: Delta) -> str:
+    def add(self, delta: Delta) -> str:
         """Add a piece of the transcript of a turn."""
-        text = Delta(Channel.TEXT, heard.text, item_id=heard.item_id, held=heard.held)
+        text = Delta(Channel.TEXT, delta.text, item_id=delta.item_id, held=delta.held)
         return self._show(self._current.add(text))
 
     def end_turn(self, item_id: str, text: str = "") -> str:

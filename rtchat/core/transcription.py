@@ -72,7 +72,7 @@ class Transcription:
         """The audio of turns without a transcript yet, by item id."""
         self._awaited = ""
         """The id of the first such turn, for which the others wait."""
-        self._passed: set[str] = set()
+        self._skipped: set[str] = set()
         """The ids of the turns that are no longer waited for."""
         self._is_stopping = False
         self._input_ended = False
@@ -154,7 +154,7 @@ class Transcription:
                 case sg.SessionLost(problem, will_retry):
                     self._lose_session(problem, will_retry=will_retry)
                 case sg.SessionUnusable(problem):
-                    self._over(problem)
+                    self._finish(problem)
                 case _ if not isinstance(output, sg.Signal):
                     self._do(output)
                 case _:
@@ -171,26 +171,26 @@ class Transcription:
     def _lose_session(self, problem: Problem, *, will_retry: bool) -> None:
         self._input_ended |= self._is_stopping
         if not will_retry:
-            self._over(problem)
+            self._finish(problem)
             return
         self._is_ending = False
         self._show_text(self._text.turn_page())
         self._speech.closed()
         self._speech.hold_first(self._untranscribed.values())
         self._untranscribed.clear()
-        self._passed.clear()
+        self._skipped.clear()
         self._awaited = ""
         self._commit = self._clear = ""
 
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
-        elif self._is_about_commit(error) and self._nothing_is_left:
+        elif self._is_about_commit(error) and self._commit_error_is_expected:
             pass
         elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
-            self._over(server_errors.refused_settings(error))
+            self._finish(server_errors.refused_settings(error))
         elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
-            self._over(server_errors.of_error(error))
+            self._finish(server_errors.of_error(error))
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
@@ -204,7 +204,7 @@ class Transcription:
         return error.event_id == self._commit
 
     @property
-    def _nothing_is_left(self) -> bool:
+    def _commit_error_is_expected(self) -> bool:
         """Whether no audio remained to be committed: all of it is in turns, or the input failed,
         which was reported."""
         is_done = self._has_parts and self._uncommitted < SHORTEST_MS * BYTES_A_MS
@@ -222,7 +222,7 @@ class Transcription:
                 self._do(fx.Disconnect())
                 message = "the server sent nothing for too long"
                 hint = "give it longer with --timeout and --connect-timeout"
-                self._over(Problem(ExitCode.LINK, message, hint))
+                self._finish(Problem(ExitCode.LINK, message, hint))
             case _:
                 pass
 
@@ -264,14 +264,14 @@ class Transcription:
     def _wait_in_order(self) -> None:
         """Wait for the first turn without a transcript: servers may transcribe several turns at the
         same time, and they are shown in order."""
-        first = next((item for item in self._untranscribed if item not in self._passed), "")
+        first = next((item for item in self._untranscribed if item not in self._skipped), "")
         if first != self._awaited:
             self._awaited = first
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE) if first else fx.ClearTimer(ev.Timer.HEARD))
 
     def _stop_waiting(self, item_id: str) -> None:
         """Stop waiting for the transcript of a turn; if it arrives late, it is out of order."""
-        self._passed.add(item_id)
+        self._skipped.add(item_id)
         self._end_turn(item_id)
         self._wait_in_order()
 
@@ -297,7 +297,7 @@ class Transcription:
         self._input_ended, self._input_ended_at = True, self._time.now
         has_audio = self._connection.is_ready or self._speech.has_audio
         if problem is not None and not has_audio:
-            self._over(problem)  # no audio is left to transcribe
+            self._finish(problem)  # no audio is left to transcribe
             return
         if problem is not None:
             self._exit = problem.exit
@@ -319,14 +319,14 @@ class Transcription:
 
     def _end_if_done(self) -> None:
         if self._is_ending and not self._clear and not self._untranscribed:
-            self._over(None)
+            self._finish(None)
 
     def _leave(self, exit_code: ExitCode) -> None:
         if self._text.all:
             self._end_text(Status.CANCELLED, None)
         self._stop(exit_code)
 
-    def _over(self, problem: Problem | None) -> None:
+    def _finish(self, problem: Problem | None) -> None:
         """End the transcription, because of a problem if there is one."""
         self._end_text(Status.COMPLETED if problem is None else Status.INCOMPLETE, problem)
         self._stop(self._exit if problem is None else problem.exit)

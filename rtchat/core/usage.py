@@ -21,7 +21,7 @@ class UsageMeter:
 
     def __init__(self, budget: Budget) -> None:
         self.replies = 0
-        self._costs = budget
+        self._budget = budget
         self._usage = Usage()
         self._spent: float | None = None
         self._limits: tuple[RateLimit, ...] = ()
@@ -50,19 +50,19 @@ class UsageMeter:
 
     def bill(self, usage: Usage | None, model: str) -> float | None:
         """The cost of this usage in US dollars; None if it is not known."""
-        rate = self._costs.rate(model)
+        rate = self._budget.rate(model)
         return None if usage is None or rate is None else cost(usage, rate)
 
     def over_budget(self) -> Problem | None:
         """The problem if the budget is spent, else None."""
-        most = self._costs.most
+        most = self._budget.most
         if most is None or self._spent is None or self._spent < most:
             return None
         return server_errors.spent(self._spent, most)
 
     def price_unknown(self, model: str) -> bool:
         """Whether there is a budget, but no known price for this model."""
-        return self._costs.most is not None and self._costs.rate(model) is None
+        return self._budget.most is not None and self._budget.rate(model) is None
 
     def limit(self, limits: tuple[RateLimit, ...], now: float) -> None:
         """The server reported its rate limits."""
