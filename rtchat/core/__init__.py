@@ -1,6 +1,6 @@
 """The conversation without I/O: events in, effects out, no clock and no randomness of its own.
 
-Imports nothing else of the package, and nothing that reaches the outside world. Start at
-`events.py` and `effects.py` for the vocabulary, then `conversation.py`, which gives each event to
-one of the units that it names. `errors.py` has what can go wrong and the exit codes.
+Imports nothing else from the package, and nothing that does I/O. Start with the events and effects
+in `events.py` and `effects.py`, then read `conversation.py`, which passes each event to one of the
+units it lists. `errors.py` defines the errors and the exit codes.
 """

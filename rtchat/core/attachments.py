@@ -1,7 +1,7 @@
 """The files for the next question, and which of them were already sent to the session.
 
-A server that listens turns speech into questions by itself, so files for such a question are sent
-beforehand, and deleted again if the user detaches them.
+A server that detects turns makes questions from speech by itself, so files for such a question are
+sent in advance, and deleted again if the user detaches them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Attachments:
         self._mode = shared.mode
         self._files: list[Attached] = []
         self._unsent: list[Attached] = []
-        self._told: list[str] = []
+        self._sent_ids: list[str] = []
         """The ids of this session's items that hold attached files."""
         self._items = 0
 
     def describe(self) -> str:
-        """A numbered line for each."""
+        """List the files, one numbered line each."""
         lines = [f"{number}  {file.name}" for number, file in enumerate(self._files, start=1)]
         return "\n".join(lines) or "nothing is attached"
 
@@ -38,16 +38,16 @@ class Attachments:
         self._unsent.append(file)
         hint = " (/detach removes it)" if self._mode is Mode.CHAT else ""
         shown = notice("info", f"{file.name} attached to the next question{hint}")
-        return [shown, *self._tell_speaking()]
+        return [shown, *self._send_while_speaking()]
 
     def take(self) -> tuple[Part, ...]:
-        """Return all files for a question that is asked now, and forget them."""
+        """Return the parts of all files for the question being asked, and forget the files."""
         parts = tuple(file.part for file in self._files)
-        self._files, self._unsent, self._told = [], [], []
+        self._files, self._unsent, self._sent_ids = [], [], []
         return parts
 
     def detach(self, number: int | None) -> list[Output]:
-        """Detach one file, or all."""
+        """Detach one file, numbered from 1, or all files if `number` is None."""
         if not self._files:
             return [notice("error", "nothing is attached")]
         if number is None:
@@ -63,30 +63,30 @@ class Attachments:
 
     def _remove(self, removed: list[Attached]) -> list[Output]:
         """Delete the session's items; the remaining files have to be sent again."""
-        told, self._told = self._told, []
+        sent_ids, self._sent_ids = self._sent_ids, []
         self._unsent = [*self._files]
         out: list[Output] = []
         if self._connection.has_session:
-            out += [self._connection.send(fx.Delete(item_id)) for item_id in told]
-        out += self._tell_speaking()
+            out += [self._connection.send(fx.Delete(item_id)) for item_id in sent_ids]
+        out += self._send_while_speaking()
         if names := ", ".join(file.name for file in removed):
             out.append(notice("info", f"no longer attached: {names}"))
         return out
 
     def session_closed(self) -> None:
-        """Another session has none of them."""
-        self._unsent, self._told, self._items = [*self._files], [], 0
+        """The session is closed; the next one has none of the files."""
+        self._unsent, self._sent_ids, self._items = [*self._files], [], 0
 
-    def _tell_speaking(self) -> list[Output]:
+    def _send_while_speaking(self) -> list[Output]:
         return self.tell() if self._speech.is_speaking else []
 
     def tell(self) -> list[Output]:
-        """Send the files that the session does not have yet, if the server makes a question of
-        speech by itself: what goes with that is to be there."""
+        """Send the files that the session does not have yet, if the server detects turns: it may
+        make a question from speech at any time."""
         if not self._speech.listens or not self._unsent:
             return []
         self._items += 1
         item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
-        self._told.append(item.id)
+        self._sent_ids.append(item.id)
         self._unsent = []
         return [self._connection.send(fx.AddItem(item))]

@@ -1,4 +1,4 @@
-"""The audio formats that a session was asked for, and those that its server reports."""
+"""The audio formats requested for a session, and those that its server reports."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class AudioFormats:
         self._reported = [AudioFormat(), AudioFormat()]
 
     def reset(self) -> None:
-        """There is a new session; its server has reported nothing yet."""
+        """Forget the reported formats: a new session begins."""
         self._reported = [AudioFormat(), AudioFormat()]
 
     def note(self, session: SessionCreated | SessionUpdated) -> None:
-        """Remember what the server reports."""
+        """Remember the formats that the server reports."""
         for index, reported in enumerate((session.input_format, session.output_format)):
             if reported is not None:
                 self._reported[index] = reported
 
     def problem(self) -> Problem | None:
-        """The problem if the server's formats differ from what was asked for, else None."""
+        """The problem if the server's formats differ from those requested, else None."""
         verbs = "takes", "sends"
         for verb, reported, rate in zip(verbs, self._reported, self._rates, strict=True):
             if rate and not reported.fits(rate):

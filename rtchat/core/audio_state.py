@@ -1,5 +1,5 @@
-"""The audio of the microphone: what the server was sent, what of it was said, and what is kept
-while there is no session. Audio is PCM16, mono, 24 kHz.
+"""The audio from the microphone: what was sent to the server, which part of it is speech, and what
+is buffered while there is no session. Audio is PCM16, mono, 24 kHz.
 """
 
 from __future__ import annotations
@@ -14,97 +14,99 @@ from rtchat.core.question import Question
 from rtchat.core.values import BYTES_A_MS, value
 
 SHORTEST_MS = 100
-"""OpenAI's server refuses to commit less."""
+"""The shortest turn in milliseconds: OpenAI's server refuses to commit less audio."""
 HELD_MS = 60_000
-"""How much of what is said while there is no session is kept for the next one."""
+"""Milliseconds of audio buffered for the next session while there is none."""
 TAIL_MS = 3_000
-"""The silence that lets a server end a turn whose microphone is gone; few are asked to wait for
-more."""
+"""Milliseconds of silence sent after the microphone is lost, so that the server ends the turn. Few
+servers are configured to wait longer."""
 AWAITING_TRANSCRIPT = 8
-"""How many turns may wait to be written down."""
+"""How many turns may wait for their transcripts."""
 TURNS = 100
-"""How many turns a server may begin beyond those that the audio of the session accounts for."""
+"""How many more turns a server may begin than the audio sent in the session can contain."""
 BEFORE_MS = 5_000
-"""How much is kept of what was sent before anybody spoke: the server tells late when that began."""
+"""Milliseconds of sent audio kept while the user is not speaking: the server reports the start of
+speech late."""
 MOST_MS = 600_000
-"""How much is kept of a turn that nobody ends, or that a server has not got to: it has a file much
-faster than it can hear it."""
+"""Milliseconds of audio kept of a turn that is not ended, or of a file that the server has not yet
+processed: a file is sent much faster than real time."""
 PIECE_MS = 10_000
-"""How much at once is told again: servers refuse an event of more than a few minutes."""
+"""Milliseconds of audio per event when buffered audio is sent: servers refuse events with more than
+a few minutes."""
 
 
 @value
 class SpeechOptions:
-    """How a conversation is spoken."""
+    """The audio options of a conversation."""
 
     speaks: bool = False
-    """Replies are to be heard."""
+    """Replies are played."""
     has_microphone: bool = False
     push_to_talk: bool = True
-    """The user ends a turn; else the server does, that listens all the time."""
+    """The user ends each turn; otherwise the server does, and receives all audio."""
     replies: bool = True
-    """The server replies by itself to a turn that it has ended."""
+    """The server replies by itself to the turns that it detects."""
     interrupts: bool = True
-    """The user's speech stops a reply."""
+    """The user's speech interrupts a reply."""
     transcribes: bool = True
-    """The server says what it has heard."""
+    """The server sends transcripts of the user's speech."""
     stores_audio: bool = False
-    """The audio itself is kept on disk."""
+    """The audio itself is saved with the conversation."""
     input_rate: int = 0
-    """Samples per second of the PCM that the server is sent; 0 for none."""
+    """Samples per second of the PCM sent to the server; 0 for none."""
     output_rate: int = 0
-    """The same for what it is asked to send."""
+    """Samples per second of the PCM requested from the server; 0 for none."""
 
 
 class Speech:
-    """What is known of the microphone and its audio."""
+    """The state of the microphone and its audio."""
 
     def __init__(self, options: SpeechOptions, *, from_file: bool = False) -> None:
-        """`from_file`: the microphone is a file, of which nothing may be lost."""
+        """`from_file`: the audio comes from a file, and none of it may be lost."""
         self.options = options
         self._from_file = from_file
         self.is_there = options.has_microphone
-        """Whether there is a microphone, and not gone."""
+        """Whether there is a microphone that was not lost."""
         self.is_on = self.listens
         self.awaiting_transcript: dict[str, Question] = {}
-        """What was said and is not written down yet, by the id of its item."""
+        """Spoken questions without a transcript yet, by item id."""
         self.echo = EchoDetector()
         self._sent = bytearray()
-        """The last audio that this session's server was given,"""
+        """The most recent audio sent in this session."""
         self._forgotten = 0
-        """and how many bytes of it there were before."""
+        """How many bytes were sent before `_sent`."""
         self._turns = 0
-        """How many turns it has made of it."""
-        self._from: int | None = None
-        self._until: int | None = None
-        """The milliseconds of the session at which the user began to speak, and stopped."""
+        """How many turns the server has made in this session."""
+        self._start_ms: int | None = None
+        self._end_ms: int | None = None
+        """When the user started and stopped speaking, in milliseconds of the session's audio."""
         self._held: deque[bytes] = deque()
-        """What was said while there was no session."""
+        """The audio captured while there was no session."""
         self._turn = bytearray()
-        """What was said of a turn that is made by hand."""
+        """The audio of the current push-to-talk turn."""
 
     @property
     def listens(self) -> bool:
-        """Whether the server hears all that the microphone gives, and says when a turn is over."""
+        """Whether the server receives all audio from the microphone and detects turns."""
         return self.options.has_microphone and not self.options.push_to_talk
 
     @property
     def has_audio(self) -> bool:
-        """Whether there is any that the server has made no turn of."""
+        """Whether there is audio that is not part of a turn yet."""
         return bool(self._sent or self._held)
 
     @property
     def holds(self) -> bool:
-        """Whether something was said that waits for a session."""
+        """Whether audio is waiting for a session."""
         return bool(self._held)
 
     @property
     def is_speaking(self) -> bool:
         """Whether the user is in the middle of a turn."""
-        return self._from is not None
+        return self._start_ms is not None
 
     def captured(self, audio: bytes, *, has_session: bool) -> AppendAudio | None:
-        """The next audio, and what the server is to be told of it."""
+        """Take the next audio from the microphone; return the command that sends it, if any."""
         if not self.is_there:
             return None
         if self.options.push_to_talk:
@@ -113,7 +115,7 @@ class Speech:
                 del self._turn[: -MOST_MS * BYTES_A_MS]
             return None
         if not self.is_on:
-            audio = bytes(len(audio))  # in silence, a server can still tell that a turn is over
+            audio = bytes(len(audio))  # silence lets the server detect the end of a turn
         if has_session:
             return self._send(audio)
         if self.is_on:
@@ -123,7 +125,7 @@ class Speech:
     def _send(self, audio: bytes) -> AppendAudio:
         self._sent += audio
         is_needed = self._from_file or self.is_speaking
-        self._forget(len(self._sent) - (MOST_MS if is_needed else BEFORE_MS) * BYTES_A_MS)
+        self._discard(len(self._sent) - (MOST_MS if is_needed else BEFORE_MS) * BYTES_A_MS)
         return AppendAudio(audio, live=True)
 
     def _hold(self, audio: bytes) -> None:
@@ -131,13 +133,14 @@ class Speech:
         while not self._from_file and sum(map(len, self._held)) > HELD_MS * BYTES_A_MS:
             self._held.popleft()
 
-    def _forget(self, size: int) -> None:
+    def _discard(self, size: int) -> None:
         if size > 0:
             del self._sent[:size]
             self._forgotten += size
 
     def toggle(self) -> bytes | None:
-        """The microphone's key. By hand the second time ends a turn, and this is it."""
+        """Turn the microphone on or off. With push-to-talk, turning it off ends a turn: return its
+        audio."""
         self.is_on = not self.is_on
         if not self.options.push_to_talk or self.is_on:
             return None
@@ -146,7 +149,7 @@ class Speech:
         return audio
 
     def give_up(self) -> bool:
-        """No session will come by itself: nobody is listened to; whether anybody was."""
+        """Turn the microphone off as no session can be made. Return whether it was on."""
         was_on = self.listens and self.is_on
         if was_on:
             self.is_on = False
@@ -154,68 +157,69 @@ class Speech:
         return was_on
 
     def drop(self) -> bool:
-        """What is being said of a turn that is made by hand is not meant; whether there was any."""
+        """Discard the current push-to-talk turn. Return whether there was one."""
         is_talking = self.options.push_to_talk and self.is_on
         if is_talking:
             self.toggle()
         return is_talking
 
     def started(self, start_ms: int) -> None:
-        """The server hears the user."""
+        """The server detected speech."""
         if self.listens:
-            self._from, self._until = start_ms, None
+            self._start_ms, self._end_ms = start_ms, None
 
     def is_turn(self) -> bool:
-        """Whether the server was sent enough audio to begin another turn."""
+        """Count another turn of the server. Return whether enough audio was sent for it."""
         self._turns += 1
         audio = self._forgotten + len(self._sent)
         return self._turns <= TURNS + audio / (SHORTEST_MS * BYTES_A_MS)
 
     def stopped(self, end_ms: int) -> None:
-        """It does not any more."""
-        self._until = end_ms
+        """The server detected the end of speech."""
+        self._end_ms = end_ms
 
     def committed(self) -> bytes:
-        """The server made a turn of it: this is what was said."""
-        if self._from is None:
+        """The server ended a turn. Return the turn's audio."""
+        if self._start_ms is None:
             return b""
         size = len(self._sent)
-        first, end = self._place(self._from, 0), self._place(self._until, size)
+        first, end = self._offset(self._start_ms, 0), self._offset(self._end_ms, size)
         audio = bytes(self._sent[first:end])
-        self._forget(end)
-        self._from = self._until = None
+        self._discard(end)
+        self._start_ms = self._end_ms = None
         return audio
 
-    def _place(self, ms: int | None, otherwise: int) -> int:
-        """Where a millisecond of the session is in what was sent; a server may say anything."""
-        place = -1 if ms is None else ms * BYTES_A_MS - self._forgotten
-        return place if 0 <= place <= len(self._sent) else otherwise
+    def _offset(self, ms: int | None, default: int) -> int:
+        """The offset of this millisecond in `_sent`; `default` if unknown or out of range."""
+        offset = -1 if ms is None else ms * BYTES_A_MS - self._forgotten
+        return offset if 0 <= offset <= len(self._sent) else default
 
     def expect(self, item_id: str, question: Question) -> None:
-        """What was said will be written down; a server that never does is not waited for."""
+        """Wait for the transcript of a question. The oldest question is dropped if too many
+        wait."""
         self.awaiting_transcript[item_id] = question
         if len(self.awaiting_transcript) > AWAITING_TRANSCRIPT:
             del self.awaiting_transcript[next(iter(self.awaiting_transcript))]
 
     def closed(self) -> None:
-        """There is no session any more. What was said and made no turn is for the next, also what
-        this one had not taken for speech yet: it may have been gone for a while."""
-        self._from, self._until = self._from or 0, None
-        if said := self.committed():
-            self._held.appendleft(said)
+        """The session is closed. Keep the audio that is not part of a turn for the next session,
+        even if no speech was detected in it: the connection may have been lost for a while."""
+        self._start_ms, self._end_ms = self._start_ms or 0, None
+        if audio := self.committed():
+            self._held.appendleft(audio)
         self._sent.clear()
         self._forgotten = self._turns = 0
         self.awaiting_transcript.clear()
 
-    def hold_first(self, said: Iterable[bytes]) -> None:
-        """Before all else the next session is told this."""
-        self._held.extendleft(reversed(list(said)))
+    def hold_first(self, turns: Iterable[bytes]) -> None:
+        """Put the audio of these turns before all other audio for the next session."""
+        self._held.extendleft(reversed(list(turns)))
 
     def opened(self) -> Iterator[AppendAudio]:
-        """There is a session; it is told what was said meanwhile."""
+        """There is a session: send it the audio captured in the meantime."""
         while self._held and not self.options.push_to_talk:
             held = self._held.popleft()
             for start in range(0, len(held), PIECE_MS * BYTES_A_MS):
                 piece = held[start : start + PIECE_MS * BYTES_A_MS]
-                # It is late already, and comes all at once: no reason to drop it.
+                # This audio is late already, so it need not be dropped for being late.
                 yield replace(self._send(piece), live=False)

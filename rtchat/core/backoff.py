@@ -1,4 +1,4 @@
-"""How long a session waits for a server, and when it connects again."""
+"""How long a session waits for a server, and when it reconnects."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from rtchat.core.values import value
 
 RETRIES = 5
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
-"""Seconds before a new attempt: doubling, and up to a quarter less so that clients spread out."""
+"""Seconds before a new attempt. The delay doubles each time and is shortened by up to a quarter, so
+that clients do not all reconnect at once."""
 LONGEST_LIMIT_WAIT = 30.0
-"""Seconds that a server may ask for and be waited for without asking the user."""
+"""The longest wait, in seconds, that is made at a server's request without asking the user."""
 
 
 @value
@@ -16,13 +17,13 @@ class Timeouts:
     """How long to wait, in seconds."""
 
     start: float = 10.0
-    """From the open socket to the session that took our settings."""
+    """From opening the socket until the session accepts the settings."""
     reply: float = 60.0
-    """Without a word from the server while a reply is due."""
+    """Without any event from the server while a reply is pending."""
 
 
 def backoff(attempts: int, retry_after: float | None) -> float | None:
-    """The seconds before connecting again after so many attempts; None if it is to be given up."""
+    """The seconds to wait before reconnecting after this many attempts; None to give up."""
     least = retry_after or 0.0
     if attempts >= RETRIES or least > LONGEST_LIMIT_WAIT:
         return None

@@ -1,5 +1,5 @@
-"""The outputs that a session still needs for the calls in it: without them a server may accept no
-question.
+"""The outputs that the calls in a session still need. Without them a server may refuse further
+questions.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from rtchat.core.values import Item, ToolCall, ToolOutput
 
 
 class CallOutputs:
-    """The calls of one session. After `most` refused calls another session is used instead."""
+    """The calls of one session. The session is replaced after more than `most` refused calls."""
 
     def __init__(self, connection: Connection, most: int) -> None:
         self._connection = connection
-        self._most = most
+        self._max_refused = most
         self._open: tuple[Call, ...] = ()
-        """Calls of the last reply to unavailable tools: the user may answer them by /raw."""
+        """The last reply's calls of unavailable tools; the user may send their outputs by /raw."""
         self._refused = 0
         """How many calls were refused because they came too late."""
         self._seen: set[str] = set()
         """The ids of the calls that have an output or will get one."""
 
     def reset(self) -> None:
-        """There is another session."""
+        """Forget the calls: another session begins."""
         self._open, self._refused = (), 0
         self._seen.clear()
 
@@ -40,7 +40,7 @@ class CallOutputs:
         self.note(calls)
 
     def given(self, call_id: str) -> None:
-        """The user gave the output of a call."""
+        """The user sent the output of a call."""
         self._open = tuple(
             call
             for call in self._open
@@ -53,8 +53,8 @@ class CallOutputs:
         return self._send([call for call in calls if isinstance(call, ToolCall)], UNAVAILABLE)
 
     def refuse(self, items: Iterable[Item]) -> list[fx.Send]:
-        """Send an output for each call that is not made. One that has an output already, as when a
-        server repeats the end of a reply, gets no second."""
+        """Send an output for each call that is not made. A call that already has one, as when a
+        server repeats the end of a reply, gets no second output."""
         if self._connection.is_spoiled:
             return []
         calls = {item.call_id: item for item in items if isinstance(item, ToolCall)}
@@ -64,7 +64,7 @@ class CallOutputs:
 
     def _send(self, calls: Sequence[ToolCall], output: str) -> list[fx.Send]:
         self._refused += len(calls)
-        self._connection.is_spoiled |= self._refused > self._most
+        self._connection.is_spoiled |= self._refused > self._max_refused
         if self._connection.is_spoiled:
             return []
         outputs = (fx.AddItem(ToolOutput(call.call_id, output)) for call in calls)

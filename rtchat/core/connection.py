@@ -1,6 +1,6 @@
-"""The connection: made, configured, lost, made again, and the commands sent on it.
+"""The connection: connecting, configuring, reconnecting, and the commands sent on it.
 
-Used by `Conversation` and by `Transcription`.
+Used by `Conversation` and `Transcription`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from rtchat.core.signals import (
 )
 
 RENEW_BEFORE = 60.0
-"""Seconds before the end of a session (OpenAI's last 60 minutes) at which a new one is made."""
+"""How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
 UNANSWERED = 1000
 """How many commands are remembered in case the server refuses them."""
 ERRORS = 1000
-"""How many harmless errors a server may report between two turns."""
+"""How many non-fatal errors a server may report between two turns."""
 
 ConnectionEvent: TypeAlias = (
     ev.Started | ev.ConnectionOpened | ev.SessionCreated | ev.SessionUpdated | ev.ConnectionLost
@@ -41,20 +41,20 @@ ConnectionEvent: TypeAlias = (
 
 
 class Phase(StrEnum):
-    """Where the connection is."""
+    """The state of the connection."""
 
     DOWN = "down"
-    """No connection, and none on the way."""
+    """No connection, and none being made."""
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
     READY = "ready"
     RETRYING = "retrying"
-    """A timer runs; then CONNECTING."""
+    """A timer is running; CONNECTING follows."""
 
 
 class Connection:
     """One connection after another. `renews` is whether a session is replaced before it expires,
-    and `resumes` whether a new session can go on where the last one ended."""
+    and `resumes` whether a new session can continue where the last one ended."""
 
     def __init__(
         self,
@@ -75,10 +75,10 @@ class Connection:
         """How long the last connection took to become ready."""
         self.is_renewal_due = False
         self.is_spoiled = False
-        """Whether this session can take no more questions: it has calls without outputs, or more
-        content than the limits allow."""
+        """Whether this session cannot be used for further questions: it has calls without outputs,
+        or more content than the limits allow."""
         self.last_error: ev.ServerProblem | None = None
-        """The last error since a reply began: it may explain why the connection is lost."""
+        """The last error since a reply began; it may explain a lost connection."""
         self._options = options
         self._time = time
         self._timeouts = timeouts
@@ -90,7 +90,7 @@ class Connection:
         self._unanswered: dict[str, fx.Command] = {}
         self._sent = 0
         self._errors = 0
-        """How many harmless errors came since the last turn."""
+        """How many non-fatal errors the server reported since the last turn."""
 
     @property
     def has_session(self) -> bool:
@@ -99,16 +99,16 @@ class Connection:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the session has our settings."""
+        """Whether the session has accepted the settings."""
         return self.phase is Phase.READY
 
     @property
     def is_configuring(self) -> bool:
-        """Whether settings were sent that the server has not answered."""
+        """Whether the server has yet to answer a `session.update`."""
         return any(isinstance(command, fx.Configure) for command in self._unanswered.values())
 
     def handle(self, event: ConnectionEvent) -> list[Output]:
-        """What to do about an event of the connection."""
+        """Handle an event of the connection."""
         match event:
             case ev.Started():
                 return self.connect()
@@ -128,7 +128,7 @@ class Connection:
     # ---------------------------------------------------------------------------- making a session
 
     def connect(self) -> list[Output]:
-        """Make a connection; one that is open is replaced."""
+        """Connect, replacing an open connection."""
         self.phase = Phase.CONNECTING
         self._began = self._time.now
         self.last_error = None
@@ -147,7 +147,7 @@ class Connection:
         return out
 
     def configure(self) -> list[Output]:
-        """Send the settings again, as they have changed."""
+        """Send the changed settings."""
         return [self.send(fx.Configure(self._options.session))] if self.has_session else []
 
     def _configured(self, model: str) -> list[Output]:
@@ -168,7 +168,7 @@ class Connection:
         return [fx.ClearTimer(ev.Timer.START), SessionReady(model or self.model, self.seconds)]
 
     def settings_refused(self, error: ev.ServerProblem) -> list[Output]:
-        """The server did not accept a change of the settings."""
+        """The server refused the settings."""
         problem = server_errors.refused_settings(error)
         if self.phase is Phase.CONFIGURING:
             return self._unusable(problem)
@@ -176,7 +176,7 @@ class Connection:
         return [notice("error", problem.message)]
 
     def renew(self) -> list[Output]:
-        """Replace the session as soon as nobody waits for it."""
+        """Replace the session as soon as it is idle."""
         self.is_renewal_due = True
         return [RenewalDue()]
 
@@ -188,12 +188,12 @@ class Connection:
 
     def start_timed_out(self) -> list[Output]:
         """The session did not become ready in time."""
-        is_begun = self.phase is not Phase.CONNECTING
-        what = "answer to session.update" if is_begun else "session.created"
+        has_session = self.phase is not Phase.CONNECTING
+        what = "answer to session.update" if has_session else "session.created"
         return self.silent(f"the server sent no {what}", ev.Retry.IF_IT_WORKED)
 
     def silent(self, message: str, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
-        """The server does not send what it should: this connection is given up."""
+        """Close the connection, as the server has not sent an expected event in time."""
         hint = "check --url, or give it longer with --timeout and --connect-timeout"
         return self._close(ev.ConnectionLost(Problem(ExitCode.LINK, message, hint), retry))
 
@@ -219,7 +219,7 @@ class Connection:
         ]
 
     def _explain(self, lost: ev.ConnectionLost) -> tuple[Problem, ev.Retry]:
-        """The loss, in the light of the error event that came before it."""
+        """The problem and whether to retry, given the last error event before the loss."""
         error = self.last_error
         if error is None or error.code == server_errors.EXPIRED:
             return lost.problem, lost.retry
@@ -229,7 +229,7 @@ class Connection:
         return replace(lost.problem, message=message), lost.retry
 
     def _delay(self, retry: ev.Retry, lost: ev.ConnectionLost) -> float | None:
-        """The seconds until the next attempt; None if there is none."""
+        """The seconds until the next attempt; None to give up."""
         can_help = retry is ev.Retry.ALWAYS or (
             retry is ev.Retry.IF_IT_WORKED and self.ever_connected
         )
@@ -248,12 +248,12 @@ class Connection:
     # ---------------------------------------------------------------------------- commands, errors
 
     def send(self, command: fx.Command) -> fx.Send:
-        """Send a command, and remember it as long as it can be refused."""
+        """Send a command, and remember it as long as the server can refuse it."""
         self._sent += 1
         event_id = f"rtchat_{self._sent}"
-        if isinstance(command, fx.Raw):  # which may have its own
+        if isinstance(command, fx.Raw):  # may have an id of its own
             event_id = str(command.fields.get("event_id") or event_id)
-        if not isinstance(command, fx.AppendAudio):  # nobody answers these
+        if not isinstance(command, fx.AppendAudio):  # has no answer
             self._unanswered[event_id] = command
             if len(self._unanswered) > UNANSWERED:
                 del self._unanswered[next(iter(self._unanswered))]
@@ -266,11 +266,11 @@ class Connection:
                 del self._unanswered[event_id]
 
     def refused(self, event_id: str) -> fx.Command | None:
-        """The command that an error is about, if it is known."""
+        """The command that an error refers to, if known."""
         return self._unanswered.pop(event_id, None)
 
     def reply_began(self) -> None:
-        """The server has everything that led to this reply."""
+        """A reply began: the server accepted everything sent before it."""
         self.last_error = None
         self.accepted(fx.AddItem, fx.CommitAudio, fx.CreateResponse)
 
@@ -285,8 +285,8 @@ class Connection:
         self._attempt = 0
 
     def report(self, error: ev.ServerProblem, *, is_known: bool) -> list[Output]:
-        """Report an error that ends nothing by itself; `is_known` is whether it is about a command
-        of ours."""
+        """Report an error that does not end a reply or the session by itself. `is_known` is whether
+        it refers to a command that we sent."""
         before, self.last_error = self.last_error, error
         self._errors += 1
         if self._errors > ERRORS:
@@ -295,9 +295,9 @@ class Connection:
         is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
         if is_setting_up and server_errors.is_fatal(error):
             return self._unusable(server_errors.of_error(error))
-        if error.code == server_errors.EXPIRED:  # the close that follows says the same
+        if error.code == server_errors.EXPIRED:  # the close that follows is reported
             return []
-        is_overtaken = error.code == server_errors.BUSY and not is_known
+        is_expected = error.code == server_errors.BUSY and not is_known
         is_repeated = before is not None and before.message == error.message
-        level: fx.Level = "detail" if is_overtaken or is_repeated else "error"
+        level: fx.Level = "detail" if is_expected or is_repeated else "error"
         return [notice(level, f"the server reports: {error.message}")]

@@ -1,10 +1,10 @@
-"""A conversation: every event in, every effect out, no I/O, no clock of its own.
+"""A conversation: events in, effects out, no I/O and no clock of its own.
 
-`Conversation` gives each event to the unit that it concerns, and passes the signals of each unit to
-the others. What they do is in `connection`, `replies`, `turns`, `question_queue`, `attachments`,
-`spoken_turns` and `raw`; a unit calls only those that come before it in this list.
+`Conversation` passes each event to the unit that handles it, and the signals of each unit to the
+others. The units are `connection`, `replies`, `turns`, `question_queue`, `attachments`,
+`spoken_turns` and `raw`; a unit calls only those before it in this list.
 
-How a turn flows: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
+The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
 """
 
@@ -35,7 +35,7 @@ from rtchat.core.values import Channel, Options, StoredConversation
 
 
 class Conversation:
-    """One conversation. `handle` is the whole interface."""
+    """One conversation. `handle` is its only method."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Conversation:
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
     ) -> None:
-        """`past` is a kept conversation to go on with, under its own instructions if `options` has
-        none. `response` is what every reply is asked to be besides."""
+        """`past` is a saved conversation to continue, with its own instructions if `options` has
+        none. `response` has the options of each response."""
         shared = SharedState(
             model,
             options,
@@ -76,7 +76,7 @@ class Conversation:
         self._is_stopped = False
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
-        """What to do about an event. `now` is seconds on a clock that only goes forward."""
+        """Return the effects of an event. `now` is in seconds of a monotonic clock."""
         self._shared.time.now = now
         effects: list[fx.Effect] = []
         if self._is_stopped:
@@ -89,8 +89,8 @@ class Conversation:
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
-        """Add the effects, in order; a signal is replaced by what the other units do about it.
-        Nothing follows the end of the program."""
+        """Add the effects, in order; a signal is replaced by the outputs of the units that handle
+        it. Nothing is added after `Stop`."""
         for output in outputs:
             if self._is_stopped:
                 return
@@ -100,11 +100,11 @@ class Conversation:
                 effects.append(output)
                 self._is_stopped = isinstance(output, fx.Stop)
 
-    def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case an event is the point
+    def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
         match event:
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 return self._spoken.transcribed(item_id, text)
-            case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # nearly all events
+            case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # the most frequent events
                 return self._replies.content(event)
             case ev.AudioCaptured(audio):
                 return self._spoken.captured(audio)
@@ -182,7 +182,7 @@ class Conversation:
             case ev.NewConversationAsked():
                 return self._start_over()
             case ev.ResumeAsked(number):
-                return self._recall(number)
+                return self._load_conversation(number)
             case ev.ConversationLoaded(kept):
                 return self._resume(kept)
             case ev.ToolsAsked():
@@ -214,7 +214,7 @@ class Conversation:
             case _:
                 assert_never(event)
 
-    def _pass_on(self, signal: sg.Signal) -> Iterable[Output]:  # noqa: C901 - one case a signal
+    def _pass_on(self, signal: sg.Signal) -> Iterable[Output]:  # noqa: C901 - one case per signal
         match signal:
             case sg.SessionReady(model, seconds):
                 return self._session_ready(model, seconds)
@@ -239,7 +239,7 @@ class Conversation:
             case _:
                 assert_never(signal)
 
-    # ------------------------------------------------------------------ what concerns several units
+    # ------------------------------------------------------------ what involves more than one unit
 
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
         yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns))
@@ -264,7 +264,7 @@ class Conversation:
             yield from self._give_up(problem, is_shown=is_shown)
 
     def _give_up(self, problem: Problem, *, is_shown: bool = False) -> Iterable[Output]:
-        """No session can be had; `is_shown` is whether a reply just ended with this problem."""
+        """No session can be made; `is_shown` is whether a reply just ended with this problem."""
         yield fx.Disconnect()
         yield from self._spoken.fail()
         yield from self._queue.fail(problem, is_shown=is_shown)
@@ -279,8 +279,8 @@ class Conversation:
     def _cancel(self) -> Iterable[Output]:
         if self._turns.can_be_stopped:
             return self._turns.cancel()
-        silenced = self._replies.silence()
-        return [*silenced, *(self._spoken.drop() or self._queue.drop())]
+        stopped = self._replies.silence()
+        return [*stopped, *(self._spoken.drop() or self._queue.drop())]
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
         command = self._connection.refused(error.event_id)
@@ -298,7 +298,7 @@ class Conversation:
                 return self._raw.refused(fields, error)
             case fx.Truncate():
                 return [reported]
-            case fx.Delete():  # a new session does not have what was not deleted
+            case fx.Delete():  # a new session does not have the item
                 return [reported, *self._connection.renew()]
             case _ if error.code == server_errors.DEAF and self._spoken.sends_audio:
                 self._connection.last_error = error
@@ -336,14 +336,14 @@ class Conversation:
 
     def _set_option(self, option: ev.OptionSet) -> Iterable[Output]:
         name = option.key if option.of == "session" else f"{option.of}.{option.key}"
-        takes_back = option.change is None
-        if takes_back and not self._shared.options.is_set(option):
+        is_removal = option.change is None
+        if is_removal and not self._shared.options.is_set(option):
             return [notice("error", f"{name} is not set")]
         self._shared.options.change(option)
-        shown = notice("info", f"{name} {'taken back' if takes_back else 'set'}")
+        shown = notice("info", f"{name} {'taken back' if is_removal else 'set'}")
         if option.of != "session":
             return [shown]
-        if takes_back:  # a session forgets nothing that it was told: it takes a new one
+        if is_removal:  # a session cannot reset a setting; a new session does not have it
             return [shown, *self._connection.renew()]
         return [shown, *self._connection.configure()]
 
@@ -366,14 +366,14 @@ class Conversation:
 
     def _start_over(self) -> Iterable[Output]:
         yield from self._replies.silence()
-        yield from self._queue.drop()  # they belong to what was before
+        yield from self._queue.drop()  # these questions belong to the previous conversation
         yield from self._attachments.forget()
         self._shared.log.restart()
         yield fx.StartRecord()
         yield notice("info", "a new conversation")
         yield from self._connection.connect()
 
-    def _recall(self, number: int | None) -> Iterable[Output]:
+    def _load_conversation(self, number: int | None) -> Iterable[Output]:
         if self._queue.is_empty:
             return [fx.LoadConversation(number)]
         return [notice("error", "a reply is due here: stop it, or wait for it, then /resume")]

@@ -1,6 +1,6 @@
-"""Nested JSON objects by dotted keys, such as `audio.output.voice`.
+"""Access to nested JSON objects by dotted keys, such as `audio.output.voice`.
 
-Pure, and nothing is changed in place.
+No function changes its arguments.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from rtchat.core.values import JsonObject
 
 
 def nested(key: str, value: object) -> dict[str, object]:
-    """An object with nothing but this value at this key."""
+    """An object with only this value, at this key."""
     first, _, rest = key.partition(".")
     return {first: nested(rest, value) if rest else value}
 
 
 def merged(base: JsonObject, change: JsonObject) -> dict[str, object]:
-    """`base`, with what `change` sets; within objects too, unless they become of another type."""
+    """`base` with the values of `change`. Objects are merged, unless their `type` changes."""
     out = dict(base)
     for key, new in change.items():
         old = out.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping) and not _is_another(old, new):
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and not _types_differ(old, new):
             new = merged(old, new)
         out[key] = new
     return out
 
 
-def _is_another(old: JsonObject, new: JsonObject) -> bool:
+def _types_differ(old: JsonObject, new: JsonObject) -> bool:
     return "type" in old and "type" in new and old["type"] != new["type"]
 
 
 def without(base: JsonObject, key: str) -> dict[str, object]:
-    """`base` without what is at a key, nor an object that is empty then."""
+    """`base` without the value at a key, and without objects that become empty."""
     first, _, rest = key.partition(".")
     out = dict(base)
     inner = out.pop(first, None)
@@ -44,7 +44,7 @@ def without(base: JsonObject, key: str) -> dict[str, object]:
 
 
 def has(base: JsonObject, key: str) -> bool:
-    """Whether anything is at a key."""
+    """Whether there is a value at a key."""
     first, _, rest = key.partition(".")
     inner = base.get(first)
     if rest:
@@ -62,14 +62,14 @@ def flat(base: JsonObject, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def described(base: JsonObject) -> list[str]:
-    """Every value as `key=JSON`, on a line, for anybody to see."""
+    """Every value as one line of `key=JSON`, for display."""
     return [f"{key}={_shown(value)}" for key, value in flat(base)]
 
 
 def _shown(value: object) -> str:
     if isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
-        return "[…]"  # tools: long, and one of them may have a key
-    return shortened(json.dumps(value, ensure_ascii=False), _WIDEST)
+        return "[…]"  # tools: long, and may contain an API key
+    return shortened(json.dumps(value, ensure_ascii=False), _MAX_WIDTH)
 
 
-_WIDEST = 60
+_MAX_WIDTH = 60

@@ -1,33 +1,33 @@
-"""Whether the microphone picks up the loudspeaker, so that the server replies to itself."""
+"""Detects a microphone that picks up the loudspeaker, so that the server replies to itself."""
 
 from __future__ import annotations
 
 from rtchat.core.question import Question
 
 ECHO_MS = 1_000
-"""Speech that cuts a reply within this much of its sound may be the reply itself."""
+"""Speech that interrupts a reply within its first milliseconds may be the reply itself."""
 MOST_ECHOES = 3
 
 
 class EchoDetector:
-    """Notices a microphone that picks up the loudspeaker: several replies in a row were cut short
-    by speech as soon as they were heard, or answer no words."""
+    """Detects an echo: several replies in a row were interrupted by speech as soon as they were
+    played, or answer a question without words."""
 
     def __init__(self) -> None:
         self._count = 0
         self._last: Question | None = None
         """The last question, if it was spoken."""
         self._counted: Question | None = None
-        """The last one whose reply was counted."""
+        """The last question whose reply was counted."""
 
     @property
     def is_echo(self) -> bool:
-        """Whether there were enough such replies."""
+        """Whether the count has reached the limit."""
         return self._count >= MOST_ECHOES
 
     def asked(self, question: Question, *, transcribes: bool) -> None:
-        """The next question. A typed one is no echo; nor is the last one if it has words, as far as
-        that is known, and its reply was complete."""
+        """Take the next question. Reset the count if it is typed, or if the last question was
+        answered and has words, or no transcripts are made."""
         last, self._last = self._last, question if question.is_spoken else None
         if not question.is_spoken:
             self._count = 0
@@ -35,17 +35,17 @@ class EchoDetector:
             self._count = self._count if transcribes and not last.words.strip() else 0
 
     def cut(self, played_ms: int) -> None:
-        """Speech cut the last reply after this much of its sound."""
+        """Speech interrupted the last reply after this many milliseconds of its audio."""
         if self._last is not None and 0 < played_ms < ECHO_MS:
             self._count_reply(self._last)
 
     def replied(self, question: Question) -> None:
-        """More is known of a question, or of its reply."""
+        """The reply to a question, or its transcript, has arrived."""
         if question.has_reply and question.is_wordless:
             self._count_reply(question)
 
     def forget(self) -> None:
-        """Start counting again."""
+        """Reset the count."""
         self._count = 0
 
     def _count_reply(self, question: Question) -> None:

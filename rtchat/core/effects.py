@@ -1,8 +1,8 @@
-"""What the program does, in the imperative: commands to a server, updates for a view, effects of
-the shell.
+"""What the program does, named in the imperative: commands for a server, updates for a view, and
+effects for the shell.
 
-The counterpart is `events`. `conversation` makes all of these, `session` performs the effects,
-`wire` turns commands into JSON and the views show updates.
+The counterpart is `events`. `conversation` returns effects, `session` performs them, `wire`
+converts commands to JSON, and the views show updates.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CreateResponse:
 
 @value
 class Cancel:
-    """`response.cancel`. An empty id means the running one."""
+    """`response.cancel`. An empty id means the response in progress."""
 
     response_id: str = ""
 
@@ -84,22 +84,22 @@ class AppendAudio:
 
     audio: bytes
     live: bool = False
-    """It is from a microphone: better lost than late."""
+    """Whether it is live from a microphone: then it is dropped rather than sent late."""
 
 
 @value
 class CommitAudio:
-    """`input_audio_buffer.commit`: what was appended is a user's message."""
+    """`input_audio_buffer.commit`: make the appended audio a user message."""
 
 
 @value
 class ClearAudio:
-    """`input_audio_buffer.clear`: what was appended is nothing."""
+    """`input_audio_buffer.clear`: discard the appended audio."""
 
 
 @value
 class Raw:
-    """Any event, as the user wrote it."""
+    """Any client event, as the user wrote it."""
 
     fields: JsonObject
 
@@ -123,7 +123,7 @@ Command: TypeAlias = (
 
 @value
 class Timing:
-    """Seconds. `first_token` and `total` count from the moment the question was sent."""
+    """Durations in seconds. `first_token` and `total` count from when the question was sent."""
 
     connect: float | None = None
     first_token: float | None = None
@@ -132,24 +132,24 @@ class Timing:
 
 @value
 class Connecting:
-    """A connection is being made; nothing can be answered yet."""
+    """A connection is being made."""
 
     model: str
 
 
 @value
 class Ready:
-    """The session took our settings, and was told again what had been said."""
+    """The session accepted the settings and received the earlier items of the conversation."""
 
     model: str
     seconds: float
     replayed: int = 0
-    """Turns."""
+    """How many earlier turns it received."""
 
 
 @value
 class Waiting:
-    """Nothing happens for `seconds`, for a reason worth showing."""
+    """The program waits for `seconds`; `why` is the reason to show."""
 
     why: str
     seconds: float
@@ -157,26 +157,26 @@ class Waiting:
 
 @value
 class QuestionAsked:
-    """A question is the next to be answered: from here on a reply is due."""
+    """A question is being asked: a reply is pending from now on."""
 
     text: str
     model: str
     spoken: bool = False
-    """It was said aloud: what was heard is in a `UserTranscript`, later or never."""
+    """Whether it was spoken: a `UserTranscript` may follow with its transcript."""
 
 
 @value
 class UserTranscript:
-    """What a spoken question was heard to be. It comes before its reply's text, or, if it is late,
-    after the reply."""
+    """The transcript of a spoken question. It comes before the text of the reply, or after the
+    reply if it is late."""
 
     text: str
 
 
 @value
 class MicrophoneStatus:
-    """The microphone was turned on or off, or is gone. `push_to_talk`: what is said between on and
-    off is a turn."""
+    """The microphone was turned on or off, or was lost. With `push_to_talk`, the speech between on
+    and off is a turn."""
 
     is_on: bool
     push_to_talk: bool
@@ -192,7 +192,7 @@ class TextArrived:
 
 @value
 class ReplyOver:
-    """The reply is over, however it went; always the end of an `QuestionAsked`."""
+    """The reply is over, with or without success. It always follows a `QuestionAsked`."""
 
     status: Status
     text: str
@@ -205,28 +205,28 @@ class ReplyOver:
     timing: Timing = Timing()
     tool_calls: tuple[ToolCall, ...] = ()
     cost: float | None = None
-    """US dollars; None where the price is not known."""
+    """US dollars; None if the price is not known."""
 
 
 @value
 class ToolAsked:
-    """May this be called? `ToolAnswered` says."""
+    """Ask the user whether to make this call; `ToolAnswered` has the answer."""
 
     call: ToolCall | Approval
     server: str = ""
-    """The local MCP server of the tool; empty for a function of a Python file."""
+    """The local MCP server of the tool; empty for a function from a Python file."""
 
 
 @value
 class ToolBegan:
-    """A tool runs."""
+    """A tool call has started."""
 
     call: ToolCall
 
 
 @value
 class ToolEnded:
-    """A tool gave this back, or was not run for this reason."""
+    """A tool call is over; `output` is its output, or why the tool was not run."""
 
     call: ToolCall
     output: str
@@ -234,18 +234,20 @@ class ToolEnded:
 
 @value
 class Totals:
-    """/usage: the sums of this run, and what is left of the limits as far as the server said."""
+    """/usage: the totals since the program started, and the last rate limits that the server
+    reported."""
 
     replies: int
     usage: Usage
     cost: float | None = None
-    """US dollars, of the replies whose price is known; None if no price is."""
+    """US dollars for the replies with a known price; None if there are none."""
     limits: tuple[RateLimit, ...] = ()
 
 
 @value
 class Copy:
-    """/copy: put a reply, or its `block`-th code block, on the clipboard; 0 is all of it."""
+    """/copy: copy a reply to the clipboard, or its code block number `block`, from 1; 0 copies the
+    whole reply."""
 
     text: str
     block: int = 0
@@ -256,7 +258,7 @@ Level: TypeAlias = Literal["detail", "info", "warning", "error"]
 
 @value
 class Notice:
-    """A line beside the conversation. `detail` is for `--verbose`."""
+    """A message from the program. `detail` is shown only with `--verbose`."""
 
     level: Level
     text: str
@@ -284,19 +286,19 @@ Update: TypeAlias = (
 
 @value
 class Connect:
-    """Open a socket for this model; one that is open is closed first."""
+    """Open a socket for this model, after closing an open one."""
 
     model: str
 
 
 @value
 class Disconnect:
-    """Close the socket; whatever it still delivers is dropped."""
+    """Close the socket; anything that it still receives is dropped."""
 
 
 @value
 class Send:
-    """Send a command. `event_id` comes back in the error that it causes."""
+    """Send a command. An error that it causes has the same `event_id`."""
 
     event_id: str
     command: Command
@@ -304,7 +306,7 @@ class Send:
 
 @value
 class SetTimer:
-    """Start a timer, or start it again. The shell shortens it by up to `jitter` of itself."""
+    """Start or restart a timer. The shell shortens it by a random fraction of up to `jitter`."""
 
     timer: Timer
     seconds: float
@@ -313,68 +315,68 @@ class SetTimer:
 
 @value
 class ClearTimer:
-    """Stop a timer, if it runs."""
+    """Stop a timer, if it is running."""
 
     timer: Timer
 
 
 @value
 class Show:
-    """Tell the view."""
+    """Pass an update to the view."""
 
     update: Update
 
 
 @value
 class StartRecord:
-    """What is recorded from here on is another conversation."""
+    """Save the items that follow as a new conversation."""
 
 
 @value
 class Record:
-    """Keep an item on disk; one of the same turn and index is written over."""
+    """Save an item, replacing a saved one with the same turn and index."""
 
     entry: Entry
 
 
 @value
 class LoadConversation:
-    """Go on with a kept conversation, the latest if `id` is None; `Recalled` brings it."""
+    """Load a saved conversation, the latest if `id` is None; `ConversationLoaded` has it."""
 
     id: int | None
 
 
 @value
 class Play:
-    """Let this be heard, after what is being heard already: PCM16, mono, 24 kHz."""
+    """Play this audio after any audio that is already playing: PCM16, mono, 24 kHz."""
 
     item_id: str
     content_index: int
     audio: bytes
     is_last: bool = False
-    """There is no more of this part."""
+    """Whether no more audio of this part follows."""
 
 
 @value
 class StopPlaying:
-    """Be silent at once; `PlaybackCut` says what was cut, if anything was."""
+    """Stop playback at once; `PlaybackCut` reports what was cut off, if anything."""
 
 
 @value
 class RunTool:
-    """Run a tool; `ToolFinished` brings its output."""
+    """Run a tool; `ToolFinished` has its output."""
 
     call: ToolCall
 
 
 @value
 class StopTools:
-    """Stop all tools that run; what they still give back is dropped."""
+    """Stop all running tools; any later output is dropped."""
 
 
 @value
 class Stop:
-    """The program ends with this code, once what was sent has left."""
+    """End the program with this code, after all pending events are sent."""
 
     exit: ExitCode
 

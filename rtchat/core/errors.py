@@ -1,16 +1,15 @@
-"""What can go wrong, told by what the user can do about it.
+"""The errors, classified by what the user can do about them.
 
-Inside a conversation an error is a value, `Problem`; at its two ends (the command line, the Python
-API) it is an exception of the tree below. Each class carries the exit code of the program and,
-where one exists, a default hint.
+Within a conversation an error is a value, `Problem`; on the command line and in the Python API it
+is one of the exceptions below. Each class has an exit code.
 
-    RtchatError           70   an internal error, unless one of
+    RtchatError           70   an internal error, unless one of the following
     ├── UsageError         2   wrong usage, or settings that cannot work
-    ├── RefusedError       3   the server refused who we are
-    ├── LinkError          4   no connection, or lost and not to be had again
+    ├── RefusedError       3   the server refused authentication
+    ├── LinkError          4   no connection, or a lost one that cannot be restored
     ├── LimitError         5   rate limit or quota
     ├── OutputError        6   stdout, the trace or the history could not be written
-    └── RealtimeError      1   an `error` event of the server (Python API)
+    └── RealtimeError      1   an `error` event from the server (Python API)
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ class Problem:
     message: str
     hint: str = ""
     code: str = ""
-    """The server's own code (`rate_limit_exceeded`), a close code or an HTTP status; empty if
-    none."""
+    """The server's own code (`rate_limit_exceeded`), a close code or an HTTP status; empty if there
+    is none."""
 
     def __str__(self) -> str:
         return f"{self.message.rstrip('.')}: {self.hint}" if self.hint else self.message
 
 
 class RtchatError(Exception):
-    """Base of everything that rtchat raises on purpose."""
+    """Base class of all errors that rtchat raises deliberately."""
 
     exit = ExitCode.FAULT
 
@@ -81,13 +80,13 @@ class UsageError(RtchatError):
 
 
 class RefusedError(RtchatError):
-    """The server refused who we are (401, 403, `invalid_api_key`)."""
+    """The server refused authentication (401, 403, `invalid_api_key`)."""
 
     exit = ExitCode.REFUSED
 
 
 class LinkError(RtchatError):
-    """No connection, or one that was lost."""
+    """The connection could not be made, or was lost."""
 
     exit = ExitCode.LINK
 
@@ -105,11 +104,10 @@ class OutputError(RtchatError):
 
 
 class RealtimeError(RtchatError):
-    """An `error` event of the server; the connection is still usable.
+    """An `error` event from the server; the connection is still usable.
 
-    `event` is the whole event as it came. `kind` is its `error.type`, `param` the field it
-    complains about and `event_id` the client event that caused it, each empty where the server
-    names none.
+    `event` is the whole event as received. `kind` is its `error.type`, `param` the field with the
+    error and `event_id` the client event that caused it, each empty if the server names none.
     """
 
     exit = ExitCode.REPLY
@@ -131,8 +129,8 @@ class RealtimeError(RtchatError):
 
 @contextmanager
 def writing_stdout() -> Iterator[None]:
-    """Say of stdout what keeps it from being written. That its reader went away is no error here:
-    `cli` has an exit code for that."""
+    """Turn an OSError from writing stdout into an OutputError. BrokenPipeError is raised unchanged:
+    `cli` has an exit code for it."""
     try:
         yield
     except BrokenPipeError:
@@ -146,7 +144,7 @@ _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, Limit
 
 
 def to_exception(problem: Problem) -> RtchatError:
-    """The exception for a problem, of the class that its exit code names."""
+    """The exception for a problem, of the class for its exit code."""
     cls = _CLASSES.get(problem.exit, RtchatError)
     error = cls(problem.message, hint=problem.hint, code=problem.code)
     error.exit = problem.exit

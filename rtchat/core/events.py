@@ -1,7 +1,7 @@
-"""What can happen, in the past tense: the server said something, or this side did.
+"""What can happen, named in the past tense: events from the server, and events from this side.
 
-The counterpart is `effects`: what the program does about it. `wire` makes the first half out of
-JSON, the session and the prompt make the second; `conversation` takes both.
+The counterpart is `effects`: what the program does in response. `wire` parses the server's events
+from JSON, the session and the prompt create the local ones; `conversation` handles both.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from rtchat.core.values import (
 
 @value
 class SessionCreated:
-    """The server opened a session. `fields` is all of it, in the shape it came in."""
+    """The server opened a session. `fields` is the whole session object as received."""
 
     id: str
     model: str
     dialect: Dialect | None = None
-    """What its shape gives away; None where it is neither or both."""
+    """The dialect, if the shape of the object determines it; None otherwise."""
     expires_at: float | None = None
     """Unix seconds."""
     fields: JsonObject = field(default_factory=dict)
     input_format: AudioFormat | None = None
     output_format: AudioFormat | None = None
-    """Its sound format, if it names one."""
+    """The audio formats, if the server names them."""
     seconds_left: float | None = None
-    """Until `expires_at`, as far as whoever has a clock has filled it in."""
+    """Until `expires_at`; filled in by the shell, which has a clock."""
 
 
 @value
 class SessionUpdated:
-    """The server took our `session.update`; the same fields as `SessionCreated`."""
+    """The server accepted our `session.update`; the fields are those of `SessionCreated`."""
 
     id: str
     model: str
@@ -60,7 +60,7 @@ class SessionUpdated:
 
 @value
 class ItemAdded:
-    """An item is in the conversation; a reply's own item is still empty then."""
+    """An item was added to the conversation; the item of a reply is still empty."""
 
     item: Item
     previous_item_id: str | None = None
@@ -83,14 +83,14 @@ class ItemRetrieved:
 
 @value
 class ItemDeleted:
-    """An item is gone."""
+    """An item was deleted."""
 
     item_id: str
 
 
 @value
 class ItemTruncated:
-    """The audio of an assistant item was cut to what was played."""
+    """The audio of an assistant item was truncated to what was played."""
 
     item_id: str
     content_index: int
@@ -147,7 +147,8 @@ class PartDone:
 
 @value
 class Delta:
-    """The next piece of a channel. Parts of one reply may interleave: the key is all four ids."""
+    """The next piece of a channel. Parts of one reply may interleave, so all four ids and indexes
+    identify the part."""
 
     channel: Channel
     text: str
@@ -156,13 +157,14 @@ class Delta:
     output_index: int = 0
     content_index: int = 0
     held: str = ""
-    """What came after `text` and may be the beginning of a key. The next delta of the channel has
-    it, or the replacement for the key. Without a further delta it is part of the text."""
+    """Text received after `text` that may be the beginning of a key. The next delta of the channel
+    has this text, or the replacement for the key. Without a further delta it belongs to the text.
+    """
 
 
 @value
 class ChannelDone:
-    """A channel is complete; `text` is all of it and outranks the joined deltas."""
+    """A channel is complete; `text` is its whole text and takes precedence over the deltas."""
 
     channel: Channel
     text: str
@@ -186,14 +188,14 @@ class ToolCalled:
 
 @value
 class ReplyEnded:
-    """`response.done`: the only place where a failed reply shows."""
+    """`response.done`: the only event that reports a failed reply."""
 
     response_id: str
     status: Status
     reason: str = ""
     """`client_cancelled`, `max_output_tokens`, `content_filter` …"""
     code: str = ""
-    """The error's code, if it failed."""
+    """The error code, if the reply failed."""
     message: str = ""
     items: tuple[Item, ...] = ()
     usage: Usage | None = None
@@ -202,8 +204,8 @@ class ReplyEnded:
 
 @value
 class SpeechStarted:
-    """The server hears the user speak; the item is the one that this will be. Milliseconds count
-    from the first audio of the session, with the padding from before the speech."""
+    """The server detected speech, which will become this item. Milliseconds count from the first
+    audio of the session and include the padding before the speech."""
 
     item_id: str
     audio_start_ms: int
@@ -211,7 +213,7 @@ class SpeechStarted:
 
 @value
 class SpeechStopped:
-    """The server hears the user no more."""
+    """The server detected the end of speech."""
 
     item_id: str
     audio_end_ms: int
@@ -219,7 +221,7 @@ class SpeechStopped:
 
 @value
 class AudioCommitted:
-    """What the server has heard became a user's message, on its own account or on ours."""
+    """The audio buffer became a user message, by the server's turn detection or our commit."""
 
     item_id: str
     previous_item_id: str | None = None
@@ -227,12 +229,12 @@ class AudioCommitted:
 
 @value
 class AudioCleared:
-    """The server has dropped what it had heard and made no message of."""
+    """The server discarded the audio buffer."""
 
 
 @value
 class TranscriptionFailed:
-    """What the user said aloud could not be written down."""
+    """The user's speech could not be transcribed."""
 
     item_id: str
     message: str
@@ -241,7 +243,7 @@ class TranscriptionFailed:
 
 @value
 class RateLimit:
-    """One line of `RateLimits`."""
+    """One limit of `RateLimits`."""
 
     name: str
     limit: int = 0
@@ -251,14 +253,14 @@ class RateLimit:
 
 @value
 class RateLimits:
-    """What is left of the limits."""
+    """The current rate limits."""
 
     limits: tuple[RateLimit, ...]
 
 
 @value
 class ServerProblem:
-    """An `error` event. `event_id` is that of our own event at fault, if the server says so."""
+    """An `error` event. `event_id` is the id of the client event that caused it, if known."""
 
     message: str
     kind: str = ""
@@ -269,14 +271,14 @@ class ServerProblem:
 
 @value
 class Other:
-    """An event of the API that a text conversation needs nothing from."""
+    """An event of the API that the program does not use."""
 
     type: str
 
 
 @value
 class Unknown:
-    """A frame that could not be read: passed over, shown with `--verbose`."""
+    """A frame that could not be parsed: ignored, but shown with `--verbose`."""
 
     type: str
     why: str
@@ -314,41 +316,41 @@ ServerEvent: TypeAlias = (
 
 
 class Timer(StrEnum):
-    """What a timer is for. There is at most one of each."""
+    """The purpose of a timer. At most one of each is running."""
 
     START = "start"
-    """The session did not become ready."""
+    """The session did not become ready in time."""
     STALL = "stall"
-    """No word from the server while a reply is due; the session restarts it at every frame."""
+    """The server sent nothing while a reply is pending; every frame restarts this timer."""
     RETRY = "retry"
-    """Time to connect again."""
+    """It is time to reconnect."""
     LIMIT = "limit"
-    """The wait that a rate limit asked for is over."""
+    """The wait for a rate limit is over."""
     SAVE = "save"
-    """Time to record what came of a reply meanwhile."""
+    """It is time to save the reply so far."""
     RENEW = "renew"
-    """The session is near its end."""
+    """The session will expire soon."""
     HEARD = "heard"
-    """A reply is shown without waiting any longer for what it replies to to be written down."""
+    """The transcript of a question did not arrive in time; its reply is shown without it."""
     INPUT = "input"
-    """What was on its way when the user stopped the input, or the microphone was lost, has come."""
+    """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
 
 
 @value
 class Started:
-    """The program begins."""
+    """The program has started."""
 
 
 @value
 class UserSaid:
-    """A line, or a whole prompt, of the user's."""
+    """The user entered a question."""
 
     text: str
 
 
 @value
 class AudioSaid:
-    """A question that was recorded: PCM16, mono, 24 kHz. `text` goes before it."""
+    """A recorded question: PCM16, mono, 24 kHz. `text` is sent before the audio."""
 
     audio: bytes
     text: str = ""
@@ -356,27 +358,27 @@ class AudioSaid:
 
 @value
 class AudioCaptured:
-    """The next audio of the microphone: PCM16, mono, 24 kHz."""
+    """The next audio from the microphone: PCM16, mono, 24 kHz."""
 
     audio: bytes
 
 
 @value
 class MicrophoneToggled:
-    """The key of the microphone, or /mute. Where turns are ended by hand, turning it off ends
-    one."""
+    """The user pressed the microphone's key, or entered /mute. With push-to-talk, turning the
+    microphone off ends a turn."""
 
 
 @value
 class MicrophoneLost:
-    """There is no microphone any more: its device vanished. The text goes on."""
+    """The microphone was lost, for example unplugged. The conversation continues in text."""
 
     problem: Problem
 
 
 @value
 class PlaybackCut:
-    """`StopPlaying` stopped this in the middle; `played_ms` is what was heard of it."""
+    """`StopPlaying` interrupted the audio of an item after `played_ms` milliseconds."""
 
     item_id: str
     content_index: int
@@ -385,7 +387,7 @@ class PlaybackCut:
 
 @value
 class Attached:
-    """A file that goes with the next question, as what the model is given of it."""
+    """A file was attached to the next question; `part` is the content to send."""
 
     name: str
     part: Part
@@ -398,7 +400,7 @@ class AttachmentsAsked:
 
 @value
 class DetachAsked:
-    """/detach: remove all attached files, or only the one with this number, from 1."""
+    """/detach: remove all attached files, or only the file with this number, from 1."""
 
     number: int | None = None
 
@@ -410,34 +412,35 @@ class EntryAbandoned:
 
 @value
 class InputEnded:
-    """There will be no more input: finish what is queued, then stop; with its code if it failed."""
+    """There is no more input: answer the waiting questions, then stop. `problem` is why reading the
+    input failed, if it did."""
 
     problem: Problem | None = None
 
 
 @value
 class CancelPressed:
-    """Ctrl-C or Esc in mid reply."""
+    """Ctrl-C or Esc during a reply."""
 
 
 @value
 class LeaveAsked:
-    """The user leaves: /exit, Ctrl-D, a signal, or stdout that went away."""
+    """The program is asked to end: /exit, Ctrl-D, a signal, or a closed stdout."""
 
     exit: ExitCode = ExitCode.OK
 
 
 @value
 class SystemSet:
-    """/system: new instructions, from now on."""
+    """/system: set new instructions."""
 
     instructions: str
 
 
 @value
 class OptionSet:
-    """/set: an option of the session, or of every reply, from now on. `change` is how it stands
-    in the whole; None takes it back."""
+    """/set: set an option of the session, or of each response. `change` is the nested object with
+    the value; None removes the option."""
 
     of: Literal["session", "response"]
     key: str
@@ -446,15 +449,15 @@ class OptionSet:
 
 @value
 class OptionsAsked:
-    """/set, alone: which options are set."""
+    """/set without arguments: list the options that are set."""
 
 
 @value
 class RawSaid:
-    """/raw: any event for the server.
+    """/raw: send any event to the server.
 
-    `asks` is whether it asks for a reply, `answer` the type of the event that confirms it, if there
-    is one, and `output_of` the id of the call that it gives the output of.
+    `asks` is whether it requests a reply, `answer` the type of the event that confirms it, if there
+    is one, and `output_of` the id of the call whose output it contains.
     """
 
     fields: JsonObject
@@ -465,33 +468,34 @@ class RawSaid:
 
 @value
 class ModelSet:
-    """/model: another model. A session keeps its model, so this is a new session, same items."""
+    """/model: use another model. A session cannot change its model, so a new session receives the
+    same items."""
 
     model: str
 
 
 @value
 class NewConversationAsked:
-    """/new: forget everything said."""
+    """/new: start a new conversation."""
 
 
 @value
 class ResumeAsked:
-    """/resume: go on with a kept conversation, the latest but this one if `id` is None."""
+    """/resume: continue a saved conversation, the latest other than this one if `id` is None."""
 
     id: int | None = None
 
 
 @value
 class ConversationLoaded:
-    """A kept conversation was read."""
+    """A saved conversation was loaded."""
 
     kept: StoredConversation
 
 
 @value
 class RetryAsked:
-    """/retry: the last question once more."""
+    """/retry: ask the last question again."""
 
 
 Answer: TypeAlias = Literal["yes", "always", "no"]
@@ -506,7 +510,7 @@ class ToolAnswered:
 
 @value
 class ToolFinished:
-    """A tool that `RunTool` began gave this back."""
+    """A tool call started by `RunTool` is over; `output` is its output."""
 
     call_id: str
     output: str
@@ -514,59 +518,60 @@ class ToolFinished:
 
 @value
 class ToolsAsked:
-    """/tools."""
+    """/tools: list the tools."""
 
 
 @value
 class UsageAsked:
-    """/usage."""
+    """/usage: show tokens, cost and rate limits."""
 
 
 @value
 class CopyAsked:
-    """/copy: the last reply, or its `block`-th code block; 0 is all of it."""
+    """/copy: copy the last reply, or its code block number `block`, from 1; 0 copies the whole
+    reply."""
 
     block: int = 0
 
 
 @value
 class LocalNotice:
-    """A line from the program to the user that needs no decision: /help, a mistyped command."""
+    """A message to show that needs no other action: the text of /help, or a mistyped command."""
 
     text: str
     is_error: bool = False
 
 
 class Retry(StrEnum):
-    """Whether it is worth connecting again."""
+    """Whether to try to reconnect."""
 
     NEVER = "never"
     IF_IT_WORKED = "if it worked"
-    """Only to a server that has answered before: a name that does not resolve will not by
-    itself."""
+    """Only if a session was ready before: a wrong host name, for example, will not start to
+    resolve."""
     ALWAYS = "always"
 
 
 @value
 class ConnectionOpened:
-    """The socket is open; the session is not there yet."""
+    """The socket is open; there is no session yet."""
 
 
 @value
 class ConnectionLost:
-    """There is no connection: it could not be made, or it ended."""
+    """The connection could not be made, or it ended."""
 
     problem: Problem
     retry: Retry
     retry_after: float | None = None
-    """What the server asked us to wait."""
+    """The seconds that the server asked us to wait."""
     at_once: bool = False
-    """Nothing is wrong with the server: the session was over (its 60 minutes)."""
+    """Whether to reconnect without a delay, as the session ended normally (after 60 minutes)."""
 
 
 @value
 class TimerFired:
-    """A timer that `SetTimer` set."""
+    """A timer set by `SetTimer` has expired."""
 
     timer: Timer
 

@@ -1,7 +1,7 @@
-"""What was said so far: the items that a new session is told, and the entries that are kept of it.
+"""The conversation so far: the items that a new session receives, and the entries to save.
 
-A new socket is a new, empty session, and so is tomorrow's program: both are told `items`. Every
-method that changes something returns what is to be recorded.
+A new connection has an empty session, and so has a saved conversation that is resumed: both receive
+`items`. Every method that changes something returns the entries to save.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rtchat.core.values import (
 
 
 class ConversationLog:
-    """One conversation. `stores_audio` is whether what was said aloud is recorded as such, beside
-    its words."""
+    """One conversation. `stores_audio` is whether the audio of speech is saved in addition to its
+    transcript."""
 
     def __init__(
         self, kept: StoredConversation | None = None, *, stores_audio: bool = False
@@ -36,12 +36,12 @@ class ConversationLog:
         self.last: Question | None = None
         """The last question that is over."""
         self.instructions: str | None = None
-        """As they were recorded last."""
+        """The instructions as last saved."""
         self._turns = 0
         self.restart(kept)
 
     def restart(self, kept: StoredConversation | None = None) -> None:
-        """Begin another conversation: a new one, or `kept` as it was left."""
+        """Begin another conversation: a new one, or the saved conversation `kept`."""
         self.items = []
         self.last = self.instructions = None
         self._turns = 0
@@ -64,69 +64,69 @@ class ConversationLog:
 
     @property
     def turns(self) -> int:
-        """How many questions `items` has."""
+        """How many questions there are in `items`."""
         return sum(isinstance(item, Message) and item.role == "user" for item in self.items)
 
     @property
     def last_reply(self) -> str | None:
         """The text of the last reply, if there is one."""
-        said = (item for item in reversed(self.items) if isinstance(item, Message))
-        replies = (item.text for item in said if item.role == "assistant")
+        messages = (item for item in reversed(self.items) if isinstance(item, Message))
+        replies = (item.text for item in messages if item.role == "assistant")
         return next(filter(None, replies), None)
 
     def was_asked(self, question: Question) -> bool:
-        """Whether `items` has it."""
+        """Whether a question is in `items`."""
         return any(item is question.item for item in self.items)
 
     def told(self) -> Iterator[Item]:
-        """`items`, as a new session is told of them."""
+        """`items` in the form in which a new session receives them."""
         return filter(None, map(replay_item, self.items))
 
     def enter(
         self, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
     ) -> Question:
-        """A new question. Its number is its place, however long it waits."""
+        """A new question. Its turn number is assigned now, even if it has to wait."""
         self._turns += 1
         return Question(self._turns, text, attached, audio)
 
     def enter_raw(self, fields: JsonObject) -> Question:
-        """A turn without a question: only its reply is kept."""
+        """A turn without a question: only its reply is saved."""
         self._turns += 1
         return Question(self._turns, "", raw=fields)
 
     def again(self, question: Question) -> Question | None:
-        """The same question as a new one; one that was said aloud in words, if they are known. None
-        if nothing is known of it any more."""
-        words = question.item.parts[-1].text
-        if words or not question.is_spoken:
-            return self.enter(words, question.attached)
+        """The same question as a new one; a spoken one as text if it has a transcript, else as
+        audio. None if it has neither."""
+        text = question.item.parts[-1].text
+        if text or not question.is_spoken:
+            return self.enter(text, question.attached)
         audio = question.audio
         return self.enter(question.text, question.attached, audio) if audio else None
 
     def heard(self, question: Question, text: str) -> Iterator[Record]:
-        """What was said aloud is this in words."""
+        """Add the transcript of a spoken question."""
         question.is_heard = True
-        *before, said = question.item.parts
-        self._change(question, (*before, replace(said, text=text)))
-        self._forget_audio(question)
+        *before, spoken = question.item.parts
+        self._replace_parts(question, (*before, replace(spoken, text=text)))
+        self._discard_audio(question)
         if question.entry is not None:
-            yield self._keep(question, question.entry)
+            yield self._save(question, question.entry)
 
-    def _change(self, question: Question, parts: tuple[Part, ...]) -> None:
+    def _replace_parts(self, question: Question, parts: tuple[Part, ...]) -> None:
         old, question.item = question.item, replace(question.item, parts=parts)
         self.items = [question.item if item is old else item for item in self.items]
 
-    def _forget_audio(self, question: Question) -> None:
-        """What was said aloud is needed until it is known in words; where these cannot be had,
-        until it is answered: a new session would be asked nothing."""
+    def _discard_audio(self, question: Question) -> None:
+        """Discard the audio of a spoken question once it is not needed: when it has a transcript,
+        or is answered and will have none."""
         if not question.is_heard or self._stores_audio:
             return
-        *before, said = question.item.parts
-        if said.text or question.is_answered:
-            self._change(question, (*before, replace(said, data="")))
+        *before, spoken = question.item.parts
+        if spoken.text or question.is_answered:
+            self._replace_parts(question, (*before, replace(spoken, data="")))
 
-    def _keep(self, question: Question, entry: Entry) -> Record:
-        """Record a question; its audio only where that is wanted."""
+    def _save(self, question: Question, entry: Entry) -> Record:
+        """Save a question, with its audio only if audio is stored."""
         question.entry = entry
         item = question.item
         if not self._stores_audio:
@@ -135,11 +135,11 @@ class ConversationLog:
         return Record(replace(entry, item=item))
 
     def queued(self, question: Question, model: str) -> Record:
-        """It waits."""
-        return self._keep(question, Entry(question.turn, 0, question.item, State.QUEUED, model))
+        """A question waits to be asked."""
+        return self._save(question, Entry(question.turn, 0, question.item, State.QUEUED, model))
 
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:
-        """It is about to be sent, under these instructions."""
+        """A question is about to be sent, under these instructions."""
         if question.raw is None:
             self.items.append(question.item)
         if instructions and instructions != self.instructions:
@@ -147,40 +147,41 @@ class ConversationLog:
             system = Message("system", (Part("text", instructions),))
             yield Record(Entry(0, 0, system, State.COMPLETED))
         if question.raw is None:
-            yield self._keep(question, Entry(question.turn, 0, question.item, State.ASKED, model))
+            yield self._save(question, Entry(question.turn, 0, question.item, State.ASKED, model))
 
     def is_known(self, question: Question) -> bool:
-        """Whether a new session can be told what was asked."""
+        """Whether a question can be sent to a new session."""
         return replay_item(question.item) is not None
 
     def remove(self, question: Question) -> None:
-        """The server would not have it: it is no part of what was said."""
+        """Remove a question that the server refused."""
         self.items = [item for item in self.items if item is not question.item]
 
     def streaming(self, question: Question, text: str, model: str) -> Record:
-        """So much of its reply is there."""
-        return Record(Entry(question.turn, question.entries, _reply(text), State.STREAMING, model))
+        """Save the text so far of the reply to a question."""
+        return Record(
+            Entry(question.turn, question.entries, _message(text), State.STREAMING, model)
+        )
 
     def called(
         self, question: Question, text: str, calls: Sequence[Item], model: str, audio: bytes = b""
     ) -> Iterator[Record]:
-        """Its reply was calls, perhaps after a few words; `audio` is what of these is to be kept as
-        such."""
+        """A reply contained tool calls, perhaps after text; `audio` is its audio to save."""
         if text or audio:
-            said = _reply(text, audio)
-            entry = Entry(question.turn, question.entries, said, State.COMPLETED, model)
-            yield self._reply(question, text, entry)
+            message = _message(text, audio)
+            entry = Entry(question.turn, question.entries, message, State.COMPLETED, model)
+            yield self._add_reply(question, text, entry)
         yield from self._add(question, calls, model)
 
-    def _reply(self, question: Question, text: str, entry: Entry) -> Record:
-        """What it was answered; only the text is told to another session."""
+    def _add_reply(self, question: Question, text: str, entry: Entry) -> Record:
+        """Add a reply; a new session receives only its text."""
         if text:
-            self.items.append(_reply(text))
+            self.items.append(_message(text))
         question.entries += 1
         return Record(entry)
 
     def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
-        """What came of the calls."""
+        """Add the outputs of the calls."""
         return self._add(question, answers, model)
 
     def _add(self, question: Question, items: Sequence[Item], model: str) -> Iterator[Record]:
@@ -192,12 +193,12 @@ class ConversationLog:
     def over(
         self, question: Question, over: ReplyOver, last: str, audio: bytes = b""
     ) -> Iterator[Record]:
-        """Its reply, whose last text is `last`, is over or will never come; `audio` is what of it
-        is to be kept as such."""
+        """The reply to a question is over, or will not come. `last` is the text of the turn's last
+        reply, `audio` its audio to save."""
         if question.raw is None:
             self.last = question
             question.is_answered = over.status is Status.COMPLETED
-            self._forget_audio(question)
+            self._discard_audio(question)
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
@@ -205,7 +206,7 @@ class ConversationLog:
             answer = Entry(
                 question.turn,
                 question.entries,
-                _reply(last, audio),
+                _message(last, audio),
                 state,
                 over.model,
                 reason,
@@ -213,12 +214,12 @@ class ConversationLog:
                 over.timing.first_token,
                 over.timing.total,
             )
-            yield self._reply(question, last, answer)
+            yield self._add_reply(question, last, answer)
         if question.raw is None:
             entry = Entry(question.turn, 0, question.item, state, over.model, reason)
-            yield self._keep(question, entry)
+            yield self._save(question, entry)
 
 
-def _reply(text: str, audio: bytes = b"") -> Message:
-    said = Part("audio", text, b64encode(audio).decode()) if audio else Part("text", text)
-    return Message("assistant", (said,))
+def _message(text: str, audio: bytes = b"") -> Message:
+    part = Part("audio", text, b64encode(audio).decode()) if audio else Part("text", text)
+    return Message("assistant", (part,))

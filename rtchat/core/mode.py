@@ -1,4 +1,4 @@
-"""Who is talking, which decides what a failure means."""
+"""Where the questions come from, which decides what a failure means."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """Who is talking."""
+    """Where the questions come from."""
 
     ONCE = "once"
-    """One question: its end is the program's."""
+    """One question: the program ends with its reply."""
     LINES = "lines"
-    """A pipe, each line a question: go on, and say 1 at the end if a reply failed."""
+    """A pipe, each line a question: continue after a failed reply, and exit with 1 at the end."""
     CHAT = "chat"
-    """A person: once a session has worked, nothing but leaving ends the program."""
+    """A person: once a session was ready, only the user ends the program."""

@@ -1,4 +1,4 @@
-"""What the session and every reply are asked to be, as the user has set it so far."""
+"""The options of the session and of each response, as the user has set them so far."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ class SessionOptions:
     def __init__(self, session: Options, response: Options) -> None:
         self.session = session
         self._response = response
-        self._taken = session
-        """What the server has taken."""
+        self._accepted = session
+        """The options that the server last accepted."""
 
     def took(self, options: Options) -> None:
-        """The server agreed to this."""
-        self._taken = options
+        """The server accepted these options."""
+        self._accepted = options
 
     def refused(self) -> None:
-        """The server did not agree: what holds is what it agreed to before."""
-        self.session = self._taken
+        """The server refused the options: restore those that it last accepted."""
+        self.session = self._accepted
 
     def instruct(self, instructions: str | None) -> None:
-        """Other instructions."""
+        """Set the instructions."""
         self.session = replace(self.session, instructions=instructions)
 
     def is_set(self, option: OptionSet) -> bool:
-        """Whether there is anything to take back."""
+        """Whether an option is set."""
         return has(self._options(option).other, option.key)
 
     def change(self, option: OptionSet) -> None:
-        """Set an option, or take it back."""
+        """Set an option, or remove it if `change` is None."""
         options = self._options(option)
         if option.change is None:
             options = replace(options, other=without(options.other, option.key))
@@ -48,14 +48,14 @@ class SessionOptions:
             self._response = options
 
     def reply(self, *, may_call: bool) -> Options:
-        """The options of a reply. A server may honour the session's modality, or the response's,
-        or both: it is asked for in both."""
+        """The options of a response. Servers honour the modality of the session, of the response,
+        or of both, so it is set in both."""
         modality = self._response.modality or self.session.modality
         other = self._response.other if may_call else {**self._response.other, **NO_CALLS}
         return replace(self._response, modality=modality, other=other)
 
     def describe(self) -> str:
-        """What is set, an option a line."""
+        """List the options that are set, one per line."""
         replies = (f"response.{line}" for line in described(self._response.other))
         lines = [*described(self.session.other), *replies]
         return "\n".join(lines) or "no option is set: /set KEY VALUE sets one"

@@ -1,4 +1,4 @@
-"""The protocols between a conversation and its shell, and the types of functions handed over."""
+"""The protocols between a conversation and its shell, and the types of callbacks."""
 
 from __future__ import annotations
 
@@ -14,66 +14,67 @@ class Machine(Protocol):
     """Decides what to do, as `conversation.Conversation` does."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
-        """What to do about an event, at a time in seconds."""
+        """Return the effects of an event; `now` is in seconds of a monotonic clock."""
 
 
 class Link(Protocol):
-    """An open connection, as `transport.Connection` is one."""
+    """An open connection, such as `transport.Connection`."""
 
     async def send(self, event: JsonObject) -> None:
         """Send a client event."""
 
     async def receive(self) -> str | bytes | None:
-        """The next frame; None when the connection is over."""
+        """The next frame; None once the connection is closed."""
 
     async def close(self) -> None:
-        """Close it with 1000."""
+        """Close the connection with code 1000."""
 
     def explain(self) -> ConnectionLost:
-        """Why it is over."""
+        """Why the connection ended."""
 
 
 class Player(Protocol):
     """Plays the audio of replies, as `devices.Speaker` does. May raise OutputError."""
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
-        """Play this after what is being played."""
+        """Play audio after any that is already playing: PCM16, mono, 24 kHz."""
 
     def end(self, item_id: str) -> None:
         """There is no more audio of this item."""
 
     def stop(self) -> PlaybackCut | None:
-        """Stop at once. Return what was cut, if anything was."""
+        """Stop at once. Return what was cut off, if anything."""
 
 
 class Tools(Protocol):
-    """What the model may call, as `toolbox.Toolbox` is one."""
+    """The tools that the model may call, such as `toolbox.Toolbox`."""
 
     async def call(self, name: str, arguments: str) -> str:
-        """The output of a tool, or what went wrong with it."""
+        """The output of a tool, or an error message."""
 
 
 class View(Protocol):
-    """What a person, a pipe or a program sees of a conversation."""
+    """Shows a conversation to a person, or writes it for another program."""
 
     def show(self, update: Update) -> None:
-        """Take the next update. May raise OSError when there is nowhere to write to."""
+        """Show the next update. May raise OSError if the output cannot be written."""
 
     def tick(self) -> None:
-        """Paint, if something changed; called a dozen times a second while a reply is due."""
+        """Redraw if something changed; called about 12 times a second while a reply is pending."""
 
     def close(self) -> None:
-        """There is no more; leave the terminal as it was."""
+        """There are no more updates; restore the terminal."""
 
 
 Post: TypeAlias = Callable[[LocalEvent], None]
 Source: TypeAlias = Callable[[Post], Coroutine[None, None, None]]
 Tap: TypeAlias = Callable[[str, JsonObject | str | LocalEvent, float], None]
-"""Is called with everything that a session does or is told, in order, with the session's time:
+"""Called with everything that a session sends, receives or handles, in order, with the session's
+time in seconds:
 
-- "local", an event of this side that the conversation handles;
-- "received", a JSON object from the server, or a frame as text if it is none. The conversation
-  handles its events at this time;
-- "sent", a JSON object that is being sent;
-- "end", the exit code, and how many events for the server were not sent.
+- "local": an event from this side that the conversation handles;
+- "received": a JSON object from the server, or the text of a frame that is not one. The
+  conversation handles its events at this time;
+- "sent": a JSON object that is being sent;
+- "end": the exit code, and how many events for the server were not sent.
 """

@@ -1,8 +1,8 @@
-"""What tokens cost: the price list, and the bill of a reply.
+"""The price list, and the cost of a reply.
 
-Prices are US dollars for a million tokens. The list is of 2026-11-22, from
-https://developers.openai.com/api/docs/models, and holds for OpenAI's own hosts and Azure's. For
-everything else the config file has the prices, or they are not known.
+Prices are in US dollars per million tokens. The list is of 2026-11-22, from
+https://developers.openai.com/api/docs/models, and applies to the hosts of OpenAI and Azure. Prices
+for other hosts come from the config file, or are not known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rtchat.core.values import Usage, value
 
 @value
 class Rate:
-    """The prices of one model. What has none of its own costs as much as text."""
+    """The prices of one model. The price of text applies where audio or images have none."""
 
     input: float
     cached: float
@@ -40,32 +40,32 @@ PRICES: Mapping[str, Rate] = {
     "gpt-realtime": _OLDER,
     "gpt-realtime-mini": _MINI,
 }
-"""The rate of each model; one with a date at its end costs what it does without."""
+"""The rate of each model; a name with a date at the end has the rate of the name without it."""
 
 _HOSTS = r"wss://([\w-]+\.)*(openai\.com|azure\.com)([:/?]|$)"
-_DATE_AT_ITS_END = r"-\d{4}-\d{2}-\d{2}$"
+_DATE_SUFFIX = r"-\d{4}-\d{2}-\d{2}$"
 
 
 @value
 class Budget:
-    """What a conversation may know about money."""
+    """The known prices, and the limit on the cost of a conversation."""
 
     rates: Mapping[str, Rate] = field(default_factory=dict)
     most: float | None = None
-    """US dollars after which nothing more is asked."""
+    """The cost in US dollars at which no more questions are asked."""
 
     def rate(self, model: str) -> Rate | None:
         """The rate of a model, if it is known."""
-        return self.rates.get(model) or self.rates.get(re.sub(_DATE_AT_ITS_END, "", model))
+        return self.rates.get(model) or self.rates.get(re.sub(_DATE_SUFFIX, "", model))
 
 
 def known_rates(url: str, own: Mapping[str, Rate]) -> dict[str, Rate]:
-    """The rates that hold at a server: the list's, if it is one of those, and the user's own."""
+    """The rates that apply at a server: the price list if it covers the host, and `own`."""
     return {**(PRICES if re.match(_HOSTS, url) else {}), **own}
 
 
 def cost(usage: Usage, rate: Rate) -> float:
-    """What a reply cost, in US dollars. Cached tokens are part of the input, at their own price."""
+    """The cost of a reply in US dollars. Cached tokens are part of the input."""
     audio, audio_cached = usage.audio_input, usage.audio_cached
     image, image_cached = usage.image_input, usage.image_cached
     text_cached = usage.cached - audio_cached - image_cached
@@ -74,27 +74,27 @@ def cost(usage: Usage, rate: Rate) -> float:
         + _part(
             audio,
             audio_cached,
-            _or(rate.audio_input, rate.input),
-            _or(rate.audio_cached, rate.cached),
+            _price(rate.audio_input, rate.input),
+            _price(rate.audio_cached, rate.cached),
         )
         + _part(
             image,
             image_cached,
-            _or(rate.image_input, rate.input),
-            _or(rate.image_cached, rate.cached),
+            _price(rate.image_input, rate.input),
+            _price(rate.image_cached, rate.cached),
         )
         + max(0, usage.output - usage.audio_output) * rate.output
-        + max(0, usage.audio_output) * _or(rate.audio_output, rate.output)
+        + max(0, usage.audio_output) * _price(rate.audio_output, rate.output)
     )
     return total / 1e6
 
 
 def _part(tokens: int, cached: int, price: float, cached_price: float) -> float:
-    """Of one kind of input. A server's numbers need not add up; nothing costs less than nothing."""
+    """The cost of one kind of input, never negative even if the server's numbers do not add up."""
     tokens = max(0, tokens)
     cached = min(max(0, cached), tokens)
     return (tokens - cached) * price + cached * cached_price
 
 
-def _or(price: float | None, otherwise: float) -> float:
-    return otherwise if price is None else price
+def _price(price: float | None, default: float) -> float:
+    return default if price is None else price

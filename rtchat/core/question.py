@@ -1,4 +1,4 @@
-"""A question on its way to its answer, and the commands that make an item part of a session."""
+"""A question from input to reply, and the commands that add an item to a session."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from rtchat.core.effects import AddItem, AppendAudio, Command, CommitAudio
 from rtchat.core.values import Entry, Item, JsonObject, Message, Part
 
 APPENDED = 24_000
-"""Bytes of audio in one event: half a second."""
+"""Bytes of audio per event: half a second."""
 MOST_AT_ONCE = 7_680_000
-"""Characters of audio in one item: two minutes, in whole samples. OpenAI's server takes 15 MiB."""
+"""Base64 characters of audio per item: two minutes, in whole samples. OpenAI's server accepts up to
+15 MiB."""
 
 
 class Question:
-    """A question on its way: waiting, then asked, then answered.
+    """A question: waiting, then asked, then answered.
 
-    `audio` is what was said, if it is spoken: PCM16, mono, 24 kHz. `raw` is the event that asks for
-    a reply to no question, as the user wrote it; empty if the server replies to something else that
-    the user sent.
+    `audio` is the audio of a spoken question: PCM16, mono, 24 kHz. `raw` is for a turn without a
+    question: the user's own event that requests a reply, or empty if the server replies by itself
+    to another event that the user sent.
     """
 
     def __init__(
@@ -40,43 +41,43 @@ class Question:
         self.item = Message("user", parts)
         self.raw = raw
         self.item_id = ""
-        """What the server calls its audio."""
+        """The server's item id of the audio."""
         self.in_session = False
-        """Whether the session has it before it is asked."""
+        """Whether the session already has it."""
         self.is_answered = False
         self.is_heard = False
-        """Whether it is known in words, or it is known that it never will be."""
+        """Whether its transcript has arrived, or is known not to come."""
         self.has_reply = False
-        """Whether any part of a reply to it has come."""
+        """Whether any part of a reply has arrived."""
         self.is_wordless = False
-        """Whether its transcript is empty: the server heard sound but no words."""
+        """Whether its transcript is empty: the server detected speech without words."""
         self.entries = 1
-        """How many entries its turn has, itself among them."""
+        """How many entries the turn has, including the question."""
         self.entry: Entry | None = None
-        """Its own, as it was recorded last."""
+        """Its own entry as last saved."""
 
     @property
     def is_spoken(self) -> bool:
-        """Whether there is audio in it."""
+        """Whether it contains audio."""
         return any(part.kind == "audio" for part in self.item.parts)
 
     def forget_session(self) -> None:
-        """Another session knows nothing of it."""
+        """The session is closed; another one does not have the question."""
         self.in_session, self.item_id = False, ""
 
     @property
     def words(self) -> str:
-        """What was said, once it is written down."""
+        """The transcript of a spoken question, once known; else empty."""
         return self.item.parts[-1].text if self.is_spoken else ""
 
     @property
     def audio(self) -> bytes:
-        """What was said, as long as it is needed."""
+        """The audio of a spoken question, as long as it is needed; else empty."""
         return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
 
     def telling(self, *, listens: bool) -> Iterator[Command]:
-        """What makes it part of a session; one that listens all the time would take audio that is
-        appended for what is being said."""
+        """The commands that add the question to a session. If the server `listens`, audio cannot be
+        appended: it would be taken for live speech."""
         if self.in_session or self.raw is not None:
             return
         if listens or not self.is_spoken or self.words:
@@ -92,8 +93,8 @@ class Question:
 
 
 def replay_item(item: Item) -> Item | None:
-    """An item as a session is told of it: what was said aloud in words, where it is known in which;
-    else as it sounded, if the user said it. None if nothing is known."""
+    """An item in the form in which a new session receives it: speech as its transcript if known,
+    else as audio if it is the user's. None if nothing is left."""
     if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
         return item
     parts = tuple(
@@ -107,12 +108,12 @@ def replay_item(item: Item) -> Item | None:
 
 
 def add(item: Item) -> Iterator[AddItem]:
-    """What makes it part of a session."""
-    return map(AddItem, _in_parts(item))
+    """The commands that add an item to a session."""
+    return map(AddItem, _split(item))
 
 
-def _in_parts(item: Item) -> Iterator[Item]:
-    """The same as several items, if there is more audio in it than servers take in an event."""
+def _split(item: Item) -> Iterator[Item]:
+    """The item, split into several if it has more audio than servers accept in one event."""
     audio = [] if not isinstance(item, Message) else [p for p in item.parts if p.kind == "audio"]
     if not isinstance(item, Message) or all(len(part.data) <= MOST_AT_ONCE for part in audio):
         yield item

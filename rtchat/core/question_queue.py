@@ -1,4 +1,4 @@
-"""The questions that wait, and what is done next: ask one, connect, or end the program."""
+"""The waiting questions, and what to do next: ask one, connect, or end the program."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
 
 LAST_TURN = 5.0
-"""Seconds that the end of the program waits for a turn of what a lost microphone heard."""
+"""Seconds to wait, before the program ends, for the last turn after the microphone was lost."""
 WORDS_LOST = 3.0
-"""Seconds that the end of the program waits for what the user said to be written down."""
+"""Seconds to wait, before the program ends, for the last transcript."""
 
 
 class QuestionQueue:
-    """The questions that are not asked yet, in order."""
+    """The questions not asked yet, in order."""
 
     def __init__(self, shared: SharedState, turns: Turns) -> None:
         self._turns = turns
@@ -34,7 +34,7 @@ class QuestionQueue:
         self._waiting: deque[Question] = deque()
         self._input_ended = False
         self._is_winding_down = False
-        """The microphone is gone, and the server may still make a turn of what it heard."""
+        """Whether the microphone was lost, and the server may still end the last turn."""
         self._exit = ExitCode.OK
 
     def __contains__(self, question: Question) -> bool:
@@ -42,18 +42,18 @@ class QuestionQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no question waits, and none is being answered."""
+        """Whether no question is waiting or being answered."""
         return self._turns.current is None and not self._waiting
 
     @property
     def item_ids(self) -> set[str]:
-        """What the server calls the audio of these questions, and of the one being answered."""
+        """The server's item ids of these questions, and of the one being answered."""
         turn = self._turns.current
         current = () if turn is None else (turn.question,)
         return {question.item_id for question in (*current, *self._waiting)}
 
     def say(self, question: Question) -> list[Output]:
-        """Ask a question as soon as it is its turn."""
+        """Ask a question as soon as possible."""
         self._waiting.append(question)
         out = self.next()
         if question in self._waiting and question.raw is None:
@@ -61,7 +61,7 @@ class QuestionQueue:
         return out
 
     def ask_again(self) -> list[Output]:
-        """Ask the last question once more."""
+        """Ask the last question again."""
         last = self._log.last
         if last is None or self._turns.current is not None:
             return [notice("error", "there is no question to ask again")]
@@ -79,8 +79,8 @@ class QuestionQueue:
         return self.say(again)
 
     def next(self) -> list[Output]:
-        """Do what is due, if it can be done now."""
-        if self.is_empty and self._is_all_said:
+        """Do the next step, if it can be done now."""
+        if self.is_empty and self._is_input_over:
             if self._speech.awaiting_transcript and self._connection.has_session:
                 return [fx.SetTimer(ev.Timer.HEARD, WORDS_LOST)]
             return stop(self._exit)
@@ -97,17 +97,18 @@ class QuestionQueue:
         return self._ask(self._waiting.popleft()) if self._waiting else []
 
     @property
-    def _is_all_said(self) -> bool:
-        """Whether no question can come any more. A pipe that has ended leaves the microphone."""
-        is_heard = (self._speech.is_there and self._speech.is_on) or self._is_winding_down
-        return self._input_ended and not (is_heard and self._mode is Mode.LINES)
+    def _is_input_over(self) -> bool:
+        """Whether no more questions can come. The microphone may still be on after the end of a
+        pipe."""
+        may_speak = (self._speech.is_there and self._speech.is_on) or self._is_winding_down
+        return self._input_ended and not (may_speak and self._mode is Mode.LINES)
 
     def _ask(self, question: Question) -> list[Output]:
         spent = self._usage.over_budget()
         return self._turns.ask(question) if spent is None else self._refuse(question, spent)
 
     def _refuse(self, question: Question, problem: Problem) -> list[Output]:
-        """Neither this question nor any that waits is asked."""
+        """End this question and all waiting ones with this problem."""
         self._waiting.appendleft(question)
         out = self._drop(Status.FAILED, problem=problem)
         if self._mode is not Mode.CHAT:
@@ -117,7 +118,7 @@ class QuestionQueue:
         return out
 
     def drop(self) -> list[Output]:
-        """Nothing streams: what is stopped is the waiting for a connection."""
+        """The user stops waiting for a connection: drop all questions."""
         return [*self._turns.drop(), *self._drop(Status.CANCELLED, "client_cancelled")]
 
     def _drop(
@@ -127,14 +128,14 @@ class QuestionQueue:
         dropped, self._waiting = self._waiting, deque()
         out: list[Output] = []
         for question in dropped:
-            out += show_words(question)  # what was said aloud is to be seen
+            out += show_words(question)
             out += self._turns.close(question, over)
         return out
 
     # ---------------------------------------------------------------------- the end of the program
 
     def end_input(self, problem: Problem | None) -> list[Output]:
-        """There will be no more input."""
+        """There is no more input."""
         self._input_ended = True
         if problem is None:
             return self.next()
@@ -142,7 +143,7 @@ class QuestionQueue:
         return [notice("error", str(problem)), *self.next()]
 
     def lose_microphone(self, problem: Problem, *, is_turn_due: bool) -> list[Output]:
-        """There is no microphone any more, which may have been all the input there was."""
+        """The microphone was lost; it may have been the only input."""
         if self._mode is not Mode.LINES:
             return []
         self._exit = problem.exit
@@ -155,19 +156,19 @@ class QuestionQueue:
         return [fx.SetTimer(ev.Timer.INPUT, LAST_TURN)]
 
     def turn_did_not_come(self) -> list[Output]:
-        """The server made no turn of what a lost microphone heard."""
+        """The server did not end the last turn in time after the microphone was lost."""
         self._is_winding_down = False
         return self.next()
 
     def transcript_did_not_come(self) -> list[Output]:
-        """Nobody waits any longer for what was said to be written down."""
+        """Stop waiting for a transcript."""
         if self._turns.current is not None:
             return [*self._turns.current.release()]
         self._speech.awaiting_transcript.clear()
         return self.next()
 
     def turn_ended(self, problem: Problem | None) -> list[Output]:
-        """The exit code, as far as this turn decides it."""
+        """Set the exit code if the turn failed; with a single question, end the program."""
         if problem is not None and self._mode is Mode.ONCE:
             return stop(problem.exit)
         if problem is not None and self._mode is Mode.LINES:
@@ -175,27 +176,27 @@ class QuestionQueue:
         return []
 
     def leave(self, exit_code: ExitCode) -> list[Output]:
-        """The user leaves."""
+        """End the program."""
         return [*self._turns.leave(), *stop(exit_code)]
 
     # ------------------------------------------------------------------------------------- session
 
     def session_ready(self) -> list[Output]:
-        """There is a session that was told all that was said."""
+        """A session is ready and has received the conversation."""
         return [*self._wait_for_turn(), *self.next()]
 
     def session_closed(self) -> None:
-        """No session has any of the questions."""
+        """The session is closed; the next one does not have the questions."""
         for question in filter(None, (self._log.last, *self._waiting)):
             question.forget_session()
 
     def session_lost(self) -> list[Output]:
-        """There is no reason to connect again if nobody waits for anything."""
-        return stop(self._exit) if self.is_empty and self._is_all_said else []
+        """End the program instead of reconnecting if there is nothing left to do."""
+        return stop(self._exit) if self.is_empty and self._is_input_over else []
 
     def fail(self, problem: Problem, *, is_shown: bool) -> list[Output]:
-        """No session can be had: nothing is asked any more. `is_shown` is whether a reply just
-        ended with this problem."""
+        """No session can be made: drop all questions. `is_shown` is whether a reply just ended with
+        this problem."""
         is_unseen = self.is_empty and not is_shown
         out = self._turns.fail(problem)
         if is_unseen:

@@ -1,4 +1,4 @@
-"""Events that the user sends by /raw, and what the server does about them."""
+"""Events that the user sends by /raw, and the server's answers to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rtchat.core.values import JsonObject, Message
 RAW = 20
 """How many events sent by /raw are remembered until the server answers them."""
 UNASKED = 100
-"""How many replies an event sent by /raw may cause, for example by making the server listen."""
+"""How many replies an event sent by /raw may cause, for example by enabling turn detection."""
 
 
 class RawEvents:
@@ -34,10 +34,10 @@ class RawEvents:
         self._usage = shared.usage
         self._unanswered: deque[ev.RawSaid] = deque(maxlen=RAW)
         self._replies_left = 0
-        """How many unrequested replies they may still cause."""
+        """How many unrequested replies the user's events may still cause."""
 
     def send(self, raw: ev.RawSaid) -> list[Output]:
-        """Send an event; one that asks for a reply is a turn like a question."""
+        """Send an event; one that requests a reply is a turn, like a question."""
         if not self._connection.has_session:
             return [notice("error", "there is no session to send it to")]
         if raw.asks:
@@ -57,7 +57,7 @@ class RawEvents:
         return [notice("info", f"{when} {raw.fields['type']}"), *self._queue.say(question)]
 
     def confirm(self, event: ev.Event) -> list[Output]:
-        """Show that the server did what the user asked for, where nothing else shows it."""
+        """Report that the server carried out one of the user's events, if nothing else shows it."""
         if not self._unanswered:
             return []
         item = event.item if isinstance(event, ev.ItemAdded | ev.ItemRetrieved) else None
@@ -68,17 +68,18 @@ class RawEvents:
             return []
         self._unanswered.remove(raw)
         item_id = getattr(event, "item_id", "") or getattr(item, "id", "")
-        words = f": {item.text}" if isinstance(item, Message) and item.text else ""
-        return [notice("info", f"done: {raw.fields['type']} {item_id}{words}".rstrip())]
+        text = f": {item.text}" if isinstance(item, Message) and item.text else ""
+        return [notice("info", f"done: {raw.fields['type']} {item_id}{text}".rstrip())]
 
     def refused(self, fields: JsonObject, error: ev.ServerProblem) -> list[Output]:
-        """The server refused one of them."""
+        """The server refused one of the user's events."""
         left = (raw for raw in self._unanswered if raw.fields is not fields)
         self._unanswered = deque(left, RAW)
         return [notice("error", f"the server refused {fields['type']}: {error.message}")]
 
     def unrequested_reply(self, response_id: str) -> list[Output]:
-        """The server began a reply by itself: a turn, if one of these events may have caused it."""
+        """The server began a reply by itself: a turn, if one of the user's events may have caused
+        it."""
         if not self._replies_left:
             self._replies.ignore(response_id)
             return []
@@ -86,6 +87,6 @@ class RawEvents:
         return self._turns.begin_unrequested(self._log.enter_raw({}), response_id)
 
     def session_closed(self) -> None:
-        """Another session answers none of them."""
+        """The session is closed; the next one will not answer the events."""
         self._unanswered.clear()
         self._replies_left = 0

@@ -1,7 +1,7 @@
-"""Removes keys from text, however they are spelled and however the text is cut into pieces.
+"""Removes keys from text, however they are encoded and however the text is split into pieces.
 
-A text that arrives in pieces goes through a `StreamRedactor`, which holds back only what could be
-the beginning of a key; a complete one is a stream of one piece.
+Text that arrives in pieces goes through a `StreamRedactor`, which holds back only what could be the
+beginning of a key; a complete text is a stream of one piece.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 
 INSTEAD = "[key]"
-"""Replaces a key."""
+"""The replacement for a key."""
 
 
 def is_secret(key: str) -> bool:
@@ -21,8 +21,8 @@ def is_secret(key: str) -> bool:
 
 
 class Redactor:
-    """Removes these keys from texts. Characters may be plain or escaped for JSON, a URL or HTML,
-    and a key may be in base64, even after other text, as in "Basic" authentication."""
+    """Removes these keys from text. Their characters may be plain or escaped for JSON, a URL or
+    HTML, and a key may be in base64, even after other text, as in "Basic" authentication."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self.secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
@@ -34,7 +34,7 @@ class Redactor:
                 for form in (secret, *in_base64)
             )
         )
-        # Where the longer form occurs, the shorter one does as well.
+        # A text that contains a longer form contains the shorter form within it as well.
         self._plain = tuple(
             form
             for form in self._forms
@@ -45,7 +45,7 @@ class Redactor:
 
     @cached_property
     def begins(self) -> re.Pattern[str]:
-        """Where a key may begin. Compiled on first use, to keep the start fast."""
+        """Matches where a key may begin. Compiled on first use, to keep startup fast."""
         begins = {begin for form in self._forms for begin in _begin(form)}
         return re.compile("|".join(sorted(begins)) or "(?!)")
 
@@ -59,23 +59,23 @@ class Redactor:
         return "%" in text or "&" in text
 
     def redact(self, text: str) -> str:
-        """A complete text with the keys removed."""
+        """Remove the keys from a complete text."""
         if not self.begins.search(text):
             return text
         stream = StreamRedactor(self)
         return stream.feed(text) + stream.end()
 
     def find(self, text: str, start: int) -> tuple[int, int, bool] | None:
-        """Where the next key begins and ends, and whether it could still go on after the text. If
-        it does not end within the text, the end is -1."""
+        """Where the next key begins and ends, and whether it could continue after the end of the
+        text. The end is -1 if the key does not end within the text."""
         while found := self.begins.search(text, start):
             start = found.start()
             end, goes_on = -1, False
             is_escaped = _BEGINS_ESCAPE.match(text, start) is not None
             for form in self._forms:
                 if is_escaped or form[0] == text[start]:
-                    its_end, is_cut = _follow(form, text, start)
-                    end, goes_on = max(end, its_end), goes_on or is_cut
+                    form_end, is_cut = _match(form, text, start)
+                    end, goes_on = max(end, form_end), goes_on or is_cut
             if end >= 0 or goes_on:
                 return start, end, goes_on
             start += 1
@@ -83,43 +83,43 @@ class Redactor:
 
 
 class StreamRedactor:
-    """One text in pieces. What is given out together with what is held back is never more than the
-    text so far, and without its keys."""
+    """Redacts one text that arrives in pieces. The text returned so far, together with the text
+    held back, is the text received so far without its keys."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._text = ""
         """The end of the text so far, if it may be the beginning of a key."""
         self._given = 0
-        """How much of it was given out already."""
+        """How many characters of it were already returned."""
 
     @property
     def held(self) -> str:
-        """What is held back."""
+        """The text that is held back."""
         return self._text[self._given :]
 
     @property
     def is_idle(self) -> bool:
-        """Whether the next piece can be judged on its own."""
+        """Whether the next piece does not depend on earlier ones."""
         return not self._text
 
     def feed(self, piece: str) -> str:
-        """Take the next piece; return what can be given out now."""
+        """Take the next piece; return the text that need not be held back."""
         text = self._text + piece
         found = self._redactor.begins.search(text)
         if found is None:
             out, self._text, self._given = text[self._given :], "", 0
             return out
-        if found.end() - found.start() == 1 and not self._given:  # as most are: the last character
+        if found.end() - found.start() == 1 and not self._given:  # most often, the last character
             self._text = text[-1:]
             return text[:-1]
         return self._cut(text, is_end=False)
 
     def end(self) -> str:
-        """The text is complete: return what was held back. More text cannot complete a key."""
+        """The text is complete: return the text held back, without its keys."""
         held = self.held
         if held and self._given:
-            self._text, self._given = "", 0  # `end` was called before, and more came
+            self._text, self._given = "", 0  # `end` was called before, and more text followed
             return INSTEAD
         before = self._text
         out = self._cut(before, is_end=True)
@@ -147,19 +147,19 @@ class StreamRedactor:
         return "".join(out)
 
 
-# ---------------------------------------------------------------------------------------- spellings
+# ---------------------------------------------------------------------------------------- encodings
 
 _ESCAPE = r'\\(?:[\\/"]|u00[2-7])'
 """An escape in a JSON text that may stand for an ASCII character."""
 _ESCAPES = "\\\\%&\ud800-\udbff"
-"""The first characters of escaped spellings, for a character class."""
+"""The first characters of escaped forms, for a character class."""
 _BEGINS_ESCAPE = re.compile(f"[{_ESCAPES}]")
 _IN_HTML = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
 @lru_cache(maxsize=256)
-def _spellings(char: str) -> tuple[str, ...]:
-    """The spellings of a character, itself first."""
+def _encodings(char: str) -> tuple[str, ...]:
+    """All encodings of a character; the first is the plain character."""
     code = ord(char)
     in_utf8 = char.encode("utf-8", "surrogatepass")
     units = char.encode("utf-16-be", "surrogatepass")
@@ -180,10 +180,10 @@ def _spellings(char: str) -> tuple[str, ...]:
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """The base64 of a key at each offset, as "Basic" puts a name before it: only the letters that
-    do not depend on what surrounds it."""
+    """The base64 of a key at each offset, as "Basic" puts a user name before it: only the
+    characters that do not depend on the surrounding text."""
     if len(secret) < 12:
-        return  # too few letters to be sure that it is a key
+        return  # too few characters to be sure that it is a key
     for before in range(3):
         data = b"\0" * before + secret.encode()
         last = {0: None, 1: -3, 2: -2}[len(data) % 3]
@@ -195,20 +195,20 @@ def _in_base64(secret: str) -> Iterator[str]:
 
 
 def _begin(form: str) -> Iterator[str]:
-    """Patterns for the beginning of a form, or for as much of it as ends a text."""
+    """Patterns for the beginning of a form, possibly cut off by the end of the text."""
     first, second = form[0], form[1]
     yield f"{re.escape(first)}(?:\\Z|[{re.escape(second)}{_ESCAPES}])"
-    yield from map(_or_cut, _spellings(first)[1:])
+    yield from map(_possibly_cut, _encodings(first)[1:])
 
 
-def _or_cut(text: str) -> str:
-    """A pattern for a text, or for a beginning of it at the end."""
-    rest = f"(?:\\Z|{_or_cut(text[1:])})" if text[1:] else ""
+def _possibly_cut(text: str) -> str:
+    """A pattern for a text, possibly cut off by the end of the searched text."""
+    rest = f"(?:\\Z|{_possibly_cut(text[1:])})" if text[1:] else ""
     return re.escape(text[0]) + rest
 
 
-def _follow(form: str, text: str, start: int) -> tuple[int, bool]:
-    """Where a form that begins here ends, or -1; and whether the text ends in the middle of it."""
+def _match(form: str, text: str, start: int) -> tuple[int, bool]:
+    """Where a form that begins at `start` ends, or -1, and whether the text ends within it."""
     ends, is_cut = {start}, False
     for char in form:
         found = {end for at in ends for end in _ends(char, text, at)}
@@ -220,14 +220,14 @@ def _follow(form: str, text: str, start: int) -> tuple[int, bool]:
 
 
 def _ends(char: str, text: str, at: int) -> Iterator[int]:
-    """Where a character that begins here may end; -1 for beyond the text."""
+    """Where a character that begins at `at` may end; -1 for beyond the text."""
     if text.startswith(char, at):
         yield at + 1
     if at == len(text):
         yield -1
     elif _BEGINS_ESCAPE.match(text, at):
-        for spelling in _spellings(char)[1:]:
-            if text.startswith(spelling, at):
-                yield at + len(spelling)
-            elif len(text) - at < len(spelling) and spelling.startswith(text[at:]):
+        for encoded in _encodings(char)[1:]:
+            if text.startswith(encoded, at):
+                yield at + len(encoded)
+            elif len(text) - at < len(encoded) and encoded.startswith(text[at:]):
                 yield -1

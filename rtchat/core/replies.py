@@ -1,6 +1,6 @@
-"""The reply to the current turn: asked for, streamed, waited for, stopped.
+"""The reply to the current turn: requesting, streaming, waiting, stopping.
 
-`Turns` decides what a reply is asked for, and what follows it.
+`Turns` decides when a reply is requested, and what follows it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from rtchat.core.values import Channel, JsonObject, Status
 
 
 class ReplyPhase(StrEnum):
-    """Where the current reply is."""
+    """The state of the current reply."""
 
     IDLE = "idle"
     ASKED = "asked"
-    """It was asked for and has not begun."""
+    """Requested, but not begun."""
     REPLYING = "replying"
     LIMITED = "limited"
-    """A rate limit's wait; then ASKED again."""
+    """Waiting for a rate limit; ASKED follows."""
     ENDING = "ending"
-    """It was stopped; the server has not said that it is over."""
+    """Stopped, but the server has not reported its end."""
 
 
 class Replies:
-    """One reply after another, each to `turn`."""
+    """One reply after another, each belonging to `turn`."""
 
     def __init__(self, shared: SharedState) -> None:
         self.turn: Turn | None = None
-        """The turn that is being answered."""
+        """The turn being answered."""
         self.phase = ReplyPhase.IDLE
         self._connection = shared.connection
         self._options = shared.options
@@ -58,23 +58,24 @@ class Replies:
         self._speech = shared.speech
         self._audio = shared.audio
         self._stale_response_ids: deque[str] = deque(maxlen=8)
-        """The last responses that are over, or not ours; their events may still come."""
+        """The last responses that are over or were not requested; events of these may still arrive.
+        """
         self._ending_id = ""
-        """The response that was stopped; empty if its id is not known yet."""
+        """The stopped response; empty if its id is not known yet."""
         self._is_cancel_due = False
         self._ending_until = 0.0
         self._raw: JsonObject | None = None
-        """The user's event that asked for the reply that is due, if one did."""
+        """The user's event that requested the pending reply, if any."""
 
     @property
     def is_due(self) -> bool:
-        """Whether a reply was asked for or is arriving."""
+        """Whether a reply was requested or is arriving."""
         return self.phase in (ReplyPhase.ASKED, ReplyPhase.REPLYING)
 
-    # ------------------------------------------------------------------------------ asking for one
+    # ---------------------------------------------------------------------------------- requesting
 
     def ask(self, *, may_call: bool = True) -> list[Output]:
-        """Ask for a reply to the turn."""
+        """Request a reply to the turn."""
         assert self.turn is not None
         if self._connection.is_spoiled:
             return self._connection.connect()
@@ -88,12 +89,12 @@ class Replies:
         return [self._connection.send(request), self.expect()]
 
     def expect(self) -> fx.SetTimer:
-        """A reply is due."""
+        """Wait for a reply."""
         self.phase = ReplyPhase.ASKED
         return fx.SetTimer(ev.Timer.STALL, self._timeouts.reply)
 
     def is_about(self, command: fx.CreateResponse | fx.Raw | fx.AddItem | fx.CommitAudio) -> bool:
-        """Whether a command asked for the current reply, or gave the question that it answers."""
+        """Whether a command requested the current reply, or sent the question that it answers."""
         match command:
             case fx.CreateResponse():
                 return True
@@ -107,11 +108,11 @@ class Replies:
                 assert_never(command)
 
     def note_busy(self) -> None:
-        """The server did not begin the reply that it would have begun by itself."""
+        """The server was busy and did not begin the reply that was expected of it."""
         if self.turn is not None and self.phase is ReplyPhase.ASKED:
             self.turn.server_was_busy = not self.turn.is_asked_for
 
-    # -------------------------------------------------------------------------------- its contents
+    # ------------------------------------------------------------------------------------- content
 
     def started(self, event: ev.ReplyStarted) -> list[Output]:
         """The server began a reply."""
@@ -135,7 +136,7 @@ class Replies:
         return []
 
     def adopt(self, response_id: str) -> fx.SetTimer:
-        """The turn is answered by a reply that the server began by itself."""
+        """Make a reply that the server began by itself the reply to the turn."""
         assert self.turn is not None
         self.turn.reply.id, self.turn.announced = response_id, True
         timer = self.expect()
@@ -143,11 +144,11 @@ class Replies:
         return timer
 
     def ignore(self, response_id: str) -> None:
-        """Ignore all further events of a response: it is over, or nobody here asked for it."""
+        """Ignore all further events of a response: it is over, or was not requested."""
         self._stale_response_ids.append(response_id)
 
     def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> list[Output]:
-        """The next text or audio."""
+        """The next text or audio has arrived."""
         turn = self._turn_of(event.response_id)
         if turn is None or (isinstance(event, ev.Delta) and event.channel is Channel.HEARD):
             return []
@@ -176,10 +177,10 @@ class Replies:
         return self.cut_off(turn) if turn.reply.exceeded else []
 
     def _turn_of(self, response_id: str) -> Turn | None:
-        """The turn that an event of this response belongs to; None if it comes late, or from
-        elsewhere.
+        """The turn that an event of this response belongs to; None if the event is late, or belongs
+        to another response.
 
-        Not every server names the response in each event, nor announces it before its text.
+        Not every server names the response in each event, or announces it before its text.
         """
         turn = self.turn
         if turn is None or not self.is_due:
@@ -198,10 +199,10 @@ class Replies:
         waits = turn.question.item_id in self._speech.awaiting_transcript
         return [*turn.show(text, self._time.now, waits=waits)]
 
-    # ------------------------------------------------------------------------------------- its end
+    # -------------------------------------------------------------------------------------- ending
 
     def ended(self, event: ev.ReplyEnded) -> list[Output]:
-        """The server says that a reply is over."""
+        """The server reported the end of a reply."""
         self._usage.add(event.usage, self._connection.model, event.response_id)
         if self.phase is ReplyPhase.ENDING:
             refused = self._calls.refuse(event.items)
@@ -214,9 +215,9 @@ class Replies:
             refused = self._calls.refuse(event.items)
             is_ours = self.turn is not None and self.turn.server_was_busy
             return [*refused, *(self.ask() if is_ours else [])]
-        return [*self.show(turn, turn.reply.finish(event.items)), *self._over(turn, event)]
+        return [*self.show(turn, turn.reply.finish(event.items)), *self._reply_ended(turn, event)]
 
-    def _over(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
+    def _reply_ended(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
         wait = server_errors.limit_wait(event)
         is_first = not (turn.waited or turn.has_begun)
         if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:
@@ -243,8 +244,8 @@ class Replies:
         ]
 
     def cut_off(self, turn: Turn, ended: ev.ReplyEnded | None = None) -> list[Output]:
-        """The reply exceeds a limit. The turn ends, and so does the session: its next question
-        would follow calls without outputs, and everything else that was too much."""
+        """The reply exceeds a limit: end the turn and replace the session, which may have calls
+        without outputs, or too much content."""
         limit = turn.reply.exceeded
         problem = server_errors.exceeded(limit, self._policy.limits)
         self._connection.is_spoiled = True
@@ -252,8 +253,8 @@ class Replies:
         return [*stopped, ReplyDone(Status.INCOMPLETE, limit, problem, ended)]
 
     def finish(self, turn: Turn) -> list[Output]:
-        """The turn, or one of its replies, is over: nothing more is waited for, except for what the
-        server still has to say about a stopped reply."""
+        """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
+        report the end of a stopped reply."""
         self.ignore(turn.reply.id)
         if self.phase is ReplyPhase.ENDING:
             return []
@@ -262,7 +263,7 @@ class Replies:
         return [fx.ClearTimer(ev.Timer.STALL)]
 
     def reset(self) -> None:
-        """There is no session any more, and no reply."""
+        """No reply is pending any more."""
         self.phase = ReplyPhase.IDLE
 
     def session_closed(self) -> None:
@@ -274,24 +275,24 @@ class Replies:
     # ------------------------------------------------------------------------------------ stopping
 
     def stop(self) -> list[Output]:
-        """Tell the server; until it answers no other reply may be asked for."""
+        """Cancel the reply. No other reply may be requested until the server reports its end."""
         assert self.turn is not None
         self._ending_id = self.turn.reply.id
-        # A cancel that arrives before the reply exists is lost, so it waits for the reply's id.
+        # Servers ignore a cancel before the reply exists, so it waits for the reply's id.
         self._is_cancel_due = self.phase is ReplyPhase.ASKED
         self.phase = ReplyPhase.ENDING
         self._ending_until = self._time.now + self._timeouts.reply
         return [] if self._is_cancel_due else [self._connection.send(fx.Cancel(self._ending_id))]
 
     def silence(self, *, by_speech: bool = False) -> list[Output]:
-        """Nothing that was said so far is to be heard any more."""
+        """Stop playback, and play no more of the current reply."""
         stopped = self._audio.silence(by_speech=by_speech)
         if stopped and self.turn is not None and self.phase is ReplyPhase.REPLYING:
             self.turn.is_silenced = True
         return [*stopped]
 
     def refused(self, error: ev.ServerProblem) -> list[Output]:
-        """The server refused to make the reply, or to stop it."""
+        """The server refused to create the reply, or to cancel it."""
         match self.phase:
             case ReplyPhase.ENDING:
                 return self.stopped()
@@ -301,7 +302,7 @@ class Replies:
                 return []
 
     def _is_ending(self, response_id: str) -> bool:
-        """Whether this is the reply that was stopped, whose id may not be known yet."""
+        """Whether this is the stopped reply, whose id may not be known yet."""
         if not response_id:
             return True
         if self._ending_id:
@@ -309,7 +310,7 @@ class Replies:
         return response_id not in self._stale_response_ids
 
     def stopped(self) -> list[Output]:
-        """The reply that was stopped is over."""
+        """The stopped reply is over."""
         self._connection.accepted(fx.Cancel)
         self.phase = ReplyPhase.IDLE
         return [fx.ClearTimer(ev.Timer.STALL), ReplyStopped()]
@@ -319,8 +320,8 @@ class Replies:
         return self.phase is ReplyPhase.ENDING and self._time.now > self._ending_until
 
     def overtaken(self) -> None:
-        """The user spoke, and the server replies to that: it says nothing more about a reply that
-        was stopped, and refuses one that was asked for in this moment."""
+        """The server replies to new speech of the user: it reports nothing more about a stopped
+        reply, and refuses a reply requested at the same time."""
         if self.phase is ReplyPhase.ENDING:
             self.ignore(self._ending_id)
             self._is_cancel_due = False

@@ -1,9 +1,9 @@
-"""One reply as it arrives: its parts put in reading order, each piece of text handed out once.
+"""One reply as it arrives: its parts are put in reading order, and each piece of text is returned
+once.
 
-Parts of one reply interleave on the wire, so only the first unfinished one is shown as it grows;
-the others wait their turn. The text comes from the deltas; what a `.done` or the final
-`response.done` has beyond them is added, so that a server that sends only one of the three is read
-in full.
+The parts of a reply may interleave, so only the first unfinished part is shown while it grows; the
+others wait. The text comes from the deltas; text that only the `.done` events or the final
+`response.done` contain is added, so that a server may send just one of the three.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rtchat.core.text import whole_characters
 from rtchat.core.values import Approval, Channel, Item, Limits, Message, ToolCall
 
 BETWEEN_PARTS = "\n\n"
-_WORDS = (Channel.TEXT, Channel.TRANSCRIPT)
+_TEXT_CHANNELS = (Channel.TEXT, Channel.TRANSCRIPT)
 
 
 def size(text: str) -> int:
@@ -29,9 +29,9 @@ class _Part:
         self.pieces: list[str] = []
         self.half = ""
         self.held = ""
-        """Text that arrived and may still turn out to be part of a key."""
+        """Text that has arrived but may be part of a key."""
         self.shown = 0
-        """How many of the pieces were handed out."""
+        """How many of the pieces were returned."""
         self.final: str | None = None
         self.done = False
         self.size = 0
@@ -48,13 +48,13 @@ class _Part:
         if not self.half and text.isascii():
             self.pieces.append(text)
             return
-        # A server that cuts between UTF-16 units sends half a character at the end of a delta.
+        # A server that splits text between UTF-16 units may end a delta with half a character.
         text = self.half + text
         self.half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         self.pieces.append(whole_characters(text.removesuffix(self.half)))
 
     def settle(self, text: str) -> None:
-        # The whole outranks its pieces. What was shown cannot be unsaid, but it can be completed.
+        # The final text takes precedence. Text already shown cannot change, but may be completed.
         if not text:
             return
         self.final = text
@@ -65,7 +65,7 @@ class _Part:
 
 
 class Reply:
-    """The text of one reply. Every method returns what can be shown now that could not before."""
+    """The text of one reply. The methods return the text that can now be shown in addition."""
 
     def __init__(
         self,
@@ -74,66 +74,66 @@ class Reply:
         between: str = BETWEEN_PARTS,
         limits: Limits | None = None,
     ) -> None:
-        """Content beyond the `limits` is left out, and `exceeded` names the limit."""
+        """Content beyond the `limits` is left out, and `exceeded` is the name of the limit."""
         self.id = response_id
         self.exceeded = ""
         self.calls: list[ToolCall | Approval] = []
         self._between = between
         self._limits = limits
         self._called = self._arguments = 0
-        """Bytes of the calls that are complete, and of the arguments that were streamed."""
+        """Bytes of the complete calls, and of the streamed arguments."""
         self._parts: dict[tuple[str, int], _Part] = {}
         self._shown_last: _Part | None = None
 
     @property
     def text(self) -> str:
-        """All the text so far, as the server has it."""
+        """The text so far, as the server has it."""
         return self._between.join(part.text for part in self._parts.values() if part.text)
 
     @property
     def has_begun(self) -> bool:
-        """Whether any text came, shown or not."""
+        """Whether any text has arrived, shown or not."""
         return any(part.held or part.text for part in self._parts.values())
 
     @property
     def is_between(self) -> bool:
-        """Whether what was shown last is the end of a part."""
+        """Whether the text shown last was the end of a part."""
         return self._shown_last is not None and self._shown_last.done
 
     def add(self, delta: Delta) -> str:
-        """The next piece of a text or a transcript; other channels are not text."""
+        """Add a piece of a text or transcript; other channels are ignored, except for limits."""
         if delta.channel is Channel.ARGUMENTS:
             self._arguments += size(delta.text)
             self._check_calls(self._arguments)
         part = self._part(delta.item_id, delta.content_index, delta.channel)
-        if part is None or part.final is not None:  # a piece after the whole is in it already
+        if part is None or part.final is not None:  # the final text contains the piece
             return ""
-        part.add(self._within(delta.text))
+        part.add(self._truncated(delta.text))
         part.held = delta.held
         return self._show()
 
     def channel_done(self, event: ChannelDone) -> str:
-        """The whole of a text or a transcript."""
+        """Set the final text of a text or transcript."""
         part = self._part(event.item_id, event.content_index, event.channel)
         if part is None:
             return ""
-        part.settle(self._within(event.text, part.size))
+        part.settle(self._truncated(event.text, part.size))
         part.done = True
         return self._show()
 
     def part_done(self, event: PartDone) -> str:
-        """The whole of a part; on some servers without its text."""
+        """Set the final text of a part; some servers leave it out."""
         part = self._parts.get((event.item_id, event.content_index))
         if part is None and event.part.text:
             part = self._part(event.item_id, event.content_index, Channel.TEXT)
         if part is None:
             return ""
-        part.settle(self._within(event.part.text, part.size))
+        part.settle(self._truncated(event.part.text, part.size))
         part.done = True
         return self._show()
 
     def call(self, item: Item) -> None:
-        """An item that is complete; it may be a call, and may be said twice."""
+        """Note a complete item, which may be a call; a repeated call is ignored."""
         if self.exceeded:
             return
         known = {other.call_id if isinstance(other, ToolCall) else other.id for other in self.calls}
@@ -156,14 +156,14 @@ class Reply:
             self.exceeded = "max_tool_bytes"
 
     def cut(self) -> str:
-        """The reply ended early: nothing more comes."""
+        """The reply ended early."""
         self._release()
         return self._show()
 
     def finish(self, items: Sequence[Item] = ()) -> str:
-        """The reply is over; `items` is its output as the server reports it at the end."""
+        """The reply is over; `items` is its output as reported at the end."""
         self._release()
-        # A server whose ids changed on the way must not have its text shown twice.
+        # Text must not be shown twice if the server has changed the ids in the meantime.
         reported = {item.id for item in items if isinstance(item, Message)}
         arrived = {part.text for key, part in self._parts.items() if key[0] not in reported}
         for item in items:
@@ -175,7 +175,7 @@ class Reply:
         return self._show()
 
     def _release(self) -> None:
-        """Show what was held back: the text ended, so it is not part of a key."""
+        """Add the text held back: no more text follows, so it is not part of a key."""
         for part in self._parts.values():
             held, part.held = part.held, ""
             if held and part.final is None:
@@ -185,14 +185,14 @@ class Reply:
         for index, content in enumerate(item.parts):
             known = self._parts.get((item.id, index))
             if known is not None:
-                known.settle(self._within(content.text, known.size))
+                known.settle(self._truncated(content.text, known.size))
             elif content.text and content.text not in arrived:
                 part = self._part(item.id, index, Channel.TEXT)
                 if part is not None:
-                    part.settle(self._within(content.text))
+                    part.settle(self._truncated(content.text))
 
     def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
-        if channel not in _WORDS:
+        if channel not in _TEXT_CHANNELS:
             return None
         part = self._parts.get((item_id, index))
         if part is None:
@@ -202,8 +202,8 @@ class Reply:
             self._parts[item_id, index] = part = _Part(channel)
         return part if part.channel is channel else None
 
-    def _within(self, text: str, replaced: int = 0) -> str:
-        """The text, cut to the room that the reply has left; it replaces this many bytes."""
+    def _truncated(self, text: str, replaced: int = 0) -> str:
+        """The text, truncated to the reply's limit; it replaces `replaced` bytes."""
         if self._limits is None:
             return text
         total = sum(part.size for part in self._parts.values())
@@ -216,12 +216,12 @@ class Reply:
     def _show(self) -> str:
         out = ""
         for part in self._parts.values():
-            fresh = "".join(part.pieces[part.shown :])
-            if fresh and part is not self._shown_last:
-                fresh = f"{self._between}{fresh}" if self._shown_last else fresh
+            new = "".join(part.pieces[part.shown :])
+            if new and part is not self._shown_last:
+                new = f"{self._between}{new}" if self._shown_last else new
                 self._shown_last = part
             part.shown = len(part.pieces)
-            out += fresh
+            out += new
             if not part.done:
                 break
         return out

@@ -1,4 +1,4 @@
-"""The audio of replies: what is played, and whether it is PCM16, mono, 24 kHz at all."""
+"""The audio of replies (PCM16, mono, 24 kHz): what is played, and a check that it is PCM."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from rtchat.core.effects import Play, StopPlaying
 from rtchat.core.events import ChannelDone, Delta
 
 PLAYED = 1000
-"""How many of the last items with sound are remembered by their ids."""
+"""How many of the last items with audio are remembered."""
 
 
 class FormatError(Exception):
-    """Sound that is not PCM; the message names its format."""
+    """Audio that is not PCM; the message is the name of its format."""
 
 
 class ReplyAudio:
-    """What is played of the replies of one conversation; nothing unless it `speaks`."""
+    """The played audio of the replies in one conversation; none unless it `speaks`."""
 
     def __init__(self, *, speaks: bool) -> None:
         self._speaks = speaks
         self.was_cut_by_speech = False
-        """Whether speech into the microphone cut the last reply."""
+        """Whether the user's speech interrupted the last reply."""
         self._played: dict[str, None] = {}
-        """The last items of this session that have sound."""
+        """The ids of this session's last items with audio."""
         self._parts: dict[tuple[str, int], bytes] = {}
-        """Those that are being played: the first byte of a sample whose second has not come."""
+        """The parts being played, each with the first byte of an incomplete sample, if any."""
 
     def silence(self, *, by_speech: bool) -> list[StopPlaying]:
-        """What came so far is not to be heard to its end."""
+        """Stop playback."""
         if not self._speaks:
             return []
         self.was_cut_by_speech = by_speech
@@ -37,7 +37,7 @@ class ReplyAudio:
         return [StopPlaying()]
 
     def was_played(self, item_id: str) -> bool:
-        """Whether an item is one of this session's, and has sound."""
+        """Whether an item of this session has audio."""
         return item_id in self._played
 
     @property
@@ -46,22 +46,22 @@ class ReplyAudio:
         return len(self._parts)
 
     def finish(self) -> list[Play]:
-        """Nothing more comes of what is being played, whatever the server has said of it."""
+        """End all parts being played, even if the server has not reported their end."""
         last = [Play(item_id, index, b"", is_last=True) for item_id, index in self._parts]
         self._parts.clear()
         return last
 
     def close(self) -> list[Play]:
-        """The session is over."""
+        """The session is closed."""
         self._played.clear()
         return self.finish()
 
     def play(self, event: Delta | ChannelDone) -> Play | None:
-        """What is to be heard of a reply's next audio.
+        """Decode the next audio of a reply; return what to play, if anything.
 
         Raises:
-            ValueError: it is not base64.
-            FormatError: it is not PCM.
+            ValueError: the audio is not base64.
+            FormatError: the audio is not PCM.
         """
         if not self._speaks:
             return None
@@ -72,7 +72,7 @@ class ReplyAudio:
         if len(self._played) > PLAYED:
             del self._played[next(iter(self._played))]
         try:
-            # Some encoders break lines.
+            # Some encoders insert line breaks.
             audio = b64decode("".join(event.text.split()), validate=True)
         except (Base64Error, ValueError) as error:
             raise ValueError(f"sound of the reply that is no base64 is left out: {error}") from None
@@ -94,11 +94,11 @@ _CONTAINERS = {
 
 
 def _container(audio: bytes) -> str:
-    """The format of a part's first audio, if it is clearly not PCM."""
+    """The format of the first audio of a part, if it is clearly not PCM; else empty."""
     for magic, name in _CONTAINERS.items():
         if audio.startswith(magic):
             return name
-    # A frame header may be a sample as well: another frame has to follow where this one ends.
+    # PCM samples may look like a frame header, so another frame must follow the first one.
     for name, length in (("MP3", _mp3_frame(audio)), ("AAC", _adts_frame(audio))):
         if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
             return name
@@ -106,24 +106,24 @@ def _container(audio: bytes) -> str:
 
 
 def _mp3_frame(audio: bytes) -> int:
-    """The bytes of the MPEG layer III frame that begins here; 0 if none does."""
+    """The length in bytes of the MPEG layer III frame at the start; 0 if there is none."""
     if len(audio) < 4 or audio[0] != 0xFF or audio[1] & 0xE6 != 0xE2:
         return 0
     version, bitrate, rate = audio[1] >> 3 & 3, audio[2] >> 4, audio[2] >> 2 & 3
     if version == 1 or bitrate in (0, 15) or rate == 3:
         return 0
-    is_first = version == 3
-    kilobits = (_MPEG_1 if is_first else _MPEG_2)[bitrate]
+    is_mpeg_1 = version == 3
+    kilobits = (_MPEG_1_KILOBITS if is_mpeg_1 else _MPEG_2_KILOBITS)[bitrate]
     hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
-    return (144 if is_first else 72) * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
+    return (144 if is_mpeg_1 else 72) * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
 
 
-_MPEG_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MPEG_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_MPEG_1_KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG_2_KILOBITS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 def _adts_frame(audio: bytes) -> int:
-    """The bytes of the AAC frame that begins here; 0 if none does."""
+    """The length in bytes of the AAC frame at the start; 0 if there is none."""
     if len(audio) < 6 or audio[0] != 0xFF or audio[1] & 0xF6 != 0xF0:
         return 0
     return (audio[3] & 3) << 11 | audio[4] << 3 | audio[5] >> 5

@@ -1,4 +1,4 @@
-"""What a server reports as an error: the exit code, the message and the hint for the user."""
+"""Converts errors that a server reports to problems: exit code, message and hint for the user."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rtchat.core.values import Limits, Status
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
 BUSY = "conversation_already_has_active_response"
 EMPTY = "input_audio_buffer_commit_empty"
-DEAF = "audio_not_supported"  # of our own server, where it has no voice
-"""Codes that decide more than the words of an error."""
+DEAF = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
+"""Error codes that the program handles specially."""
 
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
@@ -30,7 +30,7 @@ _CODES: dict[str, tuple[ExitCode, str]] = {
     "invalid_model": (ExitCode.USAGE, _MODEL),
     "model_not_found": (ExitCode.USAGE, _MODEL),
 }
-"""PROTOCOL: error codes that mean more than "this reply failed"."""
+"""Exit code and hint for the error codes that mean more than a failed reply."""
 
 _REASONS = {
     "max_output_tokens": ("the reply stopped at the output limit", "raise --max-output-tokens"),
@@ -41,27 +41,27 @@ _REASONS = {
 
 
 def of_error(error: ServerProblem) -> Problem:
-    """An `error` event as a problem; one of no special meaning is a failed reply."""
+    """An `error` event as a problem; one without a special meaning is a failed reply."""
     code = _code(error)
     exit_code, hint = _CODES.get(code, (ExitCode.REPLY, ""))
-    named = error.param in error.message  # or there is none
-    message = error.message if named else f"{error.param}: {error.message}"
+    is_named = error.param in error.message  # also if `param` is empty
+    message = error.message if is_named else f"{error.param}: {error.message}"
     return Problem(exit_code, message, hint, code)
 
 
 def _code(error: ServerProblem) -> str:
-    # Some servers have no code and say it in the type.
+    # Some servers send no code, and put it in the type.
     return error.code or error.kind
 
 
 def is_fatal(error: ServerProblem) -> bool:
-    """Whether no reply can be had on this connection, nor on the next one like it."""
+    """Whether neither this connection nor another one like it can produce a reply."""
     code = _code(error)
     return code in _CODES and code != LIMITED
 
 
 def refused_settings(error: ServerProblem) -> Problem:
-    """The server did not take our `session.update`; `param` names the field."""
+    """The server refused our `session.update`; `param` is the name of the field."""
     code = _code(error)
     if code in _CODES:
         return of_error(error)
@@ -92,8 +92,8 @@ _WAIT = r"try again in (?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6
 
 
 def limit_wait(ended: ReplyEnded) -> float | None:
-    """The seconds that a rate limit asks to wait ("Please try again in 1m26.4s"), None if it is not
-    one."""
+    """The seconds to wait for a rate limit ("Please try again in 1m26.4s"); None if the reply did
+    not fail because of one."""
     if ended.status is not Status.FAILED or ended.code != LIMITED:
         return None
     found = re.search(_WAIT, ended.message, re.IGNORECASE)
@@ -111,12 +111,12 @@ def spent(cost: float, most: float) -> Problem:
 
 
 def no_price(model: str) -> str:
-    """What a budget cannot do without."""
+    """The warning for a budget with a model whose price is not known."""
     return f"no price of {model} is known, so --max-cost does not count it"
 
 
 def exceeded(limit: str, limits: Limits) -> Problem:
-    """A limit stopped the reply."""
+    """The reply exceeded this limit."""
     what = {
         "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",
         "max_tool_calls": f"one reply has more than {limits.calls} calls",
@@ -130,12 +130,12 @@ def exceeded(limit: str, limits: Limits) -> Problem:
 
 
 def too_many(errors: int) -> Problem:
-    """A server keeps reporting errors."""
+    """The server reported more than this many errors."""
     return Problem(ExitCode.REPLY, f"stopped: the server reported more than {errors} errors", "")
 
 
 def unavailable(names: Iterable[str]) -> Problem:
-    """The model called tools that rtchat does not have."""
+    """The model called tools that are not available."""
     short = [shortened(name, 64) for name in dict.fromkeys(names)]
     shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
     message = f"the model called {shown}, not available here"

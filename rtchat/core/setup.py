@@ -1,6 +1,6 @@
-"""What a conversation and a transcription are constructed from, as values.
+"""The arguments of a conversation or transcription, as values.
 
-A trace records them, so that a replay constructs the same ones.
+A trace records them, so that a replay constructs the same object.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from rtchat.core.values import Dialect, Limits, Options, StoredConversation, val
 
 @value
 class ConversationSetup:
-    """Makes a `Conversation`; `tools` and the fields after it make its `ToolPolicy`."""
+    """The arguments of a `Conversation`; `tools` and the fields after it are those of its
+    `ToolPolicy`."""
 
     model: str
     options: Options
@@ -39,7 +40,7 @@ class ConversationSetup:
 
     @property
     def input_rate(self) -> int:
-        """Samples per second of the audio that the server is sent; 0 for none."""
+        """Samples per second of the audio sent to the server; 0 for none."""
         return self.speech.input_rate
 
     def make(self) -> Conversation:
@@ -65,7 +66,7 @@ class ConversationSetup:
 
 @value
 class TranscriptionSetup:
-    """Makes a `Transcription`."""
+    """The arguments of a `Transcription`."""
 
     model: str
     options: Options
@@ -91,7 +92,7 @@ MachineSetup: TypeAlias = ConversationSetup | TranscriptionSetup
 
 @value
 class SessionSetup:
-    """What a session is made from. `dialect` is the one that the user forces, if one is forced."""
+    """The arguments of a session. `dialect` is the one set by the user, if any."""
 
     machine: MachineSetup
     dialect: Dialect | None = None

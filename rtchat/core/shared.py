@@ -21,7 +21,7 @@ from rtchat.core.values import Options, StoredConversation
 
 
 class SharedState:
-    """Made from what a `Conversation` is made from."""
+    """Constructed from the arguments of `Conversation`."""
 
     def __init__(
         self,

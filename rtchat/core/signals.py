@@ -1,6 +1,6 @@
 """What the units of a conversation return: effects, and signals to the other units.
 
-A unit never calls one that is above it. It returns a signal, and `Conversation` passes it on.
+A unit never calls one of a higher level. It returns a signal, and `Conversation` passes it on.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rtchat.core.values import Status, value
 
 @value
 class SessionClosed:
-    """The session is over: another connection is about to be made."""
+    """The session is closed: another connection is about to be made."""
 
 
 @value
 class SessionReady:
-    """The server accepted the settings; `seconds` is the time since the connection was begun."""
+    """The server accepted the settings; `seconds` is the time since connecting began."""
 
     model: str
     seconds: float
@@ -43,19 +43,19 @@ class SessionUnusable:
 
 @value
 class RenewalDue:
-    """The session should be replaced when nothing is being answered."""
+    """The session should be replaced when it is idle."""
 
 
 @value
 class UnrequestedReply:
-    """The server began a reply that nobody here asked for."""
+    """The server began a reply that was not requested."""
 
     response_id: str
 
 
 @value
 class CallsRequested:
-    """The reply is complete and has calls."""
+    """The reply is complete and contains calls."""
 
     ended: ReplyEnded
 
@@ -85,7 +85,7 @@ class TurnEnded:
 
 @value
 class BudgetSpent:
-    """Nothing more may be asked; `is_heard` is whether the server made a turn of what was said."""
+    """The budget is spent; `is_heard` is whether the server received the turn's audio."""
 
     problem: Problem
     is_heard: bool
@@ -108,15 +108,14 @@ Output: TypeAlias = fx.Effect | Signal
 
 
 class EventTime:
-    """When the event that is being handled happened, in seconds of a clock that only goes
-    forward."""
+    """The time of the event being handled, in seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
 
 def notice(level: fx.Level, text: str) -> fx.Show:
-    """A line beside the conversation."""
+    """Show a message from the program."""
     return fx.Show(fx.Notice(level, text))
 
 

@@ -1,5 +1,5 @@
-"""Turns that the user speaks: the microphone, what the server makes of its audio, and what is
-played of the replies.
+"""Spoken turns: the microphone, the turns and transcripts that the server makes of its audio, and
+the playback of replies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rtchat.core.values import BYTES_A_MS
 
 
 class SpokenTurns:
-    """The microphone, and the turns that are made of what it hears."""
+    """The microphone, and the turns made from its audio."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class SpokenTurns:
     # ------------------------------------------------------------------------------ the microphone
 
     def begin(self) -> list[Output]:
-        """The program begins."""
+        """The program has started."""
         return [self._show_microphone()] if self._speech.options.has_microphone else []
 
     def _show_microphone(self) -> fx.Show:
@@ -53,31 +53,31 @@ class SpokenTurns:
         )
 
     def captured(self, audio: bytes) -> list[Output]:
-        """The next audio of the microphone."""
+        """Send the next audio from the microphone."""
         command = self._speech.captured(audio, has_session=self._connection.is_ready)
         return [] if command is None else [self._connection.send(command)]
 
     def toggle_microphone(self) -> list[Output]:
-        """The microphone's key."""
+        """Turn the microphone on or off."""
         if self._speech.is_there:
-            return self._turn_microphone()
+            return self._switch_microphone()
         gone = "the microphone is gone: start rtchat again to have one"
         none = "there is no microphone here: rtchat talk --voice has one"
         return [notice("error", gone if self._speech.options.has_microphone else none)]
 
-    def _turn_microphone(self) -> list[Output]:
-        said = self._speech.toggle()
+    def _switch_microphone(self) -> list[Output]:
+        audio = self._speech.toggle()
         out: list[Output] = [self._show_microphone()]
         if self._speech.is_on and self._connection.phase is Phase.DOWN:
             out += self._connection.connect()
         if self._speech.options.push_to_talk and self._speech.is_on:
             out += self._replies.silence()
             return [*out, *self._turns.cancel()] if self._turns.can_be_stopped else out
-        if said is None:
+        if audio is None:
             return out
-        if len(said) < SHORTEST_MS * BYTES_A_MS:
+        if len(audio) < SHORTEST_MS * BYTES_A_MS:
             return [*out, notice("info", "nothing was said: once to talk, once more to send")]
-        return [*out, *self._queue.say(self._enter(said))]
+        return [*out, *self._queue.say(self._enter(audio))]
 
     def _enter(self, audio: bytes) -> Question:
         return self._log.enter("", self._attachments.take(), audio)
@@ -85,8 +85,8 @@ class SpokenTurns:
     def lose_microphone(
         self, problem: Problem, *, is_heard: bool = True, is_gone: bool = True
     ) -> list[Output]:
-        """Nothing more comes of it; if the server heard it, a turn that was begun can still end.
-        Unless it is gone it can be turned on again."""
+        """Turn the microphone off; unless `is_gone`, it can be turned on again. With `is_heard`,
+        silence is sent so that the server can end the current turn."""
         speech = self._speech
         out: list[Output] = [notice("error", str(problem))]
         is_turn_due = is_heard and speech.is_on and speech.listens and speech.has_audio
@@ -95,27 +95,26 @@ class SpokenTurns:
         was_there = speech.is_there
         speech.is_there = was_there and not is_gone
         if speech.is_on:
-            out += self._turn_microphone()
+            out += self._switch_microphone()
         elif speech.is_there != was_there:
             out.append(self._show_microphone())
         return [*out, *self._queue.lose_microphone(problem, is_turn_due=is_turn_due)]
 
     def drop(self) -> list[Output]:
-        """The user does not mean what is being said of a turn that is ended by hand; nothing if no
-        such turn is being said."""
+        """Drop the current push-to-talk turn; return nothing if there is none."""
         if not self._speech.drop():
             return []
         return [self._show_microphone(), notice("info", "what was said is dropped")]
 
     @property
     def sends_audio(self) -> bool:
-        """Whether the server is sent all that the microphone hears."""
+        """Whether all audio from the microphone is sent to the server."""
         return self._speech.listens and self._speech.is_there
 
-    # ----------------------------------------------------------------- what the server makes of it
+    # -------------------------------------------------------------------------- the server's turns
 
     def started(self, start_ms: int) -> list[Output]:
-        """The server hears the user speak."""
+        """The server detected speech."""
         self._speech.started(start_ms)
         out = self._attachments.tell()
         turn = self._turns.current
@@ -126,12 +125,12 @@ class SpokenTurns:
         return out
 
     def committed(self, item_id: str) -> list[Output]:
-        """The server made a user's message of what it has heard: of a question that we have sent,
-        or of what the microphone gave."""
+        """The server made the audio a user message: a question that we sent, or a turn of live
+        speech."""
         if item_id and item_id in self._queue.item_ids:
-            return []  # it is said twice
+            return []  # a repeated event
         if not self._speech.listens:
-            self._name_question(item_id)
+            self._set_item_id(item_id)
             return []
         if not self._speech.is_turn():
             return [notice("detail", "ignored a turn that the server began without audio")]
@@ -139,12 +138,12 @@ class SpokenTurns:
         question.item_id = item_id
         self._await_transcript(question)
         turn = self._turns.current
-        if turn is None or not self._goes_on(turn):
+        if turn is None or not self._continues(turn):
             return self._turns.begin_spoken(question)
-        question.in_session = True  # and is answered when that is over
+        question.in_session = True  # and is answered after the current turn
         return self._queue.say(question)
 
-    def _name_question(self, item_id: str) -> None:
+    def _set_item_id(self, item_id: str) -> None:
         turn = self._turns.current
         if turn is not None and turn.question.is_spoken and not turn.question.item_id:
             turn.question.item_id = item_id
@@ -154,14 +153,14 @@ class SpokenTurns:
         if self._speech.options.transcribes:
             self._speech.expect(question.item_id, question)
 
-    def _goes_on(self, turn: Turn) -> bool:
-        """Whether a turn is not interrupted by what the user said meanwhile."""
+    def _continues(self, turn: Turn) -> bool:
+        """Whether a turn continues although the user spoke in the meantime."""
         options = self._speech.options
         is_server_busy = self._replies.is_due or not options.replies
         return is_server_busy and (turn.not_interruptible or not options.interrupts)
 
     def transcribed(self, item_id: str, text: str, *, is_known: bool = True) -> list[Output]:
-        """The transcript of what was said has come, or never will."""
+        """The transcript of a question has arrived; unless `is_known`, there will be none."""
         question = self._speech.awaiting_transcript.pop(item_id, None)
         if question is None:
             return []
@@ -177,10 +176,10 @@ class SpokenTurns:
         warning = f"what was said could not be written down: {event.message}"
         return [notice("warning", warning), *self.transcribed(event.item_id, "", is_known=False)]
 
-    # ------------------------------------------------------------------------- what is being played
+    # ------------------------------------------------------------------------------------ playback
 
     def playback_cut(self, cut: ev.PlaybackCut) -> list[Output]:
-        """A reply was heard only up to here."""
+        """Playback of a reply was interrupted."""
         out: list[Output] = []
         if self._audio.was_played(cut.item_id):
             truncate = fx.Truncate(cut.item_id, cut.content_index, cut.played_ms)
@@ -202,15 +201,15 @@ class SpokenTurns:
     # ------------------------------------------------------------------------------------- session
 
     def session_ready(self) -> list[Output]:
-        """Send what was said while there was no session."""
+        """Send the audio captured while there was no session."""
         out = self._attachments.tell() if self._speech.holds else []
         return [*out, *map(self._connection.send, self._speech.opened())]
 
     def session_closed(self) -> list[Output]:
-        """What was heard and played of this session is at its end."""
+        """The session is closed: end its audio input and playback."""
         self._speech.closed()
         return [*self._audio.close()]
 
     def fail(self) -> list[Output]:
-        """No session can be had: nobody listens to the microphone."""
+        """No session can be made: turn the microphone off."""
         return [self._show_microphone()] if self._speech.give_up() else []

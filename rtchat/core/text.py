@@ -1,10 +1,11 @@
-"""Text of others, made harmless for a terminal: the one gate that all of it passes.
+"""Escapes untrusted text for a terminal. All text from outside the program passes through here.
 
-What a terminal would act on, or what hides or reorders what a reader sees, is replaced by something
-to be seen: C0 and DEL by their control pictures (ESC is ␛), anything else by its number (<U+202E>),
-lone surrogates by �. In JSON the same characters are escaped. Carriage returns vanish, so that CRLF
-is a line end however it was cut into deltas. Kept: newline, tab, and the joiners and variation
-selectors that scripts and emoji need. `exact` is stricter: no two texts look the same.
+Characters that control a terminal, or that hide or reorder text, are replaced by visible ones: C0
+controls and DEL by their control pictures (ESC is ␛), lone surrogates by �, and all others by their
+code points (<U+202E>). In JSON the same characters are escaped. Carriage returns are removed, so
+that CRLF is a line end even if it is split between deltas. Newline, tab, and the joiners and
+variation selectors that scripts and emoji need are not replaced. `exact` is stricter: no two texts
+look the same.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from unicodedata import category, normalize
 from rtchat.core.values import JsonObject
 
 MARK = "▍"
-"""Begins each row of the question before a tool runs. It is escaped in all other text, so that no
-such text looks like a question."""
-_NUMBERED = (
-    range(0x80, 0xA0),  # C1: some terminals read U+009B as ESC [
-    (0xAD,),  # from here on what is not drawn: soft hyphens, fillers, joiners of graphemes
+"""Begins each row of the question whether a tool may run. It is escaped in all other text, so that
+no other text can look like such a question."""
+_REPLACED = (
+    range(0x80, 0xA0),  # C1: some terminals interpret U+009B as ESC [
+    (0xAD,),  # from here on, invisible characters: soft hyphens, fillers, grapheme joiners
     (0x034F, 0x061C),
     range(0x115F, 0x1161),
     range(0x17B4, 0x17B6),
@@ -34,16 +35,16 @@ _NUMBERED = (
     (0x3164, 0xFEFF, 0xFFA0),
     range(0xFFF9, 0xFFFC),
     range(0x1D173, 0x1D17B),
-    range(0xE0000, 0xE0200),  # tags and more variation selectors: text for models only
+    range(0xE0000, 0xE0200),  # tags and more variation selectors: text that only models see
 )
-_MOST_KEPT = 10_000
-"""Characters that are remembered; a text of all there are must not fill the memory."""
+_MAX_CACHED = 10_000
+"""How many characters are cached; a text with all of Unicode must not fill the memory."""
 
 
 def whole_characters(text: str) -> str:
     """The text with each half of a surrogate pair joined to its other half, or replaced by U+FFFD.
 
-    JSON can carry half a pair, and so can a badly decoded terminal; no UTF-8 can.
+    JSON and wrongly decoded terminal input can contain half a pair; UTF-8 cannot.
     """
     if text.isascii():
         return text
@@ -55,16 +56,16 @@ def whole_characters(text: str) -> str:
 
 
 class _Table(dict[int, str | None]):
-    """What each character becomes, found out when it first comes: a start has no time for all."""
+    """The replacement of each character, computed on first use to keep startup fast."""
 
     def __missing__(self, code: int) -> str | None:
-        shown = _shown(code)
-        if len(self) < _MOST_KEPT:
-            self[code] = shown
-        return shown
+        replacement = _replacement(code)
+        if len(self) < _MAX_CACHED:
+            self[code] = replacement
+        return replacement
 
 
-def _shown(code: int) -> str | None:
+def _replacement(code: int) -> str | None:
     if code in (0x09, 0x0A):
         return chr(code)
     if code == 0x0D:
@@ -75,56 +76,56 @@ def _shown(code: int) -> str | None:
         return "␡"
     if 0xD800 <= code < 0xE000:
         return "�"
-    numbered = any(code in codes for codes in _NUMBERED)
-    return f"<U+{code:04X}>" if numbered else chr(code)
+    is_replaced = any(code in codes for codes in _REPLACED)
+    return f"<U+{code:04X}>" if is_replaced else chr(code)
 
 
 _TABLE = _Table()
 
 
 def visible(text: str) -> str:
-    """The same text with everything that could act on a terminal made visible.
+    """The text with all characters that could control a terminal replaced by visible ones.
 
-    Each character by itself, so that it does not matter how a text was cut into deltas.
+    Characters are replaced one by one, so the result does not depend on how text was split.
     """
     return text.translate(_TABLE)
 
 
 def on_a_line(text: str) -> str:
-    """The same text as one harmless line."""
+    """The text as one line, escaped as by `visible`."""
     return visible(" ".join(text.split()))
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, or its beginning and … if it has more characters than `most`."""
+    """The text, shortened to `most` characters with … at the end if it is longer."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 _BLANK = {"\x7f", "\u2800", *map(chr, range(0xFE00, 0xFE10))}
 """Characters that `visible` keeps or replaces, and `exact` escapes."""
-_MOST_MARKS = 2
-"""Combining marks on a letter. More could cover the text around it."""
+_MAX_MARKS = 2
+"""Combining marks per letter. More could cover the text around it."""
 
 
 def exact(text: str) -> str:
     """The text as a JSON string: `json.loads` returns it unchanged.
 
-    Besides what JSON requires, this escapes every character that is invisible, looks like a space
-    but is not one, changes how others are shown, or turns the letter before it into another.
+    In addition to what JSON requires, every character is escaped that is invisible, looks like a
+    space but is not one, changes how others are shown, or turns the letter before it into another.
     """
     literal = json.dumps(text, ensure_ascii=False)
     if literal.isascii() and "\x7f" not in literal:
         return literal
     shown = []
-    before, marks = "", _MOST_MARKS
+    before, marks = "", _MAX_MARKS
     for character in literal:
         kind = category(character)[0]
-        marks = marks + 1 if kind == "M" else 0 if kind == "L" else _MOST_MARKS
+        marks = marks + 1 if kind == "M" else 0 if kind == "L" else _MAX_MARKS
         is_misleading = kind == "M" and (
-            marks > _MOST_MARKS or len(normalize("NFC", before + character)) < 2
+            marks > _MAX_MARKS or len(normalize("NFC", before + character)) < 2
         )
-        is_seen = character.isprintable() and character == visible(character)
-        before = character if is_seen and not is_misleading and character not in _BLANK else ""
+        is_visible = character.isprintable() and character == visible(character)
+        before = character if is_visible and not is_misleading and character not in _BLANK else ""
         shown.append(before or _ESCAPED.get(character) or json.dumps(character)[1:-1])
     return "".join(shown)
 
@@ -139,37 +140,36 @@ def compact_json(data: JsonObject) -> str:
 
 
 def write_json(data: JsonObject, *, indent: int | None = None) -> str:
-    """A JSON object for a file or a terminal. What a terminal could act on is always escaped; other
-    text stays as it is."""
+    """A JSON object for a file or a terminal, with characters that could control one escaped."""
     text = compact_json(data)
     if indent is not None:
-        # From the frame, in which every text can be encoded.
+        # From the compact text, which has no lone surrogates.
         text = json.dumps(json.loads(text), ensure_ascii=False, indent=indent)
-    return _harmless(text)
+    return _escape(text)
 
 
 def exact_json(data: JsonObject) -> str:
-    """As `write_json` on one line, but half a surrogate pair, which no UTF-8 can hold, is escaped
-    and not replaced."""
+    """Like `write_json` on one line, but half a surrogate pair, which UTF-8 cannot encode, is
+    escaped and not replaced."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     if whole_characters(text) != text:
         text = json.dumps(data, separators=(",", ":"))
-    return _harmless(text)
+    return _escape(text)
 
 
-def _harmless(text: str) -> str:
+def _escape(text: str) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
-    return _acting().sub(_escaped, text)
+    return _control_characters().sub(_escape_match, text)
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escape_match(found: re.Match[str]) -> str:
     units = found[0].encode("utf-16-be")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 @cache
-def _acting() -> re.Pattern[str]:
-    """Matches characters that `visible` replaces, except those that JSON escapes anyway."""
-    codes = (0x7F, *(code for codes in _NUMBERED for code in codes))
+def _control_characters() -> re.Pattern[str]:
+    """Matches the characters that `visible` replaces, except those that JSON escapes anyway."""
+    codes = (0x7F, *(code for codes in _REPLACED for code in codes))
     return re.compile(f"[{''.join(map(chr, codes))}]")

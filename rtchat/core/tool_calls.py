@@ -1,6 +1,6 @@
-"""The calls of one reply: which the user allows, which run, and what each gave back.
+"""The tool calls of one reply: which are allowed, which are running, and their outputs.
 
-Every call gets an answer, be it that the user refused it: a server takes no other question before.
+Every call gets an answer, even a refused one: until then servers accept no other question.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rtchat.core.text import on_a_line
 from rtchat.core.values import Approval, ApprovalAnswer, JsonObject, Limits, ToolCall, ToolOutput
 
 NO_CALLS: JsonObject = {"tool_choice": "none"}
-"""The option of a reply that can only be text."""
+"""The response option that prevents tool calls."""
 REFUSED = "error: the user refused this call"
 STOPPED = "error: the user stopped this call"
 UNAVAILABLE = "error: this tool is not available"
-_NOBODY = "error: this tool is not allowed here"
-_ENOUGH = "error: no more calls in this turn; answer with what there is"
+_NOT_ALLOWED = "error: this tool is not allowed here"
+_LIMIT_REACHED = "error: no more calls in this turn; answer with what there is"
 
 Call: TypeAlias = ToolCall | Approval
 Identity: TypeAlias = tuple[str | None, str]
@@ -36,8 +36,8 @@ Identity: TypeAlias = tuple[str | None, str]
 
 
 class ToolPolicy:
-    """Which calls may be made. `asks` is whether there is somebody to be asked; `elsewhere` whether
-    others make all calls, as in a recording."""
+    """Which calls may be made. `asks` is whether a user can be asked; `elsewhere` whether all calls
+    are made by another program, as when a recording is replayed."""
 
     def __init__(
         self,
@@ -49,15 +49,15 @@ class ToolPolicy:
         elsewhere: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
     ) -> None:
-        """`allowed` has the names that `--allow-tool` takes, see `_name`; `servers` the MCP server
-        of each tool that has one."""
+        """`allowed` has names in the form of `--allow-tool`, see `_name`; `servers` has the MCP
+        server of each tool that has one."""
         self.tools = frozenset(tools)
-        """The tools on this side."""
+        """The local tools."""
         self.servers = servers or {}
         self.asks = asks
         self.elsewhere = elsewhere
         self.limits = limits
-        self._allowed = {_named(name) for name in allowed}
+        self._allowed = {_parse_name(name) for name in allowed}
 
     def allows(self, call: Call) -> bool:
         """Whether this call may be made without asking."""
@@ -68,7 +68,7 @@ class ToolPolicy:
         self._allowed.add(_identity(call))
 
     def describe(self) -> str:
-        """The tools, a line each."""
+        """List the tools, one per line."""
         rows = [(None, tool) for tool in self.tools]
         remote = [(server, tool) for server, tool in self._allowed if server is not None]
         return "\n".join(sorted(map(self._line, [*rows, *remote]))) or "there are no tools"
@@ -81,41 +81,43 @@ class ToolPolicy:
         return f"{name}{owner}{' (allowed)' if identity in self._allowed else ''}"
 
     def concern(self, calls: Sequence[Call]) -> bool:
-        """Whether these calls are answered here. Without local tools they are only reported."""
+        """Whether these calls are answered here. Without local tools, function calls are only
+        reported."""
         return any(self.tools or isinstance(call, Approval) for call in calls)
 
 
 class ToolCallBatch:
-    """One reply's calls, `number` from 1 within its turn. Methods return what is to be done."""
+    """The calls of one reply, numbered from 1 within the turn. Methods return the effects."""
 
     def __init__(self, calls: Sequence[Call], tool_policy: ToolPolicy, number: int) -> None:
         self.calls = tuple(calls)
         self.is_last = number >= tool_policy.limits.rounds
         self._policy = tool_policy
         self._waiting = list(calls)
-        """To be allowed or not, in order."""
+        """The calls not yet allowed or refused, in order."""
         self._running: dict[str, ToolCall] = {}
         self._answers: dict[str, ToolOutput | ApprovalAnswer] = {}
 
     @property
     def is_done(self) -> bool:
-        """Whether each call has its answer."""
+        """Whether each call has an answer."""
         return len(self._answers) == len(self.calls)
 
     @property
     def answers(self) -> list[ToolOutput | ApprovalAnswer]:
-        """Those that are there, in the order of the calls."""
+        """The answers so far, in the order of the calls."""
         return [self._answers[key] for key in map(_key, self.calls) if key in self._answers]
 
     def begin(self) -> list[Effect]:
-        """Run what is allowed, refuse what is not, ask for the first of the others."""
+        """Make the allowed calls, refuse those that cannot be allowed, and ask about the first of
+        the others."""
         done: list[Effect] = []
         asked: list[Call] = []
         for call in self._waiting:
             if isinstance(call, ToolCall) and call.name not in self._policy.tools:
                 done += self._refuse(call, f"error: there is no tool {call.name}")
             elif self.is_last:
-                done += self._refuse(call, _ENOUGH)
+                done += self._refuse(call, _LIMIT_REACHED)
             elif self._policy.allows(call):
                 done += self._allow(call)
             elif self._policy.asks:
@@ -124,12 +126,12 @@ class ToolCallBatch:
                 name = _name(call)
                 hint = f"--allow-tool {name} allows it"
                 done.append(Show(Notice("warning", f"{name} was not run: {hint}")))
-                done += self._refuse(call, _NOBODY)
+                done += self._refuse(call, _NOT_ALLOWED)
         self._waiting = asked
         return done + self._ask()
 
     def answer(self, answer: Answer) -> list[Effect]:
-        """What the user says to the call that was asked about."""
+        """Take the user's answer about the first waiting call."""
         if not self._waiting:
             return []
         call = self._waiting.pop(0)
@@ -140,15 +142,15 @@ class ToolCallBatch:
                 done = self._allow(call)
             case "always":
                 self._policy.allow(call)
-                again = [other for other in self._waiting if self._policy.allows(other)]
-                self._waiting = [other for other in self._waiting if other not in again]
-                done = [effect for one in (call, *again) for effect in self._allow(one)]
+                others = [other for other in self._waiting if self._policy.allows(other)]
+                self._waiting = [other for other in self._waiting if other not in others]
+                done = [effect for one in (call, *others) for effect in self._allow(one)]
             case _:
                 assert_never(answer)
         return done + self._ask()
 
     def finish(self, call_id: str, output: str) -> list[Effect]:
-        """A tool gave this back; one that was stopped is no longer heard."""
+        """Take the output of a call; that of a stopped call is ignored."""
         call = self._running.pop(call_id, None)
         if call is None:
             return []
@@ -156,7 +158,7 @@ class ToolCallBatch:
         return [Show(ToolEnded(call, output))]
 
     def stop(self) -> list[Effect]:
-        """The user stopped the turn: nothing runs any more, and each call still gets its answer."""
+        """Stop all calls, as the turn is over; each call still gets an answer."""
         for call in self.calls:
             if _key(call) not in self._answers:
                 self._answers[_key(call)] = _answer(call, STOPPED)
@@ -190,14 +192,14 @@ def _identity(call: Call) -> Identity:
     return (call.server if isinstance(call, Approval) else None), call.name
 
 
-def _named(name: str) -> Identity:
-    """The tool that a name of `--allow-tool` means. No local tool has a slash in its name."""
+def _parse_name(name: str) -> Identity:
+    """The tool that a name for `--allow-tool` refers to. Names of local tools contain no slash."""
     server, slash, tool = name.partition("/")
     return (server, tool) if slash else (None, name)
 
 
 def _name(call: Call) -> str:
-    """The name for `--allow-tool`; that of a remote tool includes its server."""
+    """The name for `--allow-tool`; the name of a remote tool includes its server."""
     return on_a_line(f"{call.server}/{call.name}" if isinstance(call, Approval) else call.name)
 
 

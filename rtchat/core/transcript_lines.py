@@ -1,6 +1,4 @@
-"""What was heard, as the text that is shown of it: a line for each turn, in the order in which they
-were said.
-"""
+"""The text of a transcription: one line per turn, in the order in which the turns were spoken."""
 
 from __future__ import annotations
 
@@ -10,59 +8,59 @@ from rtchat.core.values import Channel
 
 
 class TranscriptLines:
-    """The lines of one transcription. Methods return what can be shown now that could not be shown
-    before."""
+    """The lines of one transcription. Methods return the text that can now be shown in addition."""
 
     def __init__(self) -> None:
-        self._words = Reply(between="\n")
+        self._current = Reply(between="\n")
+        """The transcripts of this connection."""
         self._before: list[str] = []
-        """What was heard on connections that are lost: the next may use the same ids again."""
+        """The text from earlier connections, kept apart as a new one may use the same ids."""
         self._is_begun = False
-        """Whether anything of `_words` was shown."""
+        """Whether any text of `_current` was shown."""
         self._line_is_over = False
-        """Whether what was shown last ended its line."""
+        """Whether the text shown last ended with a line break."""
 
     @property
     def all(self) -> str:
-        """All of it."""
-        return "\n".join([*self._before, *([self._words.text] if self._words.text else [])])
+        """The whole text so far."""
+        return "\n".join([*self._before, *([self._current.text] if self._current.text else [])])
 
     def make_room(self, item_id: str) -> None:
-        """The next turn: its words stand here, whenever they come."""
-        self._words.add(Delta(Channel.TEXT, "", item_id=item_id))
+        """Reserve the next line for this turn, whose transcript may arrive later."""
+        self._current.add(Delta(Channel.TEXT, "", item_id=item_id))
 
-    def add(self, heard: Delta) -> str:
-        """The next words of a turn."""
-        text = Delta(Channel.TEXT, heard.text, item_id=heard.item_id, held=heard.held)
-        return self._shown(self._words.add(text))
+    def add(self, delta: Delta) -> str:
+        """Add a piece of the transcript of a turn."""
+        text = Delta(Channel.TEXT, delta.text, item_id=delta.item_id, held=delta.held)
+        return self._show(self._current.add(text))
 
     def end_turn(self, item_id: str, text: str = "") -> str:
-        """All words of a turn."""
+        """Set the final transcript of a turn."""
         done = ChannelDone(Channel.TEXT, text, item_id=item_id)
-        return self._shown(self._words.channel_done(done))
+        return self._show(self._current.channel_done(done))
 
     def end_line(self) -> str:
-        """The end of the line, if a turn is complete: a reader of lines need not wait for the next
-        turn."""
-        if not self._words.is_between or not self._is_begun or self._line_is_over:
+        """Return a line break if a turn is complete, so that a program that reads lines need not
+        wait for the next turn."""
+        if not self._current.is_between or not self._is_begun or self._line_is_over:
             return ""
         self._line_is_over = True
         return "\n"
 
     def turn_page(self) -> str:
-        """Nothing more comes of what was heard so far."""
-        shown = self._shown(self._words.finish())
-        if self._words.text:
-            self._before.append(self._words.text)
-        self._words, self._is_begun = Reply(between="\n"), False
+        """End the text of this connection, and begin that of the next."""
+        shown = self._show(self._current.finish())
+        if self._current.text:
+            self._before.append(self._current.text)
+        self._current, self._is_begun = Reply(between="\n"), False
         return shown
 
-    def _shown(self, text: str) -> str:
+    def _show(self, text: str) -> str:
         if not text:
             return ""
-        joint = "" if self._is_begun or not self._before else "\n"
+        separator = "" if self._is_begun or not self._before else "\n"
         self._is_begun = True
-        text = joint + text
+        text = separator + text
         if self._line_is_over:
             text = text.removeprefix("\n")
         self._line_is_over = False

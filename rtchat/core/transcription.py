@@ -1,6 +1,6 @@
-"""The machine of a transcription session: audio in, what was heard out, no replies.
+"""A transcription session: audio in, transcripts out, no replies.
 
-As `conversation`: every event in, every effect out, no I/O and no clock of its own.
+Like `conversation`: events in, effects out, no I/O and no clock of its own.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import BYTES_A_MS, Channel, Options, Status
 
 LATE = 10.0
-"""Seconds that turns wait for one before them to be written down, to stand in order."""
+"""Seconds that later turns wait for the transcript of an earlier one, to be shown in order."""
 LAST_WORDS = 0.5
-"""Seconds for what was said last to arrive, and the end of it: whoever records into a pipe gets the
-same Ctrl-C, a little sooner or later."""
+"""Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
+same Ctrl-C, a little earlier or later."""
 PART_MS = 600_000
-"""How much is made a turn where the server makes none: ours keeps no more than 15 minutes."""
+"""Milliseconds of audio committed as a turn if the server does not detect turns. rtchat's own
+server accepts up to 15 minutes."""
 
 
 class Transcription:
-    """One transcription. `options` are those of the session, and `has_turns` whether the server
-    tells what is a turn; without, what was heard cannot be found again after a lost connection.
-    `from_file` is whether the audio is that of a file, as fast as the server takes it, and
-    `input_rate` the samples a second that the server is to take."""
+    """One transcription. `options` are those of the session. `has_turns` is whether the server
+    detects turns; otherwise the transcription cannot continue after a lost connection. `from_file`
+    is whether the audio comes from a file, as fast as the server accepts it, and `input_rate` the
+    requested input rate in samples per second."""
 
     def __init__(
         self,
@@ -64,51 +65,51 @@ class Transcription:
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
         self._speech = Speech(speech, from_file=from_file)
         self._is_ending = False
-        """Whether the server was told that there is no more audio."""
+        """Whether the remaining audio was committed, as there is no more."""
         self._is_stopped = False
         self._text = TranscriptLines()
-        self._unheard: dict[str, bytes] = {}
-        """What was said and is not written down yet, by the id of its item."""
+        self._untranscribed: dict[str, bytes] = {}
+        """The audio of turns without a transcript yet, by item id."""
         self._awaited = ""
-        """The first of them that others wait for, when somebody last looked."""
-        self._passed: set[str] = set()
-        """Those that nobody waits for any more."""
+        """The id of the first such turn, for which the others wait."""
+        self._skipped: set[str] = set()
+        """The ids of the turns that are no longer waited for."""
         self._is_stopping = False
         self._input_ended = False
-        self._end_came = 0.0
+        self._input_ended_at = 0.0
         self._exit = ExitCode.OK
         self._uncommitted = 0
-        """Bytes of audio that are no turn yet."""
+        """Bytes of audio that are not part of a turn yet."""
         self._has_parts = False
-        """Whether others are, by our hand."""
-        self._said_error = ""
-        """The last error that was shown: a server may say it of every event."""
+        """Whether earlier audio was committed by us."""
+        self._last_error = ""
+        """The last error shown: a server may repeat it for every event."""
         self._commit = self._clear = ""
-        """The ids of our last two commands, until the server has answered the second."""
+        """The event ids of the last two commands, until the server has answered the second."""
         self._began = 0.0
         self._ready: float | None = None
         self._first: float | None = None
         self._out: list[fx.Effect] = []
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
-        """What to do about an event. `now` is seconds on a clock that only goes forward."""
+        """Return the effects of an event. `now` is in seconds of a monotonic clock."""
         self._time.now, self._out = now, []
         if not self._is_stopped:
             self._dispatch(event)
         return self._out
 
-    def _dispatch(self, event: ev.Event) -> None:  # noqa: C901 - one case an event is the point
+    def _dispatch(self, event: ev.Event) -> None:  # noqa: C901 - one case per event
         match event:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
             case ev.Delta(Channel.HEARD):
-                self._hear(event)
+                self._transcript_delta(event)
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
-                self._heard(item_id, text)
+                self._transcript_done(item_id, text)
             case ev.TranscriptionFailed(item_id, message):
                 self._notice("error", f"what was said could not be written down: {message}")
                 self._exit = ExitCode.REPLY
-                self._heard(item_id, "")
+                self._transcript_done(item_id, "")
             case ev.SpeechStarted(_, start_ms):
                 self._speech.started(start_ms)
             case ev.SpeechStopped(_, end_ms):
@@ -145,7 +146,7 @@ class Transcription:
     # ------------------------------------------------------------------------------- the connection
 
     def _perform(self, outputs: Iterable[Output]) -> None:
-        """What the connection does, and what follows from it."""
+        """Perform the effects of the connection, and handle its signals."""
         for output in outputs:
             match output:
                 case sg.SessionReady():
@@ -153,7 +154,7 @@ class Transcription:
                 case sg.SessionLost(problem, will_retry):
                     self._lose_session(problem, will_retry=will_retry)
                 case sg.SessionUnusable(problem):
-                    self._over(problem)
+                    self._finish(problem)
                 case _ if not isinstance(output, sg.Signal):
                     self._do(output)
                 case _:
@@ -170,42 +171,42 @@ class Transcription:
     def _lose_session(self, problem: Problem, *, will_retry: bool) -> None:
         self._input_ended |= self._is_stopping
         if not will_retry:
-            self._over(problem)
+            self._finish(problem)
             return
         self._is_ending = False
         self._show_text(self._text.turn_page())
         self._speech.closed()
-        self._speech.hold_first(self._unheard.values())
-        self._unheard.clear()
-        self._passed.clear()
+        self._speech.hold_first(self._untranscribed.values())
+        self._untranscribed.clear()
+        self._skipped.clear()
         self._awaited = ""
         self._commit = self._clear = ""
 
     def _problem(self, error: ev.ServerProblem) -> None:
         if error.event_id and error.event_id == self._clear:
             self._cleared()
-        elif self._is_of_commit(error) and self._nothing_is_left:
+        elif self._is_about_commit(error) and self._commit_error_is_expected:
             pass
         elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
-            self._over(server_errors.refused_settings(error))
+            self._finish(server_errors.refused_settings(error))
         elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
-            self._over(server_errors.of_error(error))
-        elif error.code != server_errors.EXPIRED:  # the close that follows says the same
+            self._finish(server_errors.of_error(error))
+        elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
-            level: fx.Level = "detail" if error.message == self._said_error else "error"
-            self._said_error = error.message
+            level: fx.Level = "detail" if error.message == self._last_error else "error"
+            self._last_error = error.message
             self._notice(level, f"the server reports: {error.message}")
 
-    def _is_of_commit(self, error: ev.ServerProblem) -> bool:
-        """Not every server names the command that it refuses."""
+    def _is_about_commit(self, error: ev.ServerProblem) -> bool:
+        """Whether an error is about the last commit. Not every server names the command."""
         if not error.event_id:
             return error.code == server_errors.EMPTY
         return error.event_id == self._commit
 
     @property
-    def _nothing_is_left(self) -> bool:
-        """Whether the server had no turn to make of the rest: all of it is in turns, or the input
-        was bad, which was said."""
+    def _commit_error_is_expected(self) -> bool:
+        """Whether no audio remained to be committed: all of it is in turns, or the input failed,
+        which was reported."""
         is_done = self._has_parts and self._uncommitted < SHORTEST_MS * BYTES_A_MS
         return self._has_turns or is_done or self._exit is not ExitCode.OK
 
@@ -216,16 +217,16 @@ class Transcription:
             case ev.Timer.INPUT:
                 self._end_input(None)
             case ev.Timer.HEARD:
-                self._pass_over(self._awaited)
+                self._stop_waiting(self._awaited)
             case ev.Timer.START | ev.Timer.STALL:
                 self._do(fx.Disconnect())
                 message = "the server sent nothing for too long"
                 hint = "give it longer with --timeout and --connect-timeout"
-                self._over(Problem(ExitCode.LINK, message, hint))
+                self._finish(Problem(ExitCode.LINK, message, hint))
             case _:
                 pass
 
-    # ---------------------------------------------------------------------------------------- words
+    # ----------------------------------------------------------------------- audio and transcripts
 
     def _captured(self, audio: bytes) -> None:
         if self._input_ended:
@@ -240,18 +241,18 @@ class Transcription:
             self._send(fx.CommitAudio())
 
     def _committed(self, item_id: str) -> None:
-        self._unheard[item_id] = self._speech.committed()
+        self._untranscribed[item_id] = self._speech.committed()
         self._text.make_room(item_id)
         self._wait_in_order()
 
-    def _hear(self, heard: Delta) -> None:
-        if heard.item_id == self._awaited:
+    def _transcript_delta(self, delta: Delta) -> None:
+        if delta.item_id == self._awaited:
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE))
-        self._show_text(self._text.add(heard))
+        self._show_text(self._text.add(delta))
 
-    def _heard(self, item_id: str, text: str) -> None:
+    def _transcript_done(self, item_id: str, text: str) -> None:
         self._connection.works()
-        self._unheard.pop(item_id, None)
+        self._untranscribed.pop(item_id, None)
         self._end_turn(item_id, text)
         self._wait_in_order()
         self._end_if_done()
@@ -261,15 +262,16 @@ class Transcription:
         self._show_text(self._text.end_line())
 
     def _wait_in_order(self) -> None:
-        """Servers write down several turns at once: those that are done wait for those before."""
-        first = next((item for item in self._unheard if item not in self._passed), "")
+        """Wait for the first turn without a transcript: servers may transcribe several turns at the
+        same time, and they are shown in order."""
+        first = next((item for item in self._untranscribed if item not in self._skipped), "")
         if first != self._awaited:
             self._awaited = first
             self._do(fx.SetTimer(ev.Timer.HEARD, LATE) if first else fx.ClearTimer(ev.Timer.HEARD))
 
-    def _pass_over(self, item_id: str) -> None:
-        """Its words may never come; should they, they stand where they come."""
-        self._passed.add(item_id)
+    def _stop_waiting(self, item_id: str) -> None:
+        """Stop waiting for the transcript of a turn; if it arrives late, it is out of order."""
+        self._skipped.add(item_id)
         self._end_turn(item_id)
         self._wait_in_order()
 
@@ -280,8 +282,8 @@ class Transcription:
             self._show(fx.TextArrived(text))
 
     def _stop_input(self) -> None:
-        """Nobody says any more; the second time nobody waits for what was said either."""
-        is_late = self._input_ended and self._time.now - self._end_came > LAST_WORDS
+        """The user stops the input; the second time, also the wait for the transcripts."""
+        is_late = self._input_ended and self._time.now - self._input_ended_at > LAST_WORDS
         if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)
             return
@@ -292,10 +294,10 @@ class Transcription:
     def _end_input(self, problem: Problem | None) -> None:
         if self._input_ended:
             return
-        self._input_ended, self._end_came = True, self._time.now
+        self._input_ended, self._input_ended_at = True, self._time.now
         has_audio = self._connection.is_ready or self._speech.has_audio
         if problem is not None and not has_audio:
-            self._over(problem)  # there is nothing to wait for a server for
+            self._finish(problem)  # no audio is left to transcribe
             return
         if problem is not None:
             self._exit = problem.exit
@@ -303,11 +305,11 @@ class Transcription:
         self._end()
 
     def _end(self) -> None:
-        """Once there is no more audio, what is left of it is a turn."""
+        """Once the input has ended, commit the remaining audio as the last turn."""
         if self._input_ended and self._connection.is_ready and not self._is_ending:
             self._is_ending = True
             self._commit = self._send(fx.CommitAudio())
-            # The server may be behind with turns of its own: the answer to this comes after them.
+            # The server may still be processing its own turns: it answers this after them.
             self._clear = self._send(fx.ClearAudio())
             self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
 
@@ -316,28 +318,27 @@ class Transcription:
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._is_ending and not self._clear and not self._unheard:
-            self._over(None)
+        if self._is_ending and not self._clear and not self._untranscribed:
+            self._finish(None)
 
     def _leave(self, exit_code: ExitCode) -> None:
         if self._text.all:
-            self._end_words(Status.CANCELLED, None)
+            self._end_text(Status.CANCELLED, None)
         self._stop(exit_code)
 
-    def _over(self, problem: Problem | None) -> None:
-        """The end, and why."""
-        self._end_words(Status.COMPLETED if problem is None else Status.INCOMPLETE, problem)
+    def _finish(self, problem: Problem | None) -> None:
+        """End the transcription, because of a problem if there is one."""
+        self._end_text(Status.COMPLETED if problem is None else Status.INCOMPLETE, problem)
         self._stop(self._exit if problem is None else problem.exit)
 
-    def _end_words(self, status: Status, problem: Problem | None) -> None:
-        """What was heard stays."""
+    def _end_text(self, status: Status, problem: Problem | None) -> None:
         self._show_text(self._text.turn_page())
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
         self._show(
             fx.ReplyOver(status, self._text.all, self._model, problem=problem, timing=timing)
         )
 
-    # ---------------------------------------------------------------------------------------- small
+    # --------------------------------------------------------------------------------------- output
 
     def _do(self, effect: fx.Effect) -> None:
         self._out.append(effect)

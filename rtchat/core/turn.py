@@ -1,4 +1,4 @@
-"""The question that is being answered, and what of its answer was shown, heard and called so far.
+"""The question being answered, and the text, audio and calls of its replies so far.
 
 A turn has one reply, or several with calls between them.
 """
@@ -18,72 +18,72 @@ from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
 SAVE_EVERY = 0.5
-"""Seconds between two records of a reply that streams."""
+"""Seconds after which an incomplete reply is saved again."""
 WORDS_LATE = 1.0
-"""Seconds that the text of a reply waits for what it replies to to be written down, so that they
-stand in order."""
+"""Seconds that the text of a reply waits for the transcript of its question, to be shown after it.
+"""
 
 
 class Turn:
-    """One turn; its state is the conversation's to change. Times are in seconds."""
+    """One turn; its state is changed by the units of the conversation. Times are in seconds."""
 
     def __init__(self, question: Question, now: float, limits: Limits) -> None:
         self.question = question
         self._limits = limits
         self._call_bytes = 0
-        """Bytes of the calls that were made, and of their outputs."""
+        """Bytes of the calls so far, and of their outputs."""
         self.sent = now
         self.first: float | None = None
-        """When the first text came."""
+        """When the first text arrived."""
         self.reply = Reply(limits=limits)
         self.announced = False
-        """Whether `response.created` named the reply; until then its first delta does."""
+        """Whether `response.created` has named the reply; if not, its first delta does."""
         self.waited = False
-        """Whether a rate limit was waited out."""
+        """Whether the turn has already waited for a rate limit."""
         self.saving = False
-        """Whether a timer runs that has the text recorded."""
+        """Whether the timer for saving the text is running."""
         self.round: ToolCallBatch | None = None
-        """The calls that are being made."""
+        """The calls being made."""
         self.usage: Usage | None = None
         self.is_heard = False
-        """Whether any of the reply's audio was played."""
+        """Whether any audio of the reply was played."""
         self.is_silenced = False
-        """Whether the rest of it is not to be heard any more."""
+        """Whether the rest of its audio is not played."""
         self.is_asked_for = False
-        """Whether the server was asked for the reply; else it replies by itself."""
+        """Whether we requested the reply; otherwise the server replies by itself."""
         self.server_was_busy = False
-        """Whether it was busy when it would have."""
+        """Whether the server was busy when it should have replied by itself."""
         self.not_interruptible = False
-        """Whether the user spoke before it began: speech interrupts a reply when speech begins."""
+        """Whether the user began to speak before the reply: only the start of speech interrupts."""
         self.bad_audio_reported = False
-        """Whether it was said that some of it is no audio."""
+        """Whether audio that could not be decoded was reported."""
         self.audio_bytes = 0
         """Bytes of the reply's audio."""
         self.problem: Problem | None = None
-        """A problem with a reply that is complete nevertheless."""
+        """A problem with a reply that is nevertheless complete."""
         self.audio: list[bytes] = []
-        """What is to be kept of how it sounds."""
+        """The audio to save."""
         self._rounds = 0
-        self._said: list[str] = []
-        """The text of its replies that were followed by calls."""
+        self._earlier_texts: list[str] = []
+        """The texts of the replies that were followed by calls."""
         self._separator = ""
-        """What is shown between that and the next."""
+        """The separator between the last of these texts and the next."""
         self._calls: list[ToolCall] = []
         self._held: list[str] | None = None
-        """Its text, as long as that waits for what it replies to."""
+        """The text, while it waits for the transcript of the question."""
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything of the reply came, so that it is not asked for again."""
+        """Whether any of the reply has arrived, so that it is not requested again."""
         return self.is_heard or self.reply.has_begun
 
     @property
     def is_shown(self) -> bool:
-        """Whether text of it stands on the screen."""
+        """Whether any of its text is shown."""
         return self._held is None and self.first is not None
 
     def begin_reply(self, *, not_interruptible: bool) -> None:
-        """Another reply is asked for."""
+        """Another reply is being requested."""
         self.reply = self._new_reply()
         self.is_asked_for, self.server_was_busy, self.not_interruptible = (
             True,
@@ -94,7 +94,7 @@ class Turn:
         self.audio_bytes = 0
 
     def show(self, text: str, now: float, *, waits: bool) -> list[fx.Effect]:
-        """The next text; the first decides whether it `waits`."""
+        """Show the next text. `waits` is whether the first text waits for a transcript."""
         done: list[fx.Effect] = []
         if not text:
             return done
@@ -114,7 +114,7 @@ class Turn:
         return done
 
     def release(self) -> list[fx.Effect]:
-        """The text has waited long enough."""
+        """Show the text that has been waiting."""
         held, self._held = self._held, None
         if held is None:
             return []
@@ -123,7 +123,7 @@ class Turn:
     def play(
         self, event: ev.Delta | ev.ChannelDone, audio: ReplyAudio, *, stores_audio: bool
     ) -> list[fx.Effect]:
-        """The next audio of the reply; `stores_audio` is whether it is kept on disk as well."""
+        """Play the next audio of the reply; `stores_audio` is whether it is saved as well."""
         if self.is_silenced:
             return []
         try:
@@ -150,14 +150,14 @@ class Turn:
         return [play]
 
     def add_usage(self, usage: Usage | None) -> None:
-        """A reply used this."""
+        """Add the usage of a reply."""
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage + usage
 
     def begin_round(self, tool_policy: ToolPolicy) -> None:
-        """The reply was calls: its words stand, another one follows."""
+        """Keep the reply's text and begin its calls; another reply follows."""
         if self.reply.text:
-            self._said.append(self.reply.text)
+            self._earlier_texts.append(self.reply.text)
             self._separator = BETWEEN_PARTS
         self._note_calls()
         self._rounds += 1
@@ -171,16 +171,16 @@ class Turn:
 
     @property
     def has_called(self) -> bool:
-        """Whether there was a reply with calls before this one."""
+        """Whether an earlier reply of the turn had calls."""
         return self._rounds > 0
 
     @property
     def may_call(self) -> bool:
-        """Whether its next reply may have calls."""
+        """Whether the next reply may have calls."""
         return self._rounds < self._limits.rounds
 
     def end_round(self) -> list[ToolOutput | ApprovalAnswer]:
-        """The answers to the calls that were made."""
+        """End the current calls and return their answers."""
         assert self.round is not None
         answers, self.round = self.round.answers, None
         outputs = (answer.output for answer in answers if isinstance(answer, ToolOutput))
@@ -202,15 +202,15 @@ class Turn:
         now: float,
         bill: float | None,
     ) -> fx.ReplyOver:
-        """All of it, for whoever looks. `ended` is what the server said of the last reply; calls
-        that it leaves to others are named."""
+        """The result of the turn. `ended` is the end of the last reply; its calls, which are not
+        made here, are included."""
         if ended is not None:
             self._note_calls()
         first = None if self.first is None else self.first - self.sent
         text = self.reply.text
         return fx.ReplyOver(
             status,
-            BETWEEN_PARTS.join([*self._said, *([text] if text else [])]),
+            BETWEEN_PARTS.join([*self._earlier_texts, *([text] if text else [])]),
             model,
             reason,
             problem,

@@ -1,6 +1,6 @@
-"""Turns: a question, the replies to it, and the calls between these, one turn at a time.
+"""Turns: a question, the replies to it, and the calls between them, one turn at a time.
 
-`Replies` has the reply that is due, `Turns` what surrounds it: what is sent, recorded and shown.
+`Replies` handles the pending reply, `Turns` the rest: what is sent, saved and shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Turns:
         self._speech = shared.speech
         self._audio = shared.audio
         self._late_transcripts: list[fx.UserTranscript] = []
-        """Transcripts that came while the text of a reply was shown."""
+        """Transcripts that arrived while the text of a reply was shown."""
 
     @property
     def current(self) -> Turn | None:
@@ -44,12 +44,12 @@ class Turns:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is a session, and no reply is due in it; calls may still run."""
+        """Whether a session is ready and no reply is pending; calls may still be running."""
         return self._connection.is_ready and self._replies.phase is ReplyPhase.IDLE
 
     @property
     def is_calling(self) -> bool:
-        """Whether the turn waits for its calls."""
+        """Whether the turn is waiting for its calls."""
         has_calls = self.current is not None and self.current.round is not None
         return self._connection.is_ready and has_calls
 
@@ -67,7 +67,7 @@ class Turns:
         return [*begun, *map(self._connection.send, commands), *self._replies.ask()]
 
     def begin_again(self, question: Question) -> list[Output]:
-        """The last question once more: the session has it."""
+        """Ask the last question, which the session already has, again."""
         closed = self._calls.close()
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         asked = fx.QuestionAsked(question.text, self._connection.model, question.is_spoken)
@@ -84,7 +84,7 @@ class Turns:
         return [*out, *show_words(question)]
 
     def begin_spoken(self, question: Question) -> list[Output]:
-        """The server made a turn of the user's speech, and replies to it."""
+        """The server ended a spoken turn, and replies to it."""
         out: list[Output] = []
         if self.current is not None:
             out += self.end(Status.CANCELLED, "turn_detected", asks_next=False)
@@ -112,7 +112,7 @@ class Turns:
     # --------------------------------------------------------------------------------------- calls
 
     def calls_requested(self, event: ev.ReplyEnded) -> list[Output]:
-        """The reply is calls: they are made, all of them are answered, and a reply is due again."""
+        """Make the calls of a reply; once all have an answer, another reply is requested."""
         turn = self.current
         assert turn is not None
         if not self._policy.concern(turn.reply.calls):
@@ -136,7 +136,7 @@ class Turns:
         return [*out, *self.step(ToolCallBatch.begin)]
 
     def step(self, step: Callable[[ToolCallBatch], list[fx.Effect]]) -> list[Output]:
-        """Something happened to the calls; once all have their answers the server gets those."""
+        """Apply a step to the current calls; once all have answers, send these to the server."""
         turn = self.current
         if turn is None or turn.round is None:
             return []
@@ -144,7 +144,7 @@ class Turns:
         return [*out, *self.go_on()] if self._connection.is_ready else out
 
     def go_on(self) -> list[Output]:
-        """The session is there, and so is the turn: ask, or see to its calls."""
+        """Continue the turn in a session that is ready: request a reply, or handle its calls."""
         turn = self.current
         assert turn is not None
         if turn.round is None:
@@ -157,7 +157,7 @@ class Turns:
     def _answer_calls(self, turn: Turn) -> list[Output]:
         answers = turn.end_round()
         out: list[Output] = [*self._log.answered(turn.question, answers, self._connection.model)]
-        if self._connection.is_ready:  # else they are sent with all that was said
+        if self._connection.is_ready:  # otherwise the next session receives them with all items
             out += [self._connection.send(fx.AddItem(answer)) for answer in answers]
         return out
 
@@ -172,7 +172,7 @@ class Turns:
         *,
         asks_next: bool = True,
     ) -> list[Output]:
-        """The turn is over, however it went."""
+        """End the turn, with or without success."""
         turn, self._replies.turn = self.current, None
         assert turn is not None
         self._connection.turn_ended(is_complete=status is Status.COMPLETED)
@@ -205,7 +205,7 @@ class Turns:
     def close(
         self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
     ) -> list[Output]:
-        """Record and show how a question ended; `last` is the text of its last reply."""
+        """Save and show how a question ended; `last` is the text of its last reply."""
         late = [fx.Show(transcript) for transcript in self._late_transcripts]
         self._late_transcripts.clear()
         return [*self._log.over(question, over, last, audio), fx.Show(over), *late]
@@ -216,10 +216,10 @@ class Turns:
         return [*self._replies.stop(), *self.end(status, reason, problem, asks_next=asks_next)]
 
     def cancel(self) -> list[Output]:
-        """The user stops the reply, or the wait for one."""
+        """Stop the reply, or the wait for one."""
         if self._replies.is_due:
             out = self._replies.stop()
-            out += self._replies.silence()  # what of it was heard is told after that it is over
+            out += self._replies.silence()  # the truncation is sent after the cancel
             return [*out, *self.end(Status.CANCELLED, "client_cancelled", asks_next=False)]
         out = self._replies.silence()
         if self._replies.phase is ReplyPhase.LIMITED:
@@ -228,19 +228,20 @@ class Turns:
         return [*out, *self.end(Status.CANCELLED, "client_cancelled")]
 
     def drop(self) -> list[Output]:
-        """The turn is over without a reply, or with what there is of it."""
+        """End the turn without a complete reply, if there is a turn."""
         if self.current is None:
             return []
         return self.end(Status.CANCELLED, "client_cancelled", asks_next=False)
 
     def leave(self) -> list[Output]:
-        """The user leaves."""
+        """Stop the turn, as the program ends."""
         if self._replies.is_due:
             return self._stop(Status.CANCELLED, "client_cancelled", asks_next=False)
         return self.drop() if self.is_calling else []
 
     def question_refused(self, error: ev.ServerProblem) -> list[Output]:
-        """The reply to it is on its way all the same, and would answer something else."""
+        """Stop the turn, as the server refused its question: the reply would answer something
+        else."""
         assert self.current is not None
         self._log.remove(self.current.question)
         return self._stop(Status.FAILED, problem=server_errors.of_error(error), asks_next=False)
@@ -248,8 +249,8 @@ class Turns:
     # ------------------------------------------------------------------ transcripts of the question
 
     def transcribed(self, question: Question, text: str, *, is_waiting: bool) -> list[Output]:
-        """The transcript of a question has come, or never will. It is shown after the reply if text
-        of that is on the screen, and if the question waits, when it is asked."""
+        """The transcript of a question has arrived, or will not come. It is shown after the reply
+        if text of the reply is shown already, and if the question is waiting, when it is asked."""
         turn = self.current
         out: list[Output] = []
         if is_waiting or not text.strip():
@@ -264,7 +265,7 @@ class Turns:
         return out
 
     def save(self) -> list[Output]:
-        """Record what there is of the reply."""
+        """Save the reply so far."""
         turn = self.current
         if turn is None or not turn.reply.text:
             return []
@@ -274,8 +275,8 @@ class Turns:
     # ------------------------------------------------------------------------------------- session
 
     def session_ready(self) -> list[Output]:
-        """Tell a new session what was said so far. A recording that is to be answered is to be
-        written down as well."""
+        """Send the conversation so far to a new session. If the question being answered is audio,
+        it is sent so that the server transcribes it."""
         question = None if self.current is None else self.current.question
         out: list[Output] = []
         for item in self._log.told():
@@ -286,7 +287,7 @@ class Turns:
         return out
 
     def session_closed(self) -> None:
-        """There is no session that has the question."""
+        """The session is closed; the next one does not have the question."""
         if self.current is not None:
             self.current.question.forget_session()
         self._calls.reset()
@@ -294,19 +295,19 @@ class Turns:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is some of the reply, which another session cannot complete."""
+        """Whether the reply has begun, so that another session cannot complete it."""
         turn = self.current
         return turn is not None and (turn.has_begun or turn.question.raw == {})
 
     def session_lost(self, problem: Problem) -> list[Output]:
-        """A reply that has begun ends here; calls go on, and everything else is asked again."""
+        """End a reply that has begun. Calls continue, and anything else is requested again."""
         self._replies.reset()
         if not self.has_begun:
             return []
         return self.end(Status.INCOMPLETE, "connection_lost", problem, asks_next=False)
 
     def fail(self, problem: Problem) -> list[Output]:
-        """No session can be had."""
+        """No session can be made: end the turn."""
         self._replies.reset()
         turn = self.current
         if turn is None:
@@ -319,5 +320,5 @@ class Turns:
 
 
 def show_words(question: Question) -> list[Output]:
-    """What was said aloud and written down before it was its turn."""
+    """Show the transcript of a spoken question, if it is known already."""
     return [fx.Show(fx.UserTranscript(question.words))] if question.words.strip() else []

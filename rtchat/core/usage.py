@@ -1,4 +1,4 @@
-"""What a conversation has used: replies, tokens, money, and what is left of the server's limits."""
+"""The usage of a conversation: replies, tokens, cost, and the server's rate limits."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ENDED = 100
 
 
 class UsageMeter:
-    """The sums of one run."""
+    """The totals since the program started."""
 
     def __init__(self, budget: Budget) -> None:
         self.replies = 0
-        self._costs = budget
+        self._budget = budget
         self._usage = Usage()
         self._spent: float | None = None
         self._limits: tuple[RateLimit, ...] = ()
-        self._limits_told = 0.0
+        self._limits_updated = 0.0
         self._ended: deque[str] = deque(maxlen=ENDED)
         """The ids of the last responses whose usage was added."""
 
@@ -39,7 +39,7 @@ class UsageMeter:
         self._ended.clear()
 
     def add(self, usage: Usage | None, model: str, response_id: str = "") -> None:
-        """A reply, or a part of one, used this. A server may report the end of a response twice."""
+        """Add the usage of a response. A server may report the end of a response twice."""
         if usage is None or (response_id and response_id in self._ended):
             return
         self._ended.append(response_id)
@@ -49,29 +49,29 @@ class UsageMeter:
             self._spent = (self._spent or 0.0) + bill
 
     def bill(self, usage: Usage | None, model: str) -> float | None:
-        """What that costs in US dollars; None if nobody knows."""
-        rate = self._costs.rate(model)
+        """The cost of this usage in US dollars; None if it is not known."""
+        rate = self._budget.rate(model)
         return None if usage is None or rate is None else cost(usage, rate)
 
     def over_budget(self) -> Problem | None:
-        """Why nothing more is asked, if it has cost enough."""
-        most = self._costs.most
+        """The problem if the budget is spent, else None."""
+        most = self._budget.most
         if most is None or self._spent is None or self._spent < most:
             return None
         return server_errors.spent(self._spent, most)
 
     def price_unknown(self, model: str) -> bool:
-        """Whether there is a budget, and no price of this model to hold it by."""
-        return self._costs.most is not None and self._costs.rate(model) is None
+        """Whether there is a budget, but no known price for this model."""
+        return self._budget.most is not None and self._budget.rate(model) is None
 
     def limit(self, limits: tuple[RateLimit, ...], now: float) -> None:
-        """The server says what is left."""
+        """The server reported its rate limits."""
         self._limits = tuple(replace(each, name=each.name[:40]) for each in limits[:20])
-        self._limits_told = now
+        self._limits_updated = now
 
     def totals(self, now: float) -> Totals:
-        """All of it, as of now."""
-        passed = now - self._limits_told
+        """The totals, with the rate limits as of now."""
+        passed = now - self._limits_updated
         limits = tuple(
             replace(limit, reset_seconds=max(0.0, limit.reset_seconds - passed))
             for limit in self._limits

@@ -1,6 +1,6 @@
-"""The nouns: what events, commands and effects carry.
+"""The values that events, commands and effects contain.
 
-Times are seconds and sizes are tokens unless a name says otherwise.
+Times are in seconds and sizes in tokens unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
 OPENAI_URL = "wss://api.openai.com/v1/realtime"
 BYTES_A_MS = 48
-"""Of audio, which is PCM16, mono, 24 kHz everywhere: what a millisecond takes."""
+"""Bytes per millisecond of audio, which is PCM16, mono, 24 kHz throughout."""
 
 _T = TypeVar("_T")
 
@@ -22,12 +22,12 @@ def value(cls: type[_T]) -> type[_T]:
     """A frozen dataclass with slots, compared and hashed by its fields.
 
     `dataclass(frozen=True)` compiles six methods for each of more than a hundred classes, which
-    adds 35 ms to every start. Here all classes share these methods, and `__init__`, which has to be
-    fast, is compiled when the first object is made.
+    adds 35 ms to startup. Here all classes share these methods, except `__init__`, which has to be
+    fast: it is compiled when the first object is made.
     """
     made = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
-    made.__init__ = _first_init  # type: ignore[method-assign] # likewise
-    made.__eq__ = _equal  # type: ignore[method-assign] # set on the class, as dataclass does
+    made.__init__ = _first_init  # type: ignore[method-assign] # set on the class, as dataclass does
+    made.__eq__ = _equal  # type: ignore[method-assign]
     made.__hash__ = _hash  # type: ignore[method-assign]
     made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]
     made.__reduce__ = _reduce  # type: ignore[method-assign]
@@ -38,7 +38,7 @@ def value(cls: type[_T]) -> type[_T]:
 
 def _first_init(self: object, *args: object, **given: object) -> None:
     cls = type(self)
-    cls.__init__ = _initialiser(cls)  # type: ignore[method-assign] # likewise
+    cls.__init__ = _initialiser(cls)  # type: ignore[method-assign] # replaces this function
     cls.__init__(self, *args, **given)
 
 
@@ -57,12 +57,12 @@ def _initialiser(cls: type) -> Callable[..., None]:
             parameter = f"{name}=absent"
             given = f"make_{name}() if {name} is absent else {name}"
         parameters[known.kw_only].append(parameter)
-        scope[f"set_{name}"] = getattr(cls, name).__set__  # the slot's, past `__setattr__`
+        scope[f"set_{name}"] = getattr(cls, name).__set__  # bypasses `__setattr__`
         lines.append(f" set_{name}(self, {given})")
     after = ["*", *parameters[True]] if parameters[True] else []
     head = f"def __init__({', '.join(['self', *parameters[False], *after])}):"
     exec("\n".join([head, *(lines or [" pass"])]), scope)  # as dataclass does
-    return scope["__init__"]  # type: ignore[return-value] # just made
+    return scope["__init__"]  # type: ignore[return-value] # defined by exec
 
 
 def _fields(of: object) -> tuple[object, ...]:
@@ -74,7 +74,7 @@ def _refuse(self: object, name: str, *_: object) -> None:
 
 
 def _reduce(self: object) -> tuple[Callable[..., object], tuple[type, dict[str, object]]]:
-    """For `pickle` and `copy`, which would set the fields one by one."""
+    """Support `pickle` and `copy`, which would otherwise set the fields one by one."""
     names = self.__dataclass_fields__  # type: ignore[attr-defined] # by dataclass
     return _rebuild, (type(self), {name: getattr(self, name) for name in names})
 
@@ -98,8 +98,8 @@ def _repr(self: object) -> str:
 
 
 class Dialect(StrEnum):
-    """The shape of the events on the wire: today's (`ga`) or the one before May 2026 (`beta`), and
-    two between these that only vendors of their own speak."""
+    """The shape of the events on the wire: the current one (`ga`), the one used before May 2026
+    (`beta`), and two vendor-specific ones that are similar to both."""
 
     GA = "ga"
     BETA = "beta"
@@ -108,26 +108,26 @@ class Dialect(StrEnum):
 
 
 class Channel(StrEnum):
-    """What a delta is a piece of."""
+    """The kind of content that a delta belongs to."""
 
     TEXT = "text"
     TRANSCRIPT = "transcript"
-    """The words of a spoken reply."""
+    """The transcript of a spoken reply."""
     AUDIO = "audio"
     """Base64 PCM16."""
     ARGUMENTS = "arguments"
     """The JSON arguments of a function call."""
     HEARD = "heard"
-    """The transcript of what the user said aloud."""
+    """The transcript of the user's speech."""
 
 
 @value
 class AudioFormat:
-    """A sound format. `name` is what the server calls it, empty if it does not say."""
+    """An audio format. `name` is the server's name for it, empty if not given."""
 
     name: str = ""
     rate: int = 0
-    """Samples per second; 0 if it does not say."""
+    """Samples per second; 0 if not given."""
     is_pcm: bool = True
 
     def __str__(self) -> str:
@@ -173,7 +173,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Its text and transcripts, joined."""
+        """The text and transcripts of all parts, joined."""
         return "".join(part.text for part in self.parts)
 
 
@@ -190,7 +190,7 @@ class ToolCall:
 
 @value
 class ToolOutput:
-    """What a function call gave back."""
+    """The output of a function call."""
 
     call_id: str
     output: str
@@ -199,7 +199,7 @@ class ToolOutput:
 
 @value
 class Approval:
-    """A remote MCP server's tool that the server would call, if it may."""
+    """The server's request to call a tool of a remote MCP server."""
 
     id: str
     name: str
@@ -209,7 +209,7 @@ class Approval:
 
 @value
 class ApprovalAnswer:
-    """Whether it may."""
+    """The answer to an `Approval` with the id `request_id`."""
 
     request_id: str
     approve: bool
@@ -218,7 +218,7 @@ class ApprovalAnswer:
 
 @value
 class OtherItem:
-    """An item of a type that this program does not read, kept as it came."""
+    """An item of a type that the program does not use, with its fields as received."""
 
     type: str
     id: str = ""
@@ -239,20 +239,19 @@ class Tool:
 
 @value
 class Options:
-    """What a session, or one response, is asked to be. None leaves a thing to the server."""
+    """The options of a session or a response. None means the server's default."""
 
     instructions: str | None = None
     modality: Modality | None = None
     max_output_tokens: int | Literal["inf"] | None = None
     other: JsonObject = field(default_factory=dict)
-    """Fields in the GA shape that the program carries without reading them."""
+    """Other fields in the GA shape, passed on unchanged."""
 
 
 @value
 class Usage:
-    """Tokens of one reply. `cached` are part of `input` (they cost less, they still count), and
-    those of audio and images, which have their own prices, are part of what they are named after.
-    """
+    """The tokens of one reply. Cached tokens are part of `input`, at a lower price. The tokens of
+    audio and images, which have their own prices, are part of `input`, `cached` and `output`."""
 
     input: int = 0
     cached: int = 0
@@ -265,7 +264,7 @@ class Usage:
     image_cached: int = 0
 
     def as_json(self) -> dict[str, int]:
-        """The sums, as scripts read them."""
+        """The token counts as fields of the JSON output."""
         return {
             "input_tokens": self.input,
             "cached_tokens": self.cached,
@@ -279,7 +278,7 @@ class Usage:
 
 @value
 class Limits:
-    """When to stop a model or a server that does not stop by itself."""
+    """The limits for a model or a server that does not stop by itself."""
 
     rounds: int = 10
     """Replies with calls in one turn."""
@@ -296,29 +295,29 @@ class Limits:
 
 
 class State(StrEnum):
-    """How far a kept item has come: those of a reply, and these."""
+    """The state of a saved item: the states of `Status`, and others."""
 
     QUEUED = "queued"
-    """Entered; not sent yet."""
+    """Entered, but not sent yet."""
     ASKED = "asked"
-    """Sent; the reply is due."""
+    """Sent; a reply is pending."""
     STREAMING = "streaming"
-    """A reply that is not over; in the file of a program that was killed, one that was cut."""
+    """An incomplete reply; it stays in this state if the program is killed."""
     COMPLETED = "completed"
     CANCELLED = "cancelled"
     FAILED = "failed"
     INCOMPLETE = "incomplete"
     INTERRUPTED = "interrupted"
-    """The connection was lost in mid reply."""
+    """The connection was lost during the reply."""
 
 
 @value
 class Entry:
-    """An item as it is kept on disk, with what is known about how it came about.
+    """An item as it is saved, with its state and origin.
 
-    `turn` counts questions from 1; within a turn `index` 0 is the question and what came of it
-    follows. Turn 0 is the instructions, as a system message. A question takes over the state of its
-    reply once that is over.
+    `turn` counts questions from 1; within a turn, the question has `index` 0 and the items that
+    follow from it have the next ones. Turn 0 has the instructions as a system message. A question
+    gets the state of its reply when the reply is over.
     """
 
     turn: int
@@ -327,16 +326,16 @@ class Entry:
     state: State
     model: str = ""
     reason: str = ""
-    """Why it is not complete, in plain words."""
+    """Why it is not complete, as a message for the user."""
     usage: Usage | None = None
     first_token: float | None = None
     seconds: float | None = None
-    """From the question to the end of the reply."""
+    """The time from the question to the end of the reply."""
 
 
 @value
 class StoredConversation:
-    """A kept conversation. `began` and `updated` are Unix seconds."""
+    """A saved conversation. `began` and `updated` are Unix times in seconds."""
 
     id: int
     title: str
@@ -345,4 +344,4 @@ class StoredConversation:
     model: str
     turns: int
     entries: tuple[Entry, ...] = ()
-    """In order; empty where only the conversation itself was asked for."""
+    """The entries in order; empty if only the conversation itself was loaded."""
