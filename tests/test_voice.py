@@ -153,7 +153,7 @@ def test_push_to_talk_asks_a_question(program: Program, sound: SoundServer) -> N
     terminal = Terminal(program, ["--voice", "--vad", "off"], sound.environ)
     terminal.shows("connected in", "Ctrl-T to talk")
     terminal.types("\x14")
-    terminal.shows("talking")
+    terminal.shows("recording")
     sound.says(tone(440, 1.0), program.home)
     terminal.types("\x14")
     terminal.shows("What is the time?", SHORT, "Ctrl-T to talk")
