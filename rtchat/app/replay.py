@@ -1,4 +1,4 @@
-"""`replay`: shows a recorded session in the views of `talk` at its own pace, or checks it."""
+"""`replay`: shows a recorded session in the views of `talk` at its original pace, or checks it."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class _Player:
 
 
 def report(recording: Recording) -> tuple[list[str], bool]:
-    """What this program would have done, line by line, and whether there were no problems."""
+    """What this program would have done, line by line, and whether no problems were found."""
     replay = _replay_of(recording)
     findings = replay.findings
     is_timed = any(event.time is not None for event in recording.events)
