@@ -52,13 +52,13 @@ class Playbook:
     def __lshift__(self, effects: Effect | Iterable[Effect]) -> Playbook:
         expected = list(effects) if isinstance(effects, Iterable) else [effects]
         done, self._done = self._done[: len(expected)], self._done[len(expected) :]
-        assert done == expected, f"after {self._last}"
+        assert done == expected, f"effects of {self._last}"
         return self
 
     def end(self) -> None:
         """Fail if there are effects that were not asserted."""
         done, self._done = self._done, []
-        assert done == [], f"after {self._last} nobody expected this"
+        assert done == [], f"unexpected effects of {self._last}"
 
     def skip(self, *events: Event) -> Playbook:
         """Ignore the effects so far and those of these events."""

@@ -176,14 +176,14 @@ class World:
 
     def post(self, event: Event) -> list[Effect]:
         effects = self.conversation.handle(event)
-        assert not (effects and self.stopped is not None), "it stopped, then did something"
+        assert not (effects and self.stopped is not None), "effects after the end"
         for effect in effects:
             self.perform(effect)
         shown = [effect.update for effect in effects if isinstance(effect, Show)]
         notices = [update.text for update in shown if isinstance(update, Notice)]
         if any("hear the loudspeaker" in text for text in notices):
             self.echoes += 1
-            assert self.is_muted, "a microphone that hears the loudspeaker is on"
+            assert self.is_muted, "the microphone is on after an echo"
         return effects
 
     def perform(self, effect: Effect) -> None:  # noqa: C901 - one case per effect
@@ -229,14 +229,14 @@ class World:
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
                 in_session = isinstance(item, Message) and item.text in said
                 kept = in_session or item in self.items() or getattr(item, "output", "") == STOPPED
-                assert kept, f"{command} was sent before it was kept"
+                assert kept, f"{command} was sent before it was recorded"
                 if isinstance(item, ToolCall):
                     self.unanswered.add(item.call_id)
                 elif isinstance(item, ToolOutput):
-                    assert item.call_id in self.unanswered, "a call was answered twice"
+                    assert item.call_id in self.unanswered, "a call has two outputs"
                     self.unanswered.remove(item.call_id)
             case CreateResponse():
-                assert not self.unanswered, "a reply was asked for before all calls were answered"
+                assert not self.unanswered, "a response was requested before all calls had outputs"
             case _:
                 pass
         self.to_server.append((event_id, command))
@@ -252,7 +252,7 @@ class World:
             case ReplyOver(text=text):
                 self.over += 1
                 said = [item.text for item in self.items() if isinstance(item, Message)]
-                assert set(text.split("\n\n")) <= {"", *said}, "a reply was not kept"
+                assert set(text.split("\n\n")) <= {"", *said}, "a reply was not recorded"
             case _:
                 pass
 
@@ -285,7 +285,7 @@ class World:
             case CreateResponse() if self.active and self.is_spoken:
                 self.post(ServerProblem("Busy.", code=BUSY, event_id=event_id))
             case CreateResponse():
-                assert not self.active, "a second reply was asked for while one was being made"
+                assert not self.active, "a response was requested during another"
                 self.begin_response()
             case Raw({"type": "response.create"}) if not self.active:
                 self.begin_response()
@@ -444,7 +444,7 @@ class World:
     def detach(self) -> None:
         self.post(self.rng.choice((EntryAbandoned(), DetachAsked(), DetachAsked(1))))
         self.post(EntryAbandoned())
-        assert not self.files, "the server was left with what is no longer attached"
+        assert not self.files, "the server still has a detached attachment"
 
     def fire_timer(self) -> None:
         if self.timers:
@@ -463,9 +463,9 @@ class World:
         timers = self.timers - {Timer.SAVE, Timer.RENEW}
         busy = self.to_server or self.active or self.running or self.asking
         if waiting and self.connection == "open" and not busy:
-            assert timers, "a question waits for nothing"
+            assert timers, "a question waits without a timer"
         if waiting and self.connection == "none":
-            assert timers, "a question waits on no connection"
+            assert timers, "a question waits without a connection or timer"
         if not waiting:
             states = [entry.state for entry in self.kept[-1].values()]
             assert not {State.QUEUED, State.ASKED, State.STREAMING} & set(states)

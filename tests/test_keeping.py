@@ -74,7 +74,7 @@ LOST = ConnectionLost(GONE, Retry.ALWAYS)
 REFUSED = ConnectionLost(GONE, Retry.NEVER)
 CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
 DONE = ReplyEnded("r1", Status.COMPLETED)
-ALL_QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
+CLEAR_ALL_TIMERS: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
 
 
 def message(role: Role, text: str) -> Message:
@@ -85,8 +85,8 @@ def question(turn: int, text: str, state: State, reason: str = "") -> Record:
     return Record(Entry(turn, 0, message("user", text), state, "m", reason))
 
 
-def reply(turn: int, text: str, state: State, **more: object) -> Record:
-    entry = Entry(turn, 1, message("assistant", text), state, "m", **more)  # type: ignore[arg-type] # checked at run time
+def reply(turn: int, text: str, state: State, **fields: object) -> Record:
+    entry = Entry(turn, 1, message("assistant", text), state, "m", **fields)  # type: ignore[arg-type] # checked at run time
     return Record(entry)
 
 
@@ -94,25 +94,25 @@ def delta(text: str) -> Delta:
     return Delta(Channel.TEXT, text, "r1", "i1")
 
 
-def begun(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
+def started(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
     conversation = Conversation("m", options, mode=Mode.CHAT, past=past)
     return Playbook(conversation, stores_audio=True).skip(Started())
 
 
 def ready(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
-    return begun(options, past).skip(ConnectionOpened(), CREATED, UPDATED)
+    return started(options, past).skip(ConnectionOpened(), CREATED, UPDATED)
 
 
 def answered() -> Playbook:
     return ready().skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), DONE)
 
 
-def kept(*entries: tuple[int, int, Item, State]) -> StoredConversation:
+def saved(*entries: tuple[int, int, Item, State]) -> StoredConversation:
     made = tuple(Entry(turn, index, item, state, "m") for turn, index, item, state in entries)
     return StoredConversation(7, "A talk", 1.0, 2.0, "m", 2, made)
 
 
-PAST = kept(
+PAST = saved(
     (0, 0, message("system", "Sing."), State.COMPLETED),
     (1, 0, message("user", "one"), State.COMPLETED),
     (1, 1, ToolCall("f", "c", "{}"), State.COMPLETED),
@@ -186,7 +186,7 @@ def test_instructions_are_recorded_when_they_are_used_and_when_they_change() -> 
 
 
 def test_a_queued_question_is_recorded_at_once() -> None:
-    play = begun()
+    play = started()
     play >> UserSaid("hi") << question(1, "hi", State.QUEUED)
     play >> UserSaid("and") << question(2, "and", State.QUEUED)
     (
@@ -207,7 +207,7 @@ def test_an_interrupted_reply_is_recorded_as_interrupted() -> None:
         play
         >> LOST
         << [
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             ClearTimer(Timer.STALL),
             ClearTimer(Timer.SAVE),
             reply(1, "Yes, ", State.INTERRUPTED, reason=GONE.message, first_token=0.0, seconds=0.0),
@@ -218,7 +218,7 @@ def test_an_interrupted_reply_is_recorded_as_interrupted() -> None:
 
 
 def test_cancelled_questions_are_recorded_as_cancelled() -> None:
-    play = begun().skip(UserSaid("hi"), UserSaid("and")) >> CancelPressed()
+    play = started().skip(UserSaid("hi"), UserSaid("and")) >> CancelPressed()
     gone = ReplyOver(Status.CANCELLED, "", "m", reason="client_cancelled")
     play << [question(1, "hi", State.CANCELLED), Show(gone)]
     play << [question(2, "and", State.CANCELLED), Show(gone)]
@@ -228,7 +228,7 @@ def test_cancelled_questions_are_recorded_as_cancelled() -> None:
 
 
 def test_a_saved_conversation_is_sent_to_a_new_session() -> None:
-    play = begun(past=PAST).skip(ConnectionOpened())
+    play = started(past=PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
     (
         play
@@ -248,7 +248,7 @@ def test_a_saved_conversation_is_sent_to_a_new_session() -> None:
 
 
 def test_given_instructions_take_precedence_over_saved_ones() -> None:
-    play = begun(Options("Dance.", "text"), PAST).skip(ConnectionOpened())
+    play = started(Options("Dance.", "text"), PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Dance.", "text")))
 
 
@@ -260,7 +260,7 @@ def test_resume_continues_another_conversation() -> None:
         >> ConversationLoaded(PAST)
         << [
             Show(Notice("info", "conversation 7: A talk")),
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -282,7 +282,7 @@ def test_a_new_conversation_is_recorded_separately() -> None:
         << [
             StartRecord(),
             Show(Notice("info", "a new conversation")),
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -331,7 +331,7 @@ def test_retry_repeats_an_answered_question() -> None:
 
 
 def test_retry_asks_a_question_that_was_never_sent() -> None:
-    play = begun().skip(UserSaid("hi"), CancelPressed(), ConnectionOpened(), CREATED, UPDATED)
+    play = started().skip(UserSaid("hi"), CancelPressed(), ConnectionOpened(), CREATED, UPDATED)
     play >> RetryAsked() << [question(1, "hi", State.ASKED), Show(QuestionAsked("hi", "m"))]
     play.skip()
 
@@ -343,7 +343,7 @@ def test_retry_reconnects_for_a_question_lost_with_the_connection() -> None:
         >> RetryAsked()
         << [
             Show(QuestionAsked("hi", "m")),
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -362,7 +362,7 @@ def test_retry_reconnects_for_a_question_lost_with_the_connection() -> None:
 
 
 def test_retry_asks_the_last_question_of_a_saved_conversation() -> None:
-    past = kept((1, 0, message("user", "one"), State.ASKED))
+    past = saved((1, 0, message("user", "one"), State.ASKED))
     play = ready(past=past) >> RetryAsked() << Show(QuestionAsked("one", "m"))
     play.skip()
 
@@ -379,13 +379,13 @@ HOUR = SessionCreated("s", "m", seconds_left=3600.0)
 
 
 def test_a_session_is_renewed_before_it_expires() -> None:
-    play = begun().skip(ConnectionOpened())
+    play = started().skip(ConnectionOpened())
     play >> HOUR << [Send("rtchat_1", Configure(TEXT)), SetTimer(Timer.RENEW, 3540.0)]
     (
         play.skip(UPDATED)
         >> TimerFired(Timer.RENEW)
         << [
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -393,11 +393,11 @@ def test_a_session_is_renewed_before_it_expires() -> None:
 
 
 def test_a_session_is_not_renewed_during_a_reply() -> None:
-    play = begun().skip(ConnectionOpened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+    play = started().skip(ConnectionOpened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     play.skip(UserSaid("and")) >> TimerFired(Timer.RENEW)
     play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
-    play << [Show(over), *ALL_QUIET, Show(Connecting("m")), Connect("m")]
+    play << [Show(over), *CLEAR_ALL_TIMERS, Show(Connecting("m")), Connect("m")]
     (
         play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
@@ -419,22 +419,22 @@ def test_a_session_is_not_renewed_after_the_end_of_input() -> None:
     play.skip(UserSaid("hi"), ReplyStarted("r1"), TimerFired(Timer.RENEW), InputEnded())
     play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
-    play << [Show(over), *ALL_QUIET, Stop(ExitCode.OK)]
+    play << [Show(over), *CLEAR_ALL_TIMERS, Stop(ExitCode.OK)]
 
 
 @pytest.mark.parametrize("seconds", [None, -5.0, 0.0, 90.0])
 def test_an_invalid_or_near_expiry_is_ignored(seconds: float | None) -> None:
-    play = begun().skip(ConnectionOpened())
+    play = started().skip(ConnectionOpened())
     play >> SessionCreated("s", "m", seconds_left=seconds) << Send("rtchat_1", Configure(TEXT))
 
 
 def test_a_failed_renewal_is_a_lost_connection() -> None:
-    play = begun().skip(ConnectionOpened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
+    play = started().skip(ConnectionOpened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
     (
         play
         >> LOST
         << [
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Waiting("connection lost (1006)", 0.5)),
             SetTimer(Timer.RETRY, 0.5, jitter=0.25),
         ]

@@ -52,41 +52,41 @@ def _shown(events: Sequence[Event], items: Sequence[Item] = ()) -> tuple[list[st
 
 
 _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
-    "deltas are shown as they come": (
+    "deltas are shown as they arrive": (
         [_delta("Hel"), _delta("lo"), _done("Hello"), _part("Hello")],
         [_message("a", "Hello")],
         ["Hel", "lo", "", "", ""],
         "Hello",
     ),
-    "deltas alone": ([_delta("Hel"), _delta("lo")], [], ["Hel", "lo", ""], "Hello"),
-    "the done alone": ([_done("Hello")], [], ["Hello", ""], "Hello"),
-    "the finished part alone": ([_part("Hello")], [], ["Hello", ""], "Hello"),
-    "the end alone": ([], [_message("a", "Hello")], ["Hello"], "Hello"),
-    "what the done has beyond the deltas": (
+    "only deltas": ([_delta("Hel"), _delta("lo")], [], ["Hel", "lo", ""], "Hello"),
+    "only the done event": ([_done("Hello")], [], ["Hello", ""], "Hello"),
+    "only the finished part": ([_part("Hello")], [], ["Hello", ""], "Hello"),
+    "only the end": ([], [_message("a", "Hello")], ["Hello"], "Hello"),
+    "the done event completes the deltas": (
         [_delta("Hel"), _done("Hello")],
         [],
         ["Hel", "lo", ""],
         "Hello",
     ),
-    "what the end has beyond the deltas": (
+    "the end completes the deltas": (
         [_delta("Hel")],
         [_message("a", "Hello")],
         ["Hel", "lo"],
         "Hello",
     ),
-    "the done outranks the deltas": (
+    "the done event takes precedence over the deltas": (
         [_delta("Hallo"), _done("Hello")],
         [],
         ["Hallo", "", ""],
         "Hello",
     ),
-    "an empty done takes nothing back": (
+    "an empty done event removes nothing": (
         [_delta("Hello"), _done(""), _part("")],
         [_message("a", "")],
         ["Hello", "", "", ""],
         "Hello",
     ),
-    "a piece after the whole is not shown again": (
+    "a delta after the done event is ignored": (
         [_delta("Hel"), _done("Hello"), _delta("lo")],
         [],
         ["Hel", "lo", "", ""],
@@ -104,25 +104,25 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["one", "", "\n\ntwo", ""],
         "one\n\ntwo",
     ),
-    "a part that nobody finishes holds the next until the end": (
+    "an unfinished part holds back the next until the end": (
         [_delta("one"), _delta("two", "b")],
         [],
         ["one", "", "\n\ntwo"],
         "one\n\ntwo",
     ),
-    "an empty part leaves no gap": (
+    "an empty part adds no separator": (
         [_delta("", "a"), _done("", "a"), _delta("two", "b")],
         [],
         ["", "", "two", ""],
         "two",
     ),
-    "ids that changed on the way": (
+    "ids that change at the end": (
         [_delta("Hello", "a"), _done("Hello", "a")],
         [_message("other", "Hello")],
         ["Hello", "", ""],
         "Hello",
     ),
-    "the same words in two messages": (
+    "the same text in two messages": (
         [],
         [_message("a", "Yes."), _message("b", "Yes.")],
         ["Yes.\n\nYes."],
@@ -141,7 +141,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["Hel", "", "lo", "", "", "", ""],
         "Hello",
     ),
-    "a finished part that lacks the part": (
+    "a finished part without its text": (
         [
             PartDone("r", "a", 0, 0, Part("text")),
             _delta("Hel", channel=Channel.TRANSCRIPT),
@@ -152,7 +152,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["", "Hel", "", "lo", ""],
         "Hello",
     ),
-    "a part is either written or spoken": (
+    "a part is either text or audio": (
         [
             _delta("Hello"),
             _delta("Hello", channel=Channel.TRANSCRIPT),
@@ -162,7 +162,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["Hello", "", "", ""],
         "Hello",
     ),
-    "what is not the reply's text": (
+    "other texts and items are ignored": (
         [_delta("{}", channel=Channel.ARGUMENTS), _done("x", channel=Channel.HEARD)],
         [
             Message("user", (Part("text", "hi"),), "u"),

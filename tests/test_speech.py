@@ -96,14 +96,14 @@ from rtchat.core.values import (
 )
 from tests.playbook import Playbook
 
-ALOUD = Options(modality="audio")
-OPEN = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=False)
-KEY = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=True)
-FILE = SpeechOptions()
+AUDIO = Options(modality="audio")
+OPEN_MICROPHONE = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=False)
+PUSH_TO_TALK = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=True)
+WITHOUT_MICROPHONE = SpeechOptions()
 LOST = ConnectionLost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
 GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
 NO_MICROPHONE = MicrophoneStatus(is_on=False, push_to_talk=False, is_there=False)
-MANY = tuple(ToolCall("f", f"c{number}", "{}") for number in range(101))
+TOO_MANY_CALLS = tuple(ToolCall("f", f"c{number}", "{}") for number in range(101))
 LIMITED = ReplyEnded(
     "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."
 )
@@ -122,11 +122,11 @@ def talking(
     options: SpeechOptions, mode: Mode = Mode.CHAT, *, stores_audio: bool = False
 ) -> Playbook:
     """A conversation whose session is ready."""
-    play = Playbook(Conversation("m", ALOUD, mode=mode, speech=options), stores_audio=stores_audio)
-    return reopened(play.skip(Started()))
+    play = Playbook(Conversation("m", AUDIO, mode=mode, speech=options), stores_audio=stores_audio)
+    return connected(play.skip(Started()))
 
 
-def reopened(play: Playbook) -> Playbook:
+def connected(play: Playbook) -> Playbook:
     return play.skip(ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
 
 
@@ -172,7 +172,7 @@ SPOKEN_TURN = (
 
 
 def test_all_audio_of_the_open_microphone_is_sent() -> None:
-    play = Playbook(Conversation("m", ALOUD, speech=OPEN))
+    play = Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE))
     (
         play
         >> Started()
@@ -180,11 +180,11 @@ def test_all_audio_of_the_open_microphone_is_sent() -> None:
         + [ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE]
         + [Show(Connecting("m")), Connect("m")]
     )
-    reopened(play) >> AudioCaptured(ms(20)) << Send("rtchat_2", AppendAudio(ms(20), live=True))
+    connected(play) >> AudioCaptured(ms(20)) << Send("rtchat_2", AppendAudio(ms(20), live=True))
 
 
 def test_a_complete_spoken_turn() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN)
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN)
     (
         play
         >> AudioCommitted("u1")
@@ -202,7 +202,7 @@ def test_a_complete_spoken_turn() -> None:
 
 
 def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play >> text_delta("No") << SetTimer(Timer.HEARD, WORDS_LATE)
     play >> text_delta("on.")
     (
@@ -214,7 +214,7 @@ def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
 
 
 def test_a_late_transcript_is_shown_after_the_reply() -> None:
-    play = talking(OPEN).skip(
+    play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
     assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
@@ -225,7 +225,7 @@ def test_a_late_transcript_is_shown_after_the_reply() -> None:
 
 
 def test_a_short_reply_is_shown_before_the_transcript_of_its_question() -> None:
-    play = talking(OPEN).skip(
+    play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
     first, over = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
@@ -235,7 +235,7 @@ def test_a_short_reply_is_shown_before_the_transcript_of_its_question() -> None:
 
 
 def test_an_empty_transcript_is_not_shown() -> None:
-    play = talking(OPEN).skip(
+    play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
     assert after(play, heard(" ")) == [Show(TextArrived("No"))]
@@ -243,7 +243,7 @@ def test_an_empty_transcript_is_not_shown() -> None:
 
 
 def test_a_failed_transcription_is_shown() -> None:
-    play = talking(OPEN).skip(
+    play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
     why = Notice("warning", "what was said could not be written down: noise")
@@ -251,18 +251,20 @@ def test_a_failed_transcription_is_shown() -> None:
 
 
 def test_partial_transcripts_are_not_shown() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"))
     play >> Delta(Channel.HEARD, "Wh", item_id="u1")
     play >> heard("When?") << Show(UserTranscript("When?"))
 
 
 def test_without_transcription_a_reply_is_shown_at_once() -> None:
-    play = talking(replace(OPEN, transcribes=False)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(replace(OPEN_MICROPHONE, transcribes=False)).skip(
+        *SPOKEN_TURN, AudioCommitted("u1")
+    )
     play.skip(ReplyStarted("r1")) >> text_delta("No") << Show(TextArrived("No"))
 
 
 def test_only_a_limited_number_of_turns_waits_for_transcripts() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     for number in range(20):
         play.skip(AudioCommitted(f"u{number}"))
     assert after(play, heard("old", "u0")) == []
@@ -270,12 +272,12 @@ def test_only_a_limited_number_of_turns_waits_for_transcripts() -> None:
 
 
 def test_a_response_is_requested_if_the_server_does_not_create_it() -> None:
-    play = talking(replace(OPEN, replies=False)).skip(*SPOKEN_TURN)
-    assert sent(after(play, AudioCommitted("u1"))) == [CreateResponse(ALOUD)]
+    play = talking(replace(OPEN_MICROPHONE, replies=False)).skip(*SPOKEN_TURN)
+    assert sent(after(play, AudioCommitted("u1"))) == [CreateResponse(AUDIO)]
 
 
 def test_a_muted_microphone_sends_silence() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     play >> MicrophoneToggled() << Show(MicrophoneStatus(is_on=False, push_to_talk=False))
     assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(bytes(20 * BYTES_A_MS), True)]
     play >> MicrophoneToggled() << Show(MicrophoneStatus(is_on=True, push_to_talk=False))
@@ -283,14 +285,14 @@ def test_a_muted_microphone_sends_silence() -> None:
 
 
 def test_the_microphone_key_without_a_microphone_is_an_error() -> None:
-    (notice,) = shown(after(talking(FILE), MicrophoneToggled()))
+    (notice,) = shown(after(talking(WITHOUT_MICROPHONE), MicrophoneToggled()))
     assert isinstance(notice, Notice)
     assert (notice.level, "talk --voice" in notice.text) == ("error", True)
-    assert after(talking(FILE), AudioCommitted("u1")) == []
+    assert after(talking(WITHOUT_MICROPHONE), AudioCommitted("u1")) == []
 
 
 def test_a_lost_microphone_is_reported_and_typing_continues() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     gone = Problem(ExitCode.LINK, "the microphone is gone", "plug it in")
     play >> MicrophoneLost(gone) << [Show(Notice("error", str(gone))), Show(NO_MICROPHONE)]
     assert QuestionAsked("hi", "m") in shown(after(play, UserSaid("hi")))
@@ -298,18 +300,18 @@ def test_a_lost_microphone_is_reported_and_typing_continues() -> None:
 
 
 def test_a_microphone_lost_while_muted_is_shown_as_absent() -> None:
-    play = talking(OPEN).skip(MicrophoneToggled())
+    play = talking(OPEN_MICROPHONE).skip(MicrophoneToggled())
     play >> MicrophoneLost(GONE) << [Show(Notice("error", str(GONE))), Show(NO_MICROPHONE)]
 
 
 def test_losing_the_microphone_during_speech_sends_silence_to_end_the_turn() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(1000)), SpeechStarted("u1", 0))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(1000)), SpeechStarted("u1", 0))
     gone = MicrophoneLost(Problem(ExitCode.LINK, "gone"))
     assert sent(after(play, gone)) == [AppendAudio(bytes(TAIL_MS * BYTES_A_MS), live=True)]
 
 
 def test_the_server_may_clear_its_audio_buffer() -> None:
-    assert after(talking(OPEN), AudioCleared()) == []
+    assert after(talking(OPEN_MICROPHONE), AudioCleared()) == []
 
 
 # ------------------------------------------------------------------------------------ interruptions
@@ -317,7 +319,7 @@ def test_the_server_may_clear_its_audio_buffer() -> None:
 
 def speaking() -> Playbook:
     """A conversation in which the reply to a spoken question is playing."""
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"))
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"))
     return play.skip(ReplyStarted("r1"), text_delta("No"), audio_delta(ms(500)))
 
 
@@ -346,13 +348,15 @@ def test_the_end_of_an_interrupted_response_may_be_late() -> None:
 
 
 def test_speech_does_not_interrupt_if_not_allowed() -> None:
-    options = replace(OPEN, interrupts=False)
+    options = replace(OPEN_MICROPHONE, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     assert after(play, SpeechStarted("u2", 3000)) == []
 
 
 def test_a_line_entered_during_speech_is_answered_first() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(2000)), SpeechStarted("u1", 0), UserSaid("hi"))
+    play = talking(OPEN_MICROPHONE).skip(
+        AudioCaptured(ms(2000)), SpeechStarted("u1", 0), UserSaid("hi")
+    )
     play.skip(ReplyStarted("r1"), text_delta("Hel"), SpeechStopped("u1", 900))
     assert after(play, AudioCommitted("u1")) == []
     busy = ServerProblem("Busy.", code="conversation_already_has_active_response")
@@ -361,21 +365,21 @@ def test_a_line_entered_during_speech_is_answered_first() -> None:
     play.skip(heard("When?"))
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
     assert shown(effects)[1:] == [QuestionAsked("", "m", spoken=True), UserTranscript("When?")]
-    assert sent(effects) == [CreateResponse(ALOUD)]
+    assert sent(effects) == [CreateResponse(AUDIO)]
 
 
 def test_a_turn_refused_by_a_busy_server_is_answered_later() -> None:
-    play = talking(OPEN).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
+    play = talking(OPEN_MICROPHONE).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
     play.skip(ReplyStarted("r1"), SpeechStopped("u1", 900), AudioCommitted("u1"))
     play.skip(ServerProblem("Busy.", code="conversation_already_has_active_response"))
-    assert sent(after(play, ReplyEnded("r1", Status.CANCELLED))) == [CreateResponse(ALOUD)]
+    assert sent(after(play, ReplyEnded("r1", Status.CANCELLED))) == [CreateResponse(AUDIO)]
 
 
 def test_speech_while_tools_run_is_answered_by_the_server() -> None:
     tool_policy = ToolPolicy(["f"], ["f"])
-    options = replace(OPEN, interrupts=False)
-    conversation = Conversation("m", ALOUD, speech=options, tool_policy=tool_policy)
-    play = reopened(Playbook(conversation).skip(Started()))
+    options = replace(OPEN_MICROPHONE, interrupts=False)
+    conversation = Conversation("m", AUDIO, speech=options, tool_policy=tool_policy)
+    play = connected(Playbook(conversation).skip(Started()))
     play.skip(UserSaid("hi"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
     play.skip(AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
@@ -383,7 +387,7 @@ def test_speech_while_tools_run_is_answered_by_the_server() -> None:
 
 
 def test_cancelling_shows_the_transcript_of_an_unanswered_turn() -> None:
-    options = replace(OPEN, interrupts=False)
+    options = replace(OPEN_MICROPHONE, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(text_delta("No"), AudioCommitted("u2"), heard("Sure?", "u2"), AudioCommitted("u2"))
     play.skip(CancelPressed())
@@ -393,11 +397,11 @@ def test_cancelling_shows_the_transcript_of_an_unanswered_turn() -> None:
     play.skip(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     play.skip(SessionUpdated("s", "m"))
     asked = AddItem(Message("user", (Part("text", "Sure?"),)))
-    assert sent(after(play, RetryAsked())) == [asked, CreateResponse(ALOUD)]
+    assert sent(after(play, RetryAsked())) == [asked, CreateResponse(AUDIO)]
 
 
 def test_a_turn_spoken_during_a_reply_is_answered_after_it() -> None:
-    options = replace(OPEN, interrupts=False)
+    options = replace(OPEN_MICROPHONE, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(text_delta("No"), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
     assert after(play, AudioCommitted("u2")) == []
@@ -407,17 +411,17 @@ def test_a_turn_spoken_during_a_reply_is_answered_after_it() -> None:
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
     _, asked, words = shown(effects)
     assert (asked, words) == (QuestionAsked("", "m", spoken=True), UserTranscript("Sure?"))
-    assert sent(effects) == [CreateResponse(ALOUD)]
+    assert sent(effects) == [CreateResponse(AUDIO)]
 
 
 def test_a_turn_spoken_during_a_reply_is_resent_once_after_a_lost_connection() -> None:
-    options = replace(OPEN, interrupts=False)
+    options = replace(OPEN_MICROPHONE, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(text_delta("No"), AudioCommitted("u2"), heard("Sure?", "u2"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     *_, item, reply = sent(after(play, SessionUpdated("s", "m")))
     assert item == AddItem(Message("user", (Part("text", "Sure?"),)))
-    assert reply == CreateResponse(ALOUD)
+    assert reply == CreateResponse(AUDIO)
 
 
 def test_cancelling_after_the_reply_stops_playback() -> None:
@@ -433,7 +437,7 @@ def test_cancelling_stops_the_reply_and_playback() -> None:
 
 
 def test_cancelling_drops_push_to_talk_audio() -> None:
-    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
+    play = talking(PUSH_TO_TALK).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
     off, dropped = (
         MicrophoneStatus(is_on=False, push_to_talk=True),
         Notice("info", "what was said is dropped"),
@@ -444,16 +448,18 @@ def test_cancelling_drops_push_to_talk_audio() -> None:
 
 
 def test_push_to_talk_audio_is_asked_when_the_microphone_is_lost() -> None:
-    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
+    play = talking(PUSH_TO_TALK).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
     effects = after(play, MicrophoneLost(GONE))
-    assert sent(effects) == [AppendAudio(ms(300)), CommitAudio(), CreateResponse(ALOUD)]
+    assert sent(effects) == [AppendAudio(ms(300)), CommitAudio(), CreateResponse(AUDIO)]
     (notice,) = shown(after(play, MicrophoneToggled()))
     assert isinstance(notice, Notice)
     assert notice.level == "error"
 
 
 def test_speech_stops_playback_without_response_ids() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), audio_delta(ms(500), ""))
+    play = talking(OPEN_MICROPHONE).skip(
+        *SPOKEN_TURN, AudioCommitted("u1"), audio_delta(ms(500), "")
+    )
     play >> SpeechStarted("u2", 3000) << StopPlaying()
     assert after(play, audio_delta(ms(100), "")) == []
     play.skip(AudioCommitted("u2"))
@@ -470,7 +476,9 @@ def test_a_turn_spoken_before_a_stopped_reply_ends_is_answered() -> None:
 
 
 def test_a_turn_spoken_before_a_cancel_was_sent_is_not_cancelled() -> None:
-    play = talking(OPEN).skip(UserSaid("hi"), CancelPressed(), *SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(OPEN_MICROPHONE).skip(
+        UserSaid("hi"), CancelPressed(), *SPOKEN_TURN, AudioCommitted("u1")
+    )
     assert after(play, ReplyStarted("r1")) == []
     play.skip(heard("Hm?"))
     assert after(play, text_delta("Yes")) == [Show(TextArrived("Yes"))]
@@ -480,7 +488,7 @@ def test_a_typed_question_stops_playback() -> None:
     play = speaking().skip(ReplyEnded("r1", Status.COMPLETED))
     effects = after(play, UserSaid("hi"))
     assert effects[0] == StopPlaying()
-    assert sent(effects) == [AddItem(Message("user", (Part("text", "hi"),))), CreateResponse(ALOUD)]
+    assert sent(effects) == [AddItem(Message("user", (Part("text", "hi"),))), CreateResponse(AUDIO)]
 
 
 def test_no_truncation_is_sent_for_an_item_of_a_lost_session() -> None:
@@ -503,8 +511,8 @@ def test_a_refused_truncation_is_a_detail() -> None:
 
 def test_a_spoken_turn_stops_the_tools_of_the_previous_turn() -> None:
     tool_policy = ToolPolicy(["f"], ["f"])
-    conversation = Conversation("m", ALOUD, speech=OPEN, tool_policy=tool_policy)
-    play = reopened(Playbook(conversation).skip(Started()))
+    conversation = Conversation("m", AUDIO, speech=OPEN_MICROPHONE, tool_policy=tool_policy)
+    play = connected(Playbook(conversation).skip(Started()))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
     commands = sent(after(play, AudioCommitted("u2")))
@@ -515,7 +523,7 @@ def test_a_spoken_turn_stops_the_tools_of_the_previous_turn() -> None:
 
 
 def test_audio_between_two_key_presses_is_a_question() -> None:
-    play = talking(KEY)
+    play = talking(PUSH_TO_TALK)
     play >> AudioCaptured(ms(500))
     (
         play
@@ -530,14 +538,14 @@ def test_audio_between_two_key_presses_is_a_question() -> None:
         AppendAudio(said[:24_000]),
         AppendAudio(said[24_000:]),
         CommitAudio(),
-        CreateResponse(ALOUD),
+        CreateResponse(AUDIO),
     ]
     play >> AudioCommitted("u1") >> ReplyStarted("r1")
     play >> heard("Well?") << Show(UserTranscript("Well?"))
 
 
 def test_too_short_audio_is_not_a_question() -> None:
-    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(90)))
+    play = talking(PUSH_TO_TALK).skip(MicrophoneToggled(), AudioCaptured(ms(90)))
     off, notice = shown(after(play, MicrophoneToggled()))
     assert off == MicrophoneStatus(False, True)
     assert isinstance(notice, Notice)
@@ -545,13 +553,13 @@ def test_too_short_audio_is_not_a_question() -> None:
 
 
 def test_starting_to_talk_stops_the_reply() -> None:
-    play = talking(KEY).skip(UserSaid("hi"), ReplyStarted("r1"), text_delta("No"))
+    play = talking(PUSH_TO_TALK).skip(UserSaid("hi"), ReplyStarted("r1"), text_delta("No"))
     effects = after(play, MicrophoneToggled())
     assert sent(effects) == [Cancel("r1")]
 
 
 def test_starting_to_talk_keeps_questions_queued_without_a_connection() -> None:
-    play = talking(KEY).skip(LOST, UserSaid("hi"))
+    play = talking(PUSH_TO_TALK).skip(LOST, UserSaid("hi"))
     play.skip(MicrophoneToggled(), AudioCaptured(ms(200)), MicrophoneToggled())
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     asked = [
@@ -563,7 +571,9 @@ def test_starting_to_talk_keeps_questions_queued_without_a_connection() -> None:
 
 
 def test_a_refused_commit_ends_the_turn() -> None:
-    play = talking(KEY).skip(MicrophoneToggled(), AudioCaptured(ms(200)), MicrophoneToggled())
+    play = talking(PUSH_TO_TALK).skip(
+        MicrophoneToggled(), AudioCaptured(ms(200)), MicrophoneToggled()
+    )
     error = ServerProblem("Too small.", code="input_audio_buffer_commit_empty", event_id="rtchat_3")
     (over,) = shown(after(play, error))
     assert isinstance(over, ReplyOver)
@@ -574,43 +584,43 @@ def test_a_refused_commit_ends_the_turn() -> None:
 # -------------------------------------------------------------------------------------- attachments
 
 IMAGE = Part("image", data="data:image/png;base64,AA==")
-TOLD = AddItem(Message("user", (IMAGE,), "files_1"))
+ATTACHMENT = AddItem(Message("user", (IMAGE,), "files_1"))
 
 
 def test_attachments_are_sent_before_the_server_ends_a_spoken_turn() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE), AudioCaptured(ms(2000)))
-    play >> SpeechStarted("u1", 500) << [Send("rtchat_3", TOLD), StopPlaying()]
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE), AudioCaptured(ms(2000)))
+    play >> SpeechStarted("u1", 500) << [Send("rtchat_3", ATTACHMENT), StopPlaying()]
     play.skip(SpeechStopped("u1", 1500))
     assert sent(after(play, AudioCommitted("u1"))) == []
     play.skip(heard("What is it?"), LOST, TimerFired(Timer.RETRY), ConnectionOpened())
     play.skip(SessionCreated("s", "m"))
     again = AddItem(Message("user", (IMAGE, Part("text", "What is it?"))))
-    assert sent_items(after(play, SessionUpdated("s", "m"))) == [again, CreateResponse(ALOUD)]
+    assert sent_items(after(play, SessionUpdated("s", "m"))) == [again, CreateResponse(AUDIO)]
 
 
 def test_an_attachment_during_speech_is_sent_at_once() -> None:
-    play = talking(OPEN).skip(SpeechStarted("u1", 0))
+    play = talking(OPEN_MICROPHONE).skip(SpeechStarted("u1", 0))
     notice = Show(Notice("info", "a.png attached to the next question (/detach removes it)"))
-    assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", TOLD)]
+    assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", ATTACHMENT)]
 
 
 def test_attachments_are_sent_before_audio_that_waited_for_a_session() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE), LOST, AudioCaptured(ms(900)))
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE), LOST, AudioCaptured(ms(900)))
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
-    assert sent(after(play, SessionUpdated("s", "m"))) == [TOLD, AppendAudio(ms(900))]
+    assert sent(after(play, SessionUpdated("s", "m"))) == [ATTACHMENT, AppendAudio(ms(900))]
 
 
 def test_attachments_are_resent_after_a_lost_connection() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
-    play = reopened(play.skip(TimerFired(Timer.RETRY)))
-    assert sent(after(play, SpeechStarted("u1", 0))) == [TOLD]
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
+    play = connected(play.skip(TimerFired(Timer.RETRY)))
+    assert sent(after(play, SpeechStarted("u1", 0))) == [ATTACHMENT]
 
 
 def test_attachments_are_sent_with_a_typed_question_if_it_is_first() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE))
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE))
     assert sent(after(play, UserSaid("hi"))) == [
         AddItem(Message("user", (IMAGE, Part("text", "hi")))),
-        CreateResponse(ALOUD),
+        CreateResponse(AUDIO),
     ]
     assert sent(after(play, SpeechStarted("u1", 0))) == []
 
@@ -619,7 +629,7 @@ NOTES = Part("text", "File: notes.txt")
 
 
 def test_a_sent_attachment_is_deleted_when_detached() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE), Attached("notes.txt", NOTES))
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE), Attached("notes.txt", NOTES))
     both = AddItem(Message("user", (IMAGE, NOTES), "files_1"))
     assert sent(after(play, SpeechStarted("u1", 0))) == [both]
     left = AddItem(Message("user", (NOTES,), "files_2"))
@@ -628,18 +638,18 @@ def test_a_sent_attachment_is_deleted_when_detached() -> None:
     play.skip(SpeechStopped("u1", 1500), AudioCommitted("u1"), heard("What?"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     question = AddItem(Message("user", (Part("text", "What?"),)))
-    assert sent_items(after(play, SessionUpdated("s", "m"))) == [question, CreateResponse(ALOUD)]
+    assert sent_items(after(play, SessionUpdated("s", "m"))) == [question, CreateResponse(AUDIO)]
 
 
 def test_an_attachment_detached_without_a_session_is_not_sent() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0), LOST)
     assert sent(after(play, DetachAsked())) == []
-    play = reopened(play.skip(TimerFired(Timer.RETRY)))
+    play = connected(play.skip(TimerFired(Timer.RETRY)))
     assert sent(after(play, SpeechStarted("u1", 0))) == []
 
 
 def test_a_session_that_fails_to_delete_an_attachment_is_replaced() -> None:
-    play = talking(OPEN).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0))
+    play = talking(OPEN_MICROPHONE).skip(Attached("a.png", IMAGE), SpeechStarted("u1", 0))
     (deleting,) = (each for each in after(play, DetachAsked()) if isinstance(each, Send))
     play.skip(SpeechStopped("u1", 900), AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ServerProblem("no such item", event_id=deleting.event_id))
@@ -650,7 +660,9 @@ def test_a_session_that_fails_to_delete_an_attachment_is_replaced() -> None:
 
 
 def test_the_microphone_continues_after_the_end_of_input() -> None:
-    play = talking(OPEN, Mode.LINES).skip(UserSaid("hi"), InputEnded(), ReplyStarted("r1"))
+    play = talking(OPEN_MICROPHONE, Mode.LINES).skip(
+        UserSaid("hi"), InputEnded(), ReplyStarted("r1")
+    )
     play.skip(text_delta("Hello."))
     assert Stop(ExitCode.OK) not in after(play, ReplyEnded("r1", Status.COMPLETED))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
@@ -660,13 +672,15 @@ def test_the_microphone_continues_after_the_end_of_input() -> None:
 
 
 def test_piped_lines_are_answered_after_the_microphone_is_lost() -> None:
-    play = talking(OPEN, Mode.LINES).skip(UserSaid("hi"), InputEnded(), MicrophoneLost(GONE))
+    play = talking(OPEN_MICROPHONE, Mode.LINES).skip(
+        UserSaid("hi"), InputEnded(), MicrophoneLost(GONE)
+    )
     play.skip(ReplyStarted("r1"), text_delta("Hello."))
     assert after(play, ReplyEnded("r1", Status.COMPLETED))[-1] == Stop(ExitCode.USAGE)
 
 
 def test_a_server_without_audio_is_asked_in_text() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(20)))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(20)))
     problem = ServerProblem("This server has no voice.", code="audio_not_supported")
     notice, off = shown(after(play, problem))
     assert isinstance(notice, Notice)
@@ -679,7 +693,7 @@ def test_a_server_without_audio_is_asked_in_text() -> None:
 
 
 def test_without_a_connection_the_microphone_is_off_until_the_key_is_pressed() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(20)))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(20)))
     updates = shown(after(play, ConnectionLost(GONE, Retry.NEVER)))
     assert updates == [
         MicrophoneStatus(is_on=False, push_to_talk=False),
@@ -692,7 +706,7 @@ def test_without_a_connection_the_microphone_is_off_until_the_key_is_pressed() -
 
 
 def test_a_turn_begun_before_the_microphone_was_lost_is_answered() -> None:
-    play = talking(OPEN, Mode.LINES).skip(InputEnded(), AudioCaptured(ms(900)))
+    play = talking(OPEN_MICROPHONE, Mode.LINES).skip(InputEnded(), AudioCaptured(ms(900)))
     play.skip(SpeechStarted("u1", 0), MicrophoneLost(GONE), SpeechStopped("u1", 900))
     play.skip(AudioCommitted("u1"), heard("When?"), ReplyStarted("r1"), text_delta("Noon."))
     assert after(play, TimerFired(Timer.INPUT)) == []
@@ -700,7 +714,7 @@ def test_a_turn_begun_before_the_microphone_was_lost_is_answered() -> None:
 
 
 def test_audio_of_a_lost_microphone_is_sent_to_the_next_session() -> None:
-    play = talking(OPEN, Mode.LINES).skip(InputEnded(), LOST, AudioCaptured(ms(900)))
+    play = talking(OPEN_MICROPHONE, Mode.LINES).skip(InputEnded(), LOST, AudioCaptured(ms(900)))
     tail = bytes(TAIL_MS * BYTES_A_MS)
     assert Stop(ExitCode.USAGE) not in after(play, MicrophoneLost(GONE))
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
@@ -714,19 +728,21 @@ def test_audio_of_a_lost_microphone_is_sent_to_the_next_session() -> None:
 
 
 def test_a_recording_is_a_question_and_its_text_is_sent_first() -> None:
-    play = talking(FILE, Mode.ONCE)
+    play = talking(WITHOUT_MICROPHONE, Mode.ONCE)
     effects = after(play, AudioSaid(ms(100), "In French:"))
     assert shown(effects) == [QuestionAsked("In French:", "m", spoken=True)]
     assert sent(effects) == [
         AddItem(Message("user", (Part("text", "In French:"),))),
         AppendAudio(ms(100)),
         CommitAudio(),
-        CreateResponse(ALOUD),
+        CreateResponse(AUDIO),
     ]
 
 
 def test_the_program_waits_for_a_late_transcript() -> None:
-    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1"))
+    play = talking(WITHOUT_MICROPHONE, Mode.ONCE).skip(
+        AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1")
+    )
     play.skip(ReplyStarted("r1"), text_delta("Noon."))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
     assert SetTimer(Timer.HEARD, WORDS_LOST) in effects
@@ -735,15 +751,19 @@ def test_the_program_waits_for_a_late_transcript() -> None:
 
 
 def test_the_wait_for_a_late_transcript_is_limited() -> None:
-    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1"))
+    play = talking(WITHOUT_MICROPHONE, Mode.ONCE).skip(
+        AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1")
+    )
     play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
     assert after(play, TimerFired(Timer.HEARD)) == [Stop(ExitCode.OK)]
 
 
 def test_a_recording_is_resent_on_the_next_connection() -> None:
-    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), LOST)
+    play = talking(WITHOUT_MICROPHONE, Mode.ONCE).skip(
+        AudioSaid(ms(100)), AudioCommitted("u1"), LOST
+    )
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
-    expected = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(ALOUD)]
+    expected = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(AUDIO)]
     assert sent(after(play, SessionUpdated("s", "m"))) == expected
     play.skip(AudioCommitted("u2"), ReplyStarted("r1"))
     assert after(play, heard("When?", "u2")) == [Show(UserTranscript("When?"))]
@@ -783,7 +803,7 @@ def test_the_end_of_a_reply_ends_its_audio(end: Event) -> None:
 
 
 def test_audio_is_not_played_in_text_conversations() -> None:
-    play = talking(FILE).skip(UserSaid("hi"), ReplyStarted("r1"))
+    play = talking(WITHOUT_MICROPHONE).skip(UserSaid("hi"), ReplyStarted("r1"))
     assert after(play, audio_delta(ms(10))) == []
     assert after(play, text_delta("No")) == [Show(TextArrived("No"))]
 
@@ -792,7 +812,7 @@ def test_audio_is_not_played_in_text_conversations() -> None:
 
 
 def test_audio_captured_without_a_session_is_sent_to_the_next_one() -> None:
-    play = talking(OPEN).skip(LOST, AudioCaptured(ms(20)), TimerFired(Timer.RETRY))
+    play = talking(OPEN_MICROPHONE).skip(LOST, AudioCaptured(ms(20)), TimerFired(Timer.RETRY))
     play.skip(AudioCaptured(ms(20, 2)), ConnectionOpened(), SessionCreated("s", "m"))
     play.skip(AudioCaptured(ms(20, 3)))
     said = [AppendAudio(ms(20, n)) for n in (1, 2, 3)]
@@ -800,7 +820,7 @@ def test_audio_captured_without_a_session_is_sent_to_the_next_one() -> None:
 
 
 def test_speech_interrupted_by_a_lost_connection_is_resent_from_its_beginning() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(2000)), AudioCaptured(ms(1000, 2)))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(2000)), AudioCaptured(ms(1000, 2)))
     play.skip(SpeechStarted("u1", 1990), LOST, AudioCaptured(ms(20, 3)), TimerFired(Timer.RETRY))
     play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     assert sent(after(play, SessionUpdated("s", "m"))) == [
@@ -810,42 +830,42 @@ def test_speech_interrupted_by_a_lost_connection_is_resent_from_its_beginning() 
 
 
 def test_the_last_seconds_before_a_lost_connection_are_resent() -> None:
-    play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 9)], LOST)
+    play = talking(OPEN_MICROPHONE).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 9)], LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     last = b"".join(ms(1000, n) for n in range(9 - BEFORE_MS // 1000, 9))
     assert sent(after(play, SessionUpdated("s", "m"))) == [AppendAudio(last)]
 
 
 def test_audio_held_without_a_session_is_limited() -> None:
-    play = talking(OPEN).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
+    play = talking(OPEN_MICROPHONE).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     held = sent(after(play, SessionUpdated("s", "m")))
     assert held == [AppendAudio(ms(1000, n)) for n in range(71 - HELD_MS // 1000, 71)]
 
 
 def test_a_lost_spoken_question_is_resent_as_its_transcript() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"), LOST)
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("text", "When?"),))
     assert sent_items(after(play, SessionUpdated("s", "m"))) == [
         AddItem(asked),
-        CreateResponse(ALOUD),
+        CreateResponse(AUDIO),
     ]
 
 
 def test_a_lost_spoken_question_without_a_transcript_is_resent_as_audio() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(400)), AudioCaptured(ms(1600, 2)))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(400)), AudioCaptured(ms(1600, 2)))
     play.skip(SpeechStarted("u1", 300), SpeechStopped("u1", 500), AudioCommitted("u1"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("audio", data=text64(ms(100) + ms(100, 2))),))
     assert sent_items(after(play, SessionUpdated("s", "m"))) == [
         AddItem(asked),
-        CreateResponse(ALOUD),
+        CreateResponse(AUDIO),
     ]
 
 
 def test_audio_long_before_the_speech_is_not_resent() -> None:
-    play = talking(OPEN).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 31)])
+    play = talking(OPEN_MICROPHONE).skip(*[AudioCaptured(ms(1000, n)) for n in range(1, 31)])
     play.skip(SpeechStarted("u1", 0), SpeechStopped("u1", 29_000), AudioCommitted("u1"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     add, _ = sent_items(after(play, SessionUpdated("s", "m")))
@@ -855,7 +875,7 @@ def test_audio_long_before_the_speech_is_not_resent() -> None:
 
 
 def test_a_session_is_not_renewed_during_speech() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(1000)), SpeechStarted("u1", 500))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(1000)), SpeechStarted("u1", 500))
     assert after(play, TimerFired(Timer.RENEW)) == []
     play.skip(SpeechStopped("u1", 900), AudioCommitted("u1"), ReplyStarted("r1"))
     assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED))
@@ -865,39 +885,41 @@ def test_a_session_is_not_renewed_during_speech() -> None:
 def test_speech_before_a_renewal_is_answered_after_the_outputs_of_calls(
     replies: bool,
 ) -> None:
-    play = talking(replace(OPEN, replies=replies)).skip(AudioCaptured(ms(2000)))
+    play = talking(replace(OPEN_MICROPHONE, replies=replies)).skip(AudioCaptured(ms(2000)))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), CancelPressed(), SpeechStarted("u1", 500))
     play.skip(TimerFired(Timer.RENEW))
     late = after(play, ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
     assert sent(late) == [AddItem(ToolOutput("c1", STOPPED))]
-    asked = [] if replies else [CreateResponse(ALOUD)]
+    asked = [] if replies else [CreateResponse(AUDIO)]
     assert sent(after(play.skip(SpeechStopped("u1", 1500)), AudioCommitted("u1"))) == asked
 
 
 @pytest.mark.parametrize("replies", [True, False], ids=["server replies", "asked for"])
 def test_after_too_many_calls_a_new_session_answers_the_speech(replies: bool) -> None:
-    play = talking(replace(OPEN, replies=replies)).skip(AudioCaptured(ms(2000)))
+    play = talking(replace(OPEN_MICROPHONE, replies=replies)).skip(AudioCaptured(ms(2000)))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), CancelPressed(), SpeechStarted("u1", 500))
-    play.skip(ReplyEnded("r9", Status.COMPLETED, items=MANY), SpeechStopped("u1", 1500))
+    play.skip(ReplyEnded("r9", Status.COMPLETED, items=TOO_MANY_CALLS), SpeechStopped("u1", 1500))
     assert Connect("m") in after(play, AudioCommitted("u1"))
     play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     said = Message("user", (Part("audio", data=text64(ms(1000))),))
     commands = sent_items(after(play, SessionUpdated("s", "m")))
-    assert commands[-2:] == [AddItem(said), CreateResponse(ALOUD)]
+    assert commands[-2:] == [AddItem(said), CreateResponse(AUDIO)]
 
 
 def test_after_too_many_calls_a_turn_refused_by_a_busy_server_causes_a_new_session() -> None:
-    play = talking(OPEN).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
+    play = talking(OPEN_MICROPHONE).skip(UserSaid("hi"), SpeechStarted("u1", 0), CancelPressed())
     play.skip(ReplyStarted("r1"), SpeechStopped("u1", 900), AudioCommitted("u1"))
     play.skip(ServerProblem("Busy.", code="conversation_already_has_active_response"))
-    late = ReplyEnded("r1", Status.CANCELLED, items=MANY)
+    late = ReplyEnded("r1", Status.CANCELLED, items=TOO_MANY_CALLS)
     assert Connect("m") in after(play, late)
 
 
 def test_too_many_calls_cause_a_new_session_even_during_speech() -> None:
-    play = talking(OPEN).skip(AudioCaptured(ms(2000)), UserSaid("hi"), ReplyStarted("r1"))
+    play = talking(OPEN_MICROPHONE).skip(
+        AudioCaptured(ms(2000)), UserSaid("hi"), ReplyStarted("r1")
+    )
     play.skip(CancelPressed(), SpeechStarted("u1", 500))
-    assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED, items=MANY))
+    assert Connect("m") in after(play, ReplyEnded("r1", Status.COMPLETED, items=TOO_MANY_CALLS))
     play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     audio = [
         c.audio for c in sent(after(play, SessionUpdated("s", "m"))) if isinstance(c, AppendAudio)
@@ -907,7 +929,7 @@ def test_too_many_calls_cause_a_new_session_even_during_speech() -> None:
 
 @pytest.mark.parametrize("end", [LOST, LIMITED], ids=["lost", "limited"])
 def test_a_reply_with_only_audio_is_not_requested_again(end: Event) -> None:
-    play = talking(OPEN).skip(UserSaid("hi"), ReplyStarted("r1"), audio_delta(ms(100)))
+    play = talking(OPEN_MICROPHONE).skip(UserSaid("hi"), ReplyStarted("r1"), audio_delta(ms(100)))
     assert ReplyOver in [type(update) for update in shown(after(play, end))]
 
 
@@ -924,14 +946,14 @@ def test_another_conversation_or_model_stops_playback(event: Event) -> None:
 
 
 def test_a_repeated_commit_is_ignored() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"))
     assert after(play, AudioCommitted("u1")) == []
 
 
 def test_half_a_sample_of_a_lost_connection_is_dropped() -> None:
-    play = talking(OPEN).skip(UserSaid("hi"), ReplyStarted("r1"), audio_delta(b"\7"))
+    play = talking(OPEN_MICROPHONE).skip(UserSaid("hi"), ReplyStarted("r1"), audio_delta(b"\7"))
     assert Play("a1", 0, b"", is_last=True) in after(play, LOST)
-    play = reopened(play.skip(TimerFired(Timer.RETRY)))
+    play = connected(play.skip(TimerFired(Timer.RETRY)))
     play.skip(ReplyStarted("r1"))
     assert after(play, audio_delta(b"\1\2")) == [Play("a1", 0, b"\1\2")]
 
@@ -940,15 +962,19 @@ def test_half_a_sample_of_a_lost_connection_is_dropped() -> None:
     "end", [heard(""), TranscriptionFailed("u1", "noise")], ids=["empty", "failed"]
 )
 def test_a_recording_without_a_transcript_is_resent_as_audio(end: Event) -> None:
-    play = talking(FILE, Mode.ONCE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), end, LOST)
+    play = talking(WITHOUT_MICROPHONE, Mode.ONCE).skip(
+        AudioSaid(ms(100)), AudioCommitted("u1"), end, LOST
+    )
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
-    expected = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(ALOUD)]
+    expected = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(AUDIO)]
     assert sent(after(play, SessionUpdated("s", "m"))) == expected
     play.skip(AudioCommitted("u2"), ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
 
 
 def test_an_answered_turn_without_a_transcript_is_not_resent() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard(""), ReplyStarted("r1"))
+    play = talking(OPEN_MICROPHONE).skip(
+        *SPOKEN_TURN, AudioCommitted("u1"), heard(""), ReplyStarted("r1")
+    )
     play.skip(text_delta("What?"), ReplyEnded("r1", Status.COMPLETED), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     known = [AddItem(Message("assistant", (Part("text", "What?"),)))]
@@ -957,14 +983,14 @@ def test_an_answered_turn_without_a_transcript_is_not_resent() -> None:
 
 def test_long_speech_without_a_transcript_is_resent_in_several_items() -> None:
     minutes = 5 * 60_000
-    play = talking(OPEN).skip(AudioCaptured(ms(100)), Attached("a.png", IMAGE))
+    play = talking(OPEN_MICROPHONE).skip(AudioCaptured(ms(100)), Attached("a.png", IMAGE))
     play.skip(SpeechStarted("u1", 0))
     for number in range(5):
         play.skip(AudioCaptured(ms(minutes // 5, number)))
     play.skip(SpeechStopped("u1", minutes), AudioCommitted("u1"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     *added, reply = sent(after(play, SessionUpdated("s", "m")))
-    assert reply == CreateResponse(ALOUD)
+    assert reply == CreateResponse(AUDIO)
     items = [each.item for each in added if isinstance(each, AddItem)]
     parts = [item.parts for item in items if isinstance(item, Message)]
     assert parts.pop(0) == (IMAGE,)
@@ -976,8 +1002,8 @@ def test_long_speech_without_a_transcript_is_resent_in_several_items() -> None:
 
 def test_text_and_audio_before_calls_end_before_the_calls_begin() -> None:
     tool_policy = ToolPolicy(["f"], ["f"])
-    conversation = Conversation("m", ALOUD, speech=OPEN, tool_policy=tool_policy)
-    play = reopened(Playbook(conversation).skip(Started()))
+    conversation = Conversation("m", AUDIO, speech=OPEN_MICROPHONE, tool_policy=tool_policy)
+    play = connected(Playbook(conversation).skip(Started()))
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("Let me see."))
     play.skip(audio_delta(ms(10)))
     call = ToolCall("f", "c1", "{}")
@@ -1001,7 +1027,7 @@ def records(effects: list[Effect]) -> list[Entry]:
 
 
 def test_transcripts_are_recorded_without_audio() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN)
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN)
     handle = play.conversation.handle
     asked = Entry(1, 0, spoken(), State.ASKED, "m")
     assert records(handle(AudioCommitted("u1"))) == [asked]
@@ -1013,14 +1039,14 @@ def test_transcripts_are_recorded_without_audio() -> None:
 
 
 def test_late_transcripts_are_recorded() -> None:
-    play = talking(OPEN).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED))
     kept = Entry(1, 0, spoken("When?"), State.COMPLETED, "m")
     assert records(play.conversation.handle(heard("When?"))) == [kept]
 
 
 def test_audio_is_recorded_if_enabled() -> None:
-    play = talking(replace(OPEN, stores_audio=True)).skip(*SPOKEN_TURN)
+    play = talking(replace(OPEN_MICROPHONE, stores_audio=True)).skip(*SPOKEN_TURN)
     handle = play.conversation.handle
     said = ms(1000)
     asked = Entry(1, 0, spoken("", said), State.ASKED, "m")
@@ -1034,7 +1060,9 @@ def test_audio_is_recorded_if_enabled() -> None:
 
 
 def test_a_reply_without_a_transcript_is_recorded_as_audio_and_not_resent() -> None:
-    play = talking(replace(OPEN, stores_audio=True)).skip(*SPOKEN_TURN, AudioCommitted("u1"))
+    play = talking(replace(OPEN_MICROPHONE, stores_audio=True)).skip(
+        *SPOKEN_TURN, AudioCommitted("u1")
+    )
     play.skip(heard("When?"), ReplyStarted("r1"), audio_delta(ms(10)))
     answer, _ = records(play.conversation.handle(ReplyEnded("r1", Status.COMPLETED)))
     assert answer.item == Message("assistant", (Part("audio", "", text64(ms(10))),))
@@ -1047,14 +1075,14 @@ def test_a_reply_without_a_transcript_is_recorded_as_audio_and_not_resent() -> N
 
 
 def test_an_unanswered_question_is_resent() -> None:
-    play = talking(OPEN).skip(
+    play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), TranscriptionFailed("u1", "noise")
     )
     play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.FAILED), ModelSet("n"))
     play.skip(ConnectionOpened(), SessionCreated("s", "n"))
     known = [AddItem(spoken("", ms(1000)))]
     assert sent_items(after(play, SessionUpdated("s", "n"))) == known
-    assert sent(after(play, RetryAsked())) == [CreateResponse(ALOUD)]
+    assert sent(after(play, RetryAsked())) == [CreateResponse(AUDIO)]
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -1066,7 +1094,7 @@ def test_retry_without_a_transcript_or_audio_is_an_error(is_answered: bool) -> N
         answer = Message("assistant", (Part("text", "A cat."),))
         entries.append(Entry(1, 1, answer, State.COMPLETED))
     kept = StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))
-    play = talking(OPEN).skip(
+    play = talking(OPEN_MICROPHONE).skip(
         ConversationLoaded(kept), ConnectionOpened(), SessionCreated("s", "m")
     )
     play.skip(SessionUpdated("s", "m"))
@@ -1074,9 +1102,9 @@ def test_retry_without_a_transcript_or_audio_is_an_error(is_answered: bool) -> N
 
 
 def test_audio_before_a_call_is_recorded() -> None:
-    speech, tool_policy = replace(OPEN, stores_audio=True), ToolPolicy(["f"], ["f"])
-    conversation = Conversation("m", ALOUD, speech=speech, tool_policy=tool_policy)
-    play = reopened(Playbook(conversation).skip(Started()))
+    speech, tool_policy = replace(OPEN_MICROPHONE, stores_audio=True), ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", AUDIO, speech=speech, tool_policy=tool_policy)
+    play = connected(Playbook(conversation).skip(Started()))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), text_delta("Let me see."), audio_delta(ms(10)))
     call = ToolCall("f", "c1", "{}")
     said, _ = records(play.conversation.handle(ReplyEnded("r1", Status.COMPLETED, items=(call,))))
@@ -1085,7 +1113,9 @@ def test_audio_before_a_call_is_recorded() -> None:
 
 
 def test_retry_sends_a_spoken_question_as_its_transcript_or_as_audio() -> None:
-    play = talking(FILE).skip(AudioSaid(ms(100)), AudioCommitted("u1"), ReplyStarted("r1"))
+    play = talking(WITHOUT_MICROPHONE).skip(
+        AudioSaid(ms(100)), AudioCommitted("u1"), ReplyStarted("r1")
+    )
     play.skip(text_delta("Noon."), ReplyEnded("r1", Status.COMPLETED))
     assert CommitAudio() in sent(after(play, RetryAsked()))
     play.skip(ReplyStarted("r2"), AudioCommitted("u2"), heard("When?", "u2"))
@@ -1098,7 +1128,7 @@ def test_a_saved_spoken_conversation_is_resent_as_transcripts() -> None:
     known = Entry(1, 0, spoken("When?", ms(10)), State.COMPLETED)
     unknown = Entry(2, 0, spoken(), State.COMPLETED)
     kept = StoredConversation(1, "", 0.0, 0.0, "m", 2, (known, unknown))
-    play = Playbook(Conversation("m", ALOUD, speech=OPEN, past=kept)).skip(
+    play = Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE, past=kept)).skip(
         Started(), ConnectionOpened()
     )
     play.skip(SessionCreated("s", "m"))
@@ -1115,7 +1145,9 @@ def test_a_saved_spoken_conversation_is_resent_as_transcripts() -> None:
 
 def test_the_microphone_is_turned_off_when_the_budget_is_spent() -> None:
     budget = Budget({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
-    play = reopened(Playbook(Conversation("m", ALOUD, speech=OPEN, budget=budget)).skip(Started()))
+    play = connected(
+        Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE, budget=budget)).skip(Started())
+    )
     play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
     updates = shown(after(play, AudioCommitted("u2")))
@@ -1127,8 +1159,8 @@ def test_the_microphone_is_turned_off_when_the_budget_is_spent() -> None:
 @pytest.mark.parametrize("mode", [Mode.CHAT, Mode.LINES])
 def test_the_microphone_is_turned_off_when_a_line_is_refused_for_the_budget(mode: Mode) -> None:
     budget = Budget({"m": Rate(1.0, 1.0, 1_000_000.0)}, 1.0)
-    conversation = Conversation("m", ALOUD, mode=mode, speech=OPEN, budget=budget)
-    play = reopened(Playbook(conversation).skip(Started(), UserSaid("hi")))
+    conversation = Conversation("m", AUDIO, mode=mode, speech=OPEN_MICROPHONE, budget=budget)
+    play = connected(Playbook(conversation).skip(Started(), UserSaid("hi")))
     play.skip(ReplyStarted("r1"), AudioCaptured(ms(20)))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
     effects = after(play, UserSaid("more"))
@@ -1167,7 +1199,7 @@ def echo(play: Playbook, number: int, words: str | None, *, played_ms: int | Non
 
 @pytest.mark.parametrize("transcribes", [True, False])
 def test_three_replies_in_a_row_that_are_cut_early_mute_the_microphone(transcribes: bool) -> None:
-    play = talking(replace(OPEN, transcribes=transcribes))
+    play = talking(replace(OPEN_MICROPHONE, transcribes=transcribes))
     words = "No." if transcribes else None
     assert [muted(echo(play, n, words, played_ms=400)) for n in (1, 2, 3)] == [False, False, True]
     assert sent(after(play, AudioCaptured(ms(20)))) == [AppendAudio(bytes(len(ms(20))), live=True)]
@@ -1179,18 +1211,18 @@ def test_three_replies_in_a_row_that_are_cut_early_mute_the_microphone(transcrib
 
 
 def test_three_replies_to_empty_transcripts_mute_the_microphone() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     assert [muted(echo(play, n, " ", played_ms=None)) for n in (1, 2, 3)] == [False, False, True]
 
 
 def test_a_reply_with_both_signs_of_an_echo_is_counted_once() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     assert [muted(echo(play, n, "", played_ms=400)) for n in (1, 2)] == [False, False]
     assert muted(echo(play, 3, "No.", played_ms=400))
 
 
 def test_late_empty_transcripts_are_counted() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     results = []
     for n in (1, 2, 3):
         echo(play, n, None, played_ms=None)
@@ -1204,12 +1236,12 @@ def test_late_empty_transcripts_are_counted() -> None:
     ids=["later", "before it sounds", "not at all"],
 )
 def test_a_user_who_interrupts_is_not_an_echo(words: str, played_ms: int | None) -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     assert not any(muted(echo(play, n, words, played_ms=played_ms)) for n in range(1, 9))
 
 
 def test_a_failed_transcription_is_not_an_echo() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     for n in range(1, 9):
         assert not muted(echo(play, n, None, played_ms=None))
         assert not muted(after(play, TranscriptionFailed(f"u{n}", "Too noisy.")))
@@ -1217,7 +1249,7 @@ def test_a_failed_transcription_is_not_an_echo() -> None:
 
 @pytest.mark.parametrize("between", ["a reply that ran its course", "a typed question"])
 def test_a_complete_turn_resets_the_count(between: str) -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     for n in (1, 2):
         assert not muted(echo(play, n, "No.", played_ms=400))
     if between == "a typed question":
@@ -1231,7 +1263,7 @@ def test_a_complete_turn_resets_the_count(between: str) -> None:
 
 
 def test_cancelled_replies_are_not_an_echo() -> None:
-    play = talking(OPEN)
+    play = talking(OPEN_MICROPHONE)
     for n in range(1, 9):
         play.skip(SpeechStarted(f"u{n}", 0), AudioCommitted(f"u{n}"), heard("No.", f"u{n}"))
         play.skip(ReplyStarted(f"r{n}"), audio_delta(ms(500), f"r{n}"), CancelPressed())
@@ -1240,6 +1272,6 @@ def test_cancelled_replies_are_not_an_echo() -> None:
 
 
 def test_an_echo_ends_a_piped_conversation() -> None:
-    play = talking(OPEN, Mode.LINES).skip(InputEnded())
+    play = talking(OPEN_MICROPHONE, Mode.LINES).skip(InputEnded())
     *_, last = [echo(play, n, "No.", played_ms=400) for n in (1, 2, 3)]
     assert Stop(ExitCode.REPLY) in last

@@ -47,11 +47,11 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
 def check(trace: str, streams: Environment) -> ExitCode:
     """Print a report. The exit code is OK if every reply is complete, every event is known, and the
     program sends what was sent."""
-    lines, is_sound = report(_read(trace, streams))
+    lines, is_ok = report(_read(trace, streams))
     with writing_stdout():
         streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
         streams.stdout.flush()
-    return ExitCode.OK if is_sound else ExitCode.REPLY
+    return ExitCode.OK if is_ok else ExitCode.REPLY
 
 
 def _read(trace: str, streams: Environment) -> Recording:

@@ -48,7 +48,7 @@ class SessionHistory:
         warn: Callable[[str], None],
         fail: Callable[[BaseException], None],
     ) -> None:
-        self._keeper = keeper
+        self._history = keeper
         self._found = found
         self._warn = warn
         self._fail = fail
@@ -72,22 +72,22 @@ class SessionHistory:
 
     def perform(self, effect: StartRecord | Record | LoadConversation) -> None:
         """Record something, or read a conversation."""
-        if self._keeper is None:
+        if self._history is None:
             if isinstance(effect, LoadConversation):
                 text = "nothing is kept: there is no history to go back to"
                 self._found(LocalNotice(text, is_error=True))
             return
         match effect:
             case StartRecord():
-                self._keeper.begin()
+                self._history.begin()
             case Record(entry):
-                recorded = self._keeper.record(entry)
-                recorded.add_done_callback(self._recorded)
+                recorded = self._history.record(entry)
+                recorded.add_done_callback(self._on_recorded)
                 if entry.state is State.ASKED:
                     self.question_kept = None if self._is_failing else recorded
             case LoadConversation(number):
-                self._search = search = self._keeper.find(number)
-                search.add_done_callback(self._read)
+                self._search = search = self._history.find(number)
+                search.add_done_callback(self._on_read)
                 loop = asyncio.get_running_loop()
                 loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
             case _:
@@ -106,7 +106,7 @@ class SessionHistory:
             self._is_failing = True
             self._warn_once(f"the history did not respond for {HISTORY_TIMEOUT:g} s: continuing")
 
-    def _recorded(self, future: asyncio.Future[None]) -> None:
+    def _on_recorded(self, future: asyncio.Future[None]) -> None:
         error = future.exception()
         self._is_failing = error is not None
         if isinstance(error, OutputError):
@@ -119,14 +119,14 @@ class SessionHistory:
             self._has_warned = True
             self._warn(message)
 
-    def _read(self, search: asyncio.Future[StoredConversation]) -> None:
+    def _on_read(self, search: asyncio.Future[StoredConversation]) -> None:
         error = search.exception()
         if search is not self._search:
             return  # given up
         self._search = None
         if error is None:
-            assert self._keeper is not None
-            self._keeper.resume(search.result())
+            assert self._history is not None
+            self._history.resume(search.result())
             self._found(ConversationLoaded(search.result()))
         elif isinstance(error, RtchatError):
             self._found(LocalNotice(str(error), is_error=True))

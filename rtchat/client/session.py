@@ -68,7 +68,7 @@ class Session:
         self._taps = taps
         self._now = now
         self._rng = rng
-        self._began = 0.0
+        self._start_time = 0.0
         """When `run` began; the times of events are relative to it."""
         self._inbox: _Inbox = deque()
         self._busy = False
@@ -80,7 +80,7 @@ class Session:
         self._stopped_with: ExitCode | None = None
         """The exit code that the conversation ended with."""
         self._exit: ExitCode | None = None
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
         self._frames = FrameReader(redactor, dialect, wall_clock)
         self._views = ViewQueue(view, output, now, lost=self._lose_output, fail=self._fail)
         self._history = SessionHistory(
@@ -111,7 +111,7 @@ class Session:
         `signals` maps signal numbers to the events that they post.
         """
         loop = asyncio.get_running_loop()
-        self._began = self._now()
+        self._start_time = self._now()
         signals = signals or {}
         for number, event in signals.items():
             loop.add_signal_handler(number, self._on_signal, number, event)
@@ -123,7 +123,7 @@ class Session:
                 reading = self._tasks.create_task(source(self.post))
                 self.post(ev.Started())
                 await self._done.wait()
-                while len(self._views) and self._fault is None:  # noqa: ASYNC110 - drains by itself
+                while len(self._views) and self._error is None:  # noqa: ASYNC110 - drains by itself
                     await asyncio.sleep(0)
                 self._stop_clocks()
                 self._tools.stop()
@@ -137,8 +137,8 @@ class Session:
             for number in signals:
                 loop.remove_signal_handler(number)
             loop.set_exception_handler(handler)
-        if self._fault is not None:
-            raise self._fault
+        if self._error is not None:
+            raise self._error
         assert self._exit is not None
         return self._exit
 
@@ -181,7 +181,7 @@ class Session:
 
     @property
     def _is_over(self) -> bool:
-        return self._exit is not None or self._fault is not None
+        return self._exit is not None or self._error is not None
 
     def _handle(self, happened: ev.LocalEvent | Received) -> None:
         effects = deque(self._decide(happened))
@@ -305,14 +305,14 @@ class Session:
 
     def _clock(self) -> float:
         """Seconds since `run` began, rounded to microseconds as in a trace."""
-        return round(self._now() - self._began, 6)
+        return round(self._now() - self._start_time, 6)
 
     def _tap(self, direction: str, data: JsonObject | str | ev.LocalEvent, now: float) -> None:
         for tap in self._taps:
             self._views.call(tap, direction, data, now)
 
     def _tap_held_back(self, now: float, *, replies_only: bool = False) -> None:
-        """Pass on the text held back as a possible start of a key: it ends here."""
+        """Pass text that was held back as a possible start of a key to the taps: it ends here."""
         for data in self._frames.end(replies_only=replies_only):
             self._tap("received", data, now)
 
@@ -329,12 +329,12 @@ class Session:
         self._views.show(fx.Notice(level, text))
 
     def _fail(self, error: BaseException) -> None:
-        self._fault = error
+        self._error = error
         self._done.set()
 
     def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Handle an exception in a callback of the event loop. Those in the connection library only
-        become a detail, as its caller reports a lost connection."""
+        """Handle an exception in a callback of the event loop. One in a library is only a detail:
+        if the connection fails, its caller reports that."""
         error = context.get("exception")
         if isinstance(error, Exception) and _is_own_error(error):
             self._views.failed(error)

@@ -13,7 +13,8 @@ _Change: TypeAlias = Callable[[str, str, JsonObject], str | None]
 
 
 def without_media(data: JsonObject) -> tuple[dict[str, object], dict[str, int]]:
-    """A copy without the base64 of audio and images, and the characters removed by path."""
+    """A copy without the base64 of audio and images, and the number of characters left out,
+    by path."""
     kind = str(data.get("type"))
     left_out: dict[str, int] = {}
 

@@ -94,8 +94,8 @@ class Trace:
             return
         encoded = data if isinstance(data, dict) else encode_value(data)
         assert isinstance(encoded, dict)
-        is_short = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
-        if not is_short:
+        is_written = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
+        if not is_written:
             shortened, left_out = without_media(encoded)
             line["data"] = shortened
             self._write(line | {"left_out": left_out} if left_out else line)
@@ -189,9 +189,7 @@ def _claim(path: Path) -> int | None:
     except FileExistsError:
         is_free = False
         try:
-            descriptor = os.open(
-                path, os.O_WRONLY | os.O_CREAT, 0o600
-            )  # the path may be a dangling symbolic link
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # may be a dangling link
         except PermissionError:
             return None
     try:

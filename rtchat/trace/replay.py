@@ -150,7 +150,7 @@ class Replay:
                     pass
 
     def _take_cut(self) -> ev.PlaybackCut | None:
-        """The next event, if it is the answer of the player."""
+        """Take the next event if it is a `PlaybackCut`, the immediate answer of the player."""
         recorded = self._events[self._next] if self._next < len(self._events) else None
         if recorded is None or recorded.direction != "local":
             return None
