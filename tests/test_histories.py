@@ -595,7 +595,7 @@ def run_history(seed: int) -> None:
 
 
 @in_chunks(CHUNKS)
-def test_no_question_is_lost_or_doubled(chunk: int) -> None:
+def test_no_question_is_lost_or_asked_twice(chunk: int) -> None:
     first = int(os.environ.get("RTCHAT_TEST_SEED", "20261122")) + chunk * HISTORIES
     for seed in range(first, first + HISTORIES):
         try:

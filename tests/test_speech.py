@@ -130,7 +130,7 @@ def connected(play: Playbook) -> Playbook:
     return play.skip(ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
 
 
-def heard(text: str, item: str = "u1") -> ChannelDone:
+def transcript(text: str, item: str = "u1") -> ChannelDone:
     return ChannelDone(Channel.HEARD, text, item_id=item)
 
 
@@ -191,7 +191,7 @@ def test_a_complete_spoken_turn() -> None:
         << [StopPlaying(), Show(QuestionAsked("", "m", spoken=True)), SetTimer(Timer.STALL, 60)]
     )
     play >> ReplyStarted("r1")
-    play >> heard("What time is it?") << Show(UserTranscript("What time is it?"))
+    play >> transcript("What time is it?") << Show(UserTranscript("What time is it?"))
     play >> text_delta("Noon.") << Show(TextArrived("Noon."))
     play >> audio_delta(ms(10)) << Play("a1", 0, ms(10))
     (play >> ChannelDone(Channel.AUDIO, "", "r1", "a1") << Play("a1", 0, b"", is_last=True))
@@ -207,7 +207,7 @@ def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
     play >> text_delta("on.")
     (
         play
-        >> heard("When?")
+        >> transcript("When?")
         << [Show(UserTranscript("When?")), ClearTimer(Timer.HEARD), Show(TextArrived("Noon."))]
     )
     play >> text_delta(" Sharp.") << Show(TextArrived(" Sharp."))
@@ -218,7 +218,7 @@ def test_a_late_transcript_is_shown_after_the_reply() -> None:
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
     assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
-    assert after(play, heard("When?")) == []
+    assert after(play, transcript("When?")) == []
     *_, over, late = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
     assert isinstance(over, ReplyOver)
     assert late == UserTranscript("When?")
@@ -231,15 +231,15 @@ def test_a_short_reply_is_shown_before_the_transcript_of_its_question() -> None:
     first, over = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
     assert first == TextArrived("No")
     assert isinstance(over, ReplyOver)
-    assert after(play, heard("When?")) == [Show(UserTranscript("When?"))]
+    assert after(play, transcript("When?")) == [Show(UserTranscript("When?"))]
 
 
 def test_an_empty_transcript_is_not_shown() -> None:
     play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
-    assert after(play, heard(" ")) == [Show(TextArrived("No"))]
-    assert after(play, heard("twice")) == []
+    assert after(play, transcript(" ")) == [Show(TextArrived("No"))]
+    assert after(play, transcript("twice")) == []
 
 
 def test_a_failed_transcription_is_shown() -> None:
@@ -253,7 +253,7 @@ def test_a_failed_transcription_is_shown() -> None:
 def test_partial_transcripts_are_not_shown() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"))
     play >> Delta(Channel.HEARD, "Wh", item_id="u1")
-    play >> heard("When?") << Show(UserTranscript("When?"))
+    play >> transcript("When?") << Show(UserTranscript("When?"))
 
 
 def test_without_transcription_a_reply_is_shown_at_once() -> None:
@@ -267,8 +267,8 @@ def test_only_a_limited_number_of_turns_waits_for_transcripts() -> None:
     play = talking(OPEN_MICROPHONE)
     for number in range(20):
         play.skip(AudioCommitted(f"u{number}"))
-    assert after(play, heard("old", "u0")) == []
-    assert shown(after(play, heard("new", "u19"))) == [UserTranscript("new")]
+    assert after(play, transcript("old", "u0")) == []
+    assert shown(after(play, transcript("new", "u19"))) == [UserTranscript("new")]
 
 
 def test_a_response_is_requested_if_the_server_does_not_create_it() -> None:
@@ -319,7 +319,7 @@ def test_the_server_may_clear_its_audio_buffer() -> None:
 
 def speaking() -> Playbook:
     """A conversation in which the reply to a spoken question is playing."""
-    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"))
+    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), transcript("When?"))
     return play.skip(ReplyStarted("r1"), text_delta("No"), audio_delta(ms(500)))
 
 
@@ -343,7 +343,7 @@ def test_the_end_of_an_interrupted_response_may_be_late() -> None:
     assert (over.status, over.reason) == (Status.CANCELLED, "turn_detected")
     assert asked == QuestionAsked("", "m", spoken=True)
     assert after(play, ReplyEnded("r1", Status.CANCELLED, "turn_detected")) == []
-    play.skip(ReplyStarted("r2"), heard("Sure?", "u2"))
+    play.skip(ReplyStarted("r2"), transcript("Sure?", "u2"))
     assert after(play, text_delta("Yes", "r2")) == [Show(TextArrived("Yes"))]
 
 
@@ -362,7 +362,7 @@ def test_a_line_entered_during_speech_is_answered_first() -> None:
     busy = ServerProblem("Busy.", code="conversation_already_has_active_response")
     assert shown(after(play, busy)) == [Notice("detail", "the server reports: Busy.")]
     assert after(play, text_delta("lo.")) == [Show(TextArrived("lo."))]
-    play.skip(heard("When?"))
+    play.skip(transcript("When?"))
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
     assert shown(effects)[1:] == [QuestionAsked("", "m", spoken=True), UserTranscript("When?")]
     assert sent(effects) == [CreateResponse(AUDIO)]
@@ -382,14 +382,16 @@ def test_speech_while_tools_run_is_answered_by_the_server() -> None:
     play = connected(Playbook(conversation).skip(Started()))
     play.skip(UserSaid("hi"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),)))
-    play.skip(AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
+    play.skip(AudioCommitted("u1"), ReplyStarted("r2"), transcript("When?"))
     assert after(play, text_delta("Noon.", "r2")) == [Show(TextArrived("Noon."))]
 
 
 def test_cancelling_shows_the_transcript_of_an_unanswered_turn() -> None:
     options = replace(OPEN_MICROPHONE, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
-    play.skip(text_delta("No"), AudioCommitted("u2"), heard("Sure?", "u2"), AudioCommitted("u2"))
+    play.skip(
+        text_delta("No"), AudioCommitted("u2"), transcript("Sure?", "u2"), AudioCommitted("u2")
+    )
     play.skip(CancelPressed())
     words, over = shown(after(play, CancelPressed()))
     assert words == UserTranscript("Sure?")
@@ -405,7 +407,7 @@ def test_a_turn_spoken_during_a_reply_is_answered_after_it() -> None:
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(text_delta("No"), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
     assert after(play, AudioCommitted("u2")) == []
-    assert after(play, heard("Sure?", "u2")) == []
+    assert after(play, transcript("Sure?", "u2")) == []
     assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
     assert after(play, text_delta("on.")) == [Show(TextArrived("on."))]
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
@@ -417,7 +419,7 @@ def test_a_turn_spoken_during_a_reply_is_answered_after_it() -> None:
 def test_a_turn_spoken_during_a_reply_is_resent_once_after_a_lost_connection() -> None:
     options = replace(OPEN_MICROPHONE, interrupts=False)
     play = talking(options).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
-    play.skip(text_delta("No"), AudioCommitted("u2"), heard("Sure?", "u2"), LOST)
+    play.skip(text_delta("No"), AudioCommitted("u2"), transcript("Sure?", "u2"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     *_, item, reply = sent(after(play, SessionUpdated("s", "m")))
     assert item == AddItem(Message("user", (Part("text", "Sure?"),)))
@@ -470,7 +472,7 @@ def test_a_turn_spoken_before_a_stopped_reply_ends_is_answered() -> None:
     play = speaking().skip(CancelPressed(), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
     assert QuestionAsked("", "m", spoken=True) in shown(after(play, AudioCommitted("u2")))
     assert after(play, ReplyEnded("r1", Status.CANCELLED)) == []
-    play.skip(ReplyStarted("r2"), heard("Sure?", "u2"))
+    play.skip(ReplyStarted("r2"), transcript("Sure?", "u2"))
     assert after(play, text_delta("Yes", "r2")) == [Show(TextArrived("Yes"))]
     assert ReplyOver in [type(u) for u in shown(after(play, ReplyEnded("r2", Status.COMPLETED)))]
 
@@ -480,7 +482,7 @@ def test_a_turn_spoken_before_a_cancel_was_sent_is_not_cancelled() -> None:
         UserSaid("hi"), CancelPressed(), *SPOKEN_TURN, AudioCommitted("u1")
     )
     assert after(play, ReplyStarted("r1")) == []
-    play.skip(heard("Hm?"))
+    play.skip(transcript("Hm?"))
     assert after(play, text_delta("Yes")) == [Show(TextArrived("Yes"))]
 
 
@@ -541,7 +543,7 @@ def test_audio_between_two_key_presses_is_a_question() -> None:
         CreateResponse(AUDIO),
     ]
     play >> AudioCommitted("u1") >> ReplyStarted("r1")
-    play >> heard("Well?") << Show(UserTranscript("Well?"))
+    play >> transcript("Well?") << Show(UserTranscript("Well?"))
 
 
 def test_too_short_audio_is_not_a_question() -> None:
@@ -592,7 +594,7 @@ def test_attachments_are_sent_before_the_server_ends_a_spoken_turn() -> None:
     play >> SpeechStarted("u1", 500) << [Send("rtchat_3", ATTACHMENT), StopPlaying()]
     play.skip(SpeechStopped("u1", 1500))
     assert sent(after(play, AudioCommitted("u1"))) == []
-    play.skip(heard("What is it?"), LOST, TimerFired(Timer.RETRY), ConnectionOpened())
+    play.skip(transcript("What is it?"), LOST, TimerFired(Timer.RETRY), ConnectionOpened())
     play.skip(SessionCreated("s", "m"))
     again = AddItem(Message("user", (IMAGE, Part("text", "What is it?"))))
     assert sent_items(after(play, SessionUpdated("s", "m"))) == [again, CreateResponse(AUDIO)]
@@ -635,7 +637,7 @@ def test_a_sent_attachment_is_deleted_when_detached() -> None:
     left = AddItem(Message("user", (NOTES,), "files_2"))
     assert sent(after(play, DetachAsked(1))) == [Delete("files_1"), left]
     assert sent(after(play, EntryAbandoned())) == [Delete("files_2")]
-    play.skip(SpeechStopped("u1", 1500), AudioCommitted("u1"), heard("What?"), LOST)
+    play.skip(SpeechStopped("u1", 1500), AudioCommitted("u1"), transcript("What?"), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     question = AddItem(Message("user", (Part("text", "What?"),)))
     assert sent_items(after(play, SessionUpdated("s", "m"))) == [question, CreateResponse(AUDIO)]
@@ -665,7 +667,7 @@ def test_the_microphone_continues_after_the_end_of_input() -> None:
     )
     play.skip(text_delta("Hello."))
     assert Stop(ExitCode.OK) not in after(play, ReplyEnded("r1", Status.COMPLETED))
-    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r2"), heard("When?"))
+    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r2"), transcript("When?"))
     play.skip(ReplyEnded("r2", Status.COMPLETED))
     play.skip(MicrophoneLost(GONE))
     assert after(play, TimerFired(Timer.INPUT))[-1] == Stop(ExitCode.USAGE)
@@ -708,7 +710,7 @@ def test_without_a_connection_the_microphone_is_off_until_the_key_is_pressed() -
 def test_a_turn_begun_before_the_microphone_was_lost_is_answered() -> None:
     play = talking(OPEN_MICROPHONE, Mode.LINES).skip(InputEnded(), AudioCaptured(ms(900)))
     play.skip(SpeechStarted("u1", 0), MicrophoneLost(GONE), SpeechStopped("u1", 900))
-    play.skip(AudioCommitted("u1"), heard("When?"), ReplyStarted("r1"), text_delta("Noon."))
+    play.skip(AudioCommitted("u1"), transcript("When?"), ReplyStarted("r1"), text_delta("Noon."))
     assert after(play, TimerFired(Timer.INPUT)) == []
     assert after(play, ReplyEnded("r1", Status.COMPLETED))[-1] == Stop(ExitCode.USAGE)
 
@@ -746,7 +748,7 @@ def test_the_program_waits_for_a_late_transcript() -> None:
     play.skip(ReplyStarted("r1"), text_delta("Noon."))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
     assert SetTimer(Timer.HEARD, WORDS_LOST) in effects
-    effects = after(play, heard("When?"))
+    effects = after(play, transcript("When?"))
     assert effects == [Show(UserTranscript("When?")), Stop(ExitCode.OK)]
 
 
@@ -766,7 +768,7 @@ def test_a_recording_is_resent_on_the_next_connection() -> None:
     expected = [AppendAudio(ms(100)), CommitAudio(), CreateResponse(AUDIO)]
     assert sent(after(play, SessionUpdated("s", "m"))) == expected
     play.skip(AudioCommitted("u2"), ReplyStarted("r1"))
-    assert after(play, heard("When?", "u2")) == [Show(UserTranscript("When?"))]
+    assert after(play, transcript("When?", "u2")) == [Show(UserTranscript("When?"))]
 
 
 # ------------------------------------------------------------------------------- audio of the reply
@@ -844,7 +846,9 @@ def test_audio_held_without_a_session_is_limited() -> None:
 
 
 def test_a_lost_spoken_question_is_resent_as_its_transcript() -> None:
-    play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), heard("When?"), LOST)
+    play = talking(OPEN_MICROPHONE).skip(
+        *SPOKEN_TURN, AudioCommitted("u1"), transcript("When?"), LOST
+    )
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     asked = Message("user", (Part("text", "When?"),))
     assert sent_items(after(play, SessionUpdated("s", "m"))) == [
@@ -959,7 +963,7 @@ def test_half_a_sample_of_a_lost_connection_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [heard(""), TranscriptionFailed("u1", "noise")], ids=["empty", "failed"]
+    "end", [transcript(""), TranscriptionFailed("u1", "noise")], ids=["empty", "failed"]
 )
 def test_a_recording_without_a_transcript_is_resent_as_audio(end: Event) -> None:
     play = talking(WITHOUT_MICROPHONE, Mode.ONCE).skip(
@@ -973,7 +977,7 @@ def test_a_recording_without_a_transcript_is_resent_as_audio(end: Event) -> None
 
 def test_an_answered_turn_without_a_transcript_is_not_resent() -> None:
     play = talking(OPEN_MICROPHONE).skip(
-        *SPOKEN_TURN, AudioCommitted("u1"), heard(""), ReplyStarted("r1")
+        *SPOKEN_TURN, AudioCommitted("u1"), transcript(""), ReplyStarted("r1")
     )
     play.skip(text_delta("What?"), ReplyEnded("r1", Status.COMPLETED), LOST)
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
@@ -1031,7 +1035,7 @@ def test_transcripts_are_recorded_without_audio() -> None:
     handle = play.conversation.handle
     asked = Entry(1, 0, spoken(), State.ASKED, "m")
     assert records(handle(AudioCommitted("u1"))) == [asked]
-    assert records(handle(heard("When?"))) == [replace(asked, item=spoken("When?"))]
+    assert records(handle(transcript("When?"))) == [replace(asked, item=spoken("When?"))]
     play.skip(ReplyStarted("r1"), text_delta("Noon."), audio_delta(ms(10)))
     answer, question = records(handle(ReplyEnded("r1", Status.COMPLETED)))
     assert answer.item == Message("assistant", (Part("text", "Noon."),))
@@ -1042,7 +1046,7 @@ def test_late_transcripts_are_recorded() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED))
     kept = Entry(1, 0, spoken("When?"), State.COMPLETED, "m")
-    assert records(play.conversation.handle(heard("When?"))) == [kept]
+    assert records(play.conversation.handle(transcript("When?"))) == [kept]
 
 
 def test_audio_is_recorded_if_enabled() -> None:
@@ -1051,7 +1055,7 @@ def test_audio_is_recorded_if_enabled() -> None:
     said = ms(1000)
     asked = Entry(1, 0, spoken("", said), State.ASKED, "m")
     assert records(handle(AudioCommitted("u1"))) == [asked]
-    assert records(handle(heard("When?"))) == [replace(asked, item=spoken("When?", said))]
+    assert records(handle(transcript("When?"))) == [replace(asked, item=spoken("When?", said))]
     play.skip(ReplyStarted("r1"), text_delta("Noon."), audio_delta(ms(10)), audio_delta(ms(20, 2)))
     answer, question = records(handle(ReplyEnded("r1", Status.COMPLETED)))
     audio = Part("audio", "Noon.", text64(ms(10) + ms(20, 2)))
@@ -1063,7 +1067,7 @@ def test_a_reply_without_a_transcript_is_recorded_as_audio_and_not_resent() -> N
     play = talking(replace(OPEN_MICROPHONE, stores_audio=True)).skip(
         *SPOKEN_TURN, AudioCommitted("u1")
     )
-    play.skip(heard("When?"), ReplyStarted("r1"), audio_delta(ms(10)))
+    play.skip(transcript("When?"), ReplyStarted("r1"), audio_delta(ms(10)))
     answer, _ = records(play.conversation.handle(ReplyEnded("r1", Status.COMPLETED)))
     assert answer.item == Message("assistant", (Part("audio", "", text64(ms(10))),))
     kept = StoredConversation(
@@ -1118,7 +1122,7 @@ def test_retry_sends_a_spoken_question_as_its_transcript_or_as_audio() -> None:
     )
     play.skip(text_delta("Noon."), ReplyEnded("r1", Status.COMPLETED))
     assert CommitAudio() in sent(after(play, RetryAsked()))
-    play.skip(ReplyStarted("r2"), AudioCommitted("u2"), heard("When?", "u2"))
+    play.skip(ReplyStarted("r2"), AudioCommitted("u2"), transcript("When?", "u2"))
     play.skip(text_delta("Noon.", "r2"), ReplyEnded("r2", Status.COMPLETED))
     asked = AddItem(Message("user", (Part("text", "When?"),)))
     assert sent(after(play, RetryAsked()))[0] == asked
@@ -1190,7 +1194,7 @@ def echo(play: Playbook, number: int, words: str | None, *, played_ms: int | Non
     item, reply = f"u{number}", f"r{number}"
     done = after(play, SpeechStarted(item, 0)) if number == 1 else []
     events: list[Event] = [SpeechStopped(item, 9), AudioCommitted(item)]
-    events += [heard(words, item)] if words is not None else []
+    events += [transcript(words, item)] if words is not None else []
     events += [ReplyStarted(reply), text_delta("No.", reply), audio_delta(ms(500), reply)]
     events += [ReplyEnded(reply, Status.COMPLETED), SpeechStarted(f"u{number + 1}", 0)]
     events += [PlaybackCut("a1", 0, played_ms)] if played_ms is not None else []
@@ -1226,7 +1230,7 @@ def test_late_empty_transcripts_are_counted() -> None:
     results = []
     for n in (1, 2, 3):
         echo(play, n, None, played_ms=None)
-        results.append(muted(after(play, heard("", f"u{n}"))))
+        results.append(muted(after(play, transcript("", f"u{n}"))))
     assert results == [False, False, True]
 
 
@@ -1265,7 +1269,7 @@ def test_a_complete_turn_resets_the_count(between: str) -> None:
 def test_cancelled_replies_are_not_an_echo() -> None:
     play = talking(OPEN_MICROPHONE)
     for n in range(1, 9):
-        play.skip(SpeechStarted(f"u{n}", 0), AudioCommitted(f"u{n}"), heard("No.", f"u{n}"))
+        play.skip(SpeechStarted(f"u{n}", 0), AudioCommitted(f"u{n}"), transcript("No.", f"u{n}"))
         play.skip(ReplyStarted(f"r{n}"), audio_delta(ms(500), f"r{n}"), CancelPressed())
         assert not muted(after(play, PlaybackCut("a1", 0, 400)))
         play.skip(ReplyEnded(f"r{n}", Status.CANCELLED))

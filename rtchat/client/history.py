@@ -93,16 +93,16 @@ class SessionHistory:
             case _:
                 assert_never(effect)
 
-    async def wait(self, kept: asyncio.Future[None] | None) -> None:
+    async def wait(self, stored: asyncio.Future[None] | None) -> None:
         """Wait until a question is stored, or for `HISTORY_TIMEOUT`."""
-        if kept is None or kept.done() or self._is_failing:
+        if stored is None or stored.done() or self._is_failing:
             return
         self.is_waiting = True
         try:
-            await asyncio.wait((kept,), timeout=HISTORY_TIMEOUT)
+            await asyncio.wait((stored,), timeout=HISTORY_TIMEOUT)
         finally:
             self.is_waiting = False
-        if not kept.done():
+        if not stored.done():
             self._is_failing = True
             self._warn_once(f"the history did not respond for {HISTORY_TIMEOUT:g} s: continuing")
 

@@ -19,10 +19,10 @@ def without_media(data: JsonObject) -> tuple[dict[str, object], dict[str, int]]:
     left_out: dict[str, int] = {}
 
     def shorten(text: str, path: str, parent: JsonObject) -> str | None:
-        kept = _without_base64(text, path, parent, kind) if text else None
-        if kept is not None:
-            left_out[path] = len(text) - len(kept)
-        return kept
+        shortened = _without_base64(text, path, parent, kind) if text else None
+        if shortened is not None:
+            left_out[path] = len(text) - len(shortened)
+        return shortened
 
     return _changed(data, "", data, shorten), left_out
 
