@@ -1,8 +1,8 @@
-"""A whole conversation as one expression: `play >> event << effect, effect >> event …`.
+"""Tests a conversation step by step: `play >> event << effect >> event << [effect, effect]`.
 
-`>> event` hands an event to the machine; `<< effects` says exactly what it must do about it.
-`.at(seconds)` moves the clock. What a playbook does not state (the effects after the last `>>`)
-fails too, at `.end()`. What is recorded of a conversation is left out, but with `stores_audio`.
+`>> event` passes an event to the conversation; `<< effects` asserts its effects exactly, in order.
+The next event or `.end()` fails if effects remain that were not asserted. `.at(seconds)` sets the
+clock. Effects that record entries are ignored unless `stores_audio` is set.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rtchat.core.effects import ClearTimer, Effect, Record, SetTimer, StartRecor
 from rtchat.core.events import Event, Timer
 
 QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE)
-"""What the machine does first when everything that runs is off."""
+"""The effects that stop all timers."""
 
 
 class Playbook:
-    """Drives a conversation and compares."""
+    """Passes events to a conversation and asserts its effects."""
 
     opened: ClassVar[list[Playbook]] = []
 
     def __init__(self, conversation: Conversation, *, stores_audio: bool = False) -> None:
         self.conversation = conversation
-        self._keeps = stores_audio
+        self._records = stores_audio
         self._now = 0.0
         self._done: list[Effect] = []
         self._last: Event | None = None
@@ -33,12 +33,12 @@ class Playbook:
 
     @classmethod
     def check_all(cls) -> None:
-        """Every playbook said everything that was done."""
+        """Fail if any playbook has effects that were not asserted."""
         while cls.opened:
             cls.opened.pop().end()
 
     def at(self, seconds: float) -> Playbook:
-        """Move the clock to this time."""
+        """Set the clock."""
         self._now = seconds
         return self
 
@@ -46,22 +46,22 @@ class Playbook:
         self.end()
         self._last = event
         done = self.conversation.handle(event, self._now)
-        self._done = [effect for effect in done if self._keeps or not _is_of_keeping(effect)]
+        self._done = [effect for effect in done if self._records or not _is_recording(effect)]
         return self
 
     def __lshift__(self, effects: Effect | Iterable[Effect]) -> Playbook:
         expected = list(effects) if isinstance(effects, Iterable) else [effects]
         done, self._done = self._done[: len(expected)], self._done[len(expected) :]
-        assert done == expected, f"after {self._last}"
+        assert done == expected, f"effects of {self._last}"
         return self
 
     def end(self) -> None:
-        """Nothing more was done than was said."""
+        """Fail if there are effects that were not asserted."""
         done, self._done = self._done, []
-        assert done == [], f"after {self._last} nobody expected this"
+        assert done == [], f"unexpected effects of {self._last}"
 
     def skip(self, *events: Event) -> Playbook:
-        """Pass over the effects so far and those of these events, which are shown elsewhere."""
+        """Ignore the effects so far and those of these events."""
         self._done = []
         for event in events:
             self >> event
@@ -69,7 +69,7 @@ class Playbook:
         return self
 
 
-def _is_of_keeping(effect: Effect) -> bool:
+def _is_recording(effect: Effect) -> bool:
     match effect:
         case StartRecord() | Record() | SetTimer(Timer.SAVE) | ClearTimer(Timer.SAVE):
             return True

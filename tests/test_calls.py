@@ -1,4 +1,4 @@
-"""Function calls, as the machine sees them: asked about, run, answered, refused, cut short."""
+"""Tool calls in a conversation: approval, running, outputs, limits and interruption."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def send(number: int, call_id: str, output: str) -> Send:
     return Send(f"rtchat_{number}", AddItem(ToolOutput(call_id, output)))
 
 
-def test_an_allowed_tool_runs_and_the_model_goes_on_with_what_it_gave_back() -> None:
+def test_an_allowed_tool_runs_and_its_output_is_sent() -> None:
     play = asked(Mode.ONCE, "weather") >> calls(OSLO, usage=Usage(10, 0, 5, 15))
     play << [ClearTimer(Timer.STALL), Show(ToolBegan(OSLO)), RunTool(OSLO)]
     (
@@ -150,7 +150,7 @@ def test_an_allowed_tool_runs_and_the_model_goes_on_with_what_it_gave_back() -> 
     )
 
 
-def test_words_before_a_call_are_apart_from_those_after_it() -> None:
+def test_text_before_and_after_a_call_is_separated() -> None:
     play = asked(Mode.ONCE, "clock") >> Delta(Channel.TEXT, "Let me see.", "r1", "i")
     play << Show(TextArrived("Let me see."))
     play.skip(calls(message("Let me see."), CLOCK), ToolFinished("c3", "noon"), ReplyStarted("r2"))
@@ -175,7 +175,7 @@ def test_words_before_a_call_are_apart_from_those_after_it() -> None:
     )
 
 
-def test_each_item_is_kept() -> None:
+def test_each_item_is_recorded() -> None:
     def record(index: int, item: Item, state: State = State.COMPLETED) -> Record:
         return Record(Entry(1, index, item, state, "m"))
 
@@ -213,7 +213,7 @@ def test_each_item_is_kept() -> None:
     play.skip()
 
 
-def test_several_calls_run_side_by_side_and_are_answered_together_in_their_order() -> None:
+def test_several_calls_run_concurrently_and_their_outputs_are_sent_in_order() -> None:
     play = (
         asked(Mode.ONCE, "weather", "clock")
         >> calls(OSLO, CLOCK)
@@ -239,12 +239,12 @@ def test_several_calls_run_side_by_side_and_are_answered_together_in_their_order
     )
 
 
-def test_a_call_that_is_said_when_it_is_done_and_again_at_the_end_is_one() -> None:
+def test_a_call_reported_twice_runs_once() -> None:
     play = asked(Mode.ONCE, "clock") >> OutputDone("r1", 0, CLOCK)
     play >> calls(CLOCK) << [ClearTimer(Timer.STALL), Show(ToolBegan(CLOCK)), RunTool(CLOCK)]
 
 
-def test_a_person_is_asked_for_each_call_in_turn() -> None:
+def test_the_user_is_asked_about_one_call_at_a_time() -> None:
     play = asked() >> calls(OSLO, CLOCK) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
     play >> ToolAnswered("yes") << [Show(ToolBegan(OSLO)), RunTool(OSLO), Show(ToolAsked(CLOCK))]
     refused = "error: the user refused this call"
@@ -262,7 +262,7 @@ def test_a_person_is_asked_for_each_call_in_turn() -> None:
     )
 
 
-def test_always_is_for_this_tool_and_from_then_on() -> None:
+def test_always_allows_later_calls_of_the_same_tool() -> None:
     play = asked() >> calls(OSLO, ROME) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
     (
         play
@@ -287,7 +287,7 @@ def test_always_is_for_this_tool_and_from_then_on() -> None:
     )
 
 
-def test_off_a_terminal_only_what_was_named_runs() -> None:
+def test_without_a_terminal_only_allowed_tools_run() -> None:
     why = "error: this tool is not allowed here"
     play = (
         asked(Mode.LINES, "weather")
@@ -304,7 +304,7 @@ def test_off_a_terminal_only_what_was_named_runs() -> None:
     play.end()
 
 
-def test_a_tool_that_there_is_not_is_said_to_the_model() -> None:
+def test_an_unknown_tool_is_reported_to_the_model() -> None:
     call = ToolCall("wether", "c1", "{}")
     why = "error: there is no tool wether"
     (
@@ -342,7 +342,7 @@ def ready(mode: Mode = Mode.CHAT, tool_policy: ToolPolicy | None = None) -> Play
     )
 
 
-def test_without_tools_of_our_own_calls_are_reported_as_not_available() -> None:
+def test_without_tools_calls_are_reported_as_not_available() -> None:
     play = ready(Mode.LINES) >> calls(OSLO, CLOCK)
     play << [ClearTimer(Timer.STALL), Show(unavailable(OSLO, CLOCK))]
     (
@@ -363,7 +363,7 @@ def test_without_tools_of_our_own_calls_are_reported_as_not_available() -> None:
     assert effects[-1] == Stop(ExitCode.REPLY)
 
 
-def test_calls_that_others_make_leave_a_reply_complete() -> None:
+def test_calls_run_elsewhere_leave_a_reply_complete() -> None:
     play = ready(tool_policy=ToolPolicy(elsewhere=True)) >> calls(CLOCK)
     timing = Timing(0.0, None, 0.0)
     over = ReplyOver(
@@ -372,7 +372,7 @@ def test_calls_that_others_make_leave_a_reply_complete() -> None:
     play << [ClearTimer(Timer.STALL), Show(over)]
 
 
-def test_asking_again_gives_the_calls_of_the_first_reply_an_output() -> None:
+def test_retry_sends_outputs_for_the_calls_of_the_first_reply() -> None:
     play = ready().skip(calls(CLOCK)) >> RetryAsked()
     play << [
         send(4, "c3", "error: this tool is not available"),
@@ -383,18 +383,20 @@ def test_asking_again_gives_the_calls_of_the_first_reply_an_output() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "shown_names"),
     [
         (["a", "b", "a"], "a, b"),
         (["a", "b", "c", "d", "e"], "a, b, c and 2 more"),
         (["x" * 65], "x" * 63 + "…"),
     ],
 )
-def test_the_names_of_calls_are_said_in_short(names: list[str], said: str) -> None:
-    assert unavailable_problem(names).message == f"the model called {said}, not available here"
+def test_the_names_of_calls_are_abbreviated(names: list[str], shown_names: str) -> None:
+    assert (
+        unavailable_problem(names).message == f"the model called {shown_names}, not available here"
+    )
 
 
-def test_a_turn_has_so_many_rounds_and_then_must_be_text() -> None:
+def test_after_the_last_round_the_response_must_be_text() -> None:
     play = asked(Mode.ONCE, "clock", rounds=2)
     play.skip(calls(CLOCK), ToolFinished("c3", "noon"), ReplyStarted("r2"))
     again = ToolCall("clock", "c4", "{}")
@@ -440,7 +442,7 @@ def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
 
 
 def limited(*events: Event, limits: Limits) -> list[ReplyOver]:
-    """How the turn ended, if it did."""
+    """The ends of the turn, if it ended."""
     tool_policy = ToolPolicy(["weather", "clock"], ["weather", "clock"], limits=limits)
     speech = SpeechOptions(speaks=True)
     play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy, speech=speech))
@@ -486,13 +488,13 @@ def test_a_limit_ends_the_turn(events: list[Event], limit: str) -> None:
     assert len(over.text.encode()) <= 100
 
 
-def test_what_is_within_the_limits_goes_on() -> None:
+def test_a_turn_within_the_limits_continues() -> None:
     limits = Limits(calls=2, call_bytes=50, reply_bytes=100, parts=1)
     text = Delta(Channel.TEXT, "é" * 50, "r1", "i")
     assert limited(text, calls(OSLO, CLOCK), limits=limits) == []
 
 
-def test_a_reply_that_is_beyond_a_limit_is_stopped_and_a_new_session_begun() -> None:
+def test_a_reply_beyond_a_limit_is_stopped_and_a_new_session_begins() -> None:
     tool_policy = ToolPolicy(limits=Limits(reply_bytes=4))
     play = ready(tool_policy=tool_policy) >> Delta(Channel.TEXT, "12345", "r1", "i")
     over = ReplyOver(
@@ -509,16 +511,16 @@ def test_a_reply_that_is_beyond_a_limit_is_stopped_and_a_new_session_begun() -> 
     play << [ClearTimer(Timer.STALL), *QUIET, Show(Connecting("m")), Connect("m")]
 
 
-def test_a_reply_that_begins_twice_is_one() -> None:
+def test_a_repeated_response_created_is_ignored() -> None:
     asked() >> ReplyStarted("r1")
 
 
-def test_a_stopped_reply_may_end_without_its_name() -> None:
+def test_a_stopped_response_may_end_without_an_id() -> None:
     play = asked().skip(CancelPressed()) >> ReplyEnded("", Status.CANCELLED)
     play << ClearTimer(Timer.STALL)
 
 
-def test_a_server_that_does_not_end_a_stopped_reply_is_left() -> None:
+def test_a_server_that_does_not_end_a_stopped_response_is_disconnected() -> None:
     play = asked().skip(CancelPressed(), UserSaid("and"))
     late = Delta(Channel.TEXT, "more", "r1", "i")
     play.at(60.0) >> late
@@ -531,13 +533,13 @@ def test_a_server_that_does_not_end_a_stopped_reply_is_left() -> None:
     ]
 
 
-def test_a_server_that_makes_calls_that_came_too_late_is_left_after_many() -> None:
+def test_too_many_late_calls_cause_a_new_session() -> None:
     items = [ToolCall("clock", f"c{n}", "{}") for n in range(101)]
     play = asked().skip(CancelPressed()) >> calls(*items)
     play << [ClearTimer(Timer.STALL), *QUIET, Show(Connecting("m")), Connect("m")]
 
 
-def test_after_many_calls_that_are_not_available_a_new_session_is_asked() -> None:
+def test_too_many_unavailable_calls_cause_a_new_session() -> None:
     play = ready(tool_policy=ToolPolicy(limits=Limits(calls=1))).skip(calls(OSLO))
     play.skip(UserSaid("and"), ReplyStarted("r2"), calls(CLOCK, reply="r2"))
     effects = play.conversation.handle(UserSaid("so"))
@@ -549,9 +551,9 @@ def test_after_many_calls_that_are_not_available_a_new_session_is_asked() -> Non
     assert commands[-2:] == [AddItem(Message("user", (Part("text", "so"),))), CreateResponse(TEXT)]
 
 
-def test_a_remote_server_is_answered_with_an_approval() -> None:
-    wish = Approval("mcpr_1", "search", "{}", "docs")
-    play = asked() >> calls(wish) << [ClearTimer(Timer.STALL), Show(ToolAsked(wish))]
+def test_a_remote_call_is_answered_with_an_approval() -> None:
+    approval = Approval("mcpr_1", "search", "{}", "docs")
+    play = asked() >> calls(approval) << [ClearTimer(Timer.STALL), Show(ToolAsked(approval))]
     (
         play
         >> ToolAnswered("yes")
@@ -563,11 +565,11 @@ def test_a_remote_server_is_answered_with_an_approval() -> None:
     )
 
 
-def test_off_a_terminal_a_remote_server_is_refused() -> None:
-    wish = Approval("mcpr_1", "search", "{}", "docs")
+def test_without_a_terminal_a_remote_call_is_refused() -> None:
+    approval = Approval("mcpr_1", "search", "{}", "docs")
     (
         asked(Mode.LINES)
-        >> calls(wish)
+        >> calls(approval)
         << [
             ClearTimer(Timer.STALL),
             Show(Notice("warning", "docs/search was not run: --allow-tool docs/search allows it")),
@@ -578,7 +580,7 @@ def test_off_a_terminal_a_remote_server_is_refused() -> None:
     )
 
 
-def test_a_permission_is_for_one_tool_and_not_for_another_of_the_same_name() -> None:
+def test_permission_does_not_extend_to_another_tool_of_the_same_name() -> None:
     remote = Approval("mcpr_1", "weather", "{}", "docs")
     play = (
         asked(Mode.CHAT, "weather")
@@ -596,7 +598,7 @@ def test_a_permission_is_for_one_tool_and_not_for_another_of_the_same_name() -> 
     play >> calls(again, other, reply="r2") << [ClearTimer(Timer.STALL), Show(ToolAsked(other))]
 
 
-def test_a_remote_tool_is_allowed_by_its_server_and_its_name() -> None:
+def test_a_remote_tool_is_allowed_by_server_and_name() -> None:
     tool_policy = ToolPolicy(["weather"], ["docs/search", "weather"])
     allowed: list[Call] = [Approval("1", "search", "{}", "docs"), OSLO]
     refused: list[Call] = [
@@ -609,7 +611,7 @@ def test_a_remote_tool_is_allowed_by_its_server_and_its_name() -> None:
     assert [tool_policy.allows(call) for call in refused] == [False] * 4
 
 
-def test_what_is_asked_names_the_local_server() -> None:
+def test_the_approval_question_names_the_local_server() -> None:
     tool_policy = ToolPolicy(["weather", "clock"], servers={"weather": "sky"}, asks=True)
     play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy))
     play.skip(Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
@@ -619,18 +621,18 @@ def test_what_is_asked_names_the_local_server() -> None:
     play >> ToolsAsked() << Show(Notice("info", lines))
 
 
-def test_the_tools_include_the_remote_ones_that_are_allowed() -> None:
+def test_the_list_of_tools_includes_allowed_remote_tools() -> None:
     tool_policy = ToolPolicy(["clock"], ["docs/search\n"], servers={"search": "sky"})
     assert tool_policy.describe() == "clock\ndocs/search (allowed)"
     assert ToolPolicy().describe() == "there are no tools"
 
 
-def test_an_answer_that_comes_too_late_is_none() -> None:
+def test_a_late_approval_is_ignored() -> None:
     play = asked(Mode.CHAT, "clock").skip(calls(CLOCK))
     play >> ToolAnswered("yes")
 
 
-def test_what_was_asked_about_runs_whatever_the_server_says_afterwards() -> None:
+def test_the_approved_call_runs_even_if_the_server_changes_it_later() -> None:
     other = ToolCall("weather", "c1", '{"city": "Rome"}')
     play = asked() >> OutputDone("r1", 0, OSLO)
     play >> calls(other) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO))]
@@ -639,12 +641,12 @@ def test_what_was_asked_about_runs_whatever_the_server_says_afterwards() -> None
     play >> ToolAnswered("yes") << [Show(ToolBegan(OSLO)), RunTool(OSLO)]
 
 
-# ---------------------------------------------------------------------------------- cut short
+# ------------------------------------------------------------------------------------- interruption
 
 STOPPED = "error: the user stopped this call"
 
 
-def test_a_turn_that_is_stopped_leaves_no_call_without_an_answer() -> None:
+def test_stopping_a_turn_sends_an_output_for_every_call() -> None:
     over = ReplyOver(
         Status.CANCELLED,
         "",
@@ -669,21 +671,21 @@ def test_a_turn_that_is_stopped_leaves_no_call_without_an_answer() -> None:
     play.skip()
 
 
-def test_what_nobody_runs_finishes_nothing() -> None:
+def test_outputs_of_tools_that_are_not_running_are_ignored() -> None:
     play = asked(Mode.ONCE, "weather").skip(calls(OSLO, ROME))
     play >> ToolFinished("c9", "?")
     play >> ToolFinished("c1", "sunny") << Show(ToolEnded(OSLO, "sunny"))
     play >> ToolFinished("c1", "sunny again")
 
 
-def test_leaving_stops_what_runs() -> None:
+def test_leaving_stops_running_tools() -> None:
     play = asked(Mode.CHAT, "clock").skip(calls(CLOCK)) >> LeaveAsked()
     play << [ClearTimer(Timer.STALL), StopTools(), send(4, "c3", STOPPED)]
     effects = play.skip().conversation.handle(LeaveAsked())
     assert effects == []
 
 
-def test_a_reply_that_was_stopped_too_late_has_its_calls_answered_all_the_same() -> None:
+def test_calls_of_a_reply_stopped_too_late_get_outputs() -> None:
     play = asked(Mode.CHAT, "clock").skip(Delta(Channel.TEXT, "Wait.", "r1", "i"), CancelPressed())
     play >> calls(CLOCK) << [send(5, "c3", STOPPED), ClearTimer(Timer.STALL)]
 
@@ -720,12 +722,12 @@ REPLIED = [ReplyStarted("r2"), Delta(Channel.TEXT, "Sun.", "r2", "i")]
         "late, next question",
     ],
 )
-def test_the_end_of_a_reply_that_is_repeated_changes_nothing(events: list[Event]) -> None:
+def test_a_repeated_response_done_is_ignored(events: list[Event]) -> None:
     play = asked().skip(*events)
     play >> calls(OSLO) >> calls(OSLO)
 
 
-def test_calls_that_are_not_available_have_one_output_however_often_they_come() -> None:
+def test_a_repeated_unavailable_call_has_one_output() -> None:
     play = ready().skip(calls(OSLO))
     play >> calls(OSLO)
     (
@@ -742,23 +744,23 @@ def test_calls_that_are_not_available_have_one_output_however_often_they_come() 
     play >> calls(OSLO)
 
 
-def test_a_call_whose_output_the_user_sent_is_not_answered_again() -> None:
+def test_no_second_output_is_sent_after_one_from_the_user() -> None:
     output = RawSaid({"type": "conversation.item.create"}, output_of="c1")
     play = ready().skip(calls(OSLO), output)
     play >> calls(OSLO)
 
 
-def test_a_late_call_that_comes_twice_at_once_has_one_output() -> None:
+def test_a_late_call_repeated_in_one_response_has_one_output() -> None:
     play = asked().skip(CancelPressed()) >> calls(OSLO, OSLO)
     play << [send(5, "c1", STOPPED), ClearTimer(Timer.STALL)]
 
 
-def test_the_calls_of_another_reply_have_outputs_while_one_is_being_stopped() -> None:
+def test_calls_of_another_response_get_outputs_while_one_is_being_stopped() -> None:
     play = asked().skip(CancelPressed()) >> calls(OSLO, reply="r9") << send(5, "c1", STOPPED)
     play >> calls(CLOCK) << [send(6, "c3", STOPPED), ClearTimer(Timer.STALL)]
 
 
-def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:
+def test_a_lost_connection_does_not_stop_a_running_tool() -> None:
     play = (
         asked(Mode.CHAT, "clock").skip(calls(CLOCK))
         >> LOST
@@ -785,7 +787,7 @@ def test_a_connection_that_is_lost_while_a_tool_runs_does_not_stop_it() -> None:
     )
 
 
-def test_a_tool_may_take_longer_than_a_new_connection() -> None:
+def test_a_tool_may_finish_after_reconnecting() -> None:
     play = asked(Mode.CHAT, "clock").skip(
         calls(CLOCK), LOST, TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED
     )
@@ -801,7 +803,7 @@ def test_a_tool_may_take_longer_than_a_new_connection() -> None:
     )
 
 
-def test_a_tool_is_stopped_when_no_connection_is_to_be_had() -> None:
+def test_a_tool_is_stopped_when_reconnecting_fails() -> None:
     refused = ConnectionLost(Problem(ExitCode.REFUSED, "no"), Retry.NEVER)
     effects = asked(Mode.ONCE, "clock").skip(calls(CLOCK)).conversation.handle(refused)
     assert StopTools() in effects

@@ -1,4 +1,4 @@
-"""The machine, without an event loop: whole conversations, as playbooks."""
+"""Typed conversations as playbooks, without an event loop."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def connecting() -> list[Effect]:
 
 
 def ready(mode: Mode = Mode.CHAT) -> Playbook:
-    """A conversation whose session took the settings, at second 1."""
+    """A conversation whose session is configured, at 1 s."""
     play = Playbook(Conversation("m", OPTIONS, mode=mode))
     return play.skip(Started(), ConnectionOpened(), CREATED).at(1.0).skip(UPDATED)
 
@@ -111,13 +111,13 @@ def replying(mode: Mode = Mode.CHAT) -> Playbook:
 
 def over(status: Status, text: str = "", **more: object) -> Show:
     fields: dict[str, object] = {"timing": Timing(1.0, None, 0.0)} | more
-    return Show(ReplyOver(status, text, "m", **fields))  # type: ignore[arg-type] # tests name them
+    return Show(ReplyOver(status, text, "m", **fields))  # type: ignore[arg-type] # checked at run time
 
 
-# ----------------------------------------------------------------------------------------- one turn
+# -------------------------------------------------------------------------------------------- turns
 
 
-def test_a_turn_from_the_first_moment_to_the_stats() -> None:
+def test_a_complete_turn() -> None:
     play = Playbook(Conversation("m", OPTIONS, timeouts=Timeouts(10, 60)))
     play >> Started() << connecting()
     play >> ConnectionOpened() << SetTimer(Timer.START, 10)
@@ -159,7 +159,7 @@ def test_a_turn_from_the_first_moment_to_the_stats() -> None:
     play >> RateLimits(()) >> UsageAsked() << Show(Totals(1, usage))
 
 
-def test_what_is_said_while_connecting_is_asked_in_order_once_ready() -> None:
+def test_questions_entered_while_connecting_are_asked_in_order_once_ready() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started())
     play >> UserSaid("one") >> UserSaid("two") >> ConnectionOpened() << SetTimer(Timer.START, 10)
     (
@@ -189,18 +189,18 @@ def test_what_is_said_while_connecting_is_asked_in_order_once_ready() -> None:
 
 
 @pytest.mark.parametrize(
-    "brings",
+    "event",
     [
         ChannelDone(Channel.TEXT, "Hello", "r1", "i1"),
         PartDone("r1", "i1", 0, 0, Part("text", "Hello")),
         ChannelDone(Channel.TRANSCRIPT, "Hello", "r1", "i1"),
     ],
 )
-def test_text_that_only_a_done_event_brings_is_shown(brings: Event) -> None:
-    asked().skip(ReplyStarted("r1")) >> brings << Show(TextArrived("Hello"))
+def test_text_only_in_a_done_event_is_shown(event: Event) -> None:
+    asked().skip(ReplyStarted("r1")) >> event << Show(TextArrived("Hello"))
 
 
-def test_text_that_only_the_end_of_the_reply_brings_is_shown() -> None:
+def test_text_only_in_response_done_is_shown() -> None:
     play = asked().skip(ReplyStarted("r1"))
     (
         play
@@ -213,7 +213,7 @@ def test_text_that_only_the_end_of_the_reply_brings_is_shown() -> None:
     )
 
 
-def test_a_server_that_never_says_response_created_is_understood() -> None:
+def test_response_created_is_optional() -> None:
     play = asked()
     play >> delta("Hello") << Show(TextArrived("Hello"))
     (
@@ -226,26 +226,26 @@ def test_a_server_that_never_says_response_created_is_understood() -> None:
     )
 
 
-def test_events_of_another_reply_are_passed_over() -> None:
+def test_events_of_another_response_are_ignored() -> None:
     play = replying()
     play >> delta("other", "r2") >> done("r2") >> ReplyStarted("r2")
     play >> delta("lo") << Show(TextArrived("lo"))
 
 
-def test_events_between_turns_are_passed_over() -> None:
+def test_events_between_turns_are_ignored() -> None:
     ready() >> delta("late") >> done() >> ReplyStarted("r9") >> UPDATED >> CREATED >> delta("late")
 
 
-def test_what_cannot_be_read_is_a_detail() -> None:
+def test_an_unreadable_event_is_a_detail() -> None:
     play = ready()
     play >> Unknown("x.y", "new") << Show(Notice("detail", "passed over x.y: new"))
     play >> Unknown("", "not JSON") << Show(Notice("detail", "passed over a frame: not JSON"))
 
 
-# --------------------------------------------------------------------------------- how replies end
+# ---------------------------------------------------------------------------------- ends of replies
 
 
-def test_a_reply_that_fails_says_why_and_the_conversation_goes_on() -> None:
+def test_a_failed_reply_is_explained_and_the_conversation_continues() -> None:
     play = asked().skip(ReplyStarted("r1"))
     (
         play
@@ -271,13 +271,13 @@ def test_a_reply_that_fails_says_why_and_the_conversation_goes_on() -> None:
         (Mode.LINES, "insufficient_quota", ExitCode.REPLY),
     ],
 )
-def test_a_failed_reply_decides_the_exit_code(mode: Mode, code: str, exit_code: ExitCode) -> None:
+def test_a_failed_reply_sets_the_exit_code(mode: Mode, code: str, exit_code: ExitCode) -> None:
     play = asked(mode).skip(InputEnded(), ReplyStarted("r1"))
     effects = play.conversation.handle(ReplyEnded("r1", Status.FAILED, code=code, message="No."))
     assert effects[-1] == Stop(exit_code)
 
 
-def test_once_ends_with_its_reply() -> None:
+def test_once_ends_after_its_reply() -> None:
     play = asked(Mode.ONCE).skip(InputEnded(), ReplyStarted("r1"))
     (
         play
@@ -318,7 +318,7 @@ def test_an_incomplete_reply_keeps_its_text_and_names_the_limit() -> None:
     )
 
 
-def test_a_short_rate_limit_is_waited_out_once() -> None:
+def test_a_short_rate_limit_is_waited_for_once() -> None:
     limited = ReplyEnded(
         "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 7.5s."
     )
@@ -352,7 +352,7 @@ def test_a_long_rate_limit_is_not_waited_for() -> None:
     assert effects[-1] == Stop(ExitCode.LIMIT)
 
 
-# ------------------------------------------------------------------------------------- cancelling
+# --------------------------------------------------------------------------------------- cancelling
 
 CANCELLED = over(
     Status.CANCELLED,
@@ -363,7 +363,7 @@ CANCELLED = over(
 )
 
 
-def test_a_cancel_keeps_what_came_and_drops_what_comes_late() -> None:
+def test_cancelling_keeps_the_text_so_far_and_drops_late_text() -> None:
     play = replying()
     (
         play
@@ -387,7 +387,7 @@ def test_a_cancel_keeps_what_came_and_drops_what_comes_late() -> None:
     )
 
 
-def test_a_cancel_before_the_reply_exists_is_sent_when_it_does() -> None:
+def test_cancelling_before_the_response_begins_is_sent_when_it_does() -> None:
     play = asked()
     (
         play
@@ -400,7 +400,7 @@ def test_a_cancel_before_the_reply_exists_is_sent_when_it_does() -> None:
     play >> delta("late") >> ReplyEnded("r1", Status.CANCELLED) << ClearTimer(Timer.STALL)
 
 
-def test_a_server_that_ignores_a_cancel_is_left_for_a_new_connection() -> None:
+def test_a_server_that_ignores_a_cancel_is_disconnected() -> None:
     play = replying().skip(CancelPressed(), UserSaid("next"))
     (
         play
@@ -417,7 +417,7 @@ def test_a_server_that_ignores_a_cancel_is_left_for_a_new_connection() -> None:
     play >> delta("Hi", "r2") << Show(TextArrived("Hi"))
 
 
-def test_a_cancel_that_comes_too_late_is_no_error() -> None:
+def test_cancelling_too_late_is_not_an_error() -> None:
     play = replying().skip(CancelPressed())
     (
         play
@@ -428,7 +428,7 @@ def test_a_cancel_that_comes_too_late_is_no_error() -> None:
     play.skip()
 
 
-def test_a_cancel_while_a_rate_limit_is_waited_out() -> None:
+def test_cancelling_ends_the_wait_for_a_rate_limit() -> None:
     play = asked().skip(
         ReplyStarted("r1"),
         ReplyEnded("r1", Status.FAILED, code="rate_limit_exceeded", message="try again in 2s"),
@@ -445,13 +445,13 @@ def test_a_cancel_while_a_rate_limit_is_waited_out() -> None:
     play >> TimerFired(Timer.LIMIT)
 
 
-def test_a_cancel_while_connecting_gives_the_question_up() -> None:
+def test_cancelling_while_connecting_drops_the_question() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), UserSaid("hi"))
     play >> CancelPressed() << Show(ReplyOver(Status.CANCELLED, "", "m", reason="client_cancelled"))
     play >> CancelPressed()
 
 
-def test_leaving_in_mid_reply_cancels_it_so_that_no_tokens_burn() -> None:
+def test_leaving_during_a_reply_cancels_it() -> None:
     play = replying(Mode.ONCE)
     (
         play
@@ -469,13 +469,13 @@ def test_leaving_in_mid_reply_cancels_it_so_that_no_tokens_burn() -> None:
 # ------------------------------------------------------------------------------------ server errors
 
 
-def test_an_error_event_is_shown_and_the_reply_goes_on() -> None:
+def test_an_error_event_is_shown_and_the_reply_continues() -> None:
     play = replying()
     play >> ServerProblem("Odd.", code="odd") << Show(Notice("error", "the server reports: Odd."))
     play >> delta("lo") << Show(TextArrived("lo"))
 
 
-def test_refused_settings_at_the_start_name_the_field() -> None:
+def test_refused_initial_settings_end_the_program_and_name_the_field() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened(), CREATED)
     (
         play
@@ -498,7 +498,7 @@ def test_refused_settings_at_the_start_name_the_field() -> None:
     )
 
 
-def test_refused_settings_later_leave_the_old_ones() -> None:
+def test_refused_later_settings_leave_the_old_ones() -> None:
     play = ready()
     (
         play
@@ -524,7 +524,7 @@ def test_refused_settings_later_leave_the_old_ones() -> None:
     play >> SessionUpdated("sess_1", "m")
 
 
-def test_a_refused_reply_ends_the_turn() -> None:
+def test_a_refused_response_ends_the_turn() -> None:
     play = asked()
     (
         play
@@ -543,7 +543,7 @@ def test_a_refused_reply_ends_the_turn() -> None:
     )
 
 
-def test_a_refused_reply_that_was_cancelled_frees_the_conversation() -> None:
+def test_after_a_refused_cancelled_response_the_next_question_is_asked() -> None:
     play = asked().skip(CancelPressed(), UserSaid("next"))
     (
         play
@@ -556,7 +556,7 @@ def test_a_refused_reply_that_was_cancelled_frees_the_conversation() -> None:
     play.skip()
 
 
-def test_a_refused_question_is_not_answered_by_something_else() -> None:
+def test_the_response_to_a_refused_question_is_cancelled() -> None:
     play = asked()
     (
         play
@@ -569,7 +569,7 @@ def test_a_refused_question_is_not_answered_by_something_else() -> None:
     play >> ReplyEnded("r1", Status.CANCELLED) << ClearTimer(Timer.STALL)
 
 
-def test_a_wrong_key_ends_the_program_at_once() -> None:
+def test_an_invalid_key_ends_the_program_at_once() -> None:
     play = Playbook(Conversation("m", OPTIONS, mode=Mode.ONCE))
     play.skip(Started(), UserSaid("hi"), InputEnded(), ConnectionOpened())
     problem = Problem(ExitCode.REFUSED, "Bad key.", "check OPENAI_API_KEY", "invalid_api_key")
@@ -586,7 +586,7 @@ def test_a_wrong_key_ends_the_program_at_once() -> None:
     )
 
 
-def test_an_error_before_the_close_explains_it() -> None:
+def test_a_known_error_before_the_close_is_the_reason() -> None:
     play = ready().skip(ServerProblem("No credit.", code="insufficient_quota"))
     (
         play
@@ -615,7 +615,7 @@ def test_an_unknown_error_before_the_close_is_quoted() -> None:
 # --------------------------------------------------------------------------------- lost connections
 
 
-def test_a_question_without_an_answer_is_asked_again_on_the_new_connection() -> None:
+def test_an_unanswered_question_is_resent_on_a_new_connection() -> None:
     play = ready().skip(UserSaid("first"), ReplyStarted("r0"), delta("One.", "r0"), done("r0"))
     play.skip(UserSaid("hi"))
     (
@@ -664,7 +664,7 @@ INTERRUPTED = over(
 )
 
 
-def test_a_partial_answer_is_kept_and_not_asked_again() -> None:
+def test_a_partial_reply_is_kept_and_not_requested_again() -> None:
     play = replying()
     (
         play
@@ -689,7 +689,7 @@ def test_a_partial_answer_is_kept_and_not_asked_again() -> None:
     )
 
 
-def test_once_ends_with_a_connection_lost_in_mid_reply() -> None:
+def test_once_ends_when_the_connection_is_lost_during_a_reply() -> None:
     (
         replying(Mode.ONCE)
         >> LOST
@@ -703,7 +703,7 @@ def test_once_ends_with_a_connection_lost_in_mid_reply() -> None:
     )
 
 
-def test_a_pipe_that_has_ended_does_not_wait_for_a_connection() -> None:
+def test_after_the_end_of_input_there_is_no_reconnection() -> None:
     (
         replying(Mode.LINES).skip(InputEnded())
         >> LOST
@@ -717,7 +717,7 @@ def test_a_pipe_that_has_ended_does_not_wait_for_a_connection() -> None:
     )
 
 
-def test_the_delays_double_up_to_eight_seconds_and_end() -> None:
+def test_retry_delays_double_up_to_8_s_and_end() -> None:
     play = asked()
     delays = []
     for _ in range(5):
@@ -737,7 +737,7 @@ def test_the_delays_double_up_to_eight_seconds_and_end() -> None:
     play >> UserSaid("again") << connecting()
 
 
-def test_a_completed_reply_starts_the_count_again_but_a_mere_connection_does_not() -> None:
+def test_a_completed_reply_resets_the_retry_delay_but_a_connection_does_not() -> None:
     play = ready().skip(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED)
     play >> LOST << [*QUIET, Show(Waiting("connection lost (1006)", 1.0))]
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), done())
@@ -745,7 +745,7 @@ def test_a_completed_reply_starts_the_count_again_but_a_mere_connection_does_not
     play.skip()
 
 
-def test_the_end_of_a_session_is_followed_by_a_new_one_at_once() -> None:
+def test_an_expired_session_is_replaced_at_once() -> None:
     expired = Problem(ExitCode.LINK, "connection lost (1001)")
     (
         ready()
@@ -758,7 +758,7 @@ def test_the_end_of_a_session_is_followed_by_a_new_one_at_once() -> None:
     )
 
 
-def test_a_server_that_asks_for_time_gets_it() -> None:
+def test_retry_after_is_respected() -> None:
     (
         ready()
         >> ConnectionLost(GONE, Retry.ALWAYS, retry_after=20.0)
@@ -770,7 +770,7 @@ def test_a_server_that_asks_for_time_gets_it() -> None:
     )
 
 
-def test_a_server_that_asks_for_too_much_time_is_given_up() -> None:
+def test_too_long_a_retry_after_ends_the_retries() -> None:
     (
         ready()
         >> ConnectionLost(GONE, Retry.ALWAYS, retry_after=31.0)
@@ -783,7 +783,7 @@ def test_a_server_that_asks_for_too_much_time_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("retry", [Retry.NEVER, Retry.IF_IT_WORKED])
-def test_a_server_that_never_worked_ends_the_program(retry: Retry) -> None:
+def test_a_connection_that_never_worked_ends_the_program(retry: Retry) -> None:
     (
         Playbook(Conversation("m", OPTIONS)).skip(Started())
         >> ConnectionLost(GONE, retry)
@@ -797,7 +797,7 @@ def test_a_server_that_never_worked_ends_the_program(retry: Retry) -> None:
     )
 
 
-def test_a_refusal_later_leaves_the_person_at_the_prompt() -> None:
+def test_a_later_refused_connection_does_not_end_the_program() -> None:
     (
         ready()
         >> ConnectionLost(GONE, Retry.NEVER)
@@ -809,11 +809,11 @@ def test_a_refusal_later_leaves_the_person_at_the_prompt() -> None:
     )
 
 
-def test_a_loss_that_comes_twice_counts_once() -> None:
+def test_a_repeated_connection_loss_is_ignored() -> None:
     ready().skip(LOST) >> LOST >> TimerFired(Timer.RETRY) << connecting()
 
 
-def test_silence_before_the_session_is_a_failure_that_says_so() -> None:
+def test_no_session_in_time_is_an_error() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened())
     hint = "check --url, or give it longer with --timeout and --connect-timeout"
     (
@@ -830,7 +830,7 @@ def test_silence_before_the_session_is_a_failure_that_says_so() -> None:
     )
 
 
-def test_silence_in_a_reply_is_a_lost_connection() -> None:
+def test_a_stalled_reply_is_a_lost_connection() -> None:
     (
         asked()
         >> TimerFired(Timer.STALL)
@@ -843,7 +843,7 @@ def test_silence_in_a_reply_is_a_lost_connection() -> None:
     )
 
 
-def test_a_cancelled_question_is_not_asked_again_after_a_loss() -> None:
+def test_a_cancelled_question_is_not_asked_again_on_a_new_connection() -> None:
     play = asked().skip(LOST)
     (
         play
@@ -867,7 +867,7 @@ def test_a_cancelled_question_is_not_asked_again_after_a_loss() -> None:
 # ----------------------------------------------------------------------------------------- commands
 
 
-def test_another_model_is_another_session_with_the_same_items() -> None:
+def test_another_model_gets_a_new_session_with_the_same_items() -> None:
     play = asked().skip(ReplyStarted("r1"), delta("Yes."), done())
     (
         play
@@ -891,7 +891,7 @@ def test_another_model_is_another_session_with_the_same_items() -> None:
     )
 
 
-def test_a_new_conversation_forgets_what_was_said() -> None:
+def test_a_new_conversation_has_no_items() -> None:
     play = asked().skip(ReplyStarted("r1"), delta("Yes."), done())
     play >> NewConversationAsked() << [Show(Notice("info", "a new conversation")), *connecting()]
     (
@@ -901,14 +901,14 @@ def test_a_new_conversation_forgets_what_was_said() -> None:
     )
 
 
-def test_instructions_while_connecting_go_with_the_first_settings() -> None:
+def test_instructions_set_while_connecting_are_in_the_first_settings() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(
         Started(), SystemSet("Sing."), ConnectionOpened()
     )
     play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
 
 
-def test_instructions_while_settings_are_on_their_way_wait_for_both_answers() -> None:
+def test_instructions_set_before_settings_are_confirmed_wait_for_both_confirmations() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened(), CREATED)
     (
         play
@@ -921,13 +921,13 @@ def test_instructions_while_settings_are_on_their_way_wait_for_both_answers() ->
     play >> UPDATED >> UPDATED << [ClearTimer(Timer.START), Show(Ready("m", 0.0))]
 
 
-def test_what_the_program_tells_is_shown() -> None:
+def test_local_notices_are_shown() -> None:
     play = ready()
     play >> LocalNotice("help") << Show(Notice("info", "help"))
     play >> LocalNotice("no such", is_error=True) << Show(Notice("error", "no such"))
 
 
-def test_input_that_ends_badly_is_said_and_decides_the_code() -> None:
+def test_an_input_error_is_shown_and_sets_the_exit_code() -> None:
     play = asked(Mode.LINES)
     problem = Problem(ExitCode.USAGE, "stdin is not UTF-8 text")
     play >> InputEnded(problem) << Show(Notice("error", "stdin is not UTF-8 text"))
@@ -935,7 +935,7 @@ def test_input_that_ends_badly_is_said_and_decides_the_code() -> None:
     assert play.conversation.handle(done())[-1] == Stop(ExitCode.USAGE)
 
 
-def test_a_pipe_with_nothing_in_it_ends_well() -> None:
+def test_an_empty_input_ends_with_success() -> None:
     (
         Playbook(Conversation("m", OPTIONS, mode=Mode.LINES)).skip(Started())
         >> InputEnded()
@@ -946,14 +946,14 @@ def test_a_pipe_with_nothing_in_it_ends_well() -> None:
     )
 
 
-def test_a_server_that_names_no_reply_is_understood() -> None:
+def test_response_ids_are_optional() -> None:
     play = asked().skip(ReplyStarted(""))
     play >> delta("Hello", "") << Show(TextArrived("Hello"))
     play.skip(done(""))
     play >> UsageAsked() << Show(Totals(1, Usage()))
 
 
-def test_what_comes_too_late_to_matter_is_passed_over() -> None:
+def test_late_events_are_ignored() -> None:
     play = replying()
     (
         play
@@ -969,20 +969,20 @@ def test_what_comes_too_late_to_matter_is_passed_over() -> None:
     )
 
 
-def test_a_refused_reply_that_has_begun_goes_on() -> None:
+def test_a_response_that_has_begun_continues_after_an_error_for_it() -> None:
     play = asked().skip(delta("Hel"))
     play >> ServerProblem("Odd.", event_id="rtchat_3")
     play >> delta("lo") << Show(TextArrived("lo"))
 
 
-def test_copy_is_of_the_last_reply_even_on_a_new_connection() -> None:
+def test_copy_copies_the_last_reply_even_after_a_lost_connection() -> None:
     play = ready()
     play >> CopyAsked(0) << Show(Notice("error", "there is no reply to copy yet"))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), done(), LOST)
     play >> CopyAsked(2) << Show(Copy("Yes.", 2))
 
 
-def test_a_session_that_is_over_is_replaced_without_an_error() -> None:
+def test_an_expired_session_is_replaced_without_an_error() -> None:
     play = replying() >> ServerProblem("Your session hit the maximum.", code="session_expired")
     (
         play.skip(ConnectionLost(GONE, Retry.ALWAYS, at_once=True))
@@ -991,7 +991,7 @@ def test_a_session_that_is_over_is_replaced_without_an_error() -> None:
     )
 
 
-def test_a_person_is_told_how_to_ask_again_after_a_rate_limit() -> None:
+def test_after_a_rate_limit_the_hint_is_retry() -> None:
     limit = ReplyEnded("r1", Status.FAILED, code="rate_limit_exceeded", message="try in an hour")
     (
         asked().skip(ReplyStarted("r1"))
@@ -1012,17 +1012,17 @@ def test_a_person_is_told_how_to_ask_again_after_a_rate_limit() -> None:
     )
 
 
-def test_a_server_may_call_every_reply_the_same() -> None:
+def test_response_ids_may_repeat() -> None:
     play = replying().skip(done(), UserSaid("and"), ReplyStarted("r1"))
     play >> delta("Yes.") << Show(TextArrived("Yes."))
 
 
-def test_a_reply_that_nobody_here_asked_for_ends_no_question() -> None:
+def test_an_unrequested_response_does_not_end_a_turn() -> None:
     play = replying().skip(ReplyStarted("r9"), done(), UserSaid("and")) >> done("r9")
     play.skip(ReplyStarted("r2")) >> delta("Yes.", "r2") << Show(TextArrived("Yes."))
 
 
-def test_no_other_conversation_is_resumed_while_a_reply_is_due() -> None:
+def test_resume_is_refused_while_a_reply_is_due() -> None:
     (shown,) = asked().conversation.handle(ResumeAsked())
     assert isinstance(shown, Show)
     assert isinstance(shown.update, Notice)

@@ -1,4 +1,4 @@
-"""What a run costs: the bill of a reply, the sums of a run, and a budget."""
+"""The cost of a reply, the totals of the program, and the budget."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from rtchat.wire import decode
 from tests.playbook import QUIET, Playbook
 from tests.program import Program, background
 
-# -------------------------------------------------------------------------------------------- bills
+# ------------------------------------------------------------------------------ the cost of a reply
 
 _LARGE = PRICES["gpt-realtime-2.1"]
 _SIMPLE = Rate(4.0, 0.4, 24.0)
@@ -72,11 +72,11 @@ _SIMPLE = Rate(4.0, 0.4, 24.0)
         (Usage(10, 0, 0, 10), Rate(0.0, 0.0, 0.0), 0.0),
     ],
 )
-def test_the_bill_of_a_reply(usage: Usage, rate: Rate, dollars: float) -> None:
+def test_the_cost_of_a_reply(usage: Usage, rate: Rate, dollars: float) -> None:
     assert cost(usage, rate) == pytest.approx(dollars, abs=1e-15)
 
 
-def test_the_wire_says_what_kind_of_tokens_they_are() -> None:
+def test_usage_is_decoded_by_kind_of_token() -> None:
     usage = {
         "total_tokens": 1300,
         "input_tokens": 1000,
@@ -98,10 +98,10 @@ def test_the_wire_says_what_kind_of_tokens_they_are() -> None:
     )
 
 
-# ----------------------------------------------------------------------------------------- the list
+# ------------------------------------------------------------------------------------------- prices
 
 
-def test_the_list_has_sound_prices() -> None:
+def test_the_known_prices_are_plausible() -> None:
     for rate in PRICES.values():
         assert 0 < rate.cached < rate.input < rate.output
     assert PRICES["gpt-realtime-2.1-mini"].output == 2.4
@@ -124,7 +124,7 @@ def test_the_rate_of_a_model(model: str, rate: Rate | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "holds"),
+    ("url", "is_known"),
     [
         ("wss://api.openai.com/v1/realtime", True),
         ("wss://eu.api.openai.com:443/v1/realtime", True),
@@ -135,12 +135,12 @@ def test_the_rate_of_a_model(model: str, rate: Rate | None) -> None:
         ("wss://notopenai.com/", False),
     ],
 )
-def test_where_the_list_holds(url: str, holds: bool) -> None:
+def test_known_prices_apply_to_openai_and_azure_only(url: str, is_known: bool) -> None:
     own = {"mine": _SIMPLE}
-    assert known_rates(url, own) == ({**PRICES, **own} if holds else own)
+    assert known_rates(url, own) == ({**PRICES, **own} if is_known else own)
 
 
-def test_one_s_own_prices_outrank_the_list(tmp_path: Path) -> None:
+def test_configured_prices_take_precedence(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(
         '[prices."gpt-realtime-2.1"]\ninput = 1\noutput = 2\n'
@@ -169,7 +169,9 @@ def test_one_s_own_prices_outrank_the_list(tmp_path: Path) -> None:
         ("[prices.m]\ninput = 'x'\noutput = 2", 1, "US dollars per million tokens"),
     ],
 )
-def test_prices_that_are_not_valid(tmp_path: Path, text: str, line: int, expected: str) -> None:
+def test_invalid_prices_are_a_usage_error(
+    tmp_path: Path, text: str, line: int, expected: str
+) -> None:
     config = tmp_path / "config.toml"
     config.write_text(text)
     with pytest.raises(UsageError) as caught:
@@ -180,18 +182,18 @@ def test_prices_that_are_not_valid(tmp_path: Path, text: str, line: int, expecte
     assert expected in message
 
 
-@pytest.mark.parametrize("bad", ["0", "-1", "nan", "inf", "much"])
-def test_a_budget_that_will_not_do(bad: str) -> None:
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "much"])
+def test_an_invalid_budget_is_a_usage_error(value: str) -> None:
     with pytest.raises(UsageError) as caught:
-        resolve({"max_cost": bad}, {"OPENAI_API_KEY": "x"})
+        resolve({"max_cost": value}, {"OPENAI_API_KEY": "x"})
     message = str(caught.value)
-    assert f"{bad!r} for --max-cost" in message
+    assert f"{value!r} for --max-cost" in message
     assert "a number of US dollars" in message
     assert resolve({"max_cost": "0.5"}, {"OPENAI_API_KEY": "x"}).max_cost == 0.5
     assert Settings().max_cost is None
 
 
-# ------------------------------------------------------------------------------------ the machine
+# ----------------------------------------------------------------------------------- a conversation
 
 _USAGE = Usage(100_000, 0, 10_000, 110_000)
 _PRICE = 0.64
@@ -228,7 +230,7 @@ _SPENT = Problem(
 _REFUSED = Show(ReplyOver(Status.FAILED, "", "m", problem=_SPENT))
 
 
-def test_a_reply_has_its_price_and_a_run_its_sum() -> None:
+def test_a_reply_has_a_cost_and_the_totals_are_their_sum() -> None:
     question, started, ended = _turn(1)
     play = _ready().skip(question, started)
     play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, _PRICE)]
@@ -240,14 +242,14 @@ def test_a_reply_has_its_price_and_a_run_its_sum() -> None:
     play >> UsageAsked() << Show(Totals(3, _USAGE + _USAGE, 2 * _PRICE))
 
 
-def test_a_model_without_a_price_has_tokens_only() -> None:
+def test_a_model_without_a_price_has_no_cost() -> None:
     question, started, ended = _turn(1)
     play = _ready(budget=Budget()).skip(question, started)
     play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, None)]
     play >> UsageAsked() << Show(Totals(1, _USAGE, None))
 
 
-def test_a_person_is_told_and_the_question_kept() -> None:
+def test_questions_beyond_the_budget_are_refused_and_the_program_continues() -> None:
     play = _ready().skip(*_turn(1), *_turn(2))
     play >> UserSaid("once more") << _REFUSED
     play >> RetryAsked() << Show(Notice("error", str(_SPENT)))
@@ -255,7 +257,7 @@ def test_a_person_is_told_and_the_question_kept() -> None:
     play >> InputEnded() << [*QUIET, Stop(ExitCode.OK)]
 
 
-def test_a_question_that_was_refused_is_not_lost() -> None:
+def test_a_question_beyond_the_budget_is_recorded() -> None:
     play = Playbook(Conversation("m", Options(None, "text"), budget=_COSTS), stores_audio=True)
     play.skip(Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
     play.skip(*_turn(1), *_turn(2))
@@ -264,7 +266,7 @@ def test_a_question_that_was_refused_is_not_lost() -> None:
     play >> UserSaid("once more") << [record, _REFUSED]
 
 
-def test_what_was_asked_is_answered_though_it_costs_more() -> None:
+def test_a_reply_may_exceed_the_budget() -> None:
     play = _ready(budget=Budget({"m": _SIMPLE}, most=0.1))
     question, started, ended = _turn(1)
     play.skip(question, started)
@@ -276,7 +278,7 @@ def test_what_was_asked_is_answered_though_it_costs_more() -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.LINES])
-def test_a_script_ends_with_the_code_of_a_limit(mode: Mode) -> None:
+def test_without_a_terminal_the_budget_ends_the_program_with_code_limit(mode: Mode) -> None:
     play = _ready(mode).skip(*_turn(1), UserSaid("q2"), ReplyStarted("r2"))
     play.skip(UserSaid("q3"), UserSaid("q4"))
     play >> ReplyEnded("r2", Status.COMPLETED, usage=_USAGE)
@@ -290,7 +292,7 @@ def test_a_script_ends_with_the_code_of_a_limit(mode: Mode) -> None:
     ]
 
 
-def test_a_budget_says_which_model_it_cannot_count() -> None:
+def test_a_budget_warns_of_a_model_without_a_price() -> None:
     play = _ready()
     play >> ModelSet("x")
     warning = "no price of x is known, so --max-cost does not count it"
@@ -302,7 +304,7 @@ def test_a_budget_says_which_model_it_cannot_count() -> None:
     play.skip()
 
 
-def test_the_limits_are_those_of_the_last_word() -> None:
+def test_the_latest_rate_limits_are_shown() -> None:
     play = _ready(budget=Budget())
     play >> RateLimits((RateLimit("tokens", 10, 5, 9.0),))
     limits = (RateLimit("requests", 100, 99, 2.0), RateLimit("tokens", 10, 5, 60.0))
@@ -312,7 +314,7 @@ def test_the_limits_are_those_of_the_last_word() -> None:
     play << Show(Totals(0, Usage(), None, left))
 
 
-# ------------------------------------------------------------------------------------------- words
+# ----------------------------------------------------------------------------------------- messages
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,7 @@ def test_the_limits_are_those_of_the_last_word() -> None:
         (12.345, "$12.35"),
     ],
 )
-def test_small_amounts(cost: float, shown: str) -> None:
+def test_amounts_are_rounded(cost: float, shown: str) -> None:
     assert messages.dollars(cost) == shown
 
 
@@ -348,7 +350,7 @@ def test_the_line_under_a_reply() -> None:
     assert usage["cost_usd"] == 0.0014
 
 
-def test_the_table_of_a_run() -> None:
+def test_the_table_of_totals() -> None:
     limits = (RateLimit("tokens", 15_000_000, 14_998_954, 0.004), RateLimit("requests", 9, 1, 61))
     assert messages.totals(Totals(2, Usage(458, 400, 68, 526), 0.0312, limits)) == (
         "replies                 2\n"
@@ -361,7 +363,7 @@ def test_the_table_of_a_run() -> None:
     )
 
 
-# ------------------------------------------------------------------------------------- the program
+# -------------------------------------------------------------------------------------- the program
 
 _SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -385,7 +387,7 @@ def program(tmp_path: Path, url: str) -> Program:
     return program
 
 
-def test_once_says_what_it_cost(program: Program) -> None:
+def test_once_shows_the_cost(program: Program) -> None:
     ran = program.run("once", "hi", "-m", "scripted")
     assert (ran.code, ran.text) == (0, "Hello.\n")
     assert ran.err.rstrip().endswith("100000 in (50000 cached) · 10000 out · $0.4600")

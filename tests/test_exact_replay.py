@@ -1,4 +1,4 @@
-"""A session is recorded with all that happened in it, and its replay is the same session."""
+"""Recorded sessions and their replays, which must be identical."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ from tests.scripted import (
     answer,
     run_fast,
 )
-from tests.test_session import PAST, Loudspeaker, Notebook
+from tests.test_session import PAST, FakePlayer, MemoryHistory
 
-Happening: TypeAlias = LocalEvent | float
-"""Something happens, or nothing for so many seconds."""
+Step: TypeAlias = LocalEvent | float
+"""An event to post, or seconds to wait."""
 
 TEXT = Options(modality="text")
 CHAT = ConversationSetup("m", TEXT, asks=True, tools=("weather",))
@@ -84,16 +84,16 @@ KEY = "sk-0123456789abcdef"
 
 
 class Weather:
-    """A tool that takes its time."""
+    """A tool that takes a second."""
 
     async def call(self, name: str, arguments: str) -> str:
         await asyncio.sleep(1)
         return f"{name}({arguments}): sunny"
 
 
-def source_of(happenings: Iterable[Happening]) -> Source:
+def source_of(steps: Iterable[Step]) -> Source:
     async def source(post: Post) -> None:
-        for each in happenings:
+        for each in steps:
             if isinstance(each, float):
                 await asyncio.sleep(each)
             else:
@@ -103,13 +103,13 @@ def source_of(happenings: Iterable[Happening]) -> Source:
 
 
 class Run:
-    """A session that is recorded, and its replay."""
+    """A recorded session and its replay."""
 
     def __init__(
         self,
         path: Path,
         server: ScriptedServer | Server,
-        *happenings: Happening,
+        *steps: Step,
         machine: MachineSetup = CHAT,
         dialect: Dialect | None = None,
         keeper: History | None = None,
@@ -137,14 +137,14 @@ class Run:
                 wall_clock=lambda: asyncio.get_running_loop().time(),
             )
 
-        self.exit = run_fast(lambda: session().run(source_of(happenings)))
+        self.exit = run_fast(lambda: session().run(source_of(steps)))
         trace.close()
         self.text = path.read_text(encoding="utf-8")
         self.recording = read_trace(path, print)
         self.replay, self.updates = replayed(self.recording)
 
     def check(self) -> None:
-        """The replay sends and shows the same."""
+        """Assert that the replay sends and shows the same as the session."""
         assert self.replay.findings.differences == []
         assert self.updates == joined(self.view.updates)
 
@@ -157,7 +157,7 @@ def replayed(recording: Recording) -> tuple[Replay, list[Update]]:
 
 
 def joined(updates: Iterable[Update]) -> list[Update]:
-    """The same with text that arrived in pieces as one."""
+    """The updates with consecutive pieces of text joined."""
     out: list[Update] = []
     for update in updates:
         last = out[-1] if out else None
@@ -169,7 +169,7 @@ def joined(updates: Iterable[Update]) -> list[Update]:
 
 
 def differences(recording: Recording, *events: Recorded) -> list[str]:
-    """What a replay says of the same recording with other events."""
+    """The differences in a replay of the recording with other events."""
     replay, _ = replayed(replace(recording, events=events))
     return [text for _, text in replay.findings.differences]
 
@@ -179,10 +179,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "trace.jsonl"
 
 
-# ------------------------------------------------------------------------------------- what happens
+# -------------------------------------------------------------------------------- identical replays
 
 
-def test_tools_and_a_reply_that_is_stopped(path: Path) -> None:
+def test_tools_and_a_cancelled_reply(path: Path) -> None:
     item = {"type": "function_call", "name": "weather", "call_id": "c1", "arguments": "{}"}
     call = {"type": "response.done", "response": {"id": "r1", "output": [item]}}
     server = ScriptedServer(
@@ -201,7 +201,7 @@ def test_tools_and_a_reply_that_is_stopped(path: Path) -> None:
         ),
         (*HELLO, *(ITEM,) * 6, *QUESTION, *answer("Bye.")),
     )
-    happenings = (
+    steps = (
         *(
             UserSaid("hi"),
             1.0,
@@ -213,7 +213,7 @@ def test_tools_and_a_reply_that_is_stopped(path: Path) -> None:
         ),
         *(UserSaid("go on"), 1.0, CancelPressed(), 1.0, UserSaid("and?"), 3.0, LeaveAsked()),
     )
-    run = Run(path, server, *happenings)
+    run = Run(path, server, *steps)
     server.check_used_up()
     run.check()
     statuses = [over.status for over in run.updates if isinstance(over, ReplyOver)]
@@ -228,7 +228,7 @@ def test_commands(path: Path) -> None:
         HELLO,
         (*HELLO, ITEM, ITEM, *QUESTION, *answer("Three.")),
     )
-    happenings = (
+    steps = (
         *(UserSaid("hi"), 1.0, SystemSet("Be brief."), OptionSet("session", "speed", {"speed": 2})),
         *(
             RawSaid({"type": "x.y", "event_id": "mine"}),
@@ -240,7 +240,7 @@ def test_commands(path: Path) -> None:
         ),
         *(ResumeAsked(), 1.0, RetryAsked(), EntryAbandoned(), 1.0, LeaveAsked()),
     )
-    run = Run(path, server, *happenings, keeper=Notebook(PAST))
+    run = Run(path, server, *steps, keeper=MemoryHistory(PAST))
     run.check()
     said = [update.text for update in run.updates if isinstance(update, Notice)]
     assert "a new conversation" in said
@@ -249,16 +249,16 @@ def test_commands(path: Path) -> None:
 
 
 @pytest.mark.parametrize("complete", [False, True])
-def test_what_is_said_aloud(path: Path, complete: bool) -> None:
-    """Without its audio a trace has silence of the same length."""
+def test_recorded_audio_and_images(path: Path, complete: bool) -> None:
+    """A trace that leaves out audio is replayed with silence of the same length."""
     appends = (Expect("input_audio_buffer.append"),) * 2
     spoken = (*appends, Expect("input_audio_buffer.commit"), Expect("response.create"))
     server = ScriptedServer(
         (*HELLO, ITEM, *spoken, *answer("Hello."), End(1006)), (*HELLO, *(ITEM,) * 2)
     )
     image = Part("image", data="data:image/png;base64,iVBORw0KGgo=")
-    happenings = (Attached("a.png", image), AudioSaid(b"\1\2" * 15_000), 1.0, 5.0, LeaveAsked())
-    run = Run(path, server, *happenings, complete=complete)
+    steps = (Attached("a.png", image), AudioSaid(b"\1\2" * 15_000), 1.0, 5.0, LeaveAsked())
+    run = Run(path, server, *steps, complete=complete)
     run.check()
     assert ("iVBORw0KGgo" in run.text) is complete
     assert (b64encode(b"\1\2" * 30).decode() in run.text) is complete
@@ -286,31 +286,31 @@ def test_a_microphone(path: Path) -> None:
     assert b64encode(b"\1\2" * 30).decode() not in run.text
 
 
-def test_audio_that_a_slow_network_left_no_room_for(path: Path) -> None:
+def test_audio_dropped_on_a_slow_network(path: Path) -> None:
     chunks = (AudioCaptured(bytes(20 * BYTES_A_MS)),) * 400
     append = Expect("input_audio_buffer.append")
     slow = Expect("input_audio_buffer.append", 20.0)
     server = ScriptedServer((*HELLO, slow, *(append,) * 251, *QUESTION, *answer("Hello.")))
     machine = replace(CHAT, speech=SpeechOptions(has_microphone=True, push_to_talk=False))
-    happenings = (1.0, *chunks[:1], 1.0, *chunks, 30.0, UserSaid("hi"), 1.0, LeaveAsked())
-    run = Run(path, server, *happenings, machine=machine)
+    steps = (1.0, *chunks[:1], 1.0, *chunks, 30.0, UserSaid("hi"), 1.0, LeaveAsked())
+    run = Run(path, server, *steps, machine=machine)
     assert run.replay.findings.differences == []
     assert run.text.count('"sent"') == 1 + 252 + 2
 
 
-def test_what_was_heard_of_a_reply_that_was_cut(path: Path) -> None:
-    place = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
-    sound = Emit({"type": "response.output_audio.delta", "delta": "AQI=", **place})
+def test_a_truncated_reply(path: Path) -> None:
+    ids = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+    audio = Emit({"type": "response.output_audio.delta", "delta": "AQI=", **ids})
     begun, *rest = answer("Hello")
     cut = Expect("conversation.item.truncate")
     server = ScriptedServer(
-        (*HELLO, *QUESTION, begun, sound, *rest, cut, *QUESTION, *answer("Bye", reply="r2"))
+        (*HELLO, *QUESTION, begun, audio, *rest, cut, *QUESTION, *answer("Bye", reply="r2"))
     )
     machine = ConversationSetup(
         "m", Options(modality="audio"), mode=Mode.LINES, speech=SpeechOptions(speaks=True)
     )
-    happenings = (UserSaid("hi"), UserSaid("bye"), InputEnded())
-    run = Run(path, server, *happenings, machine=machine, player=Loudspeaker())
+    steps = (UserSaid("hi"), UserSaid("bye"), InputEnded())
+    run = Run(path, server, *steps, machine=machine, player=FakePlayer())
     server.check_used_up()
     run.check()
     assert PlaybackCut("i1", 0, 20) in local(run.recording)
@@ -363,14 +363,14 @@ def test_another_dialect(path: Path, dialect: Dialect) -> None:
     run.check()
 
 
-def test_a_key_that_somebody_typed_or_quoted(path: Path) -> None:
-    """It is in no line, and its replacement is the same everywhere."""
+def test_a_key_in_questions_and_replies(path: Path) -> None:
+    """It is in no line of the trace, and replaced in the same way everywhere."""
     server = ScriptedServer(
         (*HELLO, *QUESTION, *answer(f"It is {KEY}, is", ends=False), Expect("response.cancel")),
         (*HELLO, ITEM, ITEM, *QUESTION, *answer("Bye.")),
     )
     machine = replace(CHAT, options=replace(TEXT, instructions=f"Never say {KEY}."))
-    happenings = (
+    steps = (
         *(
             UserSaid(f"my key is {KEY}"),
             1.0,
@@ -380,19 +380,19 @@ def test_a_key_that_somebody_typed_or_quoted(path: Path) -> None:
         ),
         *(ModelSet("m"), 1.0, UserSaid("bye"), 1.0, LeaveAsked()),
     )
-    run = Run(path, server, *happenings, machine=machine, redactor=Redactor([KEY]))
+    run = Run(path, server, *steps, machine=machine, redactor=Redactor([KEY]))
     assert KEY[:12] not in run.text
     assert run.replay.findings.differences == []
     first, *_ = (update for update in run.updates if isinstance(update, ReplyOver))
-    assert first.text == "It is [key], is"  # with its end, which may be the beginning of a key
+    assert first.text == "It is [key], is"  # including the held-back end
     assert QuestionAsked("my key is [key]", "m") in run.updates
 
 
-# ----------------------------------------------------------------------------------- what is not so
+# -------------------------------------------------------------------------------------- differences
 
 
-def test_what_may_become_a_key_ends_where_speech_cuts_the_reply(path: Path) -> None:
-    """That it does not is known then: a new session is told of it, and so is a replay."""
+def test_held_back_text_is_released_when_speech_ends_the_reply(path: Path) -> None:
+    """The held-back text is sent to a new session, in the replay too."""
     append = Expect("input_audio_buffer.append")
     commits = [Emit({"type": "input_audio_buffer.committed", "item_id": f"u{n}"}) for n in (1, 2)]
     server = ScriptedServer(
@@ -423,7 +423,7 @@ def changed(event: Recorded, **fields: object) -> Recorded:
     return replace(event, data={**event.data, **fields})
 
 
-def test_a_change_is_named(recording: Recording) -> None:
+def test_differences_are_described(recording: Recording) -> None:
     events = list(recording.events)
     assert differences(recording, *events) == []
     update, item, ask = (i for i, event in enumerate(events) if event.direction == "sent")
@@ -468,7 +468,7 @@ def test_the_first_difference(recorded: JsonObject, now: JsonObject, text: str) 
     assert first_difference(recorded, now) == text
 
 
-def test_a_reply_that_the_recording_does_not_end(recording: Recording) -> None:
+def test_a_reply_that_the_recording_does_not_end_is_incomplete(recording: Recording) -> None:
     assert recording.setup is not None
     (done,) = (i for i, each in enumerate(recording.events) if "response.done" in repr(each))
     replay, updates = replayed(replace(recording, events=recording.events[:done]))
@@ -478,13 +478,13 @@ def test_a_reply_that_the_recording_does_not_end(recording: Recording) -> None:
     assert replay.findings.differences == []
 
 
-def test_a_program_that_was_killed_owes_nothing(recording: Recording) -> None:
+def test_an_incomplete_recording_has_no_differences(recording: Recording) -> None:
     for length in range(1, len(recording.events)):
         assert differences(recording, *recording.events[:length]) == []
 
 
-def test_no_recording_is_too_strange(recording: Recording) -> None:
-    """Lines that are lost, doubled, exchanged or turned around."""
+def test_damaged_recordings_can_be_replayed(recording: Recording) -> None:
+    """Lines are missing, repeated, reordered or changed."""
     assert recording.setup is not None
     rng = random.Random(1)
     for _ in range(300):
@@ -497,11 +497,11 @@ def test_no_recording_is_too_strange(recording: Recording) -> None:
         list(Replay(recording.setup, events).steps())
 
 
-# ------------------------------------------------------------------------------------- at random
+# ---------------------------------------------------------------------------------- random sessions
 
 
 class Server:
-    """A server that answers, calls a tool, is slow, or goes away, as chance will have it."""
+    """A server that randomly replies, calls a tool, stalls or disconnects."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -510,43 +510,47 @@ class Server:
     @asynccontextmanager
     async def connect(self, model: str) -> AsyncIterator[Server]:
         self._frames: asyncio.Queue[JsonObject | None] = asyncio.Queue()
-        self._say("session.created", session={"id": "s", "model": model})
+        self._send_frame("session.created", session={"id": "s", "model": model})
         yield self
 
     async def send(self, event: JsonObject) -> None:
         match event["type"]:
             case "session.update":
-                self._say("session.updated", session={"id": "s", "model": "m"})
+                self._send_frame("session.updated", session={"id": "s", "model": "m"})
             case "response.create":
                 self._reply()
             case "response.cancel":
                 done = {"id": event.get("response_id"), "status": "cancelled"}
-                self._say("response.done", response=done)
+                self._send_frame("response.done", response=done)
             case "conversation.item.create" if self._rng.random() < 0.1:
                 error = {"message": "no", "event_id": event["event_id"]}
-                self._say("error", error=error)
+                self._send_frame("error", error=error)
             case _:
-                self._say("conversation.item.added", item={"type": "message", "role": "user"})
+                self._send_frame(
+                    "conversation.item.added", item={"type": "message", "role": "user"}
+                )
 
     def _reply(self) -> None:
         self._replies += 1
         reply: dict[str, Any] = {"id": f"r{self._replies}"}
-        self._say("response.created", response=reply)
-        place = {"response_id": reply["id"], "item_id": f"i{self._replies}"}
+        self._send_frame("response.created", response=reply)
+        ids = {"response_id": reply["id"], "item_id": f"i{self._replies}"}
         for text in self._rng.choices(("some ", "words, ", "sk-01", "\ud83d"), k=3):
-            self._say("response.output_text.delta", delta=text, **place)
-        what = self._rng.random()
-        if what < 0.1:
+            self._send_frame("response.output_text.delta", delta=text, **ids)
+        chance = self._rng.random()
+        if chance < 0.1:
             self._frames.put_nowait(None)
-        elif what < 0.2:
+        elif chance < 0.2:
             call = {"type": "function_call", "name": "weather", "arguments": "{}"}
             output = [{**call, "call_id": f"c{self._replies}"}]
-            self._say("response.done", response={**reply, "status": "completed", "output": output})
-        elif what < 0.8:
+            self._send_frame(
+                "response.done", response={**reply, "status": "completed", "output": output}
+            )
+        elif chance < 0.8:
             status = self._rng.choice(("completed", "completed", "incomplete", "failed"))
-            self._say("response.done", response={**reply, "status": status})
+            self._send_frame("response.done", response={**reply, "status": status})
 
-    def _say(self, kind: str, **fields: object) -> None:
+    def _send_frame(self, kind: str, **fields: object) -> None:
         self._frames.put_nowait({"type": kind, **fields})
 
     async def receive(self) -> str | None:
@@ -561,7 +565,7 @@ class Server:
         return explain_close(1006, "")
 
 
-DOINGS: tuple[Happening, ...] = (
+STEPS: tuple[Step, ...] = (
     *(UserSaid("hi"), UserSaid(f"my {KEY}"), AudioSaid(bytes(5000), "well"), CancelPressed()),
     *(RetryAsked(), NewConversationAsked(), ModelSet("n"), ResumeAsked(), SystemSet("Be brief.")),
     *(ToolAnswered("yes"), ToolAnswered("no"), Attached("a", Part("text", "file"))),
@@ -571,18 +575,18 @@ DOINGS: tuple[Happening, ...] = (
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))
-def test_a_random_session_is_the_same_again(tmp_path: Path, first: int) -> None:
+def test_random_sessions_are_replayed_identically(tmp_path: Path, first: int) -> None:
     for seed in range(first, first + 20):
         rng = random.Random(seed)
-        happenings = rng.choices(DOINGS, k=40)
+        steps = rng.choices(STEPS, k=40)
         end = rng.choice((InputEnded(), LeaveAsked(), InputEnded(Problem(ExitCode.USAGE, "x"))))
         machine = replace(CHAT, mode=rng.choice((Mode.CHAT, Mode.LINES)))
         run = Run(
             tmp_path / f"{seed}.jsonl",
             Server(rng),
-            *(*happenings, 30.0, end, 100.0, LeaveAsked()),
+            *(*steps, 30.0, end, 100.0, LeaveAsked()),
             machine=machine,
-            keeper=Notebook(PAST),
+            keeper=MemoryHistory(PAST),
             redactor=Redactor([KEY]),
         )
         assert run.replay.findings.differences == [], seed

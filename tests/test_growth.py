@@ -1,7 +1,7 @@
-"""The memory of the conversation does not grow, whatever a server keeps sending.
+"""The memory of a conversation does not grow, whatever a server keeps sending.
 
-Measured is the size of all objects that the conversation refers to, after thousands of events and
-after as many more.
+The tests compare the size of all objects that the conversation refers to after `EVENTS` events and
+after twice as many.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall
 from rtchat.wire import decode, read_frame
 
 EVENTS = 1500
-"""More than any limit on a number of objects."""
+"""More than any limit on the number of objects."""
 
 
-def weight(machine: object) -> int:
+def total_size(machine: object) -> int:
     """The size in bytes of all objects that an object refers to, except classes, modules and
     functions."""
     seen: set[int] = set()
@@ -128,7 +128,7 @@ KINDS: dict[str, Callable[[int], ServerEvent]] = {
     "other": lambda n: Other(f"o{n}"),
     "unknown": lambda n: Unknown(f"o{n}", "?"),
 }
-WHEN = ("ready", "asked", "replying", "calling", "stopped", "after /raw")
+STATES = ("ready", "asked", "replying", "calling", "stopped", "after /raw")
 
 
 def machine(when: str, *, is_spoken: bool) -> Conversation:
@@ -163,14 +163,14 @@ def machine(when: str, *, is_spoken: bool) -> Conversation:
 @pytest.mark.parametrize("is_spoken", [False, True], ids=["typed", "spoken"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_memory_of_the_conversation_does_not_grow(kind: str, is_spoken: bool) -> None:
-    for when in WHEN:
+    for when in STATES:
         made = machine(when, is_spoken=is_spoken)
         sizes = []
         for start in (0, EVENTS):
             for number in range(start, start + EVENTS):
                 made.handle(KINDS[kind](number))
-            made.handle(Unknown("", ""))  # so that the last effects are not counted
-            sizes.append(weight(made))
+            made.handle(Unknown("", ""))  # replaces the last effects
+            sizes.append(total_size(made))
         assert sizes[1] <= sizes[0] + 2000, f"{kind}, {when}: {sizes}"
 
 

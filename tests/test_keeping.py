@@ -1,4 +1,4 @@
-"""What a conversation keeps and goes on with: records before sending, /resume, /retry, renewal."""
+"""What a conversation records, /resume, /retry and the renewal of sessions."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ LOST = ConnectionLost(GONE, Retry.ALWAYS)
 REFUSED = ConnectionLost(GONE, Retry.NEVER)
 CREATED, UPDATED = SessionCreated("s", "m"), SessionUpdated("s", "m")
 DONE = ReplyEnded("r1", Status.COMPLETED)
-ALL_QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
+CLEAR_ALL_TIMERS: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer)
 
 
 def message(role: Role, text: str) -> Message:
@@ -85,8 +85,8 @@ def question(turn: int, text: str, state: State, reason: str = "") -> Record:
     return Record(Entry(turn, 0, message("user", text), state, "m", reason))
 
 
-def reply(turn: int, text: str, state: State, **more: object) -> Record:
-    entry = Entry(turn, 1, message("assistant", text), state, "m", **more)  # type: ignore[arg-type] # tests name them
+def reply(turn: int, text: str, state: State, **fields: object) -> Record:
+    entry = Entry(turn, 1, message("assistant", text), state, "m", **fields)  # type: ignore[arg-type] # checked at run time
     return Record(entry)
 
 
@@ -94,25 +94,25 @@ def delta(text: str) -> Delta:
     return Delta(Channel.TEXT, text, "r1", "i1")
 
 
-def begun(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
+def started(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
     conversation = Conversation("m", options, mode=Mode.CHAT, past=past)
     return Playbook(conversation, stores_audio=True).skip(Started())
 
 
 def ready(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
-    return begun(options, past).skip(ConnectionOpened(), CREATED, UPDATED)
+    return started(options, past).skip(ConnectionOpened(), CREATED, UPDATED)
 
 
 def answered() -> Playbook:
     return ready().skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), DONE)
 
 
-def kept(*entries: tuple[int, int, Item, State]) -> StoredConversation:
+def saved(*entries: tuple[int, int, Item, State]) -> StoredConversation:
     made = tuple(Entry(turn, index, item, state, "m") for turn, index, item, state in entries)
     return StoredConversation(7, "A talk", 1.0, 2.0, "m", 2, made)
 
 
-PAST = kept(
+PAST = saved(
     (0, 0, message("system", "Sing."), State.COMPLETED),
     (1, 0, message("user", "one"), State.COMPLETED),
     (1, 1, ToolCall("f", "c", "{}"), State.COMPLETED),
@@ -123,10 +123,12 @@ PAST = kept(
 )
 
 
-# -------------------------------------------------------------------------------- what is recorded
+# --------------------------------------------------------------------------------- recorded entries
 
 
-def test_a_question_is_recorded_before_it_is_sent_and_its_reply_meanwhile_and_at_its_end() -> None:
+def test_a_question_is_recorded_before_sending_and_its_reply_while_streaming_and_at_its_end() -> (
+    None
+):
     play = ready(Options("Sing.", "text"))
     (
         play
@@ -183,8 +185,8 @@ def test_instructions_are_recorded_when_they_are_used_and_when_they_change() -> 
     play.skip()
 
 
-def test_what_is_entered_before_it_can_be_asked_is_recorded_at_once() -> None:
-    play = begun()
+def test_a_queued_question_is_recorded_at_once() -> None:
+    play = started()
     play >> UserSaid("hi") << question(1, "hi", State.QUEUED)
     play >> UserSaid("and") << question(2, "and", State.QUEUED)
     (
@@ -199,13 +201,13 @@ def test_what_is_entered_before_it_can_be_asked_is_recorded_at_once() -> None:
     play.skip()
 
 
-def test_a_reply_that_was_cut_is_recorded_as_interrupted() -> None:
+def test_an_interrupted_reply_is_recorded_as_interrupted() -> None:
     play = ready().skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes, "))
     (
         play
         >> LOST
         << [
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             ClearTimer(Timer.STALL),
             ClearTimer(Timer.SAVE),
             reply(1, "Yes, ", State.INTERRUPTED, reason=GONE.message, first_token=0.0, seconds=0.0),
@@ -215,18 +217,18 @@ def test_a_reply_that_was_cut_is_recorded_as_interrupted() -> None:
     play.skip()
 
 
-def test_questions_that_nobody_will_answer_are_recorded_as_such() -> None:
-    play = begun().skip(UserSaid("hi"), UserSaid("and")) >> CancelPressed()
+def test_cancelled_questions_are_recorded_as_cancelled() -> None:
+    play = started().skip(UserSaid("hi"), UserSaid("and")) >> CancelPressed()
     gone = ReplyOver(Status.CANCELLED, "", "m", reason="client_cancelled")
     play << [question(1, "hi", State.CANCELLED), Show(gone)]
     play << [question(2, "and", State.CANCELLED), Show(gone)]
 
 
-# ----------------------------------------------------------------------------------------- /resume
+# ------------------------------------------------------------------------------------------ /resume
 
 
-def test_a_kept_conversation_is_told_to_the_new_session() -> None:
-    play = begun(past=PAST).skip(ConnectionOpened())
+def test_a_saved_conversation_is_sent_to_a_new_session() -> None:
+    play = started(past=PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
     (
         play
@@ -245,12 +247,12 @@ def test_a_kept_conversation_is_told_to_the_new_session() -> None:
     play.skip()
 
 
-def test_own_instructions_outrank_those_that_were_kept() -> None:
-    play = begun(Options("Dance.", "text"), PAST).skip(ConnectionOpened())
+def test_given_instructions_take_precedence_over_saved_ones() -> None:
+    play = started(Options("Dance.", "text"), PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Dance.", "text")))
 
 
-def test_resume_goes_on_with_another_conversation() -> None:
+def test_resume_continues_another_conversation() -> None:
     play = answered()
     play >> ResumeAsked(7) << LoadConversation(7)
     (
@@ -258,7 +260,7 @@ def test_resume_goes_on_with_another_conversation() -> None:
         >> ConversationLoaded(PAST)
         << [
             Show(Notice("info", "conversation 7: A talk")),
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -272,7 +274,7 @@ def test_resume_goes_on_with_another_conversation() -> None:
     play.skip()
 
 
-def test_a_new_conversation_is_recorded_as_one() -> None:
+def test_a_new_conversation_is_recorded_separately() -> None:
     play = answered()
     (
         play
@@ -280,7 +282,7 @@ def test_a_new_conversation_is_recorded_as_one() -> None:
         << [
             StartRecord(),
             Show(Notice("info", "a new conversation")),
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -293,10 +295,10 @@ def test_a_new_conversation_is_recorded_as_one() -> None:
     play.skip()
 
 
-# ------------------------------------------------------------------------------------------ /retry
+# ------------------------------------------------------------------------------------------- /retry
 
 
-def test_a_question_without_an_answer_is_asked_again_without_being_said_again() -> None:
+def test_retry_requests_another_response_to_an_unanswered_question() -> None:
     play = ready().skip(UserSaid("hi"), ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.FAILED, message="Oh no."))
     (
@@ -322,26 +324,26 @@ def test_a_question_without_an_answer_is_asked_again_without_being_said_again() 
     play.skip()
 
 
-def test_a_question_that_has_its_answer_is_asked_once_more() -> None:
+def test_retry_repeats_an_answered_question() -> None:
     play = answered() >> RetryAsked() << question(2, "hi", State.ASKED)
     play << [Show(QuestionAsked("hi", "m")), Send("rtchat_4", AddItem(message("user", "hi")))]
     play.skip()
 
 
-def test_a_question_that_never_left_is_asked_on_a_new_connection() -> None:
-    play = begun().skip(UserSaid("hi"), CancelPressed(), ConnectionOpened(), CREATED, UPDATED)
+def test_retry_asks_a_question_that_was_never_sent() -> None:
+    play = started().skip(UserSaid("hi"), CancelPressed(), ConnectionOpened(), CREATED, UPDATED)
     play >> RetryAsked() << [question(1, "hi", State.ASKED), Show(QuestionAsked("hi", "m"))]
     play.skip()
 
 
-def test_a_question_lost_with_the_connection_brings_a_new_one() -> None:
+def test_retry_reconnects_for_a_question_lost_with_the_connection() -> None:
     play = ready().skip(UserSaid("hi"), REFUSED)
     (
         play
         >> RetryAsked()
         << [
             Show(QuestionAsked("hi", "m")),
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
@@ -359,43 +361,43 @@ def test_a_question_lost_with_the_connection_brings_a_new_one() -> None:
     )
 
 
-def test_the_last_question_of_a_kept_conversation_can_be_asked_again() -> None:
-    past = kept((1, 0, message("user", "one"), State.ASKED))
+def test_retry_asks_the_last_question_of_a_saved_conversation() -> None:
+    past = saved((1, 0, message("user", "one"), State.ASKED))
     play = ready(past=past) >> RetryAsked() << Show(QuestionAsked("one", "m"))
     play.skip()
 
 
-def test_there_may_be_nothing_to_ask_again() -> None:
+def test_retry_without_a_question_is_an_error() -> None:
     nothing = Show(Notice("error", "there is no question to ask again"))
     ready() >> RetryAsked() << nothing
     ready().skip(UserSaid("hi")) >> RetryAsked() << nothing
 
 
-# ---------------------------------------------------------------------------------------- renewal
+# ------------------------------------------------------------------------------------------ renewal
 
 HOUR = SessionCreated("s", "m", seconds_left=3600.0)
 
 
-def test_a_session_is_renewed_before_it_ends() -> None:
-    play = begun().skip(ConnectionOpened())
+def test_a_session_is_renewed_before_it_expires() -> None:
+    play = started().skip(ConnectionOpened())
     play >> HOUR << [Send("rtchat_1", Configure(TEXT)), SetTimer(Timer.RENEW, 3540.0)]
     (
         play.skip(UPDATED)
         >> TimerFired(Timer.RENEW)
         << [
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
         ]
     )
 
 
-def test_a_session_is_not_renewed_in_mid_reply() -> None:
-    play = begun().skip(ConnectionOpened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
+def test_a_session_is_not_renewed_during_a_reply() -> None:
+    play = started().skip(ConnectionOpened(), HOUR, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     play.skip(UserSaid("and")) >> TimerFired(Timer.RENEW)
     play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
-    play << [Show(over), *ALL_QUIET, Show(Connecting("m")), Connect("m")]
+    play << [Show(over), *CLEAR_ALL_TIMERS, Show(Connecting("m")), Connect("m")]
     (
         play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
@@ -409,7 +411,7 @@ def test_a_session_is_not_renewed_in_mid_reply() -> None:
     play.skip()
 
 
-def test_the_end_of_the_input_needs_no_new_session() -> None:
+def test_a_session_is_not_renewed_after_the_end_of_input() -> None:
     conversation = Conversation("m", TEXT, mode=Mode.LINES)
     play = Playbook(conversation, stores_audio=True).skip(
         Started(), ConnectionOpened(), HOUR, UPDATED
@@ -417,22 +419,22 @@ def test_the_end_of_the_input_needs_no_new_session() -> None:
     play.skip(UserSaid("hi"), ReplyStarted("r1"), TimerFired(Timer.RENEW), InputEnded())
     play >> DONE << [ClearTimer(Timer.STALL), question(1, "hi", State.COMPLETED)]
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r1", timing=Timing(0.0, None, 0.0))
-    play << [Show(over), *ALL_QUIET, Stop(ExitCode.OK)]
+    play << [Show(over), *CLEAR_ALL_TIMERS, Stop(ExitCode.OK)]
 
 
 @pytest.mark.parametrize("seconds", [None, -5.0, 0.0, 90.0])
-def test_an_end_that_cannot_be_meant_or_is_near_is_not_waited_for(seconds: float | None) -> None:
-    play = begun().skip(ConnectionOpened())
+def test_an_invalid_or_near_expiry_is_ignored(seconds: float | None) -> None:
+    play = started().skip(ConnectionOpened())
     play >> SessionCreated("s", "m", seconds_left=seconds) << Send("rtchat_1", Configure(TEXT))
 
 
-def test_a_renewal_that_fails_is_a_lost_connection() -> None:
-    play = begun().skip(ConnectionOpened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
+def test_a_failed_renewal_is_a_lost_connection() -> None:
+    play = started().skip(ConnectionOpened(), HOUR, UPDATED, TimerFired(Timer.RENEW))
     (
         play
         >> LOST
         << [
-            *ALL_QUIET,
+            *CLEAR_ALL_TIMERS,
             Show(Waiting("connection lost (1006)", 0.5)),
             SetTimer(Timer.RETRY, 0.5, jitter=0.25),
         ]

@@ -1,4 +1,4 @@
-"""/raw: what comes of the events that a user writes is shown, kept and billed like all else."""
+"""/raw: responses to events that the user writes are shown, recorded and billed like others."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ SPENT = Problem(
 )
 
 
-def ready(budget: Budget = Budget(), *, stores_audio: bool = False) -> Playbook:  # noqa: B008 - a frozen value
+def ready(budget: Budget = Budget(), *, stores_audio: bool = False) -> Playbook:  # noqa: B008 - frozen
     play = Playbook(
         Conversation("m", TEXT, mode=Mode.CHAT, budget=budget), stores_audio=stores_audio
     )
@@ -100,7 +100,7 @@ def ready(budget: Budget = Budget(), *, stores_audio: bool = False) -> Playbook:
 
 
 def shown(play: Playbook, event: Event) -> list[object]:
-    """What a view is told after an event."""
+    """The updates that an event causes."""
     effects = play.conversation.handle(event)
     return [effect.update for effect in effects if isinstance(effect, Show)]
 
@@ -109,7 +109,7 @@ def info(text: str) -> Notice:
     return Notice("info", text)
 
 
-def test_a_reply_that_is_asked_for_is_a_turn_and_is_kept_without_a_question() -> None:
+def test_a_requested_response_is_recorded_as_a_turn_without_a_question() -> None:
     play = ready(COSTS, stores_audio=True) >> ASK
     play << [Show(info("sent response.create")), Show(QuestionAsked("", "m"))]
     play << [Send("rtchat_2", Raw(FIELDS)), STALL]
@@ -125,13 +125,13 @@ def test_a_reply_that_is_asked_for_is_a_turn_and_is_kept_without_a_question() ->
     assert shown(play, UsageAsked()) == [Totals(1, USAGE, 0.64)]
 
 
-def test_it_is_not_asked_for_once_the_run_has_cost_enough() -> None:
+def test_no_response_is_requested_beyond_the_budget() -> None:
     play = ready(COSTS).skip(ASK, ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=USAGE)) >> ASK
     play << Show(Notice("error", str(SPENT)))
 
 
-def test_it_waits_for_the_reply_before_it_and_can_be_stopped() -> None:
+def test_a_request_waits_for_the_previous_reply_and_can_be_cancelled() -> None:
     play = ready().skip(UserSaid("hi"), ReplyStarted("r1")) >> ASK
     play << Show(info("will be sent after this reply: response.create"))
     play.skip(ReplyEnded("r1", Status.COMPLETED), ReplyStarted("r2"))
@@ -140,21 +140,21 @@ def test_it_waits_for_the_reply_before_it_and_can_be_stopped() -> None:
     assert any(isinstance(e, Show) and isinstance(e.update, ReplyOver) for e in effects)
 
 
-def test_one_that_is_refused_ends_its_turn() -> None:
+def test_a_refused_request_ends_its_turn() -> None:
     play = ready().skip(RawSaid({**FIELDS, "event_id": "mine"}, asks=True))
     over = shown(play, ServerProblem("Not so.", event_id="mine"))[0]
     assert isinstance(over, ReplyOver)
     assert over.problem == Problem(ExitCode.REPLY, "Not so.")
 
 
-def test_one_that_is_refused_after_it_was_stopped_leaves_the_way_free() -> None:
+def test_after_a_refused_cancelled_request_the_next_question_is_asked() -> None:
     play = ready().skip(ASK, CancelPressed(), UserSaid("hi"))
     play >> ServerProblem("Not so.", event_id="rtchat_2")
     play << [ClearTimer(Timer.STALL), Show(QuestionAsked("hi", "m"))]
     play.skip()
 
 
-def test_calls_in_it_are_followed_by_a_reply_of_the_usual_kind() -> None:
+def test_tool_outputs_are_followed_by_a_standard_request() -> None:
     from rtchat.core.events import ToolFinished
     from rtchat.core.tool_calls import ToolPolicy
 
@@ -171,7 +171,7 @@ def test_calls_in_it_are_followed_by_a_reply_of_the_usual_kind() -> None:
     assert sent == [AddItem(ToolOutput("c1", "7")), CreateResponse(TEXT)]
 
 
-def test_what_the_server_replies_to_another_event_is_a_turn_too() -> None:
+def test_a_response_to_another_event_is_a_turn() -> None:
     play = ready().skip(RawSaid({"type": "x"})) >> ReplyStarted("r1")
     play << [Show(QuestionAsked("", "m")), STALL]
     play >> Delta(Channel.TEXT, "Yes?", "r1", "i") << Show(TextArrived("Yes?"))
@@ -181,7 +181,7 @@ def test_what_the_server_replies_to_another_event_is_a_turn_too() -> None:
     play >> ReplyStarted("r1")
 
 
-def test_it_is_stopped_if_the_run_has_cost_enough() -> None:
+def test_a_response_to_another_event_is_cancelled_beyond_the_budget() -> None:
     play = ready(COSTS).skip(ASK, ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=USAGE), RawSaid({"type": "x"}))
     effects = play.conversation.handle(ReplyStarted("r2"))
@@ -191,7 +191,7 @@ def test_it_is_stopped_if_the_run_has_cost_enough() -> None:
     ] == [SPENT]
 
 
-def test_it_is_not_asked_for_on_another_connection() -> None:
+def test_a_response_to_another_event_is_not_requested_again() -> None:
     play = ready().skip(RawSaid({"type": "x"}), ReplyStarted("r1"))
     lost = ConnectionLost(Problem(ExitCode.LINK, "lost"), Retry.ALWAYS)
     over = shown(play, lost)[0]
@@ -199,7 +199,7 @@ def test_it_is_not_asked_for_on_another_connection() -> None:
     assert over.reason == "connection_lost"
 
 
-def test_a_reply_to_nothing_is_billed_and_not_shown() -> None:
+def test_an_unrequested_response_is_billed_but_not_shown() -> None:
     play = ready(COSTS) >> ReplyStarted("r1")
     play >> Delta(Channel.TEXT, "Psst.", "r1", "i")
     play >> ReplyEnded("r1", Status.COMPLETED, usage=USAGE)
@@ -211,7 +211,7 @@ MESSAGE = Message("user", (Part("text", "Hi."),), "item_1")
 
 
 @pytest.mark.parametrize(
-    ("typed", "answer", "done"),
+    ("typed", "answer", "result"),
     [
         ('/raw {"type": "session.update"}', SessionUpdated("s", "m"), "session.update"),
         (
@@ -242,29 +242,29 @@ MESSAGE = Message("user", (Part("text", "Hi."),), "item_1")
         ('/raw {"type": "input_audio_buffer.clear"}', AudioCleared(), "input_audio_buffer.clear"),
     ],
 )
-def test_what_the_server_does_is_said_once(typed: str, answer: Event, done: str) -> None:
+def test_a_confirmation_is_shown_once(typed: str, answer: Event, result: str) -> None:
     raw = parse(typed)
     assert isinstance(raw, RawSaid)
     play = ready().skip(raw)
-    play >> answer << Show(info(f"done: {done}"))
+    play >> answer << Show(info(f"done: {result}"))
     play >> answer
 
 
-def test_the_program_s_own_settings_are_no_answer() -> None:
+def test_settings_of_the_program_do_not_count_as_confirmation() -> None:
     raw = RawSaid({"type": "session.update"}, answer=SessionUpdated)
     play = ready().skip(SystemSet("Be brief."), raw)
     play >> SessionUpdated("s", "m")
     play >> SessionUpdated("s", "m") << Show(info("done: session.update"))
 
 
-def test_an_error_says_which_event_it_is_about() -> None:
+def test_an_error_names_its_event() -> None:
     raw = RawSaid({"type": "session.update", "event_id": "mine"}, answer=SessionUpdated)
     play = ready().skip(raw) >> ServerProblem("No.", event_id="mine")
     play << Show(Notice("error", "the server refused session.update: No."))
     play >> SessionUpdated("s", "m")
 
 
-def test_the_user_can_answer_a_call_that_is_not_available() -> None:
+def test_the_user_can_send_the_output_of_an_unavailable_call() -> None:
     play = ready().skip(UserSaid("hi"), ReplyStarted("r1"))
     call = ToolCall("f", "c1", "{}")
     play.skip(ReplyEnded("r1", Status.COMPLETED, items=(call,)))
@@ -276,7 +276,7 @@ def test_the_user_can_answer_a_call_that_is_not_available() -> None:
     assert sent == [Raw(FIELDS)]
 
 
-def test_a_turn_without_a_question_is_read_again() -> None:
+def test_a_turn_without_a_question_is_restored() -> None:
     reply = Message("assistant", (Part("text", "Raw."),))
     question = Message("user", (Part("text", "hi"),))
     entries = (
@@ -285,23 +285,23 @@ def test_a_turn_without_a_question_is_read_again() -> None:
         Entry(1, 2, reply, State.COMPLETED),
         Entry(2, 1, reply, State.COMPLETED),
     )
-    minutes = ConversationLog(StoredConversation(1, "", 0.0, 0.0, "m", 2, entries))
-    assert minutes.items == [question, reply, reply, reply]
-    assert minutes.last is not None
-    assert (minutes.last.turn, minutes.last.entries) == (1, 3)
-    assert minutes.enter("next").turn == 3
+    log = ConversationLog(StoredConversation(1, "", 0.0, 0.0, "m", 2, entries))
+    assert log.items == [question, reply, reply, reply]
+    assert log.last is not None
+    assert (log.last.turn, log.last.entries) == (1, 3)
+    assert log.enter("next").turn == 3
 
 
-def test_the_end_of_input_waits_for_it() -> None:
+def test_the_end_of_input_waits_for_the_response() -> None:
     play = ready().skip(ASK) >> InputEnded()
     play.end()
 
 
-# ------------------------------------------------------------------------------------- the program
+# -------------------------------------------------------------------------------------- the program
 
 
-class Workbench:
-    """A server that does what a developer tries."""
+class DeveloperServer:
+    """A server for the events that a developer may try."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -351,7 +351,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
     config = tmp_path / "config.toml"
     config.write_text("[prices.m]\ninput = 4\noutput = 24\n")
     program.environ["RTCHAT_CONFIG"] = str(config)
-    with background(lambda: sockets(Workbench().talk)) as url:
+    with background(lambda: sockets(DeveloperServer().talk)) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 
@@ -363,7 +363,7 @@ def terminal(program: Program) -> Terminal:
     return terminal
 
 
-def test_a_conversation_without_a_question_is_kept(terminal: Terminal, program: Program) -> None:
+def test_a_conversation_without_a_question_is_saved(terminal: Terminal, program: Program) -> None:
     terminal.types('/raw {"type": "response.create"}\r')
     terminal.shows("Asked.", "first token", PROMPT)
     terminal.types("\x04")
@@ -373,7 +373,7 @@ def test_a_conversation_without_a_question_is_kept(terminal: Terminal, program: 
     assert program.run("once", "--continue", "more").text == "Asked.\n"
 
 
-def test_replies_to_raw_events_are_seen_stopped_and_paid(terminal: Terminal) -> None:
+def test_responses_to_raw_events_are_shown_cancelled_and_billed(terminal: Terminal) -> None:
     terminal.types('/raw {"type": "session.update", "session": {"speed": 2}}\r')
     terminal.shows("the server refused session.update: No speed.")
     terminal.types('/raw {"type": "response.create"}\r')

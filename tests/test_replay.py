@@ -1,6 +1,6 @@
-"""Recordings shown again, and what the program says that it would have done.
+"""Replaying and checking recordings.
 
-The real ones are not part of the project; tests of them are skipped where they are not.
+Tests of real recordings, which are not part of the project, are skipped if there are none.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def replayed(program: Program, *options: str) -> Ran:
 
 
 def checked(program: Program) -> list[str]:
-    """What `--check` says, without its first line."""
+    """The report of `--check` without its first line."""
     return replayed(program, "--check").text.splitlines()[1:]
 
 
@@ -73,7 +73,7 @@ def checked(program: Program) -> list[str]:
     "question",
     ["hi", "odd", "long", "broken", "limit", "cut", "refuse", "soon", "again"],
 )
-def test_a_reply_is_the_same_byte_for_byte(program: Program, question: str) -> None:
+def test_a_replayed_reply_is_identical(program: Program, question: str) -> None:
     first = program.run("once", question, "--trace", "trace.jsonl")
     again = replayed(program, "--speed", "inf")
     assert first.out == again.out
@@ -81,7 +81,7 @@ def test_a_reply_is_the_same_byte_for_byte(program: Program, question: str) -> N
     assert "Traceback" not in again.err
 
 
-def test_a_conversation_is_the_same_byte_for_byte(program: Program) -> None:
+def test_a_replayed_conversation_is_identical(program: Program) -> None:
     lines = b"hi\ncut\nbroken\nagain\nlimit\nsoon\nodd\n"
     first = program.run("talk", "--trace", "trace.jsonl", stdin=lines)
     again = replayed(program, "--speed", "inf")
@@ -94,31 +94,31 @@ def test_a_conversation_is_the_same_byte_for_byte(program: Program) -> None:
 SYMBOL = "›"  # noqa: RUF001 - as at the prompt
 
 
-def test_what_is_beside_a_reply_is_shown_again(program: Program) -> None:
+def test_the_question_and_statistics_are_shown(program: Program) -> None:
     first = program.run("once", "hi", "--trace", "trace.jsonl")
     again = replayed(program, "--speed", "inf")
     question, stats = again.err.splitlines()
     assert question == f"{SYMBOL} hi"
-    digits = re.compile(r"\d\.\d+ s")  # the recording began a moment before the connection
+    digits = re.compile(r"\d\.\d+ s")  # the recording begins before the connection
     assert digits.sub("", stats) == digits.sub("", first.err.rstrip())
     assert replayed(program, "--speed", "inf", "--quiet").err == ""
 
 
 @pytest.mark.parametrize(("seconds", "speed"), [(1.0, "1"), (100.0, "100"), (1e6, "inf")])
-def test_the_pace_is_the_recorded_one(program: Program, seconds: float, speed: str) -> None:
+def test_a_replay_has_the_recorded_pace(program: Program, seconds: float, speed: str) -> None:
     _write(program.home / "trace.jsonl", *_turn(0.0, seconds))
     began = time.monotonic()
     assert replayed(program, "--speed", speed).text == "Hello.\n"
     assert time.monotonic() - began >= seconds / float(speed)
 
 
-def test_a_users_pause_is_cut_short(program: Program) -> None:
+def test_long_pauses_between_turns_are_shortened(program: Program) -> None:
     _write(program.home / "trace.jsonl", *_turn(0.0, 0.0), *_turn(100_000.0, 0.0)[3:])
     assert replayed(program, "--speed", "100").text == "Hello.\nHello.\n"
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "nan", "fast"])
-def test_a_speed_that_is_none(program: Program, speed: str) -> None:
+def test_an_invalid_speed_is_a_usage_error(program: Program, speed: str) -> None:
     _write(program.home / "trace.jsonl", *_turn(0.0, 0.0))
     ran = replayed(program, "--speed", speed)
     assert (ran.code, ran.out) == (2, b"")
@@ -131,13 +131,13 @@ def test_a_recording_can_come_from_a_pipe(program: Program) -> None:
     assert program.run("replay", "-", stdin=trace).text == "Hello there.\n"
 
 
-def test_a_recording_needs_no_key_and_no_server(tmp_path: Path) -> None:
+def test_a_replay_needs_no_key_and_no_server(tmp_path: Path) -> None:
     _write(tmp_path / "trace.jsonl", *_turn(0.0, 0.0))
     ran = replayed(Program(tmp_path))
     assert (ran.code, ran.text) == (0, "Hello.\n")
 
 
-def test_what_is_no_recording_is_wrong_usage(program: Program) -> None:
+def test_an_invalid_recording_is_a_usage_error(program: Program) -> None:
     (program.home / "trace.jsonl").write_text("hello\n")
     for options in ((), ("--check",)):
         ran = replayed(program, *options)
@@ -148,7 +148,7 @@ def test_what_is_no_recording_is_wrong_usage(program: Program) -> None:
         )
 
 
-def test_the_recording_of_a_program_that_was_killed(program: Program) -> None:
+def test_an_incomplete_recording_can_be_replayed(program: Program) -> None:
     with program.start("once", "forever", "--trace", "trace.jsonl", "--no-stdin") as process:
         assert process.stdout is not None
         process.stdout.read(50)
@@ -164,7 +164,7 @@ def test_the_recording_of_a_program_that_was_killed(program: Program) -> None:
     assert replayed(program, "--check").code == 1
 
 
-def test_a_reader_that_goes_away_is_quiet(program: Program) -> None:
+def test_a_closed_output_pipe_ends_the_replay_quietly(program: Program) -> None:
     _write(program.home / "trace.jsonl", *_turn(0.0, 0.0, "word\n" * 100_000))
     ran = program.shell("rtchat replay trace.jsonl | head -1; exit ${PIPESTATUS[0]}")
     assert (ran.code, ran.text) == (141, "word\n")
@@ -173,7 +173,7 @@ def test_a_reader_that_goes_away_is_quiet(program: Program) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("option", ["--plain", "--check"])
-def test_an_output_that_is_full(program: Program, option: str) -> None:
+def test_a_full_disk_is_reported(program: Program, option: str) -> None:
     _write(program.home / "trace.jsonl", *_turn(0.0, 0.0))
     ran = program.shell(f"rtchat replay trace.jsonl {option} >/dev/full")
     assert ran.code == 6
@@ -181,7 +181,7 @@ def test_an_output_that_is_full(program: Program, option: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it(program: Program, number: int, code: int) -> None:
+def test_a_signal_ends_the_replay(program: Program, number: int, code: int) -> None:
     _write(program.home / "trace.jsonl", *_turn(0.0, 0.1), *_turn(0.2, 1000.0)[3:])
     with program.start("replay", "trace.jsonl") as process:
         assert process.stdout is not None
@@ -195,17 +195,17 @@ def test_a_signal_ends_it(program: Program, number: int, code: int) -> None:
 # ------------------------------------------------------------------------------------- the terminal
 
 
-class _Replaying(Program):
-    """`Terminal` runs `talk`; this one is shown a recording."""
+class _ReplayProgram(Program):
+    """Runs `replay` in place of `talk`."""
 
     def command(self, *arguments: str) -> list[str]:
         assert arguments[0] == "talk"
         return super().command("replay", *arguments[1:])
 
 
-def test_on_a_terminal_it_looks_like_a_conversation(tmp_path: Path) -> None:
+def test_a_replay_on_a_terminal_looks_like_a_conversation(tmp_path: Path) -> None:
     _write(tmp_path / "trace.jsonl", *_turn(0.5, 0.5, "Some **bold** text.\n\n- a list\n"))
-    terminal = Terminal(_Replaying(tmp_path), ["trace.jsonl"], {})
+    terminal = Terminal(_ReplayProgram(tmp_path), ["trace.jsonl"], {})
     terminal.shows(f"{SYMBOL} hello", "╭─ m ", "Ctrl-C stops")
     terminal.shows("Some bold text.", "• a list", "m · first token 0.5")
     assert terminal.ends() == 0
@@ -216,7 +216,7 @@ def test_on_a_terminal_it_looks_like_a_conversation(tmp_path: Path) -> None:
 
 def test_ctrl_c_restores_the_terminal(tmp_path: Path) -> None:
     _write(tmp_path / "trace.jsonl", *_turn(0.0, 1000.0))
-    terminal = Terminal(_Replaying(tmp_path), ["trace.jsonl"], {})
+    terminal = Terminal(_ReplayProgram(tmp_path), ["trace.jsonl"], {})
     terminal.shows("Ctrl-C stops")
     assert terminal.screen.cursor.hidden
     terminal.types("\x03")
@@ -228,7 +228,7 @@ def test_ctrl_c_restores_the_terminal(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------- checking
 
 
-def test_a_sound_recording(program: Program) -> None:
+def test_a_recording_without_problems(program: Program) -> None:
     program.run("once", "hi", "--system", "Be brief.", "--trace", "trace.jsonl")
     ran = replayed(program, "--check")
     head, ready, question, reply, summary = ran.text.splitlines()
@@ -258,10 +258,10 @@ def test_a_sound_recording(program: Program) -> None:
         ("hi\nbroken\nsoon\ncut\nagain", "question: again", "replies: 5, completed: 3"),
     ],
 )
-def test_what_the_program_did_it_would_do(
+def test_a_replay_sends_what_was_sent(
     program: Program, lines: str, reply: str, summary: str
 ) -> None:
-    """Whatever goes wrong: what was sent is what would be."""
+    """The replay sends what was sent, whatever goes wrong."""
     program.run("talk", "--trace", "trace.jsonl", stdin=f"{lines}\n".encode())
     found = checked(program)
     assert any(reply in line for line in found), found
@@ -269,7 +269,7 @@ def test_what_the_program_did_it_would_do(
     assert found[-1].endswith("passed over: 0, sent otherwise: 0")
 
 
-def test_a_conversation_that_goes_on_from_a_kept_one(program: Program) -> None:
+def test_a_recording_of_a_continued_conversation(program: Program) -> None:
     program.run("once", "hi")
     program.run("once", "--continue", "hi again", "--trace", "trace.jsonl")
     ran = replayed(program, "--check")
@@ -278,13 +278,13 @@ def test_a_conversation_that_goes_on_from_a_kept_one(program: Program) -> None:
     assert ran.text.endswith("sent otherwise: 0\n")
 
 
-def test_several_sessions_without_what_the_user_did(program: Program) -> None:
-    """Why there was another one is not known, but what was asked and answered is."""
+def test_several_sessions_without_local_events(program: Program) -> None:
+    """The reasons for new sessions are not known, but the questions and replies are."""
     _write(
         program.home / "trace.jsonl",
         *_turn(0.0, 0.0),
         *_turn(1.0, 0.0, question="something else"),
-        *_hello(2.0, model="n"),
+        *_session_start(2.0, model="n"),
         *(_sent(_item(*item)) for item in (("user", "something else"), ("assistant", "Hello."))),
         *_turn(3.0, 0.0)[3:],
         *_failed(4.0),
@@ -298,7 +298,7 @@ def test_several_sessions_without_what_the_user_did(program: Program) -> None:
     assert "replies: 5, completed: 4, passed over: 0, sent otherwise: 0" in checked(program)[-1]
 
 
-def test_a_reply_that_was_stopped(program: Program) -> None:
+def test_a_stopped_reply(program: Program) -> None:
     with program.start("once", "forever", "--trace", "trace.jsonl", "--no-stdin") as process:
         assert process.stdout is not None
         process.stdout.read(50)
@@ -310,7 +310,7 @@ def test_a_reply_that_was_stopped(program: Program) -> None:
     assert ran.text.endswith("sent otherwise: 0\n")
 
 
-def test_what_the_words_of_a_loss_say(program: Program) -> None:
+def test_reasons_of_lost_connections_are_reported(program: Program) -> None:
     lost = {"t": 0.0, "direction": "lost", "raw": "nothing listens at a.example"}
     _write(program.home / "trace.jsonl", lost, *_turn(1.0, 0.0), lost)
     lines = checked(program)
@@ -324,10 +324,10 @@ def test_what_the_words_of_a_loss_say(program: Program) -> None:
     ]
 
 
-def test_what_is_unknown_has_a_line_number(program: Program) -> None:
+def test_unknown_events_have_line_numbers(program: Program) -> None:
     _write(
         program.home / "trace.jsonl",
-        *_hello(0.0),
+        *_session_start(0.0),
         _received({"type": "response.sung", "note": "a\x1b[31m"}),
         {"t": 0.0, "direction": "received", "raw": "<html>\x1b"},
         _received({"type": "rate_limits.updated", "rate_limits": 5}),
@@ -346,12 +346,12 @@ def test_what_is_unknown_has_a_line_number(program: Program) -> None:
     ]
 
 
-def test_what_others_send(program: Program) -> None:
-    """Without local events only what no server takes is reported."""
+def test_events_sent_by_other_programs(program: Program) -> None:
+    """Without local events, only invalid events are reported."""
     item = _item("user", "hello")
     _write(
         program.home / "trace.jsonl",
-        *_hello(0.0),
+        *_session_start(0.0),
         _sent(item | {"item": item["item"] | {"id": "i1"}}),
         *(_sent({"type": "input_audio_buffer.clear"}) for _ in range(3)),
         _sent({"type": "response.create"}),
@@ -373,8 +373,8 @@ def test_what_others_send(program: Program) -> None:
     ]
 
 
-def told(*lines: Line) -> list[str]:
-    """What `--check` says of these lines, without its first line and the summary."""
+def checked_lines(*lines: Line) -> list[str]:
+    """The report of `--check` on these lines, without its first line and the summary."""
     events = [
         Recorded(number, line["t"], line["direction"], line["data"])
         for number, line in enumerate(lines, start=1)
@@ -386,18 +386,18 @@ def told(*lines: Line) -> list[str]:
 _HEARD = "conversation.item.input_audio_transcription.completed"
 
 
-def test_a_voice_is_heard(program: Program) -> None:
-    """A reply that nobody asked for is one to what was said; its words may come late."""
+def test_spoken_turns_without_local_events(program: Program) -> None:
+    """An unrequested response is a reply to speech, whose transcript may come late."""
     heard = _received({"type": _HEARD, "item_id": "u", "transcript": "What is the time?"})
     begun, *rest = _answer(0.0, 0.0, "It is noon.")
     commit = _sent({"type": "input_audio_buffer.commit"})
     output = {"type": "function_call_output", "call_id": "c", "output": "x"}
     add = _sent({"type": "conversation.item.create", "item": output})
-    picture = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    part = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
     image = _item("user", "")
-    image["item"]["content"] = [picture]
-    assert told(
-        *_hello(0.0),
+    image["item"]["content"] = [part]
+    assert checked_lines(
+        *_session_start(0.0),
         *(heard, begun, *rest),
         *(begun, heard, *rest),
         *(commit, _sent(_ASK), *_answer(1.0, 0.0, "One.")),
@@ -422,7 +422,7 @@ def test_a_voice_is_heard(program: Program) -> None:
 
 def test_a_transcription_without_local_events(program: Program) -> None:
     session = {"type": "transcription", "id": "s", "model": "w"}
-    assert told(
+    assert checked_lines(
         _received({"type": "session.created", "session": session}),
         _sent({"type": "session.update", "session": {"type": "transcription"}}),
         _received({"type": "session.updated", "session": session}),
@@ -435,12 +435,14 @@ def test_a_transcription_without_local_events(program: Program) -> None:
     ) == ["ready: w", "reply completed · 14 characters · w · first token 0.00 s · 0.0 s"]
 
 
-def test_a_limit_that_was_waited_for(program: Program) -> None:
+def test_a_wait_for_a_rate_limit_without_local_events(program: Program) -> None:
     error = {"code": "rate_limit_exceeded", "message": "Please try again in 0.5s."}
     done = {"id": "r", "status": "failed", "status_details": {"error": error}}
     limited = _received({"type": "response.done", "response": done})
     ask = (_sent(_item("user", "hello")), _sent(_ASK))
-    assert told(*_hello(0.0), *ask, limited, _sent(_ASK), *_answer(0.0, 0.0, "Hello.")) == [
+    assert checked_lines(
+        *_session_start(0.0), *ask, limited, _sent(_ASK), *_answer(0.0, 0.0, "Hello.")
+    ) == [
         "ready: m",
         "question: hello",
         "rate limit; retrying in 0.5 s",
@@ -450,18 +452,18 @@ def test_a_limit_that_was_waited_for(program: Program) -> None:
 
 def test_an_event_with_many_unknown_fields(program: Program) -> None:
     odd = {f"field_{number}": 1 for number in range(25)}
-    assert told(*_hello(0.0), _sent(_ASK | odd)) == [
+    assert checked_lines(*_session_start(0.0), _sent(_ASK | odd)) == [
         "ready: m",
         "sent response.create: no event of the API",
     ]
 
 
 def test_an_error_finds_the_command_that_caused_it(program: Program) -> None:
-    """The ids are those of whoever sent them."""
+    """An error refers to a command by the id in the recording."""
     error = {"type": "error", "error": {"message": "Not that.", "event_id": "theirs"}}
     _write(
         program.home / "trace.jsonl",
-        *_hello(0.0),
+        *_session_start(0.0),
         _sent(_item("user", "hello")),
         _sent(_ASK | {"event_id": "theirs"}),
         _received(error),
@@ -469,12 +471,12 @@ def test_an_error_finds_the_command_that_caused_it(program: Program) -> None:
     assert "    6  reply failed · 0 characters · Not that." in checked(program)
 
 
-def test_a_question_that_is_refused(program: Program) -> None:
-    """The reply to it begins all the same, and is not to another question."""
+def test_a_refused_question(program: Program) -> None:
+    """The response to it, which begins anyway, does not answer another question."""
     error = {"type": "error", "error": {"message": "Not that.", "event_id": "theirs"}}
     _write(
         program.home / "trace.jsonl",
-        *_hello(0.0),
+        *_session_start(0.0),
         _sent(_item("user", "hello") | {"event_id": "theirs"}),
         _sent(_ASK),
         _received(error),
@@ -493,7 +495,7 @@ def test_a_question_that_is_refused(program: Program) -> None:
     ]
 
 
-# -------------------------------------------------------------------------------- real, and strange
+# ---------------------------------------------------------------------- real and damaged recordings
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl")) or ["none"]
 
@@ -522,8 +524,8 @@ def _spoken(response: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_recording_is_too_strange(seed: int) -> None:
-    """Lines lost, doubled, exchanged and turned around."""
+def test_damaged_recordings_can_be_replayed(seed: int) -> None:
+    """Lines are missing, repeated, reordered or changed."""
     rng = random.Random(seed)
     lines = [*_turn(0.0, 0.1), *_turn(1.0, 0.1), *_failed(2.0), *_turn(3.0, 0.1)]
     lines.append({"t": 3.5, "direction": "lost", "raw": "gone"})
@@ -536,7 +538,7 @@ def test_no_recording_is_too_strange(seed: int) -> None:
                 number,
                 None,
                 line["direction"] if rng.random() < 0.9 else rng.choice(("sent", "received")),
-                _mangled(line.get("data", line.get("raw")), rng),
+                _damaged(line.get("data", line.get("raw")), rng),
             )
             for number, line in enumerate(lines, start=1)
         ]
@@ -544,7 +546,7 @@ def test_no_recording_is_too_strange(seed: int) -> None:
         report(Recording("", events))
 
 
-def _mangled(data: Any, rng: random.Random) -> Any:
+def _damaged(data: Any, rng: random.Random) -> Any:
     if rng.random() < 0.9 or not isinstance(data, dict):
         return data
     junk: Any = rng.choice((None, 5, "x", [], {}, [{}]))
@@ -577,7 +579,7 @@ def _item(role: str, text: str) -> Line:
     return {"type": "conversation.item.create", "item": item}
 
 
-def _hello(t: float, *, model: str = "m") -> list[Line]:
+def _session_start(t: float, *, model: str = "m") -> list[Line]:
     session = {"type": "realtime", "id": "s", "model": model}
     options = {"type": "realtime", "output_modalities": ["text"]}
     return [
@@ -599,9 +601,9 @@ def _answer(t: float, seconds: float, text: str) -> list[Line]:
 
 
 def _turn(t: float, seconds: float, text: str = "Hello.", *, question: str = "hello") -> list[Line]:
-    """A session with a question and its answer, `seconds` later."""
+    """A session with a question, and its reply `seconds` later."""
     ask = [_sent(_item("user", question), t), _sent(_ASK, t)]
-    return [*_hello(t), *ask, *_answer(t, seconds, text)]
+    return [*_session_start(t), *ask, *_answer(t, seconds, text)]
 
 
 def _failed(t: float) -> list[Line]:

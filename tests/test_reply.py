@@ -1,4 +1,4 @@
-"""One reply as it arrives: in order, in full, and nothing twice."""
+"""The text of one response: in order, complete and without repetition."""
 
 from __future__ import annotations
 
@@ -45,48 +45,48 @@ def _feed(reply: Reply, event: Event) -> str:
 
 
 def _shown(events: Sequence[Event], items: Sequence[Item] = ()) -> tuple[list[str], str]:
-    """What is shown after each event and at the end, and the text of it all."""
+    """The text shown after each event and at the end, and the whole text."""
     reply = Reply("r")
     pieces = [_feed(reply, event) for event in events]
     return [*pieces, reply.finish(items)], reply.text
 
 
 _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
-    "deltas are shown as they come": (
+    "deltas are shown as they arrive": (
         [_delta("Hel"), _delta("lo"), _done("Hello"), _part("Hello")],
         [_message("a", "Hello")],
         ["Hel", "lo", "", "", ""],
         "Hello",
     ),
-    "deltas alone": ([_delta("Hel"), _delta("lo")], [], ["Hel", "lo", ""], "Hello"),
-    "the done alone": ([_done("Hello")], [], ["Hello", ""], "Hello"),
-    "the finished part alone": ([_part("Hello")], [], ["Hello", ""], "Hello"),
-    "the end alone": ([], [_message("a", "Hello")], ["Hello"], "Hello"),
-    "what the done has beyond the deltas": (
+    "only deltas": ([_delta("Hel"), _delta("lo")], [], ["Hel", "lo", ""], "Hello"),
+    "only the done event": ([_done("Hello")], [], ["Hello", ""], "Hello"),
+    "only the finished part": ([_part("Hello")], [], ["Hello", ""], "Hello"),
+    "only the end": ([], [_message("a", "Hello")], ["Hello"], "Hello"),
+    "the done event completes the deltas": (
         [_delta("Hel"), _done("Hello")],
         [],
         ["Hel", "lo", ""],
         "Hello",
     ),
-    "what the end has beyond the deltas": (
+    "the end completes the deltas": (
         [_delta("Hel")],
         [_message("a", "Hello")],
         ["Hel", "lo"],
         "Hello",
     ),
-    "the done outranks the deltas": (
+    "the done event takes precedence over the deltas": (
         [_delta("Hallo"), _done("Hello")],
         [],
         ["Hallo", "", ""],
         "Hello",
     ),
-    "an empty done takes nothing back": (
+    "an empty done event removes nothing": (
         [_delta("Hello"), _done(""), _part("")],
         [_message("a", "")],
         ["Hello", "", "", ""],
         "Hello",
     ),
-    "a piece after the whole is not shown again": (
+    "a delta after the done event is ignored": (
         [_delta("Hel"), _done("Hello"), _delta("lo")],
         [],
         ["Hel", "lo", "", ""],
@@ -104,25 +104,25 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["one", "", "\n\ntwo", ""],
         "one\n\ntwo",
     ),
-    "a part that nobody finishes holds the next until the end": (
+    "an unfinished part holds back the next until the end": (
         [_delta("one"), _delta("two", "b")],
         [],
         ["one", "", "\n\ntwo"],
         "one\n\ntwo",
     ),
-    "an empty part leaves no gap": (
+    "an empty part adds no separator": (
         [_delta("", "a"), _done("", "a"), _delta("two", "b")],
         [],
         ["", "", "two", ""],
         "two",
     ),
-    "ids that changed on the way": (
+    "ids that change at the end": (
         [_delta("Hello", "a"), _done("Hello", "a")],
         [_message("other", "Hello")],
         ["Hello", "", ""],
         "Hello",
     ),
-    "the same words in two messages": (
+    "the same text in two messages": (
         [],
         [_message("a", "Yes."), _message("b", "Yes.")],
         ["Yes.\n\nYes."],
@@ -141,7 +141,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["Hel", "", "lo", "", "", "", ""],
         "Hello",
     ),
-    "a finished part that lacks the part": (
+    "a finished part without its text": (
         [
             PartDone("r", "a", 0, 0, Part("text")),
             _delta("Hel", channel=Channel.TRANSCRIPT),
@@ -152,7 +152,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["", "Hel", "", "lo", ""],
         "Hello",
     ),
-    "a part is either written or spoken": (
+    "a part is either text or audio": (
         [
             _delta("Hello"),
             _delta("Hello", channel=Channel.TRANSCRIPT),
@@ -162,7 +162,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         ["Hello", "", "", ""],
         "Hello",
     ),
-    "what is not the reply's text": (
+    "other texts and items are ignored": (
         [_delta("{}", channel=Channel.ARGUMENTS), _done("x", channel=Channel.HEARD)],
         [
             Message("user", (Part("text", "hi"),), "u"),
@@ -184,7 +184,7 @@ def test_a_reply(events: list[Event], items: list[Item], pieces: list[str], text
     assert _shown(events, items) == (pieces, text)
 
 
-def test_calls_are_what_the_end_reports() -> None:
+def test_calls_are_taken_from_the_end() -> None:
     reply = Reply()
     first, second = ToolCall("now", "c1", "{}"), ToolCall("then", "c2", "{}")
     assert reply.finish([first, _message("a", "One moment."), second]) == "One moment."
@@ -199,23 +199,23 @@ def test_the_text_so_far() -> None:
 
 
 _TEXT = st.text(alphabet="ab \n", min_size=1, max_size=12)
-_PLACES = st.lists(st.integers(0, 20), max_size=4)
+_CUTS = st.lists(st.integers(0, 20), max_size=4)
 
 
 @st.composite
 def _interleaved(draw: st.DrawFn) -> tuple[list[str], list[Event]]:
-    """Texts that differ, and their deltas in any order that keeps each part's own."""
+    """Different texts and their deltas, interleaved in any order that keeps that of each part."""
     texts = draw(st.lists(_TEXT, min_size=1, max_size=3, unique=True))
     queues: list[list[Event]] = []
     for number, text in enumerate(texts):
         item = f"i{number}"
-        events: list[Event] = [_delta(piece, item) for piece in cut(text, draw(_PLACES))]
+        events: list[Event] = [_delta(piece, item) for piece in cut(text, draw(_CUTS))]
         if draw(st.booleans()):
             events.append(_done(text, item))
         if draw(st.booleans()):
             events.append(_part(draw(st.sampled_from(["", text])), item))
         queues.append(events)
-    # Each part begins after the one before it: that is what gives them an order.
+    # The parts begin in order, which determines the order of the texts.
     out = [queue.pop(0) for queue in queues]
     while any(queues):
         queue = draw(st.sampled_from([queue for queue in queues if queue]))
@@ -224,17 +224,17 @@ def _interleaved(draw: st.DrawFn) -> tuple[list[str], list[Event]]:
 
 
 @given(_interleaved(), st.booleans())
-def test_it_does_not_matter_how_a_text_was_cut_and_mixed(
-    mixed: tuple[list[str], list[Event]], reported: bool
+def test_the_text_does_not_depend_on_how_deltas_are_cut_and_interleaved(
+    interleaved: tuple[list[str], list[Event]], reported: bool
 ) -> None:
-    texts, events = mixed
+    texts, events = interleaved
     items = [_message(f"i{number}", text) for number, text in enumerate(texts)] if reported else []
     pieces, text = _shown(events, items)
     assert "".join(pieces) == text == "\n\n".join(texts)
 
 
 @given(st.lists(_TEXT, min_size=1, max_size=3, unique=True), st.data())
-def test_what_was_lost_on_the_way_comes_at_the_end(texts: list[str], data: st.DataObject) -> None:
+def test_missing_text_is_added_at_the_end(texts: list[str], data: st.DataObject) -> None:
     parts = list(enumerate(texts))
     arrived = data.draw(st.integers(0, len(parts)))
     events: list[Event] = [
@@ -245,7 +245,7 @@ def test_what_was_lost_on_the_way_comes_at_the_end(texts: list[str], data: st.Da
     assert "".join(pieces) == text == "\n\n".join(texts)
 
 
-def test_a_character_cut_in_half_between_deltas_is_whole() -> None:
+def test_a_character_split_between_deltas_is_joined() -> None:
     reply = Reply()
     shown = [reply.add(_delta(text)) for text in ("a \ud83d", "\ude00 b", "\ude00", "c\ud83d")]
     assert shown == ["a ", "\U0001f600 b", "\ufffd", "c"]
@@ -253,7 +253,7 @@ def test_a_character_cut_in_half_between_deltas_is_whole() -> None:
     assert reply.text == "a \U0001f600 b\ufffdc"
 
 
-def test_what_is_held_back_is_shown_once_it_is_known_to_be_no_key() -> None:
+def test_held_back_text_is_shown_once_it_is_known_not_to_be_a_key() -> None:
     def held(text: str, held: str) -> Delta:
         return Delta(Channel.TEXT, text, "r", "a", held=held)
 

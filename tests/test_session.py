@@ -1,4 +1,4 @@
-"""The shell: effects are performed, whatever happens becomes an event, nothing is left running."""
+"""Sessions: effects are performed, events are posted, and nothing is left running."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from tests.scripted import (
 )
 
 
-def asks(*questions: str) -> Source:
+def asking(*questions: str) -> Source:
     async def source(post: Post) -> None:
         for question in questions:
             post(UserSaid(question))
@@ -109,25 +109,25 @@ def notices(view: Screen) -> list[Notice]:
 def test_a_question_is_answered_and_the_connection_closed() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hel", "lo")))
     view = Screen()
-    assert asyncio.run(make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert asyncio.run(make(server, view).run(asking("hi"))) is ExitCode.OK
     assert texts(view) == "Hello"
     assert server.links[0].closed
     assert view.closed
     server.check_used_up()
 
 
-def test_a_lost_question_is_asked_again_on_a_new_connection() -> None:
+def test_an_unanswered_question_is_resent_on_a_new_connection() -> None:
     server = ScriptedServer(
         (*HELLO, *QUESTION, End(1006)),
         (*HELLO, *QUESTION, *answer("Hello")),
     )
     view = Screen()
-    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.OK
     assert texts(view) == "Hello"
     server.check_used_up()
 
 
-def test_a_question_that_takes_long_to_be_sent_is_no_silence_of_the_server() -> None:
+def test_slow_sending_does_not_count_as_silence_of_the_server() -> None:
     appends = (Expect("input_audio_buffer.append", 20.0),) * 6
     said = (*appends, Expect("input_audio_buffer.commit"), Expect("response.create"))
     server = ScriptedServer((*HELLO, *said, *answer("Hello")))
@@ -142,22 +142,22 @@ def test_a_question_that_takes_long_to_be_sent_is_no_silence_of_the_server() -> 
     server.check_used_up()
 
 
-def test_a_frame_that_cannot_be_read_is_passed_over() -> None:
+def test_an_unreadable_frame_is_ignored() -> None:
     odd = (Emit("{"), Emit(b"\x00"), Emit("[]"), Emit({"type": "x.new"}))
     server = ScriptedServer((*HELLO, *QUESTION, *odd, *answer("Hello")))
     view = Screen()
-    assert asyncio.run(make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert asyncio.run(make(server, view).run(asking("hi"))) is ExitCode.OK
     assert [notice.level for notice in notices(view)] == ["detail"] * 4
     assert texts(view) == "Hello"
 
 
-def test_a_key_that_the_server_quotes_is_taken_out() -> None:
+def test_a_key_quoted_by_the_server_is_removed() -> None:
     seen: list[tuple[str, JsonObject | str | LocalEvent]] = []
     bad = Emit({"type": "error", "error": {"message": "bad sk-secret"}})
     server = ScriptedServer((*HELLO, *QUESTION, bad, Emit("sk-secret"), *answer("sk-secret")))
     view = Screen()
     session = make(server, view, taps=(lambda way, data, _: seen.append((way, data)),))
-    asyncio.run(session.run(asks("hi")))
+    asyncio.run(session.run(asking("hi")))
     assert "sk-secret" not in repr(view.updates) + repr(seen)
     assert notices(view)[0] == Notice("error", "the server reports: bad [key]")
 
@@ -170,7 +170,7 @@ def test_taps_see_both_directions() -> None:
         seen.append(f"{direction} {data if isinstance(data, str) else name}".strip())
 
     server = ScriptedServer((*HELLO, *QUESTION, Emit("?"), *answer()))
-    asyncio.run(make(server, Screen(), taps=(tap,)).run(asks("hi")))
+    asyncio.run(make(server, Screen(), taps=(tap,)).run(asking("hi")))
     assert seen == [
         "local Started",
         "local UserSaid",
@@ -197,12 +197,12 @@ def test_taps_see_both_directions() -> None:
         ({"type": "realtime"}, Dialect.BETA, "modalities"),
     ],
 )
-def test_the_dialect_is_read_from_the_session_unless_it_is_forced(
+def test_the_dialect_is_that_of_the_session_unless_forced(
     session: JsonObject, forced: Dialect | None, text_type: str
 ) -> None:
     created = Emit({"type": "session.created", "session": session})
     server = ScriptedServer((created, *HELLO[1:], *QUESTION, *answer()))
-    asyncio.run(make(server, Screen(), dialect=forced).run(asks("hi")))
+    asyncio.run(make(server, Screen(), dialect=forced).run(asking("hi")))
     sent = server.links[0].sent[0]["session"]
     assert isinstance(sent, dict)
     assert text_type in sent
@@ -210,7 +210,7 @@ def test_the_dialect_is_read_from_the_session_unless_it_is_forced(
     assert response == {text_type: ["text"]}
 
 
-def test_a_reader_that_went_away_cancels_the_reply() -> None:
+def test_a_closed_output_pipe_cancels_the_reply() -> None:
     class Gone(Screen):
         def show(self, update: Update) -> None:
             super().show(update)
@@ -221,12 +221,12 @@ def test_a_reader_that_went_away_cancels_the_reply() -> None:
         (*HELLO, *QUESTION, *answer("Hel", ends=False), Expect("response.cancel"))
     )
     view = Gone()
-    assert asyncio.run(make(server, view).run(asks("hi"))) is ExitCode.PIPE
+    assert asyncio.run(make(server, view).run(asking("hi"))) is ExitCode.PIPE
     assert notices(view) == []
     server.check_used_up()
 
 
-def test_a_full_disk_is_said_and_ends_the_program() -> None:
+def test_a_full_disk_is_reported_and_ends_the_program() -> None:
     class Full(Screen):
         def show(self, update: Update) -> None:
             super().show(update)
@@ -237,38 +237,38 @@ def test_a_full_disk_is_said_and_ends_the_program() -> None:
         (*HELLO, *QUESTION, *answer("Hel", ends=False), Expect("response.cancel"))
     )
     view = Full()
-    assert asyncio.run(make(server, view).run(asks("hi"))) is ExitCode.OUTPUT
+    assert asyncio.run(make(server, view).run(asking("hi"))) is ExitCode.OUTPUT
     assert [notice.level for notice in notices(view)] == ["error"]
     assert "No space left on device" in notices(view)[0].text
 
 
-def test_a_server_that_is_silent_before_the_session_is_given_up() -> None:
+def test_no_session_in_time_ends_the_program() -> None:
     view = Screen()
     server = ScriptedServer((Wait(11),))
-    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.LINK
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.LINK
     assert [reply.status for reply in replies(view)] == [Status.FAILED]
 
 
-def test_silence_in_a_reply_is_measured_from_the_last_word() -> None:
+def test_silence_in_a_reply_is_measured_from_the_last_frame() -> None:
     slowly = [step for delta in answer("a", "b", "c") for step in (Wait(50), delta)]
     server = ScriptedServer((*HELLO, *QUESTION, *slowly))
     view = Screen()
-    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.OK
     assert texts(view) == "abc"
 
 
-def test_silence_for_too_long_is_a_lost_connection() -> None:
+def test_a_stalled_reply_is_a_lost_connection() -> None:
     server = ScriptedServer(
         (*HELLO, *QUESTION, *answer(ends=False), Wait(61), *answer("late")),
         (*HELLO, *QUESTION, *answer("Hello")),
     )
     view = Screen()
-    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.OK
     assert texts(view) == "Hello"
 
 
 class Blocking(Screen):
-    """Stops the whole program, as a stopped terminal or Ctrl-Z does, when text is shown."""
+    """Blocks the whole program, like a paused terminal or Ctrl-Z, when text is shown."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -280,25 +280,25 @@ class Blocking(Screen):
             pass_time(self._seconds)
 
 
-def test_a_server_is_not_blamed_for_time_in_which_nobody_listened() -> None:
+def test_time_in_which_the_program_was_blocked_is_not_silence() -> None:
     later = (Wait(1), *answer("lo")[1:])
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hel", ends=False), *later))
     view = Blocking(80)
-    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.OK
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.OK
     assert texts(view) == "Hello"
     assert len(server.links) == 1
 
 
-def test_but_for_silence_after_that() -> None:
+def test_silence_after_the_program_was_blocked_is_a_lost_connection() -> None:
     server = ScriptedServer(
         (*HELLO, *QUESTION, *answer("Hel", ends=False), Wait(1000)),
     )
     view = Blocking(80)
-    assert run_fast(lambda: make(server, view).run(asks("hi"))) is ExitCode.LINK
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.LINK
     assert replies(view)[-1].reason == "connection_lost"
 
 
-def test_signals_are_events() -> None:
+def test_signals_post_events() -> None:
     server = ScriptedServer(
         (*HELLO, *QUESTION, *answer("Hel", ends=False), Expect("response.cancel"))
     )
@@ -313,23 +313,23 @@ def test_signals_are_events() -> None:
     signals: dict[int, LocalEvent] = {signal.SIGTERM: LeaveAsked(ExitCode.TERMINATED)}
     before = signal.getsignal(signal.SIGTERM)
     session = make(server, view)
-    assert asyncio.run(session.run(asks("hi"), signals)) is ExitCode.TERMINATED
+    assert asyncio.run(session.run(asking("hi"), signals)) is ExitCode.TERMINATED
     assert replies(view)[0].text == "Hel"
     assert signal.getsignal(signal.SIGTERM) is before
     server.check_used_up()
 
 
-def test_a_fault_of_ours_comes_out_of_run() -> None:
+def test_an_internal_error_is_raised_by_run() -> None:
     class Broken(Screen):
         def show(self, update: Update) -> None:
             raise KeyError("bug")
 
     session = make(ScriptedServer(HELLO[:2]), Broken())
     with pytest.raises(KeyError, match="bug"):
-        asyncio.run(session.run(asks("hi")))
+        asyncio.run(session.run(asking("hi")))
 
 
-def test_so_does_one_in_what_the_loop_calls() -> None:
+def test_an_internal_error_in_a_callback_is_raised_by_run() -> None:
     async def source(post: Post) -> None:
         asyncio.get_running_loop().call_later(10, parse, cast("str", None))
         await asyncio.sleep(20)
@@ -340,7 +340,7 @@ def test_so_does_one_in_what_the_loop_calls() -> None:
         run_fast(lambda: session.run(source))
 
 
-def test_what_fails_in_a_library_is_said_and_ends_nothing() -> None:
+def test_a_library_error_in_a_callback_is_only_a_detail() -> None:
     async def source(post: Post) -> None:
         asyncio.get_running_loop().call_soon(int, "no number")
         await asyncio.sleep(10)
@@ -354,7 +354,7 @@ def test_what_fails_in_a_library_is_said_and_ends_nothing() -> None:
     assert "invalid literal for int()" in notices[0].text
 
 
-def test_the_view_is_ticked_only_while_a_reply_is_due() -> None:
+def test_the_view_is_only_ticked_during_a_reply() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hel", ends=False), Wait(1), *answer()[1:]))
     view = Screen()
     counts: list[int] = []
@@ -373,7 +373,7 @@ def test_the_view_is_ticked_only_while_a_reply_is_due() -> None:
     assert counts == [0, 12, 12]
 
 
-def test_a_server_that_cannot_be_started_says_why() -> None:
+def test_the_reason_why_a_local_server_cannot_start_is_shown() -> None:
     @asynccontextmanager
     async def connect(model: str) -> AsyncIterator[Link]:
         raise UsageError("the model is damaged", hint="rtchat local install")
@@ -382,19 +382,19 @@ def test_a_server_that_cannot_be_started_says_why() -> None:
     view = Screen()
     conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
     session = Session(conversation, view, connect)
-    assert asyncio.run(session.run(asks("hi"))) is ExitCode.USAGE
+    assert asyncio.run(session.run(asking("hi"))) is ExitCode.USAGE
     (over,) = replies(view)
     assert str(over.problem) == "the model is damaged: rtchat local install"
 
 
-# --------------------------------------------------------------------------------------- the store
+# ------------------------------------------------------------------------------------------ history
 
 
-class Notebook:
-    """A store in memory; it cannot be written while it is `full`."""
+class MemoryHistory:
+    """A history in memory, in which nothing can be recorded if it is `full`."""
 
     def __init__(self, *kept: StoredConversation, full: bool = False) -> None:
-        self._kept = kept
+        self._saved = kept
         self._full = full
         self.written: list[Entry | None] = []
 
@@ -416,8 +416,8 @@ class Notebook:
 
     def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
         found: asyncio.Future[StoredConversation] = asyncio.get_running_loop().create_future()
-        if self._kept:
-            found.set_result(self._kept[0])
+        if self._saved:
+            found.set_result(self._saved[0])
         else:
             found.set_exception(UsageError("no conversation 9", hint="rtchat history list"))
         return found
@@ -437,7 +437,7 @@ PAST = StoredConversation(
 )
 
 
-def says(*events: LocalEvent) -> Source:
+def posting(*events: LocalEvent) -> Source:
     async def source(post: Post) -> None:
         for event in events:
             post(event)
@@ -446,11 +446,11 @@ def says(*events: LocalEvent) -> Source:
     return source
 
 
-def test_what_is_said_is_kept() -> None:
+def test_questions_and_replies_are_recorded() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello")))
-    keeper = Notebook()
+    keeper = MemoryHistory()
     session = make(server, Screen(), keeper=keeper)
-    assert asyncio.run(session.run(asks("hi"))) is ExitCode.OK
+    assert asyncio.run(session.run(asking("hi"))) is ExitCode.OK
     states = [(entry.turn, entry.index, entry.state) for entry in keeper.written if entry]
     assert states == [
         (1, 0, State.QUEUED),
@@ -460,22 +460,22 @@ def test_what_is_said_is_kept() -> None:
     ]
 
 
-def test_a_store_that_cannot_be_written_is_said_once_and_the_conversation_goes_on() -> None:
+def test_a_history_error_is_shown_once_and_the_conversation_continues() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello")))
     view = Screen()
-    session = make(server, view, keeper=Notebook(full=True))
-    assert asyncio.run(session.run(asks("hi"))) is ExitCode.OK
+    session = make(server, view, keeper=MemoryHistory(full=True))
+    assert asyncio.run(session.run(asking("hi"))) is ExitCode.OK
     assert notices(view) == [
         Notice("warning", "the history cannot be written (disk full): make room")
     ]
     assert texts(view) == "Hello"
 
 
-def test_resume_replays_what_the_store_has() -> None:
+def test_resume_sends_the_saved_items() -> None:
     replay = (Expect("conversation.item.create"),) * 2
     server = ScriptedServer((), (*HELLO, *replay))
     view = Screen()
-    session = make(server, view, mode=Mode.LINES, keeper=Notebook(PAST))
+    session = make(server, view, mode=Mode.LINES, keeper=MemoryHistory(PAST))
 
     async def source(post: Post) -> None:
         post(ResumeAsked())
@@ -485,39 +485,39 @@ def test_resume_replays_what_the_store_has() -> None:
     assert run_fast(lambda: session.run(source)) is ExitCode.OK
     assert notices(view) == [Notice("info", "conversation 9: A talk")]
     items = [event["item"] for event in server.links[1].sent[1:]]
-    assert [item["content"][0]["text"] for item in items] == ["one", "Two."]  # type: ignore[index] # as sent
+    assert [item["content"][0]["text"] for item in items] == ["one", "Two."]  # type: ignore[index] # sent as JSON
 
 
 @pytest.mark.parametrize(
     ("keeper", "line"),
     [
-        (Notebook(), "no conversation 9: rtchat history list"),
+        (MemoryHistory(), "no conversation 9: rtchat history list"),
         (None, "nothing is kept: there is no history to go back to"),
     ],
 )
-def test_resume_may_find_nothing(keeper: History | None, line: str) -> None:
+def test_resume_without_a_saved_conversation_is_an_error(keeper: History | None, line: str) -> None:
     view = Screen()
     session = make(ScriptedServer(()), view, mode=Mode.LINES, keeper=keeper)
-    assert asyncio.run(session.run(says(ResumeAsked(9)))) is ExitCode.OK
+    assert asyncio.run(session.run(posting(ResumeAsked(9)))) is ExitCode.OK
     assert notices(view) == [Notice("error", line)]
 
 
-def test_a_new_conversation_is_one_in_the_store_too() -> None:
-    keeper = Notebook()
+def test_a_new_conversation_begins_a_new_record() -> None:
+    keeper = MemoryHistory()
     session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, keeper=keeper)
-    assert asyncio.run(session.run(says(NewConversationAsked()))) is ExitCode.OK
+    assert asyncio.run(session.run(posting(NewConversationAsked()))) is ExitCode.OK
     assert keeper.written == [None]
 
 
-# -------------------------------------------------------------------------------------------- sound
+# -------------------------------------------------------------------------------------------- audio
 
-PLACE = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
-SOUND = Emit({"type": "response.output_audio.delta", "delta": "AQI=", **PLACE})
+IDS = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+AUDIO = Emit({"type": "response.output_audio.delta", "delta": "AQI=", **IDS})
 BEGUN, *REST = answer("Hello")
 
 
-class Loudspeaker:
-    """Has always just begun what it was given last; recording may fail."""
+class FakePlayer:
+    """Always stops 20 ms into the last item; playing may fail."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.played: list[tuple[str, bytes]] = []
@@ -535,35 +535,35 @@ class Loudspeaker:
         return PlaybackCut(self.played[-1][0], 0, 20) if self.played else None
 
 
-def speaking(server: ScriptedServer, view: Screen, player: Loudspeaker) -> Session:
+def speaking(server: ScriptedServer, view: Screen, player: FakePlayer) -> Session:
     options, speech = Options(modality="audio"), SpeechOptions(speaks=True)
     conversation = Conversation("m", options, mode=Mode.LINES, speech=speech)
     return Session(conversation, view, server.connect, player=player)
 
 
-def test_what_was_heard_is_told_before_the_next_reply_is_asked_for() -> None:
+def test_the_item_is_truncated_before_the_next_response_is_requested() -> None:
     cut = Expect("conversation.item.truncate")
     second = (cut, *QUESTION, *answer("Bye", reply="r2"))
-    server = ScriptedServer((*HELLO, *QUESTION, BEGUN, SOUND, *REST, *second))
-    made = speaking(server, Screen(), Loudspeaker())
-    assert asyncio.run(made.run(asks("hi", "bye"))) is ExitCode.OK
+    server = ScriptedServer((*HELLO, *QUESTION, BEGUN, AUDIO, *REST, *second))
+    made = speaking(server, Screen(), FakePlayer())
+    assert asyncio.run(made.run(asking("hi", "bye"))) is ExitCode.OK
     server.check_used_up()
 
 
-def test_trouble_with_sound_is_said_once_and_what_can_be_heard_goes_on() -> None:
+def test_a_playback_error_is_shown_once_and_playback_continues() -> None:
     cut = Expect("conversation.item.truncate")
-    second = (cut, *QUESTION, BEGUN, SOUND, *REST)
-    server = ScriptedServer((*HELLO, *QUESTION, BEGUN, SOUND, *REST, *second))
-    view, player = Screen(), Loudspeaker(fails=True)
-    assert asyncio.run(speaking(server, view, player).run(asks("hi", "bye"))) is ExitCode.OUTPUT
+    second = (cut, *QUESTION, BEGUN, AUDIO, *REST)
+    server = ScriptedServer((*HELLO, *QUESTION, BEGUN, AUDIO, *REST, *second))
+    view, player = Screen(), FakePlayer(fails=True)
+    assert asyncio.run(speaking(server, view, player).run(asking("hi", "bye"))) is ExitCode.OUTPUT
     assert notices(view) == [Notice("error", "the disk is full: make room")]
     assert player.played == [("i1", b"\1\2"), ("i1", b"")] * 2
 
 
-# --------------------------------------------------------------------------------------------- time
+# ------------------------------------------------------------------------------------------- clocks
 
 
-def test_a_session_is_renewed_by_the_clock_on_the_wall() -> None:
+def test_a_session_is_renewed_before_its_expiry_time() -> None:
     created, update, updated = HELLO
     assert isinstance(created, Emit)
     assert isinstance(created.event, dict)
@@ -583,7 +583,7 @@ def test_a_session_is_renewed_by_the_clock_on_the_wall() -> None:
     assert texts(view) == "Hello"
 
 
-def test_a_computer_that_slept_has_lost_its_connection() -> None:
+def test_system_sleep_is_a_lost_connection() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, Wait(600)), (*HELLO, *QUESTION, *answer("Hello")))
     view = Screen()
     slept = [0.0]
@@ -603,7 +603,7 @@ def test_a_computer_that_slept_has_lost_its_connection() -> None:
     assert texts(view) == "Hello"
 
 
-def test_a_clock_that_is_set_is_no_sleep() -> None:
+def test_a_changed_system_clock_is_not_sleep() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, Wait(30), *answer("Hello")))
     clock = [0.0]
 
@@ -612,33 +612,33 @@ def test_a_clock_that_is_set_is_no_sleep() -> None:
         return asyncio.get_running_loop().time() + clock[0]
 
     assert (
-        run_fast(lambda: make(server, Screen(), wall_clock=wall_clock).run(asks("hi")))
+        run_fast(lambda: make(server, Screen(), wall_clock=wall_clock).run(asking("hi")))
         is ExitCode.OK
     )
 
 
-# -------------------------------------------------------------------------------------- a long text
+# --------------------------------------------------------------------------------------- slow views
 
 
 class SlowScreen(Screen):
-    """Takes its time to draw, and notes how much the rest of the program did meanwhile."""
+    """Draws slowly, and records how many iterations of another task ran before each update."""
 
     def __init__(self, others: list[int]) -> None:
         super().__init__()
         self._others = others
-        self.turns: list[int] = []
+        self.iterations: list[int] = []
 
     def show(self, update: Update) -> None:
         super().show(update)
         if isinstance(update, TextArrived):
             assert len(update.text) <= SLICE
-            self.turns.append(self._others[0])
-            ends = time.monotonic() + LONGEST_SHOW / 2
-            while time.monotonic() < ends:
+            self.iterations.append(self._others[0])
+            until = time.monotonic() + LONGEST_SHOW / 2
+            while time.monotonic() < until:
                 pass
 
 
-def test_the_rest_of_the_program_has_its_turn_while_a_long_text_is_drawn() -> None:
+def test_other_tasks_run_while_a_long_text_is_drawn() -> None:
     text = "word " * 4_000
     server = ScriptedServer((*HELLO, *QUESTION, *answer(text)))
     others = [0]
@@ -655,17 +655,17 @@ def test_the_rest_of_the_program_has_its_turn_while_a_long_text_is_drawn() -> No
     session = Session(conversation, view, server.connect)
     assert asyncio.run(session.run(source)) is ExitCode.OK
     assert texts(view) == text
-    assert len(view.turns) == 40
-    # Two of the forty slices fit between two turns, and one or two more may slip in.
-    assert len(set(view.turns)) >= 3
+    assert len(view.iterations) == 40
+    # About two of the 40 updates fit between two iterations, or up to four.
+    assert len(set(view.iterations)) >= 3
     assert isinstance(view.updates[-1], ReplyOver)
 
 
-def test_a_view_that_fails_is_a_fault_even_late() -> None:
+def test_an_error_in_a_tick_of_the_view_is_raised_by_run() -> None:
     class Broken(Screen):
         def tick(self) -> None:
             raise ZeroDivisionError
 
     server = ScriptedServer((*HELLO, *QUESTION, Wait(5), *answer("Hello")))
     with pytest.raises(ZeroDivisionError):
-        run_fast(lambda: make(server, Broken()).run(asks("hi")))
+        run_fast(lambda: make(server, Broken()).run(asking("hi")))

@@ -1,4 +1,4 @@
-"""Recordings of the wire, as files."""
+"""Trace files: writing and reading."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _read(path: Path) -> list[dict[str, object]]:
 # ------------------------------------------------------------------------------------------ writing
 
 
-def test_a_recording_is_a_header_and_a_line_for_each_event(tmp_path: Path) -> None:
+def test_a_trace_has_a_header_and_a_line_for_each_event(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path)
     trace("sent", {"type": "response.create", "event_id": "e1"}, 0.25)
@@ -58,7 +58,7 @@ def test_a_recording_is_a_header_and_a_line_for_each_event(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("mode", [None, 0o644, 0o777])
-def test_nobody_else_may_read_it(tmp_path: Path, mode: int | None) -> None:
+def test_other_users_cannot_read_a_trace(tmp_path: Path, mode: int | None) -> None:
     path = tmp_path / "trace.jsonl"
     if mode is not None:
         path.touch()
@@ -67,7 +67,7 @@ def test_nobody_else_may_read_it(tmp_path: Path, mode: int | None) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_an_earlier_recording_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_trace_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "bug.jsonl"
     path.write_text("the first\n")
     (tmp_path / "bug-3.jsonl").write_text("another\n")
@@ -82,10 +82,12 @@ def test_an_earlier_recording_is_never_overwritten(tmp_path: Path) -> None:
     assert [len(_read(tmp_path / name)) for name in names] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("is_there", [False, True])
-def test_recordings_that_begin_at_once_do_not_share_a_file(tmp_path: Path, is_there: bool) -> None:
+@pytest.mark.parametrize("exists", [False, True])
+def test_traces_that_begin_at_the_same_time_do_not_share_a_file(
+    tmp_path: Path, exists: bool
+) -> None:
     path = tmp_path / "bug.jsonl"
-    if is_there:
+    if exists:
         path.touch()
     with ThreadPoolExecutor(8) as pool:
         traces = list(pool.map(lambda _: Trace(path), range(24)))
@@ -96,7 +98,7 @@ def test_recordings_that_begin_at_once_do_not_share_a_file(tmp_path: Path, is_th
     assert {len(_read(trace.path)) for trace in traces} == {1}
 
 
-def test_the_user_is_told_where_a_second_recording_is(tmp_path: Path) -> None:
+def test_the_name_of_a_second_trace_is_shown(tmp_path: Path) -> None:
     program = Program(tmp_path)
     with background(lambda: run_server(EchoEngine())) as url:
         program.environ["RTCHAT_URL"] = url
@@ -111,7 +113,7 @@ def test_the_user_is_told_where_a_second_recording_is(tmp_path: Path) -> None:
         assert f'"{word}"' in (tmp_path / f"{name}.jsonl").read_text()
 
 
-def test_a_file_that_is_empty_is_used(tmp_path: Path) -> None:
+def test_an_empty_file_is_used(tmp_path: Path) -> None:
     path = tmp_path / "made-by-mktemp"
     path.touch()
     trace = Trace(path)
@@ -120,7 +122,7 @@ def test_a_file_that_is_empty_is_used(tmp_path: Path) -> None:
     assert len(_read(path)) == 1
 
 
-def test_what_no_file_can_hold_is_escaped(tmp_path: Path) -> None:
+def test_lone_surrogates_are_escaped(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path)
     trace("received", "half a pair: \ud83d", 0.0)
@@ -130,7 +132,7 @@ def test_what_no_file_can_hold_is_escaped(tmp_path: Path) -> None:
     assert trace.failure is None
 
 
-def test_what_is_secret_is_taken_out(tmp_path: Path) -> None:
+def test_keys_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path, redactor=Redactor(["sk-mine"]))
     trace("received", {"type": "error", "error": {"message": "sk-mine is wrong"}}, 0.0)
@@ -186,25 +188,25 @@ MEDIA: list[tuple[JsonObject, JsonObject, dict[str, int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("event", "kept", "left_out"), MEDIA)
+@pytest.mark.parametrize(("event", "shortened", "left_out"), MEDIA)
 def test_audio_and_images_are_left_out(
-    tmp_path: Path, event: JsonObject, kept: JsonObject, left_out: dict[str, int]
+    tmp_path: Path, event: JsonObject, shortened: JsonObject, left_out: dict[str, int]
 ) -> None:
     path = tmp_path / "trace.jsonl"
     before = json.dumps(event)
     trace = Trace(path)
     trace("received", event, 0.0)
     trace.close()
-    line = {"t": 0.0, "direction": "received", "data": kept, "left_out": left_out}
+    line = {"t": 0.0, "direction": "received", "data": shortened, "left_out": left_out}
     assert _read(path)[1:] == [line]
     assert json.dumps(event) == before
     (recorded,) = read_trace(path, print).events
-    assert recorded.data == kept
-    assert [type(read) for read in decode(kept)] == [type(read) for read in decode(event)]
+    assert recorded.data == shortened
+    assert [type(read) for read in decode(shortened)] == [type(read) for read in decode(event)]
 
 
 @pytest.mark.parametrize("event", [event for event, _, _ in MEDIA])
-def test_a_complete_recording_has_them(tmp_path: Path, event: JsonObject) -> None:
+def test_a_complete_trace_has_audio_and_images(tmp_path: Path, event: JsonObject) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path, complete=True)
     trace("received", event, 0.0)
@@ -212,7 +214,7 @@ def test_a_complete_recording_has_them(tmp_path: Path, event: JsonObject) -> Non
     assert _read(path)[1:] == [{"t": 0.0, "direction": "received", "data": event}]
 
 
-def test_a_complete_recording_has_no_line_that_is_too_long(tmp_path: Path) -> None:
+def test_a_complete_trace_leaves_out_audio_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path, complete=True)
     trace("sent", {"type": "input_audio_buffer.append", "audio": "A" * LONGEST_LINE}, 0.0)
@@ -221,7 +223,7 @@ def test_a_complete_recording_has_no_line_that_is_too_long(tmp_path: Path) -> No
     assert _read(path)[1]["left_out"] == {"audio": LONGEST_LINE}
 
 
-def test_what_is_not_audio_stays(tmp_path: Path) -> None:
+def test_other_data_is_not_left_out(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     events: list[JsonObject] = [
         {"type": "response.output_audio_transcript.delta", "delta": "words"},
@@ -236,10 +238,8 @@ def test_what_is_not_audio_stays(tmp_path: Path) -> None:
     assert [line["data"] for line in _read(path)[1:]] == events
 
 
-@pytest.mark.parametrize(("options", "kept"), [((), ""), (("--trace-audio",), "AAAA")])
-def test_audio_is_kept_for_those_who_ask(
-    tmp_path: Path, options: tuple[str, ...], kept: str
-) -> None:
+@pytest.mark.parametrize(("options", "audio"), [((), ""), (("--trace-audio",), "AAAA")])
+def test_trace_audio_includes_audio(tmp_path: Path, options: tuple[str, ...], audio: str) -> None:
     session = {"type": "realtime", "id": "s", "model": "m"}
     events = [
         {"type": "session.created", "session": session},
@@ -251,29 +251,29 @@ def test_audio_is_kept_for_those_who_ask(
         program.run("once", "hi", "--url", url, "--trace", "trace.jsonl", *options)
     lines = _read(tmp_path / "trace.jsonl")[1:]
     deltas = [line["data"] for line in lines if "delta" in str(line.get("data"))]
-    assert deltas == [{"type": "response.output_audio.delta", "delta": kept}]
+    assert deltas == [{"type": "response.output_audio.delta", "delta": audio}]
 
 
-# ------------------------------------------------------------------------------------------- places
+# ------------------------------------------------------------------------------------- destinations
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [("", "Is a directory"), ("no/such/folder", "No such file or directory")],
 )
-def test_a_place_that_cannot_be_written(tmp_path: Path, name: str, why: str) -> None:
+def test_a_path_that_cannot_be_written(tmp_path: Path, name: str, why: str) -> None:
     path = tmp_path / name
     with pytest.raises(OutputError) as caught:
         Trace(path)
     message = f"the trace {path} cannot be written ({why})"
-    assert caught.value.problem == Problem(ExitCode.OUTPUT, message, PLACE)
+    assert caught.value.problem == Problem(ExitCode.OUTPUT, message, HINT)
 
 
-PLACE = "choose another place with --trace"
+HINT = "choose another place with --trace"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_a_full_disk_ends_the_recording_and_nothing_else() -> None:
+def test_a_full_disk_only_ends_the_trace() -> None:
     trace = Trace(Path("/dev/full"))
     trace("sent", {"type": "x"}, 0.0)
     trace("sent", {"type": "y"}, 0.0)
@@ -282,54 +282,54 @@ def test_a_full_disk_ends_the_recording_and_nothing_else() -> None:
     assert trace.failure.problem == Problem(
         ExitCode.OUTPUT,
         "the trace /dev/full cannot be written (No space left on device)",
-        PLACE,
+        HINT,
     )
 
 
-def test_a_pipe_takes_it_as_it_comes(tmp_path: Path) -> None:
+def test_a_named_pipe_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    came: list[bytes] = []
-    reader = threading.Thread(target=lambda: came.append(path.read_bytes()))
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(path.read_bytes()))
     reader.start()
     trace = Trace(path)
-    trace("received", {"type": "x", "text": "word " * 50_000}, 0.0)  # more than a pipe holds
+    trace("received", {"type": "x", "text": "word " * 50_000}, 0.0)  # exceeds the pipe buffer
     trace.close()
     reader.join(30)
-    header, event = came[0].splitlines()
+    header, event = received[0].splitlines()
     assert json.loads(header)["format"] == 2
     assert len(json.loads(event)["data"]["text"]) == 250_000
     assert trace.failure is None
     assert trace.path == path
 
 
-@pytest.mark.parametrize("place", ["/dev/null", "/dev/zero"])
-def test_a_device_is_a_place(place: str) -> None:
-    trace = Trace(Path(place))
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_can_be_written(device: str) -> None:
+    trace = Trace(Path(device))
     trace("received", {"type": "x"}, 0.0)
     trace.close()
-    assert (trace.path, trace.failure) == (Path(place), None)
+    assert (trace.path, trace.failure) == (Path(device), None)
 
 
 LONG = "words" * 20_000
-"""More than a pipe holds."""
+"""More than the buffer of a pipe."""
 
 
 @pytest.fixture
 def echo(tmp_path: Path) -> Iterator[Program]:
-    """The program with a server that answers with the question."""
+    """The program with a server that replies with the question."""
     program = Program(tmp_path)
     with background(lambda: run_server(EchoEngine())) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 
 
-@pytest.mark.parametrize("place", ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"])
-def test_a_descriptor_is_a_place_though_a_file_is_behind_it(echo: Program, place: str) -> None:
-    """Opened by its name it would be cut to nothing, and what was there already lost."""
+@pytest.mark.parametrize("path", ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"])
+def test_a_descriptor_of_a_file_is_appended_to(echo: Program, path: str) -> None:
+    """Opening it by name would truncate the file."""
     log = echo.home / "log"
     ran = echo.shell(
-        f"{{ echo before >&2; rtchat once -q hi --trace {place}; echo after >&2; }} 2>{log}"
+        f"{{ echo before >&2; rtchat once -q hi --trace {path}; echo after >&2; }} 2>{log}"
     )
     before, header, *events, after = log.read_text().splitlines()
     assert (ran.code, before, after) == (0, "before", "after")
@@ -338,20 +338,20 @@ def test_a_descriptor_is_a_place_though_a_file_is_behind_it(echo: Program, place
     assert sorted(path.name for path in echo.home.iterdir() if path.is_file()) == ["log"]
 
 
-def test_another_descriptor_is_a_place(echo: Program) -> None:
+def test_any_open_descriptor_can_be_written(echo: Program) -> None:
     log = echo.home / "log"
     assert echo.shell(f"rtchat once -q hi --trace /dev/fd/7 7>>{log}").text == "hi\n"
     assert echo.shell(f"rtchat once -q hi --trace >(cat >>{log}; echo read >>{log})").code == 0
     assert log.read_text().count('"format":2') == 2
 
 
-def test_a_descriptor_that_is_not_open(echo: Program) -> None:
+def test_a_closed_descriptor_is_an_error(echo: Program) -> None:
     ran = echo.run("once", "hi", "--trace", "/dev/fd/77")
     assert (ran.code, ran.text) == (6, "")
     assert "the trace /dev/fd/77 cannot be written (Bad file descriptor)" in ran.error
 
 
-def test_a_dash_records_to_stderr_as_stdout_has_the_reply(echo: Program) -> None:
+def test_a_dash_means_stderr(echo: Program) -> None:
     ran = echo.run("once", "-q", "hi", "--trace", "-")
     assert (ran.code, ran.text) == (0, "hi\n")
     lines = [json.loads(line) for line in ran.err.splitlines()]
@@ -366,9 +366,7 @@ def test_a_dash_records_to_stderr_as_stdout_has_the_reply(echo: Program) -> None
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-def test_a_pipe_that_is_not_read_does_not_stop_the_conversation(
-    echo: Program, is_open: bool
-) -> None:
+def test_an_unread_pipe_does_not_stop_the_conversation(echo: Program, is_open: bool) -> None:
     path = echo.home / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if is_open else -1
@@ -380,7 +378,7 @@ def test_a_pipe_that_is_not_read_does_not_stop_the_conversation(
     assert "the trace pipe cannot be written" in ran.error
 
 
-def test_what_waits_for_a_pipe_is_limited(tmp_path: Path) -> None:
+def test_the_data_waiting_for_a_pipe_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     trace = Trace(path)
@@ -406,7 +404,7 @@ HEADER = '{"rtchat":"0.1","format":1,"began":1.5}'
 EVENT = '{"t":0.5,"direction":"received","data":{"type":"x"}}'
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_a_written_trace_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path)
     trace("sent", {"type": "a"}, 0.25)
@@ -419,7 +417,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert read_trace(path, print) == Recording(__version__, events)
 
 
-def test_lines_without_times_and_header_are_a_recording(tmp_path: Path) -> None:
+def test_times_and_the_header_are_optional(tmp_path: Path) -> None:
     line = '{"kind": "message", "direction": "sent", "data": {"type": "a"}}'
     path = _written(tmp_path / "trace.jsonl", line, "", line)
     event = {"type": "a"}
@@ -435,7 +433,7 @@ def test_a_descriptor_can_be_read(tmp_path: Path) -> None:
     assert recording == Recording("0.1", [Recorded(2, 0.5, "received", {"type": "x"})])
 
 
-def test_time_only_goes_forward(tmp_path: Path) -> None:
+def test_times_never_decrease(tmp_path: Path) -> None:
     times = ("5", "1", "-1", "1e300", "6")
     lines = [f'{{"t":{time},"direction":"sent","raw":""}}' for time in times]
     path = _written(tmp_path / "trace.jsonl", *lines)
@@ -443,7 +441,7 @@ def test_time_only_goes_forward(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, len(EVENT)))
-def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: int) -> None:
+def test_an_incomplete_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(f"{HEADER}\n{EVENT}\n{EVENT[:cut]}")
     said: list[str] = []
@@ -452,7 +450,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: int) -> N
     assert said == [f"line 3 of {path} is cut off: it is left out"]
 
 
-def test_a_last_line_without_its_end_may_be_whole(tmp_path: Path) -> None:
+def test_a_last_line_without_a_line_break_may_be_complete(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(f"{HEADER}\n{EVENT}")
     assert len(read_trace(path, print).events) == 1
@@ -502,7 +500,9 @@ def test_a_last_line_without_its_end_may_be_whole(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_recording(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
+def test_an_invalid_trace_is_a_usage_error(
+    tmp_path: Path, lines: tuple[str, ...], message: str
+) -> None:
     path = _written(tmp_path / "trace.jsonl", *lines)
     with pytest.raises(UsageError) as caught:
         read_trace(path, print)
@@ -510,7 +510,7 @@ def test_what_is_no_recording(tmp_path: Path, lines: tuple[str, ...], message: s
     assert caught.value.hint != ""
 
 
-def test_a_line_has_a_limit(tmp_path: Path) -> None:
+def test_the_length_of_a_line_is_limited(tmp_path: Path) -> None:
     path = _written(tmp_path / "trace.jsonl", HEADER)
     with path.open("r+b") as file:
         file.truncate(LONGEST_LINE + 1000)
@@ -519,7 +519,7 @@ def test_a_line_has_a_limit(tmp_path: Path) -> None:
     assert caught.value.message == f"line 2 of the trace {path} is longer than 64 MB"
 
 
-def test_local_events_are_read_with_silence_for_what_was_left_out(tmp_path: Path) -> None:
+def test_local_events_have_silence_in_place_of_audio(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     events = [AudioCaptured(b"\1" * size) for size in range(7)]
     setup = SessionSetup(ConversationSetup("m", Options()))
@@ -533,7 +533,7 @@ def test_local_events_are_read_with_silence_for_what_was_left_out(tmp_path: Path
     assert [each.event for each in recording.events] == [AudioCaptured(bytes(n)) for n in range(7)]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     path = tmp_path / "none"
     with pytest.raises(UsageError, match="cannot be read \\(No such file or directory\\)"):
         read_trace(path, print)

@@ -63,45 +63,45 @@ def ms(count: int, sample: int = 1) -> bytes:
     return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
 
 
-class Play:
-    """A transcription and its effects for each event, without silent ones."""
+class Driver:
+    """A transcription, and its effects except those on timers."""
 
     def __init__(self, *, has_turns: bool = True, ready: bool = True) -> None:
         self.machine = Transcription("w", OPTIONS, has_turns=has_turns)
         if ready:
-            self.tell(
+            self.handle(
                 Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w")
             )
 
-    def tell(self, *events: Event) -> list[Effect]:
-        """The effects of the last of these events."""
+    def handle(self, *events: Event) -> list[Effect]:
+        """The effects of the last event."""
         done: list[Effect] = []
         for event in events:
             done = self.machine.handle(event, 0.0)
         return [effect for effect in done if not isinstance(effect, ClearTimer | SetTimer)]
 
-    def sends(self, *events: Event) -> list[Command]:
-        return [effect.command for effect in self.tell(*events) if isinstance(effect, Send)]
+    def commands(self, *events: Event) -> list[Command]:
+        return [effect.command for effect in self.handle(*events) if isinstance(effect, Send)]
 
-    def says(self, *events: Event) -> str:
-        shown = [effect.update for effect in self.tell(*events) if isinstance(effect, Show)]
+    def text(self, *events: Event) -> str:
+        shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
         return "".join(update.text for update in shown if isinstance(update, TextArrived))
 
-    def ends(self, *events: Event) -> tuple[ReplyOver, ExitCode]:
-        effects = self.tell(*events)
+    def ending(self, *events: Event) -> tuple[ReplyOver, ExitCode]:
+        effects = self.handle(*events)
         *_, over, stop = effects
         assert isinstance(over, Show)
         assert isinstance(over.update, ReplyOver)
         assert isinstance(stop, Stop)
-        assert self.tell(Started()) == []
+        assert self.handle(Started()) == []
         return over.update, stop.exit
 
 
-def piece(text: str, item: str = "u1") -> Delta:
+def transcript_delta(text: str, item: str = "u1") -> Delta:
     return Delta(Channel.HEARD, text, item_id=item)
 
 
-def whole(text: str, item: str = "u1") -> ChannelDone:
+def transcript(text: str, item: str = "u1") -> ChannelDone:
     return ChannelDone(Channel.HEARD, text, item_id=item)
 
 
@@ -109,19 +109,19 @@ TURN = (SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
 
 
 def test_a_complete_transcription() -> None:
-    play = Play(ready=False)
-    assert play.tell(Started()) == [Show(Connecting("w")), Connect("w")]
+    play = Driver(ready=False)
+    assert play.handle(Started()) == [Show(Connecting("w")), Connect("w")]
     assert play.machine.handle(ConnectionOpened(), 0.0) == [SetTimer(Timer.START, 10.0)]
-    assert play.sends(SessionCreated("s", "w")) == [Configure(OPTIONS)]
-    assert play.tell(SessionUpdated("s", "w")) == [Show(Ready("w", 0.0))]
-    assert play.sends(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]
-    assert play.says(*TURN, piece("Good ")) == "Good "
-    assert play.says(piece("day.")) == "day."
-    assert play.says(whole("Good day.")) == "\n"
-    assert play.sends(InputEnded()) == [CommitAudio(), ClearAudio()]
+    assert play.commands(SessionCreated("s", "w")) == [Configure(OPTIONS)]
+    assert play.handle(SessionUpdated("s", "w")) == [Show(Ready("w", 0.0))]
+    assert play.commands(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]
+    assert play.text(*TURN, transcript_delta("Good ")) == "Good "
+    assert play.text(transcript_delta("day.")) == "day."
+    assert play.text(transcript("Good day.")) == "\n"
+    assert play.commands(InputEnded()) == [CommitAudio(), ClearAudio()]
     empty = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id="rtchat_3")
-    assert play.tell(empty) == []
-    over, code = play.ends(AudioCleared())
+    assert play.handle(empty) == []
+    over, code = play.ending(AudioCleared())
     assert (over.status, over.text, over.problem, code) == (
         Status.COMPLETED,
         "Good day.",
@@ -131,41 +131,43 @@ def test_a_complete_transcription() -> None:
 
 
 def test_each_turn_is_a_line_in_spoken_order() -> None:
-    play = Play()
-    play.tell(*TURN, AudioCommitted("u2"))
-    assert play.says(piece("one")) == "one"
-    assert play.says(whole("two.", "u2")) == ""
-    assert play.says(whole("one.")) == ".\ntwo.\n"
+    play = Driver()
+    play.handle(*TURN, AudioCommitted("u2"))
+    assert play.text(transcript_delta("one")) == "one"
+    assert play.text(transcript("two.", "u2")) == ""
+    assert play.text(transcript("one.")) == ".\ntwo.\n"
 
 
 def test_transcripts_wait_for_those_of_earlier_turns() -> None:
-    play = Play()
-    play.tell(*TURN, AudioCommitted("u2"))
-    assert play.says(piece("tw", "u2")) == ""
-    assert play.says(whole("two.", "u2")) == ""
-    assert play.says(whole("one.")) == "one.\ntwo.\n"
+    play = Driver()
+    play.handle(*TURN, AudioCommitted("u2"))
+    assert play.text(transcript_delta("tw", "u2")) == ""
+    assert play.text(transcript("two.", "u2")) == ""
+    assert play.text(transcript("one.")) == "one.\ntwo.\n"
 
 
 def test_a_missing_transcript_does_not_block_later_turns() -> None:
-    play = Play()
+    play = Driver()
     assert play.machine.handle(AudioCommitted("u1"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
-    play.tell(AudioCommitted("u2"))
-    assert play.says(whole("two.", "u2")) == ""
-    assert play.says(TimerFired(Timer.HEARD)) == "two.\n"
-    assert play.says(AudioCommitted("u3"), whole("three.", "u3")) == "three.\n"
+    play.handle(AudioCommitted("u2"))
+    assert play.text(transcript("two.", "u2")) == ""
+    assert play.text(TimerFired(Timer.HEARD)) == "two.\n"
+    assert play.text(AudioCommitted("u3"), transcript("three.", "u3")) == "three.\n"
     assert play.machine.handle(AudioCommitted("u4"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
-    assert play.machine.handle(piece("four.", "u4"), 0.0)[0] == SetTimer(Timer.HEARD, LATE)
-    play.tell(whole("four.", "u4"))
-    assert play.says(whole("one.")) == "one.\n"
-    assert play.ends(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
+    assert play.machine.handle(transcript_delta("four.", "u4"), 0.0)[0] == SetTimer(
+        Timer.HEARD, LATE
+    )
+    play.handle(transcript("four.", "u4"))
+    assert play.text(transcript("one.")) == "one.\n"
+    assert play.ending(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
 
 
 def test_a_repeated_server_error_is_reported_once() -> None:
-    play = Play()
+    play = Driver()
     full = ServerProblem("The buffer is full.", code="input_audio_buffer_full")
     levels = [
         u.level
-        for e in (*play.tell(full), *play.tell(full))
+        for e in (*play.handle(full), *play.handle(full))
         if isinstance(e, Show)
         for u in [e.update]
         if isinstance(u, Notice)
@@ -174,109 +176,109 @@ def test_a_repeated_server_error_is_reported_once() -> None:
 
 
 def test_a_server_that_refuses_audio_ends_the_session() -> None:
-    over, code = Play().ends(ServerProblem("No voice.", code="audio_not_supported"))
+    over, code = Driver().ending(ServerProblem("No voice.", code="audio_not_supported"))
     assert over.problem is not None
     assert (over.problem.message, code) == ("No voice.", ExitCode.REPLY)
 
 
 def test_endless_audio_is_committed_regularly() -> None:
-    play = Play(has_turns=False)
+    play = Driver(has_turns=False)
     minute = ms(60_000)
-    sent = [type(command) for _ in range(21) for command in play.sends(AudioCaptured(minute))]
+    sent = [type(command) for _ in range(21) for command in play.commands(AudioCaptured(minute))]
     assert sent == ([AppendAudio] * 10 + [CommitAudio]) * 2 + [AppendAudio]
-    play.tell(*[AudioCaptured(minute)] * 9, InputEnded())
+    play.handle(*[AudioCaptured(minute)] * 9, InputEnded())
     empty = ServerProblem("Empty.", code="input_audio_buffer_commit_empty")
-    assert play.tell(empty) == []
+    assert play.handle(empty) == []
 
 
 def test_a_refused_connection_is_retried_only_after_a_session() -> None:
-    play = Play()
+    play = Driver()
     refused = ConnectionLost(
         Problem(ExitCode.LINK, "nothing listens", "start it"), Retry.IF_IT_WORKED
     )
-    assert Show(Waiting("nothing listens", 0.5)) in play.tell(refused)
-    fresh = Play(ready=False)
-    fresh.tell(Started())
-    assert fresh.ends(refused)[1] is ExitCode.LINK
+    assert Show(Waiting("nothing listens", 0.5)) in play.handle(refused)
+    fresh = Driver(ready=False)
+    fresh.handle(Started())
+    assert fresh.ending(refused)[1] is ExitCode.LINK
 
 
 def test_an_unreadable_input_is_reported_before_the_connection() -> None:
-    play = Play(ready=False)
-    play.tell(Started())
+    play = Driver(ready=False)
+    play.handle(Started())
     broken = Problem(ExitCode.USAGE, "stdin is empty", "give a recording")
-    over, code = play.ends(InputEnded(broken))
+    over, code = play.ending(InputEnded(broken))
     assert (over.problem, code) == (broken, ExitCode.USAGE)
 
 
 @pytest.mark.parametrize("event_id", ["rtchat_2", ""])
 def test_an_empty_last_commit_is_not_an_error(event_id: str) -> None:
-    play = Play()
-    play.tell(InputEnded())
+    play = Driver()
+    play.handle(InputEnded())
     error = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id=event_id)
-    assert play.tell(error) == []
+    assert play.handle(error) == []
 
 
 def test_the_remaining_audio_is_committed_at_the_end() -> None:
-    play = Play(has_turns=False)
-    play.tell(AudioCaptured(ms(1000)), piece("Good "), InputEnded())
-    assert play.tell(AudioCommitted("u1"), AudioCleared()) == []
-    over, code = play.ends(whole("Good day."))
+    play = Driver(has_turns=False)
+    play.handle(AudioCaptured(ms(1000)), transcript_delta("Good "), InputEnded())
+    assert play.handle(AudioCommitted("u1"), AudioCleared()) == []
+    over, code = play.ending(transcript("Good day."))
     assert (over.text, code) == ("Good day.", ExitCode.OK)
 
 
 def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
-    play = Play()
-    effects = play.tell(*TURN, TranscriptionFailed("u1", "noise"))
+    play = Driver()
+    effects = play.handle(*TURN, TranscriptionFailed("u1", "noise"))
     said = Notice("error", "what was said could not be written down: noise")
     assert effects == [Show(said)]
-    assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
+    assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
 def test_a_server_error_is_reported_and_sets_the_exit_code() -> None:
-    play = Play()
-    assert play.tell(ServerProblem("Odd.")) == [Show(Notice("error", "the server reports: Odd."))]
-    assert play.ends(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
+    play = Driver()
+    assert play.handle(ServerProblem("Odd.")) == [Show(Notice("error", "the server reports: Odd."))]
+    assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
 def test_a_refused_clear_counts_as_an_answer() -> None:
-    play = Play()
-    assert play.ends(InputEnded(), ServerProblem("No.", event_id="rtchat_3"))[1] is ExitCode.OK
+    play = Driver()
+    assert play.ending(InputEnded(), ServerProblem("No.", event_id="rtchat_3"))[1] is ExitCode.OK
 
 
 def test_late_transcripts_are_waited_for() -> None:
-    play = Play()
-    play.tell(InputEnded(), *TURN, whole("one."), AudioCommitted("u2"))
-    assert play.tell(AudioCleared()) == []
-    assert play.ends(whole("two.", "u2"))[0].text == "one.\ntwo."
+    play = Driver()
+    play.handle(InputEnded(), *TURN, transcript("one."), AudioCommitted("u2"))
+    assert play.handle(AudioCleared()) == []
+    assert play.ending(transcript("two.", "u2"))[0].text == "one.\ntwo."
 
 
 def test_a_failing_input_is_reported_and_its_audio_transcribed() -> None:
-    play = Play()
+    play = Driver()
     broken = Problem(ExitCode.USAGE, "it is cut", "record it again")
-    effects = play.tell(AudioCaptured(ms(100)), InputEnded(broken))
+    effects = play.handle(AudioCaptured(ms(100)), InputEnded(broken))
     assert effects[0] == Show(Notice("error", str(broken)))
-    over, code = play.ends(AudioCommitted("u1"), AudioCleared(), whole("Go"))
+    over, code = play.ending(AudioCommitted("u1"), AudioCleared(), transcript("Go"))
     assert (over.text, code) == ("Go", ExitCode.USAGE)
 
 
 def test_losing_the_microphone_ends_the_session() -> None:
-    play = Play()
+    play = Driver()
     gone = Problem(ExitCode.USAGE, "no microphone", "plug it in")
-    effects = play.tell(MicrophoneLost(gone))
+    effects = play.handle(MicrophoneLost(gone))
     assert effects[0] == Show(Notice("error", str(gone)))
-    assert play.ends(AudioCleared())[1] is ExitCode.USAGE
+    assert play.ending(AudioCleared())[1] is ExitCode.USAGE
 
 
 def test_input_that_ends_early_waits_for_the_session() -> None:
-    play = Play(ready=False)
-    play.tell(
+    play = Driver(ready=False)
+    play.handle(
         Started(),
         AudioCaptured(ms(100)),
         InputEnded(),
         ConnectionOpened(),
         SessionCreated("s", "w"),
     )
-    assert play.sends(SessionUpdated("s", "w")) == [
+    assert play.commands(SessionUpdated("s", "w")) == [
         AppendAudio(ms(100)),
         CommitAudio(),
         ClearAudio(),
@@ -284,30 +286,30 @@ def test_input_that_ends_early_waits_for_the_session() -> None:
 
 
 def test_ctrl_c_waits_for_the_last_transcript() -> None:
-    play = Play()
-    assert play.tell(CancelPressed()) == []
-    assert play.sends(AudioCaptured(ms(20))) == [AppendAudio(ms(20))]
-    assert play.sends(TimerFired(Timer.INPUT)) == [CommitAudio(), ClearAudio()]
-    assert play.tell(AudioCaptured(ms(20)), InputEnded()) == []
+    play = Driver()
+    assert play.handle(CancelPressed()) == []
+    assert play.commands(AudioCaptured(ms(20))) == [AppendAudio(ms(20))]
+    assert play.commands(TimerFired(Timer.INPUT)) == [CommitAudio(), ClearAudio()]
+    assert play.handle(AudioCaptured(ms(20)), InputEnded()) == []
 
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_pipe_ended_by_ctrl_c_is_not_a_second_ctrl_c(is_first: bool) -> None:
-    play = Play()
+    play = Driver()
     if is_first:
-        play.tell(CancelPressed())
-    assert play.sends(InputEnded()) == [CommitAudio(), ClearAudio()]
+        play.handle(CancelPressed())
+    assert play.commands(InputEnded()) == [CommitAudio(), ClearAudio()]
     if not is_first:
         assert play.machine.handle(CancelPressed(), 0.1) == []
-    over, code = play.ends(*TURN, whole("Bye."), AudioCleared())
+    over, code = play.ending(*TURN, transcript("Bye."), AudioCleared())
     assert (over.text, code) == ("Bye.", ExitCode.OK)
 
 
 def test_ctrl_c_ends_the_input_without_a_connection_too() -> None:
-    play = Play()
-    play.tell(AudioCaptured(ms(500)), SpeechStarted("u1", 0), CancelPressed(), LOST)
-    play.tell(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
-    assert play.sends(SessionUpdated("s", "w")) == [
+    play = Driver()
+    play.handle(AudioCaptured(ms(500)), SpeechStarted("u1", 0), CancelPressed(), LOST)
+    play.handle(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
+    assert play.commands(SessionUpdated("s", "w")) == [
         AppendAudio(ms(500)),
         CommitAudio(),
         ClearAudio(),
@@ -316,32 +318,32 @@ def test_ctrl_c_ends_the_input_without_a_connection_too() -> None:
 
 @pytest.mark.parametrize("first", [CancelPressed(), InputEnded()])
 def test_a_second_ctrl_c_exits_at_once(first: Event) -> None:
-    play = Play()
-    play.tell(first)
+    play = Driver()
+    play.handle(first)
     assert Stop(ExitCode.INTERRUPTED) in play.machine.handle(CancelPressed(), 1.0)
-    assert Play().tell(LeaveAsked(ExitCode.TERMINATED)) == [Stop(ExitCode.TERMINATED)]
+    assert Driver().handle(LeaveAsked(ExitCode.TERMINATED)) == [Stop(ExitCode.TERMINATED)]
 
 
 def test_refused_settings_end_the_session() -> None:
-    play = Play(ready=False)
-    play.tell(Started(), ConnectionOpened(), SessionCreated("s", "w"))
-    over, code = play.ends(ServerProblem("No such model.", param="session.audio"))
+    play = Driver(ready=False)
+    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"))
+    over, code = play.ending(ServerProblem("No such model.", param="session.audio"))
     assert over.status is Status.INCOMPLETE
     assert over.problem is not None
     assert code is ExitCode.USAGE
 
 
 def test_untranscribed_audio_is_sent_again_on_the_next_connection() -> None:
-    play = Play()
-    play.tell(AudioCaptured(ms(1000)), *TURN, AudioCaptured(ms(1000, 2)))
-    play.tell(SpeechStarted("u2", 1000), AudioCaptured(ms(100, 3)))
-    assert play.tell(LOST) == [Show(Waiting("gone", 0.5))]
-    assert play.tell(ConnectionLost(GONE, Retry.ALWAYS)) == []
-    play.tell(AudioCaptured(ms(100, 4)))
-    assert play.tell(TimerFired(Timer.RETRY))[-1] == Connect("w")
-    play.tell(ConnectionOpened(), SessionCreated("s", "w"))
+    play = Driver()
+    play.handle(AudioCaptured(ms(1000)), *TURN, AudioCaptured(ms(1000, 2)))
+    play.handle(SpeechStarted("u2", 1000), AudioCaptured(ms(100, 3)))
+    assert play.handle(LOST) == [Show(Waiting("gone", 0.5))]
+    assert play.handle(ConnectionLost(GONE, Retry.ALWAYS)) == []
+    play.handle(AudioCaptured(ms(100, 4)))
+    assert play.handle(TimerFired(Timer.RETRY))[-1] == Connect("w")
+    play.handle(ConnectionOpened(), SessionCreated("s", "w"))
     said = [ms(900), ms(1000, 2) + ms(100, 3), ms(100, 4)]
-    assert play.sends(SessionUpdated("s", "w")) == [AppendAudio(audio) for audio in said]
+    assert play.commands(SessionUpdated("s", "w")) == [AppendAudio(audio) for audio in said]
 
 
 @pytest.mark.parametrize(
@@ -352,46 +354,46 @@ def test_untranscribed_audio_is_sent_again_on_the_next_connection() -> None:
 def test_a_lost_connection_without_retry_ends_the_session(
     has_turns: bool, lost: ConnectionLost
 ) -> None:
-    play = Play(has_turns=has_turns)
-    play.tell(piece("Good "))
-    over, code = play.ends(lost)
+    play = Driver(has_turns=has_turns)
+    play.handle(transcript_delta("Good "))
+    over, code = play.ending(lost)
     assert (over.text, over.problem, code) == ("Good ", GONE, ExitCode.LINK)
 
 
 def test_repeated_connection_losses_end_the_session() -> None:
-    play = Play()
+    play = Driver()
     for _ in range(5):
-        play.tell(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
-    assert play.ends(LOST)[1] is ExitCode.LINK
+        play.handle(LOST, TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "w"))
+    assert play.ending(LOST)[1] is ExitCode.LINK
 
 
 @pytest.mark.parametrize("timer", [Timer.START, Timer.STALL])
 def test_a_silent_server_is_disconnected(timer: Timer) -> None:
-    play = Play()
-    effects = play.tell(TimerFired(timer))
+    play = Driver()
+    effects = play.handle(TimerFired(timer))
     assert effects[0] == Disconnect()
     assert effects[-1] == Stop(ExitCode.LINK)
 
 
 def test_irrelevant_events_are_ignored() -> None:
-    play = Play()
-    assert play.tell(TimerFired(Timer.SAVE)) == []
-    assert play.tell(Delta(Channel.TEXT, "a reply")) == []
-    assert play.tell(Unknown("x", "new")) == [Show(Notice("detail", "passed over x: new"))]
-    assert play.tell(Unknown("", "torn")) == [Show(Notice("detail", "passed over a frame: torn"))]
+    play = Driver()
+    assert play.handle(TimerFired(Timer.SAVE)) == []
+    assert play.handle(Delta(Channel.TEXT, "a reply")) == []
+    assert play.handle(Unknown("x", "new")) == [Show(Notice("detail", "passed over x: new"))]
+    assert play.handle(Unknown("", "torn")) == [Show(Notice("detail", "passed over a frame: torn"))]
 
 
 def test_held_back_text_is_shown_at_the_end() -> None:
-    play = Play()
-    play.tell(*TURN, Delta(Channel.HEARD, "It ", item_id="u1", held="s"))
-    assert play.says(LOST) == "s"
+    play = Driver()
+    play.handle(*TURN, Delta(Channel.HEARD, "It ", item_id="u1", held="s"))
+    assert play.text(LOST) == "s"
 
 
 def test_an_unexpected_audio_format_ends_the_session() -> None:
-    play = Play(ready=False)
+    play = Driver(ready=False)
     play.machine = Transcription("w", OPTIONS, has_turns=True, input_rate=24_000)
-    play.tell(Started(), ConnectionOpened(), SessionCreated("s", "w"))
+    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"))
     ulaw = AudioFormat("audio/pcmu", is_pcm=False)
-    over, code = play.ends(SessionUpdated("s", "w", input_format=ulaw))
+    over, code = play.ending(SessionUpdated("s", "w", input_format=ulaw))
     assert over.problem is not None
     assert (code, "audio/pcmu" in over.problem.message) == (ExitCode.REPLY, True)

@@ -1,4 +1,4 @@
-"""`replay`: shows a recorded session in the views of `talk` at its own pace, or checks it."""
+"""`replay`: shows a recorded session in the views of `talk` at its original pace, or checks it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def replay(trace: str, speed: float, settings: Settings, streams: Environment) -
 def check(trace: str, streams: Environment) -> ExitCode:
     """Print a report. The exit code is OK if every reply is complete, every event is known, and the
     program sends what was sent."""
-    lines, is_sound = report(_read(trace, streams))
+    lines, is_ok = report(_read(trace, streams))
     with writing_stdout():
         streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
         streams.stdout.flush()
-    return ExitCode.OK if is_sound else ExitCode.REPLY
+    return ExitCode.OK if is_ok else ExitCode.REPLY
 
 
 def _read(trace: str, streams: Environment) -> Recording:
@@ -177,7 +177,7 @@ class _Player:
 
 
 def report(recording: Recording) -> tuple[list[str], bool]:
-    """What this program would have done, line by line, and whether there were no problems."""
+    """What this program would have done, line by line, and whether no problems were found."""
     replay = _replay_of(recording)
     findings = replay.findings
     is_timed = any(event.time is not None for event in recording.events)

@@ -1,4 +1,4 @@
-"""Frames of the server to what a conversation handles, with the keys removed."""
+"""Decodes frames of the server into events, with keys removed."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from rtchat.core.values import Dialect, JsonObject, value
 
 @value
 class Received:
-    """A JSON object from the server, or a frame as text if it is none, and what it means."""
+    """A JSON object from the server, or the text of a frame that is not one, and its events."""
 
     data: JsonObject | str
     events: tuple[ServerEvent, ...]
 
 
 class FrameReader:
-    """Reads the frames of one connection after the other. `wall` is the time of day."""
+    """Reads the frames of consecutive connections. `wall` returns the Unix time."""
 
     def __init__(
         self, redactor: Redactor, forced: Dialect | None, wall: Callable[[], float]
     ) -> None:
         self.dialect = forced or Dialect.GA
-        """The forced one, or that of the session that the server reported last."""
+        """The forced dialect, or that of the last session that the server reported."""
         self._forced = forced
         self._wall = wall
         self._redactor = redactor
         self._events = wire.EventRedactor(redactor)
 
     def connected(self) -> None:
-        """The frames from here on are those of a new connection."""
+        """Start a new connection."""
         self._events = wire.EventRedactor(self._redactor)
 
     def read(self, frame: str | bytes) -> Iterator[Received]:
-        """A frame, and before it what was held back of texts that it ends."""
+        """Decode a frame, preceded by the held-back ends of the texts that it completes."""
         data = wire.read_frame(frame)
         if isinstance(data, Unknown):
             shown = frame if isinstance(frame, str) else repr(frame)
@@ -45,14 +45,14 @@ class FrameReader:
             return
         assert isinstance(frame, str)
         for redacted, held in self._events.redact(frame, data):
-            yield Received(redacted, tuple(map(self._noted, wire.decode(redacted, held))))
+            yield Received(redacted, tuple(map(self._adapted, wire.decode(redacted, held))))
 
     def end(self, *, replies_only: bool = False) -> Iterable[JsonObject]:
-        """What is held back of texts that end here: of all, or of those of replies. The
+        """End all texts, or those of replies, and return what was held back of them. The
         conversation has it already."""
         return self._events.end(replies_only=replies_only)
 
-    def _noted(self, event: ServerEvent) -> ServerEvent:
+    def _adapted(self, event: ServerEvent) -> ServerEvent:
         if not isinstance(event, SessionCreated):
             return event
         self.dialect = self._forced or event.dialect or Dialect.GA

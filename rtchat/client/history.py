@@ -1,4 +1,4 @@
-"""The history of a session: what is recorded, what is read, and what waits for it."""
+"""Records and reads saved conversations for a session."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice
 from rtchat.core.values import Entry, State, StoredConversation
 
 HISTORY_TIMEOUT = 5.0
-"""Seconds that a question waits to be on disk, and /resume for a conversation."""
+"""Seconds to wait for a question to be stored, and for /resume to read a conversation."""
 
 
 class History(Protocol):
-    """Keeps a conversation, as `history.writer.HistoryWriter` does. No call blocks; a failure is an
-    OutputError of the future."""
+    """Stores conversations, as `history.writer.HistoryWriter` does. No call blocks; a failure is an
+    OutputError in the future."""
 
     def begin(self) -> None:
-        """What is recorded from here on is another conversation."""
+        """Start a new conversation; later entries belong to it."""
 
     def resume(self, kept: StoredConversation) -> None:
-        """Entries recorded from now on belong to this conversation."""
+        """Continue a saved conversation; later entries belong to it."""
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
-        """Keep an entry. It is on disk when the future is done."""
+        """Store an entry. It is on disk when the future is done."""
 
     def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
-        """Read a conversation, by default the latest one before this. UsageError if not found."""
+        """Read a conversation, by default the latest before this one. UsageError if not found."""
 
 
 class SessionHistory:
     """Performs the effects on the history.
 
-    `found` is called with the event that answers a `LoadConversation`; a failure of the history is
-    told to `warn` once, and the conversation goes on. `fail` is called with any other error.
+    `found` is called with the event that answers a `LoadConversation`. `warn` is called with the
+    first failure to store an entry; the conversation continues. `fail` is called with any other
+    error.
     """
 
     def __init__(
@@ -47,85 +48,85 @@ class SessionHistory:
         warn: Callable[[str], None],
         fail: Callable[[BaseException], None],
     ) -> None:
-        self._keeper = keeper
+        self._history = keeper
         self._found = found
         self._warn = warn
         self._fail = fail
         self._has_warned = False
-        self._fails = False
-        """The last entry could not be written: nothing waits for the next one."""
+        self._is_failing = False
+        """Whether the last entry could not be written; then no question waits for its entry."""
         self._search: asyncio.Future[StoredConversation] | None = None
         self.question_kept: asyncio.Future[None] | None = None
-        """Done once the last question is on disk; it is not sent earlier."""
+        """Done once the last question is stored; the question is not sent earlier."""
         self.is_waiting = False
-        """A question is held back until it is on disk."""
+        """Whether a question is waiting to be stored."""
 
     @property
     def is_searching(self) -> bool:
-        """Whether a conversation is being read; events are handled after that."""
+        """Whether a conversation is being read; events wait for it."""
         return self._search is not None
 
     def stop_search(self) -> None:
-        """What is being read is not needed any more."""
+        """Ignore the conversation that is being read."""
         self._search = None
 
     def perform(self, effect: StartRecord | Record | LoadConversation) -> None:
         """Record something, or read a conversation."""
-        if self._keeper is None:
+        if self._history is None:
             if isinstance(effect, LoadConversation):
                 text = "nothing is kept: there is no history to go back to"
                 self._found(LocalNotice(text, is_error=True))
             return
         match effect:
             case StartRecord():
-                self._keeper.begin()
+                self._history.begin()
             case Record(entry):
-                recorded = self._keeper.record(entry)
-                recorded.add_done_callback(self._recorded)
+                recorded = self._history.record(entry)
+                recorded.add_done_callback(self._on_recorded)
                 if entry.state is State.ASKED:
-                    self.question_kept = None if self._fails else recorded
+                    self.question_kept = None if self._is_failing else recorded
             case LoadConversation(number):
-                self._search = search = self._keeper.find(number)
-                search.add_done_callback(self._read)
+                self._search = search = self._history.find(number)
+                search.add_done_callback(self._on_read)
                 loop = asyncio.get_running_loop()
                 loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
             case _:
                 assert_never(effect)
 
-    async def wait(self, kept: asyncio.Future[None] | None) -> None:
-        """Wait until a question is on disk, or the history takes too long."""
-        if kept is None or kept.done() or self._fails:
+    async def wait(self, stored: asyncio.Future[None] | None) -> None:
+        """Wait until a question is stored, or for `HISTORY_TIMEOUT`."""
+        if stored is None or stored.done() or self._is_failing:
             return
         self.is_waiting = True
         try:
-            await asyncio.wait((kept,), timeout=HISTORY_TIMEOUT)
+            await asyncio.wait((stored,), timeout=HISTORY_TIMEOUT)
         finally:
             self.is_waiting = False
-        if not kept.done():
-            self._fails = True
-            self._complain(f"the history did not respond for {HISTORY_TIMEOUT:g} s: continuing")
+        if not stored.done():
+            self._is_failing = True
+            self._warn_once(f"the history did not respond for {HISTORY_TIMEOUT:g} s: continuing")
 
-    def _recorded(self, future: asyncio.Future[None]) -> None:
+    def _on_recorded(self, future: asyncio.Future[None]) -> None:
         error = future.exception()
-        self._fails = error is not None
+        self._is_failing = error is not None
         if isinstance(error, OutputError):
-            self._complain(str(error))
+            self._warn_once(str(error))
         elif error is not None:
             self._fail(error)
 
-    def _complain(self, message: str) -> None:
+    def _warn_once(self, message: str) -> None:
         if not self._has_warned:
             self._has_warned = True
             self._warn(message)
 
-    def _read(self, search: asyncio.Future[StoredConversation]) -> None:
+    def _on_read(self, search: asyncio.Future[StoredConversation]) -> None:
         error = search.exception()
         if search is not self._search:
             return  # given up
         self._search = None
         if error is None:
-            assert self._keeper is not None
-            self._keeper.resume(search.result())
+            assert self._history is not None
+            self._history.resume(search.result())
             self._found(ConversationLoaded(search.result()))
         elif isinstance(error, RtchatError):
             self._found(LocalNotice(str(error), is_error=True))

@@ -1,4 +1,4 @@
-"""The audio of replies: what is played, and what fails about it."""
+"""Plays the audio of replies, and reports the first failure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rtchat.core.ports import Player
 
 
 class ReplyAudio:
-    """Performs the effects on a player. `complain` is called with the first failure; what can be
-    heard, and the text, go on."""
+    """Performs the effects on a player. `report` is called with the first failure; after it, the
+    conversation and any working playback continue."""
 
-    def __init__(self, player: Player | None, complain: Callable[[str], None]) -> None:
+    def __init__(self, player: Player | None, report: Callable[[str], None]) -> None:
         self._player = player
-        self._complain = complain
+        self._report = report
         self.failure: OutputError | None = None
 
     def perform(self, effect: Play | StopPlaying) -> PlaybackCut | None:
-        """Play or stop; return what was cut, if anything was."""
+        """Play or stop; return how playback was cut, if it was."""
         if self._player is None:
             return None
         try:
@@ -38,5 +38,5 @@ class ReplyAudio:
         except OutputError as error:
             if self.failure is None:
                 self.failure = error
-                self._complain(str(error))
+                self._report(str(error))
         return None

@@ -1,4 +1,4 @@
-"""The connection of a session: it is opened, frames are read, and what is queued is written."""
+"""The connection of a session: opens it, reads frames, and sends queued events."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from rtchat.core.ports import Link
 from rtchat.core.values import JsonObject
 
 GOODBYE = 2.0
-"""Seconds to let what was sent leave, and the server answer the close."""
+"""Seconds to wait for queued events to be sent and for the server to answer the close."""
 TURN = 50
-"""Frames, if so many are there, that are read before the rest of the program has a turn."""
+"""Frames that may be read before the event loop runs other tasks."""
 MOST_UNSENT = 250
-"""Events that may wait for a slow network before what the microphone gives is dropped: about 5 s of
-it."""
+"""Events that may wait for a slow network, about 5 s of microphone audio. More audio is dropped."""
 
 Stored: TypeAlias = asyncio.Future[None]
 Outbox: TypeAlias = asyncio.Queue[tuple[JsonObject, Stored | None] | None]
-"""Events to send, each with the entry that has to be on disk first; None at the end."""
+"""Events to send, each with the future of the entry that must be stored first; None at the end."""
 
 
 class ServerLink:
     """One connection at a time. `connect` opens it for a model.
 
-    `post` is told that it is open and that it is lost, `read` is given each frame, `is_behind` says
-    whether the view has to catch up before the next one. Before an event is sent, `wait` waits for
-    its entry and `writing` is called; afterwards `sent` is.
+    `post` is called when it is opened and lost, and `read` with each frame. `is_behind` says
+    whether the view must catch up before the next frame. Before an event is sent, `wait` waits
+    until its entry is stored and `writing` is called; `sent` is called afterwards.
     """
 
     def __init__(
@@ -57,50 +56,50 @@ class ServerLink:
         self._task: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
         self._outbox: Outbox = asyncio.Queue()
-        self._room = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._is_open = False
         self.unsent = 0
         """Events that were queued for this connection and not sent."""
 
     @property
     def is_slow(self) -> bool:
-        """Whether too much waits for the network."""
+        """Whether too many events are waiting to be sent."""
         return self._outbox.qsize() > MOST_UNSENT
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits to be sent."""
+        """Whether no events are waiting to be sent."""
         return self._outbox.empty()
 
     def open(self, model: str) -> None:
-        """Begin to connect; a connection that is open is dropped first."""
+        """Start to connect; an open connection is dropped first."""
         self.drop()
         self._outbox = asyncio.Queue()
-        self._room.set()
+        self._has_room.set()
         self._is_open = False
         self.unsent = 0
         self._task = self._tasks.create_task(self._hold(model, self._outbox))
 
     def drop(self) -> None:
-        """Close the connection; whatever it would still deliver or send is dropped."""
+        """Close the connection without sending the queued events or reading more frames."""
         for task in (self._task, self._writer):
             if task is not None:
                 task.cancel()
         self._task = self._writer = None
 
     def send(self, data: JsonObject, stored: Stored | None) -> None:
-        """Queue an event; it is sent once its entry is on disk."""
+        """Queue an event; it is sent once its entry is stored."""
         self.unsent += 1
         self._outbox.put_nowait((data, stored))
 
     async def drained(self) -> None:
-        """Wait until the network has taken most of what was sent."""
+        """Wait until most queued events are sent."""
         if self._outbox.qsize() > MOST_UNSENT // 2:
-            self._room.clear()
-            await self._room.wait()
+            self._has_room.clear()
+            await self._has_room.wait()
 
     async def close(self) -> None:
-        """Let what was sent leave, close with 1000; a server that takes no part is left."""
+        """Send the queued events and close with code 1000, within `GOODBYE` seconds."""
         task = self._task
         if task is None:
             return
@@ -117,7 +116,7 @@ class ServerLink:
             self._task.cancel()
 
     async def _hold(self, model: str, outbox: Outbox) -> None:
-        """One connection from its beginning to its end; `outbox` is what is to be sent on it."""
+        """Hold one connection until it ends, sending the events of `outbox`."""
         try:
             async with self._connect(model) as link:
                 self._is_open = True
@@ -128,7 +127,7 @@ class ServerLink:
                     while (frame := await link.receive()) is not None:
                         self._read(frame)
                         read += 1
-                        # Frames that have all come are no reason to hog, nor to outrun the view.
+                        # Buffered frames must not block other tasks or outrun the view.
                         if read % TURN == 0 or self._is_behind():
                             await asyncio.sleep(0)
                 finally:
@@ -136,7 +135,7 @@ class ServerLink:
                 lost = link.explain()
         except ConnectError as error:
             lost = error.lost
-        except RtchatError as error:  # the server of `--local` has reasons of its own
+        except RtchatError as error:  # from starting the server of `--local`
             lost = ConnectionLost(error.problem, Retry.NEVER)
         self._task = None
         self.drop()
@@ -147,10 +146,10 @@ class ServerLink:
             data, stored = entry
             await self._wait(stored)
             if outbox.qsize() < MOST_UNSENT // 4:
-                self._room.set()
+                self._has_room.set()
             self.unsent -= 1
             self._writing(data)
-            with suppress(LinkError):  # the reader sees the same end, and says why
+            with suppress(LinkError):  # `_hold` reports the lost connection
                 await link.send(data)
                 self._sent()
         await link.close()

@@ -1,7 +1,7 @@
-"""The shell around a conversation: performs its effects, and owns every task, timer and socket.
+"""Runs a conversation: performs its effects, and owns all tasks, timers and connections.
 
-`post` is the one inbox: whatever happens, from the keyboard, the network or a timer, becomes an
-event there. `_decide` hands them to the conversation, one at a time.
+Everything that happens at the keyboard, on the network or by a timer becomes an event in one inbox
+(`post`). `_decide` passes the events to the conversation one at a time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 class Session:
     """Runs one conversation to its end.
 
-    `connect` opens a link for a model; `redactor` removes keys from what a server sends, `fit`
-    adapts commands to this server. `dialect` forces one; otherwise it is taken from the session
-    that the server reports. `output` is what the view and the taps write through, if anything.
+    `connect` opens a connection for a model, `redactor` removes keys from the frames of the server,
+    and `fit` adapts commands to the server. `dialect` forces a dialect; otherwise it is that of the
+    session that the server reports. `output` is the output of the view and the taps, if they share
+    one.
     """
 
     def __init__(
@@ -67,19 +68,19 @@ class Session:
         self._taps = taps
         self._now = now
         self._rng = rng
-        self._began = 0.0
-        """When it began to run; the times of events count from there."""
+        self._start_time = 0.0
+        """When `run` began; the times of events are relative to it."""
         self._inbox: _Inbox = deque()
         self._busy = False
         self._tasks = asyncio.TaskGroup()
         self._done = asyncio.Event()
-        self._unsaid = 0
-        """Bytes of the microphone that a slow network left no room for."""
+        self._dropped_bytes = 0
+        """Bytes of microphone audio that were dropped because the network was too slow."""
         self._was_signalled = False
         self._stopped_with: ExitCode | None = None
         """The exit code that the conversation ended with."""
         self._exit: ExitCode | None = None
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
         self._frames = FrameReader(redactor, dialect, wall_clock)
         self._views = ViewQueue(view, output, now, lost=self._lose_output, fail=self._fail)
         self._history = SessionHistory(
@@ -90,39 +91,39 @@ class Session:
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )
-        self._sleep = SleepWatch(self._slept, now, wall_clock)
+        self._sleep = SleepWatch(self._on_sleep, now, wall_clock)
         self._link = ServerLink(
             connect,
             self._tasks,
-            post=self._post_of_link,
+            post=self._post_from_link,
             read=self._read,
             is_behind=lambda: len(self._views) > 1,
             wait=self._history.wait,
-            writing=self._writing,
+            writing=self._before_send,
             sent=self._timers.heard,
         )
 
     async def run(
         self, source: Source, signals: Mapping[int, ev.LocalEvent] | None = None
     ) -> ExitCode:
-        """Hold the conversation until it stops; `source` posts what the user says.
+        """Run the conversation until it stops; `source` posts the input of the user.
 
-        `signals` are turned into events while it runs.
+        `signals` maps signal numbers to the events that they post.
         """
         loop = asyncio.get_running_loop()
-        self._began = self._now()
+        self._start_time = self._now()
         signals = signals or {}
         for number, event in signals.items():
-            loop.add_signal_handler(number, self._signalled, number, event)
+            loop.add_signal_handler(number, self._on_signal, number, event)
         self._views.start()
         handler = loop.get_exception_handler()
-        loop.set_exception_handler(self._unexpected)
+        loop.set_exception_handler(self._on_loop_error)
         try:
             async with self._tasks:
                 reading = self._tasks.create_task(source(self.post))
                 self.post(ev.Started())
                 await self._done.wait()
-                while len(self._views) and self._fault is None:  # noqa: ASYNC110 - it has its turns
+                while len(self._views) and self._error is None:  # noqa: ASYNC110 - drains by itself
                     await asyncio.sleep(0)
                 self._stop_clocks()
                 self._tools.stop()
@@ -136,24 +137,24 @@ class Session:
             for number in signals:
                 loop.remove_signal_handler(number)
             loop.set_exception_handler(handler)
-        if self._fault is not None:
-            raise self._fault
+        if self._error is not None:
+            raise self._error
         assert self._exit is not None
         return self._exit
 
     @property
     def has_lost_output(self) -> bool:
-        """Whether there is nowhere to show anything any more."""
+        """Whether the output can no longer be written."""
         return self._views.lost_with is not None
 
     async def drained(self) -> None:
-        """Wait until the network has taken most of what was sent."""
+        """Wait until most queued events are sent."""
         await self._link.drained()
 
     # ------------------------------------------------------------------------------------ the inbox
 
     def post(self, event: ev.LocalEvent) -> None:
-        """Something happened. What happens while it is being dealt with waits its turn."""
+        """Handle an event, after those that are being handled or waiting."""
         if isinstance(event, ev.LeaveAsked) and self._history.is_searching:
             self._history.stop_search()
             self._inbox.appendleft(event)
@@ -162,7 +163,7 @@ class Session:
         self._handle_inbox()
 
     def _post_first(self, event: ev.LocalEvent) -> None:
-        """The answer to an effect comes before everything that waits."""
+        """Handle the answer to an effect before all waiting events."""
         self._inbox.appendleft(event)
         self._handle_inbox()
 
@@ -180,19 +181,19 @@ class Session:
 
     @property
     def _is_over(self) -> bool:
-        return self._exit is not None or self._fault is not None
+        return self._exit is not None or self._error is not None
 
     def _handle(self, happened: ev.LocalEvent | Received) -> None:
         effects = deque(self._decide(happened))
         while effects:
             cut = self._perform(effects.popleft())
             if cut is not None:
-                # At once: a reply that is asked for next is to know what was heard.
+                # The server must know what was heard before the next response is requested.
                 effects.extendleft(reversed(self._decide(cut)))
 
     def _decide(self, happened: ev.LocalEvent | Received) -> list[fx.Effect]:
-        """What to do about one thing that happened. All that the conversation handles passes here,
-        and the taps see it in the same order."""
+        """The effects of an event or frame. The taps receive everything that the conversation
+        handles in the same order."""
         now = self._clock()
         events = happened.events if isinstance(happened, Received) else (happened,)
         effects: list[fx.Effect] = []
@@ -202,17 +203,17 @@ class Session:
         finally:
             is_frame = isinstance(happened, Received)
             if isinstance(happened, ev.ConnectionLost) or any(map(_ends_reply, effects)):
-                self._tap_held(now, replies_only=is_frame)
+                self._tap_held_back(now, replies_only=is_frame)
             if isinstance(happened, Received):
                 self._tap("received", happened.data, now)
             else:
                 self._tap("local", happened, now)
         return effects
 
-    def _perform(self, effect: fx.Effect) -> ev.PlaybackCut | None:  # noqa: C901 - one arm an effect
-        """Do it. What is returned has happened at once."""
+    def _perform(self, effect: fx.Effect) -> ev.PlaybackCut | None:  # noqa: C901 - one case per effect
+        """Perform an effect; return the event that it causes immediately, if any."""
         match effect:
-            case fx.Show(update):  # first, as nearly all effects are
+            case fx.Show(update):  # the most frequent effect
                 self._views.show(update)
             case fx.Connect(model):
                 self._sleep.stop()
@@ -221,7 +222,7 @@ class Session:
                 self._sleep.stop()
                 self._link.drop()
             case fx.Send(_, fx.AppendAudio(audio, True)) if self._link.is_slow:
-                self._unsaid += len(audio)
+                self._dropped_bytes += len(audio)
             case fx.Play() | fx.StopPlaying():
                 return self._audio.perform(effect)
             case fx.Send(event_id, command):
@@ -251,9 +252,9 @@ class Session:
         self._exit = self._views.lost_with or code
         self._done.set()
 
-    # -------------------------------------------------------------------------------- what happens
+    # ----------------------------------------------------------------------- connection and signals
 
-    def _post_of_link(self, event: ev.LocalEvent) -> None:
+    def _post_from_link(self, event: ev.LocalEvent) -> None:
         self._sleep.stop()
         if isinstance(event, ev.ConnectionOpened):
             self._frames.connected()
@@ -269,20 +270,20 @@ class Session:
                 self._inbox.append(received)
                 self._handle_inbox()
 
-    def _writing(self, data: JsonObject) -> None:
-        if self._unsaid and self._link.is_idle:
-            seconds, self._unsaid = self._unsaid / BYTES_A_MS / 1000, 0
+    def _before_send(self, data: JsonObject) -> None:
+        if self._dropped_bytes and self._link.is_idle:
+            seconds, self._dropped_bytes = self._dropped_bytes / BYTES_A_MS / 1000, 0
             self._note("warning", f"the network was too slow for {seconds:.1f} s of what was said")
         self._tap("sent", data, self._clock())
 
-    def _slept(self, seconds: float) -> None:
+    def _on_sleep(self, seconds: float) -> None:
         self._link.drop()
         problem = Problem(ExitCode.LINK, f"the computer slept for {seconds:.0f} s", "try again")
         self.post(ev.ConnectionLost(problem, ev.Retry.ALWAYS, at_once=True))
 
-    def _signalled(self, number: int, event: ev.LocalEvent) -> None:
-        """A signal is an event. Once the conversation has ended, it shortens the wait for output,
-        and a second one ends it at once."""
+    def _on_signal(self, number: int, event: ev.LocalEvent) -> None:
+        """Post the event of a signal. After the end of the conversation, a first signal shortens
+        the wait for output and a second one ends it."""
         is_first, self._was_signalled = not self._was_signalled, True
         if self._exit is None:
             self.post(event)
@@ -303,39 +304,39 @@ class Session:
     # ------------------------------------------------------------------------------------- the taps
 
     def _clock(self) -> float:
-        """Seconds since the beginning. They are whole microseconds, as a trace has them."""
-        return round(self._now() - self._began, 6)
+        """Seconds since `run` began, rounded to microseconds as in a trace."""
+        return round(self._now() - self._start_time, 6)
 
     def _tap(self, direction: str, data: JsonObject | str | ev.LocalEvent, now: float) -> None:
         for tap in self._taps:
             self._views.call(tap, direction, data, now)
 
-    def _tap_held(self, now: float, *, replies_only: bool = False) -> None:
-        """Texts end here: what was held back of them is no part of a key."""
+    def _tap_held_back(self, now: float, *, replies_only: bool = False) -> None:
+        """Pass text that was held back as a possible start of a key to the taps: it ends here."""
         for data in self._frames.end(replies_only=replies_only):
             self._tap("received", data, now)
 
     def _tap_end(self) -> None:
         now = self._clock()
-        self._tap_held(now)
+        self._tap_held_back(now)
         if self._stopped_with is not None:
             end: JsonObject = {"exit": self._stopped_with, "unsent": self._link.unsent}
             self._tap("end", end, now)
 
-    # -------------------------------------------------------------------------------- what is wrong
+    # --------------------------------------------------------------------------------------- errors
 
     def _note(self, level: fx.Level, text: str) -> None:
         self._views.show(fx.Notice(level, text))
 
     def _fail(self, error: BaseException) -> None:
-        self._fault = error
+        self._error = error
         self._done.set()
 
-    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something failed that the loop called and nobody waits for. A connection that fails
-        within its library is told by whoever uses it."""
+    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handle an exception in a callback of the event loop. One in a library is only a detail:
+        if the connection fails, its caller reports that."""
         error = context.get("exception")
-        if isinstance(error, Exception) and _is_ours(error):
+        if isinstance(error, Exception) and _is_own_error(error):
             self._views.failed(error)
         else:
             self._note("detail", f"{context['message']}: {error}")
@@ -350,8 +351,8 @@ def _ends_reply(effect: fx.Effect) -> bool:
     return isinstance(effect, fx.Show) and isinstance(effect.update, fx.ReplyOver)
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether it was raised by code of ours, or on the way through it or the line editor."""
+def _is_own_error(error: Exception) -> bool:
+    """Whether its traceback contains code of rtchat or of the line editor."""
     frames = (frame for frame, _ in walk_tb(error.__traceback__))
     modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames}
     return not modules.isdisjoint({"rtchat", "prompt_toolkit"})

@@ -1,4 +1,4 @@
-"""The timers of a session, and the watch for a computer that slept."""
+"""The timers of a session, and the detection of system sleep."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 from rtchat.core.events import Timer
 
 STOOD_STILL = 0.1
-"""A timer that is this many seconds late means that the program was stopped meanwhile."""
+"""If a timer is this many seconds late, the program was suspended or blocked."""
 WAITS_FOR_SERVER = frozenset({Timer.START, Timer.STALL, Timer.HEARD, Timer.INPUT})
 """Timers that limit the wait for the server."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
-"""Seconds between two looks at the clocks, and by how many they must differ to mean a sleep."""
+"""Seconds between checks of the clocks, and the difference in seconds that means system sleep."""
 
 
 class Timers:
-    """Calls `fired` when a timer is due. Time in which the server could not be heard, or was not
-    asked yet (`is_waiting`), does not count against it."""
+    """Calls `fired` when a timer is due. Timers that wait for the server do not count time in which
+    frames could not be read, or (`is_waiting`) a question was not sent yet."""
 
     def __init__(
         self,
@@ -30,22 +30,22 @@ class Timers:
         self._is_waiting = is_waiting
         self._handles: dict[Timer, asyncio.TimerHandle] = {}
         self._stall_seconds = 0.0
-        self._last_word = 0.0
+        self._last_activity = 0.0
 
     def heard(self) -> None:
-        """The server sent something, or took something: its silence begins anew."""
-        self._last_word = self._now()
+        """Restart the stall timer: the server sent or received something."""
+        self._last_activity = self._now()
 
     def set(self, timer: Timer, seconds: float) -> None:
-        """Start a timer, or start it again."""
+        """Start or restart a timer."""
         self.clear(timer)
         if timer is Timer.STALL:
             self._stall_seconds = seconds
-            self._last_word = self._now()
+            self._last_activity = self._now()
         self._start(timer, seconds)
 
     def clear(self, timer: Timer) -> None:
-        """Stop a timer, if it runs."""
+        """Stop a timer if it is running."""
         if handle := self._handles.pop(timer, None):
             handle.cancel()
 
@@ -65,10 +65,10 @@ class Timers:
         left = 0.0
         if timer is Timer.STALL:
             if self._is_waiting():
-                self._last_word = now
-            left = self._last_word + self._stall_seconds - now
+                self._last_activity = now
+            left = self._last_activity + self._stall_seconds - now
         if now - due > STOOD_STILL and timer in WAITS_FOR_SERVER:
-            # What the server sent meanwhile is not read yet.
+            # Frames that arrived in the meantime are not read yet.
             left = max(left, min(now - due, seconds))
         if left > 0:
             self._start(timer, left)
@@ -77,9 +77,8 @@ class Timers:
 
 
 class SleepWatch:
-    """Calls `slept` with the seconds that the computer slept. Meanwhile its wall clock runs on and
-    the other clock stands still; the connection is dead afterwards, which this side would be the
-    last to notice."""
+    """Calls `slept` with the seconds that the computer slept: then the clock `wall` advanced more
+    than `now`. The connection is dead afterwards, but no error would report it for a while."""
 
     def __init__(
         self,
@@ -93,18 +92,18 @@ class SleepWatch:
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to watch."""
-        self._look(self._wall() - self._now())
+        """Start watching."""
+        self._check(self._wall() - self._now())
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._handle is not None:
             self._handle.cancel()
 
-    def _look(self, ahead: float) -> None:
+    def _check(self, ahead: float) -> None:
         slept = self._wall() - self._now() - ahead
         if slept < SLEPT:
             loop = asyncio.get_running_loop()
-            self._handle = loop.call_later(LOOK_EVERY, self._look, ahead + slept)
+            self._handle = loop.call_later(LOOK_EVERY, self._check, ahead + slept)
         else:
             self._slept(slept)

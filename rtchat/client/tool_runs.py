@@ -1,4 +1,4 @@
-"""The tools that run for a session."""
+"""Runs the tools of a session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rtchat.core.values import ToolCall
 
 
 class ToolRuns:
-    """Runs tools at the same time, and calls `finished` with the output of each."""
+    """Runs tools concurrently, and calls `finished` with the output of each."""
 
     def __init__(
         self,
@@ -25,13 +25,13 @@ class ToolRuns:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, call: ToolCall) -> None:
-        """Run a tool."""
+        """Start to run a tool."""
         task = self._tasks.create_task(self._run(call))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
     def stop(self) -> None:
-        """Stop all that run; what they still give back is dropped."""
+        """Cancel all running tools and drop their outputs."""
         for task in self._running:
             task.cancel()
 

@@ -1,7 +1,7 @@
-"""What is shown of a session: updates to the view, and everything else that is written.
+"""Queues updates for the view, and handles errors in writing output.
 
-The view sees an update in a later turn of the event loop, and as much as it can draw in a short
-time, so that pings are answered and frames are read meanwhile.
+Updates are shown in a later iteration of the event loop, for a short time in each, so that pings
+are answered and frames are read in between.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from rtchat.core.ports import View
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
 TICK = 1 / 12
-"""Seconds between two looks at whether the view has something to paint."""
+"""Seconds between two ticks of the view, in which it may repaint."""
 LONGEST_SHOW = 0.02
-"""Seconds that the view may draw before the rest of the program has a turn: pings want answers."""
+"""Seconds that the view may draw before the event loop runs other tasks and answers pings."""
 SLICE = 500
-"""Characters of a reply that the view is given at once."""
+"""Maximum characters of a reply in one update."""
 MOST_OWED = 65_536
 """If more bytes of output than this are waiting, nothing is repainted."""
 
 
 class ViewQueue:
-    """Shows updates to a view, and ticks it while a reply is due.
+    """Shows updates in a view, and ticks it while a reply is due.
 
-    `lost` is called with an exit code when there is nowhere to write to any more; `fail` with what
-    the view raises otherwise. `output` is what the view and the taps write through, if anything.
+    `lost` is called with an exit code when output can no longer be written, `fail` with any other
+    exception of the view. `output` is the output of the view and the taps, if they share one.
     """
 
     def __init__(
@@ -49,27 +49,27 @@ class ViewQueue:
         self._updates: deque[Update] = deque()
         self._draining: asyncio.Handle | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._is_written = asyncio.Event()
-        """All output is written, or has been given up."""
+        self._wait_is_over = asyncio.Event()
+        """Set when all output is written or the wait has ended."""
         self._is_given_up = False
         self.lost_with: ExitCode | None = None
-        """The exit code that says why nothing can be shown any more."""
+        """The exit code for why output can no longer be written, if so."""
 
     def __len__(self) -> int:
         return len(self._updates)
 
     @property
     def owes(self) -> bool:
-        """Whether some output waits to be written."""
+        """Whether output is waiting to be written."""
         return self._output is not None and self._output.unwritten > 0
 
     def start(self) -> None:
-        """Notice from now on that output cannot be written."""
+        """Start to watch for write errors."""
         if self._output is not None:
             self._output.on_failure(self.failed)
 
     def show(self, update: Update) -> None:
-        """Queue an update; text that arrives together is shown together."""
+        """Queue an update. Consecutive pieces of text are joined, up to `SLICE` characters."""
         if isinstance(update, TextArrived):
             last = self._updates[-1] if self._updates else None
             if isinstance(last, TextArrived) and len(last.text) + len(update.text) <= SLICE:
@@ -85,57 +85,57 @@ class ViewQueue:
             self._draining = asyncio.get_running_loop().call_soon(self._drain)
 
     def call(self, draw: Callable[..., None], *arguments: object) -> None:
-        """Call something that writes output."""
+        """Call a function that writes output, and handle its exceptions."""
         try:
             draw(*arguments)
         except Exception as error:
             self.failed(error)
 
     def failed(self, error: Exception) -> None:
-        """Output could not be written, or there is an error in what draws it."""
+        """Handle an exception from writing or drawing output."""
         match error:
             case BrokenPipeError():
-                self._lose(ExitCode.PIPE)
+                self._lose_output(ExitCode.PIPE)
             case OSError():
-                self._lose(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
+                self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
             case _:
                 self._fail(error)
 
     def stop(self) -> None:
-        """Neither show nor paint any more by itself."""
+        """Stop showing updates and ticking the view."""
         for handle in (self._ticker, self._draining):
             if handle is not None:
                 handle.cancel()
 
     def close(self) -> None:
-        """Show what is left, and close the view."""
+        """Show the remaining updates and close the view."""
         self._show_rest()
         self.call(self._view.close)
 
     async def write_rest(self, timeout: float | None) -> None:
-        """Wait until all output is written; after a timeout it is dropped."""
+        """Wait until all output is written; after `timeout` seconds the rest is discarded."""
         if self._output is None:
             return
-        self._output.when_written(self._is_written.set)
+        self._output.when_written(self._wait_is_over.set)
         try:
             async with asyncio.timeout(timeout):
-                await self._is_written.wait()
+                await self._wait_is_over.wait()
         except TimeoutError:
             self._is_given_up = True
         if self._is_given_up and self._output.unwritten:
             self._output.discard()
-        self._show_rest()  # it may be that writing failed
+        self._show_rest()  # the error, if writing failed
 
     def give_up_soon(self) -> None:
-        """Shorten the wait for output."""
+        """End the wait for output after `INTERRUPT_TIMEOUT`."""
         asyncio.get_running_loop().call_later(INTERRUPT_TIMEOUT, self.give_up)
 
     def give_up(self) -> None:
         """End the wait for output."""
         self._is_given_up = True
-        self._is_written.set()
+        self._wait_is_over.set()
 
-    def _lose(self, code: ExitCode, message: str = "") -> None:
+    def _lose_output(self, code: ExitCode, message: str = "") -> None:
         if self.lost_with is not None:
             return
         self.lost_with = code
@@ -148,7 +148,7 @@ class ViewQueue:
             self._show_one(self._updates.popleft())
 
     def _drain(self) -> None:
-        """Show what is due, for a while."""
+        """Show queued updates for at most `LONGEST_SHOW`."""
         self._draining = None
         until = self._now() + LONGEST_SHOW
         while self._updates:

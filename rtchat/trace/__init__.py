@@ -1,5 +1,5 @@
-"""Traces: all that happens in a run as a file, and its replay.
+"""Writes everything that happens in a session to a trace file, and replays it.
 
-May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start at `recording.py`, which writes
-them, and `replay.py`. `wire_only.py` shows recordings that have no local events.
+May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start with `recording.py`, which writes
+traces, and `replay.py`. `wire_only.py` replays recordings without local events.
 """

@@ -1,16 +1,16 @@
-"""How two JSON objects differ, in words."""
+"""Describes the first difference between two JSON objects."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
-_LONGEST = 60
-"""Characters of a value that are shown."""
+_MAX_SHOWN = 60
+"""Maximum characters of a value in a description."""
 
 
 def first_difference(recorded: object, now: object) -> str:
-    """Where the two differ first, and how; empty if they are equal."""
+    """The path and the two values of the first difference; empty if the two are equal."""
     return next(_differences(recorded, now, ""), "")
 
 
@@ -33,4 +33,4 @@ def _differences(recorded: object, now: object, path: str) -> Iterator[str]:
 
 def _shown(data: object) -> str:
     text = json.dumps(data, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"

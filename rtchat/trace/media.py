@@ -1,4 +1,4 @@
-"""Audio and images in the lines of a trace: left out, and stood in for."""
+"""Leaves audio and images out of the lines of a trace, and puts placeholders in their place."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from rtchat.core.values import JsonObject
 from rtchat.trace.value_codec import CLASS
 
 _Change: TypeAlias = Callable[[str, str, JsonObject], str | None]
-"""A text, the path to it and the object that it is in; the text in its place, None for the same."""
+"""Maps a string, its path and the object that contains it to a new string, or None to keep it."""
 
 
 def without_media(data: JsonObject) -> tuple[dict[str, object], dict[str, int]]:
-    """A copy without base64, and where how many characters of it were left out."""
+    """A copy without the base64 of audio and images, and the number of characters left out,
+    by path."""
     kind = str(data.get("type"))
     left_out: dict[str, int] = {}
 
     def shorten(text: str, path: str, parent: JsonObject) -> str | None:
-        kept = _short(text, path, parent, kind) if text else None
-        if kept is not None:
-            left_out[path] = len(text) - len(kept)
-        return kept
+        shortened = _without_base64(text, path, parent, kind) if text else None
+        if shortened is not None:
+            left_out[path] = len(text) - len(shortened)
+        return shortened
 
     return _changed(data, "", data, shorten), left_out
 
 
 def with_silence(data: JsonObject, left_out: Mapping[str, int]) -> dict[str, object]:
-    """A copy with silence, or no real image, of the same length where base64 was left out."""
+    """A copy with zeros (for audio: silence) of the same length where base64 was left out."""
 
     def fill(text: str, path: str, parent: JsonObject) -> str | None:
         if path not in left_out:
@@ -39,15 +40,15 @@ def with_silence(data: JsonObject, left_out: Mapping[str, int]) -> dict[str, obj
     return changed
 
 
-def _short(text: str, path: str, parent: JsonObject, kind: str) -> str | None:
-    """What is kept of a text that is base64 audio or an image; None if it is neither."""
+def _without_base64(text: str, path: str, parent: JsonObject, kind: str) -> str | None:
+    """The part to keep of a string with base64 audio or an image; None if it has neither."""
     key = path.rpartition(".")[2]
     is_part = parent.get(CLASS) == "Part" and key == "data"
     head, comma, rest = text.partition(",")
     if (key == "image_url" or is_part) and head.startswith("data:") and rest:
         return head + comma
     if CLASS in parent and (key == "audio" or is_part):
-        return text[len(text.rstrip("=")) :]  # so that the number of bytes is known
+        return text[len(text.rstrip("=")) :]  # the padding, which the number of bytes depends on
     if key == "audio" or (path == "delta" and kind.endswith("audio.delta")):
         return ""
     return None

@@ -1,5 +1,5 @@
-"""Reading traces, also those of format 1 and recordings of others that have `direction` and `data`
-alone."""
+"""Reads traces, including those of format 1 and recordings of other programs that have only
+`direction` and `data`."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from rtchat.trace.value_codec import decode_value
 
 @value
 class Recorded:
-    """One line of a recording. A `str` in `data` is a frame that was no JSON object, or the words
-    of a loss."""
+    """One line of a recording. If `data` is a string, it is a frame that is not a JSON object, or
+    the reason of a lost connection."""
 
     line: int
     time: float | None
-    """Seconds since it began; None if it has no times."""
+    """Seconds since the recording began; None if the line has no time."""
     direction: str
     data: JsonObject | str
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Where how many characters of audio or an image were left out."""
+    """The number of characters of audio and images left out, by path."""
 
     @property
     def event(self) -> LocalEvent:
-        """The event of a "local" line, with silence for what was left out."""
+        """The event of a "local" line, with silence in place of audio that was left out."""
         event: LocalEvent = _decoded(self.data, self.left_out, LocalEvent)
         return event
 
 
 @value
 class Recording:
-    """A recording that was read. `version` is that of the rtchat that made it, if one did; without
-    `setup` it has no local events."""
+    """The contents of a recording. `version` is the version of rtchat that made it, or empty.
+    `setup` is None if there are no local events."""
 
     version: str
     events: Sequence[Recorded]
@@ -58,10 +58,10 @@ _HINT = "a trace is what rtchat once --trace FILE writes"
 def read_trace(source: Path | int, warn: Callable[[str], None]) -> Recording:
     """Read a recording from a file or a descriptor.
 
-    `warn` is told of a last line that was cut off, as by a program that was killed.
+    `warn` is called if the last line is incomplete, for example because the program was killed.
 
     Raises:
-        UsageError: it cannot be read, or is no recording; the message names the line.
+        UsageError: it cannot be read or is not a recording; the message names the line.
     """
     name = "stdin" if isinstance(source, int) else str(source)
     try:
@@ -81,9 +81,9 @@ def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
     events: list[Recorded] = []
     for number, line in _lines(file, name, warn):
         if number == 1 and "rtchat" in line:
-            version = _version(line, name)
+            version = _read_version(line, name)
             continue
-        recorded = _recorded(number, line, name, events)
+        recorded = _parse_line(number, line, name, events)
         try:
             if recorded.direction == "setup":
                 setup = _decoded(recorded.data, recorded.left_out, SessionSetup)
@@ -92,7 +92,7 @@ def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
                 _ = recorded.event
         except (ValueError, RecursionError) as error:
             why = f"has an event that this rtchat does not know ({error})"
-            raise _unread(name, number, why) from error
+            raise _invalid_line(name, number, why) from error
         events.append(recorded)
     if not (version or events):
         raise UsageError(f"the trace {name} is empty", hint=_HINT)
@@ -105,7 +105,7 @@ def _lines(
     lines = iter(partial(file.readline, LONGEST_LINE + 1), b"")
     for number, line in enumerate(lines, start=1):
         if len(line) > LONGEST_LINE:
-            raise _unread(name, number, f"is longer than {LONGEST_LINE >> 20} MB")
+            raise _invalid_line(name, number, f"is longer than {LONGEST_LINE >> 20} MB")
         if not line.strip():
             continue
         try:
@@ -114,13 +114,13 @@ def _lines(
             if number > 1 and not line.endswith(b"\n"):
                 warn(f"line {number} of {name} is cut off: it is left out")
                 return
-            raise _unread(name, number, "is not JSON") from error
+            raise _invalid_line(name, number, "is not JSON") from error
         if not isinstance(data, dict):
-            raise _unread(name, number, "is not a JSON object")
+            raise _invalid_line(name, number, "is not a JSON object")
         yield number, data
 
 
-def _version(header: JsonObject, name: str) -> str:
+def _read_version(header: JsonObject, name: str) -> str:
     form = header.get("format")
     if type(form) is not int or not 1 <= form <= FORMAT:
         raise UsageError(
@@ -130,19 +130,19 @@ def _version(header: JsonObject, name: str) -> str:
     return str(header["rtchat"])
 
 
-def _recorded(number: int, line: JsonObject, name: str, before: Sequence[Recorded]) -> Recorded:
+def _parse_line(number: int, line: JsonObject, name: str, before: Sequence[Recorded]) -> Recorded:
     direction, at = line.get("direction"), line.get("t")
     data = line.get("data", line.get("raw"))
     left_out: Any = line.get("left_out", {})
     if not (isinstance(direction, str) and direction in _DIRECTIONS):
-        raise _unread(name, number, "has no direction")
+        raise _invalid_line(name, number, "has no direction")
     if not isinstance(data, dict | str):
-        raise _unread(name, number, "has no event")
+        raise _invalid_line(name, number, "has no event")
     if at is not None and (isinstance(at, bool) or not isinstance(at, int | float)):
-        raise _unread(name, number, "has a time that is no number")
+        raise _invalid_line(name, number, "has a time that is no number")
     if not _are_lengths(left_out):
-        raise _unread(name, number, "does not say what was left out")
-    if at is not None:  # a clock only goes forward, and only so far; so do not NaN and infinity
+        raise _invalid_line(name, number, "does not say what was left out")
+    if at is not None:  # times never decrease; NaN, infinity and huge values become 0
         last = before[-1].time if before else 0.0
         at = float(at) if 0.0 <= at < 1e9 else 0.0
         at = max(at, last or 0.0)
@@ -157,9 +157,9 @@ def _are_lengths(left_out: Any) -> bool:
 
 def _decoded(data: JsonObject | str, left_out: Mapping[str, int], kind: Any) -> Any:
     if isinstance(data, str):
-        raise ValueError(f"{data[:20]!r}")  # noqa: TRY004 - as what is read from JSON otherwise
+        raise ValueError(f"{data[:20]!r}")  # noqa: TRY004 - as for any other invalid data
     return decode_value(with_silence(data, left_out), kind)
 
 
-def _unread(name: str, number: int, why: str) -> UsageError:
+def _invalid_line(name: str, number: int, why: str) -> UsageError:
     return UsageError(f"line {number} of the trace {name} {why}", hint=_HINT)

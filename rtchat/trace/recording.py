@@ -1,11 +1,11 @@
-"""Writing traces: a header, then a JSON line for everything that a session does or is told.
+"""Writes traces: a header, then one JSON line for each event of a session.
 
 `{"t": 0.123, "direction": "received", "data": {…}}`. Times are seconds since the session began.
-The directions are those of `core.ports.Tap`, and "setup": what the conversation was constructed
-from. A frame that was no JSON object stands as "raw". "setup" and "local" are values, see
-`value_codec`. So a trace has all that a replay needs to repeat the session exactly.
+The directions are those of `core.ports.Tap`, and "setup", whose data the conversation was created
+from. A frame that is not a JSON object is in "raw" instead of "data". The data of "setup" and
+"local" are values, see `value_codec`. A trace has everything needed to repeat the session exactly.
 
-The handshake, where the key travels, is not recorded; a key in an event is removed by `redactor`.
+The handshake, which has the key, is not recorded; `redactor` removes keys from events.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from rtchat.trace.value_codec import encode_value
 from rtchat.wire import without_keys
 
 FORMAT = 2
-"""Format 1 had no "setup", "local" and "end", but why a connection was "lost"."""
+"""Format 1 had no "setup", "local" and "end", but "lost" with the reason of a lost connection."""
 LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes of a line. One that would be longer is written without its audio and images."""
-_MOST_WAITING = 32 * 1024 * 1024
-"""Bytes that may wait for a slow disk, or for the reader of a pipe."""
-_CLOSING = 2.0
-"""Seconds to wait at exit for what is not written yet."""
+"""Maximum bytes of a line. A longer one is written without its audio and images."""
+_MAX_WAITING = 32 * 1024 * 1024
+"""Maximum bytes waiting for a slow disk or the reader of a pipe."""
+_CLOSE_TIMEOUT = 2.0
+"""Seconds to wait at exit for unwritten lines."""
 _DESCRIPTOR = re.compile(r"/dev/(?:fd/(\d+)|(stdout)|(stderr))|/proc/self/fd/(\d+)")
 
 
 class Trace:
     """A recording in progress; call it with each event, as a `Tap`.
 
-    A thread writes it, so that neither a slow disk nor a pipe that nobody reads stops the
-    conversation. `path` is the file: a new name if the one given exists, as no recording is ever
-    overwritten. Audio and images are left out unless `complete` is set; `left_out` in the line then
-    has their places and lengths in characters.
+    A thread writes it, so that a slow disk or a pipe without a reader does not block the
+    conversation. The path `-` means stderr. A file is never overwritten: if it exists, a new name
+    is chosen, and `path` has it. Audio and images are left out unless `complete` is set; `left_out`
+    in the line then has the number of characters left out by path.
 
-    Raises OutputError if the file cannot be opened. Once a line cannot be written the recording is
-    over, and `failure` says why. The path `-` is stderr.
+    Raises OutputError if the file cannot be opened. After an error in writing, the recording ends
+    and `failure` has the error.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Trace:
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         complete: bool = False,
     ) -> None:
-        if str(path) == "-":  # stdout has the reply
+        if str(path) == "-":  # stdout is for the reply
             path = Path("/dev/stderr")
         self.failure: OutputError | None = None
         self._redactor = redactor
@@ -75,7 +75,7 @@ class Trace:
         self._descriptor = -1
         self._is_closed = False
         try:
-            if _is_fifo(path):  # opening it waits for a reader
+            if _is_fifo(path):  # opening it blocks until there is a reader
                 self.path = path
                 self._worker.do(self._open_fifo)
             else:
@@ -94,42 +94,42 @@ class Trace:
             return
         encoded = data if isinstance(data, dict) else encode_value(data)
         assert isinstance(encoded, dict)
-        is_short = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
-        if not is_short:
+        is_written = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
+        if not is_written:
             shortened, left_out = without_media(encoded)
             line["data"] = shortened
             self._write(line | {"left_out": left_out} if left_out else line)
 
     def close(self) -> None:
-        """Write what is left, within a few seconds, and end the recording."""
+        """Write the remaining lines, for at most 2 s, and end the recording."""
         if self._is_closed:
             return
         self._is_closed = True
         self._worker.do(self._close)
-        if not self._worker.close(_CLOSING):
-            unread = f"not finished after {_CLOSING:g} s"
-            self._fail("nothing reads it" if self._descriptor < 0 else unread)
+        if not self._worker.close(_CLOSE_TIMEOUT):
+            unfinished = f"not finished after {_CLOSE_TIMEOUT:g} s"
+            self._fail("nothing reads it" if self._descriptor < 0 else unfinished)
 
-    def _write(self, line: JsonObject, longest: int | None = None) -> bool:
-        """Write a line, unless it is longer; return whether it is not."""
+    def _write(self, line: JsonObject, limit: int | None = None) -> bool:
+        """Write a line unless it exceeds `limit` bytes; return False if it does."""
         if self.failure is not None:
             return True
         shown = exact_json(line)
         if self._redactor.secrets and self._redactor.may_be_in_json(shown):
             shown = exact_json(without_keys(line, self._redactor))
         text = (shown + "\n").encode()
-        if longest is not None and len(text) > longest:
+        if limit is not None and len(text) > limit:
             return False
         with self._lock:
-            is_too_slow = self._waiting > _MOST_WAITING
+            is_too_slow = self._waiting > _MAX_WAITING
             self._waiting += len(text)
         if is_too_slow:
-            self._fail(f"it is too slow: {_MOST_WAITING >> 20} MB are waiting")
+            self._fail(f"it is too slow: {_MAX_WAITING >> 20} MB are waiting")
         else:
-            self._worker.do(partial(self._put, text))
+            self._worker.do(partial(self._write_line, text))
         return True
 
-    # What follows runs in the thread.
+    # The following methods run in the thread.
 
     def _open_fifo(self) -> None:
         try:
@@ -137,13 +137,13 @@ class Trace:
         except OSError as error:
             self.failure = _failure(self.path, error)
 
-    def _put(self, text: bytes) -> None:
+    def _write_line(self, text: bytes) -> None:
         with self._lock:
             self._waiting -= len(text)
         if self.failure is not None:
             return
         try:
-            write_all(self._descriptor, text)  # in one piece: a killed program leaves whole lines
+            write_all(self._descriptor, text)  # in one call, so that lines are complete if killed
         except OSError as error:
             self.failure = _failure(self.path, error)
 
@@ -153,7 +153,7 @@ class Trace:
                 os.close(self._descriptor)
 
     def _fail(self, why: str) -> None:
-        self.failure = self.failure or _unwritten(self.path, why)
+        self.failure = self.failure or _write_error(self.path, why)
 
 
 def _is_fifo(path: Path) -> bool:
@@ -166,7 +166,7 @@ def _is_fifo(path: Path) -> bool:
 def _open(path: Path) -> tuple[Path, int]:
     """Open the path, or the next free name; return the name and the descriptor."""
     if found := _DESCRIPTOR.fullmatch(str(path)):
-        # Opening by name would truncate a file behind the descriptor, and fail for a socket.
+        # Opening it by name would truncate a file, and fail for a socket.
         fd, out, err, proc = found.groups()
         return path, os.dup(1 if out else 2 if err else int(fd or proc))
     with suppress(FileNotFoundError):
@@ -176,20 +176,20 @@ def _open(path: Path) -> tuple[Path, int]:
         name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
         if (descriptor := _claim(name)) is not None:
             return name, descriptor
-    raise AssertionError  # there is always a next number
+    raise AssertionError  # unreachable: `count` is infinite
 
 
 def _claim(path: Path) -> int | None:
-    """Open a new file, or an empty one such as `mktemp` makes; None if it has content, or another
-    program is about to write to it."""
+    """Create a file or open an empty one, such as from `mktemp`; None if it has content or another
+    program has locked it."""
     is_free = True
     try:
-        # Conversations are private.
+        # readable only by the user
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         is_free = False
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # a link may be dangling
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)  # may be a dangling link
         except PermissionError:
             return None
     try:
@@ -208,9 +208,9 @@ def _claim(path: Path) -> int | None:
 
 
 def _failure(path: Path, error: OSError) -> OutputError:
-    return _unwritten(path, error.strerror or str(error))
+    return _write_error(path, error.strerror or str(error))
 
 
-def _unwritten(path: Path, why: str) -> OutputError:
+def _write_error(path: Path, why: str) -> OutputError:
     message = f"the trace {path} cannot be written ({why})"
     return OutputError(message, hint="choose another place with --trace")

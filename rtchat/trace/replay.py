@@ -1,7 +1,7 @@
-"""A recorded session again: the same events, at the same times, to the same conversation.
+"""Replays a recorded session: passes the same events at the same times to the same conversation.
 
-What the conversation sends now is compared with what was sent. A recording without local events is
-for `wire_only`.
+The events that it sends are compared with the recorded ones. `wire_only` replays recordings without
+local events.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CUT_OFF = ev.ConnectionLost(
 
 @value
 class Step:
-    """One line of the recording, and what a view is shown at it."""
+    """One line of the recording, and the updates of the view that it causes."""
 
     line: int
     time: float | None
@@ -42,21 +42,21 @@ class Step:
 
 @dataclass
 class Findings:
-    """What a replay has found out besides what it shows."""
+    """The results of a replay other than the updates."""
 
     unknown: list[tuple[int, ev.Unknown]] = field(default_factory=list)
-    """What could not be read, and where."""
+    """Received events that could not be read, with their lines."""
     differences: list[tuple[int, str]] = field(default_factory=list)
-    """Where something else would be sent, and what."""
+    """Differences from the events that were sent, with their lines."""
     has_session: bool = False
-    """Whether any connection got as far as a session."""
+    """Whether a session was created on any connection."""
     exit: ExitCode | None = None
-    """The code with which the program would have ended before the recording did."""
+    """The exit code, if the program would have ended before the recording does."""
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """An event for the server. `is_live`: it may have been dropped, as the network was slow."""
+    """An event to send. If `is_live`, a slow network may have caused it to be dropped."""
 
     event_id: str
     data: JsonObject
@@ -75,18 +75,18 @@ class Replay:
         self._dialect = setup.dialect or Dialect.GA
         self._events = events
         self._next = 0
-        """The place of the next event."""
+        """The index of the next event."""
         self._fit = fit
         self._frames: deque[_Frame] = deque()
-        """What this connection is to send and the recording has not sent yet."""
+        """Events that were sent in the replay and not yet in the recording, on this connection."""
         self._is_comparable = True
-        """Whether the recording and this program still send the same events."""
+        """Whether the recording and the replay have sent the same types of events so far."""
         self._updates: list[fx.Update] = []
         self._is_reply_due = False
         self._stopped: ExitCode | None = None
 
     def steps(self) -> Iterator[Step]:
-        """Replay all of it; a reply that the recording does not end is ended after it."""
+        """Replay the whole recording. A reply that it does not end is ended with `CUT_OFF`."""
         time = 0.0
         while self._next < len(self._events):
             recorded = self._events[self._next]
@@ -150,7 +150,7 @@ class Replay:
                     pass
 
     def _take_cut(self) -> ev.PlaybackCut | None:
-        """What the player said at once, if it said anything."""
+        """Take the next event if it is a `PlaybackCut`, the immediate answer of the player."""
         recorded = self._events[self._next] if self._next < len(self._events) else None
         if recorded is None or recorded.direction != "local":
             return None
@@ -160,7 +160,7 @@ class Replay:
         self._next += 1
         return event
 
-    # ---------------------------------------------------------------------------- what is sent
+    # ----------------------------------------------------------------------------------- comparison
 
     def _encode(self, event_id: str, command: fx.Command) -> Iterator[_Frame]:
         is_live = isinstance(command, fx.AppendAudio) and command.live
@@ -188,7 +188,7 @@ class Replay:
             self.findings.differences.append((recorded.line, f"sent {kind}: {difference}"))
 
     def _diverge(self, line: int, text: str) -> None:
-        """From here on the two send different events, so that no comparison makes sense."""
+        """Report a difference, and stop comparing: the following events would all differ."""
         self._is_comparable = False
         text = f"{text}; what follows is not compared"
         self.findings.differences.append((line, text))
@@ -209,7 +209,7 @@ class Replay:
 
 
 def decode_recorded(recorded: Recorded) -> list[ev.ServerEvent]:
-    """The events of a frame that was received, with silence for what was left out."""
+    """The events of a received frame, with silence in place of audio that was left out."""
     if not isinstance(recorded.data, str):
         data = recorded.data
         return wire.decode(with_silence(data, recorded.left_out) if recorded.left_out else data)

@@ -1,8 +1,8 @@
-"""The values of `core` as JSON and back.
+"""Encodes the values of `core` as JSON and decodes them.
 
-A value is an object with the name of its class as `class`, which no field can be called, and all of
-its fields. Tuples are arrays, enumerations their values, bytes base64 and classes their names. What
-a field holds is known from its annotation. A class or a field with a new name is a new format of
+A value becomes an object with its fields and the name of its class as `class`, which cannot be the
+name of a field. Tuples become arrays, enumerations their values, bytes base64, and classes their
+names. Fields are decoded by their annotations. Renaming a class or a field changes the format of
 traces.
 """
 
@@ -21,11 +21,11 @@ from rtchat.core.events import ServerEvent
 
 CLASS = "class"
 _SERVER_EVENTS = {kind.__name__: kind for kind in get_args(ServerEvent)}
-"""The only classes that a field holds as such."""
+"""The only classes that fields may refer to, by name."""
 
 
 def encode_value(data: object) -> object:
-    """A value, or what is in one, as JSON."""
+    """Encode a value, or anything that a field may hold, as JSON."""
     match data:
         case Enum():
             return data.value
@@ -46,10 +46,10 @@ def encode_value(data: object) -> object:
 
 
 def decode_value(data: object, kind: Any) -> Any:
-    """What JSON of `encode_value` stands for; `kind` is its type, a class or an annotation.
+    """Decode the JSON of `encode_value`; `kind` is its type, a class or an annotation.
 
     Raises:
-        ValueError: it is not of this type.
+        ValueError: the data is not of this type.
     """
     match get_origin(kind):
         case None:
@@ -71,7 +71,7 @@ def decode_value(data: object, kind: Any) -> Any:
 
 
 def _decode_plain(data: object, kind: Any) -> Any:
-    """The same for a type without parameters."""
+    """Decode data of a type without parameters."""
     match data:
         case _ if kind is object:
             return data

@@ -1,7 +1,8 @@
-"""A recording without local events again: what the frames say, as a conversation.
+"""Replays a recording without local events, which are inferred from the frames.
 
-A request for a reply is a question, a cancel is Ctrl-C, a second session follows a loss. What this
-program would send is not known, so each event that was sent is only checked by itself.
+A request for a response is a question, a cancel is Ctrl-C, and a second session follows a lost
+connection. The events that this program would send are not known, so each sent event is only
+checked for being valid.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from rtchat.wire.audio_options import is_transcription, turn_ends
 from rtchat.wire.beta import to_ga
 from rtchat.wire.client_events import decode_command
 
-_MOST_DROPPED = 20
-"""Fields unknown to us that an event may have and still be read."""
+_MAX_UNKNOWN_FIELDS = 20
+"""Maximum unknown fields in an event that are ignored."""
 _LOST = ev.ConnectionLost(Problem(ExitCode.LINK, "connection lost"), ev.Retry.ALWAYS)
 
 
@@ -37,21 +38,21 @@ class WireReplay:
         self._machine, self._model = _machine(events)
         self._transcribes = isinstance(self._machine, Transcription)
         self._question = ""
-        """What was said since the last request for a reply."""
+        """The question since the last request for a response."""
         self._requested = 0
-        """Replies that were asked for and have not begun."""
-        self._theirs: dict[str, type[fx.Command]] = {}
-        """The commands that were sent, by their event ids."""
-        self._ours: dict[type[fx.Command], str] = {}
-        """The event id of our last command of each kind."""
-        self._late: list[fx.UserTranscript] = []
-        """What was said aloud, known in words while a reply was shown."""
+        """Requested responses that have not begun."""
+        self._recorded_commands: dict[str, type[fx.Command]] = {}
+        """The types of the recorded commands, by event id."""
+        self._last_ids: dict[type[fx.Command], str] = {}
+        """The event id of the last command of each type that the replay sent."""
+        self._late_transcripts: list[fx.UserTranscript] = []
+        """Transcripts of the user that arrived during a reply; they are shown after it."""
         self._time = 0.0
         self._updates: list[fx.Update] = []
         self._is_connecting = self._is_reply_due = False
 
     def steps(self) -> Iterator[Step]:
-        """Replay all of it; a reply that the recording does not end is ended after it."""
+        """Replay the whole recording. A reply that it does not end is ended with `CUT_OFF`."""
         self._post(ev.Started())
         for recorded in self._events:
             self._time = recorded.time or self._time
@@ -89,7 +90,7 @@ class WireReplay:
                 case fx.Connect():
                     self._is_connecting = True
                 case fx.Send(event_id, command):
-                    self._ours[type(command)] = event_id
+                    self._last_ids[type(command)] = event_id
                 case fx.Show(update):
                     self._show(update)
                 case fx.Stop(code) if code is not ExitCode.OK:
@@ -102,8 +103,8 @@ class WireReplay:
         if isinstance(update, fx.QuestionAsked | fx.ReplyOver):
             self._is_reply_due = isinstance(update, fx.QuestionAsked)
         if isinstance(update, fx.ReplyOver):
-            self._updates += self._late
-            self._late.clear()
+            self._updates += self._late_transcripts
+            self._late_transcripts.clear()
 
     def _take_received(self, line: int, event: ev.ServerEvent) -> None:
         match event:
@@ -114,14 +115,14 @@ class WireReplay:
             case ev.ReplyStarted() if self._requested:
                 self._requested -= 1
             case ev.ReplyStarted() if not self._is_reply_due:
-                self._ask("(spoken)")  # a voice was heard, or the server began by itself
+                self._ask("(spoken)")  # to speech, or started by the server itself
             case ev.ServerProblem(event_id=event_id):
-                kind = self._theirs.get(event_id)
-                ours = "" if kind is None else self._ours.get(kind, "")
-                event = replace(event, event_id=ours)
+                kind = self._recorded_commands.get(event_id)
+                own_id = "" if kind is None else self._last_ids.get(kind, "")
+                event = replace(event, event_id=own_id)
             case ev.ChannelDone(Channel.HEARD, text) if text.strip() and not self._transcribes:
                 if self._is_reply_due:
-                    self._late.append(fx.UserTranscript(text))
+                    self._late_transcripts.append(fx.UserTranscript(text))
                 else:
                     self._show(fx.UserTranscript(text))
             case _:
@@ -139,7 +140,7 @@ class WireReplay:
         self._post(ev.ConnectionOpened())
 
     def _connect(self, *reasons: ev.Event) -> None:
-        """See to it that the conversation connects."""
+        """Post events until the conversation connects."""
         for reason in reasons:
             if not self._is_connecting:
                 self._post(reason)
@@ -150,10 +151,10 @@ class WireReplay:
             kind = data.get("type")
             self.findings.differences.append((line, f"sent {kind}: no event of the API"))
             return
-        self._theirs[str(data.get("event_id", ""))] = type(command)
+        self._recorded_commands[str(data.get("event_id", ""))] = type(command)
         match command:
             case fx.AddItem(Message(role="user") as item):
-                self._question = _words(item)
+                self._question = _question_text(item)
             case fx.AddItem(ToolOutput()):
                 self._question = self._question or "(tool output)"
             case fx.CommitAudio() if self._transcribes:
@@ -178,11 +179,11 @@ class WireReplay:
 
 
 def read_sent(data: JsonObject) -> fx.Command | None:
-    """What a client asked for, in either dialect; None if no server would take it."""
+    """The command of an event that a client sent, in either dialect; None if it is not valid."""
     data = to_ga(data)
     session = data.get("session")
     transcribes = isinstance(session, dict) and is_transcription(session)
-    for _ in range(_MOST_DROPPED):
+    for _ in range(_MAX_UNKNOWN_FIELDS):
         command = decode_command(data, transcribes=transcribes)
         if not isinstance(command, ev.ServerProblem):
             return command
@@ -200,14 +201,14 @@ def _without(data: JsonObject, path: list[str]) -> JsonObject:
     return out
 
 
-def _words(item: Message) -> str:
-    """A question as a line to be shown."""
+def _question_text(item: Message) -> str:
+    """The text of a question, or what it contains."""
     kinds = " and ".join(dict.fromkeys(part.kind for part in item.parts if part.kind != "text"))
     return item.text or f"({kinds or 'nothing'})"
 
 
 def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
-    """What handles the events, and the model of the first session."""
+    """The state machine that handles the events, and the model of the first session."""
     created = _first_created(events)
     model = (created and created.model) or "unknown"
     options = _first_options(events)
@@ -228,7 +229,7 @@ def _first_created(events: Sequence[Recorded]) -> ev.SessionCreated | None:
 
 
 def _first_options(events: Sequence[Recorded]) -> Options:
-    """What was asked of the session first."""
+    """The first options that the client set."""
     for recorded in events:
         if recorded.direction == "sent" and isinstance(recorded.data, dict):
             command = read_sent(recorded.data)
