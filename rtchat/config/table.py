@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overlo
 from rtchat.config.parsers import ExpectedError, Parser
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
-from rtchat.core.text import on_a_line
+from rtchat.core.text import on_a_line, shortened
 
 T = TypeVar("T")
 
@@ -59,8 +59,7 @@ def show(value: object) -> str:
 
 def shorten(text: str) -> str:
     """A text on one line, cut if it is long."""
-    line = on_a_line(text)
-    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 1]}…"
+    return shortened(on_a_line(text), LONGEST_SHOWN)
 
 
 class Setting(Generic[T]):
