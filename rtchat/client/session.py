@@ -201,14 +201,20 @@ class Session:
             for event in events:
                 effects += self._conversation.handle(event, now)
         finally:
-            is_frame = isinstance(happened, Received)
-            if isinstance(happened, ev.ConnectionLost) or any(map(_ends_reply, effects)):
-                self._tap_held_back(now, replies_only=is_frame)
-            if isinstance(happened, Received):
-                self._tap("received", happened.data, now)
-            else:
-                self._tap("local", happened, now)
+            if self._taps:
+                self._tap_decision(happened, effects, now)
         return effects
+
+    def _tap_decision(
+        self, happened: ev.LocalEvent | Received, effects: list[fx.Effect], now: float
+    ) -> None:
+        is_frame = isinstance(happened, Received)
+        if isinstance(happened, ev.ConnectionLost) or any(map(_ends_reply, effects)):
+            self._tap_held_back(now, replies_only=is_frame)
+        if isinstance(happened, Received):
+            self._tap("received", happened.data, now)
+        else:
+            self._tap("local", happened, now)
 
     def _perform(self, effect: fx.Effect) -> ev.PlaybackCut | None:  # noqa: C901 - one case per effect
         """Perform an effect; return the event that it causes immediately, if any."""
