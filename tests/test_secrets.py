@@ -418,7 +418,7 @@ def test_nothing_is_lost_of_a_text_that_might_have_become_a_key(
 
 
 def test_a_reply_that_is_stopped_keeps_what_was_held_back(tmp_path: Path) -> None:
-    frames: list[Step] = [*reply("It is ", KEY[:9], ends=False), Mishap.SILENCE]
+    frames: list[Step] = [*reply(f"It is {KEY[:9]}", ends=False), Mishap.SILENCE]
     with (
         background(lambda: sockets(FaultyServer(frames).talk)) as url,
         Program(tmp_path).start(
