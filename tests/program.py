@@ -82,6 +82,13 @@ class Ran:
         assert "Traceback" not in self.err
         return lines[0]
 
+    @property
+    def hint(self) -> str:
+        """What the line after it says to do; empty without one."""
+        lines = self.err.splitlines()
+        after = lines[lines.index(self.error) + 1 :]
+        return after[0].removeprefix("hint: ") if after and after[0].startswith("hint: ") else ""
+
 
 class Program:
     """rtchat, in a home of its own."""

@@ -143,8 +143,8 @@ class Setting(Generic[T]):
             raise UsageError(
                 f"{prefix}invalid value{shown} for {place} (expected {error})"
             ) from None
-        except ValueError as error:
-            raise UsageError(f"{prefix}{place}: {error}") from None
+        except UsageError as error:
+            raise UsageError(f"{prefix}{error.message} in {place}", hint=error.hint) from None
 
 
 class Given(NamedTuple):

@@ -29,8 +29,7 @@ class AudioFormats:
         verbs = "takes", "sends"
         for verb, reported, rate in zip(verbs, self._reported, self._rates, strict=True):
             if rate and not reported.fits(rate):
-                message = (
-                    f"the server {verb} sound as {reported}, and was asked for PCM at {rate} Hz"
-                )
+                asked = f"PCM at {rate} Hz was requested"
+                message = f"the server {verb} audio as {reported}, although {asked}"
                 return Problem(ExitCode.REPLY, message, "choose another model or server")
         return None

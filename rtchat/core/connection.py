@@ -194,7 +194,7 @@ class Connection:
 
     def silent(self, message: str, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
         """Close the connection, as the server has not sent an expected event in time."""
-        hint = "check --url, or give it longer with --timeout and --connect-timeout"
+        hint = "check --url, or increase --timeout and --connect-timeout"
         return self._close(ev.ConnectionLost(Problem(ExitCode.LINK, message, hint), retry))
 
     def _close(self, lost: ev.ConnectionLost) -> list[Output]:

@@ -11,7 +11,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.question import Question
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, notice, stop
+from rtchat.core.signals import BudgetSpent, Output, notice, report, stop
 from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
 
@@ -66,7 +66,7 @@ class QuestionQueue:
         if last is None or self._turns.current is not None:
             return [notice("error", "there is no question to ask again")]
         if (spent := self._usage.over_budget()) is not None:
-            return [notice("error", str(spent))]
+            return [report(spent)]
         if not self._log.was_asked(last):
             return self.say(last)
         if not self._log.is_known(last):
@@ -140,7 +140,7 @@ class QuestionQueue:
         if problem is None:
             return self.next()
         self._exit = problem.exit
-        return [notice("error", str(problem)), *self.next()]
+        return [report(problem), *self.next()]
 
     def lose_microphone(self, problem: Problem, *, is_turn_due: bool) -> list[Output]:
         """The microphone was lost; it may have been the only input."""
@@ -200,7 +200,7 @@ class QuestionQueue:
         is_unseen = self.is_empty and not is_shown
         out = self._turns.fail(problem)
         if is_unseen:
-            out.insert(0, notice("error", str(problem)))
+            out.insert(0, report(problem))
         out += self._drop(Status.FAILED, problem=problem)
         if self._mode is not Mode.CHAT or not self._connection.ever_connected:
             out += stop(problem.exit)

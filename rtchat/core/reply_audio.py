@@ -75,7 +75,9 @@ class ReplyAudio:
             # Some encoders insert line breaks.
             audio = b64decode("".join(event.text.split()), validate=True)
         except (Base64Error, ValueError) as error:
-            raise ValueError(f"sound of the reply that is no base64 is left out: {error}") from None
+            raise ValueError(
+                f"audio of the reply was left out, as it is not valid base64 ({error})"
+            ) from None
         if key not in self._parts and (name := _container(audio)):
             raise FormatError(name)
         audio = self._parts.get(key, b"") + audio

@@ -21,7 +21,7 @@ _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
     "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
     "insufficient_quota": (ExitCode.LIMIT, "check the plan and the billing of your account"),
-    LIMITED: (ExitCode.LIMIT, "wait a little, then ask again"),
+    LIMITED: (ExitCode.LIMIT, "wait a little and ask again"),
     "beta_api_shape_disabled": (
         ExitCode.USAGE,
         "leave out --dialect beta and any OpenAI-Beta header",
@@ -33,7 +33,7 @@ _CODES: dict[str, tuple[ExitCode, str]] = {
 """Exit code and hint for the error codes that mean more than a failed reply."""
 
 _REASONS = {
-    "max_output_tokens": ("the reply stopped at the output limit", "raise --max-output-tokens"),
+    "max_output_tokens": ("the reply stopped at the output limit", "increase --max-output-tokens"),
     "content_filter": ("the reply was stopped by the content filter", ""),
     "turn_detected": ("the reply was interrupted by speech", ""),
     "client_cancelled": ("the reply was cancelled", ""),
@@ -106,13 +106,13 @@ def limit_wait(ended: ReplyEnded) -> float | None:
 
 def spent(cost: float, most: float) -> Problem:
     """The budget is used up."""
-    message = f"not asked: this run has cost ${cost:.4f} and may cost ${most:g}"
-    return Problem(ExitCode.LIMIT, message, "raise --max-cost", "max_cost")
+    message = f"the question was not asked, as this run has cost ${cost:.4f} of at most ${most:g}"
+    return Problem(ExitCode.LIMIT, message, "increase --max-cost", "max_cost")
 
 
 def no_price(model: str) -> str:
     """The warning for a budget with a model whose price is not known."""
-    return f"no price of {model} is known, so --max-cost does not count it"
+    return f"the price of {model} is not known, so --max-cost does not count it"
 
 
 def exceeded(limit: str, limits: Limits) -> Problem:
@@ -125,18 +125,18 @@ def exceeded(limit: str, limits: Limits) -> Problem:
         "audio": f"the reply has more than {limits.audio_bytes} bytes of audio",
         "parts": f"the reply has more than {limits.parts} parts",
     }[limit]
-    hint = f"raise --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
-    return Problem(ExitCode.REPLY, f"stopped: {what}", hint, limit)
+    hint = f"increase --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
+    return Problem(ExitCode.REPLY, f"the reply was stopped, as {what}", hint, limit)
 
 
 def too_many(errors: int) -> Problem:
     """The server reported more than this many errors."""
-    return Problem(ExitCode.REPLY, f"stopped: the server reported more than {errors} errors", "")
+    return Problem(ExitCode.REPLY, f"the server reported more than {errors} errors")
 
 
 def unavailable(names: Iterable[str]) -> Problem:
     """The model called tools that are not available."""
     short = [shortened(name, 64) for name in dict.fromkeys(names)]
     shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
-    message = f"the model called {shown}, not available here"
-    return Problem(ExitCode.REPLY, message, "--tools and --mcp add tools", "tool_calls")
+    message = f"the model called {shown}, which rtchat does not have"
+    return Problem(ExitCode.REPLY, message, "use --tools or --mcp to add tools", "tool_calls")

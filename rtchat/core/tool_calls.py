@@ -124,8 +124,8 @@ class ToolCallBatch:
                 asked.append(call)
             else:
                 name = _name(call)
-                hint = f"--allow-tool {name} allows it"
-                done.append(Show(Notice("warning", f"{name} was not run: {hint}")))
+                hint = f"use --allow-tool {name} to allow it"
+                done.append(Show(Notice("warning", f"{name} was not run", hint)))
                 done += self._refuse(call, _NOT_ALLOWED)
         self._waiting = asked
         return done + self._ask()

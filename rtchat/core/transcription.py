@@ -221,7 +221,7 @@ class Transcription:
             case ev.Timer.START | ev.Timer.STALL:
                 self._do(fx.Disconnect())
                 message = "the server sent nothing for too long"
-                hint = "give it longer with --timeout and --connect-timeout"
+                hint = "increase --timeout and --connect-timeout"
                 self._finish(Problem(ExitCode.LINK, message, hint))
             case _:
                 pass
@@ -301,7 +301,7 @@ class Transcription:
             return
         if problem is not None:
             self._exit = problem.exit
-            self._notice("error", str(problem))
+            self._show(fx.error_notice(problem))
         self._end()
 
     def _end(self) -> None:

@@ -13,7 +13,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.question import Question
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
-from rtchat.core.signals import notice
+from rtchat.core.signals import notice, report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
@@ -130,9 +130,9 @@ class Turn:
             play = audio.play(event)
         except FormatError as error:
             self.is_silenced = True
-            message = f"the sound of the reply is {error}, not PCM, and is not played"
+            message = f"the audio of the reply is {error} instead of PCM, and is not played"
             self.problem = Problem(ExitCode.REPLY, message, "choose another model or server")
-            return [notice("error", str(self.problem))]
+            return [report(self.problem)]
         except ValueError as error:
             level: fx.Level = "detail" if self.bad_audio_reported else "warning"
             self.bad_audio_reported = True

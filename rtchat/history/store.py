@@ -173,7 +173,7 @@ class Store:
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
-            raise HistoryError(message, hint="/new starts another")
+            raise HistoryError(message, hint="use /new to start another")
         if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # a transcript comes late
             update = "UPDATE conversation SET title = ? WHERE id = ? AND title = ?"
             self._db.execute(update, (title, self._id, SPOKEN))
@@ -305,7 +305,7 @@ class Store:
             query = f"SELECT {_SUMMARY_COLUMNS} FROM conversation WHERE id = ?"
             row = self._db.execute(query, (id_,)).fetchone()
         if row is None:
-            hint = "rtchat history list shows the saved conversations"
+            hint = "run `rtchat history list` to list the saved conversations"
             raise UsageError(f"there is no conversation {id_}", hint=hint)
         return row
 
@@ -419,7 +419,9 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
             message, hint = "cannot be written (the disk is full)", "free some disk space"
         case "BUSY" | "LOCKED":
             message = f"the history {path} is locked by another program"
-            return HistoryBusyError(message, hint="wait until it has finished, or quit it")
+            return HistoryBusyError(
+                message, hint="wait until that program has finished, or quit it"
+            )
         case "READONLY" | "CANTOPEN" | "PERM":
             message, hint = f"cannot be written ({why})", "make the file and its folder writable"
         case _:
@@ -429,4 +431,4 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
 
 def _unreadable(path: Path) -> HistoryError:
     message = f"the history {path} is damaged or is not an rtchat history"
-    return HistoryError(message, hint=f"move {path} elsewhere")
+    return HistoryError(message, hint=f"move {path} to another place")
