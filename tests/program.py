@@ -19,6 +19,7 @@ from typing import IO, TypeVar
 
 import pytest
 
+from rtchat.core.errors import RtchatError
 from tests import forking
 from tests.forking import Forked, Process, take_terminal
 
@@ -60,6 +61,16 @@ def background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T
         loop.call_soon_threadsafe(stop.set)
         thread.join(PATIENCE)
         loop.close()
+
+
+def two_lines(message: str, hint: str = "") -> str:
+    """A message and its hint as the command line shows them."""
+    return f"{message}\nhint: {hint}" if hint else message
+
+
+def words_of(error: RtchatError) -> str:
+    """What an error says, on one line or two."""
+    return two_lines(error.message, error.hint)
 
 
 @dataclass(frozen=True)

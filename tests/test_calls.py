@@ -294,7 +294,7 @@ def test_without_a_terminal_only_allowed_tools_run() -> None:
         >> calls(CLOCK)
         << [
             ClearTimer(Timer.STALL),
-            Show(Notice("warning", "clock was not run: --allow-tool clock allows it")),
+            Show(Notice("warning", "clock was not run", "use --allow-tool clock to allow it")),
             Show(ToolEnded(CLOCK, why)),
             send(4, "c3", why),
             Send("rtchat_5", CreateResponse(TEXT)),
@@ -321,14 +321,12 @@ def test_an_unknown_tool_is_reported_to_the_model() -> None:
 
 
 def unavailable(*items: ToolCall) -> ReplyOver:
-    names = ", ".join(item.name for item in items)
-    message = f"the model called {names}, not available here"
     return ReplyOver(
         Status.INCOMPLETE,
         "",
         "m",
         "tool_calls",
-        Problem(ExitCode.REPLY, message, "--tools and --mcp add tools", "tool_calls"),
+        unavailable_problem(item.name for item in items),
         "r1",
         timing=Timing(0.0, None, 0.0),
         tool_calls=items,
@@ -391,9 +389,9 @@ def test_retry_sends_outputs_for_the_calls_of_the_first_reply() -> None:
     ],
 )
 def test_the_names_of_calls_are_abbreviated(names: list[str], shown_names: str) -> None:
-    assert (
-        unavailable_problem(names).message == f"the model called {shown_names}, not available here"
-    )
+    problem = unavailable_problem(names)
+    assert (problem.exit, problem.code) == (ExitCode.REPLY, "tool_calls")
+    assert f"the model called {shown_names}, " in problem.message
 
 
 def test_after_the_last_round_the_response_must_be_text() -> None:
@@ -572,7 +570,13 @@ def test_without_a_terminal_a_remote_call_is_refused() -> None:
         >> calls(approval)
         << [
             ClearTimer(Timer.STALL),
-            Show(Notice("warning", "docs/search was not run: --allow-tool docs/search allows it")),
+            Show(
+                Notice(
+                    "warning",
+                    "docs/search was not run",
+                    "use --allow-tool docs/search to allow it",
+                )
+            ),
             Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
             Send("rtchat_5", CreateResponse(TEXT)),
             STALL,

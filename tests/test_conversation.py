@@ -29,6 +29,7 @@ from rtchat.core.effects import (
     Timing,
     Totals,
     Waiting,
+    error_notice,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -296,7 +297,7 @@ def test_an_incomplete_reply_keeps_its_text_and_names_the_limit() -> None:
     problem = Problem(
         ExitCode.REPLY,
         "the reply stopped at the output limit",
-        "raise --max-output-tokens",
+        "increase --max-output-tokens",
         "max_output_tokens",
     )
     (
@@ -488,8 +489,9 @@ def test_refused_initial_settings_end_the_program_and_name_the_field() -> None:
             Show(
                 Notice(
                     "error",
-                    "the server refused session.x: Unknown parameter: leave that setting out, or "
-                    "choose the server's dialect with --dialect",
+                    "the server refused session.x: Unknown parameter.",
+                    "leave that setting out, or choose the server's dialect with --dialect",
+                    "unknown_parameter",
                 )
             ),
             *QUIET,
@@ -594,7 +596,14 @@ def test_a_known_error_before_the_close_is_the_reason() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "No credit: check the plan and the billing of your account")),
+            Show(
+                Notice(
+                    "error",
+                    "No credit.",
+                    "check the plan and the billing of your account",
+                    "insufficient_quota",
+                )
+            ),
         ]
     )
 
@@ -777,7 +786,7 @@ def test_too_long_a_retry_after_ends_the_retries() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "connection lost (1006)")),
+            Show(error_notice(GONE)),
         ]
     )
 
@@ -790,7 +799,7 @@ def test_a_connection_that_never_worked_ends_the_program(retry: Retry) -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "connection lost (1006)")),
+            Show(error_notice(GONE)),
             *QUIET,
             Stop(ExitCode.LINK),
         ]
@@ -804,7 +813,7 @@ def test_a_later_refused_connection_does_not_end_the_program() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "connection lost (1006)")),
+            Show(error_notice(GONE)),
         ]
     )
 
@@ -815,7 +824,7 @@ def test_a_repeated_connection_loss_is_ignored() -> None:
 
 def test_no_session_in_time_is_an_error() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened())
-    hint = "check --url, or give it longer with --timeout and --connect-timeout"
+    hint = "check --url, or increase --timeout and --connect-timeout"
     (
         play
         >> TimerFired(Timer.START)
@@ -823,7 +832,7 @@ def test_no_session_in_time_is_an_error() -> None:
             Disconnect(),
             *QUIET,
             Disconnect(),
-            Show(Notice("error", f"the server sent no session.created: {hint}")),
+            Show(Notice("error", "the server sent no session.created", hint)),
             *QUIET,
             Stop(ExitCode.LINK),
         ]
@@ -1003,7 +1012,7 @@ def test_after_a_rate_limit_the_hint_is_retry() -> None:
                 problem=Problem(
                     ExitCode.LIMIT,
                     "the reply failed: try in an hour",
-                    "/retry asks it again",
+                    "use /retry to ask it again",
                     "rate_limit_exceeded",
                 ),
                 response_id="r1",

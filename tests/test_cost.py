@@ -11,7 +11,17 @@ import pytest
 from rtchat.config.resolve import resolve
 from rtchat.config.settings import Settings
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import ClearTimer, Notice, Record, ReplyOver, Show, Stop, Timing, Totals
+from rtchat.core.effects import (
+    ClearTimer,
+    Notice,
+    Record,
+    ReplyOver,
+    Show,
+    Stop,
+    Timing,
+    Totals,
+    error_notice,
+)
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import (
     ConnectionOpened,
@@ -223,8 +233,8 @@ def _over(number: int, usage: Usage | None, cost: float | None) -> Show:
 
 _SPENT = Problem(
     ExitCode.LIMIT,
-    "not asked: this run has cost $1.2800 and may cost $1",
-    "raise --max-cost",
+    "the question was not asked, as this run has cost $1.2800 of at most $1",
+    "increase --max-cost",
     "max_cost",
 )
 _REFUSED = Show(ReplyOver(Status.FAILED, "", "m", problem=_SPENT))
@@ -252,7 +262,7 @@ def test_a_model_without_a_price_has_no_cost() -> None:
 def test_questions_beyond_the_budget_are_refused_and_the_program_continues() -> None:
     play = _ready().skip(*_turn(1), *_turn(2))
     play >> UserSaid("once more") << _REFUSED
-    play >> RetryAsked() << Show(Notice("error", str(_SPENT)))
+    play >> RetryAsked() << Show(error_notice(_SPENT))
     play >> UserSaid("please") << _REFUSED
     play >> InputEnded() << [*QUIET, Stop(ExitCode.OK)]
 
@@ -295,7 +305,7 @@ def test_without_a_terminal_the_budget_ends_the_program_with_code_limit(mode: Mo
 def test_a_budget_warns_of_a_model_without_a_price() -> None:
     play = _ready()
     play >> ModelSet("x")
-    warning = "no price of x is known, so --max-cost does not count it"
+    warning = "the price of x is not known, so --max-cost does not count it"
     first, second = Notice("info", "model x"), Notice("warning", warning)
     play << [Show(first), Show(second)]
     play.skip()
@@ -404,9 +414,8 @@ def test_a_pipe_stops_at_the_budget(program: Program) -> None:
     replies = [json.loads(line) for line in ran.text.splitlines()]
     assert [reply["status"] for reply in replies][:3] == ["completed", "completed", "failed"]
     assert {reply["error"]["code"] for reply in replies[2:]} == {"max_cost"}
-    assert ran.error == (
-        "rtchat: not asked: this run has cost $0.9200 and may cost $0.5: raise --max-cost"
-    )
+    assert "$0.9200 of at most $0.5" in ran.error
+    assert "--max-cost" in ran.hint
 
 
 def test_a_budget_needs_a_price(program: Program) -> None:
@@ -414,4 +423,4 @@ def test_a_budget_needs_a_price(program: Program) -> None:
     assert (ran.code, ran.text) == (2, "")
     assert ran.error.startswith("rtchat: ")
     assert "--max-cost" in ran.error
-    assert '[prices."other"]' in ran.error
+    assert '[prices."other"]' in ran.hint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from rtchat.core.errors import (
@@ -33,7 +35,8 @@ def test_each_class_has_the_exit_code_of_the_command_line(
 ) -> None:
     error = cls("what happened", hint="what to do", code="c")
     assert error.problem == Problem(ExitCode(code), "what happened", "what to do", "c")
-    assert str(error) == "what happened: what to do"
+    assert str(error) == str(error.problem) == "what happened"
+    assert traceback.format_exception_only(error)[-1] == "hint: what to do\n"
     assert issubclass(cls, RtchatError)
 
 

@@ -167,7 +167,7 @@ def test_a_turn_of_a_conversation() -> None:
             ReplyOver(
                 Status.FAILED, "", MODEL, problem=Problem(ExitCode.LIMIT, "\x1b[2Jtoo fast", "wait")
             ),
-            ["Hel", "", "␛[2Jtoo fast: wait"],
+            ["Hel", "", "␛[2Jtoo fast", "hint: wait"],
         ),
         (ReplyOver(Status.COMPLETED, "Hello", MODEL), ["Hello"]),
     ],

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from tests.faults import (
-    AGAIN,
     EXPIRED,
     HALF,
     SILENT,
@@ -28,6 +27,7 @@ from tests.faults import (
     Server,
     always,
     failing,
+    hint,
     kept,
     nobody,
     refusing,
@@ -66,19 +66,18 @@ def ran(program: Program, server: FaultyServer, *arguments: str, stdin: bytes = 
 def test_faults_that_outlast_the_retries(tmp_path: Path) -> None:
     """Six attempts take about 13 s, so both commands run at the same time."""
     connected = "reconnected in N s · 1 turn replayed"
-    faults: list[tuple[Server, str, str, tuple[str, ...]]] = [
+    faults: list[tuple[Server, str, tuple[str, ...]]] = [
         (
             always(Mishap.RESET),
             "connection lost (1006)",
-            "check the network, then try again",
             (connected,),
         ),
-        (always(Close(1011, "oops")), "connection lost (1011 oops)", AGAIN, (connected,)),
-        (refusing(*[(503, "")] * 6), "the server responded with HTTP 503", "try again later", ()),
+        (always(Close(1011, "oops")), "connection lost (1011 oops)", (connected,)),
+        (refusing(*[(503, "")] * 6), "the server responded with HTTP 503", ()),
     ]
     rows = []
-    for server, why, hint, after in faults:
-        err = (*(f"{why}; retrying in N s", *after) * 5, f"rtchat: {why}: {hint}")
+    for server, why, after in faults:
+        err = (*(f"{why}; retrying in N s", *after) * 5, f"rtchat: {why}", hint())
         seen = Seen(4, "", err, "one failed")
         rows.append(Row(why, server, (seen, seen)))
     assert together(tmp_path, [(row, "once") for row in rows]) == [row.ends[0] for row in rows]

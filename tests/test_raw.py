@@ -26,6 +26,7 @@ from rtchat.core.effects import (
     Show,
     TextArrived,
     Totals,
+    error_notice,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -84,8 +85,8 @@ COSTS = Budget({"m": Rate(4.0, 0.4, 24.0)}, most=0.5)
 STALL = SetTimer(Timer.STALL, 60)
 SPENT = Problem(
     ExitCode.LIMIT,
-    "not asked: this run has cost $0.6400 and may cost $0.5",
-    "raise --max-cost",
+    "the question was not asked, as this run has cost $0.6400 of at most $0.5",
+    "increase --max-cost",
     "max_cost",
 )
 
@@ -128,7 +129,7 @@ def test_a_requested_response_is_recorded_as_a_turn_without_a_question() -> None
 def test_no_response_is_requested_beyond_the_budget() -> None:
     play = ready(COSTS).skip(ASK, ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=USAGE)) >> ASK
-    play << Show(Notice("error", str(SPENT)))
+    play << Show(error_notice(SPENT))
 
 
 def test_a_request_waits_for_the_previous_reply_and_can_be_cancelled() -> None:

@@ -447,7 +447,7 @@ def test_an_incomplete_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
     said: list[str] = []
     recording = read_trace(path, said.append)
     assert recording == Recording("0.1", [Recorded(2, 0.5, "received", {"type": "x"})])
-    assert said == [f"line 3 of {path} is cut off: it is left out"]
+    assert said == [f"line 3 of {path} is cut off and left out"]
 
 
 def test_a_last_line_without_a_line_break_may_be_complete(tmp_path: Path) -> None:
