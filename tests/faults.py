@@ -225,12 +225,12 @@ def observe(home: Path, row: Row, command: str) -> Seen:
         r"\1 in N s",
         ran.err.replace(urlsplit(url).netloc, "HERE"),
     )
-    said = tuple(_names(line) for line in err.splitlines() if " · first token " not in line)
+    said = tuple(names_only(line) for line in err.splitlines() if " · first token " not in line)
     states = [f"{text} {state}" for text, state in kept(program)]
     return Seen(ran.code, ran.text, said, " | ".join(states))
 
 
-def _names(line: str) -> str:
+def names_only(line: str) -> str:
     """The names of a hint; any other line as it is."""
     return hint(*re.findall(r"--[a-z-]+|[A-Z_]{4,}", line)) if line.startswith("hint: ") else line
 

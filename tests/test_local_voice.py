@@ -18,7 +18,7 @@ from tests.program import Program
 from tests.sounds import transcript_of, write_wav
 from tests.wer import errors, words
 
-if missing() is not None:
+if missing():
     pytest.skip(f"the extra voice-local is not installed: {missing()}", allow_module_level=True)
 
 import numpy as np

@@ -462,7 +462,6 @@ def test_an_invalid_option(line: str, words: tuple[str, ...]) -> None:
             '[session]\ninstructions = "x"',
             "line 2: the option instructions cannot be set in session\nhint: use --system",
         ),
-        ('[session]\nprompt.version = "2"', "line 1: Missing required parameter: 'prompt.id'"),
     ],
 )
 def test_a_config_file_names_the_line(tmp_path: Path, text: str, words: str) -> None:

@@ -24,7 +24,7 @@ from rtchat.config.settings import Secret, Settings
 from rtchat.config.table import Values
 from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject
-from tests.program import Program
+from tests.program import Program, two_lines
 
 KEY = "key-0123456789abcdef"
 OPENAI_KEY = "sk-of-openai-0123456789"
@@ -343,7 +343,7 @@ def test_an_option_and_the_environment_outrank_a_profile() -> None:
 def test_what_an_address_needs_is_named(name: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve({"profile": name}, {"AZURE_OPENAI_API_KEY": KEY, "YANDEX_API_KEY": KEY})
-    assert caught.value.message == f"{words} (built in) needs"
+    assert caught.value.message == words
     assert ".env" in caught.value.hint
 
 
@@ -358,6 +358,10 @@ def test_a_profile_of_a_dotenv_is_warned_of_with_its_whole_address(tmp_path: Pat
     dotenv = tmp_path / ".env"
     dotenv.write_text("RTCHAT_PROFILE=azure\n")
     warnings: list[str] = []
+
+    def warn(text: str, hint: str) -> None:
+        warnings.append(two_lines(text, hint))
+
     environ = {"AZURE_OPENAI_ENDPOINT": "https://a.example", "AZURE_OPENAI_API_KEY": KEY}
     settings = resolve({}, environ, dotenv=dotenv, warn=warn)
     (warning,) = warnings
