@@ -109,7 +109,7 @@ def test_a_rate_limit_is_waited_for_once() -> None:
 def test_a_reply_that_nobody_asked_for_is_a_signal_while_nothing_is_asked() -> None:
     units = ready()
     assert units.replies.started(ev.ReplyStarted("r9")) == [sg.UnrequestedReply("r9")]
-    units.replies.ignore("r9")
+    units.replies.response_ids.ignore("r9")
     assert units.replies.started(ev.ReplyStarted("r9")) == []
 
 

@@ -283,7 +283,7 @@ class Conversation:
         return [*stopped, *(self._spoken.drop() or self._queue.drop())]
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
-        command = self._connection.refused(error.event_id)
+        command = self._connection.commands.refused(error.event_id)
         reported = notice("detail", f"the server reports: {error.message}")
         match command:
             case fx.Configure():

@@ -61,7 +61,7 @@ class RawEvents:
         if not self._unanswered:
             return []
         item = event.item if isinstance(event, ev.ItemAdded | ev.ItemRetrieved) else None
-        is_ours = isinstance(event, ev.SessionUpdated) and self._connection.is_configuring
+        is_ours = isinstance(event, ev.SessionUpdated) and self._connection.commands.is_configuring
         is_ours |= isinstance(event, ev.ItemAdded) and self._turns.current is not None
         raw = next((raw for raw in self._unanswered if type(event) is raw.answer), None)
         if raw is None or is_ours:
@@ -81,7 +81,7 @@ class RawEvents:
         """The server began a reply by itself: a turn, if one of the user's events may have caused
         it."""
         if not self._replies_left:
-            self._replies.ignore(response_id)
+            self._replies.response_ids.ignore(response_id)
             return []
         self._replies_left -= 1
         return self._turns.begin_unrequested(self._log.enter_raw({}), response_id)
