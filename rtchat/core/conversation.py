@@ -1,8 +1,8 @@
 """A conversation: events in, effects out, no I/O and no clock of its own.
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
-others. The units are `connection`, `replies`, `turns`, `question_queue`, `attachments`,
-`spoken_turns` and `raw`; a unit calls only those before it in this list.
+others. The units are `connection`, `replies`, `tool_loop`, `turns`, `question_queue`,
+`attachments`, `spoken_turns` and `raw`; a unit calls only those before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -30,6 +30,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
 from rtchat.core.values import Channel, Options, StoredConversation
 
@@ -66,8 +67,9 @@ class Conversation:
         self._shared = shared
         self._connection = shared.connection
         self._replies = Replies(shared)
-        self._turns = Turns(shared, self._replies)
-        self._queue = QuestionQueue(shared, self._turns)
+        self._tool_loop = ToolLoop(shared, self._replies)
+        self._turns = Turns(shared, self._replies, self._tool_loop)
+        self._queue = QuestionQueue(shared, self._tool_loop, self._turns)
         self._attachments = Attachments(shared)
         self._spoken = SpokenTurns(
             shared, self._replies, self._turns, self._queue, self._attachments
@@ -142,9 +144,9 @@ class Conversation:
             case ev.LeaveAsked(exit_code):
                 return self._queue.leave(exit_code)
             case ev.ToolAnswered(answer):
-                return self._turns.step(lambda calls: calls.answer(answer))
+                return self._tool_loop.update(lambda calls: calls.answer(answer))
             case ev.ToolFinished(call_id, output):
-                return self._turns.step(lambda calls: calls.finish(call_id, output))
+                return self._tool_loop.update(lambda calls: calls.finish(call_id, output))
             case ev.MicrophoneToggled():
                 return self._spoken.toggle_microphone()
             case ev.MicrophoneLost(problem):
@@ -229,7 +231,7 @@ class Conversation:
             case sg.UnrequestedReply(response_id):
                 return self._raw.unrequested_reply(response_id)
             case sg.CallsRequested(ended):
-                return self._turns.calls_requested(ended)
+                return self._tool_loop.start(ended)
             case sg.ReplyDone(status, reason, problem, ended):
                 return self._turns.end(status, reason, problem, ended)
             case sg.TurnEnded(problem, asks_next):

@@ -12,6 +12,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.question import Question
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, notice, stop
+from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
 
@@ -24,7 +25,8 @@ WORDS_LOST = 3.0
 class QuestionQueue:
     """The questions not asked yet, in order."""
 
-    def __init__(self, shared: SharedState, turns: Turns) -> None:
+    def __init__(self, shared: SharedState, tool_loop: ToolLoop, turns: Turns) -> None:
+        self._tool_loop = tool_loop
         self._turns = turns
         self._connection = shared.connection
         self._log = shared.log
@@ -89,7 +91,7 @@ class QuestionQueue:
         if not self._turns.is_idle:
             return []
         if self._turns.current is not None:
-            return self._turns.go_on()
+            return self._tool_loop.resume()
         if self._connection.is_spoiled:
             return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:
