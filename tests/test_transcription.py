@@ -51,7 +51,8 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
-from rtchat.core.transcription import LATE, Transcription
+from rtchat.core.pending_transcripts import LATE
+from rtchat.core.transcription import Transcription
 from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
