@@ -11,10 +11,10 @@ from typing import TypeAlias, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core import server_errors
+from rtchat.core import notices, server_errors
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts, backoff
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import SentCommands
 from rtchat.core.signals import (
@@ -178,15 +178,12 @@ class Connection:
         """The session did not become ready in time."""
         has_session = self.phase is not Phase.CONNECTING
         what = "answer to session.update" if has_session else "session.created"
-        return self.silent(f"the server sent no {what}", ev.Retry.IF_IT_WORKED)
+        problem = server_errors.timed_out(f"the server sent no {what}")
+        return self.close(problem, ev.Retry.IF_IT_WORKED)
 
-    def silent(self, message: str, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
-        """Close the connection, as the server has not sent an expected event in time."""
-        hint = "check --url, or give it longer with --timeout and --connect-timeout"
-        return self._close(ev.ConnectionLost(Problem(ExitCode.LINK, message, hint), retry))
-
-    def _close(self, lost: ev.ConnectionLost) -> list[Output]:
-        return [fx.Disconnect(), *self._lost(lost)]
+    def close(self, problem: Problem, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
+        """Close the connection because of a problem."""
+        return [fx.Disconnect(), *self._lost(ev.ConnectionLost(problem, retry))]
 
     def _lost(self, lost: ev.ConnectionLost) -> list[Output]:
         if self.phase in (Phase.DOWN, Phase.RETRYING):
@@ -261,7 +258,7 @@ class Connection:
         self._errors += 1
         if self._errors > ERRORS:
             self._errors = 0
-            return self._close(ev.ConnectionLost(server_errors.too_many(ERRORS), ev.Retry.NEVER))
+            return self.close(server_errors.too_many(ERRORS), ev.Retry.NEVER)
         is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
         if is_setting_up and server_errors.is_fatal(error):
             return self._unusable(server_errors.of_error(error))
@@ -270,4 +267,4 @@ class Connection:
         is_expected = error.code == server_errors.BUSY and not is_known
         is_repeated = before is not None and before.message == error.message
         level: fx.Level = "detail" if is_expected or is_repeated else "error"
-        return [notice(level, f"the server reports: {error.message}")]
+        return [notices.server_reports(error.message, level)]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core import server_errors
+from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
@@ -93,7 +93,7 @@ class Transcription:
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 self._transcript_done(item_id, text)
             case ev.TranscriptionFailed(item_id, message):
-                self._do(notice("error", f"what was said could not be written down: {message}"))
+                self._do(notices.transcription_failed(message))
                 self._exit = ExitCode.REPLY
                 self._transcript_done(item_id, "")
             case ev.SpeechStarted(_, start_ms):
@@ -126,7 +126,7 @@ class Transcription:
             case ev.TimerFired(timer):
                 self._timer(timer)
             case ev.Unknown(kind, why):
-                self._do(notice("detail", f"passed over {kind or 'a frame'}: {why}"))
+                self._do(notices.ignored_event(kind, why))
             case _:
                 pass
 
@@ -182,7 +182,7 @@ class Transcription:
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
             self._last_error = error.message
-            self._do(notice(level, f"the server reports: {error.message}"))
+            self._do(notices.server_reports(error.message, level))
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -196,9 +196,9 @@ class Transcription:
                 self._do(*timer_effects)
             case ev.Timer.START | ev.Timer.STALL:
                 self._do(fx.Disconnect())
-                message = "the server sent nothing for too long"
-                hint = "give it longer with --timeout and --connect-timeout"
-                self._finish(Problem(ExitCode.LINK, message, hint))
+                is_ready = self._connection.is_ready
+                seconds = self._timeouts.reply if is_ready else self._timeouts.start
+                self._finish(server_errors.no_response(seconds))
             case _:
                 pass
 
