@@ -51,7 +51,7 @@ from tests.faulty import (
 )
 
 QUICK = ("--connect-timeout", "2")
-PATIENCE = "check --url, or use --timeout and --connect-timeout to wait longer"
+PATIENCE = "check --url, or increase --timeout and --connect-timeout"
 
 
 def odd(*frames: str | bytes) -> Server:

@@ -240,7 +240,7 @@ def transcribed(*err: str, out: str = "When?\n") -> Seen:
 
 
 SILENT = "rtchat: timed out: no response for 1 s: "
-SILENT += "check --url, or use --timeout and --connect-timeout to wait longer"
+SILENT += "check --url, or increase --timeout and --connect-timeout"
 REFUSED = "rtchat: the server refused session.audio: Unknown parameter: leave that setting out, "
 REFUSED += "or choose the server's dialect with --dialect"
 NO_SETTINGS = error(

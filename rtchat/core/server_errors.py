@@ -144,7 +144,7 @@ def unavailable(names: Iterable[str]) -> Problem:
 
 def timed_out(message: str) -> Problem:
     """The server did not send an expected event in time."""
-    hint = "check --url, or use --timeout and --connect-timeout to wait longer"
+    hint = "check --url, or increase --timeout and --connect-timeout"
     return Problem(ExitCode.LINK, f"timed out: {message}", hint)
 
 
