@@ -274,13 +274,13 @@ def test_a_server_that_ignores_a_cancel_gets_a_new_session(program: Program) -> 
     first, second = map(json.loads, ran.text.splitlines())
     assert (ran.code, first["error"]["code"], second["text"]) == (1, "max_reply_bytes", "Fine.")
     assert len(first["text"]) == 1000
-    assert "the server did not end the reply that was stopped" in ran.err
+    assert "the server did not end the stopped reply" in ran.err
     assert len(server.of("response.cancel")) == 1
 
 
 @pytest.mark.parametrize("frames", [endless_errors, endless_errors_in_a_reply])
 def test_endless_errors_end_the_connection(program: Program, frames: Frames) -> None:
-    why = "stopped: the server reported more than 1000 errors; the server said: No 1000."
+    why = "the server reported more than 1000 errors; the server said: No 1000."
     with serving(program, frames):
         ran = program.run("once", "hi")
         lines = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
@@ -295,7 +295,7 @@ def test_endless_errors_end_the_connection(program: Program, frames: Frames) -> 
         terminal = Terminal(program, ["--plain"], {})
         terminal.shows(PROMPT)
         terminal.types("hi\r")
-        terminal.shows("stopped: the server reported more than 1000 errors", PROMPT)
+        terminal.shows("the server reported more than 1000 errors", PROMPT)
         terminal.types("fine?\r")
         terminal.shows("Fine.", PROMPT)
         terminal.types("\x04")
@@ -330,7 +330,7 @@ def test_a_call_of_an_unavailable_tool_is_an_error(program: Program, text: str) 
     def frames(id: str) -> Iterable[str]:
         return begun(id), *([said(text, id)] if text else []), completed(id, call(1, "clock"))
 
-    why = "the model called clock, not available here: --tools and --mcp add tools"
+    why = "the model called clock, which rtchat does not have: use --tools or --mcp to add tools"
     with serving(program, frames):
         ran = program.run("once", "hi")
         assert (ran.code, ran.text) == (1, f"{text}\n" if text else "")

@@ -272,7 +272,7 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
         ((*HALF, *EXPIRED), ("Half", "connection lost (1001", "reconnected in")),
         (
             (*HALF, Mishap.SILENCE),
-            ("Half", "no word from the server for 2 s", "reconnected in"),
+            ("Half", "no response for 2 s", "reconnected in"),
         ),
         (failing("server_error", "Oh no.", *HALF), ("Half", "the reply failed: Oh no.")),
         (

@@ -212,7 +212,7 @@ def test_a_short_rate_limit_is_waited_out(program: Program) -> None:
 def test_a_server_that_goes_silent_in_mid_reply(program: Program) -> None:
     ran = program.run("once", "stall", "--timeout", "2")
     assert (ran.code, ran.text) == (4, "Half\n")
-    assert "no word from the server for 2 s" in ran.error
+    assert "no response for 2 s" in ran.error
 
 
 def test_a_wrong_key_is_3_and_is_not_shown(program: Program) -> None:

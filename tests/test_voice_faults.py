@@ -239,8 +239,8 @@ def transcribed(*err: str, out: str = "When?\n") -> Seen:
     return Seen(0, out, err)
 
 
-SILENT = "rtchat: the server sent nothing for too long: "
-SILENT += "give it longer with --timeout and --connect-timeout"
+SILENT = "rtchat: timed out: no response for 1 s: "
+SILENT += "check --url, or increase --timeout and --connect-timeout"
 REFUSED = "rtchat: the server refused session.audio: Unknown parameter: leave that setting out, "
 REFUSED += "or choose the server's dialect with --dialect"
 NO_SETTINGS = error(
@@ -347,8 +347,8 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     "words that cannot be had": (
         {COMMIT: [(committed(), awaiting_transcript())]},
         {
-            "once": fine("rtchat: what was said could not be written down: noise", said=""),
-            "turns": Seen(1, "", ("rtchat: what was said could not be written down: noise",)),
+            "once": fine("rtchat: the transcription failed: noise", said=""),
+            "turns": Seen(1, "", ("rtchat: the transcription failed: noise",)),
         },
     ),
     "words that never come": (

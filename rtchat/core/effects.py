@@ -258,10 +258,18 @@ Level: TypeAlias = Literal["detail", "info", "warning", "error"]
 
 @value
 class Notice:
-    """A message from the program. `detail` is shown only with `--verbose`."""
+    """A message from the program. `detail` is shown only with `--verbose`. `hint` says what to do;
+    `code` is the code of the problem, as in `Problem`."""
 
     level: Level
     text: str
+    hint: str = ""
+    code: str = ""
+
+
+def error_notice(problem: Problem, level: Level = "error") -> Notice:
+    """The notice of a problem."""
+    return Notice(level, problem.message, problem.hint, problem.code)
 
 
 Update: TypeAlias = (
