@@ -166,10 +166,17 @@ def _positive(what: str) -> Callable[[object], float]:
     return read
 
 
-def _whole(what: str, limit: float) -> Callable[[object], int]:
+def _duration(value: object) -> float:
+    number = _number(value)
+    if not 0 <= number < 1e6:
+        raise ExpectedError("a number of seconds, 0 or more and less than a million")
+    return number
+
+
+def _whole(what: str, limit: float, minimum: int = 1) -> Callable[[object], int]:
     def read(value: object) -> int:
         number = _number(value)
-        if not (1 <= number < limit and number.is_integer()):
+        if not (minimum <= number < limit and number.is_integer()):
             raise ExpectedError(what)
         return int(number)
 
@@ -177,8 +184,11 @@ def _whole(what: str, limit: float) -> Callable[[object], int]:
 
 
 seconds = Parser(_positive("seconds"), "S")
+duration = Parser(_duration, "S")
+"""Like `seconds`, but 0 is allowed."""
 dollars = Parser(_positive("US dollars"), "USD")
 count = Parser(_whole("a whole number, 1 or more", 1e6), "N")
+port = Parser(_whole("a port, 0 to 65535", 65536, minimum=0), "PORT")
 size = Parser(_whole("a number of bytes, 1 or more", 1e12), "N")
 _read_tokens = _whole('a number of tokens, 1 or more, or "inf"', 1e9)
 
