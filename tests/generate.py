@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rtchat.config import variables
-from rtchat.config.settings import Settings, rows
+from rtchat.config.serve import ServeSettings
+from rtchat.config.settings import Settings, attributes, rows
 from rtchat.config.table import Setting, Variable
 
 ROOT = Path(__file__).parents[1]
@@ -74,10 +75,12 @@ def _lines(entries: Iterable[Variable]) -> str:
 
 
 def reference(schema: type[Settings] = Settings) -> str:
-    """The settings as Markdown tables, one for each group."""
+    """The settings as Markdown tables, one for each group; those of `serve` are the last."""
     out = []
-    for group, members in groupby(rows(schema), key=lambda row: row.group):
-        out.append(f"\n**{group.title} options**\n\n{_HEAD}")
+    table = [*rows(schema), *attributes(ServeSettings)]
+    for group, members in groupby(table, key=lambda row: row.group):
+        of = " of rtchat serve" if group.commands == ("serve",) else ""
+        out.append(f"\n**{group.title} options{of}**\n\n{_HEAD}")
         out += [_row(row) for row in members]
     return "".join(out)
 

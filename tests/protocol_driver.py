@@ -12,16 +12,28 @@ from typing import Any
 
 from rtchat.core.values import Dialect
 from rtchat.server.audio_input import Transcribe
-from rtchat.server.engine import CallPiece, Engine, Finish
-from rtchat.server.protocol import NO_VOICE, Output, ProtocolSession, StartResponse, StopResponse
+from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput
+from rtchat.server.outputs import Output, StartResponse, StopResponse
+from rtchat.server.protocol import NO_VOICE, ProtocolSession
 from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
 from rtchat.server.voice import Voice
 from tests.oracle import assert_server_event
 
 
+class _RecordingEngine(EchoEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompts: list[ModelInput] = []
+
+    def answer(self, prompt: ModelInput) -> Answer:
+        self.prompts.append(prompt)
+        return super().answer(prompt)
+
+
 class ProtocolDriver:
-    """Ids are numbered from one. Actions for engines and voices are recorded."""
+    """Ids are numbered from one. Actions for engines and voices are recorded, and so are the
+    prompts unless another engine is given."""
 
     def __init__(
         self,
@@ -32,8 +44,10 @@ class ProtocolDriver:
         transcribes: bool = False,
     ) -> None:
         numbers = count(1)
+        default = _RecordingEngine()
+        self.prompts = default.prompts
         self.protocol = ProtocolSession(
-            engine or EchoEngine(),
+            engine or default,
             new_id=lambda prefix: f"{prefix}_{next(numbers)}",
             now=1000.0,
             voice=voice,

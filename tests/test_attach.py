@@ -394,16 +394,16 @@ def test_attachments_can_be_listed_and_detached(program: Program, engine: _Recor
     terminal.types("/attach\r")
     terminal.shows("1  a.png", "2  notes.txt (6 B)", PROMPT)
     terminal.types("/detach 2\r")
-    terminal.shows("no longer attached: notes.txt (6 B)", PROMPT)
+    terminal.shows("detached: notes.txt (6 B)", PROMPT)
     terminal.types("\x03")
-    terminal.shows("no longer attached: a.png", PROMPT)
+    terminal.shows("detached: a.png", PROMPT)
     terminal.types("what?\r")
     terminal.shows("first token", PROMPT)
     assert engine.asked() == [Part("text", "what?")]
     terminal.types(f"/attach {path}\r")
     terminal.shows("first token", "notes.txt (6 B) attached to the next question", PROMPT)
     terminal.types("/new\r")
-    terminal.shows("no longer attached: notes.txt (6 B)", "a new conversation", PROMPT)
+    terminal.shows("detached: notes.txt (6 B)", "a new conversation", PROMPT)
     terminal.types("and now?\r")
     terminal.shows("a new conversation", "and now?", "first token", PROMPT)
     assert engine.asked() == [Part("text", "and now?")]
@@ -420,7 +420,7 @@ def test_instructions_can_be_read_from_a_file(program: Program, engine: _Recorde
         ("@no.txt", "file not found: no.txt"),
         ("@.", ". is a folder"),
         ("@binary", "binary is not UTF-8 text"),
-        ("@", "/system: missing file name"),
+        ("@", "/system needs a file name"),
         ("@~/brief me.txt", "instructions set"),
     ):
         terminal.types(f"/system {entered}\r")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import AddItem, Notice, QuestionAsked, Send, Show
 from rtchat.core.events import (
@@ -57,30 +58,30 @@ def sent_with(play: Playbook) -> tuple[Part, ...]:
 
 def test_a_notice_names_the_file_and_how_to_detach_it() -> None:
     play = attached()
-    play >> TWO << info("notes.txt (4.2 kB) attached to the next question (/detach removes it)")
+    play >> TWO << notices.attached("notes.txt (4.2 kB)", shows_command=True)
     assert sent_with(play) == (TWO.part,)
 
 
 def test_without_a_terminal_the_notice_does_not_mention_detach() -> None:
     conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
     play = Playbook(conversation).skip(Started(), *READY)
-    play >> TWO << info("notes.txt (4.2 kB) attached to the next question")
+    play >> TWO << notices.attached("notes.txt (4.2 kB)", shows_command=False)
 
 
 def test_attachments_are_listed_until_they_are_sent() -> None:
     play = attached(ONE, TWO)
     play >> AttachmentsAsked() << info("1  a.png (1 kB)\n2  notes.txt (4.2 kB)")
-    play.skip(UserSaid("hi")) >> AttachmentsAsked() << info("nothing is attached")
-    play >> DetachAsked() << error("nothing is attached")
+    play.skip(UserSaid("hi")) >> AttachmentsAsked() << info(notices.NOTHING_ATTACHED)
+    play >> DetachAsked() << error(notices.NOTHING_ATTACHED)
 
 
 def test_one_of_several_can_be_detached() -> None:
     play = attached(ONE, TWO)
-    play >> DetachAsked(3) << error("there is no attachment 3: /attach lists them")
-    play >> DetachAsked(1) << info("no longer attached: a.png (1 kB)")
+    play >> DetachAsked(3) << notices.no_attachment(3)
+    play >> DetachAsked(1) << notices.detached("a.png (1 kB)")
     assert sent_with(play) == (TWO.part,)
     play = attached(ONE)
-    play >> DetachAsked(1) << info("no longer attached: a.png (1 kB)")
+    play >> DetachAsked(1) << notices.detached("a.png (1 kB)")
     assert sent_with(play) == ()
 
 
@@ -98,7 +99,7 @@ def test_dropped_attachments_are_reported_and_not_sent(
     event: Event, then: tuple[Event, ...]
 ) -> None:
     play = attached(ONE, TWO)
-    gone = info("no longer attached: a.png (1 kB), notes.txt (4.2 kB)")
+    gone = notices.detached("a.png (1 kB), notes.txt (4.2 kB)")
     assert gone in play.conversation.handle(event)
     assert sent_with(play.skip(*then)) == ()
 

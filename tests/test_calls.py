@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rtchat.core import notices
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
@@ -62,7 +63,7 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.server_errors import exceeded
 from rtchat.core.server_errors import unavailable as unavailable_problem
-from rtchat.core.tool_calls import Call, ToolPolicy
+from rtchat.core.tool_calls import LIMIT_REACHED, Call, ToolPolicy
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -294,7 +295,7 @@ def test_without_a_terminal_only_allowed_tools_run() -> None:
         >> calls(CLOCK)
         << [
             ClearTimer(Timer.STALL),
-            Show(Notice("warning", "clock was not run", "use --allow-tool clock to allow it")),
+            notices.call_not_allowed("clock"),
             Show(ToolEnded(CLOCK, why)),
             send(4, "c3", why),
             Send("rtchat_5", CreateResponse(TEXT)),
@@ -398,7 +399,7 @@ def test_after_the_last_round_the_response_must_be_text() -> None:
     play = asked(Mode.ONCE, "clock", rounds=2)
     play.skip(calls(CLOCK), ToolFinished("c3", "noon"), ReplyStarted("r2"))
     again = ToolCall("clock", "c4", "{}")
-    why = "error: no more calls in this turn; answer with what there is"
+    why = LIMIT_REACHED
     (
         play
         >> calls(again, reply="r2")
@@ -429,7 +430,7 @@ def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
     play << [ClearTimer(Timer.STALL), Show(over), *QUIET, Show(Connecting("m")), Connect("m")]
     play.skip(ConnectionOpened(), CREATED) >> UPDATED
     question = Message("user", (Part("text", "hi"),))
-    output = "error: no more calls in this turn; answer with what there is"
+    output = LIMIT_REACHED
     play << [
         ClearTimer(Timer.START),
         Show(Ready("m", 0.0, 1)),
@@ -526,7 +527,7 @@ def test_a_server_that_does_not_end_a_stopped_response_is_disconnected() -> None
     play << [
         Disconnect(),
         *QUIET,
-        Show(Waiting("the server did not end the reply that was stopped", 0.5)),
+        Show(Waiting("timed out: the server did not end the stopped reply", 0.5)),
         SetTimer(Timer.RETRY, 0.5, jitter=0.25),
     ]
 
@@ -570,13 +571,7 @@ def test_without_a_terminal_a_remote_call_is_refused() -> None:
         >> calls(approval)
         << [
             ClearTimer(Timer.STALL),
-            Show(
-                Notice(
-                    "warning",
-                    "docs/search was not run",
-                    "use --allow-tool docs/search to allow it",
-                )
-            ),
+            notices.call_not_allowed("docs/search"),
             Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
             Send("rtchat_5", CreateResponse(TEXT)),
             STALL,

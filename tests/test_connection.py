@@ -9,9 +9,10 @@ from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import RETRIES, Timeouts
-from rtchat.core.connection import ERRORS, RENEW_BEFORE, UNANSWERED, Connection, Phase
+from rtchat.core.connection import ERRORS, RENEW_BEFORE, Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
+from rtchat.core.sent_commands import UNANSWERED
 from rtchat.core.signals import EventTime, clear_timers
 from rtchat.core.values import AudioFormat, Options
 
@@ -83,7 +84,7 @@ def test_without_a_session_there_is_nothing_to_configure() -> None:
 def test_refused_first_settings_make_the_session_unusable(code: str) -> None:
     connection = Setup().until_created()
     error = ev.ServerProblem("No.", code=code, event_id="rtchat_1")
-    assert isinstance(connection.refused("rtchat_1"), fx.Configure)
+    assert isinstance(connection.commands.refused("rtchat_1"), fx.Configure)
     (signal,) = connection.settings_refused(error)
     assert isinstance(signal, sg.SessionUnusable)
     assert signal.problem.code == code
@@ -234,19 +235,19 @@ def test_a_command_is_known_until_it_is_accepted_or_refused() -> None:
     connection = Setup().until_ready()
     item, reply = connection.send(fx.CommitAudio()), connection.send(fx.CreateResponse())
     cancel, audio = connection.send(fx.Cancel()), connection.send(fx.AppendAudio(b""))
-    assert connection.refused(audio.event_id) is None
+    assert connection.commands.refused(audio.event_id) is None
     connection.reply_began()
-    assert connection.refused(item.event_id) is None
-    assert connection.refused(reply.event_id) is None
-    assert connection.refused(cancel.event_id) == fx.Cancel()
-    assert connection.refused(cancel.event_id) is None
+    assert connection.commands.refused(item.event_id) is None
+    assert connection.commands.refused(reply.event_id) is None
+    assert connection.commands.refused(cancel.event_id) == fx.Cancel()
+    assert connection.commands.refused(cancel.event_id) is None
 
 
 def test_only_the_last_commands_are_remembered() -> None:
     connection = Setup().until_ready()
     commands = [connection.send(fx.CommitAudio()) for _ in range(UNANSWERED + 1)]
-    assert connection.refused(commands[0].event_id) is None
-    assert connection.refused(commands[1].event_id) is not None
+    assert connection.commands.refused(commands[0].event_id) is None
+    assert connection.commands.refused(commands[1].event_id) is not None
 
 
 def test_a_command_of_the_user_s_may_have_its_own_id() -> None:

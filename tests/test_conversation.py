@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtchat.core import notices, server_errors
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
@@ -239,8 +240,8 @@ def test_events_between_turns_are_ignored() -> None:
 
 def test_an_unreadable_event_is_a_detail() -> None:
     play = ready()
-    play >> Unknown("x.y", "new") << Show(Notice("detail", "passed over x.y: new"))
-    play >> Unknown("", "not JSON") << Show(Notice("detail", "passed over a frame: not JSON"))
+    play >> Unknown("x.y", "new") << notices.ignored_event("x.y", "new")
+    play >> Unknown("", "not JSON") << notices.ignored_event("", "not JSON")
 
 
 # ---------------------------------------------------------------------------------- ends of replies
@@ -409,7 +410,7 @@ def test_a_server_that_ignores_a_cancel_is_disconnected() -> None:
         << [
             Disconnect(),
             *QUIET,
-            Show(Waiting("no word from the server for 60 s", 0.5)),
+            Show(Waiting(server_errors.no_response(60).message, 0.5)),
             SetTimer(Timer.RETRY, 0.5, jitter=0.25),
         ]
     )
@@ -824,7 +825,7 @@ def test_a_repeated_connection_loss_is_ignored() -> None:
 
 def test_no_session_in_time_is_an_error() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened())
-    hint = "check --url, or increase --timeout and --connect-timeout"
+    problem = server_errors.timed_out("the server sent no session.created")
     (
         play
         >> TimerFired(Timer.START)
@@ -832,7 +833,7 @@ def test_no_session_in_time_is_an_error() -> None:
             Disconnect(),
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "the server sent no session.created", hint)),
+            Show(error_notice(problem)),
             *QUIET,
             Stop(ExitCode.LINK),
         ]
@@ -846,7 +847,7 @@ def test_a_stalled_reply_is_a_lost_connection() -> None:
         << [
             Disconnect(),
             *QUIET,
-            Show(Waiting("no word from the server for 60 s", 0.5)),
+            Show(Waiting(server_errors.no_response(60).message, 0.5)),
             SetTimer(Timer.RETRY, 0.5, jitter=0.25),
         ]
     )

@@ -10,10 +10,10 @@ import pytest
 
 from rtchat.config.resolve import resolve
 from rtchat.config.settings import Settings
+from rtchat.core import notices, server_errors
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     ClearTimer,
-    Notice,
     Record,
     ReplyOver,
     Show,
@@ -22,7 +22,7 @@ from rtchat.core.effects import (
     Totals,
     error_notice,
 )
-from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import (
     ConnectionOpened,
     Event,
@@ -231,12 +231,7 @@ def _over(number: int, usage: Usage | None, cost: float | None) -> Show:
     return Show(over)
 
 
-_SPENT = Problem(
-    ExitCode.LIMIT,
-    "the question was not asked, as this run has cost $1.2800 of at most $1",
-    "increase --max-cost",
-    "max_cost",
-)
+_SPENT = server_errors.spent(1.28, 1.0)
 _REFUSED = Show(ReplyOver(Status.FAILED, "", "m", problem=_SPENT))
 
 
@@ -281,8 +276,7 @@ def test_a_reply_may_exceed_the_budget() -> None:
     question, started, ended = _turn(1)
     play.skip(question, started)
     play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, _PRICE)]
-    spent = "not asked: this run has cost $0.6400 and may cost $0.1"
-    problem = Problem(ExitCode.LIMIT, spent, "raise --max-cost", "max_cost")
+    problem = server_errors.spent(0.64, 0.1)
     refused = ReplyOver(Status.FAILED, "", "m", problem=problem)
     play >> UserSaid("q2") << Show(refused)
 
@@ -305,12 +299,10 @@ def test_without_a_terminal_the_budget_ends_the_program_with_code_limit(mode: Mo
 def test_a_budget_warns_of_a_model_without_a_price() -> None:
     play = _ready()
     play >> ModelSet("x")
-    warning = "the price of x is not known, so --max-cost does not count it"
-    first, second = Notice("info", "model x"), Notice("warning", warning)
-    play << [Show(first), Show(second)]
+    play << [notices.model_set("x"), notices.price_unknown("x")]
     play.skip()
     play = _ready(budget=Budget({"m": _SIMPLE})) >> ModelSet("x")
-    play << Show(first)
+    play << notices.model_set("x")
     play.skip()
 
 

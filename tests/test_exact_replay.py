@@ -428,14 +428,14 @@ def test_differences_are_described(recording: Recording) -> None:
     assert differences(recording, *events) == []
     update, item, ask = (i for i, event in enumerate(events) if event.direction == "sent")
     assert differences(recording, *events[:ask], *events[ask + 1 :]) == [
-        "not sent at the end: 0 events, with this version response.create"
+        "events not sent at the end: 0, but with this version response.create"
     ]
     assert differences(recording, *events[:item], *events[item + 1 :]) == [
-        "sent response.create: this version sends conversation.item.create; "
-        "what follows is not compared"
+        "sent response.create, but this version sends conversation.item.create; "
+        "the rest is not compared"
     ]
     assert differences(recording, *events[: ask + 1], events[ask], *events[ask + 1 :]) == [
-        "sent response.create: this version sends nothing here; what follows is not compared"
+        "sent response.create, but this version sends nothing here; the rest is not compared"
     ]
     events[update] = changed(events[update], session={"type": "realtime", "voice": "x" * 100})
     assert differences(recording, *events) == [
@@ -443,10 +443,11 @@ def test_differences_are_described(recording: Recording) -> None:
     ]
     events[-1] = changed(events[-1], exit=1)
     assert differences(recording, *events)[1:] == [
-        "the program ended with 1: this version ends with 0"
+        "the program ended with 1, but this version ends with 0"
     ]
     del events[-2]
-    assert differences(recording, *events)[1:] == ["the program ended with 1: this version goes on"]
+    end = "the program ended with 1, but this version continues"
+    assert differences(recording, *events)[1:] == [end]
 
 
 @pytest.mark.parametrize(

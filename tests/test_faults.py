@@ -119,13 +119,13 @@ CONNECTING = (
     Row(
         "101, then silence",
         scripted(greetings=((Mishap.SILENCE,),)),
-        given_up(4, "the server sent no session.created", *PATIENCE),
+        given_up(4, "timed out: the server sent no session.created", *PATIENCE),
         QUICK,
     ),
     Row(
         "no answer to the settings",
         scripted(ready=(Mishap.SILENCE,)),
-        given_up(4, "the server sent no answer to session.update", *PATIENCE),
+        given_up(4, "timed out: the server sent no answer to session.update", *PATIENCE),
         QUICK,
     ),
     Row(
@@ -241,19 +241,19 @@ BREAKING = (
     Row(
         "half-open before the reply",
         scripted((Mishap.FREEZE,)),
-        replayed("no word from the server for 2 s"),
+        replayed("timed out: no response for 2 s"),
         SILENT,
     ),
     Row(
         "half-open in mid reply",
         scripted((*HALF, Mishap.FREEZE)),
-        cut("no word from the server for 2 s", *PATIENCE),
+        cut("timed out: no response for 2 s", *PATIENCE),
         SILENT,
     ),
     Row(
         "stall in mid reply",
         scripted((*HALF, Mishap.SILENCE)),
-        cut("no word from the server for 2 s", *PATIENCE),
+        cut("timed out: no response for 2 s", *PATIENCE),
         SILENT,
     ),
     Row(

@@ -130,7 +130,7 @@ def test_what_is_clearly_not_pcm_is_not_played(audio: bytes, name: str) -> None:
     (over,) = (e.update for e in done if isinstance(e, Show) and isinstance(e.update, ReplyOver))
     assert over.problem is not None
     assert (over.problem.exit, over.status) == (1, Status.COMPLETED)
-    assert f"the audio of the reply is {name} instead of PCM" in over.problem.message
+    assert f"audio of the reply is {name}, not PCM" in over.problem.message
 
 
 @pytest.mark.parametrize("audio", PLAIN.values(), ids=PLAIN.keys())
@@ -224,7 +224,7 @@ def test_other_sound_is_refused_by_its_name(
     arguments = ("hi", "--audio-out", "a.wav") if verb == "once" else ("--audio-out", "a")
     ran, sent = run(Program(tmp_path), talk(created, updated), verb, *arguments, stdin=b"hi\n")
     assert (ran.code, ran.text) == (1, "")
-    assert f"the server sends audio as {name}, although PCM at 24000 Hz" in ran.err
+    assert f"the server sends audio as {name}, but PCM at 24000 Hz was requested" in ran.err
     assert "response.create" not in [event["type"] for event in sent]
     assert not (tmp_path / "a.wav").exists()
     assert not list(tmp_path.glob("a/*"))
@@ -243,7 +243,7 @@ def test_what_is_said_is_not_sent_to_a_server_that_takes_something_else(
     arguments = ("--audio-in", "said.wav") if verb == "once" else ("said.wav",)
     ran, sent = run(Program(tmp_path), talk({}, input(ULAW)), verb, *arguments)
     assert ran.code == 1
-    assert "the server takes audio as audio/pcmu, although PCM at 24000 Hz" in ran.err
+    assert "the server expects audio as audio/pcmu, but PCM at 24000 Hz was requested" in ran.err
     assert [event["type"] for event in sent] == ["session.update"]
 
 
@@ -254,7 +254,7 @@ def test_bytes_of_another_format_are_refused_by_its_name(
     lines = talk({}, output(PCM), audio)
     ran, _ = run(Program(tmp_path), lines, "once", "hi", "--audio-out", "a.wav")
     assert (ran.code, ran.text) == (1, "Hi.\n")
-    assert f"the audio of the reply is {name} instead of PCM" in ran.error
+    assert f"audio of the reply is {name}, not PCM" in ran.error
     assert not (tmp_path / "a.wav").exists()
     shown, _ = run(Program(tmp_path), lines, "once", "hi", "--audio-out", "a.wav", "--json")
     assert name in json.loads(shown.text)["error"]["message"]

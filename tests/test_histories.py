@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+from rtchat.core import notices
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
@@ -106,10 +107,7 @@ from tests.chunks import in_chunks
 GONE = Problem(ExitCode.LINK, "connection lost")
 
 
-NOTHING_TO_ASK = (
-    Notice("error", "there is no question to ask again"),
-    Notice("error", "nobody knows what was said"),
-)
+NOTHING_TO_ASK = (notices.NOTHING_TO_REPEAT, notices.TRANSCRIPT_UNKNOWN)
 
 
 class World:
@@ -490,13 +488,12 @@ class World:
         raise AssertionError(f"{self.waiting} questions never ended")
 
     def retry(self) -> None:
-        shown = [effect.update for effect in self.post(RetryAsked()) if isinstance(effect, Show)]
-        self.retries += not any(update in NOTHING_TO_ASK for update in shown)
+        self.retries += not any(effect in NOTHING_TO_ASK for effect in self.post(RetryAsked()))
 
     def ask_raw(self) -> None:
         self.said += 1
         effects = self.post(RawSaid({"type": "response.create"}, asks=True))
-        self.said -= Show(Notice("error", "there is no session to send it to")) in effects
+        self.said -= notices.NO_SESSION in effects
 
 
 ACTIONS: dict[str, Callable[[World], object]] = {

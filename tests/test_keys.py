@@ -157,7 +157,7 @@ def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path, text: str) ->
     file = tmp_path / "keys.json"
     file.write_text(text, errors="surrogateescape")
     store = KeyStore(tmp_path)
-    message = f"^{file} is not a file of keys$"
+    message = f"^{file} is not a file of keys\n"
     for act in (store.names, lambda: store.get("a"), lambda: store.set("a", KEY)):
         with pytest.raises(UsageError, match=message) as caught:
             act()

@@ -278,7 +278,7 @@ def test_a_server_that_ignores_a_cancel_gets_a_new_session(program: Program) -> 
     first, second = map(json.loads, ran.text.splitlines())
     assert (ran.code, first["error"]["code"], second["text"]) == (1, "max_reply_bytes", "Fine.")
     assert len(first["text"]) == 1000
-    assert "the server did not end the reply that was stopped" in ran.err
+    assert "the server did not end the stopped reply" in ran.err
     assert len(server.of("response.cancel")) == 1
 
 

@@ -271,7 +271,7 @@ def test_a_damaged_session(program: Program, type_: str) -> None:
         ((*HALF, *EXPIRED), ("Half", "connection lost (1001", "reconnected in")),
         (
             (*HALF, Mishap.SILENCE),
-            ("Half", "no word from the server for 2 s", "reconnected in"),
+            ("Half", "no response for 2 s", "reconnected in"),
         ),
         (failing("server_error", "Oh no.", *HALF), ("Half", "the reply failed: Oh no.")),
         (
@@ -302,18 +302,22 @@ def test_the_prompt_shows_a_fault_and_continues(
 
 
 @pytest.mark.parametrize(
-    ("server", "line", "code"),
+    ("server", "lines", "code"),
     [
-        (nobody, "check --url, or start the server", 4),
-        (refusing((401, "")), "the server responded with HTTP 401: check OPENAI_API_KEY", 3),
+        (nobody, ("refused the connection", "hint: check --url"), 4),
+        (
+            refusing((401, "")),
+            ("the server responded with HTTP 401", "hint: check OPENAI_API_KEY"),
+            3,
+        ),
     ],
     ids=["refused", "401"],
 )
 def test_the_prompt_shows_why_connecting_failed(
-    program: Program, server: Server, line: str, code: int
+    program: Program, server: Server, lines: tuple[str, str], code: int
 ) -> None:
     with background(lambda: server(program)) as url:
         terminal = Terminal(program, ["--url", url], {})
-        terminal.shows(line)
+        terminal.shows(*lines)
         assert terminal.ends() == code
     assert kept(program) == []

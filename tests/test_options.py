@@ -10,6 +10,7 @@ import pytest
 
 from rtchat.config.resolve import resolve
 from rtchat.config.settings import Settings
+from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.dotted_keys import described, flat, has, merged, nested, without
 from rtchat.core.effects import (
@@ -541,7 +542,7 @@ def test_a_typed_line(line: str, event: LocalEvent) -> None:
     [
         ("/set instructions x", ["/set", "instructions", "/system"]),
         ("/set output_modalities audio", ["/set", "output_modalities", "--set"]),
-        ("/set tracin auto", ["/set", "tracin", "tracing?", "/raw"]),
+        ("/set tracin auto", ["tracin", "tracing?", "/raw"]),
         ("/raw", ["/raw", "needs an argument", "JSON"]),
         ("/raw []", ["/raw", "not an object with a type"]),
         ('/raw {"type": 5}', ["/raw", "not an object with a type"]),
@@ -610,18 +611,18 @@ def test_what_was_taken_stays_when_the_next_is_refused() -> None:
 def test_what_is_taken_back_takes_a_new_session_once_nobody_waits() -> None:
     play = _ready()
     renewed = [*QUIET, Show(Connecting("m")), Connect("m")]
-    play >> OptionSet("session", "tracing") << [_info("tracing taken back"), *renewed]
+    (play >> OptionSet("session", "tracing") << [notices.option_removed("tracing"), *renewed])
     play >> ConnectionOpened() << SetTimer(Timer.START, 10)
     bare = Options(None, "text")
     play >> SessionCreated("s2", "m") << Send("rtchat_2", Configure(bare))
     play.skip(SessionUpdated("s2", "m"), UserSaid("hi"), ReplyStarted("r"))
     play.skip(OptionSet("session", "include", {"include": []}))
-    play >> OptionSet("session", "include") << _info("include taken back")
+    play >> OptionSet("session", "include") << notices.option_removed("include")
     over = ReplyOver(Status.COMPLETED, "", "m", response_id="r", timing=Timing(0.0, None, 0.0))
     play >> ReplyEnded("r", Status.COMPLETED)
     play << [ClearTimer(Timer.STALL), Show(over), *renewed]
-    play >> OptionSet("session", "zzz") << _error("zzz is not set")
-    play >> OptionSet("response", "zzz") << _error("response.zzz is not set")
+    play >> OptionSet("session", "zzz") << notices.option_not_set("zzz")
+    play >> OptionSet("response", "zzz") << notices.option_not_set("response.zzz")
 
 
 def test_an_option_of_replies_is_in_the_next_one() -> None:
@@ -642,17 +643,21 @@ def test_an_option_of_replies_is_in_the_next_one() -> None:
     over = ReplyOver(Status.FAILED, "", "m", problem=problem, timing=Timing(0.0, None, 0.0))
     play >> ServerProblem("Too long.", "", "x", "response.metadata", "rtchat_3")
     play << [ClearTimer(Timer.STALL), Show(over)]
-    play >> OptionSet("response", "metadata.a") << _info("response.metadata.a taken back")
-    play >> OptionSet("response", "conversation") << _info("response.conversation taken back")
+    (play >> OptionSet("response", "metadata.a") << notices.option_removed("response.metadata.a"))
+    (
+        play
+        >> OptionSet("response", "conversation")
+        << notices.option_removed("response.conversation")
+    )
     play >> OptionsAsked() << _info('tracing="auto"')
 
 
 def test_without_a_session_it_waits_for_the_next() -> None:
     play = Playbook(Conversation("m", Options(None, "text")))
     play.skip(Started())
-    play >> OptionsAsked() << _info("no option is set: /set KEY VALUE sets one")
+    play >> OptionsAsked() << _info(notices.NO_OPTIONS)
     play >> OptionSet("session", "tracing", {"tracing": "auto"}) << _info("tracing set")
-    play >> RawSaid({"type": "x"}) << _error("there is no session to send it to")
+    play >> RawSaid({"type": "x"}) << notices.NO_SESSION
     play >> ConnectionOpened() << SetTimer(Timer.START, 10)
     play >> SessionCreated("s", "m") << Send("rtchat_1", Configure(_OPTIONS))
 

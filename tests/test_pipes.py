@@ -167,7 +167,7 @@ def test_verbose_says_more(program: Program) -> None:
             "limit",
             1,
             "Half\n",
-            "rtchat: the reply stopped at the output limit: raise --max-output-tokens",
+            "rtchat: the reply stopped at the output limit",
         ),
         ("filter", 1, "Half\n", "rtchat: the reply was stopped by the content filter"),
         (
@@ -212,7 +212,7 @@ def test_a_short_rate_limit_is_waited_out(program: Program) -> None:
 def test_a_server_that_goes_silent_in_mid_reply(program: Program) -> None:
     ran = program.run("once", "stall", "--timeout", "2")
     assert (ran.code, ran.text) == (4, "Half\n")
-    assert "no word from the server for 2 s" in ran.error
+    assert "no response for 2 s" in ran.error
 
 
 def test_a_wrong_key_is_3_and_is_not_shown(program: Program) -> None:
@@ -240,7 +240,7 @@ def test_no_key_names_both_ways_out(program: Program) -> None:
 @pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", 4, "check --url"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 4, "is not a WebSocket server"),
         (http("200 OK", b"<html>"), 4, "HTTP 200"),
         (http("401 Unauthorized"), 3, "HTTP 401"),
         (http("403 Forbidden"), 3, "HTTP 403"),
@@ -389,6 +389,7 @@ def test_talk_from_a_pipe_goes_on_after_a_failure_and_says_1(program: Program) -
     assert ran.err.splitlines() == [
         "rtchat: the reply failed: Oh no.",
         "rtchat: the reply failed: No credit.",
+        "hint: check the plan and the billing of your account",
     ]
 
 

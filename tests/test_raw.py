@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from rtchat.core import notices, server_errors
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -83,12 +84,7 @@ ASK = RawSaid(FIELDS, asks=True)
 USAGE = Usage(100_000, 0, 10_000, 110_000)
 COSTS = Budget({"m": Rate(4.0, 0.4, 24.0)}, most=0.5)
 STALL = SetTimer(Timer.STALL, 60)
-SPENT = Problem(
-    ExitCode.LIMIT,
-    "the question was not asked, as this run has cost $0.6400 of at most $0.5",
-    "increase --max-cost",
-    "max_cost",
-)
+SPENT = server_errors.spent(0.64, 0.5)
 
 
 def ready(budget: Budget = Budget(), *, stores_audio: bool = False) -> Playbook:  # noqa: B008 - frozen
@@ -134,7 +130,7 @@ def test_no_response_is_requested_beyond_the_budget() -> None:
 
 def test_a_request_waits_for_the_previous_reply_and_can_be_cancelled() -> None:
     play = ready().skip(UserSaid("hi"), ReplyStarted("r1")) >> ASK
-    play << Show(info("will be sent after this reply: response.create"))
+    play << notices.raw_queued("response.create")
     play.skip(ReplyEnded("r1", Status.COMPLETED), ReplyStarted("r2"))
     effects = play.conversation.handle(CancelPressed())
     assert Send("rtchat_5", Cancel("r2")) in effects
@@ -390,6 +386,6 @@ def test_responses_to_raw_events_are_shown_cancelled_and_billed(terminal: Termin
     terminal.types('/raw {"type": "input_audio_buffer.commit"}\r')
     terminal.shows("done: input_audio_buffer.commit item_7", "Heard.", "$0.6400", PROMPT)
     terminal.types('/raw {"type": "response.create"}\r')
-    terminal.shows("not asked: this run has cost $1.9200 and may cost $1.5", PROMPT)
+    terminal.shows("this run has cost $1.9200 of at most $1.5", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0

@@ -222,6 +222,9 @@ def upstream_heard(
         (["--engine", "echo", "--api-key-file", "empty"], "key file empty"),
         (["--engine", "echo", "--tls-cert", "missing"], "certificate missing"),
         (["--engine", "echo", "--host", "192.0.2.1"], "192.0.2.1"),
+        (["--port", "65536"], "'65536' for --port"),
+        (["--grace", "-1"], "'-1' for --grace"),
+        (["--max-sessions", "0"], "'0' for --max-sessions"),
     ],
 )
 def test_invalid_uses_of_serve(program: Program, arguments: list[str], says: str) -> None:

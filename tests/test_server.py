@@ -24,7 +24,8 @@ from rtchat.server.engine import (
     ModelInput,
     OutputPiece,
 )
-from rtchat.server.protocol import MAX_ITEMS, ProtocolSession, StartResponse
+from rtchat.server.outputs import StartResponse
+from rtchat.server.protocol import MAX_ITEMS, ProtocolSession
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
 from rtchat.wire.client_events import ToolSettings
@@ -372,16 +373,8 @@ def test_the_prompt_has_the_tools_of_the_response_or_session() -> None:
 
 def prompt_of(driver: ProtocolDriver, **response: object) -> ModelInput:
     """The prompt that the engine gets."""
-    prompts: list[ModelInput] = []
-
-    class RecordingEngine(EchoEngine):
-        def answer(self, prompt: ModelInput) -> Answer:
-            prompts.append(prompt)
-            return super().answer(prompt)
-
-    driver.protocol._engine = RecordingEngine()
     driver.send(reply(output_modalities=["text"], **response))
-    return prompts[0]
+    return driver.prompts[-1]
 
 
 def test_the_prompt_has_the_session_settings_and_items() -> None:

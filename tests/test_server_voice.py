@@ -16,8 +16,8 @@ from rtchat.core.events import ServerProblem
 from rtchat.core.values import BYTES_A_MS, Dialect, Message, Part, Status, ToolOutput
 from rtchat.server.audio_input import Transcribe
 from rtchat.server.engine import Answer, CallPiece, Finish, ModelInput
-from rtchat.server.protocol import MAX_RESPONSES
 from rtchat.server.response import Speak
+from rtchat.server.responses import MAX_RESPONSES
 from rtchat.server.script import EchoEngine
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.server.turn_detection import MAX_TURN_MS

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from rtchat.core import notices
 from rtchat.core.audio_state import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
@@ -247,8 +248,8 @@ def test_a_failed_transcription_is_shown() -> None:
     play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
-    why = Notice("warning", "what was said could not be written down: noise")
-    assert after(play, TranscriptionFailed("u1", "noise")) == [Show(why), Show(TextArrived("No"))]
+    why = notices.transcription_failed("noise", "warning")
+    assert after(play, TranscriptionFailed("u1", "noise")) == [why, Show(TextArrived("No"))]
 
 
 def test_partial_transcripts_are_not_shown() -> None:
@@ -286,9 +287,8 @@ def test_a_muted_microphone_sends_silence() -> None:
 
 
 def test_the_microphone_key_without_a_microphone_is_an_error() -> None:
-    (notice,) = shown(after(talking(WITHOUT_MICROPHONE), MicrophoneToggled()))
-    assert isinstance(notice, Notice)
-    assert (notice.level, "talk --voice" in notice.text) == ("error", True)
+    effects = after(talking(WITHOUT_MICROPHONE), MicrophoneToggled())
+    assert effects == [notices.NO_MICROPHONE]
     assert after(talking(WITHOUT_MICROPHONE), AudioCommitted("u1")) == []
 
 
@@ -441,11 +441,8 @@ def test_cancelling_stops_the_reply_and_playback() -> None:
 
 def test_cancelling_drops_push_to_talk_audio() -> None:
     play = talking(PUSH_TO_TALK).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
-    off, dropped = (
-        MicrophoneStatus(is_on=False, push_to_talk=True),
-        Notice("info", "what was said is dropped"),
-    )
-    play >> CancelPressed() << [StopPlaying(), Show(off), Show(dropped)]
+    off = Show(MicrophoneStatus(is_on=False, push_to_talk=True))
+    play >> CancelPressed() << [StopPlaying(), off, notices.RECORDING_DISCARDED]
     play.skip(MicrophoneToggled(), AudioCaptured(ms(200, 2)))
     assert sent(after(play, MicrophoneToggled()))[0] == AppendAudio(ms(200, 2))
 
@@ -551,8 +548,7 @@ def test_too_short_audio_is_not_a_question() -> None:
     play = talking(PUSH_TO_TALK).skip(MicrophoneToggled(), AudioCaptured(ms(90)))
     off, notice = shown(after(play, MicrophoneToggled()))
     assert off == MicrophoneStatus(False, True)
-    assert isinstance(notice, Notice)
-    assert notice.text.startswith("nothing was said")
+    assert notice == notices.NOTHING_RECORDED.update
 
 
 def test_starting_to_talk_stops_the_reply() -> None:
@@ -603,7 +599,7 @@ def test_attachments_are_sent_before_the_server_ends_a_spoken_turn() -> None:
 
 def test_an_attachment_during_speech_is_sent_at_once() -> None:
     play = talking(OPEN_MICROPHONE).skip(SpeechStarted("u1", 0))
-    notice = Show(Notice("info", "a.png attached to the next question (/detach removes it)"))
+    notice = notices.attached("a.png", shows_command=True)
     assert after(play, Attached("a.png", IMAGE)) == [notice, Send("rtchat_2", ATTACHMENT)]
 
 
@@ -791,7 +787,7 @@ def test_invalid_base64_audio_is_skipped(text: str) -> None:
         (notice,) = shown(after(play, Delta(Channel.AUDIO, text, "r1", "a1")))
         assert isinstance(notice, Notice)
         assert notice.level == level
-        assert notice.text.startswith("audio of the reply was left out, ")
+        assert "not valid base64" in notice.text
 
 
 def test_base64_audio_may_contain_line_breaks() -> None:
@@ -1103,7 +1099,7 @@ def test_retry_without_a_transcript_or_audio_is_an_error(is_answered: bool) -> N
         ConversationLoaded(kept), ConnectionOpened(), SessionCreated("s", "m")
     )
     play.skip(SessionUpdated("s", "m"))
-    assert shown(after(play, RetryAsked())) == [Notice("error", "nobody knows what was said")]
+    assert after(play, RetryAsked()) == [notices.TRANSCRIPT_UNKNOWN]
 
 
 def test_audio_before_a_call_is_recorded() -> None:
@@ -1185,8 +1181,8 @@ def muted(effects: list[Effect]) -> bool:
     """Whether the microphone was muted; if so, the reason must be shown."""
     updates = shown(effects)
     is_off = MicrophoneStatus(is_on=False, push_to_talk=False) in updates
-    notices = [update.text for update in updates if isinstance(update, Notice)]
-    assert is_off == any("headphones" in text for text in notices)
+    notices = [update.hint for update in updates if isinstance(update, Notice)]
+    assert is_off == any("headphones" in hint for hint in notices)
     return is_off
 
 

@@ -34,7 +34,8 @@ from rtchat.core.values import (
     Usage,
 )
 from rtchat.history import schema
-from rtchat.history.store import HistoryBusyError, HistoryError, SearchHit, Store
+from rtchat.history.database import HistoryBusyError, HistoryError
+from rtchat.history.store import SearchHit, Store
 
 
 def _question(turn: int, text: str, state: State = State.ASKED) -> Entry:

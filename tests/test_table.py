@@ -15,6 +15,7 @@ from rtchat.cli.configure import describe
 from rtchat.config.file import template
 from rtchat.config.parsers import choice
 from rtchat.config.resolve import resolve
+from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
 from rtchat.config.table import Group, Setting, Variable
 from rtchat.core.errors import UsageError
@@ -103,13 +104,13 @@ def test_settings_are_typed_and_never_changed() -> None:
 
 
 def test_every_default_is_valid() -> None:
-    for row in attributes():
+    for row in [*attributes(), *attributes(ServeSettings)]:
         if row.default is not None:
             assert row.parse(row.default, row.name) == row.default, row.name
 
 
 def test_a_row_is_complete() -> None:
-    for row in rows():
+    for row in [*rows(), *attributes(ServeSettings)]:
         assert re.fullmatch(r"[A-Z].*\.", row.help), row.name
         assert len(row.help) < 100, row.name
         assert bool(row.option) == bool(row.commands), row.name

@@ -471,32 +471,32 @@ def test_a_last_line_without_a_line_break_may_be_complete(tmp_path: Path) -> Non
         (('{"direction":"sent","data":[]}',), "line 1 of the trace {} has no event"),
         (
             ('{"t":"now","direction":"sent","data":{}}',),
-            "line 1 of the trace {} has a time that is no number",
+            "line 1 of the trace {} has a time that is not a number",
         ),
         (("[" * 100_000,), "line 1 of the trace {} is not JSON"),
         (
             (HEADER, '{"direction":"local","data":{"class":"Sung"}}'),
-            "line 2 of the trace {} has an event that this rtchat does not know",
+            "line 2 of the trace {} has an event that this version of rtchat does not support",
         ),
         (
             (HEADER, '{"direction":"local","raw":"UserSaid"}'),
-            "line 2 of the trace {} has an event that this rtchat does not know",
+            "line 2 of the trace {} has an event that this version of rtchat does not support",
         ),
         (
             (HEADER, '{"direction":"setup","data":{"class":"Session"}}'),
-            "line 2 of the trace {} has an event that this rtchat does not know",
+            "line 2 of the trace {} has an event that this version of rtchat does not support",
         ),
         (
             (HEADER, '{"direction":"sent","data":{},"left_out":{"audio":-1}}'),
-            "line 2 of the trace {} does not say what was left out",
+            "line 2 of the trace {} has an invalid left_out field",
         ),
         (
             (HEADER, '{"direction":"sent","data":{},"left_out":["audio"]}'),
-            "line 2 of the trace {} does not say what was left out",
+            "line 2 of the trace {} has an invalid left_out field",
         ),
         (
             ('{"rtchat":"9.0","format":3}',),
-            "the trace {} has a format that this rtchat does not know (3)",
+            "the trace {} has a format that this version of rtchat does not support (3)",
         ),
     ],
 )

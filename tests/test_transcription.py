@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtchat.core import notices
 from rtchat.core.effects import (
     AppendAudio,
     ClearAudio,
@@ -52,7 +53,8 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
-from rtchat.core.transcription import LATE, Transcription
+from rtchat.core.pending_transcripts import LATE
+from rtchat.core.transcription import Transcription
 from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
@@ -230,8 +232,7 @@ def test_the_remaining_audio_is_committed_at_the_end() -> None:
 def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
     effects = play.handle(*TURN, TranscriptionFailed("u1", "noise"))
-    said = Notice("error", "what was said could not be written down: noise")
-    assert effects == [Show(said)]
+    assert effects == [notices.transcription_failed("noise")]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
@@ -380,8 +381,8 @@ def test_irrelevant_events_are_ignored() -> None:
     play = Driver()
     assert play.handle(TimerFired(Timer.SAVE)) == []
     assert play.handle(Delta(Channel.TEXT, "a reply")) == []
-    assert play.handle(Unknown("x", "new")) == [Show(Notice("detail", "passed over x: new"))]
-    assert play.handle(Unknown("", "torn")) == [Show(Notice("detail", "passed over a frame: torn"))]
+    assert play.handle(Unknown("x", "new")) == [notices.ignored_event("x", "new")]
+    assert play.handle(Unknown("", "torn")) == [notices.ignored_event("", "torn")]
 
 
 def test_held_back_text_is_shown_at_the_end() -> None:

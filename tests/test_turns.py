@@ -54,8 +54,8 @@ def calling() -> Units:
     """Units whose tool runs."""
     units = replying("clock")
     units.replies.ended(done(CALL))
-    units.turns.calls_requested(done(CALL))
-    assert units.turns.is_calling
+    units.tool_loop.start(done(CALL))
+    assert units.tool_loop.is_running
     return units
 
 
@@ -109,7 +109,7 @@ def test_a_rate_limit_is_waited_for_once() -> None:
 def test_a_reply_that_nobody_asked_for_is_a_signal_while_nothing_is_asked() -> None:
     units = ready()
     assert units.replies.started(ev.ReplyStarted("r9")) == [sg.UnrequestedReply("r9")]
-    units.replies.ignore("r9")
+    units.replies.response_ids.ignore("r9")
     assert units.replies.started(ev.ReplyStarted("r9")) == []
 
 
@@ -171,10 +171,10 @@ def test_calls_run_and_their_answers_ask_for_another_reply() -> None:
     units = replying("clock")
     (signal,) = units.replies.ended(done(CALL))
     assert signal == sg.CallsRequested(done(CALL))
-    assert fx.RunTool(CALL) in units.turns.calls_requested(done(CALL))
-    outputs = units.turns.step(lambda calls: calls.finish("c1", "noon"))
+    assert fx.RunTool(CALL) in units.tool_loop.start(done(CALL))
+    outputs = units.tool_loop.update(lambda calls: calls.finish("c1", "noon"))
     assert sent(outputs) == [fx.AddItem(ToolOutput("c1", "noon")), fx.CreateResponse(TEXT)]
-    assert not units.turns.is_calling
+    assert not units.tool_loop.is_running
 
 
 def test_a_cancelled_turn_stops_its_tools_and_answers_its_calls() -> None:
@@ -188,10 +188,11 @@ def test_a_cancelled_turn_stops_its_tools_and_answers_its_calls() -> None:
 def test_calls_of_tools_that_are_not_there_end_the_turn_and_get_an_output_later() -> None:
     units = replying()
     units.replies.ended(done(CALL))
-    outputs = units.turns.calls_requested(done(CALL))
-    (signal,) = (each for each in outputs if isinstance(each, sg.TurnEnded))
+    (signal,) = units.tool_loop.start(done(CALL))
+    assert isinstance(signal, sg.ReplyDone)
     assert signal.problem is not None
     assert signal.problem.code == "tool_calls"
+    units.turns.end(signal.status, signal.reason, signal.problem, signal.ended)
     commands = sent(units.turns.ask(units.log.enter("and")))
     assert commands[0] == fx.AddItem(ToolOutput("c1", UNAVAILABLE))
 
@@ -203,14 +204,14 @@ def test_a_lost_session_does_not_stop_a_tool_and_the_next_one_gets_its_output() 
     units = calling()
     units.shared.connection.handle(ev.ConnectionLost(GONE, ev.Retry.ALWAYS))
     assert units.turns.session_lost(GONE) == []
-    assert sent(units.turns.step(lambda calls: calls.finish("c1", "noon"))) == []
+    assert sent(units.tool_loop.update(lambda calls: calls.finish("c1", "noon"))) == []
     units.shared.connection.retry()
     units.turns.session_closed()
     for event in (ev.SessionCreated("s", "m"), ev.SessionUpdated("s", "m")):
         units.shared.connection.handle(event)
     assert sent(units.turns.session_ready()) == [fx.AddItem(user("hi")), fx.AddItem(CALL)]
     output = fx.AddItem(ToolOutput("c1", "noon"))
-    assert sent(units.turns.go_on()) == [output, fx.CreateResponse(TEXT)]
+    assert sent(units.tool_loop.resume()) == [output, fx.CreateResponse(TEXT)]
 
 
 def test_a_lost_session_does_not_stop_a_tool_that_the_model_spoke_before() -> None:
@@ -218,7 +219,7 @@ def test_a_lost_session_does_not_stop_a_tool_that_the_model_spoke_before() -> No
     units.replies.content(ev.Delta(Channel.AUDIO, "AAAA", "r1", "i1"))
     assert units.turns.has_begun
     units.replies.ended(done(CALL))
-    units.turns.calls_requested(done(CALL))
+    units.tool_loop.start(done(CALL))
     assert units.turns.session_lost(GONE) == []
     assert units.turns.current is not None
 

@@ -131,7 +131,7 @@ def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
     assert (
         cut["audio_end_ms"] < len(STORY) * CHARACTER_MS / 2
     )  # tests/bench/duplex.py measures exactly
-    assert "sent otherwise: 0" in program.run("replay", "--check", "trace.jsonl").text
+    assert "differences: 0" in program.run("replay", "--check", "trace.jsonl").text
 
 
 def test_a_microphone_that_picks_up_the_speaker_is_muted(

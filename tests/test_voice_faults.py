@@ -236,7 +236,10 @@ def transcribed(*err: str, out: str = "When?\n") -> Seen:
     return Seen(0, out, err)
 
 
-SILENT = ("rtchat: the server sent nothing for too long", hint("--timeout", "--connect-timeout"))
+SILENT = (
+    "rtchat: timed out: no response for 1 s",
+    hint("--url", "--timeout", "--connect-timeout"),
+)
 REFUSED = ("rtchat: the server refused session.audio: Unknown parameter.", hint("--dialect"))
 NO_SETTINGS = error(
     "unknown_parameter", "Unknown parameter.", param="session.audio", event_id="EVENT"
@@ -342,8 +345,8 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     "words that cannot be had": (
         {COMMIT: [(committed(), awaiting_transcript())]},
         {
-            "once": fine("rtchat: what was said could not be written down: noise", said=""),
-            "turns": Seen(1, "", ("rtchat: what was said could not be written down: noise",)),
+            "once": fine("rtchat: the transcription failed: noise", said=""),
+            "turns": Seen(1, "", ("rtchat: the transcription failed: noise",)),
         },
     ),
     "words that never come": (

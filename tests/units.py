@@ -21,6 +21,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
 from rtchat.core.values import Options
 
@@ -33,6 +34,7 @@ class Units:
 
     shared: SharedState
     replies: Replies
+    tool_loop: ToolLoop
     turns: Turns
     queue: QuestionQueue
     spoken: SpokenTurns
@@ -69,10 +71,11 @@ def made(
         speech=speech,
     )
     replies = Replies(shared)
-    turns = Turns(shared, replies)
-    queue = QuestionQueue(shared, turns)
+    tool_loop = ToolLoop(shared, replies)
+    turns = Turns(shared, replies, tool_loop)
+    queue = QuestionQueue(shared, tool_loop, turns)
     spoken = SpokenTurns(shared, replies, turns, queue, Attachments(shared))
-    return Units(shared, replies, turns, queue, spoken)
+    return Units(shared, replies, tool_loop, turns, queue, spoken)
 
 
 def ready(

@@ -191,24 +191,24 @@ def report(recording: Recording) -> tuple[list[str], bool]:
             if text := _describe(update):
                 found.append((step.line, text))
     for line, unknown in findings.unknown:
-        found.append((line, f"passed over {unknown.type or 'a frame'}: {unknown.why}"))
+        found.append((line, f"ignored {unknown.type or 'a frame'}: {unknown.why}"))
     found += _merge_differences(findings.differences)
     if not findings.has_session:
-        found.append((0, "no session in it"))
+        found.append((0, "the recording contains no session"))
     completed = statuses.count(Status.COMPLETED)
     summary = (
         f"replies: {len(statuses)}, completed: {completed}, "
-        f"passed over: {len(findings.unknown)}, sent otherwise: {len(findings.differences)}"
+        f"ignored: {len(findings.unknown)}, differences: {len(findings.differences)}"
     )
     if findings.exit is not None:
-        summary = f"{summary}, the program would end with {findings.exit.value}"
+        summary = f"{summary}, exit code: {findings.exit.value}"
     lines = [f"{line:>5}  {on_a_line(text)}" for line, text in sorted(found, key=lambda f: f[0])]
     is_complete = findings.has_session and completed == len(statuses)
     is_same = not (findings.unknown or findings.differences) and findings.exit is None
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
     if recording.setup is None:
-        head = f"{head}; without what the user did, what was sent cannot be compared"
+        head = f"{head}; what was sent cannot be compared, as the user's actions are not recorded"
     return [head, *lines, summary], is_complete and is_same
 
 

@@ -8,72 +8,33 @@ import logging
 import os
 import signal
 import ssl
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
+from rtchat.app.environment import Environment
 from rtchat.app.local_model import Say, prepare_local
 from rtchat.app.signals import EXIT_CODES
 from rtchat.client.endpoint import keys_of_query
+from rtchat.config.serve import ServeSettings
+from rtchat.config.variables import UPSTREAM_KEY
 from rtchat.core.errors import ExitCode, UsageError, error_lines
 from rtchat.server.chat_completions import Upstream, upstream
 from rtchat.server.factory import open_engine, voice_of
-from rtchat.server.limits import ServerLimits
+from rtchat.server.limits import MB, ServerLimits
 from rtchat.server.sockets import run_server
 
-UPSTREAM_KEY = "RTCHAT_UPSTREAM_KEY"
 
-
-def read_upstream(
-    url: str | None,
-    model: str | None,
-    key_file: Path | None,
-    *,
-    insecure: bool,
-    environ: Mapping[str, str],
-) -> Upstream | None:
-    """The upstream that the options name; None if there is none.
-
-    Raises:
-        UsageError: an option is missing, or the key file cannot be read.
-    """
-    if url is None:
-        if model is None and key_file is None:
-            return None
-        hint = "use --upstream URL --upstream-model NAME"
-        raise UsageError("--upstream is missing", hint=hint)
-    if not model:
-        raise UsageError("--upstream-model is missing", hint="use --upstream-model NAME")
-    key = _read_key(key_file) if key_file else environ.get(UPSTREAM_KEY, "").strip()
-    return upstream(url, model, key, insecure=insecure)
-
-
-def serve(
-    engine: str | None,
-    *,
-    host: str,
-    port: int,
-    gguf: Path | None,
-    upstream: Upstream | None,
-    api_key_file: Path | None,
-    tls: tuple[Path, Path | None] | None,
-    allow_origins: Sequence[str],
-    limits: ServerLimits,
-    upstream_seconds: float,
-    grace: float,
-    data_dir: Path,
-    environ: MutableMapping[str, str],
-    out: BinaryIO,
-    say: Say,
-) -> ExitCode:
-    """Serve until a signal; a second signal ends the process at once. `out` receives one line, the
-    URL. `upstream_seconds` and `grace` are time-outs in seconds."""
-    name = engine or ("upstream" if upstream else "local")
-    key = _read_key(api_key_file) if api_key_file else None
-    context = _read_tls(*tls) if tls else None
-    if name == "local" and gguf is None:
-        prepare_local(data_dir, say)
+def serve(settings: ServeSettings, around: Environment, say: Say) -> ExitCode:
+    """Serve until a signal; a second signal ends the process at once. Stdout receives one line, the
+    URL."""
+    upstream = _upstream_of(settings, around.environ)
+    name = settings.engine or ("upstream" if upstream else "local")
+    key = _read_key(settings.api_key_file) if settings.api_key_file else None
+    context = _read_tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+    if name == "local" and settings.gguf is None:
+        prepare_local(around.data_dir, say)
 
     async def run() -> ExitCode:
         loop = asyncio.get_running_loop()
@@ -85,30 +46,57 @@ def serve(
         async with (
             open_engine(
                 name,
-                data_dir=data_dir,
-                environ=environ,
-                gguf=gguf,
+                data_dir=around.data_dir,
+                environ=around.environ,
+                gguf=settings.gguf,
                 upstream=upstream,
-                upstream_seconds=upstream_seconds,
+                upstream_seconds=settings.upstream_timeout,
                 secrets=_secrets(upstream, key),
-            ) as opened_engine,
+            ) as engine,
             run_server(
-                opened_engine,
-                voice=voice_of(opened_engine),
-                host=host,
-                port=port,
+                engine,
+                voice=voice_of(engine),
+                host=settings.host,
+                port=settings.port,
                 api_key=key,
-                allow_origins=allow_origins,
+                allow_origins=settings.allow_origins,
                 ssl=context,
-                limits=limits,
-                grace=grace,
+                limits=_limits_of(settings),
+                grace=settings.grace,
             ) as url,
         ):
+            out = around.stdout.buffer
             out.write(f"{url}\n".encode())
             out.flush()
             return await stopped
 
     return asyncio.run(run())
+
+
+def _upstream_of(settings: ServeSettings, environ: Mapping[str, str]) -> Upstream | None:
+    """The upstream that the options name; None if there is none. Raises `UsageError`."""
+    url, model, key_file = settings.upstream, settings.upstream_model, settings.upstream_key_file
+    if url is None:
+        if model is None and key_file is None:
+            return None
+        hint = "use --upstream URL --upstream-model NAME"
+        raise UsageError("--upstream is missing", hint=hint)
+    if not model:
+        raise UsageError("--upstream-model is missing", hint="use --upstream-model NAME")
+    key = _read_key(key_file) if key_file else environ.get(UPSTREAM_KEY.name, "").strip()
+    return upstream(url, model, key, insecure=settings.insecure)
+
+
+def _limits_of(settings: ServeSettings) -> ServerLimits:
+    return ServerLimits(
+        sessions=settings.max_sessions,
+        session_bytes=settings.max_session_mb * MB,
+        total_bytes=settings.max_total_mb * MB,
+        events_per_second=settings.max_events,
+        client_seconds=settings.client_timeout,
+        response_seconds=settings.response_timeout,
+        image_urls=settings.allow_image_urls,
+    )
 
 
 def _secrets(upstream: Upstream | None, key: str | None) -> list[str]:

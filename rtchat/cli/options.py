@@ -7,7 +7,7 @@ that names the command.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -17,6 +17,7 @@ import typer.core
 from rtchat.cli.environment import load_settings
 
 if TYPE_CHECKING:
+    from rtchat.config.serve import ServeSettings
     from rtchat.config.settings import Settings
     from rtchat.config.table import Setting
 
@@ -29,8 +30,6 @@ NoEnv = Annotated[bool, typer.Option("--no-env", help="Ignore the .env of this f
 
 def with_settings(name: str, command: Command, schema: type[Settings] | None = None) -> Command:
     """A command with the options of the settings that it takes."""
-    from rtchat.config.settings import Settings, rows
-
     command = inspect.unwrap(command)
     own = list(inspect.signature(command, eval_str=True).parameters.values())
     if not own or own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
@@ -40,9 +39,20 @@ def with_settings(name: str, command: Command, schema: type[Settings] | None = N
     def wrapper(**parameters: object) -> int:
         return command(**parameters)
 
-    options = [_parameter(row) for row in rows(schema or Settings) if name in row.commands]
+    options = [_parameter(row) for row in _rows(name, schema) if name in row.commands]
     wrapper.__signature__ = inspect.Signature([*own[:-1], *options])  # type: ignore[attr-defined] # what `inspect.signature` reads
     return wrapper
+
+
+def _rows(command: str, schema: type[Settings] | None = None) -> list[Setting[Any]]:
+    """The rows of the table that has the options of a command."""
+    from rtchat.config.settings import Settings, attributes, rows
+
+    if command == "serve":
+        from rtchat.config.serve import ServeSettings
+
+        return attributes(ServeSettings)
+    return rows(schema or Settings)
 
 
 def _parameter(row: Setting[Any]) -> inspect.Parameter:
@@ -105,12 +115,24 @@ def settings_of(
     needs_key: bool = True,
 ) -> Settings:
     """The settings of a command that was given some of their options."""
-    from rtchat.config.settings import rows
-
-    given = {name: value for name, value in options.items() if value}
-    for row in rows():
-        if row.parser.is_switch and row.name in given:
-            given[row.name] = not row.default
+    given = {row.name: value for row, value in _given(options, _rows(""))}
     if plain:
         given["render"] = "never"
     return load_settings(given, needs_key=needs_key, no_env=no_env)
+
+
+def serve_settings_of(options: Mapping[str, object]) -> ServeSettings:
+    """The settings of `serve`, which was given some of their options."""
+    from rtchat.config.serve import ServeSettings
+
+    rows = _given(options, _rows("serve"))
+    return ServeSettings(**{row.name: row.parse(value, row.option) for row, value in rows})
+
+
+def _given(
+    options: Mapping[str, object], rows: Iterable[Setting[Any]]
+) -> Iterator[tuple[Setting[Any], object]]:
+    """The options that were given. A switch sets the opposite of its default."""
+    for row in rows:
+        if value := options.get(row.name):
+            yield row, not row.default if row.parser.is_switch else value

@@ -1,7 +1,7 @@
 """How the value of a setting is read, whether it came as text or from TOML.
 
 A `Parser` also tells the command line what its option looks like. It raises `ExpectedError`, or
-another ValueError if there is more to say; `Setting.parse` adds where the value stands.
+`PartError` for a part of a table; `Setting.parse` adds where the value stands.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ MAX_FILE_SIZE = 10_000_000
 
 class ExpectedError(ValueError):
     """A value is not valid. The text says what is expected."""
+
+
+class PartError(UsageError):
+    """A part of a table is not valid."""
 
 
 class Parser(Generic[T_co]):
@@ -166,10 +170,17 @@ def _positive(what: str) -> Callable[[object], float]:
     return read
 
 
-def _whole(what: str, limit: float) -> Callable[[object], int]:
+def _duration(value: object) -> float:
+    number = _number(value)
+    if not 0 <= number < 1e6:
+        raise ExpectedError("a number of seconds, 0 or more and less than a million")
+    return number
+
+
+def _whole(what: str, limit: float, minimum: int = 1) -> Callable[[object], int]:
     def read(value: object) -> int:
         number = _number(value)
-        if not (1 <= number < limit and number.is_integer()):
+        if not (minimum <= number < limit and number.is_integer()):
             raise ExpectedError(what)
         return int(number)
 
@@ -177,8 +188,11 @@ def _whole(what: str, limit: float) -> Callable[[object], int]:
 
 
 seconds = Parser(_positive("seconds"), "S")
+duration = Parser(_duration, "S")
+"""Like `seconds`, but 0 is allowed."""
 dollars = Parser(_positive("US dollars"), "USD")
 count = Parser(_whole("a whole number, 1 or more", 1e6), "N")
+port = Parser(_whole("a port, 0 to 65535", 65536, minimum=0), "PORT")
 size = Parser(_whole("a number of bytes, 1 or more", 1e12), "N")
 _read_tokens = _whole('a number of tokens, 1 or more, or "inf"', 1e9)
 
@@ -286,8 +300,11 @@ def _options(of: Literal["session", "response"]) -> Callable[[object], dict[str,
         entries = options.completed(_table(value))
         for key in entries.keys() & options.AT_THE_START.keys() if of == "session" else ():
             hint = f"use {options.AT_THE_START[key]}"
-            raise options.OptionError(f"the option {key} cannot be set", hint=hint)
-        options.check(of, entries, only=", ".join(key for key, _ in flat(entries)))
+            raise PartError(f"the option {key} cannot be set", hint=hint)
+        try:
+            options.check(of, entries, only=", ".join(key for key, _ in flat(entries)))
+        except options.OptionError as error:
+            raise PartError(error.message, hint=error.hint) from None
         return entries
 
     return read

@@ -20,6 +20,8 @@ from rtchat.core.dotted_keys import described
 from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from rtchat.core.pricing import Rate
 
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
@@ -456,6 +458,6 @@ def rows(schema: type[Settings] = Settings) -> list[Setting[Any]]:
     return sorted([*own, *_INPUTS], key=lambda row: groups.index(row.group))
 
 
-def attributes(schema: type[Settings] = Settings) -> list[Setting[Any]]:
-    """The rows that are attributes of `Settings`."""
+def attributes(schema: type[DataclassInstance] = Settings) -> list[Setting[Any]]:
+    """The rows that are attributes of `Settings` or of another schema."""
     return [each.default for each in fields(schema) if isinstance(each.default, Setting)]

@@ -29,6 +29,13 @@ SAFETY_IDENTIFIER = Variable(
     help="A hash that identifies the user to OpenAI.",
     example="5f2c...",
 )
+UPSTREAM_KEY = Variable(
+    "RTCHAT_UPSTREAM_KEY",
+    dotenv="no",
+    help="The key of the server behind rtchat serve --upstream."
+    " --upstream-key-file takes precedence.",
+    example="sk-...",
+)
 DOTENV = Variable("RTCHAT_DOTENV", dotenv="no", help="Read .env: on or off.", example="off")
 
 
@@ -84,12 +91,7 @@ PROFILES = (
 PROCESS = (
     CONFIG,
     DOTENV,
-    _process(
-        "RTCHAT_UPSTREAM_KEY",
-        "The key of the server behind rtchat serve --upstream."
-        " --upstream-key-file takes precedence.",
-        "sk-...",
-    ),
+    UPSTREAM_KEY,
     _process("RTCHAT_DEBUG", "Show the traceback of an error.", "1"),
     _process("NO_COLOR", "Do not use colours.", "1"),
     _process("FORCE_COLOR", "Use colours even if stdout is not a terminal.", "1"),

@@ -7,6 +7,7 @@ sent in advance, and deleted again if the user detaches them.
 from __future__ import annotations
 
 from rtchat.core import effects as fx
+from rtchat.core import notices
 from rtchat.core.events import Attached
 from rtchat.core.mode import Mode
 from rtchat.core.shared import SharedState
@@ -30,14 +31,13 @@ class Attachments:
     def describe(self) -> str:
         """List the files, one numbered line each."""
         lines = [f"{number}  {file.name}" for number, file in enumerate(self._files, start=1)]
-        return "\n".join(lines) or "nothing is attached"
+        return "\n".join(lines) or notices.NOTHING_ATTACHED
 
     def attach(self, file: Attached) -> list[Output]:
         """Attach another file."""
         self._files.append(file)
         self._unsent.append(file)
-        hint = " (/detach removes it)" if self._mode is Mode.CHAT else ""
-        shown = notice("info", f"{file.name} attached to the next question{hint}")
+        shown = notices.attached(file.name, shows_command=self._mode is Mode.CHAT)
         return [shown, *self._send_while_speaking()]
 
     def take(self) -> tuple[Part, ...]:
@@ -49,12 +49,12 @@ class Attachments:
     def detach(self, number: int | None) -> list[Output]:
         """Detach one file, numbered from 1, or all files if `number` is None."""
         if not self._files:
-            return [notice("error", "nothing is attached")]
+            return [notice("error", notices.NOTHING_ATTACHED)]
         if number is None:
             return self.forget()
         if 0 < number <= len(self._files):
             return self._remove([self._files.pop(number - 1)])
-        return [notice("error", f"there is no attachment {number}: /attach lists them")]
+        return [notices.no_attachment(number)]
 
     def forget(self) -> list[Output]:
         """Detach all files."""
@@ -70,7 +70,7 @@ class Attachments:
             out += [self._connection.send(fx.Delete(item_id)) for item_id in sent_ids]
         out += self._send_while_speaking()
         if names := ", ".join(file.name for file in removed):
-            out.append(notice("info", f"no longer attached: {names}"))
+            out.append(notices.detached(names))
         return out
 
     def session_closed(self) -> None:

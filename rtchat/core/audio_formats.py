@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core import server_errors
+from rtchat.core.errors import Problem
 from rtchat.core.events import SessionCreated, SessionUpdated
 from rtchat.core.values import AudioFormat
 
@@ -26,10 +27,8 @@ class AudioFormats:
 
     def problem(self) -> Problem | None:
         """The problem if the server's formats differ from those requested, else None."""
-        verbs = "takes", "sends"
+        verbs = "expects", "sends"
         for verb, reported, rate in zip(verbs, self._reported, self._rates, strict=True):
             if rate and not reported.fits(rate):
-                asked = f"PCM at {rate} Hz was requested"
-                message = f"the server {verb} audio as {reported}, although {asked}"
-                return Problem(ExitCode.REPLY, message, "choose another model or server")
+                return server_errors.other_format(verb, reported, rate)
         return None

@@ -1,4 +1,4 @@
-"""The connection: connecting, configuring, reconnecting, and the commands sent on it.
+"""The connection: connecting, configuring, reconnecting.
 
 Used by `Conversation` and `Transcription`.
 """
@@ -11,11 +11,12 @@ from typing import TypeAlias, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core import server_errors
+from rtchat.core import notices, server_errors
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts, backoff
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import Problem
 from rtchat.core.options import SessionOptions
+from rtchat.core.sent_commands import SentCommands
 from rtchat.core.signals import (
     EventTime,
     Output,
@@ -30,8 +31,6 @@ from rtchat.core.signals import (
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
-UNANSWERED = 1000
-"""How many commands are remembered in case the server refuses them."""
 ERRORS = 1000
 """How many non-fatal errors a server may report between two turns."""
 
@@ -71,6 +70,7 @@ class Connection:
         self.phase = Phase.DOWN
         self.ever_connected = False
         """Whether a server has ever accepted the settings."""
+        self.commands = SentCommands()
         self.seconds: float | None = None
         """How long the last connection took to become ready."""
         self.is_renewal_due = False
@@ -87,8 +87,6 @@ class Connection:
         self._resumes = resumes
         self._began = 0.0
         self._attempt = 0
-        self._unanswered: dict[str, fx.Command] = {}
-        self._sent = 0
         self._errors = 0
         """How many non-fatal errors the server reported since the last turn."""
 
@@ -101,11 +99,6 @@ class Connection:
     def is_ready(self) -> bool:
         """Whether the session has accepted the settings."""
         return self.phase is Phase.READY
-
-    @property
-    def is_configuring(self) -> bool:
-        """Whether the server has yet to answer a `session.update`."""
-        return any(isinstance(command, fx.Configure) for command in self._unanswered.values())
 
     def handle(self, event: ConnectionEvent) -> list[Output]:
         """Handle an event of the connection."""
@@ -133,7 +126,7 @@ class Connection:
         self._began = self._time.now
         self.last_error = None
         self.is_renewal_due = self.is_spoiled = False
-        self._unanswered.clear()
+        self.commands.clear()
         self._formats.reset()
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
 
@@ -153,14 +146,9 @@ class Connection:
     def _configured(self, model: str) -> list[Output]:
         if self.has_session and (problem := self._formats.problem()):
             return self._unusable(problem)
-        outstanding = [
-            (key, sent) for key, sent in self._unanswered.items() if isinstance(sent, fx.Configure)
-        ]
-        if outstanding:
-            key, accepted = outstanding[0]
-            del self._unanswered[key]
+        if (accepted := self.commands.configured()) is not None:
             self._options.took(accepted.options)
-        if self.phase is not Phase.CONFIGURING or len(outstanding) > 1:
+        if self.phase is not Phase.CONFIGURING or self.commands.is_configuring:
             return []
         self.phase = Phase.READY
         self.ever_connected = True
@@ -190,15 +178,12 @@ class Connection:
         """The session did not become ready in time."""
         has_session = self.phase is not Phase.CONNECTING
         what = "answer to session.update" if has_session else "session.created"
-        return self.silent(f"the server sent no {what}", ev.Retry.IF_IT_WORKED)
+        problem = server_errors.timed_out(f"the server sent no {what}")
+        return self.close(problem, ev.Retry.IF_IT_WORKED)
 
-    def silent(self, message: str, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
-        """Close the connection, as the server has not sent an expected event in time."""
-        hint = "check --url, or increase --timeout and --connect-timeout"
-        return self._close(ev.ConnectionLost(Problem(ExitCode.LINK, message, hint), retry))
-
-    def _close(self, lost: ev.ConnectionLost) -> list[Output]:
-        return [fx.Disconnect(), *self._lost(lost)]
+    def close(self, problem: Problem, retry: ev.Retry = ev.Retry.ALWAYS) -> list[Output]:
+        """Close the connection because of a problem."""
+        return [fx.Disconnect(), *self._lost(ev.ConnectionLost(problem, retry))]
 
     def _lost(self, lost: ev.ConnectionLost) -> list[Output]:
         if self.phase in (Phase.DOWN, Phase.RETRYING):
@@ -248,31 +233,13 @@ class Connection:
     # ---------------------------------------------------------------------------- commands, errors
 
     def send(self, command: fx.Command) -> fx.Send:
-        """Send a command, and remember it as long as the server can refuse it."""
-        self._sent += 1
-        event_id = f"rtchat_{self._sent}"
-        if isinstance(command, fx.Raw):  # may have an id of its own
-            event_id = str(command.fields.get("event_id") or event_id)
-        if not isinstance(command, fx.AppendAudio):  # has no answer
-            self._unanswered[event_id] = command
-            if len(self._unanswered) > UNANSWERED:
-                del self._unanswered[next(iter(self._unanswered))]
-        return fx.Send(event_id, command)
-
-    def accepted(self, *kinds: type[fx.Command]) -> None:
-        """Commands of these kinds can no longer be refused."""
-        for event_id, command in list(self._unanswered.items()):
-            if isinstance(command, kinds):
-                del self._unanswered[event_id]
-
-    def refused(self, event_id: str) -> fx.Command | None:
-        """The command that an error refers to, if known."""
-        return self._unanswered.pop(event_id, None)
+        """Send a command."""
+        return self.commands.send(command)
 
     def reply_began(self) -> None:
         """A reply began: the server accepted everything sent before it."""
         self.last_error = None
-        self.accepted(fx.AddItem, fx.CommitAudio, fx.CreateResponse)
+        self.commands.accepted(fx.AddItem, fx.CommitAudio, fx.CreateResponse)
 
     def turn_ended(self, *, is_complete: bool) -> None:
         """A turn is over; a complete reply shows that the connection works."""
@@ -291,7 +258,7 @@ class Connection:
         self._errors += 1
         if self._errors > ERRORS:
             self._errors = 0
-            return self._close(ev.ConnectionLost(server_errors.too_many(ERRORS), ev.Retry.NEVER))
+            return self.close(server_errors.too_many(ERRORS), ev.Retry.NEVER)
         is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
         if is_setting_up and server_errors.is_fatal(error):
             return self._unusable(server_errors.of_error(error))
@@ -300,4 +267,4 @@ class Connection:
         is_expected = error.code == server_errors.BUSY and not is_known
         is_repeated = before is not None and before.message == error.message
         level: fx.Level = "detail" if is_expected or is_repeated else "error"
-        return [notice(level, f"the server reports: {error.message}")]
+        return [notices.server_reports(error.message, level)]

@@ -1,8 +1,8 @@
 """A conversation: events in, effects out, no I/O and no clock of its own.
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
-others. The units are `connection`, `replies`, `turns`, `question_queue`, `attachments`,
-`spoken_turns` and `raw`; a unit calls only those before it in this list.
+others. The units are `connection`, `replies`, `tool_loop`, `turns`, `question_queue`,
+`attachments`, `spoken_turns` and `raw`; a unit calls only those before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -15,7 +15,7 @@ from typing import assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core import server_errors
+from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments
 from rtchat.core.audio_state import SpeechOptions
@@ -30,6 +30,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
+from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
 from rtchat.core.values import Channel, Options, StoredConversation
 
@@ -66,8 +67,9 @@ class Conversation:
         self._shared = shared
         self._connection = shared.connection
         self._replies = Replies(shared)
-        self._turns = Turns(shared, self._replies)
-        self._queue = QuestionQueue(shared, self._turns)
+        self._tool_loop = ToolLoop(shared, self._replies)
+        self._turns = Turns(shared, self._replies, self._tool_loop)
+        self._queue = QuestionQueue(shared, self._tool_loop, self._turns)
         self._attachments = Attachments(shared)
         self._spoken = SpokenTurns(
             shared, self._replies, self._turns, self._queue, self._attachments
@@ -84,8 +86,8 @@ class Conversation:
         self._collect(self._raw.confirm(event), effects)
         self._collect(self._route(event), effects)
         if self._replies.is_overdue():
-            message = "the server did not end the reply that was stopped"
-            self._collect(self._connection.silent(message), effects)
+            problem = server_errors.timed_out("the server did not end the stopped reply")
+            self._collect(self._connection.close(problem), effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
@@ -142,9 +144,9 @@ class Conversation:
             case ev.LeaveAsked(exit_code):
                 return self._queue.leave(exit_code)
             case ev.ToolAnswered(answer):
-                return self._turns.step(lambda calls: calls.answer(answer))
+                return self._tool_loop.update(lambda calls: calls.answer(answer))
             case ev.ToolFinished(call_id, output):
-                return self._turns.step(lambda calls: calls.finish(call_id, output))
+                return self._tool_loop.update(lambda calls: calls.finish(call_id, output))
             case ev.MicrophoneToggled():
                 return self._spoken.toggle_microphone()
             case ev.MicrophoneLost(problem):
@@ -170,7 +172,7 @@ class Conversation:
                 return self._attachments.forget()
             case ev.SystemSet(instructions):
                 self._shared.options.instruct(instructions)
-                return [notice("info", "instructions set"), *self._connection.configure()]
+                return [notices.INSTRUCTIONS_SET, *self._connection.configure()]
             case ev.OptionSet():
                 return self._set_option(event)
             case ev.OptionsAsked():
@@ -197,7 +199,7 @@ class Conversation:
                 self._shared.usage.limit(limits, self._shared.time.now)
                 return []
             case ev.Unknown(kind, why):
-                return [notice("detail", f"passed over {kind or 'a frame'}: {why}")]
+                return [notices.ignored_event(kind, why)]
             case (
                 ev.ItemAdded()
                 | ev.ItemDone()
@@ -229,7 +231,7 @@ class Conversation:
             case sg.UnrequestedReply(response_id):
                 return self._raw.unrequested_reply(response_id)
             case sg.CallsRequested(ended):
-                return self._turns.calls_requested(ended)
+                return self._tool_loop.start(ended)
             case sg.ReplyDone(status, reason, problem, ended):
                 return self._turns.end(status, reason, problem, ended)
             case sg.TurnEnded(problem, asks_next):
@@ -283,8 +285,8 @@ class Conversation:
         return [*stopped, *(self._spoken.drop() or self._queue.drop())]
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
-        command = self._connection.refused(error.event_id)
-        reported = notice("detail", f"the server reports: {error.message}")
+        command = self._connection.commands.refused(error.event_id)
+        reported = notices.server_reports(error.message, "detail")
         match command:
             case fx.Configure():
                 return self._connection.settings_refused(error)
@@ -318,8 +320,8 @@ class Conversation:
             case ev.Timer.RENEW:
                 return self._connection.renew()
             case ev.Timer.STALL:
-                seconds = f"{self._shared.timeouts.reply:g}"
-                return self._connection.silent(f"no word from the server for {seconds} s")
+                problem = server_errors.no_response(self._shared.timeouts.reply)
+                return self._connection.close(problem)
             case ev.Timer.LIMIT:
                 is_waiting = self._replies.phase is ReplyPhase.LIMITED
                 return self._replies.ask() if is_waiting else []
@@ -338,9 +340,9 @@ class Conversation:
         name = option.key if option.of == "session" else f"{option.of}.{option.key}"
         is_removal = option.change is None
         if is_removal and not self._shared.options.is_set(option):
-            return [notice("error", f"{name} is not set")]
+            return [notices.option_not_set(name)]
         self._shared.options.change(option)
-        shown = notice("info", f"{name} {'taken back' if is_removal else 'set'}")
+        shown = (notices.option_removed if is_removal else notices.option_set)(name)
         if option.of != "session":
             return [shown]
         if is_removal:  # a session cannot reset a setting; a new session does not have it
@@ -353,15 +355,15 @@ class Conversation:
             yield from self._replies.silence()
             yield from self._turns.drop()
         self._connection.model = model
-        yield notice("info", f"model {model}")
+        yield notices.model_set(model)
         if self._shared.usage.price_unknown(model):
-            yield notice("warning", server_errors.no_price(model))
+            yield notices.price_unknown(model)
         yield from self._connection.connect()
 
     def _copy(self, block: int) -> Iterable[Output]:
         reply = self._shared.log.last_reply
         if reply is None:
-            return [notice("error", "there is no reply to copy yet")]
+            return [notices.NOTHING_TO_COPY]
         return [fx.Show(fx.Copy(reply, block))]
 
     def _start_over(self) -> Iterable[Output]:
@@ -370,13 +372,13 @@ class Conversation:
         yield from self._attachments.forget()
         self._shared.log.restart()
         yield fx.StartRecord()
-        yield notice("info", "a new conversation")
+        yield notices.CONVERSATION_STARTED
         yield from self._connection.connect()
 
     def _load_conversation(self, number: int | None) -> Iterable[Output]:
         if self._queue.is_empty:
             return [fx.LoadConversation(number)]
-        return [notice("error", "a reply is due here: stop it, or wait for it, then /resume")]
+        return [notices.CANNOT_RESUME]
 
     def _resume(self, kept: StoredConversation) -> Iterable[Output]:
         yield from self._replies.silence()
@@ -384,5 +386,5 @@ class Conversation:
         self._shared.log.restart(kept)
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
-        yield notice("info", f"conversation {kept.id}: {kept.title}")
+        yield notices.conversation_resumed(kept.id, kept.title)
         yield from self._connection.connect()

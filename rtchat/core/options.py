@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from rtchat.core.dotted_keys import described, has, merged, without
 from rtchat.core.events import OptionSet
+from rtchat.core.notices import NO_OPTIONS
 from rtchat.core.tool_calls import NO_CALLS
 from rtchat.core.values import Options
 
@@ -58,7 +59,7 @@ class SessionOptions:
         """List the options that are set, one per line."""
         replies = (f"response.{line}" for line in described(self._response.other))
         lines = [*described(self.session.other), *replies]
-        return "\n".join(lines) or "no option is set: /set KEY VALUE sets one"
+        return "\n".join(lines) or NO_OPTIONS
 
     def _options(self, option: OptionSet) -> Options:
         return self.session if option.of == "session" else self._response

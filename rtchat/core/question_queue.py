@@ -6,12 +6,14 @@ from collections import deque
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
+from rtchat.core import notices
 from rtchat.core.connection import Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.question import Question
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, notice, report, stop
+from rtchat.core.signals import BudgetSpent, Output, report, stop
+from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
 
@@ -24,7 +26,8 @@ WORDS_LOST = 3.0
 class QuestionQueue:
     """The questions not asked yet, in order."""
 
-    def __init__(self, shared: SharedState, turns: Turns) -> None:
+    def __init__(self, shared: SharedState, tool_loop: ToolLoop, turns: Turns) -> None:
+        self._tool_loop = tool_loop
         self._turns = turns
         self._connection = shared.connection
         self._log = shared.log
@@ -64,18 +67,18 @@ class QuestionQueue:
         """Ask the last question again."""
         last = self._log.last
         if last is None or self._turns.current is not None:
-            return [notice("error", "there is no question to ask again")]
+            return [notices.NOTHING_TO_REPEAT]
         if (spent := self._usage.over_budget()) is not None:
             return [report(spent)]
         if not self._log.was_asked(last):
             return self.say(last)
         if not self._log.is_known(last):
-            return [notice("error", "nobody knows what was said")]
+            return [notices.TRANSCRIPT_UNKNOWN]
         if self._log.items[-1] is last.item:
             return [*self._turns.begin_again(last), *self.next()]
         again = self._log.again(last)
         if again is None:
-            return [notice("error", "nobody knows what was said")]
+            return [notices.TRANSCRIPT_UNKNOWN]
         return self.say(again)
 
     def next(self) -> list[Output]:
@@ -89,7 +92,7 @@ class QuestionQueue:
         if not self._turns.is_idle:
             return []
         if self._turns.current is not None:
-            return self._turns.go_on()
+            return self._tool_loop.resume()
         if self._connection.is_spoiled:
             return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:

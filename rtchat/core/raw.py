@@ -6,6 +6,7 @@ from collections import deque
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
+from rtchat.core import notices
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies
 from rtchat.core.shared import SharedState
@@ -39,49 +40,49 @@ class RawEvents:
     def send(self, raw: ev.RawSaid) -> list[Output]:
         """Send an event; one that requests a reply is a turn, like a question."""
         if not self._connection.has_session:
-            return [notice("error", "there is no session to send it to")]
+            return [notices.NO_SESSION]
         if raw.asks:
             return self._ask(raw)
         self._calls.given(raw.output_of)
         self._replies_left = UNASKED
         self._unanswered.append(raw)
         sent = self._connection.send(fx.Raw(raw.fields))
-        return [sent, notice("info", f"sent {raw.fields['type']}")]
+        return [sent, notices.raw_sent(_kind(raw.fields))]
 
     def _ask(self, raw: ev.RawSaid) -> list[Output]:
         if (spent := self._usage.over_budget()) is not None:
             return [notice("error", str(spent))]
         question = self._log.enter_raw(raw.fields)
         is_free = self._turns.is_idle and self._turns.current is None
-        when = "sent" if is_free else "will be sent after this reply:"
-        return [notice("info", f"{when} {raw.fields['type']}"), *self._queue.say(question)]
+        shown = (notices.raw_sent if is_free else notices.raw_queued)(_kind(raw.fields))
+        return [shown, *self._queue.say(question)]
 
     def confirm(self, event: ev.Event) -> list[Output]:
         """Report that the server carried out one of the user's events, if nothing else shows it."""
         if not self._unanswered:
             return []
         item = event.item if isinstance(event, ev.ItemAdded | ev.ItemRetrieved) else None
-        is_ours = isinstance(event, ev.SessionUpdated) and self._connection.is_configuring
+        is_ours = isinstance(event, ev.SessionUpdated) and self._connection.commands.is_configuring
         is_ours |= isinstance(event, ev.ItemAdded) and self._turns.current is not None
         raw = next((raw for raw in self._unanswered if type(event) is raw.answer), None)
         if raw is None or is_ours:
             return []
         self._unanswered.remove(raw)
         item_id = getattr(event, "item_id", "") or getattr(item, "id", "")
-        text = f": {item.text}" if isinstance(item, Message) and item.text else ""
-        return [notice("info", f"done: {raw.fields['type']} {item_id}{text}".rstrip())]
+        text = item.text if isinstance(item, Message) else ""
+        return [notices.raw_done(_kind(raw.fields), item_id, text)]
 
     def refused(self, fields: JsonObject, error: ev.ServerProblem) -> list[Output]:
         """The server refused one of the user's events."""
         left = (raw for raw in self._unanswered if raw.fields is not fields)
         self._unanswered = deque(left, RAW)
-        return [notice("error", f"the server refused {fields['type']}: {error.message}")]
+        return [notices.raw_refused(_kind(fields), error.message)]
 
     def unrequested_reply(self, response_id: str) -> list[Output]:
         """The server began a reply by itself: a turn, if one of the user's events may have caused
         it."""
         if not self._replies_left:
-            self._replies.ignore(response_id)
+            self._replies.response_ids.ignore(response_id)
             return []
         self._replies_left -= 1
         return self._turns.begin_unrequested(self._log.enter_raw({}), response_id)
@@ -90,3 +91,7 @@ class RawEvents:
         """The session is closed; the next one will not answer the events."""
         self._unanswered.clear()
         self._replies_left = 0
+
+
+def _kind(fields: JsonObject) -> str:
+    return str(fields["type"])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
@@ -15,6 +14,7 @@ from rtchat.core import events as ev
 from rtchat.core import server_errors
 from rtchat.core.backoff import LONGEST_LIMIT_WAIT
 from rtchat.core.mode import Mode
+from rtchat.core.response_ids import ResponseIds
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
     CallsRequested,
@@ -47,6 +47,7 @@ class Replies:
         self.turn: Turn | None = None
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
+        self.response_ids = ResponseIds()
         self._connection = shared.connection
         self._options = shared.options
         self._time = shared.time
@@ -57,9 +58,6 @@ class Replies:
         self._usage = shared.usage
         self._speech = shared.speech
         self._audio = shared.audio
-        self._stale_response_ids: deque[str] = deque(maxlen=8)
-        """The last responses that are over or were not requested; events of these may still arrive.
-        """
         self._ending_id = ""
         """The stopped response; empty if its id is not known yet."""
         self._is_cancel_due = False
@@ -127,12 +125,12 @@ class Replies:
             self.phase = ReplyPhase.REPLYING
             turn.announced = True
             turn.reply.id = event.response_id
-        elif event.response_id in self._stale_response_ids:
+        elif event.response_id in self.response_ids:
             pass
         elif turn is None and self.phase is ReplyPhase.IDLE and self._connection.is_ready:
             return [UnrequestedReply(event.response_id)]
         elif turn is None or event.response_id != turn.reply.id:
-            self.ignore(event.response_id)
+            self.response_ids.ignore(event.response_id)
         return []
 
     def adopt(self, response_id: str) -> fx.SetTimer:
@@ -142,10 +140,6 @@ class Replies:
         timer = self.expect()
         self.phase = ReplyPhase.REPLYING
         return timer
-
-    def ignore(self, response_id: str) -> None:
-        """Ignore all further events of a response: it is over, or was not requested."""
-        self._stale_response_ids.append(response_id)
 
     def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> list[Output]:
         """The next text or audio has arrived."""
@@ -178,21 +172,11 @@ class Replies:
 
     def _turn_of(self, response_id: str) -> Turn | None:
         """The turn that an event of this response belongs to; None if the event is late, or belongs
-        to another response.
-
-        Not every server names the response in each event, or announces it before its text.
-        """
+        to another response."""
         turn = self.turn
         if turn is None or not self.is_due:
             return None
-        if not response_id:
-            return turn
-        expected = (
-            response_id == turn.reply.id
-            if turn.reply.id
-            else response_id not in self._stale_response_ids
-        )
-        return turn if expected else None
+        return turn if self.response_ids.matches(response_id, turn.reply.id) else None
 
     def show(self, turn: Turn, text: str) -> list[Output]:
         """Show the next text."""
@@ -206,9 +190,9 @@ class Replies:
         self._usage.add(event.usage, self._connection.model, event.response_id)
         if self.phase is ReplyPhase.ENDING:
             refused = self._calls.refuse(event.items)
-            if not self._is_ending(event.response_id):
+            if not self.response_ids.matches(event.response_id, self._ending_id):
                 return [*refused]
-            self.ignore(event.response_id)
+            self.response_ids.ignore(event.response_id)
             return [*refused, *self.stopped()]
         turn = self._turn_of(event.response_id)
         if turn is None:
@@ -235,7 +219,7 @@ class Replies:
 
     def _wait_for_limit(self, turn: Turn, seconds: float) -> list[Output]:
         turn.waited = True
-        self.ignore(turn.reply.id)
+        self.response_ids.ignore(turn.reply.id)
         self.phase = ReplyPhase.LIMITED
         return [
             fx.ClearTimer(ev.Timer.STALL),
@@ -255,7 +239,7 @@ class Replies:
     def finish(self, turn: Turn) -> list[Output]:
         """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
         report the end of a stopped reply."""
-        self.ignore(turn.reply.id)
+        self.response_ids.ignore(turn.reply.id)
         if self.phase is ReplyPhase.ENDING:
             return []
         if self.is_due:
@@ -269,7 +253,7 @@ class Replies:
     def session_closed(self) -> None:
         """The responses of another session may have the same ids."""
         self.reset()
-        self._stale_response_ids.clear()
+        self.response_ids.clear()
         self._usage.forget_responses()
 
     # ------------------------------------------------------------------------------------ stopping
@@ -301,17 +285,9 @@ class Replies:
             case _:
                 return []
 
-    def _is_ending(self, response_id: str) -> bool:
-        """Whether this is the stopped reply, whose id may not be known yet."""
-        if not response_id:
-            return True
-        if self._ending_id:
-            return response_id == self._ending_id
-        return response_id not in self._stale_response_ids
-
     def stopped(self) -> list[Output]:
         """The stopped reply is over."""
-        self._connection.accepted(fx.Cancel)
+        self._connection.commands.accepted(fx.Cancel)
         self.phase = ReplyPhase.IDLE
         return [fx.ClearTimer(ev.Timer.STALL), ReplyStopped()]
 
@@ -323,7 +299,7 @@ class Replies:
         """The server replies to new speech of the user: it reports nothing more about a stopped
         reply, and refuses a reply requested at the same time."""
         if self.phase is ReplyPhase.ENDING:
-            self.ignore(self._ending_id)
+            self.response_ids.ignore(self._ending_id)
             self._is_cancel_due = False
-            self._connection.accepted(fx.Cancel)
-        self._connection.accepted(fx.CreateResponse)
+            self._connection.commands.accepted(fx.Cancel)
+        self._connection.commands.accepted(fx.CreateResponse)

@@ -9,7 +9,7 @@ from typing import assert_never
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
 from rtchat.core.text import shortened
-from rtchat.core.values import Limits, Status
+from rtchat.core.values import AudioFormat, Limits, Status
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
 BUSY = "conversation_already_has_active_response"
@@ -140,3 +140,35 @@ def unavailable(names: Iterable[str]) -> Problem:
     shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
     message = f"the model called {shown}, which rtchat does not have"
     return Problem(ExitCode.REPLY, message, "use --tools or --mcp to add tools", "tool_calls")
+
+
+def timed_out(message: str) -> Problem:
+    """The server did not send an expected event in time."""
+    hint = "check --url, or increase --timeout and --connect-timeout"
+    return Problem(ExitCode.LINK, f"timed out: {message}", hint)
+
+
+def no_response(seconds: float) -> Problem:
+    """The server sent nothing for this time while a reply was pending."""
+    return timed_out(f"no response for {seconds:g} s")
+
+
+_AUDIO_HINT = "choose another model or server"
+
+
+def not_pcm(name: str) -> Problem:
+    """The audio of a reply is in a format that cannot be played."""
+    message = f"the audio of the reply is {name}, not PCM, and cannot be played"
+    return Problem(ExitCode.REPLY, message, _AUDIO_HINT)
+
+
+def other_format(verb: str, reported: AudioFormat, rate: int) -> Problem:
+    """The server's audio format is not the requested one; `verb` is "expects" or "sends"."""
+    message = f"the server {verb} audio as {reported}, but PCM at {rate} Hz was requested"
+    return Problem(ExitCode.REPLY, message, _AUDIO_HINT)
+
+
+def echo() -> Problem:
+    """The microphone picks up the loudspeaker."""
+    message = "the microphone seems to pick up the loudspeaker and was muted"
+    return Problem(ExitCode.REPLY, message, "use headphones, or --vad off")

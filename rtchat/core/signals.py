@@ -114,9 +114,9 @@ class EventTime:
         self.now = 0.0
 
 
-def notice(level: fx.Level, text: str) -> fx.Show:
+def notice(level: fx.Level, text: str, hint: str = "") -> fx.Show:
     """Show a message from the program."""
-    return fx.Show(fx.Notice(level, text))
+    return fx.Show(fx.Notice(level, text, hint))
 
 
 def report(problem: Problem, level: fx.Level = "error") -> fx.Show:

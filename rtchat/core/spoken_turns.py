@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
+from rtchat.core import notices, server_errors
 from rtchat.core.attachments import Attachments
 from rtchat.core.audio_state import SHORTEST_MS, TAIL_MS
 from rtchat.core.connection import Phase
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import Problem
 from rtchat.core.question import Question
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import Output, notice, report
+from rtchat.core.signals import Output, report
 from rtchat.core.turn import Turn
 from rtchat.core.turns import Turns
 from rtchat.core.values import BYTES_A_MS
@@ -61,9 +62,8 @@ class SpokenTurns:
         """Turn the microphone on or off."""
         if self._speech.is_there:
             return self._switch_microphone()
-        gone = "the microphone is gone: start rtchat again to have one"
-        none = "there is no microphone here: rtchat talk --voice has one"
-        return [notice("error", gone if self._speech.options.has_microphone else none)]
+        was_lost = self._speech.options.has_microphone
+        return [notices.MICROPHONE_LOST if was_lost else notices.NO_MICROPHONE]
 
     def _switch_microphone(self) -> list[Output]:
         audio = self._speech.toggle()
@@ -76,7 +76,7 @@ class SpokenTurns:
         if audio is None:
             return out
         if len(audio) < SHORTEST_MS * BYTES_A_MS:
-            return [*out, notice("info", "nothing was said: once to talk, once more to send")]
+            return [*out, notices.NOTHING_RECORDED]
         return [*out, *self._queue.say(self._enter(audio))]
 
     def _enter(self, audio: bytes) -> Question:
@@ -104,7 +104,7 @@ class SpokenTurns:
         """Drop the current push-to-talk turn; return nothing if there is none."""
         if not self._speech.drop():
             return []
-        return [self._show_microphone(), notice("info", "what was said is dropped")]
+        return [self._show_microphone(), notices.RECORDING_DISCARDED]
 
     @property
     def sends_audio(self) -> bool:
@@ -133,7 +133,7 @@ class SpokenTurns:
             self._set_item_id(item_id)
             return []
         if not self._speech.is_turn():
-            return [notice("detail", "ignored a turn that the server began without audio")]
+            return [notices.IGNORED_TURN]
         question = self._enter(self._speech.committed())
         question.item_id = item_id
         self._await_transcript(question)
@@ -173,8 +173,8 @@ class SpokenTurns:
 
     def transcription_failed(self, event: ev.TranscriptionFailed) -> list[Output]:
         """There will be no transcript."""
-        warning = f"what was said could not be written down: {event.message}"
-        return [notice("warning", warning), *self.transcribed(event.item_id, "", is_known=False)]
+        warning = notices.transcription_failed(event.message, "warning")
+        return [warning, *self.transcribed(event.item_id, "", is_known=False)]
 
     # ------------------------------------------------------------------------------------ playback
 
@@ -194,9 +194,7 @@ class SpokenTurns:
         if not (self._speech.echo.is_echo and self._speech.listens and self._speech.is_on):
             return []
         self._speech.echo.forget()
-        message = "the microphone seems to pick up the loudspeaker and was muted"
-        problem = Problem(ExitCode.REPLY, message, "use headphones, or --vad off")
-        return self.lose_microphone(problem, is_heard=False, is_gone=False)
+        return self.lose_microphone(server_errors.echo(), is_heard=False, is_gone=False)
 
     # ------------------------------------------------------------------------------------- session
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
+from rtchat.core import notices
 from rtchat.core.effects import (
     Effect,
-    Notice,
     RunTool,
     Show,
     StopTools,
@@ -28,7 +28,7 @@ REFUSED = "error: the user refused this call"
 STOPPED = "error: the user stopped this call"
 UNAVAILABLE = "error: this tool is not available"
 _NOT_ALLOWED = "error: this tool is not allowed here"
-_LIMIT_REACHED = "error: no more calls in this turn; answer with what there is"
+LIMIT_REACHED = "error: no more calls are allowed in this turn; reply with the outputs so far"
 
 Call: TypeAlias = ToolCall | Approval
 Identity: TypeAlias = tuple[str | None, str]
@@ -71,7 +71,7 @@ class ToolPolicy:
         """List the tools, one per line."""
         rows = [(None, tool) for tool in self.tools]
         remote = [(server, tool) for server, tool in self._allowed if server is not None]
-        return "\n".join(sorted(map(self._line, [*rows, *remote]))) or "there are no tools"
+        return "\n".join(sorted(map(self._line, [*rows, *remote]))) or notices.NO_TOOLS
 
     def _line(self, identity: Identity) -> str:
         server, tool = identity
@@ -117,15 +117,13 @@ class ToolCallBatch:
             if isinstance(call, ToolCall) and call.name not in self._policy.tools:
                 done += self._refuse(call, f"error: there is no tool {call.name}")
             elif self.is_last:
-                done += self._refuse(call, _LIMIT_REACHED)
+                done += self._refuse(call, LIMIT_REACHED)
             elif self._policy.allows(call):
                 done += self._allow(call)
             elif self._policy.asks:
                 asked.append(call)
             else:
-                name = _name(call)
-                hint = f"use --allow-tool {name} to allow it"
-                done.append(Show(Notice("warning", f"{name} was not run", hint)))
+                done.append(notices.call_not_allowed(_name(call)))
                 done += self._refuse(call, _NOT_ALLOWED)
         self._waiting = asked
         return done + self._ask()

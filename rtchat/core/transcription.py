@@ -10,27 +10,23 @@ from dataclasses import replace
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core import server_errors
+from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
+from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import SHORTEST_MS, Speech, SpeechOptions
+from rtchat.core.audio_state import Speech, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import Delta
 from rtchat.core.options import SessionOptions
-from rtchat.core.signals import Output
+from rtchat.core.pending_transcripts import PendingTranscripts
+from rtchat.core.signals import Output, report
 from rtchat.core.transcript_lines import TranscriptLines
-from rtchat.core.values import BYTES_A_MS, Channel, Options, Status
+from rtchat.core.values import Channel, Options, Status
 
-LATE = 10.0
-"""Seconds that later turns wait for the transcript of an earlier one, to be shown in order."""
 LAST_WORDS = 0.5
 """Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
 same Ctrl-C, a little earlier or later."""
-PART_MS = 600_000
-"""Milliseconds of audio committed as a turn if the server does not detect turns. rtchat's own
-server accepts up to 15 minutes."""
 
 
 class Transcription:
@@ -50,7 +46,6 @@ class Transcription:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
     ) -> None:
         self._model = model
-        self._has_turns = has_turns
         self._timeouts = timeouts
         self._time = sg.EventTime()
         self._connection = Connection(
@@ -62,30 +57,20 @@ class Transcription:
             renews=False,
             resumes=has_turns,
         )
+        self._commits = AudioCommits(self._connection, has_turns=has_turns)
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
         self._speech = Speech(speech, from_file=from_file)
         self._is_ending = False
         """Whether the remaining audio was committed, as there is no more."""
         self._is_stopped = False
         self._text = TranscriptLines()
-        self._untranscribed: dict[str, bytes] = {}
-        """The audio of turns without a transcript yet, by item id."""
-        self._awaited = ""
-        """The id of the first such turn, for which the others wait."""
-        self._skipped: set[str] = set()
-        """The ids of the turns that are no longer waited for."""
+        self._pending = PendingTranscripts()
         self._is_stopping = False
         self._input_ended = False
         self._input_ended_at = 0.0
         self._exit = ExitCode.OK
-        self._uncommitted = 0
-        """Bytes of audio that are not part of a turn yet."""
-        self._has_parts = False
-        """Whether earlier audio was committed by us."""
         self._last_error = ""
         """The last error shown: a server may repeat it for every event."""
-        self._commit = self._clear = ""
-        """The event ids of the last two commands, until the server has answered the second."""
         self._began = 0.0
         self._ready: float | None = None
         self._first: float | None = None
@@ -103,11 +88,12 @@ class Transcription:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
             case ev.Delta(Channel.HEARD):
-                self._transcript_delta(event)
+                self._do(*self._pending.extend(event.item_id))
+                self._show_text(self._text.add(event))
             case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
                 self._transcript_done(item_id, text)
             case ev.TranscriptionFailed(item_id, message):
-                self._notice("error", f"what was said could not be written down: {message}")
+                self._do(notices.transcription_failed(message))
                 self._exit = ExitCode.REPLY
                 self._transcript_done(item_id, "")
             case ev.SpeechStarted(_, start_ms):
@@ -117,7 +103,8 @@ class Transcription:
             case ev.AudioCommitted(item_id):
                 self._committed(item_id)
             case ev.AudioCleared():
-                self._cleared()
+                self._commits.forget()
+                self._end_if_done()
             case ev.Started():
                 self._began = self._time.now
                 self._perform(self._connection.handle(event))
@@ -139,7 +126,7 @@ class Transcription:
             case ev.TimerFired(timer):
                 self._timer(timer)
             case ev.Unknown(kind, why):
-                self._notice("detail", f"passed over {kind or 'a frame'}: {why}")
+                self._do(notices.ignored_event(kind, why))
             case _:
                 pass
 
@@ -163,9 +150,9 @@ class Transcription:
     def _begin_session(self) -> None:
         if self._ready is None:
             self._ready = self._time.now - self._began
-        self._show(fx.Ready(self._model, self._ready))
+        self._do(fx.Show(fx.Ready(self._model, self._ready)))
         for audio in self._speech.opened():
-            self._send(audio)
+            self._do(self._connection.send(audio))
         self._end()
 
     def _lose_session(self, problem: Problem, *, will_retry: bool) -> None:
@@ -176,17 +163,17 @@ class Transcription:
         self._is_ending = False
         self._show_text(self._text.turn_page())
         self._speech.closed()
-        self._speech.hold_first(self._untranscribed.values())
-        self._untranscribed.clear()
-        self._skipped.clear()
-        self._awaited = ""
-        self._commit = self._clear = ""
+        self._speech.hold_first(self._pending.clear())
+        self._commits.forget()
 
     def _problem(self, error: ev.ServerProblem) -> None:
-        if error.event_id and error.event_id == self._clear:
-            self._cleared()
-        elif self._is_about_commit(error) and self._commit_error_is_expected:
-            pass
+        if self._commits.is_about_clear(error):
+            self._commits.forget()
+            self._end_if_done()
+        elif self._commits.is_about_commit(error) and (
+            self._commits.is_complete or self._exit is not ExitCode.OK
+        ):
+            pass  # all audio is in turns, or the input failed, which was reported
         elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
             self._finish(server_errors.refused_settings(error))
         elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
@@ -195,20 +182,7 @@ class Transcription:
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
             self._last_error = error.message
-            self._notice(level, f"the server reports: {error.message}")
-
-    def _is_about_commit(self, error: ev.ServerProblem) -> bool:
-        """Whether an error is about the last commit. Not every server names the command."""
-        if not error.event_id:
-            return error.code == server_errors.EMPTY
-        return error.event_id == self._commit
-
-    @property
-    def _commit_error_is_expected(self) -> bool:
-        """Whether no audio remained to be committed: all of it is in turns, or the input failed,
-        which was reported."""
-        is_done = self._has_parts and self._uncommitted < SHORTEST_MS * BYTES_A_MS
-        return self._has_turns or is_done or self._exit is not ExitCode.OK
+            self._do(notices.server_reports(error.message, level))
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -217,12 +191,14 @@ class Transcription:
             case ev.Timer.INPUT:
                 self._end_input(None)
             case ev.Timer.HEARD:
-                self._stop_waiting(self._awaited)
+                item_id, timer_effects = self._pending.skip()
+                self._end_turn(item_id)
+                self._do(*timer_effects)
             case ev.Timer.START | ev.Timer.STALL:
                 self._do(fx.Disconnect())
-                message = "the server sent nothing for too long"
-                hint = "increase --timeout and --connect-timeout"
-                self._finish(Problem(ExitCode.LINK, message, hint))
+                is_ready = self._connection.is_ready
+                seconds = self._timeouts.reply if is_ready else self._timeouts.start
+                self._finish(server_errors.no_response(seconds))
             case _:
                 pass
 
@@ -232,54 +208,30 @@ class Transcription:
         if self._input_ended:
             return
         command = self._speech.captured(audio, has_session=self._connection.is_ready)
-        if command is None:
-            return
-        self._send(replace(command, live=False))
-        self._uncommitted += len(audio)
-        if not self._has_turns and self._uncommitted >= PART_MS * BYTES_A_MS:
-            self._uncommitted, self._has_parts = 0, True
-            self._send(fx.CommitAudio())
+        if command is not None:
+            self._do(self._connection.send(replace(command, live=False)))
+            self._do(*self._commits.sent(audio))
 
     def _committed(self, item_id: str) -> None:
-        self._untranscribed[item_id] = self._speech.committed()
         self._text.make_room(item_id)
-        self._wait_in_order()
-
-    def _transcript_delta(self, delta: Delta) -> None:
-        if delta.item_id == self._awaited:
-            self._do(fx.SetTimer(ev.Timer.HEARD, LATE))
-        self._show_text(self._text.add(delta))
+        self._do(*self._pending.add(item_id, self._speech.committed()))
 
     def _transcript_done(self, item_id: str, text: str) -> None:
         self._connection.works()
-        self._untranscribed.pop(item_id, None)
+        timer = self._pending.remove(item_id)
         self._end_turn(item_id, text)
-        self._wait_in_order()
+        self._do(*timer)
         self._end_if_done()
 
     def _end_turn(self, item_id: str, text: str = "") -> None:
         self._show_text(self._text.end_turn(item_id, text))
         self._show_text(self._text.end_line())
 
-    def _wait_in_order(self) -> None:
-        """Wait for the first turn without a transcript: servers may transcribe several turns at the
-        same time, and they are shown in order."""
-        first = next((item for item in self._untranscribed if item not in self._skipped), "")
-        if first != self._awaited:
-            self._awaited = first
-            self._do(fx.SetTimer(ev.Timer.HEARD, LATE) if first else fx.ClearTimer(ev.Timer.HEARD))
-
-    def _stop_waiting(self, item_id: str) -> None:
-        """Stop waiting for the transcript of a turn; if it arrives late, it is out of order."""
-        self._skipped.add(item_id)
-        self._end_turn(item_id)
-        self._wait_in_order()
-
     def _show_text(self, text: str) -> None:
         if text and self._first is None:
             self._first = self._time.now - self._began
         if text:
-            self._show(fx.TextArrived(text))
+            self._do(fx.Show(fx.TextArrived(text)))
 
     def _stop_input(self) -> None:
         """The user stops the input; the second time, also the wait for the transcripts."""
@@ -301,24 +253,18 @@ class Transcription:
             return
         if problem is not None:
             self._exit = problem.exit
-            self._show(fx.error_notice(problem))
+            self._do(report(problem))
         self._end()
 
     def _end(self) -> None:
         """Once the input has ended, commit the remaining audio as the last turn."""
         if self._input_ended and self._connection.is_ready and not self._is_ending:
             self._is_ending = True
-            self._commit = self._send(fx.CommitAudio())
-            # The server may still be processing its own turns: it answers this after them.
-            self._clear = self._send(fx.ClearAudio())
+            self._do(*self._commits.finish())
             self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
 
-    def _cleared(self) -> None:
-        self._clear = ""
-        self._end_if_done()
-
     def _end_if_done(self) -> None:
-        if self._is_ending and not self._clear and not self._untranscribed:
+        if self._is_ending and not self._commits.is_pending and not self._pending:
             self._finish(None)
 
     def _leave(self, exit_code: ExitCode) -> None:
@@ -334,25 +280,14 @@ class Transcription:
     def _end_text(self, status: Status, problem: Problem | None) -> None:
         self._show_text(self._text.turn_page())
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
-        self._show(
-            fx.ReplyOver(status, self._text.all, self._model, problem=problem, timing=timing)
-        )
+        text = self._text.all
+        over = fx.ReplyOver(status, text, self._model, problem=problem, timing=timing)
+        self._do(fx.Show(over))
 
     # --------------------------------------------------------------------------------------- output
 
-    def _do(self, effect: fx.Effect) -> None:
-        self._out.append(effect)
-
-    def _show(self, update: fx.Update) -> None:
-        self._out.append(fx.Show(update))
-
-    def _notice(self, level: fx.Level, text: str) -> None:
-        self._show(fx.Notice(level, text))
-
-    def _send(self, command: fx.Command) -> str:
-        sent = self._connection.send(command)
-        self._do(sent)
-        return sent.event_id
+    def _do(self, *effects: fx.Effect) -> None:
+        self._out += effects
 
     def _stop(self, exit_code: ExitCode) -> None:
         self._is_stopped = True

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core import notices, server_errors
+from rtchat.core.errors import Problem
 from rtchat.core.question import Question
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
-from rtchat.core.signals import notice, report
+from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
@@ -130,13 +131,12 @@ class Turn:
             play = audio.play(event)
         except FormatError as error:
             self.is_silenced = True
-            message = f"the audio of the reply is {error} instead of PCM, and is not played"
-            self.problem = Problem(ExitCode.REPLY, message, "choose another model or server")
+            self.problem = server_errors.not_pcm(str(error))
             return [report(self.problem)]
         except ValueError as error:
             level: fx.Level = "detail" if self.bad_audio_reported else "warning"
             self.bad_audio_reported = True
-            return [notice(level, str(error))]
+            return [notices.invalid_audio(str(error), level)]
         if audio.parts > self._limits.parts:
             self.reply.exceeded = "parts"
         if play is None:

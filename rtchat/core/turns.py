@@ -1,11 +1,11 @@
 """Turns: a question, the replies to it, and the calls between them, one turn at a time.
 
-`Replies` handles the pending reply, `Turns` the rest: what is sent, saved and shown.
+`Replies` handles the pending reply, `ToolLoop` the calls, and `Turns` the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
@@ -15,7 +15,7 @@ from rtchat.core.question import Question, add
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, TurnEnded, clear_timers
-from rtchat.core.tool_calls import ToolCallBatch
+from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
 from rtchat.core.values import Status
 
@@ -23,8 +23,9 @@ from rtchat.core.values import Status
 class Turns:
     """One turn after another."""
 
-    def __init__(self, shared: SharedState, replies: Replies) -> None:
+    def __init__(self, shared: SharedState, replies: Replies, tool_loop: ToolLoop) -> None:
         self._replies = replies
+        self._tool_loop = tool_loop
         self._connection = shared.connection
         self._log = shared.log
         self._options = shared.options
@@ -48,15 +49,13 @@ class Turns:
         return self._connection.is_ready and self._replies.phase is ReplyPhase.IDLE
 
     @property
-    def is_calling(self) -> bool:
-        """Whether the turn is waiting for its calls."""
-        has_calls = self.current is not None and self.current.round is not None
-        return self._connection.is_ready and has_calls
-
-    @property
     def can_be_stopped(self) -> bool:
         """Whether there is a reply, or a wait for one, that the user can stop."""
-        return self._replies.is_due or self._replies.phase is ReplyPhase.LIMITED or self.is_calling
+        return (
+            self._replies.is_due
+            or self._replies.phase is ReplyPhase.LIMITED
+            or self._tool_loop.is_running
+        )
 
     # ----------------------------------------------------------------------------------- beginning
 
@@ -109,58 +108,6 @@ class Turns:
             out += self._stop(Status.FAILED, problem=spent, asks_next=True)
         return out
 
-    # --------------------------------------------------------------------------------------- calls
-
-    def calls_requested(self, event: ev.ReplyEnded) -> list[Output]:
-        """Make the calls of a reply; once all have an answer, another reply is requested."""
-        turn = self.current
-        assert turn is not None
-        if not self._policy.concern(turn.reply.calls):
-            self._calls.leave_open(turn.reply.calls)
-            problem = server_errors.unavailable(call.name for call in turn.reply.calls)
-            return self.end(Status.INCOMPLETE, "tool_calls", problem, event)
-        if not turn.may_call:
-            turn.reply.exceeded = "max_tool_rounds"
-            return self._replies.cut_off(turn, event)
-        return self._make_calls(turn)
-
-    def _make_calls(self, turn: Turn) -> list[Output]:
-        out = self._replies.finish(turn)
-        out += turn.release()
-        out += self._audio.finish()
-        reply, audio = turn.reply, b"".join(turn.audio)
-        model = self._connection.model
-        out += self._log.called(turn.question, reply.text, reply.calls, model, audio)
-        self._calls.note(reply.calls)
-        turn.begin_round(self._policy)
-        return [*out, *self.step(ToolCallBatch.begin)]
-
-    def step(self, step: Callable[[ToolCallBatch], list[fx.Effect]]) -> list[Output]:
-        """Apply a step to the current calls; once all have answers, send these to the server."""
-        turn = self.current
-        if turn is None or turn.round is None:
-            return []
-        out: list[Output] = [*step(turn.round)]
-        return [*out, *self.go_on()] if self._connection.is_ready else out
-
-    def go_on(self) -> list[Output]:
-        """Continue the turn in a session that is ready: request a reply, or handle its calls."""
-        turn = self.current
-        assert turn is not None
-        if turn.round is None:
-            return self._replies.ask()
-        if not turn.round.is_done:
-            return []
-        is_last = turn.round.is_last
-        return [*self._answer_calls(turn), *self._replies.ask(may_call=not is_last)]
-
-    def _answer_calls(self, turn: Turn) -> list[Output]:
-        answers = turn.end_round()
-        out: list[Output] = [*self._log.answered(turn.question, answers, self._connection.model)]
-        if self._connection.is_ready:  # otherwise the next session receives them with all items
-            out += [self._connection.send(fx.AddItem(answer)) for answer in answers]
-        return out
-
     # -------------------------------------------------------------------------------------- ending
 
     def end(
@@ -182,9 +129,7 @@ class Turns:
         out += self._replies.finish(turn)
         if turn.saving:
             out.append(fx.ClearTimer(ev.Timer.SAVE))
-        if turn.round is not None:
-            out += turn.round.stop()
-            out += self._answer_calls(turn)
+        out += self._tool_loop.stop(turn)
         out += turn.release()
         out += self._audio.finish()
         if status is Status.COMPLETED:
@@ -237,7 +182,7 @@ class Turns:
         """Stop the turn, as the program ends."""
         if self._replies.is_due:
             return self._stop(Status.CANCELLED, "client_cancelled", asks_next=False)
-        return self.drop() if self.is_calling else []
+        return self.drop() if self._tool_loop.is_running else []
 
     def question_refused(self, error: ev.ServerProblem) -> list[Output]:
         """Stop the turn, as the server refused its question: the reply would answer something

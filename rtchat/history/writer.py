@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from rtchat.core.errors import OutputError
 from rtchat.core.values import Entry, StoredConversation
-from rtchat.history.store import HistoryBusyError, Store
+from rtchat.history.database import HistoryBusyError
+from rtchat.history.store import Store
 from rtchat.system.worker import Worker
 
 T = TypeVar("T")

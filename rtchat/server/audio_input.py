@@ -140,6 +140,11 @@ class AudioInput:
         if self._turns is None:
             self._speech_item_id = ""
 
+    def clear(self) -> None:
+        """Drop all audio, and refuse more."""
+        self._detector = "This session has ended"
+        self._awaiting.clear()
+
     # ---------------------------------------------------------------------------------- the buffer
 
     def execute(self, command: AppendAudio | CommitAudio | ClearAudio) -> Iterator[Step]:

@@ -29,13 +29,8 @@ from rtchat.server.audio_input import Transcribe
 from rtchat.server.engine import Answer, CloseConnection, Engine, Finish, limited
 from rtchat.server.handshake import FRAGMENT, ClientConnection, offered
 from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits, return_memory
-from rtchat.server.protocol import (
-    SESSION_SECONDS,
-    Output,
-    ProtocolSession,
-    StartResponse,
-    StopResponse,
-)
+from rtchat.server.outputs import Output, StartResponse, StopResponse
+from rtchat.server.protocol import SESSION_SECONDS, ProtocolSession
 from rtchat.server.response import Speak
 from rtchat.server.voice import Voice
 

@@ -50,6 +50,13 @@ class Items:
     def last_id(self) -> str | None:
         return self._items[-1].id if self._items else None
 
+    def clear(self) -> None:
+        """Drop all items."""
+        self._items.clear()
+        self._ids.clear()
+        self._spoken.clear()
+        self.size = 0
+
     def append(self, item: Item) -> str | None:
         """Add an item at the end. Returns the id of the item before it."""
         previous = self.last_id

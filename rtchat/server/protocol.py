@@ -8,67 +8,39 @@ tests need no socket.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeAlias, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.text import compact_json
-from rtchat.core.values import Dialect, Item, JsonObject, Message, Options, OtherItem, Status, value
-from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, as_text, check_formats
+from rtchat.core.values import Dialect, Item, Message, Options, Status, value
+from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, check_formats
 from rtchat.server.audio_input import Step as AudioStep
-from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput
+from rtchat.server.engine import CallPiece, Engine, Finish
 from rtchat.server.images import check_images
 from rtchat.server.items import InvalidItemError, Items, complete
 from rtchat.server.limits import MB, MemoryBudget, ServerLimits, size_of
-from rtchat.server.response import BuildStep, ResponseBuilder, Speak
+from rtchat.server.outputs import EventEncoder, Output
+from rtchat.server.responses import Responses
+from rtchat.server.session_config import SessionConfig
 from rtchat.server.voice import Voice
 from rtchat.wire.beta import param_to_beta
 from rtchat.wire.client_events import (
-    ITEM_REFERENCE,
     ClientRequest,
     Request,
     decode_command,
-    merge_options,
-    model_asked,
     read_reply,
     read_request,
-    read_tools,
 )
-from rtchat.wire.fields import Fields
-from rtchat.wire.server_events import encode_event
-from rtchat.wire.session_object import write_session, write_transcription
+from rtchat.wire.server_events import ServerMessage
 
-_NOTHING = Options()
 _DEFAULTS = ServerLimits()
 SESSION_SECONDS = 3600
 """The maximum length of a session."""
-MAX_RESPONSES = 32
-"""The maximum number of concurrent responses of a client. All but one are out of band."""
 MAX_ITEMS = 10_000
 """The maximum number of items in a conversation. Each response reads all of them."""
 NO_VOICE = "This server does not support audio"
 """The default reason for refusing audio."""
-
-
-@value
-class StartResponse:
-    """Pass the pieces of this answer to `add_piece` and `finish` as they arrive."""
-
-    response_id: str
-    answer: Answer
-
-
-@value
-class StopResponse:
-    """This response has ended: stop its engine and its voice."""
-
-    response_id: str
-
-
-Output: TypeAlias = str | StartResponse | Speak | Transcribe | StopResponse
-"""A frame to send, or an action for an engine or a voice."""
 
 
 @value
@@ -77,14 +49,6 @@ class Decoded:
 
     command: ClientRequest | ev.ServerProblem
     event_id: str = ""
-
-
-@dataclass
-class _Waiting:
-    """A response that starts as soon as these items have their transcripts."""
-
-    prompt: ModelInput
-    awaiting_transcript: set[str]
 
 
 class ProtocolSession:
@@ -111,35 +75,45 @@ class ProtocolSession:
     ) -> None:
         self._limits = limits
         self._budget = budget or MemoryBudget(limits.total_bytes)
-        self._engine = engine
         self._new_id = new_id
-        self._voice = voice
-        self._model = model or engine.model
         self._dialect = dialect
         self._transcribes = transcribes
-        self._options = Options(None if transcribes else engine.instructions)
-        self._options_size = size_of(self._options)
-        self._session_id = new_id("sess")
-        self._id = new_id("conv")
-        self._expires_at = int(now + seconds)
+        self._encoder = EventEncoder(dialect, new_id)
+        self._config = SessionConfig(
+            new_id("sess"),
+            int(now + seconds),
+            model or engine.model,
+            dialect,
+            Options(None if transcribes else engine.instructions),
+            transcribes=transcribes,
+        )
+        conversation_id = new_id("conv")
         self._items = Items()
-        self._responses: dict[str, ResponseBuilder] = {}
-        self._waiting: dict[str, _Waiting] = {}
-        """By the id of the response."""
+        self._audio_input = AudioInput(voice, self._items, new_id, self._config.session_object())
+        self._responses = Responses(
+            conversation_id,
+            engine=engine,
+            voice=voice,
+            items=self._items,
+            audio_input=self._audio_input,
+            config=self._config,
+            encoder=self._encoder,
+            new_id=new_id,
+            allow_image_urls=limits.image_urls,
+        )
         self._turns: dict[str, bool | None] = {}
         """Turns that wait for a response, by item id: whether the transcript has words, or None if
         there is no transcript yet."""
-        self._audio_input = AudioInput(voice, self._items, new_id, self._session())
 
     def open(self) -> list[Output]:
         """The first frames for the client."""
-        return [*self._write([self._session_event(ev.SessionCreated)])]
+        return self._write(self._config.event(ev.SessionCreated))
 
     @property
     def held(self) -> int:
         """The approximate size of the items, audio and responses in memory, in bytes."""
-        responses = sum(response.size for response in self._responses.values())
-        return self._items.size + self._options_size + self._audio_input.size + responses
+        parts = (self._items, self._config, self._audio_input, self._responses)
+        return sum(part.size for part in parts)
 
     @property
     def untranscribed_bytes(self) -> int:
@@ -148,12 +122,10 @@ class ProtocolSession:
 
     def release(self) -> None:
         """Free the memory of the session after the client has disconnected."""
-        self._items = Items()
-        self._options = _NOTHING
-        self._options_size = 0
+        self._items.clear()
+        self._config.clear()
+        self._audio_input.clear()
         self._responses.clear()
-        self._waiting.clear()
-        self._audio_input = AudioInput(NO_VOICE, self._items, self._new_id, {})
 
     def receive(self, frame: str | bytes) -> Sequence[Output]:
         """Handle a frame from the client. Never raises."""
@@ -183,35 +155,31 @@ class ProtocolSession:
 
     def refuse(self, problem: ev.ServerProblem) -> list[Output]:
         """The frames of an `error` event."""
-        return [*self._write([problem])]
+        return self._write(problem)
 
     def add_piece(self, response_id: str, piece: str | CallPiece) -> list[Output]:
         """Add a piece to a response. Does nothing if the response has ended."""
-        outputs = self._extend(response_id, lambda response: response.add(piece))
+        outputs = self._responses.add_piece(response_id, piece)
         if response_id in self._responses and self.held > self._limits.session_bytes:
             failed = Finish(Status.FAILED, code=_TOO_LARGE, message=self._too_large())
-            outputs += self._extend(response_id, lambda response: response.abort(failed))
-            outputs.append(StopResponse(response_id))
+            outputs += self._responses.abort(response_id, failed)
         return outputs
 
     def finish(self, response_id: str, finish: Finish) -> list[Output]:
         """End a response. Does nothing if it has already ended."""
-        return self._extend(response_id, lambda response: response.end(finish))
+        return self._responses.finish(response_id, finish)
 
     def add_audio(self, response_id: str, audio: bytes) -> list[Output]:
         """Add audio of a `Speak`."""
-        return self._extend(response_id, lambda response: response.add_audio(audio))
+        return self._responses.add_audio(response_id, audio)
 
     def end_speech(self, response_id: str, failure: str = "") -> list[Output]:
         """End a `Speak`, or fail it if `failure` is not empty."""
-        if not failure:
-            return self._extend(response_id, ResponseBuilder.end_speech)
-        outputs = self._extend(response_id, lambda response: response.abort(_failed(failure)))
-        return [*outputs, StopResponse(response_id)] if outputs else []
+        return self._responses.end_speech(response_id, failure)
 
     def add_transcript(self, item_id: str, piece: str) -> list[Output]:
         """Add a piece of transcript to a `Transcribe`."""
-        return [*self._write(self._audio_input.add_transcript(item_id, piece))]
+        return self._write(*self._audio_input.add_transcript(item_id, piece))
 
     def end_transcript(self, item_id: str, failure: str = "") -> list[Output]:
         """End a `Transcribe`, or fail it if `failure` is not empty."""
@@ -220,20 +188,8 @@ class ProtocolSession:
             del self._turns[item_id]
             outputs += self._respond()
         item, events = self._audio_input.end_transcript(item_id, failure)
-        outputs += self._write(events)
-        for response_id, waiting in [*self._waiting.items()]:
-            if item_id not in waiting.awaiting_transcript:
-                continue
-            waiting.awaiting_transcript.remove(item_id)
-            items = tuple(
-                item if existing.id == item_id else existing for existing in waiting.prompt.items
-            )
-            waiting.prompt = replace(waiting.prompt, items=items)
-            if failure:
-                outputs += self.finish(response_id, _failed(failure))
-            elif not waiting.awaiting_transcript:
-                del self._waiting[response_id]
-                outputs += self._start_late(response_id, waiting.prompt)
+        outputs += self._write(*events)
+        outputs += self._responses.end_transcript(item, failure)
         if item_id in self._turns:
             self._turns[item_id] = self._has_words(item)
             outputs += self._answer_turns()
@@ -256,18 +212,6 @@ class ProtocolSession:
         has_words = any(self._turns.pop(item_id) for item_id in answered)
         return self._respond() if has_words else []
 
-    def _extend(
-        self, response_id: str, step: Callable[[ResponseBuilder], Iterable[BuildStep]]
-    ) -> list[Output]:
-        response = self._responses.get(response_id)
-        if response is None:
-            return []
-        outputs = [*self._write(step(response), response.options)]
-        if response.is_over:
-            del self._responses[response_id]
-            self._waiting.pop(response_id, None)
-        return outputs
-
     # ------------------------------------------------------------------------------------ commands
 
     def _execute(self, command: ClientRequest) -> Iterable[Output]:
@@ -279,15 +223,15 @@ class ProtocolSession:
             case fx.CreateResponse(options):
                 return self._create_response(read_reply(options))
             case fx.Cancel(response_id):
-                return self._cancel(response_id)
+                return self._responses.cancel(response_id)
             case fx.Retrieve(item_id):
-                return self._write([ev.ItemRetrieved(self._items.find(item_id, "retrieve"))])
+                return self._write(ev.ItemRetrieved(self._items.find(item_id, "retrieve")))
             case fx.Delete(item_id):
                 self._items.delete(item_id)
-                return self._write([ev.ItemDeleted(item_id)])
+                return self._write(ev.ItemDeleted(item_id))
             case fx.Truncate(item_id, index, end):
                 self._items.truncate(item_id, index, end)
-                return self._write([ev.ItemTruncated(item_id, index, end)])
+                return self._write(ev.ItemTruncated(item_id, index, end))
             case fx.AppendAudio(audio):
                 self._check_room(len(audio))
                 return self._handle_audio(self._audio_input.execute(command))
@@ -309,19 +253,12 @@ class ProtocolSession:
         return f"Session too large: the limit is {limit} MB. Delete items or start a new session."
 
     def _configure(self, options: Options) -> Iterator[Output]:
-        model = model_asked(options)
-        # Accept an alias of a dated model, as in the example of OpenAI's own client.
-        if model is not None and not f"{self._model}-".startswith(f"{model}-"):
-            message = f"Cannot update the model of a session: it is '{self._model}'."
-            raise InvalidItemError("invalid_value", message, "session.model")
+        self._config.check_model(options)
         check_formats(options, "session")
         self._check_room(size_of(options))
-        if options.instructions == "":  # as with OpenAI's server, empty means unchanged
-            options = replace(options, instructions=None)
-        self._options = merge_options(self._options, options)
-        self._options_size = size_of(self._options)
-        self._audio_input.configure(self._session())
-        yield from self._write([self._session_event(ev.SessionUpdated)])
+        self._config.update(options)
+        self._audio_input.configure(self._config.session_object())
+        yield from self._write(self._config.event(ev.SessionUpdated))
         yield from self._answer_turns()
 
     def _add_item(self, item: Item, previous: str | None) -> Iterator[Output]:
@@ -336,7 +273,7 @@ class ProtocolSession:
             raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
         item, audio = self._audio_input.split_audio(item, "item")
         before = self._items.insert(item, previous)
-        yield from self._write([ev.ItemAdded(item, before), ev.ItemDone(item, before)])
+        yield from self._write(ev.ItemAdded(item, before), ev.ItemDone(item, before))
         if audio:
             yield self._audio_input.start_transcription(item, audio)
 
@@ -349,176 +286,29 @@ class ProtocolSession:
                 case TurnOver(item_id):
                     self._turns[item_id] = None
                 case _:
-                    yield from self._write([step])
-            active = self._active()
+                    yield from self._write(step)
+            active = self._responses.active
             if isinstance(step, ev.SpeechStarted) and self._audio_input.interrupts and active:
-                yield from self._abort(active, "turn_detected")
+                cancelled = Finish(Status.CANCELLED, "turn_detected")
+                yield from self._responses.abort(active.id, cancelled)
         yield from self._answer_turns()
+
+    def _create_response(self, request: Request) -> list[Output]:
+        self._responses.check(request)
+        self._check_room(size_of(request))
+        outputs = [*self._responses.create(request)]
+        if not request.out_of_band:
+            self._turns.clear()  # this response answers all of them
+        return outputs
 
     def _respond(self) -> list[Output]:
         try:
-            return [
-                *self._create_response(Request(out_of_band=False, input=None, options=_NOTHING))
-            ]
+            return self._create_response(Request(out_of_band=False, input=None, options=Options()))
         except InvalidItemError as refused:
             return self.refuse(refused.problem)
 
-    # ----------------------------------------------------------------------------------- responses
-
-    def _create_response(self, request: Request) -> Iterator[Output]:
-        active = self._active()
-        if active is not None and not request.out_of_band:
-            message = f"Conversation already has an active response: {active.id}."
-            raise InvalidItemError("conversation_already_has_active_response", message)
-        if len(self._responses) >= MAX_RESPONSES:
-            message = f"Too many active responses: the limit is {MAX_RESPONSES}."
-            raise InvalidItemError("too_many_active_responses", message)
-        check_formats(request.options, "response")
-        self._check_room(size_of(request))
-        options = self._response_options(request)
-        prompt, audio = self._prompt(request, options)
-        awaiting_transcript = {item.id for item in prompt.items} & {
-            *self._audio_input.awaiting_transcript,
-            *audio,
-        }
-        response = ResponseBuilder(
-            self._new_id("resp"),
-            options,
-            None if request.out_of_band else self._id,
-            self._items,
-            self._new_id,
-        )
-        response.size += size_of(request.input)
-        voice = self._voice if options.modality == "audio" else None
-        answer: Answer | None = None
-        if not awaiting_transcript and not isinstance(voice, str):
-            answered = self._engine.answer(self._with_transcripts(prompt))
-            if isinstance(answered, ev.ServerProblem):
-                raise InvalidItemError(
-                    answered.code, answered.message, answered.param, answered.kind
-                )
-            answer = answered
-        self._responses[response.id] = response
-        if not request.out_of_band:
-            self._turns.clear()  # this response answers all of them
-        yield from self._write([ev.ReplyStarted(response.id, response.conversation_id)], options)
-        if isinstance(voice, str):
-            yield from self.finish(response.id, _no_voice(voice))
-        elif answer is not None:
-            yield StartResponse(response.id, answer)
-        else:
-            self._waiting[response.id] = _Waiting(prompt, awaiting_transcript)
-            for item in prompt.items:
-                if item.id in audio:
-                    yield self._audio_input.start_transcription(item, audio[item.id])
-
-    def _response_options(self, request: Request) -> Options:
-        # A response object contains only its own settings and the audio format and voice, not the
-        # session's tools or truncation.
-        output = Fields(self._session(), []).fields("audio").fields("output").data
-        format_and_voice = {"format": output["format"], "voice": output["voice"]}
-        modality = self._options.modality or "audio"
-        session = replace(
-            self._options, modality=modality, other={"audio": {"output": format_and_voice}}
-        )
-        return merge_options(session, request.options)
-
-    def _prompt(self, request: Request, options: Options) -> tuple[ModelInput, dict[str, bytes]]:
-        """The prompt, and the audio to transcribe first, by item id."""
-        items = [*self._items]
-        audio: dict[str, bytes] = {}
-        if request.input is not None:
-            items = []
-            for index, item in enumerate(request.input):
-                existing = self._resolve(item)
-                path = f"response.input[{index}]"
-                if existing is item:
-                    check_images(item, path, allow_urls=self._limits.image_urls)
-                read, audio_data = self._audio_input.split_audio(existing, path)
-                # The id may also be that of another item in the conversation.
-                if audio_data or (existing is item and item.id):
-                    read = complete(read, self._new_id("item"))
-                if audio_data:
-                    audio[read.id] = audio_data
-                items.append(read)
-        limit = options.max_output_tokens
-        prompt = ModelInput(
-            options.instructions or self._engine.instructions,
-            tuple(items),
-            limit if isinstance(limit, int) else None,
-            read_tools(merge_options(self._options, request.options)),
-            options.modality == "audio",
-        )
-        return prompt, audio
-
-    def _with_transcripts(self, prompt: ModelInput) -> ModelInput:
-        """The prompt with all audio replaced by transcripts, for engines that read text."""
-        if isinstance(self._voice, str):
-            return prompt
-        return replace(prompt, items=tuple(as_text(item) for item in prompt.items))
-
-    def _start_late(self, response_id: str, prompt: ModelInput) -> list[Output]:
-        answered = self._engine.answer(self._with_transcripts(prompt))
-        if isinstance(answered, ev.ServerProblem):
-            finish = Finish(Status.FAILED, code=answered.code, message=answered.message)
-            return self.finish(response_id, finish)
-        return [StartResponse(response_id, answered)]
-
-    def _resolve(self, item: Item) -> Item:
-        if isinstance(item, OtherItem) and item.type == ITEM_REFERENCE:
-            return self._items.find(item.id, "reference")
-        return item
-
-    def _active(self) -> ResponseBuilder | None:
-        responses = self._responses.values()
-        return next((response for response in responses if not response.is_out_of_band), None)
-
-    def _cancel(self, response_id: str) -> Iterator[Output]:
-        response = self._responses.get(response_id) if response_id else self._active()
-        if response is None:
-            message = "Cancellation failed: no active response found."
-            raise InvalidItemError("response_cancel_not_active", message)
-        return self._abort(response, "client_cancelled")
-
-    def _abort(self, response: ResponseBuilder, reason: str) -> Iterator[Output]:
-        yield from self._extend(
-            response.id, lambda response: response.abort(Finish(Status.CANCELLED, reason))
-        )
-        yield StopResponse(response.id)
-
-    # ------------------------------------------------------------------------------------- writing
-
-    def _session(self) -> JsonObject:
-        write = (
-            write_transcription if self._transcribes else partial(write_session, model=self._model)
-        )
-        return write(
-            session_id=self._session_id, expires_at=self._expires_at, options=self._options
-        )
-
-    def _session_event(
-        self, make: type[ev.SessionCreated | ev.SessionUpdated]
-    ) -> ev.SessionCreated | ev.SessionUpdated:
-        model = "" if self._transcribes else self._model
-        return make(self._session_id, model, self._dialect, self._expires_at, self._session())
-
-    def _write(self, steps: Iterable[BuildStep], options: Options = _NOTHING) -> Iterator[Output]:
-        for step in steps:
-            if isinstance(step, Speak):
-                yield step
-                continue
-            data = encode_event(step, self._new_id("event"), self._dialect, options)
-            if data is not None:
-                yield compact_json(data)
+    def _write(self, *events: ServerMessage) -> list[Output]:
+        return [*self._encoder.encode(events)]
 
 
 _TOO_LARGE = "session_too_large"
-
-
-def _no_voice(why: str) -> Finish:
-    message = f"{why}. Use output modality 'text' instead."
-    return Finish(Status.FAILED, code="audio_not_supported", message=message)
-
-
-def _failed(why: str) -> Finish:
-    return Finish(Status.FAILED, code="server_error", message=why)

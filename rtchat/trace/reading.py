@@ -91,7 +91,7 @@ def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
             if recorded.direction == "local":
                 _ = recorded.event
         except (ValueError, RecursionError) as error:
-            why = f"has an event that this rtchat does not know ({error})"
+            why = f"has an event that this version of rtchat does not support ({error})"
             raise _invalid_line(name, number, why) from error
         events.append(recorded)
     if not (version or events):
@@ -124,8 +124,8 @@ def _read_version(header: JsonObject, name: str) -> str:
     form = header.get("format")
     if type(form) is not int or not 1 <= form <= FORMAT:
         raise UsageError(
-            f"the trace {name} has a format that this rtchat does not know ({form})",
-            hint="use the rtchat that made it, or a newer one",
+            f"the trace {name} has a format that this version of rtchat does not support ({form})",
+            hint="use the version that recorded it, or a newer one",
         )
     return str(header["rtchat"])
 
@@ -139,9 +139,9 @@ def _parse_line(number: int, line: JsonObject, name: str, before: Sequence[Recor
     if not isinstance(data, dict | str):
         raise _invalid_line(name, number, "has no event")
     if at is not None and (isinstance(at, bool) or not isinstance(at, int | float)):
-        raise _invalid_line(name, number, "has a time that is no number")
+        raise _invalid_line(name, number, "has a time that is not a number")
     if not _are_lengths(left_out):
-        raise _invalid_line(name, number, "does not say what was left out")
+        raise _invalid_line(name, number, "has an invalid left_out field")
     if at is not None:  # times never decrease; NaN, infinity and huge values become 0
         last = before[-1].time if before else 0.0
         at = float(at) if 0.0 <= at < 1e9 else 0.0

@@ -108,7 +108,7 @@ class Trace:
         self._worker.do(self._close)
         if not self._worker.close(_CLOSE_TIMEOUT):
             unfinished = f"not finished after {_CLOSE_TIMEOUT:g} s"
-            self._fail("nothing reads it" if self._descriptor < 0 else unfinished)
+            self._fail("no program reads it" if self._descriptor < 0 else unfinished)
 
     def _write(self, line: JsonObject, limit: int | None = None) -> bool:
         """Write a line unless it exceeds `limit` bytes; return False if it does."""
@@ -124,7 +124,7 @@ class Trace:
             is_too_slow = self._waiting > _MAX_WAITING
             self._waiting += len(text)
         if is_too_slow:
-            self._fail(f"it is too slow: {_MAX_WAITING >> 20} MB are waiting")
+            self._fail(f"the file is too slow, {_MAX_WAITING >> 20} MB are waiting")
         else:
             self._worker.do(partial(self._write_line, text))
         return True

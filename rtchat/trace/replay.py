@@ -175,11 +175,12 @@ class Replay:
         while self._frames and self._frames[0].is_live and self._frames[0].event_id != event_id:
             self._frames.popleft()
         if not self._frames:
-            self._diverge(recorded.line, f"sent {kind}: this version sends nothing here")
+            self._diverge(recorded.line, f"sent {kind}, but this version sends nothing here")
             return
         ours = self._frames.popleft()
         if ours.data.get("type") != kind:
-            self._diverge(recorded.line, f"sent {kind}: this version sends {ours.data.get('type')}")
+            sends = ours.data.get("type")
+            self._diverge(recorded.line, f"sent {kind}, but this version sends {sends}")
             return
         data, left_out = without_media(ours.data) if recorded.left_out else (ours.data, {})
         difference = first_difference(recorded.data, data)
@@ -190,13 +191,13 @@ class Replay:
     def _diverge(self, line: int, text: str) -> None:
         """Report a difference, and stop comparing: the following events would all differ."""
         self._is_comparable = False
-        text = f"{text}; what follows is not compared"
+        text = f"{text}; the rest is not compared"
         self.findings.differences.append((line, text))
 
     def _compare_end(self, line: int, end: JsonObject) -> None:
         if self._stopped != end.get("exit"):
-            now = "goes on" if self._stopped is None else f"ends with {self._stopped.value}"
-            text = f"the program ended with {end.get('exit')}: this version {now}"
+            now = "continues" if self._stopped is None else f"ends with {self._stopped.value}"
+            text = f"the program ended with {end.get('exit')}, but this version {now}"
             self.findings.differences.append((line, text))
         unsent = end.get("unsent")
         live = sum(frame.is_live for frame in self._frames)
@@ -204,7 +205,7 @@ class Replay:
             isinstance(unsent, int) and 0 <= len(self._frames) - unsent <= live
         ):
             kinds = ", ".join(str(frame.data.get("type")) for frame in self._frames)
-            text = f"not sent at the end: {unsent} events, with this version {kinds or 'none'}"
+            text = f"events not sent at the end: {unsent}, but with this version {kinds or 'none'}"
             self.findings.differences.append((line, text))
 
 

@@ -149,7 +149,9 @@ class WireReplay:
         command = read_sent(data)
         if command is None:
             kind = data.get("type")
-            self.findings.differences.append((line, f"sent {kind}: no event of the API"))
+            self.findings.differences.append(
+                (line, f"sent {kind}, which is not an event of the API")
+            )
             return
         self._recorded_commands[str(data.get("event_id", ""))] = type(command)
         match command:

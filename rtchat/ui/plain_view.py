@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import BinaryIO, TextIO, assert_never
 
 from rtchat.core import effects as fx
-from rtchat.core.errors import Problem, error_lines
+from rtchat.core.errors import Problem, error_lines, hint_line
 from rtchat.core.text import visible
 from rtchat.ui import messages
 
@@ -83,21 +83,22 @@ class StatusWriter:
         self._info(text)
 
     def _ended(self, over: fx.ReplyOver) -> None:
+        ending = messages.ending(over)
         if over.problem is None:
-            self._info(messages.ending(over))
-        elif over.problem != self._last_error:  # the same problem may end every queued question
+            self._info(ending)
+        elif ending and over.problem != self._last_error:  # it may end every queued question
             self._last_error = over.problem
-            self._error(messages.ending(over), over.problem.hint)
+            self._error(ending, over.problem.hint)
         self._info(messages.stats(over))
 
     def _notice(self, notice: fx.Notice) -> None:
-        match notice.level:
-            case "detail":
-                self._detail(notice.text)
-            case "info":
-                self._info(notice.text)
-            case "warning" | "error":
-                self._error(notice.text, notice.hint)
+        if notice.level in ("warning", "error"):
+            self._error(notice.text, notice.hint)
+            return
+        show = self._detail if notice.level == "detail" else self._info
+        show(notice.text)
+        if notice.hint:
+            show(hint_line(notice.hint))
 
     def _error(self, message: str, hint: str) -> None:
         self._line(error_lines(message, hint))

@@ -26,7 +26,10 @@ _TYPES_TO_GA = {
     "transcription_session.created": "session.created",
     "transcription_session.updated": "session.updated",
 }
-_TYPES_TO_BETA = {ga: beta for beta, ga in _TYPES_TO_GA.items() if not beta.startswith("trans")}
+"""Every other name for a GA type. If a type has several, the first is the one that is sent."""
+_TYPES_TO_BETA = {
+    ga: beta for beta, ga in reversed(_TYPES_TO_GA.items()) if not beta.startswith("transcription_")
+}
 _SESSION_TYPES = {"session.update": "realtime", "transcription_session.update": "transcription"}
 _TRANSLATED = {
     *_TYPES_TO_GA,

@@ -1,0 +1,198 @@
+"""The settings of `rtchat serve`, which only its options set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtchat.config import parsers
+from rtchat.config.table import Group, Setting
+
+_SERVER = Group("Server", ("serve",))
+_UPSTREAM = Group("Upstream", ("serve",))
+_ACCESS = Group("Access", ("serve",))
+_LIMIT = Group("Limit", ("serve",))
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """The settings of a server. Times are in seconds."""
+
+    host: Setting[str] = Setting(
+        _SERVER,
+        parsers.text,
+        "127.0.0.1",
+        "The address to listen on.",
+        option="--host",
+        in_file=False,
+    )
+    port: Setting[int] = Setting(
+        _SERVER,
+        parsers.port,
+        8765,
+        "The port; 0 means any free port.",
+        option="--port",
+        in_file=False,
+    )
+    engine: Setting[str | None] = Setting(
+        _SERVER,
+        parsers.text,
+        None,
+        "What answers; the default is local.",
+        option="--engine",
+        metavar="local|echo|script:FILE|upstream",
+        in_file=False,
+    )
+    gguf: Setting[Path | None] = Setting(
+        _SERVER,
+        parsers.path,
+        None,
+        "A model file for the local engine.",
+        option="--gguf",
+        in_file=False,
+    )
+    grace: Setting[float] = Setting(
+        _SERVER,
+        parsers.duration,
+        2.0,
+        "How long responses may continue after SIGTERM.",
+        option="--grace",
+        metavar="SECONDS",
+        in_file=False,
+    )
+    upstream: Setting[str | None] = Setting(
+        _UPSTREAM,
+        parsers.text,
+        None,
+        "A chat completions server that answers: http://host/v1.",
+        option="--upstream",
+        metavar="URL",
+        in_file=False,
+    )
+    upstream_model: Setting[str | None] = Setting(
+        _UPSTREAM,
+        parsers.text,
+        None,
+        "The model that it uses.",
+        option="--upstream-model",
+        metavar="NAME",
+        in_file=False,
+    )
+    upstream_key_file: Setting[Path | None] = Setting(
+        _UPSTREAM,
+        parsers.path,
+        None,
+        "The file with its key; the variable RTCHAT_UPSTREAM_KEY can contain it instead.",
+        option="--upstream-key-file",
+        in_file=False,
+    )
+    insecure: Setting[bool] = Setting(
+        _UPSTREAM,
+        parsers.switch,
+        False,
+        "Allow sending that key over plain http://.",
+        option="--insecure",
+        in_file=False,
+    )
+    allow_image_urls: Setting[bool] = Setting(
+        _UPSTREAM,
+        parsers.switch,
+        False,
+        "Allow clients to have the upstream fetch images from URLs.",
+        option="--allow-image-urls",
+        in_file=False,
+    )
+    upstream_timeout: Setting[float] = Setting(
+        _UPSTREAM,
+        parsers.seconds,
+        300.0,
+        "How long the upstream may send nothing.",
+        option="--upstream-timeout",
+        metavar="SECONDS",
+        in_file=False,
+    )
+    api_key_file: Setting[Path | None] = Setting(
+        _ACCESS,
+        parsers.path,
+        None,
+        "Require the key in this file from clients.",
+        option="--api-key-file",
+        in_file=False,
+    )
+    tls_cert: Setting[Path | None] = Setting(
+        _ACCESS,
+        parsers.path,
+        None,
+        "The TLS certificate, to serve wss://.",
+        option="--tls-cert",
+        in_file=False,
+    )
+    tls_key: Setting[Path | None] = Setting(
+        _ACCESS,
+        parsers.path,
+        None,
+        "The private key of the certificate.",
+        option="--tls-key",
+        in_file=False,
+    )
+    allow_origins: Setting[tuple[str, ...]] = Setting(
+        _ACCESS,
+        parsers.texts,
+        (),
+        "Accept web pages of this origin.",
+        option="--allow-origin",
+        metavar="ORIGIN",
+        in_file=False,
+    )
+    max_sessions: Setting[int] = Setting(
+        _LIMIT,
+        parsers.count,
+        100,
+        "The maximum number of sessions.",
+        option="--max-sessions",
+        in_file=False,
+    )
+    max_session_mb: Setting[int] = Setting(
+        _LIMIT,
+        parsers.count,
+        256,
+        "The maximum memory for the items and audio of a session, in MB.",
+        option="--max-session-mb",
+        metavar="MB",
+        in_file=False,
+    )
+    max_total_mb: Setting[int] = Setting(
+        _LIMIT,
+        parsers.count,
+        1024,
+        "The maximum memory for all sessions together, in MB.",
+        option="--max-total-mb",
+        metavar="MB",
+        in_file=False,
+    )
+    max_events: Setting[int] = Setting(
+        _LIMIT,
+        parsers.count,
+        1000,
+        "The maximum number of events per second from one client.",
+        option="--max-events",
+        in_file=False,
+    )
+    client_timeout: Setting[float] = Setting(
+        _LIMIT,
+        parsers.seconds,
+        40.0,
+        "How long a client may leave pings unanswered or read nothing.",
+        option="--client-timeout",
+        metavar="SECONDS",
+        in_file=False,
+    )
+    response_timeout: Setting[float] = Setting(
+        _LIMIT,
+        parsers.seconds,
+        900.0,
+        "How long a response may take.",
+        option="--response-timeout",
+        metavar="SECONDS",
+        in_file=False,
+    )

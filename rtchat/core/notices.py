@@ -1,0 +1,153 @@
+"""The messages that the core shows itself. Those of problems are in `server_errors`."""
+
+from __future__ import annotations
+
+from rtchat.core import server_errors
+from rtchat.core.effects import Level, Show
+from rtchat.core.signals import notice
+
+# ---------------------------------------------------------------------- questions and conversations
+
+NOTHING_TO_REPEAT = notice("error", "there is no question to ask again")
+TRANSCRIPT_UNKNOWN = notice(
+    "error", "the last question has no transcript, so it cannot be asked again"
+)
+NOTHING_TO_COPY = notice("error", "there is no reply to copy yet")
+CONVERSATION_STARTED = notice("info", "a new conversation")
+CANNOT_RESUME = notice(
+    "error",
+    "another conversation cannot be resumed while a reply is pending",
+    "stop the reply or wait for it, then use /resume",
+)
+
+
+def conversation_resumed(conversation_id: int, title: str) -> Show:
+    """Another conversation was loaded."""
+    return notice("info", f"conversation {conversation_id}: {title}")
+
+
+# ------------------------------------------------------------------------------------- attachments
+
+NOTHING_ATTACHED = "nothing is attached"
+
+
+def attached(name: str, *, shows_command: bool) -> Show:
+    """A file was attached."""
+    hint = " (/detach removes it)" if shows_command else ""
+    return notice("info", f"{name} attached to the next question{hint}")
+
+
+def detached(names: str) -> Show:
+    """Files were detached."""
+    return notice("info", f"detached: {names}")
+
+
+def no_attachment(number: int) -> Show:
+    """No attachment has this number."""
+    return notice("error", f"there is no attachment {number}", "use /attach to list them")
+
+
+# ----------------------------------------------------------------------------------------- options
+
+INSTRUCTIONS_SET = notice("info", "instructions set")
+NO_OPTIONS = "no options are set; use /set KEY VALUE to set one"
+NO_TOOLS = "there are no tools"
+
+
+def option_not_set(name: str) -> Show:
+    """An option that is not set cannot be removed."""
+    return notice("error", f"{name} is not set")
+
+
+def option_set(name: str) -> Show:
+    """An option was set."""
+    return notice("info", f"{name} set")
+
+
+def option_removed(name: str) -> Show:
+    """An option was removed."""
+    return notice("info", f"{name} removed")
+
+
+def model_set(model: str) -> Show:
+    """The model was changed."""
+    return notice("info", f"model {model}")
+
+
+def price_unknown(model: str) -> Show:
+    """The cost of this model is not counted."""
+    return notice("warning", server_errors.no_price(model))
+
+
+# ------------------------------------------------------------------------------------------ server
+
+
+def server_reports(message: str, level: Level = "error") -> Show:
+    """The server reported an error."""
+    return notice(level, f"the server reports: {message}")
+
+
+def ignored_event(kind: str, why: str) -> Show:
+    """An event of the server was ignored; `kind` is its type, if it has one."""
+    return notice("detail", f"ignored {kind or 'a frame'}: {why}")
+
+
+NO_SESSION = notice("error", "the event was not sent because there is no session")
+
+
+def raw_sent(kind: str) -> Show:
+    """An event of the user was sent."""
+    return notice("info", f"sent {kind}")
+
+
+def raw_queued(kind: str) -> Show:
+    """An event of the user waits for the end of a reply."""
+    return notice("info", f"{kind} will be sent after this reply")
+
+
+def raw_done(kind: str, item_id: str, text: str) -> Show:
+    """The server carried out an event of the user; `text` is that of its item, if there is one."""
+    done = " ".join(filter(None, ("done:", kind, item_id)))
+    return notice("info", f"{done}: {text}" if text else done)
+
+
+def raw_refused(kind: str, message: str) -> Show:
+    """The server refused an event of the user."""
+    return notice("error", f"the server refused {kind}: {message}")
+
+
+# --------------------------------------------------------------------------------- speech and audio
+
+MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to use it again")
+NO_MICROPHONE = notice(
+    "error", "rtchat was started without a microphone", "start it with rtchat talk --voice"
+)
+NOTHING_RECORDED = notice(
+    "info",
+    "nothing was recorded",
+    "press Ctrl-T to start speaking, and again to send",
+)
+RECORDING_DISCARDED = notice("info", "the recording was discarded")
+IGNORED_TURN = notice("detail", "ignored a turn that the server began without audio")
+
+
+def transcription_failed(message: str, level: Level = "error") -> Show:
+    """The server could not transcribe speech."""
+    return notice(level, f"the transcription failed: {message}")
+
+
+def invalid_audio(why: str, level: Level) -> Show:
+    """Audio of the reply could not be decoded."""
+    return notice(level, f"ignored audio of the reply that is not valid base64 ({why})")
+
+
+# ------------------------------------------------------------------------------------------- tools
+
+
+def call_not_allowed(name: str) -> Show:
+    """A call was refused because nobody could be asked."""
+    return notice(
+        "warning",
+        f"{name} was not run because it is not allowed",
+        f"use --allow-tool {name} to allow it",
+    )

@@ -1,0 +1,64 @@
+"""The turns of a transcription without a transcript yet.
+
+Servers may transcribe several turns at the same time. The transcripts are shown in the order of the
+turns, so later ones wait for the first, but not for ever.
+"""
+
+from __future__ import annotations
+
+from rtchat.core.effects import ClearTimer, SetTimer
+from rtchat.core.events import Timer
+
+LATE = 10.0
+"""Seconds that later turns wait for the transcript of an earlier one, to be shown in order."""
+
+
+class PendingTranscripts:
+    """The turns, in order, each with its audio."""
+
+    def __init__(self) -> None:
+        self._audio: dict[str, bytes] = {}
+        """The audio of each turn, by item id."""
+        self._first = ""
+        """The id of the first turn, for which the others wait."""
+        self._skipped: set[str] = set()
+        """The ids of the turns that are no longer waited for."""
+
+    def __bool__(self) -> bool:
+        return bool(self._audio)
+
+    def add(self, item_id: str, audio: bytes) -> list[SetTimer | ClearTimer]:
+        """Wait for the transcript of another turn."""
+        self._audio[item_id] = audio
+        return self._wait()
+
+    def remove(self, item_id: str) -> list[SetTimer | ClearTimer]:
+        """The transcript of a turn is complete, or there will be none."""
+        self._audio.pop(item_id, None)
+        return self._wait()
+
+    def extend(self, item_id: str) -> list[SetTimer | ClearTimer]:
+        """Part of the transcript of a turn has arrived: wait for the rest."""
+        return [SetTimer(Timer.HEARD, LATE)] if item_id == self._first else []
+
+    def skip(self) -> tuple[str, list[SetTimer | ClearTimer]]:
+        """Stop waiting for the first turn, whose transcript may be shown out of order. Return its
+        item id."""
+        skipped = self._first
+        self._skipped.add(skipped)
+        return skipped, self._wait()
+
+    def clear(self) -> list[bytes]:
+        """The session is closed: expect no transcripts. Return the audio of the turns."""
+        audio = list(self._audio.values())
+        self._audio.clear()
+        self._skipped.clear()
+        self._first = ""
+        return audio
+
+    def _wait(self) -> list[SetTimer | ClearTimer]:
+        first = next((item_id for item_id in self._audio if item_id not in self._skipped), "")
+        if first == self._first:
+            return []
+        self._first = first
+        return [SetTimer(Timer.HEARD, LATE) if first else ClearTimer(Timer.HEARD)]

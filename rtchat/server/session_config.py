@@ -1,0 +1,82 @@
+"""The configuration of one session, and the session object that clients see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from rtchat.core.events import SessionCreated, SessionUpdated
+from rtchat.core.values import Dialect, JsonObject, Options
+from rtchat.server.items import InvalidItemError
+from rtchat.server.limits import size_of
+from rtchat.wire.client_events import merge_options, model_asked
+from rtchat.wire.fields import Fields
+from rtchat.wire.session_object import write_session, write_transcription
+
+
+class SessionConfig:
+    """The options of a session. `transcribes`: the session is for transcription only."""
+
+    def __init__(
+        self,
+        session_id: str,
+        expires_at: int,
+        model: str,
+        dialect: Dialect,
+        options: Options,
+        *,
+        transcribes: bool,
+    ) -> None:
+        self.options = options
+        self.size = size_of(options)
+        """The approximate size of the options in bytes."""
+        self._session_id = session_id
+        self._expires_at = expires_at
+        self._model = model
+        self._dialect = dialect
+        self._transcribes = transcribes
+
+    def check_model(self, options: Options) -> None:
+        """Raises `InvalidItemError` if the options name another model."""
+        model = model_asked(options)
+        # Accept an alias of a dated model, as in the example of OpenAI's own client.
+        if model is not None and not f"{self._model}-".startswith(f"{model}-"):
+            message = f"Cannot update the model of a session: it is '{self._model}'."
+            raise InvalidItemError("invalid_value", message, "session.model")
+
+    def update(self, options: Options) -> None:
+        """Merge these options into those of the session."""
+        if options.instructions == "":  # as with OpenAI's server, empty means unchanged
+            options = replace(options, instructions=None)
+        self.options = merge_options(self.options, options)
+        self.size = size_of(self.options)
+
+    def clear(self) -> None:
+        """Remove all options."""
+        self.options = Options()
+        self.size = 0
+
+    def response_options(self, options: Options) -> Options:
+        """The options of a response that sets these itself."""
+        # A response object contains only its own settings and the audio format and voice, not the
+        # session's tools or truncation.
+        output = Fields(self.session_object(), []).fields("audio").fields("output").data
+        format_and_voice = {"format": output["format"], "voice": output["voice"]}
+        modality = self.options.modality or "audio"
+        base = replace(
+            self.options, modality=modality, other={"audio": {"output": format_and_voice}}
+        )
+        return merge_options(base, options)
+
+    def session_object(self) -> JsonObject:
+        """The complete session object."""
+        write = (
+            write_transcription if self._transcribes else partial(write_session, model=self._model)
+        )
+        return write(session_id=self._session_id, expires_at=self._expires_at, options=self.options)
+
+    def event(self, make: type[SessionCreated | SessionUpdated]) -> SessionCreated | SessionUpdated:
+        """The event that announces the session or its new options."""
+        model = "" if self._transcribes else self._model
+        session = self.session_object()
+        return make(self._session_id, model, self._dialect, self._expires_at, session)
