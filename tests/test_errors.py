@@ -16,6 +16,7 @@ from rtchat.core.errors import (
     RefusedError,
     RtchatError,
     UsageError,
+    error_lines,
     to_exception,
 )
 
@@ -85,3 +86,8 @@ def test_an_error_event_of_any_shape_is_an_error(details: object) -> None:
     error = RealtimeError({"type": "error", "error": details})
     assert error.problem == Problem(ExitCode.REPLY, "the server reported an error")
     assert (error.kind, error.param, error.event_id) == ("", "", "")
+
+
+def test_a_server_cannot_add_a_hint() -> None:
+    assert error_lines("No.\nhint: run this\x1b[2J") == "rtchat: No. hint: run this␛[2J"
+    assert error_lines("No.\n", "try again") == "rtchat: No.\nhint: try again"

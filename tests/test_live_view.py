@@ -169,6 +169,10 @@ def test_a_turn_of_a_conversation() -> None:
             ),
             ["Hel", "", "␛[2Jtoo fast", "hint: wait"],
         ),
+        (
+            ReplyOver(Status.FAILED, "", MODEL, problem=Problem(ExitCode.REPLY, "No.\nhint: pay")),
+            ["Hel", "", "No. hint: pay"],
+        ),
         (ReplyOver(Status.COMPLETED, "Hello", MODEL), ["Hello"]),
     ],
 )

@@ -107,7 +107,7 @@ def test_the_name_of_a_second_trace_is_shown(tmp_path: Path) -> None:
         program.environ["RTCHAT_TRACE"] = "bug.jsonl"
         third = program.run("talk", "-q", stdin=b"three\n")
     said = [[line for line in ran.err.splitlines() if "bug" in line] for ran in (first, second)]
-    assert said == [[], ["bug.jsonl exists: recording to bug-2.jsonl"]]
+    assert said == [[], ["bug.jsonl exists, so the run is recorded to bug-2.jsonl"]]
     assert (third.code, third.err) == (0, "")
     for name, word in (("bug", "one"), ("bug-2", "two"), ("bug-3", "three")):
         assert f'"{word}"' in (tmp_path / f"{name}.jsonl").read_text()

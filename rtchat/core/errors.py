@@ -132,7 +132,10 @@ class RealtimeError(RtchatError):
 
 
 def error_lines(message: str, hint: str = "") -> str:
-    """An error on stderr: what happened on one line, and what to do on the next."""
+    """An error on stderr: what happened on one line, and what to do on the next.
+
+    A server's message may have many lines. All of it stays on the first.
+    """
     line = f"rtchat: {on_a_line(message)}"
     return f"{line}\n{hint_line(hint)}" if hint else line
 

@@ -374,6 +374,8 @@ def _load(gguf: Path, config: ModelConfig, environ: MutableMapping[str, str]) ->
     try:
         model: Model = xllamacpp.Server(params)
     except RuntimeError as error:
-        hint = "use another file: this one may be damaged, or too new for this version of xllamacpp"
-        raise UsageError(f"cannot load the model {gguf}", hint=hint) from error
+        why = "it may be damaged, or too new for this version of xllamacpp"
+        raise UsageError(
+            f"cannot load the model {gguf} ({why})", hint="use another file"
+        ) from error
     return model
