@@ -43,7 +43,8 @@ class Seen:
     code: int
     out: str
     err: tuple[str, ...]
-    """The lines on stderr, without times and tokens; the server's address is HERE."""
+    """The lines on stderr, without times and tokens; the server's address is HERE. Of a hint there
+    are only the options and variables that it names."""
     kept: str
     """The saved items and their states, in order."""
 
@@ -122,15 +123,21 @@ RACE = "what was read by then"
 """What is saved of lines from a pipe if the connection failed while the first was read."""
 
 
-def refused(code: int, line: str, kept: str = RACE) -> tuple[Seen, Seen]:
-    """Connecting failed and is not retried."""
-    err = (f"rtchat: {line}",)
-    return Seen(code, "", err, "one failed"), Seen(code, "", err, kept)
+def refused(code: int, line: str, *names: str) -> tuple[Seen, Seen]:
+    """Connecting failed and is not retried. The hint has these names."""
+    err = (f"rtchat: {line}", hint(*names))
+    return Seen(code, "", err, "one failed"), Seen(code, "", err, RACE)
 
 
-def given_up(code: int, line: str) -> tuple[Seen, Seen]:
+def given_up(code: int, line: str, *names: str) -> tuple[Seen, Seen]:
     """Connecting failed for good after the first line was read; the second is never read."""
-    return refused(code, line, "one failed")
+    once, _ = refused(code, line, *names)
+    return once, once
+
+
+def hint(*names: str) -> str:
+    """A hint with these names, as `Seen` has it."""
+    return " ".join(("hint:", *names))
 
 
 def asked_again(*notes: str) -> tuple[Seen, Seen]:
@@ -146,20 +153,20 @@ def replayed(lost: str, times: int = 1) -> tuple[Seen, Seen]:
     )
 
 
-def cut(lost: str, hint: str) -> tuple[Seen, Seen]:
+def cut(lost: str, *names: str) -> tuple[Seen, Seen]:
     """Lost during a reply: it is saved as received, and the next question is sent on a new
     connection."""
     kept = "one interrupted | Half interrupted"
-    err = f"rtchat: {lost}: {hint}"
+    err = (f"rtchat: {lost}", hint(*names))
     again = (f"{lost}; retrying in N s", "reconnected in N s · 1 turn replayed")
-    talk = Seen(1, "Half\nFine.\n", (err, *again), f"{kept} | {TWO}")
-    return Seen(4, "Half\n", (err,), kept), talk
+    talk = Seen(1, "Half\nFine.\n", (*err, *again), f"{kept} | {TWO}")
+    return Seen(4, "Half\n", err, kept), talk
 
 
-def cut_off(code: int, line: str) -> tuple[Seen, Seen]:
+def cut_off(code: int, line: str, *names: str) -> tuple[Seen, Seen]:
     """Lost during a reply, without another connection."""
     kept = "one interrupted | Half interrupted"
-    err = (f"rtchat: {line}",)
+    err = (f"rtchat: {line}", hint(*names))
     seen = Seen(code, "Half\n", err, kept)
     return seen, seen
 
@@ -171,17 +178,16 @@ def fine(text: str, *err: str) -> tuple[Seen, Seen]:
     return Seen(0, f"{text}\n", err, kept), talk
 
 
-def failed(code: int, text: str, state: str, line: str) -> tuple[Seen, Seen]:
+def failed(code: int, text: str, state: str, line: str, *more: str) -> tuple[Seen, Seen]:
     """The reply is incomplete; the next one is complete."""
     kept = f"one {state} | {text} {state}" if text else f"one {state}"
     out = f"{text}\n" if text else ""
-    err = (f"rtchat: {line}",)
+    err = (f"rtchat: {line}", *more)
     return Seen(code, out, err, kept), Seen(1, f"{out}Fine.\n", err, f"{kept} | {TWO}")
 
 
 HALF: tuple[Step, ...] = (begun(), said("Half"))
 SILENT = ("--timeout", "2")
-AGAIN = "try again"
 HOUR = "Your session hit the maximum duration of 60 minutes."
 EXPIRED: tuple[Step, ...] = (error("session_expired", HOUR), Close(1001, HOUR))
 
@@ -219,9 +225,14 @@ def observe(home: Path, row: Row, command: str) -> Seen:
         r"\1 in N s",
         ran.err.replace(urlsplit(url).netloc, "HERE"),
     )
-    said = tuple(line for line in err.splitlines() if " · first token " not in line)
+    said = tuple(names_only(line) for line in err.splitlines() if " · first token " not in line)
     states = [f"{text} {state}" for text, state in kept(program)]
     return Seen(ran.code, ran.text, said, " | ".join(states))
+
+
+def names_only(line: str) -> str:
+    """The names of a hint; any other line as it is."""
+    return hint(*re.findall(r"--[a-z-]+|[A-Z_]{4,}", line)) if line.startswith("hint: ") else line
 
 
 def kept(program: Program) -> list[tuple[str, str]]:

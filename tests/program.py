@@ -19,6 +19,7 @@ from typing import IO, TypeVar
 
 import pytest
 
+from rtchat.core.errors import RtchatError
 from tests import forking
 from tests.forking import Forked, Process, take_terminal
 
@@ -62,6 +63,16 @@ def background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T
         loop.close()
 
 
+def two_lines(message: str, hint: str = "") -> str:
+    """A message and its hint as the command line shows them."""
+    return f"{message}\nhint: {hint}" if hint else message
+
+
+def words_of(error: RtchatError) -> str:
+    """What an error says, on one line or two."""
+    return two_lines(error.message, error.hint)
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a run ended."""
@@ -81,6 +92,13 @@ class Ran:
         assert len(lines) == 1, self.err
         assert "Traceback" not in self.err
         return lines[0]
+
+    @property
+    def hint(self) -> str:
+        """What the line after it says to do; empty without one."""
+        lines = self.err.splitlines()
+        after = lines[lines.index(self.error) + 1 :]
+        return after[0].removeprefix("hint: ") if after and after[0].startswith("hint: ") else ""
 
 
 class Program:

@@ -137,7 +137,7 @@ def test_a_rate_limit(rtchat: Run) -> None:
     done = rtchat("once", "boom")
     assert (done.stdout, done.stderr, done.returncode) == (
         "",
-        "rtchat: the reply failed: Rate limit reached: wait a little, then ask again\n",
+        "rtchat: the reply failed: Rate limit reached\nhint: wait a little and ask again\n",
         5,
     )
 
@@ -149,7 +149,7 @@ def test_a_connection_that_breaks_in_mid_reply(rtchat: Run) -> None:
     assert arrived != "This will be cut off before its end."
     assert "This will be cut off before its end.".startswith(arrived)
     assert (done.stderr, done.returncode) == (
-        "rtchat: connection lost (1006): check the network, then try again\n",
+        "rtchat: connection lost (1006)\nhint: check the network and try again\n",
         4,
     )
 
@@ -220,7 +220,7 @@ def test_json_of_a_failure(rtchat: Run) -> None:
     assert reply["error"] == {
         "code": "rate_limit_exceeded",
         "message": "the reply failed: Rate limit reached",
-        "hint": "wait a little, then ask again",
+        "hint": "wait a little and ask again",
     }
 
 

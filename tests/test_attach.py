@@ -420,7 +420,7 @@ def test_instructions_can_be_read_from_a_file(program: Program, engine: _Recorde
         ("@no.txt", "file not found: no.txt"),
         ("@.", ". is a folder"),
         ("@binary", "binary is not UTF-8 text"),
-        ("@", "/system: missing file name"),
+        ("@", "/system needs a file name"),
         ("@~/brief me.txt", "instructions set"),
     ):
         terminal.types(f"/system {entered}\r")

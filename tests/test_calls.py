@@ -390,7 +390,9 @@ def test_retry_sends_outputs_for_the_calls_of_the_first_reply() -> None:
     ],
 )
 def test_the_names_of_calls_are_abbreviated(names: list[str], shown_names: str) -> None:
-    assert f"the model called {shown_names}, which" in unavailable_problem(names).message
+    problem = unavailable_problem(names)
+    assert (problem.exit, problem.code) == (ExitCode.REPLY, "tool_calls")
+    assert f"the model called {shown_names}, " in problem.message
 
 
 def test_after_the_last_round_the_response_must_be_text() -> None:

@@ -90,14 +90,14 @@ def test_a_line_is_a_question_or_a_command(line: str, event: Meaning) -> None:
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("/modle x", ["unknown command /modle;", "/model?", "//"]),
-        ("/etc/passwd", ["unknown command /etc/passwd;", "/help", "//"]),
-        ("/", ["unknown command /;", "/help", "//"]),
-        ("/ help", ["unknown command /;", "/help", "//"]),
-        ("/HELP", ["unknown command /HELP;", "/help", "//"]),
-        ("/model", ["missing", "/model NAME"]),
-        ("/system \t", ["missing", "/system TEXT|@FILE"]),
-        ("/system @", ["missing", "/system @"]),
+        ("/modle x", ["unknown command /modle", "/model?", "//"]),
+        ("/etc/passwd", ["unknown command /etc/passwd", "/help", "//"]),
+        ("/", ["unknown command /", "/help", "//"]),
+        ("/ help", ["unknown command /", "/help", "//"]),
+        ("/HELP", ["unknown command /HELP", "/help", "//"]),
+        ("/model", ["needs an argument", "/model NAME"]),
+        ("/system \t", ["needs an argument", "/system TEXT|@FILE"]),
+        ("/system @", ["needs a file name", "/system @"]),
         ("/detach all", ["/detach", "invalid", "'all'", "/attach"]),
         ("/detach 0", ["/detach", "invalid", "'0'", "/attach"]),
         ("/copy all", ["/copy", "invalid", "'all'", "code block"]),
@@ -111,7 +111,8 @@ def test_a_mistake_is_an_error_that_says_what_to_do(line: str, named: list[str])
     notice = parse(line)
     assert isinstance(notice, LocalNotice)
     assert notice.is_error
-    assert [name for name in named if name not in notice.text] == []
+    assert notice.hint
+    assert [name for name in named if name not in f"{notice.text} {notice.hint}"] == []
 
 
 @given(st.text())

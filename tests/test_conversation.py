@@ -30,6 +30,7 @@ from rtchat.core.effects import (
     Timing,
     Totals,
     Waiting,
+    error_notice,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -297,7 +298,7 @@ def test_an_incomplete_reply_keeps_its_text_and_names_the_limit() -> None:
     problem = Problem(
         ExitCode.REPLY,
         "the reply stopped at the output limit",
-        "raise --max-output-tokens",
+        "increase --max-output-tokens",
         "max_output_tokens",
     )
     (
@@ -489,8 +490,9 @@ def test_refused_initial_settings_end_the_program_and_name_the_field() -> None:
             Show(
                 Notice(
                     "error",
-                    "the server refused session.x: Unknown parameter: leave that setting out, or "
-                    "choose the server's dialect with --dialect",
+                    "the server refused session.x: Unknown parameter.",
+                    "leave that setting out, or choose the server's dialect with --dialect",
+                    "unknown_parameter",
                 )
             ),
             *QUIET,
@@ -595,7 +597,14 @@ def test_a_known_error_before_the_close_is_the_reason() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "No credit: check the plan and the billing of your account")),
+            Show(
+                Notice(
+                    "error",
+                    "No credit.",
+                    "check the plan and the billing of your account",
+                    "insufficient_quota",
+                )
+            ),
         ]
     )
 
@@ -778,7 +787,7 @@ def test_too_long_a_retry_after_ends_the_retries() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "connection lost (1006)")),
+            Show(error_notice(GONE)),
         ]
     )
 
@@ -791,7 +800,7 @@ def test_a_connection_that_never_worked_ends_the_program(retry: Retry) -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "connection lost (1006)")),
+            Show(error_notice(GONE)),
             *QUIET,
             Stop(ExitCode.LINK),
         ]
@@ -805,7 +814,7 @@ def test_a_later_refused_connection_does_not_end_the_program() -> None:
         << [
             *QUIET,
             Disconnect(),
-            Show(Notice("error", "connection lost (1006)")),
+            Show(error_notice(GONE)),
         ]
     )
 
@@ -824,7 +833,7 @@ def test_no_session_in_time_is_an_error() -> None:
             Disconnect(),
             *QUIET,
             Disconnect(),
-            Show(Notice("error", str(problem))),
+            Show(error_notice(problem)),
             *QUIET,
             Stop(ExitCode.LINK),
         ]
@@ -1004,7 +1013,7 @@ def test_after_a_rate_limit_the_hint_is_retry() -> None:
                 problem=Problem(
                     ExitCode.LIMIT,
                     "the reply failed: try in an hour",
-                    "/retry asks it again",
+                    "use /retry to ask it again",
                     "rate_limit_exceeded",
                 ),
                 response_id="r1",

@@ -12,7 +12,16 @@ from rtchat.config.resolve import resolve
 from rtchat.config.settings import Settings
 from rtchat.core import notices, server_errors
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import ClearTimer, Notice, Record, ReplyOver, Show, Stop, Timing, Totals
+from rtchat.core.effects import (
+    ClearTimer,
+    Record,
+    ReplyOver,
+    Show,
+    Stop,
+    Timing,
+    Totals,
+    error_notice,
+)
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import (
     ConnectionOpened,
@@ -248,7 +257,7 @@ def test_a_model_without_a_price_has_no_cost() -> None:
 def test_questions_beyond_the_budget_are_refused_and_the_program_continues() -> None:
     play = _ready().skip(*_turn(1), *_turn(2))
     play >> UserSaid("once more") << _REFUSED
-    play >> RetryAsked() << Show(Notice("error", str(_SPENT)))
+    play >> RetryAsked() << Show(error_notice(_SPENT))
     play >> UserSaid("please") << _REFUSED
     play >> InputEnded() << [*QUIET, Stop(ExitCode.OK)]
 
@@ -397,10 +406,8 @@ def test_a_pipe_stops_at_the_budget(program: Program) -> None:
     replies = [json.loads(line) for line in ran.text.splitlines()]
     assert [reply["status"] for reply in replies][:3] == ["completed", "completed", "failed"]
     assert {reply["error"]["code"] for reply in replies[2:]} == {"max_cost"}
-    assert ran.error == (
-        "rtchat: the question was not asked, as this run has cost $0.9200 of at most $0.5: "
-        "increase --max-cost"
-    )
+    assert "$0.9200 of at most $0.5" in ran.error
+    assert "--max-cost" in ran.hint
 
 
 def test_a_budget_needs_a_price(program: Program) -> None:
@@ -408,4 +415,4 @@ def test_a_budget_needs_a_price(program: Program) -> None:
     assert (ran.code, ran.text) == (2, "")
     assert ran.error.startswith("rtchat: ")
     assert "--max-cost" in ran.error
-    assert '[prices."other"]' in ran.error
+    assert '[prices."other"]' in ran.hint

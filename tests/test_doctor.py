@@ -158,7 +158,7 @@ def test_invalid_settings(tmp_path: Path) -> None:
     ran = Program(tmp_path).run("doctor", "--json")
     found = as_json(ran)
     assert ran.code == 2
-    assert failing(found) == ("settings", "no key")
+    assert failing(found) == ("settings", "there is no key")
     assert found["settings"] == {}
     assert "OPENAI_API_KEY" in ran.err
 

@@ -74,7 +74,13 @@ def test_every_example_works(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text(text, encoding="utf-8")
     warnings: list[str] = []
-    found = resolve({}, {}, dotenv=dotenv, config=tmp_path / "config.toml", warn=warnings.append)
+    found = resolve(
+        {},
+        {},
+        dotenv=dotenv,
+        config=tmp_path / "config.toml",
+        warn=lambda text, _: warnings.append(text),
+    )
     assert found == Settings(
         system="Answer briefly.",
         max_output_tokens="inf",

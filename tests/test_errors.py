@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from rtchat.core.errors import (
@@ -14,6 +16,7 @@ from rtchat.core.errors import (
     RefusedError,
     RtchatError,
     UsageError,
+    error_lines,
     to_exception,
 )
 
@@ -33,7 +36,8 @@ def test_each_class_has_the_exit_code_of_the_command_line(
 ) -> None:
     error = cls("what happened", hint="what to do", code="c")
     assert error.problem == Problem(ExitCode(code), "what happened", "what to do", "c")
-    assert str(error) == "what happened: what to do"
+    assert str(error) == str(error.problem) == "what happened"
+    assert traceback.format_exception_only(error)[-1] == "hint: what to do\n"
     assert issubclass(cls, RtchatError)
 
 
@@ -82,3 +86,8 @@ def test_an_error_event_of_any_shape_is_an_error(details: object) -> None:
     error = RealtimeError({"type": "error", "error": details})
     assert error.problem == Problem(ExitCode.REPLY, "the server reported an error")
     assert (error.kind, error.param, error.event_id) == ("", "", "")
+
+
+def test_a_server_cannot_add_a_hint() -> None:
+    assert error_lines("No.\nhint: run this\x1b[2J") == "rtchat: No. hint: run this␛[2J"
+    assert error_lines("No.\n", "try again") == "rtchat: No.\nhint: try again"

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults import (
-    AGAIN,
     EXPIRED,
     HALF,
     HOUR,
@@ -29,6 +28,7 @@ from tests.faults import (
     failing,
     fine,
     given_up,
+    hint,
     nobody,
     nowhere,
     refused,
@@ -51,7 +51,7 @@ from tests.faulty import (
 )
 
 QUICK = ("--connect-timeout", "2")
-PATIENCE = "check --url, or increase --timeout and --connect-timeout"
+PATIENCE = ("--url", "--timeout", "--connect-timeout")
 
 
 def odd(*frames: str | bytes) -> Server:
@@ -67,12 +67,12 @@ def turned_away(code: str, message: str, close: int) -> Server:
 
 def close_rows() -> Iterator[Row]:
     """Each close code, before a reply and in the middle of it."""
-    kinds = {
-        1008: (4, "check --url and --model"),
-        1009: (4, "a message was too large; send or request less at a time"),
-        3000: (3, "check OPENAI_API_KEY"),
-        4000: (4, "check --url and --model"),
-        4004: (4, "check --url and --model"),
+    kinds: dict[int, tuple[int, *tuple[str, ...]]] = {
+        1008: (4, "--url", "--model"),
+        1009: (4,),
+        3000: (3, "OPENAI_API_KEY"),
+        4000: (4, "--url", "--model"),
+        4004: (4, "--url", "--model"),
     }
     for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013, 3000, 4000, 4004):
         lost = f"connection lost ({code} a reason)"
@@ -81,24 +81,24 @@ def close_rows() -> Iterator[Row]:
             scripted((*HALF, Close(code, "a reason"))),
         )
         if code in kinds:
-            exit_code, hint = kinds[code]
-            yield Row(f"{code} before the reply", before, given_up(exit_code, f"{lost}: {hint}"))
-            yield Row(f"{code} in mid reply", during, cut_off(exit_code, f"{lost}: {hint}"))
+            exit_code, *names = kinds[code]
+            yield Row(f"{code} before the reply", before, given_up(exit_code, lost, *names))
+            yield Row(f"{code} in mid reply", during, cut_off(exit_code, lost, *names))
         else:
             yield Row(f"{code} before the reply", before, replayed(lost))
-            yield Row(f"{code} in mid reply", during, cut(lost, AGAIN))
+            yield Row(f"{code} in mid reply", during, cut(lost))
 
 
 CONNECTING = (
     Row(
         "refused",
         nobody,
-        refused(4, "HERE refused the connection: check --url, or start the server"),
+        refused(4, "HERE refused the connection", "--url"),
     ),
     Row(
         "no such name",
         nowhere,
-        refused(4, "host HERE not found: check --url and the network"),
+        refused(4, "host HERE not found", "--url"),
         ("--connect-timeout", "20"),
     ),
     Row(
@@ -106,26 +106,26 @@ CONNECTING = (
         saying_bytes(b"", stays=True),
         given_up(
             4,
-            "timed out: no response from HERE for 2 s: "
-            "check the network, or increase --connect-timeout",
+            "timed out: no response from HERE for 2 s",
+            "--connect-timeout",
         ),
         QUICK,
     ),
     Row(
         "another protocol",
         saying_bytes(b"SSH-2.0-OpenSSH_9.2\r\n"),
-        refused(4, "HERE is not a WebSocket server: check --url"),
+        refused(4, "HERE is not a WebSocket server", "--url"),
     ),
     Row(
         "101, then silence",
         scripted(greetings=((Mishap.SILENCE,),)),
-        given_up(4, f"timed out: the server sent no session.created: {PATIENCE}"),
+        given_up(4, "timed out: the server sent no session.created", *PATIENCE),
         QUICK,
     ),
     Row(
         "no answer to the settings",
         scripted(ready=(Mishap.SILENCE,)),
-        given_up(4, f"timed out: the server sent no answer to session.update: {PATIENCE}"),
+        given_up(4, "timed out: the server sent no answer to session.update", *PATIENCE),
         QUICK,
     ),
     Row(
@@ -135,26 +135,24 @@ CONNECTING = (
         ),
         refused(
             2,
-            "the server refused x: Unknown: x: "
-            "leave that setting out, or choose the server's dialect with --dialect",
+            "the server refused x: Unknown: x.",
+            "--dialect",
         ),
     ),
     Row(
         "401",
         refusing((401, "")),
-        refused(3, "the server responded with HTTP 401: check OPENAI_API_KEY"),
+        refused(3, "the server responded with HTTP 401", "OPENAI_API_KEY"),
     ),
     Row(
         "403",
         refusing((403, "")),
-        refused(
-            3, "the server responded with HTTP 403: check that your key has access to this model"
-        ),
+        refused(3, "the server responded with HTTP 403"),
     ),
     Row(
         "404",
         refusing((404, "")),
-        refused(4, "the server responded with HTTP 404: check --url and --model"),
+        refused(4, "the server responded with HTTP 404", "--url", "--model"),
     ),
     Row(
         "429, a short wait",
@@ -166,7 +164,7 @@ CONNECTING = (
         refusing((429, "31")),
         refused(
             5,
-            "the server responded with HTTP 429: wait and try again, or check your account's plan",
+            "the server responded with HTTP 429",
         ),
     ),
     Row(
@@ -182,15 +180,16 @@ CONNECTING = (
     Row(
         "503, a long wait",
         refusing((503, "31")),
-        refused(4, "the server responded with HTTP 503: try again later"),
+        refused(4, "the server responded with HTTP 503"),
     ),
     Row(
         "a certificate that nobody signed",
         secured(expired=False),
         refused(
             4,
-            "the certificate of HERE is not trusted (self-signed certificate): "
-            "add its certificate authority with --ca-bundle or SSL_CERT_FILE",
+            "the certificate of HERE is not trusted (self-signed certificate)",
+            "--ca-bundle",
+            "SSL_CERT_FILE",
         ),
     ),
     Row(
@@ -198,24 +197,23 @@ CONNECTING = (
         secured(expired=True),
         refused(
             4,
-            "the certificate of HERE is not trusted (certificate has expired): "
-            "contact the server's operator, or check this computer's clock",
+            "the certificate of HERE is not trusted (certificate has expired)",
         ),
     ),
     Row(
         "a wrong key",
         turned_away("invalid_api_key", "Incorrect API key provided: sk-w***.", 3000),
-        refused(3, "Incorrect API key provided: sk-w***: check OPENAI_API_KEY"),
+        refused(3, "Incorrect API key provided: sk-w***.", "OPENAI_API_KEY"),
     ),
     Row(
         "no such model",
         turned_away("model_not_found", "The model does not exist.", 4004),
-        refused(2, "The model does not exist: choose another with --model"),
+        refused(2, "The model does not exist.", "--model"),
     ),
     Row(
         "no quota",
         turned_away("insufficient_quota", "You exceeded your quota.", 1013),
-        refused(5, "You exceeded your quota: check the plan and the billing of your account"),
+        refused(5, "You exceeded your quota."),
     ),
 )
 BREAKING = (
@@ -228,7 +226,7 @@ BREAKING = (
     Row(
         "reset in mid reply, once",
         scripted((*HALF, Mishap.RESET)),
-        cut("connection lost (1006)", "check the network, then try again"),
+        cut("connection lost (1006)"),
     ),
     Row(
         "the session is over before the reply",
@@ -238,7 +236,7 @@ BREAKING = (
     Row(
         "the session is over in mid reply",
         scripted((*HALF, *EXPIRED)),
-        cut(f"connection lost (1001 {HOUR})", AGAIN),
+        cut(f"connection lost (1001 {HOUR})"),
     ),
     Row(
         "half-open before the reply",
@@ -249,13 +247,13 @@ BREAKING = (
     Row(
         "half-open in mid reply",
         scripted((*HALF, Mishap.FREEZE)),
-        cut("timed out: no response for 2 s", PATIENCE),
+        cut("timed out: no response for 2 s", *PATIENCE),
         SILENT,
     ),
     Row(
         "stall in mid reply",
         scripted((*HALF, Mishap.SILENCE)),
-        cut("timed out: no response for 2 s", PATIENCE),
+        cut("timed out: no response for 2 s", *PATIENCE),
         SILENT,
     ),
     Row(
@@ -263,8 +261,7 @@ BREAKING = (
         scripted((*HALF, said("x" * 70_000_000))),
         cut_off(
             4,
-            "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes): "
-            "a message was too large; send or request less at a time",
+            "connection lost (1009 frame with 70000128 bytes exceeds limit of 67108864 bytes)",
         ),
     ),
     *close_rows(),
@@ -330,7 +327,8 @@ REPLYING = (
             5,
             "",
             "failed",
-            "the reply failed: No credit: check the plan and the billing of your account",
+            "the reply failed: No credit.",
+            hint(),
         ),
     ),
     Row(
@@ -345,7 +343,8 @@ REPLYING = (
             5,
             "",
             "failed",
-            "the reply failed: Please try again in 1m2s: wait a little, then ask again",
+            "the reply failed: Please try again in 1m2s.",
+            hint(),
         ),
     ),
     Row(
@@ -355,7 +354,8 @@ REPLYING = (
             1,
             "Half",
             "incomplete",
-            "the reply stopped at the output limit: raise --max-output-tokens",
+            "the reply stopped at the output limit",
+            hint("--max-output-tokens"),
         ),
     ),
     Row(

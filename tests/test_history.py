@@ -414,7 +414,7 @@ def test_the_file_extension_sets_the_format(
 def test_an_unknown_file_extension(filled: Program, name: str) -> None:
     ran = filled.run("history", "export", "1", "-o", name)
     assert (ran.code, ran.out) == (2, b"")
-    assert ".md, .markdown, .json, .html, .htm" in ran.error
+    assert ".md, .markdown, .json, .html, .htm" in ran.hint
     assert not (filled.home / name).exists()
 
 
@@ -509,7 +509,7 @@ def test_delete_all(filled: Program, path: Path) -> None:
 def test_invalid_uses_of_delete(filled: Program, arguments: tuple[str, ...], error: str) -> None:
     ran = filled.run("history", "delete", *arguments)
     assert ran.code == 2
-    assert error in ran.error
+    assert error in f"{ran.error} {ran.hint}"
     assert _ids(filled) == "2 1 "
 
 

@@ -264,7 +264,7 @@ def test_a_hanging_history_delays_one_question_briefly() -> None:
 
     code, seconds = run_fast(main)
     assert (code, replies(view)) == (ExitCode.OK, ["One", "Two"])
-    assert warnings(view) == ["the history did not respond for 5 s: continuing"]
+    assert warnings(view) == ["the history did not respond for 5 s; the conversation continues"]
     assert 4.9 < seconds < 6
 
 

@@ -167,6 +167,7 @@ try:
     read(Path("large"))
 except Exception as error:
     print(error)
+    print(error.hint)
 """
     done = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", program],
@@ -182,4 +183,4 @@ except Exception as error:
     assert (done.stderr, small) == ("", f"small (3{BY}2, {len(png())} B)")
     limit = f"2048 pixels a side, 4 MB (3000{BY}10, {len(png(3000, 10))} B)"
     assert large.startswith(f"large is larger than {limit}")
-    assert "pip install 'rtchat[images]'" in large
+    assert "pip install '.[images]'" in large

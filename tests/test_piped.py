@@ -181,11 +181,11 @@ def test_a_non_blocking_pipe_is_read_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("prompt", "data", "message"),
     [
-        (None, None, "no prompt"),
-        ("-", None, "no prompt"),
-        (None, b"", "no prompt"),
-        ("-", b" \n\t\n", "no prompt"),
-        (None, b"\xef\xbb\xbf", "no prompt"),
+        (None, None, "there is no prompt"),
+        ("-", None, "there is no prompt"),
+        (None, b"", "there is no prompt"),
+        ("-", b" \n\t\n", "there is no prompt"),
+        (None, b"\xef\xbb\xbf", "there is no prompt"),
         ("", None, "the prompt is empty"),
         (" \n", b"text", "the prompt is empty"),
         (None, b"abc\xff", "stdin is not UTF-8 text (byte 4)"),

@@ -167,20 +167,20 @@ def test_verbose_says_more(program: Program) -> None:
             "limit",
             1,
             "Half\n",
-            "rtchat: the reply stopped at the output limit: raise --max-output-tokens",
+            "rtchat: the reply stopped at the output limit",
         ),
         ("filter", 1, "Half\n", "rtchat: the reply was stopped by the content filter"),
         (
             "quota",
             5,
             "",
-            "rtchat: the reply failed: No credit: check the plan and the billing of your account",
+            "rtchat: the reply failed: No credit.",
         ),
         (
             "later",
             5,
             "",
-            "rtchat: the reply failed: Please try again in 1m2s: wait a little, then ask again",
+            "rtchat: the reply failed: Please try again in 1m2s.",
         ),
     ],
 )
@@ -218,30 +218,29 @@ def test_a_server_that_goes_silent_in_mid_reply(program: Program) -> None:
 def test_a_wrong_key_is_3_and_is_not_shown(program: Program) -> None:
     ran = program.run("once", "hi", environ={"OPENAI_API_KEY": "sk-wrong-key"})
     assert ran.code == 3
-    assert ran.error.endswith(": check OPENAI_API_KEY")
+    assert "OPENAI_API_KEY" in ran.hint
     assert "sk-wrong-key" not in ran.err
 
 
 def test_nobody_there_is_4(program: Program) -> None:
     ran = program.run("once", "hi", "--url", "ws://127.0.0.1:1/v1/realtime")
     assert ran.code == 4
-    assert ran.error == (
-        "rtchat: 127.0.0.1:1 refused the connection: check --url, or start the server"
-    )
+    assert ran.error == "rtchat: 127.0.0.1:1 refused the connection"
+    assert "--url" in ran.hint
 
 
 def test_no_key_names_both_ways_out(program: Program) -> None:
     del program.environ["RTCHAT_URL"], program.environ["OPENAI_API_KEY"]
     ran = program.run("once", "hi")
     assert ran.code == 2
-    assert "OPENAI_API_KEY" in ran.error
-    assert "--local" in ran.error
+    assert "OPENAI_API_KEY" in ran.hint
+    assert "--local" in ran.hint
 
 
 @pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", 4, "check --url"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 4, "is not a WebSocket server"),
         (http("200 OK", b"<html>"), 4, "HTTP 200"),
         (http("401 Unauthorized"), 3, "HTTP 401"),
         (http("403 Forbidden"), 3, "HTTP 403"),
@@ -271,14 +270,14 @@ def test_a_server_of_another_kind_is_a_line_and_a_code(
     [
         (["once", "hi", "--bogus"], "no such option: --bogus"),
         (["onse", "hi"], "no such command 'onse'"),
-        (["once", "hi", "-p", "nobody"], "no profile 'nobody'"),
+        (["once", "hi", "-p", "nobody"], "unknown profile 'nobody'"),
         (["once", "hi", "--url", "https://x.example"], "is not a WebSocket URL"),
         (["once", "hi", "--url", "ws://x.example/v1"], "refusing to send a key over plain ws://"),
         (["once", "hi", "--timeout", "soon"], "'soon' for --timeout"),
         (["once", "hi", "-H", "no colon"], "--header"),
         (["once", ""], "the prompt is empty"),
         (["once", " "], "the prompt is empty"),
-        (["once"], "no prompt"),
+        (["once"], "there is no prompt"),
         (["once", "hi", "--json", "--events"], "--json and --events"),
         (["once", "hi", "-s", "@missing"], "missing cannot be read"),
     ],
@@ -295,7 +294,7 @@ def test_wrong_usage_is_a_line_and_2(program: Program, arguments: list[str], say
     [
         (b"caf\xe9", "stdin is not UTF-8 text (byte 4)"),
         (b"a\0b", "stdin contains a NUL byte"),
-        (b"\n", "no prompt"),
+        (b"\n", "there is no prompt"),
     ],
 )
 def test_stdin_that_is_no_prompt(program: Program, data: bytes, says: str) -> None:
@@ -389,7 +388,8 @@ def test_talk_from_a_pipe_goes_on_after_a_failure_and_says_1(program: Program) -
     assert (ran.code, ran.text) == (1, "Hello there.\n")
     assert ran.err.splitlines() == [
         "rtchat: the reply failed: Oh no.",
-        "rtchat: the reply failed: No credit: check the plan and the billing of your account",
+        "rtchat: the reply failed: No credit.",
+        "hint: check the plan and the billing of your account",
     ]
 
 
@@ -434,4 +434,4 @@ def test_a_question_that_is_too_large_for_the_server(program: Program) -> None:
     ran = program.run("once", "--no-history", stdin=b"a" * 26_000_000)
     assert (ran.code, ran.out) == (4, b"")
     assert "connection lost (1009 " in ran.error
-    assert ran.error.endswith("send or request less at a time")
+    assert ran.hint

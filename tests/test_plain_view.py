@@ -116,7 +116,8 @@ _TOTALS = [
     "cost     unknown",
 ]
 _QUIET = [
-    "rtchat: the reply failed: boom␛: try again",
+    "rtchat: the reply failed: boom␛",
+    "hint: try again",
     "rtchat: a warning",
     "rtchat: an error of two lines",
     *_TOTALS,
@@ -128,7 +129,8 @@ _NORMAL = [
     "you said: What is ␛[31mit?",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",
-    "rtchat: the reply failed: boom␛: try again",
+    "rtchat: the reply failed: boom␛",
+    "hint: try again",
     "some",
     "information",
     "rtchat: a warning",
@@ -140,9 +142,9 @@ _NORMAL = [
 _VERBOSE = [
     "connecting to m",
     f"rtchat {__version__} · m · connected in 0.31 s · /help",
-    *_NORMAL[:7],
+    *_NORMAL[:8],
     "a detail",
-    *_NORMAL[7:],
+    *_NORMAL[8:],
 ]
 
 
@@ -183,4 +185,4 @@ def test_a_problem_that_ends_every_queued_question_is_shown_once() -> None:
     gone = ReplyOver(Status.FAILED, "", "m", problem=Problem(ExitCode.REFUSED, "no", "why"))
     for update in (QuestionAsked("1", "m"), gone, gone, gone, QuestionAsked("2", "m"), gone):
         status.show(update)
-    assert err.getvalue() == "rtchat: no: why\n" * 2
+    assert err.getvalue() == "rtchat: no\nhint: why\n" * 2

@@ -22,7 +22,7 @@ _BETA = "leave out --dialect beta and any OpenAI-Beta header"
     [
         ("invalid_api_key", ExitCode.REFUSED, _KEY, True),
         ("insufficient_quota", ExitCode.LIMIT, _MONEY, True),
-        ("rate_limit_exceeded", ExitCode.LIMIT, "wait a little, then ask again", False),
+        ("rate_limit_exceeded", ExitCode.LIMIT, "wait a little and ask again", False),
         ("beta_api_shape_disabled", ExitCode.USAGE, _BETA, True),
         ("missing_model", ExitCode.USAGE, _MODEL, True),
         ("invalid_model", ExitCode.USAGE, _MODEL, True),
@@ -64,7 +64,7 @@ def test_refused_settings_name_the_field() -> None:
             Problem(
                 ExitCode.REPLY,
                 "the reply stopped at the output limit",
-                "raise --max-output-tokens",
+                "increase --max-output-tokens",
                 "max_output_tokens",
             ),
         ),

@@ -27,6 +27,7 @@ from rtchat.core.effects import (
     Show,
     TextArrived,
     Totals,
+    error_notice,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -124,7 +125,7 @@ def test_a_requested_response_is_recorded_as_a_turn_without_a_question() -> None
 def test_no_response_is_requested_beyond_the_budget() -> None:
     play = ready(COSTS).skip(ASK, ReplyStarted("r1"))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=USAGE)) >> ASK
-    play << Show(Notice("error", str(SPENT)))
+    play << Show(error_notice(SPENT))
 
 
 def test_a_request_waits_for_the_previous_reply_and_can_be_cancelled() -> None:

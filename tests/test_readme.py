@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from rtchat.core.errors import ExitCode
+from rtchat.core.errors import ExitCode, extra_hint
 from rtchat.ui.slash_commands import TABLE
 from tests import generate
 from tests.test_api import EXAMPLE
@@ -33,6 +34,16 @@ def test_the_python_example_is_the_tested_one() -> None:
 def test_the_settings_are_those_of_the_table() -> None:
     """`python -m tests.generate` writes them."""
     assert generate.readme(README) == README
+
+
+def test_hints_install_extras_that_there_are_as_the_readme_does() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rtchat").rglob("*.py"))
+    extras = set(re.findall(r"extra_hint\([\"']([a-z-]+)[\"']\)", code))
+    assert extras
+    assert extras <= set(project["optional-dependencies"])
+    assert "`pip install '.[voice,tools]'`" in README
+    assert "pip install '.[tools]'" in extra_hint("tools")
 
 
 def test_every_exit_code_is_explained() -> None:

@@ -580,7 +580,7 @@ def test_a_dotenv_of_a_folder_above_is_not_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"OPENAI_API_KEY={KEY}\n")
     below = tmp_path / "below"
     below.mkdir()
-    assert Program(below).run("once", "hi").error.startswith("rtchat: no key: set OPENAI_API_KEY")
+    assert "OPENAI_API_KEY" in Program(below).run("once", "hi").hint
 
 
 def test_no_option_takes_a_key(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from rtchat.client.view_queue import LONGEST_SHOW, SLICE
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
-from rtchat.core.errors import ExitCode, OutputError, UsageError
+from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
 from rtchat.core.events import (
     AudioSaid,
     InputEnded,
@@ -384,7 +384,8 @@ def test_the_reason_why_a_local_server_cannot_start_is_shown() -> None:
     session = Session(conversation, view, connect)
     assert asyncio.run(session.run(asking("hi"))) is ExitCode.USAGE
     (over,) = replies(view)
-    assert str(over.problem) == "the model is damaged: rtchat local install"
+    expected = Problem(ExitCode.USAGE, "the model is damaged", "rtchat local install")
+    assert over.problem == expected
 
 
 # ------------------------------------------------------------------------------------------ history
@@ -466,7 +467,7 @@ def test_a_history_error_is_shown_once_and_the_conversation_continues() -> None:
     session = make(server, view, keeper=MemoryHistory(full=True))
     assert asyncio.run(session.run(asking("hi"))) is ExitCode.OK
     assert notices(view) == [
-        Notice("warning", "the history cannot be written (disk full): make room")
+        Notice("warning", "the history cannot be written (disk full)", "make room")
     ]
     assert texts(view) == "Hello"
 
@@ -489,17 +490,26 @@ def test_resume_sends_the_saved_items() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keeper", "line"),
+    ("keeper", "notice"),
     [
-        (MemoryHistory(), "no conversation 9: rtchat history list"),
-        (None, "nothing is kept: there is no history to go back to"),
+        (MemoryHistory(), Notice("error", "no conversation 9", "rtchat history list")),
+        (
+            None,
+            Notice(
+                "error",
+                "conversations are not saved",
+                "leave out --no-history and set history to true",
+            ),
+        ),
     ],
 )
-def test_resume_without_a_saved_conversation_is_an_error(keeper: History | None, line: str) -> None:
+def test_resume_without_a_saved_conversation_is_an_error(
+    keeper: History | None, notice: Notice
+) -> None:
     view = Screen()
     session = make(ScriptedServer(()), view, mode=Mode.LINES, keeper=keeper)
     assert asyncio.run(session.run(posting(ResumeAsked(9)))) is ExitCode.OK
-    assert notices(view) == [Notice("error", line)]
+    assert notices(view) == [notice]
 
 
 def test_a_new_conversation_begins_a_new_record() -> None:
@@ -556,7 +566,7 @@ def test_a_playback_error_is_shown_once_and_playback_continues() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, BEGUN, AUDIO, *REST, *second))
     view, player = Screen(), FakePlayer(fails=True)
     assert asyncio.run(speaking(server, view, player).run(asking("hi", "bye"))) is ExitCode.OUTPUT
-    assert notices(view) == [Notice("error", "the disk is full: make room")]
+    assert notices(view) == [Notice("error", "the disk is full", "make room")]
     assert player.played == [("i1", b"\1\2"), ("i1", b"")] * 2
 
 

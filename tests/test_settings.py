@@ -15,6 +15,7 @@ from rtchat.config.resolve import resolve
 from rtchat.config.settings import Secret, Settings, attributes, rows
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.values import Dialect
+from tests.program import words_of
 
 _KEY = "sk-very-secret"
 _HAS_KEY = {"OPENAI_API_KEY": _KEY}
@@ -47,7 +48,7 @@ class Place:
             self.resolve(options, environ)
         assert caught.value.exit is ExitCode.USAGE
         assert _KEY not in f"{caught.value!s} {caught.value!r} {caught.value.problem!r}"
-        return str(caught.value)
+        return words_of(caught.value)
 
 
 @pytest.fixture
@@ -196,7 +197,10 @@ def test_the_address_may_be_that_of_other_openai_programs(
 
 
 def test_a_bad_base_address_is_named(place: Place) -> None:
-    message = "OPENAI_BASE_URL: 'http://[x' is not a URL: write it as https://host/v1"
+    message = (
+        "invalid value 'http://[x' for OPENAI_BASE_URL (expected a URL)\n"
+        "hint: write it as https://host/v1"
+    )
     assert place.refuse({}, {"OPENAI_BASE_URL": "http://[x"}) == message
     message = message.replace("//", "//[key]@", 1)
     assert place.refuse({}, {"OPENAI_BASE_URL": "http://me:hunter2@[x"}) == message
@@ -250,10 +254,9 @@ def test_no_key_names_the_ways_out(place: Place, profile: str, command: str) -> 
     place.config.write_text("[profiles.p]")
     with pytest.raises(UsageError) as caught:
         resolve({"profile": profile or None}, {"OPENAI_API_KEY": " "}, config=place.config)
-    assert str(caught.value) == (
-        "no key: set OPENAI_API_KEY (in the environment or in .env), "
-        f"store one with rtchat {command}, or use --local"
-    )
+    assert caught.value.message == "there is no key"
+    for way in ("OPENAI_API_KEY", f"`rtchat {command}`", "--local"):
+        assert way in caught.value.hint
     settings = resolve({}, {}, needs_key=False)
     assert (settings.key, settings.origins.get("key")) == (Secret(), None)
 
@@ -275,10 +278,9 @@ def test_another_server_may_need_none(
 
 @pytest.mark.parametrize("bad", [f"{_KEY}\nX-Evil: 1", f"“{_KEY}”", f"{_KEY}\x00"])
 def test_a_key_that_no_header_can_carry(place: Place, bad: str) -> None:
-    words = "set it again, without line breaks and quotation marks"
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
-        message = f"{name} has characters that no HTTP header can carry: {words}"
-        assert place.refuse({}, {name: bad}) == message
+        message = f"{name} has characters that no HTTP header can carry\nhint: set it again "
+        assert place.refuse({}, {name: bad}).startswith(message)
     assert place.resolve({}, {"OPENAI_API_KEY": f" {_KEY}\r\n"}) == _DEFAULT
 
 
@@ -492,12 +494,12 @@ def test_a_bad_header_is_not_shown_as_it_may_hold_a_key(place: Place, bad: str) 
 )
 def test_an_unknown_key_names_its_line(place: Place, text: str, line: int, key: str) -> None:
     place.config.write_text(text)
-    assert place.refuse().startswith(f"{place.config} line {line}: no setting {key!r}: ")
+    assert place.refuse().startswith(f"{place.config} line {line}: unknown setting {key!r}\nhint: ")
 
 
 def test_an_unknown_key_in_disguise_names_the_file(place: Place) -> None:
     place.config.write_text('"mod\\u006ce" = 5')
-    assert place.refuse().startswith(f"{place.config}: no setting 'modle': ")
+    assert place.refuse().startswith(f"{place.config}: unknown setting 'modle'\nhint: ")
 
 
 def test_an_unknown_key_names_the_nearest_or_all(place: Place) -> None:
@@ -511,33 +513,40 @@ def test_an_unknown_key_names_the_nearest_or_all(place: Place) -> None:
 
 def test_profiles_are_tables(place: Place) -> None:
     place.config.write_text("model = 'x'\nprofiles = 5")
-    assert place.refuse() == f"{place.config} line 2: profiles are tables: [profiles.NAME]"
+    assert place.refuse() == (
+        f"{place.config} line 2: profiles must be tables\nhint: write each as [profiles.NAME]"
+    )
     place.config.write_text("[profiles]\na = 5")
-    assert place.refuse() == f"{place.config} line 2: a profile is a table: [profiles.a]"
+    assert place.refuse() == (
+        f"{place.config} line 2: a profile must be a table\nhint: write it as [profiles.a]"
+    )
 
 
 def test_an_unknown_profile_names_the_nearest(place: Place) -> None:
-    assert place.refuse({"profile": "xia"}) == "no profile 'xia': did you mean xai?"
+    assert place.refuse({"profile": "xia"}) == "unknown profile 'xia'\nhint: did you mean xai?"
     place.config.write_text("[profiles.work]\n[profiles.home]\n")
-    assert place.refuse({"profile": "wrok"}) == "no profile 'wrok': did you mean work?"
-    message = "no profile '7': rtchat config profiles lists them"
+    assert place.refuse({"profile": "wrok"}) == "unknown profile 'wrok'\nhint: did you mean work?"
+    message = "unknown profile '7'\nhint: run `rtchat config profiles` to list the profiles"
     assert place.refuse({"profile": "7"}) == message
     assert place.refuse({}, {"RTCHAT_PROFILE": "7"}) == message
 
 
+_REPAIR = "hint: repair or remove the file"
+
+
 def test_a_config_file_that_cannot_be_read(place: Place, tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
-    message = f"{missing} cannot be read (No such file or directory): repair or remove it"
+    message = f"{missing} cannot be read (No such file or directory)\n{_REPAIR}"
     assert place.refuse({}, {"RTCHAT_CONFIG": str(missing)}) == message
     place.config.write_bytes(b"model = '\xff'")
-    assert place.refuse() == f"{place.config} is not UTF-8 text: repair or remove it"
+    assert place.refuse() == f"{place.config} is not UTF-8 text\n{_REPAIR}"
     place.config.write_text("model = ")
     assert place.refuse() == (
-        f"{place.config} is not TOML (Invalid value (at end of document)): repair or remove it"
+        f"{place.config} is not TOML (Invalid value (at end of document))\n{_REPAIR}"
     )
     place.config.unlink()
     place.config.mkdir()
-    assert place.refuse() == f"{place.config} cannot be read (Is a directory): repair or remove it"
+    assert place.refuse() == f"{place.config} cannot be read (Is a directory)\n{_REPAIR}"
 
 
 def test_a_dotenv_that_leads_nowhere(place: Place, tmp_path: Path) -> None:
@@ -548,7 +557,9 @@ def test_a_dotenv_that_leads_nowhere(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
 def test_instructions_without_end_are_refused(place: Place) -> None:
-    assert place.refuse({"system": "@/dev/zero"}) == "/dev/zero is too large: name another file"
+    assert (
+        place.refuse({"system": "@/dev/zero"}) == "/dev/zero is too large\nhint: use a smaller file"
+    )
 
 
 def test_instructions_from_a_file(place: Place, tmp_path: Path) -> None:
@@ -556,9 +567,9 @@ def test_instructions_from_a_file(place: Place, tmp_path: Path) -> None:
     file.write_text("Be brief.\nÄ\n", encoding="utf-8")
     assert place.resolve({"system": f"@{file}"}) == replace(_DEFAULT, system="Be brief.\nÄ\n")
     file.write_bytes(b"\xff")
-    assert place.refuse({"system": f"@{file}"}) == f"{file} is not UTF-8 text: repair or remove it"
+    assert place.refuse({"system": f"@{file}"}) == f"{file} is not UTF-8 text\n{_REPAIR}"
     file.unlink()
-    message = f"{file} cannot be read (No such file or directory): repair or remove it"
+    message = f"{file} cannot be read (No such file or directory)\n{_REPAIR}"
     assert place.refuse({"system": f"@{file}"}) == message
     assert place.refuse({}, {"RTCHAT_SYSTEM": f"@{file}"}) == message
 

@@ -153,7 +153,7 @@ def test_reading_and_skipping_stdin_is_a_usage_error(
 def test_without_stdin_there_must_be_a_prompt(program: Program) -> None:
     ran = program.run("once", "--no-stdin", stdin=b"hi")
     assert ran.code == 2
-    assert ran.error.startswith("rtchat: no prompt")
+    assert ran.error.startswith("rtchat: there is no prompt")
 
 
 # -------------------------------------------------------------------------------------- fast stdin

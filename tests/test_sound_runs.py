@@ -247,7 +247,8 @@ def test_unreadable_and_unwritable_files_are_errors_of_one_line(
 def test_push_to_talk_needs_a_terminal(program: Program) -> None:
     ran = program.run("talk", "--voice", "--vad", "off", stdin=b"hi\n")
     assert (ran.code, ran.text) == (2, "")
-    assert ran.error == "rtchat: ending turns with Ctrl-T requires a terminal: use --vad server"
+    assert ran.error == "rtchat: ending turns with Ctrl-T requires a terminal"
+    assert "--vad server" in ran.hint
 
 
 def test_a_failed_recording_at_a_terminal_sets_the_exit_code(program: Program) -> None:

@@ -38,6 +38,7 @@ from rtchat.core.effects import (
     ToolBegan,
     Truncate,
     UserTranscript,
+    error_notice,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -294,14 +295,14 @@ def test_the_microphone_key_without_a_microphone_is_an_error() -> None:
 def test_a_lost_microphone_is_reported_and_typing_continues() -> None:
     play = talking(OPEN_MICROPHONE)
     gone = Problem(ExitCode.LINK, "the microphone is gone", "plug it in")
-    play >> MicrophoneLost(gone) << [Show(Notice("error", str(gone))), Show(NO_MICROPHONE)]
+    play >> MicrophoneLost(gone) << [Show(error_notice(gone)), Show(NO_MICROPHONE)]
     assert QuestionAsked("hi", "m") in shown(after(play, UserSaid("hi")))
-    play >> MicrophoneLost(gone) << Show(Notice("error", str(gone)))
+    play >> MicrophoneLost(gone) << Show(error_notice(gone))
 
 
 def test_a_microphone_lost_while_muted_is_shown_as_absent() -> None:
     play = talking(OPEN_MICROPHONE).skip(MicrophoneToggled())
-    play >> MicrophoneLost(GONE) << [Show(Notice("error", str(GONE))), Show(NO_MICROPHONE)]
+    play >> MicrophoneLost(GONE) << [Show(error_notice(GONE)), Show(NO_MICROPHONE)]
 
 
 def test_losing_the_microphone_during_speech_sends_silence_to_end_the_turn() -> None:
@@ -695,7 +696,7 @@ def test_without_a_connection_the_microphone_is_off_until_the_key_is_pressed() -
     updates = shown(after(play, ConnectionLost(GONE, Retry.NEVER)))
     assert updates == [
         MicrophoneStatus(is_on=False, push_to_talk=False),
-        Notice("error", str(GONE)),
+        error_notice(GONE),
     ]
     assert after(play, AudioCaptured(ms(20))) == []
     assert Connect("m") in after(play, MicrophoneToggled())
@@ -1180,8 +1181,8 @@ def muted(effects: list[Effect]) -> bool:
     """Whether the microphone was muted; if so, the reason must be shown."""
     updates = shown(effects)
     is_off = MicrophoneStatus(is_on=False, push_to_talk=False) in updates
-    notices = [update.text for update in updates if isinstance(update, Notice)]
-    assert is_off == any("headphones" in text for text in notices)
+    notices = [update.hint for update in updates if isinstance(update, Notice)]
+    assert is_off == any("headphones" in hint for hint in notices)
     return is_off
 
 

@@ -96,7 +96,7 @@ def test_the_help_needs_no_network_and_no_screen(tmp_path: Path) -> None:
 def test_a_question_needs_no_screen(tmp_path: Path, nowhere: str) -> None:
     code, out, errors, modules = _run(tmp_path, "once", "hi", "--url", nowhere)
     assert (code, out) == (4, "")
-    assert errors.startswith(f"rtchat: {urlsplit(nowhere).netloc} refused the connection: ")
+    assert errors.startswith(f"rtchat: {urlsplit(nowhere).netloc} refused the connection\nhint: ")
     assert "rtchat.core.conversation" in modules
     # importlib.metadata is loaded too, but by websockets itself.
     heavy = {"rich", "prompt_toolkit", "pydantic", "openai", "httpx", "dotenv", "markdown_it"}

@@ -18,6 +18,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool
 from rtchat.tools.functions import load
 from rtchat.tools.toolbox import MAX_OUTPUT, Handle, Toolbox, combine, printing_to
+from tests.program import words_of
 
 pytest.importorskip("msgspec", reason="the extra tools is not installed")
 
@@ -35,7 +36,7 @@ def call(box: Toolbox, name: str, arguments: str = "") -> str:
 def refusal(folder: Path, source: str) -> str:
     with pytest.raises(UsageError) as caught:
         tools(folder, source)
-    return str(caught.value).replace(f"{folder}/", "")
+    return words_of(caught.value).replace(f"{folder}/", "")
 
 
 # -------------------------------------------------------------------------------------- definitions
@@ -521,4 +522,4 @@ def test_two_functions_of_the_same_name_are_rejected() -> None:
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    assert "pip install 'rtchat[tools]'" in refusal(tmp_path, "def f(): 'Doc.'")
+    assert "pip install '.[tools]'" in refusal(tmp_path, "def f(): 'Doc.'")

@@ -107,7 +107,7 @@ def test_the_name_of_a_second_trace_is_shown(tmp_path: Path) -> None:
         program.environ["RTCHAT_TRACE"] = "bug.jsonl"
         third = program.run("talk", "-q", stdin=b"three\n")
     said = [[line for line in ran.err.splitlines() if "bug" in line] for ran in (first, second)]
-    assert said == [[], ["bug.jsonl exists: recording to bug-2.jsonl"]]
+    assert said == [[], ["bug.jsonl exists, so the run is recorded to bug-2.jsonl"]]
     assert (third.code, third.err) == (0, "")
     for name, word in (("bug", "one"), ("bug-2", "two"), ("bug-3", "three")):
         assert f'"{word}"' in (tmp_path / f"{name}.jsonl").read_text()
@@ -447,7 +447,7 @@ def test_an_incomplete_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
     said: list[str] = []
     recording = read_trace(path, said.append)
     assert recording == Recording("0.1", [Recorded(2, 0.5, "received", {"type": "x"})])
-    assert said == [f"line 3 of {path} is cut off: it is left out"]
+    assert said == [f"line 3 of {path} is cut off and left out"]
 
 
 def test_a_last_line_without_a_line_break_may_be_complete(tmp_path: Path) -> None:

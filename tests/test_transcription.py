@@ -25,6 +25,7 @@ from rtchat.core.effects import (
     Stop,
     TextArrived,
     Waiting,
+    error_notice,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -257,7 +258,7 @@ def test_a_failing_input_is_reported_and_its_audio_transcribed() -> None:
     play = Driver()
     broken = Problem(ExitCode.USAGE, "it is cut", "record it again")
     effects = play.handle(AudioCaptured(ms(100)), InputEnded(broken))
-    assert effects[0] == Show(Notice("error", str(broken)))
+    assert effects[0] == Show(error_notice(broken))
     over, code = play.ending(AudioCommitted("u1"), AudioCleared(), transcript("Go"))
     assert (over.text, code) == ("Go", ExitCode.USAGE)
 
@@ -266,7 +267,7 @@ def test_losing_the_microphone_ends_the_session() -> None:
     play = Driver()
     gone = Problem(ExitCode.USAGE, "no microphone", "plug it in")
     effects = play.handle(MicrophoneLost(gone))
-    assert effects[0] == Show(Notice("error", str(gone)))
+    assert effects[0] == Show(error_notice(gone))
     assert play.ending(AudioCleared())[1] is ExitCode.USAGE
 
 

@@ -304,7 +304,7 @@ AGAIN, NEVER = Retry.ALWAYS, Retry.NEVER
         (1001, LINK, "try again", AGAIN),
         (1002, LINK, "--model", NEVER),
         (1008, LINK, "--model", NEVER),
-        (1009, LINK, "too large", NEVER),
+        (1009, LINK, "send or request less", NEVER),
         (1011, LINK, "try again", AGAIN),
         (1012, LINK, "try again", AGAIN),
         (1013, LINK, "try again", AGAIN),
@@ -361,7 +361,7 @@ def test_a_large_frame_is_received() -> None:
 
 def test_a_frame_over_the_limit_ends_the_connection() -> None:
     lost = asyncio.run(ended(saying(b"x" * (MAX_FRAME + 1))))
-    check(lost, hint="too large", retry=Retry.NEVER, code="1009")
+    check(lost, hint="send or request less", retry=Retry.NEVER, code="1009")
 
 
 def test_closing_does_not_wait_for_a_server_that_stopped_reading() -> None:

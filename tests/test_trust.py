@@ -26,7 +26,7 @@ from rtchat.core.errors import UsageError
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
 from tests.faulty import done, sockets
-from tests.program import PATIENCE, Program, Ran, background
+from tests.program import PATIENCE, Program, Ran, background, two_lines, words_of
 
 KEY = "sk-0123456789abcdef"
 OTHER_KEY = "sk-of-the-folder-9876"
@@ -85,10 +85,10 @@ class Given:
                 config=config,
                 stored=stored,
                 needs_key=needs_key,
-                warn=warnings.append,
+                warn=lambda *said: warnings.append(two_lines(*said)),
             )
         except UsageError as error:
-            return Resolved(None, str(error), warnings)
+            return Resolved(None, words_of(error), warnings)
         return Resolved(settings, "", warnings)
 
 
@@ -177,7 +177,9 @@ def test_a_dotenv_sets_what_it_may(tmp_path: Path, variable: str) -> None:
     ignored = [line for line in found.warnings if "is ignored" in line]
     if variable in _NAMES_A_FILE:
         assert (found.settings, len(ignored)) == (before, 1)
-        assert ignored[0].startswith(f"{variable} in .env is ignored, because it names a file: ")
+        assert ignored[0].startswith(
+            f"{variable} in .env is ignored, because it names a file\nhint: "
+        )
     else:
         assert found.settings != before
         assert ignored == []
@@ -197,8 +199,8 @@ def test_no_value_of_a_dotenv_is_a_file(tmp_path: Path, variable: str) -> None:
     if variable == "RTCHAT_SYSTEM":
         assert found.settings == Settings(url="ws://127.0.0.1:1")
         assert found.warnings == [
-            "RTCHAT_SYSTEM in .env is ignored, because it names a file:"
-            " set it in the environment or by an option"
+            "RTCHAT_SYSTEM in .env is ignored, because it names a file\n"
+            "hint: set it in the environment or with an option"
         ]
 
 
@@ -405,7 +407,7 @@ def test_a_key_goes_where_a_source_as_trusted_leads(
     if found.error:
         assert key in _ASKED_FOR or name == "host.example"
         assert f"because {row.by} in .env names that host" in found.error
-        assert ": --url wss://" in found.error
+        assert "\nhint: use --url wss://" in found.error
         assert lines == []
         _is_sent_by_an_option(given)
         return
@@ -413,13 +415,13 @@ def test_a_key_goes_where_a_source_as_trusted_leads(
     assert key in ("account", "config header", ".env") or name != "host.example"
     assert found.settings is not None
     assert len(lines) == 1
-    assert lines[0].startswith(f"{row.by} in .env sets the address to {found.settings.url}: ")
+    assert lines[0].startswith(f"{row.by} in .env sets the address to {found.settings.url}, ")
     assert any("the headers of" in line for line in found.warnings) is (key == "config header")
 
 
 def _is_sent_by_an_option(given: Given) -> None:
     found = given.resolve()
-    url = found.error.partition(": --url ")[2].partition(" ")[0]
+    url = found.error.partition("use --url ")[2].partition(" ")[0]
     given.options["url"] = url
     again = given.resolve(needs_key=False)
     assert (again.error, again.has(KEY), again.warnings) == ("", True, [])
@@ -504,7 +506,7 @@ def test_the_error_names_where_the_key_comes_from(tmp_path: Path) -> None:
     for key, what in names.items():
         assert _given(tmp_path, host, "host.example", key).resolve().error == (
             f"{what} is not sent to wss://host.example/v1, because RTCHAT_URL in .env names that"
-            " host: --url wss://host.example/v1 allows it, --no-env ignores .env"
+            " host\nhint: use --url wss://host.example/v1 to allow it, or --no-env to ignore .env"
         )
 
 
@@ -551,14 +553,15 @@ def test_a_model_of_the_user_s_is_not_filled_for_a_host_of_a_dotenv(tmp_path: Pa
     given = Given(tmp_path, environ={"MY_KEY": KEY}, config=["model = 'x/{MY_KEY}'"])
     given.dotenv["RTCHAT_URL"] = "ws://127.0.0.1"
     assert given.resolve().error == (
-        f"MY_KEY is not set: the model of {tmp_path / 'config.toml'} line 1 needs it, in .env"
+        f"MY_KEY is not set, which the model of {tmp_path / 'config.toml'} line 1 needs\n"
+        "hint: set it in .env"
     )
 
 
 def test_no_key_at_all_says_where_one_would_count(tmp_path: Path) -> None:
     given = Given(tmp_path, {"profile": "azure"}, dotenv={"AZURE_OPENAI_ENDPOINT": "https://a.b"})
-    hint = "set AZURE_OPENAI_API_KEY (in .env), or use --local"
-    assert given.resolve().error == f"no key: {hint}"
+    hint = "set AZURE_OPENAI_API_KEY in .env, or use --local"
+    assert given.resolve().error == f"there is no key\nhint: {hint}"
 
 
 def test_the_embedded_model_is_no_host(tmp_path: Path) -> None:
@@ -639,10 +642,10 @@ def test_a_config_file_of_the_folder_runs_no_command(program: Program) -> None:
     (program.home / "evil.toml").write_text("""api_key_command = "sh -c 'id > PWNED'"\n""")
     for command in ("once hi", "doctor", "transcribe x.wav", "config show", "config edit"):
         ran = program.run(*command.split(), environ={"VISUAL": "true"})
-        assert ran.err.splitlines()[0] == (
-            "rtchat: RTCHAT_CONFIG in .env is ignored, because it names a file:"
-            " set it in the environment or by an option"
-        )
+        assert ran.err.splitlines()[:2] == [
+            "rtchat: RTCHAT_CONFIG in .env is ignored, because it names a file",
+            "hint: set it in the environment or with an option",
+        ]
         assert not (program.home / "PWNED").exists()
 
 
@@ -783,11 +786,11 @@ def test_lines_of_a_dotenv_that_are_none_are_a_warning(program: Program) -> None
     write(program, "# mine", "model: x", "RTCHAT_URL = 'open", "RTCHAT_MODEL=m", "export A B")
     ran = program.run("config", "show")
     assert ran.code == 0
-    assert ran.error == "rtchat: .env line 2 and 2 more ignored: expected NAME=value"
+    assert ran.error == "rtchat: .env line 2 and 2 more ignored (expected NAME=value)"
     assert "RTCHAT_MODEL in .env" in ran.text
     write(program, "model: x")
     ran = program.run("config", "show")
-    assert ran.error == "rtchat: .env line 1 ignored: expected NAME=value"
+    assert ran.error == "rtchat: .env line 1 ignored (expected NAME=value)"
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,8 @@ def test_local_speech_works_without_a_network(
     tmp_path: Path, data_home: Path, sound: SoundServer
 ) -> None:
     local_voice = pytest.importorskip("rtchat.server.local_voice")
-    if hint := local_voice.missing():
-        pytest.skip(hint)
+    if absent := local_voice.missing():
+        pytest.skip(f"not installed: {absent}")
     voice = local_voice.LocalVoice()
 
     async def speech(text: str) -> bytes:

@@ -40,7 +40,7 @@ _PROBLEM = Problem(ExitCode.REPLY, "the reply failed: boom", "try again")
     [
         (ReplyOver(Status.COMPLETED, "hi", "m"), ""),
         (ReplyOver(Status.CANCELLED, "hi", "m", "client_cancelled"), "interrupted"),
-        (ReplyOver(Status.FAILED, "", "m", problem=_PROBLEM), "the reply failed: boom: try again"),
+        (ReplyOver(Status.FAILED, "", "m", problem=_PROBLEM), "the reply failed: boom"),
         (ReplyOver(Status.INCOMPLETE, "hi", "m", "connection_lost"), "connection_lost"),
         (ReplyOver(Status.INCOMPLETE, "hi", "m"), "the reply is incomplete"),
         (ReplyOver(Status.FAILED, "", "m"), "the reply failed"),

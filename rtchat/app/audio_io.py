@@ -16,7 +16,7 @@ from rtchat.config.settings import Settings
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
 from rtchat.core.errors import OutputError, Problem, UsageError
-from rtchat.core.events import AudioCaptured, LocalNotice, MicrophoneLost, PlaybackCut
+from rtchat.core.events import AudioCaptured, MicrophoneLost, PlaybackCut, local_error
 from rtchat.core.ports import Player, Post
 from rtchat.core.values import JsonObject, Message, Part, value
 from rtchat.system.loop import post_to
@@ -154,7 +154,8 @@ class Recorder:
         self._on_failure = lambda: post_to(loop, failed.set)
         await failed.wait()
         self.is_failure_reported = True
-        post(LocalNotice(str(self.failure), is_error=True))
+        assert self.failure is not None
+        post(local_error(self.failure.problem))
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Record audio of an item."""
@@ -177,7 +178,7 @@ class Recorder:
             try:
                 self._worker.do(job)
             except queue.Full:
-                self._fail("writing the recording is too slow; recording stopped")
+                self._fail("the recording was stopped, as its disk is too slow")
 
     def _fail(self, message: str) -> None:
         self._failed(OutputError(message, hint="record to another place"))
@@ -249,7 +250,7 @@ class LiveAudio:
         no_speaker = self._open_speaker(post) if self._speaks else None
         no_microphone = self._open_microphone(post)
         if no_speaker is not None and no_speaker != no_microphone:
-            post(LocalNotice(str(no_speaker), is_error=True))
+            post(local_error(no_speaker))
         if no_microphone is not None:
             post(MicrophoneLost(no_microphone))
         try:
@@ -263,7 +264,7 @@ class LiveAudio:
         try:
             self._speaker = Speaker(
                 find(self._settings.output_device, "output"),
-                on_lost=lambda problem: post(LocalNotice(str(problem), is_error=True)),
+                on_lost=lambda problem: post(local_error(problem)),
                 loop=asyncio.get_running_loop(),
             )
         except UsageError as error:

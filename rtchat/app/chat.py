@@ -35,7 +35,7 @@ from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.effects import Notice, ReplyOver, Update
+from rtchat.core.effects import Notice, ReplyOver, Update, error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
     AudioSaid,
@@ -81,8 +81,9 @@ def run_once(
         if "-" in files:
             descriptor = None
             if prompt in (None, "-") and audio.audio_in is None:
-                hint = 'rtchat once --attach - "a question"'
-                raise UsageError("no prompt: stdin is read by --attach -", hint=hint)
+                hint = 'write it as `rtchat once --attach - "a question"`'
+                message = "there is no prompt, as stdin is read by --attach -"
+                raise UsageError(message, hint=hint)
         if audio.audio_in is None:
             question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
         else:
@@ -114,7 +115,7 @@ def _spoken_question(
         speech = read(Path(audio_in), say)
         return AudioSaid(speech, read_prompt(prompt, stdin, say, is_all=False))
     if stdin is None or prompt == "-":
-        raise UsageError("--audio-in -: there is no audio on stdin", hint="pipe a WAV file into it")
+        raise UsageError("there is no audio on stdin for --audio-in -", hint="pipe in a WAV file")
     return AudioSaid(read(stdin, say), prompt or "")
 
 
@@ -131,8 +132,10 @@ def talk(
     status = status_writer_of(settings, streams)
     voice = LiveAudio(settings) if audio.is_live else None
     if "-" in files:
-        hint = "use rtchat once --attach -, or attach a file"
-        raise UsageError("--attach -: talk reads its questions from stdin", hint=hint)
+        hint = "use `rtchat once --attach -`, or attach a file"
+        raise UsageError(
+            "--attach - cannot be used, as talk reads its questions from stdin", hint=hint
+        )
     attached = _read_attachments(files, None)
     is_interactive = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
@@ -283,7 +286,7 @@ def _finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) 
     if recorder.failure is None:
         return code
     if not recorder.is_failure_reported:
-        status.show(Notice("error", str(recorder.failure)))
+        status.show(error_notice(recorder.failure.problem))
     return recorder.failure.exit if code is ExitCode.OK else code
 
 
@@ -299,7 +302,9 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
     with ExitStack() as files:
         if mode is Mode.ONCE:
             if str(path) == "-":
-                raise UsageError("--audio-out -: the text goes to stdout", hint="name a file")
+                raise UsageError(
+                    "--audio-out - is not possible, as the text goes to stdout", hint="name a file"
+                )
             file = files.enter_context(WavWriter(path))
             recorder = Recorder(lambda: file)
         else:
@@ -370,7 +375,7 @@ def _setup(
     if settings.local:
         budget = Budget()
     elif budget.most is not None and budget.rate(model) is None:
-        hint = f'set it in the config file: [prices."{model}"]'
+        hint = f'add it to the config file as [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
     return ConversationSetup(
         model,

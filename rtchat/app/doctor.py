@@ -357,7 +357,7 @@ class _DoctorSession:
                         return event
                     self._handle(event, explain)
         except TimeoutError:
-            error = f"; its last error: {self._last_error.message}" if self._last_error else ""
+            error = f" (its last error: {self._last_error.message})" if self._last_error else ""
             message = f"timed out: the server {failure} within {timeout:g} s{error}"
             raise to_exception(Problem(ExitCode.LINK, message, _HINT)) from None
 
@@ -391,5 +391,5 @@ class _DoctorSession:
         lost = self._link.explain().problem
         if self._last_error is None:
             return lost
-        message = f"{lost.message}; the server's last error: {self._last_error.message}"
+        message = f"{lost.message} (the server's last error: {self._last_error.message})"
         return Problem(lost.exit, message, lost.hint, lost.code)

@@ -138,7 +138,7 @@ def save_audio(streams: Environment, say: Say, id: int | None, folder: Path) -> 
     recordings = [(item.role, audio) for item in _messages(conversation) if (audio := _audio(item))]
     if not recordings:
         message = f"conversation {conversation.id} has no saved audio"
-        raise UsageError(message, hint="talk and once save audio with --keep-audio")
+        raise UsageError(message, hint="use --keep-audio with talk or once to save audio")
     names = [f"{number:03}-{role}.wav" for number, (role, _) in enumerate(recordings, start=1)]
     for file in (folder / name for name in names):
         if file.exists():
@@ -234,7 +234,9 @@ def _save(file: Path, content: bytes, *, force: bool) -> None:
             with open(os.open(file, flags, 0o600), "wb") as out:
                 out.write(content)
         except FileExistsError as error:
-            raise UsageError(f"{file} already exists", hint="--force overwrites it") from error
+            raise UsageError(
+                f"{file} already exists", hint="use --force to overwrite it"
+            ) from error
 
 
 @contextmanager

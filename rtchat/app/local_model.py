@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rtchat.client.transport import Connection, Endpoint, endpoint, open_connection
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.server import model_files
 from rtchat.server.factory import local_voice, open_engine
 from rtchat.server.llama import LABEL, SMOLLM2
@@ -32,7 +32,7 @@ def path(data_dir: Path) -> Path:
     """The path of the embedded model. Raises UsageError if it is not installed."""
     found = model_files.find(data_dir)
     if found is None:
-        raise UsageError("the embedded model is not installed", hint="rtchat local install")
+        raise UsageError("the embedded model is not installed", hint="run `rtchat local install`")
     return found
 
 
@@ -48,7 +48,7 @@ def prepare_local(data_dir: Path, say: Say) -> None:
         UsageError: the runtime is not installed.
     """
     if find_spec("xllamacpp") is None:
-        hint = "pip install 'rtchat[local]', or set OPENAI_API_KEY to use OpenAI's models"
+        hint = f"{extra_hint('local')}, or set OPENAI_API_KEY to use OpenAI's models"
         raise UsageError("the embedded model's runtime is not installed", hint=hint)
     if model_files.find(data_dir) is None:
         install(data_dir, None, say)
@@ -59,8 +59,9 @@ def prepare_voice(say: Say) -> None:
     """Check that `--local` has speech input and output. Raises UsageError if not."""
     from rtchat.server.local_voice import missing
 
-    if hint := missing():
-        raise UsageError("the embedded voice is not installed", hint=hint)
+    if absent := missing():
+        message = f"the embedded voice is not installed (missing: {', '.join(absent)})"
+        raise UsageError(message, hint=extra_hint("voice-local"))
     say(_VOICE)
 
 

@@ -16,7 +16,7 @@ from rtchat.app.signals import EXIT_CODES
 from rtchat.client.view_queue import MOST_OWED, TICK
 from rtchat.config.settings import Settings
 from rtchat.core import effects as fx
-from rtchat.core.errors import ExitCode, writing_stdout
+from rtchat.core.errors import ExitCode, hint_line, writing_stdout
 from rtchat.core.ports import View
 from rtchat.core.text import on_a_line, shortened, visible, whole_characters
 from rtchat.core.values import Status
@@ -226,12 +226,17 @@ def _describe(update: fx.Update) -> str:
         case fx.ReplyOver(status, text):
             parts = [f"reply {status}", f"{len(text)} characters", messages.stats(update)]
             parts += [f"calls {call.name}" for call in update.tool_calls]
-            parts.append(messages.ending(update) if update.problem else "")
+            if update.problem:
+                parts += [messages.ending(update), _hint(update.problem.hint)]
             return " · ".join(filter(None, parts))
-        case fx.Notice(level, text) if level != "detail":
-            return f"{level}: {text}"
+        case fx.Notice(level, text, hint) if level != "detail":
+            return " · ".join(filter(None, (f"{level}: {text}", _hint(hint))))
         case _:
             return ""
+
+
+def _hint(hint: str) -> str:
+    return hint_line(hint) if hint else ""
 
 
 def _merge_differences(differences: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

@@ -19,7 +19,7 @@ from rtchat.app.signals import EXIT_CODES
 from rtchat.client.endpoint import keys_of_query
 from rtchat.config.serve import ServeSettings
 from rtchat.config.variables import UPSTREAM_KEY
-from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.errors import ExitCode, UsageError, error_lines
 from rtchat.server.chat_completions import Upstream, upstream
 from rtchat.server.factory import open_engine, voice_of
 from rtchat.server.limits import MB, ServerLimits
@@ -129,10 +129,10 @@ class _ErrorReporter:
             loop.default_exception_handler(context)
         elif loop.time() - self._reported_at >= _REPORT_INTERVAL:  # the loop reports it each second
             self._reported_at = loop.time()
-            self._say(
-                "rtchat: too many open files; new connections must wait "
-                "(increase ulimit -n or decrease --max-sessions)"
-            )
+            message = "too many open files, so new connections have to wait"
+            hint = "increase ulimit -n or decrease --max-sessions"
+            for line in error_lines(message, hint).splitlines():
+                self._say(line)
 
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -156,7 +156,6 @@ def _read_tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(
-            f"the certificate {certificate} cannot be used", hint=str(error)
-        ) from error
+        message = f"the certificate {certificate} cannot be used ({error})"
+        raise UsageError(message, hint="check --tls-cert and --tls-key") from error
     return context

@@ -36,7 +36,7 @@ def transcribe(
     if file is None and not streams.stdin_is_terminal:
         file = "-"
     if file == "-" and streams.stdin is None:
-        raise UsageError("there is no audio on stdin", hint="pipe a WAV file into it, or name one")
+        raise UsageError("there is no audio on stdin", hint="pipe in a WAV file, or name one")
     prepare(settings, streams, status, AudioSettings(transcribes=True))
     with unblocked(streams) as streams:
         status = status_writer_of(settings, streams)

@@ -55,7 +55,7 @@ def trace_of(
 
     trace = Trace(settings.trace, redactor=redactor, complete=settings.trace_audio)
     if trace.path != settings.trace:
-        text = f"{settings.trace} exists: recording to {trace.path}"
+        text = f"{settings.trace} exists, so the run is recorded to {trace.path}"
         view.show(Notice("info", text))
     return stack.enter_context(closing(trace))
 

@@ -66,7 +66,7 @@ def list_devices() -> list[Device]:
         for info in found
     ]
     if not devices:
-        raise UsageError("no audio device found", hint="connect one, or type instead")
+        raise UsageError("no audio device found", hint="connect one, or use text instead")
     return devices
 
 
@@ -78,9 +78,9 @@ def find(name_or_index: str | int | None, kind: Kind) -> Device:
     """
     what = "microphone" if kind == "input" else "speaker"
     devices = [device for device in list_devices() if device.supports(kind)]
-    hint = "rtchat devices lists the devices"
+    hint = "run `rtchat devices` to list the devices"
     if not devices:
-        raise UsageError(f"no {what} found", hint="connect one, or type instead")
+        raise UsageError(f"no {what} found", hint="connect one, or use text instead")
     if name_or_index is None:
         default = [info for info in devices if getattr(info, f"default_{kind}")]
         return (default or devices)[0]
@@ -95,7 +95,7 @@ def find(name_or_index: str | int | None, kind: Kind) -> Device:
     if len(matches) > 1:
         names = ", ".join(f"{device.index} {device.name}" for device in matches)
         raise UsageError(
-            f"'{name_or_index}' matches several devices: {names}", hint="use its number"
+            f"'{name_or_index}' matches several devices ({names})", hint="use the number of one"
         )
     return matches[0]
 
@@ -273,4 +273,4 @@ class Speaker:
 
 
 def _device_lost(what: str, device: Device, code: ExitCode) -> Problem:
-    return Problem(code, f"lost the {what} {device.name}", "the conversation continues as text")
+    return Problem(code, f"lost the {what} {device.name}", "connect it again, or continue in text")

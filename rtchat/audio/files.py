@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 from rtchat.audio.c_stderr import silence_libraries
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.core.values import value
 from rtchat.system.blocking import read_some
 from rtchat.system.files import open_regular, shown_name, unreadable
@@ -75,7 +75,7 @@ def read(source: Source, warn: Warn = _ignore_warning) -> bytes:
         if len(audio) > MAX_MINUTES * 60 * RATE * WIDTH:
             name = _STDIN if isinstance(source, int) else shown_name(source)
             message = f"{name} is longer than {MAX_MINUTES} minutes"
-            raise UsageError(message, hint="use a shorter part of it, or rtchat transcribe")
+            raise UsageError(message, hint="use a shorter part of it, or `rtchat transcribe`")
     return bytes(audio)
 
 
@@ -364,8 +364,8 @@ def resampler(rate: int, to: int, why: str) -> Resample:
         import numpy as np
         import soxr
     except ImportError as error:
-        hint = "pip install 'rtchat[audio]'"
-        raise UsageError(f"{why}, so it needs the package soxr", hint=hint) from error
+        message = f"{why}, so it needs the package soxr"
+        raise UsageError(message, hint=extra_hint("audio")) from error
 
     resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
 
@@ -380,7 +380,7 @@ def resampler(rate: int, to: int, why: str) -> Resample:
 
 
 def _missing_package(message: str, package: str) -> UsageError:
-    hint = "pip install 'rtchat[audio]', or use a 24 kHz mono 16-bit WAV file"
+    hint = f"use a 24 kHz mono 16-bit WAV file, or {extra_hint('audio')}"
     return UsageError(f"{message}, so it needs the package {package}", hint=hint)
 
 

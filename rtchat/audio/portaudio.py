@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.files import RATE
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.system.loop import post_to
 
 BLOCK_SECONDS = 0.02
@@ -38,13 +38,15 @@ def library() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        hint = "pip install 'rtchat[voice]'"
-        raise UsageError("audio devices need the package sounddevice", hint=hint) from error
+        message = "audio devices need the package sounddevice"
+        raise UsageError(message, hint=extra_hint("voice")) from error
     except OSError as error:
-        hint = "install it (on Debian: apt install libportaudio2)"
+        hint = "install it, on Debian with `apt install libportaudio2`"
         raise UsageError("audio devices need the library PortAudio", hint=hint) from error
     except Exception as error:  # sounddevice.PortAudioError, not importable here
-        raise UsageError(f"audio is not available ({error})", hint="type instead") from error
+        raise UsageError(
+            f"audio is not available ({error})", hint="check the sound system, or use text instead"
+        ) from error
     return sounddevice
 
 
@@ -160,4 +162,4 @@ class AudioStream:
 
 def _open_error(name: str, error: Exception) -> UsageError:
     message = f"{name} cannot be opened ({error})"
-    return UsageError(message, hint="rtchat devices lists the devices")
+    return UsageError(message, hint="run `rtchat devices` to list the devices")

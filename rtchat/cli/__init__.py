@@ -18,8 +18,7 @@ import typer
 
 from rtchat._version import __version__
 from rtchat.cli.environment import is_terminal, open_streams, stdout
-from rtchat.core.errors import ExitCode, OutputError, RtchatError, UsageError
-from rtchat.core.text import on_a_line
+from rtchat.core.errors import ExitCode, OutputError, RtchatError, UsageError, error_lines
 
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
@@ -139,9 +138,7 @@ def _fault(error: BaseException) -> RtchatError:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     message = f"internal error ({type(cause).__name__}: {cause})"
-    fault = RtchatError(
-        message, hint="please report it, with the traceback that RTCHAT_DEBUG=1 shows"
-    )
+    fault = RtchatError(message, hint="report it with the traceback that RTCHAT_DEBUG=1 shows")
     fault.__cause__ = error
     return fault
 
@@ -153,7 +150,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
         code = command_line(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
     except _ArgumentError as error:
         message = error.format_message().rstrip(".")
-        raise UsageError(message[0].lower() + message[1:], hint="rtchat --help") from error
+        raise UsageError(message[0].lower() + message[1:], hint="run `rtchat --help`") from error
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except SystemExit as end:
@@ -176,7 +173,7 @@ _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-com
 def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(f"rtchat: {on_a_line(str(error))}\n")
+            sys.stderr.write(f"{error_lines(error.message, error.hint)}\n")
             if os.environ.get("RTCHAT_DEBUG"):
                 import traceback
 
@@ -186,7 +183,7 @@ def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
 
 def _fail_to_write(error: OSError) -> ExitCode:
     message = f"stdout cannot be written ({error.strerror})"
-    return _fail(OutputError(message, hint="send it somewhere else"), ExitCode.OUTPUT)
+    return _fail(OutputError(message, hint="redirect it to another place"), ExitCode.OUTPUT)
 
 
 def _flush(code: ExitCode) -> ExitCode:

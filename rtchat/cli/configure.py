@@ -46,7 +46,9 @@ def keys_set(profile: ProfileName = "default") -> int:
 
     key = header_value(_read_key(profile), "the key")
     if not key:
-        raise UsageError("no key was given", hint="the stored keys are unchanged")
+        raise UsageError(
+            "no key was given; the stored keys are unchanged", hint="enter or pipe in a key"
+        )
     place = KeyStore(data_dir()).set(profile, key)
     say(f"stored the key of {profile} in {place}")
     return 0
@@ -79,10 +81,10 @@ def keys_list() -> int:
         try:
             key, where = store.get(name) or ("", f"missing in {KEYRING}")
         except UsageError as error:
-            key, where = "", str(error)
+            key, where = "", f"{error.message} ({error.hint})"
         rows.append((name, last_four(key), where))
     if not rows:
-        say("no stored keys; rtchat keys set stores one")
+        say("no stored keys; run `rtchat keys set` to store one")
     _print_rows(rows)
     return 0
 
@@ -94,7 +96,7 @@ def keys_remove(profile: ProfileName = "default") -> int:
 
     if not KeyStore(data_dir()).remove(profile):
         raise UsageError(
-            f"no stored key of {profile}", hint="rtchat keys list shows the stored keys"
+            f"no stored key of {profile}", hint="run `rtchat keys list` to list the stored keys"
         )
     say(f"removed the key of {profile}")
     return 0
@@ -176,9 +178,13 @@ def config_edit(no_env: NoEnv = False) -> int:
         code = subprocess.run([*editor, path], check=False).returncode
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"the editor cannot be run ({why})", hint="set VISUAL") from error
+        raise UsageError(
+            f"the editor cannot be run ({why})", hint="set VISUAL to another editor"
+        ) from error
     if code:
-        raise UsageError(f"the editor failed with exit code {code}", hint="set VISUAL")
+        raise UsageError(
+            f"the editor failed with exit code {code}", hint="set VISUAL to another editor"
+        )
     read_config(path, required=True)
     return 0
 
@@ -200,7 +206,7 @@ def _begin(path: Path) -> None:
         if path.is_file():
             return
         message = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(message, hint="name another place with RTCHAT_CONFIG") from error
+        raise OutputError(message, hint="use another file with RTCHAT_CONFIG") from error
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(template())
 

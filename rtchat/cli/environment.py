@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from rtchat.core.errors import ExitCode, OutputError
+from rtchat.core.errors import ExitCode, OutputError, error_lines
 from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
 
@@ -46,7 +46,7 @@ def stdout() -> TextIO:
         OutputError: it is closed.
     """
     if sys.stdout is None:
-        raise OutputError("stdout is closed", hint="leave it open, or send it to a file")
+        raise OutputError("stdout is closed", hint="leave it open, or redirect it to a file")
     return sys.stdout
 
 
@@ -163,9 +163,10 @@ def _own(find: Callable[..., Path]) -> Path:
     return path if path.is_absolute() else Path(os.devnull, "rtchat")
 
 
-def warn(text: str) -> None:
+def warn(text: str, hint: str = "") -> None:
     """Write a warning to stderr, even with --quiet."""
-    say(f"rtchat: {text}")
+    for line in error_lines(text, hint).splitlines():
+        say(line)
 
 
 def say(text: str) -> None:

@@ -97,10 +97,13 @@ def delete(
 
     if bool(ids) == all_:
         raise UsageError(
-            "expected conversation IDs or --all", hint="rtchat history list shows the IDs"
+            "expected conversation IDs or --all", hint="run `rtchat history list` to list the IDs"
         )
     if not yes and not is_terminal(sys.stdin):
-        raise UsageError("cannot ask: stdin is not a terminal", hint="use --yes to delete anyway")
+        raise UsageError(
+            "deleting needs a confirmation, and stdin is not a terminal",
+            hint="use --yes to delete without one",
+        )
     delete(environment_of(), say, ids or [], lambda question: yes or _confirm(question))
     return 0
 

@@ -20,7 +20,7 @@ from websockets.http11 import Response
 
 from rtchat.client.endpoint import Endpoint
 from rtchat.client.proxies import proxy_of
-from rtchat.core.errors import ExitCode, LinkError, Problem
+from rtchat.core.errors import ExitCode, LinkError, Problem, extra_hint
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import on_a_line, shortened
 from rtchat.wire import read_error_body
@@ -43,8 +43,8 @@ NORMAL_CLOSE = frozenset({1000, 1001, 1005})
 """Close codes of a connection that was closed normally."""
 _NO_RETRY = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
-    1006: "check the network, then try again",
-    1009: "a message was too large; send or request less at a time",
+    1006: "check the network and try again",
+    1009: "send or request less at a time",
     3000: "check OPENAI_API_KEY",
 }
 
@@ -100,7 +100,7 @@ def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) ->
             )
 
 
-TLS_HINT = "the server may need ws:// instead of wss://"
+TLS_HINT = "check whether the server needs ws:// instead of wss://"
 _UNKNOWN_CA = "add its certificate authority with --ca-bundle or SSL_CERT_FILE"
 _TIME, _NAME = "contact the server's operator, or check this computer's clock", "check --url"
 _CERTIFICATE_HINTS = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
@@ -136,7 +136,7 @@ def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
             what = f"the proxy for {host} cannot be used ({why})"
         case ImportError():
             what = f"the proxy for {host} uses SOCKS, but python-socks is not installed"
-            hint = 'pip install "rtchat[socks]"'
+            hint = extra_hint("socks")
         case _:
             what, retry = f"the proxy for {host} cannot be used", Retry.IF_IT_WORKED
     return _connection_lost(what, hint, retry)

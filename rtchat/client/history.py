@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from rtchat.core.effects import LoadConversation, Record, StartRecord
-from rtchat.core.errors import OutputError, RtchatError
-from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice
+from rtchat.core.errors import ExitCode, OutputError, Problem, RtchatError
+from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice, local_error
 from rtchat.core.values import Entry, State, StoredConversation
 
 HISTORY_TIMEOUT = 5.0
@@ -45,7 +45,7 @@ class SessionHistory:
         keeper: History | None,
         *,
         found: Callable[[LocalEvent], None],
-        warn: Callable[[str], None],
+        warn: Callable[[Problem], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self._history = keeper
@@ -74,8 +74,8 @@ class SessionHistory:
         """Record something, or read a conversation."""
         if self._history is None:
             if isinstance(effect, LoadConversation):
-                text = "nothing is kept: there is no history to go back to"
-                self._found(LocalNotice(text, is_error=True))
+                hint = "leave out --no-history and set history to true"
+                self._found(LocalNotice("conversations are not saved", is_error=True, hint=hint))
             return
         match effect:
             case StartRecord():
@@ -104,20 +104,23 @@ class SessionHistory:
             self.is_waiting = False
         if not stored.done():
             self._is_failing = True
-            self._warn_once(f"the history did not respond for {HISTORY_TIMEOUT:g} s: continuing")
+            message = (
+                f"the history did not respond for {HISTORY_TIMEOUT:g} s; the conversation continues"
+            )
+            self._warn_once(Problem(ExitCode.OUTPUT, message))
 
     def _on_recorded(self, future: asyncio.Future[None]) -> None:
         error = future.exception()
         self._is_failing = error is not None
         if isinstance(error, OutputError):
-            self._warn_once(str(error))
+            self._warn_once(error.problem)
         elif error is not None:
             self._fail(error)
 
-    def _warn_once(self, message: str) -> None:
+    def _warn_once(self, problem: Problem) -> None:
         if not self._has_warned:
             self._has_warned = True
-            self._warn(message)
+            self._warn(problem)
 
     def _on_read(self, search: asyncio.Future[StoredConversation]) -> None:
         error = search.exception()
@@ -129,7 +132,7 @@ class SessionHistory:
             self._history.resume(search.result())
             self._found(ConversationLoaded(search.result()))
         elif isinstance(error, RtchatError):
-            self._found(LocalNotice(str(error), is_error=True))
+            self._found(local_error(error.problem))
         else:
             self._fail(error)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from rtchat.core.effects import Play, StopPlaying
-from rtchat.core.errors import OutputError
+from rtchat.core.errors import OutputError, Problem
 from rtchat.core.events import PlaybackCut
 from rtchat.core.ports import Player
 
@@ -15,7 +15,7 @@ class ReplyAudio:
     """Performs the effects on a player. `report` is called with the first failure; after it, the
     conversation and any working playback continue."""
 
-    def __init__(self, player: Player | None, report: Callable[[str], None]) -> None:
+    def __init__(self, player: Player | None, report: Callable[[Problem], None]) -> None:
         self._player = player
         self._report = report
         self.failure: OutputError | None = None
@@ -38,5 +38,5 @@ class ReplyAudio:
         except OutputError as error:
             if self.failure is None:
                 self.failure = error
-                self._report(str(error))
+                self._report(error.problem)
         return None

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from traceback import walk_tb
 from typing import Any, TypeAlias, assert_never
 
@@ -84,10 +83,10 @@ class Session:
         self._frames = FrameReader(redactor, dialect, wall_clock)
         self._views = ViewQueue(view, output, now, lost=self._lose_output, fail=self._fail)
         self._history = SessionHistory(
-            keeper, found=self._post_first, warn=partial(self._note, "warning"), fail=self._fail
+            keeper, found=self._post_first, warn=self._warn, fail=self._fail
         )
         self._tools = ToolRuns(tools, self._tasks, self.post)
-        self._audio = ReplyAudio(player, partial(self._note, "error"))
+        self._audio = ReplyAudio(player, self._report)
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )
@@ -333,6 +332,12 @@ class Session:
 
     def _note(self, level: fx.Level, text: str) -> None:
         self._views.show(fx.Notice(level, text))
+
+    def _warn(self, problem: Problem) -> None:
+        self._views.show(fx.error_notice(problem, "warning"))
+
+    def _report(self, problem: Problem) -> None:
+        self._views.show(fx.error_notice(problem))
 
     def _fail(self, error: BaseException) -> None:
         self._error = error

@@ -64,7 +64,7 @@ def add_base_url(values: Values, sources: Sources) -> None:
     try:
         parts = urlsplit(base)
     except ValueError:  # which may quote a password
-        message = f"{origin}: {shown_url(base)!r} is not a URL"
+        message = f"invalid value {shown_url(base)!r} for {origin} (expected a URL)"
         raise UsageError(message, hint="write it as https://host/v1") from None
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     url = urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
@@ -155,8 +155,8 @@ def _filled(
         content = sources.find(found[1], only_dotenv=only_dotenv)
         if not content:
             place = "in .env" if only_dotenv else "in the environment or in .env"
-            hint = f"the {setting.name} of {origin} needs it, {place}"
-            raise UsageError(f"{found[1]} is not set", hint=hint)
+            message = f"{found[1]} is not set, which the {setting.name} of {origin} needs"
+            raise UsageError(message, hint=f"set it {place}")
         return content.rstrip("/")
 
     return re.sub(_PLACEHOLDER, variable, text)
@@ -261,10 +261,11 @@ def find_key(
 def _no_key(values: Values, by_dotenv: str | None) -> UsageError:
     names = values[Settings.key_env]
     place = "in .env" if by_dotenv else "in the environment or in .env"
-    ways = [f"set {' or '.join(names)} ({place})"] if names else []
+    ways = [f"set {' or '.join(names)} {place}"] if names else []
     if not by_dotenv:
-        ways.append(f"store one with rtchat keys set {values[PROFILE]}".rstrip())
-    return UsageError("no key", hint=", ".join([*ways, "or use --local"]))
+        command = f"rtchat keys set {values[PROFILE]}".rstrip()
+        ways.append(f"run `{command}` to store one")
+    return UsageError("there is no key", hint=", ".join([*ways, "or use --local"]))
 
 
 def _stored_key(values: Values, stored: Stored | None) -> tuple[str, str]:
@@ -314,7 +315,7 @@ def _refusal(what: str, values: Values) -> UsageError:
     url, origin = shown_url(values[Settings.url]), values.origin(Settings.url)
     return UsageError(
         f"{what} is not sent to {url}, because {origin} names that host",
-        hint=f"--url {url} allows it, --no-env ignores .env",
+        hint=f"use --url {url} to allow it, or --no-env to ignore .env",
     )
 
 
@@ -331,6 +332,9 @@ def warn_of_host(values: Values, sources: Sources) -> None:
     """Warn that `.env` set the address."""
     origin = values.origin(Settings.url)
     if isinstance(origin, DotenvOrigin) and not values[Settings.local]:
-        rule = ": your own keys are not sent there (use --url to allow that)"
-        rule = "" if isinstance(origin, _OwnHost) else rule
-        sources.warn(f"{origin} sets the address to {shown_url(values[Settings.url])}{rule}")
+        message = f"{origin} sets the address to {shown_url(values[Settings.url])}"
+        if isinstance(origin, _OwnHost):
+            sources.warn(message)
+        else:
+            hint = "use --url to send your own keys there"
+            sources.warn(f"{message}, to which your own keys are not sent", hint)

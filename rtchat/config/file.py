@@ -40,8 +40,12 @@ class Config:
         if name in known:
             return known[name]
         near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "rtchat config profiles lists them"
-        raise UsageError(f"no profile {name!r}", hint=hint)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else "run `rtchat config profiles` to list the profiles"
+        )
+        raise UsageError(f"unknown profile {name!r}", hint=hint)
 
 
 def all_profiles(config: Config) -> dict[str, Values]:
@@ -68,17 +72,22 @@ def read_config(path: Path | None, *, required: bool, schema: type[Settings] = S
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML ({error})", hint="repair or remove it") from error
+        raise UsageError(
+            f"{path} is not TOML ({error})", hint="repair or remove the file"
+        ) from error
     profiles = data.pop("profiles", {})
     file = _File(path, text, file_keys(schema))
     if not isinstance(profiles, dict):
         raise UsageError(
-            f"{file.place('', 'profiles')}: profiles are tables", hint="[profiles.NAME]"
+            f"{file.place('', 'profiles')}: profiles must be tables",
+            hint="write each as [profiles.NAME]",
         )
     for name, table in profiles.items():
         if not isinstance(table, dict):
             where = file.place("profiles", name)
-            raise UsageError(f"{where}: a profile is a table", hint=f"[profiles.{name}]")
+            raise UsageError(
+                f"{where}: a profile must be a table", hint=f"write it as [profiles.{name}]"
+            )
     own = {name: file.read(table, f"profiles.{name}") for name, table in profiles.items()}
     return Config(file.read(data, ""), own)
 
@@ -114,9 +123,9 @@ class _File:
 
     def _unknown(self, key: str, place: str) -> UsageError:
         near = get_close_matches(key, self.keys, n=1)
-        known = f"the settings are {', '.join(sorted(self.keys))}"
+        known = f"use one of {', '.join(sorted(self.keys))}"
         hint = f"did you mean {near[0]}?" if near else known
-        return UsageError(f"{place}: no setting {key!r}", hint=hint)
+        return UsageError(f"{place}: unknown setting {key!r}", hint=hint)
 
     def place(self, table: str, key: str) -> str:
         """The file and the line where a key of a table is."""

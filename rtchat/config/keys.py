@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from rtchat.core.errors import OutputError, UsageError
+from rtchat.core.errors import OutputError, UsageError, extra_hint
 from rtchat.system.folders import make_private, why_unreachable
 
 if TYPE_CHECKING:
@@ -44,16 +44,18 @@ def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) ->
         )
     except OSError as error:
         message = f"{name} cannot be run ({error.strerror})"
-        raise UsageError(message, hint="fix it in the config file") from error
+        raise UsageError(message, hint="correct it in the config file") from error
     except subprocess.TimeoutExpired:
-        message = f"{name} gave no key within {timeout:g} s"
-        raise UsageError(message, hint="unlock it, then try again") from None
+        message = f"{name} printed no key within {timeout:g} s"
+        raise UsageError(message, hint="unlock the password manager, then try again") from None
     if done.returncode:
         message = f"{name} failed with exit code {done.returncode}"
         raise UsageError(message, hint="run the command yourself to see why")
     key = done.stdout.partition(b"\n")[0].decode(errors="replace").strip()
     if not key:
-        raise UsageError(f"{name} printed no key", hint="it must print the key on the first line")
+        raise UsageError(
+            f"{name} printed no key", hint="change it to print the key on its first line"
+        )
     return key
 
 
@@ -115,13 +117,15 @@ class KeyStore:
             if problem := why_unreachable(self._path):
                 raise UnreadableError(problem, hint="check HOME and XDG_DATA_HOME") from error
             message = f"{self._path} cannot be read ({error.strerror})"
-            raise UnreadableError(message, hint="repair or remove it") from error
+            raise UnreadableError(message, hint="repair or remove the file") from error
         except ValueError:  # not a cause of the error: it would show the contents
             data = None
         if not isinstance(data, dict) or not all(
             isinstance(key, str | None) for key in data.values()
         ):
-            raise UsageError(f"{self._path} is not a file of keys", hint="repair or remove it")
+            raise UsageError(
+                f"{self._path} is not a file of keys", hint="repair or remove the file"
+            )
         return data
 
     def _write(self, kept: _StoredKeys) -> None:
@@ -144,8 +148,9 @@ class KeyStore:
                 os.unlink(name)
                 raise
         except OSError as error:
-            message = f"{self._path} cannot be written ({error.strerror})"
-            raise OutputError(message, hint="the stored keys are unchanged") from error
+            why = f"{self._path} cannot be written ({error.strerror})"
+            message = f"the stored keys are unchanged, because {why}"
+            raise OutputError(message, hint="make the file and its folder writable") from error
 
 
 # -------------------------------------------------------------------------------------- the keyring
@@ -202,9 +207,11 @@ def _remove_from_keyring(profile: str) -> bool:
 
 
 def _no_keyring() -> UsageError:
-    message = "the key is in the system keyring, which the package keyring opens"
-    return UsageError(message, hint='pip install "rtchat[keyring]"')
+    message = "the key is in the system keyring, and the package keyring is not installed"
+    return UsageError(message, hint=extra_hint("keyring"))
 
 
 def _refusal(error: Exception) -> UsageError:
-    return UsageError(f"the system keyring refuses ({type(error).__name__})", hint="unlock it")
+    return UsageError(
+        f"the system keyring cannot be used ({type(error).__name__})", hint="unlock the keyring"
+    )

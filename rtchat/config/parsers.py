@@ -1,7 +1,7 @@
 """How the value of a setting is read, whether it came as text or from TOML.
 
 A `Parser` also tells the command line what its option looks like. It raises `ExpectedError`, or
-another ValueError if there is more to say; `Setting.parse` adds where the value stands.
+`PartError` for a part of a table; `Setting.parse` adds where the value stands.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class ExpectedError(ValueError):
     """A value is not valid. The text says what is expected."""
 
 
+class PartError(UsageError):
+    """A part of a table is not valid."""
+
+
 class Parser(Generic[T_co]):
     """Reads the values of a kind of setting."""
 
@@ -64,12 +68,12 @@ def read_text(path: Path, what: str) -> str:
             content = file.read(MAX_FILE_SIZE + 1)
     except OSError as error:
         raise UsageError(
-            f"{what} cannot be read ({error.strerror})", hint="repair or remove it"
+            f"{what} cannot be read ({error.strerror})", hint="repair or remove the file"
         ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{what} is not UTF-8 text", hint="repair or remove it") from error
+        raise UsageError(f"{what} is not UTF-8 text", hint="repair or remove the file") from error
     if len(content) > MAX_FILE_SIZE:
-        raise UsageError(f"{what} is too large", hint="name another file")
+        raise UsageError(f"{what} is too large", hint="use a smaller file")
     return content
 
 
@@ -77,7 +81,7 @@ def header_value(content: str, origin: str) -> str:
     """The value of an HTTP header, without surrounding white space."""
     content = content.strip()
     if not (content.isascii() and content.isprintable()):
-        hint = "set it again, without line breaks and quotation marks"
+        hint = "set it again without line breaks and quotation marks"
         raise UsageError(f"{origin} has characters that no HTTP header can carry", hint=hint)
     return content
 
@@ -295,8 +299,12 @@ def _options(of: Literal["session", "response"]) -> Callable[[object], dict[str,
 
         entries = options.completed(_table(value))
         for key in entries.keys() & options.AT_THE_START.keys() if of == "session" else ():
-            raise ValueError(f"{key}: use {options.AT_THE_START[key]}")
-        options.check(of, entries, only=", ".join(key for key, _ in flat(entries)))
+            hint = f"use {options.AT_THE_START[key]}"
+            raise PartError(f"the option {key} cannot be set", hint=hint)
+        try:
+            options.check(of, entries, only=", ".join(key for key, _ in flat(entries)))
+        except options.OptionError as error:
+            raise PartError(error.message, hint=error.hint) from None
         return entries
 
     return read

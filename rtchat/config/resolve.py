@@ -22,7 +22,7 @@ from rtchat.config.settings import (
     attributes,
     rows,
 )
-from rtchat.config.sources import Sources, Tell
+from rtchat.config.sources import Sources, Tell, Warn
 from rtchat.config.table import DEFAULT, Values
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
@@ -37,7 +37,7 @@ def resolve(
     config: Path | None = None,
     stored: Stored | None = None,
     needs_key: bool = True,
-    warn: Tell = lambda _: None,
+    warn: Warn = lambda *_: None,
     note: Tell = lambda _: None,
     schema: type[Settings] = Settings,
 ) -> Settings:
@@ -150,14 +150,16 @@ def _set_options(values: Values) -> None:
     for line in lines:
         name, sign, text = line.partition("=")
         if not (name and sign):
-            raise UsageError(f"--set {name}: no value", hint="write it as --set KEY=VALUE")
+            raise UsageError(f"--set {name} has no value", hint="write it as --set KEY=VALUE")
         of, key = options.split(name.strip())
         if of == "session" and key in options.AT_THE_START:
-            raise UsageError(f"--set {key}", hint=f"use {options.AT_THE_START[key]}")
+            raise UsageError(
+                f"the option {key} cannot be set with --set", hint=f"use {options.AT_THE_START[key]}"
+            )
         try:
             change = options.change(of, key, options.read_value(text))
         except options.OptionError as error:
-            raise UsageError(f"--set {error}") from None
+            raise UsageError(f"{error.message} in --set", hint=error.hint) from None
         table = Settings.session if of == "session" else Settings.response
         origin = values.origin(table)
         origin = origin if origin.endswith("--set") else f"{origin}, --set".lstrip(", ")
@@ -166,11 +168,12 @@ def _set_options(values: Values) -> None:
         try:
             options.check("session" if table is Settings.session else "response", values[table])
         except options.OptionError as error:
-            raise UsageError(f"{values.origin(table)}: {error}") from None
+            message = f"{error.message} in {values.origin(table)}"
+            raise UsageError(message, hint=error.hint) from None
 
 
 def config_path(
-    environ: Mapping[str, str], *, dotenv: Path | None, usual: Path, warn: Tell = lambda _: None
+    environ: Mapping[str, str], *, dotenv: Path | None, usual: Path, warn: Warn = lambda *_: None
 ) -> Path:
     """The path of the config file, whether or not it exists."""
     named = Sources(environ, dotenv, warn).get(variables.CONFIG)

@@ -19,6 +19,8 @@ from rtchat.config.table import Variable
 from rtchat.core.errors import UsageError
 
 Tell: TypeAlias = Callable[[str], None]
+Warn: TypeAlias = Callable[[str, str], None]
+"""Called with what happened, and with what to do or an empty text."""
 """Shows a line to the user."""
 
 _LARGEST = 2**20
@@ -43,7 +45,7 @@ def is_dotenv_wanted(environ: Mapping[str, str]) -> bool:
 class Sources:
     """The environment, then a `.env`, which may be missing. `warn` gets what is ignored in it."""
 
-    def __init__(self, environ: Mapping[str, str], dotenv: Path | None, warn: Tell) -> None:
+    def __init__(self, environ: Mapping[str, str], dotenv: Path | None, warn: Warn) -> None:
         self._environ = environ
         self._warn = warn
         self._warned: set[str] = set()
@@ -55,11 +57,11 @@ class Sources:
         if text is not None:
             self._file, self._open_references = _parse(text, self.warn)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str = "") -> None:
         """Warn the user, once."""
         if text not in self._warned:
             self._warned.add(text)
-            self._warn(text)
+            self._warn(text, hint)
 
     def get(self, variable: Variable) -> str:
         """The value of a variable; empty if it is not set where it may be set."""
@@ -70,8 +72,8 @@ class Sources:
         if not (text and is_file):
             return text
         self.warn(
-            f"{variable.name} in .env is ignored, because it names a file:"
-            " set it in the environment or by an option"
+            f"{variable.name} in .env is ignored, because it names a file",
+            "set it in the environment or with an option",
         )
         return ""
 
@@ -145,5 +147,5 @@ def _parse(text: str, warn: Tell) -> tuple[dict[str, str], dict[str, str]]:
         open_references[binding.key] = others[0] if others else ""
     if unread:
         more = f" and {len(unread) - 1} more" if unread[1:] else ""
-        warn(f".env line {unread[0]}{more} ignored: expected NAME=value")
+        warn(f".env line {unread[0]}{more} ignored (expected NAME=value)")
     return values, open_references

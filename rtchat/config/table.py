@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
-from rtchat.config.parsers import ExpectedError, Parser
+from rtchat.config.parsers import ExpectedError, Parser, PartError
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line, shortened
@@ -143,8 +143,8 @@ class Setting(Generic[T]):
             raise UsageError(
                 f"{prefix}invalid value{shown} for {place} (expected {error})"
             ) from None
-        except ValueError as error:
-            raise UsageError(f"{prefix}{place}: {error}") from None
+        except PartError as error:
+            raise UsageError(f"{prefix}{error.message} in {place}", hint=error.hint) from None
 
 
 class Given(NamedTuple):

@@ -193,8 +193,8 @@ class Conversation:
                 return [fx.Show(self._shared.usage.totals(self._shared.time.now))]
             case ev.CopyAsked(block):
                 return self._copy(block)
-            case ev.LocalNotice(text, is_error):
-                return [notice("error" if is_error else "info", text)]
+            case ev.LocalNotice(text, is_error, hint):
+                return [fx.Show(fx.Notice("error" if is_error else "info", text, hint))]
             case ev.RateLimits(limits):
                 self._shared.usage.limit(limits, self._shared.time.now)
                 return []

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 
+from rtchat.core.text import on_a_line
 from rtchat.core.values import value
 
 
@@ -40,7 +41,11 @@ class ExitCode(IntEnum):
 
 @value
 class Problem:
-    """An error as a value: what happened, what to do about it, and the exit code it leads to."""
+    """An error as a value: what happened, what to do about it, and the exit code it leads to.
+
+    `message` begins in lower case and has no final stop, unless it is a server's. `hint` is an
+    instruction, also without a final stop. It never contains text from a server.
+    """
 
     exit: ExitCode
     message: str
@@ -50,7 +55,7 @@ class Problem:
     is none."""
 
     def __str__(self) -> str:
-        return f"{self.message.rstrip('.')}: {self.hint}" if self.hint else self.message
+        return self.message
 
 
 class RtchatError(Exception):
@@ -63,14 +68,13 @@ class RtchatError(Exception):
         self.message = message
         self.hint = hint
         self.code = code
+        if hint:
+            self.add_note(f"hint: {hint}")  # a traceback shows it below the message
 
     @property
     def problem(self) -> Problem:
         """The same error as a value."""
         return Problem(self.exit, self.message, self.hint, self.code)
-
-    def __str__(self) -> str:
-        return str(self.problem)
 
 
 class UsageError(RtchatError):
@@ -127,6 +131,25 @@ class RealtimeError(RtchatError):
         self.event_id = text("event_id")
 
 
+def error_lines(message: str, hint: str = "") -> str:
+    """An error on stderr: what happened on one line, and what to do on the next.
+
+    A server's message may have many lines. All of it stays on the first.
+    """
+    line = f"rtchat: {on_a_line(message)}"
+    return f"{line}\n{hint_line(hint)}" if hint else line
+
+
+def hint_line(hint: str) -> str:
+    """What to do about an error, on one line."""
+    return f"hint: {on_a_line(hint)}"
+
+
+def extra_hint(extra: str) -> str:
+    """How to install the packages of an optional feature."""
+    return f"install rtchat with the extra {extra} (in a checkout: pip install '.[{extra}]')"
+
+
 @contextmanager
 def writing_stdout() -> Iterator[None]:
     """Turn an OSError from writing stdout into an OutputError. BrokenPipeError is raised unchanged:
@@ -137,7 +160,7 @@ def writing_stdout() -> Iterator[None]:
         raise
     except OSError as error:
         message = f"stdout cannot be written ({error.strerror})"
-        raise OutputError(message, hint="send it somewhere else") from error
+        raise OutputError(message, hint="redirect it to another place") from error
 
 
 _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, LimitError, OutputError)}

@@ -536,10 +536,17 @@ class CopyAsked:
 
 @value
 class LocalNotice:
-    """A message to show that needs no other action: the text of /help, or a mistyped command."""
+    """A message to show that needs no other action: the text of /help, or a mistyped command.
+    `hint` says what to do about an error."""
 
     text: str
     is_error: bool = False
+    hint: str = ""
+
+
+def local_error(problem: Problem) -> LocalNotice:
+    """The notice of a problem."""
+    return LocalNotice(problem.message, is_error=True, hint=problem.hint)
 
 
 class Retry(StrEnum):

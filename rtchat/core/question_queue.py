@@ -12,7 +12,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.question import Question
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, notice, stop
+from rtchat.core.signals import BudgetSpent, Output, report, stop
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
@@ -69,7 +69,7 @@ class QuestionQueue:
         if last is None or self._turns.current is not None:
             return [notices.NOTHING_TO_REPEAT]
         if (spent := self._usage.over_budget()) is not None:
-            return [notice("error", str(spent))]
+            return [report(spent)]
         if not self._log.was_asked(last):
             return self.say(last)
         if not self._log.is_known(last):
@@ -143,7 +143,7 @@ class QuestionQueue:
         if problem is None:
             return self.next()
         self._exit = problem.exit
-        return [notice("error", str(problem)), *self.next()]
+        return [report(problem), *self.next()]
 
     def lose_microphone(self, problem: Problem, *, is_turn_due: bool) -> list[Output]:
         """The microphone was lost; it may have been the only input."""
@@ -203,7 +203,7 @@ class QuestionQueue:
         is_unseen = self.is_empty and not is_shown
         out = self._turns.fail(problem)
         if is_unseen:
-            out.insert(0, notice("error", str(problem)))
+            out.insert(0, report(problem))
         out += self._drop(Status.FAILED, problem=problem)
         if self._mode is not Mode.CHAT or not self._connection.ever_connected:
             out += stop(problem.exit)

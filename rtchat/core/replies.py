@@ -214,7 +214,7 @@ class Replies:
             return [CallsRequested(event)]
         problem = server_errors.of_reply(event) or turn.problem
         if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
-            problem = problem and replace(problem, hint="/retry asks it again")
+            problem = problem and replace(problem, hint="use /retry to ask it again")
         return [ReplyDone(event.status, event.reason, problem, event)]
 
     def _wait_for_limit(self, turn: Turn, seconds: float) -> list[Output]:

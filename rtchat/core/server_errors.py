@@ -21,7 +21,7 @@ _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
     "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
     "insufficient_quota": (ExitCode.LIMIT, "check the plan and the billing of your account"),
-    LIMITED: (ExitCode.LIMIT, "wait a little, then ask again"),
+    LIMITED: (ExitCode.LIMIT, "wait a little and ask again"),
     "beta_api_shape_disabled": (
         ExitCode.USAGE,
         "leave out --dialect beta and any OpenAI-Beta header",
@@ -33,7 +33,7 @@ _CODES: dict[str, tuple[ExitCode, str]] = {
 """Exit code and hint for the error codes that mean more than a failed reply."""
 
 _REASONS = {
-    "max_output_tokens": ("the reply stopped at the output limit", "raise --max-output-tokens"),
+    "max_output_tokens": ("the reply stopped at the output limit", "increase --max-output-tokens"),
     "content_filter": ("the reply was stopped by the content filter", ""),
     "turn_detected": ("the reply was interrupted by speech", ""),
     "client_cancelled": ("the reply was cancelled", ""),
@@ -125,8 +125,8 @@ def exceeded(limit: str, limits: Limits) -> Problem:
         "audio": f"the reply has more than {limits.audio_bytes} bytes of audio",
         "parts": f"the reply has more than {limits.parts} parts",
     }[limit]
-    hint = f"raise --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
-    return Problem(ExitCode.REPLY, f"stopped: {what}", hint, limit)
+    hint = f"increase --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
+    return Problem(ExitCode.REPLY, f"the reply was stopped, as {what}", hint, limit)
 
 
 def too_many(errors: int) -> Problem:

@@ -119,6 +119,11 @@ def notice(level: fx.Level, text: str, hint: str = "") -> fx.Show:
     return fx.Show(fx.Notice(level, text, hint))
 
 
+def report(problem: Problem, level: fx.Level = "error") -> fx.Show:
+    """Show a problem."""
+    return fx.Show(fx.error_notice(problem, level))
+
+
 def clear_timers() -> list[fx.ClearTimer]:
     """Stop all timers."""
     return [fx.ClearTimer(timer) for timer in Timer]

@@ -15,7 +15,7 @@ from rtchat.core.question import Question
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import Output, notice
+from rtchat.core.signals import Output, report
 from rtchat.core.turn import Turn
 from rtchat.core.turns import Turns
 from rtchat.core.values import BYTES_A_MS
@@ -88,7 +88,7 @@ class SpokenTurns:
         """Turn the microphone off; unless `is_gone`, it can be turned on again. With `is_heard`,
         silence is sent so that the server can end the current turn."""
         speech = self._speech
-        out: list[Output] = [notice("error", str(problem))]
+        out: list[Output] = [report(problem)]
         is_turn_due = is_heard and speech.is_on and speech.listens and speech.has_audio
         if is_turn_due:
             out += self.captured(bytes(TAIL_MS * BYTES_A_MS))

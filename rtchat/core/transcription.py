@@ -20,7 +20,7 @@ from rtchat.core.connection import Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.pending_transcripts import PendingTranscripts
-from rtchat.core.signals import Output, notice
+from rtchat.core.signals import Output, report
 from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Options, Status
 
@@ -253,7 +253,7 @@ class Transcription:
             return
         if problem is not None:
             self._exit = problem.exit
-            self._do(notice("error", str(problem)))
+            self._do(report(problem))
         self._end()
 
     def _end(self) -> None:

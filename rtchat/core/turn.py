@@ -14,7 +14,7 @@ from rtchat.core.errors import Problem
 from rtchat.core.question import Question
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
-from rtchat.core.signals import notice
+from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
 
@@ -132,7 +132,7 @@ class Turn:
         except FormatError as error:
             self.is_silenced = True
             self.problem = server_errors.not_pcm(str(error))
-            return [notice("error", str(self.problem))]
+            return [report(self.problem)]
         except ValueError as error:
             level: fx.Level = "detail" if self.bad_audio_reported else "warning"
             self.bad_audio_reported = True

@@ -139,7 +139,7 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
             message, hint = "cannot be written (the disk is full)", "free some disk space"
         case "BUSY" | "LOCKED":
             message = f"the history {path} is locked by another program"
-            return HistoryBusyError(message, hint="wait until it has finished, or quit it")
+            return HistoryBusyError(message, hint="wait until that program has finished")
         case "READONLY" | "CANTOPEN" | "PERM":
             message, hint = f"cannot be written ({why})", "make the file and its folder writable"
         case _:
@@ -149,4 +149,4 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
 
 def _unreadable(path: Path) -> HistoryError:
     message = f"the history {path} is damaged or is not an rtchat history"
-    return HistoryError(message, hint=f"move {path} elsewhere")
+    return HistoryError(message, hint=f"move {path} to another place")

@@ -157,7 +157,7 @@ class Store:
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
-            raise HistoryError(message, hint="/new starts another")
+            raise HistoryError(message, hint="use /new to start another")
         if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # a transcript comes late
             update = "UPDATE conversation SET title = ? WHERE id = ? AND title = ?"
             self._db.execute(update, (title, self._id, SPOKEN))
@@ -289,6 +289,6 @@ class Store:
             query = f"SELECT {_SUMMARY_COLUMNS} FROM conversation WHERE id = ?"
             row = self._db.execute(query, (id_,)).fetchone()
         if row is None:
-            hint = "rtchat history list shows the saved conversations"
+            hint = "run `rtchat history list` to list the saved conversations"
             raise UsageError(f"there is no conversation {id_}", hint=hint)
         return row

@@ -131,16 +131,14 @@ def _contents(path: Path) -> bytes:
     with open_regular(
         path,
         folder_hint="attach its files one by one",
-        special_hint="name a regular file; rtchat once --attach - attaches piped input",
+        special_hint="attach a regular file, or pipe it into `rtchat once --attach -`",
     ) as file:
         return _bytes(file, shown_name(path))
 
 
 def _piped(descriptor: int | None) -> Attached:
     if descriptor is None:
-        raise UsageError(
-            "--attach - needs piped input", hint="for example: rtchat once -a - … < FILE"
-        )
+        raise UsageError("--attach - needs piped input", hint="pipe a file into it")
     return _part(_bytes(descriptor, _STDIN), _STDIN)
 
 

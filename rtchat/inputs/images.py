@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.core.values import value
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _scaled(data: bytes, size: tuple[int, int], name: str) -> PreparedImage:
         limit = f"{MAX_SIDE} pixels a side, {MAX_BYTES // 1_000_000} MB"
         raise UsageError(
             f"{name} is larger than {limit} ({_dimensions(size)}, {format_size(len(data))})",
-            hint="pip install 'rtchat[images]' to have it scaled down",
+            hint=f"scale it down, or {extra_hint('images')}",
         ) from error
     try:
         # Pillow's warnings are about what was checked above, or do not matter for a scaled image.

@@ -45,7 +45,7 @@ def read_prompt(
     if prompt == "-":
         prompt, is_all = None, True
     if prompt is not None and not prompt.strip():
-        raise UsageError("the prompt is empty", hint='for example: rtchat once "a question"')
+        raise UsageError("the prompt is empty", hint='write it as `rtchat once "a question"`')
     piped = ""
     if descriptor is not None:
         has_other = prompt is not None or not is_all
@@ -53,7 +53,9 @@ def read_prompt(
         piped = _decode(data, "stdin").rstrip("\r\n")
     text = "\n\n".join(part for part in (prompt, piped) if part)
     if is_all and not text.strip():
-        raise UsageError("no prompt", hint='use rtchat once "a question", or pipe one in')
+        raise UsageError(
+            "there is no prompt", hint='write `rtchat once "a question"`, or pipe one in'
+        )
     return text
 
 
@@ -89,7 +91,9 @@ def _chunks(
 
 
 def _too_large(what: str) -> UsageError:
-    return UsageError(f"{what} is larger than {MAX_QUESTION // 1_000_000} MB", hint="use less text")
+    return UsageError(
+        f"{what} is larger than {MAX_QUESTION // 1_000_000} MB", hint="use a shorter text"
+    )
 
 
 def _unreadable(error: OSError) -> UsageError:

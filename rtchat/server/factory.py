@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.server import model_files
 from rtchat.server.chat_completions import UPSTREAM_SECONDS, Upstream
 from rtchat.server.engine import Engine
@@ -69,7 +69,7 @@ async def _upstream_of(
     if find_spec("httpx2") is None:
         raise UsageError(
             "the engine upstream needs the package httpx2",
-            hint="pip install 'rtchat[upstream]'",
+            hint=extra_hint("upstream"),
         )
     from rtchat.server.upstream import connect_upstream
 
@@ -80,7 +80,7 @@ async def _upstream_of(
 def _model_file(data_dir: Path, gguf: Path | None) -> Path:
     path = model_files.find(data_dir, gguf)
     if path is None:
-        raise UsageError("the embedded model is not installed", hint="rtchat local install")
+        raise UsageError("the embedded model is not installed", hint="run `rtchat local install`")
     return path
 
 
@@ -95,5 +95,6 @@ def local_voice() -> Voice | str:
     """The embedded voice, or why there is none and what to install."""
     from rtchat.server.local_voice import LocalVoice, missing
 
-    hint = missing()
-    return LocalVoice() if hint is None else f"{NO_VOICE}. To add it: {hint}"
+    if absent := missing():
+        return f"{NO_VOICE} (missing: {', '.join(absent)}). To add it, {extra_hint('voice-local')}"
+    return LocalVoice()

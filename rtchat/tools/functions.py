@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, NoReturn, get_type_hints
 
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.core.values import JsonObject, Tool, value
 from rtchat.system.loop import post_to
 from rtchat.tools.toolbox import (
@@ -42,8 +42,7 @@ def load(path: Path, *, timeout: float = 60.0) -> Toolbox:
     try:
         import msgspec  # noqa: F401 # an extra: check that it is installed before running the file
     except ImportError as error:
-        hint = "pip install 'rtchat[tools]'"
-        raise UsageError("tools need the package msgspec", hint=hint) from error
+        raise UsageError("tools need the package msgspec", hint=extra_hint("tools")) from error
     module = _import(path)
     handles = []
     for name, found in vars(module).items():
@@ -68,7 +67,7 @@ class _Place:
     line: int
 
     def reject(self, why: str, cause: Exception | None = None) -> NoReturn:
-        hint = "fix it, or start its name with _ if it is not a tool"
+        hint = "correct it, or start its name with _ if it is not a tool"
         raise UsageError(f"{self.path}:{self.line}: {self.name} {why}", hint=hint) from cause
 
 
@@ -88,7 +87,7 @@ def _import(path: Path) -> ModuleType:
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         place = f"{path}:{lines[-1]}" if lines else str(path)
         why = format_error(error).removeprefix("error: ")
-        raise UsageError(f"{place}: {why}", hint="fix the error in this file") from error
+        raise UsageError(f"{place}: {why}", hint="correct the error in this file") from error
     return module
 
 
@@ -104,7 +103,7 @@ def _compile(path: Path) -> CodeType:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         why = error.msg if isinstance(error, SyntaxError) else str(error)
-        hint = "fix the syntax error"
+        hint = "correct the syntax error"
         raise UsageError(f"{path}{line} is not valid Python ({why})", hint=hint) from error
 
 

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import UsageError, extra_hint
 from rtchat.core.values import Tool
 from rtchat.tools.mcp_messages import limit_messages
 from rtchat.tools.toolbox import Handle, Toolbox, combine, unique_name
@@ -64,8 +64,7 @@ async def open_servers(
     try:
         import mcp  # noqa: F401 # an extra: check that it is installed before starting servers
     except ImportError as error:
-        hint = "pip install 'rtchat[mcp]'"
-        raise UsageError("MCP servers need the package mcp", hint=hint) from error
+        raise UsageError("MCP servers need the package mcp", hint=extra_hint("mcp")) from error
     # The package logs errors of servers. Without a handler, they would appear on the screen.
     if not (log := logging.getLogger("mcp")).handlers:
         log.addHandler(logging.NullHandler())
@@ -152,9 +151,9 @@ class _Server:
         self._say(f"{self._name or self._words[0]}: {line}")
 
     def _refusal(self, error: Exception, last_line: str) -> UsageError:
-        output = f"; its last output: {last_line}" if last_line else ""
+        output = f"; its last output was {last_line}" if last_line else ""
         refusal = UsageError(
-            f"the MCP server {self._command!r} did not start: {self._failure}{output}",
+            f"the MCP server {self._command!r} did not start ({self._failure}{output})",
             hint="run the command by itself to check it",
         )
         refusal.__cause__ = error

@@ -52,7 +52,7 @@ class Recording:
 
 
 _DIRECTIONS = ("sent", "received", "lost", "setup", "local", "end")
-_HINT = "a trace is what rtchat once --trace FILE writes"
+_HINT = "record one with `rtchat once --trace FILE`"
 
 
 def read_trace(source: Path | int, warn: Callable[[str], None]) -> Recording:
@@ -112,7 +112,7 @@ def _lines(
             data = json.loads(line)
         except (ValueError, RecursionError) as error:
             if number > 1 and not line.endswith(b"\n"):
-                warn(f"line {number} of {name} is cut off: it is left out")
+                warn(f"line {number} of {name} is cut off and left out")
                 return
             raise _invalid_line(name, number, "is not JSON") from error
         if not isinstance(data, dict):

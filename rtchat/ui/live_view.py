@@ -14,7 +14,8 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from rtchat.core import effects as fx
-from rtchat.core.text import visible
+from rtchat.core.errors import hint_line
+from rtchat.core.text import on_a_line, visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
 from rtchat.ui.console import print_text
@@ -113,8 +114,8 @@ class LiveView:
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
             case fx.Totals():
                 self._print_status(messages.totals(update))
-            case fx.Notice(level=level, text=text):
-                self._notice(level, text)
+            case fx.Notice():
+                self._notice(update.level, update.text, update.hint)
             case fx.Copy():
                 pass  # `Terminal` handles it
             case _:
@@ -211,7 +212,10 @@ class LiveView:
             self._out.print()
         elif has_printed and self._err.is_terminal and not self._quiet:
             self._err.print()
-        self._notice("error" if over.problem else "info", messages.ending(over))
+        if over.problem is None:
+            self._notice("info", messages.ending(over))
+        else:
+            self._notice("error", messages.ending(over), over.problem.hint)
         self._notice("info", messages.stats(over))
 
     def _paint(self, settled: list[Text]) -> None:
@@ -299,10 +303,14 @@ class LiveView:
             line.append(" (answered above)", theme.DIM)
         print_text(self._out, line)
 
-    def _notice(self, level: str, text: str) -> None:
+    def _notice(self, level: fx.Level, text: str, hint: str = "") -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
-        if text and not hidden:
-            self._print_status(text, theme.NOTICES[level])
+        if not text or hidden:
+            return
+        is_error = level in ("warning", "error")  # its message may be a server's, of many lines
+        self._print_status(on_a_line(text) if is_error else text, theme.NOTICES[level])
+        if hint:
+            self._print_status(hint_line(hint))
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""

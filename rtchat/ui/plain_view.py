@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import BinaryIO, TextIO, assert_never
 
 from rtchat.core import effects as fx
+from rtchat.core.errors import Problem, error_lines, hint_line
 from rtchat.core.text import visible
 from rtchat.ui import messages
 
@@ -33,7 +34,7 @@ class StatusWriter:
         self._verbose = verbose
         self._quiet = quiet
         self._was_ready = False
-        self._last_error = ""
+        self._last_error: Problem | None = None
 
     def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update, except the text of a reply."""
@@ -51,7 +52,7 @@ class StatusWriter:
             case fx.Waiting():
                 self._info(messages.waiting(update))
             case fx.QuestionAsked():
-                self._last_error = ""
+                self._last_error = None
             case fx.UserTranscript():
                 self._info(messages.transcript(update))
             case fx.MicrophoneStatus():
@@ -66,8 +67,8 @@ class StatusWriter:
                 self._ended(update)
             case fx.Totals():
                 self._line(messages.totals(update))
-            case fx.Notice(level, text):
-                self._notice(level, text)
+            case fx.Notice():
+                self._notice(update)
             case _:
                 assert_never(update)
 
@@ -85,21 +86,22 @@ class StatusWriter:
         ending = messages.ending(over)
         if over.problem is None:
             self._info(ending)
-        elif ending != self._last_error:  # the same problem may end every queued question
-            self._last_error = ending
-            self._error(ending)
+        elif ending and over.problem != self._last_error:  # it may end every queued question
+            self._last_error = over.problem
+            self._error(ending, over.problem.hint)
         self._info(messages.stats(over))
 
-    def _notice(self, level: str, text: str) -> None:
-        if level == "detail":
-            self._detail(text)
-        elif level == "info":
-            self._info(text)
-        else:
-            self._error(text)
+    def _notice(self, notice: fx.Notice) -> None:
+        if notice.level in ("warning", "error"):
+            self._error(notice.text, notice.hint)
+            return
+        show = self._detail if notice.level == "detail" else self._info
+        show(notice.text)
+        if notice.hint:
+            show(hint_line(notice.hint))
 
-    def _error(self, text: str) -> None:
-        self._line(f"rtchat: {' '.join(text.split())}")  # a server's message may have many lines
+    def _error(self, message: str, hint: str) -> None:
+        self._line(error_lines(message, hint))
 
     def _detail(self, text: str) -> None:
         if self._verbose:

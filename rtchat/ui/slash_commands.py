@@ -99,26 +99,24 @@ def parse(line: str) -> Meaning:
     row = next((row for row in TABLE if row.name == name), None)
     if row is None:
         near = get_close_matches(name, [row.name for row in TABLE], n=1)
-        advice = f"did you mean /{near[0]}?" if near else "/help lists the commands"
-        return ev.LocalNotice(
-            f"unknown command /{name}; {advice} (// sends a literal /)", is_error=True
-        )
+        hint = f"did you mean /{near[0]}?" if near else "use /help to list the commands"
+        return _error(f"unknown command /{name}", f"{hint} (// sends a literal /)")
     if row.argument and not argument and not row.argument.startswith("["):
-        return ev.LocalNotice(
-            f"/{name}: missing argument (usage: /{name} {row.argument})", is_error=True
-        )
+        return _error(f"/{name} needs an argument", f"write it as /{name} {row.argument}")
     if argument and not row.argument:
-        return ev.LocalNotice(f"/{name} takes no argument", is_error=True)
+        return _error(f"/{name} takes no argument", f"write it as /{name}")
     return row.make(argument)
+
+
+def _error(message: str, hint: str) -> ev.LocalNotice:
+    return ev.LocalNotice(message, is_error=True, hint=hint)
 
 
 def _system(text: str) -> ev.LocalEvent | TextFileAsked:
     if not text.startswith("@"):
         return ev.SystemSet(text)
     if text == "@":
-        return ev.LocalNotice(
-            "/system: missing file name (example: /system @notes.txt)", is_error=True
-        )
+        return _error("/system needs a file name after @", "write it as /system @notes.txt")
     return TextFileAsked(text[1:], ev.SystemSet)
 
 
@@ -127,9 +125,7 @@ def _detach(number: str) -> ev.LocalEvent:
         return ev.DetachAsked()
     if number.isdecimal() and int(number[:9]):
         return ev.DetachAsked(int(number[:9]))
-    return ev.LocalNotice(
-        f"/detach: invalid number {number!r} (/attach lists the numbers)", is_error=True
-    )
+    return _error(f"invalid number {number!r} for /detach", "use /attach to list the numbers")
 
 
 def _copy(number: str) -> ev.LocalEvent:
@@ -137,9 +133,7 @@ def _copy(number: str) -> ev.LocalEvent:
         return ev.CopyAsked()
     if number.isdecimal() and int(number[:9]):
         return ev.CopyAsked(int(number[:9]))
-    return ev.LocalNotice(
-        f"/copy: invalid number {number!r} (expected that of a code block)", is_error=True
-    )
+    return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
 
 
 def _resume(number: str) -> ev.LocalEvent:
@@ -147,10 +141,8 @@ def _resume(number: str) -> ev.LocalEvent:
         return ev.ResumeAsked()
     if number.isdecimal() and int(number[:15]):
         return ev.ResumeAsked(int(number[:15]))
-    return ev.LocalNotice(
-        f"/resume: invalid id {number!r} (`rtchat history list` lists the ids)",
-        is_error=True,
-    )
+    hint = "run `rtchat history list` to list the IDs"
+    return _error(f"invalid ID {number!r} for /resume", hint)
 
 
 def _set(argument: str) -> ev.LocalEvent:
@@ -164,12 +156,12 @@ def _set(argument: str) -> ev.LocalEvent:
     if not text:
         return ev.OptionSet(of, name)
     if of == "session" and name in options.IN_A_CONVERSATION:
-        instead = options.IN_A_CONVERSATION[name]
-        return ev.LocalNotice(f"/set: {key} cannot be set here (use {instead})", is_error=True)
+        hint = f"use {options.IN_A_CONVERSATION[name]}"
+        return _error(f"the option {key} cannot be set with /set", hint)
     try:
         change = options.change(of, name, options.read_value(text))
     except options.OptionError as error:
-        return ev.LocalNotice(f"/set: {error}", is_error=True)
+        return ev.local_error(error.problem)
     return ev.OptionSet(of, name, change)
 
 
@@ -179,14 +171,15 @@ def _raw(text: str) -> ev.LocalEvent:
     try:
         data = read_json(text)
     except (ValueError, RecursionError) as error:
-        return ev.LocalNotice(f"/raw: invalid JSON ({error})", is_error=True)
+        return _error(f"invalid JSON for /raw ({error})", _RAW_HINT)
     if isinstance(data, dict) and isinstance(data.get("type"), str):
         from rtchat.wire import codec
 
         return ev.RawSaid(data, codec.asks(data), codec.answer_to(data), codec.output_of(data))
-    return ev.LocalNotice(
-        '/raw: not an object with a type (example: /raw {"type": "…"})', is_error=True
-    )
+    return _error("the JSON for /raw is not an object with a type", _RAW_HINT)
+
+
+_RAW_HINT = 'write it as /raw {"type": "…"}'
 
 
 def help_text() -> str:

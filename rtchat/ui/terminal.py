@@ -30,6 +30,7 @@ from rtchat.core.events import (
     LocalNotice,
     ToolAnswered,
     UserSaid,
+    local_error,
 )
 from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
@@ -240,7 +241,7 @@ class Terminal:
         try:
             events = await self._from_disk(read)
         except UsageError as error:
-            return [LocalNotice(str(error), is_error=True)]
+            return [local_error(error.problem)]
         if events is None:
             return [LocalNotice(f"reading was stopped; {unchanged}", is_error=True)]
         return events

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 from rtchat.core.dotted_keys import has, merged, nested
+from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject
 from rtchat.wire.fields import read_json
 from rtchat.wire.schema import RESPONSE, SESSION
@@ -98,7 +99,7 @@ _IMPLIED = {
 _temperature = number(0.0, 2.0)
 
 
-class OptionError(ValueError):
+class OptionError(UsageError):
     """An option is unknown, or its value is invalid."""
 
 
@@ -163,18 +164,18 @@ def check(of: Of, fields: JsonObject, *, only: str = "") -> None:
         if error.code == "missing_required_parameter" and only:
             return
         if error.code == "unknown_parameter":
-            raise OptionError(_unknown_option(of, only or error.param)) from None
-        message = str(error).removesuffix(".")
-        is_named = f"'{error.param}'" in message
-        raise OptionError(message if is_named else f"{error.param}: {message}") from None
+            raise _unknown_option(of, only or error.param) from None
+        why = str(error).removesuffix(".")
+        message = f"invalid option {error.param} ({why[:1].lower()}{why[1:]})"
+        raise OptionError(message) from None
 
 
-def _unknown_option(of: Of, key: str) -> str:
+def _unknown_option(of: Of, key: str) -> OptionError:
     key = key.removeprefix("response.")
     prefix = "response." if of == "response" else ""
     near = [f"{prefix}{name}" for name in get_close_matches(key, _OPTIONS[of], n=1)]
-    advice = f"did you mean {near[0]}?" if near else "rtchat config options lists all options"
-    return f"unknown option {prefix}{key}: {advice} (/raw sends any event)"
+    hint = f"did you mean {near[0]}?" if near else "run `rtchat config options` to list all options"
+    return OptionError(f"unknown option {prefix}{key}", hint=f"{hint} (/raw sends any event)")
 
 
 AT_THE_START: Mapping[str, str] = {
@@ -186,6 +187,6 @@ IN_A_CONVERSATION: Mapping[str, str] = {
     "type": "rtchat transcribe for a transcription session",
     "instructions": "/system",
     "model": "/model",
-    "output_modalities": "--set, at the start",
+    "output_modalities": "--set when you start rtchat",
 }
 """Session options that have a command-line option or a slash command of their own."""

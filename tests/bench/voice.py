@@ -288,8 +288,8 @@ def parts() -> list[bytes]:
 
 def main() -> int:
     """Print the tables."""
-    if (hint := missing()) is not None:
-        sys.stderr.write(f"the embedded voice is not installed: {hint}\n")
+    if absent := missing():
+        sys.stderr.write(f"the embedded voice is not installed (missing: {', '.join(absent)})\n")
         return 2
     row("load average", *(f"{load:.1f}" for load in os.getloadavg()))
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
