@@ -237,7 +237,7 @@ def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
 
 def test_a_server_error_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
-    assert play.handle(ServerProblem("Odd.")) == [Show(Notice("error", "the server reports: Odd."))]
+    assert play.handle(ServerProblem("Odd.")) == [notices.server_reports("Odd.")]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
