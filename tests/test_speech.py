@@ -361,7 +361,7 @@ def test_a_line_entered_during_speech_is_answered_first() -> None:
     play.skip(ReplyStarted("r1"), text_delta("Hel"), SpeechStopped("u1", 900))
     assert after(play, AudioCommitted("u1")) == []
     busy = ServerProblem("Busy.", code="conversation_already_has_active_response")
-    assert shown(after(play, busy)) == [Notice("detail", "the server reports: Busy.")]
+    assert shown(after(play, busy)) == [notices.server_reports("Busy.", "detail").update]
     assert after(play, text_delta("lo.")) == [Show(TextArrived("lo."))]
     play.skip(transcript("When?"))
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
@@ -506,7 +506,7 @@ def test_no_truncation_is_sent_for_an_item_of_a_lost_session() -> None:
 def test_a_refused_truncation_is_a_detail() -> None:
     play = speaking().skip(SpeechStarted("u2", 3000), PlaybackCut("a1", 0, 240))
     error = ServerProblem("No such item.", event_id="rtchat_3")
-    assert shown(after(play, error)) == [Notice("detail", "the server reports: No such item.")]
+    assert shown(after(play, error)) == [notices.server_reports("No such item.", "detail").update]
 
 
 def test_a_spoken_turn_stops_the_tools_of_the_previous_turn() -> None:
