@@ -17,6 +17,7 @@ import pytest
 from rtchat.config.keys import KeyStore, last_four, run_key_command
 from rtchat.core.errors import UsageError
 from tests.program import PATIENCE, Program, Ran
+from tests.terminal import Terminal
 
 KEY = "sk-0123456789abcdef"
 
@@ -149,7 +150,9 @@ def test_a_prompt_may_be_left(program: Program, typed: str) -> None:
         2,
         "rtchat: no key was given: the stored keys are unchanged",
     )
-    assert prompted(program, "\x03")[0] == 130
+    terminal = Terminal(program, ["set", "work"], {}, verb="keys")
+    terminal.shows("not shown")
+    assert terminal.ends_by_ctrl_c() == 130
     assert not file_of(program).exists()
 
 
