@@ -1231,6 +1231,21 @@ def test_late_empty_transcripts_are_counted() -> None:
     assert results == [False, False, True]
 
 
+def test_a_reply_that_is_interrupted_while_its_tool_runs_is_counted() -> None:
+    tool_policy = ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", AUDIO, speech=OPEN_MICROPHONE, tool_policy=tool_policy)
+    play = connected(Playbook(conversation).skip(Started()))
+    results = []
+    for n in (1, 2, 3, 4):
+        item, reply = f"u{n}", f"r{n}"
+        play.skip(SpeechStarted(item, 0), SpeechStopped(item, 9), AudioCommitted(item))
+        results.append(muted(after(play, transcript("", item))))
+        play.skip(ReplyStarted(reply), text_delta("No.", reply), audio_delta(ms(500), reply))
+        calls = (ToolCall("f", f"c{n}", "{}"),)
+        play.skip(ReplyEnded(reply, Status.COMPLETED, items=calls))
+    assert results == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("words", "played_ms"),
     [("No.", 1000), ("No.", 0), ("No.", None)],

@@ -221,6 +221,14 @@ def test_an_empty_last_commit_is_not_an_error(event_id: str) -> None:
     assert play.handle(error) == []
 
 
+def test_an_empty_last_commit_may_be_refused_after_the_audio_was_cleared() -> None:
+    play = Driver()
+    play.handle(AudioCommitted("u1"), InputEnded(), AudioCleared())
+    refused = ServerProblem("Too short.", code="invalid_value", event_id="rtchat_2")
+    assert play.handle(refused) == []
+    assert play.ending(transcript("Good day."))[1] is ExitCode.OK
+
+
 def test_the_remaining_audio_is_committed_at_the_end() -> None:
     play = Driver(has_turns=False)
     play.handle(AudioCaptured(ms(1000)), transcript_delta("Good "), InputEnded())
