@@ -414,7 +414,7 @@ class World:
         if self.awaiting_transcript:
             item = self.awaiting_transcript.pop(self.rng.randrange(len(self.awaiting_transcript)))
             words = self.rng.choice((f"words of {item}", ""))
-            self.post(ChannelDone(Channel.HEARD, words, item_id=item))
+            self.post(ChannelDone(Channel.INPUT_TRANSCRIPT, words, item_id=item))
 
     def echo_reply(self) -> None:
         """The server takes an echo of its own reply for a turn."""
@@ -471,9 +471,9 @@ class World:
     def settle(self) -> None:
         """With a cooperative server, every turn ends."""
         for _ in range(20 * (self.said + 5)):
-            if self.stopped is None and Timer.HEARD in self.timers:
-                self.timers.discard(Timer.HEARD)
-                self.post(TimerFired(Timer.HEARD))
+            if self.stopped is None and Timer.TRANSCRIPT in self.timers:
+                self.timers.discard(Timer.TRANSCRIPT)
+                self.post(TimerFired(Timer.TRANSCRIPT))
             if self.stopped is not None or not self.waiting:
                 return
             self.open_connection()

@@ -133,7 +133,7 @@ def connected(play: Playbook) -> Playbook:
 
 
 def transcript(text: str, item: str = "u1") -> ChannelDone:
-    return ChannelDone(Channel.HEARD, text, item_id=item)
+    return ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item)
 
 
 def text_delta(text: str, reply: str = "r1") -> Delta:
@@ -205,12 +205,12 @@ def test_a_complete_spoken_turn() -> None:
 
 def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
-    play >> text_delta("No") << SetTimer(Timer.HEARD, WORDS_LATE)
+    play >> text_delta("No") << SetTimer(Timer.TRANSCRIPT, WORDS_LATE)
     play >> text_delta("on.")
     (
         play
         >> transcript("When?")
-        << [Show(UserTranscript("When?")), ClearTimer(Timer.HEARD), Show(TextArrived("Noon."))]
+        << [Show(UserTranscript("When?")), ClearTimer(Timer.TRANSCRIPT), Show(TextArrived("Noon."))]
     )
     play >> text_delta(" Sharp.") << Show(TextArrived(" Sharp."))
 
@@ -219,7 +219,7 @@ def test_a_late_transcript_is_shown_after_the_reply() -> None:
     play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
-    assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
+    assert after(play, TimerFired(Timer.TRANSCRIPT)) == [Show(TextArrived("No"))]
     assert after(play, transcript("When?")) == []
     *_, over, late = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
     assert isinstance(over, ReplyOver)
@@ -254,7 +254,7 @@ def test_a_failed_transcription_is_shown() -> None:
 
 def test_partial_transcripts_are_not_shown() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"))
-    play >> Delta(Channel.HEARD, "Wh", item_id="u1")
+    play >> Delta(Channel.INPUT_TRANSCRIPT, "Wh", item_id="u1")
     play >> transcript("When?") << Show(UserTranscript("When?"))
 
 
@@ -409,7 +409,7 @@ def test_a_turn_spoken_during_a_reply_is_answered_after_it() -> None:
     play.skip(text_delta("No"), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
     assert after(play, AudioCommitted("u2")) == []
     assert after(play, transcript("Sure?", "u2")) == []
-    assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
+    assert after(play, TimerFired(Timer.TRANSCRIPT)) == [Show(TextArrived("No"))]
     assert after(play, text_delta("on.")) == [Show(TextArrived("on."))]
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
     _, asked, words = shown(effects)
@@ -744,7 +744,7 @@ def test_the_program_waits_for_a_late_transcript() -> None:
     )
     play.skip(ReplyStarted("r1"), text_delta("Noon."))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
-    assert SetTimer(Timer.HEARD, WORDS_LOST) in effects
+    assert SetTimer(Timer.TRANSCRIPT, WORDS_LOST) in effects
     effects = after(play, transcript("When?"))
     assert effects == [Show(UserTranscript("When?")), Stop(ExitCode.OK)]
 
@@ -754,7 +754,7 @@ def test_the_wait_for_a_late_transcript_is_limited() -> None:
         AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1")
     )
     play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
-    assert after(play, TimerFired(Timer.HEARD)) == [Stop(ExitCode.OK)]
+    assert after(play, TimerFired(Timer.TRANSCRIPT)) == [Stop(ExitCode.OK)]
 
 
 def test_a_recording_is_resent_on_the_next_connection() -> None:

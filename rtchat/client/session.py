@@ -99,7 +99,7 @@ class Session:
             is_behind=lambda: len(self._views) > 1,
             wait=self._history.wait,
             writing=self._before_send,
-            sent=self._timers.heard,
+            sent=self._timers.restart_stall,
         )
 
     async def run(
@@ -267,7 +267,7 @@ class Session:
         self.post(event)
 
     def _read(self, frame: str | bytes) -> None:
-        self._timers.heard()
+        self._timers.restart_stall()
         for received in self._frames.read(frame):
             if self._is_over:
                 self._tap("received", received.data, self._clock())

@@ -104,7 +104,7 @@ class Conversation:
 
     def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
         match event:
-            case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
                 return self._spoken.transcribed(item_id, text)
             case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # the most frequent events
                 return self._replies.content(event)
@@ -236,8 +236,8 @@ class Conversation:
                 return self._turns.end(status, reason, problem, ended)
             case sg.TurnEnded(problem, asks_next):
                 return self._turn_ended(problem, asks_next=asks_next)
-            case sg.BudgetSpent(problem, is_heard):
-                return self._spoken.lose_microphone(problem, is_heard=is_heard, is_gone=False)
+            case sg.BudgetSpent(problem, ends_turn):
+                return self._spoken.lose_microphone(problem, ends_turn=ends_turn, is_gone=False)
             case _:
                 assert_never(signal)
 
@@ -305,7 +305,7 @@ class Conversation:
             case _ if error.code == server_errors.DEAF and self._spoken.sends_audio:
                 self._connection.last_error = error
                 problem = server_errors.of_error(error)
-                return self._spoken.lose_microphone(problem, is_heard=False)
+                return self._spoken.lose_microphone(problem, ends_turn=False)
             case _:
                 if error.code == server_errors.BUSY and command is None:
                     self._replies.note_busy()
@@ -327,7 +327,7 @@ class Conversation:
                 return self._replies.ask() if is_waiting else []
             case ev.Timer.SAVE:
                 return self._turns.save()
-            case ev.Timer.HEARD:
+            case ev.Timer.TRANSCRIPT:
                 return self._queue.transcript_did_not_come()
             case ev.Timer.INPUT:
                 return self._queue.turn_did_not_come()

@@ -330,7 +330,7 @@ class Timer(StrEnum):
     """It is time to save the reply so far."""
     RENEW = "renew"
     """The session will expire soon."""
-    HEARD = "heard"
+    TRANSCRIPT = "transcript"
     """The transcript of a question did not arrive in time; its reply is shown without it."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""

@@ -103,9 +103,9 @@ class ConversationLog:
         audio = question.audio
         return self.enter(question.text, question.attached, audio) if audio else None
 
-    def heard(self, question: Question, text: str) -> Iterator[Record]:
+    def add_transcript(self, question: Question, text: str) -> Iterator[Record]:
         """Add the transcript of a spoken question."""
-        question.is_heard = True
+        question.transcript_done = True
         *before, spoken = question.item.parts
         self._replace_parts(question, (*before, replace(spoken, text=text)))
         self._discard_audio(question)
@@ -119,7 +119,7 @@ class ConversationLog:
     def _discard_audio(self, question: Question) -> None:
         """Discard the audio of a spoken question once it is not needed: when it has a transcript,
         or is answered and will have none."""
-        if not question.is_heard or self._stores_audio:
+        if not question.transcript_done or self._stores_audio:
             return
         *before, spoken = question.item.parts
         if spoken.text or question.is_answered:

@@ -45,7 +45,7 @@ class Question:
         self.in_session = False
         """Whether the session already has it."""
         self.is_answered = False
-        self.is_heard = False
+        self.transcript_done = False
         """Whether its transcript has arrived, or is known not to come."""
         self.has_reply = False
         """Whether any part of a reply has arrived."""

@@ -85,7 +85,7 @@ class QuestionQueue:
         """Do the next step, if it can be done now."""
         if self.is_empty and self._is_input_over:
             if self._speech.awaiting_transcript and self._connection.has_session:
-                return [fx.SetTimer(ev.Timer.HEARD, WORDS_LOST)]
+                return [fx.SetTimer(ev.Timer.TRANSCRIPT, WORDS_LOST)]
             return stop(self._exit)
         if self._connection.phase is Phase.DOWN and not self.is_empty:
             return self._connection.connect()
@@ -117,7 +117,7 @@ class QuestionQueue:
         if self._mode is not Mode.CHAT:
             out += stop(problem.exit)
         elif self._speech.listens and self._speech.is_on:
-            out.append(BudgetSpent(problem, is_heard=False))
+            out.append(BudgetSpent(problem, ends_turn=False))
         return out
 
     def drop(self) -> list[Output]:

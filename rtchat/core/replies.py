@@ -144,7 +144,9 @@ class Replies:
     def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> list[Output]:
         """The next text or audio has arrived."""
         turn = self._turn_of(event.response_id)
-        if turn is None or (isinstance(event, ev.Delta) and event.channel is Channel.HEARD):
+        if turn is None or (
+            isinstance(event, ev.Delta) and event.channel is Channel.INPUT_TRANSCRIPT
+        ):
             return []
         self.phase = ReplyPhase.REPLYING
         turn.reply.id = turn.reply.id or event.response_id

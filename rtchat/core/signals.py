@@ -85,10 +85,10 @@ class TurnEnded:
 
 @value
 class BudgetSpent:
-    """The budget is spent; `is_heard` is whether the server received the turn's audio."""
+    """The budget is spent; `ends_turn` is whether the server is to end a turn."""
 
     problem: Problem
-    is_heard: bool
+    ends_turn: bool
 
 
 Signal: TypeAlias = (

@@ -83,13 +83,13 @@ class SpokenTurns:
         return self._log.enter("", self._attachments.take(), audio)
 
     def lose_microphone(
-        self, problem: Problem, *, is_heard: bool = True, is_gone: bool = True
+        self, problem: Problem, *, ends_turn: bool = True, is_gone: bool = True
     ) -> list[Output]:
-        """Turn the microphone off; unless `is_gone`, it can be turned on again. With `is_heard`,
+        """Turn the microphone off; unless `is_gone`, it can be turned on again. With `ends_turn`,
         silence is sent so that the server can end the current turn."""
         speech = self._speech
         out: list[Output] = [report(problem)]
-        is_turn_due = is_heard and speech.is_on and speech.listens and speech.has_audio
+        is_turn_due = ends_turn and speech.is_on and speech.listens and speech.has_audio
         if is_turn_due:
             out += self.captured(bytes(TAIL_MS * BYTES_A_MS))
         was_there = speech.is_there
@@ -165,7 +165,7 @@ class SpokenTurns:
         if question is None:
             return []
         question.is_wordless = is_known and not text.strip()
-        out: list[Output] = [*self._log.heard(question, text)]
+        out: list[Output] = [*self._log.add_transcript(question, text)]
         out += self._turns.transcribed(question, text, is_waiting=question in self._queue)
         self._speech.echo.replied(question)
         out += self.end_echo()
@@ -194,7 +194,7 @@ class SpokenTurns:
         if not (self._speech.echo.is_echo and self._speech.listens and self._speech.is_on):
             return []
         self._speech.echo.forget()
-        return self.lose_microphone(server_errors.echo(), is_heard=False, is_gone=False)
+        return self.lose_microphone(server_errors.echo(), ends_turn=False, is_gone=False)
 
     # ------------------------------------------------------------------------------------- session
 

@@ -87,10 +87,10 @@ class Transcription:
         match event:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
-            case ev.Delta(Channel.HEARD):
+            case ev.Delta(Channel.INPUT_TRANSCRIPT):
                 self._do(*self._pending.extend(event.item_id))
                 self._show_text(self._text.add(event))
-            case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
                 self._transcript_done(item_id, text)
             case ev.TranscriptionFailed(item_id, message):
                 self._do(notices.transcription_failed(message))
@@ -190,7 +190,7 @@ class Transcription:
                 self._perform(self._connection.retry())
             case ev.Timer.INPUT:
                 self._end_input(None)
-            case ev.Timer.HEARD:
+            case ev.Timer.TRANSCRIPT:
                 item_id, timer_effects = self._pending.skip()
                 self._end_turn(item_id)
                 self._do(*timer_effects)

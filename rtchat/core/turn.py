@@ -46,7 +46,7 @@ class Turn:
         self.round: ToolCallBatch | None = None
         """The calls being made."""
         self.usage: Usage | None = None
-        self.is_heard = False
+        self.has_audio = False
         """Whether any audio of the reply was played."""
         self.is_silenced = False
         """Whether the rest of its audio is not played."""
@@ -76,7 +76,7 @@ class Turn:
     @property
     def has_begun(self) -> bool:
         """Whether any of the reply has arrived, so that it is not requested again."""
-        return self.is_heard or self.reply.has_begun
+        return self.has_audio or self.reply.has_begun
 
     @property
     def is_shown(self) -> bool:
@@ -91,7 +91,7 @@ class Turn:
             False,
             not_interruptible,
         )
-        self.announced = self.is_heard = self.is_silenced = self.saving = False
+        self.announced = self.has_audio = self.is_silenced = self.saving = False
         self.audio_bytes = 0
 
     def show(self, text: str, now: float, *, waits: bool) -> list[fx.Effect]:
@@ -103,7 +103,7 @@ class Turn:
             self.first = now
             if waits:
                 self._held = []
-                done.append(fx.SetTimer(ev.Timer.HEARD, WORDS_LATE))
+                done.append(fx.SetTimer(ev.Timer.TRANSCRIPT, WORDS_LATE))
         if self._held is None:
             done.append(fx.Show(fx.TextArrived(self._separator + text)))
         else:
@@ -119,7 +119,7 @@ class Turn:
         held, self._held = self._held, None
         if held is None:
             return []
-        return [fx.ClearTimer(ev.Timer.HEARD), fx.Show(fx.TextArrived("".join(held)))]
+        return [fx.ClearTimer(ev.Timer.TRANSCRIPT), fx.Show(fx.TextArrived("".join(held)))]
 
     def play(
         self, event: ev.Delta | ev.ChannelDone, audio: ReplyAudio, *, stores_audio: bool
@@ -141,7 +141,7 @@ class Turn:
             self.reply.exceeded = "parts"
         if play is None:
             return []
-        self.is_heard = True
+        self.has_audio = True
         self.audio_bytes += len(play.audio)
         if self.audio_bytes > self._limits.audio_bytes:
             self.reply.exceeded = "audio"
@@ -164,7 +164,7 @@ class Turn:
         self._rounds += 1
         self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
         self.round = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
-        self.reply, self.audio, self.is_heard = self._new_reply(), [], False
+        self.reply, self.audio, self.has_audio = self._new_reply(), [], False
 
     def _new_reply(self) -> Reply:
         left = self._limits.call_bytes - self._call_bytes

@@ -97,7 +97,7 @@ class Turns:
         if spent is None:
             return out
         out += self._stop(Status.FAILED, problem=spent, asks_next=False)
-        return [*out, BudgetSpent(spent, is_heard=True)]
+        return [*out, BudgetSpent(spent, ends_turn=True)]
 
     def begin_unrequested(self, question: Question, response_id: str) -> list[Output]:
         """The server replies to an event that the user sent by /raw."""

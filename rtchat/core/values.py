@@ -117,7 +117,7 @@ class Channel(StrEnum):
     """Base64 PCM16."""
     ARGUMENTS = "arguments"
     """The JSON arguments of a function call."""
-    HEARD = "heard"
+    INPUT_TRANSCRIPT = "input_transcript"
     """The transcript of the user's speech."""
 
 
