@@ -147,7 +147,7 @@ class Connection:
         if self.has_session and (problem := self._formats.problem()):
             return self._unusable(problem)
         if (accepted := self.commands.configured()) is not None:
-            self._options.took(accepted.options)
+            self._options.accepted(accepted.options)
         if self.phase is not Phase.CONFIGURING or self.commands.is_configuring:
             return []
         self.phase = Phase.READY

@@ -78,7 +78,7 @@ class ConversationLog:
         """Whether a question is in `items`."""
         return any(item is question.item for item in self.items)
 
-    def told(self) -> Iterator[Item]:
+    def replay_items(self) -> Iterator[Item]:
         """`items` in the form in which a new session receives them."""
         return filter(None, map(replay_item, self.items))
 

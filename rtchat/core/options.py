@@ -20,7 +20,7 @@ class SessionOptions:
         self._accepted = session
         """The options that the server last accepted."""
 
-    def took(self, options: Options) -> None:
+    def accepted(self, options: Options) -> None:
         """The server accepted these options."""
         self._accepted = options
 

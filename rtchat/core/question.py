@@ -75,7 +75,7 @@ class Question:
         """The audio of a spoken question, as long as it is needed; else empty."""
         return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
 
-    def telling(self, *, listens: bool) -> Iterator[Command]:
+    def to_commands(self, *, listens: bool) -> Iterator[Command]:
         """The commands that add the question to a session. If the server `listens`, audio cannot be
         appended: it would be taken for live speech."""
         if self.in_session or self.raw is not None:

@@ -116,7 +116,7 @@ class SpokenTurns:
     def started(self, start_ms: int) -> list[Output]:
         """The server detected speech."""
         self._speech.started(start_ms)
-        out = self._attachments.tell()
+        out = self._attachments.send()
         turn = self._turns.current
         if turn is not None and self._replies.phase is ReplyPhase.ASKED:
             turn.not_interruptible = turn.is_asked_for
@@ -200,7 +200,7 @@ class SpokenTurns:
 
     def session_ready(self) -> list[Output]:
         """Send the audio captured while there was no session."""
-        out = self._attachments.tell() if self._speech.holds else []
+        out = self._attachments.send() if self._speech.holds else []
         return [*out, *map(self._connection.send, self._speech.opened())]
 
     def session_closed(self) -> list[Output]:

@@ -62,7 +62,7 @@ class Turns:
     def ask(self, question: Question) -> list[Output]:
         """Ask the next question."""
         begun = self._begin(question)
-        commands = question.telling(listens=self._speech.listens)
+        commands = question.to_commands(listens=self._speech.listens)
         return [*begun, *map(self._connection.send, commands), *self._replies.ask()]
 
     def begin_again(self, question: Question) -> list[Output]:
@@ -224,10 +224,10 @@ class Turns:
         it is sent so that the server transcribes it."""
         question = None if self.current is None else self.current.question
         out: list[Output] = []
-        for item in self._log.told():
+        for item in self._log.replay_items():
             commands: Iterable[fx.Command] = add(item)
             if question is not None and item is question.item:
-                commands = question.telling(listens=self._speech.listens)
+                commands = question.to_commands(listens=self._speech.listens)
             out += map(self._connection.send, commands)
         return out
 
