@@ -96,7 +96,7 @@ def asked(
     mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, stores_audio: bool = False
 ) -> Playbook:
     tool_policy = ToolPolicy(
-        ["weather", "clock"], allowed, asks=mode is Mode.CHAT, limits=Limits(rounds)
+        ["weather", "clock"], allowed, can_ask=mode is Mode.CHAT, limits=Limits(rounds)
     )
     conversation = Conversation("m", TEXT, mode=mode, tool_policy=tool_policy)
     play = Playbook(conversation, stores_audio=stores_audio)
@@ -363,7 +363,7 @@ def test_without_tools_calls_are_reported_as_not_available() -> None:
 
 
 def test_calls_run_elsewhere_leave_a_reply_complete() -> None:
-    play = ready(tool_policy=ToolPolicy(elsewhere=True)) >> calls(CLOCK)
+    play = ready(tool_policy=ToolPolicy(is_external=True)) >> calls(CLOCK)
     timing = Timing(0.0, None, 0.0)
     over = ReplyOver(
         Status.COMPLETED, "", "m", response_id="r1", timing=timing, tool_calls=(CLOCK,)
@@ -611,7 +611,7 @@ def test_a_remote_tool_is_allowed_by_server_and_name() -> None:
 
 
 def test_the_approval_question_names_the_local_server() -> None:
-    tool_policy = ToolPolicy(["weather", "clock"], servers={"weather": "sky"}, asks=True)
+    tool_policy = ToolPolicy(["weather", "clock"], servers={"weather": "sky"}, can_ask=True)
     play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy))
     play.skip(Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     play >> calls(OSLO, CLOCK) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO, "sky"))]

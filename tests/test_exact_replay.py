@@ -78,7 +78,7 @@ Step: TypeAlias = LocalEvent | float
 """An event to post, or seconds to wait."""
 
 TEXT = Options(modality="text")
-CHAT = ConversationSetup("m", TEXT, asks=True, tools=("weather",))
+CHAT = ConversationSetup("m", TEXT, can_ask=True, tools=("weather",))
 ITEM = Expect("conversation.item.create")
 KEY = "sk-0123456789abcdef"
 

@@ -138,7 +138,7 @@ class World:
         self.awaiting_transcript: list[str] = []
         """Spoken items without a transcript so far."""
         limits = Limits(3, calls=rng.choice((3, 100)))
-        tool_policy = ToolPolicy(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=limits)
+        tool_policy = ToolPolicy(["f", "g"], ["g"], can_ask=mode is Mode.CHAT, limits=limits)
         self.conversation = Conversation(
             "m",
             Options(modality="text"),

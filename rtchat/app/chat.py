@@ -394,7 +394,7 @@ def _setup(
         tools=tuple(tool.name for tool in tools),
         allowed=tuple(settings.allow_tools),
         servers=toolbox.servers if toolbox else {},
-        asks=mode is Mode.CHAT,
+        can_ask=mode is Mode.CHAT,
         limits=Limits(
             settings.max_tool_rounds,
             settings.max_tool_calls,

@@ -211,7 +211,7 @@ class Replies:
         turn.add_usage(event.usage)
         if turn.reply.exceeded:
             return self.cut_off(turn, event)
-        are_ours = not self._policy.elsewhere or self._policy.concern(turn.reply.calls)
+        are_ours = not self._policy.is_external or self._policy.handles(turn.reply.calls)
         if event.status is Status.COMPLETED and turn.reply.calls and are_ours:
             return [CallsRequested(event)]
         problem = server_errors.of_reply(event) or turn.problem

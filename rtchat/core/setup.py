@@ -35,7 +35,7 @@ class ConversationSetup:
     tools: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     servers: Mapping[str, str] = field(default_factory=dict)
-    asks: bool = False
+    can_ask: bool = False
     limits: Limits = Limits()
 
     @property
@@ -58,7 +58,7 @@ class ConversationSetup:
                 self.tools,
                 self.allowed,
                 servers=self.servers,
-                asks=self.asks,
+                can_ask=self.can_ask,
                 limits=self.limits,
             ),
         )

@@ -36,7 +36,7 @@ class ToolLoop:
         """Make the calls of a reply; once all have an answer, another reply is requested."""
         turn = self._replies.turn
         assert turn is not None
-        if not self._policy.concern(turn.reply.calls):
+        if not self._policy.handles(turn.reply.calls):
             self._calls.leave_open(turn.reply.calls)
             problem = server_errors.unavailable(call.name for call in turn.reply.calls)
             return [ReplyDone(Status.INCOMPLETE, "tool_calls", problem, event)]

@@ -220,7 +220,7 @@ def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
         options = replace(options, other={"type": "transcription", **options.other})
         has_turns, *_ = turn_ends(options.other)
         return Transcription(model, options, has_turns=has_turns), model
-    return Conversation(model, options, tool_policy=ToolPolicy(elsewhere=True)), model
+    return Conversation(model, options, tool_policy=ToolPolicy(is_external=True)), model
 
 
 def _first_created(events: Sequence[Recorded]) -> ev.SessionCreated | None:
