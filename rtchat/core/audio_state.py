@@ -58,7 +58,7 @@ class SpeechOptions:
     """Samples per second of the PCM requested from the server; 0 for none."""
 
 
-class Speech:
+class SpeechInput:
     """The state of the microphone and its audio."""
 
     def __init__(self, options: SpeechOptions, *, from_file: bool = False) -> None:

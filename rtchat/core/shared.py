@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import Speech, SpeechOptions
+from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.call_outputs import CallOutputs
 from rtchat.core.connection import Connection
@@ -45,7 +45,7 @@ class SharedState:
             options = replace(options, instructions=self.log.instructions)
         self.options = SessionOptions(options, response)
         self.usage = UsageMeter(budget)
-        self.speech = Speech(speech)
+        self.speech = SpeechInput(speech)
         self.audio = ReplyAudio(speaks=speech.speaks)
         formats = AudioFormats(speech.input_rate, speech.output_rate)
         self.connection = Connection(

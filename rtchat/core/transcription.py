@@ -14,7 +14,7 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import Speech, SpeechOptions
+from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
@@ -59,7 +59,7 @@ class Transcription:
         )
         self._commits = AudioCommits(self._connection, has_turns=has_turns)
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
-        self._speech = Speech(speech, from_file=from_file)
+        self._speech = SpeechInput(speech, from_file=from_file)
         self._is_ending = False
         """Whether the remaining audio was committed, as there is no more."""
         self._is_stopped = False
