@@ -1129,7 +1129,7 @@ def test_a_saved_spoken_conversation_is_resent_as_transcripts() -> None:
     known = Entry(1, 0, spoken("When?", ms(10)), State.COMPLETED)
     unknown = Entry(2, 0, spoken(), State.COMPLETED)
     kept = StoredConversation(1, "", 0.0, 0.0, "m", 2, (known, unknown))
-    play = Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE, past=kept)).skip(
+    play = Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE, stored=kept)).skip(
         Started(), ConnectionOpened()
     )
     play.skip(SessionCreated("s", "m"))

@@ -348,7 +348,7 @@ async def _run_session(
             redactor=redactor,
             fit=converter(setup.input_rate),
             taps=tuple(taps),
-            keeper=history,
+            history=history,
             player=player,
             output=streams.output,
         )
@@ -387,7 +387,7 @@ def _setup(
         ),
         mode=mode,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
-        past=resumed,
+        stored=resumed,
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,

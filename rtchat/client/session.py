@@ -54,7 +54,7 @@ class Session:
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         fit: Callable[[fx.Command], Iterable[fx.Command]] | None = None,
         taps: tuple[Tap, ...] = (),
-        keeper: History | None = None,
+        history: History | None = None,
         tools: Tools | None = None,
         player: Player | None = None,
         output: Output | None = None,
@@ -83,7 +83,7 @@ class Session:
         self._frames = FrameReader(redactor, dialect, wall_clock)
         self._views = ViewQueue(view, output, now, lost=self._lose_output, fail=self._fail)
         self._history = SessionHistory(
-            keeper, found=self._post_first, warn=self._warn, fail=self._fail
+            history, found=self._post_first, warn=self._warn, fail=self._fail
         )
         self._tools = ToolRuns(tools, self._tasks, self.post)
         self._audio = ReplyAudio(player, self._report)
@@ -233,7 +233,7 @@ class Session:
             case fx.Send(event_id, command):
                 for each in (command,) if self._fit is None else self._fit(command):
                     data = wire.encode(each, event_id, self._frames.dialect)
-                    self._link.send(data, self._history.question_kept)
+                    self._link.send(data, self._history.question_saved)
             case fx.SetTimer(timer, seconds, jitter):
                 self._timers.set(timer, seconds * (1 - jitter * self._rng()))
             case fx.ClearTimer(timer):

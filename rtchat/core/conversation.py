@@ -45,20 +45,20 @@ class Conversation:
         *,
         mode: Mode = Mode.CHAT,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-        past: StoredConversation | None = None,
+        stored: StoredConversation | None = None,
         tool_policy: ToolPolicy | None = None,
         response: Options = Options(),  # noqa: B008 - a frozen value
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
     ) -> None:
-        """`past` is a saved conversation to continue, with its own instructions if `options` has
+        """`stored` is a saved conversation to continue, with its own instructions if `options` has
         none. `response` has the options of each response."""
         shared = SharedState(
             model,
             options,
             mode=mode,
             timeouts=timeouts,
-            past=past,
+            stored=stored,
             tool_policy=tool_policy,
             response=response,
             budget=budget,
@@ -185,8 +185,8 @@ class Conversation:
                 return self._start_over()
             case ev.ResumeAsked(number):
                 return self._load_conversation(number)
-            case ev.ConversationLoaded(kept):
-                return self._resume(kept)
+            case ev.ConversationLoaded(stored):
+                return self._resume(stored)
             case ev.ToolsAsked():
                 return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
@@ -380,11 +380,11 @@ class Conversation:
             return [fx.LoadConversation(number)]
         return [notices.CANNOT_RESUME]
 
-    def _resume(self, kept: StoredConversation) -> Iterable[Output]:
+    def _resume(self, stored: StoredConversation) -> Iterable[Output]:
         yield from self._replies.silence()
         yield from self._attachments.forget()
-        self._shared.log.restart(kept)
+        self._shared.log.restart(stored)
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
-        yield notices.conversation_resumed(kept.id, kept.title)
+        yield notices.conversation_resumed(stored.id, stored.title)
         yield from self._connection.connect()

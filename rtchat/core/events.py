@@ -490,7 +490,7 @@ class ResumeAsked:
 class ConversationLoaded:
     """A saved conversation was loaded."""
 
-    kept: StoredConversation
+    stored: StoredConversation
 
 
 @value

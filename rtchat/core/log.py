@@ -29,7 +29,7 @@ class ConversationLog:
     transcript."""
 
     def __init__(
-        self, kept: StoredConversation | None = None, *, stores_audio: bool = False
+        self, stored: StoredConversation | None = None, *, stores_audio: bool = False
     ) -> None:
         self._stores_audio = stores_audio
         self.items: list[Item] = []
@@ -38,14 +38,14 @@ class ConversationLog:
         self.instructions: str | None = None
         """The instructions as last saved."""
         self._turns = 0
-        self.restart(kept)
+        self.restart(stored)
 
-    def restart(self, kept: StoredConversation | None = None) -> None:
-        """Begin another conversation: a new one, or the saved conversation `kept`."""
+    def restart(self, stored: StoredConversation | None = None) -> None:
+        """Begin another conversation: a new one, or the saved conversation `stored`."""
         self.items = []
         self.last = self.instructions = None
         self._turns = 0
-        for entry in kept.entries if kept else ():
+        for entry in stored.entries if stored else ():
             self._load(entry)
 
     def _load(self, entry: Entry) -> None:

@@ -28,7 +28,7 @@ class ConversationSetup:
     options: Options
     mode: Mode = Mode.CHAT
     timeouts: Timeouts = Timeouts()
-    past: StoredConversation | None = None
+    stored: StoredConversation | None = None
     response: Options = Options()
     budget: Budget = Budget()
     speech: SpeechOptions = SpeechOptions()
@@ -50,7 +50,7 @@ class ConversationSetup:
             self.options,
             mode=self.mode,
             timeouts=self.timeouts,
-            past=self.past,
+            stored=self.stored,
             response=self.response,
             budget=self.budget,
             speech=self.speech,

@@ -30,7 +30,7 @@ class SharedState:
         *,
         mode: Mode,
         timeouts: Timeouts,
-        past: StoredConversation | None,
+        stored: StoredConversation | None,
         tool_policy: ToolPolicy | None,
         response: Options,
         budget: Budget,
@@ -40,7 +40,7 @@ class SharedState:
         self.mode = mode
         self.timeouts = timeouts
         self.tool_policy = tool_policy or ToolPolicy()
-        self.log = ConversationLog(past, stores_audio=speech.stores_audio)
+        self.log = ConversationLog(stored, stores_audio=speech.stores_audio)
         if options.instructions is None:
             options = replace(options, instructions=self.log.instructions)
         self.options = SessionOptions(options, response)
