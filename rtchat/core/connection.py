@@ -74,7 +74,7 @@ class Connection:
         self.seconds: float | None = None
         """How long the last connection took to become ready."""
         self.is_renewal_due = False
-        self.is_spoiled = False
+        self.needs_new_session = False
         """Whether this session cannot be used for further questions: it has calls without outputs,
         or more content than the limits allow."""
         self.last_error: ev.ServerProblem | None = None
@@ -125,7 +125,7 @@ class Connection:
         self.phase = Phase.CONNECTING
         self._began = self._time.now
         self.last_error = None
-        self.is_renewal_due = self.is_spoiled = False
+        self.is_renewal_due = self.needs_new_session = False
         self.commands.clear()
         self._formats.reset()
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]

@@ -93,7 +93,7 @@ class QuestionQueue:
             return []
         if self._turns.current is not None:
             return self._tool_loop.resume()
-        if self._connection.is_spoiled:
+        if self._connection.needs_new_session:
             return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:
             return self._connection.connect()

@@ -75,7 +75,7 @@ class Replies:
     def ask(self, *, may_call: bool = True) -> list[Output]:
         """Request a reply to the turn."""
         assert self.turn is not None
-        if self._connection.is_spoiled:
+        if self._connection.needs_new_session:
             return self._connection.connect()
         self.turn.begin_reply(not_interruptible=self._speech.is_speaking)
         self._raw = None if self.turn.has_called else self.turn.question.raw
@@ -234,7 +234,7 @@ class Replies:
         without outputs, or too much content."""
         limit = turn.reply.exceeded
         problem = server_errors.exceeded(limit, self._policy.limits)
-        self._connection.is_spoiled = True
+        self._connection.needs_new_session = True
         stopped = [*self.stop(), *self.silence()] if ended is None else []
         return [*stopped, ReplyDone(Status.INCOMPLETE, limit, problem, ended)]
 

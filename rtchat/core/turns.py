@@ -90,7 +90,7 @@ class Turns:
         self._replies.overtaken()
         out += self._begin(question)
         spent = self._usage.over_budget()
-        is_ours = self._connection.is_spoiled or not self._speech.options.replies
+        is_ours = self._connection.needs_new_session or not self._speech.options.replies
         if is_ours and spent is None:
             return [*out, *self._replies.ask()]
         out.append(self._replies.expect())
