@@ -190,7 +190,7 @@ class ConversationLog:
             yield Record(Entry(question.turn, question.entries, item, State.COMPLETED, model))
             question.entries += 1
 
-    def over(
+    def end_turn(
         self, question: Question, over: ReplyOver, last: str, audio: bytes = b""
     ) -> Iterator[Record]:
         """The reply to a question is over, or will not come. `last` is the text of the turn's last

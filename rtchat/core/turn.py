@@ -191,7 +191,7 @@ class Turn:
     def _note_calls(self) -> None:
         self._calls += [call for call in self.reply.calls if isinstance(call, ToolCall)]
 
-    def over(
+    def result(
         self,
         status: Status,
         reason: str,

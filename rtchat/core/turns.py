@@ -134,7 +134,7 @@ class Turns:
         out += self._audio.finish()
         if status is Status.COMPLETED:
             self._usage.replies += 1
-        over = turn.over(
+        over = turn.result(
             status,
             reason,
             problem,
@@ -153,7 +153,7 @@ class Turns:
         """Save and show how a question ended; `last` is the text of its last reply."""
         late = [fx.Show(transcript) for transcript in self._late_transcripts]
         self._late_transcripts.clear()
-        return [*self._log.over(question, over, last, audio), fx.Show(over), *late]
+        return [*self._log.end_turn(question, over, last, audio), fx.Show(over), *late]
 
     def _stop(
         self, status: Status, reason: str = "", problem: Problem | None = None, *, asks_next: bool
