@@ -86,7 +86,7 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.mode import Mode
-from rtchat.core.server_errors import BUSY
+from rtchat.core.server_errors import ACTIVE_RESPONSE
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.values import (
     Channel,
@@ -281,7 +281,7 @@ class World:
                 self.is_configured = self.is_spoken
                 self.post(SessionUpdated("s", "m"))
             case CreateResponse() if self.active and self.is_spoken:
-                self.post(ServerProblem("Busy.", code=BUSY, event_id=event_id))
+                self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE, event_id=event_id))
             case CreateResponse():
                 assert not self.active, "a response was requested during another"
                 self.begin_response()
@@ -399,7 +399,7 @@ class World:
         self.files.clear()
         self.post(AudioCommitted(item))
         if self.speech.replies and self.active:
-            self.post(ServerProblem("Busy.", code=BUSY))
+            self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE))
         elif self.speech.replies:
             self.begin_response()
         self.send_late_end()

@@ -69,5 +69,5 @@ class AudioCommits:
     def is_about_commit(self, error: ServerProblem) -> bool:
         """Whether an error is about the last commit. Not every server names the command."""
         if not error.event_id:
-            return error.code == server_errors.EMPTY
+            return error.code == server_errors.EMPTY_COMMIT
         return error.event_id == self._commit

@@ -264,7 +264,7 @@ class Connection:
             return self._unusable(server_errors.of_error(error))
         if error.code == server_errors.EXPIRED:  # the close that follows is reported
             return []
-        is_expected = error.code == server_errors.BUSY and not is_known
+        is_expected = error.code == server_errors.ACTIVE_RESPONSE and not is_known
         is_repeated = before is not None and before.message == error.message
         level: fx.Level = "detail" if is_expected or is_repeated else "error"
         return [notices.server_reports(error.message, level)]

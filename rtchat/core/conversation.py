@@ -302,12 +302,12 @@ class Conversation:
                 return [reported]
             case fx.Delete():  # a new session does not have the item
                 return [reported, *self._connection.renew()]
-            case _ if error.code == server_errors.DEAF and self._spoken.sends_audio:
+            case _ if error.code == server_errors.NO_AUDIO_SUPPORT and self._spoken.sends_audio:
                 self._connection.last_error = error
                 problem = server_errors.of_error(error)
                 return self._spoken.lose_microphone(problem, ends_turn=False)
             case _:
-                if error.code == server_errors.BUSY and command is None:
+                if error.code == server_errors.ACTIVE_RESPONSE and command is None:
                     self._replies.note_busy()
                 return self._connection.report(error, is_known=command is not None)
 

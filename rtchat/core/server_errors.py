@@ -12,9 +12,9 @@ from rtchat.core.text import shortened
 from rtchat.core.values import AudioFormat, Limits, Status
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
-BUSY = "conversation_already_has_active_response"
-EMPTY = "input_audio_buffer_commit_empty"
-DEAF = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
+ACTIVE_RESPONSE = "conversation_already_has_active_response"
+EMPTY_COMMIT = "input_audio_buffer_commit_empty"
+NO_AUDIO_SUPPORT = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
 """Error codes that the program handles specially."""
 
 _MODEL = "choose another with --model"

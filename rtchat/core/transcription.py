@@ -176,7 +176,7 @@ class Transcription:
             pass  # all audio is in turns, or the input failed, which was reported
         elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
             self._finish(server_errors.refused_settings(error))
-        elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
+        elif server_errors.is_fatal(error) or error.code == server_errors.NO_AUDIO_SUPPORT:
             self._finish(server_errors.of_error(error))
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
