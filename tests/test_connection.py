@@ -8,11 +8,11 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.backoff import RETRIES, Timeouts
-from rtchat.core.connection import ERRORS, RENEW_BEFORE, Connection, Phase
+from rtchat.core.backoff import MAX_RETRIES, Timeouts
+from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, Connection, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
-from rtchat.core.sent_commands import UNANSWERED
+from rtchat.core.sent_commands import MAX_UNANSWERED
 from rtchat.core.signals import EventTime, clear_timers
 from rtchat.core.values import AudioFormat, Options
 
@@ -159,13 +159,13 @@ def delays(connection: Connection, lost: ev.ConnectionLost = LOST) -> list[float
 
 def test_it_is_given_up_after_some_attempts_and_each_success_counts_anew() -> None:
     connection = Setup().until_ready()
-    assert len(delays(connection)) == RETRIES
+    assert len(delays(connection)) == MAX_RETRIES
     assert connection.phase is Phase.DOWN
     connection.connect()
     connection.handle(LOST)
     connection.works()
     connection.retry()
-    assert len(delays(connection)) == RETRIES
+    assert len(delays(connection)) == MAX_RETRIES
 
 
 def test_a_session_that_was_over_is_replaced_at_once() -> None:
@@ -245,7 +245,7 @@ def test_a_command_is_known_until_it_is_accepted_or_refused() -> None:
 
 def test_only_the_last_commands_are_remembered() -> None:
     connection = Setup().until_ready()
-    commands = [connection.send(fx.CommitAudio()) for _ in range(UNANSWERED + 1)]
+    commands = [connection.send(fx.CommitAudio()) for _ in range(MAX_UNANSWERED + 1)]
     assert connection.commands.refused(commands[0].event_id) is None
     assert connection.commands.refused(commands[1].event_id) is not None
 
@@ -282,10 +282,10 @@ def test_a_fatal_error_before_the_session_is_ready_ends_the_attempts() -> None:
 def test_a_server_that_reports_nothing_but_errors_is_left() -> None:
     connection = Setup().until_ready()
     error = ev.ServerProblem("Odd.")
-    for _ in range(ERRORS - 1):
+    for _ in range(MAX_ERRORS - 1):
         connection.report(error, is_known=False)
     connection.turn_ended(is_complete=False)
-    for _ in range(ERRORS):
+    for _ in range(MAX_ERRORS):
         connection.report(error, is_known=False)
     outputs = connection.report(error, is_known=False)
     (lost,) = (each for each in outputs if isinstance(each, sg.SessionLost))

@@ -15,7 +15,7 @@ import pytest
 
 from rtchat.client.history import History
 from rtchat.client.session import Session
-from rtchat.client.view_queue import LONGEST_SHOW, SLICE
+from rtchat.client.view_queue import MAX_SHOW_SECONDS, SLICE
 from rtchat.core import notices as core_notices
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
@@ -644,7 +644,7 @@ class SlowScreen(Screen):
         if isinstance(update, TextArrived):
             assert len(update.text) <= SLICE
             self.iterations.append(self._others[0])
-            until = time.monotonic() + LONGEST_SHOW / 2
+            until = time.monotonic() + MAX_SHOW_SECONDS / 2
             while time.monotonic() < until:
                 pass
 

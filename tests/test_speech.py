@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core import notices
-from rtchat.core.audio_state import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
+from rtchat.core.audio_state import BEFORE_MS, MAX_HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -79,9 +79,9 @@ from rtchat.core.events import (
 )
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
-from rtchat.core.question_queue import LAST_TURN, WORDS_LOST
+from rtchat.core.question_queue import LAST_TRANSCRIPT_WAIT, LAST_TURN_WAIT
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
-from rtchat.core.turn import WORDS_LATE
+from rtchat.core.turn import TRANSCRIPT_WAIT
 from rtchat.core.values import (
     BYTES_A_MS,
     Channel,
@@ -205,7 +205,7 @@ def test_a_complete_spoken_turn() -> None:
 
 def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
-    play >> text_delta("No") << SetTimer(Timer.TRANSCRIPT, WORDS_LATE)
+    play >> text_delta("No") << SetTimer(Timer.TRANSCRIPT, TRANSCRIPT_WAIT)
     play >> text_delta("on.")
     (
         play
@@ -719,7 +719,7 @@ def test_audio_of_a_lost_microphone_is_sent_to_the_next_session() -> None:
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     effects = play.conversation.handle(SessionUpdated("s", "m"))
     assert sent(effects) == [AppendAudio(ms(900)), AppendAudio(tail)]
-    assert SetTimer(Timer.INPUT, LAST_TURN) in effects
+    assert SetTimer(Timer.INPUT, LAST_TURN_WAIT) in effects
     assert after(play, TimerFired(Timer.INPUT))[-1] == Stop(ExitCode.USAGE)
 
 
@@ -744,7 +744,7 @@ def test_the_program_waits_for_a_late_transcript() -> None:
     )
     play.skip(ReplyStarted("r1"), text_delta("Noon."))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
-    assert SetTimer(Timer.TRANSCRIPT, WORDS_LOST) in effects
+    assert SetTimer(Timer.TRANSCRIPT, LAST_TRANSCRIPT_WAIT) in effects
     effects = after(play, transcript("When?"))
     assert effects == [Show(UserTranscript("When?")), Stop(ExitCode.OK)]
 
@@ -839,7 +839,7 @@ def test_audio_held_without_a_session_is_limited() -> None:
     play = talking(OPEN_MICROPHONE).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     held = sent(after(play, SessionUpdated("s", "m")))
-    assert held == [AppendAudio(ms(1000, n)) for n in range(71 - HELD_MS // 1000, 71)]
+    assert held == [AppendAudio(ms(1000, n)) for n in range(71 - MAX_HELD_MS // 1000, 71)]
 
 
 def test_a_lost_spoken_question_is_resent_as_its_transcript() -> None:

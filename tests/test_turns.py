@@ -27,7 +27,7 @@ from tests.units import TEXT, Units, made, ready, sent, shown
 
 GONE = Problem(ExitCode.LINK, "gone")
 CALL = ToolCall("clock", "c1", "{}")
-SPENT = Budget({"m": Rate(1.0, 1.0, 1.0)}, most=0.5)
+SPENT = Budget({"m": Rate(1.0, 1.0, 1.0)}, max_cost=0.5)
 
 
 def user(text: str) -> Message:

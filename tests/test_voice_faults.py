@@ -24,7 +24,7 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.app.audio_io import Recorder
 from rtchat.audio.wav import WavWriter
-from rtchat.core.audio_state import MOST_MS, PIECE_MS, SpeechInput, SpeechOptions
+from rtchat.core.audio_state import MAX_TURN_MS, PIECE_MS, SpeechInput, SpeechOptions
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta
 from rtchat.core.reply_audio import ReplyAudio
@@ -488,7 +488,7 @@ def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
 # ------------------------------------------------------------------------------------------ memory
 
 OPEN = SpeechOptions(has_microphone=True, push_to_talk=False)
-SECONDS = MOST_MS // 1000
+SECONDS = MAX_TURN_MS // 1000
 
 
 def ms(count: int, sample: int = 1) -> bytes:
@@ -511,7 +511,7 @@ def test_a_turn_never_ended_by_the_server_is_not_buffered_forever() -> None:
     speech.started(0)
     for number in range(SECONDS + 5):
         speech.captured(ms(1000, number), has_session=True)
-    assert len(speech.committed()) == MOST_MS * BYTES_A_MS
+    assert len(speech.committed()) == MAX_TURN_MS * BYTES_A_MS
 
 
 @pytest.mark.parametrize(

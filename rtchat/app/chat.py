@@ -31,7 +31,7 @@ from rtchat.app.signals import signal_events
 from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
 from rtchat.client.session import Session
-from rtchat.client.view_queue import MOST_OWED
+from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
@@ -184,7 +184,7 @@ class _PacedView:
         await self._is_over.wait()
         self._is_over.clear()
         if self._output is not None:
-            await self._output.written(MOST_OWED)
+            await self._output.written(MAX_UNWRITTEN)
 
 
 def _read_attachments(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
@@ -374,7 +374,7 @@ def _setup(
     budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
     if settings.local:
         budget = Budget()
-    elif budget.most is not None and budget.rate(model) is None:
+    elif budget.max_cost is not None and budget.rate(model) is None:
         hint = f'add it to the config file as [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
     return ConversationSetup(

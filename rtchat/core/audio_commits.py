@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 from rtchat.core import server_errors
-from rtchat.core.audio_state import SHORTEST_MS
+from rtchat.core.audio_state import MIN_TURN_MS
 from rtchat.core.connection import Connection
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import BYTES_A_MS
@@ -38,7 +38,7 @@ class AudioCommits:
     @property
     def is_complete(self) -> bool:
         """Whether no audio remains to be committed, so that a refusal is expected."""
-        is_short = self._uncommitted < SHORTEST_MS * BYTES_A_MS
+        is_short = self._uncommitted < MIN_TURN_MS * BYTES_A_MS
         return self._has_turns or (self._has_parts and is_short)
 
     def sent(self, audio: bytes) -> list[fx.Send]:

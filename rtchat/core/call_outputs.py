@@ -13,11 +13,11 @@ from rtchat.core.values import Item, ToolCall, ToolOutput
 
 
 class CallOutputs:
-    """The calls of one session. The session is replaced after more than `most` refused calls."""
+    """The calls of one session, which is replaced after more than `max_refused` refused calls."""
 
-    def __init__(self, connection: Connection, most: int) -> None:
+    def __init__(self, connection: Connection, max_refused: int) -> None:
         self._connection = connection
-        self._max_refused = most
+        self._max_refused = max_refused
         self._open: tuple[Call, ...] = ()
         """The last reply's calls of unavailable tools; the user may send their outputs by /raw."""
         self._refused = 0

@@ -31,7 +31,7 @@ from rtchat.core.signals import (
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
-ERRORS = 1000
+MAX_ERRORS = 1000
 """How many non-fatal errors a server may report between two turns."""
 
 ConnectionEvent: TypeAlias = (
@@ -256,9 +256,9 @@ class Connection:
         it refers to a command that we sent."""
         before, self.last_error = self.last_error, error
         self._errors += 1
-        if self._errors > ERRORS:
+        if self._errors > MAX_ERRORS:
             self._errors = 0
-            return self.close(server_errors.too_many(ERRORS), ev.Retry.NEVER)
+            return self.close(server_errors.too_many(MAX_ERRORS), ev.Retry.NEVER)
         is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
         if is_setting_up and server_errors.is_fatal(error):
             return self._unusable(server_errors.of_error(error))

@@ -6,7 +6,7 @@ from rtchat.core.question import Question
 
 ECHO_MS = 1_000
 """Speech that interrupts a reply within its first milliseconds may be the reply itself."""
-MOST_ECHOES = 3
+MAX_ECHOES = 3
 
 
 class EchoDetector:
@@ -23,7 +23,7 @@ class EchoDetector:
     @property
     def is_echo(self) -> bool:
         """Whether the count has reached the limit."""
-        return self._count >= MOST_ECHOES
+        return self._count >= MAX_ECHOES
 
     def asked(self, question: Question, *, transcribes: bool) -> None:
         """Take the next question. Reset the count if it is typed, or if the last question was

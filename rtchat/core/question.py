@@ -9,9 +9,9 @@ from dataclasses import replace
 from rtchat.core.effects import AddItem, AppendAudio, Command, CommitAudio
 from rtchat.core.values import Entry, Item, JsonObject, Message, Part
 
-APPENDED = 24_000
+APPEND_BYTES = 24_000
 """Bytes of audio per event: half a second."""
-MOST_AT_ONCE = 7_680_000
+MAX_ITEM_AUDIO = 7_680_000
 """Base64 characters of audio per item: two minutes, in whole samples. OpenAI's server accepts up to
 15 MiB."""
 
@@ -87,8 +87,8 @@ class Question:
         if typed:
             yield AddItem(Message("user", typed))
         audio = self.audio
-        for start in range(0, len(audio), APPENDED):
-            yield AppendAudio(audio[start : start + APPENDED])
+        for start in range(0, len(audio), APPEND_BYTES):
+            yield AppendAudio(audio[start : start + APPEND_BYTES])
         yield CommitAudio()
 
 
@@ -115,12 +115,12 @@ def add(item: Item) -> Iterator[AddItem]:
 def _split(item: Item) -> Iterator[Item]:
     """The item, split into several if it has more audio than servers accept in one event."""
     audio = [] if not isinstance(item, Message) else [p for p in item.parts if p.kind == "audio"]
-    if not isinstance(item, Message) or all(len(part.data) <= MOST_AT_ONCE for part in audio):
+    if not isinstance(item, Message) or all(len(part.data) <= MAX_ITEM_AUDIO for part in audio):
         yield item
         return
     if others := tuple(part for part in item.parts if part.kind != "audio"):
         yield replace(item, parts=others)
     for part in audio:
-        for start in range(0, len(part.data), MOST_AT_ONCE):
-            piece = replace(part, data=part.data[start : start + MOST_AT_ONCE])
+        for start in range(0, len(part.data), MAX_ITEM_AUDIO):
+            piece = replace(part, data=part.data[start : start + MAX_ITEM_AUDIO])
             yield replace(item, parts=(piece,))

@@ -17,9 +17,9 @@ from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns, show_words
 from rtchat.core.values import Status
 
-LAST_TURN = 5.0
+LAST_TURN_WAIT = 5.0
 """Seconds to wait, before the program ends, for the last turn after the microphone was lost."""
-WORDS_LOST = 3.0
+LAST_TRANSCRIPT_WAIT = 3.0
 """Seconds to wait, before the program ends, for the last transcript."""
 
 
@@ -85,7 +85,7 @@ class QuestionQueue:
         """Do the next step, if it can be done now."""
         if self.is_empty and self._is_input_over:
             if self._speech.awaiting_transcript and self._connection.has_session:
-                return [fx.SetTimer(ev.Timer.TRANSCRIPT, WORDS_LOST)]
+                return [fx.SetTimer(ev.Timer.TRANSCRIPT, LAST_TRANSCRIPT_WAIT)]
             return stop(self._exit)
         if self._connection.phase is Phase.DOWN and not self.is_empty:
             return self._connection.connect()
@@ -156,7 +156,7 @@ class QuestionQueue:
     def _wait_for_turn(self) -> list[Output]:
         if not (self._is_winding_down and self._connection.has_session):
             return []
-        return [fx.SetTimer(ev.Timer.INPUT, LAST_TURN)]
+        return [fx.SetTimer(ev.Timer.INPUT, LAST_TURN_WAIT)]
 
     def turn_did_not_come(self) -> list[Output]:
         """The server did not end the last turn in time after the microphone was lost."""

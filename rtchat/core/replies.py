@@ -12,7 +12,7 @@ from typing import assert_never
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
-from rtchat.core.backoff import LONGEST_LIMIT_WAIT
+from rtchat.core.backoff import MAX_LIMIT_WAIT
 from rtchat.core.mode import Mode
 from rtchat.core.response_ids import ResponseIds
 from rtchat.core.shared import SharedState
@@ -206,7 +206,7 @@ class Replies:
     def _reply_ended(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
         wait = server_errors.limit_wait(event)
         is_first = not (turn.waited or turn.has_begun)
-        if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:
+        if wait is not None and wait <= MAX_LIMIT_WAIT and is_first:
             return self._wait_for_limit(turn, wait)
         turn.add_usage(event.usage)
         if turn.reply.exceeded:

@@ -104,9 +104,11 @@ def limit_wait(ended: ReplyEnded) -> float | None:
     return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + seconds
 
 
-def spent(cost: float, most: float) -> Problem:
+def spent(cost: float, max_cost: float) -> Problem:
     """The budget is used up."""
-    message = f"the question was not asked, as this run has cost ${cost:.4f} of at most ${most:g}"
+    message = (
+        f"the question was not asked, as this run has cost ${cost:.4f} of at most ${max_cost:g}"
+    )
     return Problem(ExitCode.LIMIT, message, "increase --max-cost", "max_cost")
 
 

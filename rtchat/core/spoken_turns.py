@@ -8,7 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_state import SHORTEST_MS, TAIL_MS
+from rtchat.core.audio_state import MIN_TURN_MS, TAIL_MS
 from rtchat.core.connection import Phase
 from rtchat.core.errors import Problem
 from rtchat.core.question import Question
@@ -75,7 +75,7 @@ class SpokenTurns:
             return [*out, *self._turns.cancel()] if self._turns.can_be_stopped else out
         if audio is None:
             return out
-        if len(audio) < SHORTEST_MS * BYTES_A_MS:
+        if len(audio) < MIN_TURN_MS * BYTES_A_MS:
             return [*out, notices.NOTHING_RECORDED]
         return [*out, *self._queue.say(self._enter(audio))]
 

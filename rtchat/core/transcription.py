@@ -24,7 +24,7 @@ from rtchat.core.signals import Output, report
 from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Options, Status
 
-LAST_WORDS = 0.5
+LAST_AUDIO_WAIT = 0.5
 """Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
 same Ctrl-C, a little earlier or later."""
 
@@ -235,13 +235,13 @@ class Transcription:
 
     def _stop_input(self) -> None:
         """The user stops the input; the second time, also the wait for the transcripts."""
-        is_late = self._input_ended and self._time.now - self._input_ended_at > LAST_WORDS
+        is_late = self._input_ended and self._time.now - self._input_ended_at > LAST_AUDIO_WAIT
         if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)
             return
         self._is_stopping = True
         if not self._input_ended:
-            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_WORDS))
+            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_AUDIO_WAIT))
 
     def _end_input(self, problem: Problem | None) -> None:
         if self._input_ended:

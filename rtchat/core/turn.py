@@ -20,7 +20,7 @@ from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOut
 
 SAVE_EVERY = 0.5
 """Seconds after which an incomplete reply is saved again."""
-WORDS_LATE = 1.0
+TRANSCRIPT_WAIT = 1.0
 """Seconds that the text of a reply waits for the transcript of its question, to be shown after it.
 """
 
@@ -103,7 +103,7 @@ class Turn:
             self.first = now
             if waits:
                 self._held = []
-                done.append(fx.SetTimer(ev.Timer.TRANSCRIPT, WORDS_LATE))
+                done.append(fx.SetTimer(ev.Timer.TRANSCRIPT, TRANSCRIPT_WAIT))
         if self._held is None:
             done.append(fx.Show(fx.TextArrived(self._separator + text)))
         else:
