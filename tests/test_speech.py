@@ -104,7 +104,7 @@ PUSH_TO_TALK = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=True
 WITHOUT_MICROPHONE = SpeechOptions()
 LOST = ConnectionLost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
 GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
-NO_MICROPHONE = MicrophoneStatus(is_on=False, push_to_talk=False, is_there=False)
+NO_MICROPHONE = MicrophoneStatus(is_on=False, push_to_talk=False, is_available=False)
 TOO_MANY_CALLS = tuple(ToolCall("f", f"c{number}", "{}") for number in range(101))
 LIMITED = ReplyEnded(
     "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."

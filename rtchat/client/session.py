@@ -293,7 +293,7 @@ class Session:
         if self._exit is None:
             self.post(event)
             return
-        if self._views.owes:
+        if self._views.is_behind:
             self._exit = ExitCode(128 + number)
         if is_first:
             self._views.give_up_soon()

@@ -59,7 +59,7 @@ class ViewQueue:
         return len(self._updates)
 
     @property
-    def owes(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether output is waiting to be written."""
         return self._output is not None and self._output.unwritten > 0
 

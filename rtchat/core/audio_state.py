@@ -65,7 +65,7 @@ class SpeechInput:
         """`from_file`: the audio comes from a file, and none of it may be lost."""
         self.options = options
         self._from_file = from_file
-        self.is_there = options.has_microphone
+        self.is_available = options.has_microphone
         """Whether there is a microphone that was not lost."""
         self.is_on = self.listens
         self.awaiting_transcript: dict[str, Question] = {}
@@ -107,7 +107,7 @@ class SpeechInput:
 
     def captured(self, audio: bytes, *, has_session: bool) -> AppendAudio | None:
         """Take the next audio from the microphone; return the command that sends it, if any."""
-        if not self.is_there:
+        if not self.is_available:
             return None
         if self.options.push_to_talk:
             if self.is_on:

@@ -103,7 +103,7 @@ class QuestionQueue:
     def _is_input_over(self) -> bool:
         """Whether no more questions can come. The microphone may still be on after the end of a
         pipe."""
-        may_speak = (self._speech.is_there and self._speech.is_on) or self._is_winding_down
+        may_speak = (self._speech.is_available and self._speech.is_on) or self._is_winding_down
         return self._input_ended and not (may_speak and self._mode is Mode.LINES)
 
     def _ask(self, question: Question) -> list[Output]:

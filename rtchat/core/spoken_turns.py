@@ -50,7 +50,7 @@ class SpokenTurns:
     def _show_microphone(self) -> fx.Show:
         speech = self._speech
         return fx.Show(
-            fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_there)
+            fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_available)
         )
 
     def captured(self, audio: bytes) -> list[Output]:
@@ -60,7 +60,7 @@ class SpokenTurns:
 
     def toggle_microphone(self) -> list[Output]:
         """Turn the microphone on or off."""
-        if self._speech.is_there:
+        if self._speech.is_available:
             return self._switch_microphone()
         was_lost = self._speech.options.has_microphone
         return [notices.MICROPHONE_LOST if was_lost else notices.NO_MICROPHONE]
@@ -92,11 +92,11 @@ class SpokenTurns:
         is_turn_due = ends_turn and speech.is_on and speech.listens and speech.has_audio
         if is_turn_due:
             out += self.captured(bytes(TAIL_MS * BYTES_A_MS))
-        was_there = speech.is_there
-        speech.is_there = was_there and not is_gone
+        was_there = speech.is_available
+        speech.is_available = was_there and not is_gone
         if speech.is_on:
             out += self._switch_microphone()
-        elif speech.is_there != was_there:
+        elif speech.is_available != was_there:
             out.append(self._show_microphone())
         return [*out, *self._queue.lose_microphone(problem, is_turn_due=is_turn_due)]
 
@@ -109,7 +109,7 @@ class SpokenTurns:
     @property
     def sends_audio(self) -> bool:
         """Whether all audio from the microphone is sent to the server."""
-        return self._speech.listens and self._speech.is_there
+        return self._speech.listens and self._speech.is_available
 
     # -------------------------------------------------------------------------- the server's turns
 

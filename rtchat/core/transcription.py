@@ -161,7 +161,7 @@ class Transcription:
             self._finish(problem)
             return
         self._is_ending = False
-        self._show_text(self._text.turn_page())
+        self._show_text(self._text.end_connection())
         self._speech.closed()
         self._speech.hold_first(self._pending.clear())
         self._commits.forget()
@@ -278,7 +278,7 @@ class Transcription:
         self._stop(self._exit if problem is None else problem.exit)
 
     def _end_text(self, status: Status, problem: Problem | None) -> None:
-        self._show_text(self._text.turn_page())
+        self._show_text(self._text.end_connection())
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
         text = self._text.all
         over = fx.ReplyOver(status, text, self._model, problem=problem, timing=timing)
