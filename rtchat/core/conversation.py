@@ -337,13 +337,13 @@ class Conversation:
     # ------------------------------------------------------------------------ what the user changes
 
     def _set_option(self, option: ev.OptionSet) -> Iterable[Output]:
-        name = option.key if option.of == "session" else f"{option.of}.{option.key}"
+        name = option.key if option.scope == "session" else f"{option.scope}.{option.key}"
         is_removal = option.change is None
         if is_removal and not self._shared.options.is_set(option):
             return [notices.option_not_set(name)]
         self._shared.options.change(option)
         shown = (notices.option_removed if is_removal else notices.option_set)(name)
-        if option.of != "session":
+        if option.scope != "session":
             return [shown]
         if is_removal:  # a session cannot reset a setting; a new session does not have it
             return [shown, *self._connection.renew()]

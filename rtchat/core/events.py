@@ -442,7 +442,7 @@ class OptionSet:
     """/set: set an option of the session, or of each response. `change` is the nested object with
     the value; None removes the option."""
 
-    of: Literal["session", "response"]
+    scope: Literal["session", "response"]
     key: str
     change: JsonObject | None = None
 
