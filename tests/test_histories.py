@@ -92,7 +92,6 @@ from rtchat.core.values import (
     Channel,
     Entry,
     Item,
-    Limits,
     Message,
     Options,
     Part,
@@ -101,6 +100,7 @@ from rtchat.core.values import (
     StoredConversation,
     ToolCall,
     ToolOutput,
+    TurnLimits,
 )
 from tests.chunks import in_chunks
 
@@ -137,7 +137,7 @@ class World:
         )
         self.awaiting_transcript: list[str] = []
         """Spoken items without a transcript so far."""
-        limits = Limits(3, calls=rng.choice((3, 100)))
+        limits = TurnLimits(3, calls=rng.choice((3, 100)))
         tool_policy = ToolPolicy(["f", "g"], ["g"], can_ask=mode is Mode.CHAT, limits=limits)
         self.conversation = Conversation(
             "m",

@@ -50,7 +50,7 @@ from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
+from rtchat.core.values import JsonObject, Options, StoredConversation, TurnLimits
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
 from rtchat.ui.plain_view import StatusWriter
@@ -395,7 +395,7 @@ def _setup(
         allowed=tuple(settings.allow_tools),
         servers=toolbox.servers if toolbox else {},
         can_ask=mode is Mode.CHAT,
-        limits=Limits(
+        limits=TurnLimits(
             settings.max_tool_rounds,
             settings.max_tool_calls,
             settings.max_tool_bytes,

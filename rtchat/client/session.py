@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, assert_never
 from rtchat import wire
 from rtchat.client.frames import FrameReader, Received
 from rtchat.client.history import History, SessionHistory
-from rtchat.client.reply_audio import ReplyAudio
+from rtchat.client.reply_audio import AudioPlayback
 from rtchat.client.server_link import ServerLink
 from rtchat.client.timers import SleepWatch, Timers
 from rtchat.client.tool_runs import ToolRuns
@@ -86,7 +86,7 @@ class Session:
             history, found=self._post_first, warn=self._warn, fail=self._fail
         )
         self._tools = ToolRuns(tools, self._tasks, self.post)
-        self._audio = ReplyAudio(player, self._report)
+        self._audio = AudioPlayback(player, self._report)
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )

@@ -234,7 +234,7 @@ class Conversation:
                 return self._tool_loop.start(ended)
             case sg.ReplyDone(status, reason, problem, ended):
                 return self._turns.end(status, reason, problem, ended)
-            case sg.TurnEnded(problem, asks_next):
+            case sg.TurnDone(problem, asks_next):
                 return self._turn_ended(problem, asks_next=asks_next)
             case sg.BudgetSpent(problem, ends_turn):
                 return self._spoken.lose_microphone(problem, ends_turn=ends_turn, is_gone=False)

@@ -9,7 +9,7 @@ from typing import assert_never
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
 from rtchat.core.text import shortened
-from rtchat.core.values import AudioFormat, Limits, Status
+from rtchat.core.values import AudioFormat, Status, TurnLimits
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
 ACTIVE_RESPONSE = "conversation_already_has_active_response"
@@ -117,7 +117,7 @@ def no_price(model: str) -> str:
     return f"the price of {model} is not known, so --max-cost does not count it"
 
 
-def exceeded(limit: str, limits: Limits) -> Problem:
+def exceeded(limit: str, limits: TurnLimits) -> Problem:
     """The reply exceeded this limit."""
     what = {
         "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",

@@ -16,7 +16,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription
-from rtchat.core.values import Dialect, Limits, Options, StoredConversation, value
+from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits, value
 
 
 @value
@@ -36,7 +36,7 @@ class ConversationSetup:
     allowed: tuple[str, ...] = ()
     servers: Mapping[str, str] = field(default_factory=dict)
     can_ask: bool = False
-    limits: Limits = Limits()
+    limits: TurnLimits = TurnLimits()
 
     @property
     def input_rate(self) -> int:

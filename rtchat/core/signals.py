@@ -76,7 +76,7 @@ class ReplyStopped:
 
 
 @value
-class TurnEnded:
+class TurnDone:
     """A turn is over; `asks_next` is whether the next question may be asked now."""
 
     problem: Problem | None
@@ -101,7 +101,7 @@ Signal: TypeAlias = (
     | CallsRequested
     | ReplyDone
     | ReplyStopped
-    | TurnEnded
+    | TurnDone
     | BudgetSpent
 )
 Output: TypeAlias = fx.Effect | Signal

@@ -20,7 +20,14 @@ from rtchat.core.effects import (
 )
 from rtchat.core.events import Answer
 from rtchat.core.text import on_a_line
-from rtchat.core.values import Approval, ApprovalAnswer, JsonObject, Limits, ToolCall, ToolOutput
+from rtchat.core.values import (
+    Approval,
+    ApprovalAnswer,
+    JsonObject,
+    ToolCall,
+    ToolOutput,
+    TurnLimits,
+)
 
 NO_CALLS: JsonObject = {"tool_choice": "none"}
 """The response option that prevents tool calls."""
@@ -47,7 +54,7 @@ class ToolPolicy:
         servers: Mapping[str, str] | None = None,
         can_ask: bool = False,
         is_external: bool = False,
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        limits: TurnLimits = TurnLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """`allowed` has names in the form of `--allow-tool`, see `_name`; `servers` has the MCP
         server of each tool that has one."""

@@ -16,7 +16,7 @@ from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
-from rtchat.core.connection import Connection, Phase
+from rtchat.core.connection import ConnectionMachine, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.pending_transcripts import PendingTranscripts
@@ -48,7 +48,7 @@ class Transcription:
         self._model = model
         self._timeouts = timeouts
         self._time = sg.EventTime()
-        self._connection = Connection(
+        self._connection = ConnectionMachine(
             model,
             SessionOptions(options, Options()),
             self._time,

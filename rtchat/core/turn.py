@@ -16,7 +16,7 @@ from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
-from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
+from rtchat.core.values import ApprovalAnswer, Status, ToolCall, ToolOutput, TurnLimits, Usage
 
 SAVE_EVERY = 0.5
 """Seconds after which an incomplete reply is saved again."""
@@ -28,7 +28,7 @@ TRANSCRIPT_WAIT = 1.0
 class Turn:
     """One turn; its state is changed by the units of the conversation. Times are in seconds."""
 
-    def __init__(self, question: Question, now: float, limits: Limits) -> None:
+    def __init__(self, question: Question, now: float, limits: TurnLimits) -> None:
         self.question = question
         self._limits = limits
         self._call_bytes = 0

@@ -14,7 +14,7 @@ from rtchat.core.errors import Problem
 from rtchat.core.question import Question, add
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, TurnEnded, clear_timers
+from rtchat.core.signals import BudgetSpent, Output, TurnDone, clear_timers
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
 from rtchat.core.values import Status
@@ -145,7 +145,7 @@ class Turns:
             bill=self._usage.bill(turn.usage, self._connection.model),
         )
         out += self.close(turn.question, over, turn.reply.text, b"".join(turn.audio))
-        return [*out, TurnEnded(problem, asks_next)]
+        return [*out, TurnDone(problem, asks_next)]
 
     def close(
         self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""

@@ -277,7 +277,7 @@ class Usage:
 
 
 @value
-class Limits:
+class TurnLimits:
     """The limits for a model or a server that does not stop by itself."""
 
     rounds: int = 10
