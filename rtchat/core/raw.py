@@ -31,7 +31,7 @@ class RawEvents:
         self._queue = queue
         self._connection = shared.connection
         self._log = shared.log
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._usage = shared.usage
         self._unanswered: deque[ev.RawSaid] = deque(maxlen=MAX_RAW_EVENTS)
         self._replies_left = 0
@@ -43,7 +43,7 @@ class RawEvents:
             return [notices.NO_SESSION]
         if raw.asks:
             return self._ask(raw)
-        self._calls.given(raw.output_of)
+        self._call_outputs.given(raw.output_of)
         self._replies_left = MAX_UNREQUESTED_REPLIES
         self._unanswered.append(raw)
         sent = self._connection.send(fx.Raw(raw.fields))

@@ -54,7 +54,7 @@ class Replies:
         self._mode = shared.mode
         self._timeouts = shared.timeouts
         self._policy = shared.tool_policy
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._usage = shared.usage
         self._speech = shared.speech
         self._audio = shared.audio
@@ -191,14 +191,14 @@ class Replies:
         """The server reported the end of a reply."""
         self._usage.add(event.usage, self._connection.model, event.response_id)
         if self.phase is ReplyPhase.ENDING:
-            refused = self._calls.refuse(event.items)
+            refused = self._call_outputs.refuse(event.items)
             if not self.response_ids.matches(event.response_id, self._ending_id):
                 return [*refused]
             self.response_ids.ignore(event.response_id)
             return [*refused, *self.stopped()]
         turn = self._turn_of(event.response_id)
         if turn is None:
-            refused = self._calls.refuse(event.items)
+            refused = self._call_outputs.refuse(event.items)
             is_ours = self.turn is not None and self.turn.server_was_busy
             return [*refused, *(self.ask() if is_ours else [])]
         return [*self.show(turn, turn.reply.finish(event.items)), *self._reply_ended(turn, event)]

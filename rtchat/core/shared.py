@@ -51,4 +51,4 @@ class SharedState:
         self.connection = ConnectionMachine(
             model, self.options, self.time, timeouts=timeouts, formats=formats
         )
-        self.calls = CallOutputs(self.connection, self.tool_policy.limits.calls)
+        self.call_outputs = CallOutputs(self.connection, self.tool_policy.limits.calls)

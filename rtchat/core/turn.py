@@ -43,7 +43,7 @@ class Turn:
         """Whether the turn has already waited for a rate limit."""
         self.saving = False
         """Whether the timer for saving the text is running."""
-        self.round: ToolCallBatch | None = None
+        self.batch: ToolCallBatch | None = None
         """The calls being made."""
         self.usage: Usage | None = None
         self.has_audio = False
@@ -154,7 +154,7 @@ class Turn:
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage + usage
 
-    def begin_round(self, tool_policy: ToolPolicy) -> None:
+    def begin_calls(self, tool_policy: ToolPolicy) -> None:
         """Keep the reply's text and begin its calls; another reply follows."""
         self.question.has_reply |= self.has_begun
         if self.reply.text:
@@ -163,7 +163,7 @@ class Turn:
         self._note_calls()
         self._rounds += 1
         self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
-        self.round = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
+        self.batch = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
         self.reply, self.audio, self.has_audio = self._new_reply(), [], False
 
     def _new_reply(self) -> Reply:
@@ -180,10 +180,10 @@ class Turn:
         """Whether the next reply may have calls."""
         return self._rounds < self._limits.rounds
 
-    def end_round(self) -> list[ToolOutput | ApprovalAnswer]:
+    def end_calls(self) -> list[ToolOutput | ApprovalAnswer]:
         """End the current calls and return their answers."""
-        assert self.round is not None
-        answers, self.round = self.round.answers, None
+        assert self.batch is not None
+        answers, self.batch = self.batch.answers, None
         outputs = (answer.output for answer in answers if isinstance(answer, ToolOutput))
         self._call_bytes += sum(map(size, outputs))
         return answers

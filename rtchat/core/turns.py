@@ -31,7 +31,7 @@ class Turns:
         self._options = shared.options
         self._time = shared.time
         self._policy = shared.tool_policy
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._usage = shared.usage
         self._speech = shared.speech
         self._audio = shared.audio
@@ -67,7 +67,7 @@ class Turns:
 
     def begin_again(self, question: Question) -> list[Output]:
         """Ask the last question, which the session already has, again."""
-        closed = self._calls.close()
+        closed = self._call_outputs.close()
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         asked = fx.QuestionAsked(question.text, self._connection.model, question.is_spoken)
         return [*closed, fx.Show(asked)]
@@ -75,7 +75,7 @@ class Turns:
     def _begin(self, question: Question) -> list[Output]:
         out = self._replies.silence(by_speech=question.is_spoken)
         self._speech.echo.asked(question, transcribes=self._speech.options.transcribes)
-        out += self._calls.close()
+        out += self._call_outputs.close()
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         model, instructions = self._connection.model, self._options.session.instructions
         out += self._log.asked(question, model, instructions)
@@ -235,7 +235,7 @@ class Turns:
         """The session is closed; the next one does not have the question."""
         if self.current is not None:
             self.current.question.forget_session()
-        self._calls.reset()
+        self._call_outputs.reset()
         self._replies.session_closed()
 
     @property
@@ -257,7 +257,7 @@ class Turns:
         turn = self.current
         if turn is None:
             return []
-        if turn.round is not None:
+        if turn.batch is not None:
             return self.end(Status.FAILED, "", problem, asks_next=False)
         self._replies.turn = None
         over = fx.ReplyOver(Status.FAILED, "", self._connection.model, problem=problem)
