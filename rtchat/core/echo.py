@@ -32,7 +32,7 @@ class EchoDetector:
         if not question.is_spoken:
             self._count = 0
         elif last is not None and last.is_answered and last is not self._counted:
-            self._count = self._count if transcribes and not last.words.strip() else 0
+            self._count = self._count if transcribes and not last.transcript.strip() else 0
 
     def cut(self, played_ms: int) -> None:
         """Speech interrupted the last reply after this many milliseconds of its audio."""
@@ -41,7 +41,7 @@ class EchoDetector:
 
     def replied(self, question: Question) -> None:
         """The reply to a question, or its transcript, has arrived."""
-        if question.has_reply and question.is_wordless:
+        if question.has_reply and question.transcript_is_empty:
             self._count_reply(question)
 
     def forget(self) -> None:

@@ -49,7 +49,7 @@ class Question:
         """Whether its transcript has arrived, or is known not to come."""
         self.has_reply = False
         """Whether any part of a reply has arrived."""
-        self.is_wordless = False
+        self.transcript_is_empty = False
         """Whether its transcript is empty: the server detected speech without words."""
         self.entries = 1
         """How many entries the turn has, including the question."""
@@ -66,7 +66,7 @@ class Question:
         self.in_session, self.item_id = False, ""
 
     @property
-    def words(self) -> str:
+    def transcript(self) -> str:
         """The transcript of a spoken question, once known; else empty."""
         return self.item.parts[-1].text if self.is_spoken else ""
 
@@ -80,7 +80,7 @@ class Question:
         appended: it would be taken for live speech."""
         if self.in_session or self.raw is not None:
             return
-        if listens or not self.is_spoken or self.words:
+        if listens or not self.is_spoken or self.transcript:
             yield from add(replay_item(self.item) or self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")

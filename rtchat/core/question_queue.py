@@ -14,7 +14,7 @@ from rtchat.core.question import Question
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, report, stop
 from rtchat.core.tool_loop import ToolLoop
-from rtchat.core.turns import Turns, show_words
+from rtchat.core.turns import Turns, show_transcript
 from rtchat.core.values import Status
 
 LAST_TURN_WAIT = 5.0
@@ -131,7 +131,7 @@ class QuestionQueue:
         dropped, self._waiting = self._waiting, deque()
         out: list[Output] = []
         for question in dropped:
-            out += show_words(question)
+            out += show_transcript(question)
             out += self._turns.close(question, over)
         return out
 

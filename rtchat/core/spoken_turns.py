@@ -164,7 +164,7 @@ class SpokenTurns:
         question = self._speech.awaiting_transcript.pop(item_id, None)
         if question is None:
             return []
-        question.is_wordless = is_known and not text.strip()
+        question.transcript_is_empty = is_known and not text.strip()
         out: list[Output] = [*self._log.add_transcript(question, text)]
         out += self._turns.transcribed(question, text, is_waiting=question in self._queue)
         self._speech.echo.replied(question)

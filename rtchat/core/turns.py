@@ -80,7 +80,7 @@ class Turns:
         model, instructions = self._connection.model, self._options.session.instructions
         out += self._log.asked(question, model, instructions)
         out.append(fx.Show(fx.QuestionAsked(question.text, model, question.is_spoken)))
-        return [*out, *show_words(question)]
+        return [*out, *show_transcript(question)]
 
     def begin_spoken(self, question: Question) -> list[Output]:
         """The server ended a spoken turn, and replies to it."""
@@ -264,6 +264,6 @@ class Turns:
         return self.close(turn.question, over)
 
 
-def show_words(question: Question) -> list[Output]:
+def show_transcript(question: Question) -> list[Output]:
     """Show the transcript of a spoken question, if it is known already."""
-    return [fx.Show(fx.UserTranscript(question.words))] if question.words.strip() else []
+    return [fx.Show(fx.UserTranscript(question.transcript))] if question.transcript.strip() else []
