@@ -70,7 +70,6 @@ from rtchat.core.values import (
     Channel,
     Entry,
     Item,
-    Limits,
     Message,
     Options,
     Part,
@@ -78,6 +77,7 @@ from rtchat.core.values import (
     Status,
     ToolCall,
     ToolOutput,
+    TurnLimits,
     Usage,
 )
 from tests.playbook import QUIET, Playbook
@@ -96,7 +96,7 @@ def asked(
     mode: Mode = Mode.CHAT, *allowed: str, rounds: int = 10, stores_audio: bool = False
 ) -> Playbook:
     tool_policy = ToolPolicy(
-        ["weather", "clock"], allowed, asks=mode is Mode.CHAT, limits=Limits(rounds)
+        ["weather", "clock"], allowed, can_ask=mode is Mode.CHAT, limits=TurnLimits(rounds)
     )
     conversation = Conversation("m", TEXT, mode=mode, tool_policy=tool_policy)
     play = Playbook(conversation, stores_audio=stores_audio)
@@ -363,7 +363,7 @@ def test_without_tools_calls_are_reported_as_not_available() -> None:
 
 
 def test_calls_run_elsewhere_leave_a_reply_complete() -> None:
-    play = ready(tool_policy=ToolPolicy(elsewhere=True)) >> calls(CLOCK)
+    play = ready(tool_policy=ToolPolicy(is_external=True)) >> calls(CLOCK)
     timing = Timing(0.0, None, 0.0)
     over = ReplyOver(
         Status.COMPLETED, "", "m", response_id="r1", timing=timing, tool_calls=(CLOCK,)
@@ -421,7 +421,7 @@ def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
         "",
         "m",
         "max_tool_rounds",
-        exceeded("max_tool_rounds", Limits(1)),
+        exceeded("max_tool_rounds", TurnLimits(1)),
         "r2",
         timing=Timing(0.0, None, 0.0),
         tool_calls=(CLOCK, again),
@@ -440,7 +440,7 @@ def test_calls_after_the_last_round_end_the_turn_and_the_session() -> None:
     ]
 
 
-def limited(*events: Event, limits: Limits) -> list[ReplyOver]:
+def limited(*events: Event, limits: TurnLimits) -> list[ReplyOver]:
     """The ends of the turn, if it ended."""
     tool_policy = ToolPolicy(["weather", "clock"], ["weather", "clock"], limits=limits)
     speech = SpeechOptions(speaks=True)
@@ -480,7 +480,7 @@ def limited(*events: Event, limits: Limits) -> list[ReplyOver]:
     ],
 )
 def test_a_limit_ends_the_turn(events: list[Event], limit: str) -> None:
-    limits = Limits(calls=2, call_bytes=50, reply_bytes=100, parts=3, audio_bytes=8)
+    limits = TurnLimits(calls=2, call_bytes=50, reply_bytes=100, parts=3, audio_bytes=8)
     (over,) = limited(*events, limits=limits)
     assert (over.status, over.reason) == (Status.INCOMPLETE, limit)
     assert over.problem == exceeded(limit, limits)
@@ -488,20 +488,20 @@ def test_a_limit_ends_the_turn(events: list[Event], limit: str) -> None:
 
 
 def test_a_turn_within_the_limits_continues() -> None:
-    limits = Limits(calls=2, call_bytes=50, reply_bytes=100, parts=1)
+    limits = TurnLimits(calls=2, call_bytes=50, reply_bytes=100, parts=1)
     text = Delta(Channel.TEXT, "é" * 50, "r1", "i")
     assert limited(text, calls(OSLO, CLOCK), limits=limits) == []
 
 
 def test_a_reply_beyond_a_limit_is_stopped_and_a_new_session_begins() -> None:
-    tool_policy = ToolPolicy(limits=Limits(reply_bytes=4))
+    tool_policy = ToolPolicy(limits=TurnLimits(reply_bytes=4))
     play = ready(tool_policy=tool_policy) >> Delta(Channel.TEXT, "12345", "r1", "i")
     over = ReplyOver(
         Status.INCOMPLETE,
         "1234",
         "m",
         "max_reply_bytes",
-        exceeded("max_reply_bytes", Limits(reply_bytes=4)),
+        exceeded("max_reply_bytes", TurnLimits(reply_bytes=4)),
         "r1",
         timing=Timing(0.0, 0.0, 0.0),
     )
@@ -539,7 +539,7 @@ def test_too_many_late_calls_cause_a_new_session() -> None:
 
 
 def test_too_many_unavailable_calls_cause_a_new_session() -> None:
-    play = ready(tool_policy=ToolPolicy(limits=Limits(calls=1))).skip(calls(OSLO))
+    play = ready(tool_policy=ToolPolicy(limits=TurnLimits(calls=1))).skip(calls(OSLO))
     play.skip(UserSaid("and"), ReplyStarted("r2"), calls(CLOCK, reply="r2"))
     effects = play.conversation.handle(UserSaid("so"))
     assert Connect("m") in effects
@@ -611,7 +611,7 @@ def test_a_remote_tool_is_allowed_by_server_and_name() -> None:
 
 
 def test_the_approval_question_names_the_local_server() -> None:
-    tool_policy = ToolPolicy(["weather", "clock"], servers={"weather": "sky"}, asks=True)
+    tool_policy = ToolPolicy(["weather", "clock"], servers={"weather": "sky"}, can_ask=True)
     play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy))
     play.skip(Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
     play >> calls(OSLO, CLOCK) << [ClearTimer(Timer.STALL), Show(ToolAsked(OSLO, "sky"))]

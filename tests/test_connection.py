@@ -8,11 +8,11 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.backoff import RETRIES, Timeouts
-from rtchat.core.connection import ERRORS, RENEW_BEFORE, Connection, Phase
+from rtchat.core.backoff import MAX_RETRIES, Timeouts
+from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, ConnectionMachine, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
-from rtchat.core.sent_commands import UNANSWERED
+from rtchat.core.sent_commands import MAX_UNANSWERED
 from rtchat.core.signals import EventTime, clear_timers
 from rtchat.core.values import AudioFormat, Options
 
@@ -28,7 +28,7 @@ class Setup:
     def __init__(self, *, renews: bool = True, resumes: bool = True, input_rate: int = 0) -> None:
         self.time = EventTime()
         self.options = SessionOptions(OPTIONS, Options())
-        self.connection = Connection(
+        self.connection = ConnectionMachine(
             "m",
             self.options,
             self.time,
@@ -38,12 +38,12 @@ class Setup:
             resumes=resumes,
         )
 
-    def until_created(self) -> Connection:
+    def until_created(self) -> ConnectionMachine:
         for event in (ev.Started(), ev.ConnectionOpened(), CREATED):
             self.connection.handle(event)
         return self.connection
 
-    def until_ready(self) -> Connection:
+    def until_ready(self) -> ConnectionMachine:
         self.until_created().handle(UPDATED)
         return self.connection
 
@@ -146,7 +146,7 @@ def test_a_lost_connection_is_made_again_after_a_while() -> None:
     assert connection.retry() == []
 
 
-def delays(connection: Connection, lost: ev.ConnectionLost = LOST) -> list[float]:
+def delays(connection: ConnectionMachine, lost: ev.ConnectionLost = LOST) -> list[float]:
     """The waits until it is given up."""
     waits: list[float] = []
     while True:
@@ -159,13 +159,13 @@ def delays(connection: Connection, lost: ev.ConnectionLost = LOST) -> list[float
 
 def test_it_is_given_up_after_some_attempts_and_each_success_counts_anew() -> None:
     connection = Setup().until_ready()
-    assert len(delays(connection)) == RETRIES
+    assert len(delays(connection)) == MAX_RETRIES
     assert connection.phase is Phase.DOWN
     connection.connect()
     connection.handle(LOST)
     connection.works()
     connection.retry()
-    assert len(delays(connection)) == RETRIES
+    assert len(delays(connection)) == MAX_RETRIES
 
 
 def test_a_session_that_was_over_is_replaced_at_once() -> None:
@@ -245,7 +245,7 @@ def test_a_command_is_known_until_it_is_accepted_or_refused() -> None:
 
 def test_only_the_last_commands_are_remembered() -> None:
     connection = Setup().until_ready()
-    commands = [connection.send(fx.CommitAudio()) for _ in range(UNANSWERED + 1)]
+    commands = [connection.send(fx.CommitAudio()) for _ in range(MAX_UNANSWERED + 1)]
     assert connection.commands.refused(commands[0].event_id) is None
     assert connection.commands.refused(commands[1].event_id) is not None
 
@@ -257,7 +257,9 @@ def test_a_command_of_the_user_s_may_have_its_own_id() -> None:
     assert connection.send(fx.Raw({"type": "x"})).event_id == "rtchat_3"
 
 
-def levels(connection: Connection, *errors: ev.ServerProblem, is_known: bool = False) -> list[str]:
+def levels(
+    connection: ConnectionMachine, *errors: ev.ServerProblem, is_known: bool = False
+) -> list[str]:
     outputs = [each for e in errors for each in connection.report(e, is_known=is_known)]
     updates = [each.update for each in outputs if isinstance(each, fx.Show)]
     return [update.level for update in updates if isinstance(update, fx.Notice)]
@@ -282,10 +284,10 @@ def test_a_fatal_error_before_the_session_is_ready_ends_the_attempts() -> None:
 def test_a_server_that_reports_nothing_but_errors_is_left() -> None:
     connection = Setup().until_ready()
     error = ev.ServerProblem("Odd.")
-    for _ in range(ERRORS - 1):
+    for _ in range(MAX_ERRORS - 1):
         connection.report(error, is_known=False)
     connection.turn_ended(is_complete=False)
-    for _ in range(ERRORS):
+    for _ in range(MAX_ERRORS):
         connection.report(error, is_known=False)
     outputs = connection.report(error, is_known=False)
     (lost,) = (each for each in outputs if isinstance(each, sg.SessionLost))

@@ -207,7 +207,7 @@ def test_an_invalid_budget_is_a_usage_error(value: str) -> None:
 
 _USAGE = Usage(100_000, 0, 10_000, 110_000)
 _PRICE = 0.64
-_COSTS = Budget({"m": _SIMPLE}, most=1.0)
+_COSTS = Budget({"m": _SIMPLE}, max_cost=1.0)
 
 
 def _ready(mode: Mode = Mode.CHAT, budget: Budget = _COSTS) -> Playbook:
@@ -272,7 +272,7 @@ def test_a_question_beyond_the_budget_is_recorded() -> None:
 
 
 def test_a_reply_may_exceed_the_budget() -> None:
-    play = _ready(budget=Budget({"m": _SIMPLE}, most=0.1))
+    play = _ready(budget=Budget({"m": _SIMPLE}, max_cost=0.1))
     question, started, ended = _turn(1)
     play.skip(question, started)
     play >> ended << [ClearTimer(Timer.STALL), _over(1, _USAGE, _PRICE)]

@@ -78,7 +78,7 @@ Step: TypeAlias = LocalEvent | float
 """An event to post, or seconds to wait."""
 
 TEXT = Options(modality="text")
-CHAT = ConversationSetup("m", TEXT, asks=True, tools=("weather",))
+CHAT = ConversationSetup("m", TEXT, can_ask=True, tools=("weather",))
 ITEM = Expect("conversation.item.create")
 KEY = "sk-0123456789abcdef"
 
@@ -112,7 +112,7 @@ class Run:
         *steps: Step,
         machine: MachineSetup = CHAT,
         dialect: Dialect | None = None,
-        keeper: History | None = None,
+        history: History | None = None,
         player: Player | None = None,
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         complete: bool = False,
@@ -130,7 +130,7 @@ class Run:
                 dialect=dialect,
                 redactor=redactor,
                 taps=(trace,),
-                keeper=keeper,
+                history=history,
                 tools=Weather(),
                 player=player,
                 now=lambda: asyncio.get_running_loop().time(),
@@ -240,7 +240,7 @@ def test_commands(path: Path) -> None:
         ),
         *(ResumeAsked(), 1.0, RetryAsked(), EntryAbandoned(), 1.0, LeaveAsked()),
     )
-    run = Run(path, server, *steps, keeper=MemoryHistory(PAST))
+    run = Run(path, server, *steps, history=MemoryHistory(PAST))
     run.check()
     said = [update.text for update in run.updates if isinstance(update, Notice)]
     assert "a new conversation" in said
@@ -587,7 +587,7 @@ def test_random_sessions_are_replayed_identically(tmp_path: Path, first: int) ->
             Server(rng),
             *(*steps, 30.0, end, 100.0, LeaveAsked()),
             machine=machine,
-            keeper=MemoryHistory(PAST),
+            history=MemoryHistory(PAST),
             redactor=Redactor([KEY]),
         )
         assert run.replay.findings.differences == [], seed

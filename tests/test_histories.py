@@ -86,13 +86,12 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.mode import Mode
-from rtchat.core.server_errors import BUSY
+from rtchat.core.server_errors import ACTIVE_RESPONSE
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.values import (
     Channel,
     Entry,
     Item,
-    Limits,
     Message,
     Options,
     Part,
@@ -101,6 +100,7 @@ from rtchat.core.values import (
     StoredConversation,
     ToolCall,
     ToolOutput,
+    TurnLimits,
 )
 from tests.chunks import in_chunks
 
@@ -137,8 +137,8 @@ class World:
         )
         self.awaiting_transcript: list[str] = []
         """Spoken items without a transcript so far."""
-        limits = Limits(3, calls=rng.choice((3, 100)))
-        tool_policy = ToolPolicy(["f", "g"], ["g"], asks=mode is Mode.CHAT, limits=limits)
+        limits = TurnLimits(3, calls=rng.choice((3, 100)))
+        tool_policy = ToolPolicy(["f", "g"], ["g"], can_ask=mode is Mode.CHAT, limits=limits)
         self.conversation = Conversation(
             "m",
             Options(modality="text"),
@@ -281,7 +281,7 @@ class World:
                 self.is_configured = self.is_spoken
                 self.post(SessionUpdated("s", "m"))
             case CreateResponse() if self.active and self.is_spoken:
-                self.post(ServerProblem("Busy.", code=BUSY, event_id=event_id))
+                self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE, event_id=event_id))
             case CreateResponse():
                 assert not self.active, "a response was requested during another"
                 self.begin_response()
@@ -399,7 +399,7 @@ class World:
         self.files.clear()
         self.post(AudioCommitted(item))
         if self.speech.replies and self.active:
-            self.post(ServerProblem("Busy.", code=BUSY))
+            self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE))
         elif self.speech.replies:
             self.begin_response()
         self.send_late_end()
@@ -414,7 +414,7 @@ class World:
         if self.awaiting_transcript:
             item = self.awaiting_transcript.pop(self.rng.randrange(len(self.awaiting_transcript)))
             words = self.rng.choice((f"words of {item}", ""))
-            self.post(ChannelDone(Channel.HEARD, words, item_id=item))
+            self.post(ChannelDone(Channel.INPUT_TRANSCRIPT, words, item_id=item))
 
     def echo_reply(self) -> None:
         """The server takes an echo of its own reply for a turn."""
@@ -471,9 +471,9 @@ class World:
     def settle(self) -> None:
         """With a cooperative server, every turn ends."""
         for _ in range(20 * (self.said + 5)):
-            if self.stopped is None and Timer.HEARD in self.timers:
-                self.timers.discard(Timer.HEARD)
-                self.post(TimerFired(Timer.HEARD))
+            if self.stopped is None and Timer.TRANSCRIPT in self.timers:
+                self.timers.discard(Timer.TRANSCRIPT)
+                self.post(TimerFired(Timer.TRANSCRIPT))
             if self.stopped is not None or not self.waiting:
                 return
             self.open_connection()

@@ -174,7 +174,7 @@ def asks(*events: LocalEvent) -> Source:
 def session(
     server: ScriptedServer,
     view: Screen,
-    keeper: History,
+    history: History,
     *,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
     tap: Tap = lambda _direction, _data, _now: None,
@@ -184,7 +184,7 @@ def session(
         conversation,
         view,
         server.connect,
-        keeper=keeper,
+        history=history,
         taps=(tap,),
         now=lambda: asyncio.get_running_loop().time(),
     )
@@ -245,7 +245,7 @@ class Hanging:
     def begin(self) -> None:
         pass
 
-    def resume(self, kept: StoredConversation) -> None:
+    def resume(self, stored: StoredConversation) -> None:
         raise AssertionError
 
     def record(self, entry: Entry) -> asyncio.Future[None]:

@@ -94,13 +94,13 @@ def delta(text: str) -> Delta:
     return Delta(Channel.TEXT, text, "r1", "i1")
 
 
-def started(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
-    conversation = Conversation("m", options, mode=Mode.CHAT, past=past)
+def started(options: Options = TEXT, stored: StoredConversation | None = None) -> Playbook:
+    conversation = Conversation("m", options, mode=Mode.CHAT, stored=stored)
     return Playbook(conversation, stores_audio=True).skip(Started())
 
 
-def ready(options: Options = TEXT, past: StoredConversation | None = None) -> Playbook:
-    return started(options, past).skip(ConnectionOpened(), CREATED, UPDATED)
+def ready(options: Options = TEXT, stored: StoredConversation | None = None) -> Playbook:
+    return started(options, stored).skip(ConnectionOpened(), CREATED, UPDATED)
 
 
 def answered() -> Playbook:
@@ -228,7 +228,7 @@ def test_cancelled_questions_are_recorded_as_cancelled() -> None:
 
 
 def test_a_saved_conversation_is_sent_to_a_new_session() -> None:
-    play = started(past=PAST).skip(ConnectionOpened())
+    play = started(stored=PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Sing.", "text")))
     (
         play
@@ -362,8 +362,8 @@ def test_retry_reconnects_for_a_question_lost_with_the_connection() -> None:
 
 
 def test_retry_asks_the_last_question_of_a_saved_conversation() -> None:
-    past = saved((1, 0, message("user", "one"), State.ASKED))
-    play = ready(past=past) >> RetryAsked() << Show(QuestionAsked("one", "m"))
+    stored = saved((1, 0, message("user", "one"), State.ASKED))
+    play = ready(stored=stored) >> RetryAsked() << Show(QuestionAsked("one", "m"))
     play.skip()
 
 

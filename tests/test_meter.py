@@ -54,7 +54,7 @@ def test_it_says_how_to_stop_playback() -> None:
 
 def test_a_missing_microphone_is_not_shown_as_muted() -> None:
     meter = Meter(_Meters(), lambda: 80)
-    meter.set_microphone(MicrophoneStatus(is_on=False, push_to_talk=False, is_there=False))
+    meter.set_microphone(MicrophoneStatus(is_on=False, push_to_talk=False, is_available=False))
     assert _line(meter) == "○ no microphone"
 
 

@@ -82,7 +82,7 @@ TEXT = Options(modality="text")
 FIELDS = {"type": "response.create"}
 ASK = RawSaid(FIELDS, asks=True)
 USAGE = Usage(100_000, 0, 10_000, 110_000)
-COSTS = Budget({"m": Rate(4.0, 0.4, 24.0)}, most=0.5)
+COSTS = Budget({"m": Rate(4.0, 0.4, 24.0)}, max_cost=0.5)
 STALL = SetTimer(Timer.STALL, 60)
 SPENT = server_errors.spent(0.64, 0.5)
 

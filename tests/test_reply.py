@@ -163,7 +163,7 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
         "Hello",
     ),
     "other texts and items are ignored": (
-        [_delta("{}", channel=Channel.ARGUMENTS), _done("x", channel=Channel.HEARD)],
+        [_delta("{}", channel=Channel.ARGUMENTS), _done("x", channel=Channel.INPUT_TRANSCRIPT)],
         [
             Message("user", (Part("text", "hi"),), "u"),
             OtherItem("mcp_call", "m", {}),

@@ -15,7 +15,7 @@ import pytest
 
 from rtchat.client.history import History
 from rtchat.client.session import Session
-from rtchat.client.view_queue import LONGEST_SHOW, SLICE
+from rtchat.client.view_queue import MAX_SHOW_SECONDS, SLICE
 from rtchat.core import notices as core_notices
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
@@ -77,7 +77,7 @@ def make(
     mode: Mode = Mode.ONCE,
     dialect: Dialect | None = None,
     taps: tuple[Tap, ...] = (),
-    keeper: History | None = None,
+    history: History | None = None,
     wall_clock: Callable[[], float] | None = None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=mode)
@@ -88,7 +88,7 @@ def make(
         dialect=dialect,
         redactor=Redactor(["sk-secret"]),
         taps=taps,
-        keeper=keeper,
+        history=history,
         now=lambda: asyncio.get_running_loop().time(),
         wall_clock=wall_clock or (lambda: asyncio.get_running_loop().time()),
         rng=lambda: 1.0,
@@ -395,15 +395,15 @@ def test_the_reason_why_a_local_server_cannot_start_is_shown() -> None:
 class MemoryHistory:
     """A history in memory, in which nothing can be recorded if it is `full`."""
 
-    def __init__(self, *kept: StoredConversation, full: bool = False) -> None:
-        self._saved = kept
+    def __init__(self, *stored: StoredConversation, full: bool = False) -> None:
+        self._saved = stored
         self._full = full
         self.written: list[Entry | None] = []
 
     def begin(self) -> None:
         self.written.append(None)
 
-    def resume(self, kept: StoredConversation) -> None:
+    def resume(self, stored: StoredConversation) -> None:
         self.written.append(None)
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
@@ -450,10 +450,10 @@ def posting(*events: LocalEvent) -> Source:
 
 def test_questions_and_replies_are_recorded() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello")))
-    keeper = MemoryHistory()
-    session = make(server, Screen(), keeper=keeper)
+    history = MemoryHistory()
+    session = make(server, Screen(), history=history)
     assert asyncio.run(session.run(asking("hi"))) is ExitCode.OK
-    states = [(entry.turn, entry.index, entry.state) for entry in keeper.written if entry]
+    states = [(entry.turn, entry.index, entry.state) for entry in history.written if entry]
     assert states == [
         (1, 0, State.QUEUED),
         (1, 0, State.ASKED),
@@ -465,7 +465,7 @@ def test_questions_and_replies_are_recorded() -> None:
 def test_a_history_error_is_shown_once_and_the_conversation_continues() -> None:
     server = ScriptedServer((*HELLO, *QUESTION, *answer("Hello")))
     view = Screen()
-    session = make(server, view, keeper=MemoryHistory(full=True))
+    session = make(server, view, history=MemoryHistory(full=True))
     assert asyncio.run(session.run(asking("hi"))) is ExitCode.OK
     assert notices(view) == [
         Notice("warning", "the history cannot be written (disk full)", "make room")
@@ -477,7 +477,7 @@ def test_resume_sends_the_saved_items() -> None:
     replay = (Expect("conversation.item.create"),) * 2
     server = ScriptedServer((), (*HELLO, *replay))
     view = Screen()
-    session = make(server, view, mode=Mode.LINES, keeper=MemoryHistory(PAST))
+    session = make(server, view, mode=Mode.LINES, history=MemoryHistory(PAST))
 
     async def source(post: Post) -> None:
         post(ResumeAsked())
@@ -491,7 +491,7 @@ def test_resume_sends_the_saved_items() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keeper", "notice"),
+    ("history", "notice"),
     [
         (MemoryHistory(), Notice("error", "no conversation 9", "rtchat history list")),
         (
@@ -505,19 +505,19 @@ def test_resume_sends_the_saved_items() -> None:
     ],
 )
 def test_resume_without_a_saved_conversation_is_an_error(
-    keeper: History | None, notice: Notice
+    history: History | None, notice: Notice
 ) -> None:
     view = Screen()
-    session = make(ScriptedServer(()), view, mode=Mode.LINES, keeper=keeper)
+    session = make(ScriptedServer(()), view, mode=Mode.LINES, history=history)
     assert asyncio.run(session.run(posting(ResumeAsked(9)))) is ExitCode.OK
     assert notices(view) == [notice]
 
 
 def test_a_new_conversation_begins_a_new_record() -> None:
-    keeper = MemoryHistory()
-    session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, keeper=keeper)
+    history = MemoryHistory()
+    session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, history=history)
     assert asyncio.run(session.run(posting(NewConversationAsked()))) is ExitCode.OK
-    assert keeper.written == [None]
+    assert history.written == [None]
 
 
 # -------------------------------------------------------------------------------------------- audio
@@ -644,7 +644,7 @@ class SlowScreen(Screen):
         if isinstance(update, TextArrived):
             assert len(update.text) <= SLICE
             self.iterations.append(self._others[0])
-            until = time.monotonic() + LONGEST_SHOW / 2
+            until = time.monotonic() + MAX_SHOW_SECONDS / 2
             while time.monotonic() < until:
                 pass
 

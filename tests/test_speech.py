@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core import notices
-from rtchat.core.audio_state import BEFORE_MS, HELD_MS, TAIL_MS, SpeechOptions
+from rtchat.core.audio_state import BEFORE_MS, MAX_HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -79,9 +79,9 @@ from rtchat.core.events import (
 )
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
-from rtchat.core.question_queue import LAST_TURN, WORDS_LOST
+from rtchat.core.question_queue import LAST_TRANSCRIPT_WAIT, LAST_TURN_WAIT
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
-from rtchat.core.turn import WORDS_LATE
+from rtchat.core.turn import TRANSCRIPT_WAIT
 from rtchat.core.values import (
     BYTES_A_MS,
     Channel,
@@ -104,7 +104,7 @@ PUSH_TO_TALK = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=True
 WITHOUT_MICROPHONE = SpeechOptions()
 LOST = ConnectionLost(Problem(ExitCode.LINK, "gone"), Retry.ALWAYS)
 GONE = Problem(ExitCode.USAGE, "the microphone is gone", "plug it in")
-NO_MICROPHONE = MicrophoneStatus(is_on=False, push_to_talk=False, is_there=False)
+NO_MICROPHONE = MicrophoneStatus(is_on=False, push_to_talk=False, is_available=False)
 TOO_MANY_CALLS = tuple(ToolCall("f", f"c{number}", "{}") for number in range(101))
 LIMITED = ReplyEnded(
     "r1", Status.FAILED, code="rate_limit_exceeded", message="Please try again in 2s."
@@ -133,7 +133,7 @@ def connected(play: Playbook) -> Playbook:
 
 
 def transcript(text: str, item: str = "u1") -> ChannelDone:
-    return ChannelDone(Channel.HEARD, text, item_id=item)
+    return ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item)
 
 
 def text_delta(text: str, reply: str = "r1") -> Delta:
@@ -205,12 +205,12 @@ def test_a_complete_spoken_turn() -> None:
 
 def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
-    play >> text_delta("No") << SetTimer(Timer.HEARD, WORDS_LATE)
+    play >> text_delta("No") << SetTimer(Timer.TRANSCRIPT, TRANSCRIPT_WAIT)
     play >> text_delta("on.")
     (
         play
         >> transcript("When?")
-        << [Show(UserTranscript("When?")), ClearTimer(Timer.HEARD), Show(TextArrived("Noon."))]
+        << [Show(UserTranscript("When?")), ClearTimer(Timer.TRANSCRIPT), Show(TextArrived("Noon."))]
     )
     play >> text_delta(" Sharp.") << Show(TextArrived(" Sharp."))
 
@@ -219,7 +219,7 @@ def test_a_late_transcript_is_shown_after_the_reply() -> None:
     play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
-    assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
+    assert after(play, TimerFired(Timer.TRANSCRIPT)) == [Show(TextArrived("No"))]
     assert after(play, transcript("When?")) == []
     *_, over, late = shown(after(play, ReplyEnded("r1", Status.COMPLETED)))
     assert isinstance(over, ReplyOver)
@@ -254,7 +254,7 @@ def test_a_failed_transcription_is_shown() -> None:
 
 def test_partial_transcripts_are_not_shown() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"))
-    play >> Delta(Channel.HEARD, "Wh", item_id="u1")
+    play >> Delta(Channel.INPUT_TRANSCRIPT, "Wh", item_id="u1")
     play >> transcript("When?") << Show(UserTranscript("When?"))
 
 
@@ -409,7 +409,7 @@ def test_a_turn_spoken_during_a_reply_is_answered_after_it() -> None:
     play.skip(text_delta("No"), SpeechStarted("u2", 3000), SpeechStopped("u2", 4000))
     assert after(play, AudioCommitted("u2")) == []
     assert after(play, transcript("Sure?", "u2")) == []
-    assert after(play, TimerFired(Timer.HEARD)) == [Show(TextArrived("No"))]
+    assert after(play, TimerFired(Timer.TRANSCRIPT)) == [Show(TextArrived("No"))]
     assert after(play, text_delta("on.")) == [Show(TextArrived("on."))]
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
     _, asked, words = shown(effects)
@@ -719,7 +719,7 @@ def test_audio_of_a_lost_microphone_is_sent_to_the_next_session() -> None:
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     effects = play.conversation.handle(SessionUpdated("s", "m"))
     assert sent(effects) == [AppendAudio(ms(900)), AppendAudio(tail)]
-    assert SetTimer(Timer.INPUT, LAST_TURN) in effects
+    assert SetTimer(Timer.INPUT, LAST_TURN_WAIT) in effects
     assert after(play, TimerFired(Timer.INPUT))[-1] == Stop(ExitCode.USAGE)
 
 
@@ -744,7 +744,7 @@ def test_the_program_waits_for_a_late_transcript() -> None:
     )
     play.skip(ReplyStarted("r1"), text_delta("Noon."))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED))
-    assert SetTimer(Timer.HEARD, WORDS_LOST) in effects
+    assert SetTimer(Timer.TRANSCRIPT, LAST_TRANSCRIPT_WAIT) in effects
     effects = after(play, transcript("When?"))
     assert effects == [Show(UserTranscript("When?")), Stop(ExitCode.OK)]
 
@@ -754,7 +754,7 @@ def test_the_wait_for_a_late_transcript_is_limited() -> None:
         AudioSaid(ms(100)), InputEnded(), AudioCommitted("u1")
     )
     play.skip(ReplyStarted("r1"), ReplyEnded("r1", Status.COMPLETED))
-    assert after(play, TimerFired(Timer.HEARD)) == [Stop(ExitCode.OK)]
+    assert after(play, TimerFired(Timer.TRANSCRIPT)) == [Stop(ExitCode.OK)]
 
 
 def test_a_recording_is_resent_on_the_next_connection() -> None:
@@ -839,7 +839,7 @@ def test_audio_held_without_a_session_is_limited() -> None:
     play = talking(OPEN_MICROPHONE).skip(LOST, *[AudioCaptured(ms(1000, n)) for n in range(1, 71)])
     play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
     held = sent(after(play, SessionUpdated("s", "m")))
-    assert held == [AppendAudio(ms(1000, n)) for n in range(71 - HELD_MS // 1000, 71)]
+    assert held == [AppendAudio(ms(1000, n)) for n in range(71 - MAX_HELD_MS // 1000, 71)]
 
 
 def test_a_lost_spoken_question_is_resent_as_its_transcript() -> None:
@@ -1129,7 +1129,7 @@ def test_a_saved_spoken_conversation_is_resent_as_transcripts() -> None:
     known = Entry(1, 0, spoken("When?", ms(10)), State.COMPLETED)
     unknown = Entry(2, 0, spoken(), State.COMPLETED)
     kept = StoredConversation(1, "", 0.0, 0.0, "m", 2, (known, unknown))
-    play = Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE, past=kept)).skip(
+    play = Playbook(Conversation("m", AUDIO, speech=OPEN_MICROPHONE, stored=kept)).skip(
         Started(), ConnectionOpened()
     )
     play.skip(SessionCreated("s", "m"))

@@ -8,7 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_state import SpeechOptions
-from rtchat.core.echo import MOST_ECHOES
+from rtchat.core.echo import MAX_ECHOES
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
@@ -21,7 +21,7 @@ from tests.units import TEXT, Units, made, ready, sent, shown
 KEY = SpeechOptions(speaks=True, has_microphone=True)
 OPEN = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=False)
 GONE = Problem(ExitCode.USAGE, "gone")
-SPENT = Budget({"m": Rate(1.0, 1.0, 1.0)}, most=0.5)
+SPENT = Budget({"m": Rate(1.0, 1.0, 1.0)}, max_cost=0.5)
 
 
 def ms(count: int) -> bytes:
@@ -189,7 +189,7 @@ def test_a_microphone_that_hears_the_replies_is_muted() -> None:
     units = ready(speech=OPEN)
     audio = b64encode(ms(100)).decode()
     outputs: list[Output] = []
-    for number in range(MOST_ECHOES):
+    for number in range(MAX_ECHOES):
         spoken(units, f"u{number}")
         units.replies.content(ev.Delta(Channel.AUDIO, audio, f"r{number}", f"a{number}"))
         units.spoken.started(0)

@@ -21,7 +21,7 @@ from rtchat.core.values import JsonObject, Options
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
 from rtchat.trace.reading import Recorded, Recording, read_trace
-from rtchat.trace.recording import LONGEST_LINE, Trace
+from rtchat.trace.recording import MAX_LINE, Trace
 from rtchat.wire import decode
 from tests.faulty import saying, sockets
 from tests.program import Program, background
@@ -217,10 +217,10 @@ def test_a_complete_trace_has_audio_and_images(tmp_path: Path, event: JsonObject
 def test_a_complete_trace_leaves_out_audio_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = Trace(path, complete=True)
-    trace("sent", {"type": "input_audio_buffer.append", "audio": "A" * LONGEST_LINE}, 0.0)
+    trace("sent", {"type": "input_audio_buffer.append", "audio": "A" * MAX_LINE}, 0.0)
     trace.close()
     assert trace.failure is None
-    assert _read(path)[1]["left_out"] == {"audio": LONGEST_LINE}
+    assert _read(path)[1]["left_out"] == {"audio": MAX_LINE}
 
 
 def test_other_data_is_not_left_out(tmp_path: Path) -> None:
@@ -513,7 +513,7 @@ def test_an_invalid_trace_is_a_usage_error(
 def test_the_length_of_a_line_is_limited(tmp_path: Path) -> None:
     path = _written(tmp_path / "trace.jsonl", HEADER)
     with path.open("r+b") as file:
-        file.truncate(LONGEST_LINE + 1000)
+        file.truncate(MAX_LINE + 1000)
     with pytest.raises(UsageError) as caught:
         read_trace(path, print)
     assert caught.value.message == f"line 2 of the trace {path} is longer than 64 MB"

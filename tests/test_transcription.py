@@ -53,7 +53,7 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
-from rtchat.core.pending_transcripts import LATE
+from rtchat.core.pending_transcripts import ORDER_WAIT
 from rtchat.core.transcription import Transcription
 from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
@@ -101,11 +101,11 @@ class Driver:
 
 
 def transcript_delta(text: str, item: str = "u1") -> Delta:
-    return Delta(Channel.HEARD, text, item_id=item)
+    return Delta(Channel.INPUT_TRANSCRIPT, text, item_id=item)
 
 
 def transcript(text: str, item: str = "u1") -> ChannelDone:
-    return ChannelDone(Channel.HEARD, text, item_id=item)
+    return ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item)
 
 
 TURN = (SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
@@ -151,14 +151,18 @@ def test_transcripts_wait_for_those_of_earlier_turns() -> None:
 
 def test_a_missing_transcript_does_not_block_later_turns() -> None:
     play = Driver()
-    assert play.machine.handle(AudioCommitted("u1"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
+    assert play.machine.handle(AudioCommitted("u1"), 0.0) == [
+        SetTimer(Timer.TRANSCRIPT, ORDER_WAIT)
+    ]
     play.handle(AudioCommitted("u2"))
     assert play.text(transcript("two.", "u2")) == ""
-    assert play.text(TimerFired(Timer.HEARD)) == "two.\n"
+    assert play.text(TimerFired(Timer.TRANSCRIPT)) == "two.\n"
     assert play.text(AudioCommitted("u3"), transcript("three.", "u3")) == "three.\n"
-    assert play.machine.handle(AudioCommitted("u4"), 0.0) == [SetTimer(Timer.HEARD, LATE)]
+    assert play.machine.handle(AudioCommitted("u4"), 0.0) == [
+        SetTimer(Timer.TRANSCRIPT, ORDER_WAIT)
+    ]
     assert play.machine.handle(transcript_delta("four.", "u4"), 0.0)[0] == SetTimer(
-        Timer.HEARD, LATE
+        Timer.TRANSCRIPT, ORDER_WAIT
     )
     play.handle(transcript("four.", "u4"))
     assert play.text(transcript("one.")) == "one.\n"
@@ -395,7 +399,7 @@ def test_irrelevant_events_are_ignored() -> None:
 
 def test_held_back_text_is_shown_at_the_end() -> None:
     play = Driver()
-    play.handle(*TURN, Delta(Channel.HEARD, "It ", item_id="u1", held="s"))
+    play.handle(*TURN, Delta(Channel.INPUT_TRANSCRIPT, "It ", item_id="u1", held="s"))
     assert play.text(LOST) == "s"
 
 

@@ -27,7 +27,7 @@ from tests.units import TEXT, Units, made, ready, sent, shown
 
 GONE = Problem(ExitCode.LINK, "gone")
 CALL = ToolCall("clock", "c1", "{}")
-SPENT = Budget({"m": Rate(1.0, 1.0, 1.0)}, most=0.5)
+SPENT = Budget({"m": Rate(1.0, 1.0, 1.0)}, max_cost=0.5)
 
 
 def user(text: str) -> Message:
@@ -77,7 +77,7 @@ def test_a_reply_is_shown_as_it_comes_and_its_end_ends_the_turn() -> None:
     (signal,) = units.replies.ended(done())
     assert signal == sg.ReplyDone(Status.COMPLETED, "", None, done())
     outputs = units.turns.end(Status.COMPLETED, ended=done())
-    assert outputs[-1] == sg.TurnEnded(None, asks_next=True)
+    assert outputs[-1] == sg.TurnDone(None, asks_next=True)
     (over,) = shown(outputs)
     assert isinstance(over, fx.ReplyOver)
     assert over.text == "Yes"
@@ -120,7 +120,7 @@ def test_a_stopped_reply_is_cancelled_and_the_next_waits_for_its_end() -> None:
     units = replying()
     outputs = units.turns.cancel()
     assert sent(outputs) == [fx.Cancel("r1")]
-    assert outputs[-1] == sg.TurnEnded(None, asks_next=False)
+    assert outputs[-1] == sg.TurnDone(None, asks_next=False)
     assert units.replies.phase is ReplyPhase.ENDING
     assert units.replies.ended(done(status=Status.CANCELLED))[-1] == sg.ReplyStopped()
     assert units.turns.is_idle
@@ -146,7 +146,7 @@ def test_a_refused_question_is_not_part_of_the_conversation() -> None:
     question = units.asked()
     assert units.replies.is_about(fx.AddItem(question.item))
     outputs = units.turns.question_refused(ev.ServerProblem("No."))
-    assert isinstance(outputs[-1], sg.TurnEnded)
+    assert isinstance(outputs[-1], sg.TurnDone)
     assert units.log.items == []
 
 
@@ -182,7 +182,7 @@ def test_a_cancelled_turn_stops_its_tools_and_answers_its_calls() -> None:
     outputs = units.turns.cancel()
     assert fx.StopTools() in outputs
     assert sent(outputs) == [fx.AddItem(ToolOutput("c1", STOPPED))]
-    assert outputs[-1] == sg.TurnEnded(None, asks_next=True)
+    assert outputs[-1] == sg.TurnDone(None, asks_next=True)
 
 
 def test_calls_of_tools_that_are_not_there_end_the_turn_and_get_an_output_later() -> None:
@@ -230,7 +230,7 @@ def test_a_lost_session_ends_a_reply_that_has_begun() -> None:
     units.replies.content(delta("Yes"))
     assert units.turns.has_begun
     outputs = units.turns.session_lost(GONE)
-    assert outputs[-1] == sg.TurnEnded(GONE, asks_next=False)
+    assert outputs[-1] == sg.TurnDone(GONE, asks_next=False)
 
 
 def test_a_question_without_a_reply_is_asked_again_in_another_session() -> None:

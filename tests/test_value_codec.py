@@ -149,7 +149,7 @@ def test_how_a_value_looks(event: object, encoded: object) -> None:
         {"class": "ToolAnswered", "answer": "perhaps"},
         {"class": "ToolAnswered", "answer": []},
         {"class": "CopyAsked", "block": True},
-        {"class": "ConversationLoaded", "kept": {"class": "UserSaid", "text": "hi"}},
+        {"class": "ConversationLoaded", "stored": {"class": "UserSaid", "text": "hi"}},
         {"class": "RawSaid", "fields": [], "asks": False, "answer": None, "output_of": ""},
         {"class": "RawSaid", "fields": {}, "asks": False, "answer": "int", "output_of": ""},
         {"class": "Delta", "channel": "text", "text": "a server's"},

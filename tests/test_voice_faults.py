@@ -24,7 +24,7 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.app.audio_io import Recorder
 from rtchat.audio.wav import WavWriter
-from rtchat.core.audio_state import MOST_MS, PIECE_MS, Speech, SpeechOptions
+from rtchat.core.audio_state import MAX_TURN_MS, PIECE_MS, SpeechInput, SpeechOptions
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta
 from rtchat.core.reply_audio import ReplyAudio
@@ -237,7 +237,7 @@ def transcribed(*err: str, out: str = "When?\n") -> Seen:
 
 
 SILENT = (
-    "rtchat: timed out: no response for 1 s",
+    "rtchat: timed out: no response for 2 s",
     hint("--url", "--timeout", "--connect-timeout"),
 )
 REFUSED = ("rtchat: the server refused session.audio: Unknown parameter.", hint("--dialect"))
@@ -488,7 +488,7 @@ def test_an_unprocessed_file_is_sent_again(tmp_path: Path, piped: bool) -> None:
 # ------------------------------------------------------------------------------------------ memory
 
 OPEN = SpeechOptions(has_microphone=True, push_to_talk=False)
-SECONDS = MOST_MS // 1000
+SECONDS = MAX_TURN_MS // 1000
 
 
 def ms(count: int, sample: int = 1) -> bytes:
@@ -496,7 +496,7 @@ def ms(count: int, sample: int = 1) -> bytes:
 
 
 def test_a_turn_never_ended_by_the_user_is_not_buffered_forever() -> None:
-    speech = Speech(SpeechOptions(has_microphone=True))
+    speech = SpeechInput(SpeechOptions(has_microphone=True))
     speech.toggle()
     for number in range(SECONDS + 5):
         speech.captured(ms(1000, number), has_session=True)
@@ -507,11 +507,11 @@ def test_a_turn_never_ended_by_the_user_is_not_buffered_forever() -> None:
 
 
 def test_a_turn_never_ended_by_the_server_is_not_buffered_forever() -> None:
-    speech = Speech(OPEN)
+    speech = SpeechInput(OPEN)
     speech.started(0)
     for number in range(SECONDS + 5):
         speech.captured(ms(1000, number), has_session=True)
-    assert len(speech.committed()) == MOST_MS * BYTES_A_MS
+    assert len(speech.committed()) == MAX_TURN_MS * BYTES_A_MS
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ def test_a_turn_never_ended_by_the_server_is_not_buffered_forever() -> None:
     ],
 )
 def test_a_turn_with_impossible_times_is_clamped(start: int, end: int, said: bytes) -> None:
-    speech = Speech(OPEN)
+    speech = SpeechInput(OPEN)
     for number in (1, 2):
         speech.captured(ms(1000, number), has_session=True)
     speech.started(start)
@@ -533,7 +533,7 @@ def test_a_turn_with_impossible_times_is_clamped(start: int, end: int, said: byt
 
 
 def test_audio_waiting_for_a_session_is_sent_in_limited_events() -> None:
-    speech = Speech(OPEN)
+    speech = SpeechInput(OPEN)
     said = ms(2 * PIECE_MS) + ms(20, 2)
     speech.hold_first([said])
     pieces = [ms(PIECE_MS), ms(PIECE_MS), ms(20, 2)]

@@ -369,7 +369,7 @@ def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None
         (LISTENING, 20, "╰─ Ctrl-C stops ───╯"),
         (MUTED, 72, "╰─ Ctrl-C stops ─"),
         (OFF_HAND, 72, "╰─ Ctrl-T or Ctrl-C stops ─"),
-        (replace(OFF_HAND, is_there=False), 72, "╰─ Ctrl-C stops ─"),
+        (replace(OFF_HAND, is_available=False), 72, "╰─ Ctrl-C stops ─"),
         (None, 72, "╰─ Ctrl-C stops ─"),
     ],
 )

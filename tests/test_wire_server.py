@@ -194,7 +194,15 @@ deltas = st.builds(
 )
 other_deltas = st.one_of(
     st.builds(events.Delta, st.just(Channel.ARGUMENTS), words, names, names, counts),
-    st.builds(events.Delta, st.just(Channel.HEARD), words, st.just(""), names, st.just(0), counts),
+    st.builds(
+        events.Delta,
+        st.just(Channel.INPUT_TRANSCRIPT),
+        words,
+        st.just(""),
+        names,
+        st.just(0),
+        counts,
+    ),
 )
 channels_done = st.one_of(
     st.builds(
@@ -202,7 +210,13 @@ channels_done = st.one_of(
     ),
     st.builds(events.ChannelDone, st.just(Channel.AUDIO), st.just(""), *places),
     st.builds(
-        events.ChannelDone, st.just(Channel.HEARD), words, st.just(""), names, st.just(0), counts
+        events.ChannelDone,
+        st.just(Channel.INPUT_TRANSCRIPT),
+        words,
+        st.just(""),
+        names,
+        st.just(0),
+        counts,
     ),
 )
 answers = st.one_of(
@@ -481,7 +495,7 @@ def test_every_kind_of_part_is_encoded() -> None:
     image = Part("image", data="data:image/png;base64,AA==")
     for event in (
         events.PartDone("r", "i", 0, 0, image),
-        events.ChannelDone(Channel.HEARD, "hi", "", "i"),
+        events.ChannelDone(Channel.INPUT_TRANSCRIPT, "hi", "", "i"),
     ):
         data = encode_event(event, "e")
         assert data is not None
@@ -493,7 +507,7 @@ def test_an_input_transcript_has_its_usage() -> None:
     assert data is not None
     assert_server_event(data)
     assert data["usage"] == {"type": "duration", "seconds": 1.5}
-    assert decode(data) == [events.ChannelDone(Channel.HEARD, "words", item_id="i")]
+    assert decode(data) == [events.ChannelDone(Channel.INPUT_TRANSCRIPT, "words", item_id="i")]
 
 
 # ------------------------------------------------------------------------------------------ options

@@ -64,7 +64,7 @@ def made(
         TEXT,
         mode=mode,
         timeouts=Timeouts(),
-        past=None,
+        stored=None,
         tool_policy=ToolPolicy(tools, allowed),
         response=Options(),
         budget=budget,

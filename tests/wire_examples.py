@@ -337,11 +337,11 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
     ),
     (
         {"type": f"{_HEARD}.delta", "item_id": "i", "content_index": 2, "delta": "he"},
-        Delta(Channel.HEARD, "he", "", "i", 0, 2),
+        Delta(Channel.INPUT_TRANSCRIPT, "he", "", "i", 0, 2),
     ),
     (
         {"type": f"{_HEARD}.completed", "item_id": "i", "content_index": 2, "transcript": "hey"},
-        ChannelDone(Channel.HEARD, "hey", "", "i", 0, 2),
+        ChannelDone(Channel.INPUT_TRANSCRIPT, "hey", "", "i", 0, 2),
     ),
     ({"type": f"{_HEARD}.segment", "item_id": "i", "text": "h"}, Other(f"{_HEARD}.segment")),
     (

@@ -31,7 +31,7 @@ from rtchat.app.signals import signal_events
 from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
 from rtchat.client.session import Session
-from rtchat.client.view_queue import MOST_OWED
+from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
@@ -50,7 +50,7 @@ from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.values import JsonObject, Limits, Options, StoredConversation
+from rtchat.core.values import JsonObject, Options, StoredConversation, TurnLimits
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
 from rtchat.ui.plain_view import StatusWriter
@@ -184,7 +184,7 @@ class _PacedView:
         await self._is_over.wait()
         self._is_over.clear()
         if self._output is not None:
-            await self._output.written(MOST_OWED)
+            await self._output.written(MAX_UNWRITTEN)
 
 
 def _read_attachments(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
@@ -348,7 +348,7 @@ async def _run_session(
             redactor=redactor,
             fit=converter(setup.input_rate),
             taps=tuple(taps),
-            keeper=history,
+            history=history,
             player=player,
             output=streams.output,
         )
@@ -374,7 +374,7 @@ def _setup(
     budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
     if settings.local:
         budget = Budget()
-    elif budget.most is not None and budget.rate(model) is None:
+    elif budget.max_cost is not None and budget.rate(model) is None:
         hint = f'add it to the config file as [prices."{model}"]'
         raise UsageError(server_errors.no_price(model), hint=hint)
     return ConversationSetup(
@@ -387,15 +387,15 @@ def _setup(
         ),
         mode=mode,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
-        past=resumed,
+        stored=resumed,
         response=Options(other=settings.response),
         speech=speech,
         budget=budget,
         tools=tuple(tool.name for tool in tools),
         allowed=tuple(settings.allow_tools),
         servers=toolbox.servers if toolbox else {},
-        asks=mode is Mode.CHAT,
-        limits=Limits(
+        can_ask=mode is Mode.CHAT,
+        limits=TurnLimits(
             settings.max_tool_rounds,
             settings.max_tool_calls,
             settings.max_tool_bytes,

@@ -13,7 +13,7 @@ from rtchat.app.audio_io import converter
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import screen_of, status_writer_of, view_of
 from rtchat.app.signals import EXIT_CODES
-from rtchat.client.view_queue import MOST_OWED, TICK
+from rtchat.client.view_queue import MAX_UNWRITTEN, TICK
 from rtchat.config.settings import Settings
 from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, hint_line, writing_stdout
@@ -118,7 +118,7 @@ class _Player:
             for update in step.updates:
                 self._show(update)
             if self._output is not None:
-                await self._output.written(MOST_OWED)
+                await self._output.written(MAX_UNWRITTEN)
 
     def close(self) -> None:
         """Close the view, which restores the terminal."""

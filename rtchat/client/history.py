@@ -22,7 +22,7 @@ class History(Protocol):
     def begin(self) -> None:
         """Start a new conversation; later entries belong to it."""
 
-    def resume(self, kept: StoredConversation) -> None:
+    def resume(self, stored: StoredConversation) -> None:
         """Continue a saved conversation; later entries belong to it."""
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
@@ -42,13 +42,13 @@ class SessionHistory:
 
     def __init__(
         self,
-        keeper: History | None,
+        history: History | None,
         *,
         found: Callable[[LocalEvent], None],
         warn: Callable[[Problem], None],
         fail: Callable[[BaseException], None],
     ) -> None:
-        self._history = keeper
+        self._history = history
         self._found = found
         self._warn = warn
         self._fail = fail
@@ -56,7 +56,7 @@ class SessionHistory:
         self._is_failing = False
         """Whether the last entry could not be written; then no question waits for its entry."""
         self._search: asyncio.Future[StoredConversation] | None = None
-        self.question_kept: asyncio.Future[None] | None = None
+        self.question_saved: asyncio.Future[None] | None = None
         """Done once the last question is stored; the question is not sent earlier."""
         self.is_waiting = False
         """Whether a question is waiting to be stored."""
@@ -84,7 +84,7 @@ class SessionHistory:
                 recorded = self._history.record(entry)
                 recorded.add_done_callback(self._on_recorded)
                 if entry.state is State.ASKED:
-                    self.question_kept = None if self._is_failing else recorded
+                    self.question_saved = None if self._is_failing else recorded
             case LoadConversation(number):
                 self._search = search = self._history.find(number)
                 search.add_done_callback(self._on_read)

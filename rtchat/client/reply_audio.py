@@ -11,7 +11,7 @@ from rtchat.core.events import PlaybackCut
 from rtchat.core.ports import Player
 
 
-class ReplyAudio:
+class AudioPlayback:
     """Performs the effects on a player. `report` is called with the first failure; after it, the
     conversation and any working playback continue."""
 

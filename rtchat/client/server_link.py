@@ -17,7 +17,7 @@ GOODBYE = 2.0
 """Seconds to wait for queued events to be sent and for the server to answer the close."""
 TURN = 50
 """Frames that may be read before the event loop runs other tasks."""
-MOST_UNSENT = 250
+MAX_UNSENT = 250
 """Events that may wait for a slow network, about 5 s of microphone audio. More audio is dropped."""
 
 Stored: TypeAlias = asyncio.Future[None]
@@ -64,7 +64,7 @@ class ServerLink:
     @property
     def is_slow(self) -> bool:
         """Whether too many events are waiting to be sent."""
-        return self._outbox.qsize() > MOST_UNSENT
+        return self._outbox.qsize() > MAX_UNSENT
 
     @property
     def is_idle(self) -> bool:
@@ -94,7 +94,7 @@ class ServerLink:
 
     async def drained(self) -> None:
         """Wait until most queued events are sent."""
-        if self._outbox.qsize() > MOST_UNSENT // 2:
+        if self._outbox.qsize() > MAX_UNSENT // 2:
             self._has_room.clear()
             await self._has_room.wait()
 
@@ -145,7 +145,7 @@ class ServerLink:
         while (entry := await outbox.get()) is not None:
             data, stored = entry
             await self._wait(stored)
-            if outbox.qsize() < MOST_UNSENT // 4:
+            if outbox.qsize() < MAX_UNSENT // 4:
                 self._has_room.set()
             self.unsent -= 1
             self._writing(data)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, assert_never
 from rtchat import wire
 from rtchat.client.frames import FrameReader, Received
 from rtchat.client.history import History, SessionHistory
-from rtchat.client.reply_audio import ReplyAudio
+from rtchat.client.reply_audio import AudioPlayback
 from rtchat.client.server_link import ServerLink
 from rtchat.client.timers import SleepWatch, Timers
 from rtchat.client.tool_runs import ToolRuns
@@ -54,7 +54,7 @@ class Session:
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         fit: Callable[[fx.Command], Iterable[fx.Command]] | None = None,
         taps: tuple[Tap, ...] = (),
-        keeper: History | None = None,
+        history: History | None = None,
         tools: Tools | None = None,
         player: Player | None = None,
         output: Output | None = None,
@@ -83,10 +83,10 @@ class Session:
         self._frames = FrameReader(redactor, dialect, wall_clock)
         self._views = ViewQueue(view, output, now, lost=self._lose_output, fail=self._fail)
         self._history = SessionHistory(
-            keeper, found=self._post_first, warn=self._warn, fail=self._fail
+            history, found=self._post_first, warn=self._warn, fail=self._fail
         )
         self._tools = ToolRuns(tools, self._tasks, self.post)
-        self._audio = ReplyAudio(player, self._report)
+        self._audio = AudioPlayback(player, self._report)
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )
@@ -99,7 +99,7 @@ class Session:
             is_behind=lambda: len(self._views) > 1,
             wait=self._history.wait,
             writing=self._before_send,
-            sent=self._timers.heard,
+            sent=self._timers.restart_stall,
         )
 
     async def run(
@@ -233,7 +233,7 @@ class Session:
             case fx.Send(event_id, command):
                 for each in (command,) if self._fit is None else self._fit(command):
                     data = wire.encode(each, event_id, self._frames.dialect)
-                    self._link.send(data, self._history.question_kept)
+                    self._link.send(data, self._history.question_saved)
             case fx.SetTimer(timer, seconds, jitter):
                 self._timers.set(timer, seconds * (1 - jitter * self._rng()))
             case fx.ClearTimer(timer):
@@ -267,7 +267,7 @@ class Session:
         self.post(event)
 
     def _read(self, frame: str | bytes) -> None:
-        self._timers.heard()
+        self._timers.restart_stall()
         for received in self._frames.read(frame):
             if self._is_over:
                 self._tap("received", received.data, self._clock())
@@ -293,7 +293,7 @@ class Session:
         if self._exit is None:
             self.post(event)
             return
-        if self._views.owes:
+        if self._views.is_behind:
             self._exit = ExitCode(128 + number)
         if is_first:
             self._views.give_up_soon()

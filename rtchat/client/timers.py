@@ -9,7 +9,7 @@ from rtchat.core.events import Timer
 
 STOOD_STILL = 0.1
 """If a timer is this many seconds late, the program was suspended or blocked."""
-WAITS_FOR_SERVER = frozenset({Timer.START, Timer.STALL, Timer.HEARD, Timer.INPUT})
+WAITS_FOR_SERVER = frozenset({Timer.START, Timer.STALL, Timer.TRANSCRIPT, Timer.INPUT})
 """Timers that limit the wait for the server."""
 LOOK_EVERY, SLEPT = 5.0, 30.0
 """Seconds between checks of the clocks, and the difference in seconds that means system sleep."""
@@ -32,7 +32,7 @@ class Timers:
         self._stall_seconds = 0.0
         self._last_activity = 0.0
 
-    def heard(self) -> None:
+    def restart_stall(self) -> None:
         """Restart the stall timer: the server sent or received something."""
         self._last_activity = self._now()
 

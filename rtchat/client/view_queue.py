@@ -17,11 +17,11 @@ from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
 TICK = 1 / 12
 """Seconds between two ticks of the view, in which it may repaint."""
-LONGEST_SHOW = 0.02
+MAX_SHOW_SECONDS = 0.02
 """Seconds that the view may draw before the event loop runs other tasks and answers pings."""
 SLICE = 500
 """Maximum characters of a reply in one update."""
-MOST_OWED = 65_536
+MAX_UNWRITTEN = 65_536
 """If more bytes of output than this are waiting, nothing is repainted."""
 
 
@@ -59,7 +59,7 @@ class ViewQueue:
         return len(self._updates)
 
     @property
-    def owes(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether output is waiting to be written."""
         return self._output is not None and self._output.unwritten > 0
 
@@ -148,9 +148,9 @@ class ViewQueue:
             self._show_one(self._updates.popleft())
 
     def _drain(self) -> None:
-        """Show queued updates for at most `LONGEST_SHOW`."""
+        """Show queued updates for at most `MAX_SHOW_SECONDS`."""
         self._draining = None
-        until = self._now() + LONGEST_SHOW
+        until = self._now() + MAX_SHOW_SECONDS
         while self._updates:
             self._show_one(self._updates.popleft())
             if self._updates and self._now() > until:
@@ -168,5 +168,5 @@ class ViewQueue:
 
     def _tick(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(TICK, self._tick)
-        if self._output is None or self._output.unwritten <= MOST_OWED:
+        if self._output is None or self._output.unwritten <= MAX_UNWRITTEN:
             self.call(self._view.tick)

@@ -293,16 +293,16 @@ def _rate(value: object) -> Rate:
 prices = Parser(_prices, "TABLE")
 
 
-def _options(of: Literal["session", "response"]) -> Callable[[object], dict[str, object]]:
+def _options(scope: Literal["session", "response"]) -> Callable[[object], dict[str, object]]:
     def read(value: object) -> dict[str, object]:
         from rtchat.wire import options
 
         entries = options.completed(_table(value))
-        for key in entries.keys() & options.AT_THE_START.keys() if of == "session" else ():
+        for key in entries.keys() & options.AT_THE_START.keys() if scope == "session" else ():
             hint = f"use {options.AT_THE_START[key]}"
             raise PartError(f"the option {key} cannot be set", hint=hint)
         try:
-            options.check(of, entries, only=", ".join(key for key, _ in flat(entries)))
+            options.check(scope, entries, only=", ".join(key for key, _ in flat(entries)))
         except options.OptionError as error:
             raise PartError(error.message, hint=error.hint) from None
         return entries

@@ -151,17 +151,17 @@ def _set_options(values: Values) -> None:
         name, sign, text = line.partition("=")
         if not (name and sign):
             raise UsageError(f"--set {name} has no value", hint="write it as --set KEY=VALUE")
-        of, key = options.split(name.strip())
-        if of == "session" and key in options.AT_THE_START:
+        scope, key = options.split(name.strip())
+        if scope == "session" and key in options.AT_THE_START:
             raise UsageError(
                 f"the option {key} cannot be set with --set",
                 hint=f"use {options.AT_THE_START[key]}",
             )
         try:
-            change = options.change(of, key, options.read_value(text))
+            change = options.change(scope, key, options.read_value(text))
         except options.OptionError as error:
             raise UsageError(f"{error.message} in --set", hint=error.hint) from None
-        table = Settings.session if of == "session" else Settings.response
+        table = Settings.session if scope == "session" else Settings.response
         origin = values.origin(table)
         origin = origin if origin.endswith("--set") else f"{origin}, --set".lstrip(", ")
         values.set(table, merged(values[table], change), origin)

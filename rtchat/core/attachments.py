@@ -78,9 +78,9 @@ class Attachments:
         self._unsent, self._sent_ids, self._items = [*self._files], [], 0
 
     def _send_while_speaking(self) -> list[Output]:
-        return self.tell() if self._speech.is_speaking else []
+        return self.send() if self._speech.is_speaking else []
 
-    def tell(self) -> list[Output]:
+    def send(self) -> list[Output]:
         """Send the files that the session does not have yet, if the server detects turns: it may
         make a question from speech at any time."""
         if not self._speech.listens or not self._unsent:

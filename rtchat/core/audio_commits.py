@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 from rtchat.core import server_errors
-from rtchat.core.audio_state import SHORTEST_MS
-from rtchat.core.connection import Connection
+from rtchat.core.audio_state import MIN_TURN_MS
+from rtchat.core.connection import ConnectionMachine
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import BYTES_A_MS
 
@@ -18,7 +18,7 @@ class AudioCommits:
     """The commits on one connection. `has_turns` is whether the server detects turns and commits
     the audio itself, all but the last."""
 
-    def __init__(self, connection: Connection, *, has_turns: bool) -> None:
+    def __init__(self, connection: ConnectionMachine, *, has_turns: bool) -> None:
         self._connection = connection
         self._has_turns = has_turns
         self._uncommitted = 0
@@ -38,7 +38,7 @@ class AudioCommits:
     @property
     def is_complete(self) -> bool:
         """Whether no audio remains to be committed, so that a refusal is expected."""
-        is_short = self._uncommitted < SHORTEST_MS * BYTES_A_MS
+        is_short = self._uncommitted < MIN_TURN_MS * BYTES_A_MS
         return self._has_turns or (self._has_parts and is_short)
 
     def sent(self, audio: bytes) -> list[fx.Send]:
@@ -69,5 +69,5 @@ class AudioCommits:
     def is_about_commit(self, error: ServerProblem) -> bool:
         """Whether an error is about the last commit. Not every server names the command."""
         if not error.event_id:
-            return error.code == server_errors.EMPTY
+            return error.code == server_errors.EMPTY_COMMIT
         return error.event_id == self._commit

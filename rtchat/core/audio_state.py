@@ -13,21 +13,21 @@ from rtchat.core.effects import AppendAudio
 from rtchat.core.question import Question
 from rtchat.core.values import BYTES_A_MS, value
 
-SHORTEST_MS = 100
+MIN_TURN_MS = 100
 """The shortest turn in milliseconds: OpenAI's server refuses to commit less audio."""
-HELD_MS = 60_000
+MAX_HELD_MS = 60_000
 """Milliseconds of audio buffered for the next session while there is none."""
 TAIL_MS = 3_000
 """Milliseconds of silence sent after the microphone is lost, so that the server ends the turn. Few
 servers are configured to wait longer."""
-AWAITING_TRANSCRIPT = 8
+MAX_AWAITING_TRANSCRIPT = 8
 """How many turns may wait for their transcripts."""
-TURNS = 100
+MAX_EXTRA_TURNS = 100
 """How many more turns a server may begin than the audio sent in the session can contain."""
 BEFORE_MS = 5_000
 """Milliseconds of sent audio kept while the user is not speaking: the server reports the start of
 speech late."""
-MOST_MS = 600_000
+MAX_TURN_MS = 600_000
 """Milliseconds of audio kept of a turn that is not ended, or of a file that the server has not yet
 processed: a file is sent much faster than real time."""
 PIECE_MS = 10_000
@@ -58,14 +58,14 @@ class SpeechOptions:
     """Samples per second of the PCM requested from the server; 0 for none."""
 
 
-class Speech:
+class SpeechInput:
     """The state of the microphone and its audio."""
 
     def __init__(self, options: SpeechOptions, *, from_file: bool = False) -> None:
         """`from_file`: the audio comes from a file, and none of it may be lost."""
         self.options = options
         self._from_file = from_file
-        self.is_there = options.has_microphone
+        self.is_available = options.has_microphone
         """Whether there is a microphone that was not lost."""
         self.is_on = self.listens
         self.awaiting_transcript: dict[str, Question] = {}
@@ -107,12 +107,12 @@ class Speech:
 
     def captured(self, audio: bytes, *, has_session: bool) -> AppendAudio | None:
         """Take the next audio from the microphone; return the command that sends it, if any."""
-        if not self.is_there:
+        if not self.is_available:
             return None
         if self.options.push_to_talk:
             if self.is_on:
                 self._turn += audio
-                del self._turn[: -MOST_MS * BYTES_A_MS]
+                del self._turn[: -MAX_TURN_MS * BYTES_A_MS]
             return None
         if not self.is_on:
             audio = bytes(len(audio))  # silence lets the server detect the end of a turn
@@ -125,12 +125,12 @@ class Speech:
     def _send(self, audio: bytes) -> AppendAudio:
         self._sent += audio
         is_needed = self._from_file or self.is_speaking
-        self._discard(len(self._sent) - (MOST_MS if is_needed else BEFORE_MS) * BYTES_A_MS)
+        self._discard(len(self._sent) - (MAX_TURN_MS if is_needed else BEFORE_MS) * BYTES_A_MS)
         return AppendAudio(audio, live=True)
 
     def _hold(self, audio: bytes) -> None:
         self._held.append(audio)
-        while not self._from_file and sum(map(len, self._held)) > HELD_MS * BYTES_A_MS:
+        while not self._from_file and sum(map(len, self._held)) > MAX_HELD_MS * BYTES_A_MS:
             self._held.popleft()
 
     def _discard(self, size: int) -> None:
@@ -172,7 +172,7 @@ class Speech:
         """Count another turn of the server. Return whether enough audio was sent for it."""
         self._turns += 1
         audio = self._forgotten + len(self._sent)
-        return self._turns <= TURNS + audio / (SHORTEST_MS * BYTES_A_MS)
+        return self._turns <= MAX_EXTRA_TURNS + audio / (MIN_TURN_MS * BYTES_A_MS)
 
     def stopped(self, end_ms: int) -> None:
         """The server detected the end of speech."""
@@ -198,7 +198,7 @@ class Speech:
         """Wait for the transcript of a question. The oldest question is dropped if too many
         wait."""
         self.awaiting_transcript[item_id] = question
-        if len(self.awaiting_transcript) > AWAITING_TRANSCRIPT:
+        if len(self.awaiting_transcript) > MAX_AWAITING_TRANSCRIPT:
             del self.awaiting_transcript[next(iter(self.awaiting_transcript))]
 
     def closed(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rtchat.core.values import value
 
-RETRIES = 5
-FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
+MAX_RETRIES = 5
+FIRST_DELAY, MAX_DELAY = 0.5, 8.0
 """Seconds before a new attempt. The delay doubles each time and is shortened by up to a quarter, so
 that clients do not all reconnect at once."""
-LONGEST_LIMIT_WAIT = 30.0
+MAX_LIMIT_WAIT = 30.0
 """The longest wait, in seconds, that is made at a server's request without asking the user."""
 
 
@@ -25,6 +25,6 @@ class Timeouts:
 def backoff(attempts: int, retry_after: float | None) -> float | None:
     """The seconds to wait before reconnecting after this many attempts; None to give up."""
     least = retry_after or 0.0
-    if attempts >= RETRIES or least > LONGEST_LIMIT_WAIT:
+    if attempts >= MAX_RETRIES or least > MAX_LIMIT_WAIT:
         return None
-    return max(least, min(LONGEST_DELAY, FIRST_DELAY * 2.0**attempts))
+    return max(least, min(MAX_DELAY, FIRST_DELAY * 2.0**attempts))

@@ -7,17 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rtchat.core import effects as fx
-from rtchat.core.connection import Connection
+from rtchat.core.connection import ConnectionMachine
 from rtchat.core.tool_calls import STOPPED, UNAVAILABLE, Call
 from rtchat.core.values import Item, ToolCall, ToolOutput
 
 
 class CallOutputs:
-    """The calls of one session. The session is replaced after more than `most` refused calls."""
+    """The calls of one session, which is replaced after more than `max_refused` refused calls."""
 
-    def __init__(self, connection: Connection, most: int) -> None:
+    def __init__(self, connection: ConnectionMachine, max_refused: int) -> None:
         self._connection = connection
-        self._max_refused = most
+        self._max_refused = max_refused
         self._open: tuple[Call, ...] = ()
         """The last reply's calls of unavailable tools; the user may send their outputs by /raw."""
         self._refused = 0
@@ -55,7 +55,7 @@ class CallOutputs:
     def refuse(self, items: Iterable[Item]) -> list[fx.Send]:
         """Send an output for each call that is not made. A call that already has one, as when a
         server repeats the end of a reply, gets no second output."""
-        if self._connection.is_spoiled:
+        if self._connection.needs_new_session:
             return []
         calls = {item.call_id: item for item in items if isinstance(item, ToolCall)}
         new = [call for call_id, call in calls.items() if call_id not in self._seen]
@@ -64,8 +64,8 @@ class CallOutputs:
 
     def _send(self, calls: Sequence[ToolCall], output: str) -> list[fx.Send]:
         self._refused += len(calls)
-        self._connection.is_spoiled |= self._refused > self._max_refused
-        if self._connection.is_spoiled:
+        self._connection.needs_new_session |= self._refused > self._max_refused
+        if self._connection.needs_new_session:
             return []
         outputs = (fx.AddItem(ToolOutput(call.call_id, output)) for call in calls)
         return [self._connection.send(command) for command in outputs]

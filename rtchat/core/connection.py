@@ -31,7 +31,7 @@ from rtchat.core.signals import (
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
-ERRORS = 1000
+MAX_ERRORS = 1000
 """How many non-fatal errors a server may report between two turns."""
 
 ConnectionEvent: TypeAlias = (
@@ -51,7 +51,7 @@ class Phase(StrEnum):
     """A timer is running; CONNECTING follows."""
 
 
-class Connection:
+class ConnectionMachine:
     """One connection after another. `renews` is whether a session is replaced before it expires,
     and `resumes` whether a new session can continue where the last one ended."""
 
@@ -74,7 +74,7 @@ class Connection:
         self.seconds: float | None = None
         """How long the last connection took to become ready."""
         self.is_renewal_due = False
-        self.is_spoiled = False
+        self.needs_new_session = False
         """Whether this session cannot be used for further questions: it has calls without outputs,
         or more content than the limits allow."""
         self.last_error: ev.ServerProblem | None = None
@@ -125,7 +125,7 @@ class Connection:
         self.phase = Phase.CONNECTING
         self._began = self._time.now
         self.last_error = None
-        self.is_renewal_due = self.is_spoiled = False
+        self.is_renewal_due = self.needs_new_session = False
         self.commands.clear()
         self._formats.reset()
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
@@ -147,7 +147,7 @@ class Connection:
         if self.has_session and (problem := self._formats.problem()):
             return self._unusable(problem)
         if (accepted := self.commands.configured()) is not None:
-            self._options.took(accepted.options)
+            self._options.accepted(accepted.options)
         if self.phase is not Phase.CONFIGURING or self.commands.is_configuring:
             return []
         self.phase = Phase.READY
@@ -256,15 +256,15 @@ class Connection:
         it refers to a command that we sent."""
         before, self.last_error = self.last_error, error
         self._errors += 1
-        if self._errors > ERRORS:
+        if self._errors > MAX_ERRORS:
             self._errors = 0
-            return self.close(server_errors.too_many(ERRORS), ev.Retry.NEVER)
+            return self.close(server_errors.too_many(MAX_ERRORS), ev.Retry.NEVER)
         is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
         if is_setting_up and server_errors.is_fatal(error):
             return self._unusable(server_errors.of_error(error))
         if error.code == server_errors.EXPIRED:  # the close that follows is reported
             return []
-        is_expected = error.code == server_errors.BUSY and not is_known
+        is_expected = error.code == server_errors.ACTIVE_RESPONSE and not is_known
         is_repeated = before is not None and before.message == error.message
         level: fx.Level = "detail" if is_expected or is_repeated else "error"
         return [notices.server_reports(error.message, level)]

@@ -45,20 +45,20 @@ class Conversation:
         *,
         mode: Mode = Mode.CHAT,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-        past: StoredConversation | None = None,
+        stored: StoredConversation | None = None,
         tool_policy: ToolPolicy | None = None,
         response: Options = Options(),  # noqa: B008 - a frozen value
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
     ) -> None:
-        """`past` is a saved conversation to continue, with its own instructions if `options` has
+        """`stored` is a saved conversation to continue, with its own instructions if `options` has
         none. `response` has the options of each response."""
         shared = SharedState(
             model,
             options,
             mode=mode,
             timeouts=timeouts,
-            past=past,
+            stored=stored,
             tool_policy=tool_policy,
             response=response,
             budget=budget,
@@ -104,7 +104,7 @@ class Conversation:
 
     def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
         match event:
-            case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
                 return self._spoken.transcribed(item_id, text)
             case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # the most frequent events
                 return self._replies.content(event)
@@ -185,8 +185,8 @@ class Conversation:
                 return self._start_over()
             case ev.ResumeAsked(number):
                 return self._load_conversation(number)
-            case ev.ConversationLoaded(kept):
-                return self._resume(kept)
+            case ev.ConversationLoaded(stored):
+                return self._resume(stored)
             case ev.ToolsAsked():
                 return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
@@ -234,10 +234,10 @@ class Conversation:
                 return self._tool_loop.start(ended)
             case sg.ReplyDone(status, reason, problem, ended):
                 return self._turns.end(status, reason, problem, ended)
-            case sg.TurnEnded(problem, asks_next):
+            case sg.TurnDone(problem, asks_next):
                 return self._turn_ended(problem, asks_next=asks_next)
-            case sg.BudgetSpent(problem, is_heard):
-                return self._spoken.lose_microphone(problem, is_heard=is_heard, is_gone=False)
+            case sg.BudgetSpent(problem, ends_turn):
+                return self._spoken.lose_microphone(problem, ends_turn=ends_turn, is_gone=False)
             case _:
                 assert_never(signal)
 
@@ -302,12 +302,12 @@ class Conversation:
                 return [reported]
             case fx.Delete():  # a new session does not have the item
                 return [reported, *self._connection.renew()]
-            case _ if error.code == server_errors.DEAF and self._spoken.sends_audio:
+            case _ if error.code == server_errors.NO_AUDIO_SUPPORT and self._spoken.sends_audio:
                 self._connection.last_error = error
                 problem = server_errors.of_error(error)
-                return self._spoken.lose_microphone(problem, is_heard=False)
+                return self._spoken.lose_microphone(problem, ends_turn=False)
             case _:
-                if error.code == server_errors.BUSY and command is None:
+                if error.code == server_errors.ACTIVE_RESPONSE and command is None:
                     self._replies.note_busy()
                 return self._connection.report(error, is_known=command is not None)
 
@@ -327,7 +327,7 @@ class Conversation:
                 return self._replies.ask() if is_waiting else []
             case ev.Timer.SAVE:
                 return self._turns.save()
-            case ev.Timer.HEARD:
+            case ev.Timer.TRANSCRIPT:
                 return self._queue.transcript_did_not_come()
             case ev.Timer.INPUT:
                 return self._queue.turn_did_not_come()
@@ -337,13 +337,13 @@ class Conversation:
     # ------------------------------------------------------------------------ what the user changes
 
     def _set_option(self, option: ev.OptionSet) -> Iterable[Output]:
-        name = option.key if option.of == "session" else f"{option.of}.{option.key}"
+        name = option.key if option.scope == "session" else f"{option.scope}.{option.key}"
         is_removal = option.change is None
         if is_removal and not self._shared.options.is_set(option):
             return [notices.option_not_set(name)]
         self._shared.options.change(option)
         shown = (notices.option_removed if is_removal else notices.option_set)(name)
-        if option.of != "session":
+        if option.scope != "session":
             return [shown]
         if is_removal:  # a session cannot reset a setting; a new session does not have it
             return [shown, *self._connection.renew()]
@@ -380,11 +380,11 @@ class Conversation:
             return [fx.LoadConversation(number)]
         return [notices.CANNOT_RESUME]
 
-    def _resume(self, kept: StoredConversation) -> Iterable[Output]:
+    def _resume(self, stored: StoredConversation) -> Iterable[Output]:
         yield from self._replies.silence()
         yield from self._attachments.forget()
-        self._shared.log.restart(kept)
+        self._shared.log.restart(stored)
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
-        yield notices.conversation_resumed(kept.id, kept.title)
+        yield notices.conversation_resumed(stored.id, stored.title)
         yield from self._connection.connect()

@@ -6,7 +6,7 @@ from rtchat.core.question import Question
 
 ECHO_MS = 1_000
 """Speech that interrupts a reply within its first milliseconds may be the reply itself."""
-MOST_ECHOES = 3
+MAX_ECHOES = 3
 
 
 class EchoDetector:
@@ -23,7 +23,7 @@ class EchoDetector:
     @property
     def is_echo(self) -> bool:
         """Whether the count has reached the limit."""
-        return self._count >= MOST_ECHOES
+        return self._count >= MAX_ECHOES
 
     def asked(self, question: Question, *, transcribes: bool) -> None:
         """Take the next question. Reset the count if it is typed, or if the last question was
@@ -32,7 +32,7 @@ class EchoDetector:
         if not question.is_spoken:
             self._count = 0
         elif last is not None and last.is_answered and last is not self._counted:
-            self._count = self._count if transcribes and not last.words.strip() else 0
+            self._count = self._count if transcribes and not last.transcript.strip() else 0
 
     def cut(self, played_ms: int) -> None:
         """Speech interrupted the last reply after this many milliseconds of its audio."""
@@ -41,7 +41,7 @@ class EchoDetector:
 
     def replied(self, question: Question) -> None:
         """The reply to a question, or its transcript, has arrived."""
-        if question.has_reply and question.is_wordless:
+        if question.has_reply and question.transcript_is_empty:
             self._count_reply(question)
 
     def forget(self) -> None:

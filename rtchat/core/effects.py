@@ -180,7 +180,7 @@ class MicrophoneStatus:
 
     is_on: bool
     push_to_talk: bool
-    is_there: bool = True
+    is_available: bool = True
 
 
 @value

@@ -330,7 +330,7 @@ class Timer(StrEnum):
     """It is time to save the reply so far."""
     RENEW = "renew"
     """The session will expire soon."""
-    HEARD = "heard"
+    TRANSCRIPT = "transcript"
     """The transcript of a question did not arrive in time; its reply is shown without it."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
@@ -442,7 +442,7 @@ class OptionSet:
     """/set: set an option of the session, or of each response. `change` is the nested object with
     the value; None removes the option."""
 
-    of: Literal["session", "response"]
+    scope: Literal["session", "response"]
     key: str
     change: JsonObject | None = None
 
@@ -490,7 +490,7 @@ class ResumeAsked:
 class ConversationLoaded:
     """A saved conversation was loaded."""
 
-    kept: StoredConversation
+    stored: StoredConversation
 
 
 @value

@@ -29,7 +29,7 @@ class ConversationLog:
     transcript."""
 
     def __init__(
-        self, kept: StoredConversation | None = None, *, stores_audio: bool = False
+        self, stored: StoredConversation | None = None, *, stores_audio: bool = False
     ) -> None:
         self._stores_audio = stores_audio
         self.items: list[Item] = []
@@ -38,14 +38,14 @@ class ConversationLog:
         self.instructions: str | None = None
         """The instructions as last saved."""
         self._turns = 0
-        self.restart(kept)
+        self.restart(stored)
 
-    def restart(self, kept: StoredConversation | None = None) -> None:
-        """Begin another conversation: a new one, or the saved conversation `kept`."""
+    def restart(self, stored: StoredConversation | None = None) -> None:
+        """Begin another conversation: a new one, or the saved conversation `stored`."""
         self.items = []
         self.last = self.instructions = None
         self._turns = 0
-        for entry in kept.entries if kept else ():
+        for entry in stored.entries if stored else ():
             self._load(entry)
 
     def _load(self, entry: Entry) -> None:
@@ -78,7 +78,7 @@ class ConversationLog:
         """Whether a question is in `items`."""
         return any(item is question.item for item in self.items)
 
-    def told(self) -> Iterator[Item]:
+    def replay_items(self) -> Iterator[Item]:
         """`items` in the form in which a new session receives them."""
         return filter(None, map(replay_item, self.items))
 
@@ -103,9 +103,9 @@ class ConversationLog:
         audio = question.audio
         return self.enter(question.text, question.attached, audio) if audio else None
 
-    def heard(self, question: Question, text: str) -> Iterator[Record]:
+    def add_transcript(self, question: Question, text: str) -> Iterator[Record]:
         """Add the transcript of a spoken question."""
-        question.is_heard = True
+        question.transcript_done = True
         *before, spoken = question.item.parts
         self._replace_parts(question, (*before, replace(spoken, text=text)))
         self._discard_audio(question)
@@ -119,7 +119,7 @@ class ConversationLog:
     def _discard_audio(self, question: Question) -> None:
         """Discard the audio of a spoken question once it is not needed: when it has a transcript,
         or is answered and will have none."""
-        if not question.is_heard or self._stores_audio:
+        if not question.transcript_done or self._stores_audio:
             return
         *before, spoken = question.item.parts
         if spoken.text or question.is_answered:
@@ -190,7 +190,7 @@ class ConversationLog:
             yield Record(Entry(question.turn, question.entries, item, State.COMPLETED, model))
             question.entries += 1
 
-    def over(
+    def end_turn(
         self, question: Question, over: ReplyOver, last: str, audio: bytes = b""
     ) -> Iterator[Record]:
         """The reply to a question is over, or will not come. `last` is the text of the turn's last

@@ -120,7 +120,7 @@ def raw_refused(kind: str, message: str) -> Show:
 
 MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to use it again")
 NO_MICROPHONE = notice(
-    "error", "rtchat was started without a microphone", "start it with rtchat talk --voice"
+    "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )
 NOTHING_RECORDED = notice(
     "info",

@@ -20,7 +20,7 @@ class SessionOptions:
         self._accepted = session
         """The options that the server last accepted."""
 
-    def took(self, options: Options) -> None:
+    def accepted(self, options: Options) -> None:
         """The server accepted these options."""
         self._accepted = options
 
@@ -43,7 +43,7 @@ class SessionOptions:
             options = replace(options, other=without(options.other, option.key))
         else:
             options = replace(options, other=merged(options.other, option.change))
-        if option.of == "session":
+        if option.scope == "session":
             self.session = options
         else:
             self._response = options
@@ -62,4 +62,4 @@ class SessionOptions:
         return "\n".join(lines) or NO_OPTIONS
 
     def _options(self, option: OptionSet) -> Options:
-        return self.session if option.of == "session" else self._response
+        return self.session if option.scope == "session" else self._response

@@ -9,7 +9,7 @@ from __future__ import annotations
 from rtchat.core.effects import ClearTimer, SetTimer
 from rtchat.core.events import Timer
 
-LATE = 10.0
+ORDER_WAIT = 10.0
 """Seconds that later turns wait for the transcript of an earlier one, to be shown in order."""
 
 
@@ -39,7 +39,7 @@ class PendingTranscripts:
 
     def extend(self, item_id: str) -> list[SetTimer | ClearTimer]:
         """Part of the transcript of a turn has arrived: wait for the rest."""
-        return [SetTimer(Timer.HEARD, LATE)] if item_id == self._first else []
+        return [SetTimer(Timer.TRANSCRIPT, ORDER_WAIT)] if item_id == self._first else []
 
     def skip(self) -> tuple[str, list[SetTimer | ClearTimer]]:
         """Stop waiting for the first turn, whose transcript may be shown out of order. Return its
@@ -61,4 +61,4 @@ class PendingTranscripts:
         if first == self._first:
             return []
         self._first = first
-        return [SetTimer(Timer.HEARD, LATE) if first else ClearTimer(Timer.HEARD)]
+        return [SetTimer(Timer.TRANSCRIPT, ORDER_WAIT) if first else ClearTimer(Timer.TRANSCRIPT)]

@@ -51,7 +51,7 @@ class Budget:
     """The known prices, and the limit on the cost of a conversation."""
 
     rates: Mapping[str, Rate] = field(default_factory=dict)
-    most: float | None = None
+    max_cost: float | None = None
     """The cost in US dollars at which no more questions are asked."""
 
     def rate(self, model: str) -> Rate | None:

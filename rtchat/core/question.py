@@ -9,9 +9,9 @@ from dataclasses import replace
 from rtchat.core.effects import AddItem, AppendAudio, Command, CommitAudio
 from rtchat.core.values import Entry, Item, JsonObject, Message, Part
 
-APPENDED = 24_000
+APPEND_BYTES = 24_000
 """Bytes of audio per event: half a second."""
-MOST_AT_ONCE = 7_680_000
+MAX_ITEM_AUDIO = 7_680_000
 """Base64 characters of audio per item: two minutes, in whole samples. OpenAI's server accepts up to
 15 MiB."""
 
@@ -45,11 +45,11 @@ class Question:
         self.in_session = False
         """Whether the session already has it."""
         self.is_answered = False
-        self.is_heard = False
+        self.transcript_done = False
         """Whether its transcript has arrived, or is known not to come."""
         self.has_reply = False
         """Whether any part of a reply has arrived."""
-        self.is_wordless = False
+        self.transcript_is_empty = False
         """Whether its transcript is empty: the server detected speech without words."""
         self.entries = 1
         """How many entries the turn has, including the question."""
@@ -66,7 +66,7 @@ class Question:
         self.in_session, self.item_id = False, ""
 
     @property
-    def words(self) -> str:
+    def transcript(self) -> str:
         """The transcript of a spoken question, once known; else empty."""
         return self.item.parts[-1].text if self.is_spoken else ""
 
@@ -75,20 +75,20 @@ class Question:
         """The audio of a spoken question, as long as it is needed; else empty."""
         return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
 
-    def telling(self, *, listens: bool) -> Iterator[Command]:
+    def to_commands(self, *, listens: bool) -> Iterator[Command]:
         """The commands that add the question to a session. If the server `listens`, audio cannot be
         appended: it would be taken for live speech."""
         if self.in_session or self.raw is not None:
             return
-        if listens or not self.is_spoken or self.words:
+        if listens or not self.is_spoken or self.transcript:
             yield from add(replay_item(self.item) or self.item)
             return
         typed = tuple(part for part in self.item.parts if part.kind != "audio")
         if typed:
             yield AddItem(Message("user", typed))
         audio = self.audio
-        for start in range(0, len(audio), APPENDED):
-            yield AppendAudio(audio[start : start + APPENDED])
+        for start in range(0, len(audio), APPEND_BYTES):
+            yield AppendAudio(audio[start : start + APPEND_BYTES])
         yield CommitAudio()
 
 
@@ -115,12 +115,12 @@ def add(item: Item) -> Iterator[AddItem]:
 def _split(item: Item) -> Iterator[Item]:
     """The item, split into several if it has more audio than servers accept in one event."""
     audio = [] if not isinstance(item, Message) else [p for p in item.parts if p.kind == "audio"]
-    if not isinstance(item, Message) or all(len(part.data) <= MOST_AT_ONCE for part in audio):
+    if not isinstance(item, Message) or all(len(part.data) <= MAX_ITEM_AUDIO for part in audio):
         yield item
         return
     if others := tuple(part for part in item.parts if part.kind != "audio"):
         yield replace(item, parts=others)
     for part in audio:
-        for start in range(0, len(part.data), MOST_AT_ONCE):
-            piece = replace(part, data=part.data[start : start + MOST_AT_ONCE])
+        for start in range(0, len(part.data), MAX_ITEM_AUDIO):
+            piece = replace(part, data=part.data[start : start + MAX_ITEM_AUDIO])
             yield replace(item, parts=(piece,))

@@ -14,12 +14,12 @@ from rtchat.core.question import Question
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, report, stop
 from rtchat.core.tool_loop import ToolLoop
-from rtchat.core.turns import Turns, show_words
+from rtchat.core.turns import Turns, show_transcript
 from rtchat.core.values import Status
 
-LAST_TURN = 5.0
+LAST_TURN_WAIT = 5.0
 """Seconds to wait, before the program ends, for the last turn after the microphone was lost."""
-WORDS_LOST = 3.0
+LAST_TRANSCRIPT_WAIT = 3.0
 """Seconds to wait, before the program ends, for the last transcript."""
 
 
@@ -85,7 +85,7 @@ class QuestionQueue:
         """Do the next step, if it can be done now."""
         if self.is_empty and self._is_input_over:
             if self._speech.awaiting_transcript and self._connection.has_session:
-                return [fx.SetTimer(ev.Timer.HEARD, WORDS_LOST)]
+                return [fx.SetTimer(ev.Timer.TRANSCRIPT, LAST_TRANSCRIPT_WAIT)]
             return stop(self._exit)
         if self._connection.phase is Phase.DOWN and not self.is_empty:
             return self._connection.connect()
@@ -93,7 +93,7 @@ class QuestionQueue:
             return []
         if self._turns.current is not None:
             return self._tool_loop.resume()
-        if self._connection.is_spoiled:
+        if self._connection.needs_new_session:
             return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:
             return self._connection.connect()
@@ -103,7 +103,7 @@ class QuestionQueue:
     def _is_input_over(self) -> bool:
         """Whether no more questions can come. The microphone may still be on after the end of a
         pipe."""
-        may_speak = (self._speech.is_there and self._speech.is_on) or self._is_winding_down
+        may_speak = (self._speech.is_available and self._speech.is_on) or self._is_winding_down
         return self._input_ended and not (may_speak and self._mode is Mode.LINES)
 
     def _ask(self, question: Question) -> list[Output]:
@@ -117,7 +117,7 @@ class QuestionQueue:
         if self._mode is not Mode.CHAT:
             out += stop(problem.exit)
         elif self._speech.listens and self._speech.is_on:
-            out.append(BudgetSpent(problem, is_heard=False))
+            out.append(BudgetSpent(problem, ends_turn=False))
         return out
 
     def drop(self) -> list[Output]:
@@ -131,7 +131,7 @@ class QuestionQueue:
         dropped, self._waiting = self._waiting, deque()
         out: list[Output] = []
         for question in dropped:
-            out += show_words(question)
+            out += show_transcript(question)
             out += self._turns.close(question, over)
         return out
 
@@ -156,7 +156,7 @@ class QuestionQueue:
     def _wait_for_turn(self) -> list[Output]:
         if not (self._is_winding_down and self._connection.has_session):
             return []
-        return [fx.SetTimer(ev.Timer.INPUT, LAST_TURN)]
+        return [fx.SetTimer(ev.Timer.INPUT, LAST_TURN_WAIT)]
 
     def turn_did_not_come(self) -> list[Output]:
         """The server did not end the last turn in time after the microphone was lost."""

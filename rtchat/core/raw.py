@@ -10,13 +10,13 @@ from rtchat.core import notices
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import Output, notice
+from rtchat.core.signals import Output, report
 from rtchat.core.turns import Turns
 from rtchat.core.values import JsonObject, Message
 
-RAW = 20
+MAX_RAW_EVENTS = 20
 """How many events sent by /raw are remembered until the server answers them."""
-UNASKED = 100
+MAX_UNREQUESTED_REPLIES = 100
 """How many replies an event sent by /raw may cause, for example by enabling turn detection."""
 
 
@@ -31,9 +31,9 @@ class RawEvents:
         self._queue = queue
         self._connection = shared.connection
         self._log = shared.log
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._usage = shared.usage
-        self._unanswered: deque[ev.RawSaid] = deque(maxlen=RAW)
+        self._unanswered: deque[ev.RawSaid] = deque(maxlen=MAX_RAW_EVENTS)
         self._replies_left = 0
         """How many unrequested replies the user's events may still cause."""
 
@@ -43,15 +43,15 @@ class RawEvents:
             return [notices.NO_SESSION]
         if raw.asks:
             return self._ask(raw)
-        self._calls.given(raw.output_of)
-        self._replies_left = UNASKED
+        self._call_outputs.given(raw.output_of)
+        self._replies_left = MAX_UNREQUESTED_REPLIES
         self._unanswered.append(raw)
         sent = self._connection.send(fx.Raw(raw.fields))
         return [sent, notices.raw_sent(_kind(raw.fields))]
 
     def _ask(self, raw: ev.RawSaid) -> list[Output]:
         if (spent := self._usage.over_budget()) is not None:
-            return [notice("error", str(spent))]
+            return [report(spent)]
         question = self._log.enter_raw(raw.fields)
         is_free = self._turns.is_idle and self._turns.current is None
         shown = (notices.raw_sent if is_free else notices.raw_queued)(_kind(raw.fields))
@@ -75,7 +75,7 @@ class RawEvents:
     def refused(self, fields: JsonObject, error: ev.ServerProblem) -> list[Output]:
         """The server refused one of the user's events."""
         left = (raw for raw in self._unanswered if raw.fields is not fields)
-        self._unanswered = deque(left, RAW)
+        self._unanswered = deque(left, MAX_RAW_EVENTS)
         return [notices.raw_refused(_kind(fields), error.message)]
 
     def unrequested_reply(self, response_id: str) -> list[Output]:

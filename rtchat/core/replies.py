@@ -12,7 +12,7 @@ from typing import assert_never
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
-from rtchat.core.backoff import LONGEST_LIMIT_WAIT
+from rtchat.core.backoff import MAX_LIMIT_WAIT
 from rtchat.core.mode import Mode
 from rtchat.core.response_ids import ResponseIds
 from rtchat.core.shared import SharedState
@@ -54,7 +54,7 @@ class Replies:
         self._mode = shared.mode
         self._timeouts = shared.timeouts
         self._policy = shared.tool_policy
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._usage = shared.usage
         self._speech = shared.speech
         self._audio = shared.audio
@@ -75,7 +75,7 @@ class Replies:
     def ask(self, *, may_call: bool = True) -> list[Output]:
         """Request a reply to the turn."""
         assert self.turn is not None
-        if self._connection.is_spoiled:
+        if self._connection.needs_new_session:
             return self._connection.connect()
         self.turn.begin_reply(not_interruptible=self._speech.is_speaking)
         self._raw = None if self.turn.has_called else self.turn.question.raw
@@ -144,7 +144,9 @@ class Replies:
     def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> list[Output]:
         """The next text or audio has arrived."""
         turn = self._turn_of(event.response_id)
-        if turn is None or (isinstance(event, ev.Delta) and event.channel is Channel.HEARD):
+        if turn is None or (
+            isinstance(event, ev.Delta) and event.channel is Channel.INPUT_TRANSCRIPT
+        ):
             return []
         self.phase = ReplyPhase.REPLYING
         turn.reply.id = turn.reply.id or event.response_id
@@ -189,14 +191,14 @@ class Replies:
         """The server reported the end of a reply."""
         self._usage.add(event.usage, self._connection.model, event.response_id)
         if self.phase is ReplyPhase.ENDING:
-            refused = self._calls.refuse(event.items)
+            refused = self._call_outputs.refuse(event.items)
             if not self.response_ids.matches(event.response_id, self._ending_id):
                 return [*refused]
             self.response_ids.ignore(event.response_id)
             return [*refused, *self.stopped()]
         turn = self._turn_of(event.response_id)
         if turn is None:
-            refused = self._calls.refuse(event.items)
+            refused = self._call_outputs.refuse(event.items)
             is_ours = self.turn is not None and self.turn.server_was_busy
             return [*refused, *(self.ask() if is_ours else [])]
         return [*self.show(turn, turn.reply.finish(event.items)), *self._reply_ended(turn, event)]
@@ -204,12 +206,12 @@ class Replies:
     def _reply_ended(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
         wait = server_errors.limit_wait(event)
         is_first = not (turn.waited or turn.has_begun)
-        if wait is not None and wait <= LONGEST_LIMIT_WAIT and is_first:
+        if wait is not None and wait <= MAX_LIMIT_WAIT and is_first:
             return self._wait_for_limit(turn, wait)
         turn.add_usage(event.usage)
         if turn.reply.exceeded:
             return self.cut_off(turn, event)
-        are_ours = not self._policy.elsewhere or self._policy.concern(turn.reply.calls)
+        are_ours = not self._policy.is_external or self._policy.handles(turn.reply.calls)
         if event.status is Status.COMPLETED and turn.reply.calls and are_ours:
             return [CallsRequested(event)]
         problem = server_errors.of_reply(event) or turn.problem
@@ -232,7 +234,7 @@ class Replies:
         without outputs, or too much content."""
         limit = turn.reply.exceeded
         problem = server_errors.exceeded(limit, self._policy.limits)
-        self._connection.is_spoiled = True
+        self._connection.needs_new_session = True
         stopped = [*self.stop(), *self.silence()] if ended is None else []
         return [*stopped, ReplyDone(Status.INCOMPLETE, limit, problem, ended)]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rtchat.core.events import ChannelDone, Delta, PartDone
 from rtchat.core.text import whole_characters
-from rtchat.core.values import Approval, Channel, Item, Limits, Message, ToolCall
+from rtchat.core.values import Approval, Channel, Item, Message, ToolCall, TurnLimits
 
 BETWEEN_PARTS = "\n\n"
 _TEXT_CHANNELS = (Channel.TEXT, Channel.TRANSCRIPT)
@@ -72,7 +72,7 @@ class Reply:
         response_id: str = "",
         *,
         between: str = BETWEEN_PARTS,
-        limits: Limits | None = None,
+        limits: TurnLimits | None = None,
     ) -> None:
         """Content beyond the `limits` is left out, and `exceeded` is the name of the limit."""
         self.id = response_id

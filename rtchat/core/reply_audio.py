@@ -7,7 +7,7 @@ from base64 import b64decode
 from rtchat.core.effects import Play, StopPlaying
 from rtchat.core.events import ChannelDone, Delta
 
-PLAYED = 1000
+MAX_PLAYED = 1000
 """How many of the last items with audio are remembered."""
 
 
@@ -68,7 +68,7 @@ class ReplyAudio:
         if isinstance(event, ChannelDone):
             return None if self._parts.pop(key, None) is None else Play(*key, b"", is_last=True)
         self._played[event.item_id] = None
-        if len(self._played) > PLAYED:
+        if len(self._played) > MAX_PLAYED:
             del self._played[next(iter(self._played))]
         # Some encoders insert line breaks.
         audio = b64decode("".join(event.text.split()), validate=True)

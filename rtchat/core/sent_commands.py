@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 
-UNANSWERED = 1000
+MAX_UNANSWERED = 1000
 """How many commands are remembered in case the server refuses them."""
 
 
@@ -32,7 +32,7 @@ class SentCommands:
             event_id = str(command.fields.get("event_id") or event_id)
         if not isinstance(command, fx.AppendAudio):  # has no answer
             self._unanswered[event_id] = command
-            if len(self._unanswered) > UNANSWERED:
+            if len(self._unanswered) > MAX_UNANSWERED:
                 del self._unanswered[next(iter(self._unanswered))]
         return fx.Send(event_id, command)
 

@@ -9,12 +9,12 @@ from typing import assert_never
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
 from rtchat.core.text import shortened
-from rtchat.core.values import AudioFormat, Limits, Status
+from rtchat.core.values import AudioFormat, Status, TurnLimits
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
-BUSY = "conversation_already_has_active_response"
-EMPTY = "input_audio_buffer_commit_empty"
-DEAF = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
+ACTIVE_RESPONSE = "conversation_already_has_active_response"
+EMPTY_COMMIT = "input_audio_buffer_commit_empty"
+NO_AUDIO_SUPPORT = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
 """Error codes that the program handles specially."""
 
 _MODEL = "choose another with --model"
@@ -104,9 +104,11 @@ def limit_wait(ended: ReplyEnded) -> float | None:
     return int(hours or 0) * 3600.0 + int(minutes or 0) * 60.0 + seconds
 
 
-def spent(cost: float, most: float) -> Problem:
+def spent(cost: float, max_cost: float) -> Problem:
     """The budget is used up."""
-    message = f"the question was not asked, as this run has cost ${cost:.4f} of at most ${most:g}"
+    message = (
+        f"the question was not asked, as this run has cost ${cost:.4f} of at most ${max_cost:g}"
+    )
     return Problem(ExitCode.LIMIT, message, "increase --max-cost", "max_cost")
 
 
@@ -115,7 +117,7 @@ def no_price(model: str) -> str:
     return f"the price of {model} is not known, so --max-cost does not count it"
 
 
-def exceeded(limit: str, limits: Limits) -> Problem:
+def exceeded(limit: str, limits: TurnLimits) -> Problem:
     """The reply exceeded this limit."""
     what = {
         "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",

@@ -16,7 +16,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription
-from rtchat.core.values import Dialect, Limits, Options, StoredConversation, value
+from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits, value
 
 
 @value
@@ -28,15 +28,15 @@ class ConversationSetup:
     options: Options
     mode: Mode = Mode.CHAT
     timeouts: Timeouts = Timeouts()
-    past: StoredConversation | None = None
+    stored: StoredConversation | None = None
     response: Options = Options()
     budget: Budget = Budget()
     speech: SpeechOptions = SpeechOptions()
     tools: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     servers: Mapping[str, str] = field(default_factory=dict)
-    asks: bool = False
-    limits: Limits = Limits()
+    can_ask: bool = False
+    limits: TurnLimits = TurnLimits()
 
     @property
     def input_rate(self) -> int:
@@ -50,7 +50,7 @@ class ConversationSetup:
             self.options,
             mode=self.mode,
             timeouts=self.timeouts,
-            past=self.past,
+            stored=self.stored,
             response=self.response,
             budget=self.budget,
             speech=self.speech,
@@ -58,7 +58,7 @@ class ConversationSetup:
                 self.tools,
                 self.allowed,
                 servers=self.servers,
-                asks=self.asks,
+                can_ask=self.can_ask,
                 limits=self.limits,
             ),
         )

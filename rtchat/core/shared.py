@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import Speech, SpeechOptions
+from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.call_outputs import CallOutputs
-from rtchat.core.connection import Connection
+from rtchat.core.connection import ConnectionMachine
 from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
 from rtchat.core.options import SessionOptions
@@ -30,7 +30,7 @@ class SharedState:
         *,
         mode: Mode,
         timeouts: Timeouts,
-        past: StoredConversation | None,
+        stored: StoredConversation | None,
         tool_policy: ToolPolicy | None,
         response: Options,
         budget: Budget,
@@ -40,15 +40,15 @@ class SharedState:
         self.mode = mode
         self.timeouts = timeouts
         self.tool_policy = tool_policy or ToolPolicy()
-        self.log = ConversationLog(past, stores_audio=speech.stores_audio)
+        self.log = ConversationLog(stored, stores_audio=speech.stores_audio)
         if options.instructions is None:
             options = replace(options, instructions=self.log.instructions)
         self.options = SessionOptions(options, response)
         self.usage = UsageMeter(budget)
-        self.speech = Speech(speech)
+        self.speech = SpeechInput(speech)
         self.audio = ReplyAudio(speaks=speech.speaks)
         formats = AudioFormats(speech.input_rate, speech.output_rate)
-        self.connection = Connection(
+        self.connection = ConnectionMachine(
             model, self.options, self.time, timeouts=timeouts, formats=formats
         )
-        self.calls = CallOutputs(self.connection, self.tool_policy.limits.calls)
+        self.call_outputs = CallOutputs(self.connection, self.tool_policy.limits.calls)

@@ -76,7 +76,7 @@ class ReplyStopped:
 
 
 @value
-class TurnEnded:
+class TurnDone:
     """A turn is over; `asks_next` is whether the next question may be asked now."""
 
     problem: Problem | None
@@ -85,10 +85,10 @@ class TurnEnded:
 
 @value
 class BudgetSpent:
-    """The budget is spent; `is_heard` is whether the server received the turn's audio."""
+    """The budget is spent; `ends_turn` is whether the server is to end a turn."""
 
     problem: Problem
-    is_heard: bool
+    ends_turn: bool
 
 
 Signal: TypeAlias = (
@@ -101,7 +101,7 @@ Signal: TypeAlias = (
     | CallsRequested
     | ReplyDone
     | ReplyStopped
-    | TurnEnded
+    | TurnDone
     | BudgetSpent
 )
 Output: TypeAlias = fx.Effect | Signal

@@ -8,7 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_state import SHORTEST_MS, TAIL_MS
+from rtchat.core.audio_state import MIN_TURN_MS, TAIL_MS
 from rtchat.core.connection import Phase
 from rtchat.core.errors import Problem
 from rtchat.core.question import Question
@@ -50,7 +50,7 @@ class SpokenTurns:
     def _show_microphone(self) -> fx.Show:
         speech = self._speech
         return fx.Show(
-            fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_there)
+            fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_available)
         )
 
     def captured(self, audio: bytes) -> list[Output]:
@@ -60,7 +60,7 @@ class SpokenTurns:
 
     def toggle_microphone(self) -> list[Output]:
         """Turn the microphone on or off."""
-        if self._speech.is_there:
+        if self._speech.is_available:
             return self._switch_microphone()
         was_lost = self._speech.options.has_microphone
         return [notices.MICROPHONE_LOST if was_lost else notices.NO_MICROPHONE]
@@ -75,7 +75,7 @@ class SpokenTurns:
             return [*out, *self._turns.cancel()] if self._turns.can_be_stopped else out
         if audio is None:
             return out
-        if len(audio) < SHORTEST_MS * BYTES_A_MS:
+        if len(audio) < MIN_TURN_MS * BYTES_A_MS:
             return [*out, notices.NOTHING_RECORDED]
         return [*out, *self._queue.say(self._enter(audio))]
 
@@ -83,20 +83,20 @@ class SpokenTurns:
         return self._log.enter("", self._attachments.take(), audio)
 
     def lose_microphone(
-        self, problem: Problem, *, is_heard: bool = True, is_gone: bool = True
+        self, problem: Problem, *, ends_turn: bool = True, is_gone: bool = True
     ) -> list[Output]:
-        """Turn the microphone off; unless `is_gone`, it can be turned on again. With `is_heard`,
+        """Turn the microphone off; unless `is_gone`, it can be turned on again. With `ends_turn`,
         silence is sent so that the server can end the current turn."""
         speech = self._speech
         out: list[Output] = [report(problem)]
-        is_turn_due = is_heard and speech.is_on and speech.listens and speech.has_audio
+        is_turn_due = ends_turn and speech.is_on and speech.listens and speech.has_audio
         if is_turn_due:
             out += self.captured(bytes(TAIL_MS * BYTES_A_MS))
-        was_there = speech.is_there
-        speech.is_there = was_there and not is_gone
+        was_there = speech.is_available
+        speech.is_available = was_there and not is_gone
         if speech.is_on:
             out += self._switch_microphone()
-        elif speech.is_there != was_there:
+        elif speech.is_available != was_there:
             out.append(self._show_microphone())
         return [*out, *self._queue.lose_microphone(problem, is_turn_due=is_turn_due)]
 
@@ -109,14 +109,14 @@ class SpokenTurns:
     @property
     def sends_audio(self) -> bool:
         """Whether all audio from the microphone is sent to the server."""
-        return self._speech.listens and self._speech.is_there
+        return self._speech.listens and self._speech.is_available
 
     # -------------------------------------------------------------------------- the server's turns
 
     def started(self, start_ms: int) -> list[Output]:
         """The server detected speech."""
         self._speech.started(start_ms)
-        out = self._attachments.tell()
+        out = self._attachments.send()
         turn = self._turns.current
         if turn is not None and self._replies.phase is ReplyPhase.ASKED:
             turn.not_interruptible = turn.is_asked_for
@@ -164,8 +164,8 @@ class SpokenTurns:
         question = self._speech.awaiting_transcript.pop(item_id, None)
         if question is None:
             return []
-        question.is_wordless = is_known and not text.strip()
-        out: list[Output] = [*self._log.heard(question, text)]
+        question.transcript_is_empty = is_known and not text.strip()
+        out: list[Output] = [*self._log.add_transcript(question, text)]
         out += self._turns.transcribed(question, text, is_waiting=question in self._queue)
         self._speech.echo.replied(question)
         out += self.end_echo()
@@ -194,13 +194,13 @@ class SpokenTurns:
         if not (self._speech.echo.is_echo and self._speech.listens and self._speech.is_on):
             return []
         self._speech.echo.forget()
-        return self.lose_microphone(server_errors.echo(), is_heard=False, is_gone=False)
+        return self.lose_microphone(server_errors.echo(), ends_turn=False, is_gone=False)
 
     # ------------------------------------------------------------------------------------- session
 
     def session_ready(self) -> list[Output]:
         """Send the audio captured while there was no session."""
-        out = self._attachments.tell() if self._speech.holds else []
+        out = self._attachments.send() if self._speech.holds else []
         return [*out, *map(self._connection.send, self._speech.opened())]
 
     def session_closed(self) -> list[Output]:

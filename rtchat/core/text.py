@@ -96,9 +96,9 @@ def on_a_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
-def shortened(text: str, most: int) -> str:
-    """The text, shortened to `most` characters with … at the end if it is longer."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def shortened(text: str, max_length: int) -> str:
+    """The text, shortened to `max_length` characters with … at the end if it is longer."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 _BLANK = {"\x7f", "\u2800", *map(chr, range(0xFE00, 0xFE10))}

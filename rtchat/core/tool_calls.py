@@ -20,7 +20,14 @@ from rtchat.core.effects import (
 )
 from rtchat.core.events import Answer
 from rtchat.core.text import on_a_line
-from rtchat.core.values import Approval, ApprovalAnswer, JsonObject, Limits, ToolCall, ToolOutput
+from rtchat.core.values import (
+    Approval,
+    ApprovalAnswer,
+    JsonObject,
+    ToolCall,
+    ToolOutput,
+    TurnLimits,
+)
 
 NO_CALLS: JsonObject = {"tool_choice": "none"}
 """The response option that prevents tool calls."""
@@ -36,8 +43,8 @@ Identity: TypeAlias = tuple[str | None, str]
 
 
 class ToolPolicy:
-    """Which calls may be made. `asks` is whether a user can be asked; `elsewhere` whether all calls
-    are made by another program, as when a recording is replayed."""
+    """Which calls may be made. `can_ask` is whether a user can be asked; `is_external`
+    whether all calls are made by another program, as when a recording is replayed."""
 
     def __init__(
         self,
@@ -45,17 +52,17 @@ class ToolPolicy:
         allowed: Iterable[str] = (),
         *,
         servers: Mapping[str, str] | None = None,
-        asks: bool = False,
-        elsewhere: bool = False,
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        can_ask: bool = False,
+        is_external: bool = False,
+        limits: TurnLimits = TurnLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """`allowed` has names in the form of `--allow-tool`, see `_name`; `servers` has the MCP
         server of each tool that has one."""
         self.tools = frozenset(tools)
         """The local tools."""
         self.servers = servers or {}
-        self.asks = asks
-        self.elsewhere = elsewhere
+        self.can_ask = can_ask
+        self.is_external = is_external
         self.limits = limits
         self._allowed = {_parse_name(name) for name in allowed}
 
@@ -80,7 +87,7 @@ class ToolPolicy:
         owner = f" of the MCP server {origin}" if origin else ""
         return f"{name}{owner}{' (allowed)' if identity in self._allowed else ''}"
 
-    def concern(self, calls: Sequence[Call]) -> bool:
+    def handles(self, calls: Sequence[Call]) -> bool:
         """Whether these calls are answered here. Without local tools, function calls are only
         reported."""
         return any(self.tools or isinstance(call, Approval) for call in calls)
@@ -120,7 +127,7 @@ class ToolCallBatch:
                 done += self._refuse(call, LIMIT_REACHED)
             elif self._policy.allows(call):
                 done += self._allow(call)
-            elif self._policy.asks:
+            elif self._policy.can_ask:
                 asked.append(call)
             else:
                 done.append(notices.call_not_allowed(_name(call)))

@@ -23,21 +23,21 @@ class ToolLoop:
         self._connection = shared.connection
         self._log = shared.log
         self._policy = shared.tool_policy
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._audio = shared.audio
 
     @property
     def is_running(self) -> bool:
         """Whether the turn is waiting for its calls."""
         turn = self._replies.turn
-        return self._connection.is_ready and turn is not None and turn.round is not None
+        return self._connection.is_ready and turn is not None and turn.batch is not None
 
     def start(self, event: ev.ReplyEnded) -> list[Output]:
         """Make the calls of a reply; once all have an answer, another reply is requested."""
         turn = self._replies.turn
         assert turn is not None
-        if not self._policy.concern(turn.reply.calls):
-            self._calls.leave_open(turn.reply.calls)
+        if not self._policy.handles(turn.reply.calls):
+            self._call_outputs.leave_open(turn.reply.calls)
             problem = server_errors.unavailable(call.name for call in turn.reply.calls)
             return [ReplyDone(Status.INCOMPLETE, "tool_calls", problem, event)]
         if not turn.may_call:
@@ -49,31 +49,31 @@ class ToolLoop:
         reply, audio = turn.reply, b"".join(turn.audio)
         model = self._connection.model
         out += self._log.called(turn.question, reply.text, reply.calls, model, audio)
-        self._calls.note(reply.calls)
-        turn.begin_round(self._policy)
+        self._call_outputs.note(reply.calls)
+        turn.begin_calls(self._policy)
         return [*out, *self.update(ToolCallBatch.begin)]
 
     def update(self, change: Callable[[ToolCallBatch], list[fx.Effect]]) -> list[Output]:
         """Change the current calls; once all have answers, send these to the server."""
         turn = self._replies.turn
-        if turn is None or turn.round is None:
+        if turn is None or turn.batch is None:
             return []
-        out: list[Output] = [*change(turn.round)]
+        out: list[Output] = [*change(turn.batch)]
         return [*out, *self.resume()] if self._connection.is_ready else out
 
     def resume(self) -> list[Output]:
         """Continue the turn in a session that is ready: request a reply if no calls are running."""
         turn = self._replies.turn
         assert turn is not None
-        if turn.round is None:
+        if turn.batch is None:
             return self._replies.ask()
-        if not turn.round.is_done:
+        if not turn.batch.is_done:
             return []
-        is_last = turn.round.is_last
+        is_last = turn.batch.is_last
         return [*self._answer(turn), *self._replies.ask(may_call=not is_last)]
 
     def _answer(self, turn: Turn) -> list[Output]:
-        answers = turn.end_round()
+        answers = turn.end_calls()
         out: list[Output] = [*self._log.answered(turn.question, answers, self._connection.model)]
         if self._connection.is_ready:  # otherwise the next session receives them with all items
             out += [self._connection.send(fx.AddItem(answer)) for answer in answers]
@@ -81,4 +81,4 @@ class ToolLoop:
 
     def stop(self, turn: Turn) -> list[Output]:
         """Stop the calls of a turn that is over, if there are any."""
-        return [] if turn.round is None else [*turn.round.stop(), *self._answer(turn)]
+        return [] if turn.batch is None else [*turn.batch.stop(), *self._answer(turn)]

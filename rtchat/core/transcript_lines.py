@@ -47,7 +47,7 @@ class TranscriptLines:
         self._line_is_over = True
         return "\n"
 
-    def turn_page(self) -> str:
+    def end_connection(self) -> str:
         """End the text of this connection, and begin that of the next."""
         shown = self._show(self._current.finish())
         if self._current.text:

@@ -14,9 +14,9 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import Speech, SpeechOptions
+from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
-from rtchat.core.connection import Connection, Phase
+from rtchat.core.connection import ConnectionMachine, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.pending_transcripts import PendingTranscripts
@@ -24,7 +24,7 @@ from rtchat.core.signals import Output, report
 from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Options, Status
 
-LAST_WORDS = 0.5
+LAST_AUDIO_WAIT = 0.5
 """Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
 same Ctrl-C, a little earlier or later."""
 
@@ -48,7 +48,7 @@ class Transcription:
         self._model = model
         self._timeouts = timeouts
         self._time = sg.EventTime()
-        self._connection = Connection(
+        self._connection = ConnectionMachine(
             model,
             SessionOptions(options, Options()),
             self._time,
@@ -59,7 +59,7 @@ class Transcription:
         )
         self._commits = AudioCommits(self._connection, has_turns=has_turns)
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
-        self._speech = Speech(speech, from_file=from_file)
+        self._speech = SpeechInput(speech, from_file=from_file)
         self._is_ending = False
         """Whether the remaining audio was committed, as there is no more."""
         self._is_stopped = False
@@ -87,10 +87,10 @@ class Transcription:
         match event:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
-            case ev.Delta(Channel.HEARD):
+            case ev.Delta(Channel.INPUT_TRANSCRIPT):
                 self._do(*self._pending.extend(event.item_id))
                 self._show_text(self._text.add(event))
-            case ev.ChannelDone(Channel.HEARD, text, item_id=item_id):
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
                 self._transcript_done(item_id, text)
             case ev.TranscriptionFailed(item_id, message):
                 self._do(notices.transcription_failed(message))
@@ -161,7 +161,7 @@ class Transcription:
             self._finish(problem)
             return
         self._is_ending = False
-        self._show_text(self._text.turn_page())
+        self._show_text(self._text.end_connection())
         self._speech.closed()
         self._speech.hold_first(self._pending.clear())
         self._commits.forget()
@@ -176,7 +176,7 @@ class Transcription:
             pass  # all audio is in turns, or the input failed, which was reported
         elif self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
             self._finish(server_errors.refused_settings(error))
-        elif server_errors.is_fatal(error) or error.code == server_errors.DEAF:
+        elif server_errors.is_fatal(error) or error.code == server_errors.NO_AUDIO_SUPPORT:
             self._finish(server_errors.of_error(error))
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
@@ -190,7 +190,7 @@ class Transcription:
                 self._perform(self._connection.retry())
             case ev.Timer.INPUT:
                 self._end_input(None)
-            case ev.Timer.HEARD:
+            case ev.Timer.TRANSCRIPT:
                 item_id, timer_effects = self._pending.skip()
                 self._end_turn(item_id)
                 self._do(*timer_effects)
@@ -235,13 +235,13 @@ class Transcription:
 
     def _stop_input(self) -> None:
         """The user stops the input; the second time, also the wait for the transcripts."""
-        is_late = self._input_ended and self._time.now - self._input_ended_at > LAST_WORDS
+        is_late = self._input_ended and self._time.now - self._input_ended_at > LAST_AUDIO_WAIT
         if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)
             return
         self._is_stopping = True
         if not self._input_ended:
-            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_WORDS))
+            self._do(fx.SetTimer(ev.Timer.INPUT, LAST_AUDIO_WAIT))
 
     def _end_input(self, problem: Problem | None) -> None:
         if self._input_ended:
@@ -278,7 +278,7 @@ class Transcription:
         self._stop(self._exit if problem is None else problem.exit)
 
     def _end_text(self, status: Status, problem: Problem | None) -> None:
-        self._show_text(self._text.turn_page())
+        self._show_text(self._text.end_connection())
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
         text = self._text.all
         over = fx.ReplyOver(status, text, self._model, problem=problem, timing=timing)

@@ -16,11 +16,11 @@ from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
-from rtchat.core.values import ApprovalAnswer, Limits, Status, ToolCall, ToolOutput, Usage
+from rtchat.core.values import ApprovalAnswer, Status, ToolCall, ToolOutput, TurnLimits, Usage
 
 SAVE_EVERY = 0.5
 """Seconds after which an incomplete reply is saved again."""
-WORDS_LATE = 1.0
+TRANSCRIPT_WAIT = 1.0
 """Seconds that the text of a reply waits for the transcript of its question, to be shown after it.
 """
 
@@ -28,7 +28,7 @@ WORDS_LATE = 1.0
 class Turn:
     """One turn; its state is changed by the units of the conversation. Times are in seconds."""
 
-    def __init__(self, question: Question, now: float, limits: Limits) -> None:
+    def __init__(self, question: Question, now: float, limits: TurnLimits) -> None:
         self.question = question
         self._limits = limits
         self._call_bytes = 0
@@ -43,10 +43,10 @@ class Turn:
         """Whether the turn has already waited for a rate limit."""
         self.saving = False
         """Whether the timer for saving the text is running."""
-        self.round: ToolCallBatch | None = None
+        self.batch: ToolCallBatch | None = None
         """The calls being made."""
         self.usage: Usage | None = None
-        self.is_heard = False
+        self.has_audio = False
         """Whether any audio of the reply was played."""
         self.is_silenced = False
         """Whether the rest of its audio is not played."""
@@ -76,7 +76,7 @@ class Turn:
     @property
     def has_begun(self) -> bool:
         """Whether any of the reply has arrived, so that it is not requested again."""
-        return self.is_heard or self.reply.has_begun
+        return self.has_audio or self.reply.has_begun
 
     @property
     def is_shown(self) -> bool:
@@ -91,7 +91,7 @@ class Turn:
             False,
             not_interruptible,
         )
-        self.announced = self.is_heard = self.is_silenced = self.saving = False
+        self.announced = self.has_audio = self.is_silenced = self.saving = False
         self.audio_bytes = 0
 
     def show(self, text: str, now: float, *, waits: bool) -> list[fx.Effect]:
@@ -103,7 +103,7 @@ class Turn:
             self.first = now
             if waits:
                 self._held = []
-                done.append(fx.SetTimer(ev.Timer.HEARD, WORDS_LATE))
+                done.append(fx.SetTimer(ev.Timer.TRANSCRIPT, TRANSCRIPT_WAIT))
         if self._held is None:
             done.append(fx.Show(fx.TextArrived(self._separator + text)))
         else:
@@ -119,7 +119,7 @@ class Turn:
         held, self._held = self._held, None
         if held is None:
             return []
-        return [fx.ClearTimer(ev.Timer.HEARD), fx.Show(fx.TextArrived("".join(held)))]
+        return [fx.ClearTimer(ev.Timer.TRANSCRIPT), fx.Show(fx.TextArrived("".join(held)))]
 
     def play(
         self, event: ev.Delta | ev.ChannelDone, audio: ReplyAudio, *, stores_audio: bool
@@ -141,7 +141,7 @@ class Turn:
             self.reply.exceeded = "parts"
         if play is None:
             return []
-        self.is_heard = True
+        self.has_audio = True
         self.audio_bytes += len(play.audio)
         if self.audio_bytes > self._limits.audio_bytes:
             self.reply.exceeded = "audio"
@@ -154,7 +154,7 @@ class Turn:
         if usage is not None:
             self.usage = usage if self.usage is None else self.usage + usage
 
-    def begin_round(self, tool_policy: ToolPolicy) -> None:
+    def begin_calls(self, tool_policy: ToolPolicy) -> None:
         """Keep the reply's text and begin its calls; another reply follows."""
         self.question.has_reply |= self.has_begun
         if self.reply.text:
@@ -163,8 +163,8 @@ class Turn:
         self._note_calls()
         self._rounds += 1
         self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
-        self.round = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
-        self.reply, self.audio, self.is_heard = self._new_reply(), [], False
+        self.batch = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
+        self.reply, self.audio, self.has_audio = self._new_reply(), [], False
 
     def _new_reply(self) -> Reply:
         left = self._limits.call_bytes - self._call_bytes
@@ -180,10 +180,10 @@ class Turn:
         """Whether the next reply may have calls."""
         return self._rounds < self._limits.rounds
 
-    def end_round(self) -> list[ToolOutput | ApprovalAnswer]:
+    def end_calls(self) -> list[ToolOutput | ApprovalAnswer]:
         """End the current calls and return their answers."""
-        assert self.round is not None
-        answers, self.round = self.round.answers, None
+        assert self.batch is not None
+        answers, self.batch = self.batch.answers, None
         outputs = (answer.output for answer in answers if isinstance(answer, ToolOutput))
         self._call_bytes += sum(map(size, outputs))
         return answers
@@ -191,7 +191,7 @@ class Turn:
     def _note_calls(self) -> None:
         self._calls += [call for call in self.reply.calls if isinstance(call, ToolCall)]
 
-    def over(
+    def result(
         self,
         status: Status,
         reason: str,

@@ -14,7 +14,7 @@ from rtchat.core.errors import Problem
 from rtchat.core.question import Question, add
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, TurnEnded, clear_timers
+from rtchat.core.signals import BudgetSpent, Output, TurnDone, clear_timers
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
 from rtchat.core.values import Status
@@ -31,7 +31,7 @@ class Turns:
         self._options = shared.options
         self._time = shared.time
         self._policy = shared.tool_policy
-        self._calls = shared.calls
+        self._call_outputs = shared.call_outputs
         self._usage = shared.usage
         self._speech = shared.speech
         self._audio = shared.audio
@@ -62,12 +62,12 @@ class Turns:
     def ask(self, question: Question) -> list[Output]:
         """Ask the next question."""
         begun = self._begin(question)
-        commands = question.telling(listens=self._speech.listens)
+        commands = question.to_commands(listens=self._speech.listens)
         return [*begun, *map(self._connection.send, commands), *self._replies.ask()]
 
     def begin_again(self, question: Question) -> list[Output]:
         """Ask the last question, which the session already has, again."""
-        closed = self._calls.close()
+        closed = self._call_outputs.close()
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         asked = fx.QuestionAsked(question.text, self._connection.model, question.is_spoken)
         return [*closed, fx.Show(asked)]
@@ -75,12 +75,12 @@ class Turns:
     def _begin(self, question: Question) -> list[Output]:
         out = self._replies.silence(by_speech=question.is_spoken)
         self._speech.echo.asked(question, transcribes=self._speech.options.transcribes)
-        out += self._calls.close()
+        out += self._call_outputs.close()
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         model, instructions = self._connection.model, self._options.session.instructions
         out += self._log.asked(question, model, instructions)
         out.append(fx.Show(fx.QuestionAsked(question.text, model, question.is_spoken)))
-        return [*out, *show_words(question)]
+        return [*out, *show_transcript(question)]
 
     def begin_spoken(self, question: Question) -> list[Output]:
         """The server ended a spoken turn, and replies to it."""
@@ -90,14 +90,14 @@ class Turns:
         self._replies.overtaken()
         out += self._begin(question)
         spent = self._usage.over_budget()
-        is_ours = self._connection.is_spoiled or not self._speech.options.replies
+        is_ours = self._connection.needs_new_session or not self._speech.options.replies
         if is_ours and spent is None:
             return [*out, *self._replies.ask()]
         out.append(self._replies.expect())
         if spent is None:
             return out
         out += self._stop(Status.FAILED, problem=spent, asks_next=False)
-        return [*out, BudgetSpent(spent, is_heard=True)]
+        return [*out, BudgetSpent(spent, ends_turn=True)]
 
     def begin_unrequested(self, question: Question, response_id: str) -> list[Output]:
         """The server replies to an event that the user sent by /raw."""
@@ -134,7 +134,7 @@ class Turns:
         out += self._audio.finish()
         if status is Status.COMPLETED:
             self._usage.replies += 1
-        over = turn.over(
+        over = turn.result(
             status,
             reason,
             problem,
@@ -145,7 +145,7 @@ class Turns:
             bill=self._usage.bill(turn.usage, self._connection.model),
         )
         out += self.close(turn.question, over, turn.reply.text, b"".join(turn.audio))
-        return [*out, TurnEnded(problem, asks_next)]
+        return [*out, TurnDone(problem, asks_next)]
 
     def close(
         self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
@@ -153,7 +153,7 @@ class Turns:
         """Save and show how a question ended; `last` is the text of its last reply."""
         late = [fx.Show(transcript) for transcript in self._late_transcripts]
         self._late_transcripts.clear()
-        return [*self._log.over(question, over, last, audio), fx.Show(over), *late]
+        return [*self._log.end_turn(question, over, last, audio), fx.Show(over), *late]
 
     def _stop(
         self, status: Status, reason: str = "", problem: Problem | None = None, *, asks_next: bool
@@ -224,10 +224,10 @@ class Turns:
         it is sent so that the server transcribes it."""
         question = None if self.current is None else self.current.question
         out: list[Output] = []
-        for item in self._log.told():
+        for item in self._log.replay_items():
             commands: Iterable[fx.Command] = add(item)
             if question is not None and item is question.item:
-                commands = question.telling(listens=self._speech.listens)
+                commands = question.to_commands(listens=self._speech.listens)
             out += map(self._connection.send, commands)
         return out
 
@@ -235,7 +235,7 @@ class Turns:
         """The session is closed; the next one does not have the question."""
         if self.current is not None:
             self.current.question.forget_session()
-        self._calls.reset()
+        self._call_outputs.reset()
         self._replies.session_closed()
 
     @property
@@ -257,13 +257,13 @@ class Turns:
         turn = self.current
         if turn is None:
             return []
-        if turn.round is not None:
+        if turn.batch is not None:
             return self.end(Status.FAILED, "", problem, asks_next=False)
         self._replies.turn = None
         over = fx.ReplyOver(Status.FAILED, "", self._connection.model, problem=problem)
         return self.close(turn.question, over)
 
 
-def show_words(question: Question) -> list[Output]:
+def show_transcript(question: Question) -> list[Output]:
     """Show the transcript of a spoken question, if it is known already."""
-    return [fx.Show(fx.UserTranscript(question.words))] if question.words.strip() else []
+    return [fx.Show(fx.UserTranscript(question.transcript))] if question.transcript.strip() else []

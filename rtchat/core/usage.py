@@ -12,7 +12,7 @@ from rtchat.core.events import RateLimit
 from rtchat.core.pricing import Budget, cost
 from rtchat.core.values import Usage
 
-ENDED = 100
+MAX_ENDED = 100
 """How many responses are remembered in case the server reports their end twice."""
 
 
@@ -26,7 +26,7 @@ class UsageMeter:
         self._spent: float | None = None
         self._limits: tuple[RateLimit, ...] = ()
         self._limits_updated = 0.0
-        self._ended: deque[str] = deque(maxlen=ENDED)
+        self._ended: deque[str] = deque(maxlen=MAX_ENDED)
         """The ids of the last responses whose usage was added."""
 
     def began(self, response_id: str) -> None:
@@ -55,14 +55,14 @@ class UsageMeter:
 
     def over_budget(self) -> Problem | None:
         """The problem if the budget is spent, else None."""
-        most = self._budget.most
-        if most is None or self._spent is None or self._spent < most:
+        max_cost = self._budget.max_cost
+        if max_cost is None or self._spent is None or self._spent < max_cost:
             return None
-        return server_errors.spent(self._spent, most)
+        return server_errors.spent(self._spent, max_cost)
 
     def price_unknown(self, model: str) -> bool:
         """Whether there is a budget, but no known price for this model."""
-        return self._budget.most is not None and self._budget.rate(model) is None
+        return self._budget.max_cost is not None and self._budget.rate(model) is None
 
     def limit(self, limits: tuple[RateLimit, ...], now: float) -> None:
         """The server reported its rate limits."""

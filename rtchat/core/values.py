@@ -117,7 +117,7 @@ class Channel(StrEnum):
     """Base64 PCM16."""
     ARGUMENTS = "arguments"
     """The JSON arguments of a function call."""
-    HEARD = "heard"
+    INPUT_TRANSCRIPT = "input_transcript"
     """The transcript of the user's speech."""
 
 
@@ -277,7 +277,7 @@ class Usage:
 
 
 @value
-class Limits:
+class TurnLimits:
     """The limits for a model or a server that does not stop by itself."""
 
     rounds: int = 10

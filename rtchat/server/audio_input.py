@@ -219,7 +219,7 @@ class AudioInput:
         is_reported = self._reports_transcripts and self._is_in_conversation(awaiting.message)
         if not (piece and is_reported):
             return []
-        return [ev.Delta(Channel.HEARD, piece, "", item_id, 0, awaiting.index)]
+        return [ev.Delta(Channel.INPUT_TRANSCRIPT, piece, "", item_id, 0, awaiting.index)]
 
     def end_transcript(self, item_id: str, failure: str) -> tuple[Item, list[ServerMessage]]:
         """End an item's transcript, or fail it if `failure` is not empty. Returns the item with its

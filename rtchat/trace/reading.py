@@ -17,7 +17,7 @@ from rtchat.core.setup import SessionSetup
 from rtchat.core.values import JsonObject, value
 from rtchat.system.blocking import BlockingFile
 from rtchat.trace.media import with_silence
-from rtchat.trace.recording import FORMAT, LONGEST_LINE
+from rtchat.trace.recording import FORMAT, MAX_LINE
 from rtchat.trace.value_codec import decode_value
 
 
@@ -102,10 +102,10 @@ def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
 def _lines(
     file: BinaryIO, name: str, warn: Callable[[str], None]
 ) -> Iterator[tuple[int, JsonObject]]:
-    lines = iter(partial(file.readline, LONGEST_LINE + 1), b"")
+    lines = iter(partial(file.readline, MAX_LINE + 1), b"")
     for number, line in enumerate(lines, start=1):
-        if len(line) > LONGEST_LINE:
-            raise _invalid_line(name, number, f"is longer than {LONGEST_LINE >> 20} MB")
+        if len(line) > MAX_LINE:
+            raise _invalid_line(name, number, f"is longer than {MAX_LINE >> 20} MB")
         if not line.strip():
             continue
         try:
@@ -151,7 +151,7 @@ def _parse_line(number: int, line: JsonObject, name: str, before: Sequence[Recor
 
 def _are_lengths(left_out: Any) -> bool:
     return isinstance(left_out, dict) and all(
-        type(length) is int and 0 <= length <= LONGEST_LINE for length in left_out.values()
+        type(length) is int and 0 <= length <= MAX_LINE for length in left_out.values()
     )
 
 

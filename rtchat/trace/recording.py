@@ -36,7 +36,7 @@ from rtchat.wire import without_keys
 
 FORMAT = 2
 """Format 1 had no "setup", "local" and "end", but "lost" with the reason of a lost connection."""
-LONGEST_LINE = 64 * 1024 * 1024
+MAX_LINE = 64 * 1024 * 1024
 """Maximum bytes of a line. A longer one is written without its audio and images."""
 _MAX_WAITING = 32 * 1024 * 1024
 """Maximum bytes waiting for a slow disk or the reader of a pipe."""
@@ -94,7 +94,7 @@ class Trace:
             return
         encoded = data if isinstance(data, dict) else encode_value(data)
         assert isinstance(encoded, dict)
-        is_written = self._complete and self._write(line | {"data": encoded}, LONGEST_LINE)
+        is_written = self._complete and self._write(line | {"data": encoded}, MAX_LINE)
         if not is_written:
             shortened, left_out = without_media(encoded)
             line["data"] = shortened

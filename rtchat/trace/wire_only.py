@@ -120,7 +120,9 @@ class WireReplay:
                 kind = self._recorded_commands.get(event_id)
                 own_id = "" if kind is None else self._last_ids.get(kind, "")
                 event = replace(event, event_id=own_id)
-            case ev.ChannelDone(Channel.HEARD, text) if text.strip() and not self._transcribes:
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text) if (
+                text.strip() and not self._transcribes
+            ):
                 if self._is_reply_due:
                     self._late_transcripts.append(fx.UserTranscript(text))
                 else:
@@ -218,7 +220,7 @@ def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
         options = replace(options, other={"type": "transcription", **options.other})
         has_turns, *_ = turn_ends(options.other)
         return Transcription(model, options, has_turns=has_turns), model
-    return Conversation(model, options, tool_policy=ToolPolicy(elsewhere=True)), model
+    return Conversation(model, options, tool_policy=ToolPolicy(is_external=True)), model
 
 
 def _first_created(events: Sequence[Recorded]) -> ev.SessionCreated | None:

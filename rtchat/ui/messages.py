@@ -68,7 +68,7 @@ def microphone(update: MicrophoneStatus) -> str:
 
 def stop_keys(microphone: MicrophoneStatus | None) -> str:
     """What stops a reply."""
-    if microphone is None or not microphone.is_there:
+    if microphone is None or not microphone.is_available:
         return "Ctrl-C stops"
     if microphone.push_to_talk:
         return "Ctrl-T or Ctrl-C stops"

@@ -66,7 +66,7 @@ class Meter:
         """The parts of the line. Where there is no room, the last ones are dropped first."""
         bars = " " + "".join(_BARS[height] for height in self._heights)
         match microphone.is_on, microphone.push_to_talk:
-            case _ if not microphone.is_there:
+            case _ if not microphone.is_available:
                 parts = ["○ no microphone"]
             case True, True:
                 parts = ["● recording", bars, " · Ctrl-T sends", " · Esc discards"]

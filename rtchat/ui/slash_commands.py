@@ -152,17 +152,17 @@ def _set(argument: str) -> ev.LocalEvent:
     if found is None:
         return ev.OptionsAsked()
     key, text = found.groups()
-    of, name = options.split(key)
+    scope, name = options.split(key)
     if not text:
-        return ev.OptionSet(of, name)
-    if of == "session" and name in options.IN_A_CONVERSATION:
+        return ev.OptionSet(scope, name)
+    if scope == "session" and name in options.IN_A_CONVERSATION:
         hint = f"use {options.IN_A_CONVERSATION[name]}"
         return _error(f"the option {key} cannot be set with /set", hint)
     try:
-        change = options.change(of, name, options.read_value(text))
+        change = options.change(scope, name, options.read_value(text))
     except options.OptionError as error:
         return ev.local_error(error.problem)
-    return ev.OptionSet(of, name, change)
+    return ev.OptionSet(scope, name, change)
 
 
 def _raw(text: str) -> ev.LocalEvent:

@@ -337,8 +337,10 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     ),
     "conversation.item.deleted": lambda fields: ev.ItemDeleted(fields.text("item_id")),
     "conversation.item.truncated": _truncated,
-    f"{_INPUT_TRANSCRIPTION}.delta": partial(_delta, Channel.HEARD),
-    f"{_INPUT_TRANSCRIPTION}.completed": partial(_channel_done, Channel.HEARD, "transcript"),
+    f"{_INPUT_TRANSCRIPTION}.delta": partial(_delta, Channel.INPUT_TRANSCRIPT),
+    f"{_INPUT_TRANSCRIPTION}.completed": partial(
+        _channel_done, Channel.INPUT_TRANSCRIPT, "transcript"
+    ),
     f"{_INPUT_TRANSCRIPTION}.failed": _transcription_failed,
     "input_audio_buffer.committed": _committed,
     "input_audio_buffer.cleared": lambda fields: ev.AudioCleared(),

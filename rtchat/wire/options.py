@@ -17,7 +17,7 @@ from rtchat.wire.fields import read_json
 from rtchat.wire.schema import RESPONSE, SESSION
 from rtchat.wire.validators import FieldError, number
 
-Of: TypeAlias = Literal["session", "response"]
+OptionScope: TypeAlias = Literal["session", "response"]
 
 _SHARED_OPTIONS = {
     "output_modalities": '["text"] or ["audio"]: whether replies are text or speech',
@@ -82,7 +82,7 @@ RESPONSE_OPTIONS: Mapping[str, str] = {
     "input": "a list of items to use instead of the conversation",
     "metadata": "up to 16 text values; response.metadata.NAME sets one",
 }
-_OPTIONS: Mapping[Of, Mapping[str, str]] = {
+_OPTIONS: Mapping[OptionScope, Mapping[str, str]] = {
     "session": SESSION_OPTIONS,
     "response": RESPONSE_OPTIONS,
 }
@@ -103,7 +103,7 @@ class OptionError(UsageError):
     """An option is unknown, or its value is invalid."""
 
 
-def split(key: str) -> tuple[Of, str]:
+def split(key: str) -> tuple[OptionScope, str]:
     """Whether an option belongs to the session or the response, and its name there.
 
     `response.metadata` is the option `metadata` of a response.
@@ -120,7 +120,7 @@ def read_value(text: str) -> object:
         return text
 
 
-def change(of: Of, key: str, value: object) -> dict[str, object]:
+def change(scope: OptionScope, key: str, value: object) -> dict[str, object]:
     """One option as nested fields.
 
     Raises:
@@ -129,7 +129,7 @@ def change(of: Of, key: str, value: object) -> dict[str, object]:
     if not all(key.split(".")):
         raise OptionError(f"invalid option name {key!r}")
     out = completed(nested(key, value))
-    check(of, out, only=key)
+    check(scope, out, only=key)
     return out
 
 
@@ -143,7 +143,7 @@ def completed(fields: JsonObject) -> dict[str, object]:
     return out
 
 
-def check(of: Of, fields: JsonObject, *, only: str = "") -> None:
+def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
     """Check that a GA server would accept these options.
 
     `only` is the name of the option if there is just one; missing fields are then allowed, as later
@@ -156,7 +156,7 @@ def check(of: Of, fields: JsonObject, *, only: str = "") -> None:
     try:
         if "temperature" in fields:
             _temperature(fields["temperature"], "temperature")
-        if of == "session":
+        if scope == "session":
             SESSION({"type": "realtime"} | rest, "")
         else:
             RESPONSE(rest, "response")
@@ -164,16 +164,16 @@ def check(of: Of, fields: JsonObject, *, only: str = "") -> None:
         if error.code == "missing_required_parameter" and only:
             return
         if error.code == "unknown_parameter":
-            raise _unknown_option(of, only or error.param) from None
+            raise _unknown_option(scope, only or error.param) from None
         why = str(error).removesuffix(".")
         message = f"invalid option {error.param} ({why[:1].lower()}{why[1:]})"
         raise OptionError(message) from None
 
 
-def _unknown_option(of: Of, key: str) -> OptionError:
+def _unknown_option(scope: OptionScope, key: str) -> OptionError:
     key = key.removeprefix("response.")
-    prefix = "response." if of == "response" else ""
-    near = [f"{prefix}{name}" for name in get_close_matches(key, _OPTIONS[of], n=1)]
+    prefix = "response." if scope == "response" else ""
+    near = [f"{prefix}{name}" for name in get_close_matches(key, _OPTIONS[scope], n=1)]
     hint = f"did you mean {near[0]}?" if near else "run `rtchat config options` to list all options"
     return OptionError(f"unknown option {prefix}{key}", hint=f"{hint} (/raw sends any event)")
 

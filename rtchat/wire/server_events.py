@@ -153,12 +153,12 @@ _STREAMS = {
     Channel.TRANSCRIPT: ("response.output_audio_transcript", "transcript"),
     Channel.AUDIO: ("response.output_audio", ""),
     Channel.ARGUMENTS: ("response.function_call_arguments", ""),
-    Channel.HEARD: ("conversation.item.input_audio_transcription", "transcript"),
+    Channel.INPUT_TRANSCRIPT: ("conversation.item.input_audio_transcription", "transcript"),
 }
 """The stem of a channel's event names, and the field of the complete text in its last event."""
 _MISSING = {
     Channel.ARGUMENTS: ("content_index",),
-    Channel.HEARD: ("response_id", "output_index"),
+    Channel.INPUT_TRANSCRIPT: ("response_id", "output_index"),
 }
 
 
@@ -170,7 +170,7 @@ def _channel(event: ev.Delta | ev.ChannelDone) -> dict[str, object] | None:
         return {"type": f"{stem}.delta", **place, "delta": event.text}
     if event.channel is Channel.ARGUMENTS:  # `ToolCalled` is its last event
         return None
-    if event.channel is Channel.HEARD:
+    if event.channel is Channel.INPUT_TRANSCRIPT:
         return {"type": f"{stem}.completed", **place, whole: event.text}
     return {"type": f"{stem}.done", **place} | ({whole: event.text} if whole else {})
 
