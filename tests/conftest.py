@@ -40,10 +40,12 @@ _FULL = {"data_home", "time_server", "everything", "sound"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to the full suite whatever needs such a fixture."""
+    """Leave to the full suite whatever needs such a fixture, and start with what is only in that:
+    it takes longest, and all processors are busy until the end."""
     for item in items:
         if isinstance(item, pytest.Function) and _FULL & {*item.fixturenames}:
             item.add_marker(pytest.mark.full)
+    items.sort(key=lambda item: item.get_closest_marker("full") is None)
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -30,7 +31,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "TYPER_", "COVERAGE", "WEBSOCKETS_")
+AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TYPER_", "COVERAGE", "WEBSOCKETS_")
 """What variables begin with that matter while Python starts or imports the program."""
 STARTED_WITH = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | {
     name: text for name, text in os.environ.items() if name.startswith("COVERAGE")
@@ -208,6 +209,7 @@ def _become(request: tuple[list[str], str, dict[str, str], bool], streams: list[
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
+    time.tzset()
     sys.path[0] = folder
     sys.argv = ["rtchat", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)

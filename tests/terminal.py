@@ -12,6 +12,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -128,6 +129,16 @@ class Terminal:
         """Close the window. Returns the exit code of the program."""
         os.close(self._terminal)
         return self.process.wait(PATIENCE)
+
+    def ends_by_ctrl_c(self) -> int:
+        """Press Ctrl-C at a question of a command. Returns the exit code of the program."""
+        until = monotonic() + PATIENCE
+        # Python misses a signal in the very moment before it waits for a line: press it again then.
+        while self.process.poll() is None and monotonic() < until:
+            self.types("\x03")
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+        return self.ends()
 
     def ends(self) -> int:
         """Wait for the program to exit. Returns its exit code."""

@@ -197,6 +197,21 @@ def _wire_names(name: str) -> list[str]:
     return [text for text in strings if _WIRE_NAME.search(text) and text not in said]
 
 
+def test_the_messages_of_the_core_stand_in_one_place() -> None:
+    for name in _NAMES:
+        if _folder(name) == "core" and name != "core.notices":
+            assert list(_worded_notices(_tree(name))) == [], name
+
+
+def _worded_notices(tree: ast.AST) -> Iterator[int]:
+    """The lines in which a notice is made from a text that stands there."""
+    calls = (node for node in _nodes(tree) if isinstance(node, ast.Call))
+    for call in calls:
+        texts = [each for each in call.args[1:] if isinstance(each, ast.Constant | ast.JoinedStr)]
+        if texts and ast.unparse(call.func) in ("notice", "fx.Notice"):
+            yield call.lineno
+
+
 def test_sockets_are_used_in_two_places() -> None:
     for name in _NAMES:
         if name not in ("client.transport", "client.failures") and _folder(name) != "server":

@@ -473,7 +473,7 @@ def test_leaving_during_a_reply_cancels_it() -> None:
 
 def test_an_error_event_is_shown_and_the_reply_continues() -> None:
     play = replying()
-    play >> ServerProblem("Odd.", code="odd") << Show(Notice("error", "the server reports: Odd."))
+    play >> ServerProblem("Odd.", code="odd") << notices.server_reports("Odd.")
     play >> delta("lo") << Show(TextArrived("lo"))
 
 
@@ -507,7 +507,7 @@ def test_refused_later_settings_leave_the_old_ones() -> None:
         play
         >> SystemSet("Sing.")
         << [
-            Show(Notice("info", "instructions set")),
+            notices.INSTRUCTIONS_SET,
             Send("rtchat_2", Configure(Options("Sing.", "text"))),
         ]
     )
@@ -520,7 +520,7 @@ def test_refused_later_settings_leave_the_old_ones() -> None:
         play
         >> SystemSet("Hum.")
         << [
-            Show(Notice("info", "instructions set")),
+            notices.INSTRUCTIONS_SET,
             Send("rtchat_3", Configure(Options("Hum.", "text"))),
         ]
     )
@@ -883,7 +883,7 @@ def test_another_model_gets_a_new_session_with_the_same_items() -> None:
         play
         >> ModelSet("m2")
         << [
-            Show(Notice("info", "model m2")),
+            notices.model_set("m2"),
             *QUIET,
             Show(Connecting("m2")),
             Connect("m2"),
@@ -903,7 +903,7 @@ def test_another_model_gets_a_new_session_with_the_same_items() -> None:
 
 def test_a_new_conversation_has_no_items() -> None:
     play = asked().skip(ReplyStarted("r1"), delta("Yes."), done())
-    play >> NewConversationAsked() << [Show(Notice("info", "a new conversation")), *connecting()]
+    play >> NewConversationAsked() << [notices.CONVERSATION_STARTED, *connecting()]
     (
         play.skip(ConnectionOpened(), CREATED)
         >> UPDATED
@@ -924,7 +924,7 @@ def test_instructions_set_before_settings_are_confirmed_wait_for_both_confirmati
         play
         >> SystemSet("Sing.")
         << [
-            Show(Notice("info", "instructions set")),
+            notices.INSTRUCTIONS_SET,
             Send("rtchat_2", Configure(Options("Sing.", "text"))),
         ]
     )
@@ -965,17 +965,13 @@ def test_response_ids_are_optional() -> None:
 
 def test_late_events_are_ignored() -> None:
     play = replying()
-    (
-        play
-        >> ServerProblem("No.", event_id="rtchat_3")
-        << Show(Notice("error", "the server reports: No."))
-    )
+    (play >> ServerProblem("No.", event_id="rtchat_3") << notices.server_reports("No."))
     play >> TimerFired(Timer.RETRY) >> TimerFired(Timer.LIMIT) >> CancelPressed()
     play.skip() >> done("r0") >> done("r1") << ClearTimer(Timer.STALL)
     (
         play
         >> ServerProblem("None.", code="response_cancel_not_active", event_id="rtchat_4")
-        << Show(Notice("error", "the server reports: None."))
+        << notices.server_reports("None.")
     )
 
 
@@ -987,7 +983,7 @@ def test_a_response_that_has_begun_continues_after_an_error_for_it() -> None:
 
 def test_copy_copies_the_last_reply_even_after_a_lost_connection() -> None:
     play = ready()
-    play >> CopyAsked(0) << Show(Notice("error", "there is no reply to copy yet"))
+    play >> CopyAsked(0) << notices.NOTHING_TO_COPY
     play.skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), done(), LOST)
     play >> CopyAsked(2) << Show(Copy("Yes.", 2))
 

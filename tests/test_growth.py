@@ -13,9 +13,9 @@ from types import FunctionType, MethodType, ModuleType
 
 import pytest
 
+from rtchat.core import notices
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import Notice, Show
 from rtchat.core.events import (
     AudioCaptured,
     AudioCleared,
@@ -179,7 +179,7 @@ def test_an_error_for_an_old_command_is_only_shown() -> None:
     for _ in range(1001):
         made.handle(SystemSet("Be brief."))
     shown = made.handle(ServerProblem("No.", event_id="rtchat_2"))
-    assert shown == [Show(Notice("error", "the server reports: No."))]
+    assert shown == [notices.server_reports("No.")]
 
 
 def test_the_number_of_problems_reported_per_event_is_limited() -> None:

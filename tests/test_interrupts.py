@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
-from tests.program import PATIENCE, Program, background
+from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
 SCRIPT: dict[str, object] = {
@@ -162,14 +159,7 @@ def at_approval(program: Program) -> Terminal:
 def test_ctrl_c_leaves_a_command_that_asks(
     program: Program, at: Callable[[Program], Terminal]
 ) -> None:
-    terminal = at(program)
-    until = monotonic() + PATIENCE
-    # Python misses a signal in the very moment before it waits for a line: press it again then.
-    while terminal.process.poll() is None and monotonic() < until:
-        terminal.types("\x03")
-        with suppress(subprocess.TimeoutExpired):
-            terminal.process.wait(1)
-    assert terminal.ends() == 130
+    assert at(program).ends_by_ctrl_c() == 130
 
 
 @pytest.mark.parametrize("at", [at_prompt, at_approval])

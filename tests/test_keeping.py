@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -14,7 +15,6 @@ from rtchat.core.effects import (
     CreateResponse,
     Effect,
     LoadConversation,
-    Notice,
     QuestionAsked,
     Ready,
     Record,
@@ -259,7 +259,7 @@ def test_resume_continues_another_conversation() -> None:
         play
         >> ConversationLoaded(PAST)
         << [
-            Show(Notice("info", "conversation 7: A talk")),
+            notices.conversation_resumed(7, "A talk"),
             *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
@@ -281,7 +281,7 @@ def test_a_new_conversation_is_recorded_separately() -> None:
         >> NewConversationAsked()
         << [
             StartRecord(),
-            Show(Notice("info", "a new conversation")),
+            notices.CONVERSATION_STARTED,
             *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),
@@ -368,7 +368,7 @@ def test_retry_asks_the_last_question_of_a_saved_conversation() -> None:
 
 
 def test_retry_without_a_question_is_an_error() -> None:
-    nothing = Show(Notice("error", "there is no question to ask again"))
+    nothing = notices.NOTHING_TO_REPEAT
     ready() >> RetryAsked() << nothing
     ready().skip(UserSaid("hi")) >> RetryAsked() << nothing
 

@@ -17,6 +17,7 @@ import pytest
 from rtchat.config.keys import KeyStore, last_four, run_key_command
 from rtchat.core.errors import UsageError
 from tests.program import PATIENCE, Program, Ran
+from tests.terminal import Terminal
 
 KEY = "sk-0123456789abcdef"
 
@@ -142,7 +143,9 @@ def test_a_prompt_does_not_show_the_key(program: Program) -> None:
 def test_a_prompt_may_be_left(program: Program, typed: str) -> None:
     code, seen = prompted(program, typed)
     assert (code, seen.splitlines()[-2]) == (2, NO_KEY)
-    assert prompted(program, "\x03")[0] == 130
+    terminal = Terminal(program, ["set", "work"], {}, verb="keys")
+    terminal.shows("not shown")
+    assert terminal.ends_by_ctrl_c() == 130
     assert not file_of(program).exists()
 
 

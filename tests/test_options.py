@@ -583,12 +583,12 @@ def test_an_option_is_sent_at_once_and_merged() -> None:
     play = _ready()
     configured = Send("rtchat_2", Configure(_with(**_VOICE)))
     play >> OptionSet("session", "audio.output.voice", _VOICE)
-    play << [_info("audio.output.voice set"), configured]
+    play << [notices.option_set("audio.output.voice"), configured]
     play >> SessionUpdated("s", "m")
     speed = {"audio": {"output": {"speed": 1.1}}}
     play >> OptionSet("session", "audio.output.speed", speed)
     both = _with(audio={"output": {"voice": "ash", "speed": 1.1}})
-    play << [_info("audio.output.speed set"), Send("rtchat_3", Configure(both))]
+    play << [notices.option_set("audio.output.speed"), Send("rtchat_3", Configure(both))]
     play >> OptionsAsked()
     play << _info('tracing="auto"\naudio.output.voice="ash"\naudio.output.speed=1.1')
 
@@ -628,7 +628,7 @@ def test_what_is_taken_back_takes_a_new_session_once_nobody_waits() -> None:
 def test_an_option_of_replies_is_in_the_next_one() -> None:
     play = _ready(Options(other={"conversation": "auto"}))
     change = {"metadata": {"a": "b"}}
-    play >> OptionSet("response", "metadata.a", change) << _info("response.metadata.a set")
+    play >> OptionSet("response", "metadata.a", change) << notices.option_set("response.metadata.a")
     play >> OptionsAsked()
     play << _info('tracing="auto"\nresponse.conversation="auto"\nresponse.metadata.a="b"')
     asked = Options(None, "text", None, {"conversation": "auto", **change})
@@ -656,7 +656,7 @@ def test_without_a_session_it_waits_for_the_next() -> None:
     play = Playbook(Conversation("m", Options(None, "text")))
     play.skip(Started())
     play >> OptionsAsked() << _info(notices.NO_OPTIONS)
-    play >> OptionSet("session", "tracing", {"tracing": "auto"}) << _info("tracing set")
+    play >> OptionSet("session", "tracing", {"tracing": "auto"}) << notices.option_set("tracing")
     play >> RawSaid({"type": "x"}) << notices.NO_SESSION
     play >> ConnectionOpened() << SetTimer(Timer.START, 10)
     play >> SessionCreated("s", "m") << Send("rtchat_1", Configure(_OPTIONS))
@@ -666,7 +666,7 @@ def test_in_mid_reply_the_session_is_told_too() -> None:
     play = _ready().skip(UserSaid("hi"), ReplyStarted("r"))
     play >> SystemSet("Be brief.")
     told = Options("Be brief.", "text", None, {"tracing": "auto"})
-    play << [_info("instructions set"), Send("rtchat_4", Configure(told))]
+    play << [notices.INSTRUCTIONS_SET, Send("rtchat_4", Configure(told))]
 
 
 def test_options_outlive_a_new_conversation() -> None:
@@ -678,9 +678,9 @@ def test_any_event_is_sent_as_it_is() -> None:
     fields = {"type": "input_audio_buffer.clear"}
     play = _ready()
     play >> RawSaid(fields)
-    play << [Send("rtchat_2", Raw(fields)), _info("sent input_audio_buffer.clear")]
+    play << [Send("rtchat_2", Raw(fields)), notices.raw_sent("input_audio_buffer.clear")]
     refusal = ServerProblem("No such event.", event_id="rtchat_2")
-    play >> refusal << _error("the server refused input_audio_buffer.clear: No such event.")
+    play >> refusal << notices.raw_refused("input_audio_buffer.clear", "No such event.")
 
 
 @pytest.mark.parametrize("dialect", Dialect)

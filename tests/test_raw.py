@@ -108,7 +108,7 @@ def info(text: str) -> Notice:
 
 def test_a_requested_response_is_recorded_as_a_turn_without_a_question() -> None:
     play = ready(COSTS, stores_audio=True) >> ASK
-    play << [Show(info("sent response.create")), Show(QuestionAsked("", "m"))]
+    play << [notices.raw_sent("response.create"), Show(QuestionAsked("", "m"))]
     play << [Send("rtchat_2", Raw(FIELDS)), STALL]
     play.skip(ReplyStarted("r1"), Delta(Channel.TEXT, "Raw.", "r1", "i"))
     effects = play.conversation.handle(ReplyEnded("r1", Status.COMPLETED, usage=USAGE))
@@ -251,13 +251,13 @@ def test_settings_of_the_program_do_not_count_as_confirmation() -> None:
     raw = RawSaid({"type": "session.update"}, answer=SessionUpdated)
     play = ready().skip(SystemSet("Be brief."), raw)
     play >> SessionUpdated("s", "m")
-    play >> SessionUpdated("s", "m") << Show(info("done: session.update"))
+    play >> SessionUpdated("s", "m") << notices.raw_done("session.update", "", "")
 
 
 def test_an_error_names_its_event() -> None:
     raw = RawSaid({"type": "session.update", "event_id": "mine"}, answer=SessionUpdated)
     play = ready().skip(raw) >> ServerProblem("No.", event_id="mine")
-    play << Show(Notice("error", "the server refused session.update: No."))
+    play << notices.raw_refused("session.update", "No.")
     play >> SessionUpdated("s", "m")
 
 

@@ -16,6 +16,7 @@ import pytest
 from rtchat.client.history import History
 from rtchat.client.session import Session
 from rtchat.client.view_queue import LONGEST_SHOW, SLICE
+from rtchat.core import notices as core_notices
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
@@ -159,7 +160,7 @@ def test_a_key_quoted_by_the_server_is_removed() -> None:
     session = make(server, view, taps=(lambda way, data, _: seen.append((way, data)),))
     asyncio.run(session.run(asking("hi")))
     assert "sk-secret" not in repr(view.updates) + repr(seen)
-    assert notices(view)[0] == Notice("error", "the server reports: bad [key]")
+    assert notices(view)[0] == core_notices.server_reports("bad [key]").update
 
 
 def test_taps_see_both_directions() -> None:
@@ -484,7 +485,7 @@ def test_resume_sends_the_saved_items() -> None:
         post(InputEnded())
 
     assert run_fast(lambda: session.run(source)) is ExitCode.OK
-    assert notices(view) == [Notice("info", "conversation 9: A talk")]
+    assert notices(view) == [core_notices.conversation_resumed(9, "A talk").update]
     items = [event["item"] for event in server.links[1].sent[1:]]
     assert [item["content"][0]["text"] for item in items] == ["one", "Two."]  # type: ignore[index] # sent as JSON
 

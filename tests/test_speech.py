@@ -361,7 +361,7 @@ def test_a_line_entered_during_speech_is_answered_first() -> None:
     play.skip(ReplyStarted("r1"), text_delta("Hel"), SpeechStopped("u1", 900))
     assert after(play, AudioCommitted("u1")) == []
     busy = ServerProblem("Busy.", code="conversation_already_has_active_response")
-    assert shown(after(play, busy)) == [Notice("detail", "the server reports: Busy.")]
+    assert shown(after(play, busy)) == [notices.server_reports("Busy.", "detail").update]
     assert after(play, text_delta("lo.")) == [Show(TextArrived("lo."))]
     play.skip(transcript("When?"))
     effects = after(play, ReplyEnded("r1", Status.COMPLETED))
@@ -506,7 +506,7 @@ def test_no_truncation_is_sent_for_an_item_of_a_lost_session() -> None:
 def test_a_refused_truncation_is_a_detail() -> None:
     play = speaking().skip(SpeechStarted("u2", 3000), PlaybackCut("a1", 0, 240))
     error = ServerProblem("No such item.", event_id="rtchat_3")
-    assert shown(after(play, error)) == [Notice("detail", "the server reports: No such item.")]
+    assert shown(after(play, error)) == [notices.server_reports("No such item.", "detail").update]
 
 
 def test_a_spoken_turn_stops_the_tools_of_the_previous_turn() -> None:
@@ -1229,6 +1229,21 @@ def test_late_empty_transcripts_are_counted() -> None:
         echo(play, n, None, played_ms=None)
         results.append(muted(after(play, transcript("", f"u{n}"))))
     assert results == [False, False, True]
+
+
+def test_a_reply_that_is_interrupted_while_its_tool_runs_is_counted() -> None:
+    tool_policy = ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", AUDIO, speech=OPEN_MICROPHONE, tool_policy=tool_policy)
+    play = connected(Playbook(conversation).skip(Started()))
+    results = []
+    for n in (1, 2, 3, 4):
+        item, reply = f"u{n}", f"r{n}"
+        play.skip(SpeechStarted(item, 0), SpeechStopped(item, 9), AudioCommitted(item))
+        results.append(muted(after(play, transcript("", item))))
+        play.skip(ReplyStarted(reply), text_delta("No.", reply), audio_delta(ms(500), reply))
+        calls = (ToolCall("f", f"c{n}", "{}"),)
+        play.skip(ReplyEnded(reply, Status.COMPLETED, items=calls))
+    assert results == [False, False, False, True]
 
 
 @pytest.mark.parametrize(

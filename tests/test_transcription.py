@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core import notices
+from rtchat.core import notices, server_errors
 from rtchat.core.effects import (
     AppendAudio,
     ClearAudio,
@@ -221,6 +221,14 @@ def test_an_empty_last_commit_is_not_an_error(event_id: str) -> None:
     assert play.handle(error) == []
 
 
+def test_an_empty_last_commit_may_be_refused_after_the_audio_was_cleared() -> None:
+    play = Driver()
+    play.handle(AudioCommitted("u1"), InputEnded(), AudioCleared())
+    refused = ServerProblem("Too short.", code="invalid_value", event_id="rtchat_2")
+    assert play.handle(refused) == []
+    assert play.ending(transcript("Good day."))[1] is ExitCode.OK
+
+
 def test_the_remaining_audio_is_committed_at_the_end() -> None:
     play = Driver(has_turns=False)
     play.handle(AudioCaptured(ms(1000)), transcript_delta("Good "), InputEnded())
@@ -238,7 +246,7 @@ def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
 
 def test_a_server_error_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
-    assert play.handle(ServerProblem("Odd.")) == [Show(Notice("error", "the server reports: Odd."))]
+    assert play.handle(ServerProblem("Odd.")) == [notices.server_reports("Odd.")]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
@@ -399,3 +407,16 @@ def test_an_unexpected_audio_format_ends_the_session() -> None:
     over, code = play.ending(SessionUpdated("s", "w", input_format=ulaw))
     assert over.problem is not None
     assert (code, "audio/pcmu" in over.problem.message) == (ExitCode.REPLY, True)
+
+
+def test_leaving_shows_the_text_so_far() -> None:
+    play = Driver()
+    play.handle(*TURN, transcript_delta("Good "))
+    over, code = play.ending(LeaveAsked(ExitCode.TERMINATED))
+    assert (over.text, over.status, code) == ("Good ", Status.CANCELLED, ExitCode.TERMINATED)
+
+
+def test_an_expired_session_is_reported_by_its_close() -> None:
+    play = Driver()
+    assert play.handle(ServerProblem("Expired.", code=server_errors.EXPIRED)) == []
+    assert play.handle(LOST) == [Show(Waiting("gone", 0.5))]

@@ -1,5 +1,6 @@
 """Settings: options, environment, `.env`, profiles, the config file and stored keys.
 
-`settings.py` is the table of settings, `resolve.py` finds their values, and `destination.py`
-decides where a key may be sent. May import `rtchat.client` (for endpoints) and what is below it.
+`settings.py` is the table of settings, and `serve.py` that of `rtchat serve`. `resolve.py` finds
+their values, and `destination.py` decides where a key may be sent. May import `rtchat.client` (for
+endpoints) and what is below it.
 """

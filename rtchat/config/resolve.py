@@ -154,7 +154,8 @@ def _set_options(values: Values) -> None:
         of, key = options.split(name.strip())
         if of == "session" and key in options.AT_THE_START:
             raise UsageError(
-                f"the option {key} cannot be set with --set", hint=f"use {options.AT_THE_START[key]}"
+                f"the option {key} cannot be set with --set",
+                hint=f"use {options.AT_THE_START[key]}",
             )
         try:
             change = options.change(of, key, options.read_value(text))

@@ -8,10 +8,10 @@ from pathlib import Path
 from rtchat.config import parsers
 from rtchat.config.table import Group, Setting
 
-_SERVER = Group("Server", ("serve",))
-_UPSTREAM = Group("Upstream", ("serve",))
-_ACCESS = Group("Access", ("serve",))
-_LIMIT = Group("Limit", ("serve",))
+_SERVER = Group("Server", ("serve",), in_file=False)
+_UPSTREAM = Group("Upstream", ("serve",), in_file=False)
+_ACCESS = Group("Access", ("serve",), in_file=False)
+_LIMIT = Group("Limit", ("serve",), in_file=False)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class ServeSettings:
         "127.0.0.1",
         "The address to listen on.",
         option="--host",
-        in_file=False,
     )
     port: Setting[int] = Setting(
         _SERVER,
@@ -32,7 +31,6 @@ class ServeSettings:
         8765,
         "The port; 0 means any free port.",
         option="--port",
-        in_file=False,
     )
     engine: Setting[str | None] = Setting(
         _SERVER,
@@ -41,7 +39,6 @@ class ServeSettings:
         "What answers; the default is local.",
         option="--engine",
         metavar="local|echo|script:FILE|upstream",
-        in_file=False,
     )
     gguf: Setting[Path | None] = Setting(
         _SERVER,
@@ -49,7 +46,6 @@ class ServeSettings:
         None,
         "A model file for the local engine.",
         option="--gguf",
-        in_file=False,
     )
     grace: Setting[float] = Setting(
         _SERVER,
@@ -58,7 +54,6 @@ class ServeSettings:
         "How long responses may continue after SIGTERM.",
         option="--grace",
         metavar="SECONDS",
-        in_file=False,
     )
     upstream: Setting[str | None] = Setting(
         _UPSTREAM,
@@ -67,7 +62,6 @@ class ServeSettings:
         "A chat completions server that answers: http://host/v1.",
         option="--upstream",
         metavar="URL",
-        in_file=False,
     )
     upstream_model: Setting[str | None] = Setting(
         _UPSTREAM,
@@ -76,7 +70,6 @@ class ServeSettings:
         "The model that it uses.",
         option="--upstream-model",
         metavar="NAME",
-        in_file=False,
     )
     upstream_key_file: Setting[Path | None] = Setting(
         _UPSTREAM,
@@ -84,7 +77,6 @@ class ServeSettings:
         None,
         "The file with its key; the variable RTCHAT_UPSTREAM_KEY can contain it instead.",
         option="--upstream-key-file",
-        in_file=False,
     )
     insecure: Setting[bool] = Setting(
         _UPSTREAM,
@@ -92,7 +84,6 @@ class ServeSettings:
         False,
         "Allow sending that key over plain http://.",
         option="--insecure",
-        in_file=False,
     )
     allow_image_urls: Setting[bool] = Setting(
         _UPSTREAM,
@@ -100,7 +91,6 @@ class ServeSettings:
         False,
         "Allow clients to have the upstream fetch images from URLs.",
         option="--allow-image-urls",
-        in_file=False,
     )
     upstream_timeout: Setting[float] = Setting(
         _UPSTREAM,
@@ -109,7 +99,6 @@ class ServeSettings:
         "How long the upstream may send nothing.",
         option="--upstream-timeout",
         metavar="SECONDS",
-        in_file=False,
     )
     api_key_file: Setting[Path | None] = Setting(
         _ACCESS,
@@ -117,7 +106,6 @@ class ServeSettings:
         None,
         "Require the key in this file from clients.",
         option="--api-key-file",
-        in_file=False,
     )
     tls_cert: Setting[Path | None] = Setting(
         _ACCESS,
@@ -125,7 +113,6 @@ class ServeSettings:
         None,
         "The TLS certificate, to serve wss://.",
         option="--tls-cert",
-        in_file=False,
     )
     tls_key: Setting[Path | None] = Setting(
         _ACCESS,
@@ -133,7 +120,6 @@ class ServeSettings:
         None,
         "The private key of the certificate.",
         option="--tls-key",
-        in_file=False,
     )
     allow_origins: Setting[tuple[str, ...]] = Setting(
         _ACCESS,
@@ -142,7 +128,6 @@ class ServeSettings:
         "Accept web pages of this origin.",
         option="--allow-origin",
         metavar="ORIGIN",
-        in_file=False,
     )
     max_sessions: Setting[int] = Setting(
         _LIMIT,
@@ -150,7 +135,6 @@ class ServeSettings:
         100,
         "The maximum number of sessions.",
         option="--max-sessions",
-        in_file=False,
     )
     max_session_mb: Setting[int] = Setting(
         _LIMIT,
@@ -159,7 +143,6 @@ class ServeSettings:
         "The maximum memory for the items and audio of a session, in MB.",
         option="--max-session-mb",
         metavar="MB",
-        in_file=False,
     )
     max_total_mb: Setting[int] = Setting(
         _LIMIT,
@@ -168,7 +151,6 @@ class ServeSettings:
         "The maximum memory for all sessions together, in MB.",
         option="--max-total-mb",
         metavar="MB",
-        in_file=False,
     )
     max_events: Setting[int] = Setting(
         _LIMIT,
@@ -176,7 +158,6 @@ class ServeSettings:
         1000,
         "The maximum number of events per second from one client.",
         option="--max-events",
-        in_file=False,
     )
     client_timeout: Setting[float] = Setting(
         _LIMIT,
@@ -185,7 +166,6 @@ class ServeSettings:
         "How long a client may leave pings unanswered or read nothing.",
         option="--client-timeout",
         metavar="SECONDS",
-        in_file=False,
     )
     response_timeout: Setting[float] = Setting(
         _LIMIT,
@@ -194,5 +174,4 @@ class ServeSettings:
         "How long a response may take.",
         option="--response-timeout",
         metavar="SECONDS",
-        in_file=False,
     )

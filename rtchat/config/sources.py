@@ -23,7 +23,7 @@ Warn: TypeAlias = Callable[[str, str], None]
 """Called with what happened, and with what to do or an empty text."""
 """Shows a line to the user."""
 
-_LARGEST = 2**20
+_MAX_SIZE = 2**20
 """Bytes; a larger `.env` is ignored."""
 
 
@@ -107,8 +107,8 @@ def _read(path: Path, warn: Tell) -> str | None:
         why = "" if stat.S_ISREG(path.stat().st_mode) else "it is not a file"
         if not why:
             with path.open("rb") as file:
-                data = file.read(_LARGEST + 1)
-            if len(data) <= _LARGEST:
+                data = file.read(_MAX_SIZE + 1)
+            if len(data) <= _MAX_SIZE:
                 return data.decode("utf-8-sig")
             why = "it is too large"
     except FileNotFoundError:

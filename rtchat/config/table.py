@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 DEFAULT = "default"
 """The origin of a value that nothing sets."""
-LONGEST_SHOWN = 60
+MAX_SHOWN = 60
 """Characters of a value that are shown."""
 
 Trust: TypeAlias = Literal["yes", "text", "no"]
@@ -40,6 +40,8 @@ class Group(NamedTuple):
     title: str
     commands: Sequence[str]
     """The commands that have their options, unless a row says otherwise."""
+    in_file: bool = True
+    """Whether the config file can set them, unless a row says otherwise."""
 
 
 def show(value: object) -> str:
@@ -59,7 +61,7 @@ def show(value: object) -> str:
 
 def shorten(text: str) -> str:
     """A text on one line, cut if it is long."""
-    return shortened(on_a_line(text), LONGEST_SHOWN)
+    return shortened(on_a_line(text), MAX_SHOWN)
 
 
 class Setting(Generic[T]):
@@ -102,7 +104,7 @@ class Setting(Generic[T]):
         self.commands = (commands or group.commands) if option else ()
         """The commands that have the option."""
         self.variable = variable
-        self.in_file = in_file
+        self.in_file = in_file and group.in_file
         """Whether the config file can set it."""
         self.is_confidential = is_confidential
         """Whether a value may contain a key, so that no message quotes it."""

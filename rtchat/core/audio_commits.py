@@ -25,8 +25,10 @@ class AudioCommits:
         """Bytes of audio that are not part of a turn yet."""
         self._has_parts = False
         """Whether earlier audio was committed by us."""
-        self._commit = self._clear = ""
-        """The event ids of the last two commands, until the server has answered the second."""
+        self._commit = ""
+        """The event id of the last commit."""
+        self._clear = ""
+        """The event id of the command after it, until the server has answered that command."""
 
     @property
     def is_pending(self) -> bool:
@@ -56,8 +58,9 @@ class AudioCommits:
         return [commit, clear]
 
     def forget(self) -> None:
-        """The server has processed the last audio, or the session is closed."""
-        self._commit = self._clear = ""
+        """The server has processed the last audio, or the session is closed. The last commit may
+        still be refused."""
+        self._clear = ""
 
     def is_about_clear(self, error: ServerProblem) -> bool:
         """Whether an error is about the last command, and thus its answer."""

@@ -1,7 +1,7 @@
 """The turns of a transcription without a transcript yet.
 
 Servers may transcribe several turns at the same time. The transcripts are shown in the order of the
-turns, so later ones wait for the first, but not for ever.
+turns, so later ones wait for the first for a limited time.
 """
 
 from __future__ import annotations

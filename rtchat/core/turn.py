@@ -156,6 +156,7 @@ class Turn:
 
     def begin_round(self, tool_policy: ToolPolicy) -> None:
         """Keep the reply's text and begin its calls; another reply follows."""
+        self.question.has_reply |= self.has_begun
         if self.reply.text:
             self._earlier_texts.append(self.reply.text)
             self._separator = BETWEEN_PARTS

@@ -10,17 +10,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
-from rtchat.core.effects import AppendAudio, ClearAudio, CommitAudio
-from rtchat.core.events import (
-    AudioCleared,
-    AudioCommitted,
-    Delta,
-    ItemAdded,
-    ItemDone,
-    SpeechStarted,
-    SpeechStopped,
-    TranscriptionFailed,
-)
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.values import BYTES_A_MS, Channel, Item, JsonObject, Message, Options, Part, value
 from rtchat.server.items import InvalidItemError, Items
 from rtchat.server.turn_detection import (
@@ -131,10 +122,8 @@ class AudioInput:
         transcribes = session.get("type") == "transcription"
         if transcribes and self._turns:
             self._turns = replace(self._turns, auto_respond=False, interrupts=False)
-        transcription = (
-            Fields(session, []).fields("audio").fields("input").data.get("transcription")
-        )
-        self._reports_transcripts = transcribes or transcription is not None
+        audio = Fields(session, []).fields("audio").fields("input").data
+        self._reports_transcripts = transcribes or audio.get("transcription") is not None
         if isinstance(self._detector, TurnDetector):
             self._detector.configure(self._turns)
         if self._turns is None:
@@ -147,16 +136,16 @@ class AudioInput:
 
     # ---------------------------------------------------------------------------------- the buffer
 
-    def execute(self, command: AppendAudio | CommitAudio | ClearAudio) -> Iterator[Step]:
+    def execute(self, command: fx.AppendAudio | fx.CommitAudio | fx.ClearAudio) -> Iterator[Step]:
         """Carry out a client's command. Raises `InvalidItemError`."""
         if isinstance(self._detector, str):
             raise InvalidItemError("audio_not_supported", f"{self._detector}. Send text instead.")
         match command:
-            case AppendAudio(audio):
+            case fx.AppendAudio(audio):
                 return self._append(self._detector, audio)
-            case CommitAudio():
+            case fx.CommitAudio():
                 return self._commit(self._detector)
-            case ClearAudio():
+            case fx.ClearAudio():
                 return self._clear(self._detector)
         assert_never(command)
 
@@ -168,9 +157,9 @@ class AudioInput:
         for boundary in detector.feed(audio):
             if isinstance(boundary, TurnBegan):
                 self._speech_item_id = self._new_id("item")
-                yield SpeechStarted(self._speech_item_id, boundary.start_ms)
+                yield ev.SpeechStarted(self._speech_item_id, boundary.start_ms)
                 continue
-            yield SpeechStopped(self._speech_item_id, boundary.end_ms)
+            yield ev.SpeechStopped(self._speech_item_id, boundary.end_ms)
             item_id = self._speech_item_id
             yield from self._make_item(boundary.audio)
             if self._turns is not None and self._turns.auto_respond:
@@ -189,16 +178,16 @@ class AudioInput:
     def _clear(self, detector: TurnDetector) -> Iterator[Step]:
         detector.take()
         self._speech_item_id = ""
-        yield AudioCleared()
+        yield ev.AudioCleared()
 
     def _make_item(self, audio: bytes) -> Iterator[Step]:
         item_id = self._speech_item_id or self._new_id("item")
         self._speech_item_id = ""
         message = Message("user", (Part("audio"),), item_id, "completed")
         previous = self._items.append(message)
-        yield AudioCommitted(item_id, previous)
-        yield ItemAdded(message, previous)
-        yield ItemDone(message, previous)
+        yield ev.AudioCommitted(item_id, previous)
+        yield ev.ItemAdded(message, previous)
+        yield ev.ItemDone(message, previous)
         yield self.start_transcription(message, audio)
 
     # --------------------------------------------------------------------------------- transcripts
@@ -227,23 +216,16 @@ class AudioInput:
         """Add the next piece of an item's transcript. Returns the events for the client."""
         awaiting = self._awaiting[item_id]
         awaiting.pieces.append(piece)
-        if (
-            not piece
-            or not self._reports_transcripts
-            or not self._is_in_conversation(awaiting.message)
-        ):
+        is_reported = self._reports_transcripts and self._is_in_conversation(awaiting.message)
+        if not (piece and is_reported):
             return []
-        return [Delta(Channel.HEARD, piece, "", item_id, 0, awaiting.index)]
+        return [ev.Delta(Channel.HEARD, piece, "", item_id, 0, awaiting.index)]
 
     def end_transcript(self, item_id: str, failure: str) -> tuple[Item, list[ServerMessage]]:
         """End an item's transcript, or fail it if `failure` is not empty. Returns the item with its
         transcript and the events for the client."""
         awaiting = self._awaiting.pop(item_id)
-        before, index, text = (
-            awaiting.message,
-            awaiting.index,
-            "".join(awaiting.pieces),
-        )
+        before, index, text = awaiting.message, awaiting.index, "".join(awaiting.pieces)
         parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
         item = replace(before, parts=parts)
         if not self._is_in_conversation(before):
@@ -252,7 +234,7 @@ class AudioInput:
         if not self._reports_transcripts:
             return item, []
         if failure:
-            return item, [TranscriptionFailed(item_id, failure, index)]
+            return item, [ev.TranscriptionFailed(item_id, failure, index)]
         return item, [Transcribed(item_id, index, text, awaiting.seconds)]
 
     def _is_in_conversation(self, message: Message) -> bool:
