@@ -10,7 +10,7 @@ from rtchat.core import notices
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import Output, notice
+from rtchat.core.signals import Output, report
 from rtchat.core.turns import Turns
 from rtchat.core.values import JsonObject, Message
 
@@ -51,7 +51,7 @@ class RawEvents:
 
     def _ask(self, raw: ev.RawSaid) -> list[Output]:
         if (spent := self._usage.over_budget()) is not None:
-            return [notice("error", str(spent))]
+            return [report(spent)]
         question = self._log.enter_raw(raw.fields)
         is_free = self._turns.is_idle and self._turns.current is None
         shown = (notices.raw_sent if is_free else notices.raw_queued)(_kind(raw.fields))
