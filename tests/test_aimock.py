@@ -159,8 +159,8 @@ def test_a_wrong_key(rtchat: Run, key: str) -> None:
     done = rtchat("once", "hello", OPENAI_API_KEY=key)
     assert (done.stdout, done.returncode) == ("", 3)
     assert done.stderr.startswith("rtchat: the server responded with HTTP 401 (")
-    assert done.stderr.endswith("): check OPENAI_API_KEY\n")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(")\nhint: check OPENAI_API_KEY\n")
+    assert done.stderr.count("\n") == 2
     assert KEY not in done.stderr
 
 
@@ -168,8 +168,8 @@ def test_the_older_dialect_is_refused(rtchat: Run) -> None:
     done = rtchat("once", "--dialect", "beta", "hello")
     assert (done.stdout, done.returncode) == ("", 2)
     assert done.stderr.startswith("rtchat: The Realtime Beta API is no longer supported.")
-    assert done.stderr.endswith(": leave out --dialect beta and any OpenAI-Beta header\n")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\nhint: leave out --dialect beta and any OpenAI-Beta header\n")
+    assert done.stderr.count("\n") == 2
 
 
 def test_a_pipe_of_questions_is_one_session(rtchat: Run, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_pipe_goes_on_after_a_broken_connection_and_a_failed_reply(rtchat: Run
     first, cut, last = done.stdout.splitlines()
     assert (first, last) == ("Hi, scripted.", "Hi, scripted.")
     assert "This will be cut off before its end.".startswith(cut)
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["rtchat"] * 2
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["rtchat", "hint"] * 2
     assert done.returncode == 1
 
 

@@ -16,7 +16,7 @@ from rtchat.client.session import Session
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver
-from rtchat.core.errors import ExitCode, OutputError
+from rtchat.core.errors import ExitCode, OutputError, Problem
 from rtchat.core.events import (
     InputEnded,
     LeaveAsked,
@@ -82,7 +82,7 @@ def test_a_locked_file_does_not_block_the_loop(path: Path) -> None:
             assert not written.done()
             other.execute("ROLLBACK")
             await written
-        return writer.close()
+        return told(writer.close())
 
     assert asyncio.run(main()) == ""
     assert said(path) == [["hi"]]
@@ -95,7 +95,7 @@ def test_lost_entries_are_reported_with_the_reason(path: Path) -> None:
             for turn in (1, 2):
                 with pytest.raises(OutputError, match=LOCKED):
                     await writer.record(entry(turn, 0, "hi"))
-            return writer.close()
+            return told(writer.close())
 
     message = asyncio.run(main())
     assert message.startswith("2 entries of the conversation could not be written")
@@ -108,7 +108,7 @@ def test_pending_entries_are_written_on_close(path: Path) -> None:
         writer = HistoryWriter(Store(path))
         with locked(path), pytest.raises(OutputError):
             await writer.record(entry(1, 0, "hi"))
-        return writer.close()
+        return told(writer.close())
 
     assert asyncio.run(main()) == ""
     assert said(path) == [["hi"]]
@@ -123,7 +123,7 @@ def test_lost_entries_of_an_earlier_conversation_are_reported(path: Path) -> Non
             writer.begin()
             with pytest.raises(OutputError):
                 await writer.record(entry(1, 0, "two"))
-        return writer.close()
+        return told(writer.close())
 
     assert asyncio.run(main()).startswith("1 entry of the conversation could not be written")
     assert said(path) == [["two"]]
@@ -136,7 +136,7 @@ def test_entries_are_written_in_order(path: Path) -> None:
             _ = writer.record(entry(1, 0, "x" * length))
         writer.begin()
         _ = writer.record(entry(1, 0, "another"))
-        return writer.close()  # waits for the entries that were not awaited
+        return told(writer.close())  # waits for the entries that were not awaited
 
     assert asyncio.run(main()) == ""
     assert said(path) == [["x" * 299], ["another"]]
@@ -152,7 +152,7 @@ def test_the_queue_of_a_hanging_file_is_limited(path: Path) -> None:
             writer.begin()
             with pytest.raises(OutputError, match="is not responding"):
                 await writer.find(None)
-            message = writer.close()
+            message = told(writer.close())
         await asyncio.gather(*written, return_exceptions=True)
         return message
 
@@ -190,6 +190,11 @@ def session(
     )
 
 
+def told(problem: Problem | None) -> str:
+    """The message of a problem; empty without one."""
+    return problem.message if problem else ""
+
+
 def warnings(view: Screen) -> list[str]:
     return [u.text for u in view.updates if isinstance(u, Notice) and u.level != "info"]
 
@@ -222,7 +227,7 @@ def test_a_question_is_on_disk_before_it_is_sent(path: Path) -> None:
     held = session(two_turns(), view, writer, tap=tap)
     assert asyncio.run(held.run(asks(UserSaid("first"), UserSaid("second")))) is ExitCode.OK
     assert on_disk == [["first"], ["first", "second"]]
-    assert writer.close() == ""
+    assert writer.close() is None
     assert said(path) == [["first", "One", "second", "Two"]]
 
 
@@ -235,7 +240,7 @@ def test_a_locked_history_is_reported_once_and_blocks_nothing(path: Path) -> Non
         assert replies(view) == ["One", "Two"]
         [warning] = warnings(view)
         assert f"{path} {LOCKED}" in warning
-    assert writer.close() == ""
+    assert writer.close() is None
     assert said(path) == [["first", "One", "second", "Two"]]
 
 
@@ -311,7 +316,7 @@ def test_a_question_right_after_resume_belongs_to_that_conversation(path: Path) 
     writer = HistoryWriter(Store(path))
     held = session(server, view, writer)
     assert asyncio.run(held.run(asks(ResumeAsked(1), UserSaid("and now")))) is ExitCode.OK
-    assert writer.close() == ""
+    assert writer.close() is None
     assert sorted(said(path)) == [["another"], ["long ago", "Yes.", "and now", "Now"]]
 
 
@@ -322,7 +327,7 @@ def test_a_new_conversation_right_after_a_question(path: Path) -> None:
     held = session(server, view, writer)
     events = (UserSaid("old"), NewConversationAsked(), UserSaid("new"))
     assert asyncio.run(held.run(asks(*events))) is ExitCode.OK
-    assert writer.close() == ""
+    assert writer.close() is None
     assert said(path) == [["old"], ["new", "Yes"]]
 
 
@@ -351,6 +356,7 @@ def test_the_program_reports_unsaved_entries(program: Program, kept: Path) -> No
     first, last = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
     assert first.startswith(f"rtchat: the history {kept} {LOCKED}")
     assert last.startswith("rtchat: 4 entries of the conversation could not be written")
+    assert ran.err.count("\nhint: ") == 2
     assert said(kept) == [["before", "before"]]
 
 

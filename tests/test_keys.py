@@ -301,7 +301,7 @@ def test_a_locked_keyring_is_said_so(tmp_path: Path) -> None:
     keyring.becomes("locked")
     assert done(keyring.program.run("once", "hi")) == (2, "", words)
     assert done(keyring.program.run("keys", "remove")) == (2, "", words)
-    row = "default  …  the system keyring cannot be used (KeyringLocked) (unlock the keyring)\n"
+    row = "default  …  the system keyring cannot be used (KeyringLocked); unlock the keyring\n"
     assert done(keyring.program.run("keys", "list")) == (0, row, "")
 
 

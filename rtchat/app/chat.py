@@ -277,7 +277,7 @@ def _history(
 
 def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
     if unwritten := writer.close():
-        status.show(Notice("warning", unwritten))
+        status.show(error_notice(unwritten, "warning"))
 
 
 def _finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:

@@ -18,7 +18,7 @@ import typer
 
 from rtchat._version import __version__
 from rtchat.cli.environment import is_terminal, open_streams, stdout
-from rtchat.core.errors import ExitCode, OutputError, RtchatError, UsageError, error_lines
+from rtchat.core.errors import ExitCode, RtchatError, UsageError, error_lines, stdout_error
 
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
@@ -128,7 +128,7 @@ def _report(arguments: list[str]) -> ExitCode:
     except OSError as error:
         if error.errno not in _NO_ROOM or error.filename is not None:
             return _fail(_fault(error), ExitCode.FAULT)
-        return _fail_to_write(error)  # to stdout: errors of files name the file
+        return _fail(stdout_error(error), ExitCode.OUTPUT)  # errors of files name the file
     except Exception as error:
         return _fail(_fault(error), ExitCode.FAULT)
 
@@ -181,11 +181,6 @@ def _fail(error: RtchatError, code: ExitCode) -> ExitCode:
     return code
 
 
-def _fail_to_write(error: OSError) -> ExitCode:
-    message = f"stdout cannot be written ({error.strerror})"
-    return _fail(OutputError(message, hint="redirect it to another place"), ExitCode.OUTPUT)
-
-
 def _flush(code: ExitCode) -> ExitCode:
     """Flush both streams, unless the user interrupts that. What cannot be written is discarded, so
     that the interpreter's flush at exit does not fail again."""
@@ -203,7 +198,7 @@ def _flush(code: ExitCode) -> ExitCode:
             _discard(number)
             if code is ExitCode.OK and stream is sys.stdout:
                 is_closed = isinstance(error, BrokenPipeError)
-                code = ExitCode.PIPE if is_closed else _fail_to_write(error)
+                code = ExitCode.PIPE if is_closed else _fail(stdout_error(error), ExitCode.OUTPUT)
     return code
 
 

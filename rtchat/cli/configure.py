@@ -81,7 +81,7 @@ def keys_list() -> int:
         try:
             key, where = store.get(name) or ("", f"missing in {KEYRING}")
         except UsageError as error:
-            key, where = "", f"{error.message} ({error.hint})"
+            key, where = "", f"{error.message}; {error.hint}"
         rows.append((name, last_four(key), where))
     if not rows:
         say("no stored keys; run `rtchat keys set` to store one")

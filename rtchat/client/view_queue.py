@@ -10,8 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from rtchat.core.effects import Notice, QuestionAsked, ReplyOver, TextArrived, Update
-from rtchat.core.errors import ExitCode
+from rtchat.core.effects import Notice, QuestionAsked, ReplyOver, TextArrived, Update, error_notice
+from rtchat.core.errors import ExitCode, Problem, stdout_error
 from rtchat.core.ports import View
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
@@ -97,7 +97,7 @@ class ViewQueue:
             case BrokenPipeError():
                 self._lose_output(ExitCode.PIPE)
             case OSError():
-                self._lose_output(ExitCode.OUTPUT, f"stdout cannot be written ({error.strerror})")
+                self._lose_output(ExitCode.OUTPUT, stdout_error(error).problem)
             case _:
                 self._fail(error)
 
@@ -135,12 +135,12 @@ class ViewQueue:
         self._is_given_up = True
         self._wait_is_over.set()
 
-    def _lose_output(self, code: ExitCode, message: str = "") -> None:
+    def _lose_output(self, code: ExitCode, problem: Problem | None = None) -> None:
         if self.lost_with is not None:
             return
         self.lost_with = code
-        if message:
-            self.show(Notice("error", message))
+        if problem is not None:
+            self.show(error_notice(problem))
         self._lost(code)
 
     def _show_rest(self) -> None:

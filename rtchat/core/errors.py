@@ -159,8 +159,13 @@ def writing_stdout() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        message = f"stdout cannot be written ({error.strerror})"
-        raise OutputError(message, hint="redirect it to another place") from error
+        raise stdout_error(error) from error
+
+
+def stdout_error(error: OSError) -> OutputError:
+    """Stdout could not be written."""
+    message = f"stdout cannot be written ({error.strerror})"
+    return OutputError(message, hint="redirect it to another place")
 
 
 _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, LimitError, OutputError)}

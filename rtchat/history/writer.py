@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from rtchat.core.errors import OutputError
+from rtchat.core.errors import OutputError, Problem
 from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.database import HistoryBusyError
 from rtchat.history.store import Store
@@ -59,8 +59,8 @@ class HistoryWriter:
         """
         return self._call(partial(self._store.find, id))
 
-    def close(self) -> str:
-        """Write the remaining entries, within a few seconds. Return a message if entries were lost,
+    def close(self) -> Problem | None:
+        """Write the remaining entries, within a few seconds. Return a problem if entries were lost,
         unless no entry could be written: then the first one has already reported why."""
         with suppress(queue.Full):
             self._worker.do(self._store.close)
@@ -69,10 +69,12 @@ class HistoryWriter:
         write_error = self._store.write_error
         was_never_usable = self._store.id is None and not isinstance(write_error, HistoryBusyError)
         if not lost or (write_error and was_never_usable):
-            return ""
+            return None
         entries = "1 entry" if lost == 1 else f"{lost} entries"
-        why = write_error or f"the history did not respond for {_CLOSE_TIMEOUT:g} s"
-        return f"{entries} of the conversation could not be written: {why}"
+        why = f"the history did not respond for {_CLOSE_TIMEOUT:g} s"
+        cause = write_error or OutputError(why)
+        message = f"{entries} of the conversation could not be written, because {cause.message}"
+        return Problem(cause.exit, message, cause.hint)
 
     def _record(self, entry: Entry) -> None:
         self._finished += 1
