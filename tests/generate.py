@@ -79,7 +79,7 @@ def reference(schema: type[Settings] = Settings) -> str:
     out = []
     table = [*rows(schema), *attributes(ServeSettings)]
     for group, members in groupby(table, key=lambda row: row.group):
-        of = " of rtchat serve" if group.commands == ("serve",) else ""
+        of = " of `rtchat serve`" if group.commands == ("serve",) else ""
         out.append(f"\n**{group.title} options{of}**\n\n{_HEAD}")
         out += [_row(row) for row in members]
     return "".join(out)

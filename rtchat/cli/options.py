@@ -44,7 +44,7 @@ def with_settings(name: str, command: Command, schema: type[Settings] | None = N
     return wrapper
 
 
-def _rows(command: str, schema: type[Settings] | None = None) -> list[Setting[Any]]:
+def _rows(command: str, schema: type[Settings] | None) -> list[Setting[Any]]:
     """The rows of the table that has the options of a command."""
     from rtchat.config.settings import Settings, attributes, rows
 
@@ -115,7 +115,9 @@ def settings_of(
     needs_key: bool = True,
 ) -> Settings:
     """The settings of a command that was given some of their options."""
-    given = {row.name: value for row, value in _given(options, _rows(""))}
+    from rtchat.config.settings import rows
+
+    given = {row.name: value for row, value in _given(options, rows())}
     if plain:
         given["render"] = "never"
     return load_settings(given, needs_key=needs_key, no_env=no_env)
@@ -124,9 +126,10 @@ def settings_of(
 def serve_settings_of(options: Mapping[str, object]) -> ServeSettings:
     """The settings of `serve`, which was given some of their options."""
     from rtchat.config.serve import ServeSettings
+    from rtchat.config.settings import attributes
 
-    rows = _given(options, _rows("serve"))
-    return ServeSettings(**{row.name: row.parse(value, row.option) for row, value in rows})
+    given = _given(options, attributes(ServeSettings))
+    return ServeSettings(**{row.name: row.parse(value, row.option) for row, value in given})
 
 
 def _given(

@@ -14,7 +14,7 @@ _ACCESS = Group("Access", ("serve",), in_file=False)
 _LIMIT = Group("Limit", ("serve",), in_file=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ServeSettings:
     """The settings of a server. Times are in seconds."""
 

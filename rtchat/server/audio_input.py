@@ -216,19 +216,19 @@ class AudioInput:
         """Add the next piece of an item's transcript. Returns the events for the client."""
         awaiting = self._awaiting[item_id]
         awaiting.pieces.append(piece)
-        is_reported = self._reports_transcripts and self._is_in_conversation(awaiting.message)
+        is_reported = self._reports_transcripts and awaiting.message in self._items
         if not (piece and is_reported):
             return []
         return [ev.Delta(Channel.INPUT_TRANSCRIPT, piece, "", item_id, 0, awaiting.index)]
 
-    def end_transcript(self, item_id: str, failure: str) -> tuple[Item, list[ServerMessage]]:
+    def end_transcript(self, item_id: str, failure: str) -> tuple[Message, list[ServerMessage]]:
         """End an item's transcript, or fail it if `failure` is not empty. Returns the item with its
         transcript and the events for the client."""
         awaiting = self._awaiting.pop(item_id)
         before, index, text = awaiting.message, awaiting.index, "".join(awaiting.pieces)
         parts = (*before.parts[:index], Part("audio", text), *before.parts[index + 1 :])
         item = replace(before, parts=parts)
-        if not self._is_in_conversation(before):
+        if before not in self._items:  # the client has deleted it
             return item, []
         self._items.replace(item)
         if not self._reports_transcripts:
@@ -236,11 +236,6 @@ class AudioInput:
         if failure:
             return item, [ev.TranscriptionFailed(item_id, failure, index)]
         return item, [Transcribed(item_id, index, text, awaiting.seconds)]
-
-    def _is_in_conversation(self, message: Message) -> bool:
-        """Whether the item is in the conversation and not deleted. Compares identities, because
-        comparing the contents of thousands of items would be slow."""
-        return any(known is message for known in self._items)
 
 
 def as_text(item: Item) -> Item:

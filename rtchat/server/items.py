@@ -50,6 +50,11 @@ class Items:
     def last_id(self) -> str | None:
         return self._items[-1].id if self._items else None
 
+    def __contains__(self, item: object) -> bool:
+        """Whether this object is one of the items. Comparing the contents of thousands of items
+        would be slow."""
+        return any(existing is item for existing in self._items)
+
     def clear(self) -> None:
         """Drop all items."""
         self._items.clear()

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.values import Dialect, Item, Message, Options, Status, value
+from rtchat.core.values import Dialect, Item, Options, Status, value
 from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, check_formats
 from rtchat.server.audio_input import Step as AudioStep
 from rtchat.server.engine import CallPiece, Engine, Finish
@@ -191,13 +191,9 @@ class ProtocolSession:
         outputs += self._write(*events)
         outputs += self._responses.end_transcript(item, failure)
         if item_id in self._turns:
-            self._turns[item_id] = self._has_words(item)
+            self._turns[item_id] = item.text.strip() != "" and item in self._items
             outputs += self._answer_turns()
         return outputs
-
-    def _has_words(self, item: Item) -> bool:
-        assert isinstance(item, Message)  # only messages have audio
-        return item.text.strip() != "" and any(existing is item for existing in self._items)
 
     def _answer_turns(self) -> list[Output]:
         """Create one response for all turns with a transcript, unless none of them has words.
