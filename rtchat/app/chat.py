@@ -30,7 +30,7 @@ from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed
 from rtchat.app.signals import signal_events
 from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
-from rtchat.client.session import Session
+from rtchat.client.session import Ports, Session
 from rtchat.client.view_queue import MOST_OWED
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
@@ -339,19 +339,19 @@ async def _run_session(
         setup = _setup(settings, mode, resumed, toolbox, audio)
         if trace is not None:
             trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
-        session = Session(
-            setup.make(),
+        ports = Ports(
             view,
             connect,
-            tools=toolbox,
-            dialect=settings.forced_dialect,
-            redactor=redactor,
+            settings.forced_dialect,
+            redactor,
             fit=converter(setup.input_rate),
             taps=tuple(taps),
-            keeper=history,
+            history=history,
+            tools=toolbox,
             player=player,
             output=streams.output,
         )
+        session = Session(setup.make(), ports)
         with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
             interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
             code = await session.run(source, signal_events(interrupt))

@@ -55,8 +55,14 @@ class ViewQueue:
         self.lost_with: ExitCode | None = None
         """The exit code for why output can no longer be written, if so."""
 
-    def __len__(self) -> int:
-        return len(self._updates)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether updates are waiting to be shown."""
+        return bool(self._updates)
+
+    def is_behind(self) -> bool:
+        """Whether the view should catch up before there are more updates."""
+        return len(self._updates) > 1
 
     @property
     def owes(self) -> bool:
