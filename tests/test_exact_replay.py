@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from rtchat.client.history import History
-from rtchat.client.session import Session
+from rtchat.client.session import Ports, Session
 from rtchat.client.transport import explain_close
 from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import (
@@ -123,12 +123,11 @@ class Run:
         self.view = Screen()
 
         def session() -> Session:
-            return Session(
-                machine.make(),
+            ports = Ports(
                 self.view,
                 server.connect,
-                dialect=dialect,
-                redactor=redactor,
+                dialect,
+                redactor,
                 taps=(trace,),
                 history=history,
                 tools=Weather(),
@@ -136,6 +135,7 @@ class Run:
                 now=lambda: asyncio.get_running_loop().time(),
                 wall_clock=lambda: asyncio.get_running_loop().time(),
             )
+            return Session(machine.make(), ports)
 
         self.exit = run_fast(lambda: session().run(source_of(steps)))
         trace.close()

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import (
-    AsyncExitStack,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
@@ -30,7 +25,7 @@ from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed
 from rtchat.app.signals import signal_events
 from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
-from rtchat.client.session import Session
+from rtchat.client.session import Ports, Session
 from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
@@ -50,7 +45,7 @@ from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.values import JsonObject, Options, StoredConversation, TurnLimits
+from rtchat.core.values import JsonObject, Options, StoredConversation, TurnLimits, value
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
 from rtchat.ui.plain_view import StatusWriter
@@ -64,16 +59,22 @@ Past: TypeAlias = int | Literal["latest"] | None
 """The saved conversation to resume."""
 
 
+@value
+class ChatOptions:
+    """The options of `talk` and `once` that are not settings."""
+
+    shape: Shape = "text"
+    past: Past = None
+    files: Sequence[str] = ()
+    """The files to attach to the first question."""
+    audio: AudioSettings = AudioSettings()
+
+
 def run_once(
-    prompt: str | None,
-    settings: Settings,
-    shape: Shape,
-    streams: Environment,
-    past: Past = None,
-    files: Sequence[str] = (),
-    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
+    prompt: str | None, settings: Settings, streams: Environment, options: ChatOptions
 ) -> ExitCode:
     """One question, with files, and one reply."""
+    audio, files = options.audio, options.files
     with unblocked(streams) as streams:
         status = status_writer_of(settings, streams)
         descriptor = None if streams.stdin_is_terminal else streams.stdin
@@ -95,14 +96,14 @@ def run_once(
                 post(file)
             post(question)
             post(InputEnded())
-            if shape == "text" and renders(settings, streams):
+            if options.shape == "text" and renders(settings, streams):
                 from rtchat.ui.live_view import preload
 
                 await asyncio.to_thread(preload)
 
         prepare(settings, streams, status, audio)
-        view = view_of(settings, shape, streams, status)
-        return _run(settings, Mode.ONCE, shape, streams, view, ask, past, audio)
+        view = view_of(settings, options.shape, streams, status)
+        return _Chat(settings, streams, options, Mode.ONCE, view).run(ask)
 
 
 def _spoken_question(
@@ -119,41 +120,35 @@ def _spoken_question(
     return AudioSaid(read(stdin, say), prompt or "")
 
 
-def talk(
-    settings: Settings,
-    shape: Shape,
-    streams: Environment,
-    past: Past = None,
-    files: Sequence[str] = (),
-    audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
-) -> ExitCode:
+def talk(settings: Settings, streams: Environment, options: ChatOptions) -> ExitCode:
     """A conversation, typed at a terminal or read line by line from a pipe, and spoken if there is
     a microphone. Files are sent with the first question."""
+    audio = options.audio
     status = status_writer_of(settings, streams)
     voice = LiveAudio(settings) if audio.is_live else None
-    if "-" in files:
+    if "-" in options.files:
         hint = "use `rtchat once --attach -`, or attach a file"
         raise UsageError(
             "--attach - cannot be used, as talk reads its questions from stdin", hint=hint
         )
-    attached = _read_attachments(files, None)
-    is_interactive = streams.stdin_is_terminal and streams.stdout_is_terminal and shape == "text"
+    attached = _read_attachments(options.files, None)
+    has_terminal = streams.stdin_is_terminal and streams.stdout_is_terminal
+    is_interactive = has_terminal and options.shape == "text"
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, streams, status, audio)
     if is_interactive:
         view, source = terminal_of(settings, streams, voice)
         source = partial(_attachments_first, attached, source)
-        return _run(settings, Mode.CHAT, shape, streams, view, source, past, audio, voice)
+        return _Chat(settings, streams, options, Mode.CHAT, view, voice).run(source)
     with unblocked(streams) as streams:
-        view = _PacedView(
-            view_of(settings, shape, streams, status_writer_of(settings, streams)), streams
-        )
+        status = status_writer_of(settings, streams)
+        view = _PacedView(view_of(settings, options.shape, streams, status), streams)
         source = _no_input
         if streams.stdin is not None:
             source = partial(read_lines, descriptor=streams.stdin, answered=view.answered)
         source = partial(_attachments_first, attached, source)
-        return _run(settings, Mode.LINES, shape, streams, view, source, past, audio, voice)
+        return _Chat(settings, streams, options, Mode.LINES, view, voice).run(source)
 
 
 class _PacedView:
@@ -209,51 +204,130 @@ async def _no_input(post: Post) -> None:
 # ------------------------------------------------------------------------------------------ running
 
 
-def _run(
-    settings: Settings,
-    mode: Mode,
-    shape: Shape,
-    streams: Environment,
-    view: View,
-    source: Source,
-    past: Past,
-    audio: AudioSettings,
-    voice: LiveAudio | None = None,
-) -> ExitCode:
-    with ExitStack() as stack:
-        status = status_writer_of(settings, streams)
-        history, resumed = _history(settings, streams, past, status, stack)
-        if resumed is not None:
-            view.show(Notice("info", messages.conversation(resumed)))
-        player: Player | None = voice
-        recorder = None
-        if audio.audio_out is not None:
-            recorder = stack.enter_context(_recorder(mode, audio.audio_out))
-            player = recorder if voice is None else TeePlayer(voice, recorder)
-            source = partial(_gather, source, recorder.watch)
-        if voice is not None:
-            source = partial(_gather, source, voice.listen)
-        running = _run_session(
-            settings,
-            mode,
-            shape,
-            streams,
-            view,
-            source,
-            resumed,
-            history,
-            audio=audio,
-            player=player,
+@value
+class _Chat:
+    """One run of `talk` or `once`."""
+
+    settings: Settings
+    streams: Environment
+    options: ChatOptions
+    mode: Mode
+    view: View
+    voice: LiveAudio | None = None
+
+    def run(self, source: Source) -> ExitCode:
+        """Run the conversation; `source` posts the input of the user."""
+        with ExitStack() as stack:
+            status = status_writer_of(self.settings, self.streams)
+            history, resumed = _history(
+                self.settings, self.streams, self.options.past, status, stack
+            )
+            if resumed is not None:
+                self.view.show(Notice("info", messages.conversation(resumed)))
+            voice = self.voice
+            player: Player | None = voice
+            recorder = None
+            audio_out = self.options.audio.audio_out
+            if audio_out is not None:
+                recorder = stack.enter_context(_recorder(self.mode, audio_out))
+                player = recorder if voice is None else TeePlayer(voice, recorder)
+                source = partial(_gather, source, recorder.watch)
+            if voice is not None:
+                source = partial(_gather, source, voice.listen)
+            code = asyncio.run(self._run_session(source, resumed, history, player))
+            if voice is not None:
+                status.show(Notice("detail", voice.describe()))
+            if recorder is not None:
+                code = _finish_recording(recorder, code, status)
+            if self.mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
+                message = f"the reply contains no audio, so {audio_out} was not written"
+                raise to_exception(
+                    Problem(ExitCode.REPLY, message, "choose a model with audio output")
+                )
+            return code
+
+    async def _run_session(
+        self,
+        source: Source,
+        resumed: StoredConversation | None,
+        history: History | None,
+        player: Player | None,
+    ) -> ExitCode:
+        settings, streams, view = self.settings, self.streams, self.view
+        async with AsyncExitStack() as stack:
+            connect, redactor = server_of(settings, streams, stack)
+            taps: list[Tap] = []
+            if self.options.shape == "events":
+                taps.append(partial(_print_event, streams.stdout.buffer))
+            trace = trace_of(settings, redactor, stack, view)
+            if trace is not None:
+                taps.append(trace)
+            toolbox = await open_toolbox(
+                settings, stack, lambda line: view.show(Notice("info", line))
+            )
+            setup = self._setup(resumed, toolbox)
+            if trace is not None:
+                trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
+            ports = Ports(
+                view,
+                connect,
+                settings.forced_dialect,
+                redactor,
+                fit=converter(setup.input_rate),
+                taps=tuple(taps),
+                history=history,
+                tools=toolbox,
+                player=player,
+                output=streams.output,
+            )
+            session = Session(setup.make(), ports)
+            is_chat = self.mode is Mode.CHAT
+            interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
+            with unechoed(streams.stdin or 0) if is_chat else nullcontext():
+                code = await session.run(source, signal_events(interrupt))
+            if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
+                return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
+            await finish(trace, code)
+            return code
+
+    def _setup(
+        self, resumed: StoredConversation | None, toolbox: Toolbox | None
+    ) -> ConversationSetup:
+        settings, audio = self.settings, self.options.audio
+        model = model_of(settings)
+        session, speech = audio_config(settings, audio)
+        tools = toolbox.tools if toolbox else ()
+        budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
+        if settings.local:
+            budget = Budget()
+        elif budget.max_cost is not None and budget.rate(model) is None:
+            hint = f'add it to the config file as [prices."{model}"]'
+            raise UsageError(server_errors.no_price(model), hint=hint)
+        return ConversationSetup(
+            model,
+            ask_for(
+                "audio" if audio.speaks else "text",
+                settings.system,
+                settings.max_output_tokens,
+                with_tools(session, tools),
+            ),
+            mode=self.mode,
+            timeouts=Timeouts(settings.connect_timeout, settings.timeout),
+            stored=resumed,
+            response=Options(other=settings.response),
+            speech=speech,
+            budget=budget,
+            tools=tuple(tool.name for tool in tools),
+            allowed=tuple(settings.allow_tools),
+            servers=toolbox.servers if toolbox else {},
+            can_ask=self.mode is Mode.CHAT,
+            limits=TurnLimits(
+                settings.max_tool_rounds,
+                settings.max_tool_calls,
+                settings.max_tool_bytes,
+                settings.max_reply_bytes,
+            ),
         )
-        code = asyncio.run(running)
-        if voice is not None:
-            status.show(Notice("detail", voice.describe()))
-        if recorder is not None:
-            code = _finish_recording(recorder, code, status)
-        if mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
-            message = f"the reply contains no audio, so {audio.audio_out} was not written"
-            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model with audio output"))
-        return code
 
 
 def _history(
@@ -312,96 +386,6 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
             recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
         files.callback(recorder.close)
         yield recorder
-
-
-async def _run_session(
-    settings: Settings,
-    mode: Mode,
-    shape: Shape,
-    streams: Environment,
-    view: View,
-    source: Source,
-    resumed: StoredConversation | None,
-    history: History | None,
-    *,
-    audio: AudioSettings,
-    player: Player | None,
-) -> ExitCode:
-    async with AsyncExitStack() as stack:
-        connect, redactor = server_of(settings, streams, stack)
-        taps: list[Tap] = []
-        if shape == "events":
-            taps.append(partial(_print_event, streams.stdout.buffer))
-        trace = trace_of(settings, redactor, stack, view)
-        if trace is not None:
-            taps.append(trace)
-        toolbox = await open_toolbox(settings, stack, lambda line: view.show(Notice("info", line)))
-        setup = _setup(settings, mode, resumed, toolbox, audio)
-        if trace is not None:
-            trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
-        session = Session(
-            setup.make(),
-            view,
-            connect,
-            tools=toolbox,
-            dialect=settings.forced_dialect,
-            redactor=redactor,
-            fit=converter(setup.input_rate),
-            taps=tuple(taps),
-            history=history,
-            player=player,
-            output=streams.output,
-        )
-        with nullcontext() if mode is not Mode.CHAT else unechoed(streams.stdin or 0):
-            interrupt = CancelPressed() if mode is Mode.CHAT else LeaveAsked(ExitCode.INTERRUPTED)
-            code = await session.run(source, signal_events(interrupt))
-        if mode is Mode.CHAT and session.has_lost_output and code is ExitCode.OUTPUT:
-            return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
-        await finish(trace, code)
-        return code
-
-
-def _setup(
-    settings: Settings,
-    mode: Mode,
-    resumed: StoredConversation | None,
-    toolbox: Toolbox | None,
-    audio: AudioSettings,
-) -> ConversationSetup:
-    model = model_of(settings)
-    session, speech = audio_config(settings, audio)
-    tools = toolbox.tools if toolbox else ()
-    budget = Budget(known_rates(settings.url, settings.prices), settings.max_cost)
-    if settings.local:
-        budget = Budget()
-    elif budget.max_cost is not None and budget.rate(model) is None:
-        hint = f'add it to the config file as [prices."{model}"]'
-        raise UsageError(server_errors.no_price(model), hint=hint)
-    return ConversationSetup(
-        model,
-        ask_for(
-            "audio" if audio.speaks else "text",
-            settings.system,
-            settings.max_output_tokens,
-            with_tools(session, tools),
-        ),
-        mode=mode,
-        timeouts=Timeouts(settings.connect_timeout, settings.timeout),
-        stored=resumed,
-        response=Options(other=settings.response),
-        speech=speech,
-        budget=budget,
-        tools=tuple(tool.name for tool in tools),
-        allowed=tuple(settings.allow_tools),
-        servers=toolbox.servers if toolbox else {},
-        can_ask=mode is Mode.CHAT,
-        limits=TurnLimits(
-            settings.max_tool_rounds,
-            settings.max_tool_calls,
-            settings.max_tool_bytes,
-            settings.max_reply_bytes,
-        ),
-    )
 
 
 def _print_event(

@@ -11,7 +11,7 @@ from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.signals import signal_events
 from rtchat.app.wiring import finish, prepare, server_of, trace_of
-from rtchat.client.session import Session
+from rtchat.client.session import Ports, Session
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
@@ -70,16 +70,16 @@ async def _run_session(
         )
         if trace is not None:
             trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
-        session = Session(
-            setup.make(),
+        ports = Ports(
             view,
             connect,
-            dialect=settings.forced_dialect,
-            redactor=redactor,
+            settings.forced_dialect,
+            redactor,
             fit=converter(setup.input_rate),
             taps=() if trace is None else (trace,),
             output=streams.output,
         )
+        session = Session(setup.make(), ports)
 
         async def read(post: Post) -> None:
             if file is None:

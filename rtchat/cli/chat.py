@@ -53,14 +53,15 @@ def talk(
 ) -> int:
     """Start a conversation. With piped stdin, each line is a turn."""
     from rtchat.app.audio_io import AudioSettings
-    from rtchat.app.chat import talk
+    from rtchat.app.chat import ChatOptions, talk
 
     settings, around = settings_of(options, plain=plain, no_env=no_env), environment_of()
     # A setting that is not an option of this run does not apply to a pipe.
     is_live = settings.voice and (bool(options["voice"]) or around.stdin_is_terminal)
     sound = AudioSettings(audio_out=audio_out, is_live=is_live)
     past = _past(continue_=continue_, resume=resume)
-    return talk(settings, _shape(json=json, events=events), around, past, attach or (), sound)
+    shape = _shape(json=json, events=events)
+    return talk(settings, around, ChatOptions(shape, past, attach or (), sound))
 
 
 def once(
@@ -86,7 +87,7 @@ def once(
 ) -> int:
     """Ask one question. "-", or no PROMPT: read the question from stdin."""
     from rtchat.app.audio_io import AudioSettings
-    from rtchat.app.chat import run_once
+    from rtchat.app.chat import ChatOptions, run_once
 
     settings = settings_of(options, plain=plain, no_env=no_env)
     past = _past(continue_=continue_, resume=resume)
@@ -97,7 +98,7 @@ def once(
             raise UsageError("--no-stdin and - contradict each other", hint="leave out one of them")
         streams = replace(streams, stdin=None)
     shape = _shape(json=json, events=events)
-    return run_once(prompt, settings, shape, streams, past, attach or (), sound)
+    return run_once(prompt, settings, streams, ChatOptions(shape, past, attach or (), sound))
 
 
 def _past(*, continue_: bool, resume: int | None) -> Past:

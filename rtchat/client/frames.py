@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from rtchat import wire
 from rtchat.core.events import ServerEvent, SessionCreated, Unknown
 from rtchat.core.redaction import Redactor
-from rtchat.core.values import Dialect, JsonObject, value
+from rtchat.core.values import Dialect, JsonObject
 
-
-@value
-class Received:
-    """A JSON object from the server, or the text of a frame that is not one, and its events."""
-
-    data: JsonObject | str
-    events: tuple[ServerEvent, ...]
+Received: TypeAlias = tuple[JsonObject | str, Sequence[ServerEvent]]
+"""A JSON object from the server, or the text of a frame that is not one, and its events."""
 
 
 class FrameReader:
@@ -36,25 +32,27 @@ class FrameReader:
         """Start a new connection."""
         self._events = wire.EventRedactor(self._redactor)
 
-    def read(self, frame: str | bytes) -> Iterator[Received]:
+    def read(self, frame: str | bytes) -> list[Received]:
         """Decode a frame, preceded by the held-back ends of the texts that it completes."""
         data = wire.read_frame(frame)
         if isinstance(data, Unknown):
             shown = frame if isinstance(frame, str) else repr(frame)
-            yield Received(self._redactor.redact(shown), (data,))
-            return
+            return [(self._redactor.redact(shown), (data,))]
         assert isinstance(frame, str)
+        received: list[Received] = []
         for redacted, held in self._events.redact(frame, data):
-            yield Received(redacted, tuple(map(self._adapted, wire.decode(redacted, held))))
+            events = wire.decode(redacted, held)
+            if isinstance(events[0], SessionCreated):
+                events[0] = self._created(events[0])
+            received.append((redacted, events))
+        return received
 
     def end(self, *, replies_only: bool = False) -> Iterable[JsonObject]:
         """End all texts, or those of replies, and return what was held back of them. The
         conversation has it already."""
         return self._events.end(replies_only=replies_only)
 
-    def _adapted(self, event: ServerEvent) -> ServerEvent:
-        if not isinstance(event, SessionCreated):
-            return event
+    def _created(self, event: SessionCreated) -> SessionCreated:
         self.dialect = self._forced or event.dialect or Dialect.GA
         if event.expires_at is None:
             return event

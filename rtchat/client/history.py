@@ -55,20 +55,16 @@ class SessionHistory:
         self._has_warned = False
         self._is_failing = False
         """Whether the last entry could not be written; then no question waits for its entry."""
-        self._search: asyncio.Future[StoredConversation] | None = None
+        self.search: asyncio.Future[StoredConversation] | None = None
+        """The conversation being read, if any; events wait for it."""
         self.question_saved: asyncio.Future[None] | None = None
         """Done once the last question is stored; the question is not sent earlier."""
         self.is_waiting = False
         """Whether a question is waiting to be stored."""
 
-    @property
-    def is_searching(self) -> bool:
-        """Whether a conversation is being read; events wait for it."""
-        return self._search is not None
-
     def stop_search(self) -> None:
         """Ignore the conversation that is being read."""
-        self._search = None
+        self.search = None
 
     def perform(self, effect: StartRecord | Record | LoadConversation) -> None:
         """Record something, or read a conversation."""
@@ -86,7 +82,7 @@ class SessionHistory:
                 if entry.state is State.ASKED:
                     self.question_saved = None if self._is_failing else recorded
             case LoadConversation(number):
-                self._search = search = self._history.find(number)
+                self.search = search = self._history.find(number)
                 search.add_done_callback(self._on_read)
                 loop = asyncio.get_running_loop()
                 loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
@@ -124,9 +120,9 @@ class SessionHistory:
 
     def _on_read(self, search: asyncio.Future[StoredConversation]) -> None:
         error = search.exception()
-        if search is not self._search:
+        if search is not self.search:
             return  # given up
-        self._search = None
+        self.search = None
         if error is None:
             assert self._history is not None
             self._history.resume(search.result())
@@ -137,7 +133,7 @@ class SessionHistory:
             self._fail(error)
 
     def _give_up_search(self, search: asyncio.Future[StoredConversation]) -> None:
-        if search is self._search:
-            self._search = None
+        if search is self.search:
+            self.search = None
             message = f"the history did not respond for {HISTORY_TIMEOUT:g} s"
             self._found(LocalNotice(message, is_error=True))

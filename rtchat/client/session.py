@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from traceback import walk_tb
-from typing import Any, TypeAlias, assert_never
+from typing import Any, assert_never
 
 from rtchat import wire
 from rtchat.client.frames import FrameReader, Received
 from rtchat.client.history import History, SessionHistory
 from rtchat.client.reply_audio import AudioPlayback
 from rtchat.client.server_link import ServerLink
+from rtchat.client.taps import Taps
 from rtchat.client.timers import SleepWatch, Timers
 from rtchat.client.tool_runs import ToolRuns
 from rtchat.client.view_queue import ViewQueue
@@ -28,51 +29,51 @@ from rtchat.core import events as ev
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.ports import Link, Machine, Player, Source, Tap, Tools, View
 from rtchat.core.redaction import Redactor
-from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject
+from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, value
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
-_Inbox: TypeAlias = deque[ev.LocalEvent | Received]
 _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 
+@value
+class Ports:
+    """What a session connects a conversation to."""
+
+    view: View
+    connect: Callable[[str], AbstractAsyncContextManager[Link]]
+    """Opens a connection for a model."""
+    dialect: Dialect | None = None
+    """The dialect to use; by default that of the session that the server reports."""
+    redactor: Redactor = Redactor()
+    """Removes keys from the frames of the server."""
+    fit: Callable[[fx.Command], Iterable[fx.Command]] | None = None
+    """Adapts commands to the server."""
+    taps: tuple[Tap, ...] = ()
+    history: History | None = None
+    tools: Tools | None = None
+    player: Player | None = None
+    output: Output | None = None
+    """The output of the view and the taps, if they share one."""
+    now: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+    rng: Callable[[], float] = random.random
+
+
 class Session:
-    """Runs one conversation to its end.
+    """Runs one conversation to its end."""
 
-    `connect` opens a connection for a model, `redactor` removes keys from the frames of the server,
-    and `fit` adapts commands to the server. `dialect` forces a dialect; otherwise it is that of the
-    session that the server reports. `output` is the output of the view and the taps, if they share
-    one.
-    """
-
-    def __init__(
-        self,
-        conversation: Machine,
-        view: View,
-        connect: Callable[[str], AbstractAsyncContextManager[Link]],
-        *,
-        dialect: Dialect | None = None,
-        redactor: Redactor = Redactor(),  # noqa: B008 - never changed
-        fit: Callable[[fx.Command], Iterable[fx.Command]] | None = None,
-        taps: tuple[Tap, ...] = (),
-        history: History | None = None,
-        tools: Tools | None = None,
-        player: Player | None = None,
-        output: Output | None = None,
-        now: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
-        rng: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, conversation: Machine, ports: Ports) -> None:
         self._conversation = conversation
-        self._fit = fit
-        self._taps = taps
-        self._now = now
-        self._rng = rng
+        self._fit = ports.fit
+        self._now = now = ports.now
+        self._rng = ports.rng
         self._start_time = 0.0
         """When `run` began; the times of events are relative to it."""
-        self._inbox: _Inbox = deque()
+        self._inbox: deque[ev.LocalEvent | Received] = deque()
         self._busy = False
         self._tasks = asyncio.TaskGroup()
         self._done = asyncio.Event()
+        self._is_over = False
         self._dropped_bytes = 0
         """Bytes of microphone audio that were dropped because the network was too slow."""
         self._was_signalled = False
@@ -80,23 +81,29 @@ class Session:
         """The exit code that the conversation ended with."""
         self._exit: ExitCode | None = None
         self._error: BaseException | None = None
-        self._frames = FrameReader(redactor, dialect, wall_clock)
-        self._views = ViewQueue(view, output, now, lost=self._lose_output, fail=self._fail)
-        self._history = SessionHistory(
-            history, found=self._post_first, warn=self._warn, fail=self._fail
+        self._frames = FrameReader(ports.redactor, ports.dialect, ports.wall_clock)
+        self._views = ViewQueue(
+            ports.view, ports.output, now, lost=self._lose_output, fail=self._fail
         )
-        self._tools = ToolRuns(tools, self._tasks, self.post)
-        self._audio = AudioPlayback(player, self._report)
+        self._taps = Taps(ports.taps, self._frames, self._views.call)
+        self._history = SessionHistory(
+            ports.history,
+            found=self._post_first,
+            warn=lambda problem: self._report(problem, "warning"),
+            fail=self._fail,
+        )
+        self._tools = ToolRuns(ports.tools, self._tasks, self.post)
+        self._audio = AudioPlayback(ports.player, self._report)
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )
-        self._sleep = SleepWatch(self._on_sleep, now, wall_clock)
+        self._sleep = SleepWatch(self._on_sleep, now, ports.wall_clock)
         self._link = ServerLink(
-            connect,
+            ports.connect,
             self._tasks,
             post=self._post_from_link,
             read=self._read,
-            is_behind=lambda: len(self._views) > 1,
+            is_behind=self._views.is_behind,
             wait=self._history.wait,
             writing=self._before_send,
             sent=self._timers.restart_stall,
@@ -122,13 +129,13 @@ class Session:
                 reading = self._tasks.create_task(source(self.post))
                 self.post(ev.Started())
                 await self._done.wait()
-                while len(self._views) and self._error is None:  # noqa: ASYNC110 - drains by itself
+                while self._views.is_waiting and self._error is None:  # noqa: ASYNC110 - drains by itself
                     await asyncio.sleep(0)
                 self._stop_clocks()
                 self._tools.stop()
                 reading.cancel()
                 await self._link.close()
-            self._tap_end()
+            self._taps.end(self._stopped_with, self._link.unsent, self._clock())
         finally:
             self._stop_clocks()
             self._views.close()
@@ -154,7 +161,7 @@ class Session:
 
     def post(self, event: ev.LocalEvent) -> None:
         """Handle an event, after those that are being handled or waiting."""
-        if isinstance(event, ev.LeaveAsked) and self._history.is_searching:
+        if isinstance(event, ev.LeaveAsked) and self._history.search:
             self._history.stop_search()
             self._inbox.appendleft(event)
         else:
@@ -171,49 +178,29 @@ class Session:
             return
         self._busy = True
         try:
-            while self._inbox and not (self._is_over or self._history.is_searching):
+            while self._inbox and not (self._is_over or self._history.search):
                 self._handle(self._inbox.popleft())
         except Exception as error:
             self._fail(error)
         finally:
             self._busy = False
 
-    @property
-    def _is_over(self) -> bool:
-        return self._exit is not None or self._error is not None
-
     def _handle(self, happened: ev.LocalEvent | Received) -> None:
-        effects = deque(self._decide(happened))
-        while effects:
-            cut = self._perform(effects.popleft())
-            if cut is not None:
-                # The server must know what was heard before the next response is requested.
-                effects.extendleft(reversed(self._decide(cut)))
-
-    def _decide(self, happened: ev.LocalEvent | Received) -> list[fx.Effect]:
-        """The effects of an event or frame. The taps receive everything that the conversation
-        handles in the same order."""
+        """Perform the effects of an event or frame. The taps receive everything that the
+        conversation handles in the same order."""
         now = self._clock()
-        events = happened.events if isinstance(happened, Received) else (happened,)
+        events = happened[1] if isinstance(happened, tuple) else (happened,)
         effects: list[fx.Effect] = []
         try:
             for event in events:
                 effects += self._conversation.handle(event, now)
         finally:
-            if self._taps:
-                self._tap_decision(happened, effects, now)
-        return effects
-
-    def _tap_decision(
-        self, happened: ev.LocalEvent | Received, effects: list[fx.Effect], now: float
-    ) -> None:
-        is_frame = isinstance(happened, Received)
-        if isinstance(happened, ev.ConnectionLost) or any(map(_ends_reply, effects)):
-            self._tap_held_back(now, replies_only=is_frame)
-        if isinstance(happened, Received):
-            self._tap("received", happened.data, now)
-        else:
-            self._tap("local", happened, now)
+            self._taps.handled(happened, effects, now)
+        for effect in effects:
+            cut = self._perform(effect)
+            if cut is not None:
+                # The server must know what was heard before the next response is requested.
+                self._handle(cut)
 
     def _perform(self, effect: fx.Effect) -> ev.PlaybackCut | None:  # noqa: C901 - one case per effect
         """Perform an effect; return the event that it causes immediately, if any."""
@@ -255,7 +242,7 @@ class Session:
         if self._audio.failure is not None and code is ExitCode.OK:
             code = self._audio.failure.problem.exit
         self._exit = self._views.lost_with or code
-        self._done.set()
+        self._end()
 
     # ----------------------------------------------------------------------- connection and signals
 
@@ -270,7 +257,7 @@ class Session:
         self._timers.restart_stall()
         for received in self._frames.read(frame):
             if self._is_over:
-                self._tap("received", received.data, self._clock())
+                self._taps.pass_on("received", received[0], self._clock())
             else:
                 self._inbox.append(received)
                 self._handle_inbox()
@@ -279,7 +266,7 @@ class Session:
         if self._dropped_bytes and self._link.is_idle:
             seconds, self._dropped_bytes = self._dropped_bytes / BYTES_A_MS / 1000, 0
             self._note("warning", f"{seconds:.1f} s of speech were lost on a slow network")
-        self._tap("sent", data, self._clock())
+        self._taps.pass_on("sent", data, self._clock())
 
     def _on_sleep(self, seconds: float) -> None:
         self._link.drop()
@@ -293,7 +280,7 @@ class Session:
         if self._exit is None:
             self.post(event)
             return
-        if self._views.is_behind:
+        if self._views.has_unwritten_output:
             self._exit = ExitCode(128 + number)
         if is_first:
             self._views.give_up_soon()
@@ -306,41 +293,24 @@ class Session:
         self._sleep.stop()
         self._views.stop()
 
-    # ------------------------------------------------------------------------------------- the taps
-
     def _clock(self) -> float:
         """Seconds since `run` began, rounded to microseconds as in a trace."""
-        return round(self._now() - self._start_time, 6)
-
-    def _tap(self, direction: str, data: JsonObject | str | ev.LocalEvent, now: float) -> None:
-        for tap in self._taps:
-            self._views.call(tap, direction, data, now)
-
-    def _tap_held_back(self, now: float, *, replies_only: bool = False) -> None:
-        """Pass text that was held back as a possible start of a key to the taps: it ends here."""
-        for data in self._frames.end(replies_only=replies_only):
-            self._tap("received", data, now)
-
-    def _tap_end(self) -> None:
-        now = self._clock()
-        self._tap_held_back(now)
-        if self._stopped_with is not None:
-            end: JsonObject = {"exit": self._stopped_with, "unsent": self._link.unsent}
-            self._tap("end", end, now)
+        return round((self._now() - self._start_time) * 1e6) / 1e6
 
     # --------------------------------------------------------------------------------------- errors
 
     def _note(self, level: fx.Level, text: str) -> None:
         self._views.show(fx.Notice(level, text))
 
-    def _warn(self, problem: Problem) -> None:
-        self._views.show(fx.error_notice(problem, "warning"))
-
-    def _report(self, problem: Problem) -> None:
-        self._views.show(fx.error_notice(problem))
+    def _report(self, problem: Problem, level: fx.Level = "error") -> None:
+        self._views.show(fx.error_notice(problem, level))
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
         self._done.set()
 
     def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -356,10 +326,6 @@ class Session:
         if self._exit is not None and self._exit not in _SIGNALLED:
             self._exit = code
         self.post(ev.LeaveAsked(code))
-
-
-def _ends_reply(effect: fx.Effect) -> bool:
-    return isinstance(effect, fx.Show) and isinstance(effect.update, fx.ReplyOver)
 
 
 def _is_own_error(error: Exception) -> bool:

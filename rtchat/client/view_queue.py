@@ -55,11 +55,17 @@ class ViewQueue:
         self.lost_with: ExitCode | None = None
         """The exit code for why output can no longer be written, if so."""
 
-    def __len__(self) -> int:
-        return len(self._updates)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether updates are waiting to be shown."""
+        return bool(self._updates)
+
+    def is_behind(self) -> bool:
+        """Whether the view should catch up before there are more updates."""
+        return len(self._updates) > 1
 
     @property
-    def is_behind(self) -> bool:
+    def has_unwritten_output(self) -> bool:
         """Whether output is waiting to be written."""
         return self._output is not None and self._output.unwritten > 0
 

@@ -65,6 +65,7 @@ class Conversation:
             speech=speech,
         )
         self._shared = shared
+        self._time = shared.time
         self._connection = shared.connection
         self._replies = Replies(shared)
         self._tool_loop = ToolLoop(shared, self._replies)
@@ -79,11 +80,12 @@ class Conversation:
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
         """Return the effects of an event. `now` is in seconds of a monotonic clock."""
-        self._shared.time.now = now
+        self._time.now = now
         effects: list[fx.Effect] = []
         if self._is_stopped:
             return effects
-        self._collect(self._raw.confirm(event), effects)
+        if self._raw.unanswered:
+            self._collect(self._raw.confirm(event), effects)
         self._collect(self._route(event), effects)
         if self._replies.is_overdue():
             problem = server_errors.timed_out("the server did not end the stopped reply")
@@ -96,17 +98,20 @@ class Conversation:
         for output in outputs:
             if self._is_stopped:
                 return
-            if isinstance(output, sg.Signal):
+            if isinstance(output, sg.SignalBase):
                 self._collect(self._pass_on(output), effects)
             else:
                 effects.append(output)
-                self._is_stopped = isinstance(output, fx.Stop)
+                if isinstance(output, fx.Stop):
+                    self._is_stopped = True
 
     def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
         match event:
+            case ev.Delta():  # the most frequent event
+                return self._replies.content(event)
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
                 return self._spoken.transcribed(item_id, text)
-            case ev.Delta() | ev.ChannelDone() | ev.PartDone():  # the most frequent events
+            case ev.ChannelDone() | ev.PartDone():
                 return self._replies.content(event)
             case ev.AudioCaptured(audio):
                 return self._spoken.captured(audio)
@@ -190,13 +195,13 @@ class Conversation:
             case ev.ToolsAsked():
                 return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
-                return [fx.Show(self._shared.usage.totals(self._shared.time.now))]
+                return [fx.Show(self._shared.usage.totals(self._time.now))]
             case ev.CopyAsked(block):
                 return self._copy(block)
             case ev.LocalNotice(text, is_error, hint):
                 return [fx.Show(fx.Notice("error" if is_error else "info", text, hint))]
             case ev.RateLimits(limits):
-                self._shared.usage.limit(limits, self._shared.time.now)
+                self._shared.usage.limit(limits, self._time.now)
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]

@@ -33,7 +33,7 @@ class RawEvents:
         self._log = shared.log
         self._call_outputs = shared.call_outputs
         self._usage = shared.usage
-        self._unanswered: deque[ev.RawSaid] = deque(maxlen=MAX_RAW_EVENTS)
+        self.unanswered: deque[ev.RawSaid] = deque(maxlen=MAX_RAW_EVENTS)
         self._replies_left = 0
         """How many unrequested replies the user's events may still cause."""
 
@@ -45,7 +45,7 @@ class RawEvents:
             return self._ask(raw)
         self._call_outputs.given(raw.output_of)
         self._replies_left = MAX_UNREQUESTED_REPLIES
-        self._unanswered.append(raw)
+        self.unanswered.append(raw)
         sent = self._connection.send(fx.Raw(raw.fields))
         return [sent, notices.raw_sent(_kind(raw.fields))]
 
@@ -59,23 +59,21 @@ class RawEvents:
 
     def confirm(self, event: ev.Event) -> list[Output]:
         """Report that the server carried out one of the user's events, if nothing else shows it."""
-        if not self._unanswered:
-            return []
         item = event.item if isinstance(event, ev.ItemAdded | ev.ItemRetrieved) else None
         is_ours = isinstance(event, ev.SessionUpdated) and self._connection.commands.is_configuring
         is_ours |= isinstance(event, ev.ItemAdded) and self._turns.current is not None
-        raw = next((raw for raw in self._unanswered if type(event) is raw.answer), None)
+        raw = next((raw for raw in self.unanswered if type(event) is raw.answer), None)
         if raw is None or is_ours:
             return []
-        self._unanswered.remove(raw)
+        self.unanswered.remove(raw)
         item_id = getattr(event, "item_id", "") or getattr(item, "id", "")
         text = item.text if isinstance(item, Message) else ""
         return [notices.raw_done(_kind(raw.fields), item_id, text)]
 
     def refused(self, fields: JsonObject, error: ev.ServerProblem) -> list[Output]:
         """The server refused one of the user's events."""
-        left = (raw for raw in self._unanswered if raw.fields is not fields)
-        self._unanswered = deque(left, MAX_RAW_EVENTS)
+        left = (raw for raw in self.unanswered if raw.fields is not fields)
+        self.unanswered = deque(left, MAX_RAW_EVENTS)
         return [notices.raw_refused(_kind(fields), error.message)]
 
     def unrequested_reply(self, response_id: str) -> list[Output]:
@@ -89,7 +87,7 @@ class RawEvents:
 
     def session_closed(self) -> None:
         """The session is closed; the next one will not answer the events."""
-        self._unanswered.clear()
+        self.unanswered.clear()
         self._replies_left = 0
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
@@ -141,7 +142,7 @@ class Replies:
         self.phase = ReplyPhase.REPLYING
         return timer
 
-    def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> list[Output]:
+    def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> Sequence[Output]:
         """The next text or audio has arrived."""
         turn = self._turn_of(event.response_id)
         if turn is None or (
@@ -150,18 +151,15 @@ class Replies:
             return []
         self.phase = ReplyPhase.REPLYING
         turn.reply.id = turn.reply.id or event.response_id
-        match event:
-            case ev.Delta(Channel.AUDIO) | ev.ChannelDone(Channel.AUDIO):
-                stores_audio = self._speech.options.stores_audio
-                out: list[Output] = [*turn.play(event, self._audio, stores_audio=stores_audio)]
-            case ev.Delta():
-                out = self.show(turn, turn.reply.add(event))
-            case ev.ChannelDone():
-                out = self.show(turn, turn.reply.channel_done(event))
-            case ev.PartDone():
-                out = self.show(turn, turn.reply.part_done(event))
-            case _:
-                assert_never(event)
+        out: Sequence[Output]
+        if isinstance(event, ev.PartDone):
+            out = self.show(turn, turn.reply.part_done(event))
+        elif event.channel is Channel.AUDIO:
+            out = turn.play(event, self._audio, stores_audio=self._speech.options.stores_audio)
+        elif isinstance(event, ev.Delta):
+            out = self.show(turn, turn.reply.add(event))
+        else:
+            out = self.show(turn, turn.reply.channel_done(event))
         return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 
     def item_done(self, event: ev.OutputDone) -> list[Output]:
@@ -180,10 +178,10 @@ class Replies:
             return None
         return turn if self.response_ids.matches(response_id, turn.reply.id) else None
 
-    def show(self, turn: Turn, text: str) -> list[Output]:
+    def show(self, turn: Turn, text: str) -> Sequence[Output]:
         """Show the next text."""
         waits = turn.question.item_id in self._speech.awaiting_transcript
-        return [*turn.show(text, self._time.now, waits=waits)]
+        return turn.show(text, self._time.now, waits=waits)
 
     # -------------------------------------------------------------------------------------- ending
 

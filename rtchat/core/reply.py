@@ -206,7 +206,7 @@ class Reply:
         """The text, truncated to the reply's limit; it replaces `replaced` bytes."""
         if self._limits is None:
             return text
-        total = sum(part.size for part in self._parts.values())
+        total = sum([part.size for part in self._parts.values()])
         room = self._limits.reply_bytes - total + replaced
         if size(text) <= room:
             return text

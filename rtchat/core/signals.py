@@ -13,13 +13,19 @@ from rtchat.core.events import ReplyEnded, Timer
 from rtchat.core.values import Status, value
 
 
+class SignalBase:
+    """The base of all signals, because a check against a union of classes is slow."""
+
+    __slots__ = ()
+
+
 @value
-class SessionClosed:
+class SessionClosed(SignalBase):
     """The session is closed: another connection is about to be made."""
 
 
 @value
-class SessionReady:
+class SessionReady(SignalBase):
     """The server accepted the settings; `seconds` is the time since connecting began."""
 
     model: str
@@ -27,7 +33,7 @@ class SessionReady:
 
 
 @value
-class SessionLost:
+class SessionLost(SignalBase):
     """The connection ended, or could not be made."""
 
     problem: Problem
@@ -35,33 +41,33 @@ class SessionLost:
 
 
 @value
-class SessionUnusable:
+class SessionUnusable(SignalBase):
     """The session cannot be used, and another one would not help."""
 
     problem: Problem
 
 
 @value
-class RenewalDue:
+class RenewalDue(SignalBase):
     """The session should be replaced when it is idle."""
 
 
 @value
-class UnrequestedReply:
+class UnrequestedReply(SignalBase):
     """The server began a reply that was not requested."""
 
     response_id: str
 
 
 @value
-class CallsRequested:
+class CallsRequested(SignalBase):
     """The reply is complete and contains calls."""
 
     ended: ReplyEnded
 
 
 @value
-class ReplyDone:
+class ReplyDone(SignalBase):
     """The reply is over, and its turn with it."""
 
     status: Status
@@ -71,12 +77,12 @@ class ReplyDone:
 
 
 @value
-class ReplyStopped:
+class ReplyStopped(SignalBase):
     """The server confirmed that the stopped reply is over."""
 
 
 @value
-class TurnDone:
+class TurnDone(SignalBase):
     """A turn is over; `asks_next` is whether the next question may be asked now."""
 
     problem: Problem | None
@@ -84,7 +90,7 @@ class TurnDone:
 
 
 @value
-class BudgetSpent:
+class BudgetSpent(SignalBase):
     """The budget is spent; `ends_turn` is whether the server is to end a turn."""
 
     problem: Problem

@@ -123,7 +123,7 @@ class Turns:
         turn, self._replies.turn = self.current, None
         assert turn is not None
         self._connection.turn_ended(is_complete=status is Status.COMPLETED)
-        out = self._replies.show(turn, turn.reply.cut())
+        out = [*self._replies.show(turn, turn.reply.cut())]
         turn.question.has_reply |= turn.has_begun or status is Status.COMPLETED
         self._speech.echo.replied(turn.question)
         out += self._replies.finish(turn)

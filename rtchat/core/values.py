@@ -22,11 +22,11 @@ def value(cls: type[_T]) -> type[_T]:
     """A frozen dataclass with slots, compared and hashed by its fields.
 
     `dataclass(frozen=True)` compiles six methods for each of more than a hundred classes, which
-    adds 35 ms to startup. Here all classes share these methods, except `__init__`, which has to be
+    adds 35 ms to startup. Here all classes share these methods, except `__new__`, which has to be
     fast: it is compiled when the first object is made.
     """
     made = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
-    made.__init__ = _first_init  # type: ignore[method-assign] # set on the class, as dataclass does
+    made.__new__ = _first_new  # type: ignore[assignment] # set on the class, as dataclass does
     made.__eq__ = _equal  # type: ignore[method-assign]
     made.__hash__ = _hash  # type: ignore[method-assign]
     made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]
@@ -36,17 +36,25 @@ def value(cls: type[_T]) -> type[_T]:
     return made
 
 
-def _first_init(self: object, *args: object, **given: object) -> None:
-    cls = type(self)
-    cls.__init__ = _initialiser(cls)  # type: ignore[method-assign] # replaces this function
-    cls.__init__(self, *args, **given)
+def _first_new(cls: type, *args: object, **given: object) -> object:
+    cls.__new__ = _constructor(cls)  # type: ignore[assignment] # replaces this function
+    return cls(*args, **given)
 
 
-def _initialiser(cls: type) -> Callable[..., None]:
-    """The `__init__` that a dataclass would have."""
-    scope: dict[str, object] = {"absent": MISSING}
+def _constructor(cls: type) -> Callable[..., object]:
+    """A `__new__` with the parameters of a dataclass.
+
+    It sets the fields of an object whose class has the same slots but permits changes, and then
+    makes it an object of `cls`. Using the descriptors of the slots takes twice as long.
+    """
+    slots = {"__slots__": cls.__slots__}  # type: ignore[attr-defined] # by dataclass
+    scope: dict[str, object] = {
+        "absent": MISSING,
+        "new": object.__new__,
+        "changeable": type(cls.__name__, cls.__bases__, slots),
+    }
     parameters: dict[bool, list[str]] = {False: [], True: []}
-    lines: list[str] = []
+    lines = [" self = new(changeable)"]
     for name, known in cls.__dataclass_fields__.items():  # type: ignore[attr-defined] # by dataclass
         parameter = given = name
         if known.default is not MISSING:
@@ -57,12 +65,11 @@ def _initialiser(cls: type) -> Callable[..., None]:
             parameter = f"{name}=absent"
             given = f"make_{name}() if {name} is absent else {name}"
         parameters[known.kw_only].append(parameter)
-        scope[f"set_{name}"] = getattr(cls, name).__set__  # bypasses `__setattr__`
-        lines.append(f" set_{name}(self, {given})")
+        lines.append(f" self.{name} = {given}")
     after = ["*", *parameters[True]] if parameters[True] else []
-    head = f"def __init__({', '.join(['self', *parameters[False], *after])}):"
-    exec("\n".join([head, *(lines or [" pass"])]), scope)  # as dataclass does
-    return scope["__init__"]  # type: ignore[return-value] # defined by exec
+    head = f"def __new__({', '.join(['cls', *parameters[False], *after])}):"
+    exec("\n".join([head, *lines, " self.__class__ = cls", " return self"]), scope)
+    return scope["__new__"]  # type: ignore[return-value] # defined by exec
 
 
 def _fields(of: object) -> tuple[object, ...]:

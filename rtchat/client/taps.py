@@ -1,0 +1,55 @@
+"""Passes everything that a session sends, receives and handles to its taps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtchat.client.frames import FrameReader, Received
+from rtchat.core.effects import Effect, ReplyOver, Show
+from rtchat.core.errors import ExitCode
+from rtchat.core.events import ConnectionLost, LocalEvent
+from rtchat.core.ports import Tap
+from rtchat.core.values import JsonObject
+
+
+class Taps:
+    """The taps of a session. `call` calls one and handles its exceptions."""
+
+    def __init__(
+        self, taps: tuple[Tap, ...], frames: FrameReader, call: Callable[..., None]
+    ) -> None:
+        self._taps = taps
+        self._frames = frames
+        self._call = call
+
+    def pass_on(self, direction: str, data: JsonObject | str | LocalEvent, now: float) -> None:
+        """Pass something to the taps."""
+        for tap in self._taps:
+            self._call(tap, direction, data, now)
+
+    def handled(self, happened: LocalEvent | Received, effects: list[Effect], now: float) -> None:
+        """Pass on what the conversation handled."""
+        if not self._taps:
+            return
+        is_frame = isinstance(happened, tuple)
+        if isinstance(happened, ConnectionLost) or any(map(_ends_reply, effects)):
+            self._end_texts(now, replies_only=is_frame)
+        if isinstance(happened, tuple):
+            self.pass_on("received", happened[0], now)
+        else:
+            self.pass_on("local", happened, now)
+
+    def end(self, code: ExitCode | None, unsent: int, now: float) -> None:
+        """Pass on the end of the session, with the exit code of the conversation, if it has one."""
+        self._end_texts(now)
+        if code is not None:
+            self.pass_on("end", {"exit": code, "unsent": unsent}, now)
+
+    def _end_texts(self, now: float, *, replies_only: bool = False) -> None:
+        """Pass on text that was held back as a possible start of a key: it ends here."""
+        for data in self._frames.end(replies_only=replies_only):
+            self.pass_on("received", data, now)
+
+
+def _ends_reply(effect: Effect) -> bool:
+    return isinstance(effect, Show) and isinstance(effect.update, ReplyOver)
