@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core import notices
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -63,6 +62,7 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.server_errors import exceeded
 from rtchat.core.server_errors import unavailable as unavailable_problem
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import LIMIT_REACHED, Call, ToolPolicy
 from rtchat.core.values import (
     Approval,

@@ -17,7 +17,6 @@ import pytest
 from rtchat.client.history import History
 from rtchat.client.session import Ports, Session
 from rtchat.client.transport import explain_close
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import (
     MicrophoneStatus,
     Notice,
@@ -56,6 +55,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.ports import Player, Post, Source
 from rtchat.core.redaction import Redactor
 from rtchat.core.setup import ConversationSetup, MachineSetup, SessionSetup, TranscriptionSetup
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, Options, Part, Status
 from rtchat.trace.diff import first_difference
 from rtchat.trace.reading import Recorded, Recording, read_trace

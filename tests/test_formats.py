@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Disconnect, Play, ReplyOver, Show
 from rtchat.core.events import (
@@ -27,6 +26,7 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.mode import Mode
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import AudioFormat, Channel, Dialect, JsonObject, Options, Status
 from rtchat.wire.audio_options import input_rate, read_format
 from tests.program import Program, Ran, background

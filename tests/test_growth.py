@@ -14,7 +14,6 @@ from types import FunctionType, MethodType, ModuleType
 import pytest
 
 from rtchat.core import notices
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.events import (
     AudioCaptured,
@@ -54,6 +53,7 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.mode import Mode
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.wire import decode, read_frame

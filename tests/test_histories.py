@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 
 from rtchat.core import notices
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -87,6 +86,7 @@ from rtchat.core.events import (
 )
 from rtchat.core.mode import Mode
 from rtchat.core.server_errors import ACTIVE_RESPONSE
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.values import (
     Channel,

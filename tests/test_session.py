@@ -17,7 +17,6 @@ from rtchat.client.history import History
 from rtchat.client.session import Ports, Session
 from rtchat.client.view_queue import MAX_SHOW_SECONDS, SLICE
 from rtchat.core import notices as core_notices
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
@@ -34,6 +33,7 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.ports import Link, Post, Source, Tap
 from rtchat.core.redaction import Redactor
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import (
     Dialect,
     Entry,

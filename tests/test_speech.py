@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core import notices
-from rtchat.core.audio_state import BEFORE_MS, MAX_HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -80,6 +79,7 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
 from rtchat.core.question_queue import LAST_TRANSCRIPT_WAIT, LAST_TURN_WAIT
+from rtchat.core.speech_input import BEFORE_MS, MAX_HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
 from rtchat.core.turn import TRANSCRIPT_WAIT
 from rtchat.core.values import (

@@ -31,7 +31,7 @@ NEEDS = (
     *("requests", "rich", "scipy", "soxr", "uvicorn", "websockets"),
 )
 """What it needs for text. Its own list has torch, and models for speech, too: gigabytes."""
-LONGEST_INSTALL = 400
+MAX_INSTALL_SECONDS = 400
 """Seconds."""
 LAUNCHER = '''
 """Its server and its pipeline of threads, with nothing where speech would be recognised."""
@@ -149,9 +149,11 @@ def installed(folder: Path) -> Path:
 
 def _run(*command: str) -> None:
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST_INSTALL)
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=MAX_INSTALL_SECONDS
+        )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"pip did not bring {RELEASE} within {LONGEST_INSTALL} s")
+        pytest.skip(f"pip did not bring {RELEASE} within {MAX_INSTALL_SECONDS} s")
     except subprocess.CalledProcessError as error:
         pytest.skip(f"pip cannot bring {RELEASE}: {error.stderr.strip()[-300:]}")
 

@@ -7,7 +7,6 @@ from base64 import b64encode
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.echo import MAX_ECHOES
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
@@ -15,6 +14,7 @@ from rtchat.core.pricing import Budget, Rate
 from rtchat.core.question import Question
 from rtchat.core.replies import ReplyPhase
 from rtchat.core.signals import Output
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import BYTES_A_MS, Channel, Status, Usage
 from tests.units import TEXT, Units, made, ready, sent, shown
 

@@ -7,11 +7,11 @@ import pytest
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
 from rtchat.core.replies import ReplyPhase
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import STOPPED, UNAVAILABLE
 from rtchat.core.values import (
     Channel,

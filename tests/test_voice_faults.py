@@ -24,10 +24,10 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.app.audio_io import Recorder
 from rtchat.audio.wav import WavWriter
-from rtchat.core.audio_state import MAX_TURN_MS, PIECE_MS, SpeechInput, SpeechOptions
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta
 from rtchat.core.reply_audio import ReplyAudio
+from rtchat.core.speech_input import MAX_TURN_MS, PIECE_MS, SpeechInput, SpeechOptions
 from rtchat.core.values import BYTES_A_MS, Channel
 from tests.faults import EXPIRED, hint, kept, names_only
 from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets

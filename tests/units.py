@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
@@ -19,6 +18,7 @@ from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop

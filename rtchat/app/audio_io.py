@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtchat.config.settings import Settings
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
 from rtchat.core.errors import OutputError, Problem, UsageError
 from rtchat.core.events import AudioCaptured, MicrophoneLost, PlaybackCut, local_error
 from rtchat.core.ports import Player, Post
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import JsonObject, Message, Part, value
 from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker

@@ -22,8 +22,8 @@ from rtchat.app.audio_io import (
 )
 from rtchat.app.environment import Environment, Shape, unblocked
 from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
-from rtchat.app.signals import signal_events
-from rtchat.app.wiring import finish, model_of, open_toolbox, prepare, server_of, trace_of
+from rtchat.app.os_signals import signal_events
+from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
 from rtchat.client.session import Ports, Session
 from rtchat.client.view_queue import MAX_UNWRITTEN
@@ -71,13 +71,13 @@ class ChatOptions:
 
 
 def run_once(
-    prompt: str | None, settings: Settings, streams: Environment, options: ChatOptions
+    prompt: str | None, settings: Settings, environment: Environment, options: ChatOptions
 ) -> ExitCode:
     """One question, with files, and one reply."""
     audio, files = options.audio, options.files
-    with unblocked(streams) as streams:
-        status = status_writer_of(settings, streams)
-        descriptor = None if streams.stdin_is_terminal else streams.stdin
+    with unblocked(environment) as environment:
+        status = status_writer_of(settings, environment)
+        descriptor = None if environment.stdin_is_terminal else environment.stdin
         attached = _read_attachments(files, descriptor)
         if "-" in files:
             descriptor = None
@@ -96,14 +96,14 @@ def run_once(
                 post(file)
             post(question)
             post(InputEnded())
-            if options.shape == "text" and renders(settings, streams):
+            if options.shape == "text" and renders(settings, environment):
                 from rtchat.ui.live_view import preload
 
                 await asyncio.to_thread(preload)
 
-        prepare(settings, streams, status, audio)
-        view = view_of(settings, options.shape, streams, status)
-        return _Chat(settings, streams, options, Mode.ONCE, view).run(ask)
+        prepare(settings, environment, status, audio)
+        view = view_of(settings, options.shape, environment, status)
+        return _Chat(settings, environment, options, Mode.ONCE, view).run(ask)
 
 
 def _spoken_question(
@@ -120,11 +120,11 @@ def _spoken_question(
     return AudioSaid(read(stdin, say), prompt or "")
 
 
-def talk(settings: Settings, streams: Environment, options: ChatOptions) -> ExitCode:
+def talk(settings: Settings, environment: Environment, options: ChatOptions) -> ExitCode:
     """A conversation, typed at a terminal or read line by line from a pipe, and spoken if there is
     a microphone. Files are sent with the first question."""
     audio = options.audio
-    status = status_writer_of(settings, streams)
+    status = status_writer_of(settings, environment)
     voice = LiveAudio(settings) if audio.is_live else None
     if "-" in options.files:
         hint = "use `rtchat once --attach -`, or attach a file"
@@ -132,32 +132,32 @@ def talk(settings: Settings, streams: Environment, options: ChatOptions) -> Exit
             "--attach - cannot be used, as talk reads its questions from stdin", hint=hint
         )
     attached = _read_attachments(options.files, None)
-    has_terminal = streams.stdin_is_terminal and streams.stdout_is_terminal
+    has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
     is_interactive = has_terminal and options.shape == "text"
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
-    prepare(settings, streams, status, audio)
+    prepare(settings, environment, status, audio)
     if is_interactive:
-        view, source = terminal_of(settings, streams, voice)
+        view, source = terminal_of(settings, environment, voice)
         source = partial(_attachments_first, attached, source)
-        return _Chat(settings, streams, options, Mode.CHAT, view, voice).run(source)
-    with unblocked(streams) as streams:
-        status = status_writer_of(settings, streams)
-        view = _PacedView(view_of(settings, options.shape, streams, status), streams)
+        return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
+    with unblocked(environment) as environment:
+        status = status_writer_of(settings, environment)
+        view = _PacedView(view_of(settings, options.shape, environment, status), environment)
         source = _no_input
-        if streams.stdin is not None:
-            source = partial(read_lines, descriptor=streams.stdin, answered=view.answered)
+        if environment.stdin is not None:
+            source = partial(read_lines, descriptor=environment.stdin, answered=view.answered)
         source = partial(_attachments_first, attached, source)
-        return _Chat(settings, streams, options, Mode.LINES, view, voice).run(source)
+        return _Chat(settings, environment, options, Mode.LINES, view, voice).run(source)
 
 
 class _PacedView:
     """A view that signals when to ask the next question: once the last one has been answered and
     most of the answer has been written."""
 
-    def __init__(self, view: View, streams: Environment) -> None:
+    def __init__(self, view: View, environment: Environment) -> None:
         self._view = view
-        self._output = streams.output
+        self._output = environment.output
         self._is_over = asyncio.Event()
 
     def show(self, update: Update) -> None:
@@ -209,7 +209,7 @@ class _Chat:
     """One run of `talk` or `once`."""
 
     settings: Settings
-    streams: Environment
+    environment: Environment
     options: ChatOptions
     mode: Mode
     view: View
@@ -218,9 +218,9 @@ class _Chat:
     def run(self, source: Source) -> ExitCode:
         """Run the conversation; `source` posts the input of the user."""
         with ExitStack() as stack:
-            status = status_writer_of(self.settings, self.streams)
+            status = status_writer_of(self.settings, self.environment)
             history, resumed = _history(
-                self.settings, self.streams, self.options.past, status, stack
+                self.settings, self.environment, self.options.past, status, stack
             )
             if resumed is not None:
                 self.view.show(Notice("info", messages.conversation(resumed)))
@@ -253,12 +253,12 @@ class _Chat:
         history: History | None,
         player: Player | None,
     ) -> ExitCode:
-        settings, streams, view = self.settings, self.streams, self.view
+        settings, environment, view = self.settings, self.environment, self.view
         async with AsyncExitStack() as stack:
-            connect, redactor = server_of(settings, streams, stack)
+            connect, redactor = server_of(settings, environment, stack)
             taps: list[Tap] = []
             if self.options.shape == "events":
-                taps.append(partial(_print_event, streams.stdout.buffer))
+                taps.append(partial(_print_event, environment.stdout.buffer))
             trace = trace_of(settings, redactor, stack, view)
             if trace is not None:
                 taps.append(trace)
@@ -278,16 +278,16 @@ class _Chat:
                 history=history,
                 tools=toolbox,
                 player=player,
-                output=streams.output,
+                output=environment.output,
             )
             session = Session(setup.make(), ports)
             is_chat = self.mode is Mode.CHAT
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
-            with unechoed(streams.stdin or 0) if is_chat else nullcontext():
+            with unechoed(environment.stdin or 0) if is_chat else nullcontext():
                 code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
                 return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
-            await finish(trace, code)
+            await close_trace(trace, code)
             return code
 
     def _setup(
@@ -331,7 +331,7 @@ class _Chat:
 
 
 def _history(
-    settings: Settings, streams: Environment, past: Past, status: StatusWriter, stack: ExitStack
+    settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
 ) -> tuple[History | None, StoredConversation | None]:
     """Returns the history that saves this conversation, and the saved conversation to resume. That
     one is read now, because the session starts with it."""
@@ -340,7 +340,7 @@ def _history(
     from rtchat.history.store import FILE, Store
     from rtchat.history.writer import HistoryWriter
 
-    store = Store(streams.data_dir / FILE)
+    store = Store(environment.data_dir / FILE)
     writer = HistoryWriter(store)
     stack.callback(_close_history, writer, status)
     resumed = None

@@ -72,12 +72,14 @@ class Stage:
 def doctor(
     resolve: Callable[[], Settings],
     describe: Callable[[Settings], Described],
-    streams: Environment,
+    environment: Environment,
     *,
     as_json: bool,
 ) -> ExitCode:
     """Try each stage until one fails. Its error is raised after the report has been printed."""
-    checks = _DoctorRun(streams, describe, print_line=None if as_json else _line_printer(streams))
+    checks = _DoctorRun(
+        environment, describe, print_line=None if as_json else _line_printer(environment)
+    )
     error: RtchatError | None = None
     try:
         asyncio.run(checks.run(resolve))
@@ -85,20 +87,20 @@ def doctor(
         error = caught
     checks.mark_not_tried()
     if as_json:
-        _print(streams, write_json(checks.as_json(error)))
+        _print(environment, write_json(checks.as_json(error)))
     if error is not None:
         raise error
     return ExitCode.OK
 
 
-def _line_printer(streams: Environment) -> Callable[[str], None]:
-    return lambda line: _print(streams, visible(line))
+def _line_printer(environment: Environment) -> Callable[[str], None]:
+    return lambda line: _print(environment, visible(line))
 
 
-def _print(streams: Environment, line: str) -> None:
+def _print(environment: Environment, line: str) -> None:
     with writing_stdout():
-        streams.stdout.write(f"{line}\n")
-        streams.stdout.flush()
+        environment.stdout.write(f"{line}\n")
+        environment.stdout.flush()
 
 
 @dataclass
@@ -115,11 +117,11 @@ class _DoctorRun:
 
     def __init__(
         self,
-        streams: Environment,
+        environment: Environment,
         describe: Callable[[Settings], Described],
         print_line: Callable[[str], None] | None,
     ) -> None:
-        self._streams = streams
+        self._environment = environment
         self._describe = describe
         self._print_line = print_line
         self._stages: list[Stage] = []
@@ -130,8 +132,8 @@ class _DoctorRun:
         async with AsyncExitStack() as stack:
             with self._stage("settings") as note:
                 settings = resolve()
-                prepare(settings, self._streams, status_writer_of(settings, self._streams))
-                connect, redactor = server_of(settings, self._streams, stack)
+                prepare(settings, self._environment, status_writer_of(settings, self._environment))
+                connect, redactor = server_of(settings, self._environment, stack)
                 self._described = self._describe(settings)
                 note.detail = f"{model_of(settings)} at {_server_name(settings)}"
             if settings.local:
@@ -235,7 +237,7 @@ class _DoctorRun:
                 self._skip("not used (ws://)", "tls")
                 return
             with self._stage("tls") as note:
-                context = tls_context(settings.ca_bundle, self._streams.environ)
+                context = tls_context(settings.ca_bundle, self._environment.environ)
                 note.detail = await probe.start_tls(context or ssl.create_default_context())
         finally:
             await probe.close()
@@ -244,7 +246,7 @@ class _DoctorRun:
         if proxy is None:
             return "none"
         names = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-        environ = self._streams.environ
+        environ = self._environment.environ
         origin = next((name for name in names if environ.get(name) == proxy), "the system")
         return f"{shown_url(proxy)} ({origin})"
 

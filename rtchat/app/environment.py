@@ -34,8 +34,8 @@ class Environment:
 
 
 @contextmanager
-def unblocked(streams: Environment) -> Iterator[Environment]:
+def unblocked(environment: Environment) -> Iterator[Environment]:
     """The environment with streams that are written in threads. On exit, wait for them."""
-    err = streams.stderr
-    with Output(streams.stdout.fileno(), None if err is None else err.fileno()) as output:
-        yield replace(streams, stdout=output.stdout, stderr=output.stderr, output=output)
+    err = environment.stderr
+    with Output(environment.stdout.fileno(), None if err is None else err.fileno()) as output:
+        yield replace(environment, stdout=output.stdout, stderr=output.stderr, output=output)

@@ -23,60 +23,62 @@ if TYPE_CHECKING:
     from rtchat.ui.terminal import Screen
 
 
-def status_writer_of(settings: Settings, streams: Environment) -> StatusWriter:
+def status_writer_of(settings: Settings, environment: Environment) -> StatusWriter:
     """The writer of status lines and notices to stderr."""
-    return StatusWriter(streams.stderr, verbose=settings.verbose, quiet=settings.quiet)
+    return StatusWriter(environment.stderr, verbose=settings.verbose, quiet=settings.quiet)
 
 
-def view_of(settings: Settings, shape: Shape, streams: Environment, status: StatusWriter) -> View:
+def view_of(
+    settings: Settings, shape: Shape, environment: Environment, status: StatusWriter
+) -> View:
     """The view for replies when there is no prompt."""
     if shape == "events":
         return status
     if shape == "json":
         from rtchat.ui.json_view import JsonView
 
-        return JsonView(streams.stdout.buffer, status)
-    if renders(settings, streams):
+        return JsonView(environment.stdout.buffer, status)
+    if renders(settings, environment):
         from rtchat.ui.live_view import LiveView
 
         return LiveView(
-            *consoles(settings, streams), verbose=settings.verbose, quiet=settings.quiet
+            *consoles(settings, environment), verbose=settings.verbose, quiet=settings.quiet
         )
-    return PlainView(streams.stdout.buffer, status, raw=not streams.stdout_is_terminal)
+    return PlainView(environment.stdout.buffer, status, raw=not environment.stdout_is_terminal)
 
 
-def renders(settings: Settings, streams: Environment) -> bool:
+def renders(settings: Settings, environment: Environment) -> bool:
     """Whether Markdown is rendered."""
     if settings.render == "auto":
-        return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
+        return environment.stdout_is_terminal and environment.environ.get("TERM") != "dumb"
     return settings.render == "always"
 
 
-def _colors(settings: Settings, streams: Environment, is_terminal: bool) -> bool:
+def _colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
     """Whether to colour a stream.
 
     Precedence: option > NO_COLOR > FORCE_COLOR > whether it is a terminal other than TERM=dumb.
     """
     if settings.color != "auto":
         return settings.color == "always"
-    if streams.environ.get("NO_COLOR"):
+    if environment.environ.get("NO_COLOR"):
         return False
-    if streams.environ.get("FORCE_COLOR"):
+    if environment.environ.get("FORCE_COLOR"):
         return True
-    return is_terminal and streams.environ.get("TERM") != "dumb"
+    return is_terminal and environment.environ.get("TERM") != "dumb"
 
 
-def consoles(settings: Settings, streams: Environment) -> tuple[Console, Console]:
+def consoles(settings: Settings, environment: Environment) -> tuple[Console, Console]:
     """The consoles for stdout and stderr."""
     from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
-        colors = _colors(settings, streams, is_terminal)
-        return make_console(file, streams.environ, is_terminal=is_terminal, colors=colors)
+        colors = _colors(settings, environment, is_terminal)
+        return make_console(file, environment.environ, is_terminal=is_terminal, colors=colors)
 
-    err = streams.stderr or StringIO()  # stderr is closed
-    out = console(streams.stdout, streams.stdout_is_terminal)
-    return out, console(err, streams.stderr_is_terminal)
+    err = environment.stderr or StringIO()  # stderr is closed
+    out = console(environment.stdout, environment.stdout_is_terminal)
+    return out, console(err, environment.stderr_is_terminal)
 
 
 class _DeferredView:
@@ -131,23 +133,23 @@ def unechoed(terminal: int) -> Iterator[None]:
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-def screen_of(settings: Settings, streams: Environment) -> Screen:
+def screen_of(settings: Settings, environment: Environment) -> Screen:
     """The screen for a conversation. With `--plain`, as for screen readers, nothing is redrawn."""
     verbose, quiet = settings.verbose, settings.quiet
-    if not renders(settings, streams):
-        status = StatusWriter(streams.stderr, verbose=verbose, quiet=quiet, banner=True)
-        return PlainView(streams.stdout.buffer, status, raw=False)
+    if not renders(settings, environment):
+        status = StatusWriter(environment.stderr, verbose=verbose, quiet=quiet, banner=True)
+        return PlainView(environment.stdout.buffer, status, raw=False)
     from rtchat.ui.live_view import LiveView
 
-    return LiveView(*consoles(settings, streams), banner=True, verbose=verbose, quiet=quiet)
+    return LiveView(*consoles(settings, environment), banner=True, verbose=verbose, quiet=quiet)
 
 
 def terminal_of(
-    settings: Settings, streams: Environment, meters: Meters | None = None
+    settings: Settings, environment: Environment, meters: Meters | None = None
 ) -> tuple[View, Source]:
     """A view and a source with a prompt; `meters` show the audio levels of a voice conversation.
     Importing them takes longer than connecting, so both happen at the same time."""
-    deferred = _DeferredView(status_writer_of(settings, streams))
+    deferred = _DeferredView(status_writer_of(settings, environment))
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
@@ -157,18 +159,18 @@ def terminal_of(
         from rtchat.ui.prompt import Prompt
         from rtchat.ui.terminal import Terminal
 
-        colors = _colors(settings, streams, is_terminal=True)
+        colors = _colors(settings, environment, is_terminal=True)
         prompt = Prompt(
-            streams.state_dir / "input_history",
+            environment.state_dir / "input_history",
             color=colors,
             meters=meters,
-            paints_meter=renders(settings, streams),
-            stdout=streams.stdout,
+            paints_meter=renders(settings, environment),
+            stdout=environment.stdout,
         )
-        clipboard = Clipboard(streams.stdout, streams.environ)
-        terminal = Terminal(screen_of(settings, streams), prompt, clipboard, attachments)
+        clipboard = Clipboard(environment.stdout, environment.environ)
+        terminal = Terminal(screen_of(settings, environment), prompt, clipboard, attachments)
         deferred.set_view(terminal)
-        if renders(settings, streams):
+        if renders(settings, environment):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
         else:
             await terminal.run(post)

@@ -38,20 +38,20 @@ _FORMATS: dict[str, Format] = {
 """By file extension."""
 
 
-def listing(streams: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
+def listing(environment: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
     """The latest conversations, newest first."""
-    with _open_store(streams) as store:
+    with _open_store(environment) as store:
         found = store.conversations(limit)
     if not found:
         say("no saved conversations")
     if json:
-        return _write_json_lines(streams, [summary(conversation) for conversation in found])
-    return _write_columns(streams, [_line(streams, conversation) for conversation in found])
+        return _write_json_lines(environment, [summary(conversation) for conversation in found])
+    return _write_columns(environment, [_line(environment, conversation) for conversation in found])
 
 
-def _line(streams: Environment, conversation: StoredConversation) -> tuple[str, ...]:
+def _line(environment: Environment, conversation: StoredConversation) -> tuple[str, ...]:
     turns = str(conversation.turns)
-    if streams.stdout_is_terminal:
+    if environment.stdout_is_terminal:
         turns += " turn" if conversation.turns == 1 else " turns"
     return (
         str(conversation.id),
@@ -62,9 +62,9 @@ def _line(streams: Environment, conversation: StoredConversation) -> tuple[str, 
     )
 
 
-def search(streams: Environment, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
+def search(environment: Environment, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
     """Search for items that contain all of these words, newest first."""
-    with _open_store(streams) as store:
+    with _open_store(environment) as store:
         matches = store.search(words, limit)
     if not matches:
         say("no matches")
@@ -73,10 +73,10 @@ def search(streams: Environment, say: Say, words: str, *, limit: int, json: bool
             summary(match.conversation) | {"turn": match.turn, "snippet": match.snippet}
             for match in matches
         ]
-        return _write_json_lines(streams, found)
-    turn = "turn " if streams.stdout_is_terminal else ""
+        return _write_json_lines(environment, found)
+    turn = "turn " if environment.stdout_is_terminal else ""
     return _write_columns(
-        streams,
+        environment,
         [
             (
                 str(match.conversation.id),
@@ -89,19 +89,19 @@ def search(streams: Environment, say: Say, words: str, *, limit: int, json: bool
     )
 
 
-def show(streams: Environment, id: int | None) -> ExitCode:
+def show(environment: Environment, id: int | None) -> ExitCode:
     """Show a conversation, by default the latest, as `talk` shows it."""
-    conversation = _read(streams, id)
-    if not _is_drawn(streams):
-        return _write(streams, plain(conversation))
+    conversation = _read(environment, id)
+    if not _is_drawn(environment):
+        return _write(environment, plain(conversation))
     from rtchat.ui import history_view
 
-    history_view.show(conversation, history_view.console(streams.stdout, streams.environ))
+    history_view.show(conversation, history_view.console(environment.stdout, environment.environ))
     return ExitCode.OK
 
 
 def save(
-    streams: Environment,
+    environment: Environment,
     say: Say,
     id: int | None,
     *,
@@ -113,9 +113,9 @@ def save(
     if format is not None and format not in get_args(Format):
         raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
     chosen = cast("Format", format) if format else _format_of(file)
-    text = export(_read(streams, id), chosen)
+    text = export(_read(environment, id), chosen)
     if file is None or file == Path("-"):
-        return _write(streams, text)
+        return _write(environment, text)
     _save(file, text.encode(), force=force)
     say(f"written to {file}")
     return ExitCode.OK
@@ -132,9 +132,9 @@ def _format_of(file: Path | None) -> Format:
     return chosen
 
 
-def save_audio(streams: Environment, say: Say, id: int | None, folder: Path) -> ExitCode:
+def save_audio(environment: Environment, say: Say, id: int | None, folder: Path) -> ExitCode:
     """Write the saved audio of a conversation to a folder: a numbered WAV file for each message."""
-    conversation = _read(streams, id)
+    conversation = _read(environment, id)
     recordings = [(item.role, audio) for item in _messages(conversation) if (audio := _audio(item))]
     if not recordings:
         message = f"conversation {conversation.id} has no saved audio"
@@ -167,10 +167,10 @@ def _audio(message: Message) -> bytes:
 
 
 def delete(
-    streams: Environment, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
+    environment: Environment, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
 ) -> None:
     """Delete these conversations, or all if no id is given. `confirm` is asked first."""
-    with _open_store(streams) as store:
+    with _open_store(environment) as store:
         conversations = [store.read(id) for id in dict.fromkeys(ids)] or store.conversations()
         if not conversations:
             say("no saved conversations")
@@ -188,39 +188,39 @@ def _describe(conversations: Sequence[StoredConversation]) -> str:
 
 
 @contextmanager
-def _open_store(streams: Environment) -> Iterator[Store]:
-    with closing(Store(streams.data_dir / FILE)) as store:
+def _open_store(environment: Environment) -> Iterator[Store]:
+    with closing(Store(environment.data_dir / FILE)) as store:
         yield store
 
 
-def _read(streams: Environment, id: int | None) -> StoredConversation:
-    with _open_store(streams) as store:
+def _read(environment: Environment, id: int | None) -> StoredConversation:
+    with _open_store(environment) as store:
         return store.recall(id)
 
 
-def _is_drawn(streams: Environment) -> bool:
-    return streams.stdout_is_terminal and streams.environ.get("TERM") != "dumb"
+def _is_drawn(environment: Environment) -> bool:
+    return environment.stdout_is_terminal and environment.environ.get("TERM") != "dumb"
 
 
-def _write_json_lines(streams: Environment, found: Sequence[JsonObject]) -> ExitCode:
-    return _write(streams, "".join(write_json(one) + "\n" for one in found))
+def _write_json_lines(environment: Environment, found: Sequence[JsonObject]) -> ExitCode:
+    return _write(environment, "".join(write_json(one) + "\n" for one in found))
 
 
-def _write_columns(streams: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
+def _write_columns(environment: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
     cleaned = [[on_a_line(cell) for cell in row] for row in rows]
-    if not cleaned or not _is_drawn(streams):
-        return _write(streams, "".join("\t".join(row) + "\n" for row in cleaned))
+    if not cleaned or not _is_drawn(environment):
+        return _write(environment, "".join("\t".join(row) + "\n" for row in cleaned))
     from rtchat.ui import history_view
 
-    history_view.table(cleaned, history_view.console(streams.stdout, streams.environ))
+    history_view.table(cleaned, history_view.console(environment.stdout, environment.environ))
     return ExitCode.OK
 
 
-def _write(streams: Environment, text: str) -> ExitCode:
-    shown = visible(text) if streams.stdout_is_terminal else text
+def _write(environment: Environment, text: str) -> ExitCode:
+    shown = visible(text) if environment.stdout_is_terminal else text
     with writing_stdout():
-        streams.stdout.buffer.write(shown.encode())
-        streams.stdout.buffer.flush()
+        environment.stdout.buffer.write(shown.encode())
+        environment.stdout.buffer.flush()
     return ExitCode.OK
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rtchat.app.audio_io import converter
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import screen_of, status_writer_of, view_of
-from rtchat.app.signals import EXIT_CODES
+from rtchat.app.os_signals import EXIT_CODES
 from rtchat.client.view_queue import MAX_UNWRITTEN, TICK
 from rtchat.config.settings import Settings
 from rtchat.core import effects as fx
@@ -31,35 +31,35 @@ MAX_PAUSE = 3.0
 _MAX_QUOTE = 60
 
 
-def replay(trace: str, speed: float, settings: Settings, streams: Environment) -> ExitCode:
+def replay(trace: str, speed: float, settings: Settings, environment: Environment) -> ExitCode:
     """Show a recording, `speed` times as fast as the original; infinity means without pauses."""
-    recording = _read(trace, streams)
+    recording = _read(trace, environment)
     is_timed = any(event.time is not None for event in recording.events)
-    with unblocked(streams) as streams:
-        if streams.stdout_is_terminal:
-            view: View = screen_of(settings, streams)
+    with unblocked(environment) as environment:
+        if environment.stdout_is_terminal:
+            view: View = screen_of(settings, environment)
         else:
-            view = view_of(settings, "text", streams, status_writer_of(settings, streams))
-        player = _Player(view, speed, streams.output, is_timed=is_timed)
+            view = view_of(settings, "text", environment, status_writer_of(settings, environment))
+        player = _Player(view, speed, environment.output, is_timed=is_timed)
         return asyncio.run(_play_until_signal(player, _replay_of(recording).steps()))
 
 
-def check(trace: str, streams: Environment) -> ExitCode:
+def check(trace: str, environment: Environment) -> ExitCode:
     """Print a report. The exit code is OK if every reply is complete, every event is known, and the
     program sends what was sent."""
-    lines, is_ok = report(_read(trace, streams))
+    lines, is_ok = report(_read(trace, environment))
     with writing_stdout():
-        streams.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
-        streams.stdout.flush()
+        environment.stdout.write("".join(f"{visible(whole_characters(line))}\n" for line in lines))
+        environment.stdout.flush()
     return ExitCode.OK if is_ok else ExitCode.REPLY
 
 
-def _read(trace: str, streams: Environment) -> Recording:
+def _read(trace: str, environment: Environment) -> Recording:
     def warn(text: str) -> None:
-        status_writer_of(Settings(), streams).show(fx.Notice("warning", text))
+        status_writer_of(Settings(), environment).show(fx.Notice("warning", text))
 
     if trace == "-":
-        return read_trace(0 if streams.stdin is None else streams.stdin, warn)
+        return read_trace(0 if environment.stdin is None else environment.stdin, warn)
     return read_trace(Path(trace), warn)
 
 

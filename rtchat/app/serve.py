@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from rtchat.app.environment import Environment
 from rtchat.app.local_model import Say, prepare_local
-from rtchat.app.signals import EXIT_CODES
+from rtchat.app.os_signals import EXIT_CODES
 from rtchat.client.endpoint import keys_of_query
 from rtchat.config.serve import ServeSettings
 from rtchat.config.variables import UPSTREAM_KEY
@@ -26,15 +26,15 @@ from rtchat.server.limits import MB, ServerLimits
 from rtchat.server.sockets import run_server
 
 
-def serve(settings: ServeSettings, around: Environment, say: Say) -> ExitCode:
+def serve(settings: ServeSettings, environment: Environment, say: Say) -> ExitCode:
     """Serve until a signal; a second signal ends the process at once. Stdout receives one line, the
     URL."""
-    upstream = _upstream_of(settings, around.environ)
+    upstream = _upstream_of(settings, environment.environ)
     name = settings.engine or ("upstream" if upstream else "local")
     key = _read_key(settings.api_key_file) if settings.api_key_file else None
     context = _read_tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
     if name == "local" and settings.gguf is None:
-        prepare_local(around.data_dir, say)
+        prepare_local(environment.data_dir, say)
 
     async def run() -> ExitCode:
         loop = asyncio.get_running_loop()
@@ -46,8 +46,8 @@ def serve(settings: ServeSettings, around: Environment, say: Say) -> ExitCode:
         async with (
             open_engine(
                 name,
-                data_dir=around.data_dir,
-                environ=around.environ,
+                data_dir=environment.data_dir,
+                environ=environment.environ,
                 gguf=settings.gguf,
                 upstream=upstream,
                 upstream_seconds=settings.upstream_timeout,
@@ -65,7 +65,7 @@ def serve(settings: ServeSettings, around: Environment, say: Say) -> ExitCode:
                 grace=settings.grace,
             ) as url,
         ):
-            out = around.stdout.buffer
+            out = environment.stdout.buffer
             out.write(f"{url}\n".encode())
             out.flush()
             return await stopped

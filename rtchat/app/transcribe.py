@@ -9,8 +9,8 @@ from pathlib import Path
 from rtchat.app.audio_io import AudioSettings, LiveAudio, converter, refuse_formats
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
-from rtchat.app.signals import signal_events
-from rtchat.app.wiring import finish, prepare, server_of, trace_of
+from rtchat.app.os_signals import signal_events
+from rtchat.app.wiring import close_trace, prepare, server_of, trace_of
 from rtchat.client.session import Ports, Session
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
@@ -28,28 +28,28 @@ LOCAL_MODEL = "whisper-tiny.en"
 
 
 def transcribe(
-    file: str | None, settings: Settings, streams: Environment, model: str | None
+    file: str | None, settings: Settings, environment: Environment, model: str | None
 ) -> ExitCode:
     """Transcribe a file, stdin (`-`) or, without either, the microphone."""
     refuse_formats(settings)
-    status = status_writer_of(settings, streams)
-    if file is None and not streams.stdin_is_terminal:
+    status = status_writer_of(settings, environment)
+    if file is None and not environment.stdin_is_terminal:
         file = "-"
-    if file == "-" and streams.stdin is None:
+    if file == "-" and environment.stdin is None:
         raise UsageError("there is no audio on stdin", hint="pipe in a WAV file, or name one")
-    prepare(settings, streams, status, AudioSettings(transcribes=True))
-    with unblocked(streams) as streams:
-        status = status_writer_of(settings, streams)
+    prepare(settings, environment, status, AudioSettings(transcribes=True))
+    with unblocked(environment) as environment:
+        status = status_writer_of(settings, environment)
         view = _ReadyGateView(
-            PlainView(streams.stdout.buffer, status, raw=not streams.stdout_is_terminal)
+            PlainView(environment.stdout.buffer, status, raw=not environment.stdout_is_terminal)
         )
-        return asyncio.run(_run_session(file, settings, streams, model, view))
+        return asyncio.run(_run_session(file, settings, environment, model, view))
 
 
 async def _run_session(
     file: str | None,
     settings: Settings,
-    streams: Environment,
+    environment: Environment,
     model: str | None,
     view: _ReadyGateView,
 ) -> ExitCode:
@@ -58,7 +58,7 @@ async def _run_session(
     has_turns = turn_ends(options.other)[0]
     timeouts = Timeouts(settings.connect_timeout, settings.timeout)
     async with AsyncExitStack() as stack:
-        connect, redactor = server_of(settings, streams, stack, transcribes=True)
+        connect, redactor = server_of(settings, environment, stack, transcribes=True)
         trace = trace_of(settings, redactor, stack, view)
         setup = TranscriptionSetup(
             model,
@@ -77,7 +77,7 @@ async def _run_session(
             redactor,
             fit=converter(setup.input_rate),
             taps=() if trace is None else (trace,),
-            output=streams.output,
+            output=environment.output,
         )
         session = Session(setup.make(), ports)
 
@@ -85,22 +85,22 @@ async def _run_session(
             if file is None:
                 await LiveAudio(settings, speaks=False).listen(post)
             else:
-                await _read(file, streams, session, view, post)
+                await _read(file, environment, session, view, post)
 
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
         code = await session.run(read, signal_events(stop))
-        await finish(trace, code)
+        await close_trace(trace, code)
         return code
 
 
 async def _read(
-    file: str, streams: Environment, session: Session, gate: _ReadyGateView, post: Post
+    file: str, environment: Environment, session: Session, gate: _ReadyGateView, post: Post
 ) -> None:
     """Read a file as fast as the server accepts it."""
     from rtchat.audio.files import stream_async
 
-    source = streams.stdin if file == "-" else Path(file)
+    source = environment.stdin if file == "-" else Path(file)
     assert source is not None
     try:
         async for audio in stream_async(source, gate.warn):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def prepare(
     settings: Settings,
-    streams: Environment,
+    environment: Environment,
     status: StatusWriter,
     audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> None:
@@ -42,7 +42,7 @@ def prepare(
         if audio.hears or audio.speaks:
             prepare_voice(status.say)
         if not audio.transcribes:
-            prepare_local(streams.data_dir, status.say)
+            prepare_local(environment.data_dir, status.say)
 
 
 def trace_of(
@@ -60,7 +60,7 @@ def trace_of(
     return stack.enter_context(closing(trace))
 
 
-async def finish(trace: Trace | None, code: ExitCode) -> None:
+async def close_trace(trace: Trace | None, code: ExitCode) -> None:
     """Close a trace. Raises its error if nothing else failed."""
     if trace is not None:
         await asyncio.to_thread(trace.close)
@@ -102,13 +102,19 @@ def model_of(settings: Settings) -> str:
 
 
 def server_of(
-    settings: Settings, streams: Environment, stack: AsyncExitStack, *, transcribes: bool = False
+    settings: Settings,
+    environment: Environment,
+    stack: AsyncExitStack,
+    *,
+    transcribes: bool = False,
 ) -> tuple[Connect, Redactor]:
     """Returns a function that connects to the server, and a redactor of the user's keys."""
     if settings.local:
         from rtchat.app.local_model import LocalServer
 
-        server = LocalServer(stack, streams.data_dir, streams.environ, transcribes=transcribes)
+        server = LocalServer(
+            stack, environment.data_dir, environment.environ, transcribes=transcribes
+        )
         return server.connect, Redactor()
 
     def where(model: str) -> Endpoint:
@@ -128,5 +134,5 @@ def server_of(
 
     # Report invalid settings now, before the first question.
     first = where(settings.model)
-    tls = tls_context(settings.ca_bundle, streams.environ if first.is_encrypted else {})
+    tls = tls_context(settings.ca_bundle, environment.environ if first.is_encrypted else {})
     return connect, Redactor((*first.secrets, *proxy_keys(first)))

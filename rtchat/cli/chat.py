@@ -55,13 +55,13 @@ def talk(
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, talk
 
-    settings, around = settings_of(options, plain=plain, no_env=no_env), environment_of()
+    settings, environment = settings_of(options, plain=plain, no_env=no_env), environment_of()
     # A setting that is not an option of this run does not apply to a pipe.
-    is_live = settings.voice and (bool(options["voice"]) or around.stdin_is_terminal)
+    is_live = settings.voice and (bool(options["voice"]) or environment.stdin_is_terminal)
     sound = AudioSettings(audio_out=audio_out, is_live=is_live)
     past = _past(continue_=continue_, resume=resume)
     shape = _shape(json=json, events=events)
-    return talk(settings, around, ChatOptions(shape, past, attach or (), sound))
+    return talk(settings, environment, ChatOptions(shape, past, attach or (), sound))
 
 
 def once(
@@ -92,13 +92,13 @@ def once(
     settings = settings_of(options, plain=plain, no_env=no_env)
     past = _past(continue_=continue_, resume=resume)
     sound = AudioSettings(audio_in, audio_out)
-    streams = environment_of()
+    environment = environment_of()
     if no_stdin:
         if "-" in (prompt, audio_in, *(attach or ())):
             raise UsageError("--no-stdin and - contradict each other", hint="leave out one of them")
-        streams = replace(streams, stdin=None)
+        environment = replace(environment, stdin=None)
     shape = _shape(json=json, events=events)
-    return run_once(prompt, settings, streams, ChatOptions(shape, past, attach or (), sound))
+    return run_once(prompt, settings, environment, ChatOptions(shape, past, attach or (), sound))
 
 
 def _past(*, continue_: bool, resume: int | None) -> Past:

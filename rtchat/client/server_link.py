@@ -13,7 +13,7 @@ from rtchat.core.events import ConnectionLost, ConnectionOpened, LocalEvent, Ret
 from rtchat.core.ports import Link
 from rtchat.core.values import JsonObject
 
-GOODBYE = 2.0
+CLOSE_TIMEOUT = 2.0
 """Seconds to wait for queued events to be sent and for the server to answer the close."""
 TURN = 50
 """Frames that may be read before the event loop runs other tasks."""
@@ -99,7 +99,7 @@ class ServerLink:
             await self._has_room.wait()
 
     async def close(self) -> None:
-        """Send the queued events and close with code 1000, within `GOODBYE` seconds."""
+        """Send the queued events and close with code 1000, within `CLOSE_TIMEOUT` seconds."""
         task = self._task
         if task is None:
             return
@@ -107,7 +107,7 @@ class ServerLink:
             task.cancel()
             return
         self._outbox.put_nowait(None)
-        await asyncio.wait((task,), timeout=GOODBYE)
+        await asyncio.wait((task,), timeout=CLOSE_TIMEOUT)
         task.cancel()
 
     def abandon(self) -> None:

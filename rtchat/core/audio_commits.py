@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 from rtchat.core import server_errors
-from rtchat.core.audio_state import MIN_TURN_MS
 from rtchat.core.connection import ConnectionMachine
 from rtchat.core.events import ServerProblem
+from rtchat.core.speech_input import MIN_TURN_MS
 from rtchat.core.values import BYTES_A_MS
 
 PART_MS = 600_000

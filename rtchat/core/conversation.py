@@ -18,7 +18,6 @@ from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import Problem
 from rtchat.core.mode import Mode
@@ -28,6 +27,7 @@ from rtchat.core.raw import RawEvents
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop

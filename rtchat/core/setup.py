@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import TypeAlias
 
-from rtchat.core.audio_state import SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
+from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription
 from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits, value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.call_outputs import CallOutputs
 from rtchat.core.connection import ConnectionMachine
@@ -15,6 +14,7 @@ from rtchat.core.options import SessionOptions
 from rtchat.core.pricing import Budget
 from rtchat.core.reply_audio import ReplyAudio
 from rtchat.core.signals import EventTime
+from rtchat.core.speech_input import SpeechInput, SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.usage import UsageMeter
 from rtchat.core.values import Options, StoredConversation

@@ -8,7 +8,6 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.attachments import Attachments
-from rtchat.core.audio_state import MIN_TURN_MS, TAIL_MS
 from rtchat.core.connection import Phase
 from rtchat.core.errors import Problem
 from rtchat.core.question import Question
@@ -16,6 +15,7 @@ from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, report
+from rtchat.core.speech_input import MIN_TURN_MS, TAIL_MS
 from rtchat.core.turn import Turn
 from rtchat.core.turns import Turns
 from rtchat.core.values import BYTES_A_MS

@@ -14,13 +14,13 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_state import SpeechInput, SpeechOptions
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import ConnectionMachine, Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.pending_transcripts import PendingTranscripts
 from rtchat.core.signals import Output, report
+from rtchat.core.speech_input import SpeechInput, SpeechOptions
 from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Options, Status
 

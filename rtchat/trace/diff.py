@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from rtchat.core.text import shortened
+
 _MAX_SHOWN = 60
 """Maximum characters of a value in a description."""
 
@@ -32,5 +34,4 @@ def _differences(recorded: object, now: object, path: str) -> Iterator[str]:
 
 
 def _shown(data: object) -> str:
-    text = json.dumps(data, ensure_ascii=False)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+    return shortened(json.dumps(data, ensure_ascii=False), _MAX_SHOWN)
