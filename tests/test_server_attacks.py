@@ -348,8 +348,9 @@ def test_the_server_reports_too_many_open_files_and_recovers(program: Program) -
             with ExitStack() as stack:
                 for _ in range(80):
                     stack.enter_context(raw_client(url, handshake=False))
-                said = process.stderr.readline().decode()
+                said, hint = (process.stderr.readline().decode() for _ in range(2))
             assert said.startswith("rtchat: too many open files")
+            assert hint.startswith("hint: ")
             assert program.run("once", "-q", "hi", "--url", url).text == "hi\n"
         finally:
             process.terminate()

@@ -237,7 +237,7 @@ def transcribed(*err: str, out: str = "When?\n") -> Seen:
 
 
 SILENT = (
-    "rtchat: timed out: no response for 1 s",
+    "rtchat: timed out: no response for 2 s",
     hint("--url", "--timeout", "--connect-timeout"),
 )
 REFUSED = ("rtchat: the server refused session.audio: Unknown parameter.", hint("--dialect"))
