@@ -212,8 +212,26 @@ def test_typeahead_does_not_answer_the_question(program: Program) -> None:
     leave(terminal)
 
 
+class Patient(Program):
+    """A program that waits for as long as it takes until the terminal has shown a question."""
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", PATIENT, *arguments]
+
+
+PATIENT = """
+import sys
+from rtchat.__main__ import main
+from rtchat.ui import prompt
+prompt._QUESTION_TIMEOUT = float("inf")
+sys.exit(main())
+"""
+
+
 def test_nor_do_keys_typed_before_a_slow_terminal_has_shown_it(program: Program) -> None:
-    terminal = started(program)
+    patient = Patient(program.home)
+    patient.environ |= program.environ
+    terminal = started(patient)
     answers: list[str] = []
     terminal.screen.answers = answers.append
     terminal.types("case 0;\r")

@@ -135,8 +135,11 @@ def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
                 raw.append(not termios.tcgetattr(inner)[3] & termios.ICANON)
                 os.write(outer, b"hello\r")
 
-            asyncio.get_running_loop().call_later(0.05, prompt.print_above, show)
-            entry = await prompt.read()
+            reading = asyncio.create_task(prompt.read())
+            while termios.tcgetattr(inner)[3] & termios.ICANON:  # noqa: ASYNC110 - nothing signals it
+                await asyncio.sleep(0)
+            prompt.print_above(show)
+            entry = await reading
         os.close(outer)
         return raw == [True], entry
 

@@ -10,6 +10,7 @@ import fcntl
 import os
 import pickle
 import pty
+import re
 import select
 import signal
 import struct
@@ -34,6 +35,8 @@ from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Screen, Terminal
 from tests.program import PATIENCE
 from tests.terminal import Emulator
+
+_TIME = re.compile(r"─* \d+\.\d s( · ~\d+ tok/s)? ─*")
 
 
 class Voiced:
@@ -74,11 +77,14 @@ class Voiced:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def resizes(self, columns: int, rows: int = 20) -> None:
-        """Make the window another size."""
+        """Make the window another size, once everything written for the old one is read."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
         self._settles()
         self.screen.resize(rows, columns)
         self._size(columns, rows)
-        os.kill(self.process.pid, signal.SIGWINCH)
+        for number in (signal.SIGWINCH, signal.SIGCONT):
+            os.kill(self.process.pid, number)
 
     def types(self, keys: str) -> None:
         """Press these keys, without waiting for anything."""
@@ -131,7 +137,17 @@ class Voiced:
         return all(any(text in line for line in lines) for text in texts)
 
     def _settles(self) -> None:
-        self._wait_until(lambda: not select.select([self._master], [], [], 0.15)[0])
+        """Wait until the screen no longer changes, apart from the time in the frame of a reply."""
+        until = quiet = monotonic() + PATIENCE
+        shown: list[str] = []
+        while True:
+            if (lines := [_TIME.sub("", line) for line in self.lines()]) != shown:
+                shown, quiet = lines, monotonic() + 0.15
+            if (left := quiet - monotonic()) <= 0:
+                return
+            assert monotonic() < until, "timed out:\n" + "\n".join(self.lines())
+            if select.select([self._master], [], [], left)[0]:
+                self._read()
 
     def _read(self) -> None:
         self._stream.feed(os.read(self._master, 65536))
