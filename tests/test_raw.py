@@ -356,7 +356,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 @pytest.fixture
 def terminal(program: Program) -> Terminal:
     terminal = Terminal(program, ["-m", "m", "--max-cost", "1.5"], {})
-    terminal.shows(PROMPT)
+    terminal.shows("connected in", PROMPT)
     return terminal
 
 
