@@ -41,27 +41,33 @@ class _Part:
     def text(self) -> str:
         return "".join(self.pieces) if self.final is None else self.final
 
-    def add(self, text: str) -> None:
+    def add(self, text: str) -> int:
+        """Add text and return its bytes."""
         if not text:
-            return
-        self.size += size(text)
+            return 0
+        added = size(text)
+        self.size += added
         if not self.half and text.isascii():
             self.pieces.append(text)
-            return
+            return added
         # A server that splits text between UTF-16 units may end a delta with half a character.
         text = self.half + text
         self.half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         self.pieces.append(whole_characters(text.removesuffix(self.half)))
+        return added
 
-    def settle(self, text: str) -> None:
+    def settle(self, text: str) -> int:
+        """Set the final text and return the bytes that it adds."""
         # The final text takes precedence. Text already shown cannot change, but may be completed.
         if not text:
-            return
+            return 0
         self.final = text
-        self.size = max(self.size, size(text))
+        added = max(0, size(text) - self.size)
+        self.size += added
         arrived = "".join(self.pieces)
         if text.startswith(arrived):
             self.pieces.append(text[len(arrived) :])
+        return added
 
 
 class Reply:
@@ -82,6 +88,8 @@ class Reply:
         self._limits = limits
         self._called = self._arguments = 0
         """Bytes of the complete calls, and of the streamed arguments."""
+        self._size = 0
+        """Bytes of all parts."""
         self._parts: dict[tuple[str, int], _Part] = {}
         self._shown_last: _Part | None = None
 
@@ -108,7 +116,7 @@ class Reply:
         part = self._part(delta.item_id, delta.content_index, delta.channel)
         if part is None or part.final is not None:  # the final text contains the piece
             return ""
-        part.add(self._truncated(delta.text))
+        self._size += part.add(self._truncated(delta.text))
         part.held = delta.held
         return self._show()
 
@@ -117,7 +125,7 @@ class Reply:
         part = self._part(event.item_id, event.content_index, event.channel)
         if part is None:
             return ""
-        part.settle(self._truncated(event.text, part.size))
+        self._size += part.settle(self._truncated(event.text, part.size))
         part.done = True
         return self._show()
 
@@ -128,7 +136,7 @@ class Reply:
             part = self._part(event.item_id, event.content_index, Channel.TEXT)
         if part is None:
             return ""
-        part.settle(self._truncated(event.part.text, part.size))
+        self._size += part.settle(self._truncated(event.part.text, part.size))
         part.done = True
         return self._show()
 
@@ -179,17 +187,17 @@ class Reply:
         for part in self._parts.values():
             held, part.held = part.held, ""
             if held and part.final is None:
-                part.add(held)
+                self._size += part.add(held)
 
     def _settle_message(self, item: Message, arrived: set[str]) -> None:
         for index, content in enumerate(item.parts):
             known = self._parts.get((item.id, index))
             if known is not None:
-                known.settle(self._truncated(content.text, known.size))
+                self._size += known.settle(self._truncated(content.text, known.size))
             elif content.text and content.text not in arrived:
                 part = self._part(item.id, index, Channel.TEXT)
                 if part is not None:
-                    part.settle(self._truncated(content.text))
+                    self._size += part.settle(self._truncated(content.text))
 
     def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
         if channel not in _TEXT_CHANNELS:
@@ -206,9 +214,8 @@ class Reply:
         """The text, truncated to the reply's limit; it replaces `replaced` bytes."""
         if self._limits is None:
             return text
-        total = sum([part.size for part in self._parts.values()])
-        room = self._limits.reply_bytes - total + replaced
-        if size(text) <= room:
+        room = self._limits.reply_bytes - self._size + replaced
+        if 4 * len(text) <= room or size(text) <= room:
             return text
         self.exceeded = "max_reply_bytes"
         return text.encode("utf-8", "replace")[: max(0, room)].decode("utf-8", "ignore")
