@@ -684,6 +684,17 @@ def test_leaving_stops_running_tools() -> None:
     assert effects == []
 
 
+def test_leaving_without_a_connection_ends_the_turn_as_well() -> None:
+    play = asked(Mode.CHAT, "clock").skip(calls(CLOCK), LOST)
+    effects = play.conversation.handle(LeaveAsked())
+    assert StopTools() in effects
+    recorded = [effect.entry.item for effect in effects if isinstance(effect, Record)]
+    assert ToolOutput("c3", STOPPED) in recorded
+    (over,) = (e.update for e in effects if isinstance(e, Show) and isinstance(e.update, ReplyOver))
+    assert over.status is Status.CANCELLED
+    assert effects[-1] == Stop(ExitCode.OK)
+
+
 def test_calls_of_a_reply_stopped_too_late_get_outputs() -> None:
     play = asked(Mode.CHAT, "clock").skip(Delta(Channel.TEXT, "Wait.", "r1", "i"), CancelPressed())
     play >> calls(CLOCK) << [send(5, "c3", STOPPED), ClearTimer(Timer.STALL)]

@@ -145,6 +145,11 @@ CONNECTING = (
         refused(3, "the server responded with HTTP 401", "OPENAI_API_KEY"),
     ),
     Row(
+        "402",
+        refusing((402, "")),
+        refused(5, "the server responded with HTTP 402"),
+    ),
+    Row(
         "403",
         refusing((403, "")),
         refused(3, "the server responded with HTTP 403"),

@@ -160,6 +160,7 @@ def machine(when: str, *, is_spoken: bool) -> Conversation:
     return made
 
 
+@pytest.mark.no_cover  # takes four times as long with coverage; playbooks cover the same code
 @pytest.mark.parametrize("is_spoken", [False, True], ids=["typed", "spoken"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_memory_of_the_conversation_does_not_grow(kind: str, is_spoken: bool) -> None:

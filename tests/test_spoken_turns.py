@@ -6,6 +6,7 @@ from base64 import b64encode
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
+from rtchat.core import notices
 from rtchat.core import signals as sg
 from rtchat.core.echo import MAX_ECHOES
 from rtchat.core.errors import ExitCode, Problem
@@ -13,8 +14,9 @@ from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
 from rtchat.core.question import Question
 from rtchat.core.replies import ReplyPhase
+from rtchat.core.reply_audio import MAX_PLAYED
 from rtchat.core.signals import Output
-from rtchat.core.speech_input import SpeechOptions
+from rtchat.core.speech_input import MAX_EXTRA_TURNS, SpeechOptions
 from rtchat.core.values import BYTES_A_MS, Channel, Status, Usage
 from tests.units import TEXT, Units, made, ready, sent, shown
 
@@ -183,6 +185,32 @@ def test_the_server_is_told_how_much_of_a_reply_was_played() -> None:
         fx.Truncate("a1", 0, 40)
     ]
     assert units.spoken.playback_cut(ev.PlaybackCut("a2", 0, 40)) == []
+
+
+def test_only_the_last_items_that_were_played_can_be_truncated() -> None:
+    units = ready(speech=OPEN)
+    spoken(units)
+    audio = b64encode(ms(1)).decode()
+    for number in range(MAX_PLAYED + 1):
+        units.replies.content(ev.Delta(Channel.AUDIO, audio, "r1", f"a{number}"))
+    first, last = ev.PlaybackCut("a0", 0, 1), ev.PlaybackCut(f"a{MAX_PLAYED}", 0, 1)
+    assert sent(units.spoken.playback_cut(first)) == []
+    assert sent(units.spoken.playback_cut(last)) == [fx.Truncate(f"a{MAX_PLAYED}", 0, 1)]
+
+
+def test_turns_without_audio_are_ignored_if_there_are_too_many() -> None:
+    units = ready(speech=OPEN)
+    for number in range(MAX_EXTRA_TURNS):
+        units.spoken.committed(f"u{number}")
+    assert units.spoken.committed("one too many") == [notices.IGNORED_TURN]
+
+
+def test_reported_speech_is_ignored_without_a_microphone() -> None:
+    units = ready()
+    units.spoken.started(100)
+    units.asked("typed")
+    assert units.turns.current is not None
+    assert not units.turns.current.question.is_spoken
 
 
 def test_a_microphone_that_hears_the_replies_is_muted() -> None:

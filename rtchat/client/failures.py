@@ -145,6 +145,7 @@ def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {
     400: (ExitCode.LINK, "check --url and --model", Retry.NEVER),
     401: (ExitCode.REFUSED, "check OPENAI_API_KEY", Retry.NEVER),
+    402: (ExitCode.LIMIT, "check the plan and the billing of your account", Retry.NEVER),
     403: (ExitCode.REFUSED, "check that your key has access to this model", Retry.NEVER),
     404: (ExitCode.LINK, "check --url and --model", Retry.NEVER),
     429: (ExitCode.LIMIT, "wait and try again, or check your account's plan", Retry.ALWAYS),

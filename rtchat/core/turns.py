@@ -182,7 +182,7 @@ class Turns:
         """Stop the turn, as the program ends."""
         if self._replies.is_due:
             return self._stop(Status.CANCELLED, "client_cancelled", asks_next=False)
-        return self.drop() if self._tool_loop.is_running else []
+        return self.drop()
 
     def question_refused(self, error: ev.ServerProblem) -> list[Output]:
         """Stop the turn, as the server refused its question: the reply would answer something
