@@ -1,9 +1,10 @@
 """rtchat: talking to models over the Realtime API, from a terminal and from Python.
 
-How it is built: everything that can happen is an event (`events`), everything the program does is
-an effect (`effects`), and `conversation` turns the one into the other without any I/O. `session`
-performs the effects, `wire` knows the names on the wire, `transport` is the socket, `ui` draws and
-reads keys, `server` is `rtchat serve`, and `cli` puts it all together.
+Everything that can happen is an event (`core.events`), everything the program does is an effect
+(`core.effects`), and `core.conversation` turns events into effects without I/O. `client.session`
+performs the effects, `wire` knows the names on the wire, `client.transport` is the socket, `ui`
+draws and reads keys, `server` is `rtchat serve`, and `app` has a function for each command of
+`cli`.
 
 The Python API is `connect`, which gives a `Connection`; see `rtchat.client.transport`.
 """

@@ -123,13 +123,13 @@ def test_final_text_is_above_the_panel_without_a_frame() -> None:
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived("one\n\ntwo *three*\n\nfo"))
     show.clock.now += 2
-    show.view.show(TextArrived("ur"))
+    show.view.show(TextArrived("ur", 3))
     show.view.tick()
     assert show.screen.visible() == [
         "one",
         "",
         "two three",
-        "╭─ gpt-realtime-2.1 ────────── 2.0 s · ~1 tok/s ─╮",
+        "╭─ gpt-realtime-2.1 ────────── 2.0 s · ~2 tok/s ─╮",
         "│ four                                           │",
         "╰─ Ctrl-C stops ─────────────────────────────────╯",
     ]

@@ -672,6 +672,13 @@ def test_other_tasks_run_while_a_long_text_is_drawn() -> None:
     assert isinstance(view.updates[-1], ReplyOver)
 
 
+def test_the_deltas_of_text_that_is_shown_at_once_are_counted() -> None:
+    view = Screen()
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("a", "b", "c")))
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.OK
+    assert sum(u.deltas for u in view.updates if isinstance(u, TextArrived)) == 3
+
+
 def test_an_error_in_a_tick_of_the_view_is_raised_by_run() -> None:
     class Broken(Screen):
         def tick(self) -> None:

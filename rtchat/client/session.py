@@ -1,7 +1,7 @@
 """Runs a conversation: performs its effects, and owns all tasks, timers and connections.
 
-Everything that happens at the keyboard, on the network or by a timer becomes an event in one inbox
-(`post`). `_decide` passes the events to the conversation one at a time.
+Events of the keyboard, the microphone, timers, tools and the connection (`post`) and the frames of
+the server (`_read`) wait in one inbox. `_handle` passes them to the conversation one at a time.
 """
 
 from __future__ import annotations

@@ -79,7 +79,9 @@ class ViewQueue:
         if isinstance(update, TextArrived):
             last = self._updates[-1] if self._updates else None
             if isinstance(last, TextArrived) and len(last.text) + len(update.text) <= SLICE:
-                self._updates[-1] = TextArrived(last.text + update.text)
+                self._updates[-1] = TextArrived(
+                    last.text + update.text, last.deltas + update.deltas
+                )
                 return
         if isinstance(update, TextArrived) and len(update.text) > SLICE:
             text = update.text

@@ -185,9 +185,10 @@ class MicrophoneStatus:
 
 @value
 class TextArrived:
-    """The next text of the reply, in reading order."""
+    """The next text of the reply, in reading order, and how many deltas it is made of."""
 
     text: str
+    deltas: int = 1
 
 
 @value

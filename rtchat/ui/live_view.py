@@ -99,7 +99,8 @@ class LiveView:
                 self._print_question(text)
             case fx.MicrophoneStatus():
                 self._microphone = update
-            case fx.TextArrived(text=text):
+            case fx.TextArrived(text, deltas):
+                self._deltas += deltas
                 self._add(text)
             case fx.ReplyOver():
                 self._finish(update)
@@ -180,7 +181,6 @@ class LiveView:
             self._stream = MarkdownStream(self._out)
         self._stream.add(visible(text), self._out.width)
         self._shown += len(text)
-        self._deltas += 1
         if self._first_at is None:
             self._first_at = self._now()
             self.tick()

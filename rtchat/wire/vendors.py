@@ -1,6 +1,7 @@
 """Translates client events for two vendors whose formats differ from both dialects.
 
-Only sent events need this; received events of both are read like those of other servers.
+Only sent events need this; received events of both are read like those of other servers. If a
+server has a name of its own for an event, the table of names in `beta` translates it.
 """
 
 from __future__ import annotations
