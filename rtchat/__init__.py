@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "RealtimeError", "RtchatError", "connect"]
 
-_HOMES = {
+_MODULES = {
     "Connection": "rtchat.client.transport",
     "RealtimeError": "rtchat.core.errors",
     "RtchatError": "rtchat.core.errors",
@@ -29,11 +29,11 @@ _HOMES = {
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

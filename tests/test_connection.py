@@ -9,7 +9,7 @@ from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import MAX_RETRIES, Timeouts
-from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, ConnectionMachine, Phase
+from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, Phase, SessionConnection
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import MAX_UNANSWERED
@@ -28,7 +28,7 @@ class Setup:
     def __init__(self, *, renews: bool = True, resumes: bool = True, input_rate: int = 0) -> None:
         self.time = EventTime()
         self.options = SessionOptions(OPTIONS, Options())
-        self.connection = ConnectionMachine(
+        self.connection = SessionConnection(
             "m",
             self.options,
             self.time,
@@ -38,12 +38,12 @@ class Setup:
             resumes=resumes,
         )
 
-    def until_created(self) -> ConnectionMachine:
+    def until_created(self) -> SessionConnection:
         for event in (ev.Started(), ev.ConnectionOpened(), CREATED):
             self.connection.handle(event)
         return self.connection
 
-    def until_ready(self) -> ConnectionMachine:
+    def until_ready(self) -> SessionConnection:
         self.until_created().handle(UPDATED)
         return self.connection
 
@@ -146,7 +146,7 @@ def test_a_lost_connection_is_made_again_after_a_while() -> None:
     assert connection.retry() == []
 
 
-def delays(connection: ConnectionMachine, lost: ev.ConnectionLost = LOST) -> list[float]:
+def delays(connection: SessionConnection, lost: ev.ConnectionLost = LOST) -> list[float]:
     """The waits until it is given up."""
     waits: list[float] = []
     while True:
@@ -258,7 +258,7 @@ def test_a_command_of_the_user_s_may_have_its_own_id() -> None:
 
 
 def levels(
-    connection: ConnectionMachine, *errors: ev.ServerProblem, is_known: bool = False
+    connection: SessionConnection, *errors: ev.ServerProblem, is_known: bool = False
 ) -> list[str]:
     outputs = [each for e in errors for each in connection.report(e, is_known=is_known)]
     updates = [each.update for each in outputs if isinstance(each, fx.Show)]

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from rtchat.client.history import History
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import explain_close
 from rtchat.core.effects import (
     MicrophoneStatus,
@@ -123,7 +123,7 @@ class Run:
         self.view = Screen()
 
         def session() -> Session:
-            ports = Ports(
+            ports = SessionParts(
                 self.view,
                 server.connect,
                 dialect,
@@ -162,7 +162,7 @@ def joined(updates: Iterable[Update]) -> list[Update]:
     for update in updates:
         last = out[-1] if out else None
         if isinstance(update, TextArrived) and isinstance(last, TextArrived):
-            out[-1] = TextArrived(last.text + update.text)
+            out[-1] = TextArrived(last.text + update.text, last.deltas + update.deltas)
         else:
             out.append(update)
     return out

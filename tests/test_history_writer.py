@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.client.history import History
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Notice, ReplyOver
@@ -180,7 +180,7 @@ def session(
     tap: Tap = lambda _direction, _data, _now: None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=Mode.LINES, timeouts=timeouts)
-    ports = Ports(
+    ports = SessionParts(
         view,
         server.connect,
         history=history,

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
@@ -151,7 +151,7 @@ def converse(view: View, *scripts: tuple[Step, ...]) -> None:
 
     async def run() -> None:
         now = asyncio.get_running_loop().time
-        ports = Ports(view, server.connect, now=now, rng=lambda: 1.0)
+        ports = SessionParts(view, server.connect, now=now, rng=lambda: 1.0)
         await Session(conversation, ports).run(ask)
 
     run_fast(run)
@@ -228,7 +228,7 @@ def test_sequences_in_http_bodies_and_status_lines(text: str, status: str) -> No
             where = endpoint("m", url=f"ws://{port.address}/v1/realtime")
             conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
             connect = partial(lambda _: open_connection(where))
-            await Session(conversation, Ports(terminal.live(), connect)).run(ask)
+            await Session(conversation, SessionParts(terminal.live(), connect)).run(ask)
 
     asyncio.run(run())
     assert terminal.written

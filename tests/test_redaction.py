@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.core.redaction import INSTEAD, Redactor, StreamRedactor, is_secret
+from rtchat.core.redaction import REPLACEMENT, Redactor, StreamRedactor, is_secret
 
 KEY = "sk-0123456789/abc+def&Z"
 _LETTERS = 'ab-/&\\"%u0s😀é'
@@ -96,7 +96,7 @@ def test_a_text_without_keys_is_unchanged(case: tuple[list[str], list[str]]) -> 
 @given(keys, st.lists(st.integers(0, 5), min_size=10, max_size=10), st.text("xyz"))
 def test_every_encoding_of_a_character_is_found(key: str, ways: list[int], text: str) -> None:
     written = "".join(SPELLINGS[way](char) for char, way in zip(key, ways, strict=False))
-    assert Redactor([key]).redact(f"{text}{written}{text}") == f"{text}{INSTEAD}{text}"
+    assert Redactor([key]).redact(f"{text}{written}{text}") == f"{text}{REPLACEMENT}{text}"
 
 
 @given(st.text("abk-s", max_size=40))
@@ -126,7 +126,7 @@ def test_only_the_start_of_a_key_is_held_back(text: str) -> None:
 def test_encoded_keys_are_found_however_they_are_split(form: str) -> None:
     redactor = Redactor([KEY])
     whole = redactor.redact(f"It is {form}.")
-    assert INSTEAD in whole
+    assert REPLACEMENT in whole
     for at in range(len(form)):
         stream = StreamRedactor(redactor)
         said = stream.feed(f"It is {form[:at]}") + stream.feed(f"{form[at:]}.") + stream.end()
@@ -169,4 +169,4 @@ def test_redaction_takes_linear_time() -> None:
     redactor = Redactor(["s" * 20])
     text = ("s" * 19 + "x") * 500
     assert redactor.redact(text) == text
-    assert re.sub("s{20}", INSTEAD, "s" * 45) == redactor.redact("s" * 45)
+    assert re.sub("s{20}", REPLACEMENT, "s" * 45) == redactor.redact("s" * 45)

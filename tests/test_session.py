@@ -14,7 +14,7 @@ from typing import cast
 import pytest
 
 from rtchat.client.history import History
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_SHOW_SECONDS, SLICE
 from rtchat.core import notices as core_notices
 from rtchat.core.conversation import Conversation
@@ -81,7 +81,7 @@ def make(
     wall_clock: Callable[[], float] | None = None,
 ) -> Session:
     conversation = Conversation("m", Options(modality="text"), mode=mode)
-    ports = Ports(
+    ports = SessionParts(
         view,
         server.connect,
         dialect,
@@ -382,7 +382,7 @@ def test_the_reason_why_a_local_server_cannot_start_is_shown() -> None:
 
     view = Screen()
     conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
-    session = Session(conversation, Ports(view, connect))
+    session = Session(conversation, SessionParts(view, connect))
     assert asyncio.run(session.run(asking("hi"))) is ExitCode.USAGE
     (over,) = replies(view)
     expected = Problem(ExitCode.USAGE, "the model is damaged", "rtchat local install")
@@ -549,7 +549,7 @@ class FakePlayer:
 def speaking(server: ScriptedServer, view: Screen, player: FakePlayer) -> Session:
     options, speech = Options(modality="audio"), SpeechOptions(speaks=True)
     conversation = Conversation("m", options, mode=Mode.LINES, speech=speech)
-    return Session(conversation, Ports(view, server.connect, player=player))
+    return Session(conversation, SessionParts(view, server.connect, player=player))
 
 
 def test_the_item_is_truncated_before_the_next_response_is_requested() -> None:
@@ -663,7 +663,7 @@ def test_other_tasks_run_while_a_long_text_is_drawn() -> None:
             await asyncio.sleep(0)
 
     conversation = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
-    session = Session(conversation, Ports(view, server.connect))
+    session = Session(conversation, SessionParts(view, server.connect))
     assert asyncio.run(session.run(source)) is ExitCode.OK
     assert texts(view) == text
     assert len(view.iterations) == 40

@@ -20,12 +20,12 @@ from rtchat.app.audio_io import (
     audio_config,
     converter,
 )
-from rtchat.app.environment import Environment, Shape, unblocked
+from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
 from rtchat.app.os_signals import signal_events
 from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
@@ -63,7 +63,7 @@ Past: TypeAlias = int | Literal["latest"] | None
 class ChatOptions:
     """The options of `talk` and `once` that are not settings."""
 
-    shape: Shape = "text"
+    output_format: OutputFormat = "text"
     past: Past = None
     files: Sequence[str] = ()
     """The files to attach to the first question."""
@@ -96,13 +96,13 @@ def run_once(
                 post(file)
             post(question)
             post(InputEnded())
-            if options.shape == "text" and renders(settings, environment):
+            if options.output_format == "text" and renders(settings, environment):
                 from rtchat.ui.live_view import preload
 
                 await asyncio.to_thread(preload)
 
         prepare(settings, environment, status, audio)
-        view = view_of(settings, options.shape, environment, status)
+        view = view_of(settings, options.output_format, environment, status)
         return _Chat(settings, environment, options, Mode.ONCE, view).run(ask)
 
 
@@ -133,7 +133,7 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         )
     attached = _read_attachments(options.files, None)
     has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
-    is_interactive = has_terminal and options.shape == "text"
+    is_interactive = has_terminal and options.output_format == "text"
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, environment, status, audio)
@@ -143,7 +143,9 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
-        view = _PacedView(view_of(settings, options.shape, environment, status), environment)
+        view = _PacedView(
+            view_of(settings, options.output_format, environment, status), environment
+        )
         source = _no_input
         if environment.stdin is not None:
             source = partial(read_lines, descriptor=environment.stdin, answered=view.answered)
@@ -257,7 +259,7 @@ class _Chat:
         async with AsyncExitStack() as stack:
             connect, redactor = server_of(settings, environment, stack)
             taps: list[Tap] = []
-            if self.options.shape == "events":
+            if self.options.output_format == "events":
                 taps.append(partial(_print_event, environment.stdout.buffer))
             trace = trace_of(settings, redactor, stack, view)
             if trace is not None:
@@ -268,7 +270,7 @@ class _Chat:
             setup = self._setup(resumed, toolbox)
             if trace is not None:
                 trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
-            ports = Ports(
+            ports = SessionParts(
                 view,
                 connect,
                 settings.forced_dialect,

@@ -11,7 +11,7 @@ from typing import Literal, TextIO, TypeAlias
 from rtchat.core.values import value
 from rtchat.system.output import Output
 
-Shape: TypeAlias = Literal["text", "json", "events"]
+OutputFormat: TypeAlias = Literal["text", "json", "events"]
 """What goes to stdout: replies as text or JSON, or every server event."""
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
-from rtchat.app.environment import Environment, Shape
+from rtchat.app.environment import Environment, OutputFormat
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
 from rtchat.core.ports import Post, Source, View
@@ -29,12 +29,12 @@ def status_writer_of(settings: Settings, environment: Environment) -> StatusWrit
 
 
 def view_of(
-    settings: Settings, shape: Shape, environment: Environment, status: StatusWriter
+    settings: Settings, output_format: OutputFormat, environment: Environment, status: StatusWriter
 ) -> View:
     """The view for replies when there is no prompt."""
-    if shape == "events":
+    if output_format == "events":
         return status
-    if shape == "json":
+    if output_format == "json":
         from rtchat.ui.json_view import JsonView
 
         return JsonView(environment.stdout.buffer, status)

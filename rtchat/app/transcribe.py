@@ -11,7 +11,7 @@ from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.os_signals import signal_events
 from rtchat.app.wiring import close_trace, prepare, server_of, trace_of
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
@@ -70,7 +70,7 @@ async def _run_session(
         )
         if trace is not None:
             trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)
-        ports = Ports(
+        ports = SessionParts(
             view,
             connect,
             settings.forced_dialect,

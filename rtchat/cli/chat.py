@@ -14,7 +14,7 @@ from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
     from rtchat.app.chat import Past
-    from rtchat.app.environment import Shape
+    from rtchat.app.environment import OutputFormat
 
 Attach = Annotated[
     list[str] | None,
@@ -60,8 +60,8 @@ def talk(
     is_live = settings.voice and (bool(options["voice"]) or environment.stdin_is_terminal)
     sound = AudioSettings(audio_out=audio_out, is_live=is_live)
     past = _past(continue_=continue_, resume=resume)
-    shape = _shape(json=json, events=events)
-    return talk(settings, environment, ChatOptions(shape, past, attach or (), sound))
+    chat = ChatOptions(_output_format(json=json, events=events), past, attach or (), sound)
+    return talk(settings, environment, chat)
 
 
 def once(
@@ -97,8 +97,8 @@ def once(
         if "-" in (prompt, audio_in, *(attach or ())):
             raise UsageError("--no-stdin and - contradict each other", hint="leave out one of them")
         environment = replace(environment, stdin=None)
-    shape = _shape(json=json, events=events)
-    return run_once(prompt, settings, environment, ChatOptions(shape, past, attach or (), sound))
+    chat = ChatOptions(_output_format(json=json, events=events), past, attach or (), sound)
+    return run_once(prompt, settings, environment, chat)
 
 
 def _past(*, continue_: bool, resume: int | None) -> Past:
@@ -107,7 +107,7 @@ def _past(*, continue_: bool, resume: int | None) -> Past:
     return "latest" if continue_ else resume
 
 
-def _shape(*, json: bool, events: bool) -> Shape:
+def _output_format(*, json: bool, events: bool) -> OutputFormat:
     if json and events:
         raise UsageError("--json and --events both write to stdout", hint="choose one")
     return "json" if json else "events" if events else "text"

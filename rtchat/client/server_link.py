@@ -15,7 +15,7 @@ from rtchat.core.values import JsonObject
 
 CLOSE_TIMEOUT = 2.0
 """Seconds to wait for queued events to be sent and for the server to answer the close."""
-TURN = 50
+FRAMES_AT_ONCE = 50
 """Frames that may be read before the event loop runs other tasks."""
 MAX_UNSENT = 250
 """Events that may wait for a slow network, about 5 s of microphone audio. More audio is dropped."""
@@ -78,7 +78,7 @@ class ServerLink:
         self._has_room.set()
         self._is_open = False
         self.unsent = 0
-        self._task = self._tasks.create_task(self._hold(model, self._outbox))
+        self._task = self._tasks.create_task(self._run_connection(model, self._outbox))
 
     def drop(self) -> None:
         """Close the connection without sending the queued events or reading more frames."""
@@ -115,7 +115,7 @@ class ServerLink:
         if self._task is not None:
             self._task.cancel()
 
-    async def _hold(self, model: str, outbox: Outbox) -> None:
+    async def _run_connection(self, model: str, outbox: Outbox) -> None:
         """Hold one connection until it ends, sending the events of `outbox`."""
         try:
             async with self._connect(model) as link:
@@ -128,7 +128,7 @@ class ServerLink:
                         self._read(frame)
                         read += 1
                         # Buffered frames must not block other tasks or outrun the view.
-                        if read % TURN == 0 or self._is_behind():
+                        if read % FRAMES_AT_ONCE == 0 or self._is_behind():
                             await asyncio.sleep(0)
                 finally:
                     writer.cancel()
@@ -149,7 +149,7 @@ class ServerLink:
                 self._has_room.set()
             self.unsent -= 1
             self._writing(data)
-            with suppress(LinkError):  # `_hold` reports the lost connection
+            with suppress(LinkError):  # `_run_connection` reports the lost connection
                 await link.send(data)
                 self._sent()
         await link.close()

@@ -36,7 +36,7 @@ _SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 
 @value
-class Ports:
+class SessionParts:
     """What a session connects a conversation to."""
 
     view: View
@@ -62,7 +62,7 @@ class Ports:
 class Session:
     """Runs one conversation to its end."""
 
-    def __init__(self, conversation: Machine, ports: Ports) -> None:
+    def __init__(self, conversation: Machine, ports: SessionParts) -> None:
         self._conversation = conversation
         self._fit = ports.fit
         self._now = now = ports.now

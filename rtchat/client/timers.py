@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from rtchat.core.events import Timer
 
-STOOD_STILL = 0.1
+SUSPENDED_SECONDS = 0.1
 """If a timer is this many seconds late, the program was suspended or blocked."""
 WAITS_FOR_SERVER = frozenset({Timer.START, Timer.STALL, Timer.TRANSCRIPT, Timer.INPUT})
 """Timers that limit the wait for the server."""
-LOOK_EVERY, SLEPT = 5.0, 30.0
+CHECK_EVERY, SLEEP_SECONDS = 5.0, 30.0
 """Seconds between checks of the clocks, and the difference in seconds that means system sleep."""
 
 
@@ -67,7 +67,7 @@ class Timers:
             if self._is_waiting():
                 self._last_activity = now
             left = self._last_activity + self._stall_seconds - now
-        if now - due > STOOD_STILL and timer in WAITS_FOR_SERVER:
+        if now - due > SUSPENDED_SECONDS and timer in WAITS_FOR_SERVER:
             # Frames that arrived in the meantime are not read yet.
             left = max(left, min(now - due, seconds))
         if left > 0:
@@ -102,8 +102,8 @@ class SleepWatch:
 
     def _check(self, ahead: float) -> None:
         slept = self._wall() - self._now() - ahead
-        if slept < SLEPT:
+        if slept < SLEEP_SECONDS:
             loop = asyncio.get_running_loop()
-            self._handle = loop.call_later(LOOK_EVERY, self._check, ahead + slept)
+            self._handle = loop.call_later(CHECK_EVERY, self._check, ahead + slept)
         else:
             self._slept(slept)

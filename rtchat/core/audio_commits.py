@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 from rtchat.core import server_errors
-from rtchat.core.connection import ConnectionMachine
+from rtchat.core.connection import SessionConnection
 from rtchat.core.events import ServerProblem
 from rtchat.core.speech_input import MIN_TURN_MS
 from rtchat.core.values import BYTES_A_MS
@@ -18,7 +18,7 @@ class AudioCommits:
     """The commits on one connection. `has_turns` is whether the server detects turns and commits
     the audio itself, all but the last."""
 
-    def __init__(self, connection: ConnectionMachine, *, has_turns: bool) -> None:
+    def __init__(self, connection: SessionConnection, *, has_turns: bool) -> None:
         self._connection = connection
         self._has_turns = has_turns
         self._uncommitted = 0

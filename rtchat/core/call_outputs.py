@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rtchat.core import effects as fx
-from rtchat.core.connection import ConnectionMachine
+from rtchat.core.connection import SessionConnection
 from rtchat.core.tool_calls import STOPPED, UNAVAILABLE, Call
 from rtchat.core.values import Item, ToolCall, ToolOutput
 
@@ -15,7 +15,7 @@ from rtchat.core.values import Item, ToolCall, ToolOutput
 class CallOutputs:
     """The calls of one session, which is replaced after more than `max_refused` refused calls."""
 
-    def __init__(self, connection: ConnectionMachine, max_refused: int) -> None:
+    def __init__(self, connection: SessionConnection, max_refused: int) -> None:
         self._connection = connection
         self._max_refused = max_refused
         self._open: tuple[Call, ...] = ()

@@ -51,7 +51,7 @@ class Phase(StrEnum):
     """A timer is running; CONNECTING follows."""
 
 
-class ConnectionMachine:
+class SessionConnection:
     """One connection after another. `renews` is whether a session is replaced before it expires,
     and `resumes` whether a new session can continue where the last one ended."""
 

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 
-INSTEAD = "[key]"
+REPLACEMENT = "[key]"
 """The replacement for a key."""
 
 
@@ -120,7 +120,7 @@ class StreamRedactor:
         held = self.held
         if held and self._given:
             self._text, self._given = "", 0  # `end` was called before, and more text followed
-            return INSTEAD
+            return REPLACEMENT
         before = self._text
         out = self._cut(before, is_end=True)
         if out == held:
@@ -141,7 +141,7 @@ class StreamRedactor:
                 out.append(text[max(at, given) : start + 1])
                 at = start + 1
             else:
-                out += (text[max(at, given) : start], INSTEAD)
+                out += (text[max(at, given) : start], REPLACEMENT)
                 at = end
         out.append(text[max(at, given) :])
         return "".join(out)

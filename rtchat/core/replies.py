@@ -15,7 +15,6 @@ from rtchat.core import events as ev
 from rtchat.core import server_errors
 from rtchat.core.backoff import MAX_LIMIT_WAIT
 from rtchat.core.mode import Mode
-from rtchat.core.response_ids import ResponseIds
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
     CallsRequested,
@@ -24,6 +23,7 @@ from rtchat.core.signals import (
     ReplyStopped,
     UnrequestedReply,
 )
+from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.turn import Turn
 from rtchat.core.values import Channel, JsonObject, Status
 
@@ -48,7 +48,7 @@ class Replies:
         self.turn: Turn | None = None
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
-        self.response_ids = ResponseIds()
+        self.response_ids = StaleResponses()
         self._connection = shared.connection
         self._options = shared.options
         self._time = shared.time

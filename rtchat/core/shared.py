@@ -7,7 +7,7 @@ from dataclasses import replace
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
 from rtchat.core.call_outputs import CallOutputs
-from rtchat.core.connection import ConnectionMachine
+from rtchat.core.connection import SessionConnection
 from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
 from rtchat.core.options import SessionOptions
@@ -48,7 +48,7 @@ class SharedState:
         self.speech = SpeechInput(speech)
         self.audio = ReplyAudio(speaks=speech.speaks)
         formats = AudioFormats(speech.input_rate, speech.output_rate)
-        self.connection = ConnectionMachine(
+        self.connection = SessionConnection(
             model, self.options, self.time, timeouts=timeouts, formats=formats
         )
         self.call_outputs = CallOutputs(self.connection, self.tool_policy.limits.calls)

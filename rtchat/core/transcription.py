@@ -15,7 +15,7 @@ from rtchat.core import signals as sg
 from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
-from rtchat.core.connection import ConnectionMachine, Phase
+from rtchat.core.connection import Phase, SessionConnection
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.pending_transcripts import PendingTranscripts
@@ -48,7 +48,7 @@ class Transcription:
         self._model = model
         self._timeouts = timeouts
         self._time = sg.EventTime()
-        self._connection = ConnectionMachine(
+        self._connection = SessionConnection(
             model,
             SessionOptions(options, Options()),
             self._time,

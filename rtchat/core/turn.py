@@ -34,7 +34,7 @@ class Turn:
         self._call_bytes = 0
         """Bytes of the calls so far, and of their outputs."""
         self.sent = now
-        self.first: float | None = None
+        self.first_text_at: float | None = None
         """When the first text arrived."""
         self.reply = Reply(limits=limits)
         self.announced = False
@@ -81,7 +81,7 @@ class Turn:
     @property
     def is_shown(self) -> bool:
         """Whether any of its text is shown."""
-        return self._held is None and self.first is not None
+        return self._held is None and self.first_text_at is not None
 
     def begin_reply(self, *, not_interruptible: bool) -> None:
         """Another reply is being requested."""
@@ -99,8 +99,8 @@ class Turn:
         done: list[fx.Effect] = []
         if not text:
             return done
-        if self.first is None:
-            self.first = now
+        if self.first_text_at is None:
+            self.first_text_at = now
             if waits:
                 self._held = []
                 done.append(fx.SetTimer(ev.Timer.TRANSCRIPT, TRANSCRIPT_WAIT))
@@ -207,7 +207,7 @@ class Turn:
         made here, are included."""
         if ended is not None:
             self._note_calls()
-        first = None if self.first is None else self.first - self.sent
+        first = None if self.first_text_at is None else self.first_text_at - self.sent
         text = self.reply.text
         return fx.ReplyOver(
             status,

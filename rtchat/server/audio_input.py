@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.values import BYTES_A_MS, Channel, Item, JsonObject, Message, Options, Part, value
-from rtchat.server.items import InvalidItemError, Items
+from rtchat.server.items import CommandError, Items
 from rtchat.server.turn_detection import (
     MAX_TURN_MS,
     TurnBegan,
@@ -40,13 +40,13 @@ class Transcribe:
 
 
 @value
-class TurnOver:
+class ReplyDue:
     """The user has finished a turn. The item gets a response if its transcript has words."""
 
     item_id: str
 
 
-Step: TypeAlias = ServerMessage | Transcribe | TurnOver
+Step: TypeAlias = ServerMessage | Transcribe | ReplyDue
 
 
 @dataclass
@@ -78,7 +78,7 @@ class AudioInput:
         self._detector = voice if isinstance(voice, str) else TurnDetector(voice.detector)
         self._items = items
         self._new_id = new_id
-        self._turns: TurnOptions | None = None
+        self._turn_options: TurnOptions | None = None
         self._reports_transcripts = False
         self._speech_item_id = ""
         """The id of the item for the current speech."""
@@ -89,7 +89,7 @@ class AudioInput:
     @property
     def interrupts(self) -> bool:
         """Whether speech cancels the active response."""
-        return self._turns is not None and self._turns.interrupts
+        return self._turn_options is not None and self._turn_options.interrupts
 
     @property
     def is_speech_active(self) -> bool:
@@ -118,15 +118,15 @@ class AudioInput:
 
     def configure(self, session: JsonObject) -> None:
         """Apply a complete session object, as the client sees it."""
-        self._turns = read_turn_options(session)
+        self._turn_options = read_turn_options(session)
         transcribes = session.get("type") == "transcription"
-        if transcribes and self._turns:
-            self._turns = replace(self._turns, auto_respond=False, interrupts=False)
+        if transcribes and self._turn_options:
+            self._turn_options = replace(self._turn_options, auto_respond=False, interrupts=False)
         audio = Fields(session, []).fields("audio").fields("input").data
         self._reports_transcripts = transcribes or audio.get("transcription") is not None
         if isinstance(self._detector, TurnDetector):
-            self._detector.configure(self._turns)
-        if self._turns is None:
+            self._detector.configure(self._turn_options)
+        if self._turn_options is None:
             self._speech_item_id = ""
 
     def clear(self) -> None:
@@ -137,9 +137,9 @@ class AudioInput:
     # ---------------------------------------------------------------------------------- the buffer
 
     def execute(self, command: fx.AppendAudio | fx.CommitAudio | fx.ClearAudio) -> Iterator[Step]:
-        """Carry out a client's command. Raises `InvalidItemError`."""
+        """Carry out a client's command. Raises `CommandError`."""
         if isinstance(self._detector, str):
-            raise InvalidItemError("audio_not_supported", f"{self._detector}. Send text instead.")
+            raise CommandError("audio_not_supported", f"{self._detector}. Send text instead.")
         match command:
             case fx.AppendAudio(audio):
                 return self._append(self._detector, audio)
@@ -153,7 +153,7 @@ class AudioInput:
         if not detector.has_room_for(audio):
             minutes = MAX_TURN_MS // 60_000
             message = f"The buffer is full ({minutes} minutes). Commit or clear it."
-            raise InvalidItemError("input_audio_buffer_full", message, "audio")
+            raise CommandError("input_audio_buffer_full", message, "audio")
         for boundary in detector.feed(audio):
             if isinstance(boundary, TurnBegan):
                 self._speech_item_id = self._new_id("item")
@@ -162,8 +162,8 @@ class AudioInput:
             yield ev.SpeechStopped(self._speech_item_id, boundary.end_ms)
             item_id = self._speech_item_id
             yield from self._make_item(boundary.audio)
-            if self._turns is not None and self._turns.auto_respond:
-                yield TurnOver(item_id)
+            if self._turn_options is not None and self._turn_options.auto_respond:
+                yield ReplyDue(item_id)
 
     def _commit(self, detector: TurnDetector) -> Iterator[Step]:
         if detector.milliseconds < _MIN_COMMIT_MS:
@@ -172,7 +172,7 @@ class AudioInput:
                 f"{_MIN_COMMIT_MS}ms of audio, but buffer only has "
                 f"{detector.milliseconds:.2f}ms of audio."
             )
-            raise InvalidItemError("input_audio_buffer_commit_empty", message)
+            raise CommandError("input_audio_buffer_commit_empty", message)
         yield from self._make_item(detector.take())
 
     def _clear(self, detector: TurnDetector) -> Iterator[Step]:
@@ -202,7 +202,7 @@ class AudioInput:
                 try:
                     audio += read_audio(part.data, f"{path}.content[{index}].audio")
                 except FieldError as error:
-                    raise InvalidItemError(error.code, str(error), error.param) from None
+                    raise CommandError(error.code, str(error), error.param) from None
         parts = tuple(replace(p, data="") if p.kind == "audio" else p for p in item.parts)
         return replace(item, parts=parts), audio[: len(audio) // 2 * 2]
 
@@ -247,10 +247,10 @@ def as_text(item: Item) -> Item:
 
 
 def check_formats(options: Options, path: str) -> None:
-    """Raises `InvalidItemError` for an audio format other than `audio/pcm`."""
+    """Raises `CommandError` for an audio format other than `audio/pcm`."""
     audio = Fields(options.other, []).fields("audio")
     for way in ("input", "output"):
         kind = audio.fields(way).fields("format").text("type")
         if kind not in ("", "audio/pcm"):
             message = f"Invalid value: '{kind}'. Supported values are: 'audio/pcm'."
-            raise InvalidItemError("invalid_value", message, f"{path}.audio.{way}.format.type")
+            raise CommandError("invalid_value", message, f"{path}.audio.{way}.format.type")

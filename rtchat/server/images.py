@@ -10,7 +10,7 @@ import re
 from base64 import b64decode
 
 from rtchat.core.values import Item, Message
-from rtchat.server.items import InvalidItemError
+from rtchat.server.items import CommandError
 
 _DATA_URL = re.compile(r"data:image/(png|jpeg|webp|gif);base64,", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?://", re.IGNORECASE)
@@ -23,7 +23,7 @@ _MAGIC = {
 
 
 def check_images(item: Item, path: str, *, allow_urls: bool) -> None:
-    """Raises `InvalidItemError` for an image that is not a PNG, JPEG, WebP or GIF data URL. With
+    """Raises `CommandError` for an image that is not a PNG, JPEG, WebP or GIF data URL. With
     `allow_urls`, `http:` and `https:` URLs are accepted as well."""
     if not isinstance(item, Message):
         return
@@ -35,9 +35,7 @@ def check_images(item: Item, path: str, *, allow_urls: bool) -> None:
             if allow_urls:
                 expected += ", or an http or https URL"
             param = f"{path}.content[{index}].image_url"
-            raise InvalidItemError(
-                "invalid_value", f"Invalid '{param}': expected {expected}.", param
-            )
+            raise CommandError("invalid_value", f"Invalid '{param}': expected {expected}.", param)
 
 
 def _is_image(url: str) -> bool:

@@ -22,7 +22,7 @@ from rtchat.server.sentences import SpokenText, cut_to
 from rtchat.wire.client_events import INVALID_REQUEST
 
 
-class InvalidItemError(Exception):
+class CommandError(Exception):
     """A command cannot be carried out; the client receives an `error` event."""
 
     def __init__(self, code: str, message: str, param: str = "", kind: str = "") -> None:
@@ -31,7 +31,7 @@ class InvalidItemError(Exception):
 
 
 class Items:
-    """A conversation's items. Invalid operations raise `InvalidItemError`."""
+    """A conversation's items. Invalid operations raise `CommandError`."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
@@ -74,7 +74,7 @@ class Items:
         """Add an item after `previous` (see `AddItem`). Returns the id of the item before it."""
         if item.id in self._ids:
             message = f"Error adding item: an item with ID '{item.id}' already exists."
-            raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
+            raise CommandError("item_create_duplicate_item_id", message, "item.id")
         index = self._index_after(previous)
         self._items.insert(index, item)
         self._ids.add(item.id)
@@ -90,14 +90,14 @@ class Items:
             if item.id == previous:
                 return index + 1
         message = f"Error adding item: the previous item with ID '{previous}' does not exist."
-        raise InvalidItemError("item_create_invalid_previous_item_id", message, "previous_item_id")
+        raise CommandError("item_create_invalid_previous_item_id", message, "previous_item_id")
 
     def find(self, item_id: str, verb: str) -> Item:
         """The item with this id. `verb` names the operation, for the error code."""
         found = next((item for item in self._items if item.id == item_id), None)
         if found is None:
             message = f"Error: the item with ID '{item_id}' does not exist."
-            raise InvalidItemError(f"item_{verb}_invalid_item_id", message, "item_id")
+            raise CommandError(f"item_{verb}_invalid_item_id", message, "item_id")
         return found
 
     def delete(self, item_id: str) -> None:
@@ -120,16 +120,16 @@ class Items:
         item = self.find(item_id, "truncate")
         if not isinstance(item, Message) or item.role != "assistant" or item.status == _IN_PROGRESS:
             message = "Only completed model output audio messages can be truncated."
-            raise InvalidItemError("invalid_value", message, "item_id")
+            raise CommandError("invalid_value", message, "item_id")
         if content_index or not item.parts or item.parts[0].kind != "audio":
             message = "Only audio content can be truncated."
             wrong = "content_index" if content_index else "item_id"
-            raise InvalidItemError("invalid_value", message, wrong)
+            raise CommandError("invalid_value", message, wrong)
         spoken = self._spoken.get(item_id, ())
         length = sum(sentence.ms for sentence in spoken)
         if end_ms > length + 1:  # allow for rounding
             message = f"Audio content of {length:.0f}ms is already shorter than {end_ms}ms."
-            raise InvalidItemError("invalid_value", message, "audio_end_ms")
+            raise CommandError("invalid_value", message, "audio_end_ms")
         heard = cut_to(spoken, end_ms)
         text = "".join(sentence.text for sentence in heard)
         self.replace(replace(item, parts=(Part("audio", text),)), heard)

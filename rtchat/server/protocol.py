@@ -14,11 +14,11 @@ from typing import assert_never
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.values import Dialect, Item, Options, Status, value
-from rtchat.server.audio_input import AudioInput, Transcribe, TurnOver, check_formats
+from rtchat.server.audio_input import AudioInput, ReplyDue, Transcribe, check_formats
 from rtchat.server.audio_input import Step as AudioStep
 from rtchat.server.engine import CallPiece, Engine, Finish
 from rtchat.server.images import check_images
-from rtchat.server.items import InvalidItemError, Items, complete
+from rtchat.server.items import CommandError, Items, complete
 from rtchat.server.limits import MB, MemoryBudget, ServerLimits, size_of
 from rtchat.server.outputs import EventEncoder, Output
 from rtchat.server.responses import Responses
@@ -147,7 +147,7 @@ class ProtocolSession:
             return self.refuse(command)
         try:
             return [*self._execute(command)]
-        except InvalidItemError as refused:
+        except CommandError as refused:
             param = refused.problem.param
             if self._dialect is Dialect.BETA:
                 param = param_to_beta(param)
@@ -236,13 +236,13 @@ class ProtocolSession:
         assert_never(command)
 
     def _check_room(self, more: int) -> None:
-        """Raises `InvalidItemError` if `more` bytes would exceed the limit of this session or of
+        """Raises `CommandError` if `more` bytes would exceed the limit of this session or of
         all sessions together."""
         if self.held + more > self._limits.session_bytes:
-            raise InvalidItemError(_TOO_LARGE, self._too_large())
+            raise CommandError(_TOO_LARGE, self._too_large())
         if self._budget.used + more > self._budget.max_bytes:
             message = "The server is out of memory. Please try again later."
-            raise InvalidItemError("server_overloaded", message, kind="server_error")
+            raise CommandError("server_overloaded", message, kind="server_error")
 
     def _too_large(self) -> str:
         limit = self._limits.session_bytes // MB
@@ -261,12 +261,12 @@ class ProtocolSession:
         check_images(item, "item", allow_urls=self._limits.image_urls)
         if len(self._items) >= MAX_ITEMS:
             message = f"Session too large: the limit is {MAX_ITEMS} items. Delete items first."
-            raise InvalidItemError(_TOO_LARGE, message)
+            raise CommandError(_TOO_LARGE, message)
         self._check_room(size_of(item))
         item = complete(item, item.id or self._new_id("item"))
         if self._audio_input.reserves(item.id):
             message = f"Error adding item: an item with ID '{item.id}' is being transcribed."
-            raise InvalidItemError("item_create_duplicate_item_id", message, "item.id")
+            raise CommandError("item_create_duplicate_item_id", message, "item.id")
         item, audio = self._audio_input.split_audio(item, "item")
         before = self._items.insert(item, previous)
         yield from self._write(ev.ItemAdded(item, before), ev.ItemDone(item, before))
@@ -279,7 +279,7 @@ class ProtocolSession:
             match step:
                 case Transcribe():
                     yield step
-                case TurnOver(item_id):
+                case ReplyDue(item_id):
                     self._turns[item_id] = None
                 case _:
                     yield from self._write(step)
@@ -300,7 +300,7 @@ class ProtocolSession:
     def _respond(self) -> list[Output]:
         try:
             return self._create_response(Request(out_of_band=False, input=None, options=Options()))
-        except InvalidItemError as refused:
+        except CommandError as refused:
             return self.refuse(refused.problem)
 
     def _write(self, *events: ServerMessage) -> list[Output]:

@@ -14,7 +14,7 @@ from rtchat.core.values import Item, Options, OtherItem, Status
 from rtchat.server.audio_input import AudioInput, as_text, check_formats
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput
 from rtchat.server.images import check_images
-from rtchat.server.items import InvalidItemError, Items, complete
+from rtchat.server.items import CommandError, Items, complete
 from rtchat.server.limits import size_of
 from rtchat.server.outputs import EventEncoder, Output, StartResponse, StopResponse
 from rtchat.server.response import BuildStep, ResponseBuilder
@@ -86,18 +86,18 @@ class Responses:
     # ------------------------------------------------------------------------------------ creation
 
     def check(self, request: Request) -> None:
-        """Raises `InvalidItemError` if this response cannot be created now."""
+        """Raises `CommandError` if this response cannot be created now."""
         active = self.active
         if active is not None and not request.out_of_band:
             message = f"Conversation already has an active response: {active.id}."
-            raise InvalidItemError("conversation_already_has_active_response", message)
+            raise CommandError("conversation_already_has_active_response", message)
         if len(self._responses) >= MAX_RESPONSES:
             message = f"Too many active responses: the limit is {MAX_RESPONSES}."
-            raise InvalidItemError("too_many_active_responses", message)
+            raise CommandError("too_many_active_responses", message)
         check_formats(request.options, "response")
 
     def create(self, request: Request) -> Iterator[Output]:
-        """Create a response after `check`. Raises `InvalidItemError` before the first output."""
+        """Create a response after `check`. Raises `CommandError` before the first output."""
         options = self._config.response_options(request.options)
         prompt, audio = self._prompt(request, options)
         awaiting_transcript = {item.id for item in prompt.items} & {
@@ -117,9 +117,7 @@ class Responses:
         if not awaiting_transcript and not isinstance(voice, str):
             answered = self._engine.answer(self._with_transcripts(prompt))
             if isinstance(answered, ev.ServerProblem):
-                raise InvalidItemError(
-                    answered.code, answered.message, answered.param, answered.kind
-                )
+                raise CommandError(answered.code, answered.message, answered.param, answered.kind)
             answer = answered
         self._responses[response.id] = response
         started = ev.ReplyStarted(response.id, response.conversation_id)
@@ -222,12 +220,12 @@ class Responses:
 
     def cancel(self, response_id: str) -> list[Output]:
         """Cancel a response for the client; without an id, the active one. Raises
-        `InvalidItemError` if there is none."""
+        `CommandError` if there is none."""
         active = self.active
         response_id = response_id or (active.id if active else "")
         if response_id not in self._responses:
             message = "Cancellation failed: no active response found."
-            raise InvalidItemError("response_cancel_not_active", message)
+            raise CommandError("response_cancel_not_active", message)
         return self.abort(response_id, Finish(Status.CANCELLED, "client_cancelled"))
 
     def abort(self, response_id: str, finish: Finish) -> list[Output]:

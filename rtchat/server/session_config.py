@@ -7,7 +7,7 @@ from functools import partial
 
 from rtchat.core.events import SessionCreated, SessionUpdated
 from rtchat.core.values import Dialect, JsonObject, Options
-from rtchat.server.items import InvalidItemError
+from rtchat.server.items import CommandError
 from rtchat.server.limits import size_of
 from rtchat.wire.client_events import merge_options, model_asked
 from rtchat.wire.fields import Fields
@@ -37,12 +37,12 @@ class SessionConfig:
         self._transcribes = transcribes
 
     def check_model(self, options: Options) -> None:
-        """Raises `InvalidItemError` if the options name another model."""
+        """Raises `CommandError` if the options name another model."""
         model = model_asked(options)
         # Accept an alias of a dated model, as in the example of OpenAI's own client.
         if model is not None and not f"{self._model}-".startswith(f"{model}-"):
             message = f"Cannot update the model of a session: it is '{self._model}'."
-            raise InvalidItemError("invalid_value", message, "session.model")
+            raise CommandError("invalid_value", message, "session.model")
 
     def update(self, options: Options) -> None:
         """Merge these options into those of the session."""

@@ -90,7 +90,7 @@ class TurnDetector:
     def __init__(self, make_detector: Callable[[], Detector]) -> None:
         self._make_detector = make_detector
         self._detector: Detector | None = None
-        self._turns: TurnOptions | None = None
+        self._turn_options: TurnOptions | None = None
         self._audio = bytearray()
         self._start = 0
         """The position of the first buffered byte."""
@@ -117,21 +117,21 @@ class TurnDetector:
 
     def configure(self, turns: TurnOptions | None) -> None:
         """Set the options. A turn that has started continues, unless `turns` is None."""
-        self._turns = turns
+        self._turn_options = turns
         if turns is None:
             self._detector = None
             self._reset()
 
     def has_room_for(self, audio: bytes) -> bool:
         """Whether the buffer can take this audio."""
-        return self._turns is not None or len(self._audio) + len(audio) <= _MAX_BYTES
+        return self._turn_options is not None or len(self._audio) + len(audio) <= _MAX_BYTES
 
     def feed(self, audio: bytes) -> Iterator[TurnBoundary]:
         """Process more audio, of any number of bytes."""
         whole = self._odd_byte + audio
         even = len(whole) // 2 * 2
         self._odd_byte = whole[even:]
-        if self._turns is None:
+        if self._turn_options is None:
             self._audio += whole[:even]
             return
         if self._detector is None:  # deferred until there is audio: loading may be slow
@@ -140,10 +140,10 @@ class TurnDetector:
         self._audio += whole[:even]
         for probability in self._detector.feed(whole[:even]):
             self._processed += _FRAME_BYTES
-            yield from self._process_frame(probability, self._turns)
+            yield from self._process_frame(probability, self._turn_options)
         if self._turn_start is None:
             self._discard_before(
-                self._processed - self._speech_frames * _FRAME_BYTES - _padding(self._turns)
+                self._processed - self._speech_frames * _FRAME_BYTES - _padding(self._turn_options)
             )
 
     def take(self) -> bytes:

@@ -1,8 +1,8 @@
 """Translates JSON objects between the dialect before May 2026 (beta) and the current one (GA).
 
 OpenAI has switched beta off; Azure's preview, Voice Live, DashScope, speaches and others still use
-it. One table of event names and one of fields serve both directions, for clients and servers. Unknown
-events and fields are left unchanged.
+it. One table of event names and one of fields serve both directions, for clients and servers.
+Unknown events and fields are left unchanged.
 """
 
 from __future__ import annotations

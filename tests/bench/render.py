@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 from rich.console import Console
 
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.client.view_queue import SLICE, TICK
 from rtchat.core.conversation import Conversation
@@ -251,7 +251,7 @@ def session(_: int, argument: str) -> dict[str, float]:
         where = endpoint("model", url=url)
         view = LiveView(console(), console(), quiet=True)
         conversation = Conversation("model", Options(modality="text"), mode=Mode.LINES)
-        await Session(conversation, Ports(view, lambda _: open_connection(where))).run(ask)
+        await Session(conversation, SessionParts(view, lambda _: open_connection(where))).run(ask)
 
     preload()  # in a thread, as the program does it, it could outlast all that is to be measured
     began = time.monotonic()

@@ -28,7 +28,7 @@ from websockets.frames import Frame, Opcode
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rtchat.client.session import Ports, Session
+from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.core.conversation import Conversation
 from rtchat.core.events import InputEnded, UserSaid
@@ -112,7 +112,7 @@ async def with_rtchat(url: str, nowhere: BinaryIO) -> None:
     where = endpoint(MODEL, url=url, api_key=KEY)
     conversation = Conversation(MODEL, Options(modality="text"), mode=Mode.ONCE)
     view = PlainView(nowhere, StatusWriter(None), raw=True)
-    ports = Ports(view, lambda _: open_connection(where), redactor=where.redactor)
+    ports = SessionParts(view, lambda _: open_connection(where), redactor=where.redactor)
     session = Session(conversation, ports)
     assert await session.run(ask) == 0
 

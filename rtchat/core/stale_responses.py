@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 
-class ResponseIds:
+class StaleResponses:
     """The last responses of a session that are over or were not requested: events of these may
     still arrive."""
 
