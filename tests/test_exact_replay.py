@@ -352,7 +352,7 @@ def test_a_transcription(path: Path) -> None:
     server.check_used_up()
     run.check()
     assert run.exit is ExitCode.OK
-    assert TextArrived("What was said.\n") in run.updates
+    assert TextArrived("What was said.\n", 2) in run.updates
 
 
 @pytest.mark.parametrize("dialect", [Dialect.BETA, Dialect.XAI])

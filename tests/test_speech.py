@@ -207,10 +207,15 @@ def test_a_reply_is_shown_after_the_transcript_of_its_question() -> None:
     play = talking(OPEN_MICROPHONE).skip(*SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"))
     play >> text_delta("No") << SetTimer(Timer.TRANSCRIPT, TRANSCRIPT_WAIT)
     play >> text_delta("on.")
+    held = Show(TextArrived("Noon.", 2))
     (
         play
         >> transcript("When?")
-        << [Show(UserTranscript("When?")), ClearTimer(Timer.TRANSCRIPT), Show(TextArrived("Noon."))]
+        << [
+            Show(UserTranscript("When?")),
+            ClearTimer(Timer.TRANSCRIPT),
+            held,
+        ]
     )
     play >> text_delta(" Sharp.") << Show(TextArrived(" Sharp."))
 

@@ -119,7 +119,10 @@ class Turn:
         held, self._held = self._held, None
         if held is None:
             return []
-        return [fx.ClearTimer(ev.Timer.TRANSCRIPT), fx.Show(fx.TextArrived("".join(held)))]
+        return [
+            fx.ClearTimer(ev.Timer.TRANSCRIPT),
+            fx.Show(fx.TextArrived("".join(held), len(held))),
+        ]
 
     def play(
         self, event: ev.Delta | ev.ChannelDone, audio: ReplyAudio, *, stores_audio: bool
