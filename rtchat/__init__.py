@@ -1,17 +1,17 @@
-"""rtchat: talking to models over the Realtime API, from a terminal and from Python.
+"""rtchat: talk to models over the Realtime API, from a terminal or from Python.
 
-Everything that can happen is an event (`core.events`), everything the program does is an effect
-(`core.effects`), and `core.conversation` turns events into effects without I/O. `client.session`
-performs the effects, `wire` knows the names on the wire, `client.transport` is the socket, `ui`
-draws and reads keys, `server` is `rtchat serve`, and `app` has a function for each command of
-`cli`.
+Everything that can happen is an event (`core.events`), everything that the program does is an
+effect (`core.effects`), and `core.conversation` turns events into effects without I/O.
+`client.session` performs the effects, `wire` contains the names of the protocol, `client.transport`
+is the socket, `ui` draws and reads keys, `server` is `rtchat serve`, and `app` has a function for
+each command of `cli`.
 
-The Python API is `connect`, which gives a `Connection`; see `rtchat.client.transport`.
+The Python API is `connect`, which returns a `Connection`; see `rtchat.client.transport`.
 """
 
 from rtchat._version import __version__ as __version__
 
-TYPE_CHECKING = False  # as `typing` has it, without the cost of importing that at every start
+TYPE_CHECKING = False  # like `typing.TYPE_CHECKING`, without importing `typing` at every start
 if TYPE_CHECKING:
     from rtchat.client.transport import Connection, connect
     from rtchat.core.errors import RealtimeError, RtchatError

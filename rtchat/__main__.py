@@ -1,4 +1,5 @@
-"""The `rtchat` command. It prints its version itself: importing the command line takes longer."""
+"""The `rtchat` command. It prints the version itself, because importing the command line takes
+longer."""
 
 import gc
 import os

@@ -67,7 +67,7 @@ def gone() -> Iterator[int]:
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An XDG data folder in which `rtchat local install` was run, for real."""
     if find_spec("xllamacpp") is None:
-        pytest.skip("xllamacpp is not installed, which runs the embedded model")
+        pytest.skip("xllamacpp is not installed, which runs the built-in model")
     home = tmp_path_factory.mktemp("data")
     try:
         model_files.install(home / "rtchat")

@@ -25,17 +25,17 @@ _MARKS = "<!-- settings: written by python -m tests.generate -->", "<!-- end of 
 _SECTIONS = """\
 # Variables that rtchat reads: copy this to .env in the folder where you run it, and remove the #
 # from those that you want to set. The environment takes precedence over .env, and an option over
-# both (rtchat --help). A server that .env names gets a key only from .env. --no-env ignores .env.
+# both (rtchat --help). A server set in .env receives only keys from .env. --no-env ignores .env.
 
 {account}
-# For the built-in profiles (rtchat config profiles). A key of another vendor is sent to nobody
-# else.
+# For the built-in profiles (rtchat config profiles). The key of a vendor is sent only to that
+# vendor.
 
 {profiles}
 # Settings
 
 {settings}
-# What follows is read from the environment alone. It has no effect in .env.
+# These variables are read only from the environment and have no effect in .env.
 
 {process}"""
 
@@ -64,7 +64,7 @@ def _variable(row: Setting[Any]) -> Variable:
         text = f"{text.removesuffix('.')}: on or off."
         example = "on" if example else "off"
     elif row.variable.dotenv == "text":
-        text += " In .env it cannot be a file."
+        text += " In .env, a file is not allowed."
     elif isinstance(example, float):
         example = f"{example:g}"
     return row.variable._replace(help=text, example=str(example))

@@ -137,7 +137,7 @@ def test_a_rate_limit(rtchat: Run) -> None:
     done = rtchat("once", "boom")
     assert (done.stdout, done.stderr, done.returncode) == (
         "",
-        "rtchat: the reply failed: Rate limit reached\nhint: wait a little and ask again\n",
+        "rtchat: the reply failed: Rate limit reached\nhint: wait a moment and try again\n",
         5,
     )
 
@@ -168,7 +168,7 @@ def test_the_older_dialect_is_refused(rtchat: Run) -> None:
     done = rtchat("once", "--dialect", "beta", "hello")
     assert (done.stdout, done.returncode) == ("", 2)
     assert done.stderr.startswith("rtchat: The Realtime Beta API is no longer supported.")
-    assert done.stderr.endswith("\nhint: leave out --dialect beta and any OpenAI-Beta header\n")
+    assert done.stderr.endswith("\nhint: remove --dialect beta and any OpenAI-Beta header\n")
     assert done.stderr.count("\n") == 2
 
 
@@ -220,7 +220,7 @@ def test_json_of_a_failure(rtchat: Run) -> None:
     assert reply["error"] == {
         "code": "rate_limit_exceeded",
         "message": "the reply failed: Rate limit reached",
-        "hint": "wait a little and ask again",
+        "hint": "wait a moment and try again",
     }
 
 

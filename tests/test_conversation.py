@@ -297,7 +297,7 @@ def test_an_incomplete_reply_keeps_its_text_and_names_the_limit() -> None:
     play = replying(Mode.ONCE)
     problem = Problem(
         ExitCode.REPLY,
-        "the reply stopped at the output limit",
+        "the reply reached the output limit",
         "increase --max-output-tokens",
         "max_output_tokens",
     )
@@ -491,7 +491,7 @@ def test_refused_initial_settings_end_the_program_and_name_the_field() -> None:
                 Notice(
                     "error",
                     "the server refused session.x: Unknown parameter.",
-                    "leave that setting out, or choose the server's dialect with --dialect",
+                    "remove that setting, or set the server's dialect with --dialect",
                     "unknown_parameter",
                 )
             ),
@@ -601,7 +601,7 @@ def test_a_known_error_before_the_close_is_the_reason() -> None:
                 Notice(
                     "error",
                     "No credit.",
-                    "check the plan and the billing of your account",
+                    "check the plan and billing of your account",
                     "insufficient_quota",
                 )
             ),

@@ -406,7 +406,7 @@ def test_a_pipe_stops_at_the_budget(program: Program) -> None:
     replies = [json.loads(line) for line in ran.text.splitlines()]
     assert [reply["status"] for reply in replies][:3] == ["completed", "completed", "failed"]
     assert {reply["error"]["code"] for reply in replies[2:]} == {"max_cost"}
-    assert "$0.9200 of at most $0.5" in ran.error
+    assert "$0.9200, and the limit is $0.5" in ran.error
     assert "--max-cost" in ran.hint
 
 

@@ -32,7 +32,7 @@ _NOT_THE_USER_S = {
     *("OMP_WAIT_POLICY", "SSH_CONNECTION", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "SQLITE_BUSY"),
     *("TERM_PROGRAM", "VTE_VERSION", "WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION"),
 }
-"""What the embedded model's runtime is told, what a desktop, sshd or a terminal says of itself, and
+"""What the built-in model's runtime is told, what a desktop, sshd or a terminal says of itself, and
 what is no variable."""
 
 
@@ -115,4 +115,4 @@ def test_every_example_works(tmp_path: Path) -> None:
     ],
 )
 def test_it_says_what_dotenv_cannot_give(variable: str) -> None:
-    assert _TEXT.index("environment alone") < _TEXT.index(f"#{variable}=")
+    assert _TEXT.index("only from the environment") < _TEXT.index(f"#{variable}=")

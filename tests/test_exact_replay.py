@@ -243,9 +243,9 @@ def test_commands(path: Path) -> None:
     run = Run(path, server, *steps, history=MemoryHistory(PAST))
     run.check()
     said = [update.text for update in run.updates if isinstance(update, Notice)]
-    assert "a new conversation" in said
-    assert "model n" in said
-    assert "conversation 9: A talk" in said
+    assert "started a new conversation" in said
+    assert "model set to n" in said
+    assert "resumed conversation 9: A talk" in said
 
 
 @pytest.mark.parametrize("complete", [False, True])

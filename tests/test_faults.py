@@ -359,7 +359,7 @@ REPLYING = (
             1,
             "Half",
             "incomplete",
-            "the reply stopped at the output limit",
+            "the reply reached the output limit",
             hint("--max-output-tokens"),
         ),
     ),

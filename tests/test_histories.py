@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from rtchat.core import notices
+from rtchat.core import notices, server_errors
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -179,7 +179,7 @@ class World:
             self.perform(effect)
         shown = [effect.update for effect in effects if isinstance(effect, Show)]
         notices = [update.text for update in shown if isinstance(update, Notice)]
-        if any("hear the loudspeaker" in text for text in notices):
+        if server_errors.echo().message in notices:
             self.echoes += 1
             assert self.is_muted, "the microphone is on after an echo"
         return effects

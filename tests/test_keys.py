@@ -62,7 +62,7 @@ def test_a_key_goes_into_a_file_of_ones_own_and_out_again(program: Program) -> N
         "no stored keys; run `rtchat keys set` to store one\n",
     )
     kept = program.run("keys", "set", stdin=f"  {KEY}\r\nmore\n".encode())
-    assert done(kept) == (0, "", f"stored the key of default in {file}\n")
+    assert done(kept) == (0, "", f"stored the key for default in {file}\n")
     program.run("keys", "set", "work", stdin=b"elevenchars\n")
     program.run("keys", "set", "a", stdin=b"twelve-chars")
     assert json.loads(file.read_text()) == {
@@ -75,14 +75,15 @@ def test_a_key_goes_into_a_file_of_ones_own_and_out_again(program: Program) -> N
     lines = f"a        …hars  {file}\ndefault  …cdef  {file}\nwork     …      {file}\n"
     assert done(program.run("keys", "list")) == (0, lines, "")
     removed = program.run("keys", "remove", "work")
-    assert done(removed) == (0, "", "removed the key of work\n")
+    assert done(removed) == (0, "", "removed the key for work\n")
     assert program.run("keys", "remove").code == 0
     assert json.loads(file.read_text()) == {"a": "twelve-chars"}
     again = program.run("keys", "remove")
     assert done(again) == (
         2,
         "",
-        "rtchat: no stored key of default\nhint: run `rtchat keys list` to list the stored keys\n",
+        "rtchat: there is no stored key for default\n"
+        "hint: run `rtchat keys list` to list the stored keys\n",
     )
 
 
@@ -91,8 +92,11 @@ def test_a_key_goes_into_a_file_of_ones_own_and_out_again(program: Program) -> N
     [
         (b"", NO_KEY),
         (b" \n", NO_KEY),
-        ("“sk”\n".encode(), "rtchat: the key has characters that no HTTP header can carry"),
-        (b"\xff\n", "rtchat: the key has characters that no HTTP header can carry"),
+        (
+            "“sk”\n".encode(),
+            "rtchat: the key contains characters that are not allowed in an HTTP header",
+        ),
+        (b"\xff\n", "rtchat: the key contains characters that are not allowed in an HTTP header"),
     ],
 )
 def test_what_is_no_key_is_not_kept(program: Program, given: bytes, words: str) -> None:
@@ -134,7 +138,7 @@ def prompted(program: Program, typed: str) -> tuple[int, str]:
 
 def test_a_prompt_does_not_show_the_key(program: Program) -> None:
     file = file_of(program)
-    kept = f"key of work (not shown): \r\nstored the key of work in {file}\r\n"
+    kept = f"key for work (not shown): \r\nstored the key for work in {file}\r\n"
     assert prompted(program, f"{KEY}\n") == (0, kept)
     assert json.loads(file.read_text()) == {"work": KEY}
 
@@ -160,7 +164,7 @@ def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path, text: str) ->
     file = tmp_path / "keys.json"
     file.write_text(text, errors="surrogateescape")
     store = KeyStore(tmp_path)
-    message = f"^{file} is not a file of keys\n"
+    message = f"^{file} is not a valid key file\n"
     for act in (store.names, lambda: store.get("a"), lambda: store.set("a", KEY)):
         with pytest.raises(UsageError, match=message) as caught:
             act()
@@ -266,11 +270,11 @@ def test_a_keyring_keeps_the_key_and_the_file_its_name(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path)
     program = keyring.program
     kept = program.run("keys", "set", "work", stdin=KEY.encode())
-    assert done(kept) == (0, "", "stored the key of work in the system keyring\n")
+    assert done(kept) == (0, "", "stored the key for work in the system keyring\n")
     assert keyring.safe() == {"rtchat work": KEY}
     assert json.loads(file_of(program).read_text()) == {"work": None}
     assert program.run("keys", "list").text == "work  …cdef  the system keyring\n"
-    assert program.run("keys", "remove", "work").err == "removed the key of work\n"
+    assert program.run("keys", "remove", "work").err == "removed the key for work\n"
     assert (keyring.safe(), json.loads(file_of(program).read_text())) == ({}, {})
     assert program.run("keys", "remove", "work").code == 2
 
@@ -309,7 +313,7 @@ def test_a_key_that_is_gone_from_the_keyring(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path)
     keyring.program.run("keys", "set", stdin=KEY.encode())
     (keyring.place / "safe.json").unlink()
-    row = "default  …  missing in the system keyring\n"
+    row = "default  …  missing from the system keyring\n"
     assert keyring.program.run("keys", "list").text == row
     assert keyring.program.run("once", "hi").error == "rtchat: there is no key"
 

@@ -199,40 +199,40 @@ def endless_errors_in_a_reply(id: str) -> Iterable[str]:
     return chain((begun(id), said("It begins.", id)), endless_errors(id))
 
 
-ROUNDS = ("the model still calls tools after 3 replies with calls", "--max-tool-rounds")
+ROUNDS = ("the model still calls tools after 3 rounds of calls", "--max-tool-rounds")
 ATTACKS = {
     "calls": (calling, 4, ROUNDS),
     "approvals": (requesting_approval, 4, ROUNDS),
     "3,000 calls": (
         many_calls,
         1,
-        ("one reply has more than 100 calls", "--max-tool-calls"),
+        ("one reply has more than 100 tool calls", "--max-tool-calls"),
     ),
     "endless calls": (
         endless_calls,
         1,
-        ("one reply has more than 100 calls", "--max-tool-calls"),
+        ("one reply has more than 100 tool calls", "--max-tool-calls"),
     ),
     "30 MB of arguments": (
         large_arguments,
         1,
-        ("the calls of this turn have more than 2000000 bytes", "--max-tool-bytes"),
+        ("the tool calls of this turn exceed 2000000 bytes", "--max-tool-bytes"),
     ),
     "endless arguments": (
         endless_arguments,
         1,
-        ("the calls of this turn have more than 2000000 bytes", "--max-tool-bytes"),
+        ("the tool calls of this turn exceed 2000000 bytes", "--max-tool-bytes"),
     ),
     "endless text": (
         endless_text,
         1,
-        ("the reply has more than 4000000 bytes", "--max-reply-bytes"),
+        ("the reply exceeds 4000000 bytes", "--max-reply-bytes"),
     ),
     "endless parts": (endless_parts, 1, ("the reply has more than 1000 parts", "")),
     "30 MB of text at the end": (
         large_text_at_the_end,
         1,
-        ("the reply has more than 4000000 bytes", "--max-reply-bytes"),
+        ("the reply exceeds 4000000 bytes", "--max-reply-bytes"),
     ),
 }
 attacks = pytest.mark.parametrize(("frames", "asked", "why"), ATTACKS.values(), ids=ATTACKS.keys())
@@ -247,7 +247,7 @@ def test_once_exits_with_1_and_the_reason(
         ran = program.run("once", "hi", *OPTIONS)
     assert (ran.code, server.asked) == (1, asked)
     message, option = why
-    assert f"rtchat: the reply was stopped, as {message}\n" in ran.err
+    assert f"rtchat: the reply was stopped because {message}\n" in ran.err
     assert (f"hint: increase {option}\n" in ran.err) is bool(option)
     assert len(ran.out) <= 4_000_001
     assert history(program) < 13_000_000

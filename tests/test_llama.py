@@ -1,4 +1,4 @@
-"""The embedded model: its prompts (with a small fake model), and the real model."""
+"""The built-in model: its prompts (with a small fake model), and the real model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded voice with real models: hibari speaks, Silero detects, Whisper transcribes."""
+"""The built-in voice with real models: hibari speaks, Silero detects, Whisper transcribes."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_json_says_what_went_wrong_too(program: Program) -> None:
     assert reply["error"] == {
         "code": "insufficient_quota",
         "message": "the reply failed: No credit.",
-        "hint": "check the plan and the billing of your account",
+        "hint": "check the plan and billing of your account",
     }
 
 
@@ -167,7 +167,7 @@ def test_verbose_says_more(program: Program) -> None:
             "limit",
             1,
             "Half\n",
-            "rtchat: the reply stopped at the output limit",
+            "rtchat: the reply reached the output limit",
         ),
         ("filter", 1, "Half\n", "rtchat: the reply was stopped by the content filter"),
         (
@@ -389,7 +389,7 @@ def test_talk_from_a_pipe_goes_on_after_a_failure_and_says_1(program: Program) -
     assert ran.err.splitlines() == [
         "rtchat: the reply failed: Oh no.",
         "rtchat: the reply failed: No credit.",
-        "hint: check the plan and the billing of your account",
+        "hint: check the plan and billing of your account",
     ]
 
 

@@ -12,9 +12,9 @@ from rtchat.core.server_errors import is_fatal, limit_wait, of_error, of_reply, 
 from rtchat.core.values import Status
 
 _KEY = "check OPENAI_API_KEY"
-_MONEY = "check the plan and the billing of your account"
+_MONEY = "check the plan and billing of your account"
 _MODEL = "choose another with --model"
-_BETA = "leave out --dialect beta and any OpenAI-Beta header"
+_BETA = "remove --dialect beta and any OpenAI-Beta header"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ _BETA = "leave out --dialect beta and any OpenAI-Beta header"
     [
         ("invalid_api_key", ExitCode.REFUSED, _KEY, True),
         ("insufficient_quota", ExitCode.LIMIT, _MONEY, True),
-        ("rate_limit_exceeded", ExitCode.LIMIT, "wait a little and ask again", False),
+        ("rate_limit_exceeded", ExitCode.LIMIT, "wait a moment and try again", False),
         ("beta_api_shape_disabled", ExitCode.USAGE, _BETA, True),
         ("missing_model", ExitCode.USAGE, _MODEL, True),
         ("invalid_model", ExitCode.USAGE, _MODEL, True),
@@ -43,7 +43,7 @@ def test_a_code_decides_how_it_ends(code: str, exit_code: ExitCode, hint: str, f
 
 
 def test_refused_settings_name_the_field() -> None:
-    hint = "leave that setting out, or choose the server's dialect with --dialect"
+    hint = "remove that setting, or set the server's dialect with --dialect"
     error = ServerProblem("Unknown parameter.", "invalid_request_error", "unknown", "session.x")
     message = "the server refused session.x: Unknown parameter."
     assert refused_settings(error) == Problem(ExitCode.USAGE, message, hint, "unknown")
@@ -63,7 +63,7 @@ def test_refused_settings_name_the_field() -> None:
             ReplyEnded("r", Status.INCOMPLETE, "max_output_tokens"),
             Problem(
                 ExitCode.REPLY,
-                "the reply stopped at the output limit",
+                "the reply reached the output limit",
                 "increase --max-output-tokens",
                 "max_output_tokens",
             ),

@@ -332,11 +332,11 @@ def test_an_option_and_the_environment_outrank_a_profile() -> None:
     [
         (
             "azure",
-            "AZURE_OPENAI_ENDPOINT is not set, which the url of profile azure (built in) needs",
+            "AZURE_OPENAI_ENDPOINT is not set, but the url of profile azure (built in) needs it",
         ),
         (
             "yandex",
-            "YANDEX_FOLDER_ID is not set, which the model of profile yandex (built in) needs",
+            "YANDEX_FOLDER_ID is not set, but the model of profile yandex (built in) needs it",
         ),
     ],
 )

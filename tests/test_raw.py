@@ -386,6 +386,6 @@ def test_responses_to_raw_events_are_shown_cancelled_and_billed(terminal: Termin
     terminal.types('/raw {"type": "input_audio_buffer.commit"}\r')
     terminal.shows("done: input_audio_buffer.commit item_7", "Heard.", "$0.6400", PROMPT)
     terminal.types('/raw {"type": "response.create"}\r')
-    terminal.shows("this run has cost $1.9200 of at most $1.5", PROMPT)
+    terminal.shows("this run has cost $1.9200, and the limit is $1.5", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0

@@ -157,7 +157,7 @@ def test_an_incomplete_recording_can_be_replayed(program: Program) -> None:
     assert ran.code == 0
     assert ran.text.startswith("word word ")
     assert ran.text.endswith("\n")
-    assert " of trace.jsonl is cut off and left out" in ran.err
+    assert " of trace.jsonl is incomplete and was ignored" in ran.err
     assert "the recording ends before the reply does" in ran.err
     assert replayed(program, "--check").code == 1
 
@@ -245,7 +245,7 @@ def test_a_recording_without_problems(program: Program) -> None:
         ("broken", "the reply failed: Oh no.", "completed: 0"),
         (
             "limit",
-            "the reply stopped at the output limit · hint: increase --max-output-tokens",
+            "the reply reached the output limit · hint: increase --max-output-tokens",
             "completed: 0",
         ),
         ("refuse", "reply failed · 0 characters · Not that.", "completed: 0"),
@@ -290,7 +290,7 @@ def test_several_sessions_without_local_events(program: Program) -> None:
         *_answer(5.0, 0.0, "Hello."),
     )
     lines = [line[7:] for line in checked(program)]
-    assert "info: model n" in lines
+    assert "info: model set to n" in lines
     questions = [line.partition(": ")[2] for line in lines if line.startswith("question")]
     assert questions == ["hello", "something else", "hello", "hello", "(asked again)"]
     assert "replies: 5, completed: 4, ignored: 0, differences: 0" in checked(program)[-1]

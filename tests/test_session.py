@@ -499,7 +499,7 @@ def test_resume_sends_the_saved_items() -> None:
             Notice(
                 "error",
                 "conversations are not saved",
-                "leave out --no-history and set history to true",
+                "remove --no-history and set history to true",
             ),
         ),
     ],

@@ -269,7 +269,7 @@ def test_a_path_that_cannot_be_written(tmp_path: Path, name: str, why: str) -> N
     assert caught.value.problem == Problem(ExitCode.OUTPUT, message, HINT)
 
 
-HINT = "choose another place with --trace"
+HINT = "choose another file with --trace"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
@@ -447,7 +447,7 @@ def test_an_incomplete_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
     said: list[str] = []
     recording = read_trace(path, said.append)
     assert recording == Recording("0.1", [Recorded(2, 0.5, "received", {"type": "x"})])
-    assert said == [f"line 3 of {path} is cut off and left out"]
+    assert said == [f"line 3 of {path} is incomplete and was ignored"]
 
 
 def test_a_last_line_without_a_line_break_may_be_complete(tmp_path: Path) -> None:

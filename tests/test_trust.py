@@ -406,7 +406,7 @@ def test_a_key_goes_where_a_source_as_trusted_leads(
         assert found.has(OTHER_KEY)
     if found.error:
         assert key in _ASKED_FOR or name == "host.example"
-        assert f"because {row.by} in .env names that host" in found.error
+        assert f"because {row.by} in .env sets that host" in found.error
         assert "\nhint: use --url wss://" in found.error
         assert lines == []
         _is_sent_by_an_option(given)
@@ -415,7 +415,7 @@ def test_a_key_goes_where_a_source_as_trusted_leads(
     assert key in ("account", "config header", ".env") or name != "host.example"
     assert found.settings is not None
     assert len(lines) == 1
-    assert lines[0].startswith(f"{row.by} in .env sets the address to {found.settings.url}, ")
+    assert lines[0].startswith(f"{row.by} in .env sets the address to {found.settings.url}; ")
     assert any("the headers of" in line for line in found.warnings) is (key == "config header")
 
 
@@ -505,7 +505,7 @@ def test_the_error_names_where_the_key_comes_from(tmp_path: Path) -> None:
     }
     for key, what in names.items():
         assert _given(tmp_path, host, "host.example", key).resolve().error == (
-            f"{what} is not sent to wss://host.example/v1, because RTCHAT_URL in .env names that"
+            f"{what} is not sent to wss://host.example/v1, because RTCHAT_URL in .env sets that"
             " host\nhint: use --url wss://host.example/v1 to allow it, or --no-env to ignore .env"
         )
 
@@ -553,7 +553,7 @@ def test_a_model_of_the_user_s_is_not_filled_for_a_host_of_a_dotenv(tmp_path: Pa
     given = Given(tmp_path, environ={"MY_KEY": KEY}, config=["model = 'x/{MY_KEY}'"])
     given.dotenv["RTCHAT_URL"] = "ws://127.0.0.1"
     assert given.resolve().error == (
-        f"MY_KEY is not set, which the model of {tmp_path / 'config.toml'} line 1 needs\n"
+        f"MY_KEY is not set, but the model of {tmp_path / 'config.toml'} line 1 needs it\n"
         "hint: set it in .env"
     )
 
@@ -761,9 +761,9 @@ def _too_large(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (_a_folder, "it is not a file"),
-        (_a_pipe, "it is not a file"),
-        (_a_device, "it is not a file"),
+        (_a_folder, "it is not a regular file"),
+        (_a_pipe, "it is not a regular file"),
+        (_a_device, "it is not a regular file"),
         (_a_loop, "Too many levels of symbolic links"),
         (_of_windows, "it is not UTF-8 text"),
         (_in_latin_1, "it is not UTF-8 text"),

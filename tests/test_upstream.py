@@ -1,7 +1,7 @@
 """An upstream engine behind the server: its requests and how its responses are passed on.
 
 Three chat completions servers are used: a scripted one (`completions`), aimock from npm, and
-llama.cpp's own with the embedded model. `rtchat serve` as a program is tested in `test_serve`.
+llama.cpp's own with the built-in model. `rtchat serve` as a program is tested in `test_serve`.
 """
 
 from __future__ import annotations
@@ -783,7 +783,7 @@ sys.stdin.read()
 
 @pytest.fixture(scope="session")
 def llama_api(data_home: Path) -> Iterator[str]:
-    """The URL of llama.cpp's own server with the embedded model."""
+    """The URL of llama.cpp's own server with the built-in model."""
     (gguf,) = data_home.rglob("*.gguf")
     with subprocess.Popen(
         [sys.executable, "-c", _LLAMA, gguf, KEY],

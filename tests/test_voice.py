@@ -141,7 +141,7 @@ def test_a_microphone_that_picks_up_the_speaker_is_muted(
     terminal = Terminal(program, ["--voice", "-v", "--trace", "trace.jsonl"], echoing.environ)
     terminal.shows("connected in", "listening")
     terminal.types("Tell me a story.\r")
-    terminal.shows("the microphone seems to pick up the loudspeaker and was muted", "Ctrl-T")
+    terminal.shows("the microphone was muted because it seems to pick up the speaker", "Ctrl-T")
     terminal.types("\x04")
     assert terminal.ends() == 0
     lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]

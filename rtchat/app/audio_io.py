@@ -129,8 +129,8 @@ class InputRate:
 
 
 def converter(rate: int) -> Callable[[Command], Iterable[Command]] | None:
-    """A converter of the audio in commands for a server that takes this rate, 0 for no audio; None
-    if it needs no conversion."""
+    """A converter for a server that accepts audio at this rate (0: no audio); None if no conversion
+    is needed."""
     return None if rate in (0, options.OUTPUT_RATE) else InputRate(rate)
 
 
@@ -178,10 +178,10 @@ class Recorder:
             try:
                 self._worker.do(job)
             except queue.Full:
-                self._fail("the recording was stopped, as its disk is too slow")
+                self._fail("the recording was stopped because the disk is too slow")
 
     def _fail(self, message: str) -> None:
-        self._failed(OutputError(message, hint="record to another place"))
+        self._failed(OutputError(message, hint="record to another disk"))
 
     def _failed(self, failure: OutputError) -> None:
         if self.failure is None:

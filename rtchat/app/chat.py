@@ -83,7 +83,7 @@ def run_once(
             descriptor = None
             if prompt in (None, "-") and audio.audio_in is None:
                 hint = 'write it as `rtchat once --attach - "a question"`'
-                message = "there is no prompt, as stdin is read by --attach -"
+                message = "there is no prompt, because --attach - reads stdin"
                 raise UsageError(message, hint=hint)
         if audio.audio_in is None:
             question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
@@ -129,7 +129,7 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
     if "-" in options.files:
         hint = "use `rtchat once --attach -`, or attach a file"
         raise UsageError(
-            "--attach - cannot be used, as talk reads its questions from stdin", hint=hint
+            "--attach - cannot be used, because talk reads its questions from stdin", hint=hint
         )
     attached = _read_attachments(options.files, None)
     has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
@@ -288,7 +288,9 @@ class _Chat:
             with unechoed(environment.stdin or 0) if is_chat else nullcontext():
                 code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
-                return ExitCode.HANGUP  # the terminal closed, and its signal has yet to arrive
+                return (
+                    ExitCode.HANGUP
+                )  # the terminal was closed, but the signal has not arrived yet
             await close_trace(trace, code)
             return code
 
@@ -335,8 +337,8 @@ class _Chat:
 def _history(
     settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
 ) -> tuple[History | None, StoredConversation | None]:
-    """Returns the history that saves this conversation, and the saved conversation to resume. That
-    one is read now, because the session starts with it."""
+    """Returns the history that saves this conversation, and the saved conversation to resume. The
+    latter is read now, because the session starts with it."""
     if not settings.history and past is None:
         return None, None
     from rtchat.history.store import FILE, Store
@@ -379,7 +381,8 @@ def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
         if mode is Mode.ONCE:
             if str(path) == "-":
                 raise UsageError(
-                    "--audio-out - is not possible, as the text goes to stdout", hint="name a file"
+                    "--audio-out - cannot be used, because the text is written to stdout",
+                    hint="use a file name",
                 )
             file = files.enter_context(WavWriter(path))
             recorder = Recorder(lambda: file)

@@ -105,7 +105,7 @@ def _print(environment: Environment, line: str) -> None:
 
 @dataclass
 class _Note:
-    """What a stage reports while it runs."""
+    """The results that a stage reports while it runs."""
 
     detail: str = ""
     seconds: float | None = None

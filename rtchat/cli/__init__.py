@@ -57,15 +57,16 @@ def root(
         typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> int:
-    """Talk to models over the Realtime API. Without a command: talk, or once if stdin is piped."""
+    """Talk to models over the Realtime API. The default command is talk, or once if stdin is
+    piped."""
     return 0
 
 
 def command_line(name: str = "", schema: type[Settings] | None = None) -> typer.Typer:
     """The command line with the options of one command: building those of all takes 10 ms.
 
-    If `name` is no command, all commands are there, by name and help alone. For shell completion
-    they have their options, too.
+    If `name` is not a command, all commands are included, with only their names and help texts. For
+    shell completion, their options are included too.
     """
     app = typer.Typer(
         name="rtchat",
@@ -154,7 +155,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # the library has an exit code of its own
+        if isinstance(end.__context__, BrokenPipeError):  # the library has its own exit code
             return ExitCode.PIPE
         raise
     return ExitCode(code or 0)
@@ -163,7 +164,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
 if TYPE_CHECKING:
     from typer import BadParameter as _ArgumentError
 else:
-    # Typer carries its own click since 0.26, so the base of its errors has no public name but this.
+    # Since 0.26, Typer has its own copy of click, whose base error class has no other public name.
     _ArgumentError = typer.BadParameter.__mro__[1]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -16,13 +16,13 @@ def transcribe(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Print what is said in a file, in a pipe or, without either, into the microphone."""
+    """Print a transcript of a file, of piped audio or, without either, of the microphone."""
     from rtchat.app.transcribe import transcribe
     from rtchat.config.settings import Settings
 
     settings = settings_of(options, no_env=no_env)
     is_model_given = settings.origins["model"] == Settings.model.option
-    model = settings.model if is_model_given else None  # else one for transcription
+    model = settings.model if is_model_given else None  # otherwise the default for transcription
     return transcribe(file, settings, environment_of(), model)
 
 

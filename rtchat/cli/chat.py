@@ -56,7 +56,7 @@ def talk(
     from rtchat.app.chat import ChatOptions, talk
 
     settings, environment = settings_of(options, plain=plain, no_env=no_env), environment_of()
-    # A setting that is not an option of this run does not apply to a pipe.
+    # For a pipe, --voice applies only if it was given as an option.
     is_live = settings.voice and (bool(options["voice"]) or environment.stdin_is_terminal)
     sound = AudioSettings(audio_out=audio_out, is_live=is_live)
     past = _past(continue_=continue_, resume=resume)
@@ -85,7 +85,7 @@ def once(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Ask one question. "-", or no PROMPT: read the question from stdin."""
+    """Ask one question. Without PROMPT, or with "-", it is read from stdin."""
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, run_once
 
@@ -95,7 +95,7 @@ def once(
     environment = environment_of()
     if no_stdin:
         if "-" in (prompt, audio_in, *(attach or ())):
-            raise UsageError("--no-stdin and - contradict each other", hint="leave out one of them")
+            raise UsageError("--no-stdin cannot be combined with -", hint="remove one of them")
         environment = replace(environment, stdin=None)
     chat = ChatOptions(_output_format(json=json, events=events), past, attach or (), sound)
     return run_once(prompt, settings, environment, chat)
@@ -103,7 +103,7 @@ def once(
 
 def _past(*, continue_: bool, resume: int | None) -> Past:
     if continue_ and resume is not None:
-        raise UsageError("--continue and --resume name two conversations", hint="choose one")
+        raise UsageError("--continue and --resume cannot be combined", hint="choose one")
     return "latest" if continue_ else resume
 
 

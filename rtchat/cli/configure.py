@@ -1,4 +1,4 @@
-"""`keys` and `config`: stored keys, and the settings that a run would use."""
+"""`keys` and `config`: the stored keys, and the settings of a run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def keys_set(profile: ProfileName = "default") -> int:
             "no key was given; the stored keys are unchanged", hint="enter or pipe in a key"
         )
     place = KeyStore(data_dir()).set(profile, key)
-    say(f"stored the key of {profile} in {place}")
+    say(f"stored the key for {profile} in {place}")
     return 0
 
 
@@ -64,7 +64,7 @@ def _read_key(profile: str) -> str:
 
     try:
         with asking():
-            return getpass(f"key of {on_a_line(profile)} (not shown): ")
+            return getpass(f"key for {on_a_line(profile)} (not shown): ")
     except EOFError:
         say("")  # end the line of the prompt
         return ""
@@ -79,7 +79,7 @@ def keys_list() -> int:
     rows = []
     for name in store.names():
         try:
-            key, where = store.get(name) or ("", f"missing in {KEYRING}")
+            key, where = store.get(name) or ("", f"missing from {KEYRING}")
         except UsageError as error:
             key, where = "", f"{error.message}; {error.hint}"
         rows.append((name, last_four(key), where))
@@ -96,9 +96,10 @@ def keys_remove(profile: ProfileName = "default") -> int:
 
     if not KeyStore(data_dir()).remove(profile):
         raise UsageError(
-            f"no stored key of {profile}", hint="run `rtchat keys list` to list the stored keys"
+            f"there is no stored key for {profile}",
+            hint="run `rtchat keys list` to list the stored keys",
         )
-    say(f"removed the key of {profile}")
+    say(f"removed the key for {profile}")
     return 0
 
 
@@ -196,7 +197,7 @@ def _config_path(no_env: bool) -> Path:
 
 
 def _begin(path: Path) -> None:
-    """Create the file if it does not exist, readable by the user alone."""
+    """Create the file if it does not exist. Only the user can read it."""
     from rtchat.config.file import template
 
     try:

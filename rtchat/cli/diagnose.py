@@ -1,4 +1,4 @@
-"""`replay` and `doctor`: what happened, and what is wrong."""
+"""`replay` and `doctor`: replay a recording, and test a connection."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def replay(
         str, typer.Argument(metavar="TRACE", help='A file that --trace wrote; "-" is stdin.')
     ],
     speed: Annotated[
-        float, typer.Option(metavar="N", help="Replay N times as fast; inf means at once.")
+        float, typer.Option(metavar="N", help="Replay N times as fast; inf means without pauses.")
     ] = 1.0,
     check: Annotated[
-        bool, typer.Option("--check", help="Show what the program would have done instead.")
+        bool, typer.Option("--check", help="Report what this version would do, and how it differs.")
     ] = False,
     plain: Plain = False,
     **options: object,
@@ -51,9 +51,8 @@ def doctor(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Test each stage of a connection, and say what to do about the first that fails.
-
-    The last stage asks for one word, which costs a few tokens.
+    """Test each stage of a connection, and explain what to do if one fails. The last stage requests
+    a reply of one word, which costs a few tokens.
     """
     from rtchat.app.doctor import doctor
 

@@ -105,7 +105,7 @@ def load_settings(
 
 
 def dotenv_file(no_env: bool) -> Path | None:
-    """The path of this folder's `.env`, unless the user turned it off."""
+    """The path of this folder's `.env`, unless the user disabled it."""
     from rtchat.config.sources import is_dotenv_wanted
 
     return None if no_env or not is_dotenv_wanted(os.environ) else Path(".env")
@@ -118,8 +118,9 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """While the user is asked at the terminal. Ctrl-C interrupts, even if the program was started
-    with that signal ignored; a terminal that goes away ends the command as a hangup does."""
+    """A context for asking the user at the terminal. Ctrl-C interrupts, even if the program was
+    started with that signal ignored. If the terminal is closed, the command ends as after a
+    hangup."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -158,7 +159,7 @@ def _own(find: Callable[..., Path]) -> Path:
     one in the working directory."""
     try:
         path = find("rtchat", appauthor=False)
-    except RuntimeError:  # nothing names a home
+    except RuntimeError:  # no variable sets a home folder
         path = Path()
     return path if path.is_absolute() else Path(os.devnull, "rtchat")
 

@@ -40,7 +40,7 @@ def show(id: Id = None) -> int:
 @app.command()
 def search(
     words: Annotated[
-        list[str], typer.Argument(metavar="WORDS...", help="Words, or their beginnings.")
+        list[str], typer.Argument(metavar="WORDS...", help="Words, or beginnings of words.")
     ],
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 20,
     json: Json = False,
@@ -101,8 +101,8 @@ def delete(
         )
     if not yes and not is_terminal(sys.stdin):
         raise UsageError(
-            "deleting needs a confirmation, and stdin is not a terminal",
-            hint="use --yes to delete without one",
+            "deleting requires confirmation, but stdin is not a terminal",
+            hint="use --yes to delete without confirmation",
         )
     delete(environment_of(), say, ids or [], lambda question: yes or _confirm(question))
     return 0

@@ -1,7 +1,7 @@
-"""The options of commands: those of settings, made from their rows, and a few shared ones.
+"""The options of commands: the options of settings, created from their rows, and a few shared ones.
 
-A command that takes settings has a parameter `**options`. It stands for an option for each row
-that names the command.
+A command that takes settings has a parameter `**options`. It represents one option for each row
+that lists the command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 Command: TypeAlias = Callable[..., int]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per reply.")]
-Plain = Annotated[bool, typer.Option("--plain", help="Do not render Markdown: --render never.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Do not render Markdown; same as --render never.")
+]
 NoEnv = Annotated[bool, typer.Option("--no-env", help="Ignore the .env of this folder.")]
 
 
@@ -78,7 +80,7 @@ def _parameter(row: Setting[Any]) -> inspect.Parameter:
 
 
 def option_help(row: Setting[Any]) -> str:
-    """What --help says about a setting, without Markdown."""
+    """The --help text of a setting, without Markdown."""
     notes = []
     if row.parser.is_list:
         notes.append("can be repeated")

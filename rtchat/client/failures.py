@@ -44,7 +44,7 @@ NORMAL_CLOSE = frozenset({1000, 1001, 1005})
 _NO_RETRY = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
     1006: "check the network and try again",
-    1009: "send or request less at a time",
+    1009: "send or request less data at a time",
     3000: "check OPENAI_API_KEY",
 }
 
@@ -58,7 +58,7 @@ def explain_close(code: int, reason: str) -> ConnectionLost:
     )
     if "insufficient_quota" in reason:
         exit_code, retry = ExitCode.LIMIT, Retry.NEVER
-        hint = "check the plan and the billing of your account"
+        hint = "check the plan and billing of your account"
     detail = f" {quoted}" if (quoted := _quote(reason)) else ""
     problem = Problem(exit_code, f"connection lost ({code}{detail})", hint, str(code))
     return ConnectionLost(problem, retry, at_once=code == 1001)

@@ -70,7 +70,7 @@ class SessionHistory:
         """Record something, or read a conversation."""
         if self._history is None:
             if isinstance(effect, LoadConversation):
-                hint = "leave out --no-history and set history to true"
+                hint = "remove --no-history and set history to true"
                 self._found(LocalNotice("conversations are not saved", is_error=True, hint=hint))
             return
         match effect:

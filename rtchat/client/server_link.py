@@ -127,7 +127,7 @@ class ServerLink:
                     while (frame := await link.receive()) is not None:
                         self._read(frame)
                         read += 1
-                        # Buffered frames must not block other tasks or outrun the view.
+                        # Buffered frames must not block other tasks or get ahead of the view.
                         if read % FRAMES_AT_ONCE == 0 or self._is_behind():
                             await asyncio.sleep(0)
                 finally:

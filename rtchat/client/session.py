@@ -265,7 +265,9 @@ class Session:
     def _before_send(self, data: JsonObject) -> None:
         if self._dropped_bytes and self._link.is_idle:
             seconds, self._dropped_bytes = self._dropped_bytes / BYTES_A_MS / 1000, 0
-            self._note("warning", f"{seconds:.1f} s of speech were lost on a slow network")
+            self._note(
+                "warning", f"{seconds:.1f} s of speech were lost because the network is slow"
+            )
         self._taps.pass_on("sent", data, self._clock())
 
     def _on_sleep(self, seconds: float) -> None:

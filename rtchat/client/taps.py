@@ -46,7 +46,8 @@ class Taps:
             self.pass_on("end", {"exit": code, "unsent": unsent}, now)
 
     def _end_texts(self, now: float, *, replies_only: bool = False) -> None:
-        """Pass on text that was held back as a possible start of a key: it ends here."""
+        """Pass on text that was held back as a possible start of a key, because no more text
+        follows."""
         for data in self._frames.end(replies_only=replies_only):
             self.pass_on("received", data, now)
 

@@ -26,7 +26,7 @@ MAX_UNWRITTEN = 65_536
 
 
 class ViewQueue:
-    """Shows updates in a view, and ticks it while a reply is due.
+    """Shows updates in a view, and ticks it while a reply is pending.
 
     `lost` is called with an exit code when output can no longer be written, `fail` with any other
     exception of the view. `output` is the output of the view and the taps, if they share one.

@@ -1,9 +1,9 @@
 """Where a run connects to, and which keys and headers may be sent there.
 
-A key goes only to a host that a source at least as trusted as the key's has named. Options, the
-environment, the config file and the stored keys belong to the user, and the built-in profiles are
-trusted likewise; the `.env` of the working directory is not. So a host that `.env` names gets no
-key, and nothing that may contain one, except from `.env` itself.
+A key is sent to a host only if the source of the host is trusted at least as much as the source of
+the key. Options, the environment, the config file and the stored keys belong to the user, and the
+built-in profiles are trusted as well; the `.env` of the working directory is not. So a host set in
+`.env` receives no key, and nothing that may contain a key, except from `.env` itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _OwnHost(DotenvOrigin):
 
 
 def host_origin(values: Values) -> DotenvOrigin | None:
-    """The variable of `.env` that names the host; None if the user does, or nothing is sent."""
+    """The variable in `.env` that sets the host; None if the user sets it, or nothing is sent."""
     if values[Settings.local]:
         return None
     origin = values.origin(Settings.url)
@@ -63,7 +63,7 @@ def add_base_url(values: Values, sources: Sources) -> None:
     origin = sources.origin(variables.BASE_URL.name)
     try:
         parts = urlsplit(base)
-    except ValueError:  # which may quote a password
+    except ValueError:  # its message may quote a password
         message = f"invalid value {shown_url(base)!r} for {origin} (expected a URL)"
         raise UsageError(message, hint="write it as https://host/v1") from None
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
@@ -72,7 +72,7 @@ def add_base_url(values: Values, sources: Sources) -> None:
 
 
 def fill(values: Values, sources: Sources) -> None:
-    """Replace the placeholders in the URL and in the model by the variables that they name.
+    """Replace the placeholders in the URL and in the model by the values of the variables.
 
     If `.env` sets the value, or the host, only variables of `.env` are used: others may contain a
     key.
@@ -111,14 +111,14 @@ def _fill_url(values: Values, sources: Sources) -> None:
 
 
 def own_url(values: Values, profile: str, sources: Sources) -> str:
-    """The address without `.env`, from the values of the files; empty if it is hard to tell."""
+    """The address that would be used without `.env`; empty if it is not known."""
     if profile or (Settings.url not in values and sources.is_outer(variables.BASE_URL.name)):
         return ""
     return values[Settings.url]
 
 
 def trust_own_host(values: Values, own: str) -> None:
-    """Trust a `.env` that names the host that would be used without it."""
+    """Trust a `.env` that sets the same host as would be used without it."""
     origin = host_origin(values)
     url = values[Settings.url]
     if origin is not None and own and _host(own) == _host(url):
@@ -140,7 +140,7 @@ def _head(url: str) -> str:
 
 
 def _host_variable(url: str, values: Values, sources: Sources) -> DotenvOrigin | None:
-    """The variable of `.env` that would become part of the host."""
+    """The variable in `.env` that would become part of the host."""
     head = _head(url)
     origins = [sources.origin(name) for name in re.findall(_PLACEHOLDER, head)]
     if "{model}" in head:
@@ -155,7 +155,7 @@ def _filled(
         content = sources.find(found[1], only_dotenv=only_dotenv)
         if not content:
             place = "in .env" if only_dotenv else "in the environment or in .env"
-            message = f"{found[1]} is not set, which the {setting.name} of {origin} needs"
+            message = f"{found[1]} is not set, but the {setting.name} of {origin} needs it"
             raise UsageError(message, hint=f"set it {place}")
         return content.rstrip("/")
 
@@ -167,7 +167,7 @@ def _filled(
 
 def set_headers(values: Values, sources: Sources, *, is_foreign: bool) -> None:
     """Add the headers of the OpenAI account, unless the profile is for another vendor. If `.env`
-    names the host, leave out the headers that it must not get."""
+    sets the host, omit the headers that the host must not receive."""
     by_dotenv = host_origin(values) is not None
     if by_dotenv:
         _leave_out_headers(values, sources)
@@ -188,11 +188,11 @@ def set_headers(values: Values, sources: Sources, *, is_foreign: bool) -> None:
 
 
 def _leave_out_headers(values: Values, sources: Sources) -> None:
-    """Leave out the headers of the config file. Raise UsageError if an option contains a key."""
+    """Omit the headers of the config file. Raise UsageError if an option contains a key."""
     headers, origin = values[Settings.headers], values.origin(Settings.headers)
     if headers and origin != Settings.headers.option:
         values.remove(Settings.headers)
-        sources.warn(f"the headers of {origin} are not sent to a host that .env names")
+        sources.warn(f"the headers of {origin} are not sent to a host that .env sets")
     elif any(_carries_key(name, values) for name, _ in headers):
         raise _refusal(f"the key in {Settings.headers.option}", values)
     for setting in (Settings.session, Settings.response):
@@ -222,7 +222,7 @@ def ask_before_tools(values: Values, sources: Sources) -> None:
     cause = next((origin for origin in origins if isinstance(origin, DotenvOrigin)), None)
     if cause is not None and Settings.allow_tools in values:
         values.remove(Settings.allow_tools)
-        sources.warn(f"allowed tools still need your approval, because of {cause}")
+        sources.warn(f"allowed tools still need your approval because of {cause}")
 
 
 # --------------------------------------------------------------------------------------------- keys
@@ -297,7 +297,7 @@ def _refuse_own_key(values: Values, stored: Stored | None, sources: Sources) -> 
 
 
 def _wants_key(values: Values) -> bool:
-    """Whether the server is known to need a key."""
+    """Whether the server is known to require a key."""
     if Settings.url not in values:
         return True
     is_key_named = Settings.key_env in values and bool(values[Settings.key_env])
@@ -314,7 +314,7 @@ def _is_remote(values: Values) -> bool:
 def _refusal(what: str, values: Values) -> UsageError:
     url, origin = shown_url(values[Settings.url]), values.origin(Settings.url)
     return UsageError(
-        f"{what} is not sent to {url}, because {origin} names that host",
+        f"{what} is not sent to {url}, because {origin} sets that host",
         hint=f"use --url {url} to allow it, or --no-env to ignore .env",
     )
 
@@ -325,7 +325,7 @@ def warn_of_profile(values: Values, sources: Sources) -> None:
     is_told_elsewhere = isinstance(values.origin(Settings.url), DotenvOrigin)
     if isinstance(origin, DotenvOrigin) and not is_told_elsewhere:
         url = shown_url(values[Settings.url])
-        sources.warn(f"{origin} sets the address to {url}, that of profile {values[PROFILE]}")
+        sources.warn(f"{origin} sets the address to {url} (profile {values[PROFILE]})")
 
 
 def warn_of_host(values: Values, sources: Sources) -> None:
@@ -337,4 +337,4 @@ def warn_of_host(values: Values, sources: Sources) -> None:
             sources.warn(message)
         else:
             hint = "use --url to send your own keys there"
-            sources.warn(f"{message}, to which your own keys are not sent", hint)
+            sources.warn(f"{message}; your own keys are not sent there", hint)

@@ -1,4 +1,4 @@
-"""The config file: what it sets, its profiles, and the built-in ones.
+"""The config file: its settings, its profiles, and the built-in profiles.
 
 Every error names the file and the line. A profile of the file is merged into the one of the same
 name in `profiles.toml`.
@@ -29,7 +29,7 @@ _BUILT_IN = Path(__file__).with_name("profiles.toml")
 
 @dataclass(frozen=True)
 class Config:
-    """What a config file says."""
+    """The contents of a config file."""
 
     common: Values
     profiles: Mapping[str, Values]
@@ -49,7 +49,7 @@ class Config:
 
 
 def all_profiles(config: Config) -> dict[str, Values]:
-    """Every profile there is."""
+    """All profiles, built-in ones and those of the file."""
     keys = file_keys(Settings)
     out: dict[str, Values] = {}
     for name, table in tomllib.loads(_BUILT_IN.read_text(encoding="utf-8")).items():
@@ -137,14 +137,14 @@ class _File:
                     return f"{self.path} line {number}"
             elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
                 return f"{self.path} line {number}"
-        parent, _, name = table.rpartition(".")  # else it is inside of something on one line
+        parent, _, name = table.rpartition(".")  # otherwise it is inside a value on one line
         return self.place(parent, name) if table else str(self.path)
 
 
 # ------------------------------------------------------------------------------------ a new file
 
 _START = """\
-# Settings of rtchat. Remove the # from those that you want to change.
+# Settings of rtchat. To change a setting, remove the # before its name.
 # Options, the environment and .env take precedence over this file.
 # Do not put keys here: use rtchat keys set.
 """

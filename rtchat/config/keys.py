@@ -34,8 +34,7 @@ _StoredKeys: TypeAlias = dict[str, str | None]
 def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) -> str:
     """The key that a command prints, on its first line.
 
-    Raises:
-        UsageError: it printed none. The message quotes nothing of its output.
+    Raises: UsageError: it printed none. The message does not quote its output.
     """
     name = f"api_key_command {command[0]}"
     try:
@@ -54,7 +53,8 @@ def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) ->
     key = done.stdout.partition(b"\n")[0].decode(errors="replace").strip()
     if not key:
         raise UsageError(
-            f"{name} printed no key", hint="change it to print the key on its first line"
+            f"{name} printed no key",
+            hint="change it to print the key on the first line of its output",
         )
     return key
 
@@ -65,7 +65,7 @@ def last_four(key: str) -> str:
 
 
 class UnreadableError(UsageError):
-    """The file of keys cannot be read, and may not exist."""
+    """The key file cannot be read; it may not exist."""
 
 
 class KeyStore:
@@ -118,24 +118,24 @@ class KeyStore:
                 raise UnreadableError(problem, hint="check HOME and XDG_DATA_HOME") from error
             message = f"{self._path} cannot be read ({error.strerror})"
             raise UnreadableError(message, hint="repair or remove the file") from error
-        except ValueError:  # not a cause of the error: it would show the contents
+        except ValueError:  # not chained to the error: it would show the contents
             data = None
         if not isinstance(data, dict) or not all(
             isinstance(key, str | None) for key in data.values()
         ):
             raise UsageError(
-                f"{self._path} is not a file of keys", hint="repair or remove the file"
+                f"{self._path} is not a valid key file", hint="repair or remove the file"
             )
         return data
 
     def _write(self, kept: _StoredKeys) -> None:
-        """Replace the file at once. It is never readable by others."""
+        """Replace the file atomically. Other users can never read it."""
         import tempfile
 
         folder = self._path.parent
         try:
             make_private(folder)
-            with suppress(OSError):  # of another owner; the file itself is private
+            with suppress(OSError):  # the folder has another owner; the file itself is private
                 folder.chmod(0o700)
             descriptor, name = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600
             try:

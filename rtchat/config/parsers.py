@@ -1,7 +1,7 @@
-"""How the value of a setting is read, whether it came as text or from TOML.
+"""Parses the value of a setting, given as text or as TOML.
 
-A `Parser` also tells the command line what its option looks like. It raises `ExpectedError`, or
-`PartError` for a part of a table; `Setting.parse` adds where the value stands.
+A `Parser` also defines how its option looks on the command line. It raises `ExpectedError`, or
+`PartError` for a part of a table; `Setting.parse` adds where the value is.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Parser(Generic[T_co]):
     ) -> None:
         self.read = read
         self.metavar = metavar
-        """What stands for the value in help texts."""
+        """The placeholder for the value in help texts."""
         self.choices = choices
-        """All values, if there are few of them; for shell completion."""
+        """All valid values, if there are only a few; used for shell completion."""
         self.is_switch = is_switch
         """Whether its option takes no value."""
         self.is_list = is_list
@@ -81,8 +81,10 @@ def header_value(content: str, origin: str) -> str:
     """The value of an HTTP header, without surrounding white space."""
     content = content.strip()
     if not (content.isascii() and content.isprintable()):
-        hint = "set it again without line breaks and quotation marks"
-        raise UsageError(f"{origin} has characters that no HTTP header can carry", hint=hint)
+        hint = "set it again without line breaks or quotation marks"
+        raise UsageError(
+            f"{origin} contains characters that are not allowed in an HTTP header", hint=hint
+        )
     return content
 
 
@@ -151,7 +153,7 @@ instructions = Parser(_instructions, "TEXT|@FILE")
 
 
 def _number(value: object) -> float:
-    """A number, or text that is one; else NaN."""
+    """A number, also if given as text; otherwise NaN."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""The settings of a run, from everything that was given.
+"""The settings of a run, from all sources.
 
 Precedence: option > environment > `.env` of the working directory > profile > config file >
 default. All of them are parameters: only `cli` reads argv and the environment.
@@ -44,12 +44,11 @@ def resolve(
     """The settings of a run. An option that was not given is absent, or None.
 
     `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
-    `stored` is called only if nothing else gives a key. `warn` is called once for each thing that
-    is ignored in the `.env` or follows from it, `note` if a folder cannot be read.
+    `stored` is called only if nothing else gives a key. `warn` is called once for each value of the
+    `.env` that is ignored or has consequences, and `note` if a folder cannot be read.
 
-    Raises:
-        UsageError: a value is not valid, or the settings cannot work. The message names where the
-            value is.
+    Raises: UsageError: a value is invalid, or the settings do not work together. The message says
+    where the value is.
     """
     sources = Sources(environ, dotenv, warn)
     named = sources.get(variables.CONFIG)
@@ -103,7 +102,8 @@ _ABOUT_KEYS = (Settings.key_env, Settings.key_header, API_KEY_COMMAND, Settings.
 
 
 def _is_foreign(values: Values) -> bool:
-    """Whether the address is that of another vendor, who gets nothing that is meant for OpenAI."""
+    """Whether the address belongs to another vendor, who must not receive anything meant for
+    OpenAI."""
     return not re.match(_OPENAI, values[Settings.url])
 
 

@@ -1,4 +1,4 @@
-"""The settings of `rtchat serve`, which only its options set."""
+"""The settings of `rtchat serve`. Only options can set them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ServeSettings:
         _SERVER,
         parsers.text,
         None,
-        "What answers; the default is local.",
+        "What generates the responses; the default is local.",
         option="--engine",
         metavar="local|echo|script:FILE|upstream",
     )
@@ -59,7 +59,7 @@ class ServeSettings:
         _UPSTREAM,
         parsers.text,
         None,
-        "A chat completions server that answers: http://host/v1.",
+        "The chat completions server that generates the responses: http://host/v1.",
         option="--upstream",
         metavar="URL",
     )
@@ -67,7 +67,7 @@ class ServeSettings:
         _UPSTREAM,
         parsers.text,
         None,
-        "The model that it uses.",
+        "The model that the upstream uses.",
         option="--upstream-model",
         metavar="NAME",
     )
@@ -75,28 +75,28 @@ class ServeSettings:
         _UPSTREAM,
         parsers.path,
         None,
-        "The file with its key; the variable RTCHAT_UPSTREAM_KEY can contain it instead.",
+        "The file with the upstream's key; alternatively, set RTCHAT_UPSTREAM_KEY.",
         option="--upstream-key-file",
     )
     insecure: Setting[bool] = Setting(
         _UPSTREAM,
         parsers.switch,
         False,
-        "Allow sending that key over plain http://.",
+        "Allow sending the upstream's key over plain http://.",
         option="--insecure",
     )
     allow_image_urls: Setting[bool] = Setting(
         _UPSTREAM,
         parsers.switch,
         False,
-        "Allow clients to have the upstream fetch images from URLs.",
+        "Allow clients to send URLs of images, which the upstream fetches.",
         option="--allow-image-urls",
     )
     upstream_timeout: Setting[float] = Setting(
         _UPSTREAM,
         parsers.seconds,
         300.0,
-        "How long the upstream may send nothing.",
+        "How long to wait for the next data from the upstream.",
         option="--upstream-timeout",
         metavar="SECONDS",
     )
@@ -104,7 +104,7 @@ class ServeSettings:
         _ACCESS,
         parsers.path,
         None,
-        "Require the key in this file from clients.",
+        "The file with the key that clients must send.",
         option="--api-key-file",
     )
     tls_cert: Setting[Path | None] = Setting(
@@ -125,7 +125,7 @@ class ServeSettings:
         _ACCESS,
         parsers.texts,
         (),
-        "Accept web pages of this origin.",
+        "Accept connections from web pages of this origin.",
         option="--allow-origin",
         metavar="ORIGIN",
     )
@@ -163,7 +163,7 @@ class ServeSettings:
         _LIMIT,
         parsers.seconds,
         40.0,
-        "How long a client may leave pings unanswered or read nothing.",
+        "How long a client may ignore pings or read nothing.",
         option="--client-timeout",
         metavar="SECONDS",
     )

@@ -1,6 +1,6 @@
 """The table of settings: one row for each.
 
-From a row come the option, the environment variable, the key of the config file, its place in
+Each row defines the option, the environment variable, the key in the config file, the entries in
 `.env.example` and in the README, and the attribute of a `Settings` object. To add a setting, add a
 row and use it. `resolve` finds the values.
 """
@@ -41,7 +41,7 @@ _OUTPUT = Group("Output", _SESSION)
 
 
 class Secret:
-    """A key. It shows itself to nobody; `reveal` is for the handshake."""
+    """A key, which is never part of shown text. Only the handshake calls `reveal`."""
 
     def __init__(self, text: str = "") -> None:
         self._text = text
@@ -89,7 +89,7 @@ class Settings:
         _CONNECTION,
         parsers.text,
         OPENAI_URL,
-        "The address of the server, wss://host/path or ws://host/path.",
+        "The URL of the server: wss://host/path or ws://host/path.",
         option="--url",
         metavar="URL",
         variable=Variable("RTCHAT_URL", dotenv="yes"),
@@ -108,14 +108,14 @@ class Settings:
         _CONNECTION,
         parsers.switch,
         False,
-        "Use the small built-in model, without a server or a key.",
+        "Use the small built-in model, which needs no server and no key.",
         option="--local",
     )
     headers: Setting[Headers] = Setting(
         _CONNECTION,
         parsers.headers,
         (),
-        "An additional header of the handshake.",
+        "An additional header for the handshake.",
         example={"X-Name": "value"},
         option="--header",
         short="-H",
@@ -134,7 +134,7 @@ class Settings:
         _CONNECTION,
         parsers.seconds,
         60.0,
-        "How long the server may send nothing while a reply is due, in seconds.",
+        "How long to wait for the next event of the server during a reply, in seconds.",
         option="--timeout",
         variable=Variable("RTCHAT_TIMEOUT", dotenv="yes"),
     )
@@ -158,7 +158,7 @@ class Settings:
         _CONNECTION,
         parsers.variables,
         ("OPENAI_API_KEY",),
-        "The environment variables that may contain the key.",
+        "The environment variables in which to look for the key.",
     )
     key_header: Setting[str] = Setting(
         _CONNECTION, parsers.key_header, BEARER, "The header in which the key is sent."
@@ -193,7 +193,7 @@ class Settings:
         _REPLY,
         parsers.dollars,
         None,
-        "Stop asking once the run has cost this many US dollars.",
+        "Ask no more questions once the run has cost this amount, in US dollars.",
         example=0.5,
         option="--max-cost",
     )
@@ -220,7 +220,7 @@ class Settings:
         _REPLY,
         parsers.response,
         {},
-        "Options of every reply; `rtchat config options` lists them.",
+        "Options of every response; `rtchat config options` lists them.",
         example={"metadata": {"topic": "notes"}},
         is_confidential=True,
         is_merged=True,
@@ -230,17 +230,17 @@ class Settings:
         _HISTORY,
         parsers.switch,
         True,
-        "Keep conversations on disk.",
+        "Save conversations on disk.",
         example=False,
         option="--no-history",
-        option_help="Do not keep the conversation on disk.",
+        option_help="Do not save the conversation.",
         variable=Variable("RTCHAT_HISTORY", dotenv="yes"),
     )
     keep_audio: Setting[bool] = Setting(
         _HISTORY,
         parsers.switch,
         False,
-        "Keep the audio of spoken conversations, in addition to their words.",
+        "Save the audio of spoken conversations, in addition to the text.",
         example=True,
         option="--keep-audio",
         variable=Variable("RTCHAT_KEEP_AUDIO", dotenv="yes"),
@@ -306,7 +306,7 @@ class Settings:
         _VOICE,
         _VAD,
         None,
-        "What ends a spoken turn: silence (server), its meaning (semantic), or Ctrl-T (off).",
+        "What ends a spoken turn: silence (server), the words (semantic), or Ctrl-T (off).",
         example="server",
         option="--vad",
         variable=Variable("RTCHAT_VAD", dotenv="yes"),
@@ -353,7 +353,7 @@ class Settings:
         _OUTPUT,
         parsers.switch,
         False,
-        "Show errors only: no status, no usage.",
+        "Show only errors, without status and usage.",
         option="--quiet",
         short="-q",
         commands=(*_SESSION, "replay"),
@@ -363,7 +363,7 @@ class Settings:
         _OUTPUT,
         parsers.switch,
         False,
-        "Show more about the connection, the usage and the causes of errors.",
+        "Show more details about the connection, the usage and errors.",
         option="--verbose",
         short="-v",
         commands=(*_SESSION, "replay"),
@@ -373,7 +373,7 @@ class Settings:
         _OUTPUT,
         parsers.path,
         None,
-        "Record every event in a file, without keys; - is stderr.",
+        "Record every event, without keys, in a file; - means stderr.",
         example="trace.jsonl",
         option="--trace",
         metavar="FILE|-",
@@ -390,7 +390,7 @@ class Settings:
 
     key: Secret = field(default_factory=Secret)
     origins: Mapping[str, str] = field(default_factory=dict, kw_only=True, compare=False)
-    """Where the value of each setting comes from, in words; that of `key` only if there is one."""
+    """The source of each value, as text for the user; `key` is included only if there is a key."""
     dotenv: Path | None = field(default=None, kw_only=True, compare=False)
     """The `.env` that was read."""
 
@@ -430,7 +430,7 @@ SET: Setting[tuple[str, ...]] = Setting(
     _REPLY,
     parsers.texts,
     (),
-    "Set any option of the session or of replies; `rtchat config options` lists them.",
+    "Set any option of the session or of responses; `rtchat config options` lists them.",
     name="set",
     option="--set",
     metavar="KEY=VALUE",
@@ -442,17 +442,17 @@ REASONING: Setting[str | None] = Setting(
     _REPLY,
     choice("minimal", "low", "medium", "high", "xhigh"),
     None,
-    "How much the model thinks before it answers.",
+    "How much the model reasons before it replies.",
     name="reasoning",
     option="--reasoning",
     in_file=False,
 )
 _INPUTS = (PROFILE, API_KEY_COMMAND, SET, REASONING)
-"""Rows that only help to find the values of others, and are no attributes of `Settings`."""
+"""Rows that only affect the values of other rows. They are not attributes of `Settings`."""
 
 
 def rows(schema: type[Settings] = Settings) -> list[Setting[Any]]:
-    """Every row of a table, by groups."""
+    """Every row of a table, sorted by group."""
     own = attributes(schema)
     groups = list(dict.fromkeys(row.group for row in own))
     return sorted([*own, *_INPUTS], key=lambda row: groups.index(row.group))

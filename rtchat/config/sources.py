@@ -1,6 +1,6 @@
 """The variables of the environment and of the `.env` of the working directory.
 
-A `.env` may come from somebody else, with a folder that was cloned or unpacked. So it is trusted
+A `.env` may come from someone else, for example in a cloned or unpacked folder. So it is trusted
 less than the options, the environment, the user's config file and the stored keys. It may change
 settings, but not name a file to read, write, execute or trust (`Variable.dotenv`), and it cannot
 refer to variables of the environment. A problem with it is a warning.
@@ -19,16 +19,16 @@ from rtchat.config.table import Variable
 from rtchat.core.errors import UsageError
 
 Tell: TypeAlias = Callable[[str], None]
-Warn: TypeAlias = Callable[[str, str], None]
-"""Called with what happened, and with what to do or an empty text."""
 """Shows a line to the user."""
+Warn: TypeAlias = Callable[[str, str], None]
+"""Shows a warning and a hint, which may be empty."""
 
 _MAX_SIZE = 2**20
 """Bytes; a larger `.env` is ignored."""
 
 
 class DotenvOrigin(str):
-    """The origin of a value that comes from a `.env`, for people."""
+    """The origin of a value from a `.env`, as text for the user."""
 
     __slots__ = ()
 
@@ -43,7 +43,8 @@ def is_dotenv_wanted(environ: Mapping[str, str]) -> bool:
 
 
 class Sources:
-    """The environment, then a `.env`, which may be missing. `warn` gets what is ignored in it."""
+    """The environment, then a `.env`, which may be missing. `warn` is called for each part of it
+    that is ignored."""
 
     def __init__(self, environ: Mapping[str, str], dotenv: Path | None, warn: Warn) -> None:
         self._environ = environ
@@ -87,7 +88,7 @@ class Sources:
         return bool(self._environ.get(variable))
 
     def origin(self, variable: str, *, only_dotenv: bool = False) -> str:
-        """Where a variable is set, for people."""
+        """Where a variable is set, as text for the user."""
         if (self.is_outer(variable) and not only_dotenv) or not self._file.get(variable):
             return variable
         return DotenvOrigin(f"{variable} in .env")
@@ -104,7 +105,7 @@ class Sources:
 def _read(path: Path, warn: Tell) -> str | None:
     """The text of a `.env`; None if it is missing or cannot be used."""
     try:
-        why = "" if stat.S_ISREG(path.stat().st_mode) else "it is not a file"
+        why = "" if stat.S_ISREG(path.stat().st_mode) else "it is not a regular file"
         if not why:
             with path.open("rb") as file:
                 data = file.read(_MAX_SIZE + 1)
@@ -124,7 +125,7 @@ def _read(path: Path, warn: Tell) -> str | None:
 def _parse(text: str, warn: Tell) -> tuple[dict[str, str], dict[str, str]]:
     """The variables of a `.env`, and which of them refer to one that it does not set.
 
-    The library would fill in `${NAME}` from the environment, and so give a key away.
+    The library would replace `${NAME}` by a value of the environment, which could expose a key.
     """
     from dotenv.parser import parse_stream
     from dotenv.variables import Variable, parse_variables

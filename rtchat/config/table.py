@@ -1,7 +1,7 @@
 """The rows of the table of settings, and the values that are given for them.
 
-A `Setting` says everything about one setting: how it is read, its default, where it may come from,
-how much its `.env` is trusted, and what people read about it. The rows are in `settings`.
+A `Setting` defines one setting: its parser, its default, where its value may come from, whether a
+`.env` may set it, and its help text. The rows are in `settings`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rtchat.core.text import on_a_line, shortened
 T = TypeVar("T")
 
 DEFAULT = "default"
-"""The origin of a value that nothing sets."""
+"""The origin of a value that is not set anywhere."""
 MAX_SHOWN = 60
 """Characters of a value that are shown."""
 
 Trust: TypeAlias = Literal["yes", "text", "no"]
-"""Whether a `.env` may set a variable; "text" means unless the value is @FILE."""
+"""Whether a `.env` may set a variable; "text" means only if the value is not @FILE."""
 
 
 class Variable(NamedTuple):
@@ -35,11 +35,11 @@ class Variable(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Settings that are listed together."""
+    """A group of settings, which are listed together."""
 
     title: str
     commands: Sequence[str]
-    """The commands that have their options, unless a row says otherwise."""
+    """The commands that have the options of the group, unless a row says otherwise."""
     in_file: bool = True
     """Whether the config file can set them, unless a row says otherwise."""
 
@@ -93,12 +93,12 @@ class Setting(Generic[T]):
         self.help = help
         self.name = name
         self.example = default if example is None else example
-        """A value as it would stand in the config file."""
+        """An example value, as in the config file."""
         self.option = option
         """Its long option; empty if it has none. The option of a switch takes no value: it sets
         the opposite of the default."""
         self.short = short
-        """Its short option, likewise."""
+        """Its short option; empty if it has none."""
         self.option_help = option_help or help
         self.metavar = metavar or parser.metavar
         self.commands = (commands or group.commands) if option else ()
@@ -107,11 +107,11 @@ class Setting(Generic[T]):
         self.in_file = in_file and group.in_file
         """Whether the config file can set it."""
         self.is_confidential = is_confidential
-        """Whether a value may contain a key, so that no message quotes it."""
+        """Whether a value may contain a key. If so, no message quotes it."""
         self.is_merged = is_merged
         """Whether it is a table whose entries are set one by one."""
         self.show = show
-        """Gives a value as text that everybody may see."""
+        """Returns a value as text without secrets."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -127,7 +127,8 @@ class Setting(Generic[T]):
         return value
 
     def __set__(self, instance: object, value: T) -> None:
-        """Called by the initialiser that `dataclass` makes, which takes the row for the default."""
+        """Called by the initialiser that `dataclass` generates, which treats the row as the
+        default."""
         vars(instance)[self.name] = self.default if isinstance(value, Setting) else value
 
     def parse(self, value: object, place: str, line: str = "") -> T:
@@ -150,14 +151,14 @@ class Setting(Generic[T]):
 
 
 class Given(NamedTuple):
-    """A value, and where it comes from, in words."""
+    """A value and its source, as text for the user."""
 
     value: Any
     origin: str
 
 
 class Values:
-    """What is given for some settings."""
+    """The values that were given for some settings."""
 
     def __init__(self, given: Mapping[Setting[Any], Given] | None = None) -> None:
         self._given = dict(given or {})
@@ -169,26 +170,27 @@ class Values:
         return iter(list(self._given.items()))
 
     def __getitem__(self, setting: Setting[T]) -> T:
-        """The value that is given, else the default."""
+        """The given value, or else the default."""
         if setting not in self._given:
             return setting.default
         value: T = self._given[setting].value
         return value
 
     def origin(self, setting: Setting[Any]) -> str:
-        """Where the value of a setting comes from; empty if nothing gives it."""
+        """The source of the value of a setting; empty if none was given."""
         return self._given[setting].origin if setting in self._given else ""
 
     def set(self, setting: Setting[T], value: T, origin: str) -> None:
-        """Replace what is given for a setting."""
+        """Set the value of a setting."""
         self._given[setting] = Given(value, origin)
 
     def remove(self, setting: Setting[Any]) -> None:
-        """Forget what is given for a setting, if anything is."""
+        """Remove the value of a setting, if there is one."""
         self._given.pop(setting, None)
 
     def over(self, below: Values) -> Values:
-        """Both, where this takes precedence. Tables are merged entry by entry."""
+        """These values and those of `below`; these take precedence. Tables are merged entry by
+        entry."""
         out = Values(below._given)
         for setting, (value, origin) in self:
             if setting.is_merged and setting in below:

@@ -1,27 +1,29 @@
-"""The variables of the environment that belong to no setting.
+"""The environment variables that do not belong to a setting.
 
-Those of settings are in their rows. `.env.example` documents both.
+The variables of settings are in the rows of the settings. `.env.example` documents both.
 """
 
 from __future__ import annotations
 
 from rtchat.config.table import Variable
 
-CONFIG = Variable("RTCHAT_CONFIG", dotenv="no", help="Another config file.", example="rtchat.toml")
+CONFIG = Variable(
+    "RTCHAT_CONFIG", dotenv="no", help="The path of the config file.", example="rtchat.toml"
+)
 BASE_URL = Variable(
     "OPENAI_BASE_URL",
     dotenv="yes",
-    help="Another server, as other OpenAI programs name it. RTCHAT_URL takes precedence.",
+    help="The base URL of another server, as in OpenAI programs. RTCHAT_URL takes precedence.",
     example="https://api.openai.com/v1",
 )
 ORGANIZATION = Variable(
     "OPENAI_ORG_ID",
     dotenv="yes",
-    help="The organization that pays, if the key belongs to several.",
+    help="The organization to bill, if the key belongs to several.",
     example="org-...",
 )
 PROJECT = Variable(
-    "OPENAI_PROJECT_ID", dotenv="yes", help="The project that pays.", example="proj_..."
+    "OPENAI_PROJECT_ID", dotenv="yes", help="The project to bill.", example="proj_..."
 )
 SAFETY_IDENTIFIER = Variable(
     "OPENAI_SAFETY_IDENTIFIER",
@@ -58,7 +60,7 @@ ACCOUNT = (
     PROJECT,
     SAFETY_IDENTIFIER,
 )
-"""What concerns OpenAI, or a server that is used in its place."""
+"""Variables for OpenAI, or for a server that is used instead."""
 
 PROFILES = (
     _key(
@@ -86,7 +88,7 @@ PROFILES = (
     _key("SPEACHES_API_KEY", "The key of your speaches server, if it requires one."),
     _key("LITELLM_API_KEY", "A key of your LiteLLM proxy, for the profile litellm.", "sk-..."),
 )
-"""What the built-in profiles need."""
+"""Variables for the built-in profiles."""
 
 PROCESS = (
     CONFIG,
@@ -102,9 +104,9 @@ PROCESS = (
         "/etc/ssl/certs/company.pem",
     ),
     _process("HTTPS_PROXY", "The proxy for wss:// servers.", "http://proxy.example:8080"),
-    _process("ALL_PROXY", "The proxy where no other is set.", "socks5://proxy.example:1080"),
+    _process("ALL_PROXY", "The proxy to use if no other is set.", "socks5://proxy.example:1080"),
     _process("NO_PROXY", "Hosts to reach without a proxy.", "localhost,127.0.0.1"),
-    _process("VISUAL", "The editor.", "vim"),
-    _process("EDITOR", "The editor, if VISUAL is not set.", "vi"),
+    _process("VISUAL", "The editor to use.", "vim"),
+    _process("EDITOR", "The editor to use if VISUAL is not set.", "vi"),
 )
-"""What only the environment can set."""
+"""Variables that only the environment can set."""

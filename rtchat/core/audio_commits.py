@@ -24,7 +24,7 @@ class AudioCommits:
         self._uncommitted = 0
         """Bytes of audio that are not part of a turn yet."""
         self._has_parts = False
-        """Whether earlier audio was committed by us."""
+        """Whether the client committed earlier audio."""
         self._commit = ""
         """The event id of the last commit."""
         self._clear = ""

@@ -43,7 +43,7 @@ class Phase(StrEnum):
     """The state of the connection."""
 
     DOWN = "down"
-    """No connection, and none being made."""
+    """There is no connection, and none is being opened."""
     CONNECTING = "connecting"
     CONFIGURING = "configuring"
     READY = "ready"
@@ -253,7 +253,7 @@ class SessionConnection:
 
     def report(self, error: ev.ServerProblem, *, is_known: bool) -> list[Output]:
         """Report an error that does not end a reply or the session by itself. `is_known` is whether
-        it refers to a command that we sent."""
+        it refers to a command that the client sent."""
         before, self.last_error = self.last_error, error
         self._errors += 1
         if self._errors > MAX_ERRORS:

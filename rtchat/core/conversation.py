@@ -1,4 +1,4 @@
-"""A conversation: events in, effects out, no I/O and no clock of its own.
+"""A conversation: events in, effects out, no I/O and no clock.
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
 others. The units are `connection`, `replies`, `tool_loop`, `turns`, `question_queue`,
@@ -271,7 +271,7 @@ class Conversation:
             yield from self._give_up(problem, is_shown=is_shown)
 
     def _give_up(self, problem: Problem, *, is_shown: bool = False) -> Iterable[Output]:
-        """No session can be made; `is_shown` is whether a reply just ended with this problem."""
+        """No session can be opened; `is_shown` is whether a reply just ended with this problem."""
         yield fx.Disconnect()
         yield from self._spoken.fail()
         yield from self._queue.fail(problem, is_shown=is_shown)

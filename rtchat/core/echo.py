@@ -1,4 +1,4 @@
-"""Detects a microphone that picks up the loudspeaker, so that the server replies to itself."""
+"""Detects a microphone that picks up the speaker, so that the server replies to itself."""
 
 from __future__ import annotations
 

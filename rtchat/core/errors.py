@@ -1,10 +1,10 @@
-"""The errors, classified by what the user can do about them.
+"""The errors, classified by what the user can do about each.
 
 Within a conversation an error is a value, `Problem`; on the command line and in the Python API it
 is one of the exceptions below. Each class has an exit code.
 
-    RtchatError           70   an internal error, unless one of the following
-    ├── UsageError         2   wrong usage, or settings that cannot work
+    RtchatError           70   an internal error, unless it is one of the following
+    ├── UsageError         2   incorrect usage or invalid settings
     ├── RefusedError       3   the server refused authentication
     ├── LinkError          4   no connection, or a lost one that cannot be restored
     ├── LimitError         5   rate limit or quota
@@ -41,10 +41,10 @@ class ExitCode(IntEnum):
 
 @value
 class Problem:
-    """An error as a value: what happened, what to do about it, and the exit code it leads to.
+    """An error as a value: what happened, what the user can do, and the exit code.
 
-    `message` begins in lower case and has no final stop, unless it is a server's. `hint` is an
-    instruction, also without a final stop. It never contains text from a server.
+    `message` begins in lower case and has no final stop, unless it comes from a server. `hint` is
+    an instruction, also without a final stop. A hint never contains text from a server.
     """
 
     exit: ExitCode
@@ -78,7 +78,7 @@ class RtchatError(Exception):
 
 
 class UsageError(RtchatError):
-    """Wrong usage, or settings that cannot work."""
+    """Incorrect usage or invalid settings."""
 
     exit = ExitCode.USAGE
 
@@ -165,7 +165,7 @@ def writing_stdout() -> Iterator[None]:
 def stdout_error(error: OSError) -> OutputError:
     """Stdout could not be written."""
     message = f"stdout cannot be written ({error.strerror})"
-    return OutputError(message, hint="redirect it to another place")
+    return OutputError(message, hint="redirect it to another file")
 
 
 _CLASSES = {cls.exit: cls for cls in (UsageError, RefusedError, LinkError, LimitError, OutputError)}

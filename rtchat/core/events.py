@@ -47,7 +47,7 @@ class SessionCreated:
 
 @value
 class SessionUpdated:
-    """The server accepted our `session.update`; the fields are those of `SessionCreated`."""
+    """The server accepted the `session.update`; the fields are those of `SessionCreated`."""
 
     id: str
     model: str
@@ -221,7 +221,8 @@ class SpeechStopped:
 
 @value
 class AudioCommitted:
-    """The audio buffer became a user message, by the server's turn detection or our commit."""
+    """The audio buffer became a user message, by the server's turn detection or the client's
+    commit."""
 
     item_id: str
     previous_item_id: str | None = None
@@ -554,8 +555,8 @@ class Retry(StrEnum):
 
     NEVER = "never"
     IF_IT_WORKED = "if it worked"
-    """Only if a session was ready before: a wrong host name, for example, will not start to
-    resolve."""
+    """Only if a session was ready before: retrying does not help if, for example, the host name is
+    wrong."""
     ALWAYS = "always"
 
 
@@ -571,9 +572,10 @@ class ConnectionLost:
     problem: Problem
     retry: Retry
     retry_after: float | None = None
-    """The seconds that the server asked us to wait."""
+    """The seconds that the server asked the client to wait."""
     at_once: bool = False
-    """Whether to reconnect without a delay, as the session ended normally (after 60 minutes)."""
+    """Whether to reconnect without a delay because the session ended normally (after 60
+    minutes)."""
 
 
 @value

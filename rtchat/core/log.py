@@ -135,7 +135,7 @@ class ConversationLog:
         return Record(replace(entry, item=item))
 
     def queued(self, question: Question, model: str) -> Record:
-        """A question waits to be asked."""
+        """A question is waiting to be asked."""
         return self._save(question, Entry(question.turn, 0, question.item, State.QUEUED, model))
 
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:

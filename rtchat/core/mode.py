@@ -1,4 +1,4 @@
-"""Where the questions come from, which decides what a failure means."""
+"""Where the questions come from, which determines the effect of a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages that the core shows itself. Those of problems are in `server_errors`."""
+"""The notices that the core shows. The messages of problems are in `server_errors`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRANSCRIPT_UNKNOWN = notice(
     "error", "the last question has no transcript, so it cannot be asked again"
 )
 NOTHING_TO_COPY = notice("error", "there is no reply to copy yet")
-CONVERSATION_STARTED = notice("info", "a new conversation")
+CONVERSATION_STARTED = notice("info", "started a new conversation")
 CANNOT_RESUME = notice(
     "error",
     "another conversation cannot be resumed while a reply is pending",
@@ -23,7 +23,7 @@ CANNOT_RESUME = notice(
 
 def conversation_resumed(conversation_id: int, title: str) -> Show:
     """Another conversation was loaded."""
-    return notice("info", f"conversation {conversation_id}: {title}")
+    return notice("info", f"resumed conversation {conversation_id}: {title}")
 
 
 # ------------------------------------------------------------------------------------- attachments
@@ -71,11 +71,11 @@ def option_removed(name: str) -> Show:
 
 def model_set(model: str) -> Show:
     """The model was changed."""
-    return notice("info", f"model {model}")
+    return notice("info", f"model set to {model}")
 
 
 def price_unknown(model: str) -> Show:
-    """The cost of this model is not counted."""
+    """The price of this model is unknown."""
     return notice("warning", server_errors.no_price(model))
 
 
@@ -88,7 +88,7 @@ def server_reports(message: str, level: Level = "error") -> Show:
 
 
 def ignored_event(kind: str, why: str) -> Show:
-    """An event of the server was ignored; `kind` is its type, if it has one."""
+    """A server event was ignored; `kind` is its type, if it has one."""
     return notice("detail", f"ignored {kind or 'a frame'}: {why}")
 
 
@@ -96,23 +96,23 @@ NO_SESSION = notice("error", "the event was not sent because there is no session
 
 
 def raw_sent(kind: str) -> Show:
-    """An event of the user was sent."""
+    """An event from the user was sent."""
     return notice("info", f"sent {kind}")
 
 
 def raw_queued(kind: str) -> Show:
-    """An event of the user waits for the end of a reply."""
+    """An event from the user will be sent at the end of the reply."""
     return notice("info", f"{kind} will be sent after this reply")
 
 
 def raw_done(kind: str, item_id: str, text: str) -> Show:
-    """The server carried out an event of the user; `text` is that of its item, if there is one."""
+    """The server processed an event from the user. `text` is the text of its item, if any."""
     done = " ".join(filter(None, ("done:", kind, item_id)))
     return notice("info", f"{done}: {text}" if text else done)
 
 
 def raw_refused(kind: str, message: str) -> Show:
-    """The server refused an event of the user."""
+    """The server refused an event from the user."""
     return notice("error", f"the server refused {kind}: {message}")
 
 
@@ -138,14 +138,14 @@ def transcription_failed(message: str, level: Level = "error") -> Show:
 
 def invalid_audio(why: str, level: Level) -> Show:
     """Audio of the reply could not be decoded."""
-    return notice(level, f"ignored audio of the reply that is not valid base64 ({why})")
+    return notice(level, f"ignored reply audio that is not valid base64 ({why})")
 
 
 # ------------------------------------------------------------------------------------------- tools
 
 
 def call_not_allowed(name: str) -> Show:
-    """A call was refused because nobody could be asked."""
+    """A call was refused because there is no user to ask."""
     return notice(
         "warning",
         f"{name} was not run because it is not allowed",

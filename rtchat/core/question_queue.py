@@ -198,8 +198,8 @@ class QuestionQueue:
         return stop(self._exit) if self.is_empty and self._is_input_over else []
 
     def fail(self, problem: Problem, *, is_shown: bool) -> list[Output]:
-        """No session can be made: drop all questions. `is_shown` is whether a reply just ended with
-        this problem."""
+        """No session can be opened: drop all questions. `is_shown` is whether a reply just ended
+        with this problem."""
         is_unseen = self.is_empty and not is_shown
         out = self._turns.fail(problem)
         if is_unseen:

@@ -28,7 +28,7 @@ class SentCommands:
         """Send a command and remember it."""
         self._sent += 1
         event_id = f"rtchat_{self._sent}"
-        if isinstance(command, fx.Raw):  # may have an id of its own
+        if isinstance(command, fx.Raw):  # it may have its own id
             event_id = str(command.fields.get("event_id") or event_id)
         if not isinstance(command, fx.AppendAudio):  # has no answer
             self._unanswered[event_id] = command

@@ -1,4 +1,4 @@
-"""Converts errors that a server reports to problems: exit code, message and hint for the user."""
+"""Converts a server's errors to problems, with an exit code, a message and a hint for the user."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NO_AUDIO_SUPPORT = "audio_not_supported"  # sent by rtchat's own server if it ha
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
     "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
-    "insufficient_quota": (ExitCode.LIMIT, "check the plan and the billing of your account"),
-    LIMITED: (ExitCode.LIMIT, "wait a little and ask again"),
+    "insufficient_quota": (ExitCode.LIMIT, "check the plan and billing of your account"),
+    LIMITED: (ExitCode.LIMIT, "wait a moment and try again"),
     "beta_api_shape_disabled": (
         ExitCode.USAGE,
-        "leave out --dialect beta and any OpenAI-Beta header",
+        "remove --dialect beta and any OpenAI-Beta header",
     ),
     "missing_model": (ExitCode.USAGE, _MODEL),
     "invalid_model": (ExitCode.USAGE, _MODEL),
@@ -33,7 +33,7 @@ _CODES: dict[str, tuple[ExitCode, str]] = {
 """Exit code and hint for the error codes that mean more than a failed reply."""
 
 _REASONS = {
-    "max_output_tokens": ("the reply stopped at the output limit", "increase --max-output-tokens"),
+    "max_output_tokens": ("the reply reached the output limit", "increase --max-output-tokens"),
     "content_filter": ("the reply was stopped by the content filter", ""),
     "turn_detected": ("the reply was interrupted by speech", ""),
     "client_cancelled": ("the reply was cancelled", ""),
@@ -50,23 +50,23 @@ def of_error(error: ServerProblem) -> Problem:
 
 
 def _code(error: ServerProblem) -> str:
-    # Some servers send no code, and put it in the type.
+    # Some servers send the code in the type instead.
     return error.code or error.kind
 
 
 def is_fatal(error: ServerProblem) -> bool:
-    """Whether neither this connection nor another one like it can produce a reply."""
+    """Whether reconnecting cannot help."""
     code = _code(error)
     return code in _CODES and code != LIMITED
 
 
 def refused_settings(error: ServerProblem) -> Problem:
-    """The server refused our `session.update`; `param` is the name of the field."""
+    """The server refused the `session.update`; `param` is the name of the field."""
     code = _code(error)
     if code in _CODES:
         return of_error(error)
     field = error.param or "the settings"
-    hint = "leave that setting out, or choose the server's dialect with --dialect"
+    hint = "remove that setting, or set the server's dialect with --dialect"
     return Problem(ExitCode.USAGE, f"the server refused {field}: {error.message}", hint, code)
 
 
@@ -105,30 +105,30 @@ def limit_wait(ended: ReplyEnded) -> float | None:
 
 
 def spent(cost: float, max_cost: float) -> Problem:
-    """The budget is used up."""
+    """The cost limit is reached."""
     message = (
-        f"the question was not asked, as this run has cost ${cost:.4f} of at most ${max_cost:g}"
+        f"the question was not asked: this run has cost ${cost:.4f}, and the limit is ${max_cost:g}"
     )
     return Problem(ExitCode.LIMIT, message, "increase --max-cost", "max_cost")
 
 
 def no_price(model: str) -> str:
     """The warning for a budget with a model whose price is not known."""
-    return f"the price of {model} is not known, so --max-cost does not count it"
+    return f"the price of {model} is unknown, so --max-cost does not include it"
 
 
 def exceeded(limit: str, limits: TurnLimits) -> Problem:
     """The reply exceeded this limit."""
     what = {
-        "max_tool_rounds": f"the model still calls tools after {limits.rounds} replies with calls",
-        "max_tool_calls": f"one reply has more than {limits.calls} calls",
-        "max_tool_bytes": f"the calls of this turn have more than {limits.call_bytes} bytes",
-        "max_reply_bytes": f"the reply has more than {limits.reply_bytes} bytes",
-        "audio": f"the reply has more than {limits.audio_bytes} bytes of audio",
+        "max_tool_rounds": f"the model still calls tools after {limits.rounds} rounds of calls",
+        "max_tool_calls": f"one reply has more than {limits.calls} tool calls",
+        "max_tool_bytes": f"the tool calls of this turn exceed {limits.call_bytes} bytes",
+        "max_reply_bytes": f"the reply exceeds {limits.reply_bytes} bytes",
+        "audio": f"the reply exceeds {limits.audio_bytes} bytes of audio",
         "parts": f"the reply has more than {limits.parts} parts",
     }[limit]
     hint = f"increase --{limit.replace('_', '-')}" if limit.startswith("max_") else ""
-    return Problem(ExitCode.REPLY, f"the reply was stopped, as {what}", hint, limit)
+    return Problem(ExitCode.REPLY, f"the reply was stopped because {what}", hint, limit)
 
 
 def too_many(errors: int) -> Problem:
@@ -140,7 +140,7 @@ def unavailable(names: Iterable[str]) -> Problem:
     """The model called tools that are not available."""
     short = [shortened(name, 64) for name in dict.fromkeys(names)]
     shown = ", ".join(short[:3]) + (f" and {len(short) - 3} more" if len(short) > 3 else "")
-    message = f"the model called {shown}, which rtchat does not have"
+    message = f"the model called {shown}, but rtchat has no such tool"
     return Problem(ExitCode.REPLY, message, "use --tools or --mcp to add tools", "tool_calls")
 
 
@@ -160,7 +160,7 @@ _AUDIO_HINT = "choose another model or server"
 
 def not_pcm(name: str) -> Problem:
     """The audio of a reply is in a format that cannot be played."""
-    message = f"the audio of the reply is {name}, not PCM, and cannot be played"
+    message = f"the audio of the reply is {name}, but only PCM can be played"
     return Problem(ExitCode.REPLY, message, _AUDIO_HINT)
 
 
@@ -171,6 +171,6 @@ def other_format(verb: str, reported: AudioFormat, rate: int) -> Problem:
 
 
 def echo() -> Problem:
-    """The microphone picks up the loudspeaker."""
-    message = "the microphone seems to pick up the loudspeaker and was muted"
+    """The microphone picks up the speaker."""
+    message = "the microphone was muted because it seems to pick up the speaker"
     return Problem(ExitCode.REPLY, message, "use headphones, or --vad off")

@@ -149,7 +149,7 @@ class SpeechInput:
         return audio
 
     def give_up(self) -> bool:
-        """Turn the microphone off as no session can be made. Return whether it was on."""
+        """Turn the microphone off because no session can be opened. Return whether it was on."""
         was_on = self.listens and self.is_on
         if was_on:
             self.is_on = False
@@ -221,5 +221,5 @@ class SpeechInput:
             held = self._held.popleft()
             for start in range(0, len(held), PIECE_MS * BYTES_A_MS):
                 piece = held[start : start + PIECE_MS * BYTES_A_MS]
-                # This audio is late already, so it need not be dropped for being late.
+                # This audio is already late, so it must not be dropped for being late.
                 yield replace(self._send(piece), live=False)

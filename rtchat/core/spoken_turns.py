@@ -125,8 +125,8 @@ class SpokenTurns:
         return out
 
     def committed(self, item_id: str) -> list[Output]:
-        """The server made the audio a user message: a question that we sent, or a turn of live
-        speech."""
+        """The server made the audio a user message: a question that the client sent, or a turn of
+        live speech."""
         if item_id and item_id in self._queue.item_ids:
             return []  # a repeated event
         if not self._speech.listens:
@@ -190,7 +190,7 @@ class SpokenTurns:
         return [*out, *self.end_echo()]
 
     def end_echo(self) -> list[Output]:
-        """Mute a microphone that picks up the loudspeaker: the server would reply to itself."""
+        """Mute a microphone that picks up the speaker: the server would reply to itself."""
         if not (self._speech.echo.is_echo and self._speech.listens and self._speech.is_on):
             return []
         self._speech.echo.forget()

@@ -6,7 +6,7 @@ from collections import deque
 
 
 class StaleResponses:
-    """The last responses of a session that are over or were not requested: events of these may
+    """The most recent responses of a session that are over or were not requested. Their events may
     still arrive."""
 
     def __init__(self) -> None:

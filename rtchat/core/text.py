@@ -38,7 +38,8 @@ _REPLACED = (
     range(0xE0000, 0xE0200),  # tags and more variation selectors: text that only models see
 )
 _MAX_CACHED = 10_000
-"""How many characters are cached; a text with all of Unicode must not fill the memory."""
+"""How many characters are cached; a text with all Unicode characters must not exhaust the
+memory."""
 
 
 def whole_characters(text: str) -> str:

@@ -163,7 +163,7 @@ class ToolCallBatch:
         return [Show(ToolEnded(call, output))]
 
     def stop(self) -> list[Effect]:
-        """Stop all calls, as the turn is over; each call still gets an answer."""
+        """Stop all calls because the turn is over; each call still gets an answer."""
         for call in self.calls:
             if _key(call) not in self._answers:
                 self._answers[_key(call)] = _answer(call, STOPPED)

@@ -14,7 +14,8 @@ class TranscriptLines:
         self._current = Reply(between="\n")
         """The transcripts of this connection."""
         self._before: list[str] = []
-        """The text from earlier connections, kept apart as a new one may use the same ids."""
+        """The text from earlier connections, stored separately because a new one may use the same
+        ids."""
         self._is_begun = False
         """Whether any text of `_current` was shown."""
         self._line_is_over = False

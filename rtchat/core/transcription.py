@@ -1,6 +1,6 @@
 """A transcription session: audio in, transcripts out, no replies.
 
-Like `conversation`: events in, effects out, no I/O and no clock of its own.
+Like `conversation`: events in, effects out, no I/O and no clock.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Turn:
         self.is_silenced = False
         """Whether the rest of its audio is not played."""
         self.is_asked_for = False
-        """Whether we requested the reply; otherwise the server replies by itself."""
+        """Whether the client requested the reply; otherwise the server replies by itself."""
         self.server_was_busy = False
         """Whether the server was busy when it should have replied by itself."""
         self.not_interruptible = False

@@ -179,13 +179,13 @@ class Turns:
         return self.end(Status.CANCELLED, "client_cancelled", asks_next=False)
 
     def leave(self) -> list[Output]:
-        """Stop the turn, as the program ends."""
+        """Stop the turn because the program ends."""
         if self._replies.is_due:
             return self._stop(Status.CANCELLED, "client_cancelled", asks_next=False)
         return self.drop()
 
     def question_refused(self, error: ev.ServerProblem) -> list[Output]:
-        """Stop the turn, as the server refused its question: the reply would answer something
+        """Stop the turn because the server refused its question: the reply would answer something
         else."""
         assert self.current is not None
         self._log.remove(self.current.question)

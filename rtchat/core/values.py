@@ -23,7 +23,7 @@ def value(cls: type[_T]) -> type[_T]:
 
     `dataclass(frozen=True)` compiles six methods for each of more than a hundred classes, which
     adds 35 ms to startup. Here all classes share these methods, except `__new__`, which has to be
-    fast: it is compiled when the first object is made.
+    fast and is compiled when the first object is made.
     """
     made = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
     made.__new__ = _first_new  # type: ignore[assignment] # set on the class, as dataclass does

@@ -52,7 +52,7 @@ def _create(path: Path) -> None:
         # Only if it is new: closing a file drops every lock that this process has on it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        if 0 < path.stat().st_size < _MIN_FILE_SIZE:  # SQLite would take it for an empty one
+        if 0 < path.stat().st_size < _MIN_FILE_SIZE:  # SQLite would treat it as empty
             raise _unreadable(path) from None
 
 
@@ -149,4 +149,4 @@ def _failure(path: Path, name: str, why: str) -> HistoryError:
 
 def _unreadable(path: Path) -> HistoryError:
     message = f"the history {path} is damaged or is not an rtchat history"
-    return HistoryError(message, hint=f"move {path} to another place")
+    return HistoryError(message, hint=f"move {path} to another folder")

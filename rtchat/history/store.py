@@ -1,4 +1,5 @@
-"""Conversations on disk: one SQLite file, which several programs may read and write at once.
+"""Conversations on disk: one SQLite file, which several programs can read and write at the same
+time.
 
 Each item is a row: its JSON in the format of the API, its state, model, usage and timing, and the
 text that a search looks in. Once `record` returns, a row survives even if the program is killed.
@@ -151,14 +152,14 @@ class Store:
         """Update the row of the current conversation, or insert it. Returns its id."""
         now = self._now()
         if self._id is None:
-            title = next(self._titles(), "(no question)")  # it starts with /raw
+            title = next(self._titles(), "(no question)")  # the conversation starts with /raw
             insert = "INSERT INTO conversation (title, began, updated) VALUES (?, ?, ?)"
             return self._db.execute(insert, (title, now, now)).lastrowid or 0
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
             raise HistoryError(message, hint="use /new to start another")
-        if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # a transcript comes late
+        if (title := next(self._titles(), SPOKEN)) != SPOKEN:  # the transcript arrived later
             update = "UPDATE conversation SET title = ? WHERE id = ? AND title = ?"
             self._db.execute(update, (title, self._id, SPOKEN))
         return self._id

@@ -112,11 +112,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     name = b""
     while name != b"IEND":
         if len(data) < place + 12:
-            raise DamagedError("the file is cut off")
+            raise DamagedError("the file is truncated")
         (length,) = struct.unpack_from(">I", data, place)
         end = place + 12 + length
         if len(data) < end:
-            raise DamagedError("the file is cut off")
+            raise DamagedError("the file is truncated")
         name, body = data[place + 4 : place + 8], data[place + 8 : end - 4]
         if struct.unpack_from(">I", data, end - 4) != (zlib.crc32(body, zlib.crc32(name)),):
             raise DamagedError("wrong checksum")
@@ -131,7 +131,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     size = 0, 0
     while True:
         if len(data) < place + 4:
-            raise DamagedError("the file is cut off")
+            raise DamagedError("the file is truncated")
         if data[place] != 0xFF:
             raise DamagedError("missing marker")
         marker = data[place + 1]
@@ -148,7 +148,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     if 0 in size:
         raise DamagedError("no pixels")
     if data.find(b"\xff\xd9", place) < 0:  # not at the end: some cameras append data
-        raise DamagedError("the file is cut off")
+        raise DamagedError("the file is truncated")
     return size
 
 

@@ -19,7 +19,7 @@ from rtchat.system.blocking import read_some
 from rtchat.system.loop import post_to
 
 SILENCE_SECONDS = 1.0
-"""Seconds without input after which the user is told that stdin is being read."""
+"""Seconds without input after which a message says that stdin is being read."""
 MAX_QUESTION = 64_000_000
 """Bytes of one question."""
 _CHUNK = 65536

@@ -1,6 +1,6 @@
 """Rich styles, in the 16 colours of the terminal's own palette.
 
-One accent colour; dim for everything about a reply.
+There is one accent colour; everything about a reply is dim.
 """
 
 from __future__ import annotations

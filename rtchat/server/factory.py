@@ -1,4 +1,4 @@
-"""Creates the engine that the command line names, and the voice that goes with it."""
+"""Creates the engine that the command line selects, and the voice for it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def _upstream_of(
 def _model_file(data_dir: Path, gguf: Path | None) -> Path:
     path = model_files.find(data_dir, gguf)
     if path is None:
-        raise UsageError("the embedded model is not installed", hint="run `rtchat local install`")
+        raise UsageError("the built-in model is not installed", hint="run `rtchat local install`")
     return path
 
 
@@ -92,7 +92,7 @@ def voice_of(engine: Engine) -> Voice | str:
 
 
 def local_voice() -> Voice | str:
-    """The embedded voice, or why there is none and what to install."""
+    """The built-in voice, or why there is none and what to install."""
     from rtchat.server.local_voice import LocalVoice, missing
 
     if absent := missing():

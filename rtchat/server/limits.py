@@ -1,4 +1,4 @@
-"""Limits for the clients of a server, so that one cannot starve the others.
+"""Limits for the clients of a server, so that no client can block the others.
 
 `ServerLimits` holds the settings, `MemoryBudget` tracks the memory of all sessions, and `EventRate`
 limits how fast a client may send. Deterministic and without I/O.

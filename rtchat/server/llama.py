@@ -1,4 +1,4 @@
-"""The embedded model: llama.cpp in this process, through `xllamacpp`.
+"""The built-in model: llama.cpp in this process, through `xllamacpp`.
 
 The model has one slot, so one thread answers all requests in order. Prompts grow only at the end,
 because the model caches what it has processed; a changed beginning costs seconds. Tools are ignored
@@ -358,7 +358,7 @@ def _load(gguf: Path, config: ModelConfig, environ: MutableMapping[str, str]) ->
         import xllamacpp
     except ImportError as error:
         hint = extra_hint("local")
-        raise UsageError("the embedded model needs the package xllamacpp", hint=hint) from error
+        raise UsageError("the built-in model needs the package xllamacpp", hint=hint) from error
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf)
     params.n_ctx = config.context
@@ -367,7 +367,7 @@ def _load(gguf: Path, config: ModelConfig, environ: MutableMapping[str, str]) ->
     params.verbosity = -1
     params.cache_ram_mib = _CACHE_MIB
     params.cpuparams.n_threads = max(1, (os.cpu_count() or 2) - 1)
-    # The runtime opens an HTTP port that is not needed here. A random key locks it.
+    # The runtime opens an HTTP port that is not needed here. A random key protects it.
     params.api_keys = [secrets.token_hex(16)]
     params.ui = False
     params.endpoint_slots = False

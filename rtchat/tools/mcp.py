@@ -86,8 +86,8 @@ async def open_servers(
 
 
 class _Server:
-    """One server, run by a task of its own. If its connection breaks, only that task is cancelled,
-    and its cancel scopes are exited in the task that entered them."""
+    """One server, run by its own task. If its connection breaks, only that task is cancelled, and
+    its cancel scopes are exited in the task that entered them."""
 
     def __init__(self, command: str, say: Callable[[str], None], timeout: float) -> None:
         self._command = command
@@ -124,7 +124,7 @@ class _Server:
             handles = [self._handle(client, tool) for tool in listed]
             used = list(_within(handles))
             if len(used) < len(handles) or not is_whole:
-                rest = "the others are too many or too large"
+                rest = "the rest exceed the limit on number or size"
                 self._log(f"only {len(used)} of its tools are used; {rest}")
             self.handles.set_result(used)
             await self.stop.wait()
@@ -154,7 +154,7 @@ class _Server:
         output = f"; its last output was {last_line}" if last_line else ""
         refusal = UsageError(
             f"the MCP server {self._command!r} did not start ({self._failure}{output})",
-            hint="run the command by itself to check it",
+            hint="run the command yourself to see why",
         )
         refusal.__cause__ = error
         return refusal
@@ -251,7 +251,7 @@ def _is_closed(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException, timeout: float) -> str:
-    """Why a server failed, in plain words."""
+    """Why a server failed, as text for the user."""
     error = _cause(error)
     if _is_closed(error):
         return "it exited"

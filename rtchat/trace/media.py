@@ -1,4 +1,4 @@
-"""Leaves audio and images out of the lines of a trace, and puts placeholders in their place."""
+"""Replaces audio and images in the lines of a trace by placeholders."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _lines(
             data = json.loads(line)
         except (ValueError, RecursionError) as error:
             if number > 1 and not line.endswith(b"\n"):
-                warn(f"line {number} of {name} is cut off and left out")
+                warn(f"line {number} of {name} is incomplete and was ignored")
                 return
             raise _invalid_line(name, number, "is not JSON") from error
         if not isinstance(data, dict):

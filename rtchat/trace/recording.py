@@ -124,7 +124,7 @@ class Trace:
             is_too_slow = self._waiting > _MAX_WAITING
             self._waiting += len(text)
         if is_too_slow:
-            self._fail(f"the file is too slow, {_MAX_WAITING >> 20} MB are waiting")
+            self._fail(f"the disk is too slow, and {_MAX_WAITING >> 20} MB are waiting")
         else:
             self._worker.do(partial(self._write_line, text))
         return True
@@ -213,4 +213,4 @@ def _failure(path: Path, error: OSError) -> OutputError:
 
 def _write_error(path: Path, why: str) -> OutputError:
     message = f"the trace {path} cannot be written ({why})"
-    return OutputError(message, hint="choose another place with --trace")
+    return OutputError(message, hint="choose another file with --trace")

@@ -20,7 +20,7 @@ from rtchat.ui.console import make_console, print_text
 
 
 def console(out: TextIO, environ: Mapping[str, str]) -> Console:
-    """A console that draws on a terminal, with colours unless NO_COLOR is set."""
+    """A console for a terminal, with colours unless NO_COLOR is set."""
     colors = not environ.get("NO_COLOR")
     return make_console(out, environ, is_terminal=True, colors=colors)
 

@@ -38,7 +38,7 @@ class JsonView:
         """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
-        """Do nothing: this view holds nothing open."""
+        """Do nothing: this view has nothing to close."""
 
 
 def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:

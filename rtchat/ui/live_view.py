@@ -67,7 +67,7 @@ class LiveView:
         self._was_ready = False
         self._microphone: fx.MicrophoneStatus | None = None
         self._is_pending = False
-        """Whether a question was asked whose reply is not over."""
+        """Whether a question was asked and its reply is not over."""
         self._panel: LivePanel | None = None
         self._painted: tuple[str, int] | None = None
         """The title and the width of the frame painted last."""
@@ -307,7 +307,10 @@ class LiveView:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
         if not text or hidden:
             return
-        is_error = level in ("warning", "error")  # its message may be a server's, of many lines
+        is_error = level in (
+            "warning",
+            "error",
+        )  # the message may come from a server and have many lines
         self._print_status(on_a_line(text) if is_error else text, theme.NOTICES[level])
         if hint:
             self._print_status(hint_line(hint))

@@ -46,13 +46,13 @@ def reconnected(ready: Ready) -> str:
 
 
 def conversation(stored: StoredConversation) -> str:
-    """The line about the saved conversation that is continued."""
+    """The line about a saved conversation that is resumed."""
     noun = "turn" if stored.turns == 1 else "turns"
     return _SEPARATOR.join((f"conversation {stored.id}", stored.title, f"{stored.turns} {noun}"))
 
 
 def waiting(update: Waiting) -> str:
-    """Why the program waits, and for how long."""
+    """Why the program is waiting, and for how long."""
     return f"{update.why}; retrying in {update.seconds:.1f} s"
 
 
@@ -67,7 +67,7 @@ def microphone(update: MicrophoneStatus) -> str:
 
 
 def stop_keys(microphone: MicrophoneStatus | None) -> str:
-    """What stops a reply."""
+    """The keys that stop a reply."""
     if microphone is None or not microphone.is_available:
         return "Ctrl-C stops"
     if microphone.push_to_talk:
@@ -91,7 +91,7 @@ def ending(over: ReplyOver) -> str:
 
 
 def stats(over: ReplyOver) -> str:
-    """A reply's model, times, token rate, tokens and cost, as far as known. "" if it never
+    """A reply's model, times, token rate, tokens and cost, as far as they are known; "" if it never
     began."""
     first, total, usage = over.timing.first_token, over.timing.total, over.usage
     if first is None and usage is None:

@@ -36,7 +36,7 @@ class StatusWriter:
         self._was_ready = False
         self._last_error: Problem | None = None
 
-    def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
+    def show(self, update: fx.Update) -> None:  # noqa: C901 - one case per update
         """Show an update, except the text of a reply."""
         match update:
             case fx.Connecting(model):
@@ -76,7 +76,7 @@ class StatusWriter:
         """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
-        """Do nothing: this view holds nothing open."""
+        """Do nothing: this view has nothing to close."""
 
     def say(self, text: str) -> None:
         """Write a line, unless `quiet`."""
@@ -151,7 +151,7 @@ class PlainView:
         """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
-        """Do nothing: this view holds nothing open."""
+        """Do nothing: this view has nothing to close."""
 
     def _write(self, text: str) -> None:
         self._last = text[-1:] or self._last

@@ -83,7 +83,7 @@ class Prompt:
         self._cleared = ""
         """The text that Ctrl-C cleared last; Up restores it."""
         self._is_advised = False
-        """Whether the last line above the entry says how to leave."""
+        """Whether the last line above the entry says how to exit."""
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
         self._suspension: Awaitable[None] | None = None
@@ -137,7 +137,7 @@ class Prompt:
 
     async def read(self, default: str = "") -> str | None:
         """Read one entry. It begins with `default` and the typeahead, or with the entry that was
-        set aside. Returns None if the user leaves, and "" if the entry is set aside.
+        set aside. Returns None if the user exits, and "" if the entry is set aside.
 
         Exceptions are raised to the caller: the library would print a traceback and wait for Enter.
         """
@@ -372,7 +372,7 @@ class Prompt:
         return keys
 
     def _advise(self, output: Output) -> None:
-        """Print how to leave, unless the last line above already says so."""
+        """Print how to exit, unless the last line above already says so."""
         if not self._is_advised:
             advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE), ("", "\n")])
             self.print_above(lambda: print_formatted_text(output, advice, _PLAIN))

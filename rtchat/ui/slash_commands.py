@@ -26,7 +26,7 @@ class AttachAsked:
 
 @value
 class TextFileAsked:
-    """The text of a command is in a file. The caller reads it and passes it to `make`."""
+    """The text for a command is in a file. The caller reads it and passes it to `make`."""
 
     file: str
     make: Callable[[str], ev.LocalEvent]
@@ -48,9 +48,9 @@ class Row:
 
 TABLE: tuple[Row, ...] = (
     Row("help", "", "list the commands and keys", lambda _: ev.LocalNotice(help_text())),
-    Row("exit", "", "leave; same as Ctrl-D at an empty prompt", lambda _: ev.LeaveAsked()),
+    Row("exit", "", "exit, like Ctrl-D at an empty prompt", lambda _: ev.LeaveAsked()),
     Row("new", "", "start a new conversation", lambda _: ev.NewConversationAsked()),
-    Row("system", "TEXT|@FILE", "change the instructions to the model", lambda t: _system(t)),
+    Row("system", "TEXT|@FILE", "change the instructions for the model", lambda t: _system(t)),
     Row(
         "set",
         "[KEY [VALUE]]",
@@ -146,7 +146,7 @@ def _resume(number: str) -> ev.LocalEvent:
 
 
 def _set(argument: str) -> ev.LocalEvent:
-    from rtchat.wire import options  # imported late: its tables would delay the prompt
+    from rtchat.wire import options  # imported here because its tables would delay the prompt
 
     found = re.match(r"([^\s=]+)\s*=?\s*(.*)", argument, re.DOTALL)
     if found is None:

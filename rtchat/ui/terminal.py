@@ -57,7 +57,7 @@ class Screen(Protocol):
         """Remove what is painted, until the next tick."""
 
     def close(self) -> None:
-        """Remove what is painted, for good."""
+        """Remove what is painted, permanently."""
 
 
 class Files(Protocol):
@@ -179,7 +179,7 @@ class Terminal:
         self._prompt.close()
 
     async def run(self, post: Callable[[LocalEvent], None]) -> None:
-        """Read entries and post the events that they mean, until the user leaves."""
+        """Read entries and post their events, until the user exits."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         self._prompt.on_press = post

@@ -68,7 +68,7 @@ class TypeaheadReader:
         self.stop()
         self.take(self._source.read_keys())
         if not self._source.closed:
-            # An Esc is a key of its own only if nothing follows it.
+            # An Esc is a separate key only if nothing follows it.
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(
                 ESCAPE_SECONDS, lambda: self.take(self._source.flush_keys())

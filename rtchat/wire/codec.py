@@ -41,7 +41,7 @@ def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) ->
     return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
 
 
-def _encode(command: fx.Command) -> dict[str, object]:  # noqa: C901 - one arm a command
+def _encode(command: fx.Command) -> dict[str, object]:  # noqa: C901 - one case per command
     match command:
         case fx.Configure(options):
             session = {"type": "realtime"} | write_options(options)

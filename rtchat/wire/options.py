@@ -70,7 +70,7 @@ SESSION_OPTIONS: Mapping[str, str] = {
     f"{_VAD}.threshold": "0 to 1: the level that counts as speech (server_vad)",
     f"{_VAD}.prefix_padding_ms": "audio to include from before the speech (server_vad)",
     f"{_VAD}.silence_duration_ms": "the silence that ends a turn (server_vad)",
-    f"{_VAD}.idle_timeout_ms": "the silence after which the model speaks unasked (server_vad)",
+    f"{_VAD}.idle_timeout_ms": "the silence after which the model speaks on its own (server_vad)",
     f"{_VAD}.eagerness": "low, medium, high or auto (semantic_vad)",
     f"{_VAD}.create_response": "true or false: reply at the end of a turn",
     f"{_VAD}.interrupt_response": "true or false: speech interrupts a reply",
@@ -189,4 +189,4 @@ IN_A_CONVERSATION: Mapping[str, str] = {
     "model": "/model",
     "output_modalities": "--set when you start rtchat",
 }
-"""Session options that have a command-line option or a slash command of their own."""
+"""Session options that have their own command-line option or slash command."""

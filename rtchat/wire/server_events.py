@@ -155,7 +155,8 @@ _STREAMS = {
     Channel.ARGUMENTS: ("response.function_call_arguments", ""),
     Channel.INPUT_TRANSCRIPT: ("conversation.item.input_audio_transcription", "transcript"),
 }
-"""The stem of a channel's event names, and the field of the complete text in its last event."""
+"""The common part of a channel's event names, and the field with the complete text in its last
+event."""
 _MISSING = {
     Channel.ARGUMENTS: ("content_index",),
     Channel.INPUT_TRANSCRIPT: ("response_id", "output_index"),

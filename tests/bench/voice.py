@@ -1,8 +1,8 @@
-"""How well and how fast the embedded voice hears and speaks: `python tests/bench/voice.py`.
+"""How well and how fast the built-in voice hears and speaks: `python tests/bench/voice.py`.
 
 First the parts: sentences said by hibari, cut out by the detector and written down by Whisper; the
 same with noise; and said by another voice where espeak-ng is installed. Then spoken turns with the
-embedded model over a WebSocket, at the pace of a microphone, and how long the user waits for the
+built-in model over a WebSocket, at the pace of a microphone, and how long the user waits for the
 first sound; the voice is loaded while the first question is asked. Server, model and this client
 share the machine's cores, and so do other programs: see the load.
 """
@@ -113,12 +113,12 @@ class Clock:
 
 
 async def hibari(voice: LocalVoice, text: str) -> bytes:
-    """The embedded voice."""
+    """The built-in voice."""
     return b"".join([piece async for piece in voice.speak(text)])
 
 
 async def with_noise(voice: LocalVoice, text: str) -> bytes:
-    """The embedded voice, badly recorded."""
+    """The built-in voice, badly recorded."""
     samples = np.frombuffer(await hibari(voice, text), "<i2").astype(float)
     level = NOISE * np.sqrt(np.mean(np.square(samples)))
     noise = np.random.default_rng(len(text)).normal(0, level, len(samples))
@@ -236,7 +236,7 @@ class Turn:
 
 @asynccontextmanager
 async def connected(voice: LocalVoice) -> AsyncIterator[Peer]:
-    """A session with the embedded model."""
+    """A session with the built-in model."""
     with tempfile.TemporaryDirectory() as name:
         data_dir = Path(name)
         if model_files.find(data_dir) is None:
@@ -289,7 +289,7 @@ def parts() -> list[bytes]:
 def main() -> int:
     """Print the tables."""
     if absent := missing():
-        sys.stderr.write(f"the embedded voice is not installed (missing: {', '.join(absent)})\n")
+        sys.stderr.write(f"the built-in voice is not installed (missing: {', '.join(absent)})\n")
         return 2
     row("load average", *(f"{load:.1f}" for load in os.getloadavg()))
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
