@@ -199,9 +199,8 @@ def test_a_shortened_history_is_processed_before_the_next_question() -> None:
     roles: tuple[Role, Role] = "user", "assistant"
     lines = [text_message(char * 90, roles[n % 2]) for n, char in enumerate("0123456789a")]
     ask(model, *lines)
-    ask(
-        model, *lines, text_message("a" * 90, "assistant"), text_message("next")
-    )  # the answer of the first request
+    first_answer = text_message("a" * 90, "assistant")
+    ask(model, *lines, first_answer, text_message("next"))
     first, ahead, asked = model.asked
     assert [chat[0][0] for chat in (first, ahead, asked)] == ["0", "8", "8"]
     assert (ahead[:-1], model.requests[1]["max_tokens"]) == (asked[:-1], 1)

@@ -288,9 +288,8 @@ def test_the_program_exits_while_a_model_is_busy(busy: str) -> None:
 def test_the_program_exits_while_a_voice_is_loading(tmp_path: Path) -> None:
     modules = tmp_path / "modules"
     modules.mkdir()
-    (modules / "hibari.py").write_text(
-        "import threading; threading.Event().wait()"
-    )  # blocks forever
+    blocks_forever = "import threading; threading.Event().wait()"
+    (modules / "hibari.py").write_text(blocks_forever)
     write_wav(tmp_path / "said.wav", silence(200))
     program = Program(tmp_path)
     program.environ["PYTHONPATH"] = str(modules)

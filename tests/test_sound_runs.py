@@ -224,7 +224,7 @@ def test_audio_is_stored_only_with_keep_audio(program: Program) -> None:
         (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
         (["hi", "--audio-out", "."], 6, "."),
         (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
-        (["hi", "--audio-out", "-"], 2, "the text goes to stdout"),
+        (["hi", "--audio-out", "-"], 2, "--audio-out -"),
         (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
             ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],

@@ -128,9 +128,8 @@ def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
         said = SHORT_MS + cut["audio_end_ms"] + len(LAST) * CHARACTER_MS
         recorded = speaker.waits(lambda audio: is_over(audio) and sounds_for(audio) > said - 150)
     assert sounds_for(recorded) == pytest.approx(said, abs=150)
-    assert (
-        cut["audio_end_ms"] < len(STORY) * CHARACTER_MS / 2
-    )  # tests/bench/duplex.py measures exactly
+    # tests/bench/duplex.py measures exactly.
+    assert cut["audio_end_ms"] < len(STORY) * CHARACTER_MS / 2
     assert "differences: 0" in program.run("replay", "--check", "trace.jsonl").text
 
 

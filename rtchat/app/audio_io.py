@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtchat.config.settings import Settings
-from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, Configure
+from rtchat.core.effects import (
+    AddItem,
+    AppendAudio,
+    ClearAudio,
+    Command,
+    CommitAudio,
+    Configure,
+    Update,
+    error_notice,
+)
 from rtchat.core.errors import OutputError, Problem, UsageError
 from rtchat.core.events import AudioCaptured, MicrophoneLost, PlaybackCut, local_error
 from rtchat.core.ports import Player, Post
@@ -148,14 +157,14 @@ class Recorder:
         self._file: WavWriter | None = None
         self._on_failure: Callable[[], object] = lambda: None
 
-    async def watch(self, post: Post) -> None:
-        """Wait for the recording to fail, and post a notice about it."""
+    async def watch(self, show: Callable[[Update], None]) -> None:
+        """Wait for the recording to fail, and show why."""
         failed, loop = asyncio.Event(), asyncio.get_running_loop()
         self._on_failure = lambda: post_to(loop, failed.set)
         await failed.wait()
-        self.is_failure_reported = True
         assert self.failure is not None
-        post(local_error(self.failure.problem))
+        self.is_failure_reported = True
+        show(error_notice(self.failure.problem))
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Record audio of an item."""

@@ -233,7 +233,8 @@ class _Chat:
             if audio_out is not None:
                 recorder = stack.enter_context(_recorder(self.mode, audio_out))
                 player = recorder if voice is None else TeePlayer(voice, recorder)
-                source = partial(_gather, source, recorder.watch)
+                watch = partial(recorder.watch, self.view.show)
+                source = partial(_gather, source, lambda _post: watch())
             if voice is not None:
                 source = partial(_gather, source, voice.listen)
             code = asyncio.run(self._run_session(source, resumed, history, player))
@@ -243,9 +244,8 @@ class _Chat:
                 code = _finish_recording(recorder, code, status)
             if self.mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
                 message = f"the reply contains no audio, so {audio_out} was not written"
-                raise to_exception(
-                    Problem(ExitCode.REPLY, message, "choose a model with audio output")
-                )
+                hint = "choose a model with audio output"
+                raise to_exception(Problem(ExitCode.REPLY, message, hint))
             return code
 
     async def _run_session(
@@ -288,9 +288,8 @@ class _Chat:
             with unechoed(environment.stdin or 0) if is_chat else nullcontext():
                 code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
-                return (
-                    ExitCode.HANGUP
-                )  # the terminal was closed, but the signal has not arrived yet
+                # The terminal was closed, but the signal has not arrived yet.
+                return ExitCode.HANGUP
             await close_trace(trace, code)
             return code
 

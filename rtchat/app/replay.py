@@ -141,9 +141,8 @@ class _Player:
         self._deadline += gap / self._speed
         while True:
             left = self._deadline - time.monotonic()
-            await asyncio.sleep(
-                max(0.0, min(left, TICK))
-            )  # even without a wait, so that signals are handled
+            # Even if there is no time left, so that signals are handled.
+            await asyncio.sleep(max(0.0, min(left, TICK)))
             if time.monotonic() >= self._next_tick and self._is_replying:
                 self._next_tick = time.monotonic() + TICK
                 with writing_stdout():

@@ -91,9 +91,8 @@ class WavWriter:
 
 def _open(path: Path, *, new: bool) -> tuple[int, bool]:
     """Open the file. Returns its descriptor and whether the file was created."""
-    flags = (
-        os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    )  # do not wait for a FIFO's reader
+    # Do not wait for the reader of a FIFO.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(path, flags | os.O_EXCL, 0o666), True
     except FileExistsError:

@@ -199,9 +199,8 @@ def _runner(function: Callable[..., object], struct: type[Struct]) -> Run:
 
     async def run(arguments: str) -> str:
         try:
-            given = decoder.decode(
-                arguments.strip() or "{}"
-            )  # some servers send "" for no arguments
+            # Some servers send "" for no arguments.
+            given = decoder.decode(arguments.strip() or "{}")
         except msgspec.ValidationError as error:
             return f"error: the arguments do not match the schema; the tool was not run: {error}"
         except msgspec.DecodeError as error:

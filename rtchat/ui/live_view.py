@@ -307,10 +307,8 @@ class LiveView:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
         if not text or hidden:
             return
-        is_error = level in (
-            "warning",
-            "error",
-        )  # the message may come from a server and have many lines
+        # An error message may come from a server and have many lines.
+        is_error = level in ("warning", "error")
         self._print_status(on_a_line(text) if is_error else text, theme.NOTICES[level])
         if hint:
             self._print_status(hint_line(hint))
