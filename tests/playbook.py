@@ -14,7 +14,9 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.effects import ClearTimer, Effect, Record, SetTimer, StartRecord
 from rtchat.core.events import Event, Timer
 
-QUIET: tuple[Effect, ...] = tuple(ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE)
+QUIET: tuple[Effect, ...] = tuple(
+    ClearTimer(timer) for timer in Timer if timer not in (Timer.SAVE, Timer.OVERDUE)
+)
 """The effects that stop all timers."""
 
 
@@ -71,7 +73,9 @@ class Playbook:
 
 def _is_recording(effect: Effect) -> bool:
     match effect:
-        case StartRecord() | Record() | SetTimer(Timer.SAVE) | ClearTimer(Timer.SAVE):
+        case StartRecord() | Record():
             return True
+        case SetTimer(timer) | ClearTimer(timer):
+            return timer in (Timer.SAVE, Timer.OVERDUE)
         case _:
             return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from rtchat.core import notices, server_errors
@@ -114,6 +116,13 @@ def replying(mode: Mode = Mode.CHAT) -> Playbook:
 def over(status: Status, text: str = "", **more: object) -> Show:
     fields: dict[str, object] = {"timing": Timing(1.0, None, 0.0)} | more
     return Show(ReplyOver(status, text, "m", **fields))  # type: ignore[arg-type] # checked at run time
+
+
+def result(effects: Iterable[Effect]) -> ReplyOver:
+    """The only result of a turn among these effects."""
+    shown = (effect.update for effect in effects if isinstance(effect, Show))
+    (ended,) = (update for update in shown if isinstance(update, ReplyOver))
+    return ended
 
 
 # -------------------------------------------------------------------------------------------- turns
@@ -406,15 +415,10 @@ def test_a_server_that_ignores_a_cancel_is_disconnected() -> None:
     play = replying().skip(CancelPressed(), UserSaid("next"))
     (
         play
-        >> TimerFired(Timer.STALL)
-        << [
-            Disconnect(),
-            *QUIET,
-            Show(Waiting(server_errors.no_response(60).message, 0.5)),
-            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
-        ]
+        >> TimerFired(Timer.OVERDUE)
+        << [ClearTimer(Timer.STALL), *QUIET, Show(Connecting("m")), Connect("m")]
     )
-    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED)
+    play.skip(ConnectionOpened(), CREATED, UPDATED)
     assert play.conversation.handle(ReplyStarted("r2")) == []
     play >> delta("Hi", "r2") << Show(TextArrived("Hi"))
 
@@ -471,10 +475,53 @@ def test_leaving_during_a_reply_cancels_it() -> None:
 # ------------------------------------------------------------------------------------ server errors
 
 
-def test_an_error_event_is_shown_and_the_reply_continues() -> None:
+def test_an_error_is_shown_once_the_reply_continues() -> None:
     play = replying()
-    play >> ServerProblem("Odd.", code="odd") << notices.server_reports("Odd.")
-    play >> delta("lo") << Show(TextArrived("lo"))
+    play >> ServerProblem("Odd.", code="odd") << notices.server_reports("Odd.", "detail")
+    play >> delta("lo") << [notices.server_reports("Odd."), Show(TextArrived("lo"))]
+    play >> delta("!") << Show(TextArrived("!"))
+
+
+def test_an_error_without_more_of_the_reply_ends_it() -> None:
+    play = replying().skip(ServerProblem("Odd.", code="odd"))
+    effects = play.conversation.handle(TimerFired(Timer.OVERDUE))
+    problem = Problem(ExitCode.REPLY, "Odd.", code="odd")
+    (ended,) = (
+        e.update for e in effects if isinstance(e, Show) and isinstance(e.update, ReplyOver)
+    )
+    assert (ended.status, ended.text, ended.problem) == (Status.FAILED, "Hel", problem)
+
+
+def test_a_reply_that_an_error_ended_is_not_asked_for_again_when_the_connection_is_lost() -> None:
+    play = asked().skip(ServerProblem("No such model.", code="model_load_error"))
+    effects = play.conversation.handle(ConnectionLost(Problem(ExitCode.LINK, "lost"), Retry.ALWAYS))
+    (ended,) = (
+        e.update for e in effects if isinstance(e, Show) and isinstance(e.update, ReplyOver)
+    )
+    assert ended.problem == Problem(ExitCode.REPLY, "No such model.", code="model_load_error")
+
+
+def test_an_error_instead_of_a_session_is_final_and_shown_once() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened())
+    play >> ServerProblem("Blocked.", code="guardrail_error")
+    play << notices.server_reports("Blocked.", "detail")
+    effects = play.conversation.handle(ConnectionLost(Problem(ExitCode.LINK, "lost"), Retry.ALWAYS))
+    assert Show(Notice("error", "Blocked.", code="guardrail_error")) in effects
+    assert effects[-1] == Stop(ExitCode.LINK)
+
+
+def test_an_error_before_a_session_that_is_made_all_the_same_is_shown() -> None:
+    play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened(), CREATED)
+    play.skip(ServerProblem("Voice x is unknown.", code="voice_fallback"))
+    (
+        play
+        >> UPDATED
+        << [
+            ClearTimer(Timer.START),
+            notices.server_reports("Voice x is unknown."),
+            Show(Ready("m", 0.0)),
+        ]
+    )
 
 
 def test_refused_initial_settings_end_the_program_and_name_the_field() -> None:
@@ -527,23 +574,25 @@ def test_refused_later_settings_leave_the_old_ones() -> None:
     play >> SessionUpdated("sess_1", "m")
 
 
+BUSY = "conversation_already_has_active_response"
+
+
 def test_a_refused_response_ends_the_turn() -> None:
-    play = asked()
-    (
-        play
-        >> ServerProblem(
-            "Busy.", code="conversation_already_has_active_response", event_id="rtchat_3"
-        )
-        << [
-            ClearTimer(Timer.STALL),
-            over(
-                Status.FAILED,
-                problem=Problem(
-                    ExitCode.REPLY, "Busy.", code="conversation_already_has_active_response"
-                ),
-            ),
-        ]
-    )
+    play = asked() >> ServerProblem("No.", code="invalid_value", event_id="rtchat_3")
+    problem = Problem(ExitCode.REPLY, "No.", code="invalid_value")
+    play << [ClearTimer(Timer.STALL), over(Status.FAILED, problem=problem)]
+
+
+def test_a_server_that_replies_by_itself_refuses_the_request_and_is_answered_for() -> None:
+    play = asked().skip(ServerProblem("Busy.", code=BUSY, event_id="rtchat_3"))
+    play >> ReplyStarted("r1")
+    play >> delta("Hi") << Show(TextArrived("Hi"))
+
+
+def test_a_server_that_is_busy_and_sends_no_reply_has_failed() -> None:
+    play = asked().skip(ServerProblem("Busy.", code=BUSY, event_id="rtchat_3"))
+    effects = play.conversation.handle(TimerFired(Timer.OVERDUE))
+    assert result(effects).problem == Problem(ExitCode.REPLY, "Busy.", code=BUSY)
 
 
 def test_after_a_refused_cancelled_response_the_next_question_is_asked() -> None:
@@ -840,17 +889,15 @@ def test_no_session_in_time_is_an_error() -> None:
     )
 
 
-def test_a_stalled_reply_is_a_lost_connection() -> None:
-    (
-        asked()
-        >> TimerFired(Timer.STALL)
-        << [
-            Disconnect(),
-            *QUIET,
-            Show(Waiting(server_errors.no_response(60).message, 0.5)),
-            SetTimer(Timer.RETRY, 0.5, jitter=0.25),
-        ]
-    )
+def test_a_question_is_not_asked_again_if_the_server_is_silent() -> None:
+    play = asked() >> TimerFired(Timer.STALL)
+    play << [
+        ClearTimer(Timer.STALL),
+        over(Status.FAILED, problem=server_errors.no_response(60)),
+        *QUIET,
+        Show(Connecting("m")),
+        Connect("m"),
+    ]
 
 
 def test_a_cancelled_question_is_not_asked_again_on_a_new_connection() -> None:

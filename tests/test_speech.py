@@ -96,7 +96,7 @@ from rtchat.core.values import (
     ToolOutput,
     Usage,
 )
-from tests.playbook import Playbook
+from tests.playbook import QUIET, Playbook
 
 AUDIO = Options(modality="audio")
 OPEN_MICROPHONE = SpeechOptions(speaks=True, has_microphone=True, push_to_talk=False)
@@ -178,9 +178,12 @@ def test_all_audio_of_the_open_microphone_is_sent() -> None:
     (
         play
         >> Started()
-        << [Show(MicrophoneStatus(is_on=True, push_to_talk=False))]
-        + [ClearTimer(timer) for timer in Timer if timer is not Timer.SAVE]
-        + [Show(Connecting("m")), Connect("m")]
+        << [
+            Show(MicrophoneStatus(is_on=True, push_to_talk=False)),
+            *QUIET,
+            Show(Connecting("m")),
+            Connect("m"),
+        ]
     )
     connected(play) >> AudioCaptured(ms(20)) << Send("rtchat_2", AppendAudio(ms(20), live=True))
 

@@ -7,6 +7,7 @@ import pytest
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import signals as sg
+from rtchat.core.deadline import CANCEL_WAIT, ERROR_WAIT
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
@@ -133,12 +134,29 @@ def test_a_reply_without_a_name_is_cancelled_when_it_has_one() -> None:
     assert sent(units.replies.started(ev.ReplyStarted("r1"))) == [fx.Cancel("r1")]
 
 
-def test_a_server_that_does_not_end_a_stopped_reply_is_overdue() -> None:
+def test_a_server_that_does_not_end_a_stopped_reply_gets_a_new_session() -> None:
+    units = replying()
+    assert fx.SetTimer(ev.Timer.OVERDUE, CANCEL_WAIT) in units.turns.cancel()
+    assert units.replies.expired(ev.Timer.OVERDUE)[-1] == sg.ReplyStopped()
+    assert units.shared.connection.needs_new_session
+
+
+def test_an_error_that_names_no_command_ends_the_reply_unless_more_of_it_follows() -> None:
+    units = replying()
+    odd = ev.ServerProblem("Odd.")
+    assert units.replies.error_reported(odd) == [fx.SetTimer(ev.Timer.OVERDUE, ERROR_WAIT)]
+    assert fx.ClearTimer(ev.Timer.OVERDUE) in units.replies.content(delta("Hi"))
+    assert units.replies.expired(ev.Timer.OVERDUE) == []
+    units.replies.error_reported(odd)
+    (failed,) = units.replies.expired(ev.Timer.OVERDUE)
+    assert failed == sg.ReplyDone(Status.FAILED, "", Problem(ExitCode.REPLY, "Odd."))
+
+
+def test_a_cancel_without_a_response_ends_the_stopped_reply() -> None:
     units = replying()
     units.turns.cancel()
-    assert not units.replies.is_overdue()
-    units.shared.time.now = 60.1
-    assert units.replies.is_overdue()
+    none = ev.ServerProblem("None.", code="response_cancel_not_active")
+    assert units.replies.error_reported(none)[-1] == sg.ReplyStopped()
 
 
 def test_a_refused_question_is_not_part_of_the_conversation() -> None:

@@ -79,6 +79,8 @@ class SessionConnection:
         or more content than the limits allow."""
         self.last_error: ev.ServerProblem | None = None
         """The last error since a reply began; it may explain a lost connection."""
+        self._refusal = ""
+        """The error that the server reported when the last session could not be made."""
         self._options = options
         self._time = time
         self._timeouts = timeouts
@@ -94,6 +96,11 @@ class SessionConnection:
     def has_session(self) -> bool:
         """Whether the server has created a session."""
         return self.phase in (Phase.CONFIGURING, Phase.READY)
+
+    @property
+    def is_setting_up(self) -> bool:
+        """Whether a session is being made."""
+        return self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
 
     @property
     def is_ready(self) -> bool:
@@ -153,7 +160,11 @@ class SessionConnection:
         self.phase = Phase.READY
         self.ever_connected = True
         self.seconds = self._time.now - self._began
-        return [fx.ClearTimer(ev.Timer.START), SessionReady(model or self.model, self.seconds)]
+        self._refusal = ""
+        out: list[Output] = [fx.ClearTimer(ev.Timer.START)]
+        if self.last_error is not None:  # not shown earlier, as it could have ended the session
+            out.append(notices.server_reports(self.last_error.message))
+        return [*out, SessionReady(model or self.model, self.seconds)]
 
     def settings_refused(self, error: ev.ServerProblem) -> list[Output]:
         """The server refused the settings."""
@@ -210,6 +221,10 @@ class SessionConnection:
             return lost.problem, lost.retry
         if server_errors.is_fatal(error):
             return server_errors.of_error(error), ev.Retry.NEVER
+        if self.is_setting_up and error.code != server_errors.LIMITED:
+            is_repeated, self._refusal = error.message == self._refusal, error.message
+            if is_repeated or not self.ever_connected:
+                return server_errors.refused_session(error), ev.Retry.NEVER
         message = f"{lost.problem.message}; the server said: {error.message}"
         return replace(lost.problem, message=message), lost.retry
 
@@ -251,20 +266,23 @@ class SessionConnection:
         """The connection works: failed attempts are counted from zero again."""
         self._attempt = 0
 
-    def report(self, error: ev.ServerProblem, *, is_known: bool) -> list[Output]:
+    def report(
+        self, error: ev.ServerProblem, *, is_known: bool, waits: bool = False
+    ) -> list[Output]:
         """Report an error that does not end a reply or the session by itself. `is_known` is whether
-        it refers to a command that the client sent."""
+        it refers to a command that the client sent, and `waits` whether it may end the reply, which
+        then reports it."""
         before, self.last_error = self.last_error, error
         self._errors += 1
         if self._errors > MAX_ERRORS:
             self._errors = 0
             return self.close(server_errors.too_many(MAX_ERRORS), ev.Retry.NEVER)
-        is_setting_up = self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
-        if is_setting_up and server_errors.is_fatal(error):
+        if self.is_setting_up and server_errors.is_fatal(error):
             return self._unusable(server_errors.of_error(error))
         if error.code == server_errors.EXPIRED:  # the close that follows is reported
             return []
         is_expected = error.code == server_errors.ACTIVE_RESPONSE and not is_known
         is_repeated = before is not None and before.message == error.message
-        level: fx.Level = "detail" if is_expected or is_repeated else "error"
+        is_minor = is_expected or is_repeated or waits or self.is_setting_up
+        level: fx.Level = "detail" if is_minor else "error"
         return [notices.server_reports(error.message, level)]

@@ -87,9 +87,6 @@ class Conversation:
         if self._raw.unanswered:
             self._collect(self._raw.confirm(event), effects)
         self._collect(self._route(event), effects)
-        if self._replies.is_overdue():
-            problem = server_errors.timed_out("the server did not end the stopped reply")
-            self._collect(self._connection.close(problem), effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
@@ -263,9 +260,10 @@ class Conversation:
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:
-        is_shown = self._turns.has_begun
+        turn = self._turns.current
         yield from self._spoken.session_closed()
         yield from self._turns.session_lost(problem)
+        is_shown = turn is not None and self._turns.current is None
         yield from self._queue.session_lost()
         if not will_retry:
             yield from self._give_up(problem, is_shown=is_shown)
@@ -312,9 +310,10 @@ class Conversation:
                 problem = server_errors.of_error(error)
                 return self._spoken.lose_microphone(problem, ends_turn=False)
             case _:
-                if error.code == server_errors.ACTIVE_RESPONSE and command is None:
-                    self._replies.note_busy()
-                return self._connection.report(error, is_known=command is not None)
+                is_known = command is not None
+                is_own = is_known or self._connection.commands.were_sent(error.event_id)
+                out = [] if is_own else self._replies.error_reported(error)
+                return [*out, *self._connection.report(error, is_known=is_known, waits=bool(out))]
 
     def _timer(self, timer: ev.Timer) -> Iterable[Output]:
         match timer:
@@ -324,9 +323,8 @@ class Conversation:
                 return self._connection.retry()
             case ev.Timer.RENEW:
                 return self._connection.renew()
-            case ev.Timer.STALL:
-                problem = server_errors.no_response(self._shared.timeouts.reply)
-                return self._connection.close(problem)
+            case ev.Timer.STALL | ev.Timer.OVERDUE:
+                return self._replies.expired(timer)
             case ev.Timer.LIMIT:
                 is_waiting = self._replies.phase is ReplyPhase.LIMITED
                 return self._replies.ask() if is_waiting else []

@@ -333,6 +333,9 @@ class Timer(StrEnum):
     """The session will expire soon."""
     TRANSCRIPT = "transcript"
     """The transcript of a question did not arrive in time; its reply is shown without it."""
+    OVERDUE = "overdue"
+    """The server should have ended the reply by now: the user stopped it, or the server reported an
+    error and nothing more of the reply has arrived."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
 

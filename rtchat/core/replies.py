@@ -14,6 +14,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
 from rtchat.core.backoff import MAX_LIMIT_WAIT
+from rtchat.core.deadline import ReplyDeadline
 from rtchat.core.mode import Mode
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
@@ -49,6 +50,7 @@ class Replies:
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
         self.response_ids = StaleResponses()
+        self.deadline = ReplyDeadline()
         self._connection = shared.connection
         self._options = shared.options
         self._time = shared.time
@@ -62,7 +64,8 @@ class Replies:
         self._ending_id = ""
         """The stopped response; empty if its id is not known yet."""
         self._is_cancel_due = False
-        self._ending_until = 0.0
+        self._other_id = ""
+        """A response that is being generated and was not requested."""
         self._raw: JsonObject | None = None
         """The user's event that requested the pending reply, if any."""
 
@@ -106,10 +109,16 @@ class Replies:
             case _:
                 assert_never(command)
 
-    def note_busy(self) -> None:
-        """The server was busy and did not begin the reply that was expected of it."""
-        if self.turn is not None and self.phase is ReplyPhase.ASKED:
-            self.turn.server_was_busy = not self.turn.is_asked_for
+    def error_reported(self, error: ev.ServerProblem) -> list[Output]:
+        """The server reported an error that names no command: it may have ended the reply, or the
+        server was busy and did not begin the reply that was expected of it."""
+        if self.phase is ReplyPhase.ENDING and error.code in server_errors.NOTHING_TO_CANCEL:
+            return self.stopped()
+        if error.code == server_errors.ACTIVE_RESPONSE:
+            if self.turn is not None and self.phase is ReplyPhase.ASKED:
+                self.turn.server_was_busy = not self.turn.is_asked_for
+            return []
+        return [self.deadline.reported(error)] if self.is_due else []
 
     # ------------------------------------------------------------------------------------- content
 
@@ -121,16 +130,19 @@ class Replies:
         if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
             self._is_cancel_due = False
             self._ending_id = event.response_id
-            return [self._connection.send(fx.Cancel(event.response_id))]
+            cancel = self._connection.send(fx.Cancel(event.response_id))
+            return [cancel, self.deadline.cancelled()]
         if turn is not None and not turn.announced and self.is_due:
             self.phase = ReplyPhase.REPLYING
             turn.announced = True
             turn.reply.id = event.response_id
-        elif event.response_id in self.response_ids:
+            return [*self.deadline.clear()]
+        if event.response_id in self.response_ids:
             pass
         elif turn is None and self.phase is ReplyPhase.IDLE and self._connection.is_ready:
             return [UnrequestedReply(event.response_id)]
         elif turn is None or event.response_id != turn.reply.id:
+            self._other_id = event.response_id
             self.response_ids.ignore(event.response_id)
         return []
 
@@ -160,6 +172,8 @@ class Replies:
             out = self.show(turn, turn.reply.add(event))
         else:
             out = self.show(turn, turn.reply.channel_done(event))
+        if self.deadline.is_running:
+            out = [*self.deadline.clear(), *out]
         return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 
     def item_done(self, event: ev.OutputDone) -> list[Output]:
@@ -168,7 +182,8 @@ class Replies:
         if turn is None:
             return []
         turn.reply.call(event.item)
-        return self.cut_off(turn) if turn.reply.exceeded else []
+        out: list[Output] = [*self.deadline.clear()]
+        return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 
     def _turn_of(self, response_id: str) -> Turn | None:
         """The turn that an event of this response belongs to; None if the event is late, or belongs
@@ -197,8 +212,10 @@ class Replies:
         turn = self._turn_of(event.response_id)
         if turn is None:
             refused = self._call_outputs.refuse(event.items)
+            self._other_id = ""
             is_ours = self.turn is not None and self.turn.server_was_busy
             return [*refused, *(self.ask() if is_ours else [])]
+        self.deadline.take_error()  # the end of the reply says why
         return [*self.show(turn, turn.reply.finish(event.items)), *self._reply_ended(turn, event)]
 
     def _reply_ended(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
@@ -265,8 +282,8 @@ class Replies:
         # Servers ignore a cancel before the reply exists, so it waits for the reply's id.
         self._is_cancel_due = self.phase is ReplyPhase.ASKED
         self.phase = ReplyPhase.ENDING
-        self._ending_until = self._time.now + self._timeouts.reply
-        return [] if self._is_cancel_due else [self._connection.send(fx.Cancel(self._ending_id))]
+        cancel = () if self._is_cancel_due else (self._connection.send(fx.Cancel(self._ending_id)),)
+        return [*cancel, self.deadline.cancelled()]
 
     def silence(self, *, by_speech: bool = False) -> list[Output]:
         """Stop playback, and play no more of the current reply."""
@@ -280,20 +297,44 @@ class Replies:
         match self.phase:
             case ReplyPhase.ENDING:
                 return self.stopped()
+            case ReplyPhase.ASKED if error.code == server_errors.ACTIVE_RESPONSE:
+                return self._busy(error)
             case ReplyPhase.ASKED:
                 return [ReplyDone(Status.FAILED, "", server_errors.of_error(error))]
             case _:
                 return []
 
+    def _busy(self, error: ev.ServerProblem) -> list[Output]:
+        """The server refused to create the reply because it is generating another response: one
+        that was not requested, after which the reply is requested again, or one that it began by
+        itself and has yet to announce, which is the reply."""
+        assert self.turn is not None
+        if self._other_id:
+            self.turn.server_was_busy = True
+            return []
+        return [self.deadline.reported(error)]
+
     def stopped(self) -> list[Output]:
         """The stopped reply is over."""
         self._connection.commands.accepted(fx.Cancel)
         self.phase = ReplyPhase.IDLE
-        return [fx.ClearTimer(ev.Timer.STALL), ReplyStopped()]
+        return [fx.ClearTimer(ev.Timer.STALL), *self.deadline.clear(), ReplyStopped()]
 
-    def is_overdue(self) -> bool:
-        """Whether the server should have ended the stopped reply by now."""
-        return self.phase is ReplyPhase.ENDING and self._time.now > self._ending_until
+    def expired(self, timer: ev.Timer) -> list[Output]:
+        """The server did not end the reply in time, or nothing of it arrived. The question is not
+        asked again, because each response has a price; `/retry` does that."""
+        if self.phase is ReplyPhase.ENDING and timer is ev.Timer.OVERDUE:
+            self._connection.needs_new_session = True  # the server may still be generating it
+            self.response_ids.ignore(self._ending_id)
+            return self.stopped()
+        is_silent = timer is ev.Timer.STALL
+        seconds = self._timeouts.reply
+        error = self.deadline.take_error()
+        problem = server_errors.no_response(seconds) if is_silent and error is None else error
+        if problem is None or self.turn is None or not self.is_due:
+            return []
+        self._connection.needs_new_session = True  # the server may be gone, or still generating
+        return [ReplyDone(Status.FAILED, "", problem)]
 
     def overtaken(self) -> None:
         """The server replies to new speech of the user: it reports nothing more about a stopped

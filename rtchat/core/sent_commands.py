@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtchat.core import effects as fx
 
+_PREFIX = "rtchat_"
 MAX_UNANSWERED = 1000
 """How many commands are remembered in case the server refuses them."""
 
@@ -27,7 +28,7 @@ class SentCommands:
     def send(self, command: fx.Command) -> fx.Send:
         """Send a command and remember it."""
         self._sent += 1
-        event_id = f"rtchat_{self._sent}"
+        event_id = f"{_PREFIX}{self._sent}"
         if isinstance(command, fx.Raw):  # it may have its own id
             event_id = str(command.fields.get("event_id") or event_id)
         if not isinstance(command, fx.AppendAudio):  # has no answer
@@ -49,6 +50,11 @@ class SentCommands:
                 del self._unanswered[event_id]
                 return command
         return None
+
+    def were_sent(self, event_id: str) -> bool:
+        """Whether this is the id of a command of the client, answered or not."""
+        number = event_id.removeprefix(_PREFIX)
+        return number.isdecimal() and event_id.startswith(_PREFIX)
 
     def refused(self, event_id: str) -> fx.Command | None:
         """The command that an error refers to, if known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from rtchat.core.errors import ExitCode, Problem
@@ -16,6 +17,8 @@ ACTIVE_RESPONSE = "conversation_already_has_active_response"
 EMPTY_COMMIT = "input_audio_buffer_commit_empty"
 NO_AUDIO_SUPPORT = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
 """Error codes that the program handles specially."""
+NOTHING_TO_CANCEL = frozenset({"response_cancel_not_active"})
+"""Error codes of a cancel for which there is no response."""
 
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
@@ -68,6 +71,12 @@ def refused_settings(error: ServerProblem) -> Problem:
     field = error.param or "the settings"
     hint = "remove that setting, or set the server's dialect with --dialect"
     return Problem(ExitCode.USAGE, f"the server refused {field}: {error.message}", hint, code)
+
+
+def refused_session(error: ServerProblem) -> Problem:
+    """The server reported an error instead of opening a session."""
+    problem = of_error(error)
+    return problem if problem.exit is not ExitCode.REPLY else replace(problem, exit=ExitCode.LINK)
 
 
 def of_reply(ended: ReplyEnded) -> Problem | None:

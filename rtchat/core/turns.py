@@ -245,8 +245,12 @@ class Turns:
         return turn is not None and (turn.has_begun or turn.question.raw == {})
 
     def session_lost(self, problem: Problem) -> list[Output]:
-        """End a reply that has begun. Calls continue, and anything else is requested again."""
+        """End a reply that has begun, or that an error ended. Calls continue, and anything else is
+        requested again."""
+        error = self._replies.deadline.take_error()
         self._replies.reset()
+        if error is not None and self.current is not None:
+            return self.end(Status.FAILED, "", error, asks_next=False)
         if not self.has_begun:
             return []
         return self.end(Status.INCOMPLETE, "connection_lost", problem, asks_next=False)

@@ -1,0 +1,54 @@
+"""When to stop waiting for a reply that the server does not end."""
+
+from __future__ import annotations
+
+from rtchat.core import effects as fx
+from rtchat.core import notices, server_errors
+from rtchat.core.errors import Problem
+from rtchat.core.events import ServerProblem, Timer
+
+ERROR_WAIT = 3.0
+"""Seconds after an error that names no command. If nothing of the reply follows, the error has
+ended it: many servers report only the error."""
+CANCEL_WAIT = 3.0
+"""Seconds that a server has to end a reply that was cancelled."""
+
+
+class ReplyDeadline:
+    """The wait for the end of the pending reply."""
+
+    def __init__(self) -> None:
+        self._error: ServerProblem | None = None
+        """The error that may have ended the reply."""
+        self.is_running = False
+
+    def cancelled(self) -> fx.SetTimer:
+        """The reply was cancelled: the server should end it soon."""
+        self._error = None
+        return self._start(CANCEL_WAIT)
+
+    def reported(self, error: ServerProblem) -> fx.SetTimer:
+        """The server reported an error that names no command."""
+        self._error = error
+        return self._start(ERROR_WAIT)
+
+    def _start(self, seconds: float) -> fx.SetTimer:
+        self.is_running = True
+        return fx.SetTimer(Timer.OVERDUE, seconds)
+
+    def clear(self) -> list[fx.Effect]:
+        """More of the reply arrived, or it ended: show an error that did not end it."""
+        if not self.is_running:
+            return []
+        self.is_running = False
+        error, self._error = self._error, None
+        out: list[fx.Effect] = [fx.ClearTimer(Timer.OVERDUE)]
+        if error is None or error.code == server_errors.ACTIVE_RESPONSE:
+            return out
+        return [*out, notices.server_reports(error.message)]
+
+    def take_error(self) -> Problem | None:
+        """The error that ended the reply, if one did."""
+        error, self._error = self._error, None
+        self.is_running = False
+        return None if error is None else server_errors.of_error(error)
