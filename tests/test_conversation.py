@@ -893,7 +893,7 @@ def test_a_question_is_not_asked_again_if_the_server_is_silent() -> None:
     play = asked() >> TimerFired(Timer.STALL)
     play << [
         ClearTimer(Timer.STALL),
-        over(Status.FAILED, problem=server_errors.no_response(60)),
+        over(Status.FAILED, reason="timed_out", problem=server_errors.no_response(60)),
         *QUIET,
         Show(Connecting("m")),
         Connect("m"),

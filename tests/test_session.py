@@ -160,7 +160,7 @@ def test_a_key_quoted_by_the_server_is_removed() -> None:
     session = make(server, view, taps=(lambda way, data, _: seen.append((way, data)),))
     asyncio.run(session.run(asking("hi")))
     assert "sk-secret" not in repr(view.updates) + repr(seen)
-    assert notices(view)[0] == core_notices.server_reports("bad [key]").update
+    assert core_notices.server_reports("bad [key]").update in notices(view)
 
 
 def test_taps_see_both_directions() -> None:
@@ -258,14 +258,15 @@ def test_silence_in_a_reply_is_measured_from_the_last_frame() -> None:
     assert texts(view) == "abc"
 
 
-def test_a_stalled_reply_is_a_lost_connection() -> None:
+def test_a_question_is_asked_once_if_the_server_is_silent() -> None:
     server = ScriptedServer(
         (*HELLO, *QUESTION, *answer(ends=False), Wait(61), *answer("late")),
         (*HELLO, *QUESTION, *answer("Hello")),
     )
     view = Screen()
-    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.OK
-    assert texts(view) == "Hello"
+    assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.LINK
+    assert texts(view) == ""
+    assert replies(view)[-1].reason == "timed_out"
 
 
 class Blocking(Screen):
@@ -290,13 +291,13 @@ def test_time_in_which_the_program_was_blocked_is_not_silence() -> None:
     assert len(server.links) == 1
 
 
-def test_silence_after_the_program_was_blocked_is_a_lost_connection() -> None:
+def test_silence_after_the_program_was_blocked_is_noticed() -> None:
     server = ScriptedServer(
         (*HELLO, *QUESTION, *answer("Hel", ends=False), Wait(1000)),
     )
     view = Blocking(80)
     assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.LINK
-    assert replies(view)[-1].reason == "connection_lost"
+    assert replies(view)[-1].reason == "timed_out"
 
 
 def test_signals_post_events() -> None:

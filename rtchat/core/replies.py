@@ -25,6 +25,7 @@ from rtchat.core.signals import (
     UnrequestedReply,
 )
 from rtchat.core.stale_responses import StaleResponses
+from rtchat.core.tool_calls import Call
 from rtchat.core.turn import Turn
 from rtchat.core.values import Channel, JsonObject, Status
 
@@ -63,6 +64,8 @@ class Replies:
         self._audio = shared.audio
         self._ending_id = ""
         """The stopped response; empty if its id is not known yet."""
+        self._ending_calls: tuple[Call, ...] = ()
+        """The complete calls of the stopped response, which are not made."""
         self._is_cancel_due = False
         self._other_id = ""
         """A response that is being generated and was not requested."""
@@ -229,10 +232,13 @@ class Replies:
         are_ours = not self._policy.is_external or self._policy.handles(turn.reply.calls)
         if event.status is Status.COMPLETED and turn.reply.calls and are_ours:
             return [CallsRequested(event)]
+        refused = (
+            [] if event.status is Status.COMPLETED else self._call_outputs.refuse(turn.reply.calls)
+        )
         problem = server_errors.of_reply(event) or turn.problem
         if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
             problem = problem and replace(problem, hint="use /retry to ask it again")
-        return [ReplyDone(event.status, event.reason, problem, event)]
+        return [*refused, ReplyDone(event.status, event.reason, problem, event)]
 
     def _wait_for_limit(self, turn: Turn, seconds: float) -> list[Output]:
         turn.waited = True
@@ -278,7 +284,7 @@ class Replies:
     def stop(self) -> list[Output]:
         """Cancel the reply. No other reply may be requested until the server reports its end."""
         assert self.turn is not None
-        self._ending_id = self.turn.reply.id
+        self._ending_id, self._ending_calls = self.turn.reply.id, tuple(self.turn.reply.calls)
         # Servers ignore a cancel before the reply exists, so it waits for the reply's id.
         self._is_cancel_due = self.phase is ReplyPhase.ASKED
         self.phase = ReplyPhase.ENDING
@@ -318,7 +324,9 @@ class Replies:
         """The stopped reply is over."""
         self._connection.commands.accepted(fx.Cancel)
         self.phase = ReplyPhase.IDLE
-        return [fx.ClearTimer(ev.Timer.STALL), *self.deadline.clear(), ReplyStopped()]
+        refused = self._call_outputs.refuse(self._ending_calls)
+        timers = [fx.ClearTimer(ev.Timer.STALL), *self.deadline.clear()]
+        return [*refused, *timers, ReplyStopped()]
 
     def expired(self, timer: ev.Timer) -> list[Output]:
         """The server did not end the reply in time, or nothing of it arrived. The question is not
@@ -327,14 +335,15 @@ class Replies:
             self._connection.needs_new_session = True  # the server may still be generating it
             self.response_ids.ignore(self._ending_id)
             return self.stopped()
-        is_silent = timer is ev.Timer.STALL
-        seconds = self._timeouts.reply
-        error = self.deadline.take_error()
-        problem = server_errors.no_response(seconds) if is_silent and error is None else error
-        if problem is None or self.turn is None or not self.is_due:
+        problem = self.deadline.take_error()
+        if self.turn is None or not self.is_due or (problem is None and timer is ev.Timer.OVERDUE):
             return []
         self._connection.needs_new_session = True  # the server may be gone, or still generating
-        return [ReplyDone(Status.FAILED, "", problem)]
+        if problem is not None:
+            return [ReplyDone(Status.FAILED, "", problem)]
+        problem = server_errors.no_response(self._timeouts.reply)
+        status = Status.INCOMPLETE if self.turn.has_begun else Status.FAILED
+        return [ReplyDone(status, "timed_out", problem)]
 
     def overtaken(self) -> None:
         """The server replies to new speech of the user: it reports nothing more about a stopped

@@ -300,6 +300,12 @@ def _reply_ended(fields: Fields) -> ev.ServerEvent:
     )
 
 
+def _reply_cancelled(fields: Fields) -> ev.ServerEvent:
+    # Some servers send this instead of `response.done`.
+    response_id = fields.text("response_id") or fields.fields("response").text("id")
+    return ev.ReplyEnded(response_id, Status.CANCELLED, "client_cancelled")
+
+
 def _usage(fields: Fields) -> Usage | None:
     if not any(fields.data.values()):
         return None
@@ -361,6 +367,7 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "rate_limits.updated": _rate_limits,
     "response.created": _reply_started,
     "response.done": _reply_ended,
+    "response.cancelled": _reply_cancelled,
     "response.output_item.added": partial(_output, ev.OutputAdded),
     "response.output_item.done": partial(_output, ev.OutputDone),
     "response.content_part.added": partial(_part, ev.PartAdded),
