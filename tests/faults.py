@@ -163,6 +163,16 @@ def cut(lost: str, *names: str) -> tuple[Seen, Seen]:
     return Seen(4, "Half\n", err, kept), talk
 
 
+def silent(seconds: int, text: str, *names: str) -> tuple[Seen, Seen]:
+    """No more of the reply came: it is not asked for again, and the next question is sent on a new
+    connection."""
+    kept = "one incomplete | Half incomplete" if text else "one failed"
+    err = (f"rtchat: timed out: no response for {seconds} s", hint(*names))
+    out = f"{text}\n" if text else ""
+    again = "reconnected in N s · 1 turn replayed"
+    return Seen(4, out, err, kept), Seen(1, f"{out}Fine.\n", (*err, again), f"{kept} | {TWO}")
+
+
 def cut_off(code: int, line: str, *names: str) -> tuple[Seen, Seen]:
     """Lost during a reply, without another connection."""
     kept = "one interrupted | Half interrupted"

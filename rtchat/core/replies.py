@@ -121,7 +121,9 @@ class Replies:
             if self.turn is not None and self.phase is ReplyPhase.ASKED:
                 self.turn.server_was_busy = not self.turn.is_asked_for
             return []
-        return [self.deadline.reported(error)] if self.is_due else []
+        if not self.is_due or error.code == server_errors.EXPIRED:  # the server closes by itself
+            return []
+        return [self.deadline.reported(error)]
 
     # ------------------------------------------------------------------------------------- content
 
