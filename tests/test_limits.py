@@ -278,7 +278,6 @@ def test_a_server_that_ignores_a_cancel_gets_a_new_session(program: Program) -> 
     first, second = map(json.loads, ran.text.splitlines())
     assert (ran.code, first["error"]["code"], second["text"]) == (1, "max_reply_bytes", "Fine.")
     assert len(first["text"]) == 1000
-    assert "the server did not end the stopped reply" in ran.err
     assert len(server.of("response.cancel")) == 1
 
 
@@ -290,10 +289,10 @@ def test_endless_errors_end_the_connection(program: Program, frames: Frames) -> 
         lines = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
         assert (ran.code, lines[0], lines[-1]) == (
             1,
-            "rtchat: the server reports: No 0.",
+            "rtchat: the server reports: No 1.",
             f"rtchat: {why}",
         )
-        assert len(lines) == 1001
+        assert len(lines) == 1000
         ran = program.run("talk", "--json", stdin=b"hi\nfine?\n")
         assert (ran.code, json.loads(ran.text)["error"]["message"]) == (1, why)
         terminal = Terminal(program, ["--plain"], {})

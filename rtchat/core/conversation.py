@@ -127,8 +127,8 @@ class Conversation:
                 return self._replies.started(event)
             case ev.ReplyEnded():
                 return self._replies.ended(event)
-            case ev.OutputDone():
-                return self._replies.item_done(event)
+            case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled():
+                return self._replies.item_event(event)
             case ev.TimerFired(timer):
                 return self._timer(timer)
             case ev.UserSaid(text):
@@ -208,9 +208,7 @@ class Conversation:
                 | ev.ItemRetrieved()
                 | ev.ItemDeleted()
                 | ev.ItemTruncated()
-                | ev.OutputAdded()
                 | ev.PartAdded()
-                | ev.ToolCalled()
                 | ev.AudioCleared()
                 | ev.Other()
             ):

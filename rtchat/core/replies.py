@@ -27,7 +27,7 @@ from rtchat.core.signals import (
 from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.tool_calls import Call
 from rtchat.core.turn import Turn
-from rtchat.core.values import Channel, JsonObject, Status
+from rtchat.core.values import Channel, JsonObject, Status, ToolCall
 
 
 class ReplyPhase(StrEnum):
@@ -121,7 +121,8 @@ class Replies:
             if self.turn is not None and self.phase is ReplyPhase.ASKED:
                 self.turn.server_was_busy = not self.turn.is_asked_for
             return []
-        if not self.is_due or error.code == server_errors.EXPIRED:  # the server closes by itself
+        is_about_session = error.code == server_errors.EXPIRED  # the server closes it
+        if not self.is_due or self.deadline.is_running or is_about_session:
             return []
         return [self.deadline.reported(error)]
 
@@ -181,12 +182,20 @@ class Replies:
             out = [*self.deadline.clear(), *out]
         return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 
-    def item_done(self, event: ev.OutputDone) -> list[Output]:
-        """An item is complete; it may be a call."""
+    def item_event(self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled) -> list[Output]:
+        """An item began or is complete; it may be a call."""
         turn = self._turn_of(event.response_id)
         if turn is None:
             return []
-        turn.reply.call(event.item)
+        match event:
+            case ev.OutputAdded(item=ToolCall() as call):
+                turn.reply.describe_call(call)
+            case ev.ToolCalled(name, call_id, arguments, item_id=item_id):
+                turn.reply.describe_call(ToolCall(name, call_id, arguments, item_id))
+            case ev.OutputDone(item=item):
+                turn.reply.call(item)
+            case _:
+                return []
         out: list[Output] = [*self.deadline.clear()]
         return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rtchat.core.events import ChannelDone, Delta, PartDone
+from rtchat.core.streamed_calls import StreamedCalls, is_same
 from rtchat.core.text import whole_characters
 from rtchat.core.values import Approval, Channel, Item, Message, ToolCall, TurnLimits
 
@@ -84,6 +85,7 @@ class Reply:
         self.id = response_id
         self.exceeded = ""
         self.calls: list[ToolCall | Approval] = []
+        self._streamed = StreamedCalls()
         self._between = between
         self._limits = limits
         self._called = self._arguments = 0
@@ -140,24 +142,42 @@ class Reply:
         part.done = True
         return self._show()
 
+    def describe_call(self, call: ToolCall) -> None:
+        """Add what an event says about a call; another event says that it is complete."""
+        self._check_calls(size(call.arguments))
+        self._check_count(len(self._streamed))
+        if not self.exceeded:
+            self._streamed.add(call, is_complete=False)
+
     def call(self, item: Item) -> None:
         """Note a complete item, which may be a call; a repeated call is ignored."""
         if self.exceeded:
             return
-        known = {other.call_id if isinstance(other, ToolCall) else other.id for other in self.calls}
         match item:
-            case ToolCall(call_id=key) | Approval(id=key) if key not in known:
-                self._add_call(item)
+            case ToolCall():
+                self._add_call(self._streamed.add(item, is_complete=True))
+            case Approval() if all(item.id != known.id for known in self.calls):
+                self._append(item)
             case _:
                 pass
 
-    def _add_call(self, call: ToolCall | Approval) -> None:
+    def _add_call(self, call: ToolCall) -> None:
+        for index, known in enumerate(self.calls):
+            if isinstance(known, ToolCall) and is_same(known, call):
+                self.calls[index] = call
+                return
+        self._append(call)
+
+    def _append(self, call: ToolCall | Approval) -> None:
         self._called += size(call.name) + size(call.arguments)
         self._check_calls(self._called)
-        if self._limits is not None and len(self.calls) >= self._limits.calls:
-            self.exceeded = "max_tool_calls"
+        self._check_count(len(self.calls))
         if not self.exceeded:
             self.calls.append(call)
+
+    def _check_count(self, count: int) -> None:
+        if self._limits is not None and count >= self._limits.calls:
+            self.exceeded = "max_tool_calls"
 
     def _check_calls(self, count: int) -> None:
         if self._limits is not None and count > self._limits.call_bytes:
@@ -178,6 +198,8 @@ class Reply:
             self.call(item)
             if isinstance(item, Message) and item.role == "assistant":
                 self._settle_message(item, arrived)
+        for call in self._streamed.complete():
+            self._add_call(call)
         for part in self._parts.values():
             part.done = True
         return self._show()

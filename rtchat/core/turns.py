@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import server_errors
-from rtchat.core.errors import Problem
+from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.question import Question, add
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
@@ -249,7 +249,7 @@ class Turns:
         requested again."""
         error = self._replies.deadline.take_error()
         self._replies.reset()
-        if error is not None and self.current is not None:
+        if error is not None and self.current is not None and problem.exit is ExitCode.LINK:
             return self.end(Status.FAILED, "", error, asks_next=False)
         if not self.has_begun:
             return []

@@ -263,7 +263,7 @@ def _tool_called(fields: Fields) -> ev.ServerEvent:
     return ev.ToolCalled(
         fields.text("name"),
         fields.text("call_id"),
-        fields.text("arguments"),
+        fields.json_text("arguments"),
         fields.text("response_id"),
         fields.text("item_id"),
         fields.integer("output_index"),

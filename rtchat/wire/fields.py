@@ -126,6 +126,11 @@ class Fields:
             value = self._get(key, str)
         return value if isinstance(value, str) else ""
 
+    def json_text(self, key: str) -> str:
+        """JSON as a text, which some servers send as an object."""
+        value = self.data.get(key)
+        return json.dumps(value) if isinstance(value, dict | list) else self.text(key)
+
     def optional(self, key: str) -> str | None:
         value = self._get(key, str)
         return whole_characters(value) if isinstance(value, str) else None

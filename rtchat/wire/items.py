@@ -74,12 +74,14 @@ def read_item(fields: Fields) -> Item:
         return Message(role, parts, item_id, fields.text("status"))
     if kind == "function_call":
         name, call_id = fields.text("name"), fields.text("call_id")
-        return ToolCall(name, call_id, fields.text("arguments"), item_id, fields.text("status"))
+        return ToolCall(
+            name, call_id, fields.json_text("arguments"), item_id, fields.text("status")
+        )
     if kind == "function_call_output":
         return ToolOutput(fields.text("call_id"), fields.text("output"), item_id)
     if kind == "mcp_approval_request":
         name, server = fields.text("name"), fields.text("server_label")
-        return Approval(item_id, name, fields.text("arguments"), server)
+        return Approval(item_id, name, fields.json_text("arguments"), server)
     if kind == "mcp_approval_response":
         request, approve = fields.text("approval_request_id"), fields.data.get("approve")
         return ApprovalAnswer(request, approve is True, item_id)
