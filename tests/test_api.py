@@ -296,7 +296,7 @@ def test_an_error_goes_to_its_listeners() -> None:
         ("[1]", "not a JSON object"),
         ('{"kind":"x"}', "the object has no type"),
         ('{"type":7}', "the object has no type"),
-        (b'{"type":"one"}', "binary frame of 14 bytes"),
+        (b'{"type":"\xff"}', "binary frame of 12 bytes"),
         ('{"type":"error"}', "the server reported an error"),
         ('{"type":"error","error":"no"}', "the server reported an error"),
         ('{"type":"error","error":{"message":null,"code":1}}', "the server reported an error"),
@@ -308,6 +308,15 @@ def test_an_unreadable_frame_is_an_error(frame: str | bytes, why: str) -> None:
             with pytest.raises(rtchat.RealtimeError) as caught:
                 await anext(rt)
             assert str(caught.value) == why
+            return [event async for event in rt]
+
+    assert asyncio.run(run()) == [ONE]
+
+
+def test_json_in_a_binary_frame_is_an_event() -> None:
+    async def run() -> list[object]:
+        frame = FRAMES[0].encode()
+        async with sockets(saying(frame)) as url, rtchat.connect(url=url) as rt:
             return [event async for event in rt]
 
     assert asyncio.run(run()) == [ONE]

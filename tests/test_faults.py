@@ -278,7 +278,12 @@ REPLYING = (
         odd("{", "", "null", "[]", "NaN", '{"type": 5}', "\u2028", "[" * 10_000),
         fine("Begin"),
     ),
-    Row("binary", odd(b"\x00\xff", b"", done().encode()), fine("Begin")),
+    Row("binary", odd(b"\x00\xff", b"", b"{\xff}"), fine("Begin")),
+    Row(
+        "JSON in binary frames",
+        scripted((begun(), said("Be"), said("gin").encode(), done())),
+        fine("Begin"),
+    ),
     Row(
         "unknown events",
         odd(frame("response.thought.delta", response_id="r", delta="Hm."), frame("x" * 5000)),

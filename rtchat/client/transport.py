@@ -37,7 +37,7 @@ from rtchat.core.errors import RealtimeError
 from rtchat.core.events import ConnectionLost, Unknown
 from rtchat.core.text import compact_json
 from rtchat.core.values import OPENAI_URL
-from rtchat.wire import EventRedactor, read_frame
+from rtchat.wire import EventRedactor, as_text, read_frame
 
 __all__ = [
     "ConnectError",
@@ -128,7 +128,7 @@ class Connection:
     async def receive(self) -> str | bytes | None:
         """The next frame, not decoded; None once the connection has ended for any reason."""
         try:
-            return await self.socket.recv()
+            return as_text(await self.socket.recv())
         except ConnectionClosed as error:
             self._end = error
             return None

@@ -9,11 +9,12 @@ Source: the GA reference, as typed in `openai.types.realtime`. Tests compare the
 """
 
 from rtchat.wire.codec import ask_for, decode, encode, with_tools
-from rtchat.wire.fields import read_error_body, read_frame
+from rtchat.wire.fields import as_text, read_error_body, read_frame
 from rtchat.wire.redactor import EventRedactor, without_keys
 
 __all__ = [
     "EventRedactor",
+    "as_text",
     "ask_for",
     "decode",
     "encode",

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from itertools import islice
 from typing import NoReturn
 
 from rtchat.core.events import Unknown
 from rtchat.core.text import whole_characters
 from rtchat.core.values import JsonObject
+
+
+def as_text(frame: str | bytes) -> str | bytes:
+    """A frame as text if it is a JSON object in a binary frame: some servers and proxies send
+    those."""
+    if isinstance(frame, bytes) and frame.startswith(b"{"):
+        with suppress(UnicodeDecodeError):
+            return frame.decode()
+    return frame
 
 
 def read_frame(frame: str | bytes) -> dict[str, object] | Unknown:
