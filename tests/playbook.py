@@ -14,8 +14,10 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.effects import ClearTimer, Effect, Record, SetTimer, StartRecord
 from rtchat.core.events import Event, Timer
 
+MINOR = (Timer.OVERDUE, Timer.SETUP)
+"""Timers that playbooks of whole conversations leave to those of the units."""
 QUIET: tuple[Effect, ...] = tuple(
-    ClearTimer(timer) for timer in Timer if timer not in (Timer.SAVE, Timer.OVERDUE)
+    ClearTimer(timer) for timer in Timer if timer not in (Timer.SAVE, *MINOR)
 )
 """The effects that stop all timers."""
 
@@ -48,6 +50,7 @@ class Playbook:
         self.end()
         self._last = event
         done = self.conversation.handle(event, self._now)
+        done = [effect for effect in done if not _is_minor(effect)]
         self._done = [effect for effect in done if self._records or not _is_recording(effect)]
         return self
 
@@ -71,11 +74,13 @@ class Playbook:
         return self
 
 
+def _is_minor(effect: Effect) -> bool:
+    return isinstance(effect, SetTimer | ClearTimer) and effect.timer in MINOR
+
+
 def _is_recording(effect: Effect) -> bool:
     match effect:
-        case StartRecord() | Record():
+        case StartRecord() | Record() | SetTimer(Timer.SAVE) | ClearTimer(Timer.SAVE):
             return True
-        case SetTimer(timer) | ClearTimer(timer):
-            return timer in (Timer.SAVE, Timer.OVERDUE)
         case _:
             return False

@@ -9,7 +9,7 @@ from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import MAX_RETRIES, Timeouts
-from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, Phase, SessionConnection
+from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, SETUP_WAIT, Phase, SessionConnection
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import MAX_UNANSWERED
@@ -56,16 +56,45 @@ def test_it_is_ready_once_the_server_has_accepted_the_settings() -> None:
         fx.Show(fx.Connecting("m")),
         fx.Connect("m"),
     ]
-    assert connection.handle(ev.ConnectionOpened()) == [fx.SetTimer(ev.Timer.START, 10.0)]
+    soon = fx.SetTimer(ev.Timer.SETUP, SETUP_WAIT)
+    assert connection.handle(ev.ConnectionOpened()) == [fx.SetTimer(ev.Timer.START, 10.0), soon]
     assert not connection.has_session
-    assert connection.handle(CREATED) == [fx.Send("rtchat_1", fx.Configure(OPTIONS))]
+    assert connection.handle(CREATED) == [fx.Send("rtchat_1", fx.Configure(OPTIONS)), soon]
     assert (connection.has_session, connection.is_ready) == (True, False)
     setup.time.now = 2.0
     assert connection.handle(UPDATED) == [
         fx.ClearTimer(ev.Timer.START),
+        fx.ClearTimer(ev.Timer.SETUP),
         sg.SessionReady("m", 2.0),
     ]
     assert (connection.is_ready, connection.seconds) == (True, 2.0)
+
+
+def test_a_server_need_not_say_that_there_is_a_session() -> None:
+    connection = Setup().connection
+    connection.handle(ev.Started())
+    connection.handle(ev.ConnectionOpened())
+    assert connection.setup_is_late() == [fx.Send("rtchat_1", fx.Configure(OPTIONS))]
+    assert connection.setup_is_late() == []  # there may be no server
+    assert connection.handle(UPDATED)[-1] == sg.SessionReady("m", 0.0)
+
+
+def test_a_server_need_not_confirm_the_settings() -> None:
+    setup = Setup()
+    connection = setup.until_created()
+    connection.configure()
+    assert connection.setup_is_late()[-1] == sg.SessionReady("m", 0.0)
+    assert connection.setup_is_late() == []
+    assert connection.handle(UPDATED) == []
+
+
+def test_a_session_that_is_announced_late_is_configured_once() -> None:
+    connection = Setup().connection
+    for event in (ev.Started(), ev.ConnectionOpened()):
+        connection.handle(event)
+    connection.setup_is_late()
+    assert connection.handle(CREATED) == [fx.SetTimer(ev.Timer.SETUP, SETUP_WAIT)]
+    assert connection.handle(CREATED) == []
 
 
 def test_settings_that_change_before_the_first_answer_are_waited_for_as_well() -> None:
@@ -125,7 +154,7 @@ def test_a_session_is_renewed_before_it_expires(
 ) -> None:
     connection = Setup(renews=renews).connection
     connection.handle(ev.Started())
-    _, *rest = connection.handle(ev.SessionCreated("s", "m", seconds_left=seconds_left))
+    _, _, *rest = connection.handle(ev.SessionCreated("s", "m", seconds_left=seconds_left))
     assert rest == timers
     assert connection.renew() == [sg.RenewalDue()]
     assert connection.is_renewal_due

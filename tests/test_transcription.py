@@ -114,7 +114,7 @@ TURN = (SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
 def test_a_complete_transcription() -> None:
     play = Driver(ready=False)
     assert play.handle(Started()) == [Show(Connecting("w")), Connect("w")]
-    assert play.machine.handle(ConnectionOpened(), 0.0) == [SetTimer(Timer.START, 10.0)]
+    assert play.machine.handle(ConnectionOpened(), 0.0)[0] == SetTimer(Timer.START, 10.0)
     assert play.commands(SessionCreated("s", "w")) == [Configure(OPTIONS)]
     assert play.handle(SessionUpdated("s", "w")) == [Show(Ready("w", 0.0))]
     assert play.commands(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]

@@ -31,6 +31,9 @@ from rtchat.core.signals import (
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
+SETUP_WAIT = 3.0
+"""Seconds to wait for `session.created` and for `session.updated`, which some servers do not send.
+"""
 MAX_ERRORS = 1000
 """How many non-fatal errors a server may report between two turns."""
 
@@ -79,6 +82,8 @@ class SessionConnection:
         or more content than the limits allow."""
         self.last_error: ev.ServerProblem | None = None
         """The last error since a reply began; it may explain a lost connection."""
+        self._is_created = False
+        """Whether the server sent `session.created` on this connection."""
         self._refusal = ""
         """The error that the server reported when the last session could not be made."""
         self._options = options
@@ -113,10 +118,11 @@ class SessionConnection:
             case ev.Started():
                 return self.connect()
             case ev.ConnectionOpened():
-                return [fx.SetTimer(ev.Timer.START, self._timeouts.start)]
+                start = fx.SetTimer(ev.Timer.START, self._timeouts.start)
+                return [start, fx.SetTimer(ev.Timer.SETUP, SETUP_WAIT)]
             case ev.SessionCreated():
                 self._formats.note(event)
-                return self._configure_first(event.seconds_left)
+                return self._created(event.seconds_left)
             case ev.SessionUpdated():
                 self._formats.note(event)
                 return self._configured(event.model)
@@ -132,19 +138,24 @@ class SessionConnection:
         self.phase = Phase.CONNECTING
         self._began = self._time.now
         self.last_error = None
-        self.is_renewal_due = self.needs_new_session = False
+        self._is_created = self.is_renewal_due = self.needs_new_session = False
         self.commands.clear()
         self._formats.reset()
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
 
-    def _configure_first(self, seconds_left: float | None) -> list[Output]:
-        if self.phase is not Phase.CONNECTING:
+    def _created(self, seconds_left: float | None) -> list[Output]:
+        if self._is_created or not self.is_setting_up:
             return []
-        self.phase = Phase.CONFIGURING
-        out: list[Output] = [self.send(fx.Configure(self._options.session))]
+        self._is_created = True
+        out = self._configure_first() if self.phase is Phase.CONNECTING else []
+        out.append(fx.SetTimer(ev.Timer.SETUP, SETUP_WAIT))
         if self._renews and seconds_left is not None and seconds_left > 2 * RENEW_BEFORE:
             out.append(fx.SetTimer(ev.Timer.RENEW, seconds_left - RENEW_BEFORE))
         return out
+
+    def _configure_first(self) -> list[Output]:
+        self.phase = Phase.CONFIGURING
+        return [self.send(fx.Configure(self._options.session))]
 
     def configure(self) -> list[Output]:
         """Send the changed settings."""
@@ -161,7 +172,7 @@ class SessionConnection:
         self.ever_connected = True
         self.seconds = self._time.now - self._began
         self._refusal = ""
-        out: list[Output] = [fx.ClearTimer(ev.Timer.START)]
+        out: list[Output] = [fx.ClearTimer(ev.Timer.START), fx.ClearTimer(ev.Timer.SETUP)]
         if self.last_error is not None:  # not shown earlier, as it could have ended the session
             out.append(notices.server_reports(self.last_error.message))
         return [*out, SessionReady(model or self.model, self.seconds)]
@@ -185,10 +196,20 @@ class SessionConnection:
         """The wait before another attempt is over."""
         return self.connect() if self.phase is Phase.RETRYING else []
 
+    def setup_is_late(self) -> list[Output]:
+        """The server has not sent `session.created` or `session.updated`: continue without it.
+        Without both, there may be no server."""
+        if self.phase is Phase.CONNECTING:
+            return self._configure_first()
+        if self.phase is not Phase.CONFIGURING or not self._is_created:
+            return []
+        while (assumed := self.commands.configured()) is not None:
+            self._options.accepted(assumed.options)
+        return self._configured("")
+
     def start_timed_out(self) -> list[Output]:
         """The session did not become ready in time."""
-        has_session = self.phase is not Phase.CONNECTING
-        what = "answer to session.update" if has_session else "session.created"
+        what = "answer to session.update" if self._is_created else "session.created"
         problem = server_errors.timed_out(f"the server sent no {what}")
         return self.close(problem, ev.Retry.IF_IT_WORKED)
 

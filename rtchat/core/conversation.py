@@ -317,6 +317,8 @@ class Conversation:
         match timer:
             case ev.Timer.START:
                 return self._connection.start_timed_out()
+            case ev.Timer.SETUP:
+                return self._connection.setup_is_late()
             case ev.Timer.RETRY:
                 return self._connection.retry()
             case ev.Timer.RENEW:

@@ -321,6 +321,8 @@ class Timer(StrEnum):
 
     START = "start"
     """The session did not become ready in time."""
+    SETUP = "setup"
+    """The server did not send `session.created` or `session.updated` soon; some never do."""
     STALL = "stall"
     """The server sent nothing while a reply is pending; every frame restarts this timer."""
     RETRY = "retry"

@@ -188,6 +188,8 @@ class Transcription:
         match timer:
             case ev.Timer.RETRY:
                 self._perform(self._connection.retry())
+            case ev.Timer.SETUP:
+                self._perform(self._connection.setup_is_late())
             case ev.Timer.INPUT:
                 self._end_input(None)
             case ev.Timer.TRANSCRIPT:
