@@ -245,7 +245,7 @@ def test_a_full_disk_is_reported_and_ends_the_program() -> None:
 
 def test_no_session_in_time_ends_the_program() -> None:
     view = Screen()
-    server = ScriptedServer((Wait(11),))
+    server = ScriptedServer((Expect("session.update"), Wait(11)))
     assert run_fast(lambda: make(server, view).run(asking("hi"))) is ExitCode.LINK
     assert [reply.status for reply in replies(view)] == [Status.FAILED]
 

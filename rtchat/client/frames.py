@@ -27,10 +27,12 @@ class FrameReader:
         self._wall = wall
         self._redactor = redactor
         self._events = wire.EventRedactor(redactor)
+        self._decoder = wire.Decoder()
 
     def connected(self) -> None:
         """Start a new connection."""
         self._events = wire.EventRedactor(self._redactor)
+        self._decoder = wire.Decoder()
 
     def read(self, frame: str | bytes) -> list[Received]:
         """Decode a frame, preceded by the held-back ends of the texts that it completes."""
@@ -41,7 +43,7 @@ class FrameReader:
         assert isinstance(frame, str)
         received: list[Received] = []
         for redacted, held in self._events.redact(frame, data):
-            events = wire.decode(redacted, held)
+            events = self._decoder.decode(redacted, held)
             if isinstance(events[0], SessionCreated):
                 events[0] = self._created(events[0])
             received.append((redacted, events))

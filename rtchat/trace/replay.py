@@ -73,6 +73,7 @@ class Replay:
         self._machine: Machine = setup.machine.make()
         self._forced = setup.dialect
         self._dialect = setup.dialect or Dialect.GA
+        self._decoder = wire.Decoder()
         self._events = events
         self._next = 0
         """The index of the next event."""
@@ -116,7 +117,7 @@ class Replay:
                 pass
 
     def _decode(self, recorded: Recorded) -> list[ev.ServerEvent]:
-        events = decode_recorded(recorded)
+        events = decode_recorded(recorded, self._decoder)
         for event in events:
             match event:
                 case ev.Unknown():
@@ -140,6 +141,7 @@ class Replay:
                         self._is_reply_due = isinstance(update, fx.QuestionAsked)
                 case fx.Connect():
                     self._frames.clear()
+                    self._decoder = wire.Decoder()
                 case fx.Send(event_id, command):
                     self._frames.extend(self._encode(event_id, command))
                 case fx.StopPlaying() if (cut := self._take_cut()) is not None:
@@ -209,10 +211,11 @@ class Replay:
             self.findings.differences.append((line, text))
 
 
-def decode_recorded(recorded: Recorded) -> list[ev.ServerEvent]:
-    """The events of a received frame, with silence in place of audio that was left out."""
+def decode_recorded(recorded: Recorded, decoder: wire.Decoder) -> list[ev.ServerEvent]:
+    """The events of a received frame, with silence in place of audio that was left out. `decoder`
+    is that of the connection."""
     if not isinstance(recorded.data, str):
         data = recorded.data
-        return wire.decode(with_silence(data, recorded.left_out) if recorded.left_out else data)
+        return decoder.decode(with_silence(data, recorded.left_out) if recorded.left_out else data)
     frame = wire.read_frame(recorded.data)
-    return [frame] if isinstance(frame, ev.Unknown) else wire.decode(frame)
+    return [frame] if isinstance(frame, ev.Unknown) else decoder.decode(frame)

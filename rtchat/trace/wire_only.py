@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from rtchat import wire
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.conversation import Conversation
@@ -34,6 +35,7 @@ class WireReplay:
 
     def __init__(self, events: Sequence[Recorded]) -> None:
         self.findings = Findings()
+        self._decoder = wire.Decoder()
         self._events = events
         self._machine, self._model = _machine(events)
         self._transcribes = isinstance(self._machine, Transcription)
@@ -79,7 +81,7 @@ class WireReplay:
             case "sent" if isinstance(recorded.data, dict):
                 self._take_sent(recorded.line, recorded.data)
             case "received":
-                for event in decode_recorded(recorded):
+                for event in decode_recorded(recorded, self._decoder):
                     self._take_received(recorded.line, event)
             case _:
                 pass
@@ -224,9 +226,10 @@ def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
 
 
 def _first_created(events: Sequence[Recorded]) -> ev.SessionCreated | None:
+    decoder = wire.Decoder()
     for recorded in events:
         if recorded.direction == "received":
-            for event in decode_recorded(recorded):
+            for event in decode_recorded(recorded, decoder):
                 if isinstance(event, ev.SessionCreated):
                     return event
     return None

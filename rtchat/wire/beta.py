@@ -29,6 +29,8 @@ _TYPES_TO_GA = {
 _TYPES_TO_BETA = {
     ga: beta for beta, ga in reversed(_TYPES_TO_GA.items()) if not beta.startswith("transcription_")
 }
+RENAMED = frozenset({*_TYPES_TO_GA, *_TYPES_TO_BETA})
+"""The event types that have another name in the other dialect, under both names."""
 _SESSION_TYPES = {"session.update": "realtime", "transcription_session.update": "transcription"}
 _TRANSLATED = {
     *_TYPES_TO_GA,

@@ -1,0 +1,36 @@
+"""Decodes the events of one connection, each of them once."""
+
+from __future__ import annotations
+
+from rtchat.core.events import ServerEvent, Unknown
+from rtchat.core.values import JsonObject
+from rtchat.wire import beta
+from rtchat.wire.codec import decode
+
+
+class Decoder:
+    """Some servers send an event under both of its names, or send the same event twice."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        """The name that the server uses first for each type of event that has two."""
+        self._last: JsonObject = {}
+        self._ids_vary = False
+        """Whether two consecutive events had different ids; some servers always send the same."""
+
+    def decode(self, data: JsonObject, held: str = "") -> list[ServerEvent]:
+        """The events in a JSON object of the server; see `codec.decode`."""
+        kind = data.get("type")
+        if isinstance(kind, str) and self._is_repeated(kind, data):
+            return [Unknown(kind, "the server sent this event twice")]
+        return decode(data, held)
+
+    def _is_repeated(self, kind: str, data: JsonObject) -> bool:
+        if kind in beta.RENAMED and self._names.setdefault(beta.type_to_ga(kind), kind) != kind:
+            return True
+        last, self._last = self._last, data
+        event_id, last_id = data.get("event_id"), last.get("event_id")
+        if event_id != last_id:
+            self._ids_vary = self._ids_vary or bool(last)
+            return False
+        return bool(event_id) and self._ids_vary and data == last
