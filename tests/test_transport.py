@@ -151,7 +151,7 @@ def error_body(message: object) -> bytes:
         (http("403 Forbidden"), "", ExitCode.REFUSED, "key", Retry.NEVER, None),
         (
             http("404 Not Found", b"<html>\r\n<h1>Not\tFound</h1>\r\n</html>\r\n"),
-            "(<html> <h1>Not Found</h1> </html>)",
+            "(Not Found)",
             *(LINK, "--model", Retry.NEVER, None),
         ),
         (
@@ -168,6 +168,16 @@ def error_body(message: object) -> bytes:
             http("503 Service Unavailable", error_body("y" * 100_000), "Retry-After: 7"),
             f"({'y' * 499}…)",
             *(LINK, "later", Retry.ALWAYS, 7.0),
+        ),
+        (
+            http("502 Bad Gateway", b"<html><title>502 Bad Gateway</title><hr>nginx</html>"),
+            "(502 Bad Gateway)",
+            *(LINK, "later", Retry.ALWAYS, None),
+        ),
+        (
+            http("401 Unauthorized", b'{"statusCode":401,"message":"The token has expired."}'),
+            "(The token has expired.)",
+            *(ExitCode.REFUSED, "OPENAI_API_KEY", Retry.NEVER, None),
         ),
         (
             http("502 Bad Gateway", b"z" * 490 + KEY.encode() * 2),

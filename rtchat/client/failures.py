@@ -14,6 +14,7 @@ from websockets.exceptions import (
     InvalidProxy,
     InvalidProxyStatus,
     InvalidStatus,
+    NegotiationError,
     ProxyError,
 )
 from websockets.http11 import Response
@@ -75,6 +76,10 @@ def explain(error: Exception, endpoint: Endpoint, open_timeout: float = 10.0) ->
         case TimeoutError():
             message = f"timed out: no response from {host} for {open_timeout:g} s"
             return _connection_lost(message, "check the network, or increase --connect-timeout")
+        case NegotiationError():
+            why = _quote(endpoint.redact(str(error)))
+            message = f"{host} accepted an extension or subprotocol that was not requested ({why})"
+            return _connection_lost(message, "check --url")
         case InvalidHandshake():
             return _connection_lost(f"{host} is not a WebSocket server", "check --url")
         case ssl.SSLCertVerificationError():
@@ -160,10 +165,13 @@ def _explain_status(response: Response, endpoint: Endpoint) -> ConnectionLost:
     message = f"the server responded with HTTP {status}"
     body = bytes(response.body or b"")
     if 300 <= status < 400:
-        target = _quote(endpoint.redact(_header(response, "Location"))) or "no URL"
+        # The query may have a key.
+        target = (
+            _quote(endpoint.redact(_header(response, "Location").partition("?")[0])) or "no URL"
+        )
         message = f"{message}, a redirect to {target}"
         hint = "if this is the right server, use its address with --url"
-    elif text := _quote(endpoint.redact(read_error_body(body) or body.decode(errors="replace"))):
+    elif text := _quote(endpoint.redact(read_error_body(body))):
         message = f"{message} ({text})"
     problem = Problem(exit_code, message, hint, str(status))
     return ConnectionLost(problem, retry, retry_after=_retry_after(response))

@@ -10,7 +10,8 @@ Source: the GA reference, as typed in `openai.types.realtime`. Tests compare the
 
 from rtchat.wire.codec import ask_for, decode, encode, with_tools
 from rtchat.wire.decoder import Decoder
-from rtchat.wire.fields import as_text, read_error_body, read_frame
+from rtchat.wire.errors import read_error_body
+from rtchat.wire.fields import as_text, read_frame
 from rtchat.wire.redactor import EventRedactor, without_keys
 
 __all__ = [

@@ -24,6 +24,7 @@ from rtchat.core.values import (
 )
 from rtchat.wire import beta, vendors
 from rtchat.wire.audio_options import read_format
+from rtchat.wire.errors import error_object
 from rtchat.wire.fields import Fields
 from rtchat.wire.items import read_item, read_part, write_item
 
@@ -190,11 +191,13 @@ _MAX_ERROR_TEXT = 2000
 
 
 def _error_text(fields: Fields, key: str) -> str:
-    return shortened(fields.text(key), _MAX_ERROR_TEXT)
+    value = fields.data.get(key)  # some servers send a number as `code`
+    text = str(value) if type(value) is int else fields.text(key)
+    return shortened(text, _MAX_ERROR_TEXT)
 
 
 def _problem(fields: Fields) -> ev.ServerEvent:
-    error = fields.fields("error")
+    error = Fields(error_object(fields.data), fields.notes, "error.")
     return ev.ServerProblem(
         _error_text(error, "message")
         or _error_text(error, "code")
@@ -282,10 +285,11 @@ def _reply_ended(fields: Fields) -> ev.ServerEvent:
     response = fields.fields("response")
     status = response.text("status")
     # xAI sends a string as `status_details`, and the usage beside the response instead of in it.
-    details = Fields({}, [])
-    if isinstance(response.data.get("status_details"), dict):
-        details = response.fields("status_details")
-    error = details.fields("error")
+    given = response.data.get("status_details")
+    if not isinstance(given, dict):
+        given = {} if status == "completed" else {"reason": given, "error": given}
+    details = Fields(given, fields.notes, "response.status_details.")
+    error = Fields(error_object(given), fields.notes, "response.status_details.error.")
     usage = _usage(response.fields("usage")) or _usage(fields.fields("usage"))
     return ev.ReplyEnded(
         response.text("id"),

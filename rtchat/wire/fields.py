@@ -92,17 +92,6 @@ def _check_depth(data: dict[str, object] | list[object], depth: int) -> None:
             _check_depth(entry, depth + 1)
 
 
-def read_error_body(body: bytes) -> str:
-    """The message in an HTTP error body such as `{"error": {"message": …}}`, else ""."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    error = data.get("error") if isinstance(data, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else ""
-
-
 class Fields:
     """Reads the fields of a JSON object; `notes` collects the mistyped ones."""
 
