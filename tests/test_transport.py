@@ -251,11 +251,13 @@ def test_a_redirect_is_not_followed(status: str, elsewhere: bool) -> None:
     async def run() -> None:
         async with tcp(http("404 Not Found")) as other:
             place = f"ws://{other.address}/{KEY}" if elsewhere else "/other"
-            async with tcp(http(status, b"", f"Location: {place}", "Location: x")) as port:
+            location = f"Location: {place}?api-key=somebody-else-s"
+            async with tcp(http(status, b"", location, "Location: x")) as port:
                 lost = await refused(endpoint(url=f"ws://{port.address}/", api_key=KEY))
                 shown = place.replace(KEY, "[key]")
                 words = (f"HTTP {status[:3]}", f"redirect to {shown}")
                 check(lost, *words, hint="--url", retry=Retry.NEVER, code=status[:3])
+                assert "somebody" not in lost.problem.message
                 assert (len(port.heads), other.heads) == (1, [])
 
     asyncio.run(run())
