@@ -129,6 +129,9 @@ class ScriptedLink:
             await asyncio.sleep(step.seconds)
         self._moved.set()
 
+    async def keep_alive(self) -> None:
+        pass
+
     async def receive(self) -> str | bytes | None:
         while not self.closed:
             if self._steps and not isinstance(self._steps[0], Expect):

@@ -554,6 +554,9 @@ class Server:
     def _send_frame(self, kind: str, **fields: object) -> None:
         self._frames.put_nowait({"type": kind, **fields})
 
+    async def keep_alive(self) -> None:
+        pass
+
     async def receive(self) -> str | None:
         frame = await self._frames.get()
         await asyncio.sleep(self._rng.choice((0.0, 0.0, 0.1)))

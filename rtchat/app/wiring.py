@@ -130,7 +130,12 @@ def server_of(
         )
 
     def connect(model: str) -> AbstractAsyncContextManager[Link]:
-        return open_connection(where(model), open_timeout=settings.connect_timeout, tls=tls)
+        return open_connection(
+            where(model),
+            open_timeout=settings.connect_timeout,
+            silence=max(20.0, settings.timeout),
+            tls=tls,
+        )
 
     # Report invalid settings now, before the first question.
     first = where(settings.model)

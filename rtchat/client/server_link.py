@@ -122,6 +122,7 @@ class ServerLink:
                 self._is_open = True
                 self._post(ConnectionOpened())
                 writer = self._writer = self._tasks.create_task(self._write(link, outbox))
+                pings = self._tasks.create_task(link.keep_alive())
                 try:
                     read = 0
                     while (frame := await link.receive()) is not None:
@@ -132,6 +133,7 @@ class ServerLink:
                             await asyncio.sleep(0)
                 finally:
                     writer.cancel()
+                    pings.cancel()
                 lost = link.explain()
         except ConnectError as error:
             lost = error.lost

@@ -12,7 +12,7 @@ import inspect
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
@@ -52,6 +52,8 @@ __all__ = [
 
 MAX_FRAME = 64 * 2**20
 """Bytes. The library's default, 1 MiB, is too small for audio items (close code 1009)."""
+PING_INTERVAL = 20.0
+"""Seconds between pings."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that a server has to answer a close frame."""
 
@@ -70,7 +72,9 @@ class Connection:
     like an `error` event. In both cases the connection stays usable: iterate again to continue.
     """
 
-    def __init__(self, socket: ClientConnection, endpoint: Endpoint) -> None:
+    def __init__(
+        self, socket: ClientConnection, endpoint: Endpoint, silence: float = PING_INTERVAL
+    ) -> None:
         self.socket = socket
         """The underlying `websockets` connection."""
         self.url = endpoint.url
@@ -80,6 +84,9 @@ class Connection:
         self._unread: deque[dict[str, object]] = deque()
         """Events that were received but not yielded yet."""
         self._end: ConnectionClosed | None = None
+        self._silence = silence
+        self._received = False
+        """Whether a frame arrived since the last ping."""
 
     async def send(self, event: Mapping[str, object]) -> None:
         """Send a client event. Raises ConnectError if the connection is lost."""
@@ -128,10 +135,28 @@ class Connection:
     async def receive(self) -> str | bytes | None:
         """The next frame, not decoded; None once the connection has ended for any reason."""
         try:
-            return as_text(await self.socket.recv())
+            frame = await self.socket.recv()
+            self._received = True
+            return as_text(frame)
         except ConnectionClosed as error:
             self._end = error
             return None
+
+    async def keep_alive(self) -> None:
+        """Ping the server. The connection is lost if nothing arrives for too long after a ping: no
+        frame, and no answer to the ping, which a busy server may give late."""
+        with suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(PING_INTERVAL)
+                self._received = False
+                answer = await self.socket.ping()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._silence):
+                        await answer
+                        continue
+                if not self._received:
+                    self.socket.transport.abort()
+                    return
 
     def explain(self) -> ConnectionLost:
         """Why the connection ended."""
@@ -199,9 +224,14 @@ class _Connect(open_socket):
 
 @asynccontextmanager
 async def open_connection(
-    endpoint: Endpoint, *, open_timeout: float = 10.0, tls: ssl.SSLContext | None = None
+    endpoint: Endpoint,
+    *,
+    open_timeout: float = 10.0,
+    silence: float | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Connection]:
     """Open a connection, and close it at the end. `tls` is the result of `endpoint.tls_context`.
+    With `silence`, in seconds, the library sends no pings: `Connection.keep_alive` does.
 
     Raises:
         ConnectError: the connection failed.
@@ -220,6 +250,7 @@ async def open_connection(
             user_agent_header=f"rtchat/{__version__}",
             open_timeout=open_timeout,
             close_timeout=CLOSE_TIMEOUT,
+            ping_interval=PING_INTERVAL if silence is None else None,
             max_size=MAX_FRAME,
             compression=None,
             proxy=proxy,
@@ -229,7 +260,7 @@ async def open_connection(
         # A proxy error can quote the proxy's URL with its password, so it is not chained.
         cause = None if is_proxy_error(error, endpoint) else error
         raise ConnectError(explain(error, endpoint, open_timeout)) from cause
-    connection = Connection(socket, endpoint)
+    connection = Connection(socket, endpoint, silence or PING_INTERVAL)
     try:
         yield connection
     finally:

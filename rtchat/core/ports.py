@@ -26,6 +26,9 @@ class Link(Protocol):
     async def receive(self) -> str | bytes | None:
         """The next frame; None once the connection is closed."""
 
+    async def keep_alive(self) -> None:
+        """Ping the server, and end the connection if nothing arrives for too long."""
+
     async def close(self) -> None:
         """Close the connection with code 1000."""
 
