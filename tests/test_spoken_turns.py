@@ -176,6 +176,13 @@ def test_a_transcript_that_fails_is_said_and_waited_for_no_more() -> None:
 # ---------------------------------------------------------------------------- what is being played
 
 
+def test_a_transcript_with_another_id_belongs_to_the_oldest_turn_without_one() -> None:
+    units = ready(speech=OPEN)
+    spoken(units)
+    assert fx.UserTranscript("Noon?") in shown(units.spoken.transcribed("other", "Noon?"))
+    assert units.spoken.transcribed("other", "Noon? And then?") == []
+
+
 def test_the_server_is_told_how_much_of_a_reply_was_played() -> None:
     units = ready(speech=OPEN)
     spoken(units)

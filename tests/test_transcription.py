@@ -54,7 +54,7 @@ from rtchat.core.events import (
     Unknown,
 )
 from rtchat.core.pending_transcripts import ORDER_WAIT
-from rtchat.core.transcription import Transcription
+from rtchat.core.transcription import CLEAR_WAIT, Transcription
 from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
 
 OPTIONS = Options(other={"type": "transcription"})
@@ -424,3 +424,37 @@ def test_an_expired_session_is_reported_by_its_close() -> None:
     play = Driver()
     assert play.handle(ServerProblem("Expired.", code=server_errors.EXPIRED)) == []
     assert play.handle(LOST) == [Show(Waiting("gone", 0.5))]
+
+
+# ------------------------------------------------------------------------- servers that differ
+
+
+def ending_play() -> Driver:
+    play = Driver()
+    play.handle(AudioCaptured(ms(1000)), *TURN)
+    play.handle(InputEnded())
+    return play
+
+
+def test_a_server_that_never_clears_its_buffer_is_not_waited_for() -> None:
+    play = ending_play()
+    assert SetTimer(Timer.OVERDUE, CLEAR_WAIT) in play.machine.handle(transcript("Good day."), 0.0)
+    over, code = play.ending(TimerFired(Timer.OVERDUE))
+    assert (over.text, code) == ("Good day.", ExitCode.OK)
+
+
+def test_a_transcript_with_another_id_belongs_to_the_oldest_turn() -> None:
+    play = ending_play()
+    assert play.text(transcript_delta("Good ", "other")) == "Good "
+    assert play.text(transcript("Good day.", "other")) == "day.\n"
+    over, code = play.ending(AudioCleared())
+    assert (over.text, code) == ("Good day.", ExitCode.OK)
+
+
+def test_a_refused_last_commit_without_a_code_is_no_error_once_there_is_text() -> None:
+    play = ending_play()
+    play.handle(transcript("Good day."), ServerProblem("buffer too small"))
+    assert play.ending(AudioCleared())[1] is ExitCode.OK
+    play = ending_play()
+    play.handle(ServerProblem("buffer too small"), transcript(""))
+    assert play.ending(AudioCleared())[1] is ExitCode.REPLY

@@ -21,6 +21,10 @@ class PendingTranscripts:
         """The audio of each turn, by item id."""
         self._first = ""
         """The id of the first turn, for which the others wait."""
+        self._other_ids: dict[str, str] = {}
+        """Ids that the server uses in the transcript of a turn, and the turn's own id."""
+        self._known: set[str] = set()
+        """The ids of all turns of the connection."""
         self._skipped: set[str] = set()
         """The ids of the turns that are no longer waited for."""
 
@@ -30,7 +34,19 @@ class PendingTranscripts:
     def add(self, item_id: str, audio: bytes) -> list[SetTimer | ClearTimer]:
         """Wait for the transcript of another turn."""
         self._audio[item_id] = audio
+        self._known.add(item_id)
         return self._wait()
+
+    def own_id(self, item_id: str) -> str:
+        """The id of the turn that a transcript belongs to. One with an unknown id belongs to the
+        oldest turn without a transcript: some servers use other ids."""
+        if item_id in self._known:
+            return item_id
+        if item_id not in self._other_ids:
+            taken = self._other_ids.values()
+            oldest = next((known for known in self._audio if known not in taken), item_id)
+            self._other_ids[item_id] = oldest
+        return self._other_ids[item_id]
 
     def remove(self, item_id: str) -> list[SetTimer | ClearTimer]:
         """The transcript of a turn is complete, or there will be none."""
@@ -53,6 +69,8 @@ class PendingTranscripts:
         audio = list(self._audio.values())
         self._audio.clear()
         self._skipped.clear()
+        self._known.clear()
+        self._other_ids.clear()
         self._first = ""
         return audio
 

@@ -70,6 +70,8 @@ class SpeechInput:
         self.is_on = self.listens
         self.awaiting_transcript: dict[str, Question] = {}
         """Spoken questions without a transcript yet, by item id."""
+        self._transcribed: deque[str] = deque(maxlen=8 * MAX_AWAITING_TRANSCRIPT)
+        """The item ids of the last transcripts that arrived or are no longer expected."""
         self.echo = EchoDetector()
         self._sent = bytearray()
         """The most recent audio sent in this session."""
@@ -199,7 +201,17 @@ class SpeechInput:
         wait."""
         self.awaiting_transcript[item_id] = question
         if len(self.awaiting_transcript) > MAX_AWAITING_TRANSCRIPT:
-            del self.awaiting_transcript[next(iter(self.awaiting_transcript))]
+            self.take_awaiting(next(iter(self.awaiting_transcript)))
+
+    def take_awaiting(self, item_id: str) -> Question | None:
+        """The question that a transcript belongs to. One with an unknown id belongs to the oldest
+        question without a transcript: some servers use other ids."""
+        is_new = item_id not in self._transcribed
+        self._transcribed.append(item_id)
+        if item_id in self.awaiting_transcript or not is_new:
+            return self.awaiting_transcript.pop(item_id, None)
+        oldest = next(iter(self.awaiting_transcript), None)
+        return None if oldest is None else self.awaiting_transcript.pop(oldest)
 
     def closed(self) -> None:
         """The session is closed. Keep the audio that is not part of a turn for the next session,

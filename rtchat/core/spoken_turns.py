@@ -161,7 +161,7 @@ class SpokenTurns:
 
     def transcribed(self, item_id: str, text: str, *, is_known: bool = True) -> list[Output]:
         """The transcript of a question has arrived; unless `is_known`, there will be none."""
-        question = self._speech.awaiting_transcript.pop(item_id, None)
+        question = self._speech.take_awaiting(item_id)
         if question is None:
             return []
         question.transcript_is_empty = is_known and not text.strip()

@@ -24,6 +24,9 @@ from rtchat.core.speech_input import SpeechInput, SpeechOptions
 from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Options, Status
 
+CLEAR_WAIT = 3.0
+"""Seconds after the last transcript. Servers that do not know `input_audio_buffer.clear` never
+answer it, and so do not say that they have processed all audio."""
 LAST_AUDIO_WAIT = 0.5
 """Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
 same Ctrl-C, a little earlier or later."""
@@ -88,14 +91,15 @@ class Transcription:
             case ev.AudioCaptured(audio):
                 self._captured(audio)
             case ev.Delta(Channel.INPUT_TRANSCRIPT):
-                self._do(*self._pending.extend(event.item_id))
-                self._show_text(self._text.add(event))
+                item_id = self._pending.own_id(event.item_id)
+                self._do(*self._pending.extend(item_id))
+                self._show_text(self._text.add(replace(event, item_id=item_id)))
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
-                self._transcript_done(item_id, text)
+                self._transcript_done(self._pending.own_id(item_id), text)
             case ev.TranscriptionFailed(item_id, message):
                 self._do(notices.transcription_failed(message))
                 self._exit = ExitCode.REPLY
-                self._transcript_done(item_id, "")
+                self._transcript_done(self._pending.own_id(item_id), "")
             case ev.SpeechStarted(_, start_ms):
                 self._speech.started(start_ms)
             case ev.SpeechStopped(_, end_ms):
@@ -178,11 +182,19 @@ class Transcription:
             self._finish(server_errors.refused_settings(error))
         elif server_errors.is_fatal(error) or error.code == server_errors.NO_AUDIO_SUPPORT:
             self._finish(server_errors.of_error(error))
+        elif self._is_about_empty_commit(error):
+            self._do(notices.server_reports(error.message, "detail"))
+            self._end_if_done()
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
             self._last_error = error.message
             self._do(notices.server_reports(error.message, level))
+
+    def _is_about_empty_commit(self, error: ev.ServerProblem) -> bool:
+        """Whether the server, which gives no code, seems to refuse a last commit without audio."""
+        is_anonymous = not error.event_id and not error.code
+        return is_anonymous and self._is_ending and not self._pending and bool(self._text.all)
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -192,6 +204,9 @@ class Transcription:
                 self._perform(self._connection.setup_is_late())
             case ev.Timer.INPUT:
                 self._end_input(None)
+            case ev.Timer.OVERDUE:
+                self._commits.forget()
+                self._end_if_done()
             case ev.Timer.TRANSCRIPT:
                 item_id, timer_effects = self._pending.skip()
                 self._end_turn(item_id)
@@ -266,7 +281,11 @@ class Transcription:
             self._do(fx.SetTimer(ev.Timer.STALL, self._timeouts.reply))
 
     def _end_if_done(self) -> None:
-        if self._is_ending and not self._commits.is_pending and not self._pending:
+        if not self._is_ending or self._pending:
+            return
+        if self._commits.is_pending:
+            self._do(fx.SetTimer(ev.Timer.OVERDUE, CLEAR_WAIT))
+        else:
             self._finish(None)
 
     def _leave(self, exit_code: ExitCode) -> None:

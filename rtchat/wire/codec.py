@@ -256,6 +256,12 @@ def _committed(fields: Fields) -> ev.ServerEvent:
     return ev.AudioCommitted(fields.text("item_id"), fields.optional("previous_item_id"))
 
 
+def _input_transcribed(fields: Fields) -> ev.ServerEvent:
+    if fields.text("status") == "in_progress":  # of xAI: the words so far
+        return ev.Other(fields.text("type"))
+    return _channel_done(Channel.INPUT_TRANSCRIPT, "transcript", fields)
+
+
 def _transcription_failed(fields: Fields) -> ev.ServerEvent:
     error = fields.fields("error")
     message = _error_text(error, "message") or _error_text(error, "code")
@@ -356,9 +362,7 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "conversation.item.deleted": lambda fields: ev.ItemDeleted(fields.text("item_id")),
     "conversation.item.truncated": _truncated,
     f"{_INPUT_TRANSCRIPTION}.delta": partial(_delta, Channel.INPUT_TRANSCRIPT),
-    f"{_INPUT_TRANSCRIPTION}.completed": partial(
-        _channel_done, Channel.INPUT_TRANSCRIPT, "transcript"
-    ),
+    f"{_INPUT_TRANSCRIPTION}.completed": _input_transcribed,
     f"{_INPUT_TRANSCRIPTION}.failed": _transcription_failed,
     "input_audio_buffer.committed": _committed,
     "input_audio_buffer.cleared": lambda fields: ev.AudioCleared(),
