@@ -550,7 +550,7 @@ def test_a_remote_call_is_answered_with_an_approval() -> None:
         play
         >> ToolAnswered("yes")
         << [
-            Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=True))),
+            Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=True, id="mcpa_mcpr_1"))),
             Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]
@@ -559,13 +559,15 @@ def test_a_remote_call_is_answered_with_an_approval() -> None:
 
 def test_without_a_terminal_a_remote_call_is_refused() -> None:
     approval = Approval("mcpr_1", "search", "{}", "docs")
+    why = "error: this tool is not allowed here"
+    answer = ApprovalAnswer("mcpr_1", approve=False, id="mcpa_mcpr_1", reason=why)
     (
         asked(Mode.LINES)
         >> calls(approval)
         << [
             ClearTimer(Timer.STALL),
             notices.call_not_allowed("docs/search"),
-            Send("rtchat_4", AddItem(ApprovalAnswer("mcpr_1", approve=False))),
+            Send("rtchat_4", AddItem(answer)),
             Send("rtchat_5", CreateResponse(TEXT)),
             STALL,
         ]

@@ -57,6 +57,7 @@ from rtchat.core.events import (
     ResumeAsked,
     Retry,
     ServerProblem,
+    ServerWarning,
     SessionCreated,
     SessionUpdated,
     Started,
@@ -1018,7 +1019,7 @@ def test_late_events_are_ignored() -> None:
     (
         play
         >> ServerProblem("None.", code="response_cancel_not_active", event_id="rtchat_4")
-        << notices.server_reports("None.")
+        << notices.server_reports("None.", "detail")
     )
 
 
@@ -1080,3 +1081,8 @@ def test_resume_is_refused_while_a_reply_is_due() -> None:
     assert isinstance(shown, Show)
     assert isinstance(shown.update, Notice)
     assert shown.update.level == "error"
+
+
+def test_a_warning_of_the_server_is_shown() -> None:
+    warning = ServerWarning("Voice x is not available.")
+    (replying() >> warning << notices.server_reports("Voice x is not available.", "warning"))

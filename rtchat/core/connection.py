@@ -302,7 +302,7 @@ class SessionConnection:
             return self._unusable(server_errors.of_error(error))
         if error.code == server_errors.EXPIRED:  # the close that follows is reported
             return []
-        is_expected = error.code == server_errors.ACTIVE_RESPONSE and not is_known
+        is_expected = error.code in server_errors.EXPECTED and not is_known
         is_repeated = before is not None and before.message == error.message
         is_minor = is_expected or is_repeated or waits or self.is_setting_up
         level: fx.Level = "detail" if is_minor else "error"

@@ -123,6 +123,8 @@ class Conversation:
                 return self._connection.handle(event)
             case ev.ServerProblem():
                 return self._problem(event)
+            case ev.ServerWarning(message):
+                return [notices.server_reports(message, "warning")]
             case ev.ReplyStarted():
                 return self._replies.started(event)
             case ev.ReplyEnded():

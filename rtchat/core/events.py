@@ -271,6 +271,13 @@ class ServerProblem:
 
 
 @value
+class ServerWarning:
+    """`warning` of Azure's Voice Live."""
+
+    message: str
+
+
+@value
 class Other:
     """An event of the API that the program does not use."""
 
@@ -309,6 +316,7 @@ ServerEvent: TypeAlias = (
     | TranscriptionFailed
     | RateLimits
     | ServerProblem
+    | ServerWarning
     | Other
     | Unknown
 )

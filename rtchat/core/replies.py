@@ -117,6 +117,8 @@ class Replies:
         server was busy and did not begin the reply that was expected of it."""
         if self.phase is ReplyPhase.ENDING and error.code in server_errors.NOTHING_TO_CANCEL:
             return self.stopped()
+        if error.code in server_errors.NOTHING_TO_CANCEL:
+            return []
         if error.code == server_errors.ACTIVE_RESPONSE:
             if self.turn is not None and self.phase is ReplyPhase.ASKED:
                 self.turn.server_was_busy = not self.turn.is_asked_for

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtchat.core.delta_joiner import DeltaJoiner
 from rtchat.core.events import ChannelDone, Delta, PartDone
 from rtchat.core.streamed_calls import StreamedCalls, is_same
 from rtchat.core.text import whole_characters
@@ -28,6 +29,7 @@ class _Part:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.pieces: list[str] = []
+        self.joiner = DeltaJoiner()
         self.half = ""
         self.held = ""
         """Text that has arrived but may be part of a key."""
@@ -43,7 +45,9 @@ class _Part:
         return "".join(self.pieces) if self.final is None else self.final
 
     def add(self, text: str) -> int:
-        """Add text and return its bytes."""
+        """Add a delta and return the bytes of its text."""
+        if not self.joiner.is_decided:
+            text = self.joiner.add(text)
         if not text:
             return 0
         added = size(text)
@@ -207,9 +211,10 @@ class Reply:
     def _release(self) -> None:
         """Add the text held back: no more text follows, so it is not part of a key."""
         for part in self._parts.values():
-            held, part.held = part.held, ""
-            if held and part.final is None:
-                self._size += part.add(held)
+            rest, part.held = part.joiner.flush() + part.held, ""
+            part.joiner.is_decided = True
+            if part.final is None:
+                self._size += part.add(rest)
 
     def _settle_message(self, item: Message, arrived: set[str]) -> None:
         for index, content in enumerate(item.parts):

@@ -19,6 +19,8 @@ NO_AUDIO_SUPPORT = "audio_not_supported"  # sent by rtchat's own server if it ha
 """Error codes that the program handles specially."""
 NOTHING_TO_CANCEL = frozenset({"response_cancel_not_active"})
 """Error codes of a cancel for which there is no response."""
+EXPECTED = NOTHING_TO_CANCEL | {ACTIVE_RESPONSE}
+"""Error codes that say nothing new, because the client cannot know in time."""
 
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {

@@ -183,7 +183,7 @@ class ToolCallBatch:
                 self._running[call.call_id] = call
                 return [Show(ToolBegan(call)), RunTool(call)]
             case Approval():
-                self._answers[call.id] = ApprovalAnswer(call.id, approve=True)
+                self._answers[call.id] = ApprovalAnswer(call.id, approve=True, id=_answer_id(call))
                 return []
             case _:
                 assert_never(call)
@@ -215,4 +215,9 @@ def _key(call: Call) -> str:
 def _answer(call: Call, why: str) -> ToolOutput | ApprovalAnswer:
     if isinstance(call, ToolCall):
         return ToolOutput(call.call_id, why)
-    return ApprovalAnswer(call.id, approve=False)
+    return ApprovalAnswer(call.id, approve=False, id=_answer_id(call), reason=why)
+
+
+def _answer_id(approval: Approval) -> str:
+    """The API requires an id, of at most 32 characters."""
+    return f"mcpa_{approval.id[-27:]}"

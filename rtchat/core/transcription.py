@@ -119,6 +119,8 @@ class Transcription:
                 | ev.ConnectionLost()
             ):
                 self._perform(self._connection.handle(event))
+            case ev.ServerWarning(message):
+                self._do(notices.server_reports(message, "warning"))
             case ev.ServerProblem():
                 self._problem(event)
             case ev.CancelPressed():

@@ -221,6 +221,8 @@ class ApprovalAnswer:
     request_id: str
     approve: bool
     id: str = ""
+    reason: str = ""
+    """Why the call was refused."""
 
 
 @value

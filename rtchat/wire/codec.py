@@ -209,6 +209,11 @@ def _problem(fields: Fields) -> ev.ServerEvent:
     )
 
 
+def _warning(fields: Fields) -> ev.ServerEvent:
+    warning = fields.fields("warning")
+    return ev.ServerWarning(_error_text(warning, "message") or _error_text(warning, "code"))
+
+
 def _place(fields: Fields) -> tuple[str, str, int, int]:
     return (
         fields.text("response_id"),
@@ -352,6 +357,7 @@ _INPUT_TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "error": _problem,
+    "warning": _warning,
     "session.created": partial(_session, ev.SessionCreated),
     "session.updated": partial(_session, ev.SessionUpdated),
     "conversation.item.added": partial(_item, ev.ItemAdded),

@@ -84,7 +84,7 @@ def read_item(fields: Fields) -> Item:
         return Approval(item_id, name, fields.json_text("arguments"), server)
     if kind == "mcp_approval_response":
         request, approve = fields.text("approval_request_id"), fields.data.get("approve")
-        return ApprovalAnswer(request, approve is True, item_id)
+        return ApprovalAnswer(request, approve is True, item_id, fields.text("reason"))
     return OtherItem(kind, item_id, fields.data)
 
 
@@ -122,11 +122,12 @@ def _item_fields(item: Item) -> dict[str, object]:
                 "arguments": item.arguments,
             }
         case ApprovalAnswer():
-            return {
+            answer: dict[str, object] = {
                 "type": "mcp_approval_response",
                 "approval_request_id": item.request_id,
                 "approve": item.approve,
             }
+            return answer | ({"reason": item.reason} if item.reason else {})
         case OtherItem():
             return dict(item.fields)
     assert_never(item)

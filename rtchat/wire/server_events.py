@@ -111,7 +111,7 @@ def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:
             return _rate_limits(event)
         case ev.ServerProblem():
             return _problem(event)
-        case ev.Other() | ev.Unknown():
+        case ev.ServerWarning() | ev.Other() | ev.Unknown():
             return None
     assert_never(event)
 
