@@ -6,8 +6,9 @@ import pytest
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
+from rtchat.core import notices
 from rtchat.core import signals as sg
-from rtchat.core.deadline import CANCEL_WAIT, ERROR_WAIT
+from rtchat.core.deadline import CANCEL_WAIT, CONTINUE_WAIT, ERROR_WAIT
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget, Rate
@@ -19,6 +20,7 @@ from rtchat.core.values import (
     Item,
     Message,
     Part,
+    RemoteCall,
     Status,
     ToolCall,
     ToolOutput,
@@ -379,3 +381,46 @@ def test_without_a_reply_there_is_nothing_to_record() -> None:
     assert units.turns.save() == []
     units.asked()
     assert units.turns.save() == []
+
+
+# ---------------------------------------------------------------- calls that the server has made
+
+REMOTE = RemoteCall("docs", "search", "{}", "found", id="mcp_1")
+
+
+def test_a_call_that_the_server_made_is_shown_and_the_server_may_go_on() -> None:
+    units = replying()
+    began, ended = shown(units.replies.item_event(ev.OutputDone("r1", 0, REMOTE)))
+    assert isinstance(began, fx.ToolBegan)
+    assert isinstance(ended, fx.ToolEnded)
+    assert (began.call.name, ended.output) == ("docs.search", "found")
+    outputs = units.replies.ended(done(REMOTE))
+    assert fx.SetTimer(ev.Timer.OVERDUE, CONTINUE_WAIT) in outputs
+    assert units.replies.started(ev.ReplyStarted("r2")) == [fx.ClearTimer(ev.Timer.OVERDUE)]
+    assert shown(units.replies.content(delta("Found it.", "r2"))) == [fx.TextArrived("Found it.")]
+    assert units.replies.expired(ev.Timer.OVERDUE) == []
+
+
+def test_a_server_that_does_not_go_on_is_asked_to() -> None:
+    units = replying()
+    units.replies.ended(done(REMOTE))
+    (request,) = sent(units.replies.expired(ev.Timer.OVERDUE))
+    assert isinstance(request, fx.CreateResponse)
+
+
+def test_a_failed_call_of_the_server_is_a_warning_once() -> None:
+    units = replying()
+    failed = RemoteCall("docs", "search", "{}", "", "HTTP 500", "mcp_1")
+    event = ev.OutputDone("r1", 0, failed)
+    assert notices.remote_call_failed("docs.search", "HTTP 500") in units.replies.item_event(event)
+    assert units.replies.item_event(event) == []
+
+
+def test_calls_of_the_server_count_as_rounds() -> None:
+    units = replying()
+    limit = units.shared.tool_policy.limits.rounds
+    for number in range(limit):
+        units.replies.ended(done(REMOTE, reply=f"r{number + 1}"))
+        units.replies.started(ev.ReplyStarted(f"r{number + 2}"))
+    units.replies.item_event(ev.OutputDone(f"r{limit + 1}", 0, REMOTE))
+    assert isinstance(units.replies.ended(done(REMOTE, reply=f"r{limit + 1}"))[-1], sg.ReplyDone)

@@ -10,6 +10,9 @@ from rtchat.core.events import ServerProblem, Timer
 ERROR_WAIT = 3.0
 """Seconds after an error that names no command. If nothing of the reply follows, the error has
 ended it: many servers report only the error."""
+CONTINUE_WAIT = 1.5
+"""Seconds that a server has to continue by itself after it has called tools. Then the client
+requests the next reply, as some servers expect."""
 CANCEL_WAIT = 3.0
 """Seconds that a server has to end a reply that was cancelled."""
 
@@ -21,6 +24,13 @@ class ReplyDeadline:
         self._error: ServerProblem | None = None
         """The error that may have ended the reply."""
         self.is_running = False
+        self.asks = False
+        """Whether to request the reply when the time is over."""
+
+    def continues(self) -> fx.SetTimer:
+        """The server may begin the next reply by itself."""
+        self._error, self.asks = None, True
+        return self._start(CONTINUE_WAIT)
 
     def cancelled(self) -> fx.SetTimer:
         """The reply was cancelled: the server should end it soon."""
@@ -40,7 +50,7 @@ class ReplyDeadline:
         """More of the reply arrived, or it ended: show an error that did not end it."""
         if not self.is_running:
             return []
-        self.is_running = False
+        self.is_running = self.asks = False
         error, self._error = self._error, None
         out: list[fx.Effect] = [fx.ClearTimer(Timer.OVERDUE)]
         if error is None or error.code == server_errors.ACTIVE_RESPONSE:

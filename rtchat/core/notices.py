@@ -54,6 +54,11 @@ NO_OPTIONS = "no options are set; use /set KEY VALUE to set one"
 NO_TOOLS = "there are no tools"
 
 
+def remote_call_failed(name: str, error: str) -> Show:
+    """A tool of an MCP server failed."""
+    return notice("warning", f"{name} failed: {error}")
+
+
 def option_not_set(name: str) -> Show:
     """An option that is not set cannot be removed."""
     return notice("error", f"{name} is not set")

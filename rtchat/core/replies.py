@@ -27,7 +27,7 @@ from rtchat.core.signals import (
 from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.tool_calls import Call
 from rtchat.core.turn import Turn
-from rtchat.core.values import Channel, JsonObject, Status, ToolCall
+from rtchat.core.values import Channel, JsonObject, RemoteCall, Status, ToolCall
 
 
 class ReplyPhase(StrEnum):
@@ -194,6 +194,8 @@ class Replies:
                 turn.reply.describe_call(call)
             case ev.ToolCalled(name, call_id, arguments, item_id=item_id):
                 turn.reply.describe_call(ToolCall(name, call_id, arguments, item_id))
+            case ev.OutputDone(item=RemoteCall() as remote):
+                return [*self.deadline.clear(), *turn.show_remote_call(remote)]
             case ev.OutputDone(item=item):
                 turn.reply.call(item)
             case _:
@@ -232,7 +234,10 @@ class Replies:
             is_ours = self.turn is not None and self.turn.server_was_busy
             return [*refused, *(self.ask() if is_ours else [])]
         self.deadline.take_error()  # the end of the reply says why
-        return [*self.show(turn, turn.reply.finish(event.items)), *self._reply_ended(turn, event)]
+        remote = (item for item in event.items if isinstance(item, RemoteCall))
+        out = [effect for call in remote for effect in turn.show_remote_call(call)]
+        out += self.show(turn, turn.reply.finish(event.items))
+        return [*out, *self._reply_ended(turn, event)]
 
     def _reply_ended(self, turn: Turn, event: ev.ReplyEnded) -> list[Output]:
         wait = server_errors.limit_wait(event)
@@ -245,6 +250,8 @@ class Replies:
         are_ours = not self._policy.is_external or self._policy.handles(turn.reply.calls)
         if event.status is Status.COMPLETED and turn.reply.calls and are_ours:
             return [CallsRequested(event)]
+        if event.status is Status.COMPLETED and turn.only_remote_calls and turn.may_call:
+            return self._await_next(turn)
         refused = (
             [] if event.status is Status.COMPLETED else self._call_outputs.refuse(turn.reply.calls)
         )
@@ -252,6 +259,13 @@ class Replies:
         if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
             problem = problem and replace(problem, hint="use /retry to ask it again")
         return [*refused, ReplyDone(event.status, event.reason, problem, event)]
+
+    def _await_next(self, turn: Turn) -> list[Output]:
+        """The server has called tools of MCP servers itself. It may continue by itself; otherwise
+        the next reply is requested."""
+        self.response_ids.ignore(turn.reply.id)
+        turn.continue_reply()
+        return [self.expect(), self.deadline.continues()]
 
     def _wait_for_limit(self, turn: Turn, seconds: float) -> list[Output]:
         turn.waited = True
@@ -348,7 +362,10 @@ class Replies:
             self._connection.needs_new_session = True  # the server may still be generating it
             self.response_ids.ignore(self._ending_id)
             return self.stopped()
+        asks, self.deadline.asks = self.deadline.asks, False
         problem = self.deadline.take_error()
+        if asks and self.turn is not None and self.phase is ReplyPhase.ASKED:
+            return self.ask()
         if self.turn is None or not self.is_due or (problem is None and timer is ev.Timer.OVERDUE):
             return []
         self._connection.needs_new_session = True  # the server may be gone, or still generating

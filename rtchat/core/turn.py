@@ -16,7 +16,15 @@ from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
-from rtchat.core.values import ApprovalAnswer, Status, ToolCall, ToolOutput, TurnLimits, Usage
+from rtchat.core.values import (
+    ApprovalAnswer,
+    RemoteCall,
+    Status,
+    ToolCall,
+    ToolOutput,
+    TurnLimits,
+    Usage,
+)
 
 SAVE_EVERY = 0.5
 """Seconds after which an incomplete reply is saved again."""
@@ -70,6 +78,8 @@ class Turn:
         self._separator = ""
         """The separator between the last of these texts and the next."""
         self._calls: list[ToolCall] = []
+        self._remote_calls: list[RemoteCall] = []
+        """The calls of the reply that the model's server has made."""
         self._held: list[str] | None = None
         """The text, while it waits for the transcript of the question."""
 
@@ -168,6 +178,28 @@ class Turn:
         self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
         self.batch = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
         self.reply, self.audio, self.has_audio = self._new_reply(), [], False
+
+    def show_remote_call(self, call: RemoteCall) -> list[fx.Effect]:
+        """Show a call that the model's server has made, once."""
+        if any(call == known or (call.id and call.id == known.id) for known in self._remote_calls):
+            return []
+        self._remote_calls.append(call)
+        shown = ToolCall(f"{call.server}.{call.name}", call.id, call.arguments)
+        effects: list[fx.Effect] = [fx.Show(fx.ToolBegan(shown))]
+        if call.error:
+            return [*effects, notices.remote_call_failed(shown.name, call.error)]
+        return [*effects, fx.Show(fx.ToolEnded(shown, call.output))]
+
+    @property
+    def only_remote_calls(self) -> bool:
+        """Whether the reply has calls that the model's server has made, and nothing else."""
+        return bool(self._remote_calls) and not self.has_begun and not self.reply.calls
+
+    def continue_reply(self) -> None:
+        """Another reply follows the calls that the model's server has made."""
+        self._rounds += 1
+        self._remote_calls.clear()
+        self.reply, self.announced = self._new_reply(), False
 
     def _new_reply(self) -> Reply:
         left = self._limits.call_bytes - self._call_bytes

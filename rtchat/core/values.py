@@ -226,6 +226,19 @@ class ApprovalAnswer:
 
 
 @value
+class RemoteCall:
+    """A call of an MCP server's tool that the model's server has made, with its output or its
+    error."""
+
+    server: str
+    name: str
+    arguments: str
+    output: str
+    error: str = ""
+    id: str = ""
+
+
+@value
 class OtherItem:
     """An item of a type that the program does not use, with its fields as received."""
 
@@ -234,7 +247,9 @@ class OtherItem:
     fields: JsonObject = field(default_factory=dict)
 
 
-Item: TypeAlias = Message | ToolCall | ToolOutput | Approval | ApprovalAnswer | OtherItem
+Item: TypeAlias = (
+    Message | ToolCall | ToolOutput | Approval | ApprovalAnswer | RemoteCall | OtherItem
+)
 
 
 @value

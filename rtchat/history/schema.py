@@ -17,6 +17,7 @@ from rtchat.core.values import (
     Message,
     OtherItem,
     Part,
+    RemoteCall,
     State,
     ToolCall,
     ToolOutput,
@@ -108,7 +109,7 @@ def _searchable_text(item: Item) -> str:
             return plain(f"{item.name} {item.arguments}")
         case ToolOutput():
             return plain(item.output)
-        case ApprovalAnswer() | OtherItem():
+        case ApprovalAnswer() | RemoteCall() | OtherItem():
             return ""
     assert_never(item)
 

@@ -16,6 +16,7 @@ from rtchat.core.values import (
     Item,
     Message,
     OtherItem,
+    RemoteCall,
     State,
     StoredConversation,
     ToolCall,
@@ -94,6 +95,8 @@ def _read(item: Item) -> tuple[Kind, str, str]:
             return "call", f"{item.server}.{item.name}", item.arguments
         case ApprovalAnswer():
             return "output", item.request_id, "allowed" if item.approve else "refused"
+        case RemoteCall():
+            return "call", f"{item.server}.{item.name}", item.arguments
         case OtherItem():
             return "other", item.type, ""
     assert_never(item)

@@ -14,6 +14,7 @@ from rtchat.core.values import (
     Message,
     OtherItem,
     Part,
+    RemoteCall,
     ToolCall,
     ToolOutput,
 )
@@ -143,7 +144,7 @@ def complete(item: Item, item_id: str) -> Item:
     match item:
         case Message() | ToolCall():
             return replace(item, id=item_id, status=item.status or "completed")
-        case ToolOutput() | Approval() | ApprovalAnswer():
+        case ToolOutput() | Approval() | ApprovalAnswer() | RemoteCall():
             return replace(item, id=item_id)
         case OtherItem():
             return replace(item, id=item_id, fields={**item.fields, "id": item_id})

@@ -48,6 +48,7 @@ from rtchat.core.values import (
     JsonObject,
     Message,
     OtherItem,
+    RemoteCall,
     Status,
     ToolCall,
     ToolOutput,
@@ -200,7 +201,7 @@ def _text(item: Item) -> str:
             return item.arguments
         case ToolOutput():
             return item.output
-        case Approval() | ApprovalAnswer() | OtherItem():
+        case Approval() | ApprovalAnswer() | RemoteCall() | OtherItem():
             return ""
     assert_never(item)
 

@@ -12,10 +12,12 @@ from rtchat.core.values import (
     OtherItem,
     Part,
     PartKind,
+    RemoteCall,
     Role,
     ToolCall,
     ToolOutput,
 )
+from rtchat.wire.errors import error_object
 from rtchat.wire.fields import Fields
 
 _PART_KINDS: dict[str, PartKind] = {
@@ -85,6 +87,16 @@ def read_item(fields: Fields) -> Item:
     if kind == "mcp_approval_response":
         request, approve = fields.text("approval_request_id"), fields.data.get("approve")
         return ApprovalAnswer(request, approve is True, item_id, fields.text("reason"))
+    if kind == "mcp_call":
+        error = error_object(fields.data).get("message")
+        return RemoteCall(
+            fields.text("server_label"),
+            fields.text("name"),
+            fields.json_text("arguments"),
+            fields.text("output"),
+            error if isinstance(error, str) else "",
+            item_id,
+        )
     return OtherItem(kind, item_id, fields.data)
 
 
@@ -128,6 +140,15 @@ def _item_fields(item: Item) -> dict[str, object]:
                 "approve": item.approve,
             }
             return answer | ({"reason": item.reason} if item.reason else {})
+        case RemoteCall():
+            return {
+                "type": "mcp_call",
+                "server_label": item.server,
+                "name": item.name,
+                "arguments": item.arguments,
+                "output": item.output,
+                "error": {"message": item.error} if item.error else None,
+            }
         case OtherItem():
             return dict(item.fields)
     assert_never(item)
