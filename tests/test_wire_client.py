@@ -47,6 +47,7 @@ from rtchat.core.values import (
     Options,
     OtherItem,
     Part,
+    RemoteCall,
     Status,
     ToolCall,
     ToolOutput,
@@ -128,8 +129,10 @@ def test_items_survive_a_round_trip(item: Item) -> None:
     [
         Approval("mcpr_1", "search", "{}", "docs"),
         ApprovalAnswer("mcpr_1", True, "i1"),
-        ApprovalAnswer("mcpr_1", False),
-        OtherItem("mcp_call", "i2", {"type": "mcp_call", "id": "i2", "output": "7"}),
+        ApprovalAnswer("mcpr_1", False, "i1", "No."),
+        RemoteCall("docs", "search", "{}", "7", id="i2"),
+        RemoteCall("docs", "search", "{}", "", "HTTP 500", "i2"),
+        OtherItem("thought", "i2", {"type": "thought", "id": "i2", "output": "7"}),
     ],
 )
 def test_approval_items_survive_a_round_trip(item: Item) -> None:

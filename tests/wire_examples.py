@@ -713,8 +713,8 @@ VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
     ),
     (
         "an item of another type",
-        {"type": "conversation.item.added", "item": {"type": "mcp_call", "id": "i", "name": "n"}},
-        [ItemAdded(OtherItem("mcp_call", "i", {"type": "mcp_call", "id": "i", "name": "n"}))],
+        {"type": "conversation.item.added", "item": {"type": "thought", "id": "i", "name": "n"}},
+        [ItemAdded(OtherItem("thought", "i", {"type": "thought", "id": "i", "name": "n"}))],
     ),
     (
         "a message of no role",

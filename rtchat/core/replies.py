@@ -235,7 +235,7 @@ class Replies:
             return [*refused, *(self.ask() if is_ours else [])]
         self.deadline.take_error()  # the end of the reply says why
         remote = (item for item in event.items if isinstance(item, RemoteCall))
-        out = [effect for call in remote for effect in turn.show_remote_call(call)]
+        out: list[Output] = [effect for call in remote for effect in turn.show_remote_call(call)]
         out += self.show(turn, turn.reply.finish(event.items))
         return [*out, *self._reply_ended(turn, event)]
 
