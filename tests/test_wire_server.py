@@ -355,13 +355,13 @@ STRICT: list[tuple[dict[str, object], str, str]] = [
     ({"type": "response.cancel", "event_id": 5}, "invalid_type", "event_id"),
     ({"type": "response.cancel", "extra": 1}, "unknown_parameter", "extra"),
     ({"type": "session.update"}, "missing_required_parameter", "session"),
-    ({"type": "session.update", "session": None}, "invalid_type", "session"),
+    ({"type": "session.update", "session": 5}, "invalid_type", "session"),
     ({"type": "session.update", "session": {}}, "missing_required_parameter", "session.type"),
     (session(type="transcription"), "invalid_parameter", "session.type"),
     (session(type="other"), "invalid_value", "session.type"),
     (session(temperature=0.8), "unknown_parameter", "session.temperature"),
     (session(modalities=["text"]), "unknown_parameter", "session.modalities"),
-    (session(instructions=None), "invalid_type", "session.instructions"),
+    (session(instructions=5), "invalid_type", "session.instructions"),
     (session(instructions=["a"]), "invalid_type", "session.instructions"),
     (session(output_modalities=[]), "invalid_value", "session.output_modalities"),
     (session(output_modalities=["text", "audio"]), "invalid_value", "session.output_modalities"),
@@ -404,7 +404,7 @@ STRICT: list[tuple[dict[str, object], str, str]] = [
     ),
     (response(temperature=1), "unknown_parameter", "response.temperature"),
     (response(input="hi"), "invalid_type", "response.input"),
-    ({"type": "response.create", "response": None}, "invalid_type", "response"),
+    ({"type": "response.create", "response": 5}, "invalid_type", "response"),
     ({"type": "conversation.item.delete"}, "missing_required_parameter", "item_id"),
     (
         {"type": "conversation.item.truncate", "item_id": "a", "content_index": 0},
@@ -635,3 +635,36 @@ def test_length_limits_of_text_and_audio() -> None:
         command = decode_command({"type": "conversation.item.create", "item": item})
         codes.append(command.code if isinstance(command, ServerProblem) else "")
     assert codes == ["string_above_max_length", ""]
+
+
+_LEFT_OUT = (
+    *("event_id", "status", "object", "id", "instructions", "conversation", "metadata", "voice"),
+    *("speed", "format", "language", "tools", "audio", "detail", "previous_item_id", "response_id"),
+)
+
+
+def _with_nulls(value: object) -> object:
+    if isinstance(value, list):
+        return [_with_nulls(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {
+        key: each if key in {"parameters", "metadata", "variables"} else _with_nulls(each)
+        for key, each in value.items()
+    }
+    return dict.fromkeys(_LEFT_OUT) | inner
+
+
+@given(commands)
+def test_null_is_the_absence_of_an_optional_field(command: Any) -> None:
+    data = encode(command, "e1")
+    nulls = _with_nulls(data)
+    assert isinstance(nulls, dict)
+    assert decode_command(nulls) == decode_command(data)
+
+
+def test_null_turns_off_what_can_be_off() -> None:
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+    request = decode_command({"type": "session.update", "session": session})
+    assert isinstance(request, Configure)
+    assert request.options.other["audio"] == {"input": {"turn_detection": None}}

@@ -95,6 +95,7 @@ def decode_command(
     """A client's event as a command, or the error to answer it with. `transcribes` means that the
     client has a transcription session."""
     event_id = data.get("event_id")
+    data = without_nulls(data)
     try:
         return _decode(beta.to_ga(data) if dialect is Dialect.BETA else data, transcribes)
     except FieldError as error:
@@ -105,6 +106,33 @@ def decode_command(
             beta.param_to_beta(error.param) if dialect is Dialect.BETA else error.param,
             event_id if isinstance(event_id, str) else "",
         )
+
+
+_NULL_MEANS_OFF = frozenset(
+    {
+        *("turn_detection", "transcription", "noise_reduction", "tracing", "prompt"),
+        *("input_audio_transcription", "input_audio_noise_reduction"),
+    }
+)
+"""The fields that null turns off."""
+_OPAQUE = frozenset({"parameters", "metadata", "variables", "headers"})
+"""The fields whose contents are the user's."""
+
+
+def without_nulls(data: JsonObject) -> dict[str, object]:
+    """The object without the fields that are null, which many clients send for everything that
+    they leave out. The fields that null turns off are kept."""
+    return {
+        key: value if key in _OPAQUE else _without_nulls(value)
+        for key, value in data.items()
+        if value is not None or key in _NULL_MEANS_OFF
+    }
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return without_nulls(value)
+    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _decode(data: JsonObject, transcribes: bool) -> ClientRequest:
