@@ -668,3 +668,12 @@ def test_null_turns_off_what_can_be_off() -> None:
     request = decode_command({"type": "session.update", "session": session})
     assert isinstance(request, Configure)
     assert request.options.other["audio"] == {"input": {"turn_detection": None}}
+
+
+@pytest.mark.parametrize(("words", "transcript"), [("", None), ("Noon?", "Noon?")])
+def test_a_spoken_item_says_that_it_has_no_transcript(words: str, transcript: str | None) -> None:
+    spoken = Message("user", (Part("audio", words),), "i1", "completed")
+    added = encode_event(events.ItemAdded(spoken), "e1")
+    assert added is not None
+    assert isinstance(item := added["item"], dict)
+    assert item["content"] == [{"type": "input_audio", "transcript": transcript}]

@@ -6,7 +6,17 @@ from base64 import b64encode
 from typing import TypeAlias, assert_never
 
 from rtchat.core import events as ev
-from rtchat.core.values import Channel, Dialect, Item, JsonObject, Options, Status, Usage, value
+from rtchat.core.values import (
+    Channel,
+    Dialect,
+    Item,
+    JsonObject,
+    Message,
+    Options,
+    Status,
+    Usage,
+    value,
+)
 from rtchat.wire import beta
 from rtchat.wire.audio_options import PCM
 from rtchat.wire.client_events import merged_fields
@@ -117,7 +127,13 @@ def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:
 
 
 def _item(what: str, item: Item) -> dict[str, object]:
-    return {"type": f"conversation.item.{what}", "item": write_item(item)}
+    out = write_item(item)
+    if isinstance(item, Message) and isinstance(parts := out["content"], list):
+        # OpenAI's JavaScript agents SDK ends its process if the field is missing.
+        out["content"] = [
+            {"transcript": None} | part if part["type"] == "input_audio" else part for part in parts
+        ]
+    return {"type": f"conversation.item.{what}", "item": out}
 
 
 def _output(event: ev.OutputAdded | ev.OutputDone) -> dict[str, object]:
