@@ -87,7 +87,7 @@ def test_a_commit_makes_an_item_that_is_transcribed() -> None:
         "type": "message",
         "role": "user",
         "status": "completed",
-        "content": [{"type": "input_audio"}],
+        "content": [{"type": "input_audio", "transcript": None}],
     }
     assert [{**event, "event_id": ""} for event in events] == [
         {
