@@ -8,13 +8,22 @@ clock. Effects that record entries are ignored unless `stores_audio` is set.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import ClearTimer, Effect, Record, SetTimer, StartRecord
-from rtchat.core.events import Event, Timer
+from rtchat.core.effects import (
+    ClearTimer,
+    CreateResponse,
+    Effect,
+    Record,
+    Send,
+    SetTimer,
+    StartRecord,
+)
+from rtchat.core.events import Event, ReplyStarted, Timer
 
-MINOR = (Timer.OVERDUE, Timer.SETUP)
+MINOR = (Timer.OVERDUE, Timer.SETUP, Timer.OWNER)
 """Timers that playbooks of whole conversations leave to those of the units."""
 QUIET: tuple[Effect, ...] = tuple(
     ClearTimer(timer) for timer in Timer if timer not in (Timer.SAVE, *MINOR)
@@ -30,6 +39,9 @@ class Playbook:
     def __init__(self, conversation: Conversation, *, stores_audio: bool = False) -> None:
         self.conversation = conversation
         self._records = stores_audio
+        self.echoes = True
+        """Whether the server echoes the mark of a request in `ReplyStarted`."""
+        self._request = ""
         self._now = 0.0
         self._done: list[Effect] = []
         self._last: Event | None = None
@@ -48,11 +60,20 @@ class Playbook:
 
     def __rshift__(self, event: Event) -> Playbook:
         self.end()
+        if isinstance(event, ReplyStarted) and not event.mark and self.echoes:
+            event = replace(event, mark=self._request)
         self._last = event
         done = self.conversation.handle(event, self._now)
+        self.note(done)
         done = [effect for effect in done if not _is_minor(effect)]
         self._done = [effect for effect in done if self._records or not _is_recording(effect)]
         return self
+
+    def note(self, effects: Iterable[Effect]) -> None:
+        """Note the last request among these effects."""
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.command, CreateResponse):
+                self._request = effect.event_id
 
     def __lshift__(self, effects: Effect | Iterable[Effect]) -> Playbook:
         expected = list(effects) if isinstance(effects, Iterable) else [effects]

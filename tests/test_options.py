@@ -207,7 +207,11 @@ def _configured(settings: Settings, dialect: Dialect = Dialect.GA) -> Mapping[st
 
 
 def _requested(settings: Settings, dialect: Dialect = Dialect.GA) -> Mapping[str, object]:
-    event = encode(CreateResponse(Options(None, "text", None, settings.response)), "e", dialect)
+    event = encode(
+        CreateResponse(Options(None, "text", None, settings.response), is_marked=False),
+        "e",
+        dialect,
+    )
     if dialect is Dialect.GA:
         assert_client_event(event)
     response = event["response"]
@@ -743,7 +747,7 @@ def test_the_server_is_told(tmp_path: Path, url: str) -> None:
         {"effort": "high"},
         "ash",
     )
-    assert events["response.done"]["response"]["metadata"] == {"topic": "x"}
+    assert events["response.done"]["response"]["metadata"]["topic"] == "x"
     ran = program.run("once", "hi", "--reasoning", "none", "--url", url)
     assert ran.code == 2
     assert "'none' for --reasoning" in ran.error

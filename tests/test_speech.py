@@ -148,6 +148,7 @@ def after(play: Playbook, event: Event) -> list[Effect]:
     """The effects of an event, except timers and records."""
     play.end()
     done = play.conversation.handle(event)
+    play.note(done)
     return [e for e in done if not isinstance(e, SetTimer | ClearTimer | Record)]
 
 

@@ -47,6 +47,7 @@ class Units:
         """A question that was just asked."""
         question = self.log.enter(text)
         self.turns.ask(question)
+        self.replies.question_confirmed()
         return question
 
 

@@ -10,7 +10,15 @@ from rtchat.core.events import Timer
 SUSPENDED_SECONDS = 0.1
 """If a timer is this many seconds late, the program was suspended or blocked."""
 WAITS_FOR_SERVER = frozenset(
-    {Timer.START, Timer.SETUP, Timer.STALL, Timer.OVERDUE, Timer.TRANSCRIPT, Timer.INPUT}
+    {
+        Timer.START,
+        Timer.SETUP,
+        Timer.STALL,
+        Timer.OVERDUE,
+        Timer.OWNER,
+        Timer.TRANSCRIPT,
+        Timer.INPUT,
+    }
 )
 """Timers that limit the wait for the server."""
 CHECK_EVERY, SLEEP_SECONDS = 5.0, 30.0

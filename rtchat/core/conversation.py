@@ -32,7 +32,7 @@ from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
-from rtchat.core.values import Channel, Options, StoredConversation
+from rtchat.core.values import Channel, Message, Options, StoredConversation
 
 
 class Conversation:
@@ -204,6 +204,8 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
+            case ev.ItemAdded(Message(role="user")):
+                return self._replies.question_confirmed()
             case (
                 ev.ItemAdded()
                 | ev.ItemDone()
@@ -315,10 +317,12 @@ class Conversation:
                 out = [] if is_own else self._replies.error_reported(error)
                 return [*out, *self._connection.report(error, is_known=is_known, waits=bool(out))]
 
-    def _timer(self, timer: ev.Timer) -> Iterable[Output]:
+    def _timer(self, timer: ev.Timer) -> Iterable[Output]:  # noqa: C901 - one case per timer
         match timer:
             case ev.Timer.START:
                 return self._connection.start_timed_out()
+            case ev.Timer.OWNER:
+                return self._replies.own()
             case ev.Timer.SETUP:
                 return self._connection.setup_is_late()
             case ev.Timer.RETRY:

@@ -43,9 +43,11 @@ class AddItem:
 
 @value
 class CreateResponse:
-    """`response.create`."""
+    """`response.create`. `is_marked` is whether it has metadata by which its response is
+    recognised."""
 
     options: Options = Options()
+    is_marked: bool = True
 
 
 @value

@@ -103,6 +103,8 @@ class ReplyStarted:
 
     response_id: str
     conversation_id: str | None = None
+    mark: str = ""
+    """The mark of the request, if the server echoes it."""
 
 
 @value
@@ -346,6 +348,8 @@ class Timer(StrEnum):
     OVERDUE = "overdue"
     """The server should have ended the reply by now: the user stopped it, or the server reported an
     error and nothing more of the reply has arrived."""
+    OWNER = "owner"
+    """It is not known whether a response is the reply; it counts as the reply now."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
 

@@ -59,6 +59,11 @@ def remote_call_failed(name: str, error: str) -> Show:
     return notice("warning", f"{name} failed: {error}")
 
 
+def unrequested_reply(text: str) -> Show:
+    """The server replied although nothing was asked."""
+    return notice("info", f"the server said, without being asked: {text}")
+
+
 def option_not_set(name: str) -> Show:
     """An option that is not set cannot be removed."""
     return notice("error", f"{name} is not set")

@@ -16,6 +16,7 @@ from rtchat.core import server_errors
 from rtchat.core.backoff import MAX_LIMIT_WAIT
 from rtchat.core.deadline import ReplyDeadline
 from rtchat.core.mode import Mode
+from rtchat.core.ownership import OWNER_WAIT, OtherReplies, Ownership
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
     CallsRequested,
@@ -67,8 +68,12 @@ class Replies:
         self._ending_calls: tuple[Call, ...] = ()
         """The complete calls of the stopped response, which are not made."""
         self._is_cancel_due = False
-        self._other_id = ""
-        """A response that is being generated and was not requested."""
+        self.ownership = Ownership()
+        self.others = OtherReplies()
+        self._is_doubtful = False
+        """Whether the response that began may be one that was not requested."""
+        self._early_end: ev.ReplyEnded | None = None
+        """The end of that response."""
         self._raw: JsonObject | None = None
         """The user's event that requested the pending reply, if any."""
 
@@ -86,12 +91,13 @@ class Replies:
             return self._connection.connect()
         self.turn.begin_reply(not_interruptible=self._speech.is_speaking)
         self._raw = None if self.turn.has_called else self.turn.question.raw
-        request = (
-            fx.Raw(self._raw)
-            if self._raw
-            else fx.CreateResponse(self._options.reply(may_call=may_call))
-        )
-        return [self._connection.send(request), self.expect()]
+        if self._raw:
+            return [self._connection.send(fx.Raw(self._raw)), self.expect()]
+        options = self._options.reply(may_call=may_call)
+        request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
+        is_typed = not (self.turn.has_called or self.turn.question.is_spoken)
+        self.ownership.requested(request.event_id, self.turn.question if is_typed else None)
+        return [request, self.expect()]
 
     def expect(self) -> fx.SetTimer:
         """Wait for a reply."""
@@ -140,19 +146,63 @@ class Replies:
             self._ending_id = event.response_id
             cancel = self._connection.send(fx.Cancel(event.response_id))
             return [cancel, self.deadline.cancelled()]
+        if self._is_doubtful and turn is not None and event.response_id != turn.reply.id:
+            return [*self.disown(), *self.started(event)]
         if turn is not None and not turn.announced and self.is_due:
-            self.phase = ReplyPhase.REPLYING
-            turn.announced = True
-            turn.reply.id = event.response_id
-            return [*self.deadline.clear()]
+            return self._started_for(turn, event)
         if event.response_id in self.response_ids:
             pass
         elif turn is None and self.phase is ReplyPhase.IDLE and self._connection.is_ready:
             return [UnrequestedReply(event.response_id)]
         elif turn is None or event.response_id != turn.reply.id:
-            self._other_id = event.response_id
-            self.response_ids.ignore(event.response_id)
+            self._ignore_other(event.response_id)
         return []
+
+    def _started_for(self, turn: Turn, event: ev.ReplyStarted) -> list[Output]:
+        """A response began while the reply to a turn is due."""
+        is_judged = turn.is_asked_for and not self._raw
+        verdict = self.ownership.judge(event.mark) if is_judged else True
+        if verdict is False:
+            self._ignore_other(event.response_id)
+            return []
+        self.phase = ReplyPhase.REPLYING
+        turn.announced = True
+        turn.reply.id = event.response_id
+        out: list[Output] = [*self.deadline.clear()]
+        if verdict is None:
+            self._is_doubtful = True
+            turn.hold()
+            out.append(fx.SetTimer(ev.Timer.OWNER, OWNER_WAIT))
+        return out
+
+    def _ignore_other(self, response_id: str) -> None:
+        self.others.begin(response_id)
+        self.response_ids.ignore(response_id)
+
+    def question_confirmed(self) -> list[Output]:
+        """The server confirmed a question: a response that began before is not its reply."""
+        self.ownership.confirmed()
+        return self.disown() if self._is_doubtful else []
+
+    def disown(self) -> list[Output]:
+        """The response that began is not the reply: wait for the reply."""
+        assert self.turn is not None
+        self._is_doubtful = False
+        self.response_ids.ignore(self.turn.reply.id)
+        self.others.begin(self.turn.reply.id, self.turn.begin_anew())
+        ended, self._early_end = self._early_end, None
+        shown = [] if ended is None else self.others.end(ended)
+        return [fx.ClearTimer(ev.Timer.OWNER), *self.silence(), *shown, self.expect()]
+
+    def own(self) -> list[Output]:
+        """The response that began counts as the reply."""
+        if not self._is_doubtful or self.turn is None:
+            return []
+        self.ownership.not_confirmed()
+        self._is_doubtful = False
+        out: list[Output] = [*self.turn.release()]
+        ended, self._early_end = self._early_end, None
+        return out if ended is None else [*out, *self.ended(ended)]
 
     def adopt(self, response_id: str) -> fx.SetTimer:
         """Make a reply that the server began by itself the reply to the turn."""
@@ -168,6 +218,7 @@ class Replies:
         if turn is None or (
             isinstance(event, ev.Delta) and event.channel is Channel.INPUT_TRANSCRIPT
         ):
+            self.others.content(event)
             return []
         self.phase = ReplyPhase.REPLYING
         turn.reply.id = turn.reply.id or event.response_id
@@ -229,10 +280,12 @@ class Replies:
             return [*refused, *self.stopped()]
         turn = self._turn_of(event.response_id)
         if turn is None:
-            refused = self._call_outputs.refuse(event.items)
-            self._other_id = ""
+            over: list[Output] = [*self._call_outputs.refuse(event.items), *self.others.end(event)]
             is_ours = self.turn is not None and self.turn.server_was_busy
-            return [*refused, *(self.ask() if is_ours else [])]
+            return [*over, *(self.ask() if is_ours else [])]
+        if self._is_doubtful:
+            self._early_end = event
+            return []
         self.deadline.take_error()  # the end of the reply says why
         remote = (item for item in event.items if isinstance(item, RemoteCall))
         out: list[Output] = [effect for call in remote for effect in turn.show_remote_call(call)]
@@ -290,6 +343,7 @@ class Replies:
         """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
+        self._is_doubtful, self._early_end = False, None
         if self.phase is ReplyPhase.ENDING:
             return []
         if self.is_due:
@@ -299,10 +353,13 @@ class Replies:
     def reset(self) -> None:
         """No reply is pending any more."""
         self.phase = ReplyPhase.IDLE
+        self._is_doubtful, self._early_end = False, None
 
     def session_closed(self) -> None:
         """The responses of another session may have the same ids."""
         self.reset()
+        self.ownership.reset()
+        self.others.id = ""
         self.response_ids.clear()
         self._usage.forget_responses()
 
@@ -342,7 +399,7 @@ class Replies:
         that was not requested, after which the reply is requested again, or one that it began by
         itself and has yet to announce, which is the reply."""
         assert self.turn is not None
-        if self._other_id:
+        if self.others.id:
             self.turn.server_was_busy = True
             return []
         return [self.deadline.reported(error)]

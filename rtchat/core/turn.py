@@ -124,10 +124,22 @@ class Turn:
             done.append(fx.SetTimer(ev.Timer.SAVE, SAVE_EVERY))
         return done
 
+    def hold(self) -> None:
+        """Hold the text: it may not belong to the reply."""
+        if self._held is None:
+            self._held = []
+
+    def begin_anew(self) -> Reply:
+        """What has arrived is not the reply: return it and wait for the reply."""
+        reply, self.reply = self.reply, self._new_reply()
+        self._held = self.first_text_at = None
+        self.announced = self.has_audio = False
+        return reply
+
     def release(self) -> list[fx.Effect]:
         """Show the text that has been waiting."""
         held, self._held = self._held, None
-        if held is None:
+        if not held:
             return []
         return [
             fx.ClearTimer(ev.Timer.TRANSCRIPT),

@@ -34,12 +34,26 @@ from rtchat.wire.items import read_item, read_part, write_item
 def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
     """A command as a client event."""
     data = {"event_id": event_id} | _encode(command)
+    if dialect in _MARKED and isinstance(command, fx.CreateResponse) and command.is_marked:
+        data["response"] = _marked(data["response"], event_id)
     if dialect is Dialect.GA or isinstance(command, fx.Raw):
         return data
     if dialect is Dialect.XAI:
         return vendors.to_xai(data)
     data = beta.to_beta(data) or data
     return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
+
+
+_MARKED = (Dialect.GA, Dialect.BETA)
+"""The dialects whose servers accept metadata."""
+_MARK = "rtchat_request"
+"""The name in the metadata of a response."""
+
+
+def _marked(response: object, mark: str) -> dict[str, object]:
+    fields = response if isinstance(response, dict) else {}
+    metadata = fields.get("metadata")
+    return fields | {"metadata": (metadata if isinstance(metadata, dict) else {}) | {_MARK: mark}}
 
 
 def _encode(command: fx.Command) -> dict[str, object]:  # noqa: C901 - one case per command
@@ -286,7 +300,8 @@ def _tool_called(fields: Fields) -> ev.ServerEvent:
 
 def _reply_started(fields: Fields) -> ev.ServerEvent:
     response = fields.fields("response")
-    return ev.ReplyStarted(response.text("id"), response.optional("conversation_id"))
+    mark = response.fields("metadata").text(_MARK) if response.data.get("metadata") else ""
+    return ev.ReplyStarted(response.text("id"), response.optional("conversation_id"), mark)
 
 
 _STATUSES = {status.value: status for status in Status} | {"": Status.COMPLETED}
