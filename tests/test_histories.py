@@ -147,6 +147,8 @@ class World:
             speech=self.speech,
         )
         self.mode = mode
+        self.echoes = rng.random() < 0.5
+        """Whether the server echoes the mark of a request."""
         self.connection = "none"
         self.timers: set[Timer] = set()
         self.to_server: deque[tuple[str, Command]] = deque()
@@ -284,7 +286,7 @@ class World:
                 self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE, event_id=event_id))
             case CreateResponse():
                 assert not self.active, "a response was requested during another"
-                self.begin_response()
+                self.begin_response(event_id if self.echoes else "")
             case Raw({"type": "response.create"}) if not self.active:
                 self.begin_response()
             case Raw({"type": "x"}) if not (self.active or self.to_server or self.waiting):
@@ -298,11 +300,11 @@ class World:
             case _:
                 pass
 
-    def begin_response(self) -> None:
+    def begin_response(self, mark: str = "") -> None:
         """A response begins; an unrequested one is a turn after /raw."""
         self.replies += 1
         self.active = f"r{self.replies}"
-        effects = self.post(ReplyStarted(self.active))
+        effects = self.post(ReplyStarted(self.active, mark=mark))
         self.said += any(Show(QuestionAsked("", model)) in effects for model in ("m", "m2"))
 
     @property
@@ -471,9 +473,10 @@ class World:
     def settle(self) -> None:
         """With a cooperative server, every turn ends."""
         for _ in range(20 * (self.said + 5)):
-            if self.stopped is None and Timer.TRANSCRIPT in self.timers:
-                self.timers.discard(Timer.TRANSCRIPT)
-                self.post(TimerFired(Timer.TRANSCRIPT))
+            for timer in (Timer.TRANSCRIPT, Timer.OWNER):
+                if self.stopped is None and timer in self.timers:
+                    self.timers.discard(timer)
+                    self.post(TimerFired(timer))
             if self.stopped is not None or not self.waiting:
                 return
             self.open_connection()
