@@ -19,7 +19,7 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments
 from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import Problem
+from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.question_queue import QuestionQueue
@@ -146,7 +146,7 @@ class Conversation:
             case ev.CancelPressed():
                 return self._cancel()
             case ev.LeaveAsked(exit_code):
-                return self._queue.leave(exit_code)
+                return self._leave(exit_code)
             case ev.ToolAnswered(answer):
                 return self._tool_loop.update(lambda calls: calls.answer(answer))
             case ev.ToolFinished(call_id, output):
@@ -262,6 +262,8 @@ class Conversation:
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:
+        if self._replies.is_over_early:
+            yield from self._replies.own()
         turn = self._turns.current
         yield from self._spoken.session_closed()
         yield from self._turns.session_lost(problem)
@@ -284,10 +286,18 @@ class Conversation:
             yield from self._queue.next()
 
     def _cancel(self) -> Iterable[Output]:
-        if self._turns.can_be_stopped:
-            return self._turns.cancel()
-        stopped = self._replies.silence()
-        return [*stopped, *(self._spoken.drop() or self._queue.drop())]
+        if self._replies.is_over_early:
+            yield from self._replies.own()
+        elif self._turns.can_be_stopped:
+            yield from self._turns.cancel()
+        else:
+            yield from self._replies.silence()
+            yield from self._spoken.drop() or self._queue.drop()
+
+    def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
+        if self._replies.is_over_early:
+            yield from self._replies.own()
+        yield from self._queue.leave(exit_code)
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
         command = self._connection.commands.refused(error.event_id)

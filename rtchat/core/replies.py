@@ -138,7 +138,6 @@ class Replies:
 
     def started(self, event: ev.ReplyStarted) -> list[Output]:
         """The server began a reply."""
-        self._connection.reply_began()
         self._usage.began(event.response_id)
         turn = self.turn
         if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
@@ -165,6 +164,8 @@ class Replies:
         if verdict is False:
             self._ignore_other(event.response_id)
             return []
+        if verdict is True:
+            self._connection.reply_began()
         self.phase = ReplyPhase.REPLYING
         turn.announced = True
         turn.reply.id = event.response_id
@@ -184,6 +185,11 @@ class Replies:
         self.ownership.confirmed()
         return self.disown() if self._is_doubtful else []
 
+    @property
+    def is_over_early(self) -> bool:
+        """Whether the response that may be the reply is already over."""
+        return self._early_end is not None
+
     def disown(self) -> list[Output]:
         """The response that began is not the reply: wait for the reply."""
         assert self.turn is not None
@@ -191,14 +197,17 @@ class Replies:
         self.response_ids.ignore(self.turn.reply.id)
         self.others.begin(self.turn.reply.id, self.turn.begin_anew())
         ended, self._early_end = self._early_end, None
-        shown = [] if ended is None else self.others.end(ended)
-        return [fx.ClearTimer(ev.Timer.OWNER), *self.silence(), *shown, self.expect()]
+        out: list[Output] = [fx.ClearTimer(ev.Timer.OWNER), *self.silence()]
+        if ended is not None:
+            out += [*self._call_outputs.refuse(ended.items), *self.others.end(ended)]
+        return [*out, self.expect()]
 
     def own(self) -> list[Output]:
         """The response that began counts as the reply."""
         if not self._is_doubtful or self.turn is None:
             return []
         self.ownership.not_confirmed()
+        self._connection.reply_began()
         self._is_doubtful = False
         out: list[Output] = [*self.turn.release()]
         ended, self._early_end = self._early_end, None
@@ -207,6 +216,7 @@ class Replies:
     def adopt(self, response_id: str) -> fx.SetTimer:
         """Make a reply that the server began by itself the reply to the turn."""
         assert self.turn is not None
+        self._connection.reply_began()
         self.turn.reply.id, self.turn.announced = response_id, True
         timer = self.expect()
         self.phase = ReplyPhase.REPLYING
@@ -343,12 +353,14 @@ class Replies:
         """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
-        self._is_doubtful, self._early_end = False, None
+        ended, self._early_end = self._early_end, None
+        self._is_doubtful = False
+        refused = [] if ended is None else self._call_outputs.refuse(ended.items)
         if self.phase is ReplyPhase.ENDING:
-            return []
+            return [*refused]
         if self.is_due:
             self.phase = ReplyPhase.IDLE
-        return [fx.ClearTimer(ev.Timer.STALL)]
+        return [*refused, fx.ClearTimer(ev.Timer.STALL)]
 
     def reset(self) -> None:
         """No reply is pending any more."""
