@@ -473,7 +473,7 @@ class World:
     def settle(self) -> None:
         """With a cooperative server, every turn ends."""
         for _ in range(20 * (self.said + 5)):
-            for timer in (Timer.TRANSCRIPT, Timer.OWNER):
+            for timer in (Timer.OWNER, Timer.TRANSCRIPT):
                 if self.stopped is None and timer in self.timers:
                     self.timers.discard(timer)
                     self.post(TimerFired(timer))
@@ -579,6 +579,8 @@ def run_history(seed: int) -> None:
         world.post(InputEnded())
         if is_spoken and mode is Mode.LINES and world.stopped is None:
             world.post(MicrophoneLost(Problem(ExitCode.USAGE, "it is gone")))
+    if Timer.OWNER in world.timers and world.stopped is None:  # the reply may be over
+        world.post(TimerFired(Timer.OWNER))
     if last == "leave" and world.stopped is None:
         world.post(LeaveAsked())
         assert world.stopped is ExitCode.OK

@@ -2,40 +2,80 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
-from rtchat.core import signals as sg
+from rtchat.core.conversation import Conversation
 from rtchat.core.ownership import OWNER_WAIT, Ownership
 from rtchat.core.question import Question
-from rtchat.core.values import Channel, Status
-from tests.units import Units, ready, sent, shown
+from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, ToolOutput
+from tests.units import sent, shown
 
 QUESTION = Question(1, "hi")
 WAIT = fx.SetTimer(ev.Timer.OWNER, OWNER_WAIT)
+OWNER = ev.TimerFired(ev.Timer.OWNER)
+CONFIRMED = ev.ItemAdded(QUESTION.item)
+BUSY = "conversation_already_has_active_response"
 
 
-def asked() -> tuple[Units, str]:
-    """Units that have asked a question, which the server has not confirmed, and the request."""
-    units = ready()
-    outputs = units.turns.ask(units.log.enter("hi"))
-    (request,) = (
-        each.event_id
-        for each in outputs
-        if isinstance(each, fx.Send) and isinstance(each.command, fx.CreateResponse)
-    )
-    return units, request
+class Session:
+    """A conversation with a server that does not echo marks."""
+
+    def __init__(self) -> None:
+        self.conversation = Conversation("m", Options())
+        self.request = ""
+        """The event id of the last request."""
+        self.did: list[fx.Effect] = []
+        """The effects of the last events."""
+        self.handle(
+            ev.Started(),
+            ev.ConnectionOpened(),
+            ev.SessionCreated("s", "m"),
+            ev.SessionUpdated("s", "m"),
+            ev.UserSaid("hi"),
+        )
+
+    def handle(self, *events: ev.Event) -> list[fx.Effect]:
+        self.did = [effect for event in events for effect in self.conversation.handle(event)]
+        for effect in self.did:
+            if isinstance(effect, fx.Send) and isinstance(effect.command, fx.CreateResponse):
+                self.request = effect.event_id
+        return self.did
+
+    def shows(self, *events: ev.Event) -> list[fx.Update]:
+        """Text, notices and results that these events show."""
+        return [
+            update
+            for update in shown(self.handle(*events))
+            if isinstance(update, fx.TextArrived | fx.Notice | fx.ReplyOver)
+        ]
 
 
 def delta(text: str, response_id: str) -> ev.Delta:
     return ev.Delta(Channel.TEXT, text, response_id, f"i {response_id}")
 
 
-def greet(units: Units) -> list[fx.Update]:
+def ended(response_id: str) -> ev.ReplyEnded:
+    return ev.ReplyEnded(response_id, Status.COMPLETED)
+
+
+def called(response_id: str) -> ev.ReplyEnded:
+    return ev.ReplyEnded(response_id, Status.COMPLETED, items=(ToolCall("f", "c1", "{}"),))
+
+
+def greeting(response_id: str = "g") -> list[ev.Event]:
     """The server says something by itself."""
-    assert WAIT in units.replies.started(ev.ReplyStarted("g"))
-    updates = shown(units.replies.content(delta("Welcome.", "g")))
-    return updates + shown(units.replies.ended(ev.ReplyEnded("g", Status.COMPLETED)))
+    return [ev.ReplyStarted(response_id), delta("Welcome.", response_id), ended(response_id)]
+
+
+def answer(response_id: str = "r") -> list[ev.Event]:
+    return [ev.ReplyStarted(response_id), delta("Hello.", response_id), ended(response_id)]
+
+
+def texts(updates: list[fx.Update]) -> list[str]:
+    return [update.text for update in updates if isinstance(update, fx.TextArrived)]
 
 
 def test_a_server_that_echoes_the_mark_says_whose_reply_it_is() -> None:
@@ -50,7 +90,7 @@ def test_a_server_that_confirms_questions_does_so_before_it_replies() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION)
     assert ownership.judge("") is None
-    ownership.confirmed()
+    ownership.confirmed(QUESTION.item)
     assert ownership.judge("") is True
     ownership.requested("rtchat_4", QUESTION)  # the same question again
     assert ownership.judge("") is True
@@ -72,57 +112,125 @@ def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
     assert ownership.judge("") is None
 
 
-def test_a_greeting_is_not_the_answer() -> None:
-    units, _ = asked()
-    assert greet(units) == []
-    outputs = units.replies.question_confirmed()
-    assert shown(outputs) == [notices.unrequested_reply("Welcome.").update]
-    assert units.replies.started(ev.ReplyStarted("r")) == []
-    assert shown(units.replies.content(delta("Hello.", "r"))) == [fx.TextArrived("Hello.")]
+def test_the_confirmation_of_another_message_says_nothing() -> None:
+    ownership = Ownership()
+    ownership.requested("rtchat_3", QUESTION)
+    assert not ownership.confirmed(Message("user", (Part("text", "an earlier question"),)))
+    assert ownership.judge("") is None
 
 
-def test_what_comes_of_a_greeting_later_is_shown_with_it() -> None:
-    units, _ = asked()
-    units.replies.started(ev.ReplyStarted("g"))
-    units.replies.content(delta("Wel", "g"))
-    assert shown(units.replies.question_confirmed()) == []
-    assert shown(units.replies.content(delta("come.", "g"))) == []
-    ended = units.replies.ended(ev.ReplyEnded("g", Status.COMPLETED))
-    assert shown(ended) == [notices.unrequested_reply("Welcome.").update]
+@pytest.mark.parametrize("greets", ["g", ""])
+def test_a_greeting_is_not_the_answer(greets: str) -> None:
+    session = Session()
+    assert session.shows(*greeting(greets)) == []
+    assert session.shows(CONFIRMED) == [notices.unrequested_reply("Welcome.").update]
+    updates = session.shows(*answer())
+    assert texts(updates) == ["Hello."]
+    assert isinstance(updates[-1], fx.ReplyOver)
+
+
+def test_a_response_waits_for_a_second_at_most() -> None:
+    session = Session()
+    assert WAIT in session.handle(ev.ReplyStarted("r"))
+
+
+@pytest.mark.parametrize("greets", ["g", ""])
+def test_what_comes_of_a_greeting_later_is_shown_with_it(greets: str) -> None:
+    session = Session()
+    assert session.shows(ev.ReplyStarted(greets), delta("Wel", greets), CONFIRMED) == []
+    assert session.shows(delta("come.", greets)) == []
+    assert session.shows(ended(greets)) == [notices.unrequested_reply("Welcome.").update]
+    assert texts(session.shows(*answer())) == ["Hello."]
 
 
 def test_the_reply_of_a_server_that_confirms_nothing_is_shown_a_little_later() -> None:
-    units, _ = asked()
-    assert greet(units) == []
-    outputs = units.replies.own()
-    assert shown(outputs) == [fx.TextArrived("Welcome.")]
-    assert isinstance(outputs[-1], sg.ReplyDone)
-    assert units.replies.own() == []
+    session = Session()
+    assert session.shows(*answer()) == []
+    updates = session.shows(OWNER)
+    assert texts(updates) == ["Hello."]
+    assert isinstance(updates[-1], fx.ReplyOver)
+    assert session.shows(OWNER) == []
+    assert texts(session.shows(ev.UserSaid("and?"), ev.ReplyStarted("r2"), delta("So.", "r2")))
 
 
 def test_the_second_response_is_the_reply_if_there_are_two() -> None:
-    units, _ = asked()
-    assert greet(units) == []
-    outputs = units.replies.started(ev.ReplyStarted("r"))
-    assert shown(outputs) == [notices.unrequested_reply("Welcome.").update]
-    assert units.turns.current is not None
-    assert units.turns.current.reply.id == "r"
+    session = Session()
+    assert session.shows(*greeting()) == []
+    assert session.shows(ev.ReplyStarted("r")) == [notices.unrequested_reply("Welcome.").update]
+    assert texts(session.shows(delta("Hello.", "r"), OWNER)) == ["Hello."]
 
 
 def test_a_response_with_the_mark_of_another_request_is_another_s() -> None:
-    units, request = asked()
-    assert units.replies.started(ev.ReplyStarted("x", mark="theirs")) == []
-    assert shown(units.replies.content(delta("Not yours.", "x"))) == []
-    units.replies.started(ev.ReplyStarted("r", mark=request))
-    assert shown(units.replies.content(delta("Yours.", "r"))) == [fx.TextArrived("Yours.")]
+    session = Session()
+    assert session.shows(ev.ReplyStarted("x", mark="theirs"), delta("Not yours.", "x")) == []
+    mark = session.request
+    assert texts(session.shows(ev.ReplyStarted("r", mark=mark), delta("Yours.", "r"))) == ["Yours."]
 
 
-def test_a_request_that_another_response_keeps_from_being_created_is_made_again() -> None:
-    units, request = asked()
-    units.replies.started(ev.ReplyStarted("x", mark="theirs"))
-    busy = ev.ServerProblem(
-        "Busy.", code="conversation_already_has_active_response", event_id=request
+@pytest.mark.parametrize("mark", ["", "theirs"])
+def test_a_request_that_another_response_keeps_from_being_created_is_made_again(mark: str) -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("x", mark=mark))
+    busy = ev.ServerProblem("Busy.", code=BUSY, event_id=session.request)
+    assert sent(session.handle(busy)) == []
+    assert [type(each) for each in sent(session.handle(ended("x")))] == [fx.CreateResponse]
+
+
+def test_a_call_of_another_response_is_refused() -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("x"), called("x"))
+    (output,) = (
+        command.item
+        for command in sent(session.handle(CONFIRMED))
+        if isinstance(command, fx.AddItem)
     )
-    assert units.replies.refused(busy) == []
-    outputs = units.replies.ended(ev.ReplyEnded("x", Status.COMPLETED))
-    assert [type(command) for command in sent(outputs)] == [fx.CreateResponse]
+    assert isinstance(output, ToolOutput)
+    assert output.call_id == "c1"
+
+
+def test_the_speech_of_the_user_is_not_held() -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("r"))
+    heard = ev.Delta(Channel.INPUT_TRANSCRIPT, "hello", "", "i0")
+    session.handle(heard)
+    assert texts(session.shows(delta("Hello.", "r"), OWNER)) == ["Hello."]
+
+
+def test_ctrl_c_stops_a_response_that_is_held() -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("r"), delta("Hel", "r"))
+    updates = session.shows(ev.CancelPressed())
+    assert texts(updates) == ["Hel"]
+    assert sent(session.did) == [fx.Cancel("r")]
+
+
+def test_ctrl_c_shows_a_held_response_that_is_over() -> None:
+    session = Session()
+    session.handle(*answer())
+    updates = session.shows(ev.CancelPressed())
+    assert texts(updates) == ["Hello."]
+    assert sent(session.did) == []
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_refused_question_stops_a_response_that_is_held(is_over: bool) -> None:
+    session = Session()
+    question = next(
+        effect.event_id
+        for effect in session.did
+        if isinstance(effect, fx.Send) and isinstance(effect.command, fx.AddItem)
+    )
+    session.handle(ev.ReplyStarted("r"), delta("Hel", "r"))
+    if is_over:
+        session.handle(ended("r"))
+    updates = session.shows(ev.ServerProblem("Too long.", event_id=question))
+    assert texts(updates) == []
+    assert [type(update) for update in updates] == [fx.ReplyOver]
+    session.handle(ended("r"))
+    assert fx.CreateResponse in map(type, sent(session.handle(ev.UserSaid("again"))))
+
+
+def test_another_session_has_no_held_response() -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("r"), delta("Hel", "r"), ev.ModelSet("other"))
+    assert texts(session.shows(OWNER)) == []

@@ -86,7 +86,8 @@ class Conversation:
             return effects
         if self._raw.unanswered:
             self._collect(self._raw.confirm(event), effects)
-        self._collect(self._route(event), effects)
+        if not self._replies.ownership.holds(event):
+            self._collect(self._route(event), effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
@@ -204,8 +205,8 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
-            case ev.ItemAdded(Message(role="user")):
-                return self._replies.question_confirmed()
+            case ev.ItemAdded(Message(role="user") as item):
+                return self._replies.question_confirmed(item)
             case (
                 ev.ItemAdded()
                 | ev.ItemDone()
@@ -230,6 +231,8 @@ class Conversation:
                 return self._session_lost(problem, will_retry=will_retry)
             case sg.SessionUnusable(problem):
                 return [*clear_timers(), *self._give_up(problem)]
+            case sg.HeldEvents(events):
+                return (output for event in events for output in self._route(event))
             case sg.RenewalDue() | sg.ReplyStopped():
                 return self._queue.next()
             case sg.UnrequestedReply(response_id):
@@ -262,8 +265,7 @@ class Conversation:
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:
-        if self._replies.is_over_early:
-            yield from self._replies.own()
+        yield from self._replies.own()
         turn = self._turns.current
         yield from self._spoken.session_closed()
         yield from self._turns.session_lost(problem)
@@ -286,17 +288,18 @@ class Conversation:
             yield from self._queue.next()
 
     def _cancel(self) -> Iterable[Output]:
-        if self._replies.is_over_early:
-            yield from self._replies.own()
-        elif self._turns.can_be_stopped:
+        is_over = self._replies.ownership.holds_end
+        yield from self._replies.own()
+        if is_over:
+            return
+        if self._turns.can_be_stopped:
             yield from self._turns.cancel()
         else:
             yield from self._replies.silence()
             yield from self._spoken.drop() or self._queue.drop()
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
-        if self._replies.is_over_early:
-            yield from self._replies.own()
+        yield from self._replies.own()
         yield from self._queue.leave(exit_code)
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
@@ -340,7 +343,7 @@ class Conversation:
             case ev.Timer.RENEW:
                 return self._connection.renew()
             case ev.Timer.STALL | ev.Timer.OVERDUE:
-                return self._replies.expired(timer)
+                return self._replies.own() or self._replies.expired(timer)
             case ev.Timer.LIMIT:
                 is_waiting = self._replies.phase is ReplyPhase.LIMITED
                 return self._replies.ask() if is_waiting else []

@@ -294,6 +294,18 @@ class Unknown:
     why: str
 
 
+ResponseEvent: TypeAlias = (
+    ReplyStarted
+    | OutputAdded
+    | OutputDone
+    | PartAdded
+    | PartDone
+    | Delta
+    | ChannelDone
+    | ToolCalled
+    | ReplyEnded
+)
+"""The events of a response."""
 ServerEvent: TypeAlias = (
     SessionCreated
     | SessionUpdated

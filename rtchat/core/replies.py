@@ -16,10 +16,11 @@ from rtchat.core import server_errors
 from rtchat.core.backoff import MAX_LIMIT_WAIT
 from rtchat.core.deadline import ReplyDeadline
 from rtchat.core.mode import Mode
-from rtchat.core.ownership import OWNER_WAIT, OtherReplies, Ownership
+from rtchat.core.ownership import OtherReplies, Ownership
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
     CallsRequested,
+    HeldEvents,
     Output,
     ReplyDone,
     ReplyStopped,
@@ -28,7 +29,7 @@ from rtchat.core.signals import (
 from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.tool_calls import Call
 from rtchat.core.turn import Turn
-from rtchat.core.values import Channel, JsonObject, RemoteCall, Status, ToolCall
+from rtchat.core.values import Channel, JsonObject, Message, RemoteCall, Status, ToolCall
 
 
 class ReplyPhase(StrEnum):
@@ -70,10 +71,6 @@ class Replies:
         self._is_cancel_due = False
         self.ownership = Ownership()
         self.others = OtherReplies()
-        self._is_doubtful = False
-        """Whether the response that began may be one that was not requested."""
-        self._early_end: ev.ReplyEnded | None = None
-        """The end of that response."""
         self._raw: JsonObject | None = None
         """The user's event that requested the pending reply, if any."""
 
@@ -127,7 +124,7 @@ class Replies:
             return []
         if error.code == server_errors.ACTIVE_RESPONSE:
             if self.turn is not None and self.phase is ReplyPhase.ASKED:
-                self.turn.server_was_busy = not self.turn.is_asked_for
+                self.turn.server_was_busy |= not self.turn.is_asked_for
             return []
         is_about_session = error.code == server_errors.EXPIRED  # the server closes it
         if not self.is_due or self.deadline.is_running or is_about_session:
@@ -139,14 +136,14 @@ class Replies:
     def started(self, event: ev.ReplyStarted) -> list[Output]:
         """The server began a reply."""
         self._usage.began(event.response_id)
+        if self.ownership.is_holding:  # the reply has not begun twice
+            return [*self.disown(), HeldEvents((event,))]
         turn = self.turn
         if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
             self._is_cancel_due = False
             self._ending_id = event.response_id
             cancel = self._connection.send(fx.Cancel(event.response_id))
             return [cancel, self.deadline.cancelled()]
-        if self._is_doubtful and turn is not None and event.response_id != turn.reply.id:
-            return [*self.disown(), *self.started(event)]
         if turn is not None and not turn.announced and self.is_due:
             return self._started_for(turn, event)
         if event.response_id in self.response_ids:
@@ -160,58 +157,40 @@ class Replies:
     def _started_for(self, turn: Turn, event: ev.ReplyStarted) -> list[Output]:
         """A response began while the reply to a turn is due."""
         is_judged = turn.is_asked_for and not self._raw
-        verdict = self.ownership.judge(event.mark) if is_judged else True
-        if verdict is False:
+        is_reply = self.ownership.judge(event.mark) if is_judged else True
+        if is_reply is None:
+            return [self.ownership.hold(event)]
+        if not is_reply:
             self._ignore_other(event.response_id)
             return []
-        if verdict is True:
-            self._connection.reply_began()
+        self._connection.reply_began()
         self.phase = ReplyPhase.REPLYING
         turn.announced = True
         turn.reply.id = event.response_id
-        out: list[Output] = [*self.deadline.clear()]
-        if verdict is None:
-            self._is_doubtful = True
-            turn.hold()
-            out.append(fx.SetTimer(ev.Timer.OWNER, OWNER_WAIT))
-        return out
+        return [*self.deadline.clear()]
 
     def _ignore_other(self, response_id: str) -> None:
         self.others.begin(response_id)
         self.response_ids.ignore(response_id)
 
-    def question_confirmed(self) -> list[Output]:
+    def question_confirmed(self, item: Message) -> list[Output]:
         """The server confirmed a question: a response that began before is not its reply."""
-        self.ownership.confirmed()
-        return self.disown() if self._is_doubtful else []
-
-    @property
-    def is_over_early(self) -> bool:
-        """Whether the response that may be the reply is already over."""
-        return self._early_end is not None
+        is_asked = self.ownership.confirmed(item)
+        return self.disown() if is_asked and self.ownership.is_holding else []
 
     def disown(self) -> list[Output]:
         """The response that began is not the reply: wait for the reply."""
-        assert self.turn is not None
-        self._is_doubtful = False
-        self.response_ids.ignore(self.turn.reply.id)
-        self.others.begin(self.turn.reply.id, self.turn.begin_anew())
-        ended, self._early_end = self._early_end, None
-        out: list[Output] = [fx.ClearTimer(ev.Timer.OWNER), *self.silence()]
-        if ended is not None:
-            out += [*self._call_outputs.refuse(ended.items), *self.others.end(ended)]
-        return [*out, self.expect()]
+        began, *events = self.ownership.release()
+        self._ignore_other(began.response_id)
+        return [fx.ClearTimer(ev.Timer.OWNER), HeldEvents(tuple(events))]
 
     def own(self) -> list[Output]:
-        """The response that began counts as the reply."""
-        if not self._is_doubtful or self.turn is None:
+        """The response that began counts as the reply, if it is not known whose it is."""
+        if not self.ownership.is_holding:
             return []
+        events = self.ownership.release()
         self.ownership.not_confirmed()
-        self._connection.reply_began()
-        self._is_doubtful = False
-        out: list[Output] = [*self.turn.release()]
-        ended, self._early_end = self._early_end, None
-        return out if ended is None else [*out, *self.ended(ended)]
+        return [fx.ClearTimer(ev.Timer.OWNER), HeldEvents(events)]
 
     def adopt(self, response_id: str) -> fx.SetTimer:
         """Make a reply that the server began by itself the reply to the turn."""
@@ -270,6 +249,8 @@ class Replies:
         turn = self.turn
         if turn is None or not self.is_due:
             return None
+        if not response_id and self.others.is_active and not turn.announced and turn.is_asked_for:
+            return None
         return turn if self.response_ids.matches(response_id, turn.reply.id) else None
 
     def show(self, turn: Turn, text: str) -> Sequence[Output]:
@@ -291,11 +272,9 @@ class Replies:
         turn = self._turn_of(event.response_id)
         if turn is None:
             over: list[Output] = [*self._call_outputs.refuse(event.items), *self.others.end(event)]
-            is_ours = self.turn is not None and self.turn.server_was_busy
+            was_busy = self.turn is not None and self.turn.server_was_busy
+            is_ours = was_busy and self._connection.is_ready
             return [*over, *(self.ask() if is_ours else [])]
-        if self._is_doubtful:
-            self._early_end = event
-            return []
         self.deadline.take_error()  # the end of the reply says why
         remote = (item for item in event.items if isinstance(item, RemoteCall))
         out: list[Output] = [effect for call in remote for effect in turn.show_remote_call(call)]
@@ -353,25 +332,25 @@ class Replies:
         """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
-        ended, self._early_end = self._early_end, None
-        self._is_doubtful = False
-        refused = [] if ended is None else self._call_outputs.refuse(ended.items)
+        held = self.ownership.release()
+        if held:
+            self.response_ids.ignore(held[0].response_id)
+        out: list[Output] = [fx.ClearTimer(ev.Timer.OWNER), HeldEvents(held)] if held else []
         if self.phase is ReplyPhase.ENDING:
-            return [*refused]
+            return out
         if self.is_due:
             self.phase = ReplyPhase.IDLE
-        return [*refused, fx.ClearTimer(ev.Timer.STALL)]
+        return [*out, fx.ClearTimer(ev.Timer.STALL)]
 
     def reset(self) -> None:
         """No reply is pending any more."""
         self.phase = ReplyPhase.IDLE
-        self._is_doubtful, self._early_end = False, None
 
     def session_closed(self) -> None:
         """The responses of another session may have the same ids."""
         self.reset()
         self.ownership.reset()
-        self.others.id = ""
+        self.others.forget()
         self.response_ids.clear()
         self._usage.forget_responses()
 
@@ -380,6 +359,8 @@ class Replies:
     def stop(self) -> list[Output]:
         """Cancel the reply. No other reply may be requested until the server reports its end."""
         assert self.turn is not None
+        if self.ownership.is_holding:
+            self.turn.reply.id, self.phase = self.ownership.held_id, ReplyPhase.REPLYING
         self._ending_id, self._ending_calls = self.turn.reply.id, tuple(self.turn.reply.calls)
         # Servers ignore a cancel before the reply exists, so it waits for the reply's id.
         self._is_cancel_due = self.phase is ReplyPhase.ASKED
@@ -411,9 +392,9 @@ class Replies:
         that was not requested, after which the reply is requested again, or one that it began by
         itself and has yet to announce, which is the reply."""
         assert self.turn is not None
-        if self.others.id:
+        if self.ownership.is_holding or self.others.is_active:
             self.turn.server_was_busy = True
-            return []
+            return self.disown() if self.ownership.is_holding else []
         return [self.deadline.reported(error)]
 
     def stopped(self) -> list[Output]:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import ReplyEnded, Timer
+from rtchat.core.events import ReplyEnded, ResponseEvent, Timer
 from rtchat.core.values import Status, value
 
 
@@ -45,6 +45,13 @@ class SessionUnusable(SignalBase):
     """The session cannot be used, and another one would not help."""
 
     problem: Problem
+
+
+@value
+class HeldEvents(SignalBase):
+    """Events of a response that were held until it was known whose reply it is."""
+
+    events: tuple[ResponseEvent, ...]
 
 
 @value
@@ -102,6 +109,7 @@ Signal: TypeAlias = (
     | SessionReady
     | SessionLost
     | SessionUnusable
+    | HeldEvents
     | RenewalDue
     | UnrequestedReply
     | CallsRequested

@@ -10,14 +10,15 @@ class StaleResponses:
     still arrive."""
 
     def __init__(self) -> None:
-        self._stale: deque[str] = deque(maxlen=8)
+        self._stale: deque[str] = deque(maxlen=64)
 
     def __contains__(self, response_id: str) -> bool:
         return response_id in self._stale
 
     def ignore(self, response_id: str) -> None:
         """Ignore all further events of a response."""
-        self._stale.append(response_id)
+        if response_id not in self._stale:
+            self._stale.append(response_id)
 
     def clear(self) -> None:
         """Forget the responses: those of another session may have the same ids."""

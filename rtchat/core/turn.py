@@ -124,18 +124,6 @@ class Turn:
             done.append(fx.SetTimer(ev.Timer.SAVE, SAVE_EVERY))
         return done
 
-    def hold(self) -> None:
-        """Hold the text: it may not belong to the reply."""
-        if self._held is None:
-            self._held = []
-
-    def begin_anew(self) -> Reply:
-        """What has arrived is not the reply: return it and wait for the reply."""
-        reply, self.reply = self.reply, self._new_reply()
-        self._held = self.first_text_at = None
-        self.announced = self.has_audio = False
-        return reply
-
     def release(self) -> list[fx.Effect]:
         """Show the text that has been waiting."""
         held, self._held = self._held, None
@@ -211,7 +199,7 @@ class Turn:
         """Another reply follows the calls that the model's server has made."""
         self._rounds += 1
         self._remote_calls.clear()
-        self.reply, self.announced = self._new_reply(), False
+        self.reply, self.announced, self.is_asked_for = self._new_reply(), False, False
 
     def _new_reply(self) -> Reply:
         left = self._limits.call_bytes - self._call_bytes
