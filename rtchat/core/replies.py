@@ -332,10 +332,7 @@ class Replies:
         """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
-        held = self.ownership.release()
-        if held:
-            self.response_ids.ignore(held[0].response_id)
-        out: list[Output] = [fx.ClearTimer(ev.Timer.OWNER), HeldEvents(held)] if held else []
+        out = self.disown() if self.ownership.is_holding else []
         if self.phase is ReplyPhase.ENDING:
             return out
         if self.is_due:
@@ -359,14 +356,15 @@ class Replies:
     def stop(self) -> list[Output]:
         """Cancel the reply. No other reply may be requested until the server reports its end."""
         assert self.turn is not None
-        if self.ownership.is_holding:
-            self.turn.reply.id, self.phase = self.ownership.held_id, ReplyPhase.REPLYING
+        if held := self.ownership.release():
+            self.turn.reply.id, self.phase = held[0].response_id, ReplyPhase.REPLYING
+            self.response_ids.ignore(self.turn.reply.id)
         self._ending_id, self._ending_calls = self.turn.reply.id, tuple(self.turn.reply.calls)
         # Servers ignore a cancel before the reply exists, so it waits for the reply's id.
         self._is_cancel_due = self.phase is ReplyPhase.ASKED
         self.phase = ReplyPhase.ENDING
         cancel = () if self._is_cancel_due else (self._connection.send(fx.Cancel(self._ending_id)),)
-        return [*cancel, self.deadline.cancelled()]
+        return [*cancel, self.deadline.cancelled(), *([HeldEvents(held)] if held else [])]
 
     def silence(self, *, by_speech: bool = False) -> list[Output]:
         """Stop playback, and play no more of the current reply."""
