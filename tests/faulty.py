@@ -282,6 +282,7 @@ class FaultyServer:
                     await perform(client, self._ready)
                 case "conversation.item.create":
                     told += [part["text"] for part in event["item"].get("content", ())]
+                    await client.send(frame("conversation.item.added", item=event["item"]))
                 case "response.create":
                     await perform(client, self._next())
                 case _:

@@ -58,13 +58,18 @@ class Playbook:
         self._now = seconds
         return self
 
-    def __rshift__(self, event: Event) -> Playbook:
-        self.end()
+    def handle(self, event: Event) -> list[Effect]:
+        """Pass an event to the conversation and return its effects."""
         if isinstance(event, ReplyStarted) and not event.mark and self.echoes:
             event = replace(event, mark=self._request)
         self._last = event
         done = self.conversation.handle(event, self._now)
         self.note(done)
+        return done
+
+    def __rshift__(self, event: Event) -> Playbook:
+        self.end()
+        done = self.handle(event)
         done = [effect for effect in done if not _is_minor(effect)]
         self._done = [effect for effect in done if self._records or not _is_recording(effect)]
         return self

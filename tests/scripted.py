@@ -119,12 +119,17 @@ class ScriptedLink:
         self._code, self._reason = 1000, ""
         self.sent: list[JsonObject] = []
         self.closed = False
+        self._metadata: object = None
+        """The metadata of the last request, which servers echo."""
 
     async def send(self, event: JsonObject) -> None:
         self.sent.append(event)
         step = self._steps.pop(0) if self._steps else None
         fits = isinstance(step, Expect) and step.type == event["type"]
         assert fits, f"{event} came, the script says {step}"
+        if event["type"] == "response.create":
+            response = event.get("response")
+            self._metadata = response.get("metadata") if isinstance(response, dict) else None
         if isinstance(step, Expect) and step.seconds:
             await asyncio.sleep(step.seconds)
         self._moved.set()
@@ -150,7 +155,15 @@ class ScriptedLink:
             self._code, self._reason = step.code, step.reason
             return None
         assert isinstance(step, Emit)
-        return step.event if isinstance(step.event, str | bytes) else json.dumps(step.event)
+        if isinstance(step.event, str | bytes):
+            return step.event
+        match step.event:
+            case {"type": "response.created", "response": dict(response)}:
+                return json.dumps(
+                    {**step.event, "response": {"metadata": self._metadata, **response}}
+                )
+            case event:
+                return json.dumps(event)
 
     async def close(self) -> None:
         self.closed = True

@@ -315,7 +315,12 @@ def test_a_remote_server_is_approved_by_the_same_question(program: Program, give
         terminal.shows("[n]o", "Fine.", PROMPT)
         leave(terminal)
     assert answers == [
-        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+        {
+            "id": "mcpa_mcpr_1",
+            "type": "mcp_approval_response",
+            "approval_request_id": "mcpr_1",
+            "approve": True,
+        }
     ]
 
 

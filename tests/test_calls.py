@@ -445,7 +445,7 @@ def limited(*events: Event, limits: TurnLimits) -> list[ReplyOver]:
     speech = SpeechOptions(speaks=True)
     play = Playbook(Conversation("m", TEXT, tool_policy=tool_policy, speech=speech))
     play.skip(Started(), ConnectionOpened(), CREATED, UPDATED, UserSaid("hi"), ReplyStarted("r1"))
-    effects = [effect for event in events for effect in play.conversation.handle(event)]
+    effects = [effect for event in events for effect in play.handle(event)]
     shown = [effect.update for effect in effects if isinstance(effect, Show)]
     return [update for update in shown if isinstance(update, ReplyOver)]
 
@@ -472,7 +472,7 @@ def limited(*events: Event, limits: TurnLimits) -> list[ReplyOver]:
         ),
         ([Delta(Channel.TEXT, "é" * 51, "r1", "i")], "max_reply_bytes"),
         ([calls(message("x" * 101))], "max_reply_bytes"),
-        ([Delta(Channel.TEXT, "", "r1", f"i{n}") for n in range(4)], "parts"),
+        ([Delta(Channel.TEXT, "", "r1", f"i{n}", n) for n in range(4)], "parts"),
         ([calls(*(replace(message("x"), id=f"i{n}") for n in range(4)))], "parts"),
         ([Delta(Channel.AUDIO, "AAA=", "r1", f"i{n}") for n in range(4)], "parts"),
         ([Delta(Channel.AUDIO, "AAAA", "r1", "i")] * 4, "audio"),

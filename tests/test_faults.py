@@ -304,7 +304,7 @@ REPLYING = (
         scripted(
             (*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))
         ),
-        fine("Half a word."),
+        fine("Half a word.", "rtchat: the server said, without being asked:  more"),
     ),
     Row(
         "an error before the reply",

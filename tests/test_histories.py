@@ -470,6 +470,14 @@ class World:
             states = [entry.state for entry in self.kept[-1].values()]
             assert not {State.QUEUED, State.ASKED, State.STREAMING} & set(states)
 
+    def leave(self) -> None:
+        """The user leaves."""
+        if Timer.OWNER in self.timers and self.stopped is None:  # the reply may be over
+            self.post(TimerFired(Timer.OWNER))
+        if self.stopped is None:
+            self.post(LeaveAsked())
+            assert self.stopped is ExitCode.OK
+
     def settle(self) -> None:
         """With a cooperative server, every turn ends."""
         for _ in range(20 * (self.said + 5)):
@@ -579,11 +587,8 @@ def run_history(seed: int) -> None:
         world.post(InputEnded())
         if is_spoken and mode is Mode.LINES and world.stopped is None:
             world.post(MicrophoneLost(Problem(ExitCode.USAGE, "it is gone")))
-    if Timer.OWNER in world.timers and world.stopped is None:  # the reply may be over
-        world.post(TimerFired(Timer.OWNER))
-    if last == "leave" and world.stopped is None:
-        world.post(LeaveAsked())
-        assert world.stopped is ExitCode.OK
+    if last == "leave":
+        world.leave()
     world.settle()
     for _ in range(10):  # audio of the lost microphone is still answered
         if last == "end" and world.stopped is None:

@@ -80,7 +80,7 @@ def texts(updates: list[fx.Update]) -> list[str]:
 
 def test_a_server_that_echoes_the_mark_says_whose_reply_it_is() -> None:
     ownership = Ownership()
-    ownership.requested("rtchat_3", QUESTION)
+    ownership.requested("rtchat_3", QUESTION.item)
     assert ownership.judge("rtchat_3") is True
     assert ownership.judge("rtchat_2") is False
     assert ownership.judge("") is False
@@ -88,33 +88,33 @@ def test_a_server_that_echoes_the_mark_says_whose_reply_it_is() -> None:
 
 def test_a_server_that_confirms_questions_does_so_before_it_replies() -> None:
     ownership = Ownership()
-    ownership.requested("rtchat_3", QUESTION)
+    ownership.requested("rtchat_3", QUESTION.item)
     assert ownership.judge("") is None
     ownership.confirmed(QUESTION.item)
     assert ownership.judge("") is True
-    ownership.requested("rtchat_4", QUESTION)  # the same question again
+    ownership.requested("rtchat_4", QUESTION.item)  # the same question again
     assert ownership.judge("") is True
-    ownership.requested("rtchat_6", Question(2, "and?"))
+    ownership.requested("rtchat_6", Question(2, "and?").item)
     assert ownership.judge("") is None
-    ownership.requested("rtchat_8", None)  # after the outputs of calls
+    ownership.requested("rtchat_8", None)  # nothing was sent
     assert ownership.judge("") is True
 
 
 def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
     ownership = Ownership()
-    ownership.requested("rtchat_3", QUESTION)
+    ownership.requested("rtchat_3", QUESTION.item)
     ownership.not_confirmed()
     assert ownership.judge("") is True
-    ownership.requested("rtchat_5", Question(2, "and?"))
+    ownership.requested("rtchat_5", Question(2, "and?").item)
     assert ownership.judge("") is True
     ownership.reset()
-    ownership.requested("rtchat_7", Question(3, "and?"))
+    ownership.requested("rtchat_7", Question(3, "and?").item)
     assert ownership.judge("") is None
 
 
 def test_the_confirmation_of_another_message_says_nothing() -> None:
     ownership = Ownership()
-    ownership.requested("rtchat_3", QUESTION)
+    ownership.requested("rtchat_3", QUESTION.item)
     assert not ownership.confirmed(Message("user", (Part("text", "an earlier question"),)))
     assert ownership.judge("") is None
 

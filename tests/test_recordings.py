@@ -17,6 +17,7 @@ from rtchat.core.events import ConnectionOpened, Started, UserSaid
 from rtchat.core.mode import Mode
 from rtchat.core.values import Options, Status, Usage
 from rtchat.wire import decode
+from tests.playbook import Playbook
 
 FOLDER = Path(__file__).parents[2] / "shared" / "recordings"
 NAMES = (
@@ -50,17 +51,14 @@ def spoken(response: dict[str, Any]) -> str:
 def test_a_recorded_turn(name: str) -> None:
     lines = read(name)
     asked = max(index for index, (_, data) in enumerate(lines) if _first_ask(data, lines, index))
-    conversation = Conversation("m", Options(modality="text"), mode=Mode.CHAT)
-    effects: list[Effect] = [
-        *conversation.handle(Started()),
-        *conversation.handle(ConnectionOpened()),
-    ]
+    play = Playbook(Conversation("m", Options(modality="text"), mode=Mode.CHAT))
+    effects: list[Effect] = [*play.handle(Started()), *play.handle(ConnectionOpened())]
     for index, (direction, data) in enumerate(lines):
         if index == asked:
-            effects += conversation.handle(UserSaid("the question"))
+            effects += play.handle(UserSaid("the question"))
         if direction == "received":
             for event in decode(data):
-                effects += conversation.handle(event)
+                effects += play.handle(event)
     shown = [effect.update for effect in effects if isinstance(effect, Show)]
     (over,) = [update for update in shown if isinstance(update, ReplyOver)]
     done = next(data for _, data in lines[asked:] if data["type"] == "response.done")

@@ -16,18 +16,23 @@ from tests.documents import cut
 Event = Delta | ChannelDone | PartDone
 
 
+def _output(item: str) -> int:
+    """The output index of an item: `a` and `i0` are the first, `b` and `i1` the second…"""
+    return int(item[1:]) if item[1:].isdecimal() else "abc".index(item[0])
+
+
 def _delta(text: str, item: str = "a", index: int = 0, channel: Channel = Channel.TEXT) -> Delta:
-    return Delta(channel, text, "r", item, 0, index)
+    return Delta(channel, text, "r", item, _output(item), index)
 
 
 def _done(
     text: str, item: str = "a", index: int = 0, channel: Channel = Channel.TEXT
 ) -> ChannelDone:
-    return ChannelDone(channel, text, "r", item, 0, index)
+    return ChannelDone(channel, text, "r", item, _output(item), index)
 
 
 def _part(text: str, item: str = "a", index: int = 0) -> PartDone:
-    return PartDone("r", item, 0, index, Part("text", text))
+    return PartDone("r", item, _output(item), index, Part("text", text))
 
 
 def _message(item: str, *texts: str) -> Message:
@@ -196,6 +201,35 @@ def test_the_text_so_far() -> None:
     reply.add(_delta("one"))
     reply.add(_delta("two", "b"))
     assert reply.text == "one\n\ntwo"
+
+
+def test_each_event_may_give_the_item_another_id() -> None:
+    reply = Reply("r")
+    reply.announce(_message("x"))
+    shown = [
+        reply.add(Delta(Channel.TEXT, "Hel", "r", "i1")),
+        reply.add(Delta(Channel.TEXT, "lo", "r", "i2")),
+        reply.channel_done(ChannelDone(Channel.TEXT, "Hello!", "r", "i3")),
+        reply.part_done(PartDone("r", "i4", 0, 0, Part("text", "Hello!"))),
+    ]
+    shown.append(reply.message_done(_message("y", "Hello!"), 0))
+    shown.append(reply.finish([_message("z", "Hello!")]))
+    assert shown == ["Hel", "lo", "!", "", "", ""]
+    assert reply.text == "Hello!"
+
+
+def test_items_with_the_same_output_index_are_told_apart_by_the_ids_that_were_announced() -> None:
+    reply = Reply("r")
+    for item in "ab":
+        reply.announce(_message(item))
+        reply.add(Delta(Channel.TEXT, item, "r", item, 0, 0))
+    assert reply.text == "a\n\nb"
+
+
+def test_text_that_only_the_finished_item_has_is_shown() -> None:
+    reply = Reply("r")
+    assert reply.message_done(_message("a", "Hello"), 0) == "Hello"
+    assert reply.finish() == ""
 
 
 _TEXT = st.text(alphabet="ab \n", min_size=1, max_size=12)

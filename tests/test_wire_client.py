@@ -101,7 +101,7 @@ _SETTINGS = st.builds(
 )
 _ANY_COMMAND: st.SearchStrategy[Command] = st.one_of(
     st.builds(Configure, _SETTINGS),
-    st.builds(CreateResponse, _SETTINGS),
+    st.builds(CreateResponse, _SETTINGS, st.just(False)),
     st.builds(AddItem, _ITEMS, st.none() | _TEXT),
     st.builds(Cancel, _TEXT),
     st.builds(Retrieve, _TEXT),

@@ -122,7 +122,7 @@ def options(others: dict[str, Any]) -> st.SearchStrategy[Options]:
 
 commands = st.one_of(
     st.builds(Configure, options(session_others)),
-    st.builds(CreateResponse, options(response_others)),
+    st.builds(CreateResponse, options(response_others), st.just(False)),
     st.builds(Cancel, words),
     st.builds(AddItem, items, st.none() | names),
     st.builds(Retrieve, names),

@@ -100,9 +100,9 @@ COMMANDS: list[tuple[Command, Json, Json | None]] = [
             },
         },
     ),
-    (CreateResponse(), {"type": "response.create", "response": {}}, None),
+    (CreateResponse(is_marked=False), {"type": "response.create", "response": {}}, None),
     (
-        CreateResponse(Options(None, "text", "inf")),
+        CreateResponse(Options(None, "text", "inf"), is_marked=False),
         {
             "type": "response.create",
             "response": {"output_modalities": ["text"], "max_output_tokens": "inf"},

@@ -274,7 +274,9 @@ class _DoctorRun:
         with self._stage("first token") as note:
             await session.send(AddItem(Message("user", (Part("text", QUESTION),))))
             await session.send(
-                CreateResponse(Options(modality="text", max_output_tokens=MAX_TOKENS))
+                CreateResponse(
+                    Options(modality="text", max_output_tokens=MAX_TOKENS), is_marked=False
+                )
             )
             began = time.monotonic()
             ended = await session.wait(

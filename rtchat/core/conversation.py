@@ -32,7 +32,7 @@ from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
-from rtchat.core.values import Channel, Message, Options, StoredConversation
+from rtchat.core.values import Channel, Options, StoredConversation
 
 
 class Conversation:
@@ -205,11 +205,10 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
-            case ev.ItemAdded(Message(role="user") as item):
-                return self._replies.question_confirmed(item)
+            case ev.ItemAdded(item):
+                return self._replies.confirmed(item)
             case (
-                ev.ItemAdded()
-                | ev.ItemDone()
+                ev.ItemDone()
                 | ev.ItemRetrieved()
                 | ev.ItemDeleted()
                 | ev.ItemTruncated()

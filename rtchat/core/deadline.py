@@ -13,6 +13,9 @@ ended it: many servers report only the error."""
 CONTINUE_WAIT = 1.5
 """Seconds that a server has to continue by itself after it has called tools. Then the client
 requests the next reply, as some servers expect."""
+CALL_WAIT = 5.0
+"""Seconds that a server has to end a reply after a complete call, or to go on with it. Then the
+calls are made."""
 CANCEL_WAIT = 3.0
 """Seconds that a server has to end a reply that was cancelled."""
 
@@ -26,20 +29,27 @@ class ReplyDeadline:
         self.is_running = False
         self.asks = False
         """Whether to request the reply when the time is over."""
+        self.ends = False
+        """Whether the reply is complete when the time is over."""
 
     def continues(self) -> fx.SetTimer:
         """The server may begin the next reply by itself."""
-        self._error, self.asks = None, True
+        self._error, self.asks, self.ends = None, True, False
         return self._start(CONTINUE_WAIT)
+
+    def called(self) -> fx.SetTimer:
+        """The reply has a complete call: the server should end it soon."""
+        self._error, self.ends = None, True
+        return self._start(CALL_WAIT)
 
     def cancelled(self) -> fx.SetTimer:
         """The reply was cancelled: the server should end it soon."""
-        self._error = None
+        self._error, self.ends = None, False
         return self._start(CANCEL_WAIT)
 
     def reported(self, error: ServerProblem) -> fx.SetTimer:
         """The server reported an error that names no command."""
-        self._error = error
+        self._error, self.ends = error, False
         return self._start(ERROR_WAIT)
 
     def _start(self, seconds: float) -> fx.SetTimer:
@@ -50,7 +60,7 @@ class ReplyDeadline:
         """More of the reply arrived, or it ended: show an error that did not end it."""
         if not self.is_running:
             return []
-        self.is_running = self.asks = False
+        self.is_running = self.asks = self.ends = False
         error, self._error = self._error, None
         out: list[fx.Effect] = [fx.ClearTimer(Timer.OVERDUE)]
         if error is None or error.code == server_errors.ACTIVE_RESPONSE:

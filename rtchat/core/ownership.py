@@ -5,9 +5,8 @@ from __future__ import annotations
 from rtchat.core import events as ev
 from rtchat.core.effects import SetTimer, Show
 from rtchat.core.notices import unrequested_reply
-from rtchat.core.question import Question
 from rtchat.core.reply import Reply
-from rtchat.core.values import Channel, Message
+from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutput
 
 OWNER_WAIT = 1.0
 """Seconds that the events of a response are held if it is not known whether it is the reply."""
@@ -15,31 +14,33 @@ OWNER_WAIT = 1.0
 
 class Ownership:
     """Whether a response is the reply to the current request. A server that can echoes the mark of
-    the request. Others confirm the question before they begin the reply, so a response that began
-    before that is another one. Until that is known, the events of the response are held."""
+    the request. Others confirm the item before the request, so a response that began before that
+    is another one. Until that is known, the events of the response are held."""
 
     def __init__(self) -> None:
         self.marks = True
         """Whether requests are marked; some servers refuse that."""
         self._mark = ""
         self._echoes = False
-        self._confirms: bool | None = None
-        """Whether the server confirms questions, once that is known."""
+        self._confirms: dict[type[Item], bool] = {}
+        """Whether the server confirms items of a type, once that is known."""
+        self._awaited: Item | None = None
+        """The item that the server may confirm before it begins the reply."""
         self._is_confirmed = False
-        self._question: Question | None = None
         self._held: list[ev.ResponseEvent] = []
 
     def reset(self) -> None:
         """Another session begins."""
-        self._echoes, self._confirms, self._question = False, None, None
+        self._echoes, self._awaited = False, None
+        self._confirms.clear()
         self._held.clear()
 
-    def requested(self, mark: str, question: Question | None) -> None:
-        """A reply was requested: to this typed question, or after other items."""
+    def requested(self, mark: str, awaited: Item | None) -> None:
+        """A reply was requested after this item was sent, if any was."""
         self._mark = mark
-        if question is None or question is not self._question:
-            self._is_confirmed = question is None
-        self._question = question
+        if awaited is None or awaited is not self._awaited:
+            self._is_confirmed = awaited is None
+        self._awaited = awaited
 
     def judge(self, mark: str) -> bool | None:
         """Whether a response that begins with this mark is the reply; None if that is not known."""
@@ -48,18 +49,22 @@ class Ownership:
             return mark == self._mark
         if self._echoes:
             return False
-        return True if self._is_confirmed or self._confirms is False else None
+        if self._is_confirmed or self._awaited is None:
+            return True
+        return None if self._confirms.get(type(self._awaited), True) else True
 
-    def confirmed(self, item: Message) -> bool:
-        """The server confirmed a message; returns whether it may be the question."""
-        if item.text and self._question is not None and item.text != self._question.item.text:
+    def confirmed(self, item: Item) -> bool:
+        """The server confirmed an item; returns whether it is the awaited one."""
+        if self._awaited is None or not _is_same(item, self._awaited):
             return False
-        self._confirms = self._is_confirmed = True
+        self._confirms[type(item)] = self._is_confirmed = True
         return True
 
     def not_confirmed(self) -> None:
-        """The server did not confirm the question in time."""
-        self._confirms, self._is_confirmed = self._confirms or False, True
+        """The server did not confirm the item in time."""
+        if self._awaited is not None:
+            self._confirms.setdefault(type(self._awaited), False)
+        self._is_confirmed = True
 
     # ------------------------------------------------------------------------------------- holding
 
@@ -102,12 +107,26 @@ class Ownership:
         return held
 
 
+def _is_same(item: Item, awaited: Item) -> bool:
+    match item, awaited:
+        case Message(role="user"), Message():
+            return not item.text or not awaited.text or item.text == awaited.text
+        case ToolOutput(), ToolOutput():
+            return item.call_id == awaited.call_id
+        case ApprovalAnswer(), ApprovalAnswer():
+            return item.request_id == awaited.request_id
+        case _:
+            return False
+
+
 class OtherReplies:
     """The last response that was not requested. It is shown when it is complete."""
 
     def __init__(self) -> None:
         self.is_active = False
         """Whether it is being generated."""
+        self.has_ended = False
+        """Whether one has ended since the last request."""
         self._reply = Reply()
 
     def begin(self, response_id: str) -> None:
@@ -138,5 +157,6 @@ class OtherReplies:
         if not self._has(event):
             return []
         self._reply.finish(event.items)
+        self.has_ended = True
         text, self.is_active = self._reply.text, False
         return [unrequested_reply(text)] if text.strip() else []

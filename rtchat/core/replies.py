@@ -29,7 +29,7 @@ from rtchat.core.signals import (
 from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.tool_calls import Call
 from rtchat.core.turn import Turn
-from rtchat.core.values import Channel, JsonObject, Message, RemoteCall, Status, ToolCall
+from rtchat.core.values import Channel, Item, JsonObject, Message, RemoteCall, Status, ToolCall
 
 
 class ReplyPhase(StrEnum):
@@ -71,6 +71,8 @@ class Replies:
         self._is_cancel_due = False
         self.ownership = Ownership()
         self.others = OtherReplies()
+        self._ended_early = ""
+        """The response that ended before the server said that it began."""
         self._raw: JsonObject | None = None
         """The user's event that requested the pending reply, if any."""
 
@@ -92,8 +94,8 @@ class Replies:
             return [self._connection.send(fx.Raw(self._raw)), self.expect()]
         options = self._options.reply(may_call=may_call)
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
-        is_typed = not (self.turn.has_called or self.turn.question.is_spoken)
-        self.ownership.requested(request.event_id, self.turn.question if is_typed else None)
+        self.ownership.requested(request.event_id, self.turn.awaited)
+        self.others.has_ended = False
         return [request, self.expect()]
 
     def expect(self) -> fx.SetTimer:
@@ -156,6 +158,9 @@ class Replies:
 
     def _started_for(self, turn: Turn, event: ev.ReplyStarted) -> list[Output]:
         """A response began while the reply to a turn is due."""
+        if event.response_id and event.response_id == self._ended_early:
+            self._ended_early = ""
+            return []
         is_judged = turn.is_asked_for and not self._raw
         is_reply = self.ownership.judge(event.mark) if is_judged else True
         if is_reply is None:
@@ -173,10 +178,10 @@ class Replies:
         self.others.begin(response_id)
         self.response_ids.ignore(response_id)
 
-    def question_confirmed(self, item: Message) -> list[Output]:
-        """The server confirmed a question: a response that began before is not its reply."""
-        is_asked = self.ownership.confirmed(item)
-        return self.disown() if is_asked and self.ownership.is_holding else []
+    def confirmed(self, item: Item) -> list[Output]:
+        """The server confirmed an item: a response that began before is not the reply to it."""
+        is_awaited = self.ownership.confirmed(item)
+        return self.disown() if is_awaited and self.ownership.is_holding else []
 
     def disown(self) -> list[Output]:
         """The response that began is not the reply: wait for the reply."""
@@ -230,18 +235,23 @@ class Replies:
         if turn is None:
             return []
         match event:
-            case ev.OutputAdded(item=ToolCall() as call):
-                turn.reply.describe_call(call)
+            case ev.OutputAdded(item=item):
+                turn.reply.announce(item)
             case ev.ToolCalled(name, call_id, arguments, item_id=item_id):
                 turn.reply.describe_call(ToolCall(name, call_id, arguments, item_id))
             case ev.OutputDone(item=RemoteCall() as remote):
                 return [*self.deadline.clear(), *turn.show_remote_call(remote)]
+            case ev.OutputDone(output_index=index, item=Message() as message):
+                shown = self.show(turn, turn.reply.message_done(message, index))
+                return [*self.deadline.clear(), *shown]
             case ev.OutputDone(item=item):
                 turn.reply.call(item)
             case _:
-                return []
+                assert_never(event)
         out: list[Output] = [*self.deadline.clear()]
-        return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
+        if turn.reply.exceeded:
+            return [*out, *self.cut_off(turn)]
+        return [*out, self.deadline.called()] if turn.reply.has_complete_calls else out
 
     def _turn_of(self, response_id: str) -> Turn | None:
         """The turn that an event of this response belongs to; None if the event is late, or belongs
@@ -332,6 +342,7 @@ class Replies:
         """The turn, or one of its replies, is over: stop waiting, unless the server has yet to
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
+        self._ended_early = "" if turn.announced else turn.reply.id
         out = self.disown() if self.ownership.is_holding else []
         if self.phase is ReplyPhase.ENDING:
             return out
@@ -393,6 +404,8 @@ class Replies:
         if self.ownership.is_holding or self.others.is_active:
             self.turn.server_was_busy = True
             return self.disown() if self.ownership.is_holding else []
+        if self.others.has_ended:
+            return self.ask()
         return [self.deadline.reported(error)]
 
     def stopped(self) -> list[Output]:
@@ -411,9 +424,12 @@ class Replies:
             self.response_ids.ignore(self._ending_id)
             return self.stopped()
         asks, self.deadline.asks = self.deadline.asks, False
+        ends, self.deadline.ends = self.deadline.ends, False
         problem = self.deadline.take_error()
         if asks and self.turn is not None and self.phase is ReplyPhase.ASKED:
             return self.ask()
+        if ends and self.turn is not None and self.is_due:
+            return self.ended(ev.ReplyEnded(self.turn.reply.id, Status.COMPLETED))
         if self.turn is None or not self.is_due or (problem is None and timer is ev.Timer.OVERDUE):
             return []
         self._connection.needs_new_session = True  # the server may be gone, or still generating

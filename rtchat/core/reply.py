@@ -26,7 +26,10 @@ def size(text: str) -> int:
 
 
 class _Part:
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, item_id: str, indexes: tuple[int, int], channel: Channel) -> None:
+        self.item_id = item_id
+        self.indexes = indexes
+        """Its output index and content index."""
         self.channel = channel
         self.pieces: list[str] = []
         self.joiner = DeltaJoiner()
@@ -96,18 +99,27 @@ class Reply:
         """Bytes of the complete calls, and of the streamed arguments."""
         self._size = 0
         """Bytes of all parts."""
-        self._parts: dict[tuple[str, int], _Part] = {}
+        self._parts: list[_Part] = []
+        self._by_id: dict[tuple[str, int], _Part] = {}
+        """The parts by the id of their item and their content index."""
+        self._announced: set[str] = set()
+        """The ids of the items that the server said it began."""
         self._shown_last: _Part | None = None
 
     @property
     def text(self) -> str:
         """The text so far, as the server has it."""
-        return self._between.join(part.text for part in self._parts.values() if part.text)
+        return self._between.join(part.text for part in self._parts if part.text)
 
     @property
     def has_begun(self) -> bool:
         """Whether any text has arrived, shown or not."""
-        return any(part.held or part.text for part in self._parts.values())
+        return any(part.held or part.text for part in self._parts)
+
+    @property
+    def has_complete_calls(self) -> bool:
+        """Whether any call has arrived with its arguments."""
+        return bool(self.calls) or bool(self._streamed.complete())
 
     @property
     def is_between(self) -> bool:
@@ -119,7 +131,7 @@ class Reply:
         if delta.channel is Channel.ARGUMENTS:
             self._arguments += size(delta.text)
             self._check_calls(self._arguments)
-        part = self._part(delta.item_id, delta.content_index, delta.channel)
+        part = self._part(delta)
         if part is None or part.final is not None:  # the final text contains the piece
             return ""
         self._size += part.add(self._truncated(delta.text))
@@ -128,23 +140,32 @@ class Reply:
 
     def channel_done(self, event: ChannelDone) -> str:
         """Set the final text of a text or transcript."""
-        part = self._part(event.item_id, event.content_index, event.channel)
-        if part is None:
-            return ""
-        self._size += part.settle(self._truncated(event.text, part.size))
-        part.done = True
+        part = self._part(event)
+        if part is not None:
+            self._settle(part, event.text)
         return self._show()
 
     def part_done(self, event: PartDone) -> str:
         """Set the final text of a part; some servers leave it out."""
-        part = self._parts.get((event.item_id, event.content_index))
+        indexes = event.output_index, event.content_index
+        part = self._find(event.item_id, indexes, event.part.text)
         if part is None and event.part.text:
-            part = self._part(event.item_id, event.content_index, Channel.TEXT)
-        if part is None:
-            return ""
-        self._size += part.settle(self._truncated(event.part.text, part.size))
-        part.done = True
+            part = self._add(event.item_id, indexes, Channel.TEXT)
+        if part is not None:
+            self._settle(part, event.part.text)
         return self._show()
+
+    def message_done(self, item: Message, output_index: int) -> str:
+        """Set the final text of a message; some servers report it only here."""
+        self._settle_message(item, output_index, {item.id})
+        return self._show()
+
+    def announce(self, item: Item) -> None:
+        """The server began an item."""
+        if isinstance(item, ToolCall):
+            self.describe_call(item)
+        elif isinstance(item, Message) and not self._is_full(len(self._announced)):
+            self._announced.add(item.id)
 
     def describe_call(self, call: ToolCall) -> None:
         """Add what an event says about a call; another event says that it is complete."""
@@ -195,47 +216,75 @@ class Reply:
     def finish(self, items: Sequence[Item] = ()) -> str:
         """The reply is over; `items` is its output as reported at the end."""
         self._release()
-        # Text must not be shown twice if the server has changed the ids in the meantime.
         reported = {item.id for item in items if isinstance(item, Message)}
-        arrived = {part.text for key, part in self._parts.items() if key[0] not in reported}
-        for item in items:
+        for index, item in enumerate(items):
             self.call(item)
             if isinstance(item, Message) and item.role == "assistant":
-                self._settle_message(item, arrived)
+                self._settle_message(item, index, reported)
         for call in self._streamed.complete():
             self._add_call(call)
-        for part in self._parts.values():
+        for part in self._parts:
             part.done = True
         return self._show()
 
     def _release(self) -> None:
         """Add the text held back: no more text follows, so it is not part of a key."""
-        for part in self._parts.values():
+        for part in self._parts:
             rest, part.held = part.joiner.flush() + part.held, ""
             part.joiner.is_decided = True
             if part.final is None:
                 self._size += part.add(rest)
 
-    def _settle_message(self, item: Message, arrived: set[str]) -> None:
+    def _settle_message(self, item: Message, output_index: int, reported: set[str]) -> None:
+        # Text must not be shown twice if the server has changed the ids in the meantime.
+        arrived = {part.text for part in self._parts if part.item_id not in reported}
         for index, content in enumerate(item.parts):
-            known = self._parts.get((item.id, index))
-            if known is not None:
-                self._size += known.settle(self._truncated(content.text, known.size))
-            elif content.text and content.text not in arrived:
-                part = self._part(item.id, index, Channel.TEXT)
-                if part is not None:
-                    self._size += part.settle(self._truncated(content.text))
+            indexes = output_index, index
+            part = self._find(item.id, indexes, content.text)
+            if part is None and content.text and content.text not in arrived:
+                part = self._add(item.id, indexes, Channel.TEXT)
+            if part is not None:
+                self._settle(part, content.text)
 
-    def _part(self, item_id: str, index: int, channel: Channel) -> _Part | None:
+    def _settle(self, part: _Part, text: str) -> None:
+        self._size += part.settle(self._truncated(text, part.size))
+        part.done = True
+
+    def _part(self, event: Delta | ChannelDone) -> _Part | None:
+        """The part that an event belongs to."""
+        channel = event.channel
         if channel not in _TEXT_CHANNELS:
             return None
-        part = self._parts.get((item_id, index))
+        indexes = event.output_index, event.content_index
+        text = event.text if isinstance(event, ChannelDone) else ""
+        part = self._find(event.item_id, indexes, text)
         if part is None:
-            if self._limits is not None and len(self._parts) >= self._limits.parts:
-                self.exceeded = "parts"
-                return None
-            self._parts[item_id, index] = part = _Part(channel)
+            return self._add(event.item_id, indexes, channel)
         return part if part.channel is channel else None
+
+    def _find(self, item_id: str, indexes: tuple[int, int], text: str) -> _Part | None:
+        """The part by the id of its item; or, as some servers change the id from one event to the
+        next, by its indexes, if it is not complete or has the same text."""
+        known = self._by_id.get((item_id, indexes[1]))
+        if known is not None:
+            return known
+        for part in self._parts:
+            is_other = item_id in self._announced and part.item_id in self._announced
+            if part.indexes == indexes and not is_other and (not part.done or part.text == text):
+                return part
+        return None
+
+    def _add(self, item_id: str, indexes: tuple[int, int], channel: Channel) -> _Part | None:
+        if self._is_full(len(self._parts)):
+            self.exceeded = "parts"
+            return None
+        part = _Part(item_id, indexes, channel)
+        self._parts.append(part)
+        self._by_id[item_id, indexes[1]] = part
+        return part
+
+    def _is_full(self, parts: int) -> bool:
+        return self._limits is not None and parts >= self._limits.parts
 
     def _truncated(self, text: str, replaced: int = 0) -> str:
         """The text, truncated to the reply's limit; it replaces `replaced` bytes."""
@@ -249,7 +298,7 @@ class Reply:
 
     def _show(self) -> str:
         out = ""
-        for part in self._parts.values():
+        for part in self._parts:
             new = "".join(part.pieces[part.shown :])
             if new and part is not self._shown_last:
                 new = f"{self._between}{new}" if self._shown_last else new

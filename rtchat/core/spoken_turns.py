@@ -130,8 +130,7 @@ class SpokenTurns:
         if item_id and item_id in self._queue.item_ids:
             return []  # a repeated event
         if not self._speech.listens:
-            self._set_item_id(item_id)
-            return []
+            return self._set_item_id(item_id)
         if not self._speech.is_turn():
             return [notices.IGNORED_TURN]
         question = self._enter(self._speech.committed())
@@ -143,11 +142,13 @@ class SpokenTurns:
         question.in_session = True  # and is answered after the current turn
         return self._queue.say(question)
 
-    def _set_item_id(self, item_id: str) -> None:
+    def _set_item_id(self, item_id: str) -> list[Output]:
         turn = self._turns.current
-        if turn is not None and turn.question.is_spoken and not turn.question.item_id:
-            turn.question.item_id = item_id
-            self._await_transcript(turn.question)
+        if turn is None or not turn.question.is_spoken or turn.question.item_id:
+            return []
+        turn.question.item_id = item_id
+        self._await_transcript(turn.question)
+        return self._replies.confirmed(turn.question.item)
 
     def _await_transcript(self, question: Question) -> None:
         if self._speech.options.transcribes:

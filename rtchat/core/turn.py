@@ -18,6 +18,7 @@ from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import (
     ApprovalAnswer,
+    Item,
     RemoteCall,
     Status,
     ToolCall,
@@ -41,6 +42,8 @@ class Turn:
         self._limits = limits
         self._call_bytes = 0
         """Bytes of the calls so far, and of their outputs."""
+        self.awaited: Item | None = None if question.in_session else question.item
+        """The last item that was sent before a reply is requested, if any."""
         self.sent = now
         self.first_text_at: float | None = None
         """When the first text arrived."""
@@ -219,6 +222,7 @@ class Turn:
         """End the current calls and return their answers."""
         assert self.batch is not None
         answers, self.batch = self.batch.answers, None
+        self.awaited = answers[-1] if answers else None
         outputs = (answer.output for answer in answers if isinstance(answer, ToolOutput))
         self._call_bytes += sum(map(size, outputs))
         return answers

@@ -114,10 +114,12 @@ class WireReplay:
                 self.findings.unknown.append((line, event))
             case ev.SessionCreated(model=model):
                 self._begin_session(model)
-            case ev.ReplyStarted() if self._requested:
-                self._requested -= 1
-            case ev.ReplyStarted() if not self._is_reply_due:
-                self._ask("(spoken)")  # to speech, or started by the server itself
+            case ev.ReplyStarted():
+                if self._requested:
+                    self._requested -= 1
+                elif not self._is_reply_due:
+                    self._ask("(spoken)")  # to speech, or started by the server itself
+                event = replace(event, mark=self._last_ids.get(fx.CreateResponse, ""))
             case ev.ServerProblem(event_id=event_id):
                 kind = self._recorded_commands.get(event_id)
                 own_id = "" if kind is None else self._last_ids.get(kind, "")

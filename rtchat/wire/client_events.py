@@ -195,7 +195,9 @@ def _add_item(fields: Fields) -> ClientRequest:
 
 _READERS: dict[str, Callable[[Fields], ClientRequest]] = {
     "session.update": lambda fields: fx.Configure(_options(fields.fields("session").data, "type")),
-    "response.create": lambda fields: fx.CreateResponse(_options(fields.fields("response").data)),
+    "response.create": lambda fields: fx.CreateResponse(
+        _options(fields.fields("response").data), is_marked=False
+    ),
     "response.cancel": lambda fields: fx.Cancel(fields.text("response_id")),
     "conversation.item.create": _add_item,
     "conversation.item.retrieve": lambda fields: fx.Retrieve(fields.text("item_id")),
