@@ -302,9 +302,9 @@ REPLYING = (
     Row(
         "another response.created in mid reply",
         scripted(
-            (*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(), done(id="r2"))
+            (*HALF, begun("r2"), said(" more", "r2"), said(" a word."), done(id="r2"), done())
         ),
-        fine("Half a word.", "rtchat: the server said, without being asked:  more"),
+        fine("Half a word.", "the server said, without being asked:  more"),
     ),
     Row(
         "an error before the reply",

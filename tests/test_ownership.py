@@ -103,7 +103,8 @@ def test_a_server_that_confirms_questions_does_so_before_it_replies() -> None:
 def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
-    ownership.not_confirmed()
+    ownership.hold(ev.ReplyStarted("r"))
+    ownership.own()
     assert ownership.judge("") is True
     ownership.requested("rtchat_5", Question(2, "and?").item)
     assert ownership.judge("") is True
@@ -115,7 +116,7 @@ def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
 def test_the_confirmation_of_another_message_says_nothing() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
-    assert not ownership.confirmed(Message("user", (Part("text", "an earlier question"),)))
+    ownership.confirmed(Message("user", (Part("text", "an earlier question"),)))
     assert ownership.judge("") is None
 
 
@@ -234,3 +235,40 @@ def test_another_session_has_no_held_response() -> None:
     session = Session()
     session.handle(ev.ReplyStarted("r"), delta("Hel", "r"), ev.ModelSet("other"))
     assert texts(session.shows(OWNER)) == []
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_server_that_refuses_marks_gets_none(is_named: bool) -> None:
+    session = Session()
+    event_id = session.request if is_named else ""
+    refusal = ev.ServerProblem("Unknown parameter: 'response.metadata'.", event_id=event_id)
+    (request,) = sent(session.handle(refusal))
+    assert isinstance(request, fx.CreateResponse)
+    assert not request.is_marked
+    assert [type(each) for each in session.shows(refusal)] != []
+
+
+def test_outputs_of_calls_are_confirmed_as_well() -> None:
+    ownership = Ownership()
+    output = ToolOutput("c1", "noon")
+    ownership.requested("rtchat_3", output)
+    assert ownership.judge("") is None
+    ownership.confirmed(ToolOutput("c0", "noon"))
+    assert ownership.judge("") is None
+    ownership.confirmed(output)
+    assert ownership.judge("") is True
+
+
+def test_a_late_announcement_of_a_response_that_is_over_is_ignored() -> None:
+    session = Session()
+    session.handle(CONFIRMED, delta("Hello.", "r"), ended("r"), ev.UserSaid("and?"))
+    session.handle(ev.ReplyStarted("r"))
+    assert texts(session.shows(ev.ReplyStarted("r2", mark=session.request))) == []
+    assert texts(session.shows(delta("So.", "r2"))) == ["So."]
+
+
+def test_a_request_refused_because_of_a_response_that_is_now_over_is_made_again() -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("x", mark="theirs"), ended("x"))
+    busy = ev.ServerProblem("Busy.", code=BUSY, event_id=session.request)
+    assert [type(each) for each in sent(session.handle(busy))] == [fx.CreateResponse]

@@ -47,7 +47,7 @@ class Units:
         """A question that was just asked."""
         question = self.log.enter(text)
         self.turns.ask(question)
-        self.replies.confirmed(question.item)
+        self.replies.ownership.confirmed(question.item)
         return question
 
 

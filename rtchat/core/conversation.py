@@ -206,7 +206,7 @@ class Conversation:
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
             case ev.ItemAdded(item):
-                return self._replies.confirmed(item)
+                return self._replies.ownership.confirmed(item)
             case (
                 ev.ItemDone()
                 | ev.ItemRetrieved()
@@ -264,7 +264,7 @@ class Conversation:
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:
-        yield from self._replies.own()
+        yield from self._replies.ownership.own()
         turn = self._turns.current
         yield from self._spoken.session_closed()
         yield from self._turns.session_lost(problem)
@@ -288,7 +288,7 @@ class Conversation:
 
     def _cancel(self) -> Iterable[Output]:
         is_over = self._replies.ownership.holds_end
-        yield from self._replies.own()
+        yield from self._replies.ownership.own()
         if is_over:
             return
         if self._turns.can_be_stopped:
@@ -298,7 +298,7 @@ class Conversation:
             yield from self._spoken.drop() or self._queue.drop()
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
-        yield from self._replies.own()
+        yield from self._replies.ownership.own()
         yield from self._queue.leave(exit_code)
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
@@ -334,7 +334,7 @@ class Conversation:
             case ev.Timer.START:
                 return self._connection.start_timed_out()
             case ev.Timer.OWNER:
-                return self._replies.own()
+                return self._replies.ownership.own()
             case ev.Timer.SETUP:
                 return self._connection.setup_is_late()
             case ev.Timer.RETRY:
@@ -342,7 +342,7 @@ class Conversation:
             case ev.Timer.RENEW:
                 return self._connection.renew()
             case ev.Timer.STALL | ev.Timer.OVERDUE:
-                return self._replies.own() or self._replies.expired(timer)
+                return self._replies.ownership.own() or self._replies.expired(timer)
             case ev.Timer.LIMIT:
                 is_waiting = self._replies.phase is ReplyPhase.LIMITED
                 return self._replies.ask() if is_waiting else []

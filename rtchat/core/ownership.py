@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from rtchat.core import events as ev
-from rtchat.core.effects import SetTimer, Show
+from rtchat.core.effects import ClearTimer, SetTimer, Show
 from rtchat.core.notices import unrequested_reply
 from rtchat.core.reply import Reply
+from rtchat.core.server_errors import refuses_metadata
+from rtchat.core.signals import HeldEvents, Output
+from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutput
 
 OWNER_WAIT = 1.0
@@ -28,16 +31,20 @@ class Ownership:
         """The item that the server may confirm before it begins the reply."""
         self._is_confirmed = False
         self._held: list[ev.ResponseEvent] = []
+        self.stale = StaleResponses()
+        self.others = OtherReplies()
 
     def reset(self) -> None:
         """Another session begins."""
         self._echoes, self._awaited = False, None
         self._confirms.clear()
         self._held.clear()
+        self.others.is_active = False
+        self.stale.clear()
 
     def requested(self, mark: str, awaited: Item | None) -> None:
         """A reply was requested after this item was sent, if any was."""
-        self._mark = mark
+        self._mark, self.others.has_ended = mark, False
         if awaited is None or awaited is not self._awaited:
             self._is_confirmed = awaited is None
         self._awaited = awaited
@@ -53,18 +60,39 @@ class Ownership:
             return True
         return None if self._confirms.get(type(self._awaited), True) else True
 
-    def confirmed(self, item: Item) -> bool:
-        """The server confirmed an item; returns whether it is the awaited one."""
-        if self._awaited is None or not _is_same(item, self._awaited):
+    def refuses_mark(self, error: ev.ServerProblem) -> bool:
+        """Whether the server refuses the mark of the request; later requests have none."""
+        if not self.marks or not refuses_metadata(error):
             return False
-        self._confirms[type(item)] = self._is_confirmed = True
+        self.marks = False
         return True
 
-    def not_confirmed(self) -> None:
-        """The server did not confirm the item in time."""
+    def confirmed(self, item: Item) -> list[Output]:
+        """The server confirmed an item: a response that began before is not the reply to it."""
+        if self._awaited is None or not _is_same(item, self._awaited):
+            return []
+        self._confirms[type(item)] = self._is_confirmed = True
+        return self.disown() if self._held else []
+
+    def own(self) -> list[Output]:
+        """The response that began counts as the reply, if it is not known whose it is."""
+        if not self._held:
+            return []
         if self._awaited is not None:
             self._confirms.setdefault(type(self._awaited), False)
         self._is_confirmed = True
+        return [ClearTimer(ev.Timer.OWNER), HeldEvents(self.release())]
+
+    def disown(self) -> list[Output]:
+        """The response that began is not the reply."""
+        began, *events = self.release()
+        self.ignore(began.response_id)
+        return [ClearTimer(ev.Timer.OWNER), HeldEvents(tuple(events))]
+
+    def ignore(self, response_id: str) -> None:
+        """This response is not the reply."""
+        self.others.begin(response_id)
+        self.stale.ignore(response_id)
 
     # ------------------------------------------------------------------------------------- holding
 
@@ -72,11 +100,6 @@ class Ownership:
     def is_holding(self) -> bool:
         """Whether it is not known if the response that began is the reply."""
         return bool(self._held)
-
-    @property
-    def held_id(self) -> str:
-        """The id of that response."""
-        return self._held[0].response_id
 
     @property
     def holds_end(self) -> bool:
@@ -95,7 +118,7 @@ class Ownership:
         match event:
             case ev.Delta(Channel.INPUT_TRANSCRIPT) | ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
                 return False
-            case ev.ReplyStarted(response_id) if response_id != self.held_id:
+            case ev.ReplyStarted(response_id) if response_id != self._held[0].response_id:
                 return False
             case _:
                 self._held.append(event)
@@ -132,10 +155,6 @@ class OtherReplies:
     def begin(self, response_id: str) -> None:
         """Such a response began."""
         self.is_active, self._reply = True, Reply(response_id)
-
-    def forget(self) -> None:
-        """The session is closed."""
-        self.is_active = False
 
     def _has(self, event: ev.ResponseEvent) -> bool:
         return self.is_active and event.response_id in ("", self._reply.id)

@@ -16,7 +16,7 @@ from rtchat.core import server_errors
 from rtchat.core.backoff import MAX_LIMIT_WAIT
 from rtchat.core.deadline import ReplyDeadline
 from rtchat.core.mode import Mode
-from rtchat.core.ownership import OtherReplies, Ownership
+from rtchat.core.ownership import Ownership
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import (
     CallsRequested,
@@ -26,10 +26,9 @@ from rtchat.core.signals import (
     ReplyStopped,
     UnrequestedReply,
 )
-from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.tool_calls import Call
 from rtchat.core.turn import Turn
-from rtchat.core.values import Channel, Item, JsonObject, Message, RemoteCall, Status, ToolCall
+from rtchat.core.values import Channel, JsonObject, Message, RemoteCall, Status, ToolCall
 
 
 class ReplyPhase(StrEnum):
@@ -52,7 +51,6 @@ class Replies:
         self.turn: Turn | None = None
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
-        self.response_ids = StaleResponses()
         self.deadline = ReplyDeadline()
         self._connection = shared.connection
         self._options = shared.options
@@ -70,7 +68,8 @@ class Replies:
         """The complete calls of the stopped response, which are not made."""
         self._is_cancel_due = False
         self.ownership = Ownership()
-        self.others = OtherReplies()
+        self.response_ids = self.ownership.stale
+        self.others = self.ownership.others
         self._ended_early = ""
         """The response that ended before the server said that it began."""
         self._raw: JsonObject | None = None
@@ -95,7 +94,6 @@ class Replies:
         options = self._options.reply(may_call=may_call)
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
         self.ownership.requested(request.event_id, self.turn.awaited)
-        self.others.has_ended = False
         return [request, self.expect()]
 
     def expect(self) -> fx.SetTimer:
@@ -128,6 +126,8 @@ class Replies:
             if self.turn is not None and self.phase is ReplyPhase.ASKED:
                 self.turn.server_was_busy |= not self.turn.is_asked_for
             return []
+        if self.phase is ReplyPhase.ASKED and self.ownership.refuses_mark(error):
+            return self.ask()
         is_about_session = error.code == server_errors.EXPIRED  # the server closes it
         if not self.is_due or self.deadline.is_running or is_about_session:
             return []
@@ -139,7 +139,7 @@ class Replies:
         """The server began a reply."""
         self._usage.began(event.response_id)
         if self.ownership.is_holding:  # the reply has not begun twice
-            return [*self.disown(), HeldEvents((event,))]
+            return [*self.ownership.disown(), HeldEvents((event,))]
         turn = self.turn
         if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
             self._is_cancel_due = False
@@ -153,7 +153,7 @@ class Replies:
         elif turn is None and self.phase is ReplyPhase.IDLE and self._connection.is_ready:
             return [UnrequestedReply(event.response_id)]
         elif turn is None or event.response_id != turn.reply.id:
-            self._ignore_other(event.response_id)
+            self.ownership.ignore(event.response_id)
         return []
 
     def _started_for(self, turn: Turn, event: ev.ReplyStarted) -> list[Output]:
@@ -166,36 +166,13 @@ class Replies:
         if is_reply is None:
             return [self.ownership.hold(event)]
         if not is_reply:
-            self._ignore_other(event.response_id)
+            self.ownership.ignore(event.response_id)
             return []
         self._connection.reply_began()
         self.phase = ReplyPhase.REPLYING
         turn.announced = True
         turn.reply.id = event.response_id
         return [*self.deadline.clear()]
-
-    def _ignore_other(self, response_id: str) -> None:
-        self.others.begin(response_id)
-        self.response_ids.ignore(response_id)
-
-    def confirmed(self, item: Item) -> list[Output]:
-        """The server confirmed an item: a response that began before is not the reply to it."""
-        is_awaited = self.ownership.confirmed(item)
-        return self.disown() if is_awaited and self.ownership.is_holding else []
-
-    def disown(self) -> list[Output]:
-        """The response that began is not the reply: wait for the reply."""
-        began, *events = self.ownership.release()
-        self._ignore_other(began.response_id)
-        return [fx.ClearTimer(ev.Timer.OWNER), HeldEvents(tuple(events))]
-
-    def own(self) -> list[Output]:
-        """The response that began counts as the reply, if it is not known whose it is."""
-        if not self.ownership.is_holding:
-            return []
-        events = self.ownership.release()
-        self.ownership.not_confirmed()
-        return [fx.ClearTimer(ev.Timer.OWNER), HeldEvents(events)]
 
     def adopt(self, response_id: str) -> fx.SetTimer:
         """Make a reply that the server began by itself the reply to the turn."""
@@ -343,7 +320,7 @@ class Replies:
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
         self._ended_early = "" if turn.announced else turn.reply.id
-        out = self.disown() if self.ownership.is_holding else []
+        out = self.ownership.disown() if self.ownership.is_holding else []
         if self.phase is ReplyPhase.ENDING:
             return out
         if self.is_due:
@@ -358,8 +335,6 @@ class Replies:
         """The responses of another session may have the same ids."""
         self.reset()
         self.ownership.reset()
-        self.others.forget()
-        self.response_ids.clear()
         self._usage.forget_responses()
 
     # ------------------------------------------------------------------------------------ stopping
@@ -391,6 +366,8 @@ class Replies:
                 return self.stopped()
             case ReplyPhase.ASKED if error.code == server_errors.ACTIVE_RESPONSE:
                 return self._busy(error)
+            case ReplyPhase.ASKED if self.ownership.refuses_mark(error):
+                return self.ask()
             case ReplyPhase.ASKED:
                 return [ReplyDone(Status.FAILED, "", server_errors.of_error(error))]
             case _:
@@ -403,7 +380,7 @@ class Replies:
         assert self.turn is not None
         if self.ownership.is_holding or self.others.is_active:
             self.turn.server_was_busy = True
-            return self.disown() if self.ownership.is_holding else []
+            return self.ownership.disown() if self.ownership.is_holding else []
         if self.others.has_ended:
             return self.ask()
         return [self.deadline.reported(error)]

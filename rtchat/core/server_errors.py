@@ -45,6 +45,11 @@ _REASONS = {
 }
 
 
+def refuses_metadata(error: ServerProblem) -> bool:
+    """Whether the server refuses the metadata of a request."""
+    return "metadata" in f"{error.param} {error.message}".lower()
+
+
 def of_error(error: ServerProblem) -> Problem:
     """An `error` event as a problem; one without a special meaning is a failed reply."""
     code = _code(error)

@@ -148,7 +148,7 @@ class SpokenTurns:
             return []
         turn.question.item_id = item_id
         self._await_transcript(turn.question)
-        return self._replies.confirmed(turn.question.item)
+        return self._replies.ownership.confirmed(turn.question.item)
 
     def _await_transcript(self, question: Question) -> None:
         if self._speech.options.transcribes:
