@@ -272,3 +272,14 @@ def test_a_request_refused_because_of_a_response_that_is_now_over_is_made_again(
     session.handle(ev.ReplyStarted("x", mark="theirs"), ended("x"))
     busy = ev.ServerProblem("Busy.", code=BUSY, event_id=session.request)
     assert [type(each) for each in sent(session.handle(busy))] == [fx.CreateResponse]
+
+
+def test_an_error_after_a_held_response_ends_the_turn_after_it() -> None:
+    session = Session()
+    error = ev.ServerProblem("Out of memory.")
+    session.handle(ev.ReplyStarted("r"), delta("Hel", "r"), error)
+    assert texts(session.shows(OWNER)) == ["Hel"]
+    (over,) = session.shows(ev.TimerFired(ev.Timer.OVERDUE))
+    assert isinstance(over, fx.ReplyOver)
+    assert over.problem is not None
+    assert "Out of memory." in over.problem.message

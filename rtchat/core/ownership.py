@@ -7,7 +7,7 @@ from rtchat.core.effects import ClearTimer, SetTimer, Show
 from rtchat.core.notices import unrequested_reply
 from rtchat.core.reply import Reply
 from rtchat.core.server_errors import refuses_metadata
-from rtchat.core.signals import HeldEvents, Output
+from rtchat.core.signals import HeldEvent, HeldEvents, Output
 from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutput
 
@@ -30,7 +30,9 @@ class Ownership:
         self._awaited: Item | None = None
         """The item that the server may confirm before it begins the reply."""
         self._is_confirmed = False
-        self._held: list[ev.ResponseEvent] = []
+        self._held: list[HeldEvent] = []
+        self.held_id = ""
+        """The id of the response whose events are held."""
         self.stale = StaleResponses()
         self.others = OtherReplies()
 
@@ -85,9 +87,8 @@ class Ownership:
 
     def disown(self) -> list[Output]:
         """The response that began is not the reply."""
-        began, *events = self.release()
-        self.ignore(began.response_id)
-        return [ClearTimer(ev.Timer.OWNER), HeldEvents(tuple(events))]
+        self.ignore(self.held_id)
+        return [ClearTimer(ev.Timer.OWNER), HeldEvents(self.release()[1:])]
 
     def ignore(self, response_id: str) -> None:
         """This response is not the reply."""
@@ -109,22 +110,25 @@ class Ownership:
     def hold(self, event: ev.ReplyStarted) -> SetTimer:
         """Hold the events of the response that began."""
         self._held.append(event)
+        self.held_id = event.response_id
         return SetTimer(ev.Timer.OWNER, OWNER_WAIT)
 
     def holds(self, event: ev.Event) -> bool:
         """Hold the event if it may belong to that response."""
-        if not self._held or not isinstance(event, ev.ResponseEvent):
+        if not self._held or not isinstance(event, HeldEvent):
             return False
         match event:
             case ev.Delta(Channel.INPUT_TRANSCRIPT) | ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
                 return False
-            case ev.ReplyStarted(response_id) if response_id != self._held[0].response_id:
+            case ev.ServerProblem(event_id=event_id) if event_id:
+                return False
+            case ev.ReplyStarted(response_id) if response_id != self.held_id:
                 return False
             case _:
                 self._held.append(event)
                 return True
 
-    def release(self) -> tuple[ev.ResponseEvent, ...]:
+    def release(self) -> tuple[HeldEvent, ...]:
         """The events that were held."""
         held, self._held = tuple(self._held), []
         return held

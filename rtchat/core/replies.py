@@ -343,7 +343,7 @@ class Replies:
         """Cancel the reply. No other reply may be requested until the server reports its end."""
         assert self.turn is not None
         if held := self.ownership.release():
-            self.turn.reply.id, self.phase = held[0].response_id, ReplyPhase.REPLYING
+            self.turn.reply.id, self.phase = self.ownership.held_id, ReplyPhase.REPLYING
             self.response_ids.ignore(self.turn.reply.id)
         self._ending_id, self._ending_calls = self.turn.reply.id, tuple(self.turn.reply.calls)
         # Servers ignore a cancel before the reply exists, so it waits for the reply's id.

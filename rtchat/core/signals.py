@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.events import ReplyEnded, ResponseEvent, Timer
+from rtchat.core.events import ReplyEnded, ResponseEvent, ServerProblem, Timer
 from rtchat.core.values import Status, value
 
 
@@ -47,11 +47,14 @@ class SessionUnusable(SignalBase):
     problem: Problem
 
 
+HeldEvent: TypeAlias = ResponseEvent | ServerProblem
+
+
 @value
 class HeldEvents(SignalBase):
     """Events of a response that were held until it was known whose reply it is."""
 
-    events: tuple[ResponseEvent, ...]
+    events: tuple[HeldEvent, ...]
 
 
 @value
