@@ -58,6 +58,7 @@ from rtchat.core.events import (
     EntryAbandoned,
     Event,
     InputEnded,
+    ItemAdded,
     LeaveAsked,
     MicrophoneLost,
     MicrophoneToggled,
@@ -147,8 +148,12 @@ class World:
             speech=self.speech,
         )
         self.mode = mode
-        self.echoes = rng.random() < 0.5
+        self.marks = rng.random() < 0.5
         """Whether the server echoes the mark of a request."""
+        self.confirms = rng.random() < 0.5
+        """Whether the server confirms items."""
+        self.has_greeted = False
+        """Whether the server began a response by itself."""
         self.connection = "none"
         self.timers: set[Timer] = set()
         self.to_server: deque[tuple[str, Command]] = deque()
@@ -270,7 +275,7 @@ class World:
     def items(self) -> list[Item]:
         return [entry.item for entry in self.kept[-1].values()]
 
-    def handle_next_command(self, refuse: bool) -> None:
+    def handle_next_command(self, refuse: bool) -> None:  # noqa: C901 - one case per command
         """The server handles the next event that it was sent."""
         if self.connection != "open" or not self.to_server:
             return
@@ -282,11 +287,15 @@ class World:
             case Configure():
                 self.is_configured = self.is_spoken
                 self.post(SessionUpdated("s", "m"))
-            case CreateResponse() if self.active and self.is_spoken:
+            case AddItem(item) if self.confirms:
+                self.post(ItemAdded(item))
+            case CreateResponse() | Raw({"type": "response.create"}) if self.active and (
+                self.is_spoken or self.has_greeted
+            ):
                 self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE, event_id=event_id))
             case CreateResponse():
                 assert not self.active, "a response was requested during another"
-                self.begin_response(event_id if self.echoes else "")
+                self.begin_response(event_id if self.marks else "")
             case Raw({"type": "response.create"}) if not self.active:
                 self.begin_response()
             case Raw({"type": "x"}) if not (self.active or self.to_server or self.waiting):
@@ -306,6 +315,18 @@ class World:
         self.active = f"r{self.replies}"
         effects = self.post(ReplyStarted(self.active, mark=mark))
         self.said += any(Show(QuestionAsked("", model)) in effects for model in ("m", "m2"))
+
+    def greet(self) -> None:
+        """The server begins a response by itself."""
+        if self.connection == "open" and not self.active:
+            self.has_greeted = True
+            self.begin_response()
+
+    def die(self) -> None:
+        """The server reports an error instead of the end of the response."""
+        if self.active:
+            self.active = ""
+            self.post(ServerProblem("Out of memory."))
 
     @property
     def waiting(self) -> int:
@@ -494,6 +515,9 @@ class World:
             self.end_response(Status.COMPLETED)
             self.answer_approval()
             self.finish_tool()
+            if Timer.OVERDUE in self.timers and not (self.active or self.to_server):
+                self.timers.discard(Timer.OVERDUE)
+                self.post(TimerFired(Timer.OVERDUE))
             if Timer.RETRY in self.timers or Timer.LIMIT in self.timers:
                 self.fire_timer()
         raise AssertionError(f"{self.waiting} questions never ended")
@@ -541,6 +565,8 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "hush": World.end_speech,
     "write": World.send_transcript,
     "echo": World.echo_reply,
+    "greet": World.greet,
+    "die": World.die,
     "microphone": World.toggle_microphone,
     "attach": World.attach,
     "detach": World.detach,
