@@ -8,7 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
-from rtchat.core.ownership import OWNER_WAIT, Ownership
+from rtchat.core.ownership import MAX_HELD, OWNER_WAIT, Ownership
 from rtchat.core.question import Question
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, ToolOutput
 from tests.units import sent, shown
@@ -283,3 +283,9 @@ def test_an_error_after_a_held_response_ends_the_turn_after_it() -> None:
     assert isinstance(over, fx.ReplyOver)
     assert over.problem is not None
     assert "Out of memory." in over.problem.message
+
+
+def test_a_long_response_is_not_held_for_long() -> None:
+    session = Session()
+    assert session.shows(ev.ReplyStarted("r"), *[delta("x", "r")] * (MAX_HELD - 2)) == []
+    assert texts(session.shows(delta("x", "r"))) == ["x"] * (MAX_HELD - 1)

@@ -86,8 +86,8 @@ class Conversation:
             return effects
         if self._raw.unanswered:
             self._collect(self._raw.confirm(event), effects)
-        if not self._replies.ownership.holds(event):
-            self._collect(self._route(event), effects)
+        held = self._replies.ownership.receive(event)
+        self._collect(self._route(event) if held is None else held, effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:

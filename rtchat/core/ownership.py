@@ -11,6 +11,8 @@ from rtchat.core.signals import HeldEvent, HeldEvents, Output
 from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutput
 
+MAX_HELD = 256
+"""How many events of such a response are held."""
 OWNER_WAIT = 1.0
 """Seconds that the events of a response are held if it is not known whether it is the reply."""
 
@@ -113,20 +115,20 @@ class Ownership:
         self.held_id = event.response_id
         return SetTimer(ev.Timer.OWNER, OWNER_WAIT)
 
-    def holds(self, event: ev.Event) -> bool:
-        """Hold the event if it may belong to that response."""
+    def receive(self, event: ev.Event) -> list[Output] | None:
+        """Hold the event if it may belong to that response; None if it is to be handled now."""
         if not self._held or not isinstance(event, HeldEvent):
-            return False
+            return None
         match event:
             case ev.Delta(Channel.INPUT_TRANSCRIPT) | ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
-                return False
+                return None
             case ev.ServerProblem(event_id=event_id) if event_id:
-                return False
+                return None
             case ev.ReplyStarted(response_id) if response_id != self.held_id:
-                return False
+                return None
             case _:
                 self._held.append(event)
-                return True
+                return self.own() if len(self._held) == MAX_HELD else []
 
     def release(self) -> tuple[HeldEvent, ...]:
         """The events that were held."""

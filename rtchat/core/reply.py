@@ -73,7 +73,7 @@ class _Part:
         added = max(0, size(text) - self.size)
         self.size += added
         arrived = "".join(self.pieces)
-        if text.startswith(arrived):
+        if text.startswith(arrived) and text != arrived:
             self.pieces.append(text[len(arrived) :])
         return added
 

@@ -16,6 +16,8 @@ class TranscriptLines:
         self._before: list[str] = []
         """The text from earlier connections, stored separately because a new one may use the same
         ids."""
+        self._places: dict[str, int] = {}
+        """The position of each turn."""
         self._is_begun = False
         """Whether any text of `_current` was shown."""
         self._line_is_over = False
@@ -28,17 +30,21 @@ class TranscriptLines:
 
     def make_room(self, item_id: str) -> None:
         """Reserve the next line for this turn, whose transcript may arrive later."""
-        self._current.add(Delta(Channel.TEXT, "", item_id=item_id))
+        self._current.add(self._delta("", item_id))
 
     def add(self, delta: Delta) -> str:
         """Add a piece of the transcript of a turn."""
-        text = Delta(Channel.TEXT, delta.text, item_id=delta.item_id, held=delta.held)
-        return self._show(self._current.add(text))
+        return self._show(self._current.add(self._delta(delta.text, delta.item_id, delta.held)))
 
     def end_turn(self, item_id: str, text: str = "") -> str:
         """Set the final transcript of a turn."""
-        done = ChannelDone(Channel.TEXT, text, item_id=item_id)
+        place = self._places.setdefault(item_id, len(self._places))
+        done = ChannelDone(Channel.TEXT, text, item_id=item_id, output_index=place)
         return self._show(self._current.channel_done(done))
+
+    def _delta(self, text: str, item_id: str, held: str = "") -> Delta:
+        place = self._places.setdefault(item_id, len(self._places))
+        return Delta(Channel.TEXT, text, item_id=item_id, output_index=place, held=held)
 
     def end_line(self) -> str:
         """Return a line break if a turn is complete, so that a program that reads lines need not
@@ -54,6 +60,7 @@ class TranscriptLines:
         if self._current.text:
             self._before.append(self._current.text)
         self._current, self._is_begun = Reply(between="\n"), False
+        self._places.clear()
         return shown
 
     def _show(self, text: str) -> str:
