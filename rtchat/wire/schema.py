@@ -195,7 +195,8 @@ def _modalities(value: object, path: str) -> None:
 _SHARED: dict[str, Check] = {
     "output_modalities": _modalities,
     "instructions": _text,
-    "max_output_tokens": by_type({int: number(1, 4096, whole=True), str: one_of("inf")}),
+    # The maximum depends on the model (see `core.models`).
+    "max_output_tokens": by_type({int: number(1, _MAX_COUNT, whole=True), str: one_of("inf")}),
     "tools": array(_TOOL),
     "tool_choice": _TOOL_CHOICE,
     "parallel_tool_calls": boolean,
