@@ -545,7 +545,6 @@ def test_the_item_of_an_active_response_can_be_deleted() -> None:
             "item_reference_invalid_item_id",
             "item_id",
         ),
-        (configure(model="another"), "invalid_value", "session.model"),
         (configure(colour="red"), "unknown_parameter", "session.colour"),
         ({"type": "input_audio_buffer.clear"}, "audio_not_supported", None),
         (
@@ -575,26 +574,57 @@ def test_a_cancel_without_a_response_is_an_error() -> None:
     assert (problem["code"], problem["event_id"]) == ("response_cancel_not_active", None)
 
 
-def test_a_dated_model_may_be_named_by_its_alias() -> None:
-    protocol = ProtocolSession(
-        EchoEngine(), new_id=lambda prefix: prefix, now=0.0, model="gpt-realtime-2025-08-28"
-    )
-    answers = {
-        name: json.loads(str(protocol.receive(as_json(configure(model=name)))[0]))["type"]
-        for name in ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-real", "gpt-realtime-2")
+def test_a_model_in_an_update_is_taken_unless_the_handshake_named_one() -> None:
+    named, unnamed = ProtocolDriver(), ProtocolDriver(model="")
+    models = {
+        driver: [
+            driver.send(configure(**options))[0]["session"]["model"]
+            for options in ({}, {"model": "a"}, {"model": None}, {"model": ""}, {"model": "b"})
+        ]
+        for driver in (named, unnamed)
     }
-    assert answers == {
-        "gpt-realtime": "session.updated",
-        "gpt-realtime-2025-08-28": "session.updated",
-        "gpt-real": "error",
-        "gpt-realtime-2": "error",
+    assert models == {named: ["m"] * 5, unnamed: ["echo", "a", "a", "a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "is_accepted"),
+    [
+        ("gpt-realtime", 4096, True),
+        ("gpt-realtime", 4097, False),
+        ("gpt-realtime-2025-08-28", 4097, False),
+        ("gpt-realtime-2", 32_000, True),
+        ("gpt-realtime-2", 32_001, False),
+        ("of-my-own", 100_000, True),
+    ],
+)
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_response_may_be_as_long_as_the_model_allows(
+    model: str, tokens: int, is_accepted: bool, dialect: Dialect
+) -> None:
+    driver = ProtocolDriver(dialect=dialect, model=model)
+    beta = dialect is Dialect.BETA
+    options: dict[str, object] = {
+        "max_response_output_tokens" if beta else "max_output_tokens": tokens
     }
+    for event in (configure(**options), reply(**options)):
+        scope = "session" if event["type"] == "session.update" else "response"
+        refused = [event["error"] for event in driver.send(event) if event["type"] == "error"]
+        where = [(problem["code"], problem["param"]) for problem in refused]
+        assert where == ([] if is_accepted else [("invalid_value", f"{scope}.{[*options][0]}")])
+
+
+def test_the_limit_is_that_of_the_model_in_the_same_update() -> None:
+    driver = ProtocolDriver(model="")
+    problem = error(driver.send(configure(model="gpt-realtime", max_output_tokens=5000)))
+    assert problem["param"] == "session.max_output_tokens"
+    (updated,) = driver.send(configure(model="gpt-realtime-2.1", max_output_tokens=5000))
+    assert updated["session"]["max_output_tokens"] == 5000
 
 
 def test_a_refused_update_does_not_change_the_session() -> None:
     driver = ProtocolDriver()
     driver.send(configure(instructions="new", colour="red"))
-    (updated,) = driver.send(configure(model="m"))
+    (updated,) = driver.send(configure())
     assert updated["session"]["instructions"] == EchoEngine.instructions
 
 

@@ -85,6 +85,7 @@ class ProtocolSession:
             model or engine.model,
             dialect,
             Options(None if transcribes else engine.instructions),
+            is_model_fixed=bool(model),
             transcribes=transcribes,
         )
         conversation_id = new_id("conv")
@@ -249,8 +250,8 @@ class ProtocolSession:
         return f"Session too large: the limit is {limit} MB. Delete items or start a new session."
 
     def _configure(self, options: Options) -> Iterator[Output]:
-        self._config.check_model(options)
         check_formats(options, "session")
+        self._config.check_limit(options, "session")
         self._check_room(size_of(options))
         self._config.update(options)
         self._audio_input.configure(self._config.session_object())
