@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -25,12 +25,13 @@ from rtchat.server.engine import (
     OutputPiece,
 )
 from rtchat.server.outputs import StartResponse
-from rtchat.server.protocol import MAX_ITEMS, ProtocolSession
+from rtchat.server.protocol import MAX_ITEMS
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
 from rtchat.wire.client_events import ToolSettings
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
 from tests.protocol_driver import ProtocolDriver, as_json, types
+from tests.test_recordings import NAMES, read
 
 
 def active_driver(dialect: Dialect = Dialect.GA) -> ProtocolDriver:
@@ -165,6 +166,55 @@ def test_events_of_a_beta_turn() -> None:
     response = events[-1]["response"]
     assert (response["modalities"], response["voice"]) == (["text"], "marin")
     assert response["output"][0]["content"] == [{"type": "text", "text": "Hello"}]
+    assert events[0]["session"]["max_response_output_tokens"] == "inf"
+    assert response["max_output_tokens"] == "inf"
+    items = [event["item"] for event in events if "item" in event]
+    assert {item["object"] for item in (*items, *response["output"])} == {"realtime.item"}
+
+
+_OF_AZURE_ONLY = {
+    *("response.voice.name", "response.voice.type", "response.temperature"),
+    "response.usage.output_token_details.reasoning_tokens",
+}
+
+
+def test_beta_events_have_the_fields_of_recorded_ones() -> None:
+    driver = ProtocolDriver(dialect=Dialect.BETA)
+    sent = driver.send(_text_session(Dialect.BETA), user("hi"), reply())
+    sent += driver.say("Hello") + driver.finish(Finish(usage=Usage(1, 0, 1, 2)))
+    sent += driver.send(reply()) + driver.say(CallPiece(0, "{}", "weather"))
+    sent += driver.finish(Finish(usage=Usage(1, 0, 1, 2)))
+    output = {"type": "function_call_output", "call_id": "c", "output": ""}
+    sent += driver.send({"type": "conversation.item.create", "item": output})
+    recorded = [
+        data
+        for name in NAMES
+        if name.startswith("azure-voice-live-beta")
+        for direction, data in read(name)
+        if direction == "received" and not data["type"].startswith("session.")
+    ]
+    ours, theirs = _fields_by_type(sent), _fields_by_type(recorded)
+    assert theirs.keys() <= ours.keys()
+    for kind, fields in theirs.items():
+        assert fields - _OF_AZURE_ONLY == ours[kind], kind
+
+
+def _fields_by_type(events: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
+    """The paths of all fields of the events of each type."""
+    found: dict[str, set[str]] = {}
+    for event in events:
+        found.setdefault(event["type"], set()).update(_paths(event))
+    return found
+
+
+def _paths(value: object, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield f"{path}{key}"
+            yield from _paths(entry, f"{path}{key}.")
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _paths(entry, path)
 
 
 def test_an_empty_response_has_an_empty_message() -> None:
@@ -603,14 +653,13 @@ def test_a_response_may_be_as_long_as_the_model_allows(
 ) -> None:
     driver = ProtocolDriver(dialect=dialect, model=model)
     beta = dialect is Dialect.BETA
-    options: dict[str, object] = {
-        "max_response_output_tokens" if beta else "max_output_tokens": tokens
-    }
+    name = "max_response_output_tokens" if beta else "max_output_tokens"
+    options: dict[str, object] = {name: tokens}
     for event in (configure(**options), reply(**options)):
         scope = "session" if event["type"] == "session.update" else "response"
         refused = [event["error"] for event in driver.send(event) if event["type"] == "error"]
         where = [(problem["code"], problem["param"]) for problem in refused]
-        assert where == ([] if is_accepted else [("invalid_value", f"{scope}.{[*options][0]}")])
+        assert where == ([] if is_accepted else [("invalid_value", f"{scope}.{name}")])
 
 
 def test_the_limit_is_that_of_the_model_in_the_same_update() -> None:
