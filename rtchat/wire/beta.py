@@ -132,7 +132,7 @@ def to_beta(data: JsonObject) -> dict[str, object] | None:
         if isinstance(session, dict) and session.get("type") == "transcription":
             out["type"] = f"transcription_{kind}"
     if isinstance(session := out.get("session"), dict):
-        out["session"] = _fields_to_beta(session)
+        out["session"] = session_to_beta(session)
     if isinstance(response := out.get("response"), dict):
         is_request = kind == "response.create"
         out["response"] = _fields_to_beta(response) if is_request else _response_to_beta(response)
@@ -153,6 +153,11 @@ def _fields_to_ga(fields: JsonObject) -> dict[str, object]:
     if isinstance(items := out.get("input"), list):
         out["input"] = [_item_to_ga(item) if isinstance(item, dict) else item for item in items]
     return out
+
+
+def session_to_beta(session: JsonObject) -> dict[str, object]:
+    """A session object in the beta dialect."""
+    return _fields_to_beta(session)
 
 
 def _fields_to_beta(fields: JsonObject) -> dict[str, object]:

@@ -289,3 +289,10 @@ TRANSCRIPTION = _event(
     }
 )
 """The schema of `session.update` for a transcription session."""
+
+# --------------------------------------------------------------------------------- client secrets
+
+EXPIRY = record({}, {"anchor": one_of("created_at"), "seconds": number(10, 7200, whole=True)})
+"""The schema of the lifetime of a client secret."""
+SECRET_REQUEST = record({}, {"expires_after": EXPIRY, "session": json_object})
+"""The schema of a request for a client secret, without that of its session."""
