@@ -30,6 +30,7 @@ from rtchat.wire.client_events import INVALID_REQUEST
 from rtchat.wire.http_bodies import write_error
 
 JSON = "application/json"
+SERVER_ERROR = "server_error"
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _MAX_HANDSHAKES = 256
 """The maximum number of connections in their handshake. Beyond it, the oldest is dropped."""
@@ -150,7 +151,7 @@ def overloaded() -> Response:
 
 def refused(status: HTTPStatus, message: str, code: str = "", param: str = "") -> Response:
     """An error as a response, in the form of OpenAI's API."""
-    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else INVALID_REQUEST
+    kind = SERVER_ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else INVALID_REQUEST
     return json_response(status, write_error(ServerProblem(message, kind, code, param)))
 
 

@@ -20,6 +20,7 @@ from rtchat.server.client_secrets import SecretSession
 from rtchat.server.connection import Shared, random_id
 from rtchat.server.handshake import (
     JSON,
+    SERVER_ERROR,
     ClientConnection,
     HandshakePolicy,
     json_response,
@@ -152,6 +153,8 @@ def _preflight(request: Request, method: str) -> Response:
 
 
 def _refused(problem: ServerProblem) -> Response:
+    if problem.kind == SERVER_ERROR:  # there is no memory for the session
+        return overloaded()
     return refused(HTTPStatus.BAD_REQUEST, problem.message, problem.code, problem.param)
 
 
