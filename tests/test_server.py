@@ -970,7 +970,7 @@ class FaultyEngine(EchoEngine):
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        (FaultyEngine(), "The engine failed: ValueError: broken"),
+        (FaultyEngine(), "The engine failed: ValueError: broken."),
         (FaultyEngine("some"), "The engine ended without finishing its response."),
     ],
 )

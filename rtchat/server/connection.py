@@ -24,6 +24,7 @@ from websockets.http11 import Request
 
 from rtchat.core.effects import AppendAudio
 from rtchat.core.events import ServerProblem
+from rtchat.core.text import sentence
 from rtchat.core.values import BYTES_A_MS, Dialect, Status
 from rtchat.server.audio_input import Transcribe
 from rtchat.server.client_secrets import ClientSecrets
@@ -299,7 +300,7 @@ class Client:
             async with aclosing(_audio_pieces(self._voice.speak(text))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
-                        failure = f"Speech synthesis failed: {piece}"
+                        failure = sentence(f"Speech synthesis failed: {piece}")
                     else:
                         await self._feed_protocol(self._protocol.add_audio, response_id, piece)
             await self._feed_protocol(self._protocol.end_speech, response_id, failure)
@@ -318,7 +319,7 @@ class Client:
             except ConnectionClosed:
                 return
             except Exception as error:
-                failure = f"Speech recognition failed: {type(error).__name__}: {error}"
+                failure = sentence(f"Speech recognition failed: {type(error).__name__}: {error}")
             await self._feed_protocol(self._protocol.end_transcript, item_id, failure)
 
     async def _feed_protocol(
@@ -351,7 +352,7 @@ async def _catch_engine_errors(answer: Answer) -> Answer:
             async for piece in answer:
                 yield piece
     except Exception as error:
-        message = f"The engine failed: {type(error).__name__}: {error}"
+        message = sentence(f"The engine failed: {type(error).__name__}: {error}")
         yield replace(_ENDED_EARLY, message=message)
     else:
         yield _ENDED_EARLY  # ignored after a `Finish`
