@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from rtchat.server.client_secrets import MAX_SECRETS
 from rtchat.server.limits import ServerLimits
 from rtchat.server.request_body import MAX_BODY
 from rtchat.server.script import EchoEngine
@@ -192,6 +193,15 @@ def test_memory_for_secrets_is_limited() -> None:
         assert answers[-1].headers["retry-after"].isdecimal()
 
     serve(check, limits=ServerLimits(total_bytes=250_000))
+
+
+def test_the_number_of_secrets_is_limited() -> None:
+    async def check(url: str) -> None:
+        for _ in range(MAX_SECRETS):
+            assert (await fetch(url, SECRETS, b"")).status == 200
+        assert (await fetch(url, SECRETS, b"")).error == (503, "server_overloaded", None)
+
+    serve(check)
 
 
 # ----------------------------------------------------------------------------------------- refusals

@@ -28,6 +28,7 @@ from rtchat.server.outputs import StartResponse
 from rtchat.server.protocol import MAX_ITEMS
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
+from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire.client_events import ToolSettings
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
 from tests.protocol_driver import ProtocolDriver, as_json, types
@@ -660,6 +661,73 @@ def test_a_response_may_be_as_long_as_the_model_allows(
         refused = [event["error"] for event in driver.send(event) if event["type"] == "error"]
         where = [(problem["code"], problem["param"]) for problem in refused]
         assert where == ([] if is_accepted else [("invalid_value", f"{scope}.{name}")])
+
+
+_LIVEKIT = (
+    {
+        "type": "session.update",
+        "event_id": "session_update_1",
+        "session": {
+            "type": "realtime",
+            "model": "gpt-realtime",
+            "output_modalities": ["audio"],
+            "audio": {
+                "input": {
+                    "format": {"rate": 24000, "type": "audio/pcm"},
+                    "noise_reduction": None,
+                    "transcription": {"model": "gpt-4o-mini-transcribe"},
+                    "turn_detection": {"type": "semantic_vad", "eagerness": "medium"},
+                },
+                "output": {
+                    "format": {"rate": 24000, "type": "audio/pcm"},
+                    "speed": None,
+                    "voice": "marin",
+                },
+            },
+            "max_output_tokens": None,
+            "tool_choice": "auto",
+            "tracing": None,
+        },
+    },
+    user("hi") | {"previous_item_id": "root"},
+    reply(instructions=None, metadata={"client_event_id": "response_create_1"}),
+)
+_SEMANTIC_KERNEL = (
+    {
+        "type": "session.update",
+        "session": {
+            "model": "gpt-4o-realtime-preview",
+            "modalities": ["text"],
+            "temperature": None,
+            "input_audio_transcription": {"model": "whisper-1", "language": None, "prompt": None},
+            "turn_detection": {"type": "server_vad", "threshold": None, "create_response": None},
+        },
+    },
+    user("hi", id=None, status=None, object=None),
+    {
+        "type": "conversation.item.create",
+        "item": {
+            "type": "function_call",
+            "name": "f",
+            "arguments": "{}",
+            "call_id": None,
+            "id": None,
+        },
+        "previous_item_id": None,
+    },
+    {"type": "response.create", "event_id": None, "response": None},
+)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "events"), [(Dialect.GA, _LIVEKIT), (Dialect.BETA, _SEMANTIC_KERNEL)]
+)
+def test_the_nulls_of_livekit_and_semantic_kernel(
+    dialect: Dialect, events: Sequence[dict[str, object]]
+) -> None:
+    answers = ProtocolDriver(dialect=dialect, voice=ToneVoice()).send(*events)
+    assert "error" not in types(answers)
+    assert types(answers)[-1] == "response.created"
 
 
 def test_the_limit_is_that_of_the_model_in_the_same_update() -> None:
