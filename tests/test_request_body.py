@@ -25,7 +25,7 @@ def received(*pieces: bytes) -> tuple[bytes, bytes | HTTPStatus | None]:
         await asyncio.sleep(0)
         if not reading.done():
             body.close()
-            assert isinstance(await reading, bytes)
+            assert await reading is HTTPStatus.BAD_REQUEST
             return passed, None
         return passed, reading.result()
 

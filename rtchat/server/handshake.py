@@ -102,8 +102,8 @@ class HandshakePolicy:
         if (refusal := self.refuse_origin(request)) is not None:
             return refusal
         keys = _keys(request)
-        is_known = has_secret or self._key is None
-        if not is_known and not any(hmac.compare_digest(key, self._key or b"") for key in keys):
+        key = None if has_secret else self._key
+        if key is not None and not any(hmac.compare_digest(each, key) for each in keys):
             if keys:
                 message = "Incorrect API key provided."
                 return refused(HTTPStatus.UNAUTHORIZED, message, "invalid_api_key")

@@ -35,14 +35,15 @@ class RequestBody:
         self._is_complete = asyncio.Event()
 
     async def read(self) -> bytes | HTTPStatus:
-        """The body as soon as it is complete, or the status with which to refuse it. If the
-        connection is lost, the body is incomplete."""
+        """The body as soon as it is complete, or the status with which to refuse the request."""
         await self._is_complete.wait()
         return self._refusal or bytes(self._body)
 
     def close(self) -> None:
         """Called when the connection is lost."""
-        self._is_complete.set()
+        if not self._is_complete.is_set():
+            self._refusal = HTTPStatus.BAD_REQUEST
+            self._is_complete.set()
 
     def feed(self, data: bytes) -> bytes:
         """Receive data. Returns the data that does not belong to a body."""
@@ -60,12 +61,12 @@ class RequestBody:
         end = self._head.find(_END, start)
         if not is_post or (end < 0 and len(self._head) > _MAX_HEAD):
             self._state = "none"
-            return bytes(self._head)
+            return self._take_head()
         if end < 0:
             return b""
         self._state = "body"
-        head, rest = bytes(self._head[: end + len(_END)]), bytes(self._head[end + len(_END) :])
-        self._head.clear()
+        received, end = self._take_head(), end + len(_END)
+        head, rest = received[:end], received[end:]
         length = _body_length(head)
         if isinstance(length, HTTPStatus):
             self._refusal = length
@@ -73,6 +74,11 @@ class RequestBody:
             self._length = length
         self._add(rest)
         return _ANNOUNCEMENT.sub(b"", head)
+
+    def _take_head(self) -> bytes:
+        head = bytes(self._head)
+        self._head.clear()
+        return head
 
     def _add(self, data: bytes) -> None:
         self._body += data[: self._length - len(self._body)]
