@@ -35,7 +35,10 @@ WEATHER: RealtimeFunctionToolParam = {
 
 def client(url: str, key: str = "sesame") -> AsyncOpenAI:
     """A client of the server at this URL."""
-    return AsyncOpenAI(api_key=key, websocket_base_url=url.removesuffix("/realtime"))
+    base = url.removesuffix("/realtime")
+    return AsyncOpenAI(
+        api_key=key, base_url=base.replace("ws", "http", 1), websocket_base_url=base, max_retries=0
+    )
 
 
 @asynccontextmanager

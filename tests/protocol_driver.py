@@ -42,6 +42,7 @@ class ProtocolDriver:
         voice: Voice | str = NO_VOICE,
         *,
         transcribes: bool = False,
+        model: str = "m",
     ) -> None:
         numbers = count(1)
         default = _RecordingEngine()
@@ -51,7 +52,7 @@ class ProtocolDriver:
             new_id=lambda prefix: f"{prefix}_{next(numbers)}",
             now=1000.0,
             voice=voice,
-            model="m",
+            model=model,
             dialect=dialect,
             transcribes=transcribes,
         )

@@ -199,11 +199,24 @@ def test_server_events_in_beta() -> None:
         "type": "session.created",
         "session": {"id": "s", "object": "realtime.session"} | _BETA_SESSION,
     }
-    response = {"id": "r", "output_modalities": ["text"], "output": [_item("output_text"), 5]}
+    response = {
+        "id": "r",
+        "output_modalities": ["text"],
+        "max_output_tokens": 7,
+        "output": [_item("output_text"), 5],
+    }
+    sent = {"object": "realtime.item"} | _item("text")
     assert to_beta({"type": "response.done", "response": response}) == {
         "type": "response.done",
-        "response": {"id": "r", "modalities": ["text"], "output": [_item("text"), 5]},
+        "response": {
+            "id": "r",
+            "modalities": ["text"],
+            "max_output_tokens": 7,
+            "output": [sent, 5],
+        },
     }
+    item = {"type": "response.output_item.done", "item": _item("output_text")}
+    assert to_beta(item) == {"type": "response.output_item.done", "item": sent}
     part = {"type": "response.content_part.done", "part": {"type": "output_audio"}}
     assert to_beta(part) == {"type": "response.content_part.done", "part": {"type": "audio"}}
     assert to_beta({"type": "conversation.item.done", "item": {}}) is None

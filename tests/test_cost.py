@@ -41,7 +41,8 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.mode import Mode
-from rtchat.core.pricing import PRICES, Budget, Rate, cost, known_rates
+from rtchat.core.models import Rate, max_output_tokens
+from rtchat.core.pricing import PRICES, Budget, cost, known_rates
 from rtchat.core.values import Entry, Message, Options, Part, State, Status, Usage
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
@@ -131,6 +132,21 @@ def test_the_known_prices_are_plausible() -> None:
 )
 def test_the_rate_of_a_model(model: str, rate: Rate | None) -> None:
     assert Budget(PRICES).rate(model) == rate
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        ("gpt-realtime-2.1", 32_000),
+        ("gpt-realtime-2-2026-05-07", 32_000),
+        ("gpt-realtime", 4096),
+        ("gpt-realtime-mini-2025-12-15", 4096),
+        ("my-deployment", None),
+        ("", None),
+    ],
+)
+def test_the_longest_reply_of_a_model(model: str, limit: int | None) -> None:
+    assert max_output_tokens(model) == limit
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,33 @@ def test_what_a_connection_to_a_client_overrides_and_calls() -> None:
     assert "create_connection" in _parameters(serve)
 
 
+def test_what_is_passed_on_of_a_request_that_is_no_handshake() -> None:
+    """`rtchat.server.request_body` takes away the body, with which a request would be dropped."""
+    asked: list[tuple[str, str]] = []
+
+    def answer(connection: ServerConnection, request: Request) -> Response:
+        asked.append((request.method, request.path))
+        return connection.respond(200, "yes")
+
+    async def response(port: int, length: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /x HTTP/1.1\r\n" + length + b"\r\n")
+        data = await reader.read()
+        writer.close()
+        return data
+
+    async def main() -> None:
+        async with serve(
+            ServerConnection.wait_closed, "127.0.0.1", 0, process_request=answer
+        ) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert (await response(port, b"")).endswith(b"\r\n\r\nyes")
+            assert await response(port, b"Content-Length: 2\r\n") == b""
+
+    asyncio.run(main())
+    assert asked == [("POST", "/x")]
+
+
 def test_the_transport_of_a_connection() -> None:
     """Both sides abort it where the other does not answer a close."""
 

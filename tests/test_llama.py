@@ -245,7 +245,7 @@ def test_a_runtime_exception_fails_the_response() -> None:
             raise RuntimeError("out of memory")
 
     assert ask(Broken(), text_message("hi")) == [
-        Finish(Status.FAILED, code="server_error", message="The model failed: out of memory")
+        Finish(Status.FAILED, code="server_error", message="The model failed: out of memory.")
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_runtime_error_fails_the_response() -> None:
     text, end = read_chunk({"error": {"type": "server_error", "message": "bad template"}})
     assert (text, end) == (
         "",
-        Finish(Status.FAILED, code="server_error", message="The model failed: bad template"),
+        Finish(Status.FAILED, code="server_error", message="The model failed: bad template."),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from openai import AuthenticationError
 from websockets.exceptions import InvalidStatus
 
 from rtchat.core.values import BYTES_A_MS
@@ -207,5 +208,34 @@ def test_a_wrong_key() -> None:
                 async with client(url, "wrong").realtime.connect(model="any"):
                     pass
             assert caught.value.response.status_code == 401
+
+    asyncio.run(main())
+
+
+def test_models_and_client_secrets() -> None:
+    async def main() -> None:
+        async with run_server(script(), api_key="sesame") as url:
+            official = client(url)
+            assert [model.id async for model in official.models.list()] == ["script"]
+            minted = await official.realtime.client_secrets.create(
+                expires_after={"anchor": "created_at", "seconds": 60},
+                session={
+                    "type": "realtime",
+                    "model": "mine",
+                    "output_modalities": ["text"],
+                    "instructions": "Brief.",
+                },
+            )
+            assert minted.session.type == "realtime"
+            assert (minted.session.model, minted.session.instructions) == ("mine", "Brief.")
+            async with client(url, minted.value).realtime.connect() as connection:
+                (created,) = await until(connection, "session.created")
+                assert created.type == "session.created"
+                assert created.session.type == "realtime"
+                assert (created.session.model, created.session.instructions) == ("mine", "Brief.")
+                await ask(connection, "a sum")
+                assert done(await until(connection, "response.done")).status == "completed"
+            with pytest.raises(AuthenticationError):
+                await client(url, minted.value).realtime.client_secrets.create()
 
     asyncio.run(main())

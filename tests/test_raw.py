@@ -58,7 +58,8 @@ from rtchat.core.events import (
 )
 from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
-from rtchat.core.pricing import Budget, Rate
+from rtchat.core.models import Rate
+from rtchat.core.pricing import Budget
 from rtchat.core.values import (
     Channel,
     Entry,

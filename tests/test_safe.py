@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.core.text import visible, write_json
+from rtchat.core.text import sentence, visible, write_json
 
 ALLOWED = {"\n", "\t", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
 
@@ -77,3 +77,19 @@ def test_json_is_equivalent_and_safe_for_a_terminal(data: dict[str, str]) -> Non
 def test_control_characters_are_escaped_in_json(text: str, written: str) -> None:
     assert write_json({"a": text}) == f'{{"a":"{written}"}}'
     assert json.loads(write_json({"a": text}, indent=1))["a"] == text.replace("\ud800", "�")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("No memory", "No memory."),
+        ("No memory.", "No memory."),
+        ("No memory. \n", "No memory."),
+        ("No memory...", "No memory."),
+        ("Who? ", "Who?"),
+        ("Stop!", "Stop!"),
+        ("and so on…", "and so on…"),
+    ],
+)
+def test_a_sentence_ends_with_one_mark(text: str, written: str) -> None:
+    assert sentence(text) == written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -25,12 +25,14 @@ from rtchat.server.engine import (
     OutputPiece,
 )
 from rtchat.server.outputs import StartResponse
-from rtchat.server.protocol import MAX_ITEMS, ProtocolSession
+from rtchat.server.protocol import MAX_ITEMS
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
+from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire.client_events import ToolSettings
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
 from tests.protocol_driver import ProtocolDriver, as_json, types
+from tests.test_recordings import NAMES, read
 
 
 def active_driver(dialect: Dialect = Dialect.GA) -> ProtocolDriver:
@@ -165,6 +167,55 @@ def test_events_of_a_beta_turn() -> None:
     response = events[-1]["response"]
     assert (response["modalities"], response["voice"]) == (["text"], "marin")
     assert response["output"][0]["content"] == [{"type": "text", "text": "Hello"}]
+    assert events[0]["session"]["max_response_output_tokens"] == "inf"
+    assert response["max_output_tokens"] == "inf"
+    items = [event["item"] for event in events if "item" in event]
+    assert {item["object"] for item in (*items, *response["output"])} == {"realtime.item"}
+
+
+_OF_AZURE_ONLY = {
+    *("response.voice.name", "response.voice.type", "response.temperature"),
+    "response.usage.output_token_details.reasoning_tokens",
+}
+
+
+def test_beta_events_have_the_fields_of_recorded_ones() -> None:
+    driver = ProtocolDriver(dialect=Dialect.BETA)
+    sent = driver.send(_text_session(Dialect.BETA), user("hi"), reply())
+    sent += driver.say("Hello") + driver.finish(Finish(usage=Usage(1, 0, 1, 2)))
+    sent += driver.send(reply()) + driver.say(CallPiece(0, "{}", "weather"))
+    sent += driver.finish(Finish(usage=Usage(1, 0, 1, 2)))
+    output = {"type": "function_call_output", "call_id": "c", "output": ""}
+    sent += driver.send({"type": "conversation.item.create", "item": output})
+    recorded = [
+        data
+        for name in NAMES
+        if name.startswith("azure-voice-live-beta")
+        for direction, data in read(name)
+        if direction == "received" and not data["type"].startswith("session.")
+    ]
+    ours, theirs = _fields_by_type(sent), _fields_by_type(recorded)
+    assert theirs.keys() <= ours.keys()
+    for kind, fields in theirs.items():
+        assert fields - _OF_AZURE_ONLY == ours[kind], kind
+
+
+def _fields_by_type(events: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
+    """The paths of all fields of the events of each type."""
+    found: dict[str, set[str]] = {}
+    for event in events:
+        found.setdefault(event["type"], set()).update(_paths(event))
+    return found
+
+
+def _paths(value: object, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield f"{path}{key}"
+            yield from _paths(entry, f"{path}{key}.")
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _paths(entry, path)
 
 
 def test_an_empty_response_has_an_empty_message() -> None:
@@ -545,7 +596,6 @@ def test_the_item_of_an_active_response_can_be_deleted() -> None:
             "item_reference_invalid_item_id",
             "item_id",
         ),
-        (configure(model="another"), "invalid_value", "session.model"),
         (configure(colour="red"), "unknown_parameter", "session.colour"),
         ({"type": "input_audio_buffer.clear"}, "audio_not_supported", None),
         (
@@ -575,26 +625,123 @@ def test_a_cancel_without_a_response_is_an_error() -> None:
     assert (problem["code"], problem["event_id"]) == ("response_cancel_not_active", None)
 
 
-def test_a_dated_model_may_be_named_by_its_alias() -> None:
-    protocol = ProtocolSession(
-        EchoEngine(), new_id=lambda prefix: prefix, now=0.0, model="gpt-realtime-2025-08-28"
-    )
-    answers = {
-        name: json.loads(str(protocol.receive(as_json(configure(model=name)))[0]))["type"]
-        for name in ("gpt-realtime", "gpt-realtime-2025-08-28", "gpt-real", "gpt-realtime-2")
+def test_a_model_in_an_update_is_taken_unless_the_handshake_named_one() -> None:
+    named, unnamed = ProtocolDriver(), ProtocolDriver(model="")
+    models = {
+        driver: [
+            driver.send(configure(**options))[0]["session"]["model"]
+            for options in ({}, {"model": "a"}, {"model": None}, {"model": ""}, {"model": "b"})
+        ]
+        for driver in (named, unnamed)
     }
-    assert answers == {
-        "gpt-realtime": "session.updated",
-        "gpt-realtime-2025-08-28": "session.updated",
-        "gpt-real": "error",
-        "gpt-realtime-2": "error",
-    }
+    assert models == {named: ["m"] * 5, unnamed: ["echo", "a", "a", "a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "is_accepted"),
+    [
+        ("gpt-realtime", 4096, True),
+        ("gpt-realtime", 4097, False),
+        ("gpt-realtime-2025-08-28", 4097, False),
+        ("gpt-realtime-2", 32_000, True),
+        ("gpt-realtime-2", 32_001, False),
+        ("of-my-own", 100_000, True),
+    ],
+)
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_response_may_be_as_long_as_the_model_allows(
+    model: str, tokens: int, is_accepted: bool, dialect: Dialect
+) -> None:
+    driver = ProtocolDriver(dialect=dialect, model=model)
+    beta = dialect is Dialect.BETA
+    name = "max_response_output_tokens" if beta else "max_output_tokens"
+    options: dict[str, object] = {name: tokens}
+    for event in (configure(**options), reply(**options)):
+        scope = "session" if event["type"] == "session.update" else "response"
+        refused = [event["error"] for event in driver.send(event) if event["type"] == "error"]
+        where = [(problem["code"], problem["param"]) for problem in refused]
+        assert where == ([] if is_accepted else [("invalid_value", f"{scope}.{name}")])
+
+
+_LIVEKIT = (
+    {
+        "type": "session.update",
+        "event_id": "session_update_1",
+        "session": {
+            "type": "realtime",
+            "model": "gpt-realtime",
+            "output_modalities": ["audio"],
+            "audio": {
+                "input": {
+                    "format": {"rate": 24000, "type": "audio/pcm"},
+                    "noise_reduction": None,
+                    "transcription": {"model": "gpt-4o-mini-transcribe"},
+                    "turn_detection": {"type": "semantic_vad", "eagerness": "medium"},
+                },
+                "output": {
+                    "format": {"rate": 24000, "type": "audio/pcm"},
+                    "speed": None,
+                    "voice": "marin",
+                },
+            },
+            "max_output_tokens": None,
+            "tool_choice": "auto",
+            "tracing": None,
+        },
+    },
+    user("hi") | {"previous_item_id": "root"},
+    reply(instructions=None, metadata={"client_event_id": "response_create_1"}),
+)
+_SEMANTIC_KERNEL = (
+    {
+        "type": "session.update",
+        "session": {
+            "model": "gpt-4o-realtime-preview",
+            "modalities": ["text"],
+            "temperature": None,
+            "input_audio_transcription": {"model": "whisper-1", "language": None, "prompt": None},
+            "turn_detection": {"type": "server_vad", "threshold": None, "create_response": None},
+        },
+    },
+    user("hi", id=None, status=None, object=None),
+    {
+        "type": "conversation.item.create",
+        "item": {
+            "type": "function_call",
+            "name": "f",
+            "arguments": "{}",
+            "call_id": None,
+            "id": None,
+        },
+        "previous_item_id": None,
+    },
+    {"type": "response.create", "event_id": None, "response": None},
+)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "events"), [(Dialect.GA, _LIVEKIT), (Dialect.BETA, _SEMANTIC_KERNEL)]
+)
+def test_the_nulls_of_livekit_and_semantic_kernel(
+    dialect: Dialect, events: Sequence[dict[str, object]]
+) -> None:
+    answers = ProtocolDriver(dialect=dialect, voice=ToneVoice()).send(*events)
+    assert "error" not in types(answers)
+    assert types(answers)[-1] == "response.created"
+
+
+def test_the_limit_is_that_of_the_model_in_the_same_update() -> None:
+    driver = ProtocolDriver(model="")
+    problem = error(driver.send(configure(model="gpt-realtime", max_output_tokens=5000)))
+    assert problem["param"] == "session.max_output_tokens"
+    (updated,) = driver.send(configure(model="gpt-realtime-2.1", max_output_tokens=5000))
+    assert updated["session"]["max_output_tokens"] == 5000
 
 
 def test_a_refused_update_does_not_change_the_session() -> None:
     driver = ProtocolDriver()
     driver.send(configure(instructions="new", colour="red"))
-    (updated,) = driver.send(configure(model="m"))
+    (updated,) = driver.send(configure())
     assert updated["session"]["instructions"] == EchoEngine.instructions
 
 
@@ -891,7 +1038,7 @@ class FaultyEngine(EchoEngine):
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        (FaultyEngine(), "The engine failed: ValueError: broken"),
+        (FaultyEngine(), "The engine failed: ValueError: broken."),
         (FaultyEngine("some"), "The engine ended without finishing its response."),
     ],
 )

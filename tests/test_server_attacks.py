@@ -272,7 +272,15 @@ def test_invalid_frames_of_any_size_are_error_events(program: Program) -> None:
 # -------------------------------------------------------------------------------------- handshakes
 
 
-@pytest.mark.parametrize("start", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-A: "])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-A: ",
+        b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\n",
+        b"POST /v1/realtime/client_secrets HTTP/1.1\r\nContent-Length: 9\r\n\r\n{",
+    ],
+)
 def test_an_unfinished_handshake_times_out(program: Program, start: bytes) -> None:
     with ExitStack() as stack:
         url, _ = stack.enter_context(scripted(program, "--client-timeout", "0.5"))
@@ -288,8 +296,9 @@ def test_an_unfinished_handshake_times_out(program: Program, start: bytes) -> No
         b"GET /v1/realtime HTTP/1.1\r\n" + b"X-A: x\r\n" * 100_000 + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(1000),
         b"POST /v1/realtime HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n" + b"x" * 1_000_000,
+        b"POST /v1/realtime/client_secrets HTTP/1.1\r\nX-A: " + b"x" * 1_000_000,
     ],
-    ids=["a long header", "many headers", "TLS", "a body"],
+    ids=["a long header", "many headers", "TLS", "a body", "a long head of a body"],
 )
 def test_invalid_requests_are_refused_and_others_are_served(
     program: Program, request_: bytes

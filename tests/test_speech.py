@@ -77,7 +77,8 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.mode import Mode
-from rtchat.core.pricing import Budget, Rate
+from rtchat.core.models import Rate
+from rtchat.core.pricing import Budget
 from rtchat.core.question_queue import LAST_TRANSCRIPT_WAIT, LAST_TURN_WAIT
 from rtchat.core.speech_input import BEFORE_MS, MAX_HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.tool_calls import STOPPED, ToolPolicy

@@ -11,7 +11,8 @@ from rtchat.core import signals as sg
 from rtchat.core.echo import MAX_ECHOES
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
-from rtchat.core.pricing import Budget, Rate
+from rtchat.core.models import Rate
+from rtchat.core.pricing import Budget
 from rtchat.core.question import Question
 from rtchat.core.replies import ReplyPhase
 from rtchat.core.reply_audio import MAX_PLAYED

@@ -11,7 +11,8 @@ from rtchat.core import signals as sg
 from rtchat.core.deadline import CANCEL_WAIT, CONTINUE_WAIT, ERROR_WAIT
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
-from rtchat.core.pricing import Budget, Rate
+from rtchat.core.models import Rate
+from rtchat.core.pricing import Budget
 from rtchat.core.replies import ReplyPhase
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import STOPPED, UNAVAILABLE

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from rtchat.core.errors import UsageError
+from rtchat.core.text import sentence
 from rtchat.core.values import (
     Item,
     Message,
@@ -396,6 +397,14 @@ TOO_LONG = error_body("Too long.", type="exceed_context_size_error", code=400)
             http("500 Oops", b'{"error": "It fell over"}'),
             failure("The upstream returned HTTP 500: It fell over."),
         ),
+        (
+            http("500 Oops", error_body("Out of memory...\n"), "Retry-After: 3"),
+            failure("The upstream returned HTTP 500: Out of memory. Please try again in 3s."),
+        ),
+        (
+            http("500 Oops", error_body("Broken!"), "Retry-After: 3"),
+            failure("The upstream returned HTTP 500: Broken! Please try again in 3s."),
+        ),
         (http("502 Bad", b"<html>"), failure("The upstream returned HTTP 502.")),
         (http("503 No", b"x" * 100_000), failure("The upstream returned HTTP 503.")),
         (
@@ -410,6 +419,14 @@ TOO_LONG = error_body("Too long.", type="exceed_context_size_error", code=400)
         (
             b"".join([OPENING, event({"error": {"message": "No memory."}}), CLOSING]),
             failure("The upstream failed: No memory."),
+        ),
+        (
+            b"".join([OPENING, event({"error": "No memory"}), CLOSING]),
+            failure("The upstream failed: No memory."),
+        ),
+        (
+            b"".join([OPENING, event({"error": {"code": 500}}), CLOSING]),
+            failure("The upstream failed: unknown error."),
         ),
         (
             b"".join([OPENING, event({"object": "error", "message": "No."}), CLOSING]),
@@ -445,6 +462,7 @@ def test_a_lost_stream_keeps_the_text() -> None:
     assert hel == "Hel"
     assert isinstance(finish, Finish)
     assert finish.message.startswith("The connection to the upstream was lost: ")
+    assert finish.message == sentence(finish.message)
 
 
 def test_a_stream_lost_after_its_finish_reason_is_complete() -> None:
@@ -492,6 +510,7 @@ def test_an_unreachable_upstream_fails_the_response() -> None:
     (finish,) = asyncio.run(main())
     assert isinstance(finish, Finish)
     assert finish.message.startswith("Cannot connect to the upstream: ")
+    assert finish.message == sentence(finish.message)
 
 
 async def _never(_request: CompletionRequest) -> None:

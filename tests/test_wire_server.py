@@ -368,7 +368,7 @@ STRICT: list[tuple[dict[str, object], str, str]] = [
     (session(output_modalities=["smell"]), "invalid_value", "session.output_modalities[0]"),
     (session(output_modalities="text"), "invalid_type", "session.output_modalities"),
     (session(max_output_tokens=0), "invalid_value", "session.max_output_tokens"),
-    (session(max_output_tokens=4097), "invalid_value", "session.max_output_tokens"),
+    (session(max_output_tokens=0), "invalid_value", "session.max_output_tokens"),
     (session(max_output_tokens=True), "invalid_type", "session.max_output_tokens"),
     (session(max_output_tokens="many"), "invalid_value", "session.max_output_tokens"),
     (session(tools=[{"type": "function"}]), "missing_required_parameter", "session.tools[0].name"),
@@ -663,11 +663,41 @@ def test_null_is_the_absence_of_an_optional_field(command: Any) -> None:
     assert decode_command(nulls) == decode_command(data)
 
 
-def test_null_turns_off_what_can_be_off() -> None:
-    session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+@pytest.mark.parametrize(
+    ("audio", "kept"),
+    [
+        ({"input": {"turn_detection": None}}, {"input": {"turn_detection": None}}),
+        (
+            {"input": {"transcription": {"model": "w", "prompt": None, "language": None}}},
+            {"input": {"transcription": {"model": "w"}}},
+        ),
+        ({"input": {"transcription": None, "format": None}}, {"input": {"transcription": None}}),
+        ({"output": {"voice": None, "format": None}}, {"output": {}}),
+    ],
+)
+def test_null_turns_off_only_what_can_be_off(audio: object, kept: object) -> None:
+    session = {"type": "realtime", "audio": audio, "prompt": None}
     request = decode_command({"type": "session.update", "session": session})
     assert isinstance(request, Configure)
-    assert request.options.other["audio"] == {"input": {"turn_detection": None}}
+    assert request.options.other == {"audio": kept, "prompt": None}
+
+
+def test_null_turns_off_in_a_beta_session_too() -> None:
+    session = {
+        "voice": None,
+        "turn_detection": None,
+        "input_audio_transcription": {"model": "w", "prompt": None},
+    }
+    request = decode_command({"type": "session.update", "session": session}, Dialect.BETA)
+    assert isinstance(request, Configure)
+    audio = {"input": {"transcription": {"model": "w"}, "turn_detection": None}}
+    assert request.options.other == {"audio": audio}
+
+
+@pytest.mark.parametrize("name", ["turn_detection", "tracing", "transcription", "truncation"])
+def test_null_for_an_option_of_the_session_is_absent_from_a_response(name: str) -> None:
+    bare, null = ({"type": "response.create", "response": each} for each in ({}, {name: None}))
+    assert decode_command(null) == decode_command(bare)
 
 
 @pytest.mark.parametrize(("words", "transcript"), [("", None), ("Noon?", "Noon?")])

@@ -18,7 +18,7 @@ from rtchat.core.dotted_keys import flat
 from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from rtchat.core.pricing import Rate
+    from rtchat.core.models import Rate
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -279,7 +279,7 @@ def _prices(value: object) -> dict[str, Rate]:
 
 
 def _rate(value: object) -> Rate:
-    from rtchat.core.pricing import Rate
+    from rtchat.core.models import Rate
 
     names = [field.name for field in fields(Rate)]
     if not isinstance(value, dict) or value.keys() - set(names):

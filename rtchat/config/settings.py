@@ -22,7 +22,7 @@ from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from rtchat.core.pricing import Rate
+    from rtchat.core.models import Rate
 
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
 When: TypeAlias = Literal["auto", "always", "never"]

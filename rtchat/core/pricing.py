@@ -1,8 +1,7 @@
 """The price list, and the cost of a reply.
 
-Prices are in US dollars per million tokens. The list is of 2026-11-22, from
-https://developers.openai.com/api/docs/models, and applies to the hosts of OpenAI and Azure. Prices
-for other hosts come from the config file, or are not known.
+The list in `models` applies to the hosts of OpenAI and Azure. Prices for other hosts come from the
+config file, or are not known.
 """
 
 from __future__ import annotations
@@ -11,39 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 
+from rtchat.core.models import MODELS, Rate, undated
 from rtchat.core.values import Usage, value
 
-
-@value
-class Rate:
-    """The prices of one model. The price of text applies where audio or images have none."""
-
-    input: float
-    cached: float
-    output: float
-    audio_input: float | None = None
-    audio_cached: float | None = None
-    audio_output: float | None = None
-    image_input: float | None = None
-    image_cached: float | None = None
-
-
-_LARGE = Rate(4.0, 0.4, 24.0, 32.0, 0.4, 64.0, 5.0, 0.5)
-_OLDER = Rate(4.0, 0.4, 16.0, 32.0, 0.4, 64.0, 5.0, 0.5)
-_MINI = Rate(0.6, 0.06, 2.4, 10.0, 0.3, 20.0, 0.8, 0.08)
-
-PRICES: Mapping[str, Rate] = {
-    "gpt-realtime-2.1": _LARGE,
-    "gpt-realtime-2": _LARGE,
-    "gpt-realtime-2.1-mini": _MINI,
-    "gpt-realtime-1.5": _OLDER,
-    "gpt-realtime": _OLDER,
-    "gpt-realtime-mini": _MINI,
-}
+PRICES: Mapping[str, Rate] = {name: model.rate for name, model in MODELS.items()}
 """The rate of each model; a name with a date at the end has the rate of the name without it."""
 
 _HOSTS = r"wss://([\w-]+\.)*(openai\.com|azure\.com)([:/?]|$)"
-_DATE_SUFFIX = r"-\d{4}-\d{2}-\d{2}$"
 
 
 @value
@@ -56,7 +29,7 @@ class Budget:
 
     def rate(self, model: str) -> Rate | None:
         """The rate of a model, if it is known."""
-        return self.rates.get(model) or self.rates.get(re.sub(_DATE_SUFFIX, "", model))
+        return self.rates.get(model) or self.rates.get(undated(model))
 
 
 def known_rates(url: str, own: Mapping[str, Rate]) -> dict[str, Rate]:

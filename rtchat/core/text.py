@@ -108,6 +108,12 @@ _MAX_MARKS = 2
 """Combining marks per letter. More could cover the text around it."""
 
 
+def sentence(text: str) -> str:
+    """The text with exactly one full stop at its end, or with the mark that it ends with."""
+    text = text.rstrip()
+    return text if text.endswith(("!", "?", "…")) else f"{text.rstrip('. ')}."
+
+
 def exact(text: str) -> str:
     """The text as a JSON string: `json.loads` returns it unchanged.
 

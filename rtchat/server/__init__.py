@@ -2,6 +2,7 @@
 
 May import `rtchat.core`, `rtchat.wire` and `rtchat.system`. Start with `protocol.py`, which handles
 one client's session without I/O (`responses.py` has its responses, `audio_input.py` its audio),
-then read `connection.py`, which serves it over a WebSocket. `engine.py` and `voice.py` define the
-protocols that models implement; `factory.py` selects them by name.
+then read `connection.py`, which serves it over a WebSocket. `http_endpoints.py` answers other HTTP
+requests. `engine.py` and `voice.py` define the protocols that models implement; `factory.py`
+selects them by name.
 """

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from rtchat.core.errors import UsageError
+from rtchat.core.text import sentence, shortened
 from rtchat.core.values import (
     Item,
     JsonObject,
@@ -199,7 +200,7 @@ _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _DONE = "[DONE]"
 _FAILED = "upstream_error"
 _CONTEXT_EXCEEDED = "context_length_exceeded"
-_MAX_MESSAGE_CHARS = 1000
+_MAX_CHARS = 1000
 _KNOWN = {
     "insufficient_quota": "insufficient_quota",
     "rate_limit_exceeded": "rate_limit_exceeded",
@@ -211,8 +212,8 @@ address, would mislead a client."""
 
 
 def failed(message: str, code: str = _FAILED) -> Finish:
-    """The end of a failed response."""
-    return Finish(Status.FAILED, code=code, message=message[:_MAX_MESSAGE_CHARS])
+    """The end of a failed response. The message gets exactly one full stop."""
+    return Finish(Status.FAILED, code=code, message=sentence(shortened(message, _MAX_CHARS)))
 
 
 def read_error(body: str, status: int, retry_after: str = "") -> Finish:
@@ -222,12 +223,12 @@ def read_error(body: str, status: int, retry_after: str = "") -> Finish:
     except (ValueError, RecursionError):
         data = None
     code, message = _error(data if isinstance(data, dict) else {})
-    text = f"The upstream returned HTTP {status}{': ' if message else ''}{message}".rstrip(".")
+    text = f"The upstream returned HTTP {status}{': ' if message else ''}{message}"
     if status == 429 and not code:
         code = "rate_limit_exceeded"
     if retry_after.isdecimal() and "try again in" not in text:
-        text = f"{text}. Please try again in {int(retry_after[:6])}s"
-    return failed(f"{text}.", code or _FAILED)
+        text = f"{sentence(text)} Please try again in {int(retry_after[:6])}s"
+    return failed(text, code or _FAILED)
 
 
 def _error(data: JsonObject) -> tuple[str, str]:
@@ -245,7 +246,7 @@ def _read_chunk(data: str) -> Fields | Finish:
     try:
         chunk = read_json(data)
     except (ValueError, RecursionError) as error:
-        return failed(f"The upstream sent invalid JSON: {error}.")
+        return failed(f"The upstream sent invalid JSON: {error}")
     if not isinstance(chunk, dict):
         return failed("The upstream sent JSON that is not an object.")
     if chunk.get("error") or chunk.get("object") == "error":

@@ -24,8 +24,10 @@ from websockets.http11 import Request
 
 from rtchat.core.effects import AppendAudio
 from rtchat.core.events import ServerProblem
+from rtchat.core.text import sentence
 from rtchat.core.values import BYTES_A_MS, Dialect, Status
 from rtchat.server.audio_input import Transcribe
+from rtchat.server.client_secrets import ClientSecrets
 from rtchat.server.engine import Answer, CloseConnection, Engine, Finish, limited
 from rtchat.server.handshake import FRAGMENT, ClientConnection, offered
 from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits, return_memory
@@ -72,6 +74,7 @@ class Shared:
         self.seconds = seconds
         self.limits = limits
         self.budget = MemoryBudget(limits.total_bytes)
+        self.secrets = ClientSecrets(self.budget)
         self.reading = asyncio.Lock()
         """Held while a long event is decoded. Decoding several at once is not faster, and each
         takes several times its size in memory."""
@@ -84,6 +87,8 @@ class Client:
         request = socket.request
         assert request is not None  # the handshake is over
         query = parse_qs(urlsplit(request.path).query)
+        opened = socket.secret_session
+        wants_transcription = query.get("intent") == ["transcription"]
         self._socket = socket
         self._shared = shared
         self._engine = shared.engine
@@ -94,13 +99,15 @@ class Client:
             new_id=random_id,
             now=time.time(),
             voice=shared.voice,
-            model=query.get("model", [""])[0],
+            model=(query.get("model") or query.get("deployment") or [""])[0],
             dialect=_dialect(request),
             seconds=shared.seconds,
-            transcribes=query.get("intent") == ["transcription"],
+            transcribes=wants_transcription if opened is None else opened.transcribes,
             limits=shared.limits,
             budget=shared.budget,
         )
+        if opened is not None:
+            self._protocol.configure(opened.options)
         self._held = self._max_held = 0
         """The bytes of this session counted in the budget, and their maximum so far."""
         self._event_rate = EventRate(shared.limits.events_per_second, time.monotonic())
@@ -293,7 +300,7 @@ class Client:
             async with aclosing(_audio_pieces(self._voice.speak(text))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
-                        failure = f"Speech synthesis failed: {piece}"
+                        failure = sentence(f"Speech synthesis failed: {piece}")
                     else:
                         await self._feed_protocol(self._protocol.add_audio, response_id, piece)
             await self._feed_protocol(self._protocol.end_speech, response_id, failure)
@@ -312,7 +319,7 @@ class Client:
             except ConnectionClosed:
                 return
             except Exception as error:
-                failure = f"Speech recognition failed: {type(error).__name__}: {error}"
+                failure = sentence(f"Speech recognition failed: {type(error).__name__}: {error}")
             await self._feed_protocol(self._protocol.end_transcript, item_id, failure)
 
     async def _feed_protocol(
@@ -345,7 +352,7 @@ async def _catch_engine_errors(answer: Answer) -> Answer:
             async for piece in answer:
                 yield piece
     except Exception as error:
-        message = f"The engine failed: {type(error).__name__}: {error}"
+        message = sentence(f"The engine failed: {type(error).__name__}: {error}")
         yield replace(_ENDED_EARLY, message=message)
     else:
         yield _ENDED_EARLY  # ignored after a `Finish`

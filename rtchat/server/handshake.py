@@ -1,6 +1,6 @@
 """Handshake checks and client connections.
 
-`HandshakePolicy` checks the path, origin and key of a handshake, and the number of clients.
+`HandshakePolicy` checks the origin and key of a request, and the number of clients.
 `ClientConnection` limits each read to about a millisecond of frame processing and detects clients
 that disappear without closing.
 """
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import select
 from http import HTTPStatus
 from time import monotonic, perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
@@ -22,10 +20,17 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event, State
 
+from rtchat.core.events import ServerProblem
+from rtchat.core.text import compact_json
+from rtchat.core.values import JsonObject
+from rtchat.server.client_secrets import ClientSecrets, SecretSession
 from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits
+from rtchat.server.request_body import RequestBody
+from rtchat.wire.client_events import INVALID_REQUEST
+from rtchat.wire.http_bodies import write_error
 
-PATH = "/v1/realtime"
-_PATHS = (PATH, "/realtime")
+JSON = "application/json"
+SERVER_ERROR = "server_error"
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _MAX_HANDSHAKES = 256
 """The maximum number of connections in their handshake. Beyond it, the oldest is dropped."""
@@ -52,9 +57,11 @@ class HandshakePolicy:
         origins: frozenset[str],
         limits: ServerLimits,
         budget: MemoryBudget,
+        secrets: ClientSecrets,
     ) -> None:
         self._key = None if api_key is None else api_key.encode()
         self._origins = origins
+        self._secrets = secrets
         self.limits = limits
         self.budget = budget
         self.buffer = memoryview(bytearray(_MAX_READ))
@@ -65,7 +72,9 @@ class HandshakePolicy:
 
     def check(self, link: ClientConnection, request: Request) -> Response | None:
         """The HTTP response that refuses a handshake, or None if it is accepted."""
-        refusal = self._refusal(request)
+        found = (self._secrets.find(key, monotonic()) for key in _keys(request))
+        link.secret_session = next(filter(None, found), None)
+        refusal = self.refuse(request, has_secret=link.secret_session is not None)
         if refusal is None:
             self._handshaking.pop(link, None)
             self._connected.add(link)
@@ -87,24 +96,29 @@ class HandshakePolicy:
         for link in (*self._handshaking, *self._connected):
             link.transport.abort()
 
-    def _refusal(self, request: Request) -> Response | None:
-        if urlsplit(request.path).path not in _PATHS:
-            return _refuse(HTTPStatus.NOT_FOUND, "", f"Not found. The Realtime API is at {PATH}.")
-        origins = request.headers.get_all("Origin")
-        if any(origin not in self._origins for origin in origins):
-            message = "This origin is not allowed. Allow it with --allow-origin."
-            return _refuse(HTTPStatus.FORBIDDEN, "origin_not_allowed", message)
+    def refuse(self, request: Request, *, has_secret: bool = False) -> Response | None:
+        """The HTTP response that refuses a request, or None if it is accepted. With a client
+        secret, no key is required."""
+        if (refusal := self.refuse_origin(request)) is not None:
+            return refusal
         keys = _keys(request)
-        if self._key is not None and not any(hmac.compare_digest(key, self._key) for key in keys):
+        key = None if has_secret else self._key
+        if key is not None and not any(hmac.compare_digest(each, key) for each in keys):
             if keys:
                 message = "Incorrect API key provided."
-                return _refuse(HTTPStatus.UNAUTHORIZED, "invalid_api_key", message)
+                return refused(HTTPStatus.UNAUTHORIZED, message, "invalid_api_key")
             message = "You didn't provide an API key. Send it as 'Authorization: Bearer KEY'."
-            return _refuse(HTTPStatus.UNAUTHORIZED, "", message)
+            return refused(HTTPStatus.UNAUTHORIZED, message)
         if len(self._connected) >= self.limits.sessions or self.budget.is_exhausted:
-            message = "The server is overloaded. Please try again later."
-            return _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "server_overloaded", message)
+            return overloaded()
         return None
+
+    def refuse_origin(self, request: Request) -> Response | None:
+        """The HTTP response that refuses the origin of a web page, or None if it is allowed."""
+        if all(origin in self._origins for origin in request.headers.get_all("Origin")):
+            return None
+        message = "This origin is not allowed. Allow it with --allow-origin."
+        return refused(HTTPStatus.FORBIDDEN, message, "origin_not_allowed")
 
 
 def offered(request: Request) -> list[str]:
@@ -127,24 +141,30 @@ def _keys(request: Request) -> list[bytes]:
     return [key.encode("utf-8", "surrogateescape") for key in offered_keys]
 
 
-def _refuse(status: HTTPStatus, code: str, message: str) -> Response:
-    is_server_error = status is HTTPStatus.SERVICE_UNAVAILABLE
-    error = {
-        "message": message,
-        "type": "server_error" if is_server_error else "invalid_request_error",
-        "param": None,
-        "code": code or None,
-    }
-    body = json.dumps({"error": error}).encode()
+def overloaded() -> Response:
+    """The response if the server cannot do more at present."""
+    message = "The server is overloaded. Please try again later."
+    response = refused(HTTPStatus.SERVICE_UNAVAILABLE, message, "server_overloaded")
+    response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response
+
+
+def refused(status: HTTPStatus, message: str, code: str = "", param: str = "") -> Response:
+    """An error as a response, in the form of OpenAI's API."""
+    kind = SERVER_ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else INVALID_REQUEST
+    return json_response(status, write_error(ServerProblem(message, kind, code, param)))
+
+
+def json_response(status: HTTPStatus, data: JsonObject) -> Response:
+    """A response with a JSON object. The connection is closed after it."""
+    body = compact_json(data).encode()
     headers = Headers(
         [
-            ("Content-Type", "application/json"),
+            ("Content-Type", JSON),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]
     )
-    if is_server_error:
-        headers["Retry-After"] = str(_RETRY_SECONDS)
     return Response(status.value, status.phrase, headers, body)
 
 
@@ -158,6 +178,9 @@ class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
     def __init__(self, *arguments: Any, policy: HandshakePolicy, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._policy = policy
+        self.body = RequestBody()
+        self.secret_session: SecretSession | None = None
+        """What the client secret of the handshake opens, if it has one."""
         self._read_size = _MIN_READ
         self._reads = 0
         self._drains = 0
@@ -171,6 +194,7 @@ class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._policy.remove(self)
+        self.body.close()
         self.message_taken()
 
     # ------------------------------------------------------------------------------------- reading
@@ -182,7 +206,8 @@ class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
         self._reads += 1
         self._count(self._incoming + nbytes)
         start = perf_counter()
-        self.data_received(bytes(self._policy.buffer[:nbytes]))
+        if data := self.body.feed(bytes(self._policy.buffer[:nbytes])):
+            self.data_received(data)
         seconds = perf_counter() - start
         if seconds > _READ_SECONDS:
             self._read_size = max(_MIN_READ, self._read_size // 2)

@@ -20,6 +20,7 @@ from threading import Event
 from typing import Literal, Protocol, TypeAlias
 
 from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.text import sentence
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.system.loop import post_to
@@ -237,7 +238,7 @@ def _read_error(error: Fields) -> Finish:
 
 
 def _failed(code: str, message: str) -> Finish:
-    return Finish(Status.FAILED, code=code, message=message)
+    return Finish(Status.FAILED, code=code, message=sentence(message))
 
 
 def _usage(timings: Fields) -> Usage | None:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.values import Dialect, Item, Options, Status, value
+from rtchat.core.values import Dialect, Item, JsonObject, Options, Status, value
 from rtchat.server.audio_input import AudioInput, ReplyDue, Transcribe, check_formats
 from rtchat.server.audio_input import Step as AudioStep
 from rtchat.server.engine import CallPiece, Engine, Finish
@@ -85,6 +85,7 @@ class ProtocolSession:
             model or engine.model,
             dialect,
             Options(None if transcribes else engine.instructions),
+            is_model_fixed=bool(model),
             transcribes=transcribes,
         )
         conversation_id = new_id("conv")
@@ -108,6 +109,21 @@ class ProtocolSession:
     def open(self) -> list[Output]:
         """The first frames for the client."""
         return self._write(self._config.event(ev.SessionCreated))
+
+    def check_options(self, options: Options) -> None:
+        """Raises `CommandError` if the session cannot have these options."""
+        check_formats(options, "session")
+        self._config.check_limit(options, "session")
+        self._check_room(size_of(options))
+
+    def configure(self, options: Options) -> None:
+        """Merge options into those of the session, after `check_options`."""
+        self._config.update(options)
+        self._audio_input.configure(self._config.session_object())
+
+    def session_object(self) -> JsonObject:
+        """The complete session object."""
+        return self._config.session_object()
 
     @property
     def held(self) -> int:
@@ -249,11 +265,8 @@ class ProtocolSession:
         return f"Session too large: the limit is {limit} MB. Delete items or start a new session."
 
     def _configure(self, options: Options) -> Iterator[Output]:
-        self._config.check_model(options)
-        check_formats(options, "session")
-        self._check_room(size_of(options))
-        self._config.update(options)
-        self._audio_input.configure(self._config.session_object())
+        self.check_options(options)
+        self.configure(options)
         yield from self._write(self._config.event(ev.SessionUpdated))
         yield from self._answer_turns()
 

@@ -95,6 +95,7 @@ class Responses:
             message = f"Too many active responses: the limit is {MAX_RESPONSES}."
             raise CommandError("too_many_active_responses", message)
         check_formats(request.options, "response")
+        self._config.check_limit(request.options, "response")
 
     def create(self, request: Request) -> Iterator[Output]:
         """Create a response after `check`. Raises `CommandError` before the first output."""

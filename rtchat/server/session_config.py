@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from rtchat.core.events import SessionCreated, SessionUpdated
+from rtchat.core.models import max_output_tokens
 from rtchat.core.values import Dialect, JsonObject, Options
 from rtchat.server.items import CommandError
 from rtchat.server.limits import size_of
@@ -15,7 +16,8 @@ from rtchat.wire.session_object import write_session, write_transcription
 
 
 class SessionConfig:
-    """The options of a session. `transcribes`: the session is for transcription only."""
+    """The options of a session. `model` is the one that the handshake named, or else the default of
+    the engine. `transcribes`: the session is for transcription only."""
 
     def __init__(
         self,
@@ -25,6 +27,7 @@ class SessionConfig:
         dialect: Dialect,
         options: Options,
         *,
+        is_model_fixed: bool,
         transcribes: bool,
     ) -> None:
         self.options = options
@@ -33,21 +36,30 @@ class SessionConfig:
         self._session_id = session_id
         self._expires_at = expires_at
         self._model = model
+        self._is_model_fixed = is_model_fixed
         self._dialect = dialect
         self._transcribes = transcribes
 
-    def check_model(self, options: Options) -> None:
-        """Raises `CommandError` if the options name another model."""
-        model = model_asked(options)
-        # Accept an alias of a dated model, as in the example of OpenAI's own client.
-        if model is not None and not f"{self._model}-".startswith(f"{model}-"):
-            message = f"Cannot update the model of a session: it is '{self._model}'."
-            raise CommandError("invalid_value", message, "session.model")
+    def check_limit(self, options: Options, param: str) -> None:
+        """Raises `CommandError` if the model cannot generate as many tokens as the options allow.
+        `param` is the path of the options."""
+        limit, maximum = options.max_output_tokens, max_output_tokens(self._model_after(options))
+        if isinstance(limit, int) and maximum is not None and limit > maximum:
+            path = f"{param}.max_output_tokens"
+            expected = f"expected a value from 1 to {maximum}"
+            message = f"Invalid value for '{path}': {expected}, but got {limit} instead."
+            raise CommandError("invalid_value", message, path)
+
+    def _model_after(self, options: Options) -> str:
+        """The model of the session once these options are merged. If the handshake named one, it
+        does not change: many clients name some model in each update."""
+        return (not self._is_model_fixed and model_asked(options)) or self._model
 
     def update(self, options: Options) -> None:
         """Merge these options into those of the session."""
         if options.instructions == "":  # as with OpenAI's server, empty means unchanged
             options = replace(options, instructions=None)
+        self._model = self._model_after(options)
         self.options = merge_options(self.options, options)
         self.size = size_of(self.options)
 

@@ -15,7 +15,8 @@ from websockets.typing import Subprotocol
 from rtchat.core.errors import UsageError
 from rtchat.server.connection import CLOSE_SECONDS, Client, Shared
 from rtchat.server.engine import Engine
-from rtchat.server.handshake import PATH, ClientConnection, HandshakePolicy
+from rtchat.server.handshake import ClientConnection, HandshakePolicy
+from rtchat.server.http_endpoints import PATH, HttpEndpoints, as_json
 from rtchat.server.limits import ServerLimits
 from rtchat.server.protocol import NO_VOICE, SESSION_SECONDS
 from rtchat.server.voice import Voice
@@ -50,7 +51,8 @@ async def run_server(
     finish. Raises `UsageError` if the server cannot listen on the address.
     """
     shared = Shared(engine, voice, session_seconds, limits)
-    policy = HandshakePolicy(api_key, frozenset(allow_origins), limits, shared.budget)
+    origins = frozenset(allow_origins)
+    policy = HandshakePolicy(api_key, origins, limits, shared.budget, shared.secrets)
     clients: set[Client] = set()
 
     async def handle(socket: ServerConnection) -> None:
@@ -67,7 +69,8 @@ async def run_server(
             handle,
             host,
             port,
-            process_request=policy.check,  # type: ignore[arg-type] # always a `ClientConnection`, see below
+            process_request=HttpEndpoints(shared, policy).answer,  # type: ignore[arg-type] # always a `ClientConnection`, see below
+            process_response=as_json,
             select_subprotocol=_choose_protocol,
             compression=None,
             max_size=_MAX_FRAME,

@@ -165,12 +165,12 @@ def _failure_of(error: httpx2.HTTPError) -> Finish:
         case httpx2.TimeoutException():
             return failed(_TIMED_OUT)
         case httpx2.ConnectError():
-            return failed(f"Cannot connect to the upstream: {error}.")
+            return failed(f"Cannot connect to the upstream: {error}")
         case httpx2.SSEError():
             return failed(f"The upstream did not return an event stream: {error}")
         case _:
             return failed(
-                f"The connection to the upstream was lost: {str(error) or type(error).__name__}."
+                f"The connection to the upstream was lost: {str(error) or type(error).__name__}"
             )
 
 

@@ -131,11 +131,14 @@ def to_beta(data: JsonObject) -> dict[str, object] | None:
         session = out.get("session")
         if isinstance(session, dict) and session.get("type") == "transcription":
             out["type"] = f"transcription_{kind}"
-    for key in ("session", "response"):
-        if isinstance(value := out.get(key), dict):
-            out[key] = _fields_to_beta(value)
+    if isinstance(session := out.get("session"), dict):
+        out["session"] = session_to_beta(session)
+    if isinstance(response := out.get("response"), dict):
+        is_request = kind == "response.create"
+        out["response"] = _fields_to_beta(response) if is_request else _response_to_beta(response)
     if isinstance(item := out.get("item"), dict):
-        out["item"] = _item_to_beta(item)
+        is_request = kind == "conversation.item.create"
+        out["item"] = _item_to_beta(item) if is_request else _sent_item_to_beta(item)
     if isinstance(part := out.get("part"), dict):
         out["part"] = _part_to_beta(part)
     return out
@@ -152,12 +155,27 @@ def _fields_to_ga(fields: JsonObject) -> dict[str, object]:
     return out
 
 
+def session_to_beta(session: JsonObject) -> dict[str, object]:
+    """A session object in the beta dialect."""
+    return _fields_to_beta(session)
+
+
 def _fields_to_beta(fields: JsonObject) -> dict[str, object]:
     out = flattened(fields)
     out.pop("audio", None)
     for key in ("output", "input"):
         if isinstance(items := out.get(key), list):
             out[key] = [_item_to_beta(item) for item in items]
+    return out
+
+
+def _response_to_beta(response: JsonObject) -> dict[str, object]:
+    """The response in an event of a server."""
+    out = _fields_to_beta(response)
+    if "max_output_tokens" in response:  # unlike in a session and in a request
+        out["max_output_tokens"] = out.pop("max_response_output_tokens")
+    if isinstance(items := out.get("output"), list):
+        out["output"] = [_sent_item_to_beta(item) for item in items]
     return out
 
 
@@ -176,6 +194,12 @@ def _item_to_beta(item: object) -> object:
     if not isinstance(item, dict) or not isinstance(item.get("content"), list):
         return item
     return item | {"content": [_part_to_beta(part) for part in item["content"]]}
+
+
+def _sent_item_to_beta(item: object) -> object:
+    """An item in an event of a server."""
+    out = _item_to_beta(item)
+    return {"object": "realtime.item"} | out if isinstance(out, dict) else out
 
 
 def _item_to_ga(item: dict[str, object]) -> dict[str, object]:

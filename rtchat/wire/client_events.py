@@ -6,7 +6,7 @@ One unknown or mistyped field makes the whole event invalid; the error names the
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 from rtchat.core import effects as fx
@@ -108,31 +108,36 @@ def decode_command(
         )
 
 
-_NULL_MEANS_OFF = frozenset(
-    {
-        *("turn_detection", "transcription", "noise_reduction", "tracing", "prompt"),
-        *("input_audio_transcription", "input_audio_noise_reduction"),
-    }
-)
-"""The fields that null turns off."""
+_NULL_MEANS_OFF: Mapping[str, frozenset[str]] = {
+    "session": frozenset(
+        {
+            *("tracing", "prompt", "turn_detection"),
+            *("input_audio_transcription", "input_audio_noise_reduction"),
+        }
+    ),
+    "input": frozenset({"turn_detection", "transcription", "noise_reduction"}),
+    "response": frozenset({"prompt"}),
+}
+"""The fields that null turns off, by the name of the object that contains them."""
 _OPAQUE = frozenset({"parameters", "metadata", "variables", "headers"})
 """The fields whose contents are the user's."""
 
 
-def without_nulls(data: JsonObject) -> dict[str, object]:
+def without_nulls(data: JsonObject, name: str = "") -> dict[str, object]:
     """The object without the fields that are null, which many clients send for everything that
-    they leave out. The fields that null turns off are kept."""
+    they leave out. The fields that null turns off are kept. `name` is that of the object."""
+    off = _NULL_MEANS_OFF.get(name, ())
     return {
-        key: value if key in _OPAQUE else _without_nulls(value)
+        key: value if key in _OPAQUE else _without_nulls(value, key)
         for key, value in data.items()
-        if value is not None or key in _NULL_MEANS_OFF
+        if value is not None or key in off
     }
 
 
-def _without_nulls(value: object) -> object:
+def _without_nulls(value: object, name: str) -> object:
     if isinstance(value, dict):
-        return without_nulls(value)
-    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
+        return without_nulls(value, name)
+    return [_without_nulls(entry, "") for entry in value] if isinstance(value, list) else value
 
 
 def _decode(data: JsonObject, transcribes: bool) -> ClientRequest:

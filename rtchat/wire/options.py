@@ -22,7 +22,7 @@ OptionScope: TypeAlias = Literal["session", "response"]
 _SHARED_OPTIONS = {
     "output_modalities": '["text"] or ["audio"]: whether replies are text or speech',
     "instructions": "instructions for the model",
-    "max_output_tokens": "1 to 4096, or inf: the maximum length of a reply",
+    "max_output_tokens": "the maximum length of a reply in tokens, or inf",
     "tools": "a list of functions and MCP servers",
     "tool_choice": "auto, none, required or a tool",
     "tool_choice.type": "function or mcp",

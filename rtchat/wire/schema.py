@@ -195,7 +195,8 @@ def _modalities(value: object, path: str) -> None:
 _SHARED: dict[str, Check] = {
     "output_modalities": _modalities,
     "instructions": _text,
-    "max_output_tokens": by_type({int: number(1, 4096, whole=True), str: one_of("inf")}),
+    # The maximum depends on the model (see `core.models`).
+    "max_output_tokens": by_type({int: number(1, _MAX_COUNT, whole=True), str: one_of("inf")}),
     "tools": array(_TOOL),
     "tool_choice": _TOOL_CHOICE,
     "parallel_tool_calls": boolean,
@@ -288,3 +289,10 @@ TRANSCRIPTION = _event(
     }
 )
 """The schema of `session.update` for a transcription session."""
+
+# --------------------------------------------------------------------------------- client secrets
+
+EXPIRY = record({}, {"anchor": one_of("created_at"), "seconds": number(10, 7200, whole=True)})
+"""The schema of the lifetime of a client secret."""
+SECRET_REQUEST = record({}, {"expires_after": EXPIRY, "session": json_object})
+"""The schema of a request for a client secret, without that of its session."""

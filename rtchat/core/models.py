@@ -1,0 +1,61 @@
+"""What is known about the models of OpenAI: their prices, and the maximum length of a reply.
+
+The list is of 2026-11-22, from https://developers.openai.com/api/docs/models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rtchat.core.values import value
+
+
+@value
+class Rate:
+    """The prices of one model, in US dollars per million tokens. The price of text applies where
+    audio or images have none."""
+
+    input: float
+    cached: float
+    output: float
+    audio_input: float | None = None
+    audio_cached: float | None = None
+    audio_output: float | None = None
+    image_input: float | None = None
+    image_cached: float | None = None
+
+
+@value
+class Model:
+    """The facts about one model."""
+
+    rate: Rate
+    max_output_tokens: int
+    """The maximum length of a reply."""
+
+
+_LARGE = Rate(4.0, 0.4, 24.0, 32.0, 0.4, 64.0, 5.0, 0.5)
+_OLDER = Rate(4.0, 0.4, 16.0, 32.0, 0.4, 64.0, 5.0, 0.5)
+_MINI = Rate(0.6, 0.06, 2.4, 10.0, 0.3, 20.0, 0.8, 0.08)
+
+MODELS: Mapping[str, Model] = {
+    "gpt-realtime-2.1": Model(_LARGE, 32_000),
+    "gpt-realtime-2": Model(_LARGE, 32_000),
+    "gpt-realtime-2.1-mini": Model(_MINI, 32_000),
+    "gpt-realtime-1.5": Model(_OLDER, 4096),
+    "gpt-realtime": Model(_OLDER, 4096),
+    "gpt-realtime-mini": Model(_MINI, 4096),
+}
+"""The known models by name, without a date; `undated` removes it."""
+
+
+def undated(name: str) -> str:
+    """The name of a model without the date at its end."""
+    return re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name)
+
+
+def max_output_tokens(name: str) -> int | None:
+    """The maximum length of a reply in tokens, if the model is known."""
+    model = MODELS.get(undated(name))
+    return None if model is None else model.max_output_tokens
