@@ -29,6 +29,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import AudioFormat, Channel, Dialect, JsonObject, Options, Status
 from rtchat.wire.audio_options import input_rate, read_format
+from tests.playbook import Playbook
 from tests.program import Program, Ran, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
 from tests.test_recorded_servers import playing
@@ -112,11 +113,11 @@ PLAIN = {
 def hearing(*events: Event) -> list[Any]:
     """What a conversation with a speaker does about these after a reply has begun."""
     speech = SpeechOptions(speaks=True, output_rate=24000)
-    conversation = Conversation("m", Options(modality="audio"), mode=Mode.LINES, speech=speech)
+    play = Playbook(Conversation("m", Options(modality="audio"), mode=Mode.LINES, speech=speech))
     start = (Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
     for event in (*start, UserSaid("hi"), ReplyStarted("r")):
-        conversation.handle(event)
-    return [effect for event in events for effect in conversation.handle(event)]
+        play.handle(event)
+    return [effect for event in events for effect in play.handle(event)]
 
 
 def sound(audio: bytes) -> Delta:
