@@ -91,6 +91,7 @@ class EndlessServer:
                         await client.send(step)
                 case "conversation.item.create":
                     is_fine |= "fine" in json.dumps(event)
+                    await client.send(frame("conversation.item.added", item=event["item"]))
                 case "response.create":
                     id = f"r{self.asked}"
                     frames = (begun(id), said("Fine.", id), done(id=id))
@@ -178,9 +179,9 @@ def endless_text(id: str) -> Iterable[str]:
 
 
 def endless_parts(id: str) -> Iterable[str]:
-    where = {"response_id": id, "output_index": 0, "content_index": 0}
+    where = {"response_id": id, "content_index": 0}
     kind = "response.output_text.delta"
-    pieces = (frame(kind, delta="", item_id=f"i{n}", **where) for n in range(10**9))
+    pieces = (frame(kind, delta="", item_id=f"i{n}", output_index=n, **where) for n in range(10**9))
     return chain((begun(id),), pieces)
 
 

@@ -124,19 +124,19 @@ def test_a_frame_of_60_megabytes(program: Program) -> None:
 ALIVE = """
 import asyncio, signal, sys
 from rtchat.__main__ import main
-from websockets.asyncio.client import ClientConnection
+from rtchat.client import transport
 
-patient = ClientConnection.keepalive
+patient = transport.Connection.keep_alive
 
 async def hurried(connection):
-    ClientConnection.keepalive = patient
+    transport.Connection.keep_alive = patient
     dead = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, dead.set)
     await dead.wait()
-    connection.ping_interval = connection.ping_timeout = 0.1
+    transport.PING_INTERVAL = connection._silence = 0.1
     await patient(connection)
 
-ClientConnection.keepalive = hurried
+transport.Connection.keep_alive = hurried
 sys.exit(main())
 """
 """With a signal, the first connection of the program gets a short keepalive."""
@@ -164,7 +164,7 @@ def test_a_dead_connection_is_noticed_between_questions(program: Program) -> Non
         process.stderr.readline()
         lost = process.stderr.readline().decode()
         out, _ = process.communicate(b"two\n", timeout=30)
-    assert lost == "connection lost (1011 keepalive ping timeout); retrying in 0.5 s\n"
+    assert lost == "connection lost (1011 no answer to a ping for 0.1 s); retrying in 0.5 s\n"
     assert (process.returncode, out) == (0, b"Fine.\n")
     assert server.told == [["one"], ["one", "Begin", "two"]]
     assert [state for _, state in kept(program)] == ["completed"] * 4

@@ -646,6 +646,9 @@ def test_an_option_of_replies_is_in_the_next_one() -> None:
     problem = Problem(ExitCode.REPLY, "response.metadata: Too long.", code="x")
     over = ReplyOver(Status.FAILED, "", "m", problem=problem, timing=Timing(0.0, None, 0.0))
     play >> ServerProblem("Too long.", "", "x", "response.metadata", "rtchat_3")
+    unmarked = CreateResponse(asked, is_marked=False)  # perhaps the mark was too much
+    play << [Send("rtchat_4", unmarked), SetTimer(Timer.STALL, 60)]
+    play >> ServerProblem("Too long.", "", "x", "response.metadata", "rtchat_4")
     play << [ClearTimer(Timer.STALL), Show(over)]
     (play >> OptionSet("response", "metadata.a") << notices.option_removed("response.metadata.a"))
     (

@@ -363,7 +363,7 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     ),
     "words of nobody": (
         {COMMIT: [(committed(), heard("Who?", "else"), heard("When?"))]},
-        {"once": fine(HEARD), "turns": transcribed(out="When?\nWho?\n")},
+        {"once": fine("you said: Who?", said="Who?"), "turns": transcribed(out="Who?\nWhen?\n")},
     ),
     "sound of another reply, and after the end": (
         {CREATE: [(*reply(sound(id="other", item="b")), sound(), sound())]},

@@ -87,6 +87,8 @@ class Connection:
         self._silence = silence
         self._received = False
         """Whether a frame arrived since the last ping."""
+        self._is_unanswered = False
+        """Whether the connection was given up because nothing arrived after a ping."""
 
     async def send(self, event: Mapping[str, object]) -> None:
         """Send a client event. Raises ConnectError if the connection is lost."""
@@ -155,12 +157,15 @@ class Connection:
                         await answer
                         continue
                 if not self._received:
+                    self._is_unanswered = True
                     self.socket.transport.abort()
                     return
 
     def explain(self) -> ConnectionLost:
         """Why the connection ended."""
         code, reason = self._first_close()
+        if self._is_unanswered:
+            code, reason = 1011, f"no answer to a ping for {self._silence:g} s"
         return explain_close(code, self._endpoint.redact(reason))
 
     def _first_close(self) -> tuple[int, str]:

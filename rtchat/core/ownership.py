@@ -13,6 +13,8 @@ from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutpu
 
 MAX_HELD = 256
 """How many events of such a response are held."""
+MAX_HELD_TEXT = 200_000
+"""How many characters of text and Base64 audio are held."""
 OWNER_WAIT = 1.0
 """Seconds that the events of a response are held if it is not known whether it is the reply."""
 
@@ -33,6 +35,7 @@ class Ownership:
         """The item that the server may confirm before it begins the reply."""
         self._is_confirmed = False
         self._held: list[HeldEvent] = []
+        self._held_text = 0
         self.held_id = ""
         """The id of the response whose events are held."""
         self.stale = StaleResponses()
@@ -128,11 +131,13 @@ class Ownership:
                 return None
             case _:
                 self._held.append(event)
-                return self.own() if len(self._held) == MAX_HELD else []
+                self._held_text += len(event.text) if isinstance(event, ev.Delta) else 0
+                is_full = len(self._held) == MAX_HELD or self._held_text > MAX_HELD_TEXT
+                return self.own() if is_full else []
 
     def release(self) -> tuple[HeldEvent, ...]:
         """The events that were held."""
-        held, self._held = tuple(self._held), []
+        held, self._held, self._held_text = tuple(self._held), [], 0
         return held
 
 

@@ -40,11 +40,12 @@ class PendingTranscripts:
     def own_id(self, item_id: str) -> str:
         """The id of the turn that a transcript belongs to. One with an unknown id belongs to the
         oldest turn without a transcript: some servers use other ids."""
-        if item_id in self._known:
+        taken = self._other_ids.values()
+        if item_id in self._known and item_id not in taken:
             return item_id
         if item_id not in self._other_ids:
-            taken = self._other_ids.values()
-            oldest = next((known for known in self._audio if known not in taken), item_id)
+            new = f"{item_id} again" if item_id in self._known else item_id
+            oldest = next((known for known in self._audio if known not in taken), new)
             self._other_ids[item_id] = oldest
         return self._other_ids[item_id]
 

@@ -47,6 +47,11 @@ class _Part:
     def text(self) -> str:
         return "".join(self.pieces) if self.final is None else self.final
 
+    def fits(self, text: str) -> bool:
+        """Whether this may be its whole text, or if empty, a delta may be its next."""
+        known, text = self.text.strip(), text.strip()
+        return text == known if self.done else not text or text.startswith(known)
+
     def add(self, text: str) -> int:
         """Add a delta and return the bytes of its text."""
         if not self.joiner.is_decided:
@@ -264,13 +269,13 @@ class Reply:
 
     def _find(self, item_id: str, indexes: tuple[int, int], text: str) -> _Part | None:
         """The part by the id of its item; or, as some servers change the id from one event to the
-        next, by its indexes, if it is not complete or has the same text."""
+        next, by its indexes, if the text continues or repeats its text."""
         known = self._by_id.get((item_id, indexes[1]))
         if known is not None:
             return known
         for part in self._parts:
             is_other = item_id in self._announced and part.item_id in self._announced
-            if part.indexes == indexes and not is_other and (not part.done or part.text == text):
+            if part.indexes == indexes and not is_other and part.fits(text):
                 return part
         return None
 
