@@ -197,10 +197,10 @@ def test_a_response_to_another_event_is_not_requested_again() -> None:
     assert over.reason == "connection_lost"
 
 
-def test_an_unrequested_response_is_billed_but_not_shown() -> None:
+def test_an_unrequested_response_is_billed_and_shown_as_such() -> None:
     play = ready(COSTS) >> ReplyStarted("r1")
     play >> Delta(Channel.TEXT, "Psst.", "r1", "i")
-    play >> ReplyEnded("r1", Status.COMPLETED, usage=USAGE)
+    play >> ReplyEnded("r1", Status.COMPLETED, usage=USAGE) << notices.unrequested_reply("Psst.")
     play >> UsageAsked() << Show(Totals(0, USAGE, 0.64))
     play >> UserSaid("hi") << Show(ReplyOver(Status.FAILED, "", "m", problem=SPENT))
 

@@ -80,7 +80,7 @@ class RawEvents:
         """The server began a reply by itself: a turn, if one of the user's events may have caused
         it."""
         if not self._replies_left:
-            self._replies.response_ids.ignore(response_id)
+            self._replies.ownership.ignore(response_id)
             return []
         self._replies_left -= 1
         return self._turns.begin_unrequested(self._log.enter_raw({}), response_id)
