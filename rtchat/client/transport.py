@@ -161,7 +161,7 @@ class Connection:
     def explain(self) -> ConnectionLost:
         """Why the connection ended."""
         code, reason = self._first_close()
-        return explain_close(code, self._endpoint.redact(reason))
+        return explain_close(code, self._endpoint.redact(reason), self._endpoint.key_hint)
 
     def _first_close(self) -> tuple[int, str]:
         """The code and reason of the first close frame, sent or received; 1006 if there is none."""

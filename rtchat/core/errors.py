@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import IntEnum
 
 from rtchat.core.text import on_a_line
@@ -39,6 +40,10 @@ class ExitCode(IntEnum):
     PIPE = 141
 
 
+CHECK_KEY = "check the key"
+"""The hint if a server refuses the key. `Problem.about_key` replaces it by one that names the key."""
+
+
 @value
 class Problem:
     """An error as a value: what happened, what the user can do, and the exit code.
@@ -56,6 +61,10 @@ class Problem:
 
     def __str__(self) -> str:
         return self.message
+
+    def about_key(self, hint: str) -> Problem:
+        """The same problem. If the key was refused, `hint` says which key that is."""
+        return replace(self, hint=hint) if self.hint == CHECK_KEY else self
 
 
 class RtchatError(Exception):
