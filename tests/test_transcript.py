@@ -12,7 +12,7 @@ from rtchat.core.values import (
     State,
     StoredConversation,
 )
-from rtchat.history.transcript import plain
+from rtchat.history.transcript import plain, transcript_entries
 
 
 def test_spoken_items_and_approvals_are_shown_as_text() -> None:
@@ -36,3 +36,13 @@ def test_spoken_items_and_approvals_are_shown_as_text() -> None:
         "[output a1] allowed",
         "[output a2] refused",
     ]
+
+
+def test_a_reply_names_the_model_that_answered() -> None:
+    entries = [
+        Entry(1, index, Message("assistant", ()), State.COMPLETED, "m", response_model=answered)
+        for index, answered in enumerate(("", "m", "m-2026"))
+    ]
+    stored = StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))
+    names = [entry.name for entry in transcript_entries(stored)]
+    assert names == ["m", "m", "m-2026 (asked for m)"]

@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from rtchat.client.endpoint import (
     is_realtime_path,
-    keys_of_query,
     names_a_key,
     realtime_url,
     shown_url,

@@ -19,7 +19,7 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments
 from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.question_queue import QuestionQueue
@@ -50,9 +50,11 @@ class Conversation:
         response: Options = Options(),  # noqa: B008 - a frozen value
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
+        key_hint: str = CHECK_KEY,
     ) -> None:
         """`stored` is a saved conversation to continue, with its own instructions if `options` has
-        none. `response` has the options of each response."""
+        none. `response` has the options of each response. `key_hint` is the hint if the server
+        refuses the key."""
         shared = SharedState(
             model,
             options,
@@ -63,6 +65,7 @@ class Conversation:
             response=response,
             budget=budget,
             speech=speech,
+            key_hint=key_hint,
         )
         self._shared = shared
         self._time = shared.time
@@ -125,7 +128,7 @@ class Conversation:
             case ev.ServerProblem():
                 return self._problem(event)
             case ev.ServerWarning(message):
-                return [notices.server_reports(message, "warning")]
+                return [self._connection.server_reports(message, "warning")]
             case ev.ReplyStarted():
                 return self._replies.started(event)
             case ev.ReplyEnded():
@@ -250,7 +253,8 @@ class Conversation:
     # ------------------------------------------------------------ what involves more than one unit
 
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
-        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns))
+        session = self._connection.session
+        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns, session=session))
         yield from self._turns.session_ready()
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
@@ -303,7 +307,7 @@ class Conversation:
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
         command = self._connection.commands.refused(error.event_id)
-        reported = notices.server_reports(error.message, "detail")
+        reported = self._connection.server_reports(error.message, "detail")
         match command:
             case fx.Configure():
                 return self._connection.settings_refused(error)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 from enum import IntEnum
 
 from rtchat.core.text import on_a_line
@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
 
 
 CHECK_KEY = "check the key"
-"""The hint if a server refuses the key. `Problem.about_key` replaces it by one that names the key."""
+"""The hint if a server refuses the key; `Problem.about_key` says which key that is."""
 
 
 @value
@@ -58,6 +58,8 @@ class Problem:
     code: str = ""
     """The server's own code (`rate_limit_exceeded`), a close code or an HTTP status; empty if there
     is none."""
+    ids: str = field(default="", kw_only=True, compare=False)
+    """The ids of the session and the response, for error messages: support asks for them."""
 
     def __str__(self) -> str:
         return self.message

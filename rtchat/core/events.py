@@ -202,6 +202,8 @@ class ReplyEnded:
     items: tuple[Item, ...] = ()
     usage: Usage | None = None
     conversation_id: str | None = None
+    model: str = ""
+    """The model that answered; only some servers report it here."""
 
 
 @value
@@ -591,7 +593,9 @@ class Retry(StrEnum):
 
 @value
 class ConnectionOpened:
-    """The socket is open; there is no session yet."""
+    """The socket is open; there is no session yet. `url` is its URL without keys."""
+
+    url: str = ""
 
 
 @value

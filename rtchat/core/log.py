@@ -213,6 +213,7 @@ class ConversationLog:
                 over.usage,
                 over.timing.first_token,
                 over.timing.total,
+                over.session.model,
             )
             yield self._add_reply(question, last, answer)
         if question.raw is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtchat.core import server_errors
-from rtchat.core.effects import Level, Show
+from rtchat.core.effects import Level, Notice, Show
 from rtchat.core.signals import notice
 
 # ---------------------------------------------------------------------- questions and conversations
@@ -92,9 +92,9 @@ def price_unknown(model: str) -> Show:
 # ------------------------------------------------------------------------------------------ server
 
 
-def server_reports(message: str, level: Level = "error") -> Show:
+def server_reports(message: str, level: Level = "error", ids: str = "") -> Show:
     """The server reported an error."""
-    return notice(level, f"the server reports: {message}")
+    return Show(Notice(level, f"the server reports: {message}", ids=ids))
 
 
 def ignored_event(kind: str, why: str) -> Show:

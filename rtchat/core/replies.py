@@ -51,7 +51,7 @@ class Replies:
         self.turn: Turn | None = None
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
-        self.deadline = ReplyDeadline()
+        self.deadline = ReplyDeadline(shared.connection)
         self._connection = shared.connection
         self._options = shared.options
         self._time = shared.time

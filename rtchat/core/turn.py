@@ -20,6 +20,7 @@ from rtchat.core.values import (
     ApprovalAnswer,
     Item,
     RemoteCall,
+    SessionInfo,
     Status,
     ToolCall,
     ToolOutput,
@@ -238,6 +239,7 @@ class Turn:
         ended: ev.ReplyEnded | None,
         *,
         model: str,
+        session: SessionInfo,
         connect: float | None,
         now: float,
         bill: float | None,
@@ -260,4 +262,5 @@ class Turn:
             fx.Timing(connect, first, now - self.sent),
             tuple(self._calls),
             bill,
+            session=replace(session, model=ended.model) if ended and ended.model else session,
         )

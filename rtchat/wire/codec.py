@@ -327,6 +327,7 @@ def _reply_ended(fields: Fields) -> ev.ServerEvent:
         tuple(read_item(entry) for entry in response.list("output")),
         usage,
         response.optional("conversation_id"),
+        response.text("model"),
     )
 
 
