@@ -43,8 +43,8 @@ class Seen:
     code: int
     out: str
     err: tuple[str, ...]
-    """The lines on stderr, without times, tokens and ids; the server's address is HERE. Of a hint there
-    are only the options and variables that it names."""
+    """The lines on stderr, without times, tokens and ids; the server's address is HERE. Of a hint
+    there are only the options and variables that it names."""
     kept: str
     """The saved items and their states, in order."""
 

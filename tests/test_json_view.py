@@ -16,7 +16,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.values import SessionInfo, Status, ToolCall, Usage
+from rtchat.core.values import RemoteCall, SessionInfo, Status, ToolCall, Usage
 from rtchat.ui.json_view import JsonView, as_json
 from rtchat.ui.plain_view import StatusWriter
 
@@ -31,6 +31,10 @@ _FULL = ReplyOver(
     Usage(57, 16, 48, 105),
     Timing(0.3124, 0.21, 1.9),
     (ToolCall("now", "c", '{"a": 1}', "i", "completed"),),
+    remote_calls=(
+        RemoteCall("docs", "search", "{}", "found"),
+        RemoteCall("docs", "search", "{}", "", "HTTP 500"),
+    ),
     session=SessionInfo("sess_1", "m-2026", "wss://a.example/v1/realtime"),
 )
 _FULL_JSON = {
@@ -53,6 +57,22 @@ _FULL_JSON = {
     },
     "timing": {"connect_ms": 312, "first_token_ms": 210, "total_ms": 1900},
     "tool_calls": [{"name": "now", "call_id": "c", "arguments": '{"a": 1}'}],
+    "mcp_calls": [
+        {
+            "server": "docs",
+            "name": "search",
+            "arguments": "{}",
+            "output": "found",
+            "error": None,
+        },
+        {
+            "server": "docs",
+            "name": "search",
+            "arguments": "{}",
+            "output": None,
+            "error": "HTTP 500",
+        },
+    ],
     "error": {
         "code": "rate_limit_exceeded",
         "message": "what happened",
@@ -74,6 +94,7 @@ _BARE_JSON: dict[str, object] = {
     "usage": None,
     "timing": {"connect_ms": None, "first_token_ms": None, "total_ms": None},
     "tool_calls": [],
+    "mcp_calls": [],
     "error": None,
 }
 

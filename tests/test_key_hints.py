@@ -45,7 +45,7 @@ def test_a_password_manager(tmp_path: Path) -> None:
 
 
 def test_a_key_among_the_headers_or_in_the_url() -> None:
-    headers = _SERVER | {"headers": [f"api-key: {_KEY}"]}
+    headers: dict[str, object] = {**_SERVER, "headers": [f"api-key: {_KEY}"]}
     assert hint(headers, {}) == "check the key in --header"
     assert hint({"url": f"wss://a.example/r?api-key={_KEY}"}, {}) == (
         "check the key in the URL of --url"

@@ -9,6 +9,7 @@ from rtchat.core.values import (
     Item,
     Message,
     Part,
+    RemoteCall,
     State,
     StoredConversation,
 )
@@ -23,6 +24,8 @@ def test_spoken_items_and_approvals_are_shown_as_text() -> None:
         Approval("a1", "get", '{"a": 1}', "files"),
         ApprovalAnswer("a1", approve=True),
         ApprovalAnswer("a2", approve=False),
+        RemoteCall("docs", "search", "{}", "found"),
+        RemoteCall("docs", "search", "{}", "", "HTTP 500"),
     ]
     entries = [Entry(1, index, item, State.COMPLETED) for index, item in enumerate(said)]
     prompt = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
@@ -35,6 +38,8 @@ def test_spoken_items_and_approvals_are_shown_as_text() -> None:
         '[call files.get] {"a": 1}',
         "[output a1] allowed",
         "[output a2] refused",
+        "[call docs.search] {} → found",
+        "[call docs.search] {} → HTTP 500",
     ]
 
 

@@ -24,6 +24,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.raw import RawEvents
+from rtchat.core.remote_tools import ToolListings
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
@@ -79,6 +80,7 @@ class Conversation:
             shared, self._replies, self._turns, self._queue, self._attachments
         )
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
+        self._listings = ToolListings()
         self._is_stopped = False
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
@@ -133,8 +135,10 @@ class Conversation:
                 return self._replies.started(event)
             case ev.ReplyEnded():
                 return self._replies.ended(event)
-            case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled():
+            case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled() | ev.RemoteCallUpdate():
                 return self._replies.item_event(event)
+            case ev.ToolListing():
+                return self._listings.handle(event)
             case ev.TimerFired(timer):
                 return self._timer(timer)
             case ev.UserSaid(text):
@@ -265,6 +269,7 @@ class Conversation:
         self._turns.session_closed()
         self._queue.session_closed()
         self._raw.session_closed()
+        self._listings.session_closed()
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:

@@ -18,6 +18,7 @@ from rtchat.core.values import (
     Item,
     JsonObject,
     Options,
+    RemoteCall,
     SessionInfo,
     Status,
     ToolCall,
@@ -213,6 +214,8 @@ class ReplyOver:
     tool_calls: tuple[ToolCall, ...] = ()
     cost: float | None = None
     """US dollars; None if the price is not known."""
+    remote_calls: tuple[RemoteCall, ...] = ()
+    """The calls that the model's server made."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
     """The session, with the model that answered; `model` was asked for."""
 

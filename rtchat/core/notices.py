@@ -59,6 +59,19 @@ def remote_call_failed(name: str, error: str) -> Show:
     return notice("warning", f"{name} failed: {error}")
 
 
+def tools_listed(server: str, *, is_over: bool) -> Show:
+    """The model's server lists the tools of an MCP server."""
+    what = "listed" if is_over else "is listing"
+    return notice("detail", f"the server {what} the tools of {server or 'an MCP server'}")
+
+
+def tools_not_listed(server: str, error: str, level: Level) -> Show:
+    """The model's server could not list the tools of an MCP server: the model has none of them."""
+    message = f"the server could not list the tools of {server or 'an MCP server'}"
+    hint = "check its URL and authorization in the option tools"
+    return notice(level, f"{message}: {error}" if error else message, hint)
+
+
 def unrequested_reply(text: str) -> Show:
     """The server replied although nothing was asked."""
     return notice("info", f"the server said, without being asked: {text}")

@@ -110,7 +110,9 @@ def _searchable_text(item: Item) -> str:
             return plain(f"{item.name} {item.arguments}")
         case ToolOutput():
             return plain(item.output)
-        case ApprovalAnswer() | RemoteCall() | OtherItem():
+        case RemoteCall():
+            return plain(f"{item.name} {item.arguments} {item.output}")
+        case ApprovalAnswer() | OtherItem():
             return ""
     assert_never(item)
 

@@ -98,7 +98,8 @@ def _read(item: Item) -> tuple[Kind, str, str]:
         case ApprovalAnswer():
             return "output", item.request_id, "allowed" if item.approve else "refused"
         case RemoteCall():
-            return "call", f"{item.server}.{item.name}", item.arguments
+            outcome = item.error or item.output
+            return "call", f"{item.server}.{item.name}", f"{item.arguments} → {outcome}"
         case OtherItem():
             return "other", item.type, ""
     assert_never(item)
