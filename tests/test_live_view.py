@@ -238,6 +238,7 @@ def test_the_ids_and_the_model_that_answered() -> None:
             session=session,
         )
     )
+    show.view.show(ReplyOver(Status.COMPLETED, "", "m", response_id="resp_2"))
     rows = [row for row in show.screen.rows() if row]
     assert rows[0].split(" · ")[1] == "m-2026 (asked for m)"
     assert rows[1:] == [
@@ -245,7 +246,7 @@ def test_the_ids_and_the_model_that_answered() -> None:
         "odd (session sess_1)",
         "no (session sess_1, response resp_1)",
         "m-2026 (asked for m) · 1 in · 2 out",
-        "response resp_1",
+        "response resp_2",
     ]
 
 

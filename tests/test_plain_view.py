@@ -95,6 +95,7 @@ def test_the_ids_that_support_asks_for() -> None:
         Ready("m", 0.31, session=session),
         Notice("error", "odd", ids=session.ids()),
         ReplyOver(Status.FAILED, "", "m", problem=failed, response_id="resp_1", session=session),
+        ReplyOver(Status.COMPLETED, "", "m", response_id="resp_2", session=session),
     ]
     errors = ["rtchat: odd (session sess_1)", "rtchat: no (session sess_1, response resp_1)"]
     shown = {False: StringIO(), True: StringIO()}
@@ -108,7 +109,7 @@ def test_the_ids_that_support_asks_for() -> None:
         "session sess_1 at wss://a.example/v1/realtime",
         *errors,
         "hint: try",
-        "response resp_1",
+        "response resp_2",
     ]
 
 

@@ -50,8 +50,9 @@ def session(session: SessionInfo) -> str:
 
 
 def response(over: ReplyOver) -> str:
-    """The id of a response, for `--verbose`; "" if it has none."""
-    return f"response {over.response_id}" if over.response_id else ""
+    """The id of a response, for `--verbose`; "" if it has none, or if `ending` has it."""
+    is_shown = over.problem is not None and over.problem.ids
+    return f"response {over.response_id}" if over.response_id and not is_shown else ""
 
 
 def with_ids(text: str, ids: str) -> str:

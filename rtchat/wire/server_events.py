@@ -267,7 +267,6 @@ def _ended(event: ev.ReplyEnded, options: Options) -> JsonObject:
         "status_details": _status_details(event),
         "output": [write_item(item) for item in event.items],
         "usage": _usage(event.usage),
-        **({"model": event.model} if event.model else {}),
     }
 
 
