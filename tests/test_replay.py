@@ -248,7 +248,7 @@ def test_a_recording_without_problems(program: Program) -> None:
             "the reply reached the output limit · hint: increase --max-output-tokens",
             "completed: 0",
         ),
-        ("refuse", "reply failed · 0 characters · Not that. (session s)", "completed: 0"),
+        ("refuse", "reply failed · 0 characters · Not that. (session", "completed: 0"),
         ("cut", "reply incomplete · 7 characters", "completed: 0"),
         ("hi\ncut\nhi", "turns replayed: 2", "replies: 3, completed: 2"),
         ("hi\nagain\nhi", "turns replayed: 2", "replies: 3, completed: 3"),
