@@ -206,7 +206,16 @@ def test_each_item_is_recorded() -> None:
             ClearTimer(Timer.STALL),
             ClearTimer(Timer.SAVE),
             Record(
-                Entry(1, 4, message("Noon."), State.COMPLETED, "m", first_token=0.0, seconds=0.0)
+                Entry(
+                    1,
+                    4,
+                    message("Noon."),
+                    State.COMPLETED,
+                    "m",
+                    first_token=0.0,
+                    seconds=0.0,
+                    response_model="m",
+                )
             ),
         ]
     )

@@ -330,6 +330,7 @@ class _Chat:
                 settings.max_tool_bytes,
                 settings.max_reply_bytes,
             ),
+            key_hint=settings.key_hint,
         )
 
 

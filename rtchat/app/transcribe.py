@@ -67,6 +67,7 @@ async def _run_session(
             from_file=file is not None,
             input_rate=input_rate(settings.forced_dialect),
             timeouts=timeouts,
+            key_hint=settings.key_hint,
         )
         if trace is not None:
             trace("setup", SessionSetup(setup, settings.forced_dialect), 0.0)

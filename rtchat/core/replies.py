@@ -51,7 +51,7 @@ class Replies:
         self.turn: Turn | None = None
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
-        self.deadline = ReplyDeadline()
+        self.deadline = ReplyDeadline(shared.connection)
         self._connection = shared.connection
         self._options = shared.options
         self._time = shared.time
@@ -206,18 +206,24 @@ class Replies:
             out = [*self.deadline.clear(), *out]
         return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 
-    def item_event(self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled) -> list[Output]:
+    def item_event(
+        self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
+    ) -> list[Output]:
         """An item began or is complete; it may be a call."""
         turn = self._turn_of(event.response_id)
         if turn is None:
             return []
         match event:
+            case ev.OutputAdded(item=RemoteCall() as remote):
+                turn.remote.describe(remote)
             case ev.OutputAdded(item=item):
                 turn.reply.announce(item)
             case ev.ToolCalled(name, call_id, arguments, item_id=item_id):
                 turn.reply.describe_call(ToolCall(name, call_id, arguments, item_id))
             case ev.OutputDone(item=RemoteCall() as remote):
-                return [*self.deadline.clear(), *turn.show_remote_call(remote)]
+                return [*self.deadline.clear(), *turn.remote.end(remote)]
+            case ev.RemoteCallUpdate():
+                return [*self.deadline.clear(), *turn.remote.update(event)]
             case ev.OutputDone(output_index=index, item=Message() as message):
                 shown = self.show(turn, turn.reply.message_done(message, index))
                 return [*self.deadline.clear(), *shown]
@@ -264,7 +270,8 @@ class Replies:
             return [*over, *(self.ask() if is_ours else [])]
         self.deadline.take_error()  # the end of the reply says why
         remote = (item for item in event.items if isinstance(item, RemoteCall))
-        out: list[Output] = [effect for call in remote for effect in turn.show_remote_call(call)]
+        out: list[Output] = [effect for call in remote for effect in turn.remote.end(call)]
+        out += turn.remote.finish()
         out += self.show(turn, turn.reply.finish(event.items))
         return [*out, *self._reply_ended(turn, event)]
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
+from rtchat.core.errors import CHECK_KEY
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.speech_input import SpeechOptions
@@ -21,8 +22,7 @@ from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits,
 
 @value
 class ConversationSetup:
-    """The arguments of a `Conversation`; `tools` and the fields after it are those of its
-    `ToolPolicy`."""
+    """The arguments of a `Conversation`; `tools` to `limits` are those of its `ToolPolicy`."""
 
     model: str
     options: Options
@@ -37,6 +37,7 @@ class ConversationSetup:
     servers: Mapping[str, str] = field(default_factory=dict)
     can_ask: bool = False
     limits: TurnLimits = TurnLimits()
+    key_hint: str = CHECK_KEY
 
     @property
     def input_rate(self) -> int:
@@ -54,6 +55,7 @@ class ConversationSetup:
             response=self.response,
             budget=self.budget,
             speech=self.speech,
+            key_hint=self.key_hint,
             tool_policy=ToolPolicy(
                 self.tools,
                 self.allowed,
@@ -74,6 +76,7 @@ class TranscriptionSetup:
     from_file: bool = False
     input_rate: int = 0
     timeouts: Timeouts = Timeouts()
+    key_hint: str = CHECK_KEY
 
     def make(self) -> Transcription:
         """A new transcription."""
@@ -84,6 +87,7 @@ class TranscriptionSetup:
             from_file=self.from_file,
             input_rate=self.input_rate,
             timeouts=self.timeouts,
+            key_hint=self.key_hint,
         )
 
 

@@ -16,7 +16,7 @@ from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import Phase, SessionConnection
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.pending_transcripts import PendingTranscripts
 from rtchat.core.signals import Output, report
@@ -47,6 +47,7 @@ class Transcription:
         from_file: bool = False,
         input_rate: int = 0,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
+        key_hint: str = CHECK_KEY,
     ) -> None:
         self._model = model
         self._timeouts = timeouts
@@ -59,6 +60,7 @@ class Transcription:
             formats=AudioFormats(input_rate, 0),
             renews=False,
             resumes=has_turns,
+            key_hint=key_hint,
         )
         self._commits = AudioCommits(self._connection, has_turns=has_turns)
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
@@ -120,7 +122,7 @@ class Transcription:
             ):
                 self._perform(self._connection.handle(event))
             case ev.ServerWarning(message):
-                self._do(notices.server_reports(message, "warning"))
+                self._do(self._connection.server_reports(message, "warning"))
             case ev.ServerProblem():
                 self._problem(event)
             case ev.CancelPressed():
@@ -156,7 +158,7 @@ class Transcription:
     def _begin_session(self) -> None:
         if self._ready is None:
             self._ready = self._time.now - self._began
-        self._do(fx.Show(fx.Ready(self._model, self._ready)))
+        self._do(fx.Show(fx.Ready(self._model, self._ready, session=self._connection.session)))
         for audio in self._speech.opened():
             self._do(self._connection.send(audio))
         self._end()
@@ -185,13 +187,13 @@ class Transcription:
         elif server_errors.is_fatal(error) or error.code == server_errors.NO_AUDIO_SUPPORT:
             self._finish(server_errors.of_error(error))
         elif self._is_about_empty_commit(error):
-            self._do(notices.server_reports(error.message, "detail"))
+            self._do(self._connection.server_reports(error.message, "detail"))
             self._end_if_done()
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
             self._last_error = error.message
-            self._do(notices.server_reports(error.message, level))
+            self._do(self._connection.server_reports(error.message, level))
 
     def _is_about_empty_commit(self, error: ev.ServerProblem) -> bool:
         """Whether the server, which gives no code, seems to refuse a last commit without audio."""
@@ -304,7 +306,15 @@ class Transcription:
         self._show_text(self._text.end_connection())
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
         text = self._text.all
-        over = fx.ReplyOver(status, text, self._model, problem=problem, timing=timing)
+        session = self._connection.session
+        over = fx.ReplyOver(
+            status,
+            text,
+            self._model,
+            problem=problem,
+            timing=timing,
+            session=session,
+        )
         self._do(fx.Show(over))
 
     # --------------------------------------------------------------------------------------- output

@@ -74,12 +74,13 @@ MIGRATIONS = (
                 SELECT new.id, new.text WHERE new.text IS NOT NULL;
         END""",
     ),
+    ("ALTER TABLE item ADD COLUMN response_model TEXT NOT NULL DEFAULT ''",),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 
 COLUMNS = (
     *("state", "model", "reason", "input", "cached", "output", "total"),
-    *("first_token", "seconds", "json", "text"),
+    *("first_token", "seconds", "response_model", "json", "text"),
 )
 """The columns of an item's row, in order; searches look in `text`."""
 _MAX_TITLE = 80
@@ -109,7 +110,9 @@ def _searchable_text(item: Item) -> str:
             return plain(f"{item.name} {item.arguments}")
         case ToolOutput():
             return plain(item.output)
-        case ApprovalAnswer() | RemoteCall() | OtherItem():
+        case RemoteCall():
+            return plain(f"{item.name} {item.arguments} {item.output}")
+        case ApprovalAnswer() | OtherItem():
             return ""
     assert_never(item)
 
@@ -125,6 +128,7 @@ def row(entry: Entry) -> tuple[object, ...]:
         *((usage.input, usage.cached, usage.output, usage.total) if usage else (None,) * 4),
         entry.first_token,
         entry.seconds,
+        whole_characters(entry.response_model),
         compact_json(write_item(entry.item)),
         _searchable_text(entry.item) if is_searched else None,
     )
@@ -136,7 +140,7 @@ def entry(row: tuple[Any, ...]) -> Entry:
     Raises:
         ValueError: the row does not contain an item.
     """
-    turn, index, state, model, reason, *counts, first_token, seconds, json = row
+    turn, index, state, model, reason, *counts, first_token, seconds, response_model, json = row
     data = read_json(json)
     if not isinstance(data, dict):
         raise ValueError("not an item")  # noqa: TRY004 # like every other error in a row
@@ -150,4 +154,5 @@ def entry(row: tuple[Any, ...]) -> Entry:
         None if None in counts else Usage(*counts),
         first_token,
         seconds,
+        response_model,
     )
