@@ -1015,7 +1015,7 @@ def test_late_events_are_ignored() -> None:
     play = replying()
     (play >> ServerProblem("No.", event_id="rtchat_3") << notices.server_reports("No."))
     play >> TimerFired(Timer.RETRY) >> TimerFired(Timer.LIMIT) >> CancelPressed()
-    play.skip() >> done("r0") >> done("r1") << ClearTimer(Timer.STALL)
+    play.skip() >> ReplyStarted("r0") >> done("r0") >> done("r1") << ClearTimer(Timer.STALL)
     (
         play
         >> ServerProblem("None.", code="response_cancel_not_active", event_id="rtchat_4")
