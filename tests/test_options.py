@@ -751,10 +751,10 @@ def test_the_server_is_told(tmp_path: Path, url: str) -> None:
         "ash",
     )
     assert events["response.done"]["response"]["metadata"]["topic"] == "x"
-    ran = program.run("once", "hi", "--reasoning", "none", "--url", url)
+    ran = program.run("once", "hi", "--reasoning", "off", "--url", url)
     assert ran.code == 2
-    assert "'none' for --reasoning" in ran.error
-    assert "minimal, low, medium, high, xhigh" in ran.error
+    assert "'off' for --reasoning" in ran.error
+    assert "none, minimal, low, medium, high, xhigh" in ran.error
 
 
 def test_they_are_listed(tmp_path: Path) -> None:

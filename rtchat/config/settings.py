@@ -18,7 +18,7 @@ from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
 from rtchat.core.errors import CHECK_KEY
-from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
+from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,6 +30,7 @@ When: TypeAlias = Literal["auto", "always", "never"]
 Vad: TypeAlias = Literal["server", "semantic", "off"]
 
 _VAD: Parser[Vad] = choice("server", "semantic", "off")
+_DETAIL: Parser[ImageDetail] = choice("auto", "low", "high")
 
 _ONCE = ("talk", "once")
 _SESSION = (*_ONCE, "transcribe")
@@ -206,6 +207,15 @@ class Settings:
         example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
         is_confidential=True,
         is_merged=True,
+    )
+    image_detail: Setting[ImageDetail | None] = Setting(
+        _REPLY,
+        _DETAIL,
+        None,
+        "How closely the model looks at attached images.",
+        example="low",
+        option="--image-detail",
+        variable=Variable("RTCHAT_IMAGE_DETAIL", dotenv="yes"),
     )
     session: Setting[JsonObject] = Setting(
         _REPLY,
@@ -443,7 +453,7 @@ SET: Setting[tuple[str, ...]] = Setting(
 )
 REASONING: Setting[str | None] = Setting(
     _REPLY,
-    choice("minimal", "low", "medium", "high", "xhigh"),
+    choice("none", "minimal", "low", "medium", "high", "xhigh"),
     None,
     "How much the model reasons before it replies.",
     name="reasoning",
