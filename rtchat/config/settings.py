@@ -34,7 +34,9 @@ _DETAIL: Parser[ImageDetail] = choice("auto", "low", "high")
 
 _ONCE = ("talk", "once")
 _SESSION = (*_ONCE, "transcribe")
-_CONNECTION = Group("Connection", (*_SESSION, "doctor"))
+_TEST = (*_SESSION, "doctor")
+_MINT = "keys mint"
+_CONNECTION = Group("Connection", (*_TEST, _MINT))
 _REPLY = Group("Reply", _ONCE)
 _HISTORY = Group("History", _ONCE)
 _TOOL = Group("Tool", _ONCE)
@@ -112,6 +114,7 @@ class Settings:
         False,
         "Use the small built-in model, which needs no server and no key.",
         option="--local",
+        commands=_TEST,
     )
     headers: Setting[Headers] = Setting(
         _CONNECTION,
@@ -138,6 +141,7 @@ class Settings:
         60.0,
         "How long to wait for the next event of the server during a reply, in seconds.",
         option="--timeout",
+        commands=_TEST,
         variable=Variable("RTCHAT_TIMEOUT", dotenv="yes"),
     )
     insecure: Setting[bool] = Setting(
@@ -173,6 +177,7 @@ class Settings:
         example="Answer briefly.",
         option="--system",
         short="-s",
+        commands=(*_ONCE, _MINT),
         variable=Variable("RTCHAT_SYSTEM", dotenv="text"),
     )
     max_output_tokens: Setting[int | Literal["inf"] | None] = Setting(
@@ -182,6 +187,7 @@ class Settings:
         "The maximum length of a reply in tokens, or inf.",
         example="inf",
         option="--max-output-tokens",
+        commands=(*_ONCE, _MINT),
         variable=Variable("RTCHAT_MAX_OUTPUT_TOKENS", dotenv="yes"),
     )
     max_reply_bytes: Setting[int] = Setting(
@@ -447,7 +453,7 @@ SET: Setting[tuple[str, ...]] = Setting(
     name="set",
     option="--set",
     metavar="KEY=VALUE",
-    commands=_SESSION,
+    commands=(*_SESSION, _MINT),
     in_file=False,
     is_confidential=True,
 )
@@ -458,6 +464,7 @@ REASONING: Setting[str | None] = Setting(
     "How much the model reasons before it replies.",
     name="reasoning",
     option="--reasoning",
+    commands=(*_ONCE, _MINT),
     in_file=False,
 )
 _INPUTS = (PROFILE, API_KEY_COMMAND, SET, REASONING)
