@@ -108,7 +108,8 @@ def keys_remove(profile: ProfileName = "default") -> int:
 def keys_mint(
     *,
     ttl: Annotated[
-        int, typer.Option("--ttl", metavar="SECONDS", help="How long the secret is valid.")
+        int,
+        typer.Option("--ttl", metavar="SECONDS", help="When the secret expires: 10 to 7200."),
     ] = 600,
     json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
     no_env: NoEnv = False,

@@ -35,6 +35,7 @@ async def post(
         await OpenSocket(
             endpoint.url,
             additional_headers=endpoint.headers,
+            user_agent_header=USER_AGENT,
             open_timeout=timeout,
             compression=None,
             create_connection=_posting(compact_json(data).encode()),
@@ -63,7 +64,7 @@ def _posting(body: bytes) -> type[ClientConnection]:
         async def handshake(
             self,
             additional_headers: HeadersLike | None = None,
-            user_agent_header: str | None = None,  # of the library
+            user_agent_header: str | None = USER_AGENT,
         ) -> None:
             upgrade = self.protocol.connect()
             headers = Headers(
@@ -72,7 +73,7 @@ def _posting(body: bytes) -> type[ClientConnection]:
                     "Connection": "close",
                     "Content-Type": "application/json",
                     "Content-Length": str(len(body)),
-                    "User-Agent": USER_AGENT,
+                    "User-Agent": str(user_agent_header),
                 }
             )
             headers.update(additional_headers or ())
