@@ -117,7 +117,7 @@ session_others = {
 response_others = {
     **both_others,
     "conversation": st.sampled_from(["auto", "none"]) | words,
-    "metadata": st.none() | st.dictionaries(names, words, max_size=3),
+    "metadata": st.dictionaries(names, words, max_size=3),
     "input": st.lists(st.builds(lambda name: {"type": "item_reference", "id": name}, names)),
 }
 
