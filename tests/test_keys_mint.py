@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from ssl import SSLContext
@@ -27,9 +28,10 @@ from rtchat.wire.client_secrets import (
     ClientSecret,
     read_response,
     read_secret,
-    secret_path,
+    secret_endpoint,
     write_secret_request,
 )
+from rtchat.wire.http_bodies import SecretEndpoint, SecretRequest, read_secret_request
 from tests.faulty import certificate, connections, http, tcp, unused_port
 from tests.program import Program, Ran, background
 from tests.test_proxies import Proxy, Socks
@@ -82,16 +84,21 @@ def test_xai_supports_only_the_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "path"),
+    ("dialect", "endpoint"),
     [
-        (Dialect.GA, "/client_secrets"),
-        (Dialect.XAI, "/client_secrets"),
-        (Dialect.BETA, "/sessions"),
-        (Dialect.QWEN, "/sessions"),
+        (Dialect.GA, SecretEndpoint.CLIENT_SECRETS),
+        (Dialect.XAI, SecretEndpoint.CLIENT_SECRETS),
+        (Dialect.BETA, SecretEndpoint.SESSIONS),
+        (Dialect.QWEN, SecretEndpoint.SESSIONS),
     ],
 )
-def test_the_path(dialect: Dialect, path: str) -> None:
-    assert secret_path(dialect) == path
+def test_our_server_reads_the_request(dialect: Dialect, endpoint: SecretEndpoint) -> None:
+    assert secret_endpoint(dialect) is endpoint
+    request = write_secret_request("m", OPTIONS, 60, dialect)
+    if dialect is not Dialect.XAI:
+        options = replace(OPTIONS, other={"model": "m", **OPTIONS.other})
+        body = compact_json(request).encode()
+        assert read_secret_request(body, endpoint) == SecretRequest(60, options, transcribes=False)
 
 
 @pytest.mark.parametrize(
@@ -361,20 +368,21 @@ def test_a_key_is_needed(program: Program) -> None:
     assert "built-in model" in ran.error
 
 
-def test_a_run_may_use_secrets_instead_of_the_key(program: Program) -> None:
-    mint = f"{sys.executable} -m rtchat keys mint --no-env -p main"
-    server = Server(answer("200 OK", {"value": KEY.replace("sk", "ek")}))
-    with (
-        background(server.serving) as url,
-        background(lambda: run_server(EchoEngine(), api_key=KEY.replace("sk", "ek"))) as other,
-    ):
+@pytest.mark.parametrize("dialect", ["auto", "ga", "beta"])
+def test_a_run_may_use_a_secret_instead_of_the_key(program: Program, dialect: str) -> None:
+    """With our own server, which accepts its key for handshakes, too."""
+    mint = f"{sys.executable} -m rtchat keys mint --no-env -p main --dialect {dialect}"
+    with background(lambda: run_server(EchoEngine(), api_key=KEY)) as url:
         (program.home / "config.toml").write_text(
-            f'[profiles.main]\nurl = "{url}"\nkey_env = ["OPENAI_API_KEY"]\n'
-            f'[profiles.secret]\nurl = "{other}"\nkey_env = []\napi_key_command = "{mint}"\n'
+            f'url = "{url}"\n[profiles.main]\nkey_env = ["OPENAI_API_KEY"]\n'
+            f'[profiles.secret]\nkey_env = []\napi_key_command = "{mint}"\n'
         )
-        ran = program.run("once", "hi", "-p", "secret", environ={"RTCHAT_CONFIG": "config.toml"})
+        ran = program.run(
+            *("once", "hi", "-p", "secret", "--trace", "trace.jsonl"),
+            environ={"RTCHAT_CONFIG": "config.toml"},
+        )
     assert (ran.code, ran.text) == (0, "hi\n"), ran.err
-    assert len(server.requests) == 1
+    assert KEY not in (program.home / "trace.jsonl").read_text()
 
 
 # ---------------------------------------------------------------------------------- proxies and TLS

@@ -20,7 +20,7 @@ from rtchat.wire.client_secrets import (
     ClientSecret,
     read_response,
     read_secret,
-    secret_path,
+    secret_endpoint,
     write_secret_request,
 )
 
@@ -93,7 +93,7 @@ async def _request_in(
     options = Options(settings.system, None, settings.max_output_tokens, settings.session)
     try:
         body = await post(
-            below(where, secret_path(dialect)),
+            below(where, secret_endpoint(dialect).value),
             write_secret_request(settings.model, options, seconds, dialect),
             timeout=settings.connect_timeout,
             tls=tls_context(settings.ca_bundle, environment.environ if where.is_encrypted else {}),

@@ -117,10 +117,11 @@ def keys_mint(
 ) -> int:
     """Print a new client secret: a key for a browser or another client, valid for a short time."""
     from rtchat.app.client_secret import mint
-    from rtchat.wire.client_secrets import MAX_SECONDS, MIN_SECONDS
+    from rtchat.wire.schema import SECRET_SECONDS
 
-    if not MIN_SECONDS <= ttl <= MAX_SECONDS:
-        expected = f"expected {MIN_SECONDS} to {MAX_SECONDS} seconds"
+    shortest, longest = SECRET_SECONDS
+    if not shortest <= ttl <= longest:
+        expected = f"expected {shortest} to {longest} seconds"
         raise UsageError(f"invalid value '{ttl}' for --ttl ({expected})")
     settings = settings_of(options, no_env=no_env)
     return mint(settings, environment_of(), ttl, as_json=json, say=say)

@@ -11,11 +11,10 @@ from rtchat.core.values import Dialect, JsonObject, Options, value
 from rtchat.wire import beta
 from rtchat.wire.codec import write_options
 from rtchat.wire.fields import Fields, read_json
+from rtchat.wire.http_bodies import SecretEndpoint
 
 _TOKEN = r"[\w.~+/-]+=*"
 """What can be sent as a key (RFC 6750 §2.1)."""
-MIN_SECONDS, MAX_SECONDS = 10, 7200
-"""How long a secret may be valid."""
 
 
 @value
@@ -26,9 +25,9 @@ class ClientSecret:
     expires_at: float | None = None
 
 
-def secret_path(dialect: Dialect) -> str:
-    """The path of the endpoint, after that of the Realtime API."""
-    return "/sessions" if _is_beta(dialect) else "/client_secrets"
+def secret_endpoint(dialect: Dialect) -> SecretEndpoint:
+    """The endpoint that creates secrets for sessions."""
+    return SecretEndpoint.SESSIONS if _is_beta(dialect) else SecretEndpoint.CLIENT_SECRETS
 
 
 def _is_beta(dialect: Dialect) -> bool:

@@ -294,7 +294,11 @@ TRANSCRIPTION = _event(
 
 # --------------------------------------------------------------------------------- client secrets
 
-EXPIRY = record({}, {"anchor": one_of("created_at"), "seconds": number(10, 7200, whole=True)})
+SECRET_SECONDS = (10, 7200)
+"""How long a client secret may be valid: the minimum and the maximum."""
+EXPIRY = record(
+    {}, {"anchor": one_of("created_at"), "seconds": number(*SECRET_SECONDS, whole=True)}
+)
 """The schema of the lifetime of a client secret."""
 SECRET_REQUEST = record({}, {"expires_after": EXPIRY, "session": json_object})
 """The schema of a request for a client secret, without that of its session."""
