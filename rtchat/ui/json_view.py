@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, Timing, Update, UserTranscript
 from rtchat.core.text import write_json
-from rtchat.core.values import RemoteCall, ToolCall, Usage
+from rtchat.core.values import Message, RemoteCall, ToolCall, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
@@ -53,6 +53,7 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
     return {
         "heard": heard,
         "text": over.text,
+        "messages": [_message(message) for message in over.messages] or None,
         "status": over.status.value,
         "reason": over.reason or None,
         "response_id": over.response_id,
@@ -84,6 +85,10 @@ def _timing(timing: Timing) -> dict[str, int | None]:
         "first_token_ms": milliseconds(timing.first_token),
         "total_ms": milliseconds(timing.total),
     }
+
+
+def _message(message: Message) -> dict[str, str | None]:
+    return {"phase": message.phase or None, "text": message.text}
 
 
 def _tool_call(call: ToolCall) -> dict[str, str]:
