@@ -147,7 +147,7 @@ def test_events_are_wire_dicts() -> None:
     async def run() -> dict[str, object]:
         async with sockets(echo) as url, rtchat.connect(url=url) as rt:
             await rt.send(sent)
-            return await anext(rt)
+            return dict(await anext(rt))
 
     assert asyncio.run(run()) == sent | {"text": "😀 é \0"}
 
@@ -161,7 +161,7 @@ def test_sending_during_iteration() -> None:
                     await rt.send({"type": "x", "number": number})
 
             async def read() -> list[object]:
-                return [(await anext(rt))["number"] for _ in range(300)]
+                return [dict(await anext(rt))["number"] for _ in range(300)]
 
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(read())

@@ -21,7 +21,7 @@ from weakref import WeakSet
 from rtchat.api.listeners import F, Listener, Listeners
 from rtchat.api.stream import EndedError, EventStream, Reader, Received
 from rtchat.api.text_replies import TextReplies
-from rtchat.client.endpoint import Auth, endpoint, tls_context
+from rtchat.client.endpoint import Auth, Endpoint, endpoint, tls_context
 from rtchat.client.failures import ConnectError
 from rtchat.client.transport import Socket, open_connection
 from rtchat.core.errors import RealtimeError, UsageError
@@ -278,16 +278,9 @@ def connect(
     if ssl is None:
         environ = os.environ if where.is_encrypted else {}
         ssl = tls_context(None if ca_bundle is None else Path(ca_bundle), environ)
-    open_link = partial(
-        open_connection,
-        where,
-        open_timeout=open_timeout,
-        pong_timeout=max(20.0, timeout),
-        tls=ssl,
+    return open_events(
+        where, reconnects=reconnect, is_beta=beta, context=ssl, timeouts=(open_timeout, timeout)
     )
-    dialect = Dialect.BETA if beta else None
-    stream = EventStream(open_link, where, dialect, reconnects=reconnect)
-    return _opened(stream, Connection(stream, where.url, timeout))
 
 
 def _own_key(url: str) -> str:
@@ -300,9 +293,27 @@ def _own_key(url: str) -> str:
 
 
 @asynccontextmanager
-async def _opened(stream: EventStream, connection: Connection) -> AsyncIterator[Connection]:
+async def open_events(
+    where: Endpoint,
+    *,
+    reconnects: bool = False,
+    is_beta: bool = False,
+    context: tls.SSLContext | None = None,
+    timeouts: tuple[float, float] = (10.0, 60.0),
+) -> AsyncIterator[Connection]:
+    """Connect to an endpoint. The timeouts are for connecting and for replies."""
+    open_timeout, timeout = timeouts
+    open_link = partial(
+        open_connection,
+        where,
+        open_timeout=open_timeout,
+        pong_timeout=max(20.0, timeout),
+        tls=context,
+    )
+    dialect = Dialect.BETA if is_beta else None
+    stream = EventStream(open_link, where, dialect, reconnects=reconnects)
     await stream.open()
     try:
-        yield connection
+        yield Connection(stream, where.url, timeout)
     finally:
         await stream.leave()
