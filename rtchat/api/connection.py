@@ -56,13 +56,16 @@ class _Loop:
         return self
 
     async def __anext__(self) -> Event:
+        while True:
+            received = self.queue.popleft() if self.queue else await self._receive()
+            if received is not None:
+                return self._connection.checked(received, self)
+
+    async def _receive(self) -> Received | None:
         try:
-            received = await self._connection.receive(self)
+            return await self._connection.receive(self)
         except EndedError:
             raise StopAsyncIteration from None
-        return self._connection.checked(
-            self.queue.popleft() if received is None else received, self
-        )
 
 
 class _First:
@@ -186,7 +189,7 @@ class Connection:
 
     async def receive(self, reader: Reader, seconds: float | None = None) -> Received | None:
         """Receive the next event, and pass it to everybody but `reader`, for whom it is returned.
-        None if the reader is ready without it, or nothing has arrived for some seconds."""
+        None if the reader may be ready without it, or nothing has arrived for some seconds."""
         received = await self._stream.receive(reader, seconds)
         if received is None:
             return None

@@ -64,9 +64,10 @@ class EventStream:
         self._links = AsyncExitStack()
         self._link: SocketLink | None = None
         self._reading = asyncio.Lock()
+        self._read_count = 0
         self._unread: deque[Received] = deque()
         """What has arrived but was not returned yet."""
-        self._is_closed = False
+        self._closing = asyncio.Event()
         self._copy = SessionCopy() if reconnects else None
         self._lost: ev.ConnectionLost | None = None
         """Why the connection has to be restored."""
@@ -88,12 +89,12 @@ class EventStream:
 
     async def close(self, code: int, reason: str) -> None:
         """Close the connection."""
-        self._is_closed = True
+        self._closing.set()
         await self.link.close(code, reason)
 
     async def leave(self) -> None:
         """Close the connection if it is open."""
-        self._is_closed = True
+        self._closing.set()
         await self._links.aclose()
 
     # ------------------------------------------------------------------------------------- sending
@@ -137,19 +138,23 @@ class EventStream:
     # ----------------------------------------------------------------------------------- receiving
 
     async def receive(self, reader: Reader, seconds: float | None) -> Received | None:
-        """The next event. None if the reader is ready without it, or nothing has arrived for some
-        seconds.
+        """The next event. None if the reader may be ready without it, or nothing has arrived for
+        some seconds.
 
         Raises:
             ConnectError: the connection is lost; `EndedError` if it was closed normally.
         """
+        read = self._read_count
         try:
             async with asyncio.timeout(seconds), self._reading:
-                return None if reader.is_ready else await self._next()
+                if reader.is_ready or self._read_count != read:  # by somebody else
+                    return None
+                self._read_count += 1
+                return await self._next()
         except TimeoutError:
             return None
 
-    async def _next(self) -> Received:
+    async def _next(self) -> Received | None:
         while not self._unread:
             if self._lost is not None:
                 await self._restore()
@@ -161,13 +166,18 @@ class EventStream:
             self._unread.extend(self._events.end())
             if not self._unread:
                 self._end(link)
+                return None  # a reply of `text` may have ended with the connection
         return self._unread.popleft()
 
     def _end(self, link: SocketLink) -> None:
         """The connection is closed, and everything was read."""
         lost = link.explain()
         if not self._restores(lost):
-            raise EndedError(lost) if self._is_closed or link.ended_normally else ConnectError(lost)
+            raise (
+                EndedError(lost)
+                if self._closing.is_set() or link.ended_normally
+                else ConnectError(lost)
+            )
         self._lose(lost)
 
     def _read(self, frame: str | bytes) -> Iterator[JsonObject]:
@@ -200,7 +210,11 @@ class EventStream:
     # -------------------------------------------------------------------------------- reconnecting
 
     def _restores(self, lost: ev.ConnectionLost) -> bool:
-        return self._copy is not None and not self._is_closed and lost.retry is not ev.Retry.NEVER
+        return (
+            self._copy is not None
+            and not self._closing.is_set()
+            and lost.retry is not ev.Retry.NEVER
+        )
 
     async def _drain(self, link: SocketLink) -> None:
         """Read what arrived before the connection was lost."""
@@ -220,16 +234,18 @@ class EventStream:
 
     async def _restore(self) -> None:
         """Open another connection, after a delay that grows with each attempt."""
-        while self._lost is not None:
-            delay = self._delay(self._lost)
-            if self._is_closed:
-                raise EndedError(self._lost)
+        while (lost := self._lost) is not None:
+            delay = self._delay(lost)
             if delay is None:
-                raise ConnectError(self._lost)
+                raise ConnectError(lost)
             self._attempt += 1
-            await asyncio.sleep(delay * (1 - random.random() / 4))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay * (1 - random.random() / 4)):
+                    await self._closing.wait()
             try:
-                await self._reopen()
+                await self._reopen(lost)
+            except EndedError:
+                raise
             except ConnectError as error:
                 self._lost = error.lost
         if self.texts is not None:
@@ -237,8 +253,12 @@ class EventStream:
             with suppress(ConnectError):  # noticed by whoever receives next
                 await self.flush(waits=False)
 
-    async def _reopen(self) -> None:
-        await self.open()
+    async def _reopen(self, lost: ev.ConnectionLost) -> None:
+        if not self._closing.is_set():
+            await self.open()
+        if self._closing.is_set():
+            await self._links.aclose()
+            raise EndedError(lost)
         assert self._copy is not None
         for event in self._copy.restore():
             await self.link.send(to_dialect(event, self.dialect))

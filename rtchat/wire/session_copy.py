@@ -33,8 +33,9 @@ _PREFIX = "rtchat_again_"
 
 @dataclass
 class _Entry:
-    """An item of the conversation. `is_sent` is whether it came from this side, and `is_copy`
-    whether a new session received it."""
+    """An item of the conversation. `is_sent` is whether it came from this side, `is_copy` whether
+    a new session received it, which the program need not know, and `is_confirmed` whether the
+    server has confirmed it."""
 
     item: Item
     event_id: str = ""
@@ -78,8 +79,9 @@ class SessionCopy:
         self._responses: dict[str, _Response] = {}
         self._has_out_of_band = False
         """Whether any response was requested outside of the conversation."""
-        self._is_new = self._is_updating = False
-        """Whether a new session has yet to confirm that it exists, and its settings."""
+        self._is_created = self._is_updating = False
+        """Whether the server has confirmed a session, and has yet to confirm settings that it has
+        confirmed before."""
         self._count = 0
 
     # -------------------------------------------------------------------------------- what happens
@@ -107,7 +109,7 @@ class SessionCopy:
             case ev.Delta() | ev.ChannelDone() | ev.PartDone():
                 self._content(event)
             case ev.SessionCreated():
-                is_copy, self._is_new = self._is_new, False
+                is_copy, self._is_created = self._is_created, True
                 return is_copy
             case ev.SessionUpdated():
                 return self._updated()
@@ -257,11 +259,10 @@ class SessionCopy:
 
     def restore(self) -> Iterator[JsonObject]:
         """The events that a new session must receive."""
-        self._is_new = True
+        self._is_updating = bool(self._settings) and not self._updates
         for _, fields in self._updates:
             self._settings = merged_fields(self._settings, fields)
         self._updates.clear()
-        self._is_updating = bool(self._settings)
         if self._settings:
             yield {
                 "type": "session.update",
@@ -273,7 +274,7 @@ class SessionCopy:
             event_id = self._next_id()
             commands = _commands(entry.item)
             if commands:
-                copy = _Entry(entry.item, event_id, is_sent=True, is_copy=True)
+                copy = _Entry(entry.item, event_id, is_sent=True, is_copy=entry.is_confirmed)
                 self._entries.append(copy)
             yield from (encode(command, event_id) for command in commands)
         self._requests = [request for request in self._requests if request.repeats]
