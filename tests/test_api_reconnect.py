@@ -104,7 +104,7 @@ async def whole(rt: rtchat.Connection, question: str) -> str:
 
 async def types_of_a_reply(rt: rtchat.Connection) -> list[str]:
     """The types of the events to the end of the next response."""
-    types = []
+    types: list[str] = []
     async for event in rt:
         types.append(event["type"])
         if event["type"] == "response.done":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl as tls
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -205,7 +205,7 @@ class Connection:
 
     # ---------------------------------------------------------------------------------------- text
 
-    async def text(self, question: str) -> AsyncIterator[str]:
+    async def text(self, question: str) -> AsyncGenerator[str, None]:
         """Ask a question and yield the text of the reply while it arrives: `async for piece in
         rt.text("…")`. Questions are asked one after another.
 

@@ -111,12 +111,13 @@ Item: TypeAlias = (
 # --------------------------------------------------------------------------------------- responses
 
 
-class StatusError(TypedDict):
-    """Why a response failed."""
+class Failure(TypedDict):
+    """Why something failed."""
 
     type: NotRequired[str | None]
     code: NotRequired[str | None]
     message: NotRequired[str | None]
+    param: NotRequired[str | None]
 
 
 class StatusDetails(TypedDict):
@@ -126,7 +127,7 @@ class StatusDetails(TypedDict):
     reason: NotRequired[
         Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"] | None
     ]
-    error: NotRequired[StatusError | None]
+    error: NotRequired[Failure | None]
 
 
 class CachedTokensDetails(TypedDict):
@@ -277,7 +278,7 @@ class TranscriptionFailedEvent(_Event):
     type: Literal["conversation.item.input_audio_transcription.failed"]
     item_id: str
     content_index: int
-    error: StatusError
+    error: Failure
 
 
 class TranscriptionSegmentEvent(_Event):
