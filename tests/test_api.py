@@ -270,9 +270,9 @@ def test_a_large_piece_of_audio_is_sent_in_several_events() -> None:
             await rt.input_audio_buffer.commit()
             received = b""
             async for event in rt:
-                if event["type"] != "input_audio_buffer.append":
+                if str(event["type"]) != "input_audio_buffer.append":
                     break
-                received += b64decode(dict(event)["audio"])  # type: ignore[arg-type] # a string
+                received += b64decode(str(dict(event)["audio"]))
             return received
 
     assert asyncio.run(run()) == audio

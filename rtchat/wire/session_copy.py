@@ -150,7 +150,7 @@ class SessionCopy:
         entry.is_confirmed = True
         if entry.is_sent:  # a server may not return all of it
             entry.item = replace(entry.item, id=item.id)
-        elif not entry.is_copy:
+        else:
             entry.item = item
         return entry.is_copy
 
