@@ -367,6 +367,32 @@ def test_a_server_that_goes_away(end: Close | Mishap) -> None:
     asyncio.run(run())
 
 
+def test_everybody_notices_that_the_server_goes_away() -> None:
+    async def run() -> None:
+        async with scripted((begun(), said("So f"), Close(1011))) as (rt, _):
+            questions = (whole(rt, f"{n}?") for n in range(3))
+            for result in await asyncio.gather(*questions, return_exceptions=True):
+                assert isinstance(result, rtchat.ConnectError)
+
+    asyncio.run(run())
+
+
+def test_a_program_that_does_not_read_answers_pings() -> None:
+    async def talk(client: ServerConnection) -> None:
+        await perform(client, [said("x")] * 2000)
+        await (await client.ping())
+        answered.set()
+        await client.close()
+
+    async def run() -> int:
+        async with sockets(talk) as url, rtchat.connect(url=url) as rt:
+            await answered.wait()
+            return len([event async for event in rt])
+
+    answered = asyncio.Event()
+    assert asyncio.run(run()) == 2000
+
+
 def test_closing_in_the_middle() -> None:
     async def run() -> None:
         async with scripted((begun(), said("So f"), Mishap.SILENCE)) as (rt, _):

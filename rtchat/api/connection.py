@@ -11,7 +11,6 @@ import ssl as tls
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast, overload
@@ -25,7 +24,6 @@ from rtchat.client.endpoint import Auth, Endpoint, endpoint, tls_context
 from rtchat.client.failures import ConnectError
 from rtchat.client.transport import Socket, open_connection
 from rtchat.core.errors import RealtimeError, UsageError
-from rtchat.core.events import Retry
 from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
 from rtchat.wire import to_dialect
 from rtchat.wire.event_types import Event
@@ -36,6 +34,9 @@ from rtchat.wire.resources import (
     SessionResource,
 )
 
+MAX_UNREAD = 10_000
+"""Frames that may wait for a program that does not read. Beyond that, pings are not read either, so
+that the connection is lost."""
 FIRST_EVENT_WAIT = 3.0
 """Seconds that `text` waits for the first event, which shows the dialect of the server."""
 
@@ -231,7 +232,7 @@ class Connection:
                     await self.receive(reply, seconds)
                 await self._stream.flush()
         except ConnectError as error:
-            texts.lost(replace(error.lost, retry=Retry.NEVER))
+            texts.give_up(reply, error.lost)
             while reply.pieces:
                 yield reply.pieces.popleft()
             raise ConnectError(error.lost) from error
@@ -311,6 +312,7 @@ async def open_events(
         where,
         open_timeout=open_timeout,
         pong_timeout=max(20.0, timeout),
+        max_unread=MAX_UNREAD,
         tls=context,
     )
     dialect = Dialect.BETA if is_beta else None

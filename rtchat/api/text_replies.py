@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeAlias
 
 from rtchat.core import effects as fx
@@ -124,9 +125,15 @@ class TextReplies:
         return isinstance(event, _OF_REPLIES)
 
     def lost(self, lost: ev.ConnectionLost) -> None:
-        """The connection was lost. Whether it is restored depends on its `retry`."""
+        """The connection was lost, and is being restored unless `retry` is never."""
         self.unsent.clear()
         self._handle(lost)
+
+    def give_up(self, reply: TextReply, lost: ev.ConnectionLost) -> None:
+        """The connection was lost for good. Ends this reply; others are ended by those who wait for
+        them."""
+        if reply is self._current:
+            self.lost(replace(lost, retry=ev.Retry.NEVER))
 
     def restored(self) -> None:
         """The connection was restored, and the session with it."""

@@ -180,11 +180,13 @@ async def open_connection(
     open_timeout: float = 10.0,
     silence: float | None = None,
     pong_timeout: float = PING_INTERVAL,
+    max_unread: int = 16,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[SocketLink]:
     """Open a connection, and close it at the end. `tls` is the result of `endpoint.tls_context`.
     With `silence`, in seconds, the library sends no pings: `SocketLink.keep_alive` does. Otherwise
-    the connection is lost if a ping is not answered within `pong_timeout` seconds.
+    the connection is lost if a ping is not answered within `pong_timeout` seconds. Beyond
+    `max_unread` frames that are not received, nothing more is read from the socket.
 
     Raises:
         ConnectError: the connection failed.
@@ -200,6 +202,7 @@ async def open_connection(
             ping_interval=PING_INTERVAL if silence is None else None,
             ping_timeout=pong_timeout,
             max_size=MAX_FRAME,
+            max_queue=max_unread,
             compression=None,
             **route(endpoint, tls),
         )
