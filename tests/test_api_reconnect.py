@@ -31,6 +31,8 @@ class Server:
         self._refuses = refuses
         self.received: list[list[dict[str, Any]]] = []
         self._items = 0
+        self.breaks: list[str] = []
+        """The types of the next events after which the connection is broken."""
         self.broken = asyncio.Event()
         """Set when a connection has ended."""
 
@@ -47,6 +49,9 @@ class Server:
             self.broken.set()
 
     def _answer(self, event: dict[str, Any]) -> tuple[Any, ...]:
+        if self.breaks and event["type"] == self.breaks[0]:
+            del self.breaks[0]
+            return (Mishap.RESET,)
         match event["type"]:
             case "session.update" if self._refuses in event["session"]:
                 return (error("x", "Unknown.", event_id=event["event_id"]),)
@@ -233,6 +238,21 @@ def test_broken_connections_are_restored_again_and_again() -> None:
             server._replies = [(END,)]
             assert await whole(rt, "Two?") == "Fine."
         assert server.told(2) == ["u: One?", "a: Fine.", "u: Two?"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["conversation.item.create", "response.create"])
+def test_a_new_session_is_lost_before_it_has_received_everything(kind: str) -> None:
+    async def run() -> None:
+        server = Server()
+        async with connected(server) as rt:
+            await whole(rt, "One?")
+            await whole(rt, "Two?")
+            server.breaks = [kind, kind]
+            assert await whole(rt, "Three?") == "Fine."
+        assert server.told(-1) == ["u: One?", "a: Fine.", "u: Two?", "a: Fine.", "u: Three?"]
+        assert len(server.received) == 3
 
     asyncio.run(run())
 

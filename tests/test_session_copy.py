@@ -95,7 +95,7 @@ def test_settings_are_those_that_were_not_refused() -> None:
 def test_only_the_first_session_is_announced() -> None:
     copy = SessionCopy()
     assert received(copy, {"type": "session.created"}) == [False]
-    list(copy.restore())
+    copy.restore()
     assert received(copy, {"type": "session.created"}) == [True]
 
 
@@ -206,7 +206,7 @@ def test_a_request_is_repeated_until_something_arrives() -> None:
     copy.sent(request("3"))
     received(copy, {"type": "error", "error": {"message": "No.", "event_id": "3"}}, created())
     assert copy.lost() is False
-    assert list(copy.restore()) == [request("1", instructions="x")]
+    assert copy.restore() == [request("1", instructions="x")]
     received(copy, created("other"), delta("So", "other"))
     assert copy.lost() is True
     assert texts(copy) == ["So"]
@@ -220,7 +220,7 @@ def test_an_interrupted_reply_that_this_side_asked_for_by_itself() -> None:
     received(copy, created("r", **marked), delta("So far"))
     assert copy.lost() is False
     assert texts(copy) == ["So far"]
-    assert list(copy.restore())[-1] == request("2")
+    assert copy.restore()[-1] == request("2")
 
 
 def test_a_reply_that_the_server_began_by_itself() -> None:
@@ -228,7 +228,7 @@ def test_a_reply_that_the_server_began_by_itself() -> None:
     copy.sent(request("1"))
     received(copy, created("r", metadata={"rtchat_request": "unknown"}))
     assert copy.lost() is True
-    assert list(copy.restore()) == [request("1")]
+    assert copy.restore() == [request("1")]
 
 
 def test_an_interrupted_reply_with_a_call() -> None:

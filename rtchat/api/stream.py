@@ -104,36 +104,46 @@ class EventStream:
         if self._copy is not None and "event_id" not in event:
             self._sent += 1
             event = {"event_id": f"rtchat_event_{self._sent}", **event}
-        await self._transmit(event)
+        while not await self._try_to_send(event):
+            pass
+        self._note_sent(event, is_own=False)
 
     async def flush(self, *, waits: bool = True) -> None:
         """Send what `text` has to send, unless it would have to wait for a connection."""
         while self.texts is not None and self.texts.unsent and (waits or self._lost is None):
-            event_id, command = self.texts.unsent.popleft()
-            await self._transmit(encode(command, event_id, self.dialect), repeats=False)
+            if self._lost is not None:
+                await self._recover(self.link)
+            else:  # if it is lost, the conversation requests again what is needed
+                await self._try_to_send(self._next_own(self.texts))
 
-    async def _transmit(self, event: JsonObject, *, repeats: bool = True) -> None:
-        while not await self._try_to_send(event):
-            pass
-        if self._copy is not None:
-            self._copy.sent(event, repeats=repeats)
+    def _next_own(self, texts: TextReplies) -> JsonObject:
+        event_id, command = texts.unsent.popleft()
+        event = encode(command, event_id, self.dialect)
+        self._note_sent(event, is_own=True)
+        return event
 
     async def _try_to_send(self, event: JsonObject) -> bool:
-        """Send an event, or restore the connection."""
+        """Send an event, or restore the connection. Returns whether it was sent."""
         link = self.link
-        if self._lost is None:
-            try:
-                await link.send(event)
-            except ConnectError as error:
-                if not self._restores(error.lost):
-                    raise
-            else:
-                return True
+        try:
+            await link.send(event)
+        except ConnectError as error:
+            if not self._restores(error.lost):
+                raise
+            await self._recover(link)
+            return False
+        return True
+
+    async def _recover(self, link: SocketLink) -> None:
+        """Replace a connection that was lost, unless somebody else has."""
         async with self._reading:
             if self._link is link:
                 await self._drain(link)
                 await self._restore()
-        return False
+
+    def _note_sent(self, event: JsonObject, *, is_own: bool) -> None:
+        if self._copy is not None:
+            self._copy.sent(event, repeats=not is_own)
 
     # ----------------------------------------------------------------------------------- receiving
 
@@ -228,6 +238,8 @@ class EventStream:
         assert self._copy is not None
         self._lost = lost
         if self.texts is not None:
+            while self.texts.unsent:
+                self._next_own(self.texts)
             self.texts.lost(replace(lost, retry=ev.Retry.ALWAYS))
         if self._copy.lost():
             self._unread.append(ConnectError(lost))
@@ -248,10 +260,11 @@ class EventStream:
                 raise
             except ConnectError as error:
                 self._lost = error.lost
-        if self.texts is not None:
-            self.texts.restored()
+        if (texts := self.texts) is not None:
+            texts.restored()
             with suppress(ConnectError):  # noticed by whoever receives next
-                await self.flush(waits=False)
+                while texts.unsent:
+                    await self.link.send(self._next_own(texts))
 
     async def _reopen(self, lost: ev.ConnectionLost) -> None:
         if not self._closing.is_set():

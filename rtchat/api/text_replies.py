@@ -18,7 +18,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
-from rtchat.core.errors import ReplyError
+from rtchat.core.errors import ExitCode, ReplyError
 from rtchat.core.events import Timer
 from rtchat.core.values import Channel, Message, Options
 
@@ -56,10 +56,10 @@ class TextReply:
     def check(self) -> None:
         """Raise ReplyError unless the reply is complete."""
         over = self.over
-        if over is not None and over.problem is not None:
-            raise ReplyError(
-                over.problem, text=over.text, status=over.status.value, reason=over.reason
-            )
+        if over is not None and (problem := over.problem) is not None:
+            is_lost = problem.exit is ExitCode.LINK
+            reason = over.reason or ("connection_lost" if is_lost else "")
+            raise ReplyError(problem, text=over.text, status=over.status.value, reason=reason)
 
 
 class TextReplies:

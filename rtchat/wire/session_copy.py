@@ -6,7 +6,6 @@ The Python API uses it to reconnect; `core.log` does the same for the command li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from rtchat.core import events as ev
@@ -257,28 +256,25 @@ class SessionCopy:
             is_interrupted |= request is None or request.repeats
         return is_interrupted
 
-    def restore(self) -> Iterator[JsonObject]:
+    def restore(self) -> list[JsonObject]:
         """The events that a new session must receive."""
         self._is_updating = bool(self._settings) and not self._updates
         for _, fields in self._updates:
             self._settings = merged_fields(self._settings, fields)
         self._updates.clear()
+        out: list[JsonObject] = []
         if self._settings:
-            yield {
-                "type": "session.update",
-                "event_id": self._next_id(),
-                "session": self._settings,
-            }
+            event_id = self._next_id()
+            settings = self._settings
+            out.append({"event_id": event_id, "type": "session.update", "session": settings})
         entries, self._entries = self._entries, []
         for entry in entries:
-            event_id = self._next_id()
-            commands = _commands(entry.item)
-            if commands:
-                copy = _Entry(entry.item, event_id, is_sent=True, is_copy=entry.is_confirmed)
+            if commands := _commands(entry.item):
+                copy = _Entry(entry.item, self._next_id(), is_sent=True, is_copy=entry.is_confirmed)
                 self._entries.append(copy)
-            yield from (encode(command, event_id) for command in commands)
+                out += [encode(command, copy.event_id) for command in commands]
         self._requests = [request for request in self._requests if request.repeats]
-        yield from (request.data for request in self._requests)
+        return [*out, *(request.data for request in self._requests)]
 
     def _next_id(self) -> str:
         self._count += 1
