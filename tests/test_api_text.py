@@ -255,13 +255,12 @@ def test_errors_of_the_programs_own_events_do_not_end_the_reply() -> None:
 
 def test_a_silent_server() -> None:
     async def run() -> None:
-        async with scripted((begun(), said("So f"), Mishap.SILENCE), timeout=0.2) as (
-            rt,
-            _,
-        ):
+        async with scripted((begun(), said("So f")), timeout=0.2) as (rt, server):
             with pytest.raises(rtchat.ReplyError, match=r"no response for 0\.2 s") as caught:
                 await whole(rt, "Hi")
             assert (caught.value.reason, caught.value.text) == ("timed_out", "So f")
+            assert await whole(rt, "Again.") == "Fine."
+            assert server.types == ["conversation.item.create", "response.create"] * 2
 
     asyncio.run(run())
 
