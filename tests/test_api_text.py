@@ -28,8 +28,6 @@ from tests.faulty import (
 )
 
 T = TypeVar("T")
-CONFIRMED = frame("conversation.item.added", item={"type": "message", "role": "user"})
-"""Without it, the text waits a second in case the response is not the reply."""
 CALL = {
     "id": "call_item",
     "type": "function_call",
@@ -67,7 +65,7 @@ def with_echo(talk: Callable[[rtchat.Connection], Coroutine[None, None, T]]) -> 
 
 
 class Recording:
-    """A server that follows a script, confirms questions, and keeps what it receives."""
+    """A server that follows a script and keeps what it receives."""
 
     def __init__(self, server: FaultyServer) -> None:
         self._server = server
@@ -82,7 +80,7 @@ class Recording:
 
 
 class _Tap:
-    """A connection whose frames are kept, and whose questions are confirmed, as they are read."""
+    """A connection whose frames are kept as they are read."""
 
     def __init__(self, client: ServerConnection, received: list[dict[str, Any]]) -> None:
         self._client = client
@@ -93,10 +91,7 @@ class _Tap:
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         async for data in self._client:
-            event = json.loads(data)
-            self._received.append(event)
-            if event["type"] == "conversation.item.create":
-                await self._client.send(CONFIRMED)
+            self._received.append(json.loads(data))
             yield data
 
 
