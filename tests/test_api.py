@@ -468,6 +468,21 @@ def test_an_error_without_a_listener_is_raised_and_the_loop_can_continue() -> No
     assert heard == [ONE, ERROR, TWO]
 
 
+def test_a_callback_for_one_error() -> None:
+    errors: list[rtchat.RealtimeError] = []
+
+    async def run() -> None:
+        talk = saying(ERROR_FRAME, FRAMES[0], ERROR_FRAME, FRAMES[1])
+        async with sockets(talk) as url, rtchat.connect(url=url) as rt:
+            rt.once("error", errors.append)
+            assert [await anext(rt), await anext(rt)] == [ERROR, ONE]
+            with pytest.raises(rtchat.RealtimeError):
+                await anext(rt)
+
+    asyncio.run(run())
+    assert len(errors) == 1
+
+
 def test_an_error_goes_to_its_listeners() -> None:
     errors: list[rtchat.RealtimeError] = []
 

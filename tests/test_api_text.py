@@ -231,6 +231,20 @@ def test_an_error_that_names_no_event_ends_the_reply() -> None:
     asyncio.run(run())
 
 
+def test_an_error_about_something_else_is_raised_after_the_reply() -> None:
+    error = frame("error", error={"message": "Unknown parameter.", "event_id": "mine"})
+
+    async def run() -> None:
+        async with scripted((error, begun(), said("Fine"), said(" too."), done())) as (rt, _):
+            pieces: list[str] = []
+            with pytest.raises(rtchat.RealtimeError, match=r"^Unknown parameter\.$"):
+                await collect(rt, "Hi", pieces)
+            assert pieces == ["Fine", " too."]
+            assert await whole(rt, "Hi") == "Fine."
+
+    asyncio.run(run())
+
+
 def test_errors_of_the_programs_own_events_do_not_end_the_reply() -> None:
     error = {"message": "Unknown item.", "event_id": "mine"}
 
@@ -243,7 +257,10 @@ def test_errors_of_the_programs_own_events_do_not_end_the_reply() -> None:
             done(),
         )
         async with scripted(replies) as (rt, _):
+            errors: list[rtchat.RealtimeError] = []
+            rt.once("error", errors.append)
             assert await whole(rt, "Hi") == "Fine too."
+            assert [error.event_id for error in errors] == ["mine"]
 
     asyncio.run(run())
 

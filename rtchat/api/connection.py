@@ -23,7 +23,7 @@ from rtchat.api.text_replies import TextReplies
 from rtchat.client.endpoint import Auth, Endpoint, endpoint, tls_context
 from rtchat.client.failures import ConnectError
 from rtchat.client.transport import Socket, open_connection
-from rtchat.core.errors import RealtimeError, UsageError
+from rtchat.core.errors import RealtimeError, RtchatError, UsageError
 from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
 from rtchat.wire import to_dialect
 from rtchat.wire.event_types import Event
@@ -178,29 +178,30 @@ class Connection:
         return await self._single.__anext__()
 
     def checked(self, received: Received, loop: _Loop) -> Event:
-        """The event that a loop yields. Raises what it must raise instead, which ends the loop: the
-        next one yields the rest."""
-        is_error = isinstance(received, ConnectError) or received["type"] == "error"
-        if not is_error or (isinstance(received, Mapping) and self._listeners.has("error")):
+        """The event that a loop yields. Raises an error instead, which ends the loop: the next one
+        yields the rest."""
+        if not isinstance(received, RtchatError):
             return cast("Event", received)
         if loop is not self._single:
             self._single.queue.extend(loop.queue)
             loop.queue.clear()
-        raise received if isinstance(received, ConnectError) else RealtimeError(received)
+        raise received
 
     async def receive(self, reader: Reader, seconds: float | None = None) -> Received | None:
         """Receive the next event, and pass it to everybody but `reader`, for whom it is returned.
         None if the reader may be ready without it, or nothing has arrived for some seconds."""
-        received = await self._stream.receive(reader, seconds)
-        if received is None:
-            return None
-        for loop in tuple(self._loops):
-            if loop is not reader:
-                loop.queue.append(received)
+        event = await self._stream.receive(reader, seconds)
+        received = event
+        if isinstance(event, Mapping) and event["type"] == "error":
+            received = event if self._listeners.has("error") else RealtimeError(event)
+        if received is not None:  # passed on at once, so that the events stay in order
+            for loop in tuple(self._loops):
+                if loop is not reader:
+                    loop.queue.append(received)
         with suppress(ConnectError):  # noticed by whoever receives next
             await self._stream.flush()
-        if not isinstance(received, ConnectError):
-            for result in self._listeners.call(received):
+        if isinstance(event, Mapping):
+            for result in self._listeners.call(event):
                 await result
         return received
 
@@ -217,11 +218,14 @@ class Connection:
         Raises:
             ReplyError: the reply failed or is not complete.
             ConnectError: the connection is lost.
+            RealtimeError: after the reply, if the server reported an error about something else,
+                and there is no callback for `error` and no loop that raises it.
         """
         if not self._stream.has_received:
             await self.receive(_First(self._stream), FIRST_EVENT_WAIT)
         texts = self._stream.texts = self._stream.texts or TextReplies(self._timeout)
         reply = texts.ask(question)
+        unheard: RealtimeError | None = None
         try:
             await self._stream.flush()
             while reply.over is None or reply.pieces:
@@ -229,7 +233,9 @@ class Connection:
                     yield reply.pieces.popleft()
                     continue
                 with texts.attended() as seconds:
-                    await self.receive(reply, seconds)
+                    received = await self.receive(reply, seconds)
+                if isinstance(received, RealtimeError) and not self._loops:
+                    unheard = received
                 await self._stream.flush()
         except ConnectError as error:
             texts.give_up(reply, error.lost)
@@ -241,6 +247,8 @@ class Connection:
             with suppress(ConnectError):
                 await self._stream.flush(waits=False)
         reply.check()
+        if unheard is not None:
+            raise unheard
 
 
 def connect(

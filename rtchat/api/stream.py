@@ -16,6 +16,7 @@ from rtchat.client.failures import ConnectError
 from rtchat.client.transport import SocketLink
 from rtchat.core import events as ev
 from rtchat.core.backoff import backoff
+from rtchat.core.errors import RtchatError
 from rtchat.core.server_errors import EXPIRED
 from rtchat.core.values import Dialect, JsonObject, Status
 from rtchat.wire import (
@@ -30,8 +31,9 @@ from rtchat.wire import (
 from rtchat.wire.session_copy import SessionCopy
 
 OpenLink: TypeAlias = Callable[[], AbstractAsyncContextManager[SocketLink]]
-Received: TypeAlias = JsonObject | ConnectError
-"""An event, or that the connection was lost and is being restored."""
+Received: TypeAlias = JsonObject | RtchatError
+"""An event, or an error to raise: that the connection was lost and is being restored, or an `error`
+event that nobody handles."""
 
 
 class Reader(Protocol):
@@ -165,19 +167,16 @@ class EventStream:
             return None
 
     async def _next(self) -> Received | None:
-        while not self._unread:
+        """The next event; None if what has arrived is only for `text`, or nothing has."""
+        if not self._unread:
             if self._lost is not None:
                 await self._restore()
             link = self.link
             frame = await link.receive()
-            if frame is not None:
-                self._unread.extend(self._read(frame))
-                continue
-            self._unread.extend(self._events.end())
-            if not self._unread:
+            self._unread.extend(self._events.end() if frame is None else self._read(frame))
+            if frame is None and not self._unread:
                 self._end(link)
-                return None  # a reply of `text` may have ended with the connection
-        return self._unread.popleft()
+        return self._unread.popleft() if self._unread else None
 
     def _end(self, link: SocketLink) -> None:
         """The connection is closed, and everything was read."""
@@ -208,14 +207,16 @@ class EventStream:
         event, *notes = decode(data, held)
         if isinstance(event, ev.SessionCreated):
             self.dialect = self._forced_dialect or event.dialect or Dialect.GA
-        if self.texts is not None:
-            self.texts.received((event, *notes))
+        is_internal = False
+        if (texts := self.texts) is not None:
+            texts.received((event, *notes))
+            is_internal = isinstance(event, ev.ServerProblem) and texts.is_own(event.event_id)
         if self._copy is None:
-            return False
+            return is_internal
         if isinstance(event, ev.ReplyEnded) and event.status is Status.COMPLETED:
             self._attempt = 0
         is_expiry = isinstance(event, ev.ServerProblem) and event.code == EXPIRED
-        return self._copy.received(event) or is_expiry
+        return self._copy.received(event) or is_internal or is_expiry
 
     # -------------------------------------------------------------------------------- reconnecting
 

@@ -34,6 +34,8 @@ _OF_REPLIES = (
     | ev.ReplyEnded
     | ev.ItemAdded
 )
+MAX_IDS = 100
+"""How many commands are remembered in case the server refuses them."""
 Unsent: TypeAlias = tuple[str, fx.Command]
 """A command to send, and its event id."""
 
@@ -75,8 +77,8 @@ class TextReplies:
         self._current: TextReply | None = None
         self._is_asking = False
         """Whether the next message to send is the question, rather than an earlier item."""
-        self._ids: set[str] = set()
-        """The event ids of the commands of this turn."""
+        self._ids: deque[str] = deque(maxlen=MAX_IDS)
+        """The event ids of the last commands."""
         self._inbox: deque[ev.Event] = deque()
         self._timers: dict[Timer, float] = {}
         self._waited = 0.0
@@ -119,10 +121,14 @@ class TextReplies:
 
     def _concerns_reply(self, event: ev.ServerEvent) -> bool:
         if isinstance(event, ev.ServerProblem):
-            return not event.event_id or event.event_id in self._ids
+            return not event.event_id or self.is_own(event.event_id)
         if isinstance(event, ev.Delta | ev.ChannelDone):
             return event.channel is not Channel.INPUT_TRANSCRIPT
         return isinstance(event, _OF_REPLIES)
+
+    def is_own(self, event_id: str) -> bool:
+        """Whether this is the id of an event that was sent for a question."""
+        return event_id in self._ids
 
     def lost(self, lost: ev.ConnectionLost) -> None:
         """The connection was lost, and is being restored unless `retry` is never."""
@@ -183,7 +189,6 @@ class TextReplies:
                 self._current.pieces.append(text)
             case fx.Show(fx.QuestionAsked()):
                 self._is_asking = True
-                self._ids.clear()
             case fx.Show(fx.ReplyOver() as over) if self._current is not None:
                 self._current.over, self._current = over, None
             case fx.Send(event_id, command):
@@ -208,5 +213,5 @@ class TextReplies:
                 self._is_asking = False
             case _:
                 return
-        self._ids.add(event_id)
+        self._ids.append(event_id)
         self.unsent.append((event_id, command))
