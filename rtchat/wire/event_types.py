@@ -1,8 +1,9 @@
 """The types of a server's events, for type checkers: the public Python API yields `Event`.
 
 At run time an event is a plain dict with whatever the server sent: an event or field that is not
-listed here is there, too (compare `str(event["type"])`, or use `dict(event)`). Sessions are dicts. A
-test compares these types with those of the official `openai` package.
+listed here is there, too (compare `str(event["type"])`, or use `dict(event)`). Sessions are dicts.
+A test compares these types with those of the official `openai` package. The file is long because of
+its tables.
 """
 
 from __future__ import annotations
