@@ -210,6 +210,7 @@ def test_json(rtchat: Run) -> None:
         "conversation_id": None,
         "model": "gpt-realtime",
         "response_model": "gpt-realtime",
+        "messages": [{"phase": "final_answer", "text": "Hi, scripted."}],
         "usage": None,  # it counts nothing
         "tool_calls": [],
         "mcp_calls": [],
