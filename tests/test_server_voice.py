@@ -828,15 +828,47 @@ def test_an_item_can_be_truncated_again_but_not_extended() -> None:
     assert error(driver.send(truncate(item_id, 500)))["param"] == "audio_end_ms"
 
 
-def test_only_audio_of_completed_responses_can_be_truncated() -> None:
+def test_only_audio_of_the_model_can_be_truncated() -> None:
     driver, item_id = spoken_response()
     assert error(driver.send(truncate(item_id, 3002)))["param"] == "audio_end_ms"
     assert error(driver.send(truncate(item_id, 0, 1)))["code"] == "invalid_value"
-    assert error(driver.send(truncate("q1", 0)))["code"] == "invalid_value"
+    refused = {
+        "type": "invalid_request_error",
+        "code": "unsupported_content_type",
+        "message": "Only model output audio messages can be truncated",
+        "param": None,
+        "event_id": None,
+    }
+    assert error(driver.send(truncate("q1", 0))) == refused
     driver.send(reply())
-    running = driver.say("Still at it")[0]["item"]["id"]
-    assert error(driver.send(truncate(running, 0)))["code"] == "invalid_value"
+    silent = driver.say("Still without audio. ")[0]["item"]["id"]
+    assert error(driver.send(truncate(silent, 0))) == refused
     assert error(driver.send(truncate("x", 0)))["code"] == "item_truncate_invalid_item_id"
+
+
+def test_an_item_can_be_truncated_while_it_is_spoken() -> None:
+    """As the Agents SDK for Python does, before it cancels the response."""
+    driver = active_driver()
+    item_id = driver.say("One is short. Two is quite a bit longer.")[0]["item"]["id"]
+    driver.add_audio(pcm(1000))
+    assert error(driver.send(truncate(item_id, 1002)))["param"] == "audio_end_ms"
+    assert types(driver.send(truncate(item_id, 500))) == ["conversation.item.truncated"]
+    assert error(driver.send(truncate(item_id, 600)))["param"] == "audio_end_ms"
+    (ended,) = driver.send({"type": "response.cancel"})[-1:]
+    assert ended["response"]["status"] == "cancelled"
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    assert got["item"]["content"][0]["transcript"] == "One is"
+    assert error(driver.send(truncate(item_id, 600)))["param"] == "audio_end_ms"
+
+
+def test_an_item_can_be_deleted_after_it_was_truncated_while_it_is_spoken() -> None:
+    driver = active_driver()
+    item_id = driver.say("One is short. Two.")[0]["item"]["id"]
+    driver.add_audio(pcm(1000))
+    driver.send(truncate(item_id, 500), {"type": "conversation.item.delete", "item_id": item_id})
+    driver.send({"type": "response.cancel"})
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    assert got["type"] == "error"
 
 
 def test_an_interrupted_item_can_be_truncated() -> None:

@@ -115,6 +115,8 @@ class ResponseBuilder:
         """Add audio of the current sentence."""
         output = self._outputs[None]
         self._sentences.add_audio(len(audio))
+        if not self.is_out_of_band:
+            self._items.speak(output.item_id, self._sentences.spoken)
         yield ev.Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
 
     def end_speech(self) -> Iterator[BuildStep]:
