@@ -1,0 +1,155 @@
+"""Clients that others made hold conversations with `rtchat serve`.
+
+Each asks a question, has a tool called, stops an answer, speaks, and interrupts an answer by voice.
+`clients` has a program for each of them, which prints what it saw; all see the same.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from rtchat.core.values import BYTES_A_MS
+from rtchat.server.tone_voice import CHARACTER_MS
+from tests import npm, pypi
+from tests.faulty import certificate
+from tests.program import Program
+from tests.test_serve import served
+from tests.test_server_voice import QUIET, pcm
+
+pytestmark = pytest.mark.full
+
+PROGRAMS = Path(__file__).parent / "clients"
+KEY = "sk-clients-0123456789"
+SCRIPT = """
+heard = {heard}
+[[rule]]
+match = "hello"
+text = "Hello, you."
+[[rule]]
+match = "weather"
+tool_calls = [{{name = "weather", arguments = {{city = "Oslo"}}}}]
+[[rule]]
+match = "weather"
+match_output = "sunny"
+text = "It is sunny in Oslo."
+[[rule]]
+match = "long"
+deltas = ["This is long. ", "And it does not end"]
+stall = true
+[[rule]]
+match = "sum"
+text = "Four."
+"""
+HEARD = ("A sum, please.", "Something long, please.", "A sum, please.")
+SEEN: list[dict[str, object]] = [
+    {"text": "Hello, you."},
+    {"tool": {"city": "Oslo"}, "output": "sunny in Oslo"},
+    {"text": "It is sunny in Oslo."},
+    {"interrupted": True},
+    {"text": "Hello, you."},
+    {"heard": "A sum, please."},
+    {"audio": len("Four.") * CHARACTER_MS * BYTES_A_MS},
+    {"text": "Four."},
+    {"interrupted": True},
+    {"text": "Four."},
+]
+PATIENCE = 60
+"""Seconds after which a client has failed."""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    (tmp_path / "speech").write_bytes(pcm(600) + pcm(1500, QUIET))
+    (tmp_path / "key").write_text(KEY)
+    return Program(tmp_path)
+
+
+def hold(
+    program: Program, *command: str | Path, heard: Sequence[str] = HEARD, **changes: str
+) -> None:
+    """Run a client against a server, and assert what it saw. `{url}` stands for the URL. `changes`
+    are to its environment; with `NODE_EXTRA_CA_CERTS`, the server has TLS."""
+    home = program.home
+    (home / "talk.toml").write_text(SCRIPT.format(heard=json.dumps(heard)))
+    options = ["--engine", "script:talk.toml", "--api-key-file", "key"]
+    if "NODE_EXTRA_CA_CERTS" in changes:
+        options += ["--tls-cert", changes["NODE_EXTRA_CA_CERTS"], "--tls-key", "key.pem"]
+    with served(program, *options) as (url, _):
+        arguments = [str(each).replace("{url}", url) for each in command]
+        done = subprocess.run(
+            [*arguments, home / "speech"],
+            capture_output=True,
+            text=True,
+            env={
+                "HOME": str(home),
+                "PATH": program.environ["PATH"],
+                "OPENAI_API_KEY": KEY,
+                **changes,
+            },
+            cwd=home,
+            timeout=PATIENCE,
+            check=False,
+        )
+    seen = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (seen, done.returncode) == (SEEN, 0), done.stderr
+
+
+# ------------------------------------------------------------------------------------------- Python
+
+
+def test_the_agents_sdk_for_python(program: Program) -> None:
+    python = pypi.installed(program.home, "openai-agents==0.24.0")
+    for query in ("", "?model=gpt-realtime"):
+        hold(program, python, PROGRAMS / "openai_agents.py", f"{{url}}{query}")
+
+
+def test_the_openai_package_of_the_beta(program: Program) -> None:
+    python = pypi.installed(program.home, "openai[realtime]==1.109.1")
+    hold(program, python, PROGRAMS / "openai_beta.py", "{url}")
+
+
+def test_livekit(program: Program) -> None:
+    python = pypi.installed(program.home, "livekit-plugins-openai==1.8.9")
+    hold(program, python, PROGRAMS / "livekit_agents.py", "{url}")
+
+
+def test_pipecat(program: Program) -> None:
+    python = pypi.installed(program.home, "pipecat-ai[openai]==1.14.0")
+    heard = ("Hello.", *HEARD)
+    hold(program, python, PROGRAMS / "pipecat_pipeline.py", "{url}", heard=heard)
+
+
+def test_pydantic_ai(program: Program) -> None:
+    python = pypi.installed(program.home, "pydantic-ai-slim[openai-realtime]==2.68.0")
+    hold(program, python, PROGRAMS / "pydantic_agents.py", "{url}")
+
+
+# --------------------------------------------------------------------------------------- JavaScript
+
+
+def script(program: Program, name: str) -> Path:
+    """A program beside its packages, where Node looks for them."""
+    copy = program.home / name
+    copy.write_bytes((PROGRAMS / name).read_bytes())
+    return copy
+
+
+def test_the_agents_sdk_for_javascript(program: Program) -> None:
+    npm.installed(program.home, "@openai/agents-realtime@0.20.0", "zod@4.6.7")
+    for query in ("", "?model=gpt-realtime"):
+        hold(program, npm.node(), script(program, "openai_agents.mjs"), f"{{url}}{query}")
+
+
+def test_the_openai_package_for_javascript(program: Program) -> None:
+    npm.installed(program.home, "openai@7.59.0", "ws@8.23.0")
+    trusted, _ = certificate(program.home, "IP:127.0.0.1")  # it speaks TLS only
+    node = (npm.node(), "--experimental-websocket", script(program, "openai_sdk.mjs"), "{url}")
+    for dialect, socket in product(("ga", "beta"), ("ws", "websocket")):
+        changes = {"DIALECT": dialect, "SOCKET": socket, "NODE_EXTRA_CA_CERTS": str(trusted)}
+        hold(program, *node, **changes)
