@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -33,7 +33,7 @@ match = "hello"
 text = "Hello, you."
 [[rule]]
 match = "weather"
-tool_calls = [{{name = "weather", arguments = {{city = "Oslo"}}}}]
+tool_calls = [{{name = "{tool}", arguments = {{city = "Oslo"}}}}]
 [[rule]]
 match = "weather"
 match_output = "sunny"
@@ -59,6 +59,8 @@ SEEN: list[dict[str, object]] = [
     {"interrupted": True},
     {"text": "Four."},
 ]
+TRANSCRIBED = [*SEEN, {"transcribed": "Bye."}]
+"""What those see that also transcribe, without a conversation."""
 PATIENCE = 60
 """Seconds after which a client has failed."""
 
@@ -71,12 +73,17 @@ def program(tmp_path: Path) -> Program:
 
 
 def hold(
-    program: Program, *command: str | Path, heard: Sequence[str] = HEARD, **changes: str
+    program: Program,
+    *command: str | Path,
+    heard: Sequence[str] = HEARD,
+    tool: str = "weather",
+    seen: Sequence[Mapping[str, object]] = SEEN,
+    **changes: str,
 ) -> None:
     """Run a client against a server, and assert what it saw. `{url}` stands for the URL. `changes`
     are to its environment; with `NODE_EXTRA_CA_CERTS`, the server has TLS."""
     home = program.home
-    (home / "talk.toml").write_text(SCRIPT.format(heard=json.dumps(heard)))
+    (home / "talk.toml").write_text(SCRIPT.format(heard=json.dumps(heard), tool=tool))
     options = ["--engine", "script:talk.toml", "--api-key-file", "key"]
     if "NODE_EXTRA_CA_CERTS" in changes:
         options += ["--tls-cert", changes["NODE_EXTRA_CA_CERTS"], "--tls-key", "key.pem"]
@@ -96,8 +103,8 @@ def hold(
             timeout=PATIENCE,
             check=False,
         )
-    seen = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (seen, done.returncode) == (SEEN, 0), done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (lines, done.returncode) == ([*seen], 0), done.stderr
 
 
 # ------------------------------------------------------------------------------------------- Python
@@ -116,18 +123,31 @@ def test_the_openai_package_of_the_beta(program: Program) -> None:
 
 def test_livekit(program: Program) -> None:
     python = pypi.installed(program.home, "livekit-plugins-openai==1.8.9")
-    hold(program, python, PROGRAMS / "livekit_agents.py", "{url}")
+    hold(
+        program,
+        python,
+        PROGRAMS / "livekit_agents.py",
+        "{url}",
+        heard=(*HEARD, "Bye."),
+        seen=TRANSCRIBED,
+    )
 
 
 def test_pipecat(program: Program) -> None:
     python = pypi.installed(program.home, "pipecat-ai[openai]==1.14.0")
-    heard = ("Hello.", *HEARD)
-    hold(program, python, PROGRAMS / "pipecat_pipeline.py", "{url}", heard=heard)
+    pipeline = (python, PROGRAMS / "pipecat_pipeline.py", "{url}")
+    hold(program, *pipeline, heard=("Hello.", *HEARD, "Bye."), seen=TRANSCRIBED)
 
 
 def test_pydantic_ai(program: Program) -> None:
     python = pypi.installed(program.home, "pydantic-ai-slim[openai-realtime]==2.68.0")
     hold(program, python, PROGRAMS / "pydantic_agents.py", "{url}")
+
+
+def test_semantic_kernel(program: Program) -> None:
+    python = pypi.installed(program.home, "semantic-kernel[realtime]==1.45.0")
+    service = (python, PROGRAMS / "semantic_kernel_service.py", "{url}")
+    hold(program, *service, tool="Tools-weather")
 
 
 # --------------------------------------------------------------------------------------- JavaScript
@@ -142,8 +162,11 @@ def script(program: Program, name: str) -> Path:
 
 def test_the_agents_sdk_for_javascript(program: Program) -> None:
     npm.installed(program.home, "@openai/agents-realtime@0.20.0", "zod@4.6.7")
+    agents = script(program, "openai_agents.mjs")
     for query in ("", "?model=gpt-realtime"):
-        hold(program, npm.node(), script(program, "openai_agents.mjs"), f"{{url}}{query}")
+        hold(program, npm.node(), agents, f"{{url}}{query}")
+    browser = ("--experimental-websocket", "--conditions=browser")
+    hold(program, npm.node(), *browser, agents, "{url}")
 
 
 def test_the_openai_package_for_javascript(program: Program) -> None:

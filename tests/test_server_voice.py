@@ -895,6 +895,21 @@ def test_an_item_can_be_deleted_after_it_was_truncated_while_it_is_spoken() -> N
     assert got["type"] == "error"
 
 
+def test_some_errors_have_the_exact_messages_that_clients_look_for() -> None:
+    driver, item_id = spoken_response()
+    assert error(driver.send({"type": "response.cancel"}))["message"] == (
+        "Cancellation failed: no active response found"
+    )
+    assert error(driver.send(truncate(item_id, 9000)))["message"] == (
+        "Audio content of 3000ms is already shorter than 9000ms"
+    )
+    driver.send(reply())
+    assert error(driver.send(reply()))["message"] == (
+        f"Conversation already has an active response in progress: {driver.started[-1].response_id}. "
+        "Wait until the response is finished before creating a new one."
+    )
+
+
 def test_an_interrupted_item_can_be_truncated() -> None:
     driver = active_driver()
     driver.say("One is short. Two is quite a bit longer.")

@@ -25,7 +25,8 @@ from rtchat.wire.client_events import INVALID_REQUEST
 
 
 class CommandError(Exception):
-    """A command cannot be carried out; the client receives an `error` event."""
+    """A command cannot be carried out; the client receives an `error` event. Some clients look for
+    OpenAI's exact message."""
 
     def __init__(self, code: str, message: str, param: str = "", kind: str = "") -> None:
         super().__init__(message)
@@ -139,7 +140,7 @@ class Items:
             raise CommandError("invalid_value", message, "content_index")
         length = min(sum(sentence.ms for sentence in spoken), self._cuts.get(item_id, inf))
         if end_ms > length + 1:  # allow for rounding
-            message = f"Audio content of {length:.0f}ms is already shorter than {end_ms}ms."
+            message = f"Audio content of {length:.0f}ms is already shorter than {end_ms}ms"
             raise CommandError("invalid_value", message, "audio_end_ms")
         if item.status == "in_progress":
             self._cuts[item_id] = end_ms

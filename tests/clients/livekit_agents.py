@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, function_tool
 from livekit.agents.llm import GenerationCreatedEvent, RealtimeSession
+from livekit.agents.stt import SpeechEventType
+from livekit.agents.utils import http_context
+from livekit.plugins.openai import STT
 from livekit.plugins.openai.realtime import RealtimeModel
 from openai.types.realtime.realtime_audio_input_turn_detection import ServerVad
 
-URL, SPEECH = sys.argv[1], Path(sys.argv[2]).read_bytes()
+URL, SPEECH = sys.argv[1].removesuffix("/realtime"), Path(sys.argv[2]).read_bytes()
 
 
 @function_tool
@@ -42,9 +45,9 @@ class Assistant(Agent):
             yield piece
 
 
-async def text(http: aiohttp.ClientSession) -> None:
+async def text() -> None:
     """A question, one that a tool answers, and one whose answer the program stops."""
-    model = RealtimeModel(base_url=URL, model="any", modalities=["text"], http_session=http)
+    model = RealtimeModel(base_url=URL, model="any", modalities=["text"])
     async with AgentSession(llm=model) as session:
         session.on("error", lambda event: say(error=str(event.error)))
         agent = Assistant()
@@ -66,6 +69,12 @@ async def text(http: aiohttp.ClientSession) -> None:
         say(text=result.events[-1].item.text_content)
 
 
+def frames() -> Iterator[rtc.AudioFrame]:
+    for start in range(0, len(SPEECH), 4800):
+        piece = SPEECH[start : start + 4800]
+        yield rtc.AudioFrame(piece, 24_000, 1, len(piece) // 2)
+
+
 class Voice:
     """A session of the model, without the agent."""
 
@@ -82,15 +91,14 @@ class Voice:
             self.transcripts.put_nowait(event.transcript)
 
     def speak(self) -> None:
-        for start in range(0, len(SPEECH), 4800):
-            piece = SPEECH[start : start + 4800]
-            self.session.push_audio(rtc.AudioFrame(piece, 24_000, 1, len(piece) // 2))
+        for frame in frames():
+            self.session.push_audio(frame)
 
 
-async def spoken(http: aiohttp.ClientSession) -> None:
+async def spoken() -> None:
     """Spoken questions; the second answer is interrupted by the third question."""
     detection = ServerVad(type="server_vad")
-    model = RealtimeModel(base_url=URL, model="any", turn_detection=detection, http_session=http)
+    model = RealtimeModel(base_url=URL, model="any", turn_detection=detection)
     voice = Voice(model.session())
     voice.speak()
     generation = await voice.generations.get()
@@ -118,10 +126,23 @@ async def spoken(http: aiohttp.ClientSession) -> None:
     await voice.session.aclose()
 
 
+async def transcribed() -> None:
+    """Speech that is only transcribed."""
+    stream = STT(base_url=URL, model="gpt-4o-transcribe", use_realtime=True).stream()
+    for frame in frames():
+        stream.push_frame(frame)
+    async for event in stream:
+        if event.type == SpeechEventType.FINAL_TRANSCRIPT:
+            say(transcribed=event.alternatives[0].text)
+            break
+    await stream.aclose()
+
+
 async def main() -> None:
-    async with aiohttp.ClientSession() as http:
-        await text(http)
-        await spoken(http)
+    async with http_context.open():
+        await text()
+        await spoken()
+        await transcribed()
 
 
 asyncio.run(main())

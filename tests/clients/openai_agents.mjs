@@ -2,7 +2,7 @@
    Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz). */
 
 import { readFileSync } from 'node:fs';
-import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
+import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
 import { z } from 'zod';
 
 const [url, file] = process.argv.slice(2);
@@ -17,7 +17,8 @@ const weather = tool({
 
 async function connected(config, tools = []) {
   const agent = new RealtimeAgent({ name: 'Assistant', instructions: 'Be brief.', tools });
-  const session = new RealtimeSession(agent, { transport: 'websocket', config });
+  const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true }); // for browsers
+  const session = new RealtimeSession(agent, { transport, config });
   session.on('error', ({ error }) => say({ error: error.error ?? error }));
   await session.connect({ apiKey: process.env.OPENAI_API_KEY, url });
   return session;

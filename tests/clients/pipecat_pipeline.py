@@ -36,8 +36,10 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.realtime import events
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
+from pipecat.services.openai.stt import OpenAIRealtimeSTTService
 from pipecat.workers.runner import WorkerRunner
 
+KEY = os.environ["OPENAI_API_KEY"]
 URL, SPEECH = sys.argv[1], Path(sys.argv[2]).read_bytes()
 
 
@@ -84,12 +86,25 @@ class Seen(FrameProcessor):
 
 
 @asynccontextmanager
+async def running(stages: list[FrameProcessor]) -> AsyncIterator[PipelineWorker]:
+    worker = PipelineWorker(Pipeline(stages), enable_rtvi=False)
+    worker.set_reached_upstream_filter((ErrorFrame,))
+    worker.add_event_handler("on_frame_reached_upstream", lambda _, frame: say(error=frame.error))
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.run())
+        yield worker
+        await worker.queue_frame(EndFrame())
+
+
+@asynccontextmanager
 async def talking(
     question: str, **session: object
 ) -> AsyncIterator[tuple[PipelineWorker, Seen, Seen]]:
     """A pipeline that has asked this, what passes before the model, and what after it."""
     llm = OpenAIRealtimeLLMService(
-        api_key=os.environ["OPENAI_API_KEY"],
+        api_key=KEY,
         base_url=URL,
         settings=OpenAIRealtimeLLMService.Settings(
             model="gpt-realtime",
@@ -102,16 +117,9 @@ async def talking(
     aggregators = LLMContextAggregatorPair(context)
     before, after = Seen(), Seen()
     stages = [aggregators.user(), before, llm, after, aggregators.assistant()]
-    worker = PipelineWorker(Pipeline(stages), enable_rtvi=False)
-    worker.set_reached_upstream_filter((ErrorFrame,))
-    worker.add_event_handler("on_frame_reached_upstream", lambda _, frame: say(error=frame.error))
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(runner.run())
+    async with running(stages) as worker:
         await worker.queue_frame(LLMRunFrame())
         yield worker, before, after
-        await worker.queue_frame(EndFrame())
 
 
 def speech() -> list[Frame]:
@@ -164,10 +172,20 @@ async def spoken() -> None:
         say(text=await seen.answer())
 
 
+async def transcribed() -> None:
+    """Speech that is only transcribed."""
+    stt = OpenAIRealtimeSTTService(api_key=KEY, base_url=URL, turn_detection={"type": "server_vad"})
+    seen = Seen()
+    async with running([stt, seen]) as worker:
+        await worker.queue_frames(speech())
+        say(transcribed=(await seen.until(TranscriptionFrame))[-1].text)
+
+
 async def main() -> None:
     await text()
     await interrupted()
     await spoken()
+    await transcribed()
 
 
 asyncio.run(main())
