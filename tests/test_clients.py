@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -47,7 +48,8 @@ match = "sum"
 text = "Four."
 """
 HEARD = ("A sum, please.", "Something long, please.", "A sum, please.")
-SEEN: list[dict[str, object]] = [
+Seen: TypeAlias = dict[str, object]
+SEEN: list[Seen] = [
     {"text": "Hello, you."},
     {"tool": {"city": "Oslo"}, "output": "sunny in Oslo"},
     {"text": "It is sunny in Oslo."},
@@ -59,7 +61,7 @@ SEEN: list[dict[str, object]] = [
     {"interrupted": True},
     {"text": "Four."},
 ]
-TRANSCRIBED = [*SEEN, {"transcribed": "Bye."}]
+TRANSCRIBED: list[Seen] = [*SEEN, {"transcribed": "Bye."}]
 """What those see that also transcribe, without a conversation."""
 PATIENCE = 60
 """Seconds after which a client has failed."""
@@ -75,29 +77,30 @@ def program(tmp_path: Path) -> Program:
 def hold(
     program: Program,
     *command: str | Path,
+    query: str = "",
     heard: Sequence[str] = HEARD,
     tool: str = "weather",
-    seen: Sequence[Mapping[str, object]] = SEEN,
-    **changes: str,
+    seen: Sequence[Seen] = SEEN,
+    environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a client against a server, and assert what it saw. `{url}` stands for the URL. `changes`
-    are to its environment; with `NODE_EXTRA_CA_CERTS`, the server has TLS."""
+    """Run a client against a server, and assert what it saw. `query` is added to the URL. With
+    `NODE_EXTRA_CA_CERTS` in its environment, the server has TLS."""
+    environ = {} if environ is None else environ
     home = program.home
     (home / "talk.toml").write_text(SCRIPT.format(heard=json.dumps(heard), tool=tool))
     options = ["--engine", "script:talk.toml", "--api-key-file", "key"]
-    if "NODE_EXTRA_CA_CERTS" in changes:
-        options += ["--tls-cert", changes["NODE_EXTRA_CA_CERTS"], "--tls-key", "key.pem"]
+    if "NODE_EXTRA_CA_CERTS" in environ:
+        options += ["--tls-cert", environ["NODE_EXTRA_CA_CERTS"], "--tls-key", "key.pem"]
     with served(program, *options) as (url, _):
-        arguments = [str(each).replace("{url}", url) for each in command]
         done = subprocess.run(
-            [*arguments, home / "speech"],
+            [*command, url + query, home / "speech"],
             capture_output=True,
             text=True,
             env={
                 "HOME": str(home),
                 "PATH": program.environ["PATH"],
                 "OPENAI_API_KEY": KEY,
-                **changes,
+                **environ,
             },
             cwd=home,
             timeout=PATIENCE,
@@ -113,40 +116,34 @@ def hold(
 def test_the_agents_sdk_for_python(program: Program) -> None:
     python = pypi.installed(program.home, "openai-agents==0.24.0")
     for query in ("", "?model=gpt-realtime"):
-        hold(program, python, PROGRAMS / "openai_agents.py", f"{{url}}{query}")
+        hold(program, python, PROGRAMS / "openai_agents.py", query=query)
 
 
 def test_the_openai_package_of_the_beta(program: Program) -> None:
     python = pypi.installed(program.home, "openai[realtime]==1.109.1")
-    hold(program, python, PROGRAMS / "openai_beta.py", "{url}")
+    hold(program, python, PROGRAMS / "openai_beta.py")
 
 
 def test_livekit(program: Program) -> None:
     python = pypi.installed(program.home, "livekit-plugins-openai==1.8.9")
-    hold(
-        program,
-        python,
-        PROGRAMS / "livekit_agents.py",
-        "{url}",
-        heard=(*HEARD, "Bye."),
-        seen=TRANSCRIBED,
-    )
+    agents = (python, PROGRAMS / "livekit_agents.py")
+    hold(program, *agents, heard=(*HEARD, "Bye."), seen=TRANSCRIBED)
 
 
 def test_pipecat(program: Program) -> None:
     python = pypi.installed(program.home, "pipecat-ai[openai]==1.14.0")
-    pipeline = (python, PROGRAMS / "pipecat_pipeline.py", "{url}")
+    pipeline = (python, PROGRAMS / "pipecat_pipeline.py")
     hold(program, *pipeline, heard=("Hello.", *HEARD, "Bye."), seen=TRANSCRIBED)
 
 
 def test_pydantic_ai(program: Program) -> None:
     python = pypi.installed(program.home, "pydantic-ai-slim[openai-realtime]==2.68.0")
-    hold(program, python, PROGRAMS / "pydantic_agents.py", "{url}")
+    hold(program, python, PROGRAMS / "pydantic_agents.py")
 
 
 def test_semantic_kernel(program: Program) -> None:
     python = pypi.installed(program.home, "semantic-kernel[realtime]==1.45.0")
-    service = (python, PROGRAMS / "semantic_kernel_service.py", "{url}")
+    service = (python, PROGRAMS / "semantic_kernel_service.py")
     hold(program, *service, tool="Tools-weather")
 
 
@@ -164,15 +161,15 @@ def test_the_agents_sdk_for_javascript(program: Program) -> None:
     npm.installed(program.home, "@openai/agents-realtime@0.20.0", "zod@4.6.7")
     agents = script(program, "openai_agents.mjs")
     for query in ("", "?model=gpt-realtime"):
-        hold(program, npm.node(), agents, f"{{url}}{query}")
+        hold(program, npm.node(), agents, query=query)
     browser = ("--experimental-websocket", "--conditions=browser")
-    hold(program, npm.node(), *browser, agents, "{url}")
+    hold(program, npm.node(), *browser, agents)
 
 
 def test_the_openai_package_for_javascript(program: Program) -> None:
     npm.installed(program.home, "openai@7.59.0", "ws@8.23.0")
     trusted, _ = certificate(program.home, "IP:127.0.0.1")  # it speaks TLS only
-    node = (npm.node(), "--experimental-websocket", script(program, "openai_sdk.mjs"), "{url}")
+    node = (npm.node(), "--experimental-websocket", script(program, "openai_sdk.mjs"))
     for dialect, socket in product(("ga", "beta"), ("ws", "websocket")):
-        changes = {"DIALECT": dialect, "SOCKET": socket, "NODE_EXTRA_CA_CERTS": str(trusted)}
-        hold(program, *node, **changes)
+        environ = {"DIALECT": dialect, "SOCKET": socket, "NODE_EXTRA_CA_CERTS": str(trusted)}
+        hold(program, *node, environ=environ)

@@ -72,9 +72,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         api = upstream.replace("ws:", "http:").removesuffix("/realtime")
         config = CONFIG.format(api=api, key=KEY, upstream_key=UPSTREAM_KEY)
         (home / "config.yaml").write_text(config)
-        command = [python.with_name("litellm"), "--config", "config.yaml", "--host", "127.0.0.1"]
+        where = ("--host", "127.0.0.1", "--port", "0")
+        command = (python.with_name("litellm"), "--config", "config.yaml", *where)
         pattern = r"Uvicorn running on http://(\S+)"
-        with listening([*command, "--port", "0"], pattern, environ, cwd=home) as place:
+        with listening(command, pattern, environ, cwd=home) as place:
             yield f"ws://{place}/v1/realtime"
 
 

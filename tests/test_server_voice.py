@@ -904,8 +904,9 @@ def test_some_errors_have_the_exact_messages_that_clients_look_for() -> None:
         "Audio content of 3000ms is already shorter than 9000ms"
     )
     driver.send(reply())
+    active = driver.started[-1].response_id
     assert error(driver.send(reply()))["message"] == (
-        f"Conversation already has an active response in progress: {driver.started[-1].response_id}. "
+        f"Conversation already has an active response in progress: {active}. "
         "Wait until the response is finished before creating a new one."
     )
 
