@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -119,9 +120,11 @@ def test_the_agents_sdk_for_python(program: Program) -> None:
         hold(program, python, PROGRAMS / "openai_agents.py", query=query)
 
 
-def test_the_openai_package_of_the_beta(program: Program) -> None:
-    python = pypi.installed(program.home, "openai[realtime]==1.109.1")
-    hold(program, python, PROGRAMS / "openai_beta.py")
+def test_the_beta_part_of_the_openai_package(program: Program) -> None:
+    """Of the newest release, whose other part is in `test_openai_client`, and of an old one."""
+    old = pypi.installed(program.home, "openai[realtime]==1.109.1")
+    for python in (sys.executable, old):
+        hold(program, python, PROGRAMS / "openai_beta.py")
 
 
 def test_livekit(program: Program) -> None:

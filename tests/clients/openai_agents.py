@@ -1,4 +1,4 @@
-"""Conversations by openai-agents, which prints what it saw as lines of JSON.
+"""Conversations by openai-agents, which prints what it saw as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """

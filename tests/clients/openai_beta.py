@@ -1,5 +1,4 @@
-"""Conversations by the last release of the package `openai` that spoke the beta dialect only, which
-prints what it saw as lines of JSON.
+"""Conversations by the beta part of the package `openai`, which prints what it saw as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """
