@@ -14,76 +14,76 @@ const weather = tool({
   parameters: z.object({ city: z.string() }),
   execute: ({ city }) => `sunny in ${city}`,
 });
+const NAMES = ['agent_end', 'agent_tool_end', 'audio', 'audio_interrupted', 'transport_event'];
 
+/* A session, and a queue of its events in order. */
 async function connected(config, tools = []) {
   const agent = new RealtimeAgent({ name: 'Assistant', instructions: 'Be brief.', tools });
   const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true }); // for browsers
   const session = new RealtimeSession(agent, { transport, config });
+  const seen = [];
+  let wake = () => {};
+  for (const name of NAMES) {
+    session.on(name, (...values) => { seen.push({ name, values }); wake(); });
+  }
   session.on('error', ({ error }) => say({ error: error.error ?? error }));
+
+  /* The events up to the first of a name. */
+  async function until(name) {
+    for (;;) {
+      const last = seen.findIndex((event) => event.name === name);
+      if (last >= 0) return seen.splice(0, last + 1);
+      await new Promise((resolve) => { wake = resolve; });
+    }
+  }
+
   await session.connect({ apiKey: process.env.OPENAI_API_KEY, url });
-  return session;
+  return { session, until };
 }
 
-/** The arguments of the next of these events. */
-const next = (session, name) =>
-  new Promise((resolve) => session.once(name, (...values) => resolve(values)));
-
-/** The text of the next answer. */
-const answer = async (session) => (await next(session, 'agent_end'))[2];
+const textOf = (events) => events.at(-1).values[2];
+const wasInterrupted = (events) => events.some(({ name }) => name === 'audio_interrupted');
 
 /* A question, and one that a tool answers. */
 async function text() {
-  const session = await connected({ outputModalities: ['text'] }, [weather]);
+  const { session, until } = await connected({ outputModalities: ['text'] }, [weather]);
   session.sendMessage('hello');
-  say({ text: await answer(session) });
-  const called = next(session, 'agent_tool_end');
+  say({ text: textOf(await until('agent_end')) });
   session.sendMessage('weather in Oslo?');
-  const [, , , output, { toolCall }] = await called;
+  const [, , , output, { toolCall }] = (await until('agent_tool_end')).at(-1).values;
   say({ tool: JSON.parse(toolCall.arguments), output });
-  say({ text: await answer(session) });
+  say({ text: textOf(await until('agent_end')) });
   session.close();
 }
 
 /* An answer that the program stops, and a question after it. */
 async function interrupted() {
-  const session = await connected({ audio: { input: { turnDetection: null } } });
-  let wasInterrupted = false;
-  session.on('audio_interrupted', () => { wasInterrupted = true; });
+  const { session, until } = await connected({ audio: { input: { turnDetection: null } } });
   session.sendMessage('something long');
-  await next(session, 'audio');
-  const ended = next(session, 'agent_end');
+  await until('audio');
   session.interrupt();
-  await ended;
-  say({ interrupted: wasInterrupted });
+  say({ interrupted: wasInterrupted(await until('agent_end')) });
   session.sendMessage('hello');
-  say({ text: await answer(session) });
+  say({ text: textOf(await until('agent_end')) });
   session.close();
 }
 
 /* Spoken questions; the second answer is interrupted by the third question. */
 async function spoken() {
   const turnDetection = { type: 'server_vad' };
-  const session = await connected({ audio: { input: { turnDetection } } });
-  const transcripts = [];
-  let bytes = 0;
-  let wasInterrupted = false;
-  session.on('audio', ({ data }) => { bytes += data.byteLength; });
-  session.on('audio_interrupted', () => { wasInterrupted = true; });
-  session.on('transport_event', ({ type, transcript }) => {
-    if (type.endsWith('input_audio_transcription.completed')) transcripts.push(transcript);
-  });
+  const { session, until } = await connected({ audio: { input: { turnDetection } } });
   session.sendAudio(speech);
-  const first = await answer(session);
-  say({ heard: transcripts.join() });
-  say({ audio: bytes });
-  say({ text: first });
+  const events = await until('agent_end');
+  const received = (name) => events.filter((event) => event.name === name).map(({ values }) => values[0]);
+  const heard = received('transport_event').filter(({ type }) => type.endsWith('transcription.completed'));
+  say({ heard: heard.map(({ transcript }) => transcript).join() });
+  say({ audio: received('audio').reduce((sum, { data }) => sum + data.byteLength, 0) });
+  say({ text: textOf(events) });
   session.sendAudio(speech);
-  await next(session, 'audio');
-  const ended = next(session, 'agent_end');
+  await until('audio');
   session.sendAudio(speech);
-  await ended;
-  say({ interrupted: wasInterrupted });
-  say({ text: await answer(session) });
+  say({ interrupted: wasInterrupted(await until('agent_end')) });
+  say({ text: textOf(await until('agent_end')) });
   session.close();
 }
 

@@ -20,21 +20,28 @@ const say = (seen) => console.log(JSON.stringify(seen));
 
 process.env.OPENAI_BASE_URL = url.replace('wss:', 'https:').replace(/\/realtime$/, '');
 
+/* A connection, and a queue of its events in order. */
 async function connected(session) {
   const rt = new Connection({ model: isGa ? 'gpt-realtime' : 'gpt-4o-realtime-preview' });
+  const seen = [];
+  let wake = () => {};
+  rt.on('event', (event) => { seen.push(event); wake(); });
   rt.on('error', (error) => say({ error: error.message }));
+
+  /* The events up to the first of a type. */
+  async function until(type) {
+    for (;;) {
+      const last = seen.findIndex((event) => event.type === type);
+      if (last >= 0) return seen.splice(0, last + 1);
+      await new Promise((resolve) => { wake = resolve; });
+    }
+  }
+
   await new Promise((resolve) => rt.socket.addEventListener('open', resolve));
   rt.send({ type: 'session.update', session });
-  await next(rt, 'session.updated');
-  return rt;
+  await until('session.updated');
+  return { rt, until };
 }
-
-/** The next event of a type. */
-const next = (rt, type) =>
-  new Promise((resolve) => {
-    const listener = (event) => { rt.off(type, listener); resolve(event); };
-    rt.on(type, listener);
-  });
 
 function ask(rt, text) {
   const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text }] };
@@ -42,17 +49,16 @@ function ask(rt, text) {
   rt.send({ type: 'response.create' });
 }
 
-/** The text of the next response: that of its deltas, if it is that of its items, too. */
-async function answer(rt) {
-  let text = '';
-  const listener = (event) => { text += event.delta; };
-  const types = [`${OUTPUT}text.delta`, `${OUTPUT}audio_transcript.delta`];
-  for (const type of types) rt.on(type, listener);
-  const { response } = await next(rt, 'response.done');
-  for (const type of types) rt.off(type, listener);
-  const parts = response.output.flatMap((item) => item.content ?? []);
+/* The deltas of a type, or of several. */
+const deltas = (events, ...types) =>
+  events.filter(({ type }) => types.includes(type)).map(({ delta }) => delta);
+
+/* The text of the response that ends these events: that of its deltas, if its items have the same. */
+function textOf(events) {
+  const text = deltas(events, `${OUTPUT}text.delta`, `${OUTPUT}audio_transcript.delta`).join('');
+  const parts = events.at(-1).response.output.flatMap((item) => item.content ?? []);
   const whole = parts.map((part) => part.text ?? part.transcript).join('');
-  return text === whole ? text : { deltas: text, whole };
+  return text === whole ? text : { text, whole };
 }
 
 function speak(rt) {
@@ -66,18 +72,18 @@ function speak(rt) {
 /* A question, and one that a tool answers. */
 async function text() {
   const modality = isGa ? { type: 'realtime', output_modalities: ['text'] } : { modalities: ['text'] };
-  const rt = await connected({ ...modality, tools: [weather] });
+  const { rt, until } = await connected({ ...modality, tools: [weather] });
   ask(rt, 'hello');
-  say({ text: await answer(rt) });
+  say({ text: textOf(await until('response.done')) });
   ask(rt, 'weather in Oslo?');
-  const call = await next(rt, 'response.function_call_arguments.done');
-  await next(rt, 'response.done');
+  const call = (await until('response.function_call_arguments.done')).at(-1);
+  await until('response.done');
   const output = `sunny in ${JSON.parse(call.arguments).city}`;
   say({ tool: JSON.parse(call.arguments), output });
   const item = { type: 'function_call_output', call_id: call.call_id, output };
   rt.send({ type: 'conversation.item.create', item });
   rt.send({ type: 'response.create' });
-  say({ text: await answer(rt) });
+  say({ text: textOf(await until('response.done')) });
   rt.close();
 }
 
@@ -86,16 +92,16 @@ async function interrupted() {
   const off = isGa
     ? { type: 'realtime', audio: { input: { turn_detection: null } } }
     : { turn_detection: null };
-  const rt = await connected(off);
+  const { rt, until } = await connected(off);
   ask(rt, 'something long');
-  const { item_id } = await next(rt, `${OUTPUT}audio.delta`);
+  const { item_id } = (await until(`${OUTPUT}audio.delta`)).at(-1);
   rt.send({ type: 'response.cancel' });
-  const { response } = await next(rt, 'response.done');
+  const { response } = (await until('response.done')).at(-1);
   rt.send({ type: 'conversation.item.truncate', item_id, content_index: 0, audio_end_ms: 50 });
-  await next(rt, 'conversation.item.truncated');
+  await until('conversation.item.truncated');
   say({ interrupted: response.status === 'cancelled' });
   ask(rt, 'hello');
-  say({ text: await answer(rt) });
+  say({ text: textOf(await until('response.done')) });
   rt.close();
 }
 
@@ -106,21 +112,20 @@ async function spoken() {
   const hears = isGa
     ? { type: 'realtime', audio: { input: { transcription, turn_detection: detection } } }
     : { input_audio_transcription: transcription, turn_detection: detection };
-  const rt = await connected(hears);
-  let bytes = 0;
-  rt.on(`${OUTPUT}audio.delta`, ({ delta }) => { bytes += Buffer.from(delta, 'base64').length; });
-  const heard = next(rt, 'conversation.item.input_audio_transcription.completed');
+  const { rt, until } = await connected(hears);
   speak(rt);
-  say({ heard: (await heard).transcript });
-  const first = await answer(rt);
-  say({ audio: bytes });
-  say({ text: first });
+  const heard = await until('conversation.item.input_audio_transcription.completed');
+  say({ heard: heard.at(-1).transcript });
+  const events = await until('response.done');
+  const audio = deltas(events, `${OUTPUT}audio.delta`).map((delta) => Buffer.from(delta, 'base64'));
+  say({ audio: Buffer.concat(audio).length });
+  say({ text: textOf(events) });
   speak(rt);
-  await next(rt, `${OUTPUT}audio.delta`);
+  await until(`${OUTPUT}audio.delta`);
   speak(rt);
-  const { response } = await next(rt, 'response.done');
+  const { response } = (await until('response.done')).at(-1);
   say({ interrupted: response.status_details.reason === 'turn_detected' });
-  say({ text: await answer(rt) });
+  say({ text: textOf(await until('response.done')) });
   rt.close();
 }
 
