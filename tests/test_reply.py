@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.events import ChannelDone, Delta, PartDone
 from rtchat.core.reply import Reply
-from rtchat.core.values import Channel, Item, Message, OtherItem, Part, ToolCall
+from rtchat.core.values import Channel, Item, Message, OtherItem, Part
 from tests.documents import cut
 
 Event = Delta | ChannelDone | PartDone
@@ -187,13 +187,6 @@ _CASES: dict[str, tuple[list[Event], list[Item], list[str], str]] = {
 )
 def test_a_reply(events: list[Event], items: list[Item], pieces: list[str], text: str) -> None:
     assert _shown(events, items) == (pieces, text)
-
-
-def test_calls_are_taken_from_the_end() -> None:
-    reply = Reply()
-    first, second = ToolCall("now", "c1", "{}"), ToolCall("then", "c2", "{}")
-    assert reply.finish([first, _message("a", "One moment."), second]) == "One moment."
-    assert reply.calls == [first, second]
 
 
 def test_the_text_so_far() -> None:

@@ -7,9 +7,9 @@ from itertools import permutations
 
 import pytest
 
-from rtchat.core.reply import Reply
+from rtchat.core.reply_calls import ReplyCalls
 from rtchat.core.streamed_calls import MAX_STREAMED, StreamedCalls
-from rtchat.core.values import ToolCall
+from rtchat.core.values import Message, Part, ToolCall, TurnLimits
 
 WHOLE = ToolCall("weather", "c1", '{"city": "Oslo"}', "i1", "completed")
 PIECES = [
@@ -131,17 +131,24 @@ def test_the_number_of_calls_with_streamed_arguments_is_limited() -> None:
 
 
 def test_a_call_that_only_its_arguments_announced_is_made() -> None:
-    reply = Reply("r1")
-    reply.describe_call(ToolCall("clock", "c1", "{}", "i1"))
-    assert reply.calls == []
-    reply.finish()
-    assert reply.calls == [ToolCall("clock", "c1", "{}", "i1")]
+    calls = ReplyCalls(TurnLimits())
+    calls.describe(ToolCall("clock", "c1", "{}", "i1"))
+    assert calls.made == []
+    calls.finish([])
+    assert calls.made == [ToolCall("clock", "c1", "{}", "i1")]
 
 
 def test_arguments_that_the_item_leaves_out_are_known() -> None:
-    reply = Reply("r1")
-    reply.describe_call(ToolCall("", "c1", '{"city": "Oslo"}', "i1"))
-    reply.call(ToolCall("weather", "c1", "", "i1", "completed"))
-    assert reply.calls == [WHOLE]
-    reply.finish([WHOLE])
-    assert reply.calls == [WHOLE]
+    calls = ReplyCalls(TurnLimits())
+    calls.describe(ToolCall("", "c1", '{"city": "Oslo"}', "i1"))
+    calls.add(ToolCall("weather", "c1", "", "i1", "completed"))
+    assert calls.made == [WHOLE]
+    calls.finish([WHOLE])
+    assert calls.made == [WHOLE]
+
+
+def test_calls_are_taken_from_the_end() -> None:
+    calls = ReplyCalls(TurnLimits())
+    first, second = ToolCall("now", "c1", "{}"), ToolCall("then", "c2", "{}")
+    calls.finish([first, Message("assistant", (Part("text", "One moment."),)), second])
+    assert calls.made == [first, second]

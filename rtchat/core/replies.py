@@ -202,17 +202,17 @@ class Replies:
         elif event.channel is Channel.AUDIO:
             out = turn.play(event, self._audio, stores_audio=self._speech.options.stores_audio)
         elif isinstance(event, ev.Delta):
-            out = self.show(turn, turn.reply.add(event))
+            out = self.show(turn, turn.add(event))
         else:
             out = self.show(turn, turn.reply.channel_done(event))
         if self.deadline.is_running:
             out = [*self._more_arrived(turn), *out]
-        return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
+        return [*out, *self.cut_off(turn)] if turn.exceeded else out
 
     def _more_arrived(self, turn: Turn) -> list[Output]:
         """More of the reply arrived, which may be complete."""
         out: list[Output] = [*self.deadline.clear()]
-        return [*out, self.deadline.called()] if turn.reply.has_complete_calls else out
+        return [*out, self.deadline.called()] if turn.calls.has_complete else out
 
     def item_event(  # noqa: C901 - one case per event
         self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
@@ -226,10 +226,14 @@ class Replies:
         match event:
             case ev.OutputAdded(item=RemoteCall() as remote):
                 turn.remote.describe(remote)
-            case ev.OutputAdded(item=item):
-                turn.reply.announce(item)
+            case ev.OutputAdded(item=Message() as message):
+                turn.reply.announce(message)
+            case ev.OutputAdded(item=ToolCall() as call):
+                turn.calls.describe(call)
+            case ev.OutputAdded():
+                pass
             case ev.ToolCalled(name, call_id, arguments, item_id=item_id):
-                turn.reply.describe_call(ToolCall(name, call_id, arguments, item_id))
+                turn.calls.describe(ToolCall(name, call_id, arguments, item_id))
             case ev.OutputDone(item=RemoteCall() as remote):
                 return [*self.deadline.clear(), *turn.remote.end(remote)]
             case ev.RemoteCallUpdate():
@@ -238,10 +242,10 @@ class Replies:
                 shown = self.show(turn, turn.reply.message_done(message, index))
                 return [*self.deadline.clear(), *shown]
             case ev.OutputDone(item=item):
-                turn.reply.call(item)
+                turn.calls.add(item)
             case _:
                 assert_never(event)
-        if turn.reply.exceeded:
+        if turn.exceeded:
             return [*self.deadline.clear(), *self.cut_off(turn)]
         return self._more_arrived(turn)
 
@@ -294,6 +298,7 @@ class Replies:
         remote = (item for item in event.items if isinstance(item, RemoteCall))
         out: list[Output] = [effect for call in remote for effect in turn.remote.end(call)]
         out += turn.remote.finish()
+        turn.calls.finish(event.items)
         out += self.show(turn, turn.reply.finish(event.items))
         return [*out, *self._reply_ended(turn, event)]
 
@@ -303,15 +308,15 @@ class Replies:
         if wait is not None and wait <= MAX_LIMIT_WAIT and is_first:
             return self._wait_for_limit(turn, wait)
         turn.add_usage(event.usage)
-        if turn.reply.exceeded:
+        if turn.exceeded:
             return self.cut_off(turn, event)
-        are_ours = not self._policy.is_external or self._policy.handles(turn.reply.calls)
-        if event.status is Status.COMPLETED and turn.reply.calls and are_ours:
+        are_ours = not self._policy.is_external or self._policy.handles(turn.calls.made)
+        if event.status is Status.COMPLETED and turn.calls.made and are_ours:
             return [CallsRequested(event)]
         if event.status is Status.COMPLETED and turn.only_remote_calls and turn.may_call:
             return self._await_next(turn)
         refused = (
-            [] if event.status is Status.COMPLETED else self._call_outputs.refuse(turn.reply.calls)
+            [] if event.status is Status.COMPLETED else self._call_outputs.refuse(turn.calls.made)
         )
         problem = server_errors.of_reply(event) or turn.problem
         if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
@@ -338,7 +343,7 @@ class Replies:
     def cut_off(self, turn: Turn, ended: ev.ReplyEnded | None = None) -> list[Output]:
         """The reply exceeds a limit: end the turn and replace the session, which may have calls
         without outputs, or too much content."""
-        limit = turn.reply.exceeded
+        limit = turn.exceeded
         problem = server_errors.exceeded(limit, self._policy.limits)
         self._connection.needs_new_session = True
         stopped = [*self.stop(), *self.silence()] if ended is None else []
@@ -374,7 +379,7 @@ class Replies:
         if held := self.ownership.release():
             self.turn.reply.id, self.phase = self.ownership.held_id, ReplyPhase.REPLYING
             self.response_ids.ignore(self.turn.reply.id)
-        self._ending_id, self._ending_calls = self.turn.reply.id, tuple(self.turn.reply.calls)
+        self._ending_id, self._ending_calls = self.turn.reply.id, tuple(self.turn.calls.made)
         # Servers ignore a cancel before the reply exists, so it waits for the reply's id.
         self._is_cancel_due = self.phase is ReplyPhase.ASKED
         self.phase = ReplyPhase.ENDING

@@ -14,9 +14,8 @@ from operator import itemgetter
 
 from rtchat.core.delta_joiner import DeltaJoiner
 from rtchat.core.events import ChannelDone, Delta, PartDone
-from rtchat.core.streamed_calls import StreamedCalls
 from rtchat.core.text import whole_characters
-from rtchat.core.values import Approval, Channel, Item, Message, Part, Phase, ToolCall, TurnLimits
+from rtchat.core.values import Channel, Item, Message, Part, Phase, TurnLimits
 
 BETWEEN_PARTS = "\n\n"
 _TEXT_CHANNELS = (Channel.TEXT, Channel.TRANSCRIPT)
@@ -100,14 +99,8 @@ class Reply:
         """Content beyond the `limits` is left out, and `exceeded` is the name of the limit."""
         self.id = response_id
         self.exceeded = ""
-        self.calls: list[ToolCall | Approval] = []
-        self._streamed = StreamedCalls()
-        self._places: dict[int, int] = {}
-        """The indexes in `calls` of the streamed calls, by their numbers."""
         self._between = between
         self._limits = limits
-        self._called = self._arguments = 0
-        """Bytes of the complete calls, and of the streamed arguments."""
         self._size = 0
         """Bytes of all parts."""
         self._parts: list[_Part] = []
@@ -142,22 +135,12 @@ class Reply:
         return any(part.held or part.text for part in self._parts)
 
     @property
-    def has_complete_calls(self) -> bool:
-        """Whether any call has arrived with its arguments."""
-        return bool(self.calls) or self._streamed.has_complete
-
-    @property
     def is_between(self) -> bool:
         """Whether the text shown last was the end of a part."""
         return self._shown_last is not None and self._shown_last.done
 
     def add(self, delta: Delta) -> str:
-        """Add a piece of a text or transcript; other channels are ignored, except for limits."""
-        if delta.channel is Channel.ARGUMENTS:
-            self._arguments += size(delta.text)
-            self._check_calls(self._arguments)
-            if not self.exceeded:
-                self._streamed.add_arguments(delta.item_id, delta.text)
+        """Add a piece of a text or transcript; other channels are ignored."""
         part = self._part(delta)
         if part is None or part.final is not None:  # the final text contains the piece
             return ""
@@ -187,54 +170,10 @@ class Reply:
         self._settle_message(item, output_index, {item.id})
         return self._show()
 
-    def announce(self, item: Item) -> None:
-        """The server began an item."""
-        if isinstance(item, ToolCall):
-            self.describe_call(item)
-        elif isinstance(item, Message) and not self._is_full(len(self._announced)):
+    def announce(self, item: Message) -> None:
+        """The server began a message."""
+        if not self._is_full(len(self._announced)):
             self._announced[item.id] = item.phase
-
-    def describe_call(self, call: ToolCall) -> None:
-        """Add what an event says about a call; another event says that it is complete."""
-        self._check_calls(size(call.arguments))
-        self._check_count(len(self._streamed))
-        if not self.exceeded:
-            self._streamed.add(call, is_complete=False)
-
-    def call(self, item: Item) -> None:
-        """Note a complete item, which may be a call; a repeated call is ignored."""
-        if self.exceeded:
-            return
-        match item:
-            case ToolCall():
-                self._add_call(*self._streamed.add(item, is_complete=True))
-            case Approval() if all(item.id != known.id for known in self.calls):
-                self._append(item)
-            case _:
-                pass
-
-    def _add_call(self, number: int, call: ToolCall) -> None:
-        if (place := self._places.get(number)) is not None:
-            self.calls[place] = call
-            return
-        self._append(call)
-        if not self.exceeded:
-            self._places[number] = len(self.calls) - 1
-
-    def _append(self, call: ToolCall | Approval) -> None:
-        self._called += size(call.name) + size(call.arguments)
-        self._check_calls(self._called)
-        self._check_count(len(self.calls))
-        if not self.exceeded:
-            self.calls.append(call)
-
-    def _check_count(self, count: int) -> None:
-        if self._limits is not None and count >= self._limits.calls:
-            self.exceeded = "max_tool_calls"
-
-    def _check_calls(self, count: int) -> None:
-        if self._limits is not None and count > self._limits.call_bytes:
-            self.exceeded = "max_tool_bytes"
 
     def cut(self) -> str:
         """The reply ended early."""
@@ -246,11 +185,8 @@ class Reply:
         self._release()
         reported = {item.id for item in items if isinstance(item, Message)}
         for index, item in enumerate(items):
-            self.call(item)
             if isinstance(item, Message) and item.role == "assistant":
                 self._settle_message(item, index, reported)
-        for number, call in self._streamed.complete():
-            self._add_call(number, call)
         for part in self._parts:
             part.done = True
         return self._show()

@@ -36,20 +36,20 @@ class ToolLoop:
         """Make the calls of a reply; once all have an answer, another reply is requested."""
         turn = self._replies.turn
         assert turn is not None
-        if not self._policy.handles(turn.reply.calls):
-            self._call_outputs.leave_open(turn.reply.calls)
-            problem = server_errors.unavailable(call.name for call in turn.reply.calls)
+        if not self._policy.handles(turn.calls.made):
+            self._call_outputs.leave_open(turn.calls.made)
+            problem = server_errors.unavailable(call.name for call in turn.calls.made)
             return [ReplyDone(Status.INCOMPLETE, "tool_calls", problem, event)]
         if not turn.may_call:
-            turn.reply.exceeded = "max_tool_rounds"
+            turn.limit = "max_tool_rounds"
             return self._replies.cut_off(turn, event)
         out = self._replies.finish(turn)
         out += turn.release()
         out += self._audio.finish()
         reply, audio = turn.reply, b"".join(turn.audio)
         model = self._connection.model
-        out += self._log.called(turn.question, reply.messages, reply.calls, model, audio)
-        self._call_outputs.note(reply.calls)
+        out += self._log.called(turn.question, reply.messages, turn.calls.made, model, audio)
+        self._call_outputs.note(turn.calls.made)
         turn.begin_calls(self._policy)
         return [*out, *self.update(ToolCallBatch.begin)]
 

@@ -15,10 +15,12 @@ from rtchat.core.question import Question
 from rtchat.core.remote_tools import RemoteCalls
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
+from rtchat.core.reply_calls import ReplyCalls
 from rtchat.core.signals import report
 from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import (
     ApprovalAnswer,
+    Channel,
     Item,
     Message,
     SessionInfo,
@@ -49,7 +51,8 @@ class Turn:
         self.sent = now
         self.first_text_at: float | None = None
         """When the first text arrived."""
-        self.reply = Reply(limits=limits)
+        self.reply, self.calls = Reply(limits=limits), ReplyCalls(limits)
+        """The text and the calls of the current reply."""
         self.announced = False
         """Whether `response.created` has named the reply; if not, its first delta does."""
         self.waited = False
@@ -83,6 +86,8 @@ class Turn:
         self._separator = ""
         """The separator between the last of these messages and the next."""
         self._calls: list[ToolCall] = []
+        self.limit = ""
+        """The limit that the reply exceeds, other than those of its text and calls."""
         self.remote = RemoteCalls()
         """The calls that the model's server makes."""
         self._held: list[str] | None = None
@@ -98,9 +103,14 @@ class Turn:
         """Whether any of its text is shown."""
         return self._held is None and self.first_text_at is not None
 
+    @property
+    def exceeded(self) -> str:
+        """The name of the limit that the reply exceeds, if it exceeds one."""
+        return self.limit or self.reply.exceeded or self.calls.exceeded
+
     def begin_reply(self, *, not_interruptible: bool) -> None:
         """Another reply is being requested."""
-        self.reply = self._new_reply()
+        self._begin_anew()
         self.is_asked_for, self.server_was_busy, self.not_interruptible = (
             True,
             False,
@@ -108,6 +118,13 @@ class Turn:
         )
         self.announced = self.has_audio = self.is_silenced = self.saving = False
         self.audio_bytes = 0
+
+    def add(self, delta: ev.Delta) -> str:
+        """Add a piece of the text or of the arguments of a call; return the text to show."""
+        if delta.channel is Channel.ARGUMENTS:
+            self.calls.add_arguments(delta.item_id, delta.text)
+            return ""
+        return self.reply.add(delta)
 
     def show(self, text: str, now: float, *, waits: bool) -> list[fx.Effect]:
         """Show the next text. `waits` is whether the first text waits for a transcript."""
@@ -156,13 +173,13 @@ class Turn:
             self.bad_audio_reported = True
             return [notices.invalid_audio(str(error), level)]
         if audio.parts > self._limits.parts:
-            self.reply.exceeded = "parts"
+            self.limit = "parts"
         if play is None:
             return []
         self.has_audio = True
         self.audio_bytes += len(play.audio)
         if self.audio_bytes > self._limits.audio_bytes:
-            self.reply.exceeded = "audio"
+            self.limit = "audio"
         if stores_audio:
             self.audio.append(play.audio)
         return [play]
@@ -180,24 +197,26 @@ class Turn:
             self._separator = BETWEEN_PARTS
         self._note_calls()
         self._rounds += 1
-        self._call_bytes += sum(size(call.arguments) for call in self.reply.calls)
-        self.batch = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
-        self.reply, self.audio, self.has_audio = self._new_reply(), [], False
+        self._call_bytes += sum(size(call.arguments) for call in self.calls.made)
+        self.batch = ToolCallBatch(self.calls.made, tool_policy, self._rounds)
+        self._begin_anew()
+        self.audio, self.has_audio = [], False
 
     @property
     def only_remote_calls(self) -> bool:
         """Whether the reply has calls that the model's server has made, and nothing else."""
-        return self.remote.has_any and not self.has_begun and not self.reply.calls
+        return self.remote.has_any and not self.has_begun and not self.calls.made
 
     def continue_reply(self) -> None:
         """Another reply follows the calls that the model's server has made."""
         self._rounds += 1
         self.remote.begin_reply()
-        self.reply, self.announced, self.is_asked_for = self._new_reply(), False, False
+        self._begin_anew()
+        self.announced = self.is_asked_for = False
 
-    def _new_reply(self) -> Reply:
-        left = self._limits.call_bytes - self._call_bytes
-        return Reply(limits=replace(self._limits, call_bytes=left))
+    def _begin_anew(self) -> None:
+        limits = replace(self._limits, call_bytes=self._limits.call_bytes - self._call_bytes)
+        self.reply, self.calls, self.limit = Reply(limits=limits), ReplyCalls(limits), ""
 
     @property
     def has_called(self) -> bool:
@@ -219,7 +238,7 @@ class Turn:
         return answers
 
     def _note_calls(self) -> None:
-        self._calls += [call for call in self.reply.calls if isinstance(call, ToolCall)]
+        self._calls += [call for call in self.calls.made if isinstance(call, ToolCall)]
 
     def result(
         self,
