@@ -47,6 +47,7 @@ _FULL_JSON = {
         "total_tokens": 105,
         "cost_usd": None,
     },
+    "transcription": None,
     "timing": {"connect_ms": 312, "first_token_ms": 210, "total_ms": 1900},
     "tool_calls": [{"name": "now", "call_id": "c", "arguments": '{"a": 1}'}],
     "error": {
@@ -65,6 +66,7 @@ _BARE_JSON: dict[str, object] = {
     "conversation_id": None,
     "model": "m",
     "usage": None,
+    "transcription": None,
     "timing": {"connect_ms": None, "first_token_ms": None, "total_ms": None},
     "tool_calls": [],
     "error": None,

@@ -306,6 +306,8 @@ class _Chat:
         elif budget.max_cost is not None and budget.rate(model) is None:
             hint = f'add it to the config file as [prices."{model}"]'
             raise UsageError(server_errors.no_price(model), hint=hint)
+        elif budget.max_cost is not None and speech.transcription_model:
+            self._check_price(budget, speech.transcription_model)
         return ConversationSetup(
             model,
             ask_for(
@@ -331,6 +333,10 @@ class _Chat:
                 settings.max_reply_bytes,
             ),
         )
+
+    def _check_price(self, budget: Budget, model: str) -> None:
+        if budget.rate(model) is None:
+            self.view.show(Notice("warning", server_errors.no_price(model)))
 
 
 def _history(

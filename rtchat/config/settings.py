@@ -201,7 +201,7 @@ class Settings:
         _REPLY,
         parsers.prices,
         {},
-        "Prices of models that rtchat does not know, in US dollars per million tokens.",
+        "Prices of unknown models, in US dollars per million tokens or per minute of audio.",
         example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
         is_confidential=True,
         is_merged=True,

@@ -107,8 +107,8 @@ class Conversation:
         match event:
             case ev.Delta():  # the most frequent event
                 return self._replies.content(event)
-            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
-                return self._spoken.transcribed(item_id, text)
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
+                return self._spoken.transcript_done(event)
             case ev.ChannelDone() | ev.PartDone():
                 return self._replies.content(event)
             case ev.AudioCaptured(audio):
@@ -214,6 +214,8 @@ class Conversation:
                 | ev.ItemTruncated()
                 | ev.PartAdded()
                 | ev.AudioCleared()
+                | ev.SegmentTranscribed()
+                | ev.SessionEnded()
                 | ev.Other()
             ):
                 return []

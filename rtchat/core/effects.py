@@ -19,6 +19,7 @@ from rtchat.core.values import (
     Options,
     Status,
     ToolCall,
+    TranscriptDetails,
     Usage,
     value,
 )
@@ -100,6 +101,11 @@ class ClearAudio:
 
 
 @value
+class CloseSession:
+    """`session.close`: translate the rest of the audio, then end the translation session."""
+
+
+@value
 class Raw:
     """Any client event, as the user wrote it."""
 
@@ -117,6 +123,7 @@ Command: TypeAlias = (
     | AppendAudio
     | CommitAudio
     | ClearAudio
+    | CloseSession
     | Raw
 )
 
@@ -208,7 +215,9 @@ class ReplyOver:
     timing: Timing = Timing()
     tool_calls: tuple[ToolCall, ...] = ()
     cost: float | None = None
-    """US dollars; None if the price is not known."""
+    """US dollars, without the transcription; None if the price is not known."""
+    transcript: TranscriptDetails | None = None
+    """The transcript of a spoken question, if it has arrived."""
 
 
 @value
@@ -243,8 +252,10 @@ class Totals:
     replies: int
     usage: Usage
     cost: float | None = None
-    """US dollars for the replies with a known price; None if there are none."""
+    """US dollars for the replies and transcripts with a known price; None if there are none."""
     limits: tuple[RateLimit, ...] = ()
+    transcripts: Usage = Usage()
+    """The usage of transcripts of the user's speech; `usage` does not include it."""
 
 
 @value

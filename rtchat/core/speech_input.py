@@ -50,6 +50,8 @@ class SpeechOptions:
     """The user's speech interrupts a reply."""
     transcribes: bool = True
     """The server sends transcripts of the user's speech."""
+    transcription_model: str = ""
+    """The model that was requested for the transcripts."""
     stores_audio: bool = False
     """The audio itself is saved with the conversation."""
     input_rate: int = 0

@@ -260,4 +260,5 @@ class Turn:
             fx.Timing(connect, first, now - self.sent),
             tuple(self._calls),
             bill,
+            self.question.transcript_details,
         )

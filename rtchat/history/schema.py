@@ -6,6 +6,7 @@ that a search looks in.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, assert_never
 
 from rtchat.core.text import compact_json, whole_characters
@@ -74,11 +75,12 @@ MIGRATIONS = (
                 SELECT new.id, new.text WHERE new.text IS NOT NULL;
         END""",
     ),
+    ("ALTER TABLE item ADD COLUMN audio_seconds REAL",),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 
 COLUMNS = (
-    *("state", "model", "reason", "input", "cached", "output", "total"),
+    *("state", "model", "reason", "input", "cached", "output", "total", "audio_seconds"),
     *("first_token", "seconds", "json", "text"),
 )
 """The columns of an item's row, in order; searches look in `text`."""
@@ -123,6 +125,7 @@ def row(entry: Entry) -> tuple[object, ...]:
         whole_characters(entry.model),
         whole_characters(entry.reason),
         *((usage.input, usage.cached, usage.output, usage.total) if usage else (None,) * 4),
+        usage and usage.seconds,
         entry.first_token,
         entry.seconds,
         compact_json(write_item(entry.item)),
@@ -136,7 +139,7 @@ def entry(row: tuple[Any, ...]) -> Entry:
     Raises:
         ValueError: the row does not contain an item.
     """
-    turn, index, state, model, reason, *counts, first_token, seconds, json = row
+    turn, index, state, model, reason, *counts, audio_seconds, first_token, seconds, json = row
     data = read_json(json)
     if not isinstance(data, dict):
         raise ValueError("not an item")  # noqa: TRY004 # like every other error in a row
@@ -147,7 +150,7 @@ def entry(row: tuple[Any, ...]) -> Entry:
         State(state),
         model,
         reason,
-        None if None in counts else Usage(*counts),
+        None if None in counts else replace(Usage(*counts), seconds=audio_seconds or 0.0),
         first_token,
         seconds,
     )

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, Timing, Update, UserTranscript
 from rtchat.core.text import write_json
-from rtchat.core.values import ToolCall, Usage
+from rtchat.core.values import ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
@@ -59,6 +59,7 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
         "conversation_id": over.conversation_id,
         "model": over.model,
         "usage": _usage(over.usage, over.cost),
+        "transcription": over.transcript and _transcription(over.transcript),
         "timing": _timing(over.timing),
         "tool_calls": [_tool_call(call) for call in over.tool_calls],
         "error": error,
@@ -69,6 +70,11 @@ def _usage(usage: Usage | None, cost: float | None) -> dict[str, object] | None:
     if usage is None:
         return None
     return {**usage.as_json(), "cost_usd": None if cost is None else round(cost, 8)}
+
+
+def _transcription(transcript: TranscriptDetails) -> dict[str, object]:
+    usage = _usage(transcript.usage, transcript.cost)
+    return {"model": transcript.model or None, "usage": usage, **transcript.fields}
 
 
 def _timing(timing: Timing) -> dict[str, int | None]:

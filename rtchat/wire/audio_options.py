@@ -101,4 +101,13 @@ def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:
 
 def transcribes(session: JsonObject) -> bool:
     """Whether input audio is transcribed."""
-    return bool(Fields(session, []).fields("audio").fields("input").fields("transcription").data)
+    return bool(_transcription(session).data)
+
+
+def transcription_model(session: JsonObject) -> str:
+    """The model that transcribes input audio; empty if none is named."""
+    return _transcription(session).text("model")
+
+
+def _transcription(session: JsonObject) -> Fields:
+    return Fields(session, []).fields("audio").fields("input").fields("transcription")
