@@ -24,6 +24,7 @@ from rtchat.core.effects import (
     Show,
     Stop,
     TextArrived,
+    TurnTranscribed,
     Waiting,
     error_notice,
 )
@@ -244,7 +245,8 @@ def test_the_remaining_audio_is_committed_at_the_end() -> None:
 def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
     effects = play.handle(*TURN, TranscriptionFailed("u1", "noise"))
-    assert effects == [notices.transcription_failed("noise")]
+    failed = Show(TurnTranscribed("u1", "", error="noise"))
+    assert effects == [notices.transcription_failed("noise"), failed]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 

@@ -31,9 +31,11 @@ from rtchat.core.events import (
     RateLimits,
     ReplyEnded,
     ReplyStarted,
+    SegmentTranscribed,
     ServerEvent,
     ServerProblem,
     SessionCreated,
+    SessionEnded,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
@@ -343,7 +345,32 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
         {"type": f"{_HEARD}.completed", "item_id": "i", "content_index": 2, "transcript": "hey"},
         ChannelDone(Channel.INPUT_TRANSCRIPT, "hey", "", "i", 0, 2),
     ),
-    ({"type": f"{_HEARD}.segment", "item_id": "i", "text": "h"}, Other(f"{_HEARD}.segment")),
+    (
+        {
+            "type": f"{_HEARD}.segment",
+            "item_id": "i",
+            "content_index": 1,
+            "id": "seg",
+            "text": "h",
+            "speaker": "A",
+            "start": 0.5,
+            "end": 2,
+        },
+        SegmentTranscribed("i", "seg", "h", "A", 0.5, 2.0, 1),
+    ),
+    (
+        {"type": "session.output_transcript.delta", "delta": "hola", "elapsed_ms": 400},
+        Delta(Channel.TRANSCRIPT, "hola", elapsed_ms=400),
+    ),
+    (
+        {"type": "session.input_transcript.delta", "delta": "hello"},
+        Delta(Channel.INPUT_TRANSCRIPT, "hello"),
+    ),
+    (
+        {"type": "session.output_audio.delta", "delta": "AAA=", "sample_rate": 24000},
+        Delta(Channel.AUDIO, "AAA="),
+    ),
+    ({"type": "session.closed"}, SessionEnded()),
     (
         {
             "type": f"{_HEARD}.failed",

@@ -31,12 +31,13 @@ Vad: TypeAlias = Literal["server", "semantic", "off"]
 _VAD: Parser[Vad] = choice("server", "semantic", "off")
 
 _ONCE = ("talk", "once")
-_SESSION = (*_ONCE, "transcribe")
+_SPOKEN = (*_ONCE, "transcribe")
+_SESSION = (*_SPOKEN, "translate")
 _CONNECTION = Group("Connection", (*_SESSION, "doctor"))
 _REPLY = Group("Reply", _ONCE)
 _HISTORY = Group("History", _ONCE)
 _TOOL = Group("Tool", _ONCE)
-_VOICE = Group("Voice", ("talk", "transcribe"))
+_VOICE = Group("Voice", ("talk", "transcribe", "translate"))
 _OUTPUT = Group("Output", _SESSION)
 
 
@@ -102,6 +103,7 @@ class Settings:
         "auto",
         "The version of the API: ga (current), beta (before May 2026), qwen or xai.",
         option="--dialect",
+        commands=(*_SPOKEN, "doctor"),
         variable=Variable("RTCHAT_DIALECT", dotenv="yes"),
     )
     local: Setting[bool] = Setting(
@@ -110,6 +112,7 @@ class Settings:
         False,
         "Use the small built-in model, which needs no server and no key.",
         option="--local",
+        commands=(*_SPOKEN, "doctor"),
     )
     headers: Setting[Headers] = Setting(
         _CONNECTION,
@@ -309,6 +312,7 @@ class Settings:
         "What ends a spoken turn: silence (server), the words (semantic), or Ctrl-T (off).",
         example="server",
         option="--vad",
+        commands=("talk", "transcribe"),
         variable=Variable("RTCHAT_VAD", dotenv="yes"),
     )
     input_device: Setting[str | None] = Setting(
@@ -329,8 +333,19 @@ class Settings:
         example="Headphones",
         option="--output-device",
         metavar="DEVICE",
-        commands=("talk",),
+        commands=("talk", "translate"),
         variable=Variable("RTCHAT_OUTPUT_DEVICE", dotenv="yes"),
+    )
+    translate_to: Setting[str | None] = Setting(
+        _VOICE,
+        parsers.text,
+        None,
+        "The language that `rtchat translate` translates to, such as es or pt.",
+        example="es",
+        option="--to",
+        metavar="LANGUAGE",
+        commands=("translate",),
+        variable=Variable("RTCHAT_TRANSLATE_TO", dotenv="yes"),
     )
     render: Setting[When] = Setting(
         _OUTPUT,

@@ -32,7 +32,7 @@ from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
-from rtchat.core.values import Channel, Options, StoredConversation
+from rtchat.core.values import Channel, Dialect, Options, StoredConversation
 
 
 class Conversation:
@@ -115,6 +115,8 @@ class Conversation:
                 return self._spoken.captured(audio)
             case ev.Started():
                 return [*self._spoken.begin(), *self._connection.handle(event)]
+            case ev.SessionCreated(dialect=Dialect.TRANSLATION):
+                return self._connection.close(server_errors.only_translation(), ev.Retry.NEVER)
             case (
                 ev.ConnectionOpened()
                 | ev.SessionCreated()

@@ -20,6 +20,7 @@ from rtchat.core.values import (
     Status,
     ToolCall,
     TranscriptDetails,
+    TranscriptSegment,
     Usage,
     value,
 )
@@ -201,6 +202,25 @@ class TextArrived:
 
 
 @value
+class TurnTranscribed:
+    """In a transcription, the transcript of a turn is complete, or there will be none because of an
+    `error`. Its text is shown by `TextArrived`."""
+
+    item_id: str
+    text: str
+    details: TranscriptDetails = TranscriptDetails()
+    segments: tuple[TranscriptSegment, ...] = ()
+    error: str = ""
+
+
+@value
+class SourceArrived:
+    """In a translation, the next text of what was said, in its own language."""
+
+    text: str
+
+
+@value
 class ReplyOver:
     """The reply is over, with or without success. It always follows a `QuestionAsked`."""
 
@@ -294,6 +314,8 @@ Update: TypeAlias = (
     | UserTranscript
     | MicrophoneStatus
     | TextArrived
+    | TurnTranscribed
+    | SourceArrived
     | ReplyOver
     | ToolAsked
     | ToolBegan

@@ -182,6 +182,13 @@ class SpeechInput:
         """The server detected the end of speech."""
         self._end_ms = end_ms
 
+    def processed(self, end_ms: int | None) -> None:
+        """The server has processed the audio up to this millisecond of the session, or all of it
+        if None."""
+        end = len(self._sent) if end_ms is None else self._offset(end_ms, 0)
+        self._discard(end)
+        self._start_ms = self._forgotten // BYTES_A_MS
+
     def committed(self) -> bytes:
         """The server ended a turn. Return the turn's audio."""
         if self._start_ms is None:

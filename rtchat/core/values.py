@@ -319,6 +319,17 @@ class TranscriptDetails:
 
 
 @value
+class TranscriptSegment:
+    """A part of a transcript, spoken by one speaker. `start` and `end` are in seconds."""
+
+    id: str
+    text: str
+    speaker: str
+    start: float
+    end: float
+
+
+@value
 class TurnLimits:
     """The limits for a model or a server that does not stop by itself."""
 

@@ -1,10 +1,19 @@
-"""`--json`: one object on stdout for each reply; everything else goes to stderr as usual."""
+"""`--json`: one object on stdout for each reply, or each turn of a transcription; everything else
+goes to stderr as usual."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.core.effects import QuestionAsked, ReplyOver, Timing, Update, UserTranscript
+from rtchat.core.effects import (
+    QuestionAsked,
+    ReplyOver,
+    SourceArrived,
+    Timing,
+    TurnTranscribed,
+    Update,
+    UserTranscript,
+)
 from rtchat.core.text import write_json
 from rtchat.core.values import ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
@@ -26,6 +35,8 @@ class JsonView:
                 self._transcript = None
             case UserTranscript(text):
                 self._transcript = text
+            case SourceArrived(text):
+                self._transcript = (self._transcript or "") + text
             case ReplyOver():
                 self._out.write((write_json(as_json(update, self._transcript)) + "\n").encode())
                 self._out.flush()
@@ -39,6 +50,43 @@ class JsonView:
 
     def close(self) -> None:
         """Do nothing: this view has nothing to close."""
+
+
+class TranscriptJsonView:
+    """The turns of a transcription as JSON lines on `out`, everything else to `status`."""
+
+    def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
+        self._out = out
+        self._status_writer = status
+
+    def show(self, update: Update) -> None:
+        """Write a turn once its transcript is complete."""
+        if isinstance(update, TurnTranscribed):
+            self._out.write((write_json(turn_as_json(update)) + "\n").encode())
+            self._out.flush()
+        self._status_writer.show(update)
+
+    def tick(self) -> None:
+        """Do nothing: this view repaints nothing."""
+
+    def close(self) -> None:
+        """Do nothing: this view has nothing to close."""
+
+
+def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:
+    """The JSON object for a turn of a transcription. Times are in seconds; unknown values are
+    null."""
+    segments = [
+        {name: getattr(segment, name) for name in ("id", "speaker", "text", "start", "end")}
+        for segment in turn.segments
+    ]
+    return {
+        "item_id": turn.item_id or None,
+        "text": turn.text,
+        "segments": segments,
+        **_transcription(turn.details),
+        "error": turn.error or None,
+    }
 
 
 def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:

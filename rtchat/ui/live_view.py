@@ -119,6 +119,8 @@ class LiveView:
                 self._notice(update.level, update.text, update.hint)
             case fx.Copy():
                 pass  # `Terminal` handles it
+            case fx.TurnTranscribed() | fx.SourceArrived():
+                pass  # of sessions without replies, which have other views
             case _:
                 assert_never(update)
 

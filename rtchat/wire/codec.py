@@ -198,6 +198,8 @@ def _session(make: type[ev.SessionCreated | ev.SessionUpdated], fields: Fields) 
 
 
 def _dialect(session: JsonObject) -> Dialect | None:
+    if session.get("type") == "translation":
+        return Dialect.TRANSLATION
     # Some GA servers still report `modalities`, so a `type` or `output_modalities` decides first.
     if "type" in session or "output_modalities" in session:
         return Dialect.GA
