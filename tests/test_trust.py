@@ -796,7 +796,7 @@ def test_lines_of_a_dotenv_that_are_none_are_a_warning(program: Program) -> None
 @pytest.mark.parametrize(
     "command",
     [
-        *("once hi", "talk", "transcribe x.wav", "doctor"),
+        *("once hi", "talk", "transcribe x.wav", "translate x.wav --to es", "doctor"),
         *("config show", "config path", "config profiles", "config edit"),
     ],
 )
