@@ -45,6 +45,7 @@ from rtchat.core.events import (
     Retry,
     ServerProblem,
     SessionCreated,
+    SessionEnded,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
@@ -393,6 +394,7 @@ def test_a_silent_server_is_disconnected(timer: Timer) -> None:
 
 def test_irrelevant_events_are_ignored() -> None:
     play = Driver()
+    assert play.handle(SessionEnded()) == []
     assert play.handle(TimerFired(Timer.SAVE)) == []
     assert play.handle(Delta(Channel.TEXT, "a reply")) == []
     assert play.handle(Unknown("x", "new")) == [notices.ignored_event("x", "new")]

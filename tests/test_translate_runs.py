@@ -23,7 +23,9 @@ from rtchat.ui.plain_view import StatusWriter
 from rtchat.ui.translation_view import TranslationView
 from tests.faulty import Close, Step, error, frame, perform, sockets
 from tests.program import PATIENCE, Program, background
-from tests.sounds import SECOND, tone, wav_audio, write_wav
+from tests.sounds import SECOND, tone, wav_audio, without_silence, write_wav
+from tests.soundserver import SoundServer, reason_to_skip, sound_server
+from tests.terminal import Terminal
 from tests.test_voice_faults import AudioServer, committed, heard
 
 SESSION = {"type": "translation", "id": "sess_1", "model": "gpt-realtime-translate"}
@@ -39,7 +41,7 @@ def source(text: str) -> str:
     return frame("session.input_transcript.delta", delta=text)
 
 
-def sound(audio: bytes) -> str:
+def spoken(audio: bytes) -> str:
     delta = b64encode(audio).decode()
     return frame("session.output_audio.delta", delta=delta, sample_rate=24000, format="pcm16")
 
@@ -49,10 +51,10 @@ SPEECH = tone(440, 0.5)
 WHOLE: tuple[Step, ...] = (
     source("Good day. "),
     said("Buenos"),
-    sound(SPEECH[:9001]),
+    spoken(SPEECH[:9001]),
     source("How are you?"),
     said(" días."),
-    sound(SPEECH[9001:]),
+    spoken(SPEECH[9001:]),
     *END,
 )
 
@@ -281,6 +283,34 @@ def test_a_recording_of_another_program_can_be_replayed(tmp_path: Path) -> None:
     checked = program.run("replay", "--check", "t.jsonl")
     assert (checked.code, "completed: 1" in checked.text) == (0, True), checked.text
     assert program.run("replay", "--speed", "1000", "t.jsonl").text == "Buenos días.\n"
+
+
+@pytest.fixture
+def sound() -> Iterator[SoundServer]:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with sound_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_speech_is_translated_live(
+    tmp_path: Path, sound: SoundServer, *, is_recorded: bool
+) -> None:
+    server = TranslationServer(
+        (spoken(tone(660, 0.5)), *END), on_audio=[(said("Hola."), spoken(tone(440, 0.5)))]
+    )
+    with served(tmp_path, server) as program, sound.record("speaker") as speaker:
+        recording = ["--audio-out", "a.wav"] if is_recorded else []
+        options = ["--to", "es", "--play", "-q", *recording]
+        terminal = Terminal(program, options, sound.environ, verb="translate")
+        terminal.shows("Hola.")
+        terminal.types("\x03")
+        assert terminal.ends() == 0
+        assert len(without_silence(speaker.audio)) > 0.9 * SECOND
+    assert server.audio[0]
+    if is_recorded:
+        assert wav_audio(tmp_path / "a.wav") == tone(440, 0.5) + tone(660, 0.5)
 
 
 # ----------------------------------------------------------------------------------------- the view

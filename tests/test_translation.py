@@ -42,6 +42,7 @@ from rtchat.core.events import (
     Other,
     Retry,
     ServerProblem,
+    ServerWarning,
     SessionCreated,
     SessionEnded,
     SessionUpdated,
@@ -232,6 +233,20 @@ def test_a_server_error_sets_the_exit_code() -> None:
     play = Driver()
     assert play.handle(ServerProblem("Odd.")) == [notices.server_reports("Odd.")]
     assert play.ending(InputEnded(), SessionEnded())[1] is ExitCode.REPLY
+
+
+def test_a_warning_of_the_server_is_shown() -> None:
+    play = Driver()
+    assert play.handle(ServerWarning("Slow.")) == [notices.server_reports("Slow.", "warning")]
+    assert play.ending(InputEnded(), SessionEnded())[1] is ExitCode.OK
+
+
+def test_a_server_may_not_name_its_session() -> None:
+    play = Driver()
+    play.machine = Translation("t", OPTIONS)
+    play.handle(Started(), ConnectionOpened())
+    assert play.commands(TimerFired(Timer.SETUP)) == [Configure(OPTIONS)]
+    assert play.handle(UPDATED) == [Show(Ready("t", 0.0))]
 
 
 def test_a_silent_server_is_disconnected() -> None:

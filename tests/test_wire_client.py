@@ -16,6 +16,7 @@ from rtchat.core.effects import (
     AppendAudio,
     Cancel,
     ClearAudio,
+    CloseSession,
     Command,
     CommitAudio,
     Configure,
@@ -53,8 +54,21 @@ from rtchat.core.values import (
     ToolOutput,
 )
 from rtchat.wire import decode, encode, read_error_body, read_frame
-from tests.oracle import assert_client_event
-from tests.wire_examples import BETA_EVENTS, COMMANDS, EVENTS, TOOL, VARIANTS, Json
+from rtchat.wire.audio_options import with_translation
+from tests.oracle import (
+    assert_client_event,
+    assert_translation_command,
+    assert_translation_event,
+)
+from tests.wire_examples import (
+    BETA_EVENTS,
+    COMMANDS,
+    EVENTS,
+    TOOL,
+    TRANSLATION_EVENTS,
+    VARIANTS,
+    Json,
+)
 
 # ---------------------------------------------------------------------------------------- encoding
 
@@ -145,7 +159,7 @@ def test_approval_items_survive_a_round_trip(item: Item) -> None:
 
 @pytest.mark.parametrize(
     ("data", "event"),
-    EVENTS + BETA_EVENTS,
+    EVENTS + BETA_EVENTS + TRANSLATION_EVENTS,
     ids=lambda x: x.get("type") if isinstance(x, dict) else "",
 )
 def test_an_event_of_either_dialect(data: Json, event: ServerEvent) -> None:
@@ -155,6 +169,17 @@ def test_an_event_of_either_dialect(data: Json, event: ServerEvent) -> None:
 def test_every_event_of_the_api_is_known() -> None:
     names = [str(data["type"]) for data, _ in EVENTS]
     assert len(names) == len(set(names)) == 46
+
+
+def test_the_events_of_translations_are_those_of_the_api() -> None:
+    for data, _ in TRANSLATION_EVENTS:
+        assert_translation_event({"event_id": "event_1"} | data)
+    for command in (
+        Configure(with_translation({}, language="es", has_source=True)),
+        AppendAudio(b"\0\0"),
+        CloseSession(),
+    ):
+        assert_translation_command(encode(command, "e", Dialect.TRANSLATION))
 
 
 @pytest.mark.parametrize(

@@ -359,19 +359,6 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
         SegmentTranscribed("i", "seg", "h", "A", 0.5, 2.0, 1),
     ),
     (
-        {"type": "session.output_transcript.delta", "delta": "hola", "elapsed_ms": 400},
-        Delta(Channel.TRANSCRIPT, "hola", elapsed_ms=400),
-    ),
-    (
-        {"type": "session.input_transcript.delta", "delta": "hello"},
-        Delta(Channel.INPUT_TRANSCRIPT, "hello"),
-    ),
-    (
-        {"type": "session.output_audio.delta", "delta": "AAA=", "sample_rate": 24000},
-        Delta(Channel.AUDIO, "AAA="),
-    ),
-    ({"type": "session.closed"}, SessionEnded()),
-    (
         {
             "type": f"{_HEARD}.failed",
             "item_id": "i",
@@ -823,3 +810,20 @@ VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
     ("a type that is none", {"type": ["error"]}, [Unknown("", "the object has no type")]),
 ]
 """Events of real servers that deviate from the reference."""
+
+TRANSLATION_EVENTS: list[tuple[Json, ServerEvent]] = [
+    (
+        {"type": "session.output_transcript.delta", "delta": "hola", "elapsed_ms": 400},
+        Delta(Channel.TRANSCRIPT, "hola", elapsed_ms=400),
+    ),
+    (
+        {"type": "session.input_transcript.delta", "delta": "hello"},
+        Delta(Channel.INPUT_TRANSCRIPT, "hello"),
+    ),
+    (
+        {"type": "session.output_audio.delta", "delta": "AAA=", "sample_rate": 24000},
+        Delta(Channel.AUDIO, "AAA="),
+    ),
+    ({"type": "session.closed"}, SessionEnded()),
+]
+"""Every event of a translation session that other sessions do not have."""
