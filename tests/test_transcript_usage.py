@@ -11,7 +11,8 @@ import pytest
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.conversation import Conversation
-from rtchat.core.pricing import Budget, Rate
+from rtchat.core.models import Rate
+from rtchat.core.pricing import Budget
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import Channel, Options, Status, TranscriptDetails, Usage
 from rtchat.ui import messages

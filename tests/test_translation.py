@@ -50,7 +50,7 @@ from rtchat.core.events import (
     Timer,
     TimerFired,
 )
-from rtchat.core.pricing import Rate
+from rtchat.core.models import Rate
 from rtchat.core.translation import LAG_MS, PAUSE_MS, REST_WAIT, Translation
 from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Dialect, Options, Status, Usage
 

@@ -16,8 +16,9 @@ from rtchat.config.settings import Settings
 from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
+from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
-from rtchat.core.pricing import Budget, Rate, known_rates
+from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import SessionSetup, TranscriptionSetup, TranslationSetup
 from rtchat.core.values import Dialect
 

@@ -17,8 +17,9 @@ from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import Phase, SessionConnection
 from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.models import Rate
 from rtchat.core.options import SessionOptions
-from rtchat.core.pricing import Rate, cost
+from rtchat.core.pricing import cost
 from rtchat.core.signals import Output, report
 from rtchat.core.speech_input import SpeechInput, SpeechOptions
 from rtchat.core.values import Options, Status, Usage

@@ -13,7 +13,10 @@ from dataclasses import field
 from rtchat.core.models import MODELS, SPEECH_RATES, Rate, undated
 from rtchat.core.values import Usage, value
 
-PRICES: Mapping[str, Rate] = {name: model.rate for name, model in MODELS.items()} | SPEECH_RATES
+PRICES: Mapping[str, Rate] = {
+    **{name: model.rate for name, model in MODELS.items()},
+    **SPEECH_RATES,
+}
 """The rate of each model; a name with a date at the end has the rate of the name without it."""
 
 _HOSTS = r"wss://([\w-]+\.)*(openai\.com|azure\.com)([:/?]|$)"

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
 from rtchat.core.mode import Mode
-from rtchat.core.pricing import Budget, Rate
+from rtchat.core.models import Rate
+from rtchat.core.pricing import Budget
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription

@@ -12,8 +12,8 @@ from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_session import AudioSession
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import PendingTranscripts
-from rtchat.core.pricing import Rate
 from rtchat.core.speakers import Speakers
 from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Dialect, Options, TranscriptDetails

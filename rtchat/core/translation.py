@@ -13,7 +13,7 @@ from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_session import AudioSession
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.pricing import Rate
+from rtchat.core.models import Rate
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
 from rtchat.core.transcript_lines import TranscriptLines
