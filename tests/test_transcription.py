@@ -151,6 +151,24 @@ def test_transcripts_wait_for_those_of_earlier_turns() -> None:
     assert play.text(transcript("one.")) == "one.\ntwo.\n"
 
 
+def turns(*effects: Effect) -> list[str]:
+    """The texts of the turns that are complete."""
+    shown = [effect.update for effect in effects if isinstance(effect, Show)]
+    return [update.text for update in shown if isinstance(update, TurnTranscribed)]
+
+
+def test_complete_turns_are_shown_in_spoken_order() -> None:
+    play = Driver()
+    play.handle(*TURN, AudioCommitted("u2"), AudioCommitted("u3"), AudioCommitted("u4"))
+    assert turns(*play.handle(transcript("two.", "u2"))) == []
+    assert turns(*play.handle(transcript("one."))) == ["one.", "two."]
+    assert turns(*play.handle(transcript("four.", "u4"))) == []
+    assert turns(*play.handle(TimerFired(Timer.TRANSCRIPT))) == ["four."]
+    assert turns(*play.handle(transcript("three.", "u3"))) == ["three."]
+    play.handle(AudioCommitted("u5"), AudioCommitted("u6"), transcript("six.", "u6"))
+    assert turns(*play.handle(LOST)) == ["six."]
+
+
 def test_a_missing_transcript_does_not_block_later_turns() -> None:
     play = Driver()
     assert play.machine.handle(AudioCommitted("u1"), 0.0) == [

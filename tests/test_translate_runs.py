@@ -245,7 +245,7 @@ def test_rtchat_serve_refuses_translations(tmp_path: Path) -> None:
     with background(lambda: run_server(ScriptEngine(read_script({"model": "m"})))) as url:
         ran = Program(tmp_path).run("translate", "q.wav", "--to", "es", "--url", url)
     assert (ran.code, ran.text) == (4, "")
-    assert "HTTP 404" in ran.error
+    assert "HTTP 404 (This server cannot translate speech.)" in ran.error
 
 
 @pytest.mark.parametrize("command", [("transcribe", "q.wav"), ("once", "hi")])

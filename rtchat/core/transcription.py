@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from rtchat.core import effects as fx
@@ -12,6 +13,7 @@ from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_session import AudioSession
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.finished_turns import FinishedTurns
 from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import PendingTranscripts
 from rtchat.core.speakers import Speakers
@@ -53,6 +55,7 @@ class Transcription(AudioSession):
         self._commits = AudioCommits(self._connection, has_turns=has_turns)
         self._speakers = Speakers(is_shown=has_speakers)
         self._text = TranscriptLines()
+        self._turns = FinishedTurns()
         self._pending = PendingTranscripts()
 
     def _dispatch(self, event: ev.Event) -> None:
@@ -77,7 +80,7 @@ class Transcription(AudioSession):
                 self._do(notices.transcription_failed(message))
                 self._exit = ExitCode.REPLY
                 item_id = self._pending.own_id(item_id)
-                self._do(fx.Show(fx.TurnTranscribed(item_id, "", error=message)))
+                self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=message)))
                 self._end_pending(item_id)
             case ev.SpeechStarted(_, start_ms):
                 self._speech.started(start_ms)
@@ -85,6 +88,7 @@ class Transcription(AudioSession):
                 self._speech.stopped(end_ms)
             case ev.AudioCommitted(item_id):
                 self._text.make_room(item_id)
+                self._turns.begin(item_id)
                 self._do(*self._pending.add(item_id, self._speech.committed()))
             case ev.AudioCleared():
                 self._commits.forget()
@@ -93,7 +97,7 @@ class Transcription(AudioSession):
                 pass
 
     def _session_lost(self, problem: Problem) -> None:
-        self._show_text(self._text.end_connection())
+        self._end_lines()
         self._speakers.clear()
         self._speech.closed()
         self._speech.hold_first(self._pending.clear())
@@ -126,6 +130,7 @@ class Transcription(AudioSession):
             case ev.Timer.TRANSCRIPT:
                 item_id, timer_effects = self._pending.skip()
                 self._end_turn(item_id)
+                self._show(self._turns.skip(item_id))
                 self._do(*timer_effects)
             case _:
                 super()._timer(timer)
@@ -147,7 +152,7 @@ class Transcription(AudioSession):
         self._add_usage(done.usage)
         details = TranscriptDetails(self._model, done.usage, self._bill(done.usage), done.details)
         labelled, segments = self._speakers.take(item_id)
-        self._do(fx.Show(fx.TurnTranscribed(item_id, done.text, details, segments)))
+        self._show(self._turns.add(fx.TurnTranscribed(item_id, done.text, details, segments)))
         self._end_pending(item_id, labelled or done.text)
 
     def _end_pending(self, item_id: str, text: str = "") -> None:
@@ -172,5 +177,12 @@ class Transcription(AudioSession):
             self._finish(None)
 
     def _end_text(self) -> str:
-        self._show_text(self._text.end_connection())
+        self._end_lines()
         return self._text.all
+
+    def _end_lines(self) -> None:
+        self._show(self._turns.end())
+        self._show_text(self._text.end_connection())
+
+    def _show(self, turns: Iterable[fx.TurnTranscribed]) -> None:
+        self._do(*map(fx.Show, turns))
