@@ -343,6 +343,7 @@ class Settings:
         "The language that `rtchat translate` translates to, such as es or pt.",
         example="es",
         option="--to",
+        option_help="The language to translate to, such as es or pt.",
         metavar="LANGUAGE",
         commands=("translate",),
         variable=Variable("RTCHAT_TRANSLATE_TO", dotenv="yes"),

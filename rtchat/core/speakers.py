@@ -7,6 +7,8 @@ from rtchat.core.values import TranscriptSegment
 
 MAX_SEGMENTS = 1000
 """How many segments of one turn are kept."""
+MAX_TURNS = 100
+"""How many turns may have segments before their transcripts are complete."""
 
 
 class Speakers:
@@ -20,6 +22,8 @@ class Speakers:
     def add(self, event: SegmentTranscribed) -> str:
         """Add a segment; return its text with the speaker's name, if that is shown."""
         before = self._segments.setdefault(event.item_id, [])
+        if len(self._segments) > MAX_TURNS:
+            del self._segments[next(iter(self._segments))]
         if len(before) >= MAX_SEGMENTS or any(each.id and each.id == event.id for each in before):
             return ""
         segment = TranscriptSegment(
