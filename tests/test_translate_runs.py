@@ -355,7 +355,7 @@ UPDATES = (
     [
         (
             True,
-            "Buenos\n[› Good day.\n]días. ¿Qué tal?[rtchat: slow\n]\n[› How are you␛[2J\n]",  # noqa: RUF001
+            "Buenos\n[› Good day.\n]días. ¿Qué tal?\n[rtchat: slow\n][› How are you␛[2J\n]",  # noqa: RUF001
         ),
         (
             False,

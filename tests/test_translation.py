@@ -225,8 +225,9 @@ def test_a_server_that_does_not_know_the_close_is_waited_for() -> None:
 
 def test_a_session_that_ends_early_is_replaced() -> None:
     play = Driver()
-    assert play.handle(SessionEnded()) == []
-    assert Show(Waiting("gone", 0.5)) in play.handle(LOST)
+    waiting = Show(Waiting(server_errors.session_ended().message, 0.5))
+    assert play.handle(said("Uno."), SessionEnded()) == [Disconnect(), waiting]
+    assert play.handle(*AGAIN)[-1] == Show(Ready("t", 0.0))
 
 
 def test_a_server_error_sets_the_exit_code() -> None:

@@ -90,6 +90,8 @@ class AudioSession(ABC):
             case ev.Started():
                 self._began = self._time.now
                 self._perform(self._connection.handle(event))
+            case ev.SessionCreated() if (problem := self._unsuitable(event)) is not None:
+                self._perform(self._connection.close(problem, ev.Retry.NEVER))
             case (
                 ev.ConnectionOpened()
                 | ev.SessionCreated()
@@ -115,6 +117,10 @@ class AudioSession(ABC):
                 self._receive(event)
 
     # -------------------------------------------------------------------------- of each kind of use
+
+    @abstractmethod
+    def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
+        """The problem if the server opened a session of another kind."""
 
     @abstractmethod
     def _receive(self, event: ev.Event) -> None:

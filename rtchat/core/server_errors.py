@@ -86,6 +86,11 @@ def no_translation() -> Problem:
     return Problem(ExitCode.USAGE, message, "check --url and --model")
 
 
+def session_ended() -> Problem:
+    """The server ended a session for translation."""
+    return Problem(ExitCode.LINK, "the server ended the session", "try again")
+
+
 def only_translation() -> Problem:
     """The server opened a session for translation instead of one of another kind."""
     message = "the server opened a session that can only translate"

@@ -58,12 +58,9 @@ class Transcription(AudioSession):
         self._turns = FinishedTurns()
         self._pending = PendingTranscripts()
 
-    def _dispatch(self, event: ev.Event) -> None:
-        if isinstance(event, ev.SessionCreated) and event.dialect is Dialect.TRANSLATION:
-            problem = server_errors.only_translation()
-            self._perform(self._connection.close(problem, ev.Retry.NEVER))
-        else:
-            super()._dispatch(event)
+    def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
+        is_suitable = session.dialect is not Dialect.TRANSLATION
+        return None if is_suitable else server_errors.only_translation()
 
     def _receive(self, event: ev.Event) -> None:
         match event:

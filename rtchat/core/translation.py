@@ -69,15 +69,9 @@ class Translation(AudioSession):
         """The event id of the command that ends the session."""
         self._is_close_refused = False
 
-    def _dispatch(self, event: ev.Event) -> None:
-        if isinstance(event, ev.SessionCreated) and event.dialect not in (
-            None,
-            Dialect.TRANSLATION,
-        ):
-            problem = server_errors.no_translation()
-            self._perform(self._connection.close(problem, ev.Retry.NEVER))
-        else:
-            super()._dispatch(event)
+    def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
+        is_suitable = session.dialect in (None, Dialect.TRANSLATION)
+        return None if is_suitable else server_errors.no_translation()
 
     def _receive(self, event: ev.Event) -> None:
         match event:
@@ -89,6 +83,8 @@ class Translation(AudioSession):
                 self._play(event)
             case ev.SessionEnded() if self._is_ending:
                 self._finish(None)
+            case ev.SessionEnded():
+                self._perform(self._connection.close(server_errors.session_ended()))
             case _:
                 pass
 

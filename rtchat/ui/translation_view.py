@@ -47,6 +47,8 @@ class TranslationView:
             case fx.ReplyOver():
                 self._show_source([self._source])
                 self._source = ""
+            case fx.Waiting() | fx.Notice("info" | "warning" | "error"):
+                self._end_line()
             case _:
                 pass
         self._plain.show(update)
@@ -62,11 +64,15 @@ class TranslationView:
         if self._err is None:
             return
         for sentence in filter(None, map(str.strip, sentences)):
-            if self._shares_terminal and self._is_line_open:
-                self._add("\n")
+            self._end_line()
             with suppress(OSError):  # the reader of stderr is gone
                 self._err.write(f"\u203a {visible(sentence)}\n")
                 self._err.flush()
+
+    def _end_line(self) -> None:
+        """End the line of the translation, as the terminal is about to show another one."""
+        if self._shares_terminal and self._is_line_open:
+            self._add("\n")
 
     def tick(self) -> None:
         """Do nothing: this view repaints nothing."""
