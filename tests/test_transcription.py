@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rtchat.core import notices, server_errors
@@ -43,6 +45,7 @@ from rtchat.core.events import (
     LeaveAsked,
     MicrophoneLost,
     Retry,
+    SegmentTranscribed,
     ServerProblem,
     SessionCreated,
     SessionEnded,
@@ -55,9 +58,19 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
+from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import ORDER_WAIT
 from rtchat.core.transcription import CLEAR_WAIT, Transcription
-from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
+from rtchat.core.values import (
+    BYTES_A_MS,
+    AudioFormat,
+    Channel,
+    Dialect,
+    Options,
+    Status,
+    TranscriptDetails,
+    Usage,
+)
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")
@@ -187,6 +200,58 @@ def test_a_missing_transcript_does_not_block_later_turns() -> None:
     play.handle(transcript("four.", "u4"))
     assert play.text(transcript("one.")) == "one.\n"
     assert play.ending(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
+
+
+def segment(number: int, speaker: str, text: str) -> SegmentTranscribed:
+    return SegmentTranscribed("u1", f"s{number}", text, speaker, number, number + 1)
+
+
+def test_the_text_names_the_speakers() -> None:
+    play = Driver()
+    play.machine = Transcription("w", OPTIONS, has_turns=True, has_speakers=True)
+    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+    assert play.text(*TURN, transcript_delta("When? Noon.")) == ""
+    assert play.text(segment(0, "A", "When?")) == "A: When?"
+    assert play.text(segment(1, "B", "Noon.")) == "\nB: Noon."
+    effects = play.handle(transcript("When? Noon."))
+    assert turns(*effects) == ["When? Noon."]
+    done = next(each.update for each in effects if isinstance(each, Show))
+    assert isinstance(done, TurnTranscribed)
+    assert [each.speaker for each in done.segments] == ["A", "B"]
+    assert play.ending(InputEnded(), AudioCleared())[0].text == "A: When?\nB: Noon."
+
+
+def test_segments_are_only_kept_if_the_model_is_not_for_speakers() -> None:
+    play = Driver()
+    assert play.text(*TURN, segment(0, "A", "When?")) == ""
+    assert play.text(transcript("When?")) == "When?\n"
+
+
+def test_the_usage_of_all_transcripts_is_billed() -> None:
+    play = Driver()
+    play.machine = Transcription(
+        "w", OPTIONS, has_turns=True, price=Rate(0.0, 0.0, 0.0, minute=0.5)
+    )
+    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+    for item in ("u1", "u2"):
+        done = replace(transcript("Go.", item), usage=Usage(seconds=30.0))
+        effects = play.handle(AudioCommitted(item), done)
+        details = [
+            each.update.details
+            for each in effects
+            if isinstance(each, Show) and isinstance(each.update, TurnTranscribed)
+        ]
+        assert details == [TranscriptDetails("w", Usage(seconds=30.0), 0.25)]
+    over, _ = play.ending(InputEnded(), AudioCleared())
+    assert (over.usage, over.cost) == (Usage(seconds=60.0), 0.5)
+
+
+def test_a_session_for_translations_cannot_transcribe() -> None:
+    play = Driver(ready=False)
+    created = SessionCreated("s", "w", Dialect.TRANSLATION)
+    over, code = play.ending(Started(), ConnectionOpened(), created)
+    assert over.problem == server_errors.only_translation()
+    assert code is ExitCode.USAGE
 
 
 def test_a_repeated_server_error_is_reported_once() -> None:

@@ -125,6 +125,7 @@ _SAMPLES = {
     "RTCHAT_SYSTEM": "Be brief.",
     "RTCHAT_TIMEOUT": "5",
     "RTCHAT_URL": "ws://127.0.0.1:1",
+    "RTCHAT_TRANSLATE_TO": "es",
     "RTCHAT_VAD": "off",
 }
 """What a `.env` may set, and to what."""

@@ -34,6 +34,7 @@ from rtchat.core.events import (
     ReplyEnded,
     ReplyStarted,
     ServerEvent,
+    SessionCreated,
     Unknown,
 )
 from rtchat.core.reply import Reply as ReplyText
@@ -53,7 +54,7 @@ from rtchat.core.values import (
     ToolCall,
     ToolOutput,
 )
-from rtchat.wire import decode, encode, read_error_body, read_frame
+from rtchat.wire import decode, encode, read_error_body, read_frame, translations
 from rtchat.wire.audio_options import with_translation
 from tests.oracle import (
     assert_client_event,
@@ -179,7 +180,14 @@ def test_the_events_of_translations_are_those_of_the_api() -> None:
         AppendAudio(b"\0\0"),
         CloseSession(),
     ):
-        assert_translation_command(encode(command, "e", Dialect.TRANSLATION))
+        sent = encode(command, "e", Dialect.TRANSLATION)
+        assert_translation_command(sent)
+        assert translations.is_close(sent) is (command == CloseSession())
+        if isinstance(command, AppendAudio):
+            assert translations.to_ga(sent) == encode(command, "e")
+    session = {"type": "translation", "id": "s", "model": "t"}
+    created = decode({"type": "session.created", "session": session})
+    assert created == [SessionCreated("s", "t", Dialect.TRANSLATION, fields=session)]
 
 
 @pytest.mark.parametrize(
