@@ -43,8 +43,8 @@ class Seen:
     code: int
     out: str
     err: tuple[str, ...]
-    """The lines on stderr, without times and tokens; the server's address is HERE. Of a hint there
-    are only the options and variables that it names."""
+    """The lines on stderr, without times, tokens and ids; the server's address is HERE. Of a hint
+    there are only the options and variables that it names."""
     kept: str
     """The saved items and their states, in order."""
 
@@ -235,6 +235,7 @@ def observe(home: Path, row: Row, command: str) -> Seen:
         r"\1 in N s",
         ran.err.replace(urlsplit(url).netloc, "HERE"),
     )
+    err = re.sub(r" \((session|response) [^)]*\)$", "", err, flags=re.MULTILINE)
     said = tuple(names_only(line) for line in err.splitlines() if " · first token " not in line)
     states = [f"{text} {state}" for text, state in kept(program)]
     return Seen(ran.code, ran.text, said, " | ".join(states))

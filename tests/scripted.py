@@ -121,6 +121,7 @@ class ScriptedLink:
         self.closed = False
         self._metadata: object = None
         """The metadata of the last request, which servers echo."""
+        self.url = "ws://127.0.0.1/v1/realtime"
 
     async def send(self, event: JsonObject) -> None:
         self.sent.append(event)

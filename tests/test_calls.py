@@ -8,6 +8,7 @@ import pytest
 
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
+from rtchat.core.deadline import CALL_WAIT
 from rtchat.core.effects import (
     AddItem,
     Cancel,
@@ -42,18 +43,21 @@ from rtchat.core.events import (
     Event,
     InputEnded,
     LeaveAsked,
+    OutputAdded,
     OutputDone,
     RawSaid,
     ReplyEnded,
     ReplyStarted,
     Retry,
     RetryAsked,
+    ServerProblem,
     SessionCreated,
     SessionUpdated,
     Started,
     Timer,
     TimerFired,
     ToolAnswered,
+    ToolCalled,
     ToolFinished,
     ToolsAsked,
     UserSaid,
@@ -206,7 +210,16 @@ def test_each_item_is_recorded() -> None:
             ClearTimer(Timer.STALL),
             ClearTimer(Timer.SAVE),
             Record(
-                Entry(1, 4, message("Noon."), State.COMPLETED, "m", first_token=0.0, seconds=0.0)
+                Entry(
+                    1,
+                    4,
+                    message("Noon."),
+                    State.COMPLETED,
+                    "m",
+                    first_token=0.0,
+                    seconds=0.0,
+                    response_model="m",
+                )
             ),
         ]
     )
@@ -761,8 +774,32 @@ def test_a_late_call_repeated_in_one_response_has_one_output() -> None:
 
 
 def test_calls_of_another_response_get_outputs_while_one_is_being_stopped() -> None:
-    play = asked().skip(CancelPressed()) >> calls(OSLO, reply="r9") << send(5, "c1", STOPPED)
+    play = asked().skip(CancelPressed(), ReplyStarted("r9"))
+    play >> calls(OSLO, reply="r9") << send(5, "c1", STOPPED)
     play >> calls(CLOCK) << [send(6, "c3", STOPPED), ClearTimer(Timer.STALL)]
+
+
+@pytest.mark.parametrize("with_error", [False, True])
+def test_a_complete_call_is_made_if_the_server_does_not_end_the_reply(with_error: bool) -> None:
+    call = replace(OSLO, id="i1")
+    conversation = asked(Mode.ONCE, "weather").conversation
+    done = conversation.handle(OutputDone("r1", 0, call))
+    assert SetTimer(Timer.OVERDUE, CALL_WAIT) in done
+    done = conversation.handle(Delta(Channel.ARGUMENTS, "late", "r1", "i1"))
+    assert SetTimer(Timer.OVERDUE, CALL_WAIT) in done
+    if with_error:  # the error has ended the reply
+        conversation.handle(ServerProblem("Odd."))
+    effects = conversation.handle(TimerFired(Timer.OVERDUE))
+    assert (RunTool(call) in effects) is not with_error
+    assert any(isinstance(effect, Stop) for effect in effects) is with_error
+
+
+def test_a_late_event_of_a_call_does_not_make_it_again() -> None:
+    call = replace(OSLO, id="i1")
+    play = asked(Mode.ONCE, "weather").skip(calls(call), ToolFinished("c1", "sunny"))
+    play >> OutputAdded("", 0, call) >> OutputDone("", 0, call)
+    play >> ToolCalled("weather", "c1", OSLO.arguments, item_id="i1")
+    assert RunTool(call) not in play.conversation.handle(calls(reply="r2"))
 
 
 def test_a_lost_connection_does_not_stop_a_running_tool() -> None:

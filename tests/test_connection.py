@@ -9,12 +9,19 @@ from rtchat.core import events as ev
 from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import MAX_RETRIES, Timeouts
-from rtchat.core.connection import MAX_ERRORS, RENEW_BEFORE, SETUP_WAIT, Phase, SessionConnection
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.connection import (
+    MAX_ERRORS,
+    MAX_NAME,
+    RENEW_BEFORE,
+    SETUP_WAIT,
+    Phase,
+    SessionConnection,
+)
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import MAX_UNANSWERED
 from rtchat.core.signals import EventTime, clear_timers
-from rtchat.core.values import AudioFormat, Options
+from rtchat.core.values import AudioFormat, Options, SessionInfo
 
 OPTIONS = Options(modality="text")
 GONE = Problem(ExitCode.LINK, "gone")
@@ -103,6 +110,21 @@ def test_settings_that_change_before_the_first_answer_are_waited_for_as_well() -
     assert connection.handle(UPDATED) == []
     assert connection.handle(UPDATED)[-1] == sg.SessionReady("m", 0.0)
     assert connection.handle(UPDATED) == []
+
+
+def test_the_session_is_what_the_server_says_last() -> None:
+    connection = Setup().connection
+    connection.handle(ev.Started())
+    connection.handle(ev.ConnectionOpened("wss://a.example"))
+    assert connection.session == SessionInfo(url="wss://a.example")
+    connection.handle(ev.SessionCreated("s", "first"))
+    connection.handle(ev.SessionUpdated("", "second" * 100))
+    assert (connection.session.id, len(connection.session.model)) == ("s", MAX_NAME)
+    problem = connection.identify(Problem(ExitCode.REFUSED, "no", CHECK_KEY), "r")
+    assert (problem.ids, problem.hint) == ("session s, response r", CHECK_KEY)
+    connection.connect()
+    assert connection.session == SessionInfo()
+    assert connection.identify(problem).ids == ""
 
 
 def test_without_a_session_there_is_nothing_to_configure() -> None:

@@ -34,7 +34,7 @@ from rtchat.core.effects import (
     Waiting,
     error_notice,
 )
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.events import (
     CancelPressed,
     ChannelDone,
@@ -625,7 +625,7 @@ def test_the_response_to_a_refused_question_is_cancelled() -> None:
 def test_an_invalid_key_ends_the_program_at_once() -> None:
     play = Playbook(Conversation("m", OPTIONS, mode=Mode.ONCE))
     play.skip(Started(), UserSaid("hi"), InputEnded(), ConnectionOpened())
-    problem = Problem(ExitCode.REFUSED, "Bad key.", "check OPENAI_API_KEY", "invalid_api_key")
+    problem = Problem(ExitCode.REFUSED, "Bad key.", CHECK_KEY, "invalid_api_key")
     (
         play
         >> ServerProblem("Bad key.", code="invalid_api_key")
@@ -1015,7 +1015,7 @@ def test_late_events_are_ignored() -> None:
     play = replying()
     (play >> ServerProblem("No.", event_id="rtchat_3") << notices.server_reports("No."))
     play >> TimerFired(Timer.RETRY) >> TimerFired(Timer.LIMIT) >> CancelPressed()
-    play.skip() >> done("r0") >> done("r1") << ClearTimer(Timer.STALL)
+    play.skip() >> ReplyStarted("r0") >> done("r0") >> done("r1") << ClearTimer(Timer.STALL)
     (
         play
         >> ServerProblem("None.", code="response_cancel_not_active", event_id="rtchat_4")

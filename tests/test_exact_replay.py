@@ -554,6 +554,8 @@ class Server:
     def _send_frame(self, kind: str, **fields: object) -> None:
         self._frames.put_nowait({"type": kind, **fields})
 
+    url = "ws://127.0.0.1/v1/realtime"
+
     async def keep_alive(self) -> None:
         pass
 

@@ -68,6 +68,7 @@ _ALL = StoredConversation(
             Usage(57, 16, 48, 105),
             0.2104,
             1.9,
+            "m1",
         ),
         Entry(
             2, 0, Message("user", (Part("image", "", "data:image/png;base64,QQ=="),)), State.FAILED
@@ -237,6 +238,7 @@ def test_json_has_all_fields() -> None:
         "index": 1,
         "state": "completed",
         "model": "m1",
+        "response_model": "m1",
         "reason": None,
         "usage": {
             "input_tokens": 57,
@@ -256,6 +258,7 @@ def test_json_has_all_fields() -> None:
         "index": 3,
         "state": "completed",
         "model": None,
+        "response_model": None,
         "reason": None,
         "usage": None,
         "timing": {"first_token_ms": None, "total_ms": None},

@@ -16,7 +16,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.values import Status, ToolCall, Usage
+from rtchat.core.values import RemoteCall, SessionInfo, Status, ToolCall, Usage
 from rtchat.ui.json_view import JsonView, as_json
 from rtchat.ui.plain_view import StatusWriter
 
@@ -31,6 +31,11 @@ _FULL = ReplyOver(
     Usage(57, 16, 48, 105),
     Timing(0.3124, 0.21, 1.9),
     (ToolCall("now", "c", '{"a": 1}', "i", "completed"),),
+    remote_calls=(
+        RemoteCall("docs", "search", "{}", "found"),
+        RemoteCall("docs", "search", "{}", "", "HTTP 500"),
+    ),
+    session=SessionInfo("sess_1", "m-2026", "wss://a.example/v1/realtime"),
 )
 _FULL_JSON = {
     "heard": None,
@@ -40,6 +45,9 @@ _FULL_JSON = {
     "response_id": "resp_1",
     "conversation_id": "conv_1",
     "model": "m",
+    "response_model": "m-2026",
+    "session_id": "sess_1",
+    "url": "wss://a.example/v1/realtime",
     "usage": {
         "input_tokens": 57,
         "cached_tokens": 16,
@@ -50,6 +58,22 @@ _FULL_JSON = {
     "transcription": None,
     "timing": {"connect_ms": 312, "first_token_ms": 210, "total_ms": 1900},
     "tool_calls": [{"name": "now", "call_id": "c", "arguments": '{"a": 1}'}],
+    "mcp_calls": [
+        {
+            "server": "docs",
+            "name": "search",
+            "arguments": "{}",
+            "output": "found",
+            "error": None,
+        },
+        {
+            "server": "docs",
+            "name": "search",
+            "arguments": "{}",
+            "output": None,
+            "error": "HTTP 500",
+        },
+    ],
     "error": {
         "code": "rate_limit_exceeded",
         "message": "what happened",
@@ -65,10 +89,14 @@ _BARE_JSON: dict[str, object] = {
     "response_id": None,
     "conversation_id": None,
     "model": "m",
+    "response_model": None,
+    "session_id": None,
+    "url": None,
     "usage": None,
     "transcription": None,
     "timing": {"connect_ms": None, "first_token_ms": None, "total_ms": None},
     "tool_calls": [],
+    "mcp_calls": [],
     "error": None,
 }
 
@@ -105,7 +133,8 @@ def test_stdout_has_one_line_per_reply_and_nothing_else() -> None:
     assert [json.loads(first), json.loads(second), end] == [_FULL_JSON, _BARE_JSON, b""]
     assert err.getvalue() == (
         "rtchat: what happened\nhint: what to do\n"
-        "m · first token 0.21 s · 1.9 s · 28 tok/s · 57 in (16 cached) · 48 out\n"
+        "m-2026 (asked for m) · first token 0.21 s · 1.9 s · 28 tok/s"
+        " · 57 in (16 cached) · 48 out\n"
         "a line\n"
     )
 

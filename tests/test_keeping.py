@@ -88,6 +88,8 @@ def question(turn: int, text: str, state: State, reason: str = "") -> Record:
 
 
 def reply(turn: int, text: str, state: State, **fields: object) -> Record:
+    answered = "" if state is State.STREAMING else "m"
+    fields = {"response_model": answered, **fields}
     entry = Entry(turn, 1, message("assistant", text), state, "m", **fields)  # type: ignore[arg-type] # checked at run time
     return Record(entry)
 

@@ -22,7 +22,7 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.values import Status, Usage
+from rtchat.core.values import SessionInfo, Status, Usage
 from rtchat.ui.live_view import LiveView
 from tests.documents import ANSWER, RANDOM, cut
 from tests.screen import Screen
@@ -219,6 +219,35 @@ def test_quiet_and_verbose() -> None:
         [],
         ["info", "detail", "the connection was lost; retrying in 2.0 s"],
     )
+
+
+def test_the_ids_and_the_model_that_answered() -> None:
+    session = SessionInfo("sess_1", "m-2026", "wss://a.example/r")
+    problem = Problem(ExitCode.REPLY, "no", ids=session.ids("resp_1"))
+    show = Show(80, banner=True, verbose=True)
+    show.view.show(Ready("m", 0.3, session=session))
+    show.view.show(Notice("error", "odd", ids=session.ids()))
+    show.view.show(
+        ReplyOver(
+            Status.FAILED,
+            "",
+            "m",
+            problem=problem,
+            response_id="resp_1",
+            usage=Usage(1, 0, 2),
+            session=session,
+        )
+    )
+    show.view.show(ReplyOver(Status.COMPLETED, "", "m", response_id="resp_2"))
+    rows = [row for row in show.screen.rows() if row]
+    assert rows[0].split(" · ")[1] == "m-2026 (asked for m)"
+    assert rows[1:] == [
+        "session sess_1 at wss://a.example/r",
+        "odd (session sess_1)",
+        "no (session sess_1, response resp_1)",
+        "m-2026 (asked for m) · 1 in · 2 out",
+        "response resp_2",
+    ]
 
 
 def test_a_reconnection_has_its_own_line() -> None:

@@ -307,7 +307,7 @@ def test_the_prompt_shows_a_fault_and_continues(
         (nobody, ("refused the connection", "hint: check --url"), 4),
         (
             refusing((401, "")),
-            ("the server responded with HTTP 401", "hint: check OPENAI_API_KEY"),
+            ("the server responded with HTTP 401", "hint: set OPENAI_API_KEY"),
             3,
         ),
     ],

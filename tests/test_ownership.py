@@ -274,6 +274,27 @@ def test_a_request_refused_because_of_a_response_that_is_now_over_is_made_again(
     assert [type(each) for each in sent(session.handle(busy))] == [fx.CreateResponse]
 
 
+def test_a_response_that_was_not_requested_is_announced_once() -> None:
+    session = Session()
+    session.handle(ev.ReplyStarted("g"), ev.ReplyStarted("g"), delta("Welcome.", "g"), CONFIRMED)
+    assert texts(session.shows(ev.ReplyStarted("g"), ended("g"))) == []
+    assert texts(session.shows(*answer())) == ["Hello."]
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_response_that_was_not_requested_is_shown_if_only_its_item_has_the_text(
+    is_stopped: bool,
+) -> None:
+    session = Session()
+    session.handle(CONFIRMED, *answer("r")[:2])
+    if is_stopped:
+        session.handle(ev.CancelPressed())
+    session.handle(ev.ReplyStarted("g"), ev.OutputAdded("g", 0, ToolCall("f", "c1", "{}")))
+    said = Message("assistant", (Part("text", "Welcome."),), "i")
+    session.handle(ev.OutputDone("g", 0, said))
+    assert notices.unrequested_reply("Welcome.") in session.handle(ended("g"))
+
+
 def test_an_error_after_a_held_response_ends_the_turn_after_it() -> None:
     session = Session()
     error = ev.ServerProblem("Out of memory.")

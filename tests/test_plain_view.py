@@ -24,7 +24,7 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.values import Status, Usage
+from rtchat.core.values import SessionInfo, Status, Usage
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 
@@ -85,6 +85,32 @@ def test_the_output_does_not_depend_on_the_deltas(pieces: list[str]) -> None:
     text = "".join(pieces)
     newline = "\n" if text and not text.endswith("\n") else ""
     assert _stdout(*map(TextArrived, pieces), _over()) == (text + newline).encode()
+
+
+def test_the_ids_that_support_asks_for() -> None:
+    """They are in error messages. With `--verbose`, the session and each response are shown."""
+    session = SessionInfo("sess_1", "m-2026", "wss://a.example/v1/realtime")
+    failed = Problem(ExitCode.REPLY, "no", "try", ids=session.ids("resp_1"))
+    updates: list[Update] = [
+        Ready("m", 0.31, session=session),
+        Notice("error", "odd", ids=session.ids()),
+        ReplyOver(Status.FAILED, "", "m", problem=failed, response_id="resp_1", session=session),
+        ReplyOver(Status.COMPLETED, "", "m", response_id="resp_2", session=session),
+    ]
+    errors = ["rtchat: odd (session sess_1)", "rtchat: no (session sess_1, response resp_1)"]
+    shown = {False: StringIO(), True: StringIO()}
+    for verbose, err in shown.items():
+        status = StatusWriter(err, verbose=verbose)
+        for update in updates:
+            status.show(update)
+    assert shown[False].getvalue().splitlines() == [*errors, "hint: try"]
+    assert shown[True].getvalue().splitlines() == [
+        f"rtchat {__version__} · m-2026 (asked for m) · connected in 0.31 s · /help",
+        "session sess_1 at wss://a.example/v1/realtime",
+        *errors,
+        "hint: try",
+        "response resp_2",
+    ]
 
 
 _FAILED = Problem(ExitCode.REPLY, "the reply failed:\nboom\x1b", "try again")

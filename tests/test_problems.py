@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
 from rtchat.core.server_errors import is_fatal, limit_wait, of_error, of_reply, refused_settings
 from rtchat.core.values import Status
 
-_KEY = "check OPENAI_API_KEY"
+_KEY = CHECK_KEY
 _MONEY = "check the plan and billing of your account"
 _MODEL = "choose another with --model"
 _BETA = "remove --dialect beta and any OpenAI-Beta header"

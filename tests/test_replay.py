@@ -248,7 +248,7 @@ def test_a_recording_without_problems(program: Program) -> None:
             "the reply reached the output limit · hint: increase --max-output-tokens",
             "completed: 0",
         ),
-        ("refuse", "reply failed · 0 characters · Not that.", "completed: 0"),
+        ("refuse", "reply failed · 0 characters · Not that. (session", "completed: 0"),
         ("cut", "reply incomplete · 7 characters", "completed: 0"),
         ("hi\ncut\nhi", "turns replayed: 2", "replies: 3, completed: 2"),
         ("hi\nagain\nhi", "turns replayed: 2", "replies: 3, completed: 3"),
@@ -466,7 +466,7 @@ def test_an_error_finds_the_command_that_caused_it(program: Program) -> None:
         _sent(_ASK | {"event_id": "theirs"}),
         _received(error),
     )
-    assert "    6  reply failed · 0 characters · Not that." in checked(program)
+    assert "    6  reply failed · 0 characters · Not that. (session s)" in checked(program)
 
 
 def test_a_refused_question(program: Program) -> None:
@@ -486,7 +486,7 @@ def test_a_refused_question(program: Program) -> None:
     assert checked(program) == [
         "    3  ready: m",
         "    5  question: hello",
-        "    6  reply failed · 0 characters · Not that.",
+        "    6  reply failed · 0 characters · Not that. (session s)",
         "   12  question: hello",
         "   15  reply completed · 6 characters · m · first token 0.00 s · 0.0 s",
         "replies: 2, completed: 1, ignored: 0, differences: 0",

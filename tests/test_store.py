@@ -97,6 +97,7 @@ def test_recorded_entries_are_read_back(store: Store, clock: Clock, path: Path) 
         Usage(5, 1, 7, 12),
         0.25,
         1.5,
+        "m2-2026",
     )
     entries = (_INSTRUCTIONS, _question(1, "Hi?"), reply, _question(2, "And?", State.QUEUED))
     for entry in entries:

@@ -9,10 +9,11 @@ from rtchat.core.values import (
     Item,
     Message,
     Part,
+    RemoteCall,
     State,
     StoredConversation,
 )
-from rtchat.history.transcript import plain
+from rtchat.history.transcript import plain, transcript_entries
 
 
 def test_spoken_items_and_approvals_are_shown_as_text() -> None:
@@ -23,6 +24,8 @@ def test_spoken_items_and_approvals_are_shown_as_text() -> None:
         Approval("a1", "get", '{"a": 1}', "files"),
         ApprovalAnswer("a1", approve=True),
         ApprovalAnswer("a2", approve=False),
+        RemoteCall("docs", "search", "{}", "found"),
+        RemoteCall("docs", "search", "{}", "", "HTTP 500"),
     ]
     entries = [Entry(1, index, item, State.COMPLETED) for index, item in enumerate(said)]
     prompt = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
@@ -35,4 +38,16 @@ def test_spoken_items_and_approvals_are_shown_as_text() -> None:
         '[call files.get] {"a": 1}',
         "[output a1] allowed",
         "[output a2] refused",
+        "[call docs.search] {} → found",
+        "[call docs.search] {} → HTTP 500",
     ]
+
+
+def test_a_reply_names_the_model_that_answered() -> None:
+    entries = [
+        Entry(1, index, Message("assistant", ()), State.COMPLETED, "m", response_model=answered)
+        for index, answered in enumerate(("", "m", "m-2026"))
+    ]
+    stored = StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))
+    names = [entry.name for entry in transcript_entries(stored)]
+    assert names == ["m", "m", "m-2026 (asked for m)"]

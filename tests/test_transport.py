@@ -31,7 +31,7 @@ from rtchat.client.transport import (
     explain_close,
     open_connection,
 )
-from rtchat.core.errors import ExitCode
+from rtchat.core.errors import CHECK_KEY, ExitCode
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import visible
 from tests.faulty import Talk, breaking, http, saying, sockets, tcp, unused_port
@@ -146,7 +146,7 @@ def error_body(message: object) -> bytes:
         (
             http("401 Unauthorized", error_body(f"Incorrect API key provided: {KEY}.")),
             "(Incorrect API key provided: [key].)",
-            *(ExitCode.REFUSED, "OPENAI_API_KEY", Retry.NEVER, None),
+            *(ExitCode.REFUSED, CHECK_KEY, Retry.NEVER, None),
         ),
         (http("403 Forbidden"), "", ExitCode.REFUSED, "key", Retry.NEVER, None),
         (
@@ -177,7 +177,7 @@ def error_body(message: object) -> bytes:
         (
             http("401 Unauthorized", b'{"statusCode":401,"message":"The token has expired."}'),
             "(The token has expired.)",
-            *(ExitCode.REFUSED, "OPENAI_API_KEY", Retry.NEVER, None),
+            *(ExitCode.REFUSED, CHECK_KEY, Retry.NEVER, None),
         ),
         (
             http("502 Bad Gateway", b"z" * 490 + KEY.encode() * 2),
@@ -320,7 +320,7 @@ AGAIN, NEVER = Retry.ALWAYS, Retry.NEVER
         (1011, LINK, "try again", AGAIN),
         (1012, LINK, "try again", AGAIN),
         (1013, LINK, "try again", AGAIN),
-        (3000, ExitCode.REFUSED, "OPENAI_API_KEY", NEVER),
+        (3000, ExitCode.REFUSED, CHECK_KEY, NEVER),
         (4000, LINK, "--model", NEVER),
         (4004, LINK, "--model", NEVER),
     ],

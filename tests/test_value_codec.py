@@ -118,6 +118,7 @@ def test_so_is_what_a_session_is_made_from(setup: SessionSetup) -> None:
                     "message": "gone",
                     "hint": "",
                     "code": "",
+                    "ids": "",
                 },
                 "retry": "always",
                 "retry_after": 1.5,

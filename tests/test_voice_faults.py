@@ -184,6 +184,7 @@ def observe(
     assert "Traceback" not in ran.err
     err = ran.err.replace(urlsplit(url).netloc, "HERE")
     err = re.sub(r"(retrying|reconnected) in [\d.]+ s", r"\1 in N s", err)
+    err = re.sub(r" \((session|response) [^)]*\)$", "", err, flags=re.MULTILINE)
     lines = tuple(names_only(line) for line in err.splitlines() if " · first token " not in line)
     files = sorted((home / "said").iterdir())
     states = [f"{text} {state}" for text, state in kept(program)] if command in TALKS else []

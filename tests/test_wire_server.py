@@ -219,11 +219,18 @@ channels_done = st.one_of(
         counts,
     ),
 )
+
+
+def _is_not_listing(item: Any) -> bool:
+    """Whether a client reads the item as an item, not as a listing of tools."""
+    return not isinstance(item, OtherItem) or item.type != "mcp_list_tools"
+
+
 answers = st.one_of(
     opened(events.SessionCreated),
     opened(events.SessionUpdated),
-    st.builds(events.ItemAdded, items, st.none() | names),
-    st.builds(events.ItemDone, items, st.none() | names),
+    st.builds(events.ItemAdded, items.filter(_is_not_listing), st.none() | names),
+    st.builds(events.ItemDone, items.filter(_is_not_listing), st.none() | names),
     st.builds(events.ItemRetrieved, items),
     st.builds(events.ItemDeleted, names),
     st.builds(events.ItemTruncated, names, counts, counts),

@@ -29,6 +29,8 @@ from rtchat.core.events import (
     PartDone,
     RateLimit,
     RateLimits,
+    RemoteCallUpdate,
+    RemoteState,
     ReplyEnded,
     ReplyStarted,
     SegmentTranscribed,
@@ -40,6 +42,7 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    ToolListing,
     TranscriptionFailed,
     Unknown,
 )
@@ -503,16 +506,22 @@ EVENTS += [
         "output_audio_buffer.started",
         "output_audio_buffer.stopped",
         "output_audio_buffer.cleared",
-        "mcp_list_tools.in_progress",
-        "mcp_list_tools.completed",
-        "mcp_list_tools.failed",
         "response.mcp_call_arguments.delta",
-        "response.mcp_call_arguments.done",
-        "response.mcp_call.in_progress",
-        "response.mcp_call.completed",
-        "response.mcp_call.failed",
     )
 ]
+EVENTS.append(
+    (
+        {"type": "response.mcp_call_arguments.done", "item_id": "i", "arguments": "{}"},
+        RemoteCallUpdate("i", None, "{}"),
+    )
+)
+for _state in RemoteState:
+    EVENTS.append(
+        ({"type": f"response.mcp_call.{_state}", "item_id": "i"}, RemoteCallUpdate("i", _state))
+    )
+    EVENTS.append(
+        ({"type": f"mcp_list_tools.{_state}", "item_id": "i"}, ToolListing("i", state=_state))
+    )
 """Every GA event, once."""
 BETA_EVENTS: list[tuple[Json, ServerEvent]] = [
     (

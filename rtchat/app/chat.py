@@ -334,6 +334,7 @@ class _Chat:
                 settings.max_tool_bytes,
                 settings.max_reply_bytes,
             ),
+            key_hint=settings.key_hint,
         )
 
     def _check_price(self, budget: Budget, model: str) -> None:

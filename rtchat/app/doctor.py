@@ -329,6 +329,7 @@ class _DoctorSession:
         self.dialect = settings.forced_dialect or Dialect.GA
         self.first_token: float | None = None
         self._link = link
+        self._key_hint = settings.key_hint
         self._redactor = wire.EventRedactor(redactor)
         self._sent: set[str] = set()
         self._events: deque[ServerEvent] = deque()
@@ -370,7 +371,7 @@ class _DoctorSession:
             case ServerProblem():
                 self._last_error = event
                 if event.event_id in self._sent or server_errors.is_fatal(event):
-                    raise to_exception(explain(event))
+                    raise to_exception(explain(event).about_key(self._key_hint))
             case Delta(channel=Channel.TEXT | Channel.TRANSCRIPT) if self.first_token is None:
                 self.first_token = time.monotonic()
             case _:

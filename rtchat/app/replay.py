@@ -19,7 +19,7 @@ from rtchat.core import effects as fx
 from rtchat.core.errors import ExitCode, hint_line, writing_stdout
 from rtchat.core.ports import View
 from rtchat.core.text import on_a_line, shortened, visible, whole_characters
-from rtchat.core.values import Status
+from rtchat.core.values import Status, model_names
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 from rtchat.trace.reading import Recording, read_trace
 from rtchat.trace.replay import Replay, Step
@@ -217,7 +217,8 @@ def _describe(update: fx.Update) -> str:
     """An update as text; empty if the report omits it."""
     match update:
         case fx.Ready(model, _, replayed):
-            return f"ready: {model}" + (f", turns replayed: {replayed}" if replayed else "")
+            names = model_names(model, update.session.model)
+            return f"ready: {names}" + (f", turns replayed: {replayed}" if replayed else "")
         case fx.Waiting():
             return messages.waiting(update)
         case fx.QuestionAsked(text, spoken=is_spoken):

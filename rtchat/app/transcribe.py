@@ -58,4 +58,5 @@ def _setup(file: str | None, settings: Settings, model: str) -> TranscriptionSet
         input_rate=input_rate(settings.forced_dialect),
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
         price=price_of(settings, model),
+        key_hint=settings.key_hint,
     )

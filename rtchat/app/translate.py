@@ -95,6 +95,7 @@ def _setup(
         input_rate=OUTPUT_RATE,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
         price=price,
+        key_hint=settings.key_hint,
     )
 
 

@@ -129,6 +129,7 @@ def server_of(
             key_header=settings.key_header,
             beta=settings.dialect == "beta",
             insecure=settings.insecure,
+            key_hint=settings.key_hint,
         )
 
     def connect(model: str) -> AbstractAsyncContextManager[Link]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qs, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import CHECK_KEY, UsageError
 from rtchat.core.redaction import Redactor, is_secret
 from rtchat.core.values import OPENAI_URL, value
 from rtchat.system.network import is_loopback
@@ -34,6 +34,8 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = ()
     subprotocols: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    key_hint: str = CHECK_KEY
+    """What to do if the server refuses the key."""
 
     def __repr__(self) -> str:
         return f"Endpoint({shown_url(self.url)!r})"
@@ -73,6 +75,7 @@ def endpoint(
     insecure: bool = False,
     transcribes: bool = False,
     translates: bool = False,
+    key_hint: str = CHECK_KEY,
 ) -> Endpoint:
     """Check the settings of a connection and return its endpoint.
 
@@ -82,7 +85,7 @@ def endpoint(
     that servers of the older dialect require; OpenAI's server refuses it. `transcribes` asks for a
     transcription session, whose model is not part of the URL, and `translates` for a translation
     session, which has a path of its own. In the URL, `{model}` stands for the model and `{session}`
-    for a new unique id.
+    for a new unique id. `key_hint` says which key to check if it is refused.
 
     Raises:
         UsageError: the URL is not a WebSocket URL, the key cannot be sent, or it would be sent over
@@ -110,12 +113,34 @@ def endpoint(
     path = parts.path.rstrip("/")
     if translates and path.endswith("/realtime"):
         parts = parts._replace(path=f"{path}/translations")
-    if transcribes:
+    present = parse_qs(query, keep_blank_values=True).keys()
+    if transcribes and "intent" not in present:
         query = "&".join(filter(None, (query, _TRANSCRIPTION_QUERY)))
-    elif model and not parse_qs(query, keep_blank_values=True).keys() & _MODEL_PARAMETERS:
+    elif model and not transcribes and not present & _MODEL_PARAMETERS:
         query = "&".join(filter(None, (query, urlencode({"model": model}, safe=":/"))))
     secrets = tuple(dict.fromkeys(filter(is_secret, keys)))
-    return Endpoint(urlunsplit(parts._replace(query=query)), tuple(out), subprotocols, secrets)
+    full = urlunsplit(parts._replace(query=query))
+    return Endpoint(full, tuple(out), subprotocols, secrets, key_hint)
+
+
+def realtime_url(base: str) -> str:
+    """The Realtime URL for the base URL of an API, such as `https://host/v1`. Users also write the
+    complete URL there, which is only converted to a WebSocket URL.
+
+    Raises:
+        ValueError: it is not a URL. The message may contain a password.
+    """
+    parts = urlsplit(base)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    path = parts.path.rstrip("/")
+    if not is_realtime_path(path):
+        path += "/realtime"
+    return urlunsplit(parts._replace(scheme=scheme, path=path))
+
+
+def is_realtime_path(path: str) -> bool:
+    """Whether the path of a URL is that of a Realtime endpoint."""
+    return re.search(r"/realtime(/translations|/session)?/*$", path) is not None
 
 
 def _fill_placeholders(url: str, model: str) -> str:

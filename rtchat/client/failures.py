@@ -21,7 +21,7 @@ from websockets.http11 import Response
 
 from rtchat.client.endpoint import Endpoint
 from rtchat.client.proxies import proxy_of
-from rtchat.core.errors import ExitCode, LinkError, Problem, extra_hint
+from rtchat.core.errors import CHECK_KEY, ExitCode, LinkError, Problem, extra_hint
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import on_a_line, shortened
 from rtchat.wire import read_error_body
@@ -46,12 +46,13 @@ _NO_RETRY = frozenset({1002, 1003, 1007, 1008, 1009, 3000, *range(4000, 5000)})
 _CLOSE_HINTS = {
     1006: "check the network and try again",
     1009: "send or request less data at a time",
-    3000: "check OPENAI_API_KEY",
+    3000: CHECK_KEY,
 }
 
 
-def explain_close(code: int, reason: str) -> ConnectionLost:
-    """Why a connection was closed (RFC 6455 §7.4; codes 3000 and from 4000 are OpenAI's)."""
+def explain_close(code: int, reason: str, key_hint: str = CHECK_KEY) -> ConnectionLost:
+    """Why a connection was closed (RFC 6455 §7.4; codes 3000 and from 4000 are OpenAI's).
+    `key_hint` is that of the endpoint."""
     retry = Retry.NEVER if code in _NO_RETRY else Retry.ALWAYS
     exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
     hint = _CLOSE_HINTS.get(
@@ -62,6 +63,7 @@ def explain_close(code: int, reason: str) -> ConnectionLost:
         hint = "check the plan and billing of your account"
     detail = f" {quoted}" if (quoted := _quote(reason)) else ""
     problem = Problem(exit_code, f"connection lost ({code}{detail})", hint, str(code))
+    problem = problem.about_key(key_hint)
     return ConnectionLost(problem, retry, at_once=code == 1001)
 
 
@@ -149,7 +151,7 @@ def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
 
 _STATUSES: dict[int, tuple[ExitCode, str, Retry]] = {
     400: (ExitCode.LINK, "check --url and --model", Retry.NEVER),
-    401: (ExitCode.REFUSED, "check OPENAI_API_KEY", Retry.NEVER),
+    401: (ExitCode.REFUSED, CHECK_KEY, Retry.NEVER),
     402: (ExitCode.LIMIT, "check the plan and the billing of your account", Retry.NEVER),
     403: (ExitCode.REFUSED, "check that your key has access to this model", Retry.NEVER),
     404: (ExitCode.LINK, "check --url and --model", Retry.NEVER),
@@ -173,7 +175,7 @@ def _explain_status(response: Response, endpoint: Endpoint) -> ConnectionLost:
         hint = "if this is the right server, use its address with --url"
     elif text := _quote(endpoint.redact(read_error_body(body))):
         message = f"{message} ({text})"
-    problem = Problem(exit_code, message, hint, str(status))
+    problem = Problem(exit_code, message, hint, str(status)).about_key(endpoint.key_hint)
     return ConnectionLost(problem, retry, retry_after=_retry_after(response))
 
 

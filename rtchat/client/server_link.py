@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeAlias
 
+from rtchat.client.endpoint import shown_url
 from rtchat.client.transport import ConnectError
 from rtchat.core.errors import LinkError, RtchatError
 from rtchat.core.events import ConnectionLost, ConnectionOpened, LocalEvent, Retry
@@ -120,7 +121,7 @@ class ServerLink:
         try:
             async with self._connect(model) as link:
                 self._is_open = True
-                self._post(ConnectionOpened())
+                self._post(ConnectionOpened(shown_url(link.url)))
                 writer = self._writer = self._tasks.create_task(self._write(link, outbox))
                 pings = self._tasks.create_task(link.keep_alive())
                 try:

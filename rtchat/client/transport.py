@@ -166,7 +166,7 @@ class Connection:
         code, reason = self._first_close()
         if self._is_unanswered:
             code, reason = 1011, f"no answer to a ping for {self._silence:g} s"
-        return explain_close(code, self._endpoint.redact(reason))
+        return explain_close(code, self._endpoint.redact(reason), self._endpoint.key_hint)
 
     def _first_close(self) -> tuple[int, str]:
         """The code and reason of the first close frame, sent or received; 1006 if there is none."""

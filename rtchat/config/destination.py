@@ -13,7 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rtchat.client.endpoint import names_a_key, shown_url
+from rtchat.client.endpoint import (
+    is_realtime_path,
+    names_a_key,
+    realtime_url,
+    shown_url,
+)
 from rtchat.config import variables
 from rtchat.config.parsers import header_value
 from rtchat.config.settings import API_KEY_COMMAND, PROFILE, Settings
@@ -62,12 +67,10 @@ def add_base_url(values: Values, sources: Sources) -> None:
         return
     origin = sources.origin(variables.BASE_URL.name)
     try:
-        parts = urlsplit(base)
+        url = realtime_url(base)
     except ValueError:  # its message may quote a password
         message = f"invalid value {shown_url(base)!r} for {origin} (expected a URL)"
         raise UsageError(message, hint="write it as https://host/v1") from None
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    url = urlunsplit(parts._replace(scheme=scheme, path=parts.path.rstrip("/") + "/realtime"))
     values.set(Settings.url, url, origin)
 
 
@@ -159,7 +162,26 @@ def _filled(
             raise UsageError(message, hint=f"set it {place}")
         return content.rstrip("/")
 
-    return re.sub(_PLACEHOLDER, variable, text)
+    address = re.match(_PLACEHOLDER, text)
+    if setting is not Settings.url or address is None:
+        return re.sub(_PLACEHOLDER, variable, text)
+    return _joined(variable(address), re.sub(_PLACEHOLDER, variable, text[address.end() :]))
+
+
+def _joined(address: str, rest: str) -> str:
+    """The URL of a profile: a user's address and the path and query that follow it. Users also give
+    an address that contains some of that path, or the complete URL."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address + rest  # reported elsewhere
+    if is_realtime_path(parts.path):
+        return realtime_url(address)
+    _, _, path = rest.partition("/")
+    before, repeated, _ = f"{parts.path}/".partition(f"/{path.partition('/')[0]}/")
+    if not (path and repeated):
+        return address + rest
+    return urlunsplit(parts._replace(path=before, query="", fragment="")) + rest
 
 
 # ------------------------------------------------------------------------------- what is sent there
@@ -254,18 +276,38 @@ def find_key(
     if by_dotenv and _is_remote(values):
         _refuse_own_key(values, stored, sources)
     if _wants_key(values):
-        raise _no_key(values, by_dotenv)
+        raise _no_key(values)
     return "", ""
 
 
-def _no_key(values: Values, by_dotenv: str | None) -> UsageError:
-    names = values[Settings.key_env]
+def key_hint(values: Values, origin: str) -> str:
+    """What to do if the server refuses the key from this origin, or if it wants one and no key was
+    sent."""
+    if origin.partition(" ")[0] in values[Settings.key_env] or origin == _command_origin(values):
+        return f"check {origin}"
+    if origin:
+        return f"run `{_store_command(values)}` to replace the key in {origin}"
+    if any(_carries_key(name, values) for name, _ in values[Settings.headers]):
+        return f"check the key in {values.origin(Settings.headers)}"
+    if shown_url(values[Settings.url]) != values[Settings.url]:
+        return f"check the key in the URL of {values.origin(Settings.url)}"
+    return ", or ".join(_ways_to_give_key(values))
+
+
+def _no_key(values: Values) -> UsageError:
+    hint = ", ".join([*_ways_to_give_key(values), "or use --local"])
+    return UsageError("there is no key", hint=hint)
+
+
+def _ways_to_give_key(values: Values) -> list[str]:
+    names, by_dotenv = values[Settings.key_env], host_origin(values)
     place = "in .env" if by_dotenv else "in the environment or in .env"
     ways = [f"set {' or '.join(names)} {place}"] if names else []
-    if not by_dotenv:
-        command = f"rtchat keys set {values[PROFILE]}".rstrip()
-        ways.append(f"run `{command}` to store one")
-    return UsageError("there is no key", hint=", ".join([*ways, "or use --local"]))
+    return ways if by_dotenv else [*ways, f"run `{_store_command(values)}` to store one"]
+
+
+def _store_command(values: Values) -> str:
+    return f"rtchat keys set {values[PROFILE]}".rstrip()
 
 
 def _stored_key(values: Values, stored: Stored | None) -> tuple[str, str]:

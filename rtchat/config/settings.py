@@ -17,6 +17,7 @@ from rtchat.config import parsers
 from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
+from rtchat.core.errors import CHECK_KEY
 from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
 
 if TYPE_CHECKING:
@@ -407,6 +408,8 @@ class Settings:
     key: Secret = field(default_factory=Secret)
     origins: Mapping[str, str] = field(default_factory=dict, kw_only=True, compare=False)
     """The source of each value, as text for the user; `key` is included only if there is a key."""
+    key_hint: str = field(default=CHECK_KEY, kw_only=True, compare=False)
+    """What to do if the server refuses the key."""
     dotenv: Path | None = field(default=None, kw_only=True, compare=False)
     """The `.env` that was read."""
 

@@ -44,6 +44,7 @@ class AudioSession(ABC):
         from_file: bool,
         timeouts: Timeouts,
         price: Rate | None,
+        key_hint: str,
     ) -> None:
         self._model = model
         self._timeouts = timeouts
@@ -57,6 +58,7 @@ class AudioSession(ABC):
             formats=formats,
             renews=False,
             resumes=resumes,
+            key_hint=key_hint,
         )
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
         self._speech = SpeechInput(speech, from_file=from_file)
@@ -100,7 +102,7 @@ class AudioSession(ABC):
             ):
                 self._perform(self._connection.handle(event))
             case ev.ServerWarning(message):
-                self._do(notices.server_reports(message, "warning"))
+                self._do(self._connection.server_reports(message, "warning"))
             case ev.ServerProblem():
                 self._problem(event)
             case ev.CancelPressed():
@@ -164,7 +166,7 @@ class AudioSession(ABC):
     def _begin_session(self) -> None:
         if self._ready is None:
             self._ready = self._time.now - self._began
-        self._do(fx.Show(fx.Ready(self._model, self._ready)))
+        self._do(fx.Show(fx.Ready(self._model, self._ready, session=self._connection.session)))
         for command in self._speech.opened():
             self._send_audio(command)
         self._end()
@@ -186,7 +188,7 @@ class AudioSession(ABC):
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
             self._last_error = error.message
-            self._do(notices.server_reports(error.message, level))
+            self._do(self._connection.server_reports(error.message, level))
 
     def _timer(self, timer: ev.Timer) -> None:
         match timer:
@@ -280,7 +282,14 @@ class AudioSession(ABC):
         timing = fx.Timing(self._ready, self._first, self._time.now - self._began)
         usage, bill = self._usage, self._bill(self._usage)
         over = fx.ReplyOver(
-            status, text, self._model, problem=problem, usage=usage, timing=timing, cost=bill
+            status,
+            text,
+            self._model,
+            problem=problem,
+            usage=usage,
+            timing=timing,
+            cost=bill,
+            session=self._connection.session,
         )
         self._do(fx.Show(over))
 

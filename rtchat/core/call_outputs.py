@@ -23,7 +23,7 @@ class CallOutputs:
         self._refused = 0
         """How many calls were refused because they came too late."""
         self._seen: set[str] = set()
-        """The ids of the calls that have an output or will get one."""
+        """The call and item ids of the calls that have an output or will get one."""
 
     def reset(self) -> None:
         """Forget the calls: another session begins."""
@@ -32,7 +32,12 @@ class CallOutputs:
 
     def note(self, calls: Iterable[Call]) -> None:
         """These calls have an output, or will get one."""
-        self._seen |= {call.call_id for call in calls if isinstance(call, ToolCall)}
+        made = [call for call in calls if isinstance(call, ToolCall)]
+        self._seen.update(*((call.call_id, call.id) for call in made))
+
+    def has(self, call_id: str, item_id: str) -> bool:
+        """Whether the call with these ids was made or refused in this session."""
+        return bool(call_id and item_id) and {call_id, item_id} <= self._seen
 
     def leave_open(self, calls: Sequence[Call]) -> None:
         """Leave these calls to the user until the next question."""
@@ -57,9 +62,11 @@ class CallOutputs:
         server repeats the end of a reply, gets no second output."""
         if self._connection.needs_new_session:
             return []
-        calls = {item.call_id: item for item in items if isinstance(item, ToolCall)}
-        new = [call for call_id, call in calls.items() if call_id not in self._seen]
-        self.note(new)
+        new: list[ToolCall] = []
+        for item in items:
+            if isinstance(item, ToolCall) and (item.call_id or item.id) not in self._seen | {""}:
+                new.append(item)
+                self.note((item,))
         return self._send(new, STOPPED)
 
     def _send(self, calls: Sequence[ToolCall], output: str) -> list[fx.Send]:
@@ -67,5 +74,5 @@ class CallOutputs:
         self._connection.needs_new_session |= self._refused > self._max_refused
         if self._connection.needs_new_session:
             return []
-        outputs = (fx.AddItem(ToolOutput(call.call_id, output)) for call in calls)
+        outputs = (fx.AddItem(ToolOutput(call.call_id or call.id, output)) for call in calls)
         return [self._connection.send(command) for command in outputs]

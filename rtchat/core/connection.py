@@ -14,7 +14,7 @@ from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts, backoff
-from rtchat.core.errors import Problem
+from rtchat.core.errors import CHECK_KEY, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import SentCommands
 from rtchat.core.signals import (
@@ -28,12 +28,16 @@ from rtchat.core.signals import (
     clear_timers,
     notice,
 )
+from rtchat.core.text import shortened
+from rtchat.core.values import SessionInfo
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
 SETUP_WAIT = 3.0
 """Seconds to wait for `session.created` and for `session.updated`, which some servers do not send.
 """
+MAX_NAME = 200
+"""Characters of an id or a model that are shown."""
 MAX_ERRORS = 1000
 """How many non-fatal errors a server may report between two turns."""
 
@@ -68,8 +72,12 @@ class SessionConnection:
         formats: AudioFormats,
         renews: bool = True,
         resumes: bool = True,
+        key_hint: str = CHECK_KEY,
     ) -> None:
         self.model = model
+        """The model to ask for."""
+        self.session = SessionInfo()
+        """What is known about the current or last session."""
         self.phase = Phase.DOWN
         self.ever_connected = False
         """Whether a server has ever accepted the settings."""
@@ -90,6 +98,7 @@ class SessionConnection:
         self._time = time
         self._timeouts = timeouts
         self._formats = formats
+        self._key_hint = key_hint
         self._renews = renews
         self._resumes = resumes
         self._began = 0.0
@@ -117,19 +126,26 @@ class SessionConnection:
         match event:
             case ev.Started():
                 return self.connect()
-            case ev.ConnectionOpened():
+            case ev.ConnectionOpened(url):
+                self.session = SessionInfo(url=url)
                 start = fx.SetTimer(ev.Timer.START, self._timeouts.start)
                 return [start, fx.SetTimer(ev.Timer.SETUP, SETUP_WAIT)]
             case ev.SessionCreated():
-                self._formats.note(event)
+                self._note(event)
                 return self._created(event.seconds_left)
             case ev.SessionUpdated():
-                self._formats.note(event)
-                return self._configured(event.model)
+                self._note(event)
+                return self._configured()
             case ev.ConnectionLost():
                 return self._lost(event)
             case _:
                 assert_never(event)
+
+    def _note(self, event: ev.SessionCreated | ev.SessionUpdated) -> None:
+        self._formats.note(event)
+        known = self.session
+        id, model = (shortened(text, MAX_NAME) for text in (event.id, event.model))
+        self.session = SessionInfo(id or known.id, model or known.model, known.url)
 
     # ---------------------------------------------------------------------------- making a session
 
@@ -141,6 +157,7 @@ class SessionConnection:
         self._is_created = self.is_renewal_due = self.needs_new_session = False
         self.commands.clear()
         self._formats.reset()
+        self.session = SessionInfo()
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
 
     def _created(self, seconds_left: float | None) -> list[Output]:
@@ -161,7 +178,7 @@ class SessionConnection:
         """Send the changed settings."""
         return [self.send(fx.Configure(self._options.session))] if self.has_session else []
 
-    def _configured(self, model: str) -> list[Output]:
+    def _configured(self) -> list[Output]:
         if self.has_session and (problem := self._formats.problem()):
             return self._unusable(problem)
         if (accepted := self.commands.configured()) is not None:
@@ -174,8 +191,8 @@ class SessionConnection:
         self._refusal = ""
         out: list[Output] = [fx.ClearTimer(ev.Timer.START), fx.ClearTimer(ev.Timer.SETUP)]
         if self.last_error is not None:  # not shown earlier, as it could have ended the session
-            out.append(notices.server_reports(self.last_error.message))
-        return [*out, SessionReady(model or self.model, self.seconds)]
+            out.append(self.server_reports(self.last_error.message))
+        return [*out, SessionReady(self.model, self.seconds)]
 
     def settings_refused(self, error: ev.ServerProblem) -> list[Output]:
         """The server refused the settings."""
@@ -205,7 +222,7 @@ class SessionConnection:
             return []
         while (assumed := self.commands.configured()) is not None:
             self._options.accepted(assumed.options)
-        return self._configured("")
+        return self._configured()
 
     def start_timed_out(self) -> list[Output]:
         """The session did not become ready in time."""
@@ -221,6 +238,7 @@ class SessionConnection:
         if self.phase in (Phase.DOWN, Phase.RETRYING):
             return []
         problem, retry = self._explain(lost)
+        problem = self.identify(problem)
         delay = self._delay(retry, lost)
         if delay is None:
             self._attempt = 0
@@ -264,9 +282,18 @@ class SessionConnection:
     def _unusable(self, problem: Problem) -> list[Output]:
         self._attempt = 0
         self.phase = Phase.DOWN
-        return [SessionUnusable(problem)]
+        return [SessionUnusable(self.identify(problem))]
 
     # ---------------------------------------------------------------------------- commands, errors
+
+    def identify(self, problem: Problem, response_id: str = "") -> Problem:
+        """A problem of the server with the ids of the session and of a response, and with a hint
+        that names the key if the key was refused."""
+        return replace(problem.about_key(self._key_hint), ids=self.session.ids(response_id))
+
+    def server_reports(self, message: str, level: fx.Level = "error") -> fx.Show:
+        """The server reported an error."""
+        return notices.server_reports(message, level, self.session.ids())
 
     def send(self, command: fx.Command) -> fx.Send:
         """Send a command."""
@@ -306,4 +333,4 @@ class SessionConnection:
         is_repeated = before is not None and before.message == error.message
         is_minor = is_expected or is_repeated or waits or self.is_setting_up
         level: fx.Level = "detail" if is_minor else "error"
-        return [notices.server_reports(error.message, level)]
+        return [self.server_reports(error.message, level)]

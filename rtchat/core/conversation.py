@@ -19,11 +19,12 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments
 from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.raw import RawEvents
+from rtchat.core.remote_tools import ToolListings
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
@@ -50,9 +51,11 @@ class Conversation:
         response: Options = Options(),  # noqa: B008 - a frozen value
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
+        key_hint: str = CHECK_KEY,
     ) -> None:
         """`stored` is a saved conversation to continue, with its own instructions if `options` has
-        none. `response` has the options of each response."""
+        none. `response` has the options of each response. `key_hint` is the hint if the server
+        refuses the key."""
         shared = SharedState(
             model,
             options,
@@ -63,6 +66,7 @@ class Conversation:
             response=response,
             budget=budget,
             speech=speech,
+            key_hint=key_hint,
         )
         self._shared = shared
         self._time = shared.time
@@ -76,6 +80,7 @@ class Conversation:
             shared, self._replies, self._turns, self._queue, self._attachments
         )
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
+        self._listings = ToolListings()
         self._is_stopped = False
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
@@ -127,13 +132,15 @@ class Conversation:
             case ev.ServerProblem():
                 return self._problem(event)
             case ev.ServerWarning(message):
-                return [notices.server_reports(message, "warning")]
+                return [self._connection.server_reports(message, "warning")]
             case ev.ReplyStarted():
                 return self._replies.started(event)
             case ev.ReplyEnded():
                 return self._replies.ended(event)
-            case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled():
+            case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled() | ev.RemoteCallUpdate():
                 return self._replies.item_event(event)
+            case ev.ToolListing():
+                return self._listings.handle(event)
             case ev.TimerFired(timer):
                 return self._timer(timer)
             case ev.UserSaid(text):
@@ -254,7 +261,8 @@ class Conversation:
     # ------------------------------------------------------------ what involves more than one unit
 
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
-        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns))
+        session = self._connection.session
+        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns, session=session))
         yield from self._turns.session_ready()
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
@@ -265,6 +273,7 @@ class Conversation:
         self._turns.session_closed()
         self._queue.session_closed()
         self._raw.session_closed()
+        self._listings.session_closed()
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:
@@ -307,7 +316,7 @@ class Conversation:
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
         command = self._connection.commands.refused(error.event_id)
-        reported = notices.server_reports(error.message, "detail")
+        reported = self._connection.server_reports(error.message, "detail")
         match command:
             case fx.Configure():
                 return self._connection.settings_refused(error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rtchat.core import effects as fx
-from rtchat.core import notices, server_errors
+from rtchat.core import server_errors
+from rtchat.core.connection import SessionConnection
 from rtchat.core.errors import Problem
 from rtchat.core.events import ServerProblem, Timer
 
@@ -23,7 +24,8 @@ CANCEL_WAIT = 3.0
 class ReplyDeadline:
     """The wait for the end of the pending reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: SessionConnection) -> None:
+        self._connection = connection
         self._error: ServerProblem | None = None
         """The error that may have ended the reply."""
         self.is_running = False
@@ -65,7 +67,7 @@ class ReplyDeadline:
         out: list[fx.Effect] = [fx.ClearTimer(Timer.OVERDUE)]
         if error is None or error.code == server_errors.ACTIVE_RESPONSE:
             return out
-        return [*out, notices.server_reports(error.message)]
+        return [*out, self._connection.server_reports(error.message)]
 
     def take_error(self) -> Problem | None:
         """The error that ended the reply, if one did."""

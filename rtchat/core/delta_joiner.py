@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DeltaJoiner:
     """The deltas of one text. If each of the first three begins with the one before it, they repeat
@@ -17,8 +19,10 @@ class DeltaJoiner:
 
     def add(self, delta: str) -> str:
         """The new text in a delta."""
-        repeats = bool(self._text) and len(delta) > len(self._text) and delta.startswith(self._text)
+        if self.is_decided:
+            return delta
         if self._is_cumulative:
+            repeats = delta.startswith(self._text)
             new = delta[len(self._text) :] if repeats else delta
             self._text = delta if repeats else self._text + delta
             return new
@@ -26,10 +30,10 @@ class DeltaJoiner:
             self._text = delta
             return delta
         waiting, self._waiting = self._waiting, ""
-        if not waiting and repeats:
+        if not waiting and _extends(delta, self._text):
             self._waiting = delta
             return ""
-        if waiting and len(delta) > len(waiting) and delta.startswith(waiting):
+        if waiting and _extends(delta, waiting):
             self._is_cumulative = True
             new, self._text = delta[len(self._text) :], delta
             return new
@@ -37,6 +41,17 @@ class DeltaJoiner:
         return waiting + delta
 
     def flush(self) -> str:
-        """The delta that waits: no more follow."""
+        """The new text in the delta that waits, as no more follow: more servers repeat the text
+        than begin with the same words twice."""
         waiting, self._waiting = self._waiting, ""
-        return waiting
+        return waiting[len(self._text) :]
+
+
+def _extends(delta: str, text: str) -> bool:
+    return len(delta) > len(text) and delta.startswith(text)
+
+
+def joined(deltas: Iterable[str]) -> str:
+    """The text of all deltas."""
+    joiner = DeltaJoiner()
+    return "".join([*map(joiner.add, deltas), joiner.flush()])

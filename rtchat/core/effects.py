@@ -7,6 +7,7 @@ converts commands to JSON, and the views show updates.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from rtchat.core.errors import ExitCode, Problem
@@ -17,6 +18,8 @@ from rtchat.core.values import (
     Item,
     JsonObject,
     Options,
+    RemoteCall,
+    SessionInfo,
     Status,
     ToolCall,
     TranscriptDetails,
@@ -149,12 +152,14 @@ class Connecting:
 
 @value
 class Ready:
-    """The session accepted the settings and received the earlier items of the conversation."""
+    """The session accepted the settings and received the earlier items of the conversation. `model`
+    was asked for; `session` has the model that answers."""
 
     model: str
     seconds: float
     replayed: int = 0
     """How many earlier turns it received."""
+    session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
 
 
 @value
@@ -236,7 +241,11 @@ class ReplyOver:
     tool_calls: tuple[ToolCall, ...] = ()
     cost: float | None = None
     """US dollars, without the transcription; None if the price is not known."""
-    transcript: TranscriptDetails | None = None
+    remote_calls: tuple[RemoteCall, ...] = ()
+    """The calls that the model's server made."""
+    session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
+    """The session, with the model that answered; `model` was asked for."""
+    transcript: TranscriptDetails | None = field(default=None, kw_only=True)
     """The transcript of a spoken question, if it has arrived."""
 
 
@@ -299,11 +308,13 @@ class Notice:
     text: str
     hint: str = ""
     code: str = ""
+    ids: str = field(default="", kw_only=True, compare=False)
+    """The ids of the session and the response, as in `Problem`."""
 
 
 def error_notice(problem: Problem, level: Level = "error") -> Notice:
     """The notice of a problem."""
-    return Notice(level, problem.message, problem.hint, problem.code)
+    return Notice(level, problem.message, problem.hint, problem.code, ids=problem.ids)
 
 
 Update: TypeAlias = (

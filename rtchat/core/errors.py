@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import field, replace
 from enum import IntEnum
 
 from rtchat.core.text import on_a_line
@@ -39,6 +40,10 @@ class ExitCode(IntEnum):
     PIPE = 141
 
 
+CHECK_KEY = "check the key"
+"""The hint if a server refuses the key; `Problem.about_key` says which key that is."""
+
+
 @value
 class Problem:
     """An error as a value: what happened, what the user can do, and the exit code.
@@ -53,9 +58,15 @@ class Problem:
     code: str = ""
     """The server's own code (`rate_limit_exceeded`), a close code or an HTTP status; empty if there
     is none."""
+    ids: str = field(default="", kw_only=True, compare=False)
+    """The ids of the session and the response, for error messages: support asks for them."""
 
     def __str__(self) -> str:
         return self.message
+
+    def about_key(self, hint: str) -> Problem:
+        """The same problem. If the key was refused, `hint` says which key that is."""
+        return replace(self, hint=hint) if self.hint == CHECK_KEY else self
 
 
 class RtchatError(Exception):

@@ -195,6 +195,34 @@ class ToolCalled:
     output_index: int = 0
 
 
+class RemoteState(StrEnum):
+    """The state of something that the model's server does with the tools of an MCP server."""
+
+    STARTED = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@value
+class RemoteCallUpdate:
+    """The state of a `RemoteCall` changed, or its arguments are complete."""
+
+    item_id: str
+    state: RemoteState | None = None
+    arguments: str = ""
+    response_id: str = ""
+
+
+@value
+class ToolListing:
+    """The model's server lists the tools of an MCP server. Each event has some of the fields."""
+
+    item_id: str
+    server: str = ""
+    state: RemoteState | None = None
+    error: str = ""
+
+
 @value
 class ReplyEnded:
     """`response.done`: the only event that reports a failed reply."""
@@ -209,6 +237,8 @@ class ReplyEnded:
     items: tuple[Item, ...] = ()
     usage: Usage | None = None
     conversation_id: str | None = None
+    model: str = ""
+    """The model that answered; only some servers report it here."""
 
 
 @value
@@ -328,6 +358,7 @@ ResponseEvent: TypeAlias = (
     | Delta
     | ChannelDone
     | ToolCalled
+    | RemoteCallUpdate
     | ReplyEnded
 )
 """The events of a response."""
@@ -347,6 +378,8 @@ ServerEvent: TypeAlias = (
     | Delta
     | ChannelDone
     | ToolCalled
+    | RemoteCallUpdate
+    | ToolListing
     | ReplyEnded
     | SpeechStarted
     | SpeechStopped
@@ -618,7 +651,9 @@ class Retry(StrEnum):
 
 @value
 class ConnectionOpened:
-    """The socket is open; there is no session yet."""
+    """The socket is open; there is no session yet. `url` is its URL without keys."""
+
+    url: str = ""
 
 
 @value

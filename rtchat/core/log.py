@@ -204,6 +204,7 @@ class ConversationLog:
         interrupted = over.reason == "connection_lost"
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
+        yield from self._add(question, over.remote_calls, over.model)
         if last or audio:
             answer = Entry(
                 question.turn,
@@ -215,6 +216,7 @@ class ConversationLog:
                 over.usage,
                 over.timing.first_token,
                 over.timing.total,
+                over.session.model,
             )
             yield self._add_reply(question, last, answer)
         if question.raw is None:

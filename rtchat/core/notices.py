@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtchat.core import server_errors
-from rtchat.core.effects import Level, Show
+from rtchat.core.effects import Level, Notice, Show
 from rtchat.core.signals import notice
 
 # ---------------------------------------------------------------------- questions and conversations
@@ -59,6 +59,19 @@ def remote_call_failed(name: str, error: str) -> Show:
     return notice("warning", f"{name} failed: {error}")
 
 
+def tools_listed(server: str, *, is_over: bool) -> Show:
+    """The model's server lists the tools of an MCP server."""
+    what = "listed" if is_over else "is listing"
+    return notice("detail", f"the server {what} the tools of {server or 'an MCP server'}")
+
+
+def tools_not_listed(server: str, error: str, level: Level) -> Show:
+    """The model's server could not list the tools of an MCP server: the model has none of them."""
+    message = f"the server could not list the tools of {server or 'an MCP server'}"
+    hint = "check its URL and authorization in the option tools"
+    return notice(level, f"{message}: {error}" if error else message, hint)
+
+
 def unrequested_reply(text: str) -> Show:
     """The server replied although nothing was asked."""
     return notice("info", f"the server said, without being asked: {text}")
@@ -92,9 +105,9 @@ def price_unknown(model: str) -> Show:
 # ------------------------------------------------------------------------------------------ server
 
 
-def server_reports(message: str, level: Level = "error") -> Show:
+def server_reports(message: str, level: Level = "error", ids: str = "") -> Show:
     """The server reported an error."""
-    return notice(level, f"the server reports: {message}")
+    return Show(Notice(level, f"the server reports: {message}", ids=ids))
 
 
 def ignored_event(kind: str, why: str) -> Show:

@@ -163,14 +163,19 @@ class OtherReplies:
         """Whether one has ended since the last request."""
         self._reply = Reply()
 
+    @property
+    def id(self) -> str:
+        """The id of the response."""
+        return self._reply.id
+
     def begin(self, response_id: str) -> None:
         """Such a response began."""
         self.is_active, self._reply = True, Reply(response_id)
 
     def _has(self, event: ev.ResponseEvent) -> bool:
-        return self.is_active and event.response_id in ("", self._reply.id)
+        return self.is_active and event.response_id in ("", self.id)
 
-    def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> None:
+    def content(self, event: ev.ResponseEvent) -> None:
         """More of it arrived."""
         if not self._has(event):
             return
@@ -181,6 +186,10 @@ class OtherReplies:
                 self._reply.channel_done(event)
             case ev.PartDone():
                 self._reply.part_done(event)
+            case ev.OutputDone(output_index=index, item=Message() as message):
+                self._reply.message_done(message, index)
+            case _:
+                pass
 
     def end(self, event: ev.ReplyEnded) -> list[Show]:
         """It is complete."""

@@ -20,6 +20,8 @@ class Machine(Protocol):
 class Link(Protocol):
     """An open connection, such as `transport.Connection`."""
 
+    url: str
+
     async def send(self, event: JsonObject) -> None:
         """Send a client event."""
 

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rtchat.core.effects import AddItem, AppendAudio, Command, CommitAudio
-from rtchat.core.values import Entry, Item, JsonObject, Message, Part, TranscriptDetails
+from rtchat.core.values import (
+    Entry,
+    Item,
+    JsonObject,
+    Message,
+    Part,
+    RemoteCall,
+    TranscriptDetails,
+)
 
 APPEND_BYTES = 24_000
 """Bytes of audio per event: half a second."""
@@ -96,7 +104,10 @@ class Question:
 
 def replay_item(item: Item) -> Item | None:
     """An item in the form in which a new session receives it: speech as its transcript if known,
-    else as audio if it is the user's. None if nothing is left."""
+    else as audio if it is the user's. None if nothing is left, or if it is a call that the server
+    made in another session."""
+    if isinstance(item, RemoteCall):
+        return None
     if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
         return item
     parts = tuple(

@@ -51,7 +51,7 @@ class Replies:
         self.turn: Turn | None = None
         """The turn being answered."""
         self.phase = ReplyPhase.IDLE
-        self.deadline = ReplyDeadline()
+        self.deadline = ReplyDeadline(shared.connection)
         self._connection = shared.connection
         self._options = shared.options
         self._time = shared.time
@@ -129,7 +129,8 @@ class Replies:
         if self.phase is ReplyPhase.ASKED and self.ownership.refuses_mark(error):
             return self.ask()
         is_about_session = error.code == server_errors.EXPIRED  # the server closes it
-        if not self.is_due or self.deadline.is_running or is_about_session:
+        is_awaited = self.deadline.is_running and not self.deadline.ends
+        if not self.is_due or is_awaited or is_about_session:
             return []
         return [self.deadline.reported(error)]
 
@@ -161,6 +162,8 @@ class Replies:
         if event.response_id and event.response_id == self._ended_early:
             self._ended_early = ""
             return []
+        if self.others.is_active and self.others.id == event.response_id:
+            return []  # a repeated event
         is_judged = turn.is_asked_for and not self._raw
         is_reply = self.ownership.judge(event.mark) if is_judged else True
         if is_reply is None:
@@ -172,7 +175,7 @@ class Replies:
         self.phase = ReplyPhase.REPLYING
         turn.announced = True
         turn.reply.id = event.response_id
-        return [*self.deadline.clear()]
+        return self._more_arrived(turn)
 
     def adopt(self, response_id: str) -> fx.SetTimer:
         """Make a reply that the server began by itself the reply to the turn."""
@@ -203,21 +206,34 @@ class Replies:
         else:
             out = self.show(turn, turn.reply.channel_done(event))
         if self.deadline.is_running:
-            out = [*self.deadline.clear(), *out]
+            out = [*self._more_arrived(turn), *out]
         return [*out, *self.cut_off(turn)] if turn.reply.exceeded else out
 
-    def item_event(self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled) -> list[Output]:
+    def _more_arrived(self, turn: Turn) -> list[Output]:
+        """More of the reply arrived, which may be complete."""
+        out: list[Output] = [*self.deadline.clear()]
+        return [*out, self.deadline.called()] if turn.reply.has_complete_calls else out
+
+    def item_event(  # noqa: C901 - one case per event
+        self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
+    ) -> list[Output]:
         """An item began or is complete; it may be a call."""
         turn = self._turn_of(event.response_id)
         if turn is None:
+            self.others.content(event)
+        if turn is None or self._was_made(event):
             return []
         match event:
+            case ev.OutputAdded(item=RemoteCall() as remote):
+                turn.remote.describe(remote)
             case ev.OutputAdded(item=item):
                 turn.reply.announce(item)
             case ev.ToolCalled(name, call_id, arguments, item_id=item_id):
                 turn.reply.describe_call(ToolCall(name, call_id, arguments, item_id))
             case ev.OutputDone(item=RemoteCall() as remote):
-                return [*self.deadline.clear(), *turn.show_remote_call(remote)]
+                return [*self.deadline.clear(), *turn.remote.end(remote)]
+            case ev.RemoteCallUpdate():
+                return [*self.deadline.clear(), *turn.remote.update(event)]
             case ev.OutputDone(output_index=index, item=Message() as message):
                 shown = self.show(turn, turn.reply.message_done(message, index))
                 return [*self.deadline.clear(), *shown]
@@ -225,12 +241,23 @@ class Replies:
                 turn.reply.call(item)
             case _:
                 assert_never(event)
-        out: list[Output] = [*self.deadline.clear()]
         if turn.reply.exceeded:
-            return [*out, *self.cut_off(turn)]
-        return [*out, self.deadline.called()] if turn.reply.has_complete_calls else out
+            return [*self.deadline.clear(), *self.cut_off(turn)]
+        return self._more_arrived(turn)
 
-    def _turn_of(self, response_id: str) -> Turn | None:
+    def _was_made(
+        self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
+    ) -> bool:
+        """Whether a late event describes a call that was made already."""
+        match event:
+            case ev.ToolCalled(call_id=call_id, item_id=item_id):
+                return self._call_outputs.has(call_id, item_id)
+            case ev.OutputAdded(item=ToolCall() as call) | ev.OutputDone(item=ToolCall() as call):
+                return self._call_outputs.has(call.call_id, call.id)
+            case _:
+                return False
+
+    def _turn_of(self, response_id: str, *, is_end: bool = False) -> Turn | None:
         """The turn that an event of this response belongs to; None if the event is late, or belongs
         to another response."""
         turn = self.turn
@@ -238,7 +265,8 @@ class Replies:
             return None
         if not response_id and self.others.is_active and not turn.announced and turn.is_asked_for:
             return None
-        return turn if self.response_ids.matches(response_id, turn.reply.id) else None
+        is_own = self.response_ids.matches(response_id, turn.reply.id, is_end=is_end)
+        return turn if is_own else None
 
     def show(self, turn: Turn, text: str) -> Sequence[Output]:
         """Show the next text."""
@@ -252,11 +280,11 @@ class Replies:
         self._usage.add(event.usage, self._connection.model, event.response_id)
         if self.phase is ReplyPhase.ENDING:
             refused = self._call_outputs.refuse(event.items)
-            if not self.response_ids.matches(event.response_id, self._ending_id):
-                return [*refused]
+            if not self.response_ids.matches(event.response_id, self._ending_id, is_end=True):
+                return [*refused, *self.others.end(event)]
             self.response_ids.ignore(event.response_id)
             return [*refused, *self.stopped()]
-        turn = self._turn_of(event.response_id)
+        turn = self._turn_of(event.response_id, is_end=True)
         if turn is None:
             over: list[Output] = [*self._call_outputs.refuse(event.items), *self.others.end(event)]
             was_busy = self.turn is not None and self.turn.server_was_busy
@@ -264,7 +292,8 @@ class Replies:
             return [*over, *(self.ask() if is_ours else [])]
         self.deadline.take_error()  # the end of the reply says why
         remote = (item for item in event.items if isinstance(item, RemoteCall))
-        out: list[Output] = [effect for call in remote for effect in turn.show_remote_call(call)]
+        out: list[Output] = [effect for call in remote for effect in turn.remote.end(call)]
+        out += turn.remote.finish()
         out += self.show(turn, turn.reply.finish(event.items))
         return [*out, *self._reply_ended(turn, event)]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rtchat.core.delta_joiner import DeltaJoiner
 from rtchat.core.events import ChannelDone, Delta, PartDone
-from rtchat.core.streamed_calls import StreamedCalls, is_same
+from rtchat.core.streamed_calls import StreamedCalls
 from rtchat.core.text import whole_characters
 from rtchat.core.values import Approval, Channel, Item, Message, ToolCall, TurnLimits
 
@@ -98,6 +98,8 @@ class Reply:
         self.exceeded = ""
         self.calls: list[ToolCall | Approval] = []
         self._streamed = StreamedCalls()
+        self._places: dict[int, int] = {}
+        """The indexes in `calls` of the streamed calls, by their numbers."""
         self._between = between
         self._limits = limits
         self._called = self._arguments = 0
@@ -124,7 +126,7 @@ class Reply:
     @property
     def has_complete_calls(self) -> bool:
         """Whether any call has arrived with its arguments."""
-        return bool(self.calls) or bool(self._streamed.complete())
+        return bool(self.calls) or self._streamed.has_complete
 
     @property
     def is_between(self) -> bool:
@@ -136,6 +138,8 @@ class Reply:
         if delta.channel is Channel.ARGUMENTS:
             self._arguments += size(delta.text)
             self._check_calls(self._arguments)
+            if not self.exceeded:
+                self._streamed.add_arguments(delta.item_id, delta.text)
         part = self._part(delta)
         if part is None or part.final is not None:  # the final text contains the piece
             return ""
@@ -185,18 +189,19 @@ class Reply:
             return
         match item:
             case ToolCall():
-                self._add_call(self._streamed.add(item, is_complete=True))
+                self._add_call(*self._streamed.add(item, is_complete=True))
             case Approval() if all(item.id != known.id for known in self.calls):
                 self._append(item)
             case _:
                 pass
 
-    def _add_call(self, call: ToolCall) -> None:
-        for index, known in enumerate(self.calls):
-            if isinstance(known, ToolCall) and is_same(known, call):
-                self.calls[index] = call
-                return
+    def _add_call(self, number: int, call: ToolCall) -> None:
+        if (place := self._places.get(number)) is not None:
+            self.calls[place] = call
+            return
         self._append(call)
+        if not self.exceeded:
+            self._places[number] = len(self.calls) - 1
 
     def _append(self, call: ToolCall | Approval) -> None:
         self._called += size(call.name) + size(call.arguments)
@@ -226,8 +231,8 @@ class Reply:
             self.call(item)
             if isinstance(item, Message) and item.role == "assistant":
                 self._settle_message(item, index, reported)
-        for call in self._streamed.complete():
-            self._add_call(call)
+        for number, call in self._streamed.complete():
+            self._add_call(number, call)
         for part in self._parts:
             part.done = True
         return self._show()

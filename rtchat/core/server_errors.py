@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
 from rtchat.core.text import shortened
 from rtchat.core.values import AudioFormat, Status, TurnLimits
@@ -24,7 +24,7 @@ EXPECTED = NOTHING_TO_CANCEL | {ACTIVE_RESPONSE}
 
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
-    "invalid_api_key": (ExitCode.REFUSED, "check OPENAI_API_KEY"),
+    "invalid_api_key": (ExitCode.REFUSED, CHECK_KEY),
     "insufficient_quota": (ExitCode.LIMIT, "check the plan and billing of your account"),
     LIMITED: (ExitCode.LIMIT, "wait a moment and try again"),
     "beta_api_shape_disabled": (

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
+from rtchat.core.errors import CHECK_KEY
 from rtchat.core.mode import Mode
 from rtchat.core.models import Rate
 from rtchat.core.pricing import Budget
@@ -23,8 +24,7 @@ from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits,
 
 @value
 class ConversationSetup:
-    """The arguments of a `Conversation`; `tools` and the fields after it are those of its
-    `ToolPolicy`."""
+    """The arguments of a `Conversation`; `tools` to `limits` are those of its `ToolPolicy`."""
 
     model: str
     options: Options
@@ -39,6 +39,7 @@ class ConversationSetup:
     servers: Mapping[str, str] = field(default_factory=dict)
     can_ask: bool = False
     limits: TurnLimits = TurnLimits()
+    key_hint: str = CHECK_KEY
 
     @property
     def input_rate(self) -> int:
@@ -78,6 +79,7 @@ class TranscriptionSetup:
     input_rate: int = 0
     timeouts: Timeouts = Timeouts()
     price: Rate | None = None
+    key_hint: str = CHECK_KEY
 
     def make(self) -> Transcription:
         """A new transcription."""
@@ -90,6 +92,7 @@ class TranscriptionSetup:
             input_rate=self.input_rate,
             timeouts=self.timeouts,
             price=self.price,
+            key_hint=self.key_hint,
         )
 
 
@@ -104,6 +107,7 @@ class TranslationSetup:
     input_rate: int = 0
     timeouts: Timeouts = Timeouts()
     price: Rate | None = None
+    key_hint: str = CHECK_KEY
 
     def make(self) -> Translation:
         """A new translation."""
@@ -115,6 +119,7 @@ class TranslationSetup:
             rate=self.input_rate,
             timeouts=self.timeouts,
             price=self.price,
+            key_hint=self.key_hint,
         )
 
 

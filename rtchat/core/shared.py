@@ -8,6 +8,7 @@ from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
 from rtchat.core.call_outputs import CallOutputs
 from rtchat.core.connection import SessionConnection
+from rtchat.core.errors import CHECK_KEY
 from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
 from rtchat.core.options import SessionOptions
@@ -35,6 +36,7 @@ class SharedState:
         response: Options,
         budget: Budget,
         speech: SpeechOptions,
+        key_hint: str = CHECK_KEY,
     ) -> None:
         self.time = EventTime()
         self.mode = mode
@@ -49,6 +51,11 @@ class SharedState:
         self.audio = ReplyAudio(speaks=speech.speaks)
         formats = AudioFormats(speech.input_rate, speech.output_rate)
         self.connection = SessionConnection(
-            model, self.options, self.time, timeouts=timeouts, formats=formats
+            model,
+            self.options,
+            self.time,
+            timeouts=timeouts,
+            formats=formats,
+            key_hint=key_hint,
         )
         self.call_outputs = CallOutputs(self.connection, self.tool_policy.limits.calls)

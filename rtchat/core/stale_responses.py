@@ -10,26 +10,42 @@ class StaleResponses:
     still arrive."""
 
     def __init__(self) -> None:
-        self._stale: deque[str] = deque(maxlen=64)
+        self._stale: deque[str] = deque(maxlen=8)
+        self._named = ""
+        """The last response that an event other than its first one named."""
+        self._other_name = ""
+        """Another id that an event of the expected response had."""
 
     def __contains__(self, response_id: str) -> bool:
         return response_id in self._stale
 
     def ignore(self, response_id: str) -> None:
         """Ignore all further events of a response."""
-        if response_id not in self._stale:
-            self._stale.append(response_id)
+        self._stale.append(response_id)
+        if self._other_name:
+            self._stale.append(self._other_name)
+            self._other_name = ""
 
     def clear(self) -> None:
         """Forget the responses: those of another session may have the same ids."""
         self._stale.clear()
+        self._named = self._other_name = ""
 
-    def matches(self, response_id: str, expected: str) -> bool:
-        """Whether an event of a response belongs to the expected response; `expected` is empty
-        while the id of that response is not known.
+    def matches(self, response_id: str, expected: str, *, is_end: bool = False) -> bool:
+        """Whether an event belongs to the expected response; `expected` is empty while the id of
+        that response is not known. `is_end` is whether the event ends a response.
 
-        Not every server names the response in each event, or announces it before its text.
+        Not every server names the response in each event, announces it before its text, or uses
+        the same id for it in all events. A server that has used the id twice names it in all events
+        except perhaps its end, so any other id is that of another response.
         """
-        if not response_id:
+        if not response_id or response_id == expected:
+            self._named = response_id or self._named
             return True
-        return response_id == expected if expected else response_id not in self._stale
+        if response_id in self._stale:
+            return False
+        if is_end or not expected or self._named != expected:
+            self._other_name = response_id
+            return True
+        self._stale.append(response_id)
+        return False

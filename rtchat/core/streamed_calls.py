@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+from rtchat.core.delta_joiner import joined
 from rtchat.core.values import ToolCall
+
+MAX_STREAMED = 1000
+"""How many calls may have streamed arguments."""
 
 
 class StreamedCalls:
@@ -14,43 +19,120 @@ class StreamedCalls:
         self._calls: list[ToolCall] = []
         self._complete: set[int] = set()
         """The indexes of the calls that an event said to be complete."""
+        self._deltas: dict[str, list[str]] = {}
+        """The arguments as they were streamed, by item id."""
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, call: ToolCall, *, is_complete: bool) -> ToolCall:
-        """Add what an event says about a call; return the call with everything that is known. A
-        complete call does not change, as the user may have approved it."""
-        for index, known in enumerate(self._calls):
-            if is_same(known, call):
-                merged = _merged(call, known) if index in self._complete else _merged(known, call)
-                break
-        else:
+    def add_arguments(self, item_id: str, delta: str) -> None:
+        """Add the next arguments of a call: without an item id, those of the last call. They are
+        used if no event has all of them."""
+        if not item_id and self._calls:
+            item_id = self._calls[-1].id
+        if delta and (item_id in self._deltas or len(self._deltas) < MAX_STREAMED):
+            self._deltas.setdefault(item_id, []).append(delta)
+
+    def add(self, call: ToolCall, *, is_complete: bool) -> tuple[int, ToolCall]:
+        """Add what an event says about a call; return the number of the call, and everything that
+        is known of it. A complete call does not change, as the user may have approved it."""
+        index = self._find(call, is_complete=is_complete)
+        if index is None:
             index, merged = len(self._calls), call
             self._calls.append(call)
-        self._calls[index] = merged
+        else:
+            known = self._calls[index]
+            merged = _merged(call, known) if index in self._complete else _merged(known, call)
         if is_complete:
             self._complete.add(index)
-        return merged
+            merged = self._with_arguments(merged)
+        self._calls[index] = merged
+        return index, merged
 
-    def complete(self) -> list[ToolCall]:
-        """The calls with a name and arguments. One without a call id is answered by its item id."""
-        known = (call for call in self._calls if call.name and call.arguments)
-        return [replace(call, call_id=call.call_id or call.id) for call in known]
+    def _find(self, call: ToolCall, *, is_complete: bool) -> int | None:
+        """The index of the call that an event describes."""
+        ends = is_complete or bool(call.arguments)
+        for is_same in (_has_same_call_id, _has_same_item_id, _has_same_content):
+            for index, known in enumerate(self._calls):
+                if is_same(known, call, ends or index not in self._complete):
+                    return index
+        return None
+
+    @property
+    def has_complete(self) -> bool:
+        """Whether any call has a name and all arguments."""
+        known = map(self._with_arguments, self._calls)
+        return any(call.name and call.arguments for call in known)
+
+    def complete(self) -> list[tuple[int, ToolCall]]:
+        """The calls with a name and all arguments, and their numbers. One without a call id is
+        answered by its item id."""
+        known = map(self._with_arguments, self._calls)
+        return [
+            (index, replace(call, call_id=call.call_id or call.id or f"call_{index + 1}"))
+            for index, call in enumerate(known)
+            if call.name and call.arguments
+        ]
+
+    def _with_arguments(self, call: ToolCall) -> ToolCall:
+        """The call with the streamed arguments if no event has them and they are complete."""
+        deltas = self._deltas.get(call.id) or self._deltas.get("")
+        if _given(call.arguments) or deltas is None:
+            return call
+        arguments = joined(deltas)
+        return replace(call, arguments=arguments) if _is_json(arguments) else call
 
 
-def is_same(known: ToolCall, call: ToolCall) -> bool:
-    """Whether two events describe the same call: by the call id, or else by the item id."""
-    if known.call_id and call.call_id:
-        return known.call_id == call.call_id
-    return bool(call.id) and known.id == call.id
+# An event is about a known call only if it `fits`: the beginning of a call does not follow its end.
+
+
+def _has_same_call_id(known: ToolCall, call: ToolCall, fits: bool) -> bool:
+    """Some servers send the item id as the call id in some events."""
+    return bool(call.call_id) and call.call_id in (known.call_id, known.id)
+
+
+def _has_same_item_id(known: ToolCall, call: ToolCall, fits: bool) -> bool:
+    """Some servers use another call id in each event of a call, and others the same item id for
+    all calls."""
+    if not call.id or known.id != call.id:
+        return False
+    return not (known.call_id and call.call_id) or (fits and _is_compatible(known, call))
+
+
+def _has_same_content(known: ToolCall, call: ToolCall, fits: bool) -> bool:
+    """Some servers leave out the ids in some events, or use another item id in each event."""
+    if (known.call_id and call.call_id) or not (fits and _is_compatible(known, call)):
+        return False
+    return not (known.id and call.id) or bool(known.arguments and call.arguments)
+
+
+def _is_compatible(known: ToolCall, call: ToolCall) -> bool:
+    """Whether two events do not contradict each other."""
+    pairs = (known.name, call.name), (_given(known.arguments), _given(call.arguments))
+    return all(one == other for one, other in pairs if one and other)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _given(arguments: str) -> str:
+    """Arguments, without those that a server sends before it has any."""
+    return "" if arguments == "{}" else arguments
 
 
 def _merged(known: ToolCall, call: ToolCall) -> ToolCall:
+    ids = [call_id for call_id in (call.call_id, known.call_id) if call_id]
+    # Some servers send the item id as the call id in some events.
+    call_id = next((each for each in ids if each not in (known.id, call.id)), "".join(ids[:1]))
     return ToolCall(
         call.name or known.name,
-        call.call_id or known.call_id,
-        call.arguments or known.arguments,
+        call_id,
+        _given(call.arguments) or known.arguments or call.arguments,
         call.id or known.id,
         call.status or known.status,
     )

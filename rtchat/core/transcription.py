@@ -12,7 +12,7 @@ from rtchat.core.audio_commits import AudioCommits
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_session import AudioSession
 from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.finished_turns import FinishedTurns
 from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import PendingTranscripts
@@ -42,6 +42,7 @@ class Transcription(AudioSession):
         input_rate: int = 0,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
         price: Rate | None = None,
+        key_hint: str = CHECK_KEY,
     ) -> None:
         super().__init__(
             model,
@@ -51,6 +52,7 @@ class Transcription(AudioSession):
             from_file=from_file,
             timeouts=timeouts,
             price=price,
+            key_hint=key_hint,
         )
         self._commits = AudioCommits(self._connection, has_turns=has_turns)
         self._speakers = Speakers(is_shown=has_speakers)
@@ -109,7 +111,7 @@ class Transcription(AudioSession):
         ):
             pass  # all audio is in turns, or the input failed, which was reported
         elif self._is_about_empty_commit(error):
-            self._do(notices.server_reports(error.message, "detail"))
+            self._do(self._connection.server_reports(error.message, "detail"))
             self._end_if_done()
         else:
             super()._problem(error)

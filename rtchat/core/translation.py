@@ -12,7 +12,7 @@ from rtchat.core import notices, server_errors
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.audio_session import AudioSession
 from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.models import Rate
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
@@ -45,6 +45,7 @@ class Translation(AudioSession):
         rate: int = 0,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
         price: Rate | None = None,
+        key_hint: str = CHECK_KEY,
     ) -> None:
         super().__init__(
             model,
@@ -54,6 +55,7 @@ class Translation(AudioSession):
             from_file=from_file,
             timeouts=timeouts,
             price=price,
+            key_hint=key_hint,
         )
         self._from_file = from_file
         self._text = TranslationLines()
@@ -130,7 +132,7 @@ class Translation(AudioSession):
     def _problem(self, error: ev.ServerProblem) -> None:
         if self._close and error.event_id == self._close:
             self._is_close_refused = True
-            self._do(notices.server_reports(error.message, "detail"))
+            self._do(self._connection.server_reports(error.message, "detail"))
             self._wait_for_rest()
         else:
             super()._problem(error)

@@ -12,6 +12,7 @@ from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.errors import Problem
 from rtchat.core.question import Question
+from rtchat.core.remote_tools import RemoteCalls
 from rtchat.core.reply import BETWEEN_PARTS, Reply, size
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
@@ -19,7 +20,7 @@ from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import (
     ApprovalAnswer,
     Item,
-    RemoteCall,
+    SessionInfo,
     Status,
     ToolCall,
     ToolOutput,
@@ -81,8 +82,8 @@ class Turn:
         self._separator = ""
         """The separator between the last of these texts and the next."""
         self._calls: list[ToolCall] = []
-        self._remote_calls: list[RemoteCall] = []
-        """The calls of the reply that the model's server has made."""
+        self.remote = RemoteCalls()
+        """The calls that the model's server makes."""
         self._held: list[str] | None = None
         """The text, while it waits for the transcript of the question."""
 
@@ -182,26 +183,15 @@ class Turn:
         self.batch = ToolCallBatch(self.reply.calls, tool_policy, self._rounds)
         self.reply, self.audio, self.has_audio = self._new_reply(), [], False
 
-    def show_remote_call(self, call: RemoteCall) -> list[fx.Effect]:
-        """Show a call that the model's server has made, once."""
-        if any(call == known or (call.id and call.id == known.id) for known in self._remote_calls):
-            return []
-        self._remote_calls.append(call)
-        shown = ToolCall(f"{call.server}.{call.name}", call.id, call.arguments)
-        effects: list[fx.Effect] = [fx.Show(fx.ToolBegan(shown))]
-        if call.error:
-            return [*effects, notices.remote_call_failed(shown.name, call.error)]
-        return [*effects, fx.Show(fx.ToolEnded(shown, call.output))]
-
     @property
     def only_remote_calls(self) -> bool:
         """Whether the reply has calls that the model's server has made, and nothing else."""
-        return bool(self._remote_calls) and not self.has_begun and not self.reply.calls
+        return self.remote.has_any and not self.has_begun and not self.reply.calls
 
     def continue_reply(self) -> None:
         """Another reply follows the calls that the model's server has made."""
         self._rounds += 1
-        self._remote_calls.clear()
+        self.remote.begin_reply()
         self.reply, self.announced, self.is_asked_for = self._new_reply(), False, False
 
     def _new_reply(self) -> Reply:
@@ -238,6 +228,7 @@ class Turn:
         ended: ev.ReplyEnded | None,
         *,
         model: str,
+        session: SessionInfo,
         connect: float | None,
         now: float,
         bill: float | None,
@@ -260,5 +251,7 @@ class Turn:
             fx.Timing(connect, first, now - self.sent),
             tuple(self._calls),
             bill,
-            self.question.transcript_details,
+            tuple(self.remote.all),
+            session=replace(session, model=ended.model) if ended and ended.model else session,
+            transcript=self.question.transcript_details,
         )

@@ -122,6 +122,8 @@ class Turns:
         """End the turn, with or without success."""
         turn, self._replies.turn = self.current, None
         assert turn is not None
+        if problem is not None and (status is Status.FAILED or problem.exit is ExitCode.LINK):
+            problem = self._connection.identify(problem, turn.reply.id)
         self._connection.turn_ended(is_complete=status is Status.COMPLETED)
         out = [*self._replies.show(turn, turn.reply.cut())]
         turn.question.has_reply |= turn.has_begun or status is Status.COMPLETED
@@ -140,6 +142,7 @@ class Turns:
             problem,
             ended,
             model=self._connection.model,
+            session=self._connection.session,
             connect=self._connection.seconds,
             now=self._time.now,
             bill=self._usage.bill(turn.usage, self._connection.model),
@@ -264,7 +267,13 @@ class Turns:
         if turn.batch is not None:
             return self.end(Status.FAILED, "", problem, asks_next=False)
         self._replies.turn = None
-        over = fx.ReplyOver(Status.FAILED, "", self._connection.model, problem=problem)
+        over = fx.ReplyOver(
+            Status.FAILED,
+            "",
+            self._connection.model,
+            problem=problem,
+            session=self._connection.session,
+        )
         return self.close(turn.question, over)
 
 

@@ -307,6 +307,28 @@ class Usage:
 
 
 @value
+class SessionInfo:
+    """What identifies a session. A field is empty if the server did not report it."""
+
+    id: str = ""
+    model: str = ""
+    """The model that answers, which may not be the one that was asked for."""
+    url: str = ""
+    """The URL of the connection, without keys."""
+
+    def ids(self, response_id: str = "") -> str:
+        """The ids of the session and of a response, as part of an error message."""
+        session = f"session {self.id}" if self.id else ""
+        response = f"response {response_id}" if response_id else ""
+        return ", ".join(filter(None, (session, response)))
+
+
+def model_names(asked: str, answered: str) -> str:
+    """The model that answered, and the one that was asked for if it is another."""
+    return asked if answered in ("", asked) else f"{answered} (asked for {asked})"
+
+
+@value
 class TranscriptDetails:
     """What is known about the transcript of speech besides its text. `cost` is in US dollars, None
     if the price is not known."""
@@ -384,6 +406,8 @@ class Entry:
     first_token: float | None = None
     seconds: float | None = None
     """The time from the question to the end of the reply."""
+    response_model: str = ""
+    """The model that answered, if the server reported it; `model` was asked for."""
 
 
 @value

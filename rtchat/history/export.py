@@ -90,6 +90,7 @@ def _entry(entry: Entry) -> dict[str, object]:
         "index": entry.index,
         "state": entry.state.value,
         "model": entry.model or None,
+        "response_model": entry.response_model or None,
         "reason": entry.reason or None,
         "usage": entry.usage and entry.usage.as_json(),
         "timing": {

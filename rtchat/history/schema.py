@@ -75,13 +75,14 @@ MIGRATIONS = (
                 SELECT new.id, new.text WHERE new.text IS NOT NULL;
         END""",
     ),
+    ("ALTER TABLE item ADD COLUMN response_model TEXT NOT NULL DEFAULT ''",),
     ("ALTER TABLE item ADD COLUMN audio_seconds REAL",),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 
 COLUMNS = (
     *("state", "model", "reason", "input", "cached", "output", "total", "audio_seconds"),
-    *("first_token", "seconds", "json", "text"),
+    *("first_token", "seconds", "response_model", "json", "text"),
 )
 """The columns of an item's row, in order; searches look in `text`."""
 _MAX_TITLE = 80
@@ -111,7 +112,9 @@ def _searchable_text(item: Item) -> str:
             return plain(f"{item.name} {item.arguments}")
         case ToolOutput():
             return plain(item.output)
-        case ApprovalAnswer() | RemoteCall() | OtherItem():
+        case RemoteCall():
+            return plain(f"{item.name} {item.arguments} {item.output}")
+        case ApprovalAnswer() | OtherItem():
             return ""
     assert_never(item)
 
@@ -128,6 +131,7 @@ def row(entry: Entry) -> tuple[object, ...]:
         usage and usage.seconds,
         entry.first_token,
         entry.seconds,
+        whole_characters(entry.response_model),
         compact_json(write_item(entry.item)),
         _searchable_text(entry.item) if is_searched else None,
     )
@@ -139,7 +143,8 @@ def entry(row: tuple[Any, ...]) -> Entry:
     Raises:
         ValueError: the row does not contain an item.
     """
-    turn, index, state, model, reason, *counts, audio_seconds, first_token, seconds, json = row
+    turn, index, state, model, reason, *numbers, response_model, json = row
+    *counts, audio_seconds, first_token, seconds = numbers
     data = read_json(json)
     if not isinstance(data, dict):
         raise ValueError("not an item")  # noqa: TRY004 # like every other error in a row
@@ -153,4 +158,5 @@ def entry(row: tuple[Any, ...]) -> Entry:
         None if None in counts else replace(Usage(*counts), seconds=audio_seconds or 0.0),
         first_token,
         seconds,
+        response_model,
     )

@@ -21,6 +21,7 @@ from rtchat.core.values import (
     StoredConversation,
     ToolCall,
     ToolOutput,
+    model_names,
     value,
 )
 
@@ -76,7 +77,8 @@ def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str)
     item = entry.item
     kind, name, text = _read(item)
     if kind == "reply":
-        name = entry.model or conversation.model or "assistant"
+        model = entry.model or conversation.model or "assistant"
+        name = model_names(model, entry.response_model)
     images: tuple[str, ...] = ()
     if isinstance(item, Message):
         images = tuple(part.data for part in item.parts if part.kind == "image")
@@ -96,7 +98,8 @@ def _read(item: Item) -> tuple[Kind, str, str]:
         case ApprovalAnswer():
             return "output", item.request_id, "allowed" if item.approve else "refused"
         case RemoteCall():
-            return "call", f"{item.server}.{item.name}", item.arguments
+            outcome = item.error or item.output
+            return "call", f"{item.server}.{item.name}", f"{item.arguments} → {outcome}"
         case OtherItem():
             return "other", item.type, ""
     assert_never(item)

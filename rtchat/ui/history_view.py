@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rtchat.core.effects import ReplyOver, Timing
 from rtchat.core.text import visible
-from rtchat.core.values import Entry, Status, StoredConversation
+from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.transcript import TranscriptEntry, opening, transcript_entries
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
@@ -55,7 +55,14 @@ def _extra_lines(entry: TranscriptEntry) -> list[Text]:
 
 def _stats(entry: Entry) -> str:
     timing = Timing(None, entry.first_token, entry.seconds)
-    over = ReplyOver(Status.COMPLETED, "", entry.model, usage=entry.usage, timing=timing)
+    over = ReplyOver(
+        Status.COMPLETED,
+        "",
+        entry.model,
+        usage=entry.usage,
+        timing=timing,
+        session=SessionInfo(model=entry.response_model),
+    )
     return messages.stats(over)
 
 

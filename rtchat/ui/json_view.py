@@ -15,7 +15,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.text import write_json
-from rtchat.core.values import ToolCall, TranscriptDetails, Usage
+from rtchat.core.values import RemoteCall, ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
@@ -106,10 +106,14 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
         "response_id": over.response_id,
         "conversation_id": over.conversation_id,
         "model": over.model,
+        "response_model": over.session.model or None,
+        "session_id": over.session.id or None,
+        "url": over.session.url or None,
         "usage": _usage(over.usage, over.cost),
         "transcription": over.transcript and _transcription(over.transcript),
         "timing": _timing(over.timing),
         "tool_calls": [_tool_call(call) for call in over.tool_calls],
+        "mcp_calls": [_mcp_call(call) for call in over.remote_calls],
         "error": error,
     }
 
@@ -138,3 +142,13 @@ def _timing(timing: Timing) -> dict[str, int | None]:
 
 def _tool_call(call: ToolCall) -> dict[str, str]:
     return {"name": call.name, "call_id": call.call_id, "arguments": call.arguments}
+
+
+def _mcp_call(call: RemoteCall) -> dict[str, str | None]:
+    return {
+        "server": call.server,
+        "name": call.name,
+        "arguments": call.arguments,
+        "output": call.output or None,
+        "error": call.error or None,
+    }

@@ -116,7 +116,8 @@ class LiveView:
             case fx.Totals():
                 self._print_status(messages.totals(update))
             case fx.Notice():
-                self._notice(update.level, update.text, update.hint)
+                text = messages.with_ids(update.text, update.ids)
+                self._notice(update.level, text, update.hint)
             case fx.Copy():
                 pass  # `Terminal` handles it
             case fx.TurnTranscribed() | fx.SourceArrived():
@@ -219,6 +220,7 @@ class LiveView:
         else:
             self._notice("error", messages.ending(over), over.problem.hint)
         self._notice("info", messages.stats(over))
+        self._notice("detail", messages.response(over))
 
     def _paint(self, settled: list[Text]) -> None:
         """Print final lines and paint the panel below them."""
@@ -291,6 +293,7 @@ class LiveView:
         if self._banner:
             line = messages.reconnected(ready) if self._was_ready else messages.greeting(ready)
             self._notice("info", line)
+        self._notice("detail", messages.session(ready.session))
         self._was_ready = True
 
     def _print_question(self, text: str) -> None:

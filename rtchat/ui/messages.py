@@ -19,7 +19,15 @@ from rtchat.core.effects import (
 )
 from rtchat.core.events import RateLimit
 from rtchat.core.text import on_a_line
-from rtchat.core.values import Status, StoredConversation, ToolCall, TranscriptDetails, Usage
+from rtchat.core.values import (
+    SessionInfo,
+    Status,
+    StoredConversation,
+    ToolCall,
+    TranscriptDetails,
+    Usage,
+    model_names,
+)
 from rtchat.ui.approval import as_code
 
 NO_WORDS = "(no words recognised)"
@@ -32,8 +40,32 @@ _MAX_SHOWN = 200
 def greeting(ready: Ready) -> str:
     """The first line of a conversation."""
     return _SEPARATOR.join(
-        (f"rtchat {__version__}", ready.model, f"connected in {ready.seconds:.2f} s", "/help")
+        (
+            f"rtchat {__version__}",
+            on_a_line(model_names(ready.model, ready.session.model)),
+            f"connected in {ready.seconds:.2f} s",
+            "/help",
+        )
     )
+
+
+def session(session: SessionInfo) -> str:
+    """The id and the URL of a session, for `--verbose`; "" if neither is known."""
+    if not (session.id or session.url):
+        return ""
+    place = f"at {session.url}" if session.url else ""
+    return " ".join(filter(None, ("session", session.id, place)))
+
+
+def response(over: ReplyOver) -> str:
+    """The id of a response, for `--verbose`; "" if it has none, or if `ending` has it."""
+    is_shown = over.problem is not None and over.problem.ids
+    return f"response {over.response_id}" if over.response_id and not is_shown else ""
+
+
+def with_ids(text: str, ids: str) -> str:
+    """An error message with the ids that support asks for."""
+    return f"{text} ({ids})" if ids else text
 
 
 def reconnected(ready: Ready) -> str:
@@ -77,15 +109,17 @@ def stop_keys(microphone: MicrophoneStatus | None) -> str:
 
 def ending(over: ReplyOver) -> str:
     """Why a reply ended early or failed; "" if it completed."""
+    if over.status is Status.COMPLETED:
+        return ""
+    if over.problem is not None:
+        return with_ids(over.problem.message, over.problem.ids)
     match over.status:
-        case Status.COMPLETED:
-            return ""
         case Status.CANCELLED:
-            return str(over.problem or "interrupted")
+            return "interrupted"
         case Status.INCOMPLETE:
-            return str(over.problem or over.reason or "the reply is incomplete")
+            return over.reason or "the reply is incomplete"
         case Status.FAILED:
-            return str(over.problem or over.reason or "the reply failed")
+            return over.reason or "the reply failed"
         case _:
             assert_never(over.status)
 
@@ -97,7 +131,7 @@ def stats(over: ReplyOver) -> str:
     transcript = over.transcript or TranscriptDetails()
     if first is None and usage is None and transcript.usage is None:
         return ""
-    parts = [over.model]
+    parts = [on_a_line(model_names(over.model, over.session.model))]
     if first is not None:
         parts.append(f"first token {first:.2f} s")
     if total is not None:

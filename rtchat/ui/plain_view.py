@@ -48,6 +48,7 @@ class StatusWriter:
                     self._info(messages.greeting(update))
                 else:
                     self._detail(messages.greeting(update))
+                self._detail(messages.session(update.session))
                 self._was_ready = True
             case fx.Waiting():
                 self._info(messages.waiting(update))
@@ -92,10 +93,11 @@ class StatusWriter:
             self._last_error = over.problem
             self._error(ending, over.problem.hint)
         self._info(messages.stats(over))
+        self._detail(messages.response(over))
 
     def _notice(self, notice: fx.Notice) -> None:
         if notice.level in ("warning", "error"):
-            self._error(notice.text, notice.hint)
+            self._error(messages.with_ids(notice.text, notice.ids), notice.hint)
             return
         show = self._detail if notice.level == "detail" else self._info
         show(notice.text)
@@ -106,7 +108,7 @@ class StatusWriter:
         self._line(error_lines(message, hint))
 
     def _detail(self, text: str) -> None:
-        if self._verbose:
+        if text and self._verbose:
             self._line(text)
 
     def _info(self, text: str) -> None:

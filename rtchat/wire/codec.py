@@ -269,7 +269,13 @@ def _part(make: type[ev.PartAdded | ev.PartDone], fields: Fields) -> ev.ServerEv
 
 
 def _item(make: type[ev.ItemAdded | ev.ItemDone], fields: Fields) -> ev.ServerEvent:
-    return make(read_item(fields.fields("item")), fields.optional("previous_item_id"))
+    item = fields.fields("item")
+    if item.text("type") == "mcp_list_tools":
+        error = Fields(error_object(item.data), item.notes, "item.error.")
+        return ev.ToolListing(
+            item.text("id"), item.text("server_label"), None, _error_text(error, "message")
+        )
+    return make(read_item(item), fields.optional("previous_item_id"))
 
 
 def _output(make: type[ev.OutputAdded | ev.OutputDone], fields: Fields) -> ev.ServerEvent:
@@ -330,6 +336,18 @@ def _tool_called(fields: Fields) -> ev.ServerEvent:
     )
 
 
+def _remote_call(state: ev.RemoteState | None, fields: Fields) -> ev.ServerEvent:
+    item_id, response_id = fields.text("item_id"), fields.text("response_id")
+    return ev.RemoteCallUpdate(item_id, state, fields.json_text("arguments"), response_id)
+
+
+def _tool_listing(state: ev.RemoteState, fields: Fields) -> ev.ServerEvent:
+    error = Fields(error_object(fields.data), fields.notes, "error.")
+    return ev.ToolListing(
+        fields.text("item_id"), fields.text("server_label"), state, _error_text(error, "message")
+    )
+
+
 def _reply_started(fields: Fields) -> ev.ServerEvent:
     response = fields.fields("response")
     mark = response.fields("metadata").text(_MARK) if response.data.get("metadata") else ""
@@ -359,6 +377,7 @@ def _reply_ended(fields: Fields) -> ev.ServerEvent:
         tuple(read_item(entry) for entry in response.list("output")),
         usage,
         response.optional("conversation_id"),
+        response.text("model"),
     )
 
 
@@ -445,6 +464,9 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "response.output_audio.done": partial(_channel_done, Channel.AUDIO, "audio"),
     "response.function_call_arguments.delta": partial(_delta, Channel.ARGUMENTS),
     "response.function_call_arguments.done": _tool_called,
+    "response.mcp_call_arguments.done": partial(_remote_call, None),
+    **{f"response.mcp_call.{state}": partial(_remote_call, state) for state in ev.RemoteState},
+    **{f"mcp_list_tools.{state}": partial(_tool_listing, state) for state in ev.RemoteState},
     "session.input_transcript.delta": partial(_translated, Channel.INPUT_TRANSCRIPT),
     "session.output_transcript.delta": partial(_translated, Channel.TRANSCRIPT),
     "session.output_audio.delta": partial(_translated, Channel.AUDIO),
@@ -458,14 +480,7 @@ _IGNORED = (
     "output_audio_buffer.started",
     "output_audio_buffer.stopped",
     "output_audio_buffer.cleared",
-    "mcp_list_tools.in_progress",
-    "mcp_list_tools.completed",
-    "mcp_list_tools.failed",
     "response.mcp_call_arguments.delta",
-    "response.mcp_call_arguments.done",
-    "response.mcp_call.in_progress",
-    "response.mcp_call.completed",
-    "response.mcp_call.failed",
     "ping",
 )
 """Events of the API, and xAI's `ping`, that this program ignores."""

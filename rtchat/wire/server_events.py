@@ -109,6 +109,8 @@ def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:
             return _rate_limits(event)
         case ev.ServerProblem():
             return _problem(event)
+        case ev.RemoteCallUpdate() | ev.ToolListing():  # rtchat's server calls no MCP servers
+            return None
         case (
             ev.SegmentTranscribed()
             | ev.SessionEnded()

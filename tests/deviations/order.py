@@ -1,0 +1,102 @@
+"""Deviations of one type of event: whether, how often, when and under which name it is sent."""
+
+from __future__ import annotations
+
+from tests.deviations.kinds import ARGUMENTS, TEXT_DELTAS, TYPES, Deviation, each, edited
+from tests.deviations.server import BETA, Data, Frame, Server
+
+
+def dropped(type: str) -> Deviation:
+    """The event is never sent."""
+    return each(f"no {type}", lambda f: [] if f.type == type else [f], hides=_hidden(type))
+
+
+def _hidden(type: str) -> frozenset[str]:
+    """What cannot be relied on if an event is not sent, or not in time."""
+    return {
+        "response.created": frozenset({"announcements"}),
+        "input_audio_buffer.committed": frozenset({"confirmations"}),
+    }.get(type, frozenset())
+
+
+def twice(type: str) -> Deviation:
+    """The same event is sent twice."""
+    needs = ["response ids", "call ids"] if type == "response.done" else ()
+    return each(f"{type} twice", lambda f: [f, f.copy()] if f.type == type else [f], needs=needs)
+
+
+def twice_anew(type: str) -> Deviation:
+    """The event is sent twice, as two events."""
+
+    def change(frame: Frame) -> list[Frame]:
+        again = frame.copy(event_id=f"{frame.data.get('event_id')} again")
+        return [frame, again] if frame.type == type else [frame]
+
+    needs = {
+        "response.done": ["response ids", "call ids"],
+        "response.created": ["announcements"],
+    }.get(type, ())
+    hides = ["pieces"] if type in (*TEXT_DELTAS, f"{ARGUMENTS}.delta") else ()
+    return each(f"{type} twice with other ids", change, hides=hides, needs=needs)
+
+
+def delayed(type: str) -> Deviation:
+    """The event comes after the next one."""
+
+    def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+        frames = list(frames)
+        for at in range(len(frames) - 2, -1, -1):
+            if frames[at].type == type:
+                frames[at : at + 2] = [frames[at + 1], frames[at]]
+        return frames
+
+    name = f"{type} after the next event"
+    return Deviation(name, lambda: habit, hides=_hidden(type), needs=_late(type))
+
+
+def last(type: str) -> Deviation:
+    """The event comes after all others of its response."""
+
+    def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+        late = [frame for frame in frames if frame.type == type]
+        return [*(frame for frame in frames if frame.type != type), *late]
+
+    return Deviation(f"{type} last", lambda: habit, hides=_hidden(type), needs=_late(type))
+
+
+def _late(type: str) -> frozenset[str]:
+    """What tells where a late event belongs."""
+    return frozenset({"response ids", "item ids"} if type.startswith("response.") else ())
+
+
+def renamed(*types: str) -> Deviation:
+    """The events have their beta names."""
+    name = types[0] if len(types) == 1 else "all events"
+
+    def edit(data: Data) -> None:
+        data["type"] = BETA[data["type"]] if data["type"] in types else data["type"]
+
+    return edited(f"{name} under the beta name", edit)
+
+
+def both_names(*types: str, beta_first: bool) -> Deviation:
+    """The events are sent under both names."""
+    name = types[0] if len(types) == 1 else "all events"
+
+    def change(frame: Frame) -> list[Frame]:
+        if frame.data["type"] not in types:
+            return [frame]
+        beta = frame.copy(type=BETA[frame.data["type"]], event_id=f"{frame.data.get('event_id')} b")
+        return [beta, frame] if beta_first else [frame, beta]
+
+    return each(f"{name} under both names, {'beta' if beta_first else 'GA'} first", change)
+
+
+RENAMED = tuple(BETA)
+ALL: tuple[Deviation, ...] = (
+    *(make(type) for make in (dropped, twice, twice_anew, delayed, last) for type in TYPES),
+    *map(renamed, RENAMED),
+    renamed(*RENAMED),
+    *(both_names(type, beta_first=first) for type in RENAMED for first in (False, True)),
+    *(both_names(*RENAMED, beta_first=first) for first in (False, True)),
+)

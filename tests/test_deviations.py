@@ -1,0 +1,306 @@
+"""Servers that deviate from OpenAI's order, names and ids of events, one way or two at a time."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, count
+
+import pytest
+
+from rtchat.core import events as ev
+from rtchat.core.backoff import Timeouts
+from rtchat.core.errors import ExitCode
+from rtchat.core.mode import Mode
+from rtchat.core.values import Message, Status, ToolCall, ToolOutput
+from tests.chunks import in_chunks
+from tests.deviations import ALL
+from tests.deviations.kinds import SESSION, Deviation
+from tests.deviations.replies import GREETING, UNREQUESTED
+from tests.deviations.run import REPLY_TIMEOUT, Run, Turn
+from tests.deviations.server import Answer, Call, Frame, Habit, Response, Server, Ways
+from tests.deviations.told import BETWEEN, Told, distinct, told
+
+WAYS = [Ways(echoes, confirms) for echoes in (True, False) for confirms in (True, False)]
+FEW_SECONDS = 6.0
+"""How much longer than the wait for a silent server a turn may take, in seconds."""
+
+FIRST = "The first answer, said in whole words."
+SECOND = "The second answer is another one."
+ADD = Call("add", {"a": 1, "b": 2})
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """A correct session: what the user does, and what the server answers to each question."""
+
+    name: str
+    script: Sequence[Sequence[Answer]]
+    mode: Mode = Mode.LINES
+    speaks: bool = False
+    needs: frozenset[str] = frozenset()
+    """What a client must be able to rely on, as in `Deviation`."""
+    cancels: float = 0.0
+    """The seconds after which the user cancels the first reply; 0 if not at all."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(self, connect: Callable[[], Server]) -> Run:
+        """Do it."""
+        texts = [f"question {number}" for number in range(1, len(self.script) + 1)]
+        said: list[ev.Event] = [ev.UserSaid(text) for text in texts]
+        if self.speaks:
+            said[0] = ev.AudioSaid(bytes(9600))
+        now, later = [*said, ev.InputEnded()], []
+        if self.cancels:
+            now, later = said[:1], [ev.CancelPressed(), *said[1:], ev.InputEnded()]
+        return Run(
+            connect,
+            mode=self.mode,
+            inputs=now,
+            later=later,
+            delay=self.cancels,
+            speaks=self.speaks,
+        )
+
+    def habits(self) -> list[Habit]:
+        """A reply that is cancelled pauses in the middle."""
+        return [pausing] if self.cancels else []
+
+
+def pausing(_: Server, stage: str, frames: list[Frame]) -> list[Frame]:
+    """The first reply pauses in the middle."""
+    types = [frame.type for frame in frames]
+    if stage == "response" and any(_turn_of(frame) == 1 for frame in frames):
+        end = types.index("response.done") if "response.done" in types else len(types)
+        frames[end // 2].pause = 30.0
+    return frames
+
+
+TEXT = [Answer(FIRST)], [Answer(SECOND)]
+ROUND = [Answer(calls=(ADD,)), Answer(FIRST)], [Answer(SECOND)]
+ROUNDS = (
+    [Answer("Let me see.", (ADD, Call("add", {"a": 3, "b": 4}))), Answer(FIRST)],
+    [Answer(SECOND)],
+)
+
+
+def cut(status: str) -> tuple[list[Answer], list[Answer]]:
+    """A call in a reply that is not complete."""
+    return [Answer(calls=(ADD,), status=status), Answer(FIRST)], [Answer(SECOND)]
+
+
+SCENARIOS = (
+    Scenario("one question", TEXT[:1], Mode.ONCE),
+    Scenario("two questions", TEXT),
+    Scenario("a call", ROUND),
+    Scenario("a call at once", ROUND[:1], Mode.ONCE),
+    Scenario("two calls after text", ROUNDS, needs=frozenset({"one call id for each call"})),
+    Scenario("speech", TEXT, speaks=True),
+    Scenario("a spoken call", ROUND, speaks=True),
+    Scenario("an early cancel", TEXT, Mode.CHAT, cancels=0.5),
+    Scenario("a late cancel", TEXT, Mode.CHAT, cancels=1.5),
+    *(Scenario(f"a call in an {status} reply", cut(status)) for status in ("incomplete", "failed")),
+)
+
+
+def run(scenario: Scenario, ways: Ways, deviations: Iterable[Deviation]) -> Run:
+    """Run a scenario against servers with these deviations."""
+    numbers = count(1)
+    ordered = sorted(deviations, key=lambda each: each.order)
+
+    def connect() -> Server:
+        habits = [*(each.make() for each in ordered), *scenario.habits()]
+        return Server(scenario.script, habits, ways, numbers, speaks=scenario.speaks)
+
+    return scenario.run(connect)
+
+
+# -------------------------------------------------------------------------------- what is expected
+
+
+def received(run: Run) -> list[Frame]:
+    """The frames that count: what comes after a cancel does not."""
+    frames = [
+        frame for when, frame in run.sent if not (when >= run.later_at and _turn_of(frame) == 1)
+    ]
+    return list(distinct(frames))
+
+
+def _turn_of(frame: Frame) -> int | None:
+    return None if frame.response is None else frame.response.turn
+
+
+def check(run: Run, scenario: Scenario) -> None:
+    """Assert that the run shows, says and keeps what the server told it, once."""
+    assert run.exit is not None, f"nothing ends after {run.now:.0f} s"
+    frames = received(run)
+    if not any(frame.type in SESSION for frame in frames):
+        assert run.exit is ExitCode.LINK, "there may be no server"
+        assert run.now <= Timeouts().start + FEW_SECONDS
+        return
+    responses = list(dict.fromkeys(f.response for f in frames if f.response is not None))
+    expected_exit = ExitCode.OK
+    silences = 0
+    assert len(run.turns) == len(scenario.script), "a question is missing or asked twice"
+    for number, turn in enumerate(run.turns, 1):
+        own = [each for each in responses if each.turn == number]
+        parts = [(each, told(each, frames)) for each in own]
+        is_cancelled = bool(scenario.cancels) and number == 1
+        silences += not is_cancelled and (not parts or parts[-1][1].is_silent)
+        check_turn(run, number, turn, parts, is_cancelled=is_cancelled)
+        assert turn.over is not None
+        if turn.over.problem is not None and scenario.mode is not Mode.CHAT:
+            is_once = scenario.mode is Mode.ONCE
+            expected_exit = turn.over.problem.exit if is_once else ExitCode.REPLY
+    assert run.exit is expected_exit, f"exit {run.exit!r} instead of {expected_exit!r}"
+    limit = FEW_SECONDS * (1 + len(run.turns)) + scenario.cancels + silences * REPLY_TIMEOUT
+    assert run.now <= limit, f"it took {run.now:.0f} s"
+    wrong = [each for server in run.servers for each in server.wrong]
+    assert not wrong, f"the server complains: {wrong}"
+    for response in responses:
+        if response.turn is None and told(response, frames).status is not None:
+            assert any(GREETING in text for text in run.notices), "the greeting is not shown"
+
+
+def check_turn(
+    run: Run,
+    number: int,
+    turn: Turn,
+    parts: Sequence[tuple[Response, Told]],
+    *,
+    is_cancelled: bool,
+) -> None:
+    """Assert that a turn has the texts and calls of its responses."""
+    over = turn.over
+    assert over is not None, "a turn does not end"
+    texts = [known.text for _, known in parts if known.text]
+    shown = [known.shown for _, known in parts if known.shown]
+    assert over.text == BETWEEN.join(texts), f"the text is wrong: {over.text!r}"
+    assert turn.shown == BETWEEN.join(shown), f"the shown text is wrong: {turn.shown!r}"
+    kept = [entry.item for key, entry in sorted(run.entries.items()) if key[0] == number]
+    said = [item.text for item in kept if isinstance(item, Message) and item.role == "assistant"]
+    assert said == texts, "the history has another text"
+    calls = [call for _, known in parts for call in known.complete_calls]
+    made = [(call.name, call.all_arguments) for call in calls]
+    assert [what for _, what in turn.runs] == made, f"other tools run: {turn.runs}"
+    recorded = sum(len(known.answered_calls) for _, known in parts)
+    for kind in (ToolCall, ToolOutput):
+        found = sum(isinstance(item, kind) for item in kept)
+        assert found == recorded, f"the history has another number of {kind.__name__}"
+    for (call_id, _), call in zip(turn.runs, calls, strict=True):
+        assert call_id in (call.call_ids or call.item_ids or {call_id}), "another call is answered"
+    status = expected_status(parts, is_cancelled=is_cancelled)
+    assert over.status is status, f"the turn is {over.status} instead of {status}"
+    if not is_cancelled and (not parts or parts[-1][1].is_silent):
+        assert over.problem is not None
+        assert over.problem.exit is ExitCode.LINK, f"the problem is {over.problem}"
+
+
+def expected_status(parts: Sequence[tuple[Response, Told]], *, is_cancelled: bool) -> Status:
+    """The status of a turn with these responses."""
+    if is_cancelled:
+        return Status.CANCELLED
+    last = parts[-1][1] if parts else Told()
+    if last.error:
+        return Status.FAILED
+    if last.status is not None:
+        return Status(last.status)
+    return Status.INCOMPLETE if last.shown else Status.FAILED
+
+
+def check_loosely(run: Run) -> None:
+    """Assert what holds even if it cannot be told what a server means."""
+    assert run.exit is not None, f"nothing ends after {run.now:.0f} s"
+    for turn in run.turns:
+        assert len({call_id for call_id, _ in turn.runs}) == len(turn.runs), "a tool runs twice"
+        assert turn.over is not None
+
+
+def is_ambiguous(scenario: Scenario, ways: Ways, deviations: Sequence[Deviation]) -> bool:
+    """Whether something hides what is needed to tell what a server means."""
+    hidden = frozenset().union(*(each.hides for each in deviations))
+    if not ways.echoes:
+        hidden |= {"marks"}
+    return bool(hidden & scenario.needs.union(*(each.needs for each in deviations)))
+
+
+def try_out(scenario: Scenario, ways: Ways, *deviations: Deviation) -> list[str]:
+    """What is wrong with a run: at most one line."""
+    try:
+        made = run(scenario, ways, deviations)
+        if is_ambiguous(scenario, ways, deviations):
+            check_loosely(made)
+        else:
+            check(made, scenario)
+    except AssertionError as error:
+        names = " + ".join(map(str, deviations)) or "no deviation"
+        return [f"{scenario}, {ways}, {names}: {error}".split("\n", maxsplit=1)[0]]
+    return []
+
+
+@cache
+def correct_frames(scenario: Scenario) -> list[tuple[str, list[Frame]]]:
+    """What a correct server says at each stage."""
+    said: list[tuple[str, list[Frame]]] = []
+
+    def remember(_: Server, stage: str, frames: list[Frame]) -> list[Frame]:
+        said.append((stage, [frame.copy() for frame in frames]))
+        return frames
+
+    run(scenario, Ways(), [Deviation("", lambda: remember)])
+    return said
+
+
+@cache
+def applicable(scenario: Scenario) -> frozenset[Deviation]:
+    """The deviations that change anything in a scenario."""
+    return frozenset(each for each in ALL if _changes(each, scenario))
+
+
+def _changes(deviation: Deviation, scenario: Scenario) -> bool:
+    server = Server(scenario.script, (), Ways(), count(1), speaks=scenario.speaks)
+    habit = deviation.make()
+    return any(
+        [(frame.data, frame.is_binary) for frame in habit(server, stage, [*map(Frame.copy, said)])]
+        != [(frame.data, frame.is_binary) for frame in said]
+        for stage, said in correct_frames(scenario)
+    )
+
+
+SEED = int(os.environ.get("RTCHAT_TEST_SEED", "13"))
+
+
+def test_a_correct_server() -> None:
+    failed = [line for s in SCENARIOS for ways in WAYS for line in try_out(s, ways)]
+    assert failed == []
+
+
+@in_chunks(len(WAYS))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_one_deviation(scenario: Scenario, chunk: int) -> None:
+    failed = []
+    for number, deviation in enumerate(ALL):
+        if deviation in applicable(scenario):
+            failed += try_out(scenario, WAYS[(number + chunk) % len(WAYS)], deviation)
+    assert failed == []
+
+
+CHUNKS = 24
+"""The quick suite tries one of so many pairs."""
+
+
+@in_chunks(CHUNKS)
+def test_two_deviations(chunk: int) -> None:
+    failed = []
+    for number, pair in enumerate(combinations(ALL, 2)):
+        if number % CHUNKS == chunk and not set(pair) <= set(UNREQUESTED):
+            rng = random.Random(f"{SEED} {number}")
+            fitting = [s for s in SCENARIOS if applicable(s).issuperset(pair)]
+            for scenario in rng.sample(fitting, min(1, len(fitting))):
+                failed += try_out(scenario, rng.choice(WAYS), *rng.sample(pair, 2))
+    assert failed == [], f"with RTCHAT_TEST_SEED={SEED}"
