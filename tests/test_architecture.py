@@ -212,9 +212,12 @@ def _worded_notices(tree: ast.AST) -> Iterator[int]:
             yield call.lineno
 
 
-def test_sockets_are_used_in_two_places() -> None:
+_OF_SOCKETS = ("client.transport", "client.failures", "client.http_post")
+
+
+def test_sockets_are_used_in_few_places() -> None:
     for name in _NAMES:
-        if name not in ("client.transport", "client.failures") and _folder(name) != "server":
+        if name not in _OF_SOCKETS and _folder(name) != "server":
             assert "websockets" not in _foreign(_tree(name)), name
 
 

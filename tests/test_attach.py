@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached
-from rtchat.core.values import Message, Part
+from rtchat.core.values import ImageDetail, Message, Part
 from rtchat.inputs.attachments import MAX_TEXT, attach, paths_from_drop, read, read_all
 from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
@@ -137,6 +137,15 @@ def test_all_files_of_a_command_line_are_attached_or_none(tmp_path: Path) -> Non
         read_all(["-", "-"], 0)
     with pytest.raises(UsageError, match="needs piped input"):
         read_all(["-"], None)
+
+
+def test_the_detail_of_images(tmp_path: Path) -> None:
+    picture, notes = write(tmp_path, "a.png", png()), write(tmp_path, "notes.txt", "x")
+    assert read(picture, "low").part.detail == attach(str(picture), "low").part.detail == "low"
+    assert [file.part.detail for file in read_all([str(picture), str(notes)], None, "high")] == [
+        "high",
+        None,
+    ]
 
 
 def test_stdin_may_be_non_blocking_or_unreadable() -> None:
@@ -273,8 +282,9 @@ def program(tmp_path: Path, engine: _Recorder) -> Iterator[Program]:
         yield program
 
 
-def image(data: bytes, mime: str = "image/png") -> Part:
-    return Part("image", data=f"data:{mime};base64,{b64encode(data).decode()}")
+def image(data: bytes, mime: str = "image/png", detail: ImageDetail | None = None) -> Part:
+    url = f"data:{mime};base64,{b64encode(data).decode()}"
+    return Part("image", data=url, detail=detail)
 
 
 def test_attachments_are_sent_with_the_question(program: Program, engine: _Recorder) -> None:
@@ -296,6 +306,23 @@ def test_attachments_are_sent_with_the_question(program: Program, engine: _Recor
     (created,) = (event for event in sent if event["type"] == "conversation.item.create")
     kinds = [part["type"] for part in created["item"]["content"]]
     assert kinds == ["input_image", "input_text", "input_text"]
+
+
+def test_the_detail_of_an_image_is_sent_saved_and_sent_again(
+    program: Program, engine: _Recorder
+) -> None:
+    write(program.home, "a.png", png())
+    detailed = image(png(), detail="low")
+    ran = program.run("once", "what?", "-a", "a.png", "--image-detail", "low")
+    assert ran.code == 0, ran.err
+    assert engine.asked() == [detailed, Part("text", "what?")]
+    exported = json.loads(program.run("history", "export", "--format", "json").text)
+    question = exported["entries"][0]["item"]
+    assert question["content"][0]["detail"] == "low"
+    assert program.run("once", "-c", "and?", "--image-detail", "high").code == 0
+    first = engine.prompts[-1].items[0]
+    assert isinstance(first, Message)
+    assert first.parts[0] == detailed
 
 
 def test_a_trace_omits_images(program: Program) -> None:
@@ -366,7 +393,7 @@ def test_attach_and_a_dropped_file(program: Program, engine: _Recorder) -> None:
     write(program.home, "notes.txt", b"words\n")
     terminal = Terminal(program, [], {})
     terminal.shows("connected in", PROMPT)
-    terminal.types("/attach my picture.png\r")
+    terminal.types("/attach --detail high my picture.png\r")
     terminal.shows(f"my picture.png (3{BY}2, {len(png())} B) attached to the next question", PROMPT)
     terminal.types("\x1b[200~" + escaped(str(path)) + " \x1b[201~\r")
     terminal.shows("next question", f"{PROMPT} /", f"my picture.png (3{BY}2, ", PROMPT)
@@ -376,7 +403,8 @@ def test_attach_and_a_dropped_file(program: Program, engine: _Recorder) -> None:
     terminal.types("what?\r")
     terminal.shows("what?", "first token", PROMPT)
     text = Part("text", "File: notes.txt\n```\nwords\n```\n\n")
-    assert engine.asked() == [image(png()), image(png()), text, Part("text", "what?")]
+    detailed = image(png(), detail="high")
+    assert engine.asked() == [detailed, image(png()), text, Part("text", "what?")]
     terminal.types("and now?\r")
     terminal.shows("first token", "and now?", "first token", PROMPT)
     assert engine.asked() == [Part("text", "and now?")]

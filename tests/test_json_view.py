@@ -16,7 +16,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.values import RemoteCall, SessionInfo, Status, ToolCall, Usage
+from rtchat.core.values import Message, Part, RemoteCall, SessionInfo, Status, ToolCall, Usage
 from rtchat.ui.json_view import JsonView, as_json
 from rtchat.ui.plain_view import StatusWriter
 
@@ -40,6 +40,7 @@ _FULL = ReplyOver(
 _FULL_JSON = {
     "heard": None,
     "text": "Ä",
+    "messages": None,
     "status": "failed",
     "reason": "max_output_tokens",
     "response_id": "resp_1",
@@ -84,6 +85,7 @@ _BARE = ReplyOver(Status.COMPLETED, "", "m")
 _BARE_JSON: dict[str, object] = {
     "heard": None,
     "text": "",
+    "messages": None,
     "status": "completed",
     "reason": None,
     "response_id": None,
@@ -105,6 +107,20 @@ _BARE_JSON: dict[str, object] = {
 def test_the_object_of_a_reply(over: ReplyOver, data: dict[str, object]) -> None:
     assert as_json(over) == data
     assert list(as_json(over)) == list(data)
+
+
+def test_the_phases_of_a_reply() -> None:
+    messages = (
+        Message("assistant", (Part("text", "Let me look."),), phase="commentary"),
+        Message("assistant", (Part("text", "It is five."),), phase="final_answer"),
+        Message("assistant", (Part("text", "Or six."),)),
+    )
+    over = ReplyOver(Status.COMPLETED, "Let me look.", "m", messages=messages)
+    assert as_json(over)["messages"] == [
+        {"phase": "commentary", "text": "Let me look."},
+        {"phase": "final_answer", "text": "It is five."},
+        {"phase": None, "text": "Or six."},
+    ]
 
 
 def test_an_error_without_a_code_or_a_hint() -> None:

@@ -55,6 +55,8 @@ from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
 from rtchat.ui.slash_commands import parse
 from rtchat.wire import ask_for, encode
+from rtchat.wire.client_events import decode_command
+from rtchat.wire.codec import write_options
 from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 from tests.oracle import assert_client_event, response_options, session_options
 from tests.playbook import QUIET, Playbook
@@ -240,6 +242,27 @@ def test_an_option_of_the_session(key: str, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("\n".join(("[session]", *_toml(fields))))
     assert resolve({}, {"OPENAI_API_KEY": "x"}, config=config).session == fields
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(
+            ("reasoning.effort", effort)
+            for effort in ("none", "minimal", "medium", "high", "xhigh")
+        ),
+        *(("conversation", id) for id in ("auto", "none", "conv_1", "mine", "")),
+        *(("max_output_tokens", limit) for limit in (1, 4096, 32_000, 200_000, "inf")),
+    ],
+)
+def test_all_values_of_an_option(key: str, value: object) -> None:
+    """Also those that the types of the official package lack."""
+    settings = _settled(f"response.{key}={json.dumps(value)}")
+    asked = CreateResponse(Options(other=settings.response), is_marked=False)
+    for dialect in (Dialect.GA, Dialect.BETA):
+        read = decode_command(encode(asked, "e", dialect), dialect)
+        assert isinstance(read, CreateResponse)
+        assert write_options(read.options) == nested(key, value)
 
 
 def _toml(fields: JsonObject) -> Iterator[str]:
@@ -751,10 +774,10 @@ def test_the_server_is_told(tmp_path: Path, url: str) -> None:
         "ash",
     )
     assert events["response.done"]["response"]["metadata"]["topic"] == "x"
-    ran = program.run("once", "hi", "--reasoning", "none", "--url", url)
+    ran = program.run("once", "hi", "--reasoning", "off", "--url", url)
     assert ran.code == 2
-    assert "'none' for --reasoning" in ran.error
-    assert "minimal, low, medium, high, xhigh" in ran.error
+    assert "'off' for --reasoning" in ran.error
+    assert "none, minimal, low, medium, high, xhigh" in ran.error
 
 
 def test_they_are_listed(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
     assert reply == {
         "heard": None,
         "text": "Hello there.",
+        "messages": None,
         "status": "completed",
         "reason": None,
         "model": "gpt-realtime-2.1",

@@ -18,6 +18,7 @@ from prompt_toolkit.output import DummyOutput
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached, LeaveAsked, LocalEvent, LocalNotice
+from rtchat.core.values import ImageDetail
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
@@ -161,7 +162,7 @@ class Hanging:
         self.answers.wait()
         return ()
 
-    def attach(self, entered: str) -> Attached:
+    def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
         self.on_read()
         self.answers.wait()
         raise UsageError("too late")

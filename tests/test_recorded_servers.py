@@ -106,8 +106,15 @@ def told(lines: Lines) -> dict[str, object]:
         for key in ("input_tokens", "output_tokens", "total_tokens")
     }
     cached = sum(usage["input_token_details"].get("cached_tokens", 0) for usage in usages)
+    messages = [
+        {"phase": item.get("phase"), "text": spoken({"output": [item]})}
+        for response in responses
+        for item in response["output"]
+        if item["type"] == "message"
+    ]
     return {
         "text": "\n\n".join(text for text in map(spoken, responses) if text),
+        "messages": messages if any(message["phase"] for message in messages) else None,
         "status": "completed",
         "reason": None,
         "response_id": responses[-1]["id"],

@@ -73,6 +73,7 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "dialect": (["ga", "beta", "qwen", "xai", "ga"], ["ga", "beta", "qwen", "xai", "ga"]),
     "system": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "max_output_tokens": (["1", "2", "inf", "4", "5"], [1, 2, "inf", 4, 5]),
+    "image_detail": (["auto", "low", "high", "auto", "low"],) * 2,
     "connect_timeout": (["1", "2.5", "3", "4", "5"], [1.0, 2.5, 3.0, 4.0, 5.0]),
     "timeout": (["1", "2", "3", "4", "5"], [1.0, 2.0, 3.0, 4.0, 5.0]),
     "render": (["always", "never"] * 2 + ["always"], ["always", "never"] * 2 + ["always"]),

@@ -51,3 +51,15 @@ def test_a_reply_names_the_model_that_answered() -> None:
     stored = StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))
     names = [entry.name for entry in transcript_entries(stored)]
     assert names == ["m", "m", "m-2026 (asked for m)"]
+
+
+def test_commentary_is_told_from_the_answer() -> None:
+    said = [
+        Message("user", (Part("text", "Weather?"),)),
+        Message("assistant", (Part("text", "Let me look."),), phase="commentary"),
+        Message("assistant", (Part("text", "Sunny."),), phase="final_answer"),
+    ]
+    entries = tuple(Entry(1, index, item, State.COMPLETED) for index, item in enumerate(said))
+    conversation = StoredConversation(1, "", 0.0, 0.0, "m", 1, entries)
+    names = [entry.name for entry in transcript_entries(conversation)]
+    assert names == ["", "m (commentary)", "m"]

@@ -112,12 +112,13 @@ def test_tool_choice_is_sent_only_with_tools(tools: ToolSettings, choice: object
 
 def test_the_messages_of_a_conversation() -> None:
     picture = Part("image", data="data:image/png;base64,AA==")
+    large = Part("image", data="data:image/png;base64,AB==", detail="high")
     spoken = Message("user", (Part("audio", "aloud"),))
     assert chat(
         text_message("system", "Now in French."),
         text_message("user", "one", "two"),
         text_message("assistant", ""),
-        Message("user", (Part("text", "see"), picture, Part("text"))),
+        Message("user", (Part("text", "see"), picture, large, Part("text"))),
         spoken,
         OtherItem("mcp_list_tools"),
     ) == [
@@ -128,6 +129,7 @@ def test_the_messages_of_a_conversation() -> None:
             "content": [
                 {"type": "text", "text": "see"},
                 {"type": "image_url", "image_url": {"url": picture.data}},
+                {"type": "image_url", "image_url": {"url": large.data, "detail": "high"}},
             ],
         },
         {"role": "user", "content": "aloud"},

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
+    Attached,
     AudioCaptured,
     ConnectionLost,
     ItemAdded,
@@ -28,6 +29,7 @@ from rtchat.core.events import (
 )
 from rtchat.core.setup import SessionSetup
 from rtchat.core.text import write_json
+from rtchat.core.values import Part
 from rtchat.trace.value_codec import decode_value, encode_value
 
 PLAIN: dict[object, st.SearchStrategy[Any]] = {
@@ -129,6 +131,11 @@ def test_so_is_what_a_session_is_made_from(setup: SessionSetup) -> None:
 )
 def test_how_a_value_looks(event: object, encoded: object) -> None:
     assert encode_value(event) == encoded
+
+
+def test_a_trace_may_lack_fields_that_are_newer_than_it() -> None:
+    data = {"class": "Attached", "name": "a.png", "part": {"class": "Part", "kind": "image"}}
+    assert decode_value(data, LocalEvent) == Attached("a.png", Part("image"))
 
 
 @pytest.mark.parametrize(

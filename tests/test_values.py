@@ -17,7 +17,7 @@ def test_values_are_what_their_fields_are() -> None:
     assert part != Part("text", "ho")
     assert not part.__eq__(text)
     assert len({part, Part("text", "hi"), Part("text", "ho")}) == 2
-    assert repr(part) == "Part(kind='text', text='hi', data='')"
+    assert repr(part) == "Part(kind='text', text='hi', data='', detail=None)"
 
 
 def test_a_value_cannot_be_changed() -> None:

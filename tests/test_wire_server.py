@@ -61,17 +61,28 @@ counts = st.integers(0, 10**6)
 item_statuses = st.sampled_from(["", "completed", "incomplete", "in_progress"])
 text_parts = st.builds(Part, st.just("text"), words)
 heard_parts = st.builds(Part, st.just("audio"), words, names)
-images = st.builds(lambda data: Part("image", data=data), names)
+images = st.builds(
+    lambda data, detail: Part("image", data=data, detail=detail),
+    names,
+    st.sampled_from([None, "auto", "low", "high"]),
+)
 
 
-def messages(role: str, parts: st.SearchStrategy[Part]) -> st.SearchStrategy[Message]:
+phases = st.sampled_from([None, "commentary", "final_answer"])
+
+
+def messages(
+    role: str,
+    parts: st.SearchStrategy[Part],
+    phases: st.SearchStrategy[str | None] = st.none(),  # noqa: B008 - immutable
+) -> st.SearchStrategy[Message]:
     several = st.lists(parts, max_size=3).map(tuple)
-    return st.builds(Message, st.just(role), several, names, item_statuses)
+    return st.builds(Message, st.just(role), several, names, item_statuses, phases)
 
 
 items: st.SearchStrategy[Item] = st.one_of(
     messages("user", text_parts | heard_parts | images),
-    messages("assistant", text_parts | heard_parts),
+    messages("assistant", text_parts | heard_parts, phases),
     messages("system", text_parts),
     st.builds(ToolCall, names, names, words, names, item_statuses),
     st.builds(ToolOutput, names, words, names),
@@ -85,6 +96,7 @@ items: st.SearchStrategy[Item] = st.one_of(
         words,
     ),
 )
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 both_others = {
     "tools": st.lists(
         st.fixed_dictionaries(
@@ -94,7 +106,7 @@ both_others = {
         max_size=2,
     ),
     "tool_choice": st.sampled_from(["auto", "none", "required"]),
-    "reasoning": st.just({"effort": "low"}),
+    "reasoning": st.fixed_dictionaries({"effort": st.sampled_from(EFFORTS)}),
     "prompt": st.none(),
 }
 session_others = {
@@ -104,8 +116,8 @@ session_others = {
 }
 response_others = {
     **both_others,
-    "conversation": st.sampled_from(["auto", "none"]),
-    "metadata": st.none() | st.dictionaries(names, words, max_size=3),
+    "conversation": st.sampled_from(["auto", "none"]) | words,
+    "metadata": st.dictionaries(names, words, max_size=3),
     "input": st.lists(st.builds(lambda name: {"type": "item_reference", "id": name}, names)),
 }
 
@@ -401,7 +413,7 @@ STRICT: list[tuple[dict[str, object], str, str]] = [
     (message("assistant", {"type": "text", "text": "a"}), "invalid_value", "item.content[0].type"),
     (message("user", {"type": "input_text", "text": 1}), "invalid_type", "item.content[0].text"),
     (item(type="function_call_output", call_id="a"), "missing_required_parameter", "item.output"),
-    (response(conversation="mine"), "invalid_value", "response.conversation"),
+    (response(conversation=5), "invalid_type", "response.conversation"),
     (response(metadata={"k": 1}), "invalid_type", "response.metadata.k"),
     (response(metadata={"k": "v" * 513}), "string_above_max_length", "response.metadata.k"),
     (

@@ -197,6 +197,38 @@ COMMANDS: list[tuple[Command, Json, Json | None]] = [
         None,
     ),
     (
+        AddItem(Message("user", (Part("image", data=_IMAGE, detail="low"),))),
+        {
+            "type": "conversation.item.create",
+            "item": {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_image", "image_url": _IMAGE, "detail": "low"}],
+            },
+        },
+        None,
+    ),
+    (
+        AddItem(Message("assistant", (Part("text", "hm"),), phase="commentary")),
+        {
+            "type": "conversation.item.create",
+            "item": {
+                "type": "message",
+                "role": "assistant",
+                "phase": "commentary",
+                "content": [{"type": "output_text", "text": "hm"}],
+            },
+        },
+        {
+            "type": "conversation.item.create",
+            "item": {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "text", "text": "hm"}],
+            },
+        },
+    ),
+    (
         AddItem(ToolCall("now", "c", "{}", "i", "completed"), "p"),
         {
             "type": "conversation.item.create",
@@ -275,7 +307,7 @@ _MESSAGE: Json = {
     "phase": "final_answer",
     "content": [{"type": "output_text", "text": "hi"}],
 }
-_HI = Message("assistant", (Part("text", "hi"),), "i", "completed")
+_HI = Message("assistant", (Part("text", "hi"),), "i", "completed", "final_answer")
 _CALL: Json = {
     "id": "f",
     "type": "function_call",
@@ -427,7 +459,7 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
             "output_index": 1,
             "item": _MESSAGE | {"status": "in_progress", "content": []},
         },
-        OutputAdded("r", 1, Message("assistant", (), "i", "in_progress")),
+        OutputAdded("r", 1, Message("assistant", (), "i", "in_progress", "final_answer")),
     ),
     (
         {

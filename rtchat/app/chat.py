@@ -45,7 +45,14 @@ from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
-from rtchat.core.values import JsonObject, Options, StoredConversation, TurnLimits, value
+from rtchat.core.values import (
+    ImageDetail,
+    JsonObject,
+    Options,
+    StoredConversation,
+    TurnLimits,
+    value,
+)
 from rtchat.inputs.stdin import read_lines, read_prompt
 from rtchat.ui import messages
 from rtchat.ui.plain_view import StatusWriter
@@ -78,7 +85,7 @@ def run_once(
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         descriptor = None if environment.stdin_is_terminal else environment.stdin
-        attached = _read_attachments(files, descriptor)
+        attached = _read_attachments(files, descriptor, settings.image_detail)
         if "-" in files:
             descriptor = None
             if prompt in (None, "-") and audio.audio_in is None:
@@ -131,7 +138,7 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         raise UsageError(
             "--attach - cannot be used, because talk reads its questions from stdin", hint=hint
         )
-    attached = _read_attachments(options.files, None)
+    attached = _read_attachments(options.files, None, settings.image_detail)
     has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
     is_interactive = has_terminal and options.output_format == "text"
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
@@ -184,12 +191,14 @@ class _PacedView:
             await self._output.written(MAX_UNWRITTEN)
 
 
-def _read_attachments(files: Sequence[str], stdin: int | None) -> Sequence[LocalEvent]:
+def _read_attachments(
+    files: Sequence[str], stdin: int | None, detail: ImageDetail | None
+) -> Sequence[LocalEvent]:
     if not files:
         return ()
     from rtchat.inputs.attachments import read_all
 
-    return read_all(files, stdin)
+    return read_all(files, stdin, detail)
 
 
 async def _attachments_first(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:

@@ -168,7 +168,8 @@ def terminal_of(
             stdout=environment.stdout,
         )
         clipboard = Clipboard(environment.stdout, environment.environ)
-        terminal = Terminal(screen_of(settings, environment), prompt, clipboard, attachments)
+        view, detail = screen_of(settings, environment), settings.image_detail
+        terminal = Terminal(view, prompt, clipboard, attachments, detail)
         deferred.set_view(terminal)
         if renders(settings, environment):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))

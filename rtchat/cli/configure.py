@@ -16,11 +16,12 @@ from rtchat.cli.environment import (
     config_file,
     data_dir,
     dotenv_file,
+    environment_of,
     is_terminal,
     say,
     warn,
 )
-from rtchat.cli.options import NoEnv, settings_of
+from rtchat.cli.options import GroupedCommand, NoEnv, settings_of
 from rtchat.core.errors import OutputError, UsageError
 from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
@@ -29,7 +30,7 @@ from rtchat.system.folders import make_private
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
 
-keys = typer.Typer(help="Manage stored keys: set, list, remove.")
+keys = typer.Typer(help="Manage stored keys: set, list, remove; mint a client secret.")
 config = typer.Typer(help="Manage the settings: path, show, edit, profiles, options.")
 
 ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=False)]
@@ -101,6 +102,29 @@ def keys_remove(profile: ProfileName = "default") -> int:
         )
     say(f"removed the key for {profile}")
     return 0
+
+
+@keys.command("mint", cls=GroupedCommand)
+def keys_mint(
+    *,
+    ttl: Annotated[
+        int,
+        typer.Option("--ttl", metavar="SECONDS", help="When the secret expires: 10 to 7200."),
+    ] = 600,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
+    no_env: NoEnv = False,
+    **options: object,
+) -> int:
+    """Print a new client secret: a key for a browser or another client, valid for a short time."""
+    from rtchat.app.client_secret import mint
+    from rtchat.wire.schema import SECRET_SECONDS
+
+    shortest, longest = SECRET_SECONDS
+    if not shortest <= ttl <= longest:
+        expected = f"expected {shortest} to {longest} seconds"
+        raise UsageError(f"invalid value '{ttl}' for --ttl ({expected})")
+    settings = settings_of(options, no_env=no_env)
+    return mint(settings, environment_of(), ttl, as_json=json, say=say)
 
 
 # ------------------------------------------------------------------------------------------- config

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -143,6 +144,15 @@ def is_realtime_path(path: str) -> bool:
     return re.search(r"/realtime(/translations|/session)?/*$", path) is not None
 
 
+def below(endpoint: Endpoint, path: str) -> Endpoint:
+    """The endpoint of an HTTP request at a path below that of the Realtime API."""
+    parts = urlsplit(endpoint.url)
+    given = filter(None, parts.query.split("&"))
+    query = "&".join(each for each in given if each.partition("=")[0] not in _OF_SESSIONS)
+    url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=query))
+    return replace(endpoint, url=url)
+
+
 def _fill_placeholders(url: str, model: str) -> str:
     if "{session}" in url:
         from uuid import uuid4
@@ -153,6 +163,8 @@ def _fill_placeholders(url: str, model: str) -> str:
 
 _TRANSCRIPTION_QUERY = "intent=transcription"
 _MODEL_PARAMETERS = frozenset({"model", "deployment", "call_id"})
+_OF_SESSIONS = _MODEL_PARAMETERS | {"intent"}
+"""The parameters that only the URL of a session has."""
 
 
 def _is_ascii_host(host: str) -> bool:

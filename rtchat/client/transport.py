@@ -54,6 +54,7 @@ MAX_FRAME = 64 * 2**20
 """Bytes. The library's default, 1 MiB, is too small for audio items (close code 1009)."""
 PING_INTERVAL = 20.0
 """Seconds between pings."""
+USER_AGENT = f"rtchat/{__version__}"
 CLOSE_TIMEOUT = 2.0
 """Seconds that a server has to answer a close frame."""
 
@@ -219,12 +220,26 @@ async def _call(listener: Listener, argument: object) -> None:
         await result
 
 
-class _Connect(open_socket):
+class OpenSocket(open_socket):
+    """The library's connection, without redirects."""
+
     def process_redirect(self, exc: Exception) -> Exception | str:
         # The library follows redirects and, to another host, drops only some of the headers that
         # may contain a key. No Realtime service redirects: report the target and let the user
         # decide.
         return exc
+
+
+def route(endpoint: Endpoint, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """The library's arguments for the proxy and TLS. `tls` is the result of
+    `endpoint.tls_context`."""
+    proxy = proxy_of(endpoint)
+    out: dict[str, Any] = {"proxy": proxy}
+    if tls is not None and endpoint.is_encrypted:
+        out["ssl"] = tls
+    if tls is not None and proxy is not None and proxy.startswith("https:"):
+        out["proxy_ssl"] = tls
+    return out
 
 
 @asynccontextmanager
@@ -241,25 +256,18 @@ async def open_connection(
     Raises:
         ConnectError: the connection failed.
     """
-    proxy = proxy_of(endpoint)
-    trusted: dict[str, Any] = {}
-    if tls is not None and endpoint.is_encrypted:
-        trusted["ssl"] = tls
-    if tls is not None and proxy is not None and proxy.startswith("https:"):
-        trusted["proxy_ssl"] = tls
     try:
-        socket = await _Connect(
+        socket = await OpenSocket(
             endpoint.url,
             additional_headers=endpoint.headers,
             subprotocols=[Subprotocol(name) for name in endpoint.subprotocols] or None,
-            user_agent_header=f"rtchat/{__version__}",
+            user_agent_header=USER_AGENT,
             open_timeout=open_timeout,
             close_timeout=CLOSE_TIMEOUT,
             ping_interval=PING_INTERVAL if silence is None else None,
             max_size=MAX_FRAME,
             compression=None,
-            proxy=proxy,
-            **trusted,
+            **route(endpoint, tls),
         )
     except (OSError, WebSocketException, ImportError, ValueError) as error:
         # A proxy error can quote the proxy's URL with its password, so it is not chained.

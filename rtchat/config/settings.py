@@ -18,7 +18,7 @@ from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
 from rtchat.core.errors import CHECK_KEY
-from rtchat.core.values import OPENAI_URL, Dialect, JsonObject
+from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,11 +30,14 @@ When: TypeAlias = Literal["auto", "always", "never"]
 Vad: TypeAlias = Literal["server", "semantic", "off"]
 
 _VAD: Parser[Vad] = choice("server", "semantic", "off")
+_DETAIL: Parser[ImageDetail] = choice("auto", "low", "high")
 
 _ONCE = ("talk", "once")
 _SPOKEN = (*_ONCE, "transcribe")
 _SESSION = (*_SPOKEN, "translate")
-_CONNECTION = Group("Connection", (*_SESSION, "doctor"))
+_TEST = (*_SESSION, "doctor")
+_MINT = "keys mint"
+_CONNECTION = Group("Connection", (*_TEST, _MINT))
 _REPLY = Group("Reply", _ONCE)
 _HISTORY = Group("History", _ONCE)
 _TOOL = Group("Tool", _ONCE)
@@ -140,6 +143,7 @@ class Settings:
         60.0,
         "How long to wait for the next event of the server during a reply, in seconds.",
         option="--timeout",
+        commands=_TEST,
         variable=Variable("RTCHAT_TIMEOUT", dotenv="yes"),
     )
     insecure: Setting[bool] = Setting(
@@ -175,6 +179,7 @@ class Settings:
         example="Answer briefly.",
         option="--system",
         short="-s",
+        commands=(*_ONCE, _MINT),
         variable=Variable("RTCHAT_SYSTEM", dotenv="text"),
     )
     max_output_tokens: Setting[int | Literal["inf"] | None] = Setting(
@@ -184,6 +189,7 @@ class Settings:
         "The maximum length of a reply in tokens, or inf.",
         example="inf",
         option="--max-output-tokens",
+        commands=(*_ONCE, _MINT),
         variable=Variable("RTCHAT_MAX_OUTPUT_TOKENS", dotenv="yes"),
     )
     max_reply_bytes: Setting[int] = Setting(
@@ -209,6 +215,15 @@ class Settings:
         example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
         is_confidential=True,
         is_merged=True,
+    )
+    image_detail: Setting[ImageDetail | None] = Setting(
+        _REPLY,
+        _DETAIL,
+        None,
+        "How closely the model looks at attached images.",
+        example="low",
+        option="--image-detail",
+        variable=Variable("RTCHAT_IMAGE_DETAIL", dotenv="yes"),
     )
     session: Setting[JsonObject] = Setting(
         _REPLY,
@@ -453,17 +468,18 @@ SET: Setting[tuple[str, ...]] = Setting(
     name="set",
     option="--set",
     metavar="KEY=VALUE",
-    commands=_SESSION,
+    commands=(*_SESSION, _MINT),
     in_file=False,
     is_confidential=True,
 )
 REASONING: Setting[str | None] = Setting(
     _REPLY,
-    choice("minimal", "low", "medium", "high", "xhigh"),
+    choice("none", "minimal", "low", "medium", "high", "xhigh"),
     None,
     "How much the model reasons before it replies.",
     name="reasoning",
     option="--reasoning",
+    commands=(*_ONCE, _MINT),
     in_file=False,
 )
 _INPUTS = (PROFILE, API_KEY_COMMAND, SET, REASONING)

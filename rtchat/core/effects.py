@@ -17,6 +17,7 @@ from rtchat.core.values import (
     Entry,
     Item,
     JsonObject,
+    Message,
     Options,
     RemoteCall,
     SessionInfo,
@@ -243,6 +244,8 @@ class ReplyOver:
     """US dollars, without the transcription; None if the price is not known."""
     remote_calls: tuple[RemoteCall, ...] = ()
     """The calls that the model's server made."""
+    messages: tuple[Message, ...] = ()
+    """The messages of which `text` consists; empty if the server gives no phases."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
     """The session, with the model that answered; `model` was asked for."""
     transcript: TranscriptDetails | None = field(default=None, kw_only=True)

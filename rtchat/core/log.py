@@ -161,42 +161,56 @@ class ConversationLog:
 
     def streaming(self, question: Question, text: str, model: str) -> Record:
         """Save the text so far of the reply to a question."""
-        return Record(
-            Entry(question.turn, question.entries, _message(text), State.STREAMING, model)
-        )
+        message = Message("assistant", (Part("text", text),))
+        return Record(Entry(question.turn, question.entries, message, State.STREAMING, model))
 
     def called(
-        self, question: Question, text: str, calls: Sequence[Item], model: str, audio: bytes = b""
+        self,
+        question: Question,
+        messages: Sequence[Message],
+        calls: Sequence[Item],
+        model: str,
+        audio: bytes = b"",
     ) -> Iterator[Record]:
-        """A reply contained tool calls, perhaps after text; `audio` is its audio to save."""
-        if text or audio:
-            message = _message(text, audio)
-            entry = Entry(question.turn, question.entries, message, State.COMPLETED, model)
-            yield self._add_reply(question, text, entry)
+        """A reply contained tool calls, perhaps after `messages`; `audio` is its audio to save."""
+        end = Entry(question.turn, 0, _NO_TEXT, State.COMPLETED, model)
+        yield from self._add_reply(question, messages, audio, end)
         yield from self._add(question, calls, model)
 
-    def _add_reply(self, question: Question, text: str, entry: Entry) -> Record:
-        """Add a reply; a new session receives only its text."""
-        if text:
-            self.items.append(_message(text))
+    def _add_reply(
+        self, question: Question, messages: Sequence[Message], audio: bytes, end: Entry
+    ) -> Iterator[Record]:
+        """Add a reply; a new session receives only its text. The entry of the last message has the
+        audio, and the rest from `end`."""
+        if not (messages or audio):
+            return
+        yield from self._add(question, messages[:-1], end.model, end.response_model)
+        self.items += messages[-1:]
+        last = messages[-1] if messages else _NO_TEXT
+        if audio:
+            spoken = Part("audio", last.text, b64encode(audio).decode())
+            last = replace(last, parts=(spoken,))
+        yield Record(replace(end, index=question.entries, item=last))
         question.entries += 1
-        return Record(entry)
 
     def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
         """Add the outputs of the calls."""
         return self._add(question, answers, model)
 
-    def _add(self, question: Question, items: Sequence[Item], model: str) -> Iterator[Record]:
+    def _add(
+        self, question: Question, items: Sequence[Item], model: str, response_model: str = ""
+    ) -> Iterator[Record]:
         for item in items:
             self.items.append(item)
-            yield Record(Entry(question.turn, question.entries, item, State.COMPLETED, model))
+            entry = Entry(question.turn, question.entries, item, State.COMPLETED, model)
+            yield Record(replace(entry, response_model=response_model))
             question.entries += 1
 
     def end_turn(
-        self, question: Question, over: ReplyOver, last: str, audio: bytes = b""
+        self, question: Question, over: ReplyOver, last: Sequence[Message], audio: bytes = b""
     ) -> Iterator[Record]:
-        """The reply to a question is over, or will not come. `last` is the text of the turn's last
-        reply, `audio` its audio to save."""
+        """The reply to a question is over, or will not come. `last` are the messages of the turn's
+        last reply, `audio` is its audio to save."""
         if question.raw is None:
             self.last = question
             question.is_answered = over.status is Status.COMPLETED
@@ -205,25 +219,23 @@ class ConversationLog:
         state = State.INTERRUPTED if interrupted else State(over.status.value)
         reason = over.problem.message if over.problem else ""
         yield from self._add(question, over.remote_calls, over.model)
-        if last or audio:
-            answer = Entry(
-                question.turn,
-                question.entries,
-                _message(last, audio),
-                state,
-                over.model,
-                reason,
-                over.usage,
-                over.timing.first_token,
-                over.timing.total,
-                over.session.model,
-            )
-            yield self._add_reply(question, last, answer)
+        end = Entry(
+            question.turn,
+            0,
+            _NO_TEXT,
+            state,
+            over.model,
+            reason,
+            over.usage,
+            over.timing.first_token,
+            over.timing.total,
+            over.session.model,
+        )
+        yield from self._add_reply(question, last, audio, end)
         if question.raw is None:
             entry = Entry(question.turn, 0, question.item, state, over.model, reason)
             yield self._save(question, entry)
 
 
-def _message(text: str, audio: bytes = b"") -> Message:
-    part = Part("audio", text, b64encode(audio).decode()) if audio else Part("text", text)
-    return Message("assistant", (part,))
+_NO_TEXT = Message("assistant", (Part("text"),))
+"""A spoken reply without a transcript."""

@@ -217,7 +217,7 @@ class Replies:
     def item_event(  # noqa: C901 - one case per event
         self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
     ) -> list[Output]:
-        """An item began or is complete; it may be a call."""
+        """An item began or is complete; it may be a call or a message."""
         turn = self._turn_of(event.response_id)
         if turn is None:
             self.others.content(event)

@@ -9,12 +9,14 @@ others wait. The text comes from the deltas; text that only the `.done` events o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from rtchat.core.delta_joiner import DeltaJoiner
 from rtchat.core.events import ChannelDone, Delta, PartDone
 from rtchat.core.streamed_calls import StreamedCalls
 from rtchat.core.text import whole_characters
-from rtchat.core.values import Approval, Channel, Item, Message, ToolCall, TurnLimits
+from rtchat.core.values import Approval, Channel, Item, Message, Part, Phase, ToolCall, TurnLimits
 
 BETWEEN_PARTS = "\n\n"
 _TEXT_CHANNELS = (Channel.TEXT, Channel.TRANSCRIPT)
@@ -31,6 +33,8 @@ class _Part:
         self.indexes = indexes
         """Its output index and content index."""
         self.channel = channel
+        self.phase: Phase | None = None
+        """The phase of its message, if that is reported at its end."""
         self.pieces: list[str] = []
         self.joiner = DeltaJoiner()
         self.half = ""
@@ -109,14 +113,28 @@ class Reply:
         self._parts: list[_Part] = []
         self._by_id: dict[tuple[str, int], _Part] = {}
         """The parts by the id of their item and their content index."""
-        self._announced: set[str] = set()
-        """The ids of the items that the server said it began."""
+        self._announced: dict[str, Phase | None] = {}
+        """The ids and phases of the messages that the server said it began."""
         self._shown_last: _Part | None = None
 
     @property
     def text(self) -> str:
         """The text so far, as the server has it."""
         return self._between.join(part.text for part in self._parts if part.text)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The text so far as messages: a new one begins where the phase changes."""
+        written = (
+            (part.phase or self._announced.get(part.item_id), part.text)
+            for part in self._parts
+            if part.text
+        )
+        out = []
+        for phase, group in groupby(written, itemgetter(0)):
+            text = self._between.join(text for _, text in group)
+            out.append(Message("assistant", (Part("text", text),), phase=phase))
+        return out
 
     @property
     def has_begun(self) -> bool:
@@ -174,7 +192,7 @@ class Reply:
         if isinstance(item, ToolCall):
             self.describe_call(item)
         elif isinstance(item, Message) and not self._is_full(len(self._announced)):
-            self._announced.add(item.id)
+            self._announced[item.id] = item.phase
 
     def describe_call(self, call: ToolCall) -> None:
         """Add what an event says about a call; another event says that it is complete."""
@@ -247,7 +265,7 @@ class Reply:
 
     def _settle_message(self, item: Message, output_index: int, reported: set[str]) -> None:
         # Text must not be shown twice if the server has changed the ids in the meantime.
-        arrived = {part.text for part in self._parts if part.item_id not in reported}
+        arrived = {part.text: part for part in self._parts if part.item_id not in reported}
         for index, content in enumerate(item.parts):
             indexes = output_index, index
             part = self._find(item.id, indexes, content.text)
@@ -255,6 +273,9 @@ class Reply:
                 part = self._add(item.id, indexes, Channel.TEXT)
             if part is not None:
                 self._settle(part, content.text)
+            part = part or arrived.get(content.text)
+            if part is not None:
+                part.phase = item.phase or part.phase
 
     def _settle(self, part: _Part, text: str) -> None:
         self._size += part.settle(self._truncated(text, part.size))

@@ -20,6 +20,7 @@ from rtchat.core.tool_calls import ToolCallBatch, ToolPolicy
 from rtchat.core.values import (
     ApprovalAnswer,
     Item,
+    Message,
     SessionInfo,
     Status,
     ToolCall,
@@ -77,10 +78,10 @@ class Turn:
         self.audio: list[bytes] = []
         """The audio to save."""
         self._rounds = 0
-        self._earlier_texts: list[str] = []
-        """The texts of the replies that were followed by calls."""
+        self._earlier: list[Message] = []
+        """The messages of the replies that were followed by calls."""
         self._separator = ""
-        """The separator between the last of these texts and the next."""
+        """The separator between the last of these messages and the next."""
         self._calls: list[ToolCall] = []
         self.remote = RemoteCalls()
         """The calls that the model's server makes."""
@@ -174,8 +175,8 @@ class Turn:
     def begin_calls(self, tool_policy: ToolPolicy) -> None:
         """Keep the reply's text and begin its calls; another reply follows."""
         self.question.has_reply |= self.has_begun
+        self._earlier += self.reply.messages
         if self.reply.text:
-            self._earlier_texts.append(self.reply.text)
             self._separator = BETWEEN_PARTS
         self._note_calls()
         self._rounds += 1
@@ -238,10 +239,10 @@ class Turn:
         if ended is not None:
             self._note_calls()
         first = None if self.first_text_at is None else self.first_text_at - self.sent
-        text = self.reply.text
+        messages = (*self._earlier, *self.reply.messages)
         return fx.ReplyOver(
             status,
-            BETWEEN_PARTS.join([*self._earlier_texts, *([text] if text else [])]),
+            BETWEEN_PARTS.join(message.text for message in messages),
             model,
             reason,
             problem,
@@ -252,6 +253,7 @@ class Turn:
             tuple(self._calls),
             bill,
             tuple(self.remote.all),
+            messages if any(message.phase for message in messages) else (),
             session=replace(session, model=ended.model) if ended and ended.model else session,
             transcript=self.question.transcript_details,
         )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
@@ -17,7 +17,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, TurnDone, clear_timers
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
-from rtchat.core.values import Status
+from rtchat.core.values import Message, Status
 
 
 class Turns:
@@ -147,13 +147,17 @@ class Turns:
             now=self._time.now,
             bill=self._usage.bill(turn.usage, self._connection.model),
         )
-        out += self.close(turn.question, over, turn.reply.text, b"".join(turn.audio))
+        out += self.close(turn.question, over, turn.reply.messages, b"".join(turn.audio))
         return [*out, TurnDone(problem, asks_next)]
 
     def close(
-        self, question: Question, over: fx.ReplyOver, last: str = "", audio: bytes = b""
+        self,
+        question: Question,
+        over: fx.ReplyOver,
+        last: Sequence[Message] = (),
+        audio: bytes = b"",
     ) -> list[Output]:
-        """Save and show how a question ended; `last` is the text of its last reply."""
+        """Save and show how a question ended; `last` are the messages of its last reply."""
         late = [fx.Show(transcript) for transcript in self._late_transcripts]
         self._late_transcripts.clear()
         return [*self._log.end_turn(question, over, last, audio), fx.Show(over), *late]

@@ -159,6 +159,10 @@ class Status(StrEnum):
 Role: TypeAlias = Literal["user", "assistant", "system"]
 Modality: TypeAlias = Literal["text", "audio"]
 PartKind: TypeAlias = Literal["text", "audio", "image"]
+Phase: TypeAlias = Literal["commentary", "final_answer"]
+"""Whether a model says something on the way to its answer, or as its answer."""
+ImageDetail: TypeAlias = Literal["auto", "low", "high"]
+"""How closely a model looks at an image."""
 JsonObject: TypeAlias = Mapping[str, object]
 
 
@@ -169,6 +173,8 @@ class Part:
     kind: PartKind
     text: str = ""
     data: str = ""
+    detail: ImageDetail | None = None
+    """For an image; None if it is not given."""
 
 
 @value
@@ -179,6 +185,8 @@ class Message:
     parts: tuple[Part, ...]
     id: str = ""
     status: str = ""
+    phase: Phase | None = None
+    """For a message of the model; None if the server does not give it."""
 
     @property
     def text(self) -> str:

@@ -81,6 +81,8 @@ def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str)
         name = model_names(model, entry.response_model)
     images: tuple[str, ...] = ()
     if isinstance(item, Message):
+        if item.phase == "commentary":
+            name = f"{name} (commentary)"
         images = tuple(part.data for part in item.parts if part.kind == "image")
     return TranscriptEntry(kind, name, text, note, images, entry)
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached
-from rtchat.core.values import Part
+from rtchat.core.values import ImageDetail, Part
 from rtchat.inputs import images
 from rtchat.system.blocking import read_some
 from rtchat.system.files import open_regular, shown_name, unreadable
@@ -35,19 +35,19 @@ _CHUNK = 1 << 20
 _STDIN = "stdin"
 
 
-def read(path: Path) -> Attached:
-    """Read a file as an attachment. Its name also says how large it is.
+def read(path: Path, detail: ImageDetail | None = None) -> Attached:
+    """Read a file as an attachment. Its name also says how large it is. `detail` is for an image.
 
     Raises:
         UsageError: it cannot be read, or its kind or size is not supported.
     """
-    return _part(_contents(path), shown_name(path.name))
+    return _part(_contents(path), shown_name(path.name), detail)
 
 
-def attach(entered: str) -> Attached:
+def attach(entered: str, detail: ImageDetail | None = None) -> Attached:
     """Read the file that the user entered: a path or a `file://` URL, which may be quoted as in a
     shell. Raises UsageError as `read` does."""
-    return read(_entered_path(entered))
+    return read(_entered_path(entered), detail)
 
 
 def text(entered: str) -> str:
@@ -57,12 +57,16 @@ def text(entered: str) -> str:
     return _text(_contents(path), shown_name(path.name))
 
 
-def read_all(paths: Sequence[str], stdin: int | None) -> tuple[Attached, ...]:
+def read_all(
+    paths: Sequence[str], stdin: int | None, detail: ImageDetail | None = None
+) -> tuple[Attached, ...]:
     """Read the files of a command line, all or none. `-` means the descriptor `stdin`, which is
     None if there is no pipe. Raises UsageError as `read` does."""
     if paths.count("-") > 1:
         raise UsageError("stdin is attached more than once", hint="use --attach - only once")
-    attached = tuple(_piped(stdin) if path == "-" else read(_to_path(path)) for path in paths)
+    attached = tuple(
+        _piped(stdin, detail) if path == "-" else read(_to_path(path), detail) for path in paths
+    )
     total = sum(len(file.part.data or file.part.text) for file in attached)
     if total > MAX_TOTAL:
         size, limit = images.format_size(total), images.format_size(MAX_TOTAL)
@@ -136,10 +140,10 @@ def _contents(path: Path) -> bytes:
         return _bytes(file, shown_name(path))
 
 
-def _piped(descriptor: int | None) -> Attached:
+def _piped(descriptor: int | None, detail: ImageDetail | None) -> Attached:
     if descriptor is None:
         raise UsageError("--attach - needs piped input", hint="pipe a file into it")
-    return _part(_bytes(descriptor, _STDIN), _STDIN)
+    return _part(_bytes(descriptor, _STDIN), _STDIN, detail)
 
 
 def _bytes(file: int, shown: str) -> bytes:
@@ -159,12 +163,13 @@ def _bytes(file: int, shown: str) -> bytes:
 # ------------------------------------------------------------------------------------------ content
 
 
-def _part(data: bytes, name: str) -> Attached:
+def _part(data: bytes, name: str, detail: ImageDetail | None) -> Attached:
     kind = images.kind(data)
     if kind in ("PNG", "JPEG"):
         image = images.prepare(data, name)
         url = f"data:{image.mime};base64,{b64encode(image.data).decode()}"
-        return Attached(f"{name} ({images.describe(image)})", Part("image", data=url))
+        part = Part("image", data=url, detail=detail)
+        return Attached(f"{name} ({images.describe(image)})", part)
     if kind:
         raise UsageError(
             f"{name} is a {kind} image, which is not supported", hint="convert it to PNG or JPEG"

@@ -190,7 +190,8 @@ def _message(item: Item) -> list[dict[str, object]]:
 
 def _part(part: Part) -> dict[str, object]:
     if part.kind == "image":
-        return {"type": "image_url", "image_url": {"url": part.data}}
+        detail = {"detail": part.detail} if part.detail else {}
+        return {"type": "image_url", "image_url": {"url": part.data} | detail}
     return {"type": "text", "text": part.text}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import UnionType
@@ -93,14 +93,25 @@ def _decode_plain(data: object, kind: Any) -> Any:
 
 def _decode_fields(data: Mapping[str, object], kind: Any) -> Any:
     hints = _hints(kind)
-    if data.keys() - {CLASS} != hints.keys():
+    given = data.keys() - {CLASS}
+    if not _required(kind) <= given <= hints.keys():
         raise _wrong(data, kind)
-    return kind(**{name: decode_value(data[name], hint) for name, hint in hints.items()})
+    return kind(**{name: decode_value(data[name], hints[name]) for name in given})
 
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+@cache
+def _required(kind: Any) -> set[str]:
+    """The fields without a default. Older traces lack some of the others."""
+    return {
+        each.name
+        for each in fields(kind)
+        if each.default is MISSING and each.default_factory is MISSING
+    }
 
 
 def _wrong(data: object, kind: Any) -> ValueError:

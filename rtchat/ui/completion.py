@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
+from typing import get_args
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from rtchat.core.values import ImageDetail
 from rtchat.system.worker import Worker
 from rtchat.ui.slash_commands import TABLE
 
-_TAKES_PATH = ("/attach ", "/system @")
+_TAKES_PATH = (
+    "/attach ",
+    *(f"/attach --detail {detail} " for detail in get_args(ImageDetail)),
+    "/system @",
+)
 
 
 class CommandCompleter(Completer):

@@ -15,7 +15,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.text import write_json
-from rtchat.core.values import RemoteCall, ToolCall, TranscriptDetails, Usage
+from rtchat.core.values import Message, RemoteCall, ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
@@ -101,6 +101,7 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
     return {
         "heard": heard,
         "text": over.text,
+        "messages": [_message(message) for message in over.messages] or None,
         "status": over.status.value,
         "reason": over.reason or None,
         "response_id": over.response_id,
@@ -138,6 +139,10 @@ def _timing(timing: Timing) -> dict[str, int | None]:
         "first_token_ms": milliseconds(timing.first_token),
         "total_ms": milliseconds(timing.total),
     }
+
+
+def _message(message: Message) -> dict[str, str | None]:
+    return {"phase": message.phase or None, "text": message.text}
 
 
 def _tool_call(call: ToolCall) -> dict[str, str]:

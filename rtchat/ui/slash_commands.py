@@ -8,20 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from rtchat.core import events as ev
-from rtchat.core.values import value
+from rtchat.core.values import ImageDetail, value
 
 
 @value
 class AttachAsked:
     """/attach: the caller reads the file and turns it into an `Attached`.
 
-    `file` is a path as it was typed or pasted; it may be quoted as in a shell.
+    `file` is a path as it was typed or pasted; it may be quoted as in a shell. `detail` is for an
+    image.
     """
 
     file: str
+    detail: ImageDetail | None = None
 
 
 @value
@@ -65,7 +67,7 @@ TABLE: tuple[Row, ...] = (
         "attach",
         "[FILE]",
         "attach a PNG, JPEG or text file (or drop it here); no FILE: list them",
-        lambda file: AttachAsked(file) if file else ev.AttachmentsAsked(),
+        lambda argument: _attach(argument),
     ),
     Row("detach", "[N]", "remove file N, or all attached files", lambda n: _detach(n)),
     Row("mute", "", "turn the microphone on or off, like Ctrl-T", lambda _: ev.MicrophoneToggled()),
@@ -118,6 +120,20 @@ def _system(text: str) -> ev.LocalEvent | TextFileAsked:
     if text == "@":
         return _error("/system needs a file name after @", "write it as /system @notes.txt")
     return TextFileAsked(text[1:], ev.SystemSet)
+
+
+def _attach(argument: str) -> Meaning:
+    if not argument:
+        return ev.AttachmentsAsked()
+    found = re.fullmatch(r"--detail[\s=]\s*(\S+)\s+(.+)", argument, re.DOTALL)
+    if found is None:
+        return AttachAsked(argument)
+    for detail in get_args(ImageDetail):
+        if found[1] == detail:
+            return AttachAsked(found[2], detail)
+    expected = ", ".join(get_args(ImageDetail))
+    hint = "write it as /attach --detail low FILE"
+    return _error(f"invalid value {found[1]!r} for --detail (expected one of {expected})", hint)
 
 
 def _detach(number: str) -> ev.LocalEvent:

@@ -32,6 +32,7 @@ from rtchat.core.events import (
     UserSaid,
     local_error,
 )
+from rtchat.core.values import ImageDetail
 from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
@@ -69,7 +70,7 @@ class Files(Protocol):
     def paths_from_drop(self, entry: str) -> Sequence[str]:
         """The paths of which an entry consists; empty if it contains anything else."""
 
-    def attach(self, entered: str) -> Attached:
+    def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
         """Read a file. Raises UsageError if it cannot be attached."""
 
     def text(self, entered: str) -> str:
@@ -77,13 +78,22 @@ class Files(Protocol):
 
 
 class Terminal:
-    """The user interface of `talk`: a view, and the loop that reads entries."""
+    """The user interface of `talk`: a view, and the loop that reads entries. `detail` is for the
+    images that the user attaches, unless /attach has its own."""
 
-    def __init__(self, view: Screen, prompt: Prompt, clipboard: Clipboard, files: Files) -> None:
+    def __init__(
+        self,
+        view: Screen,
+        prompt: Prompt,
+        clipboard: Clipboard,
+        files: Files,
+        detail: ImageDetail | None = None,
+    ) -> None:
         self._view = view
         self._prompt = prompt
         self._clipboard = clipboard
         self._files = files
+        self._detail = detail
         self._disk = Worker("files")
         self._changed = asyncio.Event()
         """Set when a reply is over or a call needs permission."""
@@ -218,21 +228,25 @@ class Terminal:
         a literal slash."""
         event = parse(line)
         match event:
-            case AttachAsked(file):
-                return await self._attach([file])
+            case AttachAsked(file, detail):
+                return await self._attach([file], detail or self._detail)
             case TextFileAsked(file, make):
                 unchanged = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unchanged)
             case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
                 files = await self._from_disk(lambda: self._files.paths_from_drop(line))
-                return await self._attach(files) if files else [event]
+                return await self._attach(files, self._detail) if files else [event]
             case _:
                 return [event]
 
-    async def _attach(self, files: Sequence[str]) -> Sequence[LocalEvent]:
+    async def _attach(
+        self, files: Sequence[str], detail: ImageDetail | None
+    ) -> Sequence[LocalEvent]:
         """Attach all files, or none and return the reason."""
         unchanged = "nothing was attached"
-        return await self._read(lambda: [self._files.attach(file) for file in files], unchanged)
+        return await self._read(
+            lambda: [self._files.attach(file, detail) for file in files], unchanged
+        )
 
     async def _read(
         self, read: Callable[[], Sequence[LocalEvent]], unchanged: str

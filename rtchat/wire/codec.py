@@ -15,6 +15,7 @@ from rtchat.core.values import (
     Channel,
     Dialect,
     JsonObject,
+    Message,
     Modality,
     Options,
     Part,
@@ -34,6 +35,8 @@ from rtchat.wire.items import read_item, read_part, write_item
 
 def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) -> JsonObject:
     """A command as a client event."""
+    if dialect is not Dialect.GA and isinstance(command, fx.AddItem):
+        command = _without_phase(command)
     data = {"event_id": event_id} | _encode(command)
     if dialect in _MARKED and isinstance(command, fx.CreateResponse) and command.is_marked:
         data["response"] = _marked(data["response"], event_id)
@@ -45,6 +48,14 @@ def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) ->
         return translations.to_translation(data)
     data = beta.to_beta(data) or data
     return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
+
+
+def _without_phase(command: fx.AddItem) -> fx.AddItem:
+    """The command without a field that only GA servers know: others may refuse it."""
+    item = command.item
+    if not isinstance(item, Message) or item.phase is None:
+        return command
+    return replace(command, item=replace(item, phase=None))
 
 
 _MARKED = (Dialect.GA, Dialect.BETA)

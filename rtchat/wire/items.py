@@ -7,11 +7,13 @@ from typing import assert_never
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
+    ImageDetail,
     Item,
     Message,
     OtherItem,
     Part,
     PartKind,
+    Phase,
     RemoteCall,
     Role,
     ToolCall,
@@ -30,6 +32,9 @@ _PART_KINDS: dict[str, PartKind] = {
     "input_image": "image",
 }
 
+_PHASES: dict[str, Phase] = {"commentary": "commentary", "final_answer": "final_answer"}
+_DETAILS: dict[str, ImageDetail] = {"auto": "auto", "low": "low", "high": "high"}
+
 
 def read_part(fields: Fields) -> Part | None:
     kind = _PART_KINDS.get(fields.text("type"))
@@ -39,7 +44,8 @@ def read_part(fields: Fields) -> Part | None:
         case "audio":
             return Part("audio", fields.text("transcript"), fields.text("audio"))
         case "image":
-            return Part("image", data=fields.text("image_url"))
+            detail = _DETAILS.get(fields.text("detail"))
+            return Part("image", data=fields.text("image_url"), detail=detail)
         case None:
             return None
     assert_never(kind)
@@ -62,7 +68,8 @@ def write_part(part: Part, role: Role) -> dict[str, object]:
                 out["transcript"] = part.text
             return out
         case "image":
-            return {"type": "input_image", "image_url": part.data}
+            image: dict[str, object] = {"type": "input_image", "image_url": part.data}
+            return image | ({"detail": part.detail} if part.detail else {})
     assert_never(part.kind)
 
 
@@ -73,7 +80,8 @@ def read_item(fields: Fields) -> Item:
     kind, item_id = fields.text("type"), fields.text("id")
     if kind == "message" and (role := _ROLES.get(fields.text("role"))):
         parts = tuple(part for entry in fields.list("content") if (part := read_part(entry)))
-        return Message(role, parts, item_id, fields.text("status"))
+        phase = _PHASES.get(fields.text("phase"))
+        return Message(role, parts, item_id, fields.text("status"), phase)
     if kind == "function_call":
         name, call_id = fields.text("name"), fields.text("call_id")
         return ToolCall(
@@ -112,7 +120,8 @@ def _item_fields(item: Item) -> dict[str, object]:
     match item:
         case Message():
             content = [write_part(part, item.role) for part in item.parts]
-            return {"type": "message", "role": item.role, "content": content}
+            phase = {"phase": item.phase} if item.phase else {}
+            return {"type": "message", "role": item.role, **phase, "content": content}
         case ToolCall():
             return {
                 "type": "function_call",

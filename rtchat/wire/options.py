@@ -29,7 +29,7 @@ _SHARED_OPTIONS = {
     "tool_choice.name": "the function to call",
     "tool_choice.server_label": "the MCP server to call",
     "parallel_tool_calls": "true or false: allow several calls at once (reasoning models)",
-    "reasoning.effort": "minimal, low, medium, high or xhigh (reasoning models)",
+    "reasoning.effort": "none, minimal, low, medium, high or xhigh (reasoning models)",
     "prompt.id": "the id of a stored prompt",
     "prompt.version": "the version of the stored prompt",
     "prompt.variables": "values for the variables of the stored prompt",
@@ -78,7 +78,7 @@ SESSION_OPTIONS: Mapping[str, str] = {
 }
 RESPONSE_OPTIONS: Mapping[str, str] = {
     **_SHARED_OPTIONS,
-    "conversation": "auto or none: whether the reply becomes part of the conversation",
+    "conversation": "auto, none or an id: the conversation that the reply becomes part of",
     "input": "a list of items to use instead of the conversation",
     "metadata": "up to 16 text values; response.metadata.NAME sets one",
 }

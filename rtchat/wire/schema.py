@@ -55,7 +55,7 @@ _COMMON = {
 
 def _message(parts: dict[str, Check]) -> Check:
     fields = {"type": _text, "role": _text, "content": array(tagged("type", parts))}
-    return record(fields, {**_COMMON, "phase": _text})
+    return record(fields, {**_COMMON, "phase": one_of("commentary", "final_answer")})
 
 
 _ITEMS: dict[str, Check] = {
@@ -200,7 +200,9 @@ _SHARED: dict[str, Check] = {
     "tools": array(_TOOL),
     "tool_choice": _TOOL_CHOICE,
     "parallel_tool_calls": boolean,
-    "reasoning": record({}, {"effort": one_of("minimal", "low", "medium", "high", "xhigh")}),
+    "reasoning": record(
+        {}, {"effort": one_of("none", "minimal", "low", "medium", "high", "xhigh")}
+    ),
     "prompt": nullable(
         dict,
         record({"id": _text}, {"version": _optional_text, "variables": nullable(dict, anything)}),
@@ -246,7 +248,7 @@ RESPONSE = record(
     {},
     {
         **_SHARED,
-        "conversation": one_of("auto", "none"),
+        "conversation": _text,  # auto, none or an id
         "input": array(_INPUT_ITEM),
         "metadata": nullable(dict, mapping(text(512), max_entries=16, max_key_length=64)),
         "audio": record({}, {"output": record({}, _AUDIO_OUTPUT)}),
@@ -292,7 +294,11 @@ TRANSCRIPTION = _event(
 
 # --------------------------------------------------------------------------------- client secrets
 
-EXPIRY = record({}, {"anchor": one_of("created_at"), "seconds": number(10, 7200, whole=True)})
+SECRET_SECONDS = (10, 7200)
+"""How long a client secret may be valid: the minimum and the maximum."""
+EXPIRY = record(
+    {}, {"anchor": one_of("created_at"), "seconds": number(*SECRET_SECONDS, whole=True)}
+)
 """The schema of the lifetime of a client secret."""
 SECRET_REQUEST = record({}, {"expires_after": EXPIRY, "session": json_object})
 """The schema of a request for a client secret, without that of its session."""

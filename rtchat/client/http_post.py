@@ -1,0 +1,87 @@
+"""An HTTP request to the server of an endpoint, with the same proxy, TLS settings and errors as a
+WebSocket connection.
+
+The WebSocket library opens the connection and reads the response; only the request is another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from websockets.asyncio.client import ClientConnection
+from websockets.datastructures import Headers, HeadersLike
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from rtchat.client.endpoint import Endpoint
+from rtchat.client.failures import ConnectError, explain, is_proxy_error
+from rtchat.client.transport import USER_AGENT, OpenSocket, route
+from rtchat.core.text import compact_json
+from rtchat.core.values import JsonObject
+
+
+async def post(
+    endpoint: Endpoint, data: JsonObject, *, timeout: float, tls: ssl.SSLContext | None = None
+) -> bytes:
+    """The body of the response to a POST request with a JSON object. `timeout` is in seconds, for
+    everything; `tls` is the result of `endpoint.tls_context`. Redirects are not followed.
+
+    Raises:
+        ConnectError: there is no response, or it has another status than 2xx.
+    """
+    try:
+        await OpenSocket(
+            endpoint.url,
+            additional_headers=endpoint.headers,
+            user_agent_header=USER_AGENT,
+            open_timeout=timeout,
+            compression=None,
+            create_connection=_posting(compact_json(data).encode()),
+            **route(endpoint, tls),
+        )
+    except InvalidStatus as error:
+        if 200 <= error.response.status_code < 300:
+            return bytes(error.response.body)
+        raise ConnectError(explain(error, endpoint, timeout)) from error
+    except (OSError, InvalidHandshake, ImportError, ValueError) as error:
+        # A proxy error can quote the proxy's URL with its password, so it is not chained.
+        cause = None if is_proxy_error(error, endpoint) else error
+        raise ConnectError(explain(error, endpoint, timeout)) from cause
+    raise AssertionError("a POST request opened a WebSocket connection")
+
+
+def _posting(body: bytes) -> type[ClientConnection]:
+    """The kind of connection that sends a POST request. Its handshake never succeeds: it raises
+    `InvalidStatus` with the response, whatever that is."""
+
+    class PostRequest(Request):
+        def serialize(self) -> bytes:
+            return super().serialize() + body
+
+    class Connection(ClientConnection):
+        async def handshake(
+            self,
+            additional_headers: HeadersLike | None = None,
+            user_agent_header: str | None = USER_AGENT,
+        ) -> None:
+            upgrade = self.protocol.connect()
+            headers = Headers(
+                {
+                    "Host": upgrade.headers["Host"],
+                    "Connection": "close",
+                    "Content-Type": "application/json",
+                    "Content-Length": str(len(body)),
+                    "User-Agent": str(user_agent_header),
+                }
+            )
+            headers.update(additional_headers or ())
+            async with self.send_context(expected_state=State.CONNECTING):
+                self.protocol.send_request(PostRequest(upgrade.path, headers, "POST"))
+            ends = (self.response_rcvd, self.connection_lost_waiter)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert self.protocol.handshake_exc is not None
+            raise self.protocol.handshake_exc
+
+    return Connection
