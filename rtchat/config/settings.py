@@ -107,7 +107,7 @@ class Settings:
         "auto",
         "The version of the API: ga (current), beta (before May 2026), qwen or xai.",
         option="--dialect",
-        commands=(*_SPOKEN, "doctor"),
+        commands=(*_SPOKEN, "doctor", _MINT),
         variable=Variable("RTCHAT_DIALECT", dotenv="yes"),
     )
     local: Setting[bool] = Setting(
