@@ -6,23 +6,38 @@ effect (`core.effects`), and `core.conversation` turns events into effects witho
 is the socket, `ui` draws and reads keys, `server` is `rtchat serve`, and `app` has a function for
 each command of `cli`.
 
-The Python API is `connect`, which returns a `Connection`; see `rtchat.client.transport`.
+The Python API is `connect`, which returns a `Connection`; see `rtchat.api.connection`.
 """
 
 from rtchat._version import __version__ as __version__
 
 TYPE_CHECKING = False  # like `typing.TYPE_CHECKING`, without importing `typing` at every start
 if TYPE_CHECKING:
-    from rtchat.client.transport import Connection, connect
-    from rtchat.core.errors import RealtimeError, RtchatError
+    from rtchat.api.connection import Connection, connect
+    from rtchat.client.failures import ConnectError
+    from rtchat.core.errors import RealtimeError, ReplyError, RtchatError, UsageError
+    from rtchat.wire.event_types import Event
 
-__all__ = ["Connection", "RealtimeError", "RtchatError", "connect"]
+__all__ = [
+    "ConnectError",
+    "Connection",
+    "Event",
+    "RealtimeError",
+    "ReplyError",
+    "RtchatError",
+    "UsageError",
+    "connect",
+]
 
 _MODULES = {
-    "Connection": "rtchat.client.transport",
+    "ConnectError": "rtchat.client.failures",
+    "Connection": "rtchat.api.connection",
+    "Event": "rtchat.wire.event_types",
     "RealtimeError": "rtchat.core.errors",
+    "ReplyError": "rtchat.core.errors",
     "RtchatError": "rtchat.core.errors",
-    "connect": "rtchat.client.transport",
+    "UsageError": "rtchat.core.errors",
+    "connect": "rtchat.api.connection",
 }
 
 

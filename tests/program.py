@@ -73,6 +73,11 @@ def words_of(error: RtchatError) -> str:
     return two_lines(error.message, error.hint)
 
 
+def without_ids(err: str) -> str:
+    """Stderr without the ids of the session and the response, which differ from run to run."""
+    return re.sub(r" \(session \S+?(, response \S+?)?\)", "", err)
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a run ended."""

@@ -31,6 +31,14 @@ class _RecordingEngine(EchoEngine):
         return super().answer(prompt)
 
 
+_TEXTS = {
+    "text": "text",
+    "audio_transcript": "transcript",
+    "function_call_arguments": "arguments",
+}
+"""The field of a `done` event that repeats the text of its deltas."""
+
+
 class ProtocolDriver:
     """Ids are numbered from one. Actions for engines and voices are recorded, and so are the
     prompts unless another engine is given."""
@@ -61,6 +69,8 @@ class ProtocolDriver:
         self.stopped: list[str] = []
         self.speaks: list[Speak] = []
         self.transcriptions: list[Transcribe] = []
+        self._sent: dict[str, str] = {}
+        """The text of the deltas so far, by item id."""
 
     def send(self, *events: dict[str, object]) -> list[dict[str, Any]]:
         """Send events. Returns the server's events."""
@@ -77,10 +87,28 @@ class ProtocolDriver:
             output.response_id for output in outputs if isinstance(output, StopResponse)
         ]
         read = [json.loads(output) for output in outputs if isinstance(output, str)]
-        if self.is_ga:
-            for event in read:
+        for event in read:
+            self._check_text(event)
+            if self.is_ga:
                 assert_server_event(event)
         return read
+
+    def _check_text(self, event: dict[str, Any]) -> None:
+        """Whatever ends, also early, has exactly the text of its deltas. Some clients show both if
+        they differ."""
+        channel, _, last = event["type"].rpartition(".")
+        whole = _TEXTS.get(channel.removeprefix("response.").removeprefix("output_"))
+        if whole is not None:
+            key = event["item_id"]
+            if last == "delta":
+                self._sent[key] = self._sent.get(key, "") + event["delta"]
+            else:
+                assert event[whole] == self._sent.get(key, "")
+        if event["type"] == "response.output_item.done":
+            item = event["item"]
+            parts = item.get("content", [{"text": item.get("arguments", "")}])
+            texts = [part.get("text", part.get("transcript")) or "" for part in parts]
+            assert "".join(texts) == self._sent.get(item["id"], "")
 
     def say(self, piece: str | CallPiece) -> list[dict[str, Any]]:
         """Add a piece to the last response."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import TypeAlias
 import pytest
 
 from tests import aimock
+from tests.program import without_ids
 
 pytestmark = pytest.mark.full
 
@@ -134,16 +134,11 @@ def test_an_answer_is_written_as_it_arrives(environ: dict[str, str], tmp_path: P
     assert LONG.startswith(first)
 
 
-def without_ids(err: str) -> str:
-    """Stderr without the ids of the session and the response."""
-    return re.sub(r"\(session sess_\S+, response resp_\S+\)", "(IDS)", err)
-
-
 def test_a_rate_limit(rtchat: Run) -> None:
     done = rtchat("once", "boom")
     assert (done.stdout, without_ids(done.stderr), done.returncode) == (
         "",
-        "rtchat: the reply failed: Rate limit reached (IDS)\nhint: wait a moment and try again\n",
+        "rtchat: the reply failed: Rate limit reached\nhint: wait a moment and try again\n",
         5,
     )
 
@@ -155,7 +150,7 @@ def test_a_connection_that_breaks_in_mid_reply(rtchat: Run) -> None:
     assert arrived != "This will be cut off before its end."
     assert "This will be cut off before its end.".startswith(arrived)
     assert (without_ids(done.stderr), done.returncode) == (
-        "rtchat: connection lost (1006) (IDS)\nhint: check the network and try again\n",
+        "rtchat: connection lost (1006)\nhint: check the network and try again\n",
         4,
     )
 
@@ -215,6 +210,7 @@ def test_json(rtchat: Run) -> None:
         "conversation_id": None,
         "model": "gpt-realtime",
         "response_model": "gpt-realtime",
+        "messages": [{"phase": "final_answer", "text": "Hi, scripted."}],
         "usage": None,  # it counts nothing
         "tool_calls": [],
         "mcp_calls": [],

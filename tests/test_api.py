@@ -8,9 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -20,31 +24,23 @@ import rtchat
 from rtchat.client.endpoint import Auth
 from rtchat.client.transport import ConnectError
 from rtchat.core.errors import ExitCode, LinkError
-from rtchat.server.script import EchoEngine
+from rtchat.server.script import EchoEngine, ScriptEngine, load_script
 from rtchat.server.sockets import run_server
-from tests.faulty import breaking, saying, sockets
+from tests.faulty import breaking, certificate, http, saying, sockets, tcp
+from tests.oracle import assert_client_event
 
+ROOT = Path(__file__).parents[1]
 EXAMPLE_URL = "ws://127.0.0.1:8765/v1/realtime"
-EXAMPLE = """\
-import asyncio
-
-import rtchat
-
-QUESTION = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi!"}]}
-
-
-async def main():
-    async with rtchat.connect(url="ws://127.0.0.1:8765/v1/realtime") as rt:
-        await rt.send({"type": "conversation.item.create", "item": QUESTION})
-        await rt.send({"type": "response.create", "response": {"output_modalities": ["text"]}})
-        async for event in rt:
-            if event["type"] == "response.output_text.delta":
-                print(event["delta"], end="", flush=True)
-            if event["type"] == "response.done":
-                break
-
-
-asyncio.run(main())
+WEATHER = """
+[[rule]]
+match = "weather"
+match_output = "sunny in Oslo"
+text = "Sunny."
+[[rule]]
+match = "weather"
+tool_calls = [{name = "weather", arguments = {city = "Oslo"}}]
+[[rule]]
+text = "Hello."
 """
 
 ONE, TWO = {"type": "one"}, {"type": "two"}
@@ -78,8 +74,9 @@ async def echo(client: ServerConnection) -> None:
 
 
 def test_the_names_of_the_package() -> None:
-    assert rtchat.__all__ == ["Connection", "RealtimeError", "RtchatError", "connect"]
-    assert all(getattr(rtchat, name).__name__ == name for name in rtchat.__all__)
+    assert all(hasattr(rtchat, name) for name in rtchat.__all__)
+    errors = {name for name in rtchat.__all__ if name.endswith("Error")}
+    assert all(issubclass(getattr(rtchat, name), rtchat.RtchatError) for name in errors)
     name = "nonsense"
     with pytest.raises(AttributeError, match=r"^module 'rtchat' has no attribute 'nonsense'$"):
         getattr(rtchat, name)
@@ -89,20 +86,27 @@ def test_the_package_is_typed() -> None:
     assert files("rtchat").joinpath("py.typed").is_file()
 
 
-def test_the_example_of_the_readme() -> None:
-    assert EXAMPLE_URL in EXAMPLE
+@pytest.mark.parametrize(
+    ("example", "out"),
+    [("text", "Hello.\nHello.\n"), ("events", "Hello.\ncompleted\n"), ("tools", "Sunny.\n")],
+)
+def test_the_examples_of_the_readme(tmp_path: Path, example: str, out: str) -> None:
+    """The check of all types reads them, too, and `test_readme` finds them in the README."""
+    code = (ROOT / "tests" / "examples" / f"{example}.py").read_text()
+    assert EXAMPLE_URL in code
+    (tmp_path / "script.toml").write_text(WEATHER)
 
-    async def run() -> tuple[bytes, int | None]:
-        async with run_server(EchoEngine()) as url:
+    async def run() -> tuple[str, int | None]:
+        async with run_server(ScriptEngine(load_script(tmp_path / "script.toml"))) as url:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-W", "error", "-c", EXAMPLE.replace(EXAMPLE_URL, url)),
+                *(sys.executable, "-W", "error", "-c", code.replace(EXAMPLE_URL, url)),
                 stdout=asyncio.subprocess.PIPE,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
             )
-            out, _ = await process.communicate()
-            return out, process.returncode
+            printed, _ = await process.communicate()
+            return printed.decode(), process.returncode
 
-    assert asyncio.run(run()) == (b"Hi!", 0)
+    assert asyncio.run(run()) == (out, 0)
 
 
 # --------------------------------------------------------------------------------- sending, reading
@@ -146,7 +150,7 @@ def test_events_are_wire_dicts() -> None:
     async def run() -> dict[str, object]:
         async with sockets(echo) as url, rtchat.connect(url=url) as rt:
             await rt.send(sent)
-            return await anext(rt)
+            return dict(await anext(rt))
 
     assert asyncio.run(run()) == sent | {"text": "😀 é \0"}
 
@@ -160,7 +164,7 @@ def test_sending_during_iteration() -> None:
                     await rt.send({"type": "x", "number": number})
 
             async def read() -> list[object]:
-                return [(await anext(rt))["number"] for _ in range(300)]
+                return [dict(await anext(rt))["number"] for _ in range(300)]
 
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(read())
@@ -188,7 +192,196 @@ def test_both_ways_to_send_a_key(auth: Auth) -> None:
     asyncio.run(run())
 
 
+ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
+METHODS: list[tuple[Callable[[rtchat.Connection], Awaitable[None]], dict[str, object]]] = [
+    (
+        lambda rt: rt.session.update({"output_modalities": ["text"]}, event_id="e"),
+        {
+            "type": "session.update",
+            "session": {"type": "realtime", "output_modalities": ["text"]},
+            "event_id": "e",
+        },
+    ),
+    (
+        lambda rt: rt.session.update(session={"type": "transcription"}),
+        {"type": "session.update", "session": {"type": "transcription"}},
+    ),
+    (lambda rt: rt.response.create(), {"type": "response.create"}),
+    (
+        lambda rt: rt.response.create(response={"instructions": "Be brief."}),
+        {"type": "response.create", "response": {"instructions": "Be brief."}},
+    ),
+    (lambda rt: rt.response.cancel(), {"type": "response.cancel"}),
+    (
+        lambda rt: rt.response.cancel(response_id="r"),
+        {"type": "response.cancel", "response_id": "r"},
+    ),
+    (
+        lambda rt: rt.conversation.item.create(item=ITEM, previous_item_id="root"),
+        {"type": "conversation.item.create", "item": ITEM, "previous_item_id": "root"},
+    ),
+    (
+        lambda rt: rt.conversation.item.delete(item_id="i"),
+        {"type": "conversation.item.delete", "item_id": "i"},
+    ),
+    (
+        lambda rt: rt.conversation.item.retrieve("i", event_id="e"),
+        {"type": "conversation.item.retrieve", "item_id": "i", "event_id": "e"},
+    ),
+    (
+        lambda rt: rt.conversation.item.truncate("i", audio_end_ms=0),
+        {
+            "type": "conversation.item.truncate",
+            "item_id": "i",
+            "content_index": 0,
+            "audio_end_ms": 0,
+        },
+    ),
+    (
+        lambda rt: rt.input_audio_buffer.append(b"\0\1"),
+        {"type": "input_audio_buffer.append", "audio": "AAE="},
+    ),
+    (
+        lambda rt: rt.input_audio_buffer.append(audio="AAE="),
+        {"type": "input_audio_buffer.append", "audio": "AAE="},
+    ),
+    (lambda rt: rt.input_audio_buffer.commit(), {"type": "input_audio_buffer.commit"}),
+    (lambda rt: rt.input_audio_buffer.clear(), {"type": "input_audio_buffer.clear"}),
+]
+
+
+def test_each_method_sends_an_event_of_the_api() -> None:
+    async def run() -> None:
+        async with sockets(echo) as url, rtchat.connect(url=url) as rt:
+            for call, event in METHODS:
+                await call(rt)
+                assert await anext(rt) == event
+                assert_client_event(event)
+
+    asyncio.run(run())
+
+
+def test_a_large_piece_of_audio_is_sent_in_several_events() -> None:
+    audio = bytes(range(256)) * 20_000
+
+    async def run() -> bytes:
+        async with sockets(echo) as url, rtchat.connect(url=url) as rt:
+            await rt.input_audio_buffer.append(audio)
+            await rt.input_audio_buffer.commit()
+            received = b""
+            async for event in rt:
+                if str(event["type"]) != "input_audio_buffer.append":
+                    break
+                received += b64decode(str(dict(event)["audio"]))
+            return received
+
+    assert asyncio.run(run()) == audio
+
+
+def test_a_large_event_from_the_server() -> None:
+    audio = "A" * 20_000_000
+
+    async def run() -> object:
+        event = json.dumps({"type": "response.output_audio.delta", "delta": audio})
+        async with sockets(saying(event)) as url, rtchat.connect(url=url) as rt:
+            return dict(await anext(rt))["delta"]
+
+    assert asyncio.run(run()) == audio
+
+
+# -------------------------------------------------------------------------- what a connection needs
+
+
+async def headers_of(url: str, **options: Any) -> str:
+    """The head of the request with which `connect` opens a connection, for the address `url`."""
+    async with tcp(http("503 Busy")) as port:
+        with pytest.raises(rtchat.ConnectError, match="503"):
+            async with rtchat.connect(url=url.replace("HOST", port.address), **options):
+                pass
+        return port.heads[0].decode()
+
+
+def test_the_key_of_the_environment_is_sent_only_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    assert "sk-0123456789" not in asyncio.run(headers_of("ws://HOST/"))
+    assert "Bearer mine" in asyncio.run(headers_of("ws://HOST/", api_key="mine"))
+    with pytest.raises(rtchat.UsageError, match=r"refusing to send a key over plain ws:// to api"):
+        rtchat.connect(url="ws://api.openai.com/v1/realtime")
+    rtchat.connect(url="ws://api.openai.com/v1/realtime", api_key="")
+    rtchat.connect(url="ws://api.openai.com.example/v1/realtime")
+    rtchat.connect(url="ws://notopenai.com/v1/realtime")
+    with pytest.raises(rtchat.UsageError, match="is not a WebSocket URL"):
+        rtchat.connect(url="ws://[/")
+
+
+def test_a_key_over_a_network_unencrypted() -> None:
+    with pytest.raises(rtchat.UsageError, match="refusing to send a key"):
+        rtchat.connect(url="ws://192.0.2.1/", api_key="mine")
+    rtchat.connect(url="ws://192.0.2.1/", api_key="mine", insecure=True)
+
+
+def test_certificates(tmp_path: Path) -> None:
+    file, context = certificate(tmp_path, "IP:127.0.0.1")
+    trusting = ssl.create_default_context(cafile=file)
+
+    async def run() -> None:
+        async with run_server(EchoEngine(), ssl=context) as url:
+            with pytest.raises(rtchat.ConnectError, match="is not trusted"):
+                async with rtchat.connect(url=url):
+                    pass
+            for options in ({"ca_bundle": file}, {"ca_bundle": str(file)}, {"ssl": trusting}):
+                async with rtchat.connect(url=url, **options) as rt:
+                    assert (await anext(rt))["type"] == "session.created"
+            with pytest.raises(rtchat.UsageError, match="cannot be used together"):
+                rtchat.connect(url=url, ssl=trusting, ca_bundle=file)
+            with pytest.raises(rtchat.UsageError, match="cannot be read"):
+                rtchat.connect(url=url, ca_bundle=tmp_path / "missing.pem")
+
+    asyncio.run(run())
+
+
 # ---------------------------------------------------------------------------------------- listeners
+
+
+def test_decorators() -> None:
+    heard: list[object] = []
+
+    async def run() -> None:
+        async with sockets(saying(*FRAMES, *FRAMES)) as url, rtchat.connect(url=url) as rt:
+
+            @rt.on("one")
+            async def always(event: dict[str, object]) -> None:
+                heard.append(("always", event["type"]))
+
+            @rt.once("event")
+            def first(event: dict[str, object]) -> None:
+                heard.append(("first", event["type"]))
+
+            rt.once("two", heard.append)
+            rt.once("never", heard.append)
+            assert [event["type"] async for event in rt] == ["one", "two", "one", "two"]
+            assert rt.on("one", always) is always
+
+    asyncio.run(run())
+    assert heard == [("first", "one"), ("always", "one"), TWO, ("always", "one")]
+
+
+def test_a_callback_that_removes_another() -> None:
+    heard: list[object] = []
+
+    async def run() -> None:
+        async with sockets(saying(*FRAMES)) as url, rtchat.connect(url=url) as rt:
+
+            @rt.once("one")
+            def remover(_: object) -> None:
+                rt.off("one", remover)
+                rt.off("one", heard.append)
+
+            rt.once("one", heard.append)
+            assert len([event async for event in rt]) == 2
+
+    asyncio.run(run())
+    assert heard == [ONE]  # the callbacks for an event are those when it arrived
 
 
 def test_listeners_are_called_before_the_loop() -> None:
@@ -273,6 +466,21 @@ def test_an_error_without_a_listener_is_raised_and_the_loop_can_continue() -> No
 
     assert asyncio.run(run()) == [TWO]
     assert heard == [ONE, ERROR, TWO]
+
+
+def test_a_callback_for_one_error() -> None:
+    errors: list[rtchat.RealtimeError] = []
+
+    async def run() -> None:
+        talk = saying(ERROR_FRAME, FRAMES[0], ERROR_FRAME, FRAMES[1])
+        async with sockets(talk) as url, rtchat.connect(url=url) as rt:
+            rt.once("error", errors.append)
+            assert [await anext(rt), await anext(rt)] == [ERROR, ONE]
+            with pytest.raises(rtchat.RealtimeError):
+                await anext(rt)
+
+    asyncio.run(run())
+    assert len(errors) == 1
 
 
 def test_an_error_goes_to_its_listeners() -> None:

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from rtchat.client.endpoint import endpoint
-from rtchat.client.transport import PING_INTERVAL, Connection
+from rtchat.client.transport import PING_INTERVAL, SocketLink
 from tests.scripted import run_fast
 
 SILENCE = 60.0
@@ -47,7 +47,7 @@ def _answer(future: asyncio.Future[None]) -> None:
 
 async def watched(socket: Socket, seconds: float) -> None:
     where = endpoint(url="ws://127.0.0.1:1/")
-    connection = Connection(cast("ClientConnection", cast("Any", socket)), where, SILENCE)
+    connection = SocketLink(cast("ClientConnection", cast("Any", socket)), where, SILENCE)
 
     async def read() -> None:
         while True:

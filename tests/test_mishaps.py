@@ -126,17 +126,17 @@ import asyncio, signal, sys
 from rtchat.__main__ import main
 from rtchat.client import transport
 
-patient = transport.Connection.keep_alive
+patient = transport.SocketLink.keep_alive
 
 async def hurried(connection):
-    transport.Connection.keep_alive = patient
+    transport.SocketLink.keep_alive = patient
     dead = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, dead.set)
     await dead.wait()
     transport.PING_INTERVAL = connection._silence = 0.1
     await patient(connection)
 
-transport.Connection.keep_alive = hurried
+transport.SocketLink.keep_alive = hurried
 sys.exit(main())
 """
 """With a signal, the first connection of the program gets a short keepalive."""

@@ -13,7 +13,7 @@ import pytest
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from tests.faulty import http, tcp
-from tests.program import Program, background
+from tests.program import Program, background, without_ids
 
 SCRIPT: dict[str, object] = {
     "model": "scripted",
@@ -91,6 +91,8 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
     timing = reply.pop("timing")
     assert reply.pop("response_id").startswith("resp_")
     assert reply.pop("conversation_id").startswith("conv_")
+    assert reply.pop("session_id").startswith("sess_")
+    assert reply.pop("url").startswith("ws://127.0.0.1:")
     assert reply == {
         "heard": None,
         "text": "Hello there.",
@@ -98,6 +100,8 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
         "status": "completed",
         "reason": None,
         "model": "gpt-realtime-2.1",
+        "response_model": "gpt-realtime-2.1",
+        "mcp_calls": [],
         "usage": {
             "input_tokens": 7,
             "cached_tokens": 2,
@@ -189,7 +193,7 @@ def test_a_reply_that_fails_is_a_line_and_a_code(
     program: Program, prompt: str, code: int, out: str, error: str
 ) -> None:
     ran = program.run("once", prompt)
-    assert (ran.code, ran.text, ran.error) == (code, out, error)
+    assert (ran.code, ran.text, without_ids(ran.error)) == (code, out, error)
 
 
 def test_a_connection_lost_in_mid_reply_keeps_what_arrived(program: Program) -> None:
@@ -387,7 +391,7 @@ def test_commands_are_for_people_a_pipe_may_say_anything(program: Program) -> No
 def test_talk_from_a_pipe_goes_on_after_a_failure_and_says_1(program: Program) -> None:
     ran = program.run("talk", "-q", stdin=b"broken\nquota\nhi\n")
     assert (ran.code, ran.text) == (1, "Hello there.\n")
-    assert ran.err.splitlines() == [
+    assert without_ids(ran.err).splitlines() == [
         "rtchat: the reply failed: Oh no.",
         "rtchat: the reply failed: No credit.",
         "hint: check the plan and billing of your account",

@@ -11,7 +11,6 @@ import pytest
 from rtchat.core.errors import ExitCode, extra_hint
 from rtchat.ui.slash_commands import TABLE
 from tests import generate
-from tests.test_api import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,8 +26,10 @@ def test_the_map_names_every_folder_and_where_to_start() -> None:
         assert (ROOT / "rtchat" / folder / start).exists()
 
 
-def test_the_python_example_is_the_tested_one() -> None:
-    assert re.findall(r"```python\n(.*?)```", README, re.DOTALL) == [EXAMPLE]
+def test_the_python_examples_are_the_tested_ones() -> None:
+    folder = ROOT / "tests" / "examples"
+    tested = [(folder / f"{name}.py").read_text() for name in ("text", "events", "tools")]
+    assert re.findall(r"```python\n(.*?)```", README, re.DOTALL) == tested
 
 
 def test_the_settings_are_those_of_the_table() -> None:

@@ -106,6 +106,7 @@ def told(lines: Lines) -> dict[str, object]:
         for key in ("input_tokens", "output_tokens", "total_tokens")
     }
     cached = sum(usage["input_token_details"].get("cached_tokens", 0) for usage in usages)
+    created = next(data["session"] for _, data in lines if data["type"] == "session.created")
     messages = [
         {"phase": item.get("phase"), "text": spoken({"output": [item]})}
         for response in responses
@@ -126,6 +127,9 @@ def told(lines: Lines) -> dict[str, object]:
             if item["type"] == "function_call"
         ],
         "error": None,
+        "mcp_calls": [],
+        "response_model": created["model"],
+        "session_id": created["id"],
     }
 
 
@@ -148,7 +152,7 @@ def ask(
         )
     assert (ran.code, ran.err) == (0, "")
     report = json.loads(ran.text)
-    for key in ("timing", "conversation_id", "model", "heard"):
+    for key in ("timing", "conversation_id", "model", "heard", "url"):
         del report[key]
     del report["usage"]["cost_usd"]
     return report, heard

@@ -22,9 +22,9 @@ from urllib.parse import quote, urlencode
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from rtchat.api.connection import open_events
 from rtchat.client.endpoint import Endpoint, endpoint, shown_url
 from rtchat.client.proxies import proxy_keys
-from rtchat.client.transport import open_connection
 from rtchat.core.errors import LinkError, RealtimeError, UsageError
 from rtchat.core.redaction import Redactor
 from rtchat.server.script import EchoEngine
@@ -174,7 +174,7 @@ async def said_of(server: Server, how: str) -> list[str]:
     async with server as place:
         url = place if isinstance(place, str) else f"ws://{place.address}/"
         try:
-            async with open_connection(carried(how, url)) as connection:
+            async with open_events(carried(how, url)) as connection:
                 connection.on("event", lambda event: said.append(json.dumps(event)))
                 while "the end" not in said:
                     try:
@@ -566,10 +566,10 @@ def test_the_python_api_gives_no_key_in_pieces(tmp_path: Path) -> None:
         frames: list[Step] = [*reply("It is ", *KEY, ". s", ends=False), Close(1000, "")]
         async with (
             sockets(FaultyServer(frames).talk) as url,
-            open_connection(endpoint(url=url, api_key=KEY)) as connection,
+            open_events(endpoint(url=url, api_key=KEY)) as connection,
         ):
             await connection.send({"type": "response.create"})
-            return [event async for event in connection]
+            return [dict(event) async for event in connection]
 
     assert joined(asyncio.run(main())) == ["It is [key]. s"]
 

@@ -588,8 +588,8 @@ def test_the_item_of_an_active_response_can_be_deleted() -> None:
                 "content_index": 0,
                 "audio_end_ms": 0,
             },
-            "invalid_value",
-            "item_id",
+            "unsupported_content_type",
+            None,
         ),
         (
             reply(conversation="none", input=[{"type": "item_reference", "id": "x"}]),

@@ -699,21 +699,45 @@ def test_calls_are_sent_during_speech() -> None:
 
 
 @pytest.mark.parametrize(("was_said", "kept"), [(0, ""), (1, "One. "), (2, "One. ")])
-def test_a_cancel_keeps_only_spoken_text(was_said: int, kept: str) -> None:
+def test_a_cancel_reports_the_text_that_was_sent_and_keeps_only_what_was_spoken(
+    was_said: int, kept: str
+) -> None:
     driver = active_driver()
+    item_id = ""
     if was_said:
-        driver.say("One. Two. Three")
+        item_id = driver.say("One. Two. Three")[0]["item"]["id"]
         driver.add_audio(pcm(10))
     if was_said == 2:
         driver.end_speech()
     events = driver.send({"type": "response.cancel"})
     assert events[-1]["response"]["status_details"]["reason"] == "client_cancelled"
-    texts = [item["content"][0].get("transcript") for item in events[-1]["response"]["output"]]
-    assert "".join(texts) == kept
+    for content in map(transcripts, events):
+        assert content in ([], ["One. Two. Three"])
+    if was_said:
+        assert transcripts(events[-1]) == ["One. Two. Three"]
+        (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
+        assert transcripts(got) == [kept]
     assert driver.stopped == [driver.started[0].response_id]
     assert driver.read(driver.protocol.add_audio(driver.started[0].response_id, pcm(10))) == []
     assert driver.read(driver.protocol.end_speech(driver.started[0].response_id)) == []
     assert driver.read(driver.protocol.end_speech(driver.started[0].response_id, "late")) == []
+
+
+def transcripts(event: dict[str, Any]) -> list[str]:
+    """All transcripts in an event."""
+    found: list[str] = []
+
+    def search(value: object) -> None:
+        if isinstance(value, dict):
+            found.extend(value[key] for key in value if key == "transcript")
+            for entry in value.values():
+                search(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                search(entry)
+
+    search(event)
+    return found
 
 
 def test_a_failed_voice_ends_the_response() -> None:
@@ -828,15 +852,63 @@ def test_an_item_can_be_truncated_again_but_not_extended() -> None:
     assert error(driver.send(truncate(item_id, 500)))["param"] == "audio_end_ms"
 
 
-def test_only_audio_of_completed_responses_can_be_truncated() -> None:
+def test_only_audio_of_the_model_can_be_truncated() -> None:
     driver, item_id = spoken_response()
     assert error(driver.send(truncate(item_id, 3002)))["param"] == "audio_end_ms"
     assert error(driver.send(truncate(item_id, 0, 1)))["code"] == "invalid_value"
-    assert error(driver.send(truncate("q1", 0)))["code"] == "invalid_value"
+    refused = {
+        "type": "invalid_request_error",
+        "code": "unsupported_content_type",
+        "message": "Only model output audio messages can be truncated",
+        "param": None,
+        "event_id": None,
+    }
+    assert error(driver.send(truncate("q1", 0))) == refused
     driver.send(reply())
-    running = driver.say("Still at it")[0]["item"]["id"]
-    assert error(driver.send(truncate(running, 0)))["code"] == "invalid_value"
+    silent = driver.say("Still without audio. ")[0]["item"]["id"]
+    assert error(driver.send(truncate(silent, 0))) == refused
     assert error(driver.send(truncate("x", 0)))["code"] == "item_truncate_invalid_item_id"
+
+
+def test_an_item_can_be_truncated_while_it_is_spoken() -> None:
+    """As the Agents SDK for Python does, before it cancels the response."""
+    driver = active_driver()
+    item_id = driver.say("One is short. Two is quite a bit longer.")[0]["item"]["id"]
+    driver.add_audio(pcm(1000))
+    assert error(driver.send(truncate(item_id, 1002)))["param"] == "audio_end_ms"
+    assert types(driver.send(truncate(item_id, 500))) == ["conversation.item.truncated"]
+    assert error(driver.send(truncate(item_id, 600)))["param"] == "audio_end_ms"
+    (ended,) = driver.send({"type": "response.cancel"})[-1:]
+    assert ended["response"]["status"] == "cancelled"
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    assert got["item"]["content"][0]["transcript"] == "One is"
+    assert error(driver.send(truncate(item_id, 600)))["param"] == "audio_end_ms"
+
+
+def test_an_item_can_be_deleted_after_it_was_truncated_while_it_is_spoken() -> None:
+    driver = active_driver()
+    item_id = driver.say("One is short. Two.")[0]["item"]["id"]
+    driver.add_audio(pcm(1000))
+    driver.send(truncate(item_id, 500), {"type": "conversation.item.delete", "item_id": item_id})
+    driver.send({"type": "response.cancel"})
+    (got,) = driver.send({"type": "conversation.item.retrieve", "item_id": item_id})
+    assert got["type"] == "error"
+
+
+def test_some_errors_have_the_exact_messages_that_clients_look_for() -> None:
+    driver, item_id = spoken_response()
+    assert error(driver.send({"type": "response.cancel"}))["message"] == (
+        "Cancellation failed: no active response found"
+    )
+    assert error(driver.send(truncate(item_id, 9000)))["message"] == (
+        "Audio content of 3000ms is already shorter than 9000ms"
+    )
+    driver.send(reply())
+    active = driver.started[-1].response_id
+    assert error(driver.send(reply()))["message"] == (
+        f"Conversation already has an active response in progress: {active}. "
+        "Wait until the response is finished before creating a new one."
+    )
 
 
 def test_an_interrupted_item_can_be_truncated() -> None:

@@ -909,7 +909,8 @@ def test_speech_before_a_renewal_is_answered_after_the_outputs_of_calls(
 def test_after_too_many_calls_a_new_session_answers_the_speech(replies: bool) -> None:
     play = talking(replace(OPEN_MICROPHONE, replies=replies)).skip(AudioCaptured(ms(2000)))
     play.skip(UserSaid("hi"), ReplyStarted("r1"), CancelPressed(), SpeechStarted("u1", 500))
-    play.skip(ReplyEnded("r9", Status.COMPLETED, items=TOO_MANY_CALLS), SpeechStopped("u1", 1500))
+    play.skip(ReplyStarted("r9"), ReplyEnded("r9", Status.COMPLETED, items=TOO_MANY_CALLS))
+    play.skip(SpeechStopped("u1", 1500))
     assert Connect("m") in after(play, AudioCommitted("u1"))
     play.skip(ConnectionOpened(), SessionCreated("s", "m"))
     said = Message("user", (Part("audio", data=text64(ms(1000))),))

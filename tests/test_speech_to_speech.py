@@ -1,17 +1,13 @@
 """A conversation with Hugging Face's speech-to-speech server: a Realtime server we did not write.
 
 It is installed lean, without speech: text in, text out, and behind it, as its model, aimock. The
-tests are skipped, with the reason, where pip or npm cannot bring the two.
+tests are skipped, with the reason, where the two cannot be installed.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import aimock
+from tests import aimock, pypi
 from tests.program import Program, listening
 from tests.terminal import PROMPT, Terminal
 
@@ -31,8 +27,6 @@ NEEDS = (
     *("requests", "rich", "scipy", "soxr", "uvicorn", "websockets"),
 )
 """What it needs for text. Its own list has torch, and models for speech, too: gigabytes."""
-MAX_INSTALL_SECONDS = 400
-"""Seconds."""
 LAUNCHER = '''
 """Its server and its pipeline of threads, with nothing where speech would be recognised."""
 import sys
@@ -130,34 +124,6 @@ FIXTURES: list[object] = [
 # --------------------------------------------------------------------------------------- the server
 
 
-def installed(folder: Path) -> Path:
-    """The Python that has the server, in this folder from now on. Skips if that cannot be done."""
-    python = folder / "venv" / "bin" / "python"
-    done = folder / "done"
-    with (folder / "lock").open("w") as lock:  # other workers want the same
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists():
-            return python
-        shutil.rmtree(folder / "venv", ignore_errors=True)
-        pip = ("-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check")
-        _run(sys.executable, "-m", "venv", str(folder / "venv"))
-        _run(str(python), *pip, "--no-deps", RELEASE)
-        _run(str(python), *pip, *NEEDS)
-        done.touch()
-    return python
-
-
-def _run(*command: str) -> None:
-    try:
-        subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=MAX_INSTALL_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"pip did not bring {RELEASE} within {MAX_INSTALL_SECONDS} s")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"pip cannot bring {RELEASE}: {error.stderr.strip()[-300:]}")
-
-
 @contextmanager
 def running(python: Path, model: str, folder: Path) -> Iterator[str]:
     """The server in front of a model; gives its URL."""
@@ -167,12 +133,11 @@ def running(python: Path, model: str, folder: Path) -> Iterator[str]:
         yield f"ws://{place}/v1/realtime"
 
 
-@pytest.fixture(scope="session")
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    cache: pytest.Cache | None = getattr(request.config, "cache", None)  # it can be switched off
-    folder = tmp_path_factory.mktemp("fixtures")
-    npm = aimock.installed(tmp_path_factory.mktemp("aimock"))
-    python = installed(cache.mkdir("speech-to-speech-1.1.0") if cache is not None else folder)
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("speech-to-speech")
+    npm = aimock.installed(folder)
+    python = pypi.installed(folder, *NEEDS, without_dependencies=RELEASE)
     with (
         aimock.running(npm, FIXTURES, folder, "none") as mock,
         running(python, mock.replace("ws:", "http:").removesuffix("/realtime"), folder) as where,

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from rtchat.client.transport import Connection, Endpoint, endpoint, open_connection
+from rtchat.client.transport import Endpoint, SocketLink, endpoint, open_connection
 from rtchat.core.errors import UsageError, extra_hint
 from rtchat.server import model_files
 from rtchat.server.factory import local_voice, open_engine
@@ -90,7 +90,7 @@ class LocalServer:
         self._endpoint: Endpoint | None = None
 
     @asynccontextmanager
-    async def connect(self, model: str) -> AsyncIterator[Connection]:
+    async def connect(self, model: str) -> AsyncIterator[SocketLink]:
         """Open a connection to the server, over a real socket."""
         if self._endpoint is None:
             name = "echo" if self._transcribes else "local"

@@ -1,18 +1,16 @@
-"""A WebSocket connection to a Realtime server: the public Python API, also used by the CLI.
+"""A WebSocket connection to a Realtime server, used by the command line and the Python API.
 
-`connect` opens one connection; `Connection` sends and yields wire events as dicts. `failures` turns
-every failure to connect and every lost connection into a `ConnectionLost`, with an exit code and
-whether to try again.
+`open_connection` opens one; `SocketLink` sends events and receives frames. `failures` turns every
+failure to connect and every lost connection into a `ConnectionLost`, with an exit code and whether
+to try again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
@@ -24,7 +22,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from rtchat._version import __version__
-from rtchat.client.endpoint import Auth, Endpoint, endpoint
+from rtchat.client.endpoint import Endpoint, endpoint
 from rtchat.client.failures import (
     NORMAL_CLOSE,
     ConnectError,
@@ -33,23 +31,22 @@ from rtchat.client.failures import (
     is_proxy_error,
 )
 from rtchat.client.proxies import proxy_of
-from rtchat.core.errors import RealtimeError
-from rtchat.core.events import ConnectionLost, Unknown
+from rtchat.core.events import ConnectionLost
 from rtchat.core.text import compact_json
-from rtchat.core.values import OPENAI_URL
-from rtchat.wire import EventRedactor, as_text, read_frame
+from rtchat.wire import as_text
 
 __all__ = [
     "ConnectError",
-    "Connection",
     "Endpoint",
-    "connect",
+    "Socket",
+    "SocketLink",
     "endpoint",
     "explain",
     "explain_close",
     "open_connection",
 ]
 
+Socket: TypeAlias = ClientConnection
 MAX_FRAME = 64 * 2**20
 """Bytes. The library's default, 1 MiB, is too small for audio items (close code 1009)."""
 PING_INTERVAL = 20.0
@@ -60,18 +57,9 @@ CLOSE_TIMEOUT = 2.0
 
 # --------------------------------------------------------------------------------------- connection
 
-Listener: TypeAlias = Callable[[Any], object]
 
-
-class Connection:
-    """One open connection.
-
-    `async for event in connection` yields every event as a dict. The loop ends when the connection
-    is closed normally (1000, 1001 or no code); otherwise it raises `ConnectError`. An `error` event
-    is passed to the `error` listeners as a `RealtimeError` and then yielded; without such a
-    listener, the loop raises it instead. A frame that is not a JSON object with a type is handled
-    like an `error` event. In both cases the connection stays usable: iterate again to continue.
-    """
+class SocketLink:
+    """One open connection, by frames."""
 
     def __init__(
         self, socket: ClientConnection, endpoint: Endpoint, silence: float = PING_INTERVAL
@@ -80,10 +68,6 @@ class Connection:
         """The underlying `websockets` connection."""
         self.url = endpoint.url
         self._endpoint = endpoint
-        self._listeners: dict[str, list[Listener]] = {}
-        self._events = EventRedactor(endpoint.redactor)
-        self._unread: deque[dict[str, object]] = deque()
-        """Events that were received but not yielded yet."""
         self._end: ConnectionClosed | None = None
         self._silence = silence
         self._received = False
@@ -121,20 +105,6 @@ class Connection:
         AttributeError."""
         return self.socket.transport.is_closing()
 
-    def on(self, type: str, callback: Listener) -> None:
-        """Call `callback` for each event of a type before the loop yields it; `event` means all.
-
-        The callback gets the event, or a `RealtimeError` for type `error`. It may be a coroutine
-        function. Callbacks only run while the connection is iterated over.
-        """
-        self._listeners.setdefault(type, []).append(callback)
-
-    def off(self, type: str, callback: Listener) -> None:
-        """Remove a callback; one that is not registered is ignored."""
-        listeners = self._listeners.get(type, [])
-        if callback in listeners:
-            listeners.remove(callback)
-
     async def receive(self) -> str | bytes | None:
         """The next frame, not decoded; None once the connection has ended for any reason."""
         try:
@@ -169,55 +139,16 @@ class Connection:
             code, reason = 1011, f"no answer to a ping for {self._silence:g} s"
         return explain_close(code, self._endpoint.redact(reason), self._endpoint.key_hint)
 
+    @property
+    def ended_normally(self) -> bool:
+        """Whether the connection was closed with a code that means no error."""
+        return self._first_close()[0] in NORMAL_CLOSE
+
     def _first_close(self) -> tuple[int, str]:
         """The code and reason of the first close frame, sent or received; 1006 if there is none."""
         end = self._end
         first = end and (end.rcvd if end.rcvd_then_sent else end.sent or end.rcvd)
         return (first.code, first.reason) if first else (1006, "")
-
-    def __aiter__(self) -> Connection:
-        return self
-
-    async def __anext__(self) -> dict[str, object]:
-        while not self._unread:
-            frame = await self.receive()
-            self._unread.extend(self._events.end() if frame is None else self._read(frame))
-            if frame is None and not self._unread:
-                if self._first_close()[0] in NORMAL_CLOSE:
-                    raise StopAsyncIteration
-                raise ConnectError(self.explain())
-        event = self._unread.popleft()
-        await self._notify(event)
-        return event
-
-    def _read(self, frame: str | bytes) -> Iterator[dict[str, object]]:
-        event = read_frame(frame)
-        if isinstance(event, Unknown):
-            yield {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
-        else:
-            assert isinstance(frame, str)
-            yield from (redacted for redacted, _ in self._events.redact(frame, event))
-
-    async def _notify(self, event: dict[str, object]) -> None:
-        kind = str(event["type"])
-        for listener in tuple(self._listeners.get("event", ())):
-            await _call(listener, event)
-        own = tuple(self._listeners.get(kind, ()))
-        if kind != "error":
-            for listener in own:
-                await _call(listener, event)
-            return
-        error = RealtimeError(event)
-        if not own:
-            raise error
-        for listener in own:
-            await _call(listener, error)
-
-
-async def _call(listener: Listener, argument: object) -> None:
-    result = listener(argument)
-    if inspect.isawaitable(result):
-        await result
 
 
 class OpenSocket(open_socket):
@@ -248,10 +179,14 @@ async def open_connection(
     *,
     open_timeout: float = 10.0,
     silence: float | None = None,
+    pong_timeout: float = PING_INTERVAL,
+    max_unread: int = 16,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[SocketLink]:
     """Open a connection, and close it at the end. `tls` is the result of `endpoint.tls_context`.
-    With `silence`, in seconds, the library sends no pings: `Connection.keep_alive` does.
+    With `silence`, in seconds, the library sends no pings: `SocketLink.keep_alive` does. Otherwise
+    the connection is lost if a ping is not answered within `pong_timeout` seconds. Beyond
+    `max_unread` frames that are not received, nothing more is read from the socket.
 
     Raises:
         ConnectError: the connection failed.
@@ -265,7 +200,9 @@ async def open_connection(
             open_timeout=open_timeout,
             close_timeout=CLOSE_TIMEOUT,
             ping_interval=PING_INTERVAL if silence is None else None,
+            ping_timeout=pong_timeout,
             max_size=MAX_FRAME,
+            max_queue=max_unread,
             compression=None,
             **route(endpoint, tls),
         )
@@ -273,31 +210,8 @@ async def open_connection(
         # A proxy error can quote the proxy's URL with its password, so it is not chained.
         cause = None if is_proxy_error(error, endpoint) else error
         raise ConnectError(explain(error, endpoint, open_timeout)) from cause
-    connection = Connection(socket, endpoint, silence or PING_INTERVAL)
+    link = SocketLink(socket, endpoint, silence or PING_INTERVAL)
     try:
-        yield connection
+        yield link
     finally:
-        await connection.close()
-
-
-def connect(
-    model: str = "",
-    *,
-    url: str = OPENAI_URL,
-    api_key: str = "",
-    headers: Iterable[tuple[str, str]] = (),
-    auth: Auth = "header",
-    beta: bool = False,
-    open_timeout: float = 10.0,
-) -> AbstractAsyncContextManager[Connection]:
-    """Connect: `async with rtchat.connect("gpt-realtime-2.1", api_key=…) as rt:`.
-
-    `auth="subprotocol"` sends the key as browsers do, for short-lived client secrets. `beta` asks
-    the server for the dialect before May 2026. `open_timeout` is in seconds.
-
-    Raises:
-        UsageError: the URL is invalid, or the key would be sent over a network unencrypted.
-        ConnectError: on entering the block, if the connection fails.
-    """
-    where = endpoint(model, url=url, api_key=api_key, headers=headers, auth=auth, beta=beta)
-    return open_connection(where, open_timeout=open_timeout)
+        await link.close()

@@ -9,7 +9,8 @@ is one of the exceptions below. Each class has an exit code.
     ├── LinkError          4   no connection, or a lost one that cannot be restored
     ├── LimitError         5   rate limit or quota
     ├── OutputError        6   stdout, the trace or the history could not be written
-    └── RealtimeError      1   an `error` event from the server (Python API)
+    ├── RealtimeError      1   an `error` event from the server (Python API)
+    └── ReplyError         1   a reply that is not complete (Python API)
 """
 
 from __future__ import annotations
@@ -140,6 +141,24 @@ class RealtimeError(RtchatError):
         self.kind = text("type")
         self.param = text("param")
         self.event_id = text("event_id")
+
+
+class ReplyError(RtchatError):
+    """A reply of `Connection.text` failed or is not complete; the connection is still usable.
+
+    `text` is the text that arrived. `status` is `failed`, `incomplete` or `cancelled`, and `reason`
+    says why: one of the API's reasons, `timed_out`, `tool_calls` if the reply calls a function, or
+    `connection_lost` with `reconnect=True`. `code` is the server's error code, if there is one.
+    """
+
+    exit = ExitCode.REPLY
+
+    def __init__(self, problem: Problem, *, text: str, status: str, reason: str) -> None:
+        super().__init__(problem.message, code=problem.code)
+        self.exit = problem.exit
+        self.text = text
+        self.status = status
+        self.reason = reason
 
 
 def error_lines(message: str, hint: str = "") -> str:

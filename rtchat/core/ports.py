@@ -18,7 +18,7 @@ class Machine(Protocol):
 
 
 class Link(Protocol):
-    """An open connection, such as `transport.Connection`."""
+    """An open connection, such as `transport.SocketLink`."""
 
     url: str
 

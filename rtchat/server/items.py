@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import inf
 from typing import assert_never
 
 from rtchat.core.events import ServerProblem
@@ -24,7 +25,8 @@ from rtchat.wire.client_events import INVALID_REQUEST
 
 
 class CommandError(Exception):
-    """A command cannot be carried out; the client receives an `error` event."""
+    """A command cannot be carried out; the client receives an `error` event. Some clients look for
+    OpenAI's exact message."""
 
     def __init__(self, code: str, message: str, param: str = "", kind: str = "") -> None:
         super().__init__(message)
@@ -38,6 +40,8 @@ class Items:
         self._items: list[Item] = []
         self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[SpokenText]] = {}
+        self._cuts: dict[str, int] = {}
+        """Where items that are still being spoken were truncated, in milliseconds, by item id."""
         self.size = 0
         """The approximate size of all items in bytes."""
 
@@ -61,6 +65,7 @@ class Items:
         self._items.clear()
         self._ids.clear()
         self._spoken.clear()
+        self._cuts.clear()
         self.size = 0
 
     def append(self, item: Item) -> str | None:
@@ -106,37 +111,50 @@ class Items:
         self._items = [item for item in self._items if item.id != item_id]
         self._ids.discard(item_id)
         self._spoken.pop(item_id, None)
+        self._cuts.pop(item_id, None)
 
     def replace(self, item: Item, spoken: Sequence[SpokenText] | None = None) -> None:
         """Replace the item that has the same id, unless the client has deleted it."""
         for index, existing in enumerate(self._items):
             if existing.id == item.id:
+                if spoken is not None and isinstance(item, Message):
+                    item, spoken = self._cut(item, spoken, self._cuts.pop(item.id, None))
+                    self._spoken[item.id] = spoken
                 self._items[index] = item
                 self.size += size_of(item) - size_of(existing)
-                if spoken is not None:
-                    self._spoken[item.id] = spoken
+
+    def speak(self, item_id: str, spoken: Sequence[SpokenText]) -> None:
+        """Register what is being spoken of an item. The caller goes on to extend `spoken`."""
+        self._spoken[item_id] = spoken
 
     def truncate(self, item_id: str, content_index: int, end_ms: int) -> None:
-        """Remove the speech after `end_ms` from an assistant message."""
+        """Remove the speech after `end_ms` from an assistant message. If it is still being spoken,
+        it is cut at its end."""
         item = self.find(item_id, "truncate")
-        if not isinstance(item, Message) or item.role != "assistant" or item.status == _IN_PROGRESS:
-            message = "Only completed model output audio messages can be truncated."
-            raise CommandError("invalid_value", message, "item_id")
-        if content_index or not item.parts or item.parts[0].kind != "audio":
+        spoken = self._spoken.get(item_id)
+        if spoken is None or not isinstance(item, Message):
+            message = "Only model output audio messages can be truncated"
+            raise CommandError("unsupported_content_type", message)
+        if content_index:
             message = "Only audio content can be truncated."
-            wrong = "content_index" if content_index else "item_id"
-            raise CommandError("invalid_value", message, wrong)
-        spoken = self._spoken.get(item_id, ())
-        length = sum(sentence.ms for sentence in spoken)
+            raise CommandError("invalid_value", message, "content_index")
+        length = min(sum(sentence.ms for sentence in spoken), self._cuts.get(item_id, inf))
         if end_ms > length + 1:  # allow for rounding
-            message = f"Audio content of {length:.0f}ms is already shorter than {end_ms}ms."
+            message = f"Audio content of {length:.0f}ms is already shorter than {end_ms}ms"
             raise CommandError("invalid_value", message, "audio_end_ms")
+        if item.status == "in_progress":
+            self._cuts[item_id] = end_ms
+        else:
+            self.replace(*self._cut(item, spoken, end_ms))
+
+    def _cut(
+        self, item: Message, spoken: Sequence[SpokenText], end_ms: int | None
+    ) -> tuple[Message, Sequence[SpokenText]]:
+        if end_ms is None:
+            return item, spoken
         heard = cut_to(spoken, end_ms)
         text = "".join(sentence.text for sentence in heard)
-        self.replace(replace(item, parts=(Part("audio", text),)), heard)
-
-
-_IN_PROGRESS = "in_progress"
+        return replace(item, parts=(Part("audio", text),)), heard
 
 
 def complete(item: Item, item_id: str) -> Item:

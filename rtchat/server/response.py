@@ -8,7 +8,7 @@ of it was spoken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from rtchat.core import events as ev
@@ -115,6 +115,8 @@ class ResponseBuilder:
         """Add audio of the current sentence."""
         output = self._outputs[None]
         self._sentences.add_audio(len(audio))
+        if not self.is_out_of_band:
+            self._items.speak(output.item_id, self._sentences.spoken)
         yield ev.Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
 
     def end_speech(self) -> Iterator[BuildStep]:
@@ -133,11 +135,9 @@ class ResponseBuilder:
         yield from self._continue()
 
     def abort(self, finish: Finish) -> Iterator[BuildStep]:
-        """End the response at once. Text that was not spoken is removed."""
-        message = self._outputs.get(None)
-        if message and message.sentences:
-            self._sentences.discard_silent()
-            message.pieces = [sentence.text for sentence in self._sentences.spoken]
+        """End the response at once. The client is told all text that it was sent, as by OpenAI's
+        server, but the conversation keeps only what was spoken."""
+        self._sentences.discard_silent()
         yield from self._end(finish)
 
     def _continue(self) -> Iterator[BuildStep]:
@@ -188,9 +188,17 @@ class ResponseBuilder:
             place = self.id, item.id, output.index
             yield ev.ToolCalled(item.name, item.call_id, item.arguments, *place)
         if not self.is_out_of_band:
-            self._items.replace(item, output.sentences.spoken if output.sentences else None)
+            self._store(item, output)
             yield ev.ItemDone(item, output.previous_item_id)
         yield ev.OutputDone(self.id, output.index, item)
+
+    def _store(self, item: Message | ToolCall, output: _Output) -> None:
+        if isinstance(item, Message) and output.sentences:
+            spoken = output.sentences.spoken
+            text = "".join(sentence.text for sentence in spoken)
+            self._items.replace(replace(item, parts=(Part("audio", text),)), spoken)
+        else:
+            self._items.replace(item)
 
     def _complete_part(self, output: _Output) -> Iterator[ServerMessage]:
         place, part = (self.id, output.item_id, output.index), output.part

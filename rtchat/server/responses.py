@@ -89,7 +89,10 @@ class Responses:
         """Raises `CommandError` if this response cannot be created now."""
         active = self.active
         if active is not None and not request.out_of_band:
-            message = f"Conversation already has an active response: {active.id}."
+            message = (
+                f"Conversation already has an active response in progress: {active.id}. "
+                "Wait until the response is finished before creating a new one."
+            )
             raise CommandError("conversation_already_has_active_response", message)
         if len(self._responses) >= MAX_RESPONSES:
             message = f"Too many active responses: the limit is {MAX_RESPONSES}."
@@ -225,7 +228,7 @@ class Responses:
         active = self.active
         response_id = response_id or (active.id if active else "")
         if response_id not in self._responses:
-            message = "Cancellation failed: no active response found."
+            message = "Cancellation failed: no active response found"
             raise CommandError("response_cancel_not_active", message)
         return self.abort(response_id, Finish(Status.CANCELLED, "client_cancelled"))
 

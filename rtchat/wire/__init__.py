@@ -8,7 +8,8 @@ translates the older one to and from it. `decode` never raises: input that it ca
 Source: the GA reference, as typed in `openai.types.realtime`. Tests compare the two.
 """
 
-from rtchat.wire.codec import ask_for, decode, encode, with_tools
+from rtchat.wire.beta import type_to_ga
+from rtchat.wire.codec import ask_for, decode, encode, to_dialect, with_tools
 from rtchat.wire.decoder import Decoder
 from rtchat.wire.errors import read_error_body
 from rtchat.wire.fields import as_text, read_frame
@@ -23,6 +24,8 @@ __all__ = [
     "encode",
     "read_error_body",
     "read_frame",
+    "to_dialect",
+    "type_to_ga",
     "with_tools",
     "without_keys",
 ]

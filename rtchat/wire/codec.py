@@ -40,7 +40,12 @@ def encode(command: fx.Command, event_id: str, dialect: Dialect = Dialect.GA) ->
     data = {"event_id": event_id} | _encode(command)
     if dialect in _MARKED and isinstance(command, fx.CreateResponse) and command.is_marked:
         data["response"] = _marked(data["response"], event_id)
-    if dialect is Dialect.GA or isinstance(command, fx.Raw):
+    return data if isinstance(command, fx.Raw) else to_dialect(data, dialect)
+
+
+def to_dialect(data: JsonObject, dialect: Dialect) -> JsonObject:
+    """A GA client event in a dialect."""
+    if dialect is Dialect.GA:
         return data
     if dialect is Dialect.XAI:
         return vendors.to_xai(data)

@@ -20,12 +20,15 @@ class Decoder:
 
     def decode(self, data: JsonObject, held: str = "") -> list[ServerEvent]:
         """The events in a JSON object of the server; see `codec.decode`."""
-        kind = data.get("type")
-        if isinstance(kind, str) and self._is_repeated(kind, data):
-            return [Unknown(kind, "the server sent this event twice")]
+        if self.is_repeated(data):
+            return [Unknown(str(data["type"]), "the server sent this event twice")]
         return decode(data, held)
 
-    def _is_repeated(self, kind: str, data: JsonObject) -> bool:
+    def is_repeated(self, data: JsonObject) -> bool:
+        """Whether this event, the next one, is the same as an earlier one."""
+        kind = data.get("type")
+        if not isinstance(kind, str):
+            return False
         if kind in beta.RENAMED and self._names.setdefault(beta.type_to_ga(kind), kind) != kind:
             return True
         last, self._last = self._last, data

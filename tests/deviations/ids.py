@@ -55,12 +55,15 @@ Edit = Callable[[Data, Callable[[str], str | None]], None]
 def without_ids(what: str, edit: Edit, *types: str) -> Deviation:
     """The ids are absent, everywhere or in these types."""
 
-    def remove(data: Data) -> None:
-        if not types or data["type"] in types:
-            edit(data, lambda _: None)
+    def remove(frame: Frame) -> Iterator[Frame]:
+        if not types or frame.type in types:
+            edit(frame.data, lambda _: None)
+        yield frame
 
     where = f" in {types[0]}" if types else ""
-    return edited(f"no {what}{where}", remove, hides=[what, "announced ids"])
+    hides = [what, "announced ids"]
+    needs = ["item ids"] if what == "call ids" and not types else ()
+    return each(f"no {what}{where}", remove, hides=hides, needs=needs)
 
 
 def only_in(what: str, edit: Edit, type: str) -> Deviation:
@@ -85,23 +88,21 @@ def fresh_ids(what: str, edit: Edit) -> Deviation:
 
         return habit
 
-    needs = {"call ids": ["item ids"], "item ids": ["call ids"]}.get(what, ())
+    needs = {"call ids": ["item ids"], "item ids": ["call ids", "pieces"]}.get(what, ())
     return Deviation(f"other {what} in every event", make, frozenset({what}), frozenset(needs))
 
 
 def fresh_in(what: str, edit: Edit, type: str) -> Deviation:
     """The ids are different in events of this type."""
 
-    def change(data: Data) -> None:
-        if data["type"] == type:
-            edit(data, lambda id: f"other_{id}")
-
-    def edit_frame(frame: Frame) -> Iterator[Frame]:
-        change(frame.data)
+    def change(frame: Frame) -> Iterator[Frame]:
+        if frame.type == type:
+            edit(frame.data, lambda id: f"other_{id}")
         yield frame
 
-    needs = ["call ids"] if what == "item ids" else ()
-    return each(f"other {what} in {type}", edit_frame, hides=[what], needs=needs)
+    needs = ["call ids", "pieces"] if what == "item ids" else ()
+    hides = [what, "announced ids"]
+    return each(f"other {what} in {type}", change, hides=hides, needs=needs)
 
 
 def constant_ids(what: str, edit: Edit) -> Deviation:
@@ -130,7 +131,7 @@ def transcript_under(name: str, new: Callable[[str], str | None]) -> Deviation:
     """The transcript of the user's speech has another item's id."""
 
     def edit(data: Data) -> None:
-        if data["type"].startswith(TRANSCRIPTION):
+        if data["type"].startswith(TRANSCRIPTION) and "item_id" in data:
             _put(data, "item_id", new(data["item_id"]))
 
     return edited(f"the transcript of speech has {name}", edit)

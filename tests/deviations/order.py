@@ -19,25 +19,24 @@ def _hidden(type: str) -> frozenset[str]:
     }.get(type, frozenset())
 
 
-def twice(type: str) -> Deviation:
-    """The same event is sent twice."""
-    needs = ["response ids", "call ids"] if type == "response.done" else ()
-    return each(f"{type} twice", lambda f: [f, f.copy()] if f.type == type else [f], needs=needs)
-
-
-def twice_anew(type: str) -> Deviation:
-    """The event is sent twice, as two events."""
+def twice(type: str, *, as_two: bool) -> Deviation:
+    """The event is sent twice: the same one, or as two events."""
 
     def change(frame: Frame) -> list[Frame]:
-        again = frame.copy(event_id=f"{frame.data.get('event_id')} again")
-        return [frame, again] if frame.type == type else [frame]
+        if frame.type != type:
+            return [frame]
+        again = frame.copy()
+        if as_two and "event_id" in again.data:
+            again.data["event_id"] += " again"
+        return [frame, again]
 
     needs = {
         "response.done": ["response ids", "call ids"],
         "response.created": ["announcements"],
     }.get(type, ())
     hides = ["pieces"] if type in (*TEXT_DELTAS, f"{ARGUMENTS}.delta") else ()
-    return each(f"{type} twice with other ids", change, hides=hides, needs=needs)
+    name = f"{type} twice{' with other ids' if as_two else ''}"
+    return each(name, change, hides=hides, needs=needs)
 
 
 def delayed(type: str) -> Deviation:
@@ -94,7 +93,8 @@ def both_names(*types: str, beta_first: bool) -> Deviation:
 
 RENAMED = tuple(BETA)
 ALL: tuple[Deviation, ...] = (
-    *(make(type) for make in (dropped, twice, twice_anew, delayed, last) for type in TYPES),
+    *(make(type) for make in (dropped, delayed, last) for type in TYPES),
+    *(twice(type, as_two=as_two) for type in TYPES for as_two in (False, True)),
     *map(renamed, RENAMED),
     renamed(*RENAMED),
     *(both_names(type, beta_first=first) for type in RENAMED for first in (False, True)),

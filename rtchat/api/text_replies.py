@@ -1,0 +1,217 @@
+"""Questions of `Connection.text`, one after another, by the same rules as on the command line.
+
+`TextReplies` runs a `core.conversation`: it passes on what the server sends, and performs the
+effects that concern the reply. The session belongs to the program: its settings, and the calls in
+it, are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeAlias
+
+from rtchat.core import effects as fx
+from rtchat.core import events as ev
+from rtchat.core.backoff import Timeouts
+from rtchat.core.conversation import Conversation
+from rtchat.core.errors import ExitCode, ReplyError
+from rtchat.core.events import Timer
+from rtchat.core.values import Channel, Message, Options
+
+_TIMERS = frozenset({Timer.STALL, Timer.OVERDUE, Timer.OWNER, Timer.LIMIT})
+_OF_REPLIES = (
+    ev.ReplyStarted
+    | ev.Delta
+    | ev.ChannelDone
+    | ev.PartDone
+    | ev.OutputAdded
+    | ev.OutputDone
+    | ev.ToolCalled
+    | ev.ReplyEnded
+    | ev.ItemAdded
+)
+MAX_IDS = 100
+"""How many commands are remembered in case the server refuses them."""
+Unsent: TypeAlias = tuple[str, fx.Command]
+"""A command to send, and its event id."""
+
+
+class TextReply:
+    """One question and what has arrived of its reply."""
+
+    def __init__(self, question: str) -> None:
+        self.question = question
+        self.pieces: deque[str] = deque()
+        """The text that was not yielded yet."""
+        self.over: fx.ReplyOver | None = None
+        """How the reply ended, if it has."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether something has arrived."""
+        return bool(self.pieces) or self.over is not None
+
+    def check(self) -> None:
+        """Raise ReplyError unless the reply is complete."""
+        over = self.over
+        if over is not None and (problem := over.problem) is not None:
+            is_lost = problem.exit is ExitCode.LINK
+            reason = over.reason or ("connection_lost" if is_lost else "")
+            raise ReplyError(problem, text=over.text, status=over.status.value, reason=reason)
+
+
+class TextReplies:
+    """The questions of one connection. `timeout` is in seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self.unsent: deque[Unsent] = deque()
+        self._timeout = timeout
+        self._conversation = Conversation(
+            "", Options(), timeouts=Timeouts(reply=timeout), response=Options(modality="text")
+        )
+        self._waiting: deque[TextReply] = deque()
+        self._current: TextReply | None = None
+        self._is_asking = False
+        """Whether the next message to send is the question, rather than an earlier item."""
+        self._ids: deque[str] = deque(maxlen=MAX_IDS)
+        """The event ids of the last commands."""
+        self._inbox: deque[ev.Event] = deque()
+        self._timers: dict[Timer, float] = {}
+        self._waited = 0.0
+        """Seconds that a caller has waited for replies. Only this time counts for timers: a program
+        that is busy does not read what the server sends."""
+        self._waiters = 0
+        self._waiting_since = 0.0
+        self._handle(ev.Started())
+
+    # ----------------------------------------------------------------------------------- questions
+
+    def ask(self, question: str) -> TextReply:
+        """Ask a question, after those before it."""
+        reply = TextReply(question)
+        self._waiting.append(reply)
+        self._ask_next()
+        return reply
+
+    def stop(self, reply: TextReply) -> None:
+        """Nobody waits for this reply any more."""
+        if reply in self._waiting:
+            self._waiting.remove(reply)
+        elif reply is self._current:
+            self._handle(ev.CancelPressed())
+
+    def _ask_next(self) -> None:
+        if self._current is None and self._waiting:
+            self._current = self._waiting.popleft()
+            self._handle(ev.UserSaid(self._current.question))
+
+    # -------------------------------------------------------------------------------- what happens
+
+    def received(self, events: Iterable[ev.ServerEvent]) -> None:
+        """The server sent an event."""
+        if Timer.STALL in self._timers:
+            self._timers[Timer.STALL] = self._now() + self._timeout
+        for event in events:
+            if self._concerns_reply(event):
+                self._handle(event)
+
+    def _concerns_reply(self, event: ev.ServerEvent) -> bool:
+        if isinstance(event, ev.ServerProblem):
+            return not event.event_id or self.is_own(event.event_id)
+        if isinstance(event, ev.Delta | ev.ChannelDone):
+            return event.channel is not Channel.INPUT_TRANSCRIPT
+        return isinstance(event, _OF_REPLIES)
+
+    def is_own(self, event_id: str) -> bool:
+        """Whether this is the id of an event that was sent for a question."""
+        return event_id in self._ids
+
+    def lost(self, lost: ev.ConnectionLost) -> None:
+        """The connection was lost, and is being restored unless `retry` is never."""
+        self.unsent.clear()
+        self._handle(lost)
+
+    def give_up(self, reply: TextReply, lost: ev.ConnectionLost) -> None:
+        """The connection was lost for good. Ends this reply; others are ended by those who wait for
+        them."""
+        if reply is self._current:
+            self.lost(replace(lost, retry=ev.Retry.NEVER))
+
+    def restored(self) -> None:
+        """The connection was restored, and the session with it."""
+        self._handle(ev.TimerFired(Timer.RETRY))
+
+    # -------------------------------------------------------------------------------------- timers
+
+    @contextmanager
+    def attended(self) -> Iterator[float | None]:
+        """While a caller waits. Yields the seconds until a timer is due, or None."""
+        if not self._waiters:
+            self._waiting_since = asyncio.get_running_loop().time()
+        self._waiters += 1
+        try:
+            due = min(self._timers.values(), default=None)
+            yield None if due is None else max(0.0, due - self._now())
+        finally:
+            self._fire_due()
+            now = self._now()
+            self._waiters -= 1
+            if not self._waiters:
+                self._waited = now
+
+    def _now(self) -> float:
+        if not self._waiters:
+            return self._waited
+        return self._waited + asyncio.get_running_loop().time() - self._waiting_since
+
+    def _fire_due(self) -> None:
+        now = self._now()
+        for timer in [timer for timer, due in self._timers.items() if due <= now]:
+            if self._timers.pop(timer, None) is not None:
+                self._handle(ev.TimerFired(timer))
+
+    # ------------------------------------------------------------------------------------- effects
+
+    def _handle(self, event: ev.Event) -> None:
+        self._inbox.append(event)
+        while self._inbox:
+            for effect in self._conversation.handle(self._inbox.popleft(), self._now()):
+                self._perform(effect)
+        self._ask_next()
+
+    def _perform(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Show(fx.TextArrived(text)) if self._current is not None:
+                self._current.pieces.append(text)
+            case fx.Show(fx.QuestionAsked()):
+                self._is_asking = True
+            case fx.Show(fx.ReplyOver() as over) if self._current is not None:
+                self._current.over, self._current = over, None
+            case fx.Send(event_id, command):
+                self._send(event_id, command)
+            case fx.SetTimer(timer, seconds) if timer in _TIMERS:
+                self._timers[timer] = self._now() + seconds
+            case fx.ClearTimer(timer):
+                self._timers.pop(timer, None)
+            case fx.Connect():
+                # The program's connection is used for all sessions of the conversation.
+                self._inbox.extend(
+                    (ev.ConnectionOpened(), ev.SessionCreated("", ""), ev.SessionUpdated("", ""))
+                )
+            case _:
+                pass
+
+    def _send(self, event_id: str, command: fx.Command) -> None:
+        match command:
+            case fx.AddItem(Message(role="user")) if self._is_asking:
+                pass
+            case fx.CreateResponse() | fx.Cancel():
+                self._is_asking = False
+            case _:
+                return
+        self._ids.append(event_id)
+        self.unsent.append((event_id, command))
