@@ -19,13 +19,16 @@ from typing import (
     get_type_hints,
 )
 
-from openai.types.realtime import RealtimeServerEvent
+from openai.types.realtime import RealtimeServerEvent, RealtimeTranslationServerEvent
 from openai.types.realtime.realtime_client_event_param import RealtimeClientEventParam
 from openai.types.realtime.realtime_response_create_params_param import (
     RealtimeResponseCreateParamsParam,
 )
 from openai.types.realtime.realtime_session_create_request_param import (
     RealtimeSessionCreateRequestParam,
+)
+from openai.types.realtime.realtime_translation_client_event_param import (
+    RealtimeTranslationClientEventParam,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -48,6 +51,16 @@ def assert_server_event(event: Mapping[str, object]) -> None:
 def assert_client_event(event: Mapping[str, object]) -> None:
     """Fail unless this is an event that a GA client may send."""
     _assert_event(event, RealtimeClientEventParam)
+
+
+def assert_translation_event(event: Mapping[str, object]) -> None:
+    """Fail unless this is an event that a server for translations may send."""
+    _assert_event(event, RealtimeTranslationServerEvent)
+
+
+def assert_translation_command(event: Mapping[str, object]) -> None:
+    """Fail unless this is an event that a server for translations accepts."""
+    _assert_event(event, RealtimeTranslationClientEventParam)
 
 
 def _assert_event(event: Mapping[str, object], union: Any) -> None:

@@ -81,6 +81,8 @@ _SIMPLE = Rate(4.0, 0.4, 24.0)
         (Usage(10, 99, 0, 10), _SIMPLE, 10 * 0.4 / 1e6),
         (Usage(-10, -99, -5, 0, -1, 5), _SIMPLE, 0.0),
         (Usage(10, 0, 0, 10), Rate(0.0, 0.0, 0.0), 0.0),
+        (Usage(seconds=90.0), Rate(0.0, 0.0, 0.0, minute=0.006), 0.009),
+        (Usage(seconds=-90.0), Rate(0.0, 0.0, 0.0, minute=0.006), 0.0),
     ],
 )
 def test_the_cost_of_a_reply(usage: Usage, rate: Rate, dollars: float) -> None:
@@ -113,8 +115,12 @@ def test_usage_is_decoded_by_kind_of_token() -> None:
 
 
 def test_the_known_prices_are_plausible() -> None:
-    for rate in PRICES.values():
-        assert 0 < rate.cached < rate.input < rate.output
+    for model, rate in PRICES.items():
+        if rate.minute:
+            assert (rate.input, rate.cached, rate.output) == (0, 0, 0)
+            assert 0 < rate.minute < 0.1
+        else:
+            assert 0 < rate.cached <= rate.input < rate.output, model
     assert PRICES["gpt-realtime-2.1-mini"].output == 2.4
 
 

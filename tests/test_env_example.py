@@ -94,6 +94,7 @@ def test_every_example_works(tmp_path: Path) -> None:
         vad="server",
         input_device="USB",
         output_device="Headphones",
+        translate_to="es",
         keep_audio=True,
         key=Secret("sk-..."),
     )

@@ -56,6 +56,7 @@ _FULL_JSON = {
         "total_tokens": 105,
         "cost_usd": None,
     },
+    "transcription": None,
     "timing": {"connect_ms": 312, "first_token_ms": 210, "total_ms": 1900},
     "tool_calls": [{"name": "now", "call_id": "c", "arguments": '{"a": 1}'}],
     "mcp_calls": [
@@ -94,6 +95,7 @@ _BARE_JSON: dict[str, object] = {
     "session_id": None,
     "url": None,
     "usage": None,
+    "transcription": None,
     "timing": {"connect_ms": None, "first_token_ms": None, "total_ms": None},
     "tool_calls": [],
     "mcp_calls": [],

@@ -535,6 +535,32 @@ def test_what_was_heard_of_a_user_has_no_key(tmp_path: Path, end: str) -> None:
     assert pieces(shown(ran, tmp_path / "trace.jsonl")) == []
 
 
+def test_a_translation_has_no_key(tmp_path: Path) -> None:
+    async def talk(client: ServerConnection) -> None:
+        session = {"type": "translation", "id": "s"}
+        await perform(client, [frame("session.created", session=session)])
+        async for data in client:
+            kind = json.loads(data)["type"]
+            if kind == "session.update":
+                await perform(client, [frame("session.updated", session=session)])
+            elif kind == "session.close":
+                for way in ("input", "output"):
+                    stem = f"session.{way}_transcript.delta"
+                    await perform(client, [frame(stem, delta=text) for text in in_two(KEY, 9)])
+                await perform(client, [frame("session.closed")])
+
+    write_wav(tmp_path / "said.wav", tone(440, 0.5))
+    with background(lambda: sockets(talk)) as url:
+        ran = Program(tmp_path).run(
+            *("translate", "said.wav", "--to", "es", "--show-original"),
+            *("--url", url, "--trace", "trace.jsonl"),
+            environ={"OPENAI_API_KEY": KEY},
+        )
+    assert ran.text == "[key]\n"
+    assert "[key]" in ran.err
+    assert pieces(shown(ran, tmp_path / "trace.jsonl")) == []
+
+
 def test_the_python_api_gives_no_key_in_pieces(tmp_path: Path) -> None:
     async def main() -> list[dict[str, object]]:
         frames: list[Step] = [*reply("It is ", *KEY, ". s", ends=False), Close(1000, "")]

@@ -83,6 +83,7 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "vad": (["off", "server"] * 2 + ["off"], ["off", "server"] * 2 + ["off"]),
     "input_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "output_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+    "translate_to": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "keep_audio": (["on", "off", "on", "off", "on"], [True, False, True, False, True]),
 }
 """Of each setting: as text for the option, environment, .env, profile and config, and as read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rtchat.core import notices, server_errors
@@ -24,6 +26,7 @@ from rtchat.core.effects import (
     Show,
     Stop,
     TextArrived,
+    TurnTranscribed,
     Waiting,
     error_notice,
 )
@@ -42,8 +45,10 @@ from rtchat.core.events import (
     LeaveAsked,
     MicrophoneLost,
     Retry,
+    SegmentTranscribed,
     ServerProblem,
     SessionCreated,
+    SessionEnded,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
@@ -53,9 +58,19 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
+from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import ORDER_WAIT
 from rtchat.core.transcription import CLEAR_WAIT, Transcription
-from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Options, Status
+from rtchat.core.values import (
+    BYTES_A_MS,
+    AudioFormat,
+    Channel,
+    Dialect,
+    Options,
+    Status,
+    TranscriptDetails,
+    Usage,
+)
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")
@@ -149,6 +164,24 @@ def test_transcripts_wait_for_those_of_earlier_turns() -> None:
     assert play.text(transcript("one.")) == "one.\ntwo.\n"
 
 
+def turns(*effects: Effect) -> list[str]:
+    """The texts of the turns that are complete."""
+    shown = [effect.update for effect in effects if isinstance(effect, Show)]
+    return [update.text for update in shown if isinstance(update, TurnTranscribed)]
+
+
+def test_complete_turns_are_shown_in_spoken_order() -> None:
+    play = Driver()
+    play.handle(*TURN, AudioCommitted("u2"), AudioCommitted("u3"), AudioCommitted("u4"))
+    assert turns(*play.handle(transcript("two.", "u2"))) == []
+    assert turns(*play.handle(transcript("one."))) == ["one.", "two."]
+    assert turns(*play.handle(transcript("four.", "u4"))) == []
+    assert turns(*play.handle(TimerFired(Timer.TRANSCRIPT))) == ["four."]
+    assert turns(*play.handle(transcript("three.", "u3"))) == ["three."]
+    play.handle(AudioCommitted("u5"), AudioCommitted("u6"), transcript("six.", "u6"))
+    assert turns(*play.handle(LOST)) == ["six."]
+
+
 def test_a_missing_transcript_does_not_block_later_turns() -> None:
     play = Driver()
     assert play.machine.handle(AudioCommitted("u1"), 0.0) == [
@@ -167,6 +200,58 @@ def test_a_missing_transcript_does_not_block_later_turns() -> None:
     play.handle(transcript("four.", "u4"))
     assert play.text(transcript("one.")) == "one.\n"
     assert play.ending(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
+
+
+def segment(number: int, speaker: str, text: str) -> SegmentTranscribed:
+    return SegmentTranscribed("u1", f"s{number}", text, speaker, number, number + 1)
+
+
+def test_the_text_names_the_speakers() -> None:
+    play = Driver()
+    play.machine = Transcription("w", OPTIONS, has_turns=True, has_speakers=True)
+    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+    assert play.text(*TURN, transcript_delta("When? Noon.")) == ""
+    assert play.text(segment(0, "A", "When?")) == "A: When?"
+    assert play.text(segment(1, "B", "Noon.")) == "\nB: Noon."
+    effects = play.handle(transcript("When? Noon."))
+    assert turns(*effects) == ["When? Noon."]
+    done = next(each.update for each in effects if isinstance(each, Show))
+    assert isinstance(done, TurnTranscribed)
+    assert [each.speaker for each in done.segments] == ["A", "B"]
+    assert play.ending(InputEnded(), AudioCleared())[0].text == "A: When?\nB: Noon."
+
+
+def test_segments_are_only_kept_if_the_model_is_not_for_speakers() -> None:
+    play = Driver()
+    assert play.text(*TURN, segment(0, "A", "When?")) == ""
+    assert play.text(transcript("When?")) == "When?\n"
+
+
+def test_the_usage_of_all_transcripts_is_billed() -> None:
+    play = Driver()
+    play.machine = Transcription(
+        "w", OPTIONS, has_turns=True, price=Rate(0.0, 0.0, 0.0, minute=0.5)
+    )
+    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+    for item in ("u1", "u2"):
+        done = replace(transcript("Go.", item), usage=Usage(seconds=30.0))
+        effects = play.handle(AudioCommitted(item), done)
+        details = [
+            each.update.details
+            for each in effects
+            if isinstance(each, Show) and isinstance(each.update, TurnTranscribed)
+        ]
+        assert details == [TranscriptDetails("w", Usage(seconds=30.0), 0.25)]
+    over, _ = play.ending(InputEnded(), AudioCleared())
+    assert (over.usage, over.cost) == (Usage(seconds=60.0), 0.5)
+
+
+def test_a_session_for_translations_cannot_transcribe() -> None:
+    play = Driver(ready=False)
+    created = SessionCreated("s", "w", Dialect.TRANSLATION)
+    over, code = play.ending(Started(), ConnectionOpened(), created)
+    assert over.problem == server_errors.only_translation()
+    assert code is ExitCode.USAGE
 
 
 def test_a_repeated_server_error_is_reported_once() -> None:
@@ -244,7 +329,8 @@ def test_the_remaining_audio_is_committed_at_the_end() -> None:
 def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
     effects = play.handle(*TURN, TranscriptionFailed("u1", "noise"))
-    assert effects == [notices.transcription_failed("noise")]
+    failed = Show(TurnTranscribed("u1", "", error="noise"))
+    assert effects == [notices.transcription_failed("noise"), failed]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
@@ -391,6 +477,7 @@ def test_a_silent_server_is_disconnected(timer: Timer) -> None:
 
 def test_irrelevant_events_are_ignored() -> None:
     play = Driver()
+    assert play.handle(SessionEnded()) == []
     assert play.handle(TimerFired(Timer.SAVE)) == []
     assert play.handle(Delta(Channel.TEXT, "a reply")) == []
     assert play.handle(Unknown("x", "new")) == [notices.ignored_event("x", "new")]

@@ -126,6 +126,7 @@ _SAMPLES = {
     "RTCHAT_SYSTEM": "Be brief.",
     "RTCHAT_TIMEOUT": "5",
     "RTCHAT_URL": "ws://127.0.0.1:1",
+    "RTCHAT_TRANSLATE_TO": "es",
     "RTCHAT_VAD": "off",
 }
 """What a `.env` may set, and to what."""
@@ -797,7 +798,7 @@ def test_lines_of_a_dotenv_that_are_none_are_a_warning(program: Program) -> None
 @pytest.mark.parametrize(
     "command",
     [
-        *("once hi", "talk", "transcribe x.wav", "doctor"),
+        *("once hi", "talk", "transcribe x.wav", "translate x.wav --to es", "doctor"),
         *("config show", "config path", "config profiles", "config edit"),
     ],
 )

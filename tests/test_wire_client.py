@@ -16,6 +16,7 @@ from rtchat.core.effects import (
     AppendAudio,
     Cancel,
     ClearAudio,
+    CloseSession,
     Command,
     CommitAudio,
     Configure,
@@ -33,6 +34,7 @@ from rtchat.core.events import (
     ReplyEnded,
     ReplyStarted,
     ServerEvent,
+    SessionCreated,
     Unknown,
 )
 from rtchat.core.reply import Reply as ReplyText
@@ -52,9 +54,22 @@ from rtchat.core.values import (
     ToolCall,
     ToolOutput,
 )
-from rtchat.wire import decode, encode, read_error_body, read_frame
-from tests.oracle import assert_client_event
-from tests.wire_examples import BETA_EVENTS, COMMANDS, EVENTS, TOOL, VARIANTS, Json
+from rtchat.wire import decode, encode, read_error_body, read_frame, translations
+from rtchat.wire.audio_options import with_translation
+from tests.oracle import (
+    assert_client_event,
+    assert_translation_command,
+    assert_translation_event,
+)
+from tests.wire_examples import (
+    BETA_EVENTS,
+    COMMANDS,
+    EVENTS,
+    TOOL,
+    TRANSLATION_EVENTS,
+    VARIANTS,
+    Json,
+)
 
 # ---------------------------------------------------------------------------------------- encoding
 
@@ -145,7 +160,7 @@ def test_approval_items_survive_a_round_trip(item: Item) -> None:
 
 @pytest.mark.parametrize(
     ("data", "event"),
-    EVENTS + BETA_EVENTS,
+    EVENTS + BETA_EVENTS + TRANSLATION_EVENTS,
     ids=lambda x: x.get("type") if isinstance(x, dict) else "",
 )
 def test_an_event_of_either_dialect(data: Json, event: ServerEvent) -> None:
@@ -155,6 +170,24 @@ def test_an_event_of_either_dialect(data: Json, event: ServerEvent) -> None:
 def test_every_event_of_the_api_is_known() -> None:
     names = [str(data["type"]) for data, _ in EVENTS]
     assert len(names) == len(set(names)) == 46
+
+
+def test_the_events_of_translations_are_those_of_the_api() -> None:
+    for data, _ in TRANSLATION_EVENTS:
+        assert_translation_event({"event_id": "event_1"} | data)
+    for command in (
+        Configure(with_translation({}, language="es", has_source=True)),
+        AppendAudio(b"\0\0"),
+        CloseSession(),
+    ):
+        sent = encode(command, "e", Dialect.TRANSLATION)
+        assert_translation_command(sent)
+        assert translations.is_close(sent) is (command == CloseSession())
+        if isinstance(command, AppendAudio):
+            assert translations.to_ga(sent) == encode(command, "e")
+    session = {"type": "translation", "id": "s", "model": "t"}
+    created = decode({"type": "session.created", "session": session})
+    assert created == [SessionCreated("s", "t", Dialect.TRANSLATION, fields=session)]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ from rtchat.wire.client_events import (
     read_request,
 )
 from rtchat.wire.schema import COMMANDS
-from rtchat.wire.server_events import Transcribed, encode_event
+from rtchat.wire.server_events import encode_event
 from rtchat.wire.session_object import write_session
 from tests.oracle import assert_client_event, assert_server_event
 
@@ -522,11 +522,14 @@ def test_every_kind_of_part_is_encoded() -> None:
 
 
 def test_an_input_transcript_has_its_usage() -> None:
-    data = encode_event(Transcribed("i", 0, "words", 1.5), "e")
+    done = events.ChannelDone(
+        Channel.INPUT_TRANSCRIPT, "words", item_id="i", usage=Usage(seconds=1.5)
+    )
+    data = encode_event(done, "e")
     assert data is not None
     assert_server_event(data)
     assert data["usage"] == {"type": "duration", "seconds": 1.5}
-    assert decode(data) == [events.ChannelDone(Channel.INPUT_TRANSCRIPT, "words", item_id="i")]
+    assert decode(data) == [done]
 
 
 # ------------------------------------------------------------------------------------------ options

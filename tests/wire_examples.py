@@ -33,9 +33,11 @@ from rtchat.core.events import (
     RemoteState,
     ReplyEnded,
     ReplyStarted,
+    SegmentTranscribed,
     ServerEvent,
     ServerProblem,
     SessionCreated,
+    SessionEnded,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
@@ -378,7 +380,19 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
         {"type": f"{_HEARD}.completed", "item_id": "i", "content_index": 2, "transcript": "hey"},
         ChannelDone(Channel.INPUT_TRANSCRIPT, "hey", "", "i", 0, 2),
     ),
-    ({"type": f"{_HEARD}.segment", "item_id": "i", "text": "h"}, Other(f"{_HEARD}.segment")),
+    (
+        {
+            "type": f"{_HEARD}.segment",
+            "item_id": "i",
+            "content_index": 1,
+            "id": "seg",
+            "text": "h",
+            "speaker": "A",
+            "start": 0.5,
+            "end": 2,
+        },
+        SegmentTranscribed("i", "seg", "h", "A", 0.5, 2.0, 1),
+    ),
     (
         {
             "type": f"{_HEARD}.failed",
@@ -837,3 +851,20 @@ VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [
     ("a type that is none", {"type": ["error"]}, [Unknown("", "the object has no type")]),
 ]
 """Events of real servers that deviate from the reference."""
+
+TRANSLATION_EVENTS: list[tuple[Json, ServerEvent]] = [
+    (
+        {"type": "session.output_transcript.delta", "delta": "hola", "elapsed_ms": 400},
+        Delta(Channel.TRANSCRIPT, "hola", elapsed_ms=400),
+    ),
+    (
+        {"type": "session.input_transcript.delta", "delta": "hello"},
+        Delta(Channel.INPUT_TRANSCRIPT, "hello"),
+    ),
+    (
+        {"type": "session.output_audio.delta", "delta": "AAA=", "sample_rate": 24000},
+        Delta(Channel.AUDIO, "AAA="),
+    ),
+    ({"type": "session.closed"}, SessionEnded()),
+]
+"""Every event of a translation session that other sessions do not have."""

@@ -6,8 +6,8 @@ Chooses the view, the source of questions and the server, and passes them to a `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 from rtchat.app.audio_io import (
     AudioSettings,
     LiveAudio,
-    Recorder,
     TeePlayer,
     audio_config,
     converter,
@@ -23,6 +22,7 @@ from rtchat.app.audio_io import (
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
 from rtchat.app.os_signals import signal_events
+from rtchat.app.recording import finish_recording, recorder_of
 from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
 from rtchat.client.history import History
 from rtchat.client.session import Session, SessionParts
@@ -240,7 +240,9 @@ class _Chat:
             recorder = None
             audio_out = self.options.audio.audio_out
             if audio_out is not None:
-                recorder = stack.enter_context(_recorder(self.mode, audio_out))
+                recorder = stack.enter_context(
+                    recorder_of(audio_out, is_folder=self.mode is not Mode.ONCE)
+                )
                 player = recorder if voice is None else TeePlayer(voice, recorder)
                 watch = partial(recorder.watch, self.view.show)
                 source = partial(_gather, source, lambda _post: watch())
@@ -250,7 +252,7 @@ class _Chat:
             if voice is not None:
                 status.show(Notice("detail", voice.describe()))
             if recorder is not None:
-                code = _finish_recording(recorder, code, status)
+                code = finish_recording(recorder, code, status)
             if self.mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
                 message = f"the reply contains no audio, so {audio_out} was not written"
                 hint = "choose a model with audio output"
@@ -315,6 +317,8 @@ class _Chat:
         elif budget.max_cost is not None and budget.rate(model) is None:
             hint = f'add it to the config file as [prices."{model}"]'
             raise UsageError(server_errors.no_price(model), hint=hint)
+        elif budget.max_cost is not None and speech.transcription_model:
+            self._check_price(budget, speech.transcription_model)
         return ConversationSetup(
             model,
             ask_for(
@@ -342,6 +346,10 @@ class _Chat:
             key_hint=settings.key_hint,
         )
 
+    def _check_price(self, budget: Budget, model: str) -> None:
+        if budget.rate(model) is None:
+            self.view.show(Notice("warning", server_errors.no_price(model)))
+
 
 def _history(
     settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
@@ -367,39 +375,8 @@ def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
         status.show(error_notice(unwritten, "warning"))
 
 
-def _finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
-    """Close the recording. Return its exit code if only the recording failed."""
-    recorder.close()
-    if recorder.failure is None:
-        return code
-    if not recorder.is_failure_reported:
-        status.show(error_notice(recorder.failure.problem))
-    return recorder.failure.exit if code is ExitCode.OK else code
-
-
 async def _gather(source: Source, other: Source, post: Post) -> None:
     await asyncio.gather(source(post), other(post))
-
-
-@contextmanager
-def _recorder(mode: Mode, path: Path) -> Iterator[Recorder]:
-    """A recorder of replies: into one file for `once`, into a folder of files for `talk`."""
-    from rtchat.audio.wav import WavWriter, prepare
-
-    with ExitStack() as files:
-        if mode is Mode.ONCE:
-            if str(path) == "-":
-                raise UsageError(
-                    "--audio-out - cannot be used, because the text is written to stdout",
-                    hint="use a file name",
-                )
-            file = files.enter_context(WavWriter(path))
-            recorder = Recorder(lambda: file)
-        else:
-            prepare(path)
-            recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
-        files.callback(recorder.close)
-        yield recorder
 
 
 def _print_event(

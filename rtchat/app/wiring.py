@@ -107,6 +107,7 @@ def server_of(
     stack: AsyncExitStack,
     *,
     transcribes: bool = False,
+    translates: bool = False,
 ) -> tuple[Connect, Redactor]:
     """Returns a function that connects to the server, and a redactor of the user's keys."""
     if settings.local:
@@ -122,6 +123,7 @@ def server_of(
             model,
             url=settings.url,
             transcribes=transcribes,
+            translates=translates,
             api_key=settings.key.reveal(),
             headers=settings.headers,
             key_header=settings.key_header,

@@ -27,6 +27,7 @@ _COMMANDS = {
     "talk": "chat.talk",
     "once": "chat.once",
     "transcribe": "audio.transcribe",
+    "translate": "audio.translate",
     "serve": "serve.serve",
     "replay": "diagnose.replay",
     "doctor": "diagnose.doctor",

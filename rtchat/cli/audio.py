@@ -1,29 +1,77 @@
-"""`transcribe`, and `devices`: the microphones and speakers of the machine."""
+"""`transcribe` and `translate`, and `devices`: the microphones and speakers of the machine."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtchat.cli.environment import environment_of
 from rtchat.cli.options import NoEnv, settings_of
 
+if TYPE_CHECKING:
+    from rtchat.config.settings import Settings
+
+AudioFile = Annotated[str | None, typer.Argument(metavar="[FILE|-]", show_default=False)]
+
 
 def transcribe(
     *,
-    file: Annotated[str | None, typer.Argument(metavar="[FILE|-]", show_default=False)] = None,
+    file: AudioFile = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per spoken turn.")
+    ] = False,
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
     """Print a transcript of a file, of piped audio or, without either, of the microphone."""
     from rtchat.app.transcribe import transcribe
-    from rtchat.config.settings import Settings
 
     settings = settings_of(options, no_env=no_env)
-    is_model_given = settings.origins["model"] == Settings.model.option
-    model = settings.model if is_model_given else None  # otherwise the default for transcription
-    return transcribe(file, settings, environment_of(), model)
+    return transcribe(file, settings, environment_of(), _given_model(settings), as_json=json)
+
+
+def translate(
+    *,
+    file: AudioFile = None,
+    audio_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--audio-out", metavar="FILE", help="Save the spoken translation as a WAV file."
+        ),
+    ] = None,
+    play: Annotated[
+        bool, typer.Option("--play", help="Play the spoken translation on the speaker.")
+    ] = False,
+    show_original: Annotated[
+        bool,
+        typer.Option(
+            "--show-original", help="Also print what was said, on stderr. This costs extra."
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    no_env: NoEnv = False,
+    **options: object,
+) -> int:
+    """Translate speech from a file, from piped audio or, without either, from the microphone."""
+    from rtchat.app.translate import MODEL, TranslateOptions, translate
+
+    settings = settings_of(options, no_env=no_env)
+    own = TranslateOptions(
+        _given_model(settings) or MODEL,
+        audio_out,
+        plays=play,
+        shows_source=show_original,
+        as_json=json,
+    )
+    return translate(file, settings, environment_of(), own)
+
+
+def _given_model(settings: Settings) -> str | None:
+    """The model of the option; others are for conversations."""
+    is_given = settings.origins["model"] == type(settings).model.option
+    return settings.model if is_given else None
 
 
 def devices() -> int:

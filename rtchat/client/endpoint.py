@@ -75,6 +75,7 @@ def endpoint(
     beta: bool = False,
     insecure: bool = False,
     transcribes: bool = False,
+    translates: bool = False,
     key_hint: str = CHECK_KEY,
 ) -> Endpoint:
     """Check the settings of a connection and return its endpoint.
@@ -83,8 +84,9 @@ def endpoint(
     secrets. Otherwise `key_header` is the header for the key, with `{key}` as its placeholder; a
     header in `headers` with the same name, or `Authorization`, replaces it. `beta` adds the header
     that servers of the older dialect require; OpenAI's server refuses it. `transcribes` asks for a
-    transcription session, whose model is not part of the URL. In the URL, `{model}` stands for the
-    model and `{session}` for a new unique id. `key_hint` says which key to check if it is refused.
+    transcription session, whose model is not part of the URL, and `translates` for a translation
+    session, which has a path of its own. In the URL, `{model}` stands for the model and `{session}`
+    for a new unique id. `key_hint` says which key to check if it is refused.
 
     Raises:
         UsageError: the URL is not a WebSocket URL, the key cannot be sent, or it would be sent over
@@ -109,6 +111,9 @@ def endpoint(
         out.append(("OpenAI-Beta", "realtime=v1"))
     _check_characters(out, subprotocols)
     query = parts.query
+    path = parts.path.rstrip("/")
+    if translates and path.endswith("/realtime"):
+        parts = parts._replace(path=f"{path}/translations")
     present = parse_qs(query, keep_blank_values=True).keys()
     if transcribes and "intent" not in present:
         query = "&".join(filter(None, (query, _TRANSCRIPTION_QUERY)))

@@ -285,10 +285,12 @@ def _rate(value: object) -> Rate:
     if not isinstance(value, dict) or value.keys() - set(names):
         raise ExpectedError(f"for each model a table of {', '.join(names)}")
     numbers = {name: _number(price) for name, price in value.items()}
+    if numbers.keys() == {"minute"}:
+        numbers |= {"input": 0.0, "output": 0.0}
     if not numbers.keys() >= {"input", "output"}:
-        raise ExpectedError("for each model at least input and output")
+        raise ExpectedError("for each model at least input and output, or minute")
     if not all(0 <= number < 1e9 for number in numbers.values()):
-        raise ExpectedError("prices in US dollars per million tokens")
+        raise ExpectedError("prices in US dollars per million tokens or per minute")
     return Rate(**{"cached": numbers["input"], **numbers})
 
 

@@ -33,14 +33,15 @@ _VAD: Parser[Vad] = choice("server", "semantic", "off")
 _DETAIL: Parser[ImageDetail] = choice("auto", "low", "high")
 
 _ONCE = ("talk", "once")
-_SESSION = (*_ONCE, "transcribe")
+_SPOKEN = (*_ONCE, "transcribe")
+_SESSION = (*_SPOKEN, "translate")
 _TEST = (*_SESSION, "doctor")
 _MINT = "keys mint"
 _CONNECTION = Group("Connection", (*_TEST, _MINT))
 _REPLY = Group("Reply", _ONCE)
 _HISTORY = Group("History", _ONCE)
 _TOOL = Group("Tool", _ONCE)
-_VOICE = Group("Voice", ("talk", "transcribe"))
+_VOICE = Group("Voice", ("talk", "transcribe", "translate"))
 _OUTPUT = Group("Output", _SESSION)
 
 
@@ -106,6 +107,7 @@ class Settings:
         "auto",
         "The version of the API: ga (current), beta (before May 2026), qwen or xai.",
         option="--dialect",
+        commands=(*_SPOKEN, "doctor", _MINT),
         variable=Variable("RTCHAT_DIALECT", dotenv="yes"),
     )
     local: Setting[bool] = Setting(
@@ -114,7 +116,7 @@ class Settings:
         False,
         "Use the small built-in model, which needs no server and no key.",
         option="--local",
-        commands=_TEST,
+        commands=(*_SPOKEN, "doctor"),
     )
     headers: Setting[Headers] = Setting(
         _CONNECTION,
@@ -209,7 +211,7 @@ class Settings:
         _REPLY,
         parsers.prices,
         {},
-        "Prices of models that rtchat does not know, in US dollars per million tokens.",
+        "Prices of unknown models, in US dollars per million tokens or per minute of audio.",
         example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
         is_confidential=True,
         is_merged=True,
@@ -326,6 +328,7 @@ class Settings:
         "What ends a spoken turn: silence (server), the words (semantic), or Ctrl-T (off).",
         example="server",
         option="--vad",
+        commands=("talk", "transcribe"),
         variable=Variable("RTCHAT_VAD", dotenv="yes"),
     )
     input_device: Setting[str | None] = Setting(
@@ -346,8 +349,20 @@ class Settings:
         example="Headphones",
         option="--output-device",
         metavar="DEVICE",
-        commands=("talk",),
+        commands=("talk", "translate"),
         variable=Variable("RTCHAT_OUTPUT_DEVICE", dotenv="yes"),
+    )
+    translate_to: Setting[str | None] = Setting(
+        _VOICE,
+        parsers.text,
+        None,
+        "The language that `rtchat translate` translates to, such as es or pt.",
+        example="es",
+        option="--to",
+        option_help="The language to translate to, such as es or pt.",
+        metavar="LANGUAGE",
+        commands=("translate",),
+        variable=Variable("RTCHAT_TRANSLATE_TO", dotenv="yes"),
     )
     render: Setting[When] = Setting(
         _OUTPUT,

@@ -33,7 +33,7 @@ from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
-from rtchat.core.values import Channel, Options, StoredConversation
+from rtchat.core.values import Channel, Dialect, Options, StoredConversation
 
 
 class Conversation:
@@ -112,14 +112,16 @@ class Conversation:
         match event:
             case ev.Delta():  # the most frequent event
                 return self._replies.content(event)
-            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text, item_id=item_id):
-                return self._spoken.transcribed(item_id, text)
+            case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
+                return self._spoken.transcript_done(event)
             case ev.ChannelDone() | ev.PartDone():
                 return self._replies.content(event)
             case ev.AudioCaptured(audio):
                 return self._spoken.captured(audio)
             case ev.Started():
                 return [*self._spoken.begin(), *self._connection.handle(event)]
+            case ev.SessionCreated(dialect=Dialect.TRANSLATION):
+                return self._connection.close(server_errors.only_translation(), ev.Retry.NEVER)
             case (
                 ev.ConnectionOpened()
                 | ev.SessionCreated()
@@ -221,6 +223,8 @@ class Conversation:
                 | ev.ItemTruncated()
                 | ev.PartAdded()
                 | ev.AudioCleared()
+                | ev.SegmentTranscribed()
+                | ev.SessionEnded()
                 | ev.Other()
             ):
                 return []

@@ -23,6 +23,8 @@ from rtchat.core.values import (
     SessionInfo,
     Status,
     ToolCall,
+    TranscriptDetails,
+    TranscriptSegment,
     Usage,
     value,
 )
@@ -104,6 +106,11 @@ class ClearAudio:
 
 
 @value
+class CloseSession:
+    """`session.close`: translate the rest of the audio, then end the translation session."""
+
+
+@value
 class Raw:
     """Any client event, as the user wrote it."""
 
@@ -121,6 +128,7 @@ Command: TypeAlias = (
     | AppendAudio
     | CommitAudio
     | ClearAudio
+    | CloseSession
     | Raw
 )
 
@@ -200,6 +208,25 @@ class TextArrived:
 
 
 @value
+class TurnTranscribed:
+    """In a transcription, the transcript of a turn is complete, or there will be none because of an
+    `error`. Its text is shown by `TextArrived`."""
+
+    item_id: str
+    text: str
+    details: TranscriptDetails = TranscriptDetails()
+    segments: tuple[TranscriptSegment, ...] = ()
+    error: str = ""
+
+
+@value
+class SourceArrived:
+    """In a translation, the next text of what was said, in its own language."""
+
+    text: str
+
+
+@value
 class ReplyOver:
     """The reply is over, with or without success. It always follows a `QuestionAsked`."""
 
@@ -214,13 +241,15 @@ class ReplyOver:
     timing: Timing = Timing()
     tool_calls: tuple[ToolCall, ...] = ()
     cost: float | None = None
-    """US dollars; None if the price is not known."""
+    """US dollars, without the transcription; None if the price is not known."""
     remote_calls: tuple[RemoteCall, ...] = ()
     """The calls that the model's server made."""
     messages: tuple[Message, ...] = ()
     """The messages of which `text` consists; empty if the server gives no phases."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
     """The session, with the model that answered; `model` was asked for."""
+    transcript: TranscriptDetails | None = field(default=None, kw_only=True)
+    """The transcript of a spoken question, if it has arrived."""
 
 
 @value
@@ -255,8 +284,10 @@ class Totals:
     replies: int
     usage: Usage
     cost: float | None = None
-    """US dollars for the replies with a known price; None if there are none."""
+    """US dollars for the replies and transcripts with a known price; None if there are none."""
     limits: tuple[RateLimit, ...] = ()
+    transcripts: Usage = Usage()
+    """The usage of transcripts of the user's speech; `usage` does not include it."""
 
 
 @value
@@ -297,6 +328,8 @@ Update: TypeAlias = (
     | UserTranscript
     | MicrophoneStatus
     | TextArrived
+    | TurnTranscribed
+    | SourceArrived
     | ReplyOver
     | ToolAsked
     | ToolBegan

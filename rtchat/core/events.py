@@ -162,6 +162,9 @@ class Delta:
     """Text received after `text` that may be the beginning of a key. The next delta of the channel
     has this text, or the replacement for the key. Without a further delta it belongs to the text.
     """
+    elapsed_ms: int | None = None
+    """For a translation, the milliseconds of the session's input that are translated so far, if the
+    server says so."""
 
 
 @value
@@ -174,6 +177,10 @@ class ChannelDone:
     item_id: str = ""
     output_index: int = 0
     content_index: int = 0
+    usage: Usage | None = None
+    """For an input transcript, its usage, which is billed in addition to that of the reply."""
+    details: JsonObject = field(default_factory=dict)
+    """For an input transcript, the detected languages and the log probabilities, as received."""
 
 
 @value
@@ -275,6 +282,24 @@ class TranscriptionFailed:
 
 
 @value
+class SegmentTranscribed:
+    """A segment of an input transcript: what one speaker said. `start` and `end` are in seconds."""
+
+    item_id: str
+    id: str
+    text: str
+    speaker: str
+    start: float
+    end: float
+    content_index: int = 0
+
+
+@value
+class SessionEnded:
+    """A translation session has ended: the server has sent all output."""
+
+
+@value
 class RateLimit:
     """One limit of `RateLimits`."""
 
@@ -361,6 +386,8 @@ ServerEvent: TypeAlias = (
     | AudioCommitted
     | AudioCleared
     | TranscriptionFailed
+    | SegmentTranscribed
+    | SessionEnded
     | RateLimits
     | ServerProblem
     | ServerWarning

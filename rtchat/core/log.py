@@ -21,6 +21,7 @@ from rtchat.core.values import (
     State,
     Status,
     StoredConversation,
+    TranscriptDetails,
 )
 
 
@@ -127,7 +128,8 @@ class ConversationLog:
 
     def _save(self, question: Question, entry: Entry) -> Record:
         """Save a question, with its audio only if audio is stored."""
-        question.entry = entry
+        details = question.transcript_details or TranscriptDetails()
+        question.entry = entry = replace(entry, usage=details.usage)
         item = question.item
         if not self._stores_audio:
             parts = (replace(p, data="") if p.kind == "audio" else p for p in item.parts)

@@ -24,6 +24,8 @@ class Rate:
     audio_output: float | None = None
     image_input: float | None = None
     image_cached: float | None = None
+    minute: float = 0.0
+    """The price of a minute of audio, for models that are billed by its duration."""
 
 
 @value
@@ -48,6 +50,17 @@ MODELS: Mapping[str, Model] = {
     "gpt-realtime-mini": Model(_MINI, 4096),
 }
 """The known models by name, without a date; `undated` removes it."""
+SPEECH_RATES: Mapping[str, Rate] = {
+    "gpt-realtime-translate": Rate(0.0, 0.0, 0.0, minute=0.034),
+    "gpt-realtime-whisper": Rate(0.0, 0.0, 0.0, minute=0.017),
+    "gpt-live-transcribe": Rate(0.0, 0.0, 0.0, minute=0.017),
+    "gpt-transcribe": Rate(0.0, 0.0, 0.0, minute=0.0045),
+    "gpt-4o-transcribe": Rate(2.5, 2.5, 10.0),
+    "gpt-4o-transcribe-diarize": Rate(2.5, 2.5, 10.0),
+    "gpt-4o-mini-transcribe": Rate(1.25, 1.25, 5.0),
+    "whisper-1": Rate(0.0, 0.0, 0.0, minute=0.006),
+}
+"""The prices of the models that transcribe or translate speech."""
 
 
 def undated(name: str) -> str:

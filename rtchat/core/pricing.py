@@ -10,10 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 
-from rtchat.core.models import MODELS, Rate, undated
+from rtchat.core.models import MODELS, SPEECH_RATES, Rate, undated
 from rtchat.core.values import Usage, value
 
-PRICES: Mapping[str, Rate] = {name: model.rate for name, model in MODELS.items()}
+PRICES: Mapping[str, Rate] = {
+    **{name: model.rate for name, model in MODELS.items()},
+    **SPEECH_RATES,
+}
 """The rate of each model; a name with a date at the end has the rate of the name without it."""
 
 _HOSTS = r"wss://([\w-]+\.)*(openai\.com|azure\.com)([:/?]|$)"
@@ -38,7 +41,7 @@ def known_rates(url: str, own: Mapping[str, Rate]) -> dict[str, Rate]:
 
 
 def cost(usage: Usage, rate: Rate) -> float:
-    """The cost of a reply in US dollars. Cached tokens are part of the input."""
+    """The cost of a reply or a transcript in US dollars. Cached tokens are part of the input."""
     audio, audio_cached = usage.audio_input, usage.audio_cached
     image, image_cached = usage.image_input, usage.image_cached
     text_cached = usage.cached - audio_cached - image_cached
@@ -59,7 +62,7 @@ def cost(usage: Usage, rate: Rate) -> float:
         + max(0, usage.output - usage.audio_output) * rate.output
         + max(0, usage.audio_output) * _price(rate.audio_output, rate.output)
     )
-    return total / 1e6
+    return total / 1e6 + max(0.0, usage.seconds) / 60 * rate.minute
 
 
 def _part(tokens: int, cached: int, price: float, cached_price: float) -> float:

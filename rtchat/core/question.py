@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rtchat.core.effects import AddItem, AppendAudio, Command, CommitAudio
-from rtchat.core.values import Entry, Item, JsonObject, Message, Part, RemoteCall
+from rtchat.core.values import (
+    Entry,
+    Item,
+    JsonObject,
+    Message,
+    Part,
+    RemoteCall,
+    TranscriptDetails,
+)
 
 APPEND_BYTES = 24_000
 """Bytes of audio per event: half a second."""
@@ -49,6 +57,8 @@ class Question:
         """Whether its transcript has arrived, or is known not to come."""
         self.has_reply = False
         """Whether any part of a reply has arrived."""
+        self.transcript_details: TranscriptDetails | None = None
+        """What is known about its transcript, once it has arrived."""
         self.transcript_is_empty = False
         """Whether its transcript is empty: the server detected speech without words."""
         self.entries = 1

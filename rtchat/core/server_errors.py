@@ -80,6 +80,23 @@ def refused_settings(error: ServerProblem) -> Problem:
     return Problem(ExitCode.USAGE, f"the server refused {field}: {error.message}", hint, code)
 
 
+def no_translation() -> Problem:
+    """The server opened a session of another kind instead of one for translation."""
+    message = "the server opened a session that cannot translate"
+    return Problem(ExitCode.USAGE, message, "check --url and --model")
+
+
+def session_ended() -> Problem:
+    """The server ended a session for translation."""
+    return Problem(ExitCode.LINK, "the server ended the session", "try again")
+
+
+def only_translation() -> Problem:
+    """The server opened a session for translation instead of one of another kind."""
+    message = "the server opened a session that can only translate"
+    return Problem(ExitCode.USAGE, message, "use `rtchat translate`, or check --url")
+
+
 def refused_session(error: ServerProblem) -> Problem:
     """The server reported an error instead of opening a session."""
     problem = of_error(error)

@@ -50,6 +50,8 @@ class SpeechOptions:
     """The user's speech interrupts a reply."""
     transcribes: bool = True
     """The server sends transcripts of the user's speech."""
+    transcription_model: str = ""
+    """The model that was requested for the transcripts."""
     stores_audio: bool = False
     """The audio itself is saved with the conversation."""
     input_rate: int = 0
@@ -179,6 +181,13 @@ class SpeechInput:
     def stopped(self, end_ms: int) -> None:
         """The server detected the end of speech."""
         self._end_ms = end_ms
+
+    def processed(self, end_ms: int | None) -> None:
+        """The server has processed the audio up to this millisecond of the session, or all of it
+        if None."""
+        end = len(self._sent) if end_ms is None else self._offset(end_ms, 0)
+        self._discard(end)
+        self._start_ms = self._forgotten // BYTES_A_MS
 
     def committed(self) -> bytes:
         """The server ended a turn. Return the turn's audio."""

@@ -18,7 +18,7 @@ from rtchat.core.signals import Output, report
 from rtchat.core.speech_input import MIN_TURN_MS, TAIL_MS
 from rtchat.core.turn import Turn
 from rtchat.core.turns import Turns
-from rtchat.core.values import BYTES_A_MS
+from rtchat.core.values import BYTES_A_MS, TranscriptDetails
 
 
 class SpokenTurns:
@@ -40,6 +40,7 @@ class SpokenTurns:
         self._log = shared.log
         self._speech = shared.speech
         self._audio = shared.audio
+        self._usage = shared.usage
 
     # ------------------------------------------------------------------------------ the microphone
 
@@ -129,6 +130,7 @@ class SpokenTurns:
         live speech."""
         if item_id and item_id in self._queue.item_ids:
             return []  # a repeated event
+        self._usage.began(item_id)
         if not self._speech.listens:
             return self._set_item_id(item_id)
         if not self._speech.is_turn():
@@ -160,11 +162,27 @@ class SpokenTurns:
         is_server_busy = self._replies.is_due or not options.replies
         return is_server_busy and (turn.not_interruptible or not options.interrupts)
 
-    def transcribed(self, item_id: str, text: str, *, is_known: bool = True) -> list[Output]:
+    def transcript_done(self, done: ev.ChannelDone) -> list[Output]:
+        """The transcript of a question has arrived."""
+        model = self._speech.options.transcription_model
+        self._usage.add_transcript(done.usage, model, done.item_id)
+        cost = self._usage.bill(done.usage, model)
+        details = TranscriptDetails(model, done.usage, cost, done.details)
+        return self.transcribed(done.item_id, done.text, details=details)
+
+    def transcribed(
+        self,
+        item_id: str,
+        text: str,
+        *,
+        is_known: bool = True,
+        details: TranscriptDetails | None = None,
+    ) -> list[Output]:
         """The transcript of a question has arrived; unless `is_known`, there will be none."""
         question = self._speech.take_awaiting(item_id)
         if question is None:
             return []
+        question.transcript_details = details
         question.transcript_is_empty = is_known and not text.strip()
         out: list[Output] = [*self._log.add_transcript(question, text)]
         out += self._turns.transcribed(question, text, is_waiting=question in self._queue)

@@ -274,4 +274,5 @@ class Turn:
             tuple(self.remote.all),
             messages if any(message.phase for message in messages) else (),
             session=replace(session, model=ended.model) if ended and ended.model else session,
+            transcript=self.question.transcript_details,
         )

@@ -1,4 +1,4 @@
-"""The usage of a conversation: replies, tokens, cost, and the server's rate limits."""
+"""The usage of a conversation: replies, transcripts, cost, and the server's rate limits."""
 
 from __future__ import annotations
 
@@ -23,30 +23,43 @@ class UsageMeter:
         self.replies = 0
         self._budget = budget
         self._usage = Usage()
+        self._transcripts = Usage()
         self._spent: float | None = None
         self._limits: tuple[RateLimit, ...] = ()
         self._limits_updated = 0.0
         self._ended: deque[str] = deque(maxlen=MAX_ENDED)
-        """The ids of the last responses whose usage was added."""
+        """The ids of the last responses and transcribed items whose usage was added."""
 
     def began(self, response_id: str) -> None:
-        """A response began; a server may give it the id of an earlier one."""
+        """A response or spoken item began; a server may give it the id of an earlier one."""
         if response_id in self._ended:
             self._ended.remove(response_id)
 
     def forget_responses(self) -> None:
-        """There is another session, whose responses may have the same ids."""
+        """There is another session, whose responses and items may have the same ids."""
         self._ended.clear()
 
     def add(self, usage: Usage | None, model: str, response_id: str = "") -> None:
         """Add the usage of a response. A server may report the end of a response twice."""
-        if usage is None or (response_id and response_id in self._ended):
-            return
-        self._ended.append(response_id)
-        self._usage += usage
-        bill = self.bill(usage, model)
-        if bill is not None:
-            self._spent = (self._spent or 0.0) + bill
+        if usage is not None and self._is_new(response_id):
+            self._usage += usage
+            self._spend(self.bill(usage, model))
+
+    def add_transcript(self, usage: Usage | None, model: str, item_id: str) -> None:
+        """Add the usage of a transcript."""
+        if usage is not None and self._is_new(item_id):
+            self._transcripts += usage
+            self._spend(self.bill(usage, model))
+
+    def _is_new(self, identifier: str) -> bool:
+        if identifier and identifier in self._ended:
+            return False
+        self._ended.append(identifier)
+        return True
+
+    def _spend(self, cost: float | None) -> None:
+        if cost is not None:
+            self._spent = (self._spent or 0.0) + cost
 
     def bill(self, usage: Usage | None, model: str) -> float | None:
         """The cost of this usage in US dollars; None if it is not known."""
@@ -76,4 +89,4 @@ class UsageMeter:
             replace(limit, reset_seconds=max(0.0, limit.reset_seconds - passed))
             for limit in self._limits
         )
-        return Totals(self.replies, self._usage, self._spent, limits)
+        return Totals(self.replies, self._usage, self._spent, limits, self._transcripts)

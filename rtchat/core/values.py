@@ -106,12 +106,14 @@ def _repr(self: object) -> str:
 
 class Dialect(StrEnum):
     """The shape of the events on the wire: the current one (`ga`), the one used before May 2026
-    (`beta`), and two vendor-specific ones that are similar to both."""
+    (`beta`), two vendor-specific ones that are similar to both, and that of translation
+    sessions."""
 
     GA = "ga"
     BETA = "beta"
     QWEN = "qwen"
     XAI = "xai"
+    TRANSLATION = "translation"
 
 
 class Channel(StrEnum):
@@ -282,8 +284,9 @@ class Options:
 
 @value
 class Usage:
-    """The tokens of one reply. Cached tokens are part of `input`, at a lower price. The tokens of
-    audio and images, which have their own prices, are part of `input`, `cached` and `output`."""
+    """The tokens of one reply or transcript. Cached tokens are part of `input`, at a lower price.
+    The tokens of audio and images, which have their own prices, are part of `input`, `cached` and
+    `output`. Some models are billed by the duration of the audio instead: `seconds`."""
 
     input: int = 0
     cached: int = 0
@@ -294,9 +297,12 @@ class Usage:
     audio_output: int = 0
     image_input: int = 0
     image_cached: int = 0
+    seconds: float = 0.0
 
-    def as_json(self) -> dict[str, int]:
-        """The token counts as fields of the JSON output."""
+    def as_json(self) -> dict[str, float]:
+        """The counts as fields of the JSON output: of the seconds if there are no tokens."""
+        if self.seconds and not self.total:
+            return {"seconds": round(self.seconds, 3)}
         return {
             "input_tokens": self.input,
             "cached_tokens": self.cached,
@@ -328,6 +334,29 @@ class SessionInfo:
 def model_names(asked: str, answered: str) -> str:
     """The model that answered, and the one that was asked for if it is another."""
     return asked if answered in ("", asked) else f"{answered} (asked for {asked})"
+
+
+@value
+class TranscriptDetails:
+    """What is known about the transcript of speech besides its text. `cost` is in US dollars, None
+    if the price is not known."""
+
+    model: str = ""
+    usage: Usage | None = None
+    cost: float | None = None
+    fields: JsonObject = field(default_factory=dict)
+    """The detected languages and the log probabilities, as received."""
+
+
+@value
+class TranscriptSegment:
+    """A part of a transcript, spoken by one speaker. `start` and `end` are in seconds."""
+
+    id: str
+    text: str
+    speaker: str
+    start: float
+    end: float
 
 
 @value

@@ -6,6 +6,7 @@ that a search looks in.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, assert_never
 
 from rtchat.core.text import compact_json, whole_characters
@@ -75,11 +76,12 @@ MIGRATIONS = (
         END""",
     ),
     ("ALTER TABLE item ADD COLUMN response_model TEXT NOT NULL DEFAULT ''",),
+    ("ALTER TABLE item ADD COLUMN audio_seconds REAL",),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 
 COLUMNS = (
-    *("state", "model", "reason", "input", "cached", "output", "total"),
+    *("state", "model", "reason", "input", "cached", "output", "total", "audio_seconds"),
     *("first_token", "seconds", "response_model", "json", "text"),
 )
 """The columns of an item's row, in order; searches look in `text`."""
@@ -126,6 +128,7 @@ def row(entry: Entry) -> tuple[object, ...]:
         whole_characters(entry.model),
         whole_characters(entry.reason),
         *((usage.input, usage.cached, usage.output, usage.total) if usage else (None,) * 4),
+        usage and usage.seconds,
         entry.first_token,
         entry.seconds,
         whole_characters(entry.response_model),
@@ -140,7 +143,8 @@ def entry(row: tuple[Any, ...]) -> Entry:
     Raises:
         ValueError: the row does not contain an item.
     """
-    turn, index, state, model, reason, *counts, first_token, seconds, response_model, json = row
+    turn, index, state, model, reason, *numbers, response_model, json = row
+    *counts, audio_seconds, first_token, seconds = numbers
     data = read_json(json)
     if not isinstance(data, dict):
         raise ValueError("not an item")  # noqa: TRY004 # like every other error in a row
@@ -151,7 +155,7 @@ def entry(row: tuple[Any, ...]) -> Entry:
         State(state),
         model,
         reason,
-        None if None in counts else Usage(*counts),
+        None if None in counts else replace(Usage(*counts), seconds=audio_seconds or 0.0),
         first_token,
         seconds,
         response_model,

@@ -12,7 +12,17 @@ from typing import TypeAlias, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.values import BYTES_A_MS, Channel, Item, JsonObject, Message, Options, Part, value
+from rtchat.core.values import (
+    BYTES_A_MS,
+    Channel,
+    Item,
+    JsonObject,
+    Message,
+    Options,
+    Part,
+    Usage,
+    value,
+)
 from rtchat.server.items import CommandError, Items
 from rtchat.server.turn_detection import (
     MAX_TURN_MS,
@@ -24,7 +34,7 @@ from rtchat.server.turn_detection import (
 from rtchat.server.voice import Voice
 from rtchat.wire.client_events import read_audio
 from rtchat.wire.fields import Fields
-from rtchat.wire.server_events import ServerMessage, Transcribed
+from rtchat.wire.server_events import ServerMessage
 from rtchat.wire.validators import FieldError
 
 _MIN_COMMIT_MS = 100
@@ -235,7 +245,11 @@ class AudioInput:
             return item, []
         if failure:
             return item, [ev.TranscriptionFailed(item_id, failure, index)]
-        return item, [Transcribed(item_id, index, text, awaiting.seconds)]
+        usage = Usage(seconds=awaiting.seconds)
+        done = ev.ChannelDone(
+            Channel.INPUT_TRANSCRIPT, text, item_id=item_id, content_index=index, usage=usage
+        )
+        return item, [done]
 
 
 def as_text(item: Item) -> Item:

@@ -43,6 +43,7 @@ PATH = "/v1/realtime"
 _ROUTE = re.compile(r"(?:/openai)?(?:/v1)?(/.+)")
 """The path of an endpoint, after the prefixes of OpenAI and Azure."""
 _REALTIME, _MODELS = "/realtime", "/models"
+_TRANSLATIONS = "/realtime/translations"
 _SECRETS = {f"{_REALTIME}{endpoint.value}": endpoint for endpoint in SecretEndpoint}
 _UNREADABLE = {
     HTTPStatus.LENGTH_REQUIRED: "The request has no Content-Length.",
@@ -71,6 +72,8 @@ class HttpEndpoints:
     async def _answer(self, link: ClientConnection, request: Request) -> Response | None:
         route = _route(request)
         method = "POST" if route in _SECRETS else "GET"
+        if route == _TRANSLATIONS:
+            return refused(HTTPStatus.NOT_FOUND, "This server cannot translate speech.")
         if route not in (_REALTIME, _MODELS, *_SECRETS) and not route.startswith(f"{_MODELS}/"):
             return refused(HTTPStatus.NOT_FOUND, f"Not found. The Realtime API is at {PATH}.")
         if request.method == "OPTIONS":

@@ -18,9 +18,11 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.ports import Machine
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import Transcription
-from rtchat.core.values import Channel, JsonObject, Message, Options, ToolOutput
+from rtchat.core.translation import Translation
+from rtchat.core.values import Channel, Dialect, JsonObject, Message, Options, ToolOutput
 from rtchat.trace.reading import Recorded
 from rtchat.trace.replay import CUT_OFF, Findings, Step, decode_recorded
+from rtchat.wire import translations
 from rtchat.wire.audio_options import is_transcription, turn_ends
 from rtchat.wire.beta import to_ga
 from rtchat.wire.client_events import decode_command
@@ -38,7 +40,7 @@ class WireReplay:
         self._decoder = wire.Decoder()
         self._events = events
         self._machine, self._model = _machine(events)
-        self._transcribes = isinstance(self._machine, Transcription)
+        self._has_replies = isinstance(self._machine, Conversation)
         self._question = ""
         """The question since the last request for a response."""
         self._requested = 0
@@ -125,7 +127,7 @@ class WireReplay:
                 own_id = "" if kind is None else self._last_ids.get(kind, "")
                 event = replace(event, event_id=own_id)
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT, text) if (
-                text.strip() and not self._transcribes
+                text.strip() and self._has_replies
             ):
                 if self._is_reply_due:
                     self._late_transcripts.append(fx.UserTranscript(text))
@@ -165,30 +167,35 @@ class WireReplay:
                 self._question = _question_text(item)
             case fx.AddItem(ToolOutput()):
                 self._question = self._question or "(tool output)"
-            case fx.CommitAudio() if self._transcribes:
+            case fx.CommitAudio() | fx.CloseSession() if not self._has_replies:
                 self._post(ev.InputEnded())
             case fx.CommitAudio():
                 self._question = self._question or "(spoken)"
             case fx.Cancel() if self._is_reply_due:
                 self._post(ev.CancelPressed())
-            case fx.CreateResponse() if self._is_reply_due:
-                self._post(ev.TimerFired(ev.Timer.LIMIT))
             case fx.CreateResponse():
-                self._ask(self._question or "(asked again)")
+                self._request()
             case _:
                 pass
-        if isinstance(command, fx.CreateResponse):
-            self._question = ""
-            self._requested += 1
+
+    def _request(self) -> None:
+        if self._is_reply_due:
+            self._post(ev.TimerFired(ev.Timer.LIMIT))
+        else:
+            self._ask(self._question or "(asked again)")
+        self._question = ""
+        self._requested += 1
 
     def _ask(self, question: str) -> None:
-        if not self._transcribes:
+        if self._has_replies:
             self._post(ev.UserSaid(question))
 
 
 def read_sent(data: JsonObject) -> fx.Command | None:
     """The command of an event that a client sent, in either dialect; None if it is not valid."""
-    data = to_ga(data)
+    if translations.is_close(data):
+        return fx.CloseSession()
+    data = to_ga(translations.to_ga(data))
     session = data.get("session")
     transcribes = isinstance(session, dict) and is_transcription(session)
     for _ in range(_MAX_UNKNOWN_FIELDS):
@@ -220,6 +227,8 @@ def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
     created = _first_created(events)
     model = (created and created.model) or "unknown"
     options = _first_options(events)
+    if created is not None and created.dialect is Dialect.TRANSLATION:
+        return Translation(model, options), model
     if created is not None and is_transcription(created.fields):
         options = replace(options, other={"type": "transcription", **options.other})
         has_turns, *_ = turn_ends(options.other)

@@ -1,12 +1,21 @@
-"""`--json`: one object on stdout for each reply; everything else goes to stderr as usual."""
+"""`--json`: one object on stdout for each reply, or each turn of a transcription; everything else
+goes to stderr as usual."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.core.effects import QuestionAsked, ReplyOver, Timing, Update, UserTranscript
+from rtchat.core.effects import (
+    QuestionAsked,
+    ReplyOver,
+    SourceArrived,
+    Timing,
+    TurnTranscribed,
+    Update,
+    UserTranscript,
+)
 from rtchat.core.text import write_json
-from rtchat.core.values import Message, RemoteCall, ToolCall, Usage
+from rtchat.core.values import Message, RemoteCall, ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
@@ -26,6 +35,8 @@ class JsonView:
                 self._transcript = None
             case UserTranscript(text):
                 self._transcript = text
+            case SourceArrived(text):
+                self._transcript = (self._transcript or "") + text
             case ReplyOver():
                 self._out.write((write_json(as_json(update, self._transcript)) + "\n").encode())
                 self._out.flush()
@@ -39,6 +50,43 @@ class JsonView:
 
     def close(self) -> None:
         """Do nothing: this view has nothing to close."""
+
+
+class TranscriptJsonView:
+    """The turns of a transcription as JSON lines on `out`, everything else to `status`."""
+
+    def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
+        self._out = out
+        self._status_writer = status
+
+    def show(self, update: Update) -> None:
+        """Write a turn once its transcript is complete."""
+        if isinstance(update, TurnTranscribed):
+            self._out.write((write_json(turn_as_json(update)) + "\n").encode())
+            self._out.flush()
+        self._status_writer.show(update)
+
+    def tick(self) -> None:
+        """Do nothing: this view repaints nothing."""
+
+    def close(self) -> None:
+        """Do nothing: this view has nothing to close."""
+
+
+def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:
+    """The JSON object for a turn of a transcription. Times are in seconds; unknown values are
+    null."""
+    segments = [
+        {name: getattr(segment, name) for name in ("id", "speaker", "text", "start", "end")}
+        for segment in turn.segments
+    ]
+    return {
+        "item_id": turn.item_id or None,
+        "text": turn.text,
+        "segments": segments,
+        **_transcription(turn.details),
+        "error": turn.error or None,
+    }
 
 
 def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
@@ -63,6 +111,7 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
         "session_id": over.session.id or None,
         "url": over.session.url or None,
         "usage": _usage(over.usage, over.cost),
+        "transcription": over.transcript and _transcription(over.transcript),
         "timing": _timing(over.timing),
         "tool_calls": [_tool_call(call) for call in over.tool_calls],
         "mcp_calls": [_mcp_call(call) for call in over.remote_calls],
@@ -74,6 +123,11 @@ def _usage(usage: Usage | None, cost: float | None) -> dict[str, object] | None:
     if usage is None:
         return None
     return {**usage.as_json(), "cost_usd": None if cost is None else round(cost, 8)}
+
+
+def _transcription(transcript: TranscriptDetails) -> dict[str, object]:
+    usage = _usage(transcript.usage, transcript.cost)
+    return {"model": transcript.model or None, "usage": usage, **transcript.fields}
 
 
 def _timing(timing: Timing) -> dict[str, int | None]:

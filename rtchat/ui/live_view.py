@@ -120,6 +120,8 @@ class LiveView:
                 self._notice(update.level, text, update.hint)
             case fx.Copy():
                 pass  # `Terminal` handles it
+            case fx.TurnTranscribed() | fx.SourceArrived():
+                pass  # of sessions without replies, which have other views
             case _:
                 assert_never(update)
 

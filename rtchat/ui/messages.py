@@ -19,7 +19,15 @@ from rtchat.core.effects import (
 )
 from rtchat.core.events import RateLimit
 from rtchat.core.text import on_a_line
-from rtchat.core.values import SessionInfo, Status, StoredConversation, ToolCall, Usage, model_names
+from rtchat.core.values import (
+    SessionInfo,
+    Status,
+    StoredConversation,
+    ToolCall,
+    TranscriptDetails,
+    Usage,
+    model_names,
+)
 from rtchat.ui.approval import as_code
 
 NO_WORDS = "(no words recognised)"
@@ -120,7 +128,8 @@ def stats(over: ReplyOver) -> str:
     """A reply's model, times, token rate, tokens and cost, as far as they are known; "" if it never
     began."""
     first, total, usage = over.timing.first_token, over.timing.total, over.usage
-    if first is None and usage is None:
+    transcript = over.transcript or TranscriptDetails()
+    if first is None and usage is None and transcript.usage is None:
         return ""
     parts = [on_a_line(model_names(over.model, over.session.model))]
     if first is not None:
@@ -129,8 +138,10 @@ def stats(over: ReplyOver) -> str:
         parts.append(f"{total:.1f} s")
     if first is not None and total is not None and usage and usage.output and total - first > 0.05:
         parts.append(f"{usage.output / (total - first):.0f} tok/s")
-    parts += _tokens(usage) if usage else ()
-    return _SEPARATOR.join(parts if over.cost is None else (*parts, dollars(over.cost)))
+    parts += _amounts(usage) if usage else ()
+    parts += [f"transcription {_amount(transcript.usage)}"] if transcript.usage else ()
+    costs = [cost for cost in (over.cost, transcript.cost) if cost is not None]
+    return _SEPARATOR.join((*parts, dollars(sum(costs))) if costs else parts)
 
 
 def dollars(cost: float) -> str:
@@ -160,11 +171,13 @@ def _short(text: str, *, in_full: bool) -> str:
 def totals(update: Totals) -> str:
     """The `/usage` table: totals since the program started, and what is left of the rate limits."""
     usage = update.usage
+    has_transcripts = update.transcripts != Usage()
     rows = [
         ("replies", f"{update.replies}", ""),
         ("input", f"{usage.input}", "tokens"),
         ("cached", f"{usage.cached}", "of the input"),
         ("output", f"{usage.output}", "tokens"),
+        *([("transcripts", *_amount(update.transcripts).split(" ", 1))] if has_transcripts else ()),
         ("cost", "unknown" if update.cost is None else dollars(update.cost), ""),
         *(_limit(limit) for limit in update.limits),
     ]
@@ -179,6 +192,16 @@ def _limit(limit: RateLimit) -> tuple[str, str, str]:
     return f"limit: {limit.name}", f"{limit.remaining}", f"left of {limit.limit}{reset}"
 
 
-def _tokens(usage: Usage) -> tuple[str, str]:
+def _amounts(usage: Usage) -> tuple[str, ...]:
+    """The tokens in and out, or what else is billed."""
+    if usage.seconds and not usage.total:
+        return (f"{_amount(usage)} of audio",)
     cached = f" ({usage.cached} cached)" if usage.cached else ""
     return f"{usage.input} in{cached}", f"{usage.output} out"
+
+
+def _amount(usage: Usage) -> str:
+    """What is billed in total: seconds of audio, or tokens."""
+    if usage.seconds and not usage.total:
+        return f"{usage.seconds:.1f} s"
+    return f"{usage.total or usage.input + usage.output} tokens"

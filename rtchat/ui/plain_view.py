@@ -58,7 +58,9 @@ class StatusWriter:
                 self._info(messages.transcript(update))
             case fx.MicrophoneStatus():
                 self._info(messages.microphone(update))
-            case fx.TextArrived() | fx.Copy() | fx.ToolAsked():
+            case fx.TextArrived() | fx.TurnTranscribed() | fx.SourceArrived():
+                pass
+            case fx.Copy() | fx.ToolAsked():
                 pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))

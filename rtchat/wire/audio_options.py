@@ -48,6 +48,31 @@ def with_transcription(session: JsonObject, *, model: str, vad: Vad | None) -> O
     return Options(other=merged(listening, named))
 
 
+def has_speakers(model: str) -> bool:
+    """Whether a transcription model distinguishes the speakers."""
+    return "diarize" in model
+
+
+def with_translation(session: JsonObject, *, language: str, has_source: bool) -> Options:
+    """The options of a translation session, with the noise reduction of `session`. `has_source`
+    asks for the transcript in the source language, by the transcription model of `session` if it
+    names one."""
+    audio: dict[str, object] = {"output": {"language": language}}
+    given = Fields(session, []).fields("audio").fields("input").data
+    heard = {key: given[key] for key in ("noise_reduction",) if key in given}
+    if has_source:
+        heard["transcription"] = {"model": source_model(session)}
+    return Options(other={"audio": audio | ({"input": heard} if heard else {})})
+
+
+def source_model(session: JsonObject) -> str:
+    """The model that transcribes the source language of a translation."""
+    return transcription_model(session) or _DEFAULT_SOURCE_MODEL
+
+
+_DEFAULT_SOURCE_MODEL = "gpt-realtime-whisper"
+
+
 def is_transcription(session: JsonObject) -> bool:
     """Whether these are the options of a transcription session."""
     return session.get("type") == "transcription"
@@ -101,4 +126,13 @@ def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:
 
 def transcribes(session: JsonObject) -> bool:
     """Whether input audio is transcribed."""
-    return bool(Fields(session, []).fields("audio").fields("input").fields("transcription").data)
+    return bool(_transcription(session).data)
+
+
+def transcription_model(session: JsonObject) -> str:
+    """The model that transcribes input audio; empty if none is named."""
+    return _transcription(session).text("model")
+
+
+def _transcription(session: JsonObject) -> Fields:
+    return Fields(session, []).fields("audio").fields("input").fields("transcription")

@@ -24,7 +24,7 @@ from rtchat.core.values import (
     ToolOutput,
     Usage,
 )
-from rtchat.wire import beta, vendors
+from rtchat.wire import beta, translations, vendors
 from rtchat.wire.audio_options import read_format
 from rtchat.wire.errors import error_object
 from rtchat.wire.fields import Fields
@@ -49,6 +49,8 @@ def to_dialect(data: JsonObject, dialect: Dialect) -> JsonObject:
         return data
     if dialect is Dialect.XAI:
         return vendors.to_xai(data)
+    if dialect is Dialect.TRANSLATION:
+        return translations.to_translation(data)
     data = beta.to_beta(data) or data
     return vendors.to_qwen(data) if dialect is Dialect.QWEN else data
 
@@ -99,6 +101,8 @@ def _encode(command: fx.Command) -> dict[str, object]:  # noqa: C901 - one case 
             return {"type": "input_audio_buffer.commit"}
         case fx.ClearAudio():
             return {"type": "input_audio_buffer.clear"}
+        case fx.CloseSession():
+            return {"type": "session.close"}
         case fx.Raw(fields):
             return dict(fields)
     assert_never(command)
@@ -192,8 +196,7 @@ def decode(data: JsonObject, held: str = "") -> list[ev.ServerEvent]:
     notes: list[str] = []
     event = read(Fields(data, notes))
     if held and isinstance(event, ev.Delta):
-        place = event.response_id, event.item_id, event.output_index, event.content_index
-        event = ev.Delta(event.channel, event.text, *place, held)
+        event = replace(event, held=held)
     return [event, *(ev.Unknown(kind, note) for note in notes)] if notes else [event]
 
 
@@ -211,6 +214,8 @@ def _session(make: type[ev.SessionCreated | ev.SessionUpdated], fields: Fields) 
 
 
 def _dialect(session: JsonObject) -> Dialect | None:
+    if session.get("type") == "translation":
+        return Dialect.TRANSLATION
     # Some GA servers still report `modalities`, so a `type` or `output_modalities` decides first.
     if "type" in session or "output_modalities" in session:
         return Dialect.GA
@@ -266,6 +271,11 @@ def _delta(channel: Channel, fields: Fields) -> ev.ServerEvent:
     )
 
 
+def _translated(channel: Channel, fields: Fields) -> ev.ServerEvent:
+    elapsed = fields.integer("elapsed_ms") if "elapsed_ms" in fields.data else None
+    return ev.Delta(channel, fields.piece("delta"), elapsed_ms=elapsed)
+
+
 def _channel_done(channel: Channel, key: str, fields: Fields) -> ev.ServerEvent:
     return ev.ChannelDone(channel, fields.text(key), *_place(fields))
 
@@ -301,7 +311,28 @@ def _committed(fields: Fields) -> ev.ServerEvent:
 def _input_transcribed(fields: Fields) -> ev.ServerEvent:
     if fields.text("status") == "in_progress":  # of xAI: the words so far
         return ev.Other(fields.text("type"))
-    return _channel_done(Channel.INPUT_TRANSCRIPT, "transcript", fields)
+    return ev.ChannelDone(
+        Channel.INPUT_TRANSCRIPT,
+        fields.text("transcript"),
+        *_place(fields),
+        _usage(fields.fields("usage")),
+        {key: fields.data[key] for key in _TRANSCRIPT_DETAILS if fields.data.get(key)},
+    )
+
+
+_TRANSCRIPT_DETAILS = ("languages", "logprobs")
+
+
+def _segment(fields: Fields) -> ev.ServerEvent:
+    return ev.SegmentTranscribed(
+        fields.text("item_id"),
+        fields.text("id"),
+        fields.text("text"),
+        fields.text("speaker"),
+        fields.number("start") or 0.0,
+        fields.number("end") or 0.0,
+        fields.integer("content_index"),
+    )
 
 
 def _transcription_failed(fields: Fields) -> ev.ServerEvent:
@@ -387,6 +418,7 @@ def _usage(fields: Fields) -> Usage | None:
         fields.fields("output_token_details").integer("audio_tokens"),
         details.integer("image_tokens"),
         cached.integer("image_tokens"),
+        fields.number("seconds") or 0.0,
     )
 
 
@@ -421,6 +453,7 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     f"{_INPUT_TRANSCRIPTION}.delta": partial(_delta, Channel.INPUT_TRANSCRIPT),
     f"{_INPUT_TRANSCRIPTION}.completed": _input_transcribed,
     f"{_INPUT_TRANSCRIPTION}.failed": _transcription_failed,
+    f"{_INPUT_TRANSCRIPTION}.segment": _segment,
     "input_audio_buffer.committed": _committed,
     "input_audio_buffer.cleared": lambda fields: ev.AudioCleared(),
     "input_audio_buffer.speech_started": lambda fields: ev.SpeechStarted(
@@ -450,11 +483,14 @@ _READERS: dict[str, Callable[[Fields], ev.ServerEvent]] = {
     "response.mcp_call_arguments.done": partial(_remote_call, None),
     **{f"response.mcp_call.{state}": partial(_remote_call, state) for state in ev.RemoteState},
     **{f"mcp_list_tools.{state}": partial(_tool_listing, state) for state in ev.RemoteState},
+    "session.input_transcript.delta": partial(_translated, Channel.INPUT_TRANSCRIPT),
+    "session.output_transcript.delta": partial(_translated, Channel.TRANSCRIPT),
+    "session.output_audio.delta": partial(_translated, Channel.AUDIO),
+    "session.closed": lambda fields: ev.SessionEnded(),
 }
 
 _IGNORED = (
     "conversation.created",
-    f"{_INPUT_TRANSCRIPTION}.segment",
     "input_audio_buffer.timeout_triggered",
     "input_audio_buffer.dtmf_event_received",
     "output_audio_buffer.started",

@@ -34,17 +34,7 @@ class ArgumentsDelta:
     output_index: int
 
 
-@value
-class Transcribed:
-    """The `ChannelDone` of an input transcript, with the duration of the audio, which is billed."""
-
-    item_id: str
-    content_index: int
-    text: str
-    seconds: float
-
-
-ServerMessage: TypeAlias = ev.ServerEvent | ArgumentsDelta | Transcribed
+ServerMessage: TypeAlias = ev.ServerEvent | ArgumentsDelta
 """Every event that a server may send."""
 
 
@@ -98,8 +88,6 @@ def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:
             return _channel(event)
         case ArgumentsDelta():
             return _arguments(event)
-        case Transcribed():
-            return _transcribed(event)
         case ev.ToolCalled():
             return _tool_called(event)
         case ev.SpeechStarted(item_id, start):
@@ -123,7 +111,13 @@ def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:
             return _problem(event)
         case ev.RemoteCallUpdate() | ev.ToolListing():  # rtchat's server calls no MCP servers
             return None
-        case ev.ServerWarning() | ev.Other() | ev.Unknown():
+        case (
+            ev.SegmentTranscribed()
+            | ev.SessionEnded()
+            | ev.ServerWarning()
+            | ev.Other()
+            | ev.Unknown()
+        ):
             return None
     assert_never(event)
 
@@ -190,18 +184,10 @@ def _channel(event: ev.Delta | ev.ChannelDone) -> dict[str, object] | None:
     if event.channel is Channel.ARGUMENTS:  # `ToolCalled` is its last event
         return None
     if event.channel is Channel.INPUT_TRANSCRIPT:
-        return {"type": f"{stem}.completed", **place, whole: event.text}
+        out = {"type": f"{stem}.completed", **place, whole: event.text}
+        seconds = event.usage and {"type": "duration", "seconds": event.usage.seconds}
+        return out | {"usage": seconds} if seconds else out
     return {"type": f"{stem}.done", **place} | ({whole: event.text} if whole else {})
-
-
-def _transcribed(event: Transcribed) -> dict[str, object]:
-    return {
-        "type": "conversation.item.input_audio_transcription.completed",
-        "item_id": event.item_id,
-        "content_index": event.content_index,
-        "transcript": event.text,
-        "usage": {"type": "duration", "seconds": event.seconds},
-    }
 
 
 def write_audio(audio: bytes) -> str:

@@ -1,0 +1,142 @@
+"""What `transcribe` and `translate` share: a session that only has audio input, from a file, a pipe
+or the microphone."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rtchat.app.audio_io import LiveAudio, converter
+from rtchat.app.environment import Environment
+from rtchat.app.os_signals import signal_events
+from rtchat.app.wiring import close_trace, server_of, trace_of
+from rtchat.client.session import Session, SessionParts
+from rtchat.config.settings import Settings
+from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
+from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
+from rtchat.core.models import Rate
+from rtchat.core.ports import Player, Post, Source, View
+from rtchat.core.pricing import Budget, known_rates
+from rtchat.core.setup import SessionSetup, TranscriptionSetup, TranslationSetup
+from rtchat.core.values import Dialect
+
+
+def audio_source(file: str | None, environment: Environment) -> str | None:
+    """The file to read: `-` is stdin, and None the microphone."""
+    if file is None and not environment.stdin_is_terminal:
+        file = "-"
+    if file == "-" and environment.stdin is None:
+        raise UsageError("there is no audio on stdin", hint="pipe in a WAV file, or name one")
+    return file
+
+
+def price_of(settings: Settings, model: str) -> Rate | None:
+    """The price of a model, if it is known."""
+    budget = Budget(known_rates(settings.url, settings.prices))
+    return None if settings.local else budget.rate(model)
+
+
+async def run_session(
+    file: str | None,
+    setup: TranscriptionSetup | TranslationSetup,
+    dialect: Dialect | None,
+    settings: Settings,
+    environment: Environment,
+    view: View,
+    *,
+    player: Player | None = None,
+    beside: Source | None = None,
+) -> ExitCode:
+    """Send the audio and show what comes back. `player` gets the audio of a translation, and
+    `beside` runs at the same time."""
+    gated = ReadyGateView(view)
+    is_translation = isinstance(setup, TranslationSetup)
+    async with AsyncExitStack() as stack:
+        connect, redactor = server_of(
+            settings,
+            environment,
+            stack,
+            transcribes=not is_translation,
+            translates=is_translation,
+        )
+        trace = trace_of(settings, redactor, stack, gated)
+        if trace is not None:
+            trace("setup", SessionSetup(setup, dialect), 0.0)
+        ports = SessionParts(
+            gated,
+            connect,
+            dialect,
+            redactor,
+            fit=converter(setup.input_rate),
+            taps=() if trace is None else (trace,),
+            player=player,
+            output=environment.output,
+        )
+        session = Session(setup.make(), ports)
+
+        async def listen(post: Post) -> None:
+            if file is None:
+                await LiveAudio(settings, speaks=False).listen(post)
+            else:
+                await _read(file, environment, session, gated, post)
+
+        async def run(post: Post) -> None:
+            await asyncio.gather(listen(post), *([beside(post)] if beside else ()))
+
+        is_live = file in (None, "-")
+        stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)
+        code = await session.run(run, signal_events(stop))
+        await close_trace(trace, code)
+        return code
+
+
+async def _read(
+    file: str, environment: Environment, session: Session, gate: ReadyGateView, post: Post
+) -> None:
+    """Read a file as fast as the server accepts it."""
+    from rtchat.audio.files import stream_async
+
+    source = environment.stdin if file == "-" else Path(file)
+    assert source is not None
+    try:
+        async for audio in stream_async(source, gate.warn):
+            await gate.ready.wait()
+            post(AudioCaptured(audio))
+            await session.drained()
+    except UsageError as error:
+        post(InputEnded(error.problem))
+    else:
+        post(InputEnded())
+
+
+class ReadyGateView:
+    """A view that tracks whether the server accepts audio, so that a file is not read too early."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.ready = asyncio.Event()
+
+    def show(self, update: Update) -> None:
+        """Show an update."""
+        match update:
+            case Ready():
+                self.ready.set()
+            case Waiting() | Connecting():
+                self.ready.clear()
+            case _:
+                pass
+        self._view.show(update)
+
+    def warn(self, text: str) -> None:
+        """Show a warning about the file."""
+        self._view.show(Notice("warning", text))
+
+    def tick(self) -> None:
+        """Redraw the view."""
+        self._view.tick()
+
+    def close(self) -> None:
+        """Close the view."""
+        self._view.close()

@@ -1,0 +1,167 @@
+"""`translate`: speech from a file, a pipe or the microphone in, its translation as text and speech
+out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtchat.app.audio_io import Recorder, TeePlayer
+from rtchat.app.environment import Environment, unblocked
+from rtchat.app.frontend import status_writer_of
+from rtchat.app.listening import audio_source, price_of, run_session
+from rtchat.app.recording import finish_recording, recorder_of
+from rtchat.app.wiring import prepare
+from rtchat.config.settings import Settings
+from rtchat.core.backoff import Timeouts
+from rtchat.core.effects import error_notice
+from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
+from rtchat.core.models import Rate
+from rtchat.core.ports import Player, Post, Source, View
+from rtchat.core.setup import TranslationSetup
+from rtchat.core.values import Dialect, value
+from rtchat.ui.json_view import JsonView
+from rtchat.ui.plain_view import StatusWriter
+from rtchat.ui.translation_view import TranslationView
+from rtchat.wire.audio_options import OUTPUT_RATE, source_model, with_translation
+
+if TYPE_CHECKING:
+    from rtchat.audio.devices import Speaker
+
+MODEL = "gpt-realtime-translate"
+"""OpenAI's model for live translation."""
+
+
+@value
+class TranslateOptions:
+    """The options of `translate` that are not settings."""
+
+    model: str = MODEL
+    audio_out: Path | None = None
+    """The file in which the spoken translation is recorded."""
+    plays: bool = False
+    """Whether the spoken translation is played."""
+    shows_source: bool = False
+    """Whether the words in the source language are shown too."""
+    as_json: bool = False
+
+
+def translate(
+    file: str | None, settings: Settings, environment: Environment, options: TranslateOptions
+) -> ExitCode:
+    """Translate a file, stdin (`-`) or, without either, the microphone."""
+    if not settings.translate_to:
+        raise UsageError(
+            "the language to translate to is not set", hint="use --to, such as --to es"
+        )
+    if settings.local:
+        hint = "remove `local` from the config file, or use another profile"
+        raise UsageError("the built-in model cannot translate speech", hint=hint)
+    file = audio_source(file, environment)
+    prepare(settings, environment, status_writer_of(settings, environment))
+    setup = _setup(file, settings.translate_to, settings, options)
+    with unblocked(environment) as environment, ExitStack() as stack:
+        status = status_writer_of(settings, environment)
+        view = _view_of(environment, status, options)
+        recorder = None
+        if options.audio_out is not None:
+            recorder = stack.enter_context(recorder_of(options.audio_out, is_folder=False))
+        code = asyncio.run(_run(file, setup, settings, environment, view, recorder, options))
+        if recorder is None:
+            return code
+        code = finish_recording(recorder, code, status)
+        if code is ExitCode.OK and recorder.is_empty:
+            message = f"the translation contains no audio, so {options.audio_out} was not written"
+            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model with audio output"))
+        return code
+
+
+def _setup(
+    file: str | None, language: str, settings: Settings, options: TranslateOptions
+) -> TranslationSetup:
+    session = settings.session
+    price = price_of(settings, options.model)
+    if options.shows_source:
+        price = _sum(price, price_of(settings, source_model(session)))
+    return TranslationSetup(
+        options.model,
+        with_translation(session, language=language, has_source=options.shows_source),
+        speaks=options.plays or options.audio_out is not None,
+        from_file=file is not None,
+        input_rate=OUTPUT_RATE,
+        timeouts=Timeouts(settings.connect_timeout, settings.timeout),
+        price=price,
+        key_hint=settings.key_hint,
+    )
+
+
+def _sum(one: Rate | None, other: Rate | None) -> Rate | None:
+    """The price if both models process the audio; None if one of the prices is not known."""
+    if one is None or other is None:
+        return None
+    return replace(one, minute=one.minute + other.minute)
+
+
+def _view_of(environment: Environment, status: StatusWriter, options: TranslateOptions) -> View:
+    out = environment.stdout.buffer
+    if options.as_json:
+        return JsonView(out, status)
+    is_terminal = environment.stdout_is_terminal
+    return TranslationView(
+        out,
+        environment.stderr if options.shows_source else None,
+        status,
+        raw=not is_terminal,
+        shares_terminal=is_terminal and environment.stderr_is_terminal,
+    )
+
+
+async def _run(
+    file: str | None,
+    setup: TranslationSetup,
+    settings: Settings,
+    environment: Environment,
+    view: View,
+    recorder: Recorder | None,
+    options: TranslateOptions,
+) -> ExitCode:
+    with ExitStack() as stack:
+        speaker: Speaker | None = None
+        if options.plays:
+            speaker = stack.enter_context(_speaker(settings, view))
+        players: list[Player] = [each for each in (speaker, recorder) if each is not None]
+        player = TeePlayer(*players) if len(players) == 2 else next(iter(players), None)
+        beside: Source | None = None
+        if recorder is not None:
+            beside = partial(_watch, recorder, view)
+        code = await run_session(
+            file,
+            setup,
+            Dialect.TRANSLATION,
+            settings,
+            environment,
+            view,
+            player=player,
+            beside=beside,
+        )
+        while speaker is not None and speaker.playing and code is ExitCode.OK:  # noqa: ASYNC110 - the sound device has no event
+            await asyncio.sleep(0.05)
+        return code
+
+
+async def _watch(recorder: Recorder, view: View, _: Post) -> None:
+    await recorder.watch(view.show)
+
+
+def _speaker(settings: Settings, view: View) -> Speaker:
+    from rtchat.audio.devices import Speaker, find
+
+    return Speaker(
+        find(settings.output_device, "output"),
+        on_lost=lambda problem: view.show(error_notice(problem)),
+        loop=asyncio.get_running_loop(),
+    )

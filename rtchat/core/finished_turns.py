@@ -1,0 +1,44 @@
+"""The complete transcripts of turns, in the order in which the turns were spoken."""
+
+from __future__ import annotations
+
+from rtchat.core.effects import TurnTranscribed
+
+
+class FinishedTurns:
+    """Servers may complete transcripts in another order. Methods return what can now be shown."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, TurnTranscribed | None] = {}
+        """The turns that are not shown, by item id; None without a complete transcript."""
+
+    def begin(self, item_id: str) -> None:
+        """Another turn was spoken."""
+        self._turns.setdefault(item_id, None)
+
+    def add(self, turn: TurnTranscribed) -> list[TurnTranscribed]:
+        """Add a turn whose transcript is complete."""
+        if turn.item_id not in self._turns:
+            return [turn]
+        self._turns[turn.item_id] = turn
+        return self._take()
+
+    def skip(self, item_id: str) -> list[TurnTranscribed]:
+        """No longer wait for a turn."""
+        self._turns.pop(item_id, None)
+        return self._take()
+
+    def end(self) -> list[TurnTranscribed]:
+        """Stop waiting for all turns."""
+        turns = [turn for turn in self._turns.values() if turn is not None]
+        self._turns.clear()
+        return turns
+
+    def _take(self) -> list[TurnTranscribed]:
+        taken: list[TurnTranscribed] = []
+        for item_id, turn in list(self._turns.items()):
+            if turn is None:
+                break
+            taken.append(turn)
+            del self._turns[item_id]
+        return taken

@@ -1,0 +1,54 @@
+"""The segments of the transcripts of turns, each spoken by one speaker."""
+
+from __future__ import annotations
+
+from rtchat.core.events import SegmentTranscribed
+from rtchat.core.values import TranscriptSegment
+
+MAX_SEGMENTS = 1000
+"""How many segments of one turn are kept."""
+MAX_TURNS = 100
+"""How many turns may have segments before their transcripts are complete."""
+
+
+class Speakers:
+    """The segments of the turns without a complete transcript. `is_shown` is whether the text names
+    the speakers."""
+
+    def __init__(self, *, is_shown: bool) -> None:
+        self.is_shown = is_shown
+        self._segments: dict[str, list[TranscriptSegment]] = {}
+
+    def add(self, event: SegmentTranscribed) -> str:
+        """Add a segment; return its text with the speaker's name, if that is shown."""
+        before = self._segments.setdefault(event.item_id, [])
+        if len(self._segments) > MAX_TURNS:
+            del self._segments[next(iter(self._segments))]
+        if len(before) >= MAX_SEGMENTS or any(each.id and each.id == event.id for each in before):
+            return ""
+        segment = TranscriptSegment(
+            event.id, event.text.strip(), event.speaker, event.start, event.end
+        )
+        before.append(segment)
+        return _labelled(before, len(before) - 1) if self.is_shown else ""
+
+    def take(self, item_id: str) -> tuple[str, tuple[TranscriptSegment, ...]]:
+        """End a turn. Return its text with the names of the speakers, if that is shown, and its
+        segments."""
+        segments = self._segments.pop(item_id, [])
+        text = "".join(_labelled(segments, index) for index in range(len(segments)))
+        return text if self.is_shown else "", tuple(segments)
+
+    def clear(self) -> None:
+        """The session is closed."""
+        self._segments.clear()
+
+
+def _labelled(segments: list[TranscriptSegment], index: int) -> str:
+    """The text of a segment after the ones before: on a line of its own, after the speaker's name,
+    if the speaker changes."""
+    segment = segments[index]
+    if index and segments[index - 1].speaker == segment.speaker:
+        return f" {segment.text}"
+    label = f"{segment.speaker}: " if segment.speaker else ""
+    return ("\n" if index else "") + label + segment.text

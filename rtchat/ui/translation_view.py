@@ -1,0 +1,81 @@
+"""The view of `translate`: the translation on stdout, and the words that were said on stderr."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import BinaryIO, TextIO
+
+from rtchat.core import effects as fx
+from rtchat.core.text import visible
+from rtchat.ui.plain_view import PlainView, StatusWriter
+
+SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")  # noqa: RUF001 - Chinese punctuation
+"""Where the words that were said are split into lines."""
+
+
+class TranslationView:
+    """A view of a translation. The words that were said are written to `err`, if it is not None. If
+    stdout and stderr are one terminal (`shares_terminal`), lines of both alternate."""
+
+    def __init__(
+        self,
+        out: BinaryIO,
+        err: TextIO | None,
+        status: StatusWriter,
+        *,
+        raw: bool,
+        shares_terminal: bool,
+    ) -> None:
+        self._plain = PlainView(out, status, raw=raw)
+        self._err = err
+        self._shares_terminal = shares_terminal
+        self._is_line_open = False
+        self._source = ""
+        """The words of a sentence that is not complete."""
+
+    def show(self, update: fx.Update) -> None:
+        """Show an update."""
+        match update:
+            case fx.TextArrived(text):
+                self._add(text)
+                return
+            case fx.SourceArrived(text):
+                *sentences, self._source = SENTENCE_END.split(self._source + text)
+                self._show_source(sentences)
+                return
+            case fx.ReplyOver():
+                self._show_source([self._source])
+                self._source = ""
+            case fx.Waiting() | fx.Notice("info" | "warning" | "error"):
+                self._end_line()
+            case _:
+                pass
+        self._plain.show(update)
+
+    def _add(self, text: str) -> None:
+        if self._shares_terminal and not self._is_line_open:
+            text = text.lstrip()
+        if text:
+            self._is_line_open = not text.endswith("\n")
+            self._plain.show(fx.TextArrived(text))
+
+    def _show_source(self, sentences: list[str]) -> None:
+        if self._err is None:
+            return
+        for sentence in filter(None, map(str.strip, sentences)):
+            self._end_line()
+            with suppress(OSError):  # the reader of stderr is gone
+                self._err.write(f"\u203a {visible(sentence)}\n")
+                self._err.flush()
+
+    def _end_line(self) -> None:
+        """End the line of the translation, as the terminal is about to show another one."""
+        if self._shares_terminal and self._is_line_open:
+            self._add("\n")
+
+    def tick(self) -> None:
+        """Do nothing: this view repaints nothing."""
+
+    def close(self) -> None:
+        """Do nothing: this view has nothing to close."""
