@@ -214,6 +214,7 @@ def test_json(rtchat: Run) -> None:
         "usage": None,  # it counts nothing
         "tool_calls": [],
         "mcp_calls": [],
+        "transcription": None,
         "error": None,
     }
     assert (done.stderr, done.returncode) == ("", 0)

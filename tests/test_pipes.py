@@ -102,6 +102,7 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
         "model": "gpt-realtime-2.1",
         "response_model": "gpt-realtime-2.1",
         "mcp_calls": [],
+        "transcription": None,
         "usage": {
             "input_tokens": 7,
             "cached_tokens": 2,

@@ -152,7 +152,7 @@ def ask(
         )
     assert (ran.code, ran.err) == (0, "")
     report = json.loads(ran.text)
-    for key in ("timing", "conversation_id", "model", "heard", "url"):
+    for key in ("timing", "conversation_id", "model", "heard", "url", "transcription"):
         del report[key]
     del report["usage"]["cost_usd"]
     return report, heard

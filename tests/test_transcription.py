@@ -19,6 +19,7 @@ from rtchat.core.effects import (
     Disconnect,
     Effect,
     Notice,
+    PartialTranscript,
     Ready,
     ReplyOver,
     Send,
@@ -105,6 +106,12 @@ class Driver:
         shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
         return "".join(update.text for update in shown if isinstance(update, TextArrived))
 
+    def partial(self, *events: Event) -> str:
+        """The words recognised so far, as shown after these events."""
+        shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
+        (partial,) = (update.text for update in shown if isinstance(update, PartialTranscript))
+        return partial
+
     def ending(self, *events: Event) -> tuple[ReplyOver, ExitCode]:
         effects = self.handle(*events)
         *_, over, stop = effects
@@ -115,8 +122,8 @@ class Driver:
         return over.update, stop.exit
 
 
-def transcript_delta(text: str, item: str = "u1") -> Delta:
-    return Delta(Channel.INPUT_TRANSCRIPT, text, item_id=item)
+def transcript_delta(text: str, item: str = "u1", held: str = "") -> Delta:
+    return Delta(Channel.INPUT_TRANSCRIPT, text, item_id=item, held=held)
 
 
 def transcript(text: str, item: str = "u1") -> ChannelDone:
@@ -133,9 +140,9 @@ def test_a_complete_transcription() -> None:
     assert play.commands(SessionCreated("s", "w")) == [Configure(OPTIONS)]
     assert play.handle(SessionUpdated("s", "w")) == [Show(Ready("w", 0.0))]
     assert play.commands(AudioCaptured(ms(1000))) == [AppendAudio(ms(1000))]
-    assert play.text(*TURN, transcript_delta("Good ")) == "Good "
-    assert play.text(transcript_delta("day.")) == "day."
-    assert play.text(transcript("Good day.")) == "\n"
+    assert play.partial(*TURN, transcript_delta("Good ")) == "Good "
+    assert play.partial(transcript_delta("day.")) == "Good day."
+    assert play.text(transcript("Good day.")) == "Good day.\n"
     assert play.commands(InputEnded()) == [CommitAudio(), ClearAudio()]
     empty = ServerProblem("Empty.", code="input_audio_buffer_commit_empty", event_id="rtchat_3")
     assert play.handle(empty) == []
@@ -151,9 +158,39 @@ def test_a_complete_transcription() -> None:
 def test_each_turn_is_a_line_in_spoken_order() -> None:
     play = Driver()
     play.handle(*TURN, AudioCommitted("u2"))
-    assert play.text(transcript_delta("one")) == "one"
+    assert play.text(transcript_delta("one")) == ""
     assert play.text(transcript("two.", "u2")) == ""
-    assert play.text(transcript("one.")) == ".\ntwo.\n"
+    assert play.text(transcript("one.")) == "one.\ntwo.\n"
+
+
+def test_the_final_transcript_replaces_what_was_recognised_before() -> None:
+    play = Driver()
+    play.handle(*TURN, AudioCommitted("u2"))
+    assert play.partial(transcript_delta("I scream")) == "I scream"
+    assert play.partial(transcript_delta("Two", "u2")) == "I scream\nTwo"
+    shown = [
+        effect.update
+        for effect in play.handle(transcript("Ice cream."))
+        if isinstance(effect, Show)
+    ]
+    assert [update for update in shown if isinstance(update, TextArrived | PartialTranscript)] == [
+        TextArrived("Ice cream."),
+        TextArrived("\n"),
+        PartialTranscript("Two"),
+    ]
+
+
+def test_what_was_recognised_is_the_transcript_if_there_is_no_other() -> None:
+    play = Driver()
+    play.handle(*TURN, transcript_delta("Good "), transcript_delta("day.", held="s"))
+    assert play.text(LOST) == "Good day.s"
+
+
+def test_a_late_final_transcript_is_shown_once() -> None:
+    play = Driver()
+    play.handle(*TURN, AudioCommitted("u2"), transcript_delta("on"), transcript("two.", "u2"))
+    assert play.text(TimerFired(Timer.TRANSCRIPT)) == "two.\n"
+    assert play.text(transcript("one.")) == "one.\n"
 
 
 def test_transcripts_wait_for_those_of_earlier_turns() -> None:
@@ -211,8 +248,8 @@ def test_the_text_names_the_speakers() -> None:
     play.machine = Transcription("w", OPTIONS, has_turns=True, has_speakers=True)
     play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
     assert play.text(*TURN, transcript_delta("When? Noon.")) == ""
-    assert play.text(segment(0, "A", "When?")) == "A: When?"
-    assert play.text(segment(1, "B", "Noon.")) == "\nB: Noon."
+    assert play.partial(segment(0, "A", "When?")) == "A: When?"
+    assert play.partial(segment(1, "B", "Noon.")) == "A: When?\nB: Noon."
     effects = play.handle(transcript("When? Noon."))
     assert turns(*effects) == ["When? Noon."]
     done = next(each.update for each in effects if isinstance(each, Show))
@@ -484,12 +521,6 @@ def test_irrelevant_events_are_ignored() -> None:
     assert play.handle(Unknown("", "torn")) == [notices.ignored_event("", "torn")]
 
 
-def test_held_back_text_is_shown_at_the_end() -> None:
-    play = Driver()
-    play.handle(*TURN, Delta(Channel.INPUT_TRANSCRIPT, "It ", item_id="u1", held="s"))
-    assert play.text(LOST) == "s"
-
-
 def test_an_unexpected_audio_format_ends_the_session() -> None:
     play = Driver(ready=False)
     play.machine = Transcription("w", OPTIONS, has_turns=True, input_rate=24_000)
@@ -532,8 +563,8 @@ def test_a_server_that_never_clears_its_buffer_is_not_waited_for() -> None:
 
 def test_a_transcript_with_another_id_belongs_to_the_oldest_turn() -> None:
     play = ending_play()
-    assert play.text(transcript_delta("Good ", "other")) == "Good "
-    assert play.text(transcript("Good day.", "other")) == "day.\n"
+    assert play.partial(transcript_delta("Good ", "other")) == "Good "
+    assert play.text(transcript("Good day.", "other")) == "Good day.\n"
     over, code = play.ending(AudioCleared())
     assert (over.text, code) == ("Good day.", ExitCode.OK)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +30,9 @@ from rtchat.core.speech_input import MAX_TURN_MS, PIECE_MS, SpeechInput, SpeechO
 from rtchat.core.values import BYTES_A_MS, Channel
 from tests.faults import EXPIRED, hint, kept, names_only
 from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets
-from tests.program import PATIENCE, Program, background
+from tests.program import Program, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
+from tests.terminal import Terminal
 
 Steps: TypeAlias = Iterable[Step]
 """What a server does after an event."""
@@ -441,18 +441,29 @@ def test_an_unwritable_trace_of_a_transcription_sets_the_exit_code(tmp_path: Pat
     assert (seen.code, seen.out, len(seen.err)) == (6, "When?\n", 2)
 
 
-def test_transcripts_before_an_interruption_are_printed(tmp_path: Path) -> None:
+def test_words_before_an_interruption_are_printed(tmp_path: Path) -> None:
     write_wav(tmp_path / "q.wav", tone(440, QUESTION))
-    server = AudioServer({COMMIT: [(committed(), hearing("Wh"))]})
+    server = AudioServer({COMMIT: [(committed(), hearing("I scream"))]})
     with background(lambda: sockets(server.talk)) as url:
-        process = Program(tmp_path).start("transcribe", "q.wav", "--vad", "off", "--url", url)
-        with process:
-            assert process.stdout is not None
-            assert process.stdout.read(2) == b"Wh"
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (130, b"\n")
-    assert b"Traceback" not in err
+        options = ["q.wav", "--vad", "off", "--url", url]
+        terminal = Terminal(Program(tmp_path), options, {}, verb="transcribe")
+        terminal.shows("I scream")
+        terminal.types("\x03")
+        assert terminal.ends() == 130
+    assert terminal.lines()[0] == "I scream"
+
+
+def test_final_words_replace_those_recognised_before(tmp_path: Path) -> None:
+    write_wav(tmp_path / "q.wav", tone(440, QUESTION))
+    frames = (committed(), hearing("I scream"), heard("Ice cream."))
+    server = AudioServer({COMMIT: [frames]})
+    with background(lambda: sockets(server.talk)) as url:
+        options = ["q.wav", "--vad", "off", "--url", url]
+        terminal = Terminal(Program(tmp_path), options, {}, verb="transcribe")
+        assert terminal.ends() == 0
+    shown = [line for line in terminal.lines() if line]
+    assert shown[0] == "Ice cream."
+    assert not any("I scream" in line for line in shown)
 
 
 # ------------------------------------------------------------------------------------ flow control

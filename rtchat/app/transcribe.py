@@ -16,6 +16,7 @@ from rtchat.core.ports import View
 from rtchat.core.setup import TranscriptionSetup
 from rtchat.ui.json_view import TranscriptJsonView
 from rtchat.ui.plain_view import PlainView
+from rtchat.ui.transcript_view import TranscriptView
 from rtchat.wire.audio_options import has_speakers, input_rate, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
@@ -40,9 +41,11 @@ def transcribe(
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         out = environment.stdout.buffer
-        view: View = PlainView(out, status, raw=not environment.stdout_is_terminal)
+        view: View = PlainView(out, status, raw=True)
         if as_json:
             view = TranscriptJsonView(out, status)
+        elif environment.stdout_is_terminal:
+            view = TranscriptView(out, status)
         running = run_session(file, setup, settings.forced_dialect, settings, environment, view)
         return asyncio.run(running)
 

@@ -208,6 +208,14 @@ class TextArrived:
 
 
 @value
+class PartialTranscript:
+    """In a transcription, the words recognised so far of the turns that are not complete. Each
+    update replaces the one before."""
+
+    text: str
+
+
+@value
 class TurnTranscribed:
     """In a transcription, the transcript of a turn is complete, or there will be none because of an
     `error`. Its text is shown by `TextArrived`."""
@@ -328,6 +336,7 @@ Update: TypeAlias = (
     | UserTranscript
     | MicrophoneStatus
     | TextArrived
+    | PartialTranscript
     | TurnTranscribed
     | SourceArrived
     | ReplyOver

@@ -57,6 +57,7 @@ class ConversationSetup:
             response=self.response,
             budget=self.budget,
             speech=self.speech,
+            key_hint=self.key_hint,
             tool_policy=ToolPolicy(
                 self.tools,
                 self.allowed,

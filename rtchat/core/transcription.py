@@ -70,7 +70,7 @@ class Transcription(AudioSession):
                 item_id = self._pending.own_id(event.item_id)
                 self._do(*self._pending.extend(item_id))
                 if not self._speakers.is_shown:
-                    self._show_text(self._text.add(replace(event, item_id=item_id)))
+                    self._add_partial(item_id, event)
             case ev.SegmentTranscribed():
                 self._segment(event)
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
@@ -128,7 +128,8 @@ class Transcription(AudioSession):
                 self._end_if_done()
             case ev.Timer.TRANSCRIPT:
                 item_id, timer_effects = self._pending.skip()
-                self._end_turn(item_id)
+                self._show_text(self._text.skip_turn(item_id))
+                self._show_text(self._text.end_line())
                 self._show(self._turns.skip(item_id))
                 self._do(*timer_effects)
             case _:
@@ -143,7 +144,11 @@ class Transcription(AudioSession):
         item_id = self._pending.own_id(segment.item_id)
         self._do(*self._pending.extend(item_id))
         if text := self._speakers.add(replace(segment, item_id=item_id)):
-            self._show_text(self._text.add(ev.Delta(Channel.TEXT, text, item_id=item_id)))
+            self._add_partial(item_id, ev.Delta(Channel.TEXT, text))
+
+    def _add_partial(self, item_id: str, delta: ev.Delta) -> None:
+        self._text.add_partial(item_id, delta)
+        self._do(fx.Show(fx.PartialTranscript(self._text.partial)))
 
     def _transcript_done(self, done: ev.ChannelDone) -> None:
         item_id = self._pending.own_id(done.item_id)
@@ -161,8 +166,11 @@ class Transcription(AudioSession):
         self._end_if_done()
 
     def _end_turn(self, item_id: str, text: str = "") -> None:
+        before = self._text.partial
         self._show_text(self._text.end_turn(item_id, text))
         self._show_text(self._text.end_line())
+        if self._text.partial != before:
+            self._do(fx.Show(fx.PartialTranscript(self._text.partial)))
 
     def _send_end(self) -> None:
         self._do(*self._commits.finish())

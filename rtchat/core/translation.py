@@ -6,6 +6,8 @@ translated; the rest is sent again if the connection is lost.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
@@ -198,8 +200,7 @@ class TranslationLines:
                 self._is_begun = False
         text = delta.text if self._is_begun else delta.text.lstrip()
         self._is_begun |= bool(text)
-        piece = ev.Delta(Channel.TEXT, text, item_id=str(self._line), held=delta.held)
-        return shown + self._lines.add(piece)
+        return shown + self._lines.add(str(self._line), replace(delta, text=text))
 
     def end_session(self) -> str:
         """End the text of this session, and begin that of the next on a new line."""

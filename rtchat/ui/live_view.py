@@ -120,7 +120,7 @@ class LiveView:
                 self._notice(update.level, text, update.hint)
             case fx.Copy():
                 pass  # `Terminal` handles it
-            case fx.TurnTranscribed() | fx.SourceArrived():
+            case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # of sessions without replies, which have other views
             case _:
                 assert_never(update)

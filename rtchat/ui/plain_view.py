@@ -58,9 +58,9 @@ class StatusWriter:
                 self._info(messages.transcript(update))
             case fx.MicrophoneStatus():
                 self._info(messages.microphone(update))
-            case fx.TextArrived() | fx.TurnTranscribed() | fx.SourceArrived():
+            case fx.TextArrived() | fx.PartialTranscript() | fx.TurnTranscribed():
                 pass
-            case fx.Copy() | fx.ToolAsked():
+            case fx.SourceArrived() | fx.Copy() | fx.ToolAsked():
                 pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))
@@ -138,12 +138,17 @@ class PlainView:
                 self._write(text)
                 return
             case fx.ReplyOver():
-                if self._last and self._last != "\n":
+                if not self.is_at_line_start:
                     self._write("\n")
                 self._last = ""
             case _:
                 pass
         self._status_writer.show(update)
+
+    @property
+    def is_at_line_start(self) -> bool:
+        """Whether the text so far is empty or ends with a line break."""
+        return self._last in ("", "\n")
 
     def show_waiting(self) -> None:
         """Do nothing: this view shows no progress."""

@@ -190,6 +190,10 @@ def flattened(fields: JsonObject, only: Collection[str] | None = None) -> dict[s
     return out
 
 
+_BETA_ITEMS = ("message", "function_call", "function_call_output")
+"""The types of items in the beta dialect."""
+
+
 def _item_to_beta(item: object) -> object:
     if not isinstance(item, dict) or not isinstance(item.get("content"), list):
         return item
@@ -199,7 +203,9 @@ def _item_to_beta(item: object) -> object:
 def _sent_item_to_beta(item: object) -> object:
     """An item in an event of a server."""
     out = _item_to_beta(item)
-    return {"object": "realtime.item"} | out if isinstance(out, dict) else out
+    if not isinstance(out, dict) or out.get("type") not in _BETA_ITEMS:
+        return out
+    return {"object": "realtime.item"} | out
 
 
 def _item_to_ga(item: dict[str, object]) -> dict[str, object]:

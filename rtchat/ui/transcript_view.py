@@ -1,0 +1,61 @@
+"""The view of a transcription on a terminal."""
+
+from __future__ import annotations
+
+import shutil
+from typing import BinaryIO
+
+from rich.cells import cell_len
+
+from rtchat.core import effects as fx
+from rtchat.core.text import visible
+from rtchat.ui.plain_view import PlainView, StatusWriter
+
+_ERASE = b"\r\x1b[K"
+
+
+class TranscriptView:
+    """Final transcripts as lines, and below them the words recognised so far, which are erased when
+    their final transcript arrives. They take one row: the end of a longer text is shown."""
+
+    def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
+        self._out = out
+        self._plain = PlainView(out, status, raw=False)
+        self._partial = ""
+        self._is_drawn = False
+
+    def show(self, update: fx.Update) -> None:
+        """Show an update."""
+        self.close()
+        if isinstance(update, fx.PartialTranscript):
+            self._partial = _last_row(update.text)
+        else:
+            self._plain.show(update)
+        if self._partial and self._plain.is_at_line_start:
+            self._write(self._partial.encode())
+            self._is_drawn = True
+
+    def tick(self) -> None:
+        """Do nothing: this view repaints nothing."""
+
+    def close(self) -> None:
+        """Erase what is not final."""
+        if self._is_drawn:
+            self._write(_ERASE)
+            self._is_drawn = False
+
+    def _write(self, data: bytes) -> None:
+        self._out.write(data)
+        self._out.flush()
+
+
+def _last_row(text: str) -> str:
+    """The end of a text, as much as fits into one row of the terminal."""
+    width = max(2, shutil.get_terminal_size().columns) - 1
+    line = visible(" ".join(text.split()))
+    if cell_len(line) <= width:
+        return line
+    end = line[-width:]
+    while cell_len(end) > width - 1:
+        end = end[1:]
+    return f"…{end}"
