@@ -239,7 +239,7 @@ def expected_status(parts: Sequence[tuple[Response, Told]], *, is_cancelled: boo
         return Status.FAILED
     if last.status is not None:
         return Status(last.status)
-    return Status.INCOMPLETE if last.shown else Status.FAILED
+    return Status.INCOMPLETE if last.shown or last.has_audio else Status.FAILED
 
 
 def check_loosely(run: Run) -> None:

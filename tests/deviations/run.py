@@ -53,8 +53,8 @@ class Run:
         speaks: bool = False,
         listens: bool = False,
     ) -> None:
-        """The `inputs` are given at once, and the `later` ones some time after the server has
-        begun the first reply."""
+        """The `inputs` are given at once, and the `later` ones some time after the first reply was
+        requested, or begun without a request."""
         self.now = 0.0
         self.turns: list[Turn] = []
         self.sent: list[tuple[float, Frame]] = []
@@ -122,7 +122,8 @@ class Run:
         if self._server is None:
             return
         self._server.handle(data)
-        if self._later and any(each.turn is not None for each in self._server.responses):
+        begins = any(each.turn is not None for each in self._server.responses)
+        if self._later and (begins or data["type"] == "response.create"):
             self.later_at = self.now + self._delay
             for event in self._later:
                 self._post(event, self.later_at)
