@@ -43,6 +43,10 @@ class Scenario:
     speaks: bool = False
     needs: frozenset[str] = frozenset()
     """What a client must be able to rely on, as in `Deviation`."""
+    hides: frozenset[str] = frozenset()
+    """What a client cannot rely on."""
+    listens: bool = False
+    """Whether the server makes a turn of the first question's audio, and replies to it."""
     cancels: float = 0.0
     """The seconds after which the user cancels the first reply; 0 if not at all."""
 
@@ -56,6 +60,9 @@ class Scenario:
         if self.speaks:
             said[0] = ev.AudioSaid(bytes(9600))
         now, later = [*said, ev.InputEnded()], []
+        delay = self.cancels
+        if self.listens:
+            now, later, delay = [ev.AudioCaptured(bytes(48000))], [*said[1:], ev.InputEnded()], 8.0
         if self.cancels:
             now, later = said[:1], [ev.CancelPressed(), *said[1:], ev.InputEnded()]
         return Run(
@@ -63,8 +70,9 @@ class Scenario:
             mode=self.mode,
             inputs=now,
             later=later,
-            delay=self.cancels,
+            delay=delay,
             speaks=self.speaks,
+            listens=self.listens,
         )
 
     def habits(self) -> list[Habit]:
@@ -102,6 +110,15 @@ SCENARIOS = (
     Scenario("two calls after text", ROUNDS, needs=frozenset({"one call id for each call"})),
     Scenario("speech", TEXT, speaks=True),
     Scenario("a spoken call", ROUND, speaks=True),
+    Scenario(
+        "live speech",
+        TEXT,
+        Mode.CHAT,
+        speaks=True,
+        listens=True,
+        needs=frozenset({"confirmations"}),  # they begin the turns
+        hides=frozenset({"an answer"}),  # the server's own replies are the answers
+    ),
     Scenario("an early cancel", TEXT, Mode.CHAT, cancels=0.5),
     Scenario("a late cancel", TEXT, Mode.CHAT, cancels=1.5),
     *(Scenario(f"a call in an {status} reply", cut(status)) for status in ("incomplete", "failed")),
@@ -110,12 +127,19 @@ SCENARIOS = (
 
 def run(scenario: Scenario, ways: Ways, deviations: Iterable[Deviation]) -> Run:
     """Run a scenario against servers with these deviations."""
-    numbers = count(1)
+    numbers, connections = count(1), count()
     ordered = sorted(deviations, key=lambda each: each.order)
 
     def connect() -> Server:
         habits = [*(each.make() for each in ordered), *scenario.habits()]
-        return Server(scenario.script, habits, ways, numbers, speaks=scenario.speaks)
+        return Server(
+            scenario.script,
+            habits,
+            ways,
+            numbers,
+            speaks=scenario.speaks,
+            listens=scenario.listens and next(connections) == 0,
+        )
 
     return scenario.run(connect)
 
@@ -123,7 +147,7 @@ def run(scenario: Scenario, ways: Ways, deviations: Iterable[Deviation]) -> Run:
 # -------------------------------------------------------------------------------- what is expected
 
 
-def received(run: Run) -> list[Frame]:
+def received(run: Run, scenario: Scenario) -> list[Frame]:
     """The frames that count: what comes after a cancel does not."""
     frames = [
         frame for when, frame in run.sent if not (when >= run.later_at and _turn_of(frame) == 1)
@@ -138,7 +162,7 @@ def _turn_of(frame: Frame) -> int | None:
 def check(run: Run, scenario: Scenario) -> None:
     """Assert that the run shows, says and keeps what the server told it, once."""
     assert run.exit is not None, f"nothing ends after {run.now:.0f} s"
-    frames = received(run)
+    frames = received(run, scenario)
     if not any(frame.type in SESSION for frame in frames):
         assert run.exit is ExitCode.LINK, "there may be no server"
         assert run.now <= Timeouts().start + FEW_SECONDS
@@ -158,7 +182,12 @@ def check(run: Run, scenario: Scenario) -> None:
             is_once = scenario.mode is Mode.ONCE
             expected_exit = turn.over.problem.exit if is_once else ExitCode.REPLY
     assert run.exit is expected_exit, f"exit {run.exit!r} instead of {expected_exit!r}"
-    limit = FEW_SECONDS * (1 + len(run.turns)) + scenario.cancels + silences * REPLY_TIMEOUT
+    limit = (
+        FEW_SECONDS * (1 + len(run.turns))
+        + scenario.cancels
+        + 8 * scenario.listens
+        + silences * REPLY_TIMEOUT
+    )
     assert run.now <= limit, f"it took {run.now:.0f} s"
     wrong = [each for server in run.servers for each in server.wrong]
     assert not wrong, f"the server complains: {wrong}"
@@ -210,7 +239,7 @@ def expected_status(parts: Sequence[tuple[Response, Told]], *, is_cancelled: boo
         return Status.FAILED
     if last.status is not None:
         return Status(last.status)
-    return Status.INCOMPLETE if last.shown else Status.FAILED
+    return Status.INCOMPLETE if last.shown or last.has_audio else Status.FAILED
 
 
 def check_loosely(run: Run) -> None:
@@ -223,7 +252,7 @@ def check_loosely(run: Run) -> None:
 
 def is_ambiguous(scenario: Scenario, ways: Ways, deviations: Sequence[Deviation]) -> bool:
     """Whether something hides what is needed to tell what a server means."""
-    hidden = frozenset().union(*(each.hides for each in deviations))
+    hidden = scenario.hides.union(*(each.hides for each in deviations))
     if not ways.echoes:
         hidden |= {"marks"}
     return bool(hidden & scenario.needs.union(*(each.needs for each in deviations)))

@@ -62,19 +62,24 @@ def without_ids(what: str, edit: Edit, *types: str) -> Deviation:
 
     where = f" in {types[0]}" if types else ""
     hides = [what, "announced ids"]
-    needs = ["item ids"] if what == "call ids" and not types else ()
-    return each(f"no {what}{where}", remove, hides=hides, needs=needs)
+    return each(f"no {what}{where}", remove, hides=hides, needs=_instead(what))
+
+
+def _instead(what: str) -> list[str]:
+    """What is needed if ids are absent."""
+    return ["distinct item ids"] if what == "call ids" else []
 
 
 def only_in(what: str, edit: Edit, type: str) -> Deviation:
     """The ids are absent but in events of this type."""
 
-    def remove(data: Data) -> None:
-        if data["type"] != type:
-            edit(data, lambda _: None)
+    def remove(frame: Frame) -> Iterator[Frame]:
+        if frame.type != type:
+            edit(frame.data, lambda _: None)
+        yield frame
 
     hides = [what, "announced ids"] if type == "response.done" else [what]
-    return edited(f"{what} only in {type}", remove, hides=hides)
+    return each(f"{what} only in {type}", remove, hides=hides, needs=_instead(what))
 
 
 def fresh_ids(what: str, edit: Edit) -> Deviation:
@@ -107,7 +112,8 @@ def fresh_in(what: str, edit: Edit, type: str) -> Deviation:
 
 def constant_ids(what: str, edit: Edit) -> Deviation:
     """The ids are always the same."""
-    hides = [what, "one call id for each call"] if what == "call ids" else [what]
+    distinct = {"call ids": "one call id for each call", "item ids": "distinct item ids"}
+    hides = [what, distinct.get(what, what)]
     needs = ["announced ids", "announcements"] if what == "response ids" else ()
 
     def change(frame: Frame) -> Iterator[Frame]:

@@ -16,6 +16,8 @@ TYPES = (
     "session.updated",
     "conversation.item.added",
     "conversation.item.done",
+    "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped",
     "input_audio_buffer.committed",
     f"{TRANSCRIPTION}.delta",
     f"{TRANSCRIPTION}.completed",

@@ -51,9 +51,10 @@ class Run:
         later: Iterable[ev.Event] = (),
         delay: float = 0.0,
         speaks: bool = False,
+        listens: bool = False,
     ) -> None:
-        """The `inputs` are given at once, and the `later` ones some time after the first request
-        of a reply."""
+        """The `inputs` are given at once, and the `later` ones some time after the first reply was
+        requested, or begun without a request."""
         self.now = 0.0
         self.turns: list[Turn] = []
         self.sent: list[tuple[float, Frame]] = []
@@ -77,7 +78,7 @@ class Run:
             mode=mode,
             timeouts=Timeouts(reply=REPLY_TIMEOUT),
             tool_policy=ToolPolicy(["add"], ["add"]),
-            speech=SpeechOptions(speaks=speaks),
+            speech=SpeechOptions(speaks=speaks, has_microphone=listens, push_to_talk=False),
         )
         self._later = list(later)
         self._delay = delay
@@ -118,13 +119,15 @@ class Run:
 
     def _pass_to_server(self) -> None:
         _, data = self._to_server.pop(0)
-        if data["type"] == "response.create" and self._later:
+        if self._server is None:
+            return
+        self._server.handle(data)
+        begins = any(each.turn is not None for each in self._server.responses)
+        if self._later and (begins or data["type"] == "response.create"):
             self.later_at = self.now + self._delay
             for event in self._later:
                 self._post(event, self.later_at)
             self._later.clear()
-        if self._server is not None:
-            self._server.handle(data)
 
     def _receive(self) -> None:
         assert self._server is not None

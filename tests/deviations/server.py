@@ -123,6 +123,7 @@ class Server:
         numbers: Iterable[int],
         *,
         speaks: bool = False,
+        listens: bool = False,
     ) -> None:
         self.ways = ways
         self.queue: list[tuple[float, Frame]] = []
@@ -144,6 +145,8 @@ class Server:
         self._habits = list(habits)
         self._numbers = iter(numbers)
         self._speaks = speaks
+        self._listens = listens
+        """Whether it makes a turn of the first audio, and replies to it."""
 
     def new_id(self, kind: str) -> str:
         """An id that was not used before."""
@@ -208,11 +211,14 @@ class Server:
             case "conversation.item.create":
                 self._add(event["item"])
             case "input_audio_buffer.commit":
-                self._commit()
+                self._commit(self.new_id("item"))
             case "response.create":
                 self._create(event)
             case "response.cancel":
                 self._cancel(event)
+            case "input_audio_buffer.append" if self._listens:
+                self._listens = False
+                self._hear()
             case "input_audio_buffer.append" | "conversation.item.truncate":
                 pass
             case other:
@@ -241,8 +247,16 @@ class Server:
             Frame({"type": f"conversation.item.{what}", "item": item}) for what in ("added", "done")
         ]
 
-    def _commit(self) -> None:
+    def _hear(self) -> None:
         item_id = self.new_id("item")
+        buffer = {"item_id": item_id}
+        started = buffer | {"type": "input_audio_buffer.speech_started", "audio_start_ms": 0}
+        stopped = buffer | {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 500}
+        self.say("speech", [Frame(started), Frame(stopped)])
+        self._commit(item_id)
+        self.respond(self._script[0][0], 1)
+
+    def _commit(self, item_id: str) -> None:
         part = {"type": "input_audio", "transcript": None}
         item = {"id": item_id, "type": "message", "role": "user", "content": [part]}
         self.asked.append(item)

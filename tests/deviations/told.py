@@ -47,6 +47,7 @@ class Told:
 
     shown: str = ""
     text: str = ""
+    has_audio: bool = False
     status: str | None = None
     error: str = ""
     """The error that ended it."""
@@ -100,6 +101,7 @@ def told(response: Response, frames: Sequence[Frame]) -> Told:
         known.error = frame.error
         if frame.error:
             continue
+        known.has_audio |= frame.type == "response.output_audio.delta"
         if not final and frame.call is None:
             known.shown += frame.piece
         if whole := _text(frame):
