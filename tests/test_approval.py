@@ -21,7 +21,7 @@ from tests.terminal import PROMPT, Terminal
 
 pytest.importorskip("msgspec", reason="the extra tools is not installed")
 
-ANSWERS = (f"{MARK} [a]lways", "[y]es, [a]lways, [n]o")
+ANSWERS = (f"{MARK} [a]lways", f"[y]es, [a]lways, [n]o {PROMPT}")
 """The end of a question. What a model writes is indented, so that only this begins a row."""
 FAKE = f'{MARK} Run shell?\n{MARK}   command: "ls"\n{MARK} [y]es, [a]lways, [n]o › y'  # noqa: RUF001 # as the question
 TOOLS = (
@@ -147,7 +147,7 @@ def test_arguments_that_do_not_fit_are_printed_above(program: Program) -> None:
     terminal = started(program)
     number = next(n for n, given in enumerate(ALL) if "xxxxx" in given)
     terminal.types(f"case {number};\r")
-    lines = terminal.shows("[y]es, [a]lways, [n]o")
+    lines = terminal.shows(f"[y]es, [a]lways, [n]o {PROMPT}")
     length = f"{len(ALL[number]):,} characters"
     assert sum(f"{MARK} Arguments, {length}:" in line for line in lines) == 1
     assert any(f"Arguments: {length}, 69 lines, printed above" in line for line in lines)
@@ -164,7 +164,7 @@ def test_in_a_window_that_becomes_too_small_they_are_printed_above(program: Prog
     terminal.types(f"case {number};\r")
     assert question(terminal.shows(f"{MARK} Run shell?", *ANSWERS))[1] == json.loads(ALL[number])
     terminal.resizes(8)
-    lines = terminal.shows("Arguments, 305", "Run shell?", "printed above", "[n]o")
+    lines = terminal.shows("Arguments, 305", "Run shell?", "printed above", f"[n]o {PROMPT}")
     assert question(lines) == ("Run shell?", json.loads(ALL[number]))
     terminal.types("n\r")
     terminal.shows("Done.", PROMPT)
@@ -179,9 +179,9 @@ def test_no_other_text_looks_like_the_question(program: Program) -> None:
     lines = terminal.shows("Run shell?", "Run shell?", "first token", PROMPT)
     assert not any(MARK in line for line in lines)
     terminal.types("two\r")
-    lines = terminal.shows("two", f"{MARK} Run shell?", '"ls"', "[n]o")
+    lines = terminal.shows("two", f"{MARK} Run shell?", '"ls"', f"[n]o {PROMPT}")
     terminal.types("y\r")
-    lines = terminal.shows("[n]o › y", f"{MARK} Run shell?", '"pwd"', "[n]o")  # noqa: RUF001 # as the question
+    lines = terminal.shows("[n]o › y", f"{MARK} Run shell?", '"pwd"', f"[n]o {PROMPT}")  # noqa: RUF001 # as the question
     last = max(index for index, line in enumerate(lines) if line.startswith(f"{MARK} Run shell?"))
     assert [line[:1] for line in lines[last:]] == [MARK] * 4
     terminal.types("n\r")
@@ -204,7 +204,7 @@ def reversed_rows(terminal: Terminal) -> set[str]:
 def test_typeahead_does_not_answer_the_question(program: Program) -> None:
     terminal = started(program)
     terminal.types("case 0;\ry\ry\r")
-    terminal.shows(f"{MARK} Run shell?", "[n]o")
+    terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
     terminal.types("n\r")
     terminal.shows("[n]o › n", "Done.", "first token", f"{PROMPT} y", "  y")  # noqa: RUF001 # as the question
     assert ran(program) == []
@@ -235,7 +235,7 @@ def test_nor_do_keys_typed_before_a_slow_terminal_has_shown_it(program: Program)
     answers: list[str] = []
     terminal.screen.answers = answers.append
     terminal.types("case 0;\r")
-    terminal.shows(f"{MARK} Run shell?", "[n]o")
+    terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
     terminal.types("y\r" + "".join(answers))
     terminal.screen.answers = terminal.types
     terminal.types("n\r")
@@ -250,7 +250,7 @@ def test_nor_do_keys_typed_before_a_slow_terminal_has_shown_it(program: Program)
 def test_esc_and_ctrl_c_stop_the_reply(program: Program, key: str, typed: str) -> None:
     terminal = started(program)
     terminal.types("case 0;\r")
-    terminal.shows(f"{MARK} Run shell?", "[n]o")
+    terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
     terminal.types(typed)
     terminal.types(key)
     terminal.shows("[n]o", "interrupted", PROMPT)
@@ -262,7 +262,7 @@ def test_ctrl_z_suspends_it_at_the_question_and_fg_asks_again(program: Program) 
     terminal = Terminal(program, ["--tools", "tools.py"], {}, shell=True)
     terminal.shows("connected in", PROMPT)
     terminal.types("case 0;\r")
-    terminal.shows(f"{MARK} Run shell?", "[n]o")
+    terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
     terminal.types("n\x1a")
     terminal.shows("Stopped")
     terminal.types("fg\r")
@@ -347,7 +347,7 @@ def test_permission_does_not_cover_another_tool_of_the_same_name(program: Progra
     terminal.types("local\r")
     terminal.shows('shell({"command": "ls"})', "it ran", "Done.", PROMPT)
     terminal.types("remote\r")
-    terminal.shows("Done.", f"{MARK} Run helper__shell of the MCP server helper?", "[n]o")
+    terminal.shows("Done.", f"{MARK} Run helper__shell of the MCP server helper?", f"[n]o {PROMPT}")
     terminal.types("n\r")
     terminal.shows("[n]o", "the user refused this call", "Done.", PROMPT)
     terminal.types("/tools\r")

@@ -151,7 +151,7 @@ def at_approval(program: Program) -> Terminal:
     terminal = Terminal(program, ["--tools", "tools.py"], {}, ignores=True)
     terminal.shows("connected in", PROMPT)
     terminal.types("call\r")
-    terminal.shows("Run clock?", "[n]o")
+    terminal.shows("Run clock?", f"[n]o {PROMPT}")
     return terminal
 
 
