@@ -1,7 +1,4 @@
-"""Programs from npm, fetched when a test needs them.
-
-Not here: any of them (`aimock`).
-"""
+"""Installs programs from npm when a test needs them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Python programs from PyPI, each installed into an environment of its own when a test needs it.
-
-Not here: any of them (`clients`, `test_litellm`, `test_speech_to_speech`).
-"""
+"""Installs Python programs from PyPI, each in its own environment, when a test needs them."""
 
 from __future__ import annotations
 
