@@ -104,7 +104,7 @@ def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
     ownership.hold(ev.ReplyStarted("r"))
-    ownership.own()
+    ownership.accept()
     assert ownership.judge("") is True
     ownership.requested("rtchat_5", Question(2, "and?").item)
     assert ownership.judge("") is True

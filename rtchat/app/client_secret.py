@@ -33,11 +33,11 @@ def mint(
     as_json: bool,
     say: Callable[[str], None],
 ) -> ExitCode:
-    """Print a new client secret that is valid for `seconds`, or the whole response. `say` is told
-    when it expires.
+    """Print a new client secret that is valid for `seconds`, or the whole response. `say` receives
+    a line about its expiry.
 
     Raises:
-        RtchatError: the server has created no secret.
+        RtchatError: the server did not create a secret.
     """
     if settings.local:
         raise UsageError("the built-in model needs no key", hint="choose a server with --profile")
@@ -63,7 +63,7 @@ def _validity(secret: ClientSecret) -> str:
 
 
 async def _request(settings: Settings, environment: Environment, seconds: int) -> JsonObject:
-    """The response of the server. If the dialect is not known, the current one is tried first."""
+    """The response of the server. If the dialect is not set, the current API is tried first."""
     if settings.forced_dialect is not None:
         return await _request_in(settings.forced_dialect, settings, environment, seconds)
     try:

@@ -1,4 +1,4 @@
-"""What `transcribe` and `translate` share: a session that only has audio input, from a file, a pipe
+"""What `transcribe` and `translate` share: a session whose only input is audio from a file, a pipe
 or the microphone."""
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from rtchat.core.values import Dialect
 
 
 def audio_source(file: str | None, environment: Environment) -> str | None:
-    """The file to read: `-` is stdin, and None the microphone."""
+    """The file to read; `-` means stdin, and None the microphone."""
     if file is None and not environment.stdin_is_terminal:
         file = "-"
     if file == "-" and environment.stdin is None:
-        raise UsageError("there is no audio on stdin", hint="pipe in a WAV file, or name one")
+        raise UsageError(
+            "there is no audio on stdin", hint="pipe a WAV file to rtchat, or name one"
+        )
     return file
 
 
@@ -49,8 +51,8 @@ async def run_session(
     player: Player | None = None,
     beside: Source | None = None,
 ) -> ExitCode:
-    """Send the audio and show what comes back. `player` gets the audio of a translation, and
-    `beside` runs at the same time."""
+    """Send the audio, and show what the server returns. `player` receives the audio of a
+    translation, and `beside` runs at the same time."""
     gated = ReadyGateView(view)
     is_translation = isinstance(setup, TranslationSetup)
     async with AsyncExitStack() as stack:

@@ -1,5 +1,4 @@
-"""`translate`: speech from a file, a pipe or the microphone in, its translation as text and speech
-out."""
+"""`translate`: translates speech from a file, a pipe or the microphone into text and speech."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ class TranslateOptions:
     plays: bool = False
     """Whether the spoken translation is played."""
     shows_source: bool = False
-    """Whether the words in the source language are shown too."""
+    """Whether the text in the source language is shown, too."""
     as_json: bool = False
 
 

@@ -1,7 +1,7 @@
-"""An HTTP request to the server of an endpoint, with the same proxy, TLS settings and errors as a
+"""A POST request to the server of an endpoint, with the same proxy, TLS settings and errors as a
 WebSocket connection.
 
-The WebSocket library opens the connection and reads the response; only the request is another.
+The WebSocket library opens the connection and reads the response; only the request is different.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rtchat.core.values import JsonObject
 async def post(
     endpoint: Endpoint, data: JsonObject, *, timeout: float, tls: ssl.SSLContext | None = None
 ) -> bytes:
-    """The body of the response to a POST request with a JSON object. `timeout` is in seconds, for
-    everything; `tls` is the result of `endpoint.tls_context`. Redirects are not followed.
+    """The body of the response to a POST request with a JSON object. `timeout` is the total time in
+    seconds; `tls` is the result of `endpoint.tls_context`. Redirects are not followed.
 
     Raises:
-        ConnectError: there is no response, or it has another status than 2xx.
+        ConnectError: there is no response, or its status is not 2xx.
     """
     try:
         await OpenSocket(
@@ -53,8 +53,8 @@ async def post(
 
 
 def _posting(body: bytes) -> type[ClientConnection]:
-    """The kind of connection that sends a POST request. Its handshake never succeeds: it raises
-    `InvalidStatus` with the response, whatever that is."""
+    """A class of connections that send a POST request. The handshake always raises
+    `InvalidStatus`, with the response."""
 
     class PostRequest(Request):
         def serialize(self) -> bytes:

@@ -116,8 +116,8 @@ class SocketLink:
             return None
 
     async def keep_alive(self) -> None:
-        """Ping the server. The connection is lost if nothing arrives for too long after a ping: no
-        frame, and no answer to the ping, which a busy server may give late."""
+        """Ping the server. The connection is lost if neither a frame nor the answer arrives in time
+        after a ping. A busy server may answer pings late."""
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(PING_INTERVAL)
