@@ -39,6 +39,6 @@ def _run(package: str, *arguments: str) -> None:
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"uv did not bring {package} within {PATIENCE} s")
+        pytest.skip(f"uv did not install {package} within {PATIENCE} s")
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"uv cannot bring {package}: {error.stderr.strip()[-300:]}")
+        pytest.skip(f"uv cannot install {package}: {error.stderr.strip()[-300:]}")

@@ -150,7 +150,7 @@ def test_a_new_session_continues_the_conversation() -> None:
     asyncio.run(run())
 
 
-def test_a_loop_does_not_notice() -> None:
+def test_a_loop_does_not_notice_a_new_session() -> None:
     async def run() -> None:
         server = Server((END,))
         async with connected(server) as rt:

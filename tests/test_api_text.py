@@ -378,7 +378,7 @@ def test_a_server_that_goes_away(end: Close | Mishap) -> None:
     asyncio.run(run())
 
 
-def test_everybody_notices_that_the_server_goes_away() -> None:
+def test_every_reader_notices_that_the_server_goes_away() -> None:
     async def run() -> None:
         async with scripted((begun(), said("So f"), Close(1011))) as (rt, _):
             questions = (whole(rt, f"{n}?") for n in range(3))

@@ -1,4 +1,4 @@
-"""The hint for a key that a server refuses names the key that was sent."""
+"""The hint for a refused key names the key that was sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program translates and tells speakers apart: files and pipes against a scripted server."""
+"""`translate`, and `transcribe` with speakers: the program with a scripted server."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_speech_is_translated_live(
 
 
 def shown(make: Callable[[BytesIO, StringIO], TranslationView], *updates: Update) -> str:
-    """What two streams that are one terminal show: stderr is in brackets."""
+    """What a terminal shows that is both stdout and stderr; stderr is in brackets."""
     log: list[str] = []
 
     class Out(BytesIO):

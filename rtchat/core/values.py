@@ -162,7 +162,7 @@ PartKind: TypeAlias = Literal["text", "audio", "image"]
 Phase: TypeAlias = Literal["commentary", "final_answer"]
 """Whether a message is only commentary or the final answer."""
 ImageDetail: TypeAlias = Literal["auto", "low", "high"]
-"""How closely a model looks at an image."""
+"""The level of detail of an image."""
 JsonObject: TypeAlias = Mapping[str, object]
 
 

@@ -55,7 +55,7 @@ async def until(
     raise EOFError("the session ended")
 
 
-def is_(kind: str) -> Callable[[RealtimeSessionEvent], bool]:
+def has_type(kind: str) -> Callable[[RealtimeSessionEvent], bool]:
     return lambda event: event.type == kind
 
 
@@ -74,11 +74,11 @@ async def text() -> None:
     async with await runner.run(model_config={"url": URL}) as session:
         events = aiter(session)
         await session.send_message("hello")
-        say(text=said(await until(events, is_("agent_end"))))
+        say(text=said(await until(events, has_type("agent_end"))))
 
         await session.send_message("weather in Oslo?")
-        seen = await until(events, is_("agent_end"))  # of the response with the call
-        seen += await until(events, is_("agent_end"))
+        seen = await until(events, has_type("agent_end"))  # of the response with the call
+        seen += await until(events, has_type("agent_end"))
         (end,) = [event for event in seen if event.type == "tool_end"]
         say(tool=json.loads(end.arguments), output=end.output)
         say(text=said(seen))
@@ -92,12 +92,12 @@ async def interrupted() -> None:
     async with await runner.run(model_config={"url": URL}) as session:
         events = aiter(session)
         await session.send_message("something long")
-        await until(events, is_("audio"))
+        await until(events, has_type("audio"))
         await session.interrupt()
-        seen = await until(events, is_("agent_end"))
+        seen = await until(events, has_type("agent_end"))
         say(interrupted=any(event.type == "audio_interrupted" for event in seen))
         await session.send_message("hello")
-        say(text=said(await until(events, is_("agent_end"))))
+        say(text=said(await until(events, has_type("agent_end"))))
 
 
 async def spoken() -> None:
@@ -108,18 +108,18 @@ async def spoken() -> None:
     async with await runner.run(model_config={"url": URL}) as session:
         events = aiter(session)
         await session.send_audio(SPEECH)
-        seen = await until(events, is_("audio_end"))
+        seen = await until(events, has_type("audio_end"))
         (heard,) = [transcript for event in seen if (transcript := transcript_in(event))]
         say(heard=heard)
         say(audio=sum(len(event.audio.data) for event in seen if event.type == "audio"))
-        say(text=said(seen + await until(events, is_("agent_end"))))
+        say(text=said(seen + await until(events, has_type("agent_end"))))
 
         await session.send_audio(SPEECH)
-        await until(events, is_("audio"))
+        await until(events, has_type("audio"))
         await session.send_audio(SPEECH)
-        seen = await until(events, is_("agent_end"))
+        seen = await until(events, has_type("agent_end"))
         say(interrupted=any(event.type == "audio_interrupted" for event in seen))
-        say(text=said(await until(events, is_("agent_end"))))
+        say(text=said(await until(events, has_type("agent_end"))))
 
 
 async def main() -> None:
