@@ -23,7 +23,7 @@ from rtchat.core.events import Timer
 from rtchat.core.values import Channel, Message, Options
 
 _TIMERS = frozenset({Timer.STALL, Timer.OVERDUE, Timer.OWNER, Timer.LIMIT})
-_OF_REPLIES = (
+_REPLY_EVENTS = (
     ev.ReplyStarted
     | ev.Delta
     | ev.ChannelDone
@@ -124,7 +124,7 @@ class TextReplies:
             return not event.event_id or self.is_own(event.event_id)
         if isinstance(event, ev.Delta | ev.ChannelDone):
             return event.channel is not Channel.INPUT_TRANSCRIPT
-        return isinstance(event, _OF_REPLIES)
+        return isinstance(event, _REPLY_EVENTS)
 
     def is_own(self, event_id: str) -> bool:
         """Whether this is the id of an event that was sent for a question."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from rtchat.app.environment import Environment
-from rtchat.client.endpoint import below, endpoint, tls_context
+from rtchat.client.endpoint import endpoint, http_endpoint, tls_context
 from rtchat.client.failures import ConnectError
 from rtchat.client.http_post import post
 from rtchat.config.settings import Settings
@@ -93,7 +93,7 @@ async def _request_in(
     options = Options(settings.system, None, settings.max_output_tokens, settings.session)
     try:
         body = await post(
-            below(where, secret_endpoint(dialect).value),
+            http_endpoint(where, secret_endpoint(dialect).value),
             write_secret_request(settings.model, options, seconds, dialect),
             timeout=settings.connect_timeout,
             tls=tls_context(settings.ca_bundle, environment.environ if where.is_encrypted else {}),

@@ -144,11 +144,11 @@ def is_realtime_path(path: str) -> bool:
     return re.search(r"/realtime(/translations|/session)?/*$", path) is not None
 
 
-def below(endpoint: Endpoint, path: str) -> Endpoint:
+def http_endpoint(endpoint: Endpoint, path: str) -> Endpoint:
     """The endpoint for an HTTP request to a path below that of the Realtime API."""
     parts = urlsplit(endpoint.url)
     given = filter(None, parts.query.split("&"))
-    query = "&".join(each for each in given if each.partition("=")[0] not in _OF_SESSIONS)
+    query = "&".join(each for each in given if each.partition("=")[0] not in _SESSION_PARAMETERS)
     url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=query))
     return replace(endpoint, url=url)
 
@@ -163,7 +163,7 @@ def _fill_placeholders(url: str, model: str) -> str:
 
 _TRANSCRIPTION_QUERY = "intent=transcription"
 _MODEL_PARAMETERS = frozenset({"model", "deployment", "call_id"})
-_OF_SESSIONS = _MODEL_PARAMETERS | {"intent"}
+_SESSION_PARAMETERS = _MODEL_PARAMETERS | {"intent"}
 """The query parameters that only apply to sessions."""
 
 

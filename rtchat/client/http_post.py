@@ -17,7 +17,7 @@ from websockets.protocol import State
 
 from rtchat.client.endpoint import Endpoint
 from rtchat.client.failures import ConnectError, explain, is_proxy_error
-from rtchat.client.transport import USER_AGENT, OpenSocket, route
+from rtchat.client.transport import USER_AGENT, OpenSocket, proxy_and_tls
 from rtchat.core.text import compact_json
 from rtchat.core.values import JsonObject
 
@@ -38,8 +38,8 @@ async def post(
             user_agent_header=USER_AGENT,
             open_timeout=timeout,
             compression=None,
-            create_connection=_posting(compact_json(data).encode()),
-            **route(endpoint, tls),
+            create_connection=_post_connection(compact_json(data).encode()),
+            **proxy_and_tls(endpoint, tls),
         )
     except InvalidStatus as error:
         if 200 <= error.response.status_code < 300:
@@ -52,7 +52,7 @@ async def post(
     raise AssertionError("a POST request opened a WebSocket connection")
 
 
-def _posting(body: bytes) -> type[ClientConnection]:
+def _post_connection(body: bytes) -> type[ClientConnection]:
     """A class of connections that send a POST request. The handshake always raises
     `InvalidStatus`, with the response."""
 

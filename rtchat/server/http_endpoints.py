@@ -162,7 +162,7 @@ def _refused(problem: ServerProblem) -> Response:
     return refused(HTTPStatus.BAD_REQUEST, problem.message, problem.code, problem.param)
 
 
-def as_json(_link: object, _request: Request, response: Response) -> Response | None:
+def error_as_json(_link: object, _request: Request, response: Response) -> Response | None:
     """Convert an error of `websockets` to the format of OpenAI's API. None leaves the response
     unchanged."""
     if response.status_code < HTTPStatus.BAD_REQUEST or response.headers["Content-Type"] == JSON:

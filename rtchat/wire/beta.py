@@ -172,7 +172,7 @@ def _fields_to_beta(fields: JsonObject) -> dict[str, object]:
 def _response_to_beta(response: JsonObject) -> dict[str, object]:
     """A response in an event of a server."""
     out = _fields_to_beta(response)
-    if "max_output_tokens" in response:  # unlike in a session and in a request
+    if "max_output_tokens" in response:  # sessions and requests use another name
         out["max_output_tokens"] = out.pop("max_response_output_tokens")
     if isinstance(items := out.get("output"), list):
         out["output"] = [_sent_item_to_beta(item) for item in items]

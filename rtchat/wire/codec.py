@@ -309,7 +309,7 @@ def _committed(fields: Fields) -> ev.ServerEvent:
 
 
 def _input_transcribed(fields: Fields) -> ev.ServerEvent:
-    if fields.text("status") == "in_progress":  # of xAI: the words so far
+    if fields.text("status") == "in_progress":  # xAI sends the text so far
         return ev.Other(fields.text("type"))
     return ev.ChannelDone(
         Channel.INPUT_TRANSCRIPT,
