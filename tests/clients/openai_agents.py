@@ -1,4 +1,4 @@
-"""Conversations by openai-agents, which prints what it saw as JSON lines.
+"""Conversations by openai-agents, which prints what it receives as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """
@@ -32,7 +32,7 @@ def say(**seen: object) -> None:
 
 
 def said(seen: list[RealtimeSessionEvent]) -> str:
-    """The last message of the assistant in the history that these events tell."""
+    """The last message of the assistant in the history after these events."""
     history = [event.history for event in seen if event.type == "history_updated"][-1]
     messages = [item for item in history if item.type == "message" and item.role == "assistant"]
     (part,) = messages[-1].content
@@ -42,7 +42,7 @@ def said(seen: list[RealtimeSessionEvent]) -> str:
 async def until(
     events: AsyncIterator[RealtimeSessionEvent], is_last: Callable[[RealtimeSessionEvent], bool]
 ) -> list[RealtimeSessionEvent]:
-    """The events up to the first for which this holds. Errors are printed."""
+    """The events up to the first that matches. Errors are printed."""
     seen = []
     async for event in events:
         seen.append(event)
@@ -60,7 +60,7 @@ def has_type(kind: str) -> Callable[[RealtimeSessionEvent], bool]:
 
 
 def transcript_in(event: RealtimeSessionEvent) -> str:
-    """What the server heard, if the event says so."""
+    """The transcript of the user's speech, if the event has it."""
     if event.type != "raw_model_event":
         return ""
     is_transcript = event.data.type == "input_audio_transcription_completed"
