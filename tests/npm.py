@@ -16,7 +16,7 @@ def installed(folder: Path, *packages: str) -> Path:
     """Install packages into a folder; where they are. Skips the tests if that cannot be done."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip(f"npm is not installed, which installs {packages[0]}")
+        pytest.skip(f"{packages[0]} needs npm, which is not installed")
     command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
     try:
         subprocess.run(

@@ -18,7 +18,7 @@ def installed(folder: Path, *packages: str, without_dependencies: str = "") -> P
     test if that cannot be done. `without_dependencies`: one more package, of which nothing else is
     installed."""
     if find_spec("uv") is None:
-        pytest.skip(f"uv is not installed, which installs {packages[0]}")
+        pytest.skip(f"{packages[0]} needs uv, which is not installed")
     environment = folder / "venv"
     python = environment / "bin" / "python"
     _run(packages[0], "venv", "--python", sys.executable, str(environment))
