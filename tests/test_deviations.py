@@ -276,7 +276,7 @@ def try_out(scenario: Scenario, features: Features, *deviations: Deviation) -> l
 
 @cache
 def correct_frames(scenario: Scenario) -> list[tuple[str, list[Frame]]]:
-    """What a correct server says at each stage."""
+    """The frames of a correct server at each stage."""
     said: list[tuple[str, list[Frame]]] = []
 
     def remember(_: Server, stage: str, frames: list[Frame]) -> list[Frame]:

@@ -113,7 +113,7 @@ def test_later_responses_of_a_server_that_confirms_nothing_are_not_held() -> Non
     assert ownership.judge("") is None
 
 
-def test_the_confirmation_of_another_message_says_nothing() -> None:
+def test_the_confirmation_of_another_message_is_ignored() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
     ownership.confirmed(Message("user", (Part("text", "an earlier question"),)))

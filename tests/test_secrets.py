@@ -1,4 +1,4 @@
-"""A key is never shown, wherever and in whatever form the server quotes it.
+"""A key is never shown, wherever and in any form the server quotes it.
 
 The tests use real sockets and, for what a user sees, the program itself.
 """

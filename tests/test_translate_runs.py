@@ -223,7 +223,7 @@ def test_the_server_may_refuse_the_language(tmp_path: Path) -> None:
         (["--to", "es", "--local"], "--local"),
     ],
 )
-def test_what_cannot_work_is_refused(tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_invalid_usage_is_refused(tmp_path: Path, arguments: list[str], says: str) -> None:
     write_wav(tmp_path / "q.wav", tone(440, 1.0))
     environ = {"OPENAI_API_KEY": "sk-x"}
     ran = Program(tmp_path).run("translate", "q.wav", *arguments, environ=environ)

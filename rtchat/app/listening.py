@@ -49,10 +49,10 @@ async def run_session(
     view: View,
     *,
     player: Player | None = None,
-    beside: Source | None = None,
+    background: Source | None = None,
 ) -> ExitCode:
     """Send the audio, and show what the server returns. `player` receives the audio of a
-    translation, and `beside` runs at the same time."""
+    translation, and `background` runs at the same time."""
     gated = ReadyGateView(view)
     is_translation = isinstance(setup, TranslationSetup)
     async with AsyncExitStack() as stack:
@@ -85,7 +85,7 @@ async def run_session(
                 await _read(file, environment, session, gated, post)
 
         async def run(post: Post) -> None:
-            await asyncio.gather(listen(post), *([beside(post)] if beside else ()))
+            await asyncio.gather(listen(post), *([background(post)] if background else ()))
 
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)

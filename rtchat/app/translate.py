@@ -134,9 +134,9 @@ async def _run(
             speaker = stack.enter_context(_speaker(settings, view))
         players: list[Player] = [each for each in (speaker, recorder) if each is not None]
         player = TeePlayer(*players) if len(players) == 2 else next(iter(players), None)
-        beside: Source | None = None
+        background: Source | None = None
         if recorder is not None:
-            beside = partial(_watch, recorder, view)
+            background = partial(_watch, recorder, view)
         code = await run_session(
             file,
             setup,
@@ -145,7 +145,7 @@ async def _run(
             environment,
             view,
             player=player,
-            beside=beside,
+            background=background,
         )
         while speaker is not None and speaker.playing and code is ExitCode.OK:  # noqa: ASYNC110 - the sound device has no event
             await asyncio.sleep(0.05)

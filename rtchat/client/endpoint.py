@@ -85,7 +85,7 @@ def endpoint(
     header in `headers` with the same name, or `Authorization`, replaces it. `beta` adds the header
     that servers of the older dialect require; OpenAI's server refuses it. `transcribes` asks for a
     transcription session, whose model is not part of the URL, and `translates` for a translation
-    session, which has a path of its own. In the URL, `{model}` stands for the model and `{session}`
+    session, which has another path. In the URL, `{model}` stands for the model and `{session}`
     for a new unique id. `key_hint` is the hint if the server refuses the key.
 
     Raises:

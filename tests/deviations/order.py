@@ -64,7 +64,7 @@ def last(type: str) -> Deviation:
 
 
 def _late(type: str) -> frozenset[str]:
-    """What tells where a late event belongs."""
+    """What identifies the response of a late event."""
     return frozenset({"response ids", "item ids"} if type.startswith("response.") else ())
 
 

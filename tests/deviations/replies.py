@@ -83,8 +83,9 @@ GREETING = "Welcome to our service."
 def unrequested(
     stage: str, *, after: bool, is_busy: bool = False, split: bool = False
 ) -> Deviation:
-    """A reply that nobody asked for, before or after the events of a stage. If the server `is_busy`
-    with it, it refuses requests until it is over; if it is `split`, its end comes after them."""
+    """A reply that was not requested, before or after the events of a stage. With `is_busy`, the
+    server refuses requests until the reply is over; with `split`, its end comes after
+    the events."""
 
     def make() -> Transform:
         is_done = False

@@ -1,7 +1,7 @@
 """A simulated Realtime server.
 
 It is correct; deviations change the frames that it is about to send. Each frame records which
-response it belongs to, whatever its ids are, so that `known` can find out what a client knows.
+response it belongs to, whatever its ids are, so that `known` can determine what a client knows.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Server:
             frames = transform(self, stage, frames)
         for frame in frames:
             self._note_ids(frame)
-        # What the server says meanwhile does not wait for the end of a response.
+        # Events of other stages do not wait for the end of a response.
         waits = stage == "response"
         dues = (due for due, frame in self.queue if waits or frame.response is None)
         last = max([self.now, *dues])
@@ -270,7 +270,7 @@ class Server:
         self.say("commit", [committed, *self.confirmation(item), *transcript])
 
     def _question(self) -> int:
-        """The number of the last question, from 1: items that are replayed count as well."""
+        """The number of the last question, from 1: items that are sent again count, too."""
         return sum(item.get("role") == "user" for item in self.asked)
 
     def _create(self, event: Data) -> None:
